@@ -1,0 +1,66 @@
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN = $(VENV)/bin
+TOOLS = $(VENV)/tools
+PIP = -m pip install --quiet --disable-pip-version-check
+
+# The stamps say which extras an environment holds; a newer pyproject.toml outdates them.
+DEMO_STAMP = $(VENV)/demo.stamp
+TEST_STAMP = $(VENV)/test.stamp
+TOOLS_STAMP = $(VENV)/tools.stamp
+
+# Validation is local, but the SAM command line insists on a region and would report its use.
+SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(TOOLS)/bin/sam
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo    run the demonstration, offline"
+	@echo "make test    lint, check types and templates, run the tests"
+	@echo "make lint    the checks of 'make test' without the tests"
+	@echo "make format  rewrite the sources in the house format"
+	@echo "make clean   remove the environments and every cache"
+	@echo "PYTHON=... selects the interpreter, VENV=... the directory of the environment"
+
+demo: $(DEMO_STAMP)
+	$(BIN)/python -m resonate_infra.demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(TEST_STAMP) $(TOOLS_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/cfn-lint template.yaml
+	$(SAM) validate --lint --template template.yaml
+
+format: $(TEST_STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .aws-sam build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Written last when an environment is created, so an interrupted creation is taken up again.
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(TOOLS)/bin/pip: | $(BIN)/pip
+	$(BIN)/python -m venv $(TOOLS)
+
+$(DEMO_STAMP): pyproject.toml | $(BIN)/pip
+	$(BIN)/python $(PIP) --editable '.[testing,aws]'
+	touch $@
+
+# The demonstration needs nothing more, so its environment is ready as well.
+$(TEST_STAMP): pyproject.toml | $(BIN)/pip
+	$(BIN)/python $(PIP) --editable '.[dev]'
+	touch $(DEMO_STAMP) $@
+
+$(TOOLS_STAMP): pyproject.toml | $(TOOLS)/bin/pip
+	$(TOOLS)/bin/python $(PIP) --editable '.[sam]'
+	touch $@

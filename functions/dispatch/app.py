@@ -1,0 +1,32 @@
+"""The dispatch function: what follows every write to the table, and the HTTP pushes that come of it."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from resonate_infra.wiring import Wiring
+
+wiring = Wiring()
+changes = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
+pushes = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+def handler(event: dict[str, Any], context: Any) -> Any:
+    """Take a batch of the table's stream or of the push queue; the records that failed are sent again."""
+    records = event.get("Records") or [{}]
+    match records[0].get("eventSource"):
+        case "aws:dynamodb":
+            return process_partial_response(event, on_change, changes, context)
+        case "aws:sqs":
+            return process_partial_response(event, on_push, pushes, context)
+    raise ValueError("expected a batch of DynamoDB stream records or of SQS messages")
+
+
+def on_change(record: DynamoDBRecord) -> None:
+    wiring.dispatch.stream_record(record.raw_event)
+
+
+def on_push(record: SQSRecord) -> None:
+    wiring.dispatch.push_message(record.body)

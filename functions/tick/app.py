@@ -1,0 +1,27 @@
+"""The tick function: timers and schedules that fire, one by one or as a batch of the timer queue, and the sweep."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from resonate_infra.tick import message_of
+from resonate_infra.wiring import Wiring
+from resonate_store.clock import ambient
+
+wiring = Wiring()
+timers = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+
+RESERVE = 5_000
+"""The end of an invocation, in which the sweep begins nothing new (ms)."""
+
+
+def handler(event: dict[str, Any], context: Any) -> Any:
+    """Take a batch of the timer queue, or one message from EventBridge Scheduler or from hand."""
+    if "Records" in event:
+        return process_partial_response(event, on_timer, timers, context)
+    return wiring.tick.act(message_of(event), ambient().now() + context.get_remaining_time_in_millis() - RESERVE)
+
+
+def on_timer(record: SQSRecord) -> None:
+    wiring.tick.act(message_of(record.body))

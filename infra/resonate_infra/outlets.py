@@ -1,0 +1,60 @@
+"""Where the effects of a write go on AWS.
+
+The stream's consumer uses `StreamOutlets`: what it writes is announced on the stream again, and another call carries
+those effects out. The sweep uses `SweepOutlets`: it repairs what the stream lost, so it must not rely on it, and carries
+the effects of its own writes out itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resonate_infra.timers import Timers
+from resonate_infra.transports import Transports
+from resonate_store.dynamo import DynamoStore
+from resonate_store.interface import deliver
+from resonate_store.requests import Request, Response
+
+
+class StreamOutlets:
+    """The effects' surroundings on AWS.
+
+    Args:
+        store: the table.
+        timers, transports: carry timers and messages.
+        retention_seconds: how long a settled execution is kept.
+    """
+
+    def __init__(self, store: DynamoStore, timers: Timers, transports: Transports, retention_seconds: int) -> None:
+        self.store = store
+        self.timers = timers
+        self.transports = transports
+        self.retention_seconds = retention_seconds
+
+    def apply(self, request: Request) -> Response:
+        return self.store.apply(request)
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        self.transports.send(address, message)
+
+    def arm(self, id: str, at: int) -> None:
+        self.timers.arm("timer", id, at)
+
+    def arm_schedule(self, id: str, at: int) -> None:
+        self.timers.arm("schedule", id, at)
+
+    def disarm_schedule(self, id: str) -> None:
+        self.timers.disarm("schedule", id)
+
+    def retain(self, id: str, created_at: int, settled_at: int) -> None:
+        self.store.retain(id, created_at, settled_at, self.retention_seconds)
+
+
+class SweepOutlets(StreamOutlets):
+    """The same without the stream: every write's effects are carried out at once."""
+
+    def apply(self, request: Request) -> Response:
+        response, changes = self.store.transact(request, announce=False)
+        for change in changes:
+            deliver(change, self)
+        return response

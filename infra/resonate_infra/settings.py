@@ -1,0 +1,66 @@
+"""What a deployed function is told by its environment, read once and checked.
+
+A missing or malformed variable is an error that names it, at the first use and not in the middle of a workflow. The
+variables are those that `template.yaml` sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from resonate_store.settings import SettingsError, groups_of
+
+__all__ = ["Settings", "SettingsError"]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """The environment of the dispatch and tick functions.
+
+    Attributes:
+        table: the DynamoDB table.
+        groups: which push address serves a worker group.
+        timer_queue_url, push_queue_url: the SQS queues of timers and of HTTP pushes.
+        schedule_group: the EventBridge Scheduler group of our one-time schedules.
+        schedule_role_arn: the role with which Scheduler invokes the tick function.
+        tick_arn: the tick function.
+        retention_seconds: how long a settled execution is kept.
+    """
+
+    table: str
+    groups: dict[str, str]
+    timer_queue_url: str
+    push_queue_url: str
+    schedule_group: str
+    schedule_role_arn: str
+    tick_arn: str
+    retention_seconds: int
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings.
+
+        Raises:
+            SettingsError: a variable is missing or malformed.
+        """
+        missing = [name for name in _VARIABLES.values() if not environment.get(name)]
+        if missing:
+            raise SettingsError(f"the environment lacks {', '.join(missing)}: template.yaml sets them")
+        seconds = environment["RESONATE_RETENTION_SECONDS"]
+        if not (seconds.isascii() and seconds.isdigit()):
+            raise SettingsError(f"RESONATE_RETENTION_SECONDS must be a number of seconds, got {seconds!r}")
+        values = {field: environment[name] for field, name in _VARIABLES.items()}
+        return cls(**{**values, "groups": groups_of(environment) or {}, "retention_seconds": int(seconds)})
+
+
+_VARIABLES = {
+    "table": "RESONATE_TABLE",
+    "groups": "RESONATE_GROUPS",
+    "timer_queue_url": "RESONATE_TIMER_QUEUE_URL",
+    "push_queue_url": "RESONATE_PUSH_QUEUE_URL",
+    "schedule_group": "RESONATE_SCHEDULE_GROUP",
+    "schedule_role_arn": "RESONATE_SCHEDULE_ROLE_ARN",
+    "tick_arn": "RESONATE_TICK_ARN",
+    "retention_seconds": "RESONATE_RETENTION_SECONDS",
+}

@@ -1,0 +1,341 @@
+"""Creates the deployment of a template in moto, through the services' own APIs.
+
+moto can read CloudFormation templates, but knows no EventBridge Scheduler resource there and drops a table's
+TTL. So each resource is created by the call that a person would use, and what AWS would do with the
+template's words is written down here. Nothing is skipped in silence: a resource type or property without a
+handler raises, and types that mean nothing offline are listed with the reason. What is returned describes
+functions and event sources for whoever runs them: moto runs neither.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from resonate_infra.testing.filters import FilterCriteria, Pattern
+from resonate_infra.testing.template import Fragment, Resolver, Stack, Template, TemplateError
+
+T = TypeVar("T")
+
+
+class UnknownResourceTypeError(TemplateError):
+    """The template has a resource that this module neither creates nor knows to be meaningless offline."""
+
+
+class UnknownPropertyError(TemplateError):
+    """A resource has a property that would be lost here."""
+
+
+class ClientFactory(Protocol):
+    """Makes service clients; `boto3.Session.client` is one."""
+
+    def __call__(self, service_name: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    url: str
+    arn: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A Lambda function as its runtime would find it."""
+
+    logical_id: str
+    name: str
+    arn: str
+    handler: str
+    code_directory: Path
+    environment: Mapping[str, str]
+    timeout_seconds: int
+    memory_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventSource:
+    """What feeds a function. How Lambda polls and retries is for whoever pumps the events."""
+
+    function: str
+    kind: Literal["stream", "queue"]
+    arn: str
+    batch_size: int
+    filters: tuple[Pattern, ...]
+    report_batch_item_failures: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    logical_id: str
+    name: str
+    group: str
+    expression: str
+    target_arn: str
+    input: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployed stack. Queues and functions are keyed by their logical ids in the template."""
+
+    stack_name: str
+    region: str
+    account_id: str
+    table_name: str
+    stream_arn: str
+    schedule_group: str
+    queues: Mapping[str, Queue]
+    functions: Mapping[str, Function]
+    event_sources: tuple[EventSource, ...]
+    schedules: tuple[Schedule, ...]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """A resource that is not created: why, what its ARN would be, and which of name and ARN `Ref` returns."""
+
+    reason: str
+    arn: Callable[[Stack, str], str] | None = None
+    reference: Literal["name", "arn"] = "name"
+
+
+NOT_CREATED: Mapping[str, Stub] = {
+    "AWS::IAM::Role": Stub(
+        "nothing offline enforces policies; tests read them in the template",
+        arn=lambda stack, name: f"arn:{stack.partition}:iam::{stack.account_id}:role/{name}",
+    ),
+    "AWS::Logs::LogGroup": Stub(
+        "what functions log goes to the process that runs them",
+        arn=lambda stack, name: stack.arn("logs", f"log-group:{name}:*"),
+    ),
+    "AWS::Lambda::LayerVersion": Stub(
+        "functions find their packages in the environment that runs them",
+        arn=lambda stack, name: stack.arn("lambda", f"layer:{name}:1"),
+        reference="arn",
+    ),
+    "AWS::Lambda::EventInvokeConfig": Stub("whoever pumps the events invokes a function once for each"),
+    "AWS::CloudWatch::Alarm": Stub("there are no metrics to watch"),
+}
+
+NAME_PROPERTIES = ("RoleName", "LogGroupName", "LayerName", "AlarmName")
+
+# Properties that the API takes under the same name and in the same form as CloudFormation.
+TABLE_AS_IS = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
+TABLE_TRANSLATED = (
+    "TableName",
+    "StreamSpecification",
+    "SSESpecification",
+    "TimeToLiveSpecification",
+    "PointInTimeRecoverySpecification",
+)
+QUEUE_ATTRIBUTES = ("VisibilityTimeout", "MessageRetentionPeriod", "SqsManagedSseEnabled", "RedrivePolicy")
+SCHEDULE_AS_IS = (
+    "Name",
+    "GroupName",
+    "Description",
+    "ScheduleExpression",
+    "FlexibleTimeWindow",
+    "Target",
+)
+
+
+def create(template: Template, client: ClientFactory) -> Deployment:
+    """Create everything the template asks for. `client` must lead to moto."""
+    return _Creation(template, client).run()
+
+
+class _Creation:
+    """One run over the resources of a template, and what it has made so far."""
+
+    def __init__(self, template: Template, client: ClientFactory) -> None:
+        self.template = template
+        self.stack = template.stack
+        self.client = client
+        self.resolver = Resolver(template)
+        self.tables: list[tuple[str, str]] = []
+        self.groups: list[str] = []
+        self.queues: dict[str, Queue] = {}
+        self.functions: dict[str, Function] = {}
+        self.event_sources: list[EventSource] = []
+        self.schedules: list[Schedule] = []
+        self.creators: Mapping[str, Callable[[str, Fragment], None]] = {
+            "AWS::DynamoDB::Table": self.create_table,
+            "AWS::SQS::Queue": self.create_queue,
+            "AWS::Scheduler::ScheduleGroup": self.create_schedule_group,
+            "AWS::Scheduler::Schedule": self.create_schedule,
+            "AWS::Lambda::Function": self.describe_function,
+            "AWS::Lambda::EventSourceMapping": self.describe_event_source,
+        }
+
+    def run(self) -> Deployment:
+        unknown = [
+            f"{resource.logical_id} ({resource.type})"
+            for resource in self.template.resources
+            if resource.type not in self.creators and resource.type not in NOT_CREATED
+        ]
+        if unknown:
+            raise UnknownResourceTypeError(f"no offline counterpart known for {', '.join(unknown)}")
+        for resource in self.template.resources:
+            properties = self.resolver.resolve(resource.properties)
+            if resource.type in NOT_CREATED:
+                self.register_stub(resource.logical_id, properties, NOT_CREATED[resource.type])
+            else:
+                self.creators[resource.type](resource.logical_id, properties)
+        (table_name, stream_arn) = _only(self.tables, "table with a stream")
+        return Deployment(
+            stack_name=self.stack.name,
+            region=self.stack.region,
+            account_id=self.stack.account_id,
+            table_name=table_name,
+            stream_arn=stream_arn,
+            schedule_group=_only(self.groups, "schedule group"),
+            queues=self.queues,
+            functions=self.functions,
+            event_sources=tuple(self.event_sources),
+            schedules=tuple(self.schedules),
+            outputs={name: self.resolver.resolve(output["Value"]) for name, output in self.template.outputs.items()},
+        )
+
+    def generated_name(self, logical_id: str) -> str:
+        """CloudFormation's pattern without the random suffix: offline, a name is the same every time."""
+        return f"{self.stack.name}-{logical_id}"
+
+    def register_stub(self, logical_id: str, properties: Fragment, stub: Stub) -> None:
+        given = [properties[key] for key in NAME_PROPERTIES if key in properties]
+        name = given[0] if given else self.generated_name(logical_id)
+        attributes = {"Arn": stub.arn(self.stack, name)} if stub.arn else {}
+        reference = attributes["Arn"] if stub.reference == "arn" else name
+        self.resolver.register(logical_id, reference, attributes)
+
+    def create_table(self, logical_id: str, properties: Fragment) -> None:
+        _refuse_unknown(logical_id, properties, TABLE_AS_IS + TABLE_TRANSLATED)
+        name = properties.get("TableName", self.generated_name(logical_id))
+        dynamodb = self.client("dynamodb")
+        request = {key: properties[key] for key in TABLE_AS_IS if key in properties}
+        if "StreamSpecification" in properties:
+            request["StreamSpecification"] = {"StreamEnabled": True, **properties["StreamSpecification"]}
+        if "SSESpecification" in properties:
+            request["SSESpecification"] = {"Enabled": properties["SSESpecification"]["SSEEnabled"]}
+        table = dynamodb.create_table(TableName=name, **request)["TableDescription"]
+        # These two are calls of their own, because the API of a table's creation does not know them.
+        if "TimeToLiveSpecification" in properties:
+            dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"])
+        if "PointInTimeRecoverySpecification" in properties:
+            dynamodb.update_continuous_backups(
+                TableName=name,
+                PointInTimeRecoverySpecification=properties["PointInTimeRecoverySpecification"],
+            )
+        attributes = {"Arn": table["TableArn"]}
+        if "LatestStreamArn" in table:
+            attributes["StreamArn"] = table["LatestStreamArn"]
+            self.tables.append((name, table["LatestStreamArn"]))
+        self.resolver.register(logical_id, name, attributes)
+
+    def create_queue(self, logical_id: str, properties: Fragment) -> None:
+        _refuse_unknown(logical_id, properties, ("QueueName", *QUEUE_ATTRIBUTES))
+        name = properties.get("QueueName", self.generated_name(logical_id))
+        sqs = self.client("sqs")
+        attributes = {key: _attribute(properties[key]) for key in QUEUE_ATTRIBUTES if key in properties}
+        url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        self.queues[logical_id] = Queue(url=url, arn=arn, name=name)
+        self.resolver.register(logical_id, url, {"Arn": arn, "QueueName": name})
+
+    def create_schedule_group(self, logical_id: str, properties: Fragment) -> None:
+        _refuse_unknown(logical_id, properties, ("Name",))
+        name = properties.get("Name", self.generated_name(logical_id))
+        arn = self.client("scheduler").create_schedule_group(Name=name)["ScheduleGroupArn"]
+        self.groups.append(name)
+        self.resolver.register(logical_id, name, {"Arn": arn})
+
+    def create_schedule(self, logical_id: str, properties: Fragment) -> None:
+        _refuse_unknown(logical_id, properties, SCHEDULE_AS_IS)
+        request: Fragment = {"Name": self.generated_name(logical_id), **properties}
+        arn = self.client("scheduler").create_schedule(**request)["ScheduleArn"]
+        target: Fragment = request["Target"]
+        self.schedules.append(
+            Schedule(
+                logical_id=logical_id,
+                name=request["Name"],
+                group=request.get("GroupName", "default"),
+                expression=request["ScheduleExpression"],
+                target_arn=target["Arn"],
+                input=target["Input"],
+            )
+        )
+        self.resolver.register(logical_id, request["Name"], {"Arn": arn})
+
+    def describe_function(self, logical_id: str, properties: Fragment) -> None:
+        name = properties.get("FunctionName", self.generated_name(logical_id))
+        arn = self.stack.arn("lambda", f"function:{name}")
+        variables = properties.get("Environment", {}).get("Variables", {})
+        self.functions[logical_id] = Function(
+            logical_id=logical_id,
+            name=name,
+            arn=arn,
+            handler=properties["Handler"],
+            code_directory=self.template.code_directories[logical_id],
+            environment={key: str(value) for key, value in variables.items()},
+            timeout_seconds=int(properties["Timeout"]),
+            memory_mb=int(properties["MemorySize"]),
+        )
+        self.resolver.register(logical_id, name, {"Arn": arn})
+
+    def describe_event_source(self, logical_id: str, properties: Fragment) -> None:
+        arn: str = properties["EventSourceArn"]
+        criteria = properties.get("FilterCriteria", {}).get("Filters", [])
+        filters = tuple(json.loads(entry["Pattern"]) for entry in criteria)
+        # A pattern that cannot be evaluated is refused when the stack is created, as AWS does, not at the
+        # first event.
+        FilterCriteria.parse(filters)
+        responses = properties.get("FunctionResponseTypes", [])
+        fed = [known for known in self.functions.values() if known.name == properties["FunctionName"]]
+        self.event_sources.append(
+            EventSource(
+                function=_only(fed, f"function of {logical_id}").logical_id,
+                kind=_kind(logical_id, arn),
+                arn=arn,
+                batch_size=int(properties["BatchSize"]),
+                filters=filters,
+                report_batch_item_failures="ReportBatchItemFailures" in responses,
+            )
+        )
+        self.resolver.register(logical_id, self.generated_name(logical_id))
+
+
+def _refuse_unknown(logical_id: str, properties: Fragment, known: tuple[str, ...]) -> None:
+    unknown = sorted(set(properties) - set(known))
+    if unknown:
+        raise UnknownPropertyError(f"{logical_id}: no offline counterpart known for {', '.join(unknown)}")
+
+
+def _attribute(value: Any) -> str:
+    """A property in the form of a queue attribute, which is always text."""
+    match value:
+        case str():
+            return value
+        case bool() | dict():
+            return json.dumps(value)
+        case _:
+            return str(value)
+
+
+def _kind(logical_id: str, arn: str) -> Literal["stream", "queue"]:
+    match arn.split(":")[2]:
+        case "dynamodb":
+            return "stream"
+        case "sqs":
+            return "queue"
+        case service:
+            raise UnknownResourceTypeError(f"{logical_id}: no offline counterpart known for events of {service}")
+
+
+def _only(found: list[T], what: str) -> T:
+    if len(found) != 1:
+        raise TemplateError(f"expected one {what}, found {len(found)}")
+    return found[0]

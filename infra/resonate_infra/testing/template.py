@@ -1,0 +1,289 @@
+"""Reads `template.yaml` the way CloudFormation does: the SAM transform first, then parameters and references.
+
+The offline stack must come from the template that is deployed, so nothing here knows what the template
+contains. SAM's own translator does the transform. What CloudFormation does after it - parameters with their
+constraints, conditions, mappings, intrinsic functions, the order of creation - is done here, as far as the
+template needs it. What it does not need raises an error that names it: a silent approximation would test
+something else than what is shipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportUnknownVariableType]
+
+Fragment: TypeAlias = dict[str, Any]
+"""A part of a template, as YAML gives it."""
+
+RESOURCE_KEYS = frozenset({"Type", "Properties", "Metadata", "DeletionPolicy", "UpdateReplacePolicy"})
+"""What a resource may say about itself. The last three concern deployments and have no meaning offline."""
+
+CODE_KEYS = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+
+SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
+NO_VALUE = object()
+
+
+class TemplateError(Exception):
+    """The template, or what was asked of it, is wrong."""
+
+
+class ParameterError(TemplateError):
+    """CloudFormation would refuse this parameter."""
+
+
+class UnsupportedIntrinsicError(TemplateError):
+    """The template uses an intrinsic function that is not resolved here."""
+
+
+class UnresolvedReferenceError(TemplateError):
+    """A reference to something that does not exist, or does not exist yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where the template is deployed to. The defaults are those of moto."""
+
+    name: str
+    region: str = "us-east-1"
+    account_id: str = "123456789012"
+    partition: str = "aws"
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{resource}"
+
+    @property
+    def pseudo_parameters(self) -> dict[str, Any]:
+        return {
+            "AWS::StackName": self.name,
+            "AWS::Region": self.region,
+            "AWS::AccountId": self.account_id,
+            "AWS::Partition": self.partition,
+            "AWS::NoValue": NO_VALUE,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource after the transform, its references not yet resolved."""
+
+    logical_id: str
+    type: str
+    properties: Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A transformed template. Resources come in an order in which each only refers to earlier ones.
+
+    `code_directories` maps functions and layers to the folders that SAM would package for them.
+    """
+
+    stack: Stack
+    parameters: dict[str, str]
+    mappings: Fragment
+    conditions: Fragment
+    resources: tuple[Resource, ...]
+    outputs: Fragment
+    code_directories: dict[str, Path]
+
+
+def load(path: Path, *, stack: Stack, parameters: Mapping[str, str | int] | None = None) -> Template:
+    """Read and transform the template at `path`; `parameters` override its defaults."""
+    document: Fragment = yaml_parse(path.read_text(encoding="utf-8"))
+    values = _parameter_values(document.get("Parameters", {}), parameters or {})
+    code_directories = _detach_code(document, path.parent)
+    # SAM asks the session for nothing but its region; without one it would look for a region on this machine.
+    translator = Translator(None, Parser(), boto_session=boto3.Session(region_name=stack.region))
+    transformed: Fragment = translator.translate(document, dict(values))
+    # To nobody; but metrics that are still there when they are collected make SAM log a warning.
+    translator.metrics.publish()
+    return Template(
+        stack=stack,
+        parameters=values,
+        mappings=transformed.get("Mappings", {}),
+        conditions=transformed.get("Conditions", {}),
+        resources=_in_creation_order(transformed["Resources"]),
+        outputs=transformed.get("Outputs", {}),
+        code_directories=code_directories,
+    )
+
+
+def _detach_code(document: Fragment, root: Path) -> dict[str, Path]:
+    """Replace local folders by the S3 locations of `sam package`; the transform accepts nothing else."""
+    directories: dict[str, Path] = {}
+    for logical_id, resource in document["Resources"].items():
+        key = CODE_KEYS.get(resource["Type"])
+        if key is not None:
+            properties = resource["Properties"]
+            directories[logical_id] = (root / properties[key]).resolve()
+            properties[key] = f"s3://packaged/{logical_id}"
+    return directories
+
+
+# --- Parameters
+
+
+def _parameter_values(declared: Fragment, given: Mapping[str, str | int]) -> dict[str, str]:
+    unknown = sorted(set(given) - set(declared))
+    if unknown:
+        raise ParameterError(f"the template has no parameter {', '.join(unknown)}")
+    values: dict[str, str] = {}
+    for name, declaration in declared.items():
+        if name not in given and "Default" not in declaration:
+            raise ParameterError(f"parameter {name} has no default and needs a value")
+        values[name] = str(given.get(name, declaration.get("Default")))
+        _check_parameter(name, values[name], declaration)
+    return values
+
+
+def _check_parameter(name: str, value: str, declaration: Fragment) -> None:
+    kind = declaration["Type"]
+    if kind not in ("String", "Number"):
+        raise ParameterError(f"parameter {name} is of type {kind}; only String and Number are supported")
+    allowed = [str(choice) for choice in declaration.get("AllowedValues", [value])]
+    if value not in allowed:
+        raise ParameterError(f"parameter {name} is {value!r}; allowed are {', '.join(allowed)}")
+    if not re.fullmatch(declaration.get("AllowedPattern", ".*"), value, re.DOTALL):
+        raise ParameterError(f"parameter {name} is {value!r}, which does not match its AllowedPattern")
+    if kind == "Number":
+        try:
+            number = float(value)
+        except ValueError:
+            raise ParameterError(f"parameter {name} is {value!r}, not a number") from None
+        low, high = declaration.get("MinValue", number), declaration.get("MaxValue", number)
+        if not low <= number <= high:
+            raise ParameterError(f"parameter {name} is {value}; it must be from {low} to {high}")
+
+
+# --- The order of creation
+
+
+def _in_creation_order(resources: Fragment) -> tuple[Resource, ...]:
+    graph: dict[str, list[str]] = {}
+    for logical_id, resource in resources.items():
+        unsupported = sorted(set(resource) - RESOURCE_KEYS)
+        if unsupported:
+            raise TemplateError(f"{logical_id}: unsupported resource attribute {', '.join(unsupported)}")
+        # A list without duplicates, not a set: the order should be the same every time.
+        names = dict.fromkeys(_references(resource.get("Properties", {})))
+        graph[logical_id] = [name for name in names if name in resources]
+    try:
+        order = tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise TemplateError(f"circular dependency: {' -> '.join(error.args[1])}") from error
+    return tuple(
+        Resource(logical_id, resources[logical_id]["Type"], resources[logical_id].get("Properties", {}))
+        for logical_id in order
+    )
+
+
+def _references(value: Any) -> Iterator[str]:
+    """Every name that `value` refers to, of resources and of anything else."""
+    match value:
+        case {"Ref": str(name)}:
+            yield name
+        case {"Fn::GetAtt": [str(name), _]}:
+            yield name
+        case {"Fn::Sub": str(text)}:
+            for name in SUBSTITUTION.findall(text):
+                yield name.partition(".")[0]
+        case dict():
+            for item in value.values():  # pyright: ignore[reportUnknownVariableType]
+                yield from _references(item)
+        case list():
+            for item in value:  # pyright: ignore[reportUnknownVariableType]
+                yield from _references(item)
+        case _:
+            pass
+
+
+# --- References
+
+
+@dataclass(slots=True)
+class Resolver:
+    """Resolves intrinsic functions against what has been created so far."""
+
+    template: Template
+    references: dict[str, Any] = field(default_factory=dict[str, Any])
+    attributes: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+
+    def __post_init__(self) -> None:
+        self.references |= self.template.stack.pseudo_parameters | self.template.parameters
+
+    def register(self, logical_id: str, reference: str, attributes: Mapping[str, str] | None = None) -> None:
+        """Make a created resource known: what `Ref` and `Fn::GetAtt` return for it."""
+        self.references[logical_id] = reference
+        for name, value in (attributes or {}).items():
+            self.attributes[logical_id, name] = value
+
+    def resolve(self, value: Any) -> Any:
+        """`value` with every intrinsic function replaced by what it stands for."""
+        match value:
+            case {"Ref": str(name)}:
+                return self._reference(name)
+            case {"Fn::GetAtt": [str(name), str(attribute)]}:
+                return self._attribute(name, attribute)
+            case {"Fn::Sub": str(text)}:
+                return SUBSTITUTION.sub(self._substitute, text)
+            case {"Fn::If": [str(condition), positive, negative]}:
+                return self.resolve(positive if self.condition(condition) else negative)
+            case {"Fn::FindInMap": [str(mapping), first, second]}:
+                return self._find(mapping, self.resolve(first), self.resolve(second))
+            case {"Fn::Equals": [left, right]}:
+                return self.resolve(left) == self.resolve(right)
+            case {"Fn::Not": [operand]}:
+                return not self.resolve(operand)
+            case dict():
+                return self._resolve_mapping(value)  # pyright: ignore[reportUnknownArgumentType]
+            case list():
+                items = [self.resolve(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+                return [item for item in items if item is not NO_VALUE]
+            case _:
+                return value
+
+    def condition(self, name: str) -> bool:
+        """Whether a condition of the template holds."""
+        if name not in self.template.conditions:
+            raise UnresolvedReferenceError(f"the template has no condition {name}")
+        return self.resolve(self.template.conditions[name])
+
+    def _resolve_mapping(self, value: Fragment) -> Fragment:
+        for key in value:
+            # The Condition of a policy statement is a mapping, that of CloudFormation a name.
+            if key.startswith("Fn::") or key == "Ref" or (key == "Condition" and isinstance(value[key], str)):
+                raise UnsupportedIntrinsicError(f"{key} of {value[key]!r} is not supported")
+        items = {key: self.resolve(item) for key, item in value.items()}
+        return {key: item for key, item in items.items() if item is not NO_VALUE}
+
+    def _find(self, mapping: str, first: str, second: str) -> Any:
+        try:
+            return self.template.mappings[mapping][first][second]
+        except KeyError:
+            raise UnresolvedReferenceError(f"mapping {mapping} has no {first}.{second}") from None
+
+    def _substitute(self, match: re.Match[str]) -> str:
+        if match[1].startswith("!"):
+            raise UnsupportedIntrinsicError(f"Fn::Sub with the literal {match[0]} is not supported")
+        name, dot, attribute = match[1].partition(".")
+        return self._attribute(name, attribute) if dot else str(self._reference(name))
+
+    def _reference(self, name: str) -> Any:
+        if name not in self.references:
+            raise UnresolvedReferenceError(f"Ref to {name}, which does not exist")
+        return self.references[name]
+
+    def _attribute(self, name: str, attribute: str) -> str:
+        if (name, attribute) not in self.attributes:
+            raise UnresolvedReferenceError(f"{name} has no attribute {attribute}")
+        return self.attributes[name, attribute]

@@ -1,0 +1,109 @@
+"""How a message reaches a worker.
+
+`lambda://name` is an asynchronous invoke. An `http(s)://` push would make the dispatcher wait for somebody else's
+server, so it goes through a queue, whose consumer posts it with a short timeout and, where the receiver is a Lambda
+function URL, signs it. A `poll://` group is served by the push address that it is mapped to; a group that maps to
+nothing has workers that poll, if it has any, and they find the task by themselves.
+
+A receiver that fails is logged and left to redispatch: the task stays pending and is offered again. Only a failure of
+our own queue is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3 import PoolManager, Timeout
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from resonate_store.addresses import route
+
+logger = logging.getLogger("resonate.transports")
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to reach a worker over HTTP."""
+READ_TIMEOUT = 5.0
+"""Seconds to wait for its reply; a worker that takes longer has the message."""
+
+
+class Transports:
+    """Sends messages.
+
+    Args:
+        lambda_client, sqs: boto3 clients.
+        groups: which push address serves a worker group.
+        push_queue_url: the queue of HTTP pushes.
+    """
+
+    def __init__(self, lambda_client: Any, sqs: Any, groups: Mapping[str, str], push_queue_url: str) -> None:
+        self._lambda = lambda_client
+        self._sqs = sqs
+        self._groups = groups
+        self._push_queue_url = push_queue_url
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        """Hand a message over to its transport, without waiting for the receiver's work."""
+        destination = route(address, self._groups)
+        if destination is None:
+            logger.info("%s is mapped to no push address; its workers have to poll", address)
+        elif destination.startswith("lambda://"):
+            self._invoke(destination, message)
+        else:
+            body = msgspec.json.encode({"address": destination, "message": message}).decode()
+            self._sqs.send_message(QueueUrl=self._push_queue_url, MessageBody=body)
+
+    def _invoke(self, address: str, message: dict[str, Any]) -> None:
+        name = address.removeprefix("lambda://")
+        try:
+            self._lambda.invoke(FunctionName=name, InvocationType="Event", Payload=msgspec.json.encode(message))
+        except (ClientError, BotoCoreError) as error:
+            logger.warning("invoking %s failed, the task will be offered again: %s", name, error)
+
+
+class Pusher:
+    """Posts messages to workers over HTTP.
+
+    Args:
+        session: a botocore session, for the credentials that function URLs are signed with; None to sign nothing.
+        region: the region of those function URLs.
+    """
+
+    def __init__(self, session: Any = None, region: str = "") -> None:
+        self._session = session
+        self._region = region
+        self._pool = PoolManager(retries=False, timeout=Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT))
+
+    def push(self, address: str, message: dict[str, Any]) -> bool:
+        """Post a message.
+
+        Returns:
+            Whether the receiver has it: it answered 2xx, or did not answer in time after it was sent.
+        """
+        body = msgspec.json.encode(message)
+        try:
+            response = self._pool.request("POST", address, body=body, headers=self._headers(address, body))
+        except ReadTimeoutError:
+            return True
+        except HTTPError as error:
+            logger.warning("pushing to %s failed, the task will be offered again: %s", address, error)
+            return False
+        if 200 <= response.status < 300:
+            return True
+        logger.warning("%s answered %d, the task will be offered again", address, response.status)
+        return False
+
+    def _headers(self, address: str, body: bytes) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        host = urlsplit(address).hostname or ""
+        if self._session is None or ".lambda-url." not in host:
+            return headers
+        request = AWSRequest("POST", address, headers=headers, data=body)
+        SigV4Auth(self._session.get_credentials(), "lambda", self._region).add_auth(request)
+        return dict(request.headers.items())

@@ -1,0 +1,62 @@
+"""How a deployed function is put together: settings, clients, and the parts that use them.
+
+The functions in `functions/` are thin because of this. Everything is made once for a process, at its first use, so that
+a cold start pays only for what its event needs.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from resonate_infra.dispatch import Dispatch
+from resonate_infra.outlets import StreamOutlets
+from resonate_infra.settings import Settings
+from resonate_infra.tick import Tick
+from resonate_infra.timers import Timers
+from resonate_infra.transports import Pusher, Transports
+from resonate_store.clock import ambient
+from resonate_store.dynamo import DynamoStore
+
+CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+"""Clients give up while the function that uses them still has time to say so."""
+
+
+class Wiring:
+    """The parts of a function, for one process."""
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        return Settings.of(os.environ)
+
+    @functools.cached_property
+    def store(self) -> DynamoStore:
+        return DynamoStore(self.settings.table, clock=ambient(), groups=self.settings.groups)
+
+    @functools.cached_property
+    def outlets(self) -> StreamOutlets:
+        settings = self.settings
+        sqs = _client("sqs")
+        return StreamOutlets(
+            self.store,
+            Timers(sqs, _client("scheduler"), settings, ambient()),
+            Transports(_client("lambda"), sqs, settings.groups, settings.push_queue_url),
+            settings.retention_seconds,
+        )
+
+    @functools.cached_property
+    def dispatch(self) -> Dispatch:
+        session = boto3.Session()
+        return Dispatch(self.outlets, Pusher(session, session.region_name or ""))
+
+    @functools.cached_property
+    def tick(self) -> Tick:
+        return Tick(self.outlets, ambient())
+
+
+def _client(service: str) -> Any:
+    return boto3.client(service, config=CLIENT)  # pyright: ignore[reportUnknownMemberType]

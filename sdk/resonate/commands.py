@@ -1,0 +1,204 @@
+"""What a workflow can yield.
+
+A command says what should happen durably; the interpreter makes it so and sends the result back in. Commands are
+builders: `.options(...)` changes one in place and returns it (REFERENCE 5.4). The class names are the seeds': L or R
+for local or remote, F for function, C or I for call (wait for the result) or invoke (get a `Promise` to wait on later).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from resonate.options import Options
+from resonate.retry_policies import RetryPolicy
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Promise(Generic[T_co]):
+    """A durable promise of this computation; yield it to wait for its value, or for its error to be raised.
+
+    Attributes:
+        id: the promise's id, which anybody may settle or look up.
+        cid: the id of the computation that it belongs to.
+    """
+
+    __slots__ = ("cid", "id")
+
+    def __init__(self, id: str, cid: str) -> None:
+        self.id = id
+        self.cid = cid
+
+    def __repr__(self) -> str:
+        return f"Promise(id={self.id!r}, cid={self.cid!r})"
+
+
+class Command(Generic[T_co]):
+    """Base of everything that creates a promise."""
+
+    __slots__ = ("opts",)
+    waits = True
+
+    def __init__(self, opts: Options | None = None) -> None:
+        self.opts = opts or Options()
+
+    def describe(self) -> str:
+        """What this command is, for messages about replay."""
+        raise NotImplementedError
+
+
+class LocalCall(Command[T_co]):
+    """Run a function here."""
+
+    __slots__ = ("args", "func", "kwargs", "name")
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        opts: Options | None = None,
+    ) -> None:
+        super().__init__(opts)
+        self.func = func
+        self.name = name
+        self.args = args
+        self.kwargs = kwargs
+
+    def describe(self) -> str:
+        return f"run {self.name}"
+
+
+class LFC(LocalCall[T_co]):
+    """Run a function here and wait for its result."""
+
+    __slots__ = ()
+
+    def options(
+        self,
+        *,
+        durable: bool | None = None,
+        id: str | None = None,
+        idempotency_key: str | None = None,
+        non_retryable_exceptions: tuple[type[BaseException], ...] | None = None,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> LFC[T_co]:
+        """Set options of this call; the timeout is in seconds."""
+        self.opts = self.opts.merge(
+            durable=durable,
+            id=id,
+            idempotency_key=idempotency_key,
+            non_retryable_exceptions=non_retryable_exceptions,
+            retry_policy=retry_policy,
+            tags=tags,
+            timeout=timeout,
+        )
+        return self
+
+
+class LFI(LFC[T_co]):
+    """Start a function here and get a promise of its result."""
+
+    __slots__ = ()
+    waits = False
+
+
+class RFC(Command[T_co]):
+    """Have a function run by whoever serves its target, and wait for its result."""
+
+    __slots__ = ("args", "attached", "kwargs", "name", "version")
+
+    def __init__(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        opts: Options | None = None,
+        *,
+        version: int = 1,
+        attached: bool = True,
+    ) -> None:
+        super().__init__(opts)
+        self.name = name
+        self.args = args
+        self.kwargs = kwargs
+        self.version = version
+        self.attached = attached
+
+    def options(
+        self,
+        *,
+        id: str | None = None,
+        idempotency_key: str | None = None,
+        tags: dict[str, str] | None = None,
+        target: str | None = None,
+        timeout: float | None = None,
+        version: int | None = None,
+    ) -> RFC[T_co]:
+        """Set options of this call; the timeout is in seconds, `target` a worker group or an address."""
+        self.opts = self.opts.merge(
+            id=id, idempotency_key=idempotency_key, tags=tags, target=target, timeout=timeout, version=version
+        )
+        return self
+
+    def describe(self) -> str:
+        return f"rpc {self.name}"
+
+
+class RFI(RFC[T_co]):
+    """Have a function run elsewhere and get a promise of its result."""
+
+    __slots__ = ()
+    waits = False
+
+
+class PromiseCommand(Command[T_co]):
+    """Create a promise that somebody outside settles, or find the one that has this id."""
+
+    __slots__ = ("data",)
+    waits = False
+
+    def __init__(self, data: Any = None, opts: Options | None = None) -> None:
+        super().__init__(opts)
+        self.data = data
+
+    def options(
+        self,
+        *,
+        id: str | None = None,
+        idempotency_key: str | None = None,
+        tags: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> PromiseCommand[T_co]:
+        """Set options of this promise; the timeout is in seconds."""
+        self.opts = self.opts.merge(id=id, idempotency_key=idempotency_key, tags=tags, timeout=timeout)
+        return self
+
+    def describe(self) -> str:
+        return "a promise"
+
+
+class Sleep(Command[None]):
+    """Wait for a duration, durably."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float, opts: Options | None = None) -> None:
+        super().__init__(opts)
+        self.seconds = seconds
+
+    def options(self, *, id: str | None = None) -> Sleep:
+        """Set the id of the timer promise."""
+        self.opts = self.opts.merge(id=id)
+        return self
+
+    def describe(self) -> str:
+        return "a sleep"
+
+
+Yieldable = LFC[Any] | RFC[Any] | PromiseCommand[Any] | Sleep | Promise[Any]
+"""Everything that a workflow may yield."""

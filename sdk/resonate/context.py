@@ -1,0 +1,147 @@
+"""What a workflow or step is given as its first argument: the door to everything durable.
+
+The methods make commands and touch nothing; only yielding a command makes it happen. The long names and the short ones
+of the seeds (`run`/`lfc`, `begin_run`/`lfi`, `rpc`/`rfc`, `begin_rpc`/`rfi`) are the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from resonate.commands import LFC, LFI, RFC, RFI, PromiseCommand, Sleep
+from resonate.registry import Registry, plain_function
+
+
+class Info(Struct):
+    """Facts about this execution.
+
+    `attempt` counts from 1, `timeout` is the absolute deadline in seconds since the epoch, `version` the registered
+    version of the function.
+    """
+
+    attempt: int
+    timeout: float
+    tags: dict[str, str]
+    version: int
+    idempotency_key: str | None = None
+
+
+class Context:
+    """The context of one execution of a function.
+
+    Args:
+        id: the id of the promise that this execution settles.
+        info: facts about it.
+        registry: the functions that this process knows.
+        dependencies: what `Resonate.set_dependency` was given.
+    """
+
+    __slots__ = ("_dependencies", "_id", "_info", "_registry", "count")
+
+    def __init__(self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any]) -> None:
+        self._id = id
+        self._info = info
+        self._registry = registry
+        self._dependencies = dependencies
+        self.count = 0
+
+    @property
+    def id(self) -> str:
+        """The id of the promise that this execution settles."""
+        return self._id
+
+    @property
+    def info(self) -> Info:
+        """Facts about this execution."""
+        return self._info
+
+    def __repr__(self) -> str:
+        return f"Context(id={self._id!r})"
+
+    def next_id(self) -> str:
+        """The id of the next command: its number in creation order, below this execution's own id."""
+        self.count += 1
+        return f"{self._id}.{self.count}"
+
+    def get_dependency(self, key: str, default: Any = None) -> Any:
+        """What `Resonate.set_dependency(key, ...)` was given in this process, or `default`."""
+        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"key must be `str`, got {type(key).__name__}")
+        return self._dependencies.get(key, default)
+
+    def run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> LFC[Any]:
+        """Run `func(ctx, *args, **kwargs)` here and wait for its result; it is recorded, and never runs again."""
+        plain = plain_function(func)
+        return LFC(plain, plain.__name__, args, kwargs)
+
+    def begin_run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> LFI[Any]:
+        """Start `func(ctx, *args, **kwargs)` here; yields a `Promise` to wait on later."""
+        plain = plain_function(func)
+        return LFI(plain, plain.__name__, args, kwargs)
+
+    def rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFC[Any]:
+        """Have `func` run by a worker of its target and wait for its result.
+
+        Raises:
+            ValueError: `func` is a function that is not registered here; a name need not be.
+        """
+        name, version = self._remote(func)
+        return RFC(name, args, kwargs, version=version)
+
+    def begin_rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
+        """Have `func` run by a worker of its target; yields a `Promise` to wait on later."""
+        name, version = self._remote(func)
+        return RFI(name, args, kwargs, version=version)
+
+    def detached(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
+        """Have `func` run by a worker of its target and do not wait for it, not even on return."""
+        name, version = self._remote(func)
+        return RFI(name, args, kwargs, version=version, attached=False)
+
+    def promise(
+        self,
+        *,
+        id: str | None = None,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
+        data: Any = None,
+        tags: dict[str, str] | None = None,
+    ) -> PromiseCommand[Any]:
+        """Create a promise that somebody outside settles, or find the one with this id; yields a `Promise`.
+
+        Args:
+            id: its id; made from this execution's id if not given.
+            timeout: seconds after which it is rejected, a year if not given.
+            idempotency_key: kept with the promise.
+            data: anything that can travel, for whoever settles it.
+            tags: kept with the promise.
+        """
+        return PromiseCommand(data).options(id=id, timeout=timeout, idempotency_key=idempotency_key, tags=tags)
+
+    def sleep(self, secs: float) -> Sleep:
+        """Wait for `secs` seconds, durably: no process is kept alive for it, and there is no upper limit.
+
+        Raises:
+            TypeError: `secs` is not a number.
+            ValueError: it is negative or not finite.
+        """
+        if not isinstance(secs, (int, float)) or isinstance(secs, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"secs must be `float`, got {type(secs).__name__}")
+        if not math.isfinite(secs) or secs < 0:
+            raise ValueError(f"secs must be a finite number of seconds, zero or more, got {secs}")
+        return Sleep(secs)
+
+    lfc = run
+    lfi = begin_run
+    rfc = rpc
+    rfi = begin_rpc
+
+    def _remote(self, func: Callable[..., Any] | str) -> tuple[str, int]:
+        if isinstance(func, str):
+            return func, self._registry.latest(func)
+        registered = self._registry.get(func)
+        return registered.name, registered.version

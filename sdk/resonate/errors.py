@@ -1,0 +1,116 @@
+"""What can go wrong, as users see it.
+
+Every error of ours is a `ResonateError` with a numeric code (REFERENCE 5.11), says what was wrong and what to do, and
+survives pickling. Errors that a user's function raises are not wrapped: they reach the workflow and the caller as
+themselves, or as `ApplicationError` where their type is not known in the process that reads them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class ResonateError(Exception):
+    """Base of all errors of ours.
+
+    Args:
+        mesg: what happened.
+        code: a number that programs can tell errors apart by.
+        details: anything JSON that helps.
+    """
+
+    def __init__(self, mesg: str, code: float, details: Any = None) -> None:
+        super().__init__(mesg, code, details)
+        self.mesg = mesg
+        self.code = code
+        self.details = details
+
+    def __str__(self) -> str:
+        head = f"[{self.code:09.5f}] {self.mesg}"
+        return head if self.details is None else f"{head}\n{json.dumps(self.details, indent=2, default=str)}"
+
+
+class ResonateStoreError(ResonateError):
+    """The store refused a request; `status` is the protocol's (404, 409, ...)."""
+
+    def __init__(self, mesg: str, code: int, details: Any = None) -> None:
+        super().__init__(mesg, float(f"100.{code}"), details)
+        self.args = (mesg, code, details)
+        self.status = code // 100
+
+
+class ResonateCanceledError(ResonateError):
+    """The promise was cancelled."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"Promise {id} canceled", 200)
+        self.args = (id,)
+        self.id = id
+
+
+class ResonateTimedoutError(ResonateError):
+    """The promise was not settled in time; `timeout` is its deadline in seconds since the epoch."""
+
+    def __init__(self, id: str, timeout: float) -> None:
+        super().__init__(f"Promise {id} timedout at {timeout}", 201)
+        self.args = (id, timeout)
+        self.id = id
+        self.timeout = timeout
+
+
+class ResonateShutdownError(ResonateError):
+    """This instance was stopped while somebody waited for it."""
+
+    def __init__(self, mesg: str) -> None:
+        super().__init__(mesg, 300)
+        self.args = (mesg,)
+
+
+class ResonateHaltedError(ResonateError):
+    """The task will not go on by itself; `tasks continue` resumes it once the reason is gone."""
+
+    def __init__(self, id: str, reason: str) -> None:
+        super().__init__(f"Task {id} is halted: {reason}", 301)
+        self.args = (id, reason)
+        self.id = id
+        self.reason = reason
+
+
+class NonDeterminismError(ResonateError):
+    """The workflow did something else than it did before, so its history cannot be continued.
+
+    The task is halted, not failed: deploy code that replays the history and continue it.
+    """
+
+    def __init__(self, id: str, expected: str, found: str) -> None:
+        mesg = f"{id} was {expected} when it first ran and is now {found}: a workflow must repeat its steps on replay"
+        super().__init__(mesg, 302)
+        self.args = (id, expected, found)
+
+
+class PayloadError(ResonateError):
+    """A value cannot travel, or what arrived cannot be read."""
+
+    def __init__(self, mesg: str) -> None:
+        super().__init__(mesg, 303)
+        self.args = (mesg,)
+
+
+class ApplicationError(Exception):
+    """An error raised elsewhere whose type is not known in this process.
+
+    Args:
+        type_name: the type's full name where it was raised.
+        message: its message.
+        remote_traceback: the text of its traceback, if it came along.
+    """
+
+    def __init__(self, type_name: str, message: str, remote_traceback: str = "") -> None:
+        super().__init__(type_name, message, remote_traceback)
+        self.type_name = type_name
+        self.message = message
+        self.remote_traceback = remote_traceback
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.message}" if self.type_name else self.message

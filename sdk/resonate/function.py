@@ -1,0 +1,99 @@
+"""A registered function: still the function, and a way to start it durably."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from resonate.handle import Handle
+from resonate.options import Options
+from resonate.registry import Registered
+from resonate.retry_policies import RetryPolicy
+
+if TYPE_CHECKING:
+    from resonate.resonate import Resonate
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Function(Generic[F]):
+    """What `Resonate.register` returns. Calling it calls the function; it equals the function and hashes like it."""
+
+    def __init__(self, resonate: Resonate, registered: Registered) -> None:
+        functools.update_wrapper(self, registered.func)
+        self._resonate = resonate
+        self._registered = registered
+        self._options = Options()
+
+    @property
+    def name(self) -> str:
+        """The name it is registered under."""
+        return self._registered.name
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The function itself."""
+        return self._registered.func
+
+    @property
+    def version(self) -> int:
+        """The version it is registered in."""
+        return self._registered.version
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.func(*args, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        return self.func == (other.func if isinstance(other, Function) else other)  # pyright: ignore[reportUnknownMemberType]
+
+    def __hash__(self) -> int:
+        return hash(self.func)
+
+    def options(
+        self,
+        *,
+        idempotency_key: str | None = None,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+        target: str | None = None,
+        timeout: float | None = None,
+        version: int | None = None,
+    ) -> Function[F]:
+        """Set options for what this function starts, in place; the timeout is in seconds."""
+        self._options = self._options.merge(
+            idempotency_key=idempotency_key,
+            retry_policy=retry_policy,
+            tags=tags,
+            target=target,
+            timeout=timeout,
+            version=version,
+        )
+        return self
+
+    def run(self, id: str, *args: Any, **kwargs: Any) -> Any:
+        """See `Resonate.run`."""
+        return self._client().run(id, self.name, *args, **kwargs)
+
+    def begin_run(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """See `Resonate.begin_run`."""
+        return self._client().begin_run(id, self.name, *args, **kwargs)
+
+    def rpc(self, id: str, *args: Any, **kwargs: Any) -> Any:
+        """See `Resonate.rpc`."""
+        return self._client().rpc(id, self.name, *args, **kwargs)
+
+    def begin_rpc(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """See `Resonate.begin_rpc`."""
+        return self._client().begin_rpc(id, self.name, *args, **kwargs)
+
+    def _client(self) -> Resonate:
+        options = self._options
+        return self._resonate.options(
+            idempotency_key=options.idempotency_key,
+            retry_policy=options.retry_policy,
+            tags=options.tags,
+            target=options.target,
+            timeout=options.timeout,
+            version=options.version or self.version,
+        )

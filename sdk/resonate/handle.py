@@ -1,0 +1,93 @@
+"""A handle on an execution: its id, and a way to wait for its outcome.
+
+Making one asks nothing of the store. The first `result`, `done` or `await` does, and it can be asked again after a
+timeout (REFERENCE 5.10).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from concurrent.futures import Future
+from typing import Any, Generic, Protocol, TypeVar
+
+from resonate import codec
+from resonate_store.records import Promise
+
+T = TypeVar("T")
+
+
+class Awaiter(Protocol):
+    """Waits for promises on behalf of handles."""
+
+    def settled(self, id: str, timeout: float | None) -> Promise | None:
+        """The settled promise, or None when `timeout` seconds have passed and it is pending still.
+
+        Raises:
+            ResonateStoreError: there is no such promise.
+            ResonateHaltedError: its task is halted.
+            ResonateShutdownError: this instance was stopped meanwhile.
+        """
+        ...
+
+
+class Handle(Generic[T]):
+    """Waits for one execution.
+
+    Args:
+        id: the execution's id.
+        awaiter: waits for promises.
+        annotation: the type that its result is restored to.
+    """
+
+    def __init__(self, id: str, awaiter: Awaiter, annotation: Any = Any) -> None:
+        self.id = id
+        self._awaiter = awaiter
+        self._annotation = annotation
+        self._lock = threading.Lock()
+        self._future: Future[T] | None = None
+
+    def __repr__(self) -> str:
+        return f"Handle(id={self.id!r})"
+
+    def done(self) -> bool:
+        """Whether the execution has an outcome by now."""
+        return self._awaiter.settled(self.id, 0) is not None
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the outcome and return it, or raise the error that the execution failed with.
+
+        Args:
+            timeout: seconds to wait at most; forever if None.
+
+        Raises:
+            TimeoutError: it is still running; the handle can be asked again.
+        """
+        promise = self._awaiter.settled(self.id, timeout)
+        if promise is None:
+            raise TimeoutError(f"{self.id} has no outcome after {timeout} seconds")
+        return codec.outcome_of(promise, self._annotation)
+
+    @property
+    def future(self) -> Future[T]:
+        """A future with the same outcome; asking for it starts a thread that waits."""
+        with self._lock:
+            if self._future is None:
+                self._future = Future()
+                threading.Thread(
+                    target=self._complete, args=(self._future,), name=f"resonate-{self.id}", daemon=True
+                ).start()
+            return self._future
+
+    def _complete(self, future: Future[T]) -> None:
+        try:
+            result = self.result()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        import asyncio  # most programs never await a handle, and loading asyncio takes longer than all of ours
+
+        return asyncio.wrap_future(self.future).__await__()

@@ -1,0 +1,177 @@
+"""The Lambda handler of a worker (DESIGN 6).
+
+One invocation is offered one task, or a batch of them, acquires it with a lease that outlives the invocation, works on
+it until nothing is left to do here, and replies how that ended. It accepts what can carry an execute message: the
+message itself (an asynchronous invoke, `sam local invoke`), a function URL or API Gateway v2 event with the message as
+its body, and an SQS batch.
+
+With less than `RESERVE` left no further function is started and the task is handed over. When the invocation ends its
+store is closed, so a thread that the platform freezes and thaws can write nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from resonate.registry import Registry
+from resonate.worker import Report, Worker
+from resonate_store.clock import Clock
+from resonate_store.interface import Store, StoreError
+
+RESERVE = 5_000
+"""The part of an invocation's time in which no function is started any more (ms), at most a fifth of it."""
+LEASE_MARGIN = 5_000
+"""How long a lease outlives the invocation that holds it (ms)."""
+DEFAULT_TIME = 900_000
+"""The time that a handler has which is called without a Lambda context (ms)."""
+
+logger = logging.getLogger("resonate.lambda")
+
+
+class MalformedEvent(ValueError):
+    """The event carries no execute message."""
+
+
+class Offer(NamedTuple):
+    """The task that an execute message offers."""
+
+    id: str
+    version: int
+
+
+class LambdaHandler:
+    """Called by Lambda with an event and a context.
+
+    Returns for the message itself `{"status": "completed" | "suspended" | "released" | "lost" | "halted"}`, with
+    `"error"` where there is one; for an HTTP event the same as the body of a 200 response, or a 4xx/5xx response with
+    `{"error": ...}`; for an SQS batch its partial failures.
+
+    Raises:
+        MalformedEvent: the event is none of these.
+        StoreError: the store cannot answer; for an asynchronous invoke and a batch this makes Lambda try again.
+    """
+
+    def __init__(
+        self, store: Store, registry: Registry, dependencies: Mapping[str, Any], clock: Clock, pid: str
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._dependencies = dependencies
+        self._clock = clock
+        self._pid = pid
+
+    def __call__(self, event: Any, context: Any = None) -> Any:
+        if not isinstance(event, dict):
+            raise MalformedEvent(f"expected an event object, got {type(event).__name__}")
+        content = cast("dict[str, Any]", event)
+        if "Records" in content:
+            return self._batch(content["Records"], context)
+        if "requestContext" in content:
+            return self._over_http(content, context)
+        return _shown(self._work(offer_of(content), context))
+
+    def _work(self, offer: Offer, context: Any) -> Report:
+        remaining = _remaining(context)
+        now = self._clock.now()
+        store = self._store.open()
+        name = getattr(context, "function_name", None)
+        worker = Worker(
+            store,
+            self._registry,
+            self._dependencies,
+            self._clock,
+            self._pid,
+            default_target=f"lambda://{name}" if name else "default",
+        )
+        try:
+            reserve = min(RESERVE, remaining // 5)
+            report = worker.run(offer.id, offer.version, remaining + LEASE_MARGIN, now + remaining - reserve)
+        finally:
+            store.close()
+        logger.info("task %s version %d: %s", offer.id, offer.version, report.status)
+        return report
+
+    def _over_http(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        try:
+            method = event["requestContext"].get("http", {}).get("method", "POST")
+            if method != "POST":
+                return _http(405, {"error": f"a worker is sent its tasks by POST, not {method}"})
+            return _http(200, _shown(self._work(offer_of(_body(event)), context)))
+        except MalformedEvent as error:
+            return _http(400, {"error": str(error)})
+        except StoreError as error:
+            logger.error("%s", error)
+            return _http(500, {"error": f"Handler failed: {error}"})
+
+    def _batch(self, records: Any, context: Any) -> dict[str, Any]:
+        failures: list[dict[str, str]] = []
+        for record in records:
+            try:
+                self._work(offer_of(_parsed(record.get("body"))), context)
+            except (MalformedEvent, StoreError) as error:
+                logger.error("message %s: %s", record.get("messageId"), error)
+                failures.append({"itemIdentifier": record["messageId"]})
+        return {"batchItemFailures": failures}
+
+
+def offer_of(message: Any) -> Offer:
+    """The task that an execute message offers.
+
+    Raises:
+        MalformedEvent: it is no execute message.
+    """
+    if isinstance(message, dict):
+        content = cast("dict[str, Any]", message)
+        kind = content.get("kind")
+        if kind != "execute":
+            raise MalformedEvent(f"a worker accepts messages of the kind 'execute', not {kind!r}")
+        data = content.get("data")
+        task = cast("dict[str, Any]", data).get("task") if isinstance(data, dict) else None
+        if isinstance(task, dict):
+            id, version = cast("dict[str, Any]", task).get("id"), cast("dict[str, Any]", task).get("version")
+            if isinstance(id, str) and isinstance(version, int) and not isinstance(version, bool):
+                return Offer(id, version)
+    raise MalformedEvent(
+        'expected an execute message {"kind": "execute", "head": {}, "data": {"task": {"id": string, "version": number}}}'
+    )
+
+
+def _body(event: dict[str, Any]) -> Any:
+    body = event.get("body")
+    if not isinstance(body, str) or not body:
+        raise MalformedEvent("the request has no body: POST an execute message")
+    if event.get("isBase64Encoded"):
+        try:
+            return _parsed(base64.b64decode(body, validate=True))
+        except ValueError as error:
+            raise MalformedEvent(f"the body is not base64: {error}") from None
+    return _parsed(body)
+
+
+def _parsed(body: Any) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, TypeError, ValueError) as error:
+        raise MalformedEvent(f"the message is not JSON: {error}") from None
+
+
+def _remaining(context: Any) -> int:
+    tell = getattr(context, "get_remaining_time_in_millis", None)
+    return DEFAULT_TIME if tell is None else int(tell())
+
+
+def _shown(report: Report) -> dict[str, str]:
+    return {"status": report.status} if report.error is None else {"status": report.status, "error": report.error}
+
+
+def _http(status: int, body: dict[str, str]) -> dict[str, Any]:
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json"},
+        "body": msgspec.json.encode(body).decode(),
+    }

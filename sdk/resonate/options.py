@@ -1,0 +1,71 @@
+"""What a call may be told besides its arguments.
+
+`Options` holds only what was set; a default fills the rest when the call is issued, because it may depend on the
+function (REFERENCE 5.4). Timeouts are durations in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from resonate.retry_policies import RetryPolicy
+
+DEFAULT_TIMEOUT = 31_536_000.0
+"""A year, in seconds."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """The options of one call; None means "not set"."""
+
+    durable: bool | None = None
+    id: str | None = None
+    idempotency_key: str | None = None
+    non_retryable_exceptions: tuple[type[BaseException], ...] | None = None
+    retry_policy: RetryPolicy | None = None
+    tags: dict[str, str] | None = None
+    target: str | None = None
+    timeout: float | None = None
+    version: int | None = None
+
+    def merge(self, **changes: Any) -> Options:
+        """These options with every change that is not None.
+
+        Raises:
+            TypeError: an option is unknown or has the wrong type.
+            ValueError: a timeout or version is negative.
+        """
+        for name, value in changes.items():
+            if value is not None:
+                _check(name, value)
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def over(self, defaults: Options) -> Options:
+        """These options, and those of `defaults` where nothing is set."""
+        mine = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(defaults, **mine) if mine else defaults
+
+
+_TYPES: dict[str, tuple[Any, str]] = {
+    "durable": (bool, "bool"),
+    "id": (str, "str"),
+    "idempotency_key": (str, "str"),
+    "non_retryable_exceptions": (tuple, "tuple"),
+    "retry_policy": (RetryPolicy, "RetryPolicy"),
+    "tags": (dict, "dict"),
+    "target": (str, "str"),
+    "timeout": ((int, float), "float"),
+    "version": (int, "int"),
+}
+
+
+def _check(name: str, value: Any) -> None:
+    if name not in _TYPES:
+        raise TypeError(f"unknown option {name!r}: the options are {', '.join(_TYPES)}")
+    expected, shown = _TYPES[name]
+    if not isinstance(value, expected) or (isinstance(value, bool) and name in ("timeout", "version")):
+        raise TypeError(f"{name} must be `{shown}`, got {type(value).__name__}")
+    if name in ("timeout", "version") and value < 0:
+        raise ValueError(f"{name} must be greater than or equal to zero, got {value}")

@@ -1,0 +1,87 @@
+"""Which functions this process can run, by name and version.
+
+A durable call names a function and a version; the registry is how any process turns the name back into code. Versions
+are positive numbers; asking for version 0 means the highest one known here.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Workflow = Callable[..., Any]
+
+
+class Registered(NamedTuple):
+    """A registered function."""
+
+    name: str
+    func: Workflow
+    version: int
+
+
+class Registry:
+    """Functions by (name, version)."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, dict[int, Registered]] = {}
+        self._by_func: dict[Workflow, Registered] = {}
+
+    def add(self, func: Workflow, name: str | None = None, version: int = 1) -> Registered:
+        """Register a function.
+
+        Raises:
+            ValueError: it is no plain function, has no usable name, or the name or function is taken.
+        """
+        func = plain_function(func)
+        if version <= 0:
+            raise ValueError(f"provided version must be greater than zero, got {version}")
+        name = name or func.__name__
+        if name == "<lambda>":
+            raise ValueError("name required when registering a lambda function")
+        if func in self._by_func or version in self._by_name.get(name, {}):
+            raise ValueError(f"function {name} already registered")
+        registered = Registered(name, func, version)
+        self._by_name.setdefault(name, {})[version] = registered
+        self._by_func[func] = registered
+        return registered
+
+    def get(self, key: str | Workflow, version: int = 0) -> Registered:
+        """The registered function for a name or a function object.
+
+        Raises:
+            ValueError: nothing is registered under it in that version.
+        """
+        if isinstance(key, str):
+            versions = self._by_name.get(key)
+            name, found = key, versions and versions.get(version or max(versions))
+        else:
+            found = self._by_func.get(getattr(key, "func", key))
+            name, versions = getattr(key, "__name__", "unknown"), found
+            if found is not None and version not in (0, found.version):
+                found = None
+        if found is not None:
+            return found
+        if versions:
+            raise ValueError(f"function {name} version {version} not found in registry")
+        raise ValueError(f"function {name} not found in registry")
+
+    def latest(self, key: str | Workflow) -> int:
+        """The highest version known here, or 1 for a function that only others know."""
+        if isinstance(key, str):
+            return max(self._by_name.get(key, {}), default=1)
+        found = self._by_func.get(getattr(key, "func", key))
+        return found.version if found else 1
+
+    def names(self) -> list[str]:
+        """The registered names, sorted."""
+        return sorted(self._by_name)
+
+
+def plain_function(func: Any) -> types.FunctionType:
+    """The function behind `func`, which must be one: not a method, a class or a callable object."""
+    func = getattr(func, "func", func)
+    if not isinstance(func, types.FunctionType):
+        raise ValueError("provided callable must be a function")
+    return func

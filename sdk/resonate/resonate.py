@@ -1,0 +1,303 @@
+"""The client: registers functions, starts executions and waits for them.
+
+The same object is a program's whole connection to Resonate in memory, on DynamoDB, and inside a Lambda function, where
+`handler()` makes the entry point. It is the ephemeral side of the boundary: what it starts is durable, it is not.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, overload
+
+from resonate import codec
+from resonate.computation import FUNC
+from resonate.errors import ResonateStoreError
+from resonate.function import Function
+from resonate.handle import Handle
+from resonate.options import DEFAULT_TIMEOUT, Options
+from resonate.registry import Registry
+from resonate.retry_policies import RetryPolicy
+from resonate.runtime import Runtime
+from resonate.worker import Worker
+from resonate_store.addresses import expand
+from resonate_store.clock import Clock, ambient
+from resonate_store.ids import problem_with, random_id
+from resonate_store.interface import Store
+from resonate_store.memory import MemoryStore
+from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, Promise
+from resonate_store.requests import PromiseCreate, PromiseGet, Response, TaskCreate
+
+F = TypeVar("F", bound=Callable[..., Any])
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class Resonate:
+    """A connection to Resonate.
+
+    Args:
+        dependencies: what `ctx.get_dependency` hands out, by name.
+        group: the worker group that this process belongs to.
+        log_level: level of the `resonate` loggers, a number or a name.
+        pid: names this process; random if not given.
+        registry: the functions known here; a new one if not given.
+        store: where promises live. If not given: the DynamoDB table that `RESONATE_TABLE` names, else memory.
+        ttl: seconds for which a task stays ours without a heartbeat.
+        workers: how many functions run at the same time; the number of processors, at most 32, if not given.
+        clock: the source of time.
+
+    Raises:
+        TypeError, ValueError: an argument has the wrong type or value.
+    """
+
+    def __init__(
+        self,
+        *,
+        dependencies: dict[str, Any] | None = None,
+        group: str = "default",
+        log_level: int | str = logging.NOTSET,
+        pid: str | None = None,
+        registry: Registry | None = None,
+        store: Store | None = None,
+        ttl: int = 10,
+        workers: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        _require("group", group, str)
+        _require("ttl", ttl, int)
+        if pid is not None:
+            _require("pid", pid, str)
+        if isinstance(log_level, str) and log_level not in _LOG_LEVELS:
+            raise ValueError(f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
+        _require("log_level", log_level, (int, str))
+        logging.getLogger("resonate").setLevel(log_level)
+        self._clock = clock or ambient()
+        self._store: Store = store if store is not None else _store_of_environment(self._clock)
+        self._group = group
+        self._pid = pid or random_id()
+        self._ttl = ttl * 1000
+        self._registry = registry or Registry()
+        self._dependencies: dict[str, Any] = dict(dependencies or {})
+        self._options = Options()
+        threads = workers or min(32, os.cpu_count() or 1)
+        self._worker = Worker(
+            self._store,
+            self._registry,
+            self._dependencies,
+            self._clock,
+            self._pid,
+            default_target=group,
+            functions=ThreadPoolExecutor(threads, thread_name_prefix="resonate-function") if threads > 1 else None,
+        )
+        self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads)
+
+    @classmethod
+    def local(
+        cls,
+        *,
+        dependencies: dict[str, Any] | None = None,
+        group: str = "default",
+        log_level: int | str = logging.INFO,
+        pid: str | None = None,
+        registry: Registry | None = None,
+        ttl: int = 10,
+        workers: int | None = None,
+        clock: Clock | None = None,
+    ) -> Resonate:
+        """A connection to promises in this process's memory, whatever the environment says."""
+        clock = clock or ambient()
+        return cls(
+            dependencies=dependencies,
+            group=group,
+            log_level=log_level,
+            pid=pid,
+            registry=registry,
+            store=MemoryStore(clock),
+            ttl=ttl,
+            workers=workers,
+            clock=clock,
+        )
+
+    @property
+    def store(self) -> Store:
+        """Where promises live."""
+        return self._store
+
+    def start(self) -> None:
+        """Begin to accept work; running or waiting for anything does it too."""
+        self._runtime.start()
+
+    def stop(self) -> None:
+        """Stop accepting work: functions that run finish, handles that wait raise `ResonateShutdownError`."""
+        self._runtime.stop()
+
+    def set_dependency(self, name: str, obj: Any) -> None:
+        """Let functions in this process reach `obj` by `ctx.get_dependency(name)`."""
+        _require("name", name, str)
+        self._dependencies[name] = obj
+
+    def options(
+        self,
+        *,
+        idempotency_key: str | None = None,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+        target: str | None = None,
+        timeout: float | None = None,
+        version: int | None = None,
+    ) -> Resonate:
+        """This connection with options for what it starts; the timeout is in seconds, options add up."""
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self))
+        copy._options = self._options.merge(
+            idempotency_key=idempotency_key,
+            retry_policy=retry_policy,
+            tags=tags,
+            target=target,
+            timeout=timeout,
+            version=version,
+        )
+        return copy
+
+    @overload
+    def register(self, func: F, /, *, name: str | None = None, version: int = 1) -> Function[F]: ...
+    @overload
+    def register(self, *, name: str | None = None, version: int = 1) -> Callable[[F], Function[F]]: ...
+    def register(self, func: Any = None, /, *, name: str | None = None, version: int = 1) -> Any:
+        """Make a function known under a name and version; also `@register` and `@register(name=, version=)`.
+
+        Raises:
+            TypeError, ValueError: the function, name or version cannot be registered.
+        """
+        if name is not None:
+            _require("name", name, str)
+        _require("version", version, int)
+        if func is None:
+            return functools.partial(self.register, name=name, version=version)
+        registered = self._registry.add(func, name, version)
+        return Function(self, registered)
+
+    def run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
+        """Run a registered function here, durably, and wait for its result.
+
+        Args:
+            id: names the execution; running the same id again returns the result of the first.
+            func: the function or its registered name.
+
+        Raises:
+            ValueError: the function is not registered here.
+            Exception: whatever the function fails with.
+        """
+        response = self._begin(id, func, args, kwargs)
+        if response.task is not None and response.task.state == "acquired" and response.promise is not None:
+            self._runtime.work(response.task, response.promise, self._options)
+        return self._handle(id, func).result()
+
+    def begin_run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Like `run`, but does not wait."""
+        response = self._begin(id, func, args, kwargs)
+        if response.task is not None and response.task.state == "acquired" and response.promise is not None:
+            self._runtime.submit(response.task, response.promise, self._options)
+        return self._handle(id, func)
+
+    def rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
+        """Have a function run by a worker of the target group, durably, and wait for its result."""
+        return self.begin_rpc(id, func, *args, **kwargs).result()
+
+    def begin_rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Like `rpc`, but does not wait. A name need not be registered here; a function must be."""
+        _check_call(id, func)
+        if isinstance(func, str):
+            name, version = func, self._options.version or self._registry.latest(func)
+        else:
+            registered = self._registry.get(func, self._options.version or 0)
+            name, version = registered.name, registered.version
+        self._runtime.start()
+        _accepted(self._store.apply(self._creation(id, name, version, args, kwargs)))
+        return self._handle(id, func)
+
+    def get(self, id: str) -> Handle[Any]:
+        """A handle on an execution that exists.
+
+        Raises:
+            ResonateStoreError: there is no promise with this id (code 100.404).
+        """
+        _require("id", id, str)
+        response = self._store.apply(PromiseGet(id))
+        if response.promise is None:
+            raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
+        return Handle(id, self._runtime)
+
+    def handler(self) -> Callable[[Any, Any], Any]:
+        """The Lambda handler that works on the tasks it is sent; see `resonate.lambda_handler`."""
+        from resonate.lambda_handler import LambdaHandler
+
+        return LambdaHandler(self._store, self._registry, self._dependencies, self._clock, self._pid)
+
+    def _begin(
+        self, id: str, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Response:
+        _check_call(id, func)
+        registered = self._registry.get(func, self._options.version or 0)
+        creation = self._creation(id, registered.name, registered.version, args, kwargs)
+        response = self._store.apply(TaskCreate(self._pid, self._ttl, creation))
+        if response.status not in (409, 422):  # it exists: attach to it
+            _accepted(response)
+        return response
+
+    def _creation(
+        self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> PromiseCreate:
+        options = self._options
+        timeout = DEFAULT_TIMEOUT if options.timeout is None else options.timeout
+        lineage = dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)
+        tags = {
+            **(options.tags or {}),
+            **lineage,
+            SCOPE: "global",
+            TARGET: expand(options.target or self._group),
+            FUNC: name,
+        }
+        call = {"func": name, "args": args, "kwargs": kwargs, "version": version}
+        param = codec.encode(call, f"the arguments of {name}")
+        return PromiseCreate(id, self._clock.now() + round(timeout * 1000), param, tags)
+
+    def _handle(self, id: str, func: Callable[..., Any] | str) -> Handle[Any]:
+        try:
+            annotation = codec.signature_of(self._registry.get(func, self._options.version or 0).func).result
+        except ValueError:
+            annotation = Any
+        return Handle(id, self._runtime, annotation)
+
+
+def _store_of_environment(clock: Clock) -> Store:
+    table = os.environ.get("RESONATE_TABLE")
+    if not table:
+        return MemoryStore(clock)
+    from resonate_store.dynamo import DynamoStore
+    from resonate_store.settings import groups_of
+
+    return DynamoStore(table, clock=clock, groups=groups_of(os.environ))
+
+
+def _require(name: str, value: Any, types: type | tuple[type, ...]) -> None:
+    if not isinstance(value, types):
+        expected = types.__name__ if isinstance(types, type) else " or ".join(kind.__name__ for kind in types)
+        raise TypeError(f"{name} must be `{expected}`, got {type(value).__name__}")
+
+
+def _check_call(id: str, func: Any) -> None:
+    _require("id", id, str)
+    if problem := problem_with(id):
+        raise ValueError(problem)
+    if not callable(func) and not isinstance(func, str):
+        raise TypeError(f"func must be a function or its name, got {type(func).__name__}")
+
+
+def _accepted(response: Response) -> Promise:
+    if response.promise is None:
+        raise ResonateStoreError(response.error or "refused", response.status * 100)
+    return response.promise

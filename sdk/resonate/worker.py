@@ -1,0 +1,308 @@
+"""The worker: one task, from its acquisition to the moment this process has nothing left to do for it.
+
+It drives the interpreter: what the interpreter asks for is done here, against a store and with the user's functions,
+and what came of it is told back. A task ends in exactly one way (DESIGN 6): *completed*, its promise is settled;
+*suspended*, it waits for promises that others settle; *released*, it is handed over because time is running out, or
+given back because of a failure that is not the workflow's; *lost*, somebody else holds it; *halted*, going on would do
+harm until somebody has looked.
+
+User code may run on a pool, store requests on another; everything else happens in the caller's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, Literal, TypeVar, cast
+
+from msgspec import Struct
+
+from resonate import codec
+from resonate.computation import Action, Create, Finished, Keep, Lineage, Load, Node, Run, Work
+from resonate.context import Context, Info
+from resonate.errors import NonDeterminismError, PayloadError
+from resonate.options import Options
+from resonate.registry import Registry
+from resonate.replay import Execution, Outcome
+from resonate_store.clock import Clock
+from resonate_store.interface import Store, StoreError
+from resonate_store.records import ORIGIN, PREFIX, Promise, Task
+from resonate_store.requests import (
+    PromiseGet,
+    PromiseSettle,
+    Response,
+    TaskAcquire,
+    TaskFulfill,
+    TaskHalt,
+    TaskRelease,
+    TaskSuspend,
+)
+
+Status = Literal["completed", "suspended", "released", "lost", "halted"]
+
+logger = logging.getLogger("resonate.worker")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Lost(Exception):
+    """Somebody else holds the task, or its promise is settled: nothing that we do for it counts any more."""
+
+
+class HandOver(Exception):
+    """Time is running out, and there is work left that another invocation should begin."""
+
+
+class Report(Struct, frozen=True):
+    """How an invocation's work for a task ended; `error` says why it was released or halted."""
+
+    status: Status
+    error: str | None = None
+
+
+class Worker:
+    """Works on tasks.
+
+    Args:
+        store: where promises live.
+        registry: the functions that can be run.
+        dependencies: what contexts hand out.
+        clock: the source of time.
+        pid: the process that acquires tasks.
+        default_target: where calls go that name no target.
+        functions: runs `begin_run` functions; without it they run in the caller's thread, in creation order.
+        requests: runs independent store requests in parallel; without it they run one after the other.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        clock: Clock,
+        pid: str,
+        default_target: str = "default",
+        functions: Executor | None = None,
+        requests: Executor | None = None,
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.dependencies = dependencies
+        self.clock = clock
+        self.pid = pid
+        self.default_target = default_target
+        self.functions = functions
+        self.requests = requests
+
+    def run(self, id: str, version: int, ttl: int, deadline: int | None = None) -> Report:
+        """Acquire the task that an execute message offers, and work on it.
+
+        Args:
+            id, version: as the message gives them.
+            ttl: the lease in milliseconds; it must outlive the time that this process may still run.
+            deadline: the instant (milliseconds) after which no function is started.
+
+        Raises:
+            StoreError: the store cannot answer; the lease will bring the task back.
+        """
+        response = self.store.apply(TaskAcquire(id, version, self.pid, ttl))
+        if response.task is None or response.promise is None:
+            return _refused(response, "acquire")
+        return self.run_acquired(response.task, response.promise, deadline)
+
+    def run_acquired(
+        self, task: Task, promise: Promise, deadline: int | None = None, options: Options | None = None
+    ) -> Report:
+        """Work on a task that this process holds; `options` are the caller's for the root, such as a retry policy."""
+        try:
+            root = self._root(promise, options or Options())
+        except (PayloadError, ValueError) as error:
+            return self._release(task, str(error))
+        children = self.store.children(task.id) if task.version > 1 else ()
+        execution = Execution(root, self.registry, self.dependencies, self.default_target)
+        drive = Drive(self, task, execution, deadline)
+        try:
+            execution.start(children, self.clock.now())
+            return drive.to_the_end()
+        except Lost:
+            return Report("lost")
+        except HandOver:
+            response = self.store.apply(TaskRelease(task.id, task.version, handover=True))
+            return Report("released") if response.ok else _refused(response, "release")
+        except NonDeterminismError as error:
+            response = self.store.apply(TaskHalt(task.id, task.version, str(error)))
+            logger.error("task %s is halted: %s", task.id, error)
+            return Report("halted", str(error)) if response.ok else _refused(response, "halt")
+        except StoreError as error:
+            logger.error("task %s is released: %s", task.id, error)
+            return self._release(task, f"{type(error).__name__}: {error}")
+        except Exception as error:
+            logger.exception("task %s is released", task.id)
+            return self._release(task, f"{type(error).__name__}: {error}")
+
+    def _release(self, task: Task, error: str) -> Report:
+        response = self.store.apply(TaskRelease(task.id, task.version, error=error))
+        return Report("released", error) if response.ok else _refused(response, "release")
+
+    def _root(self, promise: Promise, options: Options) -> Work:
+        """The function that the task's promise calls for.
+
+        Raises:
+            PayloadError: the call cannot be read.
+            ValueError: the function is not registered here.
+        """
+        content = codec.decode(promise.param)
+        if not isinstance(content, dict) or not isinstance(content.get("func"), str):  # pyright: ignore[reportUnknownMemberType]
+            raise PayloadError(
+                f"the param of promise {promise.id} is not a call: it needs a JSON object"
+                ' {"func": name, "args": [...], "kwargs": {...}, "version": number}'
+            )
+        call = cast("dict[str, Any]", content)
+        registered = self.registry.get(call["func"], call.get("version") or 0)
+        signature = codec.signature_of(registered.func)
+        args, kwargs = signature.arguments(list(call.get("args") or ()), dict(call.get("kwargs") or {}))
+        node = Node(promise.id, promise.timeout_at)
+        node.annotation = signature.result
+        info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, promise.id)
+        context = Context(promise.id, info, self.registry, self.dependencies)
+        lineage = Lineage.of(
+            promise.id,
+            promise.tags.get(ORIGIN, promise.id),
+            promise.tags.get(PREFIX, promise.id),
+            promise.id,
+            promise.timeout_at,
+        )
+        return Work(node, registered.func, registered.name, tuple(args), kwargs, context, lineage, options)
+
+    def map(self, function: Callable[[A], B], items: Sequence[A]) -> Iterable[B]:
+        """Apply `function` to every item, in parallel where there is an executor for store requests."""
+        if self.requests is None or len(items) < 2:
+            return [function(item) for item in items]
+        return list(self.requests.map(function, items))
+
+
+class Drive:
+    """One run of an execution against a store."""
+
+    def __init__(self, worker: Worker, task: Task, execution: Execution, deadline: int | None) -> None:
+        self._worker = worker
+        self._store = worker.store
+        self._clock = worker.clock
+        self._task = task
+        self._execution = execution
+        self._deadline = deadline
+        self._running = 0
+        self._results: queue.SimpleQueue[tuple[Work, Outcome]] = queue.SimpleQueue()
+        self._late = False
+
+    def to_the_end(self) -> Report:
+        execution = self._execution
+        while True:
+            actions = execution.advance(self._clock.now())
+            if execution.finished is not None:
+                return self._fulfill(execution.finished)
+            if actions:
+                self._perform(actions)
+            elif self._running:
+                execution.ran(*self._next_result())
+            elif self._late:
+                raise HandOver
+            elif (report := self._wait()) is not None:
+                return report
+
+    def _perform(self, actions: list[Action]) -> None:
+        requests = [action for action in actions if not isinstance(action, Run)]
+        for action, answer in zip(requests, self._worker.map(self._request, requests), strict=True):
+            match action:
+                case Create():
+                    self._execution.created(action.node, cast("Response", answer))
+                case Keep():
+                    self._execution.kept(action.node, cast("Response", answer))
+                case Load():
+                    self._execution.loaded(action.work, cast("Sequence[Promise]", answer))
+        for action in actions:
+            if isinstance(action, Run):
+                self._start(action.work)
+
+    def _request(self, action: Create | Keep | Load) -> Response | Sequence[Promise]:
+        if isinstance(action, Load):
+            return self._store.children(action.work.node.id)
+        response = self._store.apply(action.request)
+        if response.status >= 500:
+            raise StoreError(response.error or f"the store answered {response.status}")
+        return response
+
+    def _start(self, work: Work) -> None:
+        if self._late or (self._deadline is not None and self._clock.now() >= self._deadline):
+            self._late = True
+        elif work.concurrent and self._worker.functions is not None:
+            self._running += 1
+            self._worker.functions.submit(lambda: self._results.put((work, call(work))))
+        else:
+            self._execution.ran(work, call(work))
+
+    def _next_result(self) -> tuple[Work, Outcome]:
+        """The next function to return. A retry that is due meanwhile waits for it: a pause is a minimum."""
+        result = self._results.get()
+        self._running -= 1
+        return result
+
+    def _wait(self) -> Report | None:
+        """Nothing is left to do here: wait a moment if that is all it takes, or suspend."""
+        blocked = self._execution.blocked()
+        if blocked.until is not None:
+            if self._deadline is not None and blocked.until >= self._deadline:
+                raise HandOver
+            self._clock.sleep(blocked.until - self._clock.now())
+            self._refresh(blocked.timers)
+            return None
+        if not blocked.ids:
+            raise RuntimeError(f"task {self._task.id} waits for itself: one of its promises awaits its own completion")
+        response = self._store.apply(TaskSuspend(self._task.id, self._task.version, blocked.ids))
+        if response.ok:
+            return Report("suspended")
+        if response.status != 300:
+            return self._unless_lost(response, "suspend")
+        for promise in response.preload:
+            self._execution.settled(promise)
+        if not response.preload:
+            self._refresh(blocked.ids)
+        return None
+
+    def _refresh(self, ids: Sequence[str]) -> None:
+        """Read promises that may have been settled."""
+        for response in self._worker.map(lambda id: self._store.apply(PromiseGet(id)), ids):
+            if response.promise is not None and not response.promise.pending:
+                self._execution.settled(response.promise)
+
+    def _fulfill(self, finished: Finished) -> Report:
+        task = self._task
+        response = self._store.apply(
+            TaskFulfill(task.id, task.version, PromiseSettle(task.id, finished.state, finished.value))
+        )
+        if response.status == 413:
+            payload = codec.encode_error(PayloadError(response.error or "the result is too large"))
+            settle = PromiseSettle(task.id, "rejected", payload)
+            response = self._store.apply(TaskFulfill(task.id, task.version, settle))
+        return Report("completed") if response.ok else self._unless_lost(response, "fulfill")
+
+    def _unless_lost(self, response: Response, what: str) -> Report:
+        if response.status in (404, 409):
+            raise Lost
+        raise StoreError(f"cannot {what} task {self._task.id}: {response.status} {response.error}")
+
+
+def call(work: Work) -> Outcome:
+    """Call the user's function and catch what it raises."""
+    try:
+        return work.func(work.context, *work.args, **work.kwargs), None
+    except Exception as error:
+        return None, error
+
+
+def _refused(response: Response, what: str) -> Report:
+    if response.status in (404, 409):
+        return Report("lost")
+    raise StoreError(f"cannot {what}: {response.status} {response.error}")

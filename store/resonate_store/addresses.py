@@ -1,0 +1,46 @@
+"""Where a message can go.
+
+An address is a URL of one of four schemes (REFERENCE 2.4, DESIGN 5): `http(s)://...` for a push, `lambda://name` for
+an asynchronous invoke, `poll://any@group[/pid]` or `poll://uni@group/pid` for a worker that polls. A group may be
+mapped to a push address by configuration; where nobody can poll, a group that maps to nothing is an address that no
+message can ever reach, and a promise that targets it is refused instead of left to hang.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_POLL = re.compile(r"poll://(?P<cast>any|uni)@(?P<group>[^/\s@]+)(?:/(?P<id>[^/\s]+))?\Z")
+_LAMBDA = re.compile(
+    r"lambda://(?:[A-Za-z0-9-_]+|arn:[^\s:]+:lambda:[^\s:]+:[^\s:]+:function:[A-Za-z0-9-_]+)(?::[A-Za-z0-9$_-]+)?\Z"
+)
+_HTTP = re.compile(r"https?://[^\s/?#]+\S*\Z")
+
+
+def expand(target: str) -> str:
+    """A bare group name `g` means `poll://any@g`; an address stays as it is."""
+    return target if "://" in target else f"poll://any@{target}"
+
+
+def problem_with(address: str) -> str | None:
+    """Say why `address` is not one, or None when it is."""
+    if _POLL.match(address):
+        if address.startswith("poll://uni@") and "/" not in address.removeprefix("poll://"):
+            return f"{address!r} names no process: poll://uni@group/pid"
+        return None
+    if _LAMBDA.match(address) or _HTTP.match(address):
+        return None
+    return f"{address!r} is not an address: use poll://any@group, poll://uni@group/pid, lambda://function or an http(s) URL"
+
+
+def group_of(address: str) -> str | None:
+    """The worker group of a poll address, or None for any other address."""
+    match = _POLL.match(address)
+    return match["group"] if match else None
+
+
+def route(address: str, groups: Mapping[str, str]) -> str | None:
+    """The push address that `address` leads to, or None when it has to be polled for."""
+    group = group_of(address)
+    return address if group is None else groups.get(group)

@@ -1,0 +1,152 @@
+"""The calls to DynamoDB: the client they go through, what its errors mean, and which of them pass.
+
+An error is one of four things. It passes - contention, throttling, a lost connection - and the same call is worth
+sending again, unchanged, so that a write whose answer was lost is recognised. A condition failed, which is news about
+the table. DynamoDB refuses this one request for what is in it. Or nothing will work until somebody changes something,
+and then the message says what.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol, cast
+
+from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+)
+from botocore.exceptions import ConnectionError as NotConnected  # pyright: ignore[reportMissingTypeStubs]
+
+from resonate_store.interface import StoreError
+from resonate_store.models import AnyItem
+
+_PASSING: Final = frozenset(
+    {
+        "InternalServerError",
+        "ProvisionedThroughputExceeded",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingError",
+        "ThrottlingException",
+        "TransactionConflict",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    }
+)
+_CONDITION_FAILED: Final = frozenset({"ConditionalCheckFailed", "ConditionalCheckFailedException"})
+_REFUSED: Final = frozenset({"ValidationError", "ValidationException"})
+
+
+class Client(Protocol):
+    """What the store uses of botocore's DynamoDB client."""
+
+    def get_item(self, **arguments: Any) -> dict[str, Any]: ...
+    def batch_get_item(self, **arguments: Any) -> dict[str, Any]: ...
+    def query(self, **arguments: Any) -> dict[str, Any]: ...
+    def put_item(self, **arguments: Any) -> dict[str, Any]: ...
+    def update_item(self, **arguments: Any) -> dict[str, Any]: ...
+    def delete_item(self, **arguments: Any) -> dict[str, Any]: ...
+    def transact_write_items(self, **arguments: Any) -> dict[str, Any]: ...
+
+
+class Unavailable(StoreError):
+    """DynamoDB cannot answer now; the same call may succeed later."""
+
+
+class ConditionFailed(Exception):
+    """A write's condition did not hold; the old images of those items that differ, by position in the write."""
+
+    def __init__(self, images: Mapping[int, AnyItem | None]) -> None:
+        super().__init__(images)
+        self.images = images
+
+
+class Refused(Exception):
+    """DynamoDB does not take what is in this request."""
+
+
+class Connection:
+    """The client, made when it is first needed: importing the store must not cost a cold start.
+
+    Args:
+        client: a client of one's own.
+    """
+
+    def __init__(self, client: Client | None) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+
+    def client(self) -> Client:
+        if self._client is None:
+            with self._lock:
+                self._client = self._client or _make_client()
+        return self._client
+
+
+def _make_client() -> Client:
+    import boto3  # pyright: ignore[reportMissingTypeStubs]
+    from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
+
+    config = Config(
+        # A call takes milliseconds. One that takes seconds is lost, and the lease does not wait for it.
+        connect_timeout=2,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 2},
+        max_pool_connections=50,
+        tcp_keepalive=True,
+        # The models make the requests; checking their shape again costs more than making them.
+        parameter_validation=False,
+    )
+    try:
+        return cast("Client", cast("Any", boto3).client("dynamodb", config=config))
+    except BotoCoreError as error:
+        raise meaning_of(error, "") from error
+
+
+def meaning_of(error: Exception, table: str) -> Exception:
+    """What an error of the client means: `Unavailable`, `ConditionFailed`, `Refused` or `StoreError`."""
+    if isinstance(error, ClientError):
+        return _meaning_of_answer(cast("dict[str, Any]", cast("Any", error).response), table)
+    if isinstance(error, NoRegionError):
+        return StoreError("DynamoDB needs a region: set AWS_DEFAULT_REGION, e.g. us-east-1")
+    if isinstance(error, NoCredentialsError):
+        return StoreError(
+            "there are no AWS credentials to reach DynamoDB with: configure them (`aws configure`, AWS_ACCESS_KEY_ID"
+            " and AWS_SECRET_ACCESS_KEY, or a role); a DynamoDB elsewhere (AWS_ENDPOINT_URL) takes any"
+        )
+    if isinstance(error, (HTTPClientError, NotConnected)):
+        return Unavailable(f"DynamoDB cannot be reached: {error} (AWS_ENDPOINT_URL leads elsewhere when set)")
+    return StoreError(f"the DynamoDB client cannot send this: {error}")
+
+
+def _meaning_of_answer(answer: dict[str, Any], table: str) -> Exception:
+    code: str = answer.get("Error", {}).get("Code", "")
+    message: str = answer.get("Error", {}).get("Message", "") or answer.get("message", "")
+    if code == "TransactionCanceledException":
+        return _meaning_of_cancellation(answer.get("CancellationReasons", []), message)
+    if code in _CONDITION_FAILED:
+        return ConditionFailed({0: answer.get("Item")})
+    if code in _PASSING or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        return Unavailable(f"DynamoDB is busy: {code}: {message}")
+    if code in _REFUSED:
+        return Refused(message)
+    if code == "ResourceNotFoundException":
+        return StoreError(f"there is no table {table!r}: set RESONATE_TABLE to the name of the deployment's table")
+    return StoreError(f"DynamoDB refuses table {table!r} to us: {code}: {message}")
+
+
+def _meaning_of_cancellation(reasons: Sequence[dict[str, Any]], message: str) -> Exception:
+    failed = {
+        position: cast("AnyItem | None", reason.get("Item"))
+        for position, reason in enumerate(reasons)
+        if reason.get("Code") in _CONDITION_FAILED
+    }
+    if failed:
+        return ConditionFailed(failed)
+    refusals = [reason.get("Message") or message for reason in reasons if reason.get("Code") in _REFUSED]
+    return Refused(refusals[0]) if refusals else Unavailable(f"DynamoDB is busy: {message}")

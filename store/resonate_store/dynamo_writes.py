@@ -1,0 +1,245 @@
+"""How the decision of a transition becomes one conditional write, and what its failure tells.
+
+An outcome of one change is one PutItem, UpdateItem or DeleteItem, anything more one TransactWriteItems. Every element
+carries the condition that nothing has changed since it was decided, stamps a token that names the write, and asks for
+the old image when the condition fails: the image is what the transition runs on next, or, when it bears our own
+token, the proof that the write had succeeded and only its answer was lost (botocore sends again by itself).
+
+Nothing here talks to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
+
+from resonate_store.effects import Change, effects
+from resonate_store.machine import Outcome
+from resonate_store.models import AnyItem, Item, Key, entry_of, item_of, key_of, table_key, typed
+from resonate_store.records import Entry, Record
+
+MAX_ITEM_BYTES: Final = 400 * 1024
+MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
+MAX_TRANSACTION_ITEMS: Final = 100
+
+_ADVICE: Final = "keep large data elsewhere and pass a reference to it"
+
+
+class Element(NamedTuple):
+    """One item of a write: its part in a transaction and, by itself, the arguments of the call of that name."""
+
+    action: str
+    key: Key
+    arguments: dict[str, Any]
+    size: int
+
+
+class Write(NamedTuple):
+    """A write as the client takes it; `keys` are its entries in the order of a transaction's reasons."""
+
+    operation: str
+    arguments: dict[str, Any]
+    keys: tuple[Key, ...]
+    token: str
+
+
+class TooLarge(Exception):
+    """DynamoDB would not take the write; the text says why, and what to do."""
+
+
+_OPERATIONS: Final = {"Put": "put_item", "Update": "update_item", "Delete": "delete_item"}
+
+
+def write_of(outcome: Outcome, *, table: str, token: str, announce: bool, shards: int) -> Write:
+    """The write that carries an outcome out.
+
+    Args:
+        outcome: what a transition decided; it has changes.
+        table: the table's name.
+        token: names this write; not used before.
+        announce: whether the stream's consumer shall carry the effects out.
+        shards: partitions of each index.
+
+    Raises:
+        TooLarge: an item or the whole is larger than DynamoDB takes.
+    """
+    elements = [_element(change, table, token, announce, shards) for change in outcome.changes]
+    written = {element.key for element in elements}
+    elements += [_held(record, table) for record in outcome.held if key_of(record) not in written]
+    if len(elements) == 1:
+        (element,) = elements
+        return Write(_OPERATIONS[element.action], element.arguments, (element.key,), token)
+    if len(elements) > MAX_TRANSACTION_ITEMS:
+        raise TooLarge(f"{len(elements)} records in one transaction, and DynamoDB takes {MAX_TRANSACTION_ITEMS}")
+    size = sum(element.size for element in elements)
+    if size > MAX_TRANSACTION_BYTES:
+        raise TooLarge(
+            f"{len(elements)} records of {size} bytes together in one transaction, and DynamoDB takes"
+            f" {MAX_TRANSACTION_BYTES}: {_ADVICE}"
+        )
+    arguments = {
+        "TransactItems": [{element.action: element.arguments} for element in elements],
+        "ClientRequestToken": token,
+    }
+    return Write("transact_write_items", arguments, tuple(element.key for element in elements), token)
+
+
+def _element(change: Change, table: str, token: str, announce: bool, shards: int) -> Element:
+    before, after = change
+    if after is None:
+        assert before is not None
+        return _deletion(before, table)
+    outstanding = len(effects(before, after)) if announce else 0
+    item = item_of(after, token=token, effects=outstanding, shards=shards)
+    size = size_of(item)
+    if size > MAX_ITEM_BYTES:
+        raise TooLarge(
+            f"{key_of(after)[0]} {after.id!r} would be an item of {size} bytes, and DynamoDB takes {MAX_ITEM_BYTES}:"
+            f" {_ADVICE}"
+        )
+    if isinstance(before, Record) and isinstance(after, Record) and _only_waits(before, after):
+        return Element("Update", key_of(after), _addition(before, after, item, table), size)
+    return Element("Put", key_of(after), {"TableName": table, "Item": item, **_unchanged(before)}, size)
+
+
+def _unchanged(before: Entry | None) -> dict[str, Any]:
+    """The condition that a whole image may take the place of `before`."""
+    if before is None:
+        return _condition("attribute_not_exists(#pk)", ("pk",), {})
+    # `rev` starts over when an id is used again; together with its birth it names one image of one life.
+    return _condition(
+        "#rev = :rev AND #created_at = :created_at",
+        ("rev", "created_at"),
+        {"rev": before.rev, "created_at": before.created_at},
+    )
+
+
+def _deletion(before: Entry, table: str) -> Element:
+    # What is gone already bears no token that could tell our own deletion from another's; gone is what was wanted.
+    condition = _condition(
+        "attribute_not_exists(#pk) OR (#rev = :rev AND #created_at = :created_at)",
+        ("pk", "rev", "created_at"),
+        {"rev": before.rev, "created_at": before.created_at},
+    )
+    return Element("Delete", key_of(before), {"TableName": table, "Key": table_key(key_of(before)), **condition}, 0)
+
+
+def _held(record: Record, table: str) -> Element:
+    """The task must still be held as `record` shows it, whatever else has been written to it."""
+    assert record.task is not None
+    condition = _condition(
+        "#task.#state = :acquired AND #task.#version = :version AND #state = :pending",
+        ("task", "state", "version"),
+        {"acquired": "acquired", "version": record.task.version, "pending": "pending"},
+    )
+    arguments = {"TableName": table, "Key": table_key(key_of(record)), **condition}
+    return Element("ConditionCheck", key_of(record), arguments, size_of(item_of(record)))
+
+
+def _only_waits(before: Record, after: Record) -> bool:
+    """Whether the change only adds callbacks or listeners to a pending promise."""
+    same = replace(
+        before,
+        callbacks=after.callbacks,
+        listeners=after.listeners,
+        wake_at=after.wake_at,
+        written_at=after.written_at,
+        rev=after.rev,
+    )
+    return (
+        before.pending
+        and same == after
+        and (before.callbacks, before.listeners) != (after.callbacks, after.listeners)
+        and before.callbacks.keys() <= after.callbacks.keys()
+        and before.listeners.keys() <= after.listeners.keys()
+    )
+
+
+def _addition(before: Record, after: Record, item: Item, table: str) -> dict[str, Any]:
+    """Add the new waiters, entry by entry.
+
+    The condition is not on `rev`, so that hundreds who wait on one promise do not fight: an entry may be added while
+    the promise is pending. Its deadline never changes in one life, so `before` being stale does no harm: a wait only
+    ever moves `wake_at` from nowhere to that deadline. `token` makes sure that sending again adds nothing.
+    """
+    entries = [
+        (attribute, waiter, since)
+        for attribute, earlier, waiters in (
+            ("callbacks", before.callbacks, after.callbacks),
+            ("listeners", before.listeners, after.listeners),
+        )
+        for waiter, since in waiters.items()
+        if earlier.get(waiter) != since
+    ]
+    moved = ("wake_at", "wake_shard") if after.wake_at != before.wake_at else ()
+    announced = ("effects",) if "effects" in item else ()
+    plain = ("token", "written_at", *moved, *announced)
+    names = ("state", "timeout_at", "rev", "effects", *plain, *(attribute for attribute, _, _ in entries))
+    clauses = [f"#{attribute}.#waiter{n} = :waiter{n}" for n, (attribute, _, _) in enumerate(entries)]
+    clauses += [f"#{name} = :{name}" for name in plain]
+    return {
+        "TableName": table,
+        "Key": table_key(key_of(after)),
+        "UpdateExpression": f"SET {', '.join(clauses)}{'' if announced else ' REMOVE #effects'} ADD #rev :one",
+        "ConditionExpression": "#state = :pending AND #timeout_at = :timeout_at AND #token <> :token",
+        "ExpressionAttributeNames": {f"#{name}": name for name in names}
+        | {f"#waiter{n}": waiter for n, (_, waiter, _) in enumerate(entries)},
+        "ExpressionAttributeValues": {f":{name}": item[name] for name in ("timeout_at", *plain)}
+        | {f":waiter{n}": typed(since) for n, (_, _, since) in enumerate(entries)}
+        | {":pending": typed("pending"), ":one": typed(1)},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+
+
+def _condition(expression: str, names: tuple[str, ...], values: Mapping[str, str | int]) -> dict[str, Any]:
+    # Every name is a placeholder: DynamoDB reserves hundreds of words, and more of them from time to time.
+    arguments: dict[str, Any] = {
+        "ConditionExpression": expression,
+        "ExpressionAttributeNames": {f"#{name}": name for name in names},
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    if values:
+        arguments["ExpressionAttributeValues"] = {f":{name}": typed(value) for name, value in values.items()}
+    return arguments
+
+
+class Failure(NamedTuple):
+    """Why a write failed its conditions: the true entries where one did not hold."""
+
+    entries: dict[Key, Entry | None]
+    ours: bool
+    """Whether one of them is what this very write made: it had succeeded."""
+
+
+def failure_of(write: Write, images: Mapping[int, AnyItem | None]) -> Failure:
+    """What the old images say, by their position in the write; None is an item that does not exist."""
+    ours = any(image is not None and image.get("token") == typed(write.token) for image in images.values())
+    entries = {write.keys[position]: None if image is None else entry_of(image) for position, image in images.items()}
+    return Failure(entries, ours)
+
+
+def size_of(item: AnyItem) -> int:
+    """The size of an item in bytes, as DynamoDB counts it."""
+    return sum(_bytes(name) + _size(value) for name, value in item.items())
+
+
+def _size(value: Mapping[str, Any]) -> int:
+    ((kind, content),) = value.items()
+    match kind:
+        case "S":
+            return _bytes(content)
+        case "N":
+            return len(content) // 2 + 2
+        case "M":
+            return 3 + sum(1 + _bytes(name) + _size(entry) for name, entry in content.items())
+        case "L":
+            return 3 + sum(1 + _size(entry) for entry in content)
+        case _:
+            return 1
+
+
+def _bytes(text: str) -> int:
+    # A lone surrogate is the store's to refuse, not the measure's.
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))

@@ -1,0 +1,140 @@
+"""What must happen after a write: a pure function of two images of one record (DESIGN 4).
+
+The memory store applies effects in process; on DynamoDB the stream's consumer does, and the sweep for what the stream
+lost. Every effect is idempotent, so doing one twice or late harms nothing. `effects(None, record)` is everything that
+is still outstanding on a record.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from resonate_store.records import Entry, Promise, Record, ScheduleRecord
+
+ARMING_HORIZON = 900_000
+"""Deadlines that somebody waits for are armed as timers when they are this near (ms); the sweep keeps the others."""
+
+
+class Execute(NamedTuple):
+    """Offer the task to its target."""
+
+    address: str
+    id: str
+    version: int
+
+
+class Unblock(NamedTuple):
+    """Send a settled promise to a listener."""
+
+    address: str
+    promise: Promise
+
+
+class Resume(NamedTuple):
+    """Tell the task `awaiter`, which registered at `version`, that `awaited` settled."""
+
+    awaiter: str
+    version: int
+    awaited: str
+
+
+class Arm(NamedTuple):
+    """Wake the promise `id` at the instant `at`."""
+
+    id: str
+    at: int
+
+
+class ArmSchedule(NamedTuple):
+    """Fire the schedule `id` at the instant `at`."""
+
+    id: str
+    at: int
+
+
+class DisarmSchedule(NamedTuple):
+    """The schedule is gone; its firing may go too."""
+
+    id: str
+
+
+class Retain(NamedTuple):
+    """A root settled: its tree may be deleted once its retention is over."""
+
+    id: str
+    created_at: int
+    settled_at: int
+
+
+Effect = Execute | Unblock | Resume | Arm | ArmSchedule | DisarmSchedule | Retain
+
+
+class Change(NamedTuple):
+    """One write: the image before (None for a new record) and after (None for a deletion)."""
+
+    before: Entry | None
+    after: Entry | None
+
+
+def repeated(change: Change) -> Change:
+    """The change as a wake-up leaves it to be delivered: a settlement that is still owed is owed whole."""
+    before, after = change
+    if isinstance(before, Record) and isinstance(after, Record) and not before.pending and after.owes:
+        return Change(None, after)
+    return change
+
+
+def message_of(effect: Execute | Unblock) -> dict[str, Any]:
+    """The message that the effect sends, as REFERENCE 2.1 shapes it."""
+    from msgspec import to_builtins
+
+    if isinstance(effect, Execute):
+        return {"kind": "execute", "head": {}, "data": {"task": {"id": effect.id, "version": effect.version}}}
+    return {"kind": "unblock", "head": {}, "data": {"promise": to_builtins(effect.promise)}}
+
+
+def effects(before: Entry | None, after: Entry | None) -> list[Effect]:
+    """The effects of a write, in the order in which they should be done."""
+    if isinstance(after, Record):
+        earlier = before if isinstance(before, Record) else None
+        return _while_pending(earlier, after) if after.pending else _on_settlement(earlier, after)
+    if isinstance(after, ScheduleRecord):
+        if isinstance(before, ScheduleRecord) and before.next_run_at == after.next_run_at:
+            return []
+        return [ArmSchedule(after.id, after.next_run_at)]
+    return [DisarmSchedule(before.id)] if isinstance(before, ScheduleRecord) else []
+
+
+def _on_settlement(before: Record | None, after: Record) -> list[Effect]:
+    if not after.owes or (before is not None and not before.pending):
+        return []
+    outstanding: list[Effect] = [Resume(awaiter, version, after.id) for awaiter, version in after.callbacks.items()]
+    if after.listeners:
+        promise = after.promise()
+        outstanding += [Unblock(address, promise) for address in after.listeners]
+    if after.root:
+        outstanding.append(Retain(after.id, after.created_at, after.settled_at or after.timeout_at))
+    return outstanding
+
+
+def _while_pending(before: Record | None, after: Record) -> list[Effect]:
+    outstanding: list[Effect] = []
+    if after.timer:
+        if before is None:
+            outstanding.append(Arm(after.id, after.timeout_at))
+    elif _awaited(after) and not (before is not None and _awaited(before)):
+        if after.timeout_at - after.written_at <= ARMING_HORIZON:
+            outstanding.append(Arm(after.id, after.timeout_at))
+    task = after.task
+    if task is not None and task.state == "pending" and after.target is not None:
+        earlier = before.task if before is not None else None
+        fresh = earlier is None or earlier.state != "pending" or earlier.offers != task.offers
+        if fresh and task.offers > 0:
+            outstanding.append(Execute(after.target, after.id, task.version))
+        elif fresh and task.retry_at is not None:
+            outstanding.append(Arm(after.id, task.retry_at))
+    return outstanding
+
+
+def _awaited(record: Record) -> bool:
+    return bool(record.callbacks or record.listeners)

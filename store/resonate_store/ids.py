@@ -1,0 +1,61 @@
+"""Promise ids: what is a legal one, and what an id alone tells.
+
+An id is a path. `{parent}.{n}` names the n-th command of its parent, so the first segment is the origin (the partition
+that a whole execution lives in) and the number of dots is the depth. Both keys of the table follow from the id alone
+(DESIGN 3). Random ids - process ids, operation tokens - come from an injected source so that tests repeat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable
+
+MAX_ID_BYTES = 1000
+
+Identify = Callable[[], str]
+"""Makes a fresh random identifier on every call."""
+
+
+def random_id() -> str:
+    """A random 32-character hexadecimal identifier."""
+    return uuid.uuid4().hex
+
+
+def origin(id: str) -> str:
+    """The id up to its first dot: the execution tree's partition."""
+    return id.partition(".")[0]
+
+
+def depth(id: str) -> int:
+    """The number of dots in the id."""
+    return id.count(".")
+
+
+def shard(id: str, shards: int) -> int:
+    """A stable number in `0..shards-1` for the origin of `id`; a tree stays in one shard."""
+    digest = hashlib.blake2b(origin(id).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") % shards
+
+
+def problem_with(id: str, what: str = "id") -> str | None:
+    """Say why `id` cannot be a promise id, or None when it can.
+
+    Args:
+        id: the candidate.
+        what: how the message names it, e.g. "awaited id".
+    """
+    if not id:
+        return f"the {what} is empty: give 1 to {MAX_ID_BYTES} bytes of UTF-8"
+    try:
+        size = len(id.encode())
+    except UnicodeEncodeError:
+        return f"the {what} {id!r} is not valid Unicode text"
+    if size > MAX_ID_BYTES:
+        return (
+            f"the {what} is {size} bytes long and {MAX_ID_BYTES} is the limit: {id[:60]!r}...; in deep recursion choose"
+            " a short one with .options(id=...)"
+        )
+    if "\0" in id:
+        return f"the {what} {id!r} contains a NUL character"
+    return None

@@ -1,0 +1,108 @@
+"""What a promise store is to those who use it.
+
+`Store` is all that the programming model needs; memory, DynamoDB and a remote server offer it alike. `Outlets` is what
+the effects of a write need of their surroundings, and `deliver` carries one write's effects out: in process for the
+memory store, in the stream's consumer and the sweep for DynamoDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from resonate_store.effects import (
+    Arm,
+    ArmSchedule,
+    Change,
+    DisarmSchedule,
+    Execute,
+    Resume,
+    Retain,
+    Unblock,
+    effects,
+    message_of,
+)
+from resonate_store.records import Promise, Record
+from resonate_store.requests import PromiseDelivered, Request, Response, TaskResume
+
+
+class StoreError(Exception):
+    """The store itself cannot answer: it is missing, closed, unreachable or refuses us."""
+
+
+class StoreClosed(StoreError):
+    """The invocation that this store belonged to has ended; nothing may be written any more."""
+
+
+class Store(Protocol):
+    """Carries requests out, each atomically."""
+
+    def apply(self, request: Request) -> Response:
+        """Carry out one request.
+
+        Returns:
+            The response; what the protocol knows as a failure is a status, not an exception.
+
+        Raises:
+            StoreError: the store cannot answer at all.
+        """
+        ...
+
+    def children(self, id: str) -> Sequence[Promise]:
+        """The direct children of the promise `id`, without those that are due and not settled yet (DESIGN rule 1)."""
+        ...
+
+    def open(self) -> Store:
+        """This store for the duration of one invocation."""
+        ...
+
+    def close(self) -> None:
+        """End the invocation: whoever still holds the opened store, a thawed thread for one, can write nothing."""
+        ...
+
+
+class Outlets(Protocol):
+    """Where effects go."""
+
+    def apply(self, request: Request) -> Response: ...
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        """Hand the message over to whoever delivers to `address`; never wait for the receiver's work."""
+        ...
+
+    def arm(self, id: str, at: int) -> None:
+        """Have the promise woken at the instant `at` (milliseconds), not earlier."""
+        ...
+
+    def arm_schedule(self, id: str, at: int) -> None: ...
+
+    def disarm_schedule(self, id: str) -> None: ...
+
+    def retain(self, id: str, created_at: int, settled_at: int) -> None:
+        """Let the settled root and its tree go once its retention is over."""
+        ...
+
+
+def deliver(change: Change, outlets: Outlets) -> None:
+    """Carry out the effects of one write.
+
+    A settlement that has reached everybody is marked delivered last, so one that fails half way is repeated whole:
+    every effect bears repetition.
+    """
+    for effect in effects(change.before, change.after):
+        match effect:
+            case Resume():
+                outlets.apply(TaskResume(effect.awaiter, effect.version, effect.awaited))
+            case Execute() | Unblock():
+                outlets.send(effect.address, message_of(effect))
+            case Arm():
+                outlets.arm(effect.id, effect.at)
+            case ArmSchedule():
+                outlets.arm_schedule(effect.id, effect.at)
+            case DisarmSchedule():
+                outlets.disarm_schedule(effect.id)
+            case Retain():
+                outlets.retain(effect.id, effect.created_at, effect.settled_at)
+    after = change.after
+    if isinstance(after, Record) and after.owes:
+        outlets.apply(PromiseDelivered(after.id))

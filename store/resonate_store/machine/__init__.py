@@ -1,0 +1,140 @@
+"""The state machine: one pure transition per request kind, and the loop that drives one.
+
+A substrate - memory, DynamoDB - reads records, runs `decide`, writes what it decided on condition that nothing changed
+in between, and starts over if something did. It never decides anything itself; the semantics live here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from resonate_store.machine import promises, tasks, wake
+from resonate_store.machine.draft import Need, NeedChildren, NeedRecords, NeedSchedule, Outcome, Transition
+from resonate_store.machine.validation import problem_with
+from resonate_store.records import Entry
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseDelivered,
+    PromiseGet,
+    PromiseRecord,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSettle,
+    PromiseWake,
+    Request,
+    Response,
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleFire,
+    ScheduleGet,
+    TaskAcquire,
+    TaskContinue,
+    TaskCreate,
+    TaskExtend,
+    TaskFence,
+    TaskFulfill,
+    TaskGet,
+    TaskHalt,
+    TaskHeartbeat,
+    TaskRegister,
+    TaskRelease,
+    TaskResume,
+    TaskSuspend,
+    TaskSuspendRegistered,
+)
+
+MAX_AWAITED = 99
+"""Promises that one transaction can register callbacks on, besides the task itself (DESIGN rule 5)."""
+
+_TRANSITIONS: dict[type, Callable[[Any, int], Transition]] = {
+    PromiseGet: promises.get,
+    PromiseCreate: promises.create,
+    PromiseSettle: promises.settle,
+    PromiseRegisterCallback: promises.register_callback,
+    PromiseRegisterListener: promises.register_listener,
+    PromiseRecord: promises.record_outcome,
+    PromiseDelivered: promises.delivered,
+    PromiseWake: wake.wake,
+    TaskGet: tasks.get,
+    TaskCreate: tasks.create,
+    TaskAcquire: tasks.acquire,
+    TaskRelease: tasks.release,
+    TaskFulfill: tasks.fulfill,
+    TaskSuspend: tasks.suspend,
+    TaskRegister: tasks.register,
+    TaskSuspendRegistered: tasks.suspend_registered,
+    TaskFence: tasks.fence,
+    TaskExtend: tasks.extend,
+    TaskHalt: tasks.halt,
+    TaskContinue: tasks.resume_halted,
+    TaskResume: tasks.resume,
+    ScheduleGet: wake.schedule_get,
+    ScheduleCreate: wake.schedule_create,
+    ScheduleDelete: wake.schedule_delete,
+    ScheduleFire: wake.schedule_fire,
+}
+
+Fetch = Callable[[Need], Any]
+"""Answers one need of a transition from the substrate's records."""
+
+
+def perform(request: Request, run: Callable[[Request], Response]) -> Response:
+    """Carry a request out as the operations it consists of; most are one.
+
+    Args:
+        request: any request.
+        run: carries out one operation, atomically.
+    """
+    problem = problem_with(request)
+    if problem is not None:
+        return Response(status=400, error=problem)
+    if isinstance(request, TaskHeartbeat):
+        for task in request.tasks:
+            run(TaskExtend(task.id, task.version, request.pid))
+        return Response()
+    if isinstance(request, TaskSuspend) and len(set(request.awaited)) > MAX_AWAITED:
+        awaited = tuple(dict.fromkeys(request.awaited))
+        for start in range(0, len(awaited), MAX_AWAITED):
+            chunk = awaited[start : start + MAX_AWAITED]
+            response = run(TaskRegister(request.id, request.version, chunk))
+            if not response.ok:
+                return response
+        return run(TaskSuspendRegistered(request.id, request.version))
+    return run(request)
+
+
+def decide(request: Request, now: int, fetch: Fetch) -> Outcome:
+    """Run one transition to its outcome.
+
+    `now` (milliseconds) is the operation's only reading of the clock, raised to the last write of any record it reads
+    (DESIGN rule 1), in which case the transition starts over: a clock that lags behind its neighbours' must not undo
+    what they have acted on.
+    """
+    known: dict[tuple[type, Need], Any] = {}
+    transition = _TRANSITIONS[type(request)]
+    while True:
+        steps = transition(request, now)
+        try:
+            need = next(steps)
+            while True:
+                key = (type(need), need)
+                if key not in known:
+                    known[key] = fetch(need)
+                latest = _latest_write(need, known[key])
+                if latest > now:
+                    now = latest
+                    break
+                need = steps.send(known[key])
+        except StopIteration as stop:
+            return stop.value
+
+
+def _latest_write(need: Need, answer: Any) -> int:
+    if isinstance(need, NeedChildren):
+        return 0
+    entries: tuple[Entry | None, ...] = answer if isinstance(need, NeedRecords) else (answer,)
+    return max((entry.written_at for entry in entries if entry is not None), default=0)
+
+
+__all__ = ["MAX_AWAITED", "Fetch", "NeedChildren", "NeedRecords", "NeedSchedule", "Outcome", "decide", "perform"]

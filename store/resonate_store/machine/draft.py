@@ -1,0 +1,161 @@
+"""The workspace of one transition.
+
+A transition is a generator. It yields what it needs to see, is sent the answer, and returns an `Outcome`: the response
+and the records to write. The draft in between does, once for every request kind, what all of them owe the record:
+a due promise is settled before anybody acts on it (DESIGN rule 1), and every write counts `rev` up, stamps its
+instant and moves `wake_at`. Nothing here reads a clock or a disk, so every substrate can drive it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, NamedTuple, cast
+
+from msgspec.structs import replace
+
+from resonate_store.effects import Change
+from resonate_store.records import EMPTY, Entry, PromiseState, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.requests import Response
+
+REDELIVERY = 60_000
+"""How long a settlement may take to reach everybody before the sweep repeats it (ms)."""
+
+
+class NeedRecords(NamedTuple):
+    """The promise records with these ids; answered by a tuple of `Record | None`."""
+
+    ids: tuple[str, ...]
+
+
+class NeedSchedule(NamedTuple):
+    """The schedule with this id; answered by `ScheduleRecord | None`."""
+
+    id: str
+
+
+class NeedChildren(NamedTuple):
+    """The direct children of this promise; answered by a tuple of records."""
+
+    id: str
+
+
+Need = NeedRecords | NeedSchedule | NeedChildren
+
+
+class Outcome(NamedTuple):
+    """What a transition decided.
+
+    `changes` are written together or not at all. `held` are task records that must still be held at the version they
+    show when that happens, although they are not written.
+    """
+
+    response: Response
+    changes: tuple[Change, ...] = ()
+    held: tuple[Record, ...] = ()
+
+
+Transition = Generator[Need, Any, Outcome]
+
+
+def settled(record: Record, state: PromiseState, value: Value, at: int) -> Record:
+    """The record after its settlement; its task is fulfilled in the same breath (DESIGN rule 2)."""
+    task = record.task
+    if task is not None:
+        task = TaskRecord("fulfilled", task.version)
+    return replace(record, state=state, value=value, settled_at=at, task=task)
+
+
+def timeout_state(tags: dict[str, str]) -> PromiseState:
+    """What a promise with these tags becomes when its time is up: a timer has elapsed, anything else was late."""
+    return "resolved" if tags.get("resonate:timer") == "true" else "rejected_timedout"
+
+
+def materialised(record: Record, now: int) -> Record:
+    """The record with a due deadline acted on (DESIGN rule 1)."""
+    if not record.pending or record.timeout_at > now:
+        return record
+    return settled(record, timeout_state(record.tags), EMPTY, record.timeout_at)
+
+
+def due_at(record: Record, now: int) -> int | None:
+    """The earliest instant at which anything is due on the record, if ever."""
+    if not record.pending:
+        return now + REDELIVERY if record.owes else None
+    instants: list[int] = []
+    if record.armed:
+        instants.append(record.timeout_at)
+    task = record.task
+    if task is not None and task.state == "pending" and task.retry_at is not None:
+        instants.append(task.retry_at)
+    if task is not None and task.state == "acquired" and task.expires_at is not None:
+        instants.append(task.expires_at)
+    return min(instants, default=None)
+
+
+class Draft:
+    """The records of one transition, as read and as they shall be."""
+
+    __slots__ = ("_after", "_before", "_held", "_rearmed", "now")
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self._before: dict[str, Record | None] = {}
+        self._after: dict[str, Record | None] = {}
+        self._held: list[Record] = []
+        self._rearmed: set[str] = set()
+
+    def read(self, *ids: str) -> Generator[Need, Any, tuple[Record | None, ...]]:
+        """The current records with these ids, due deadlines acted on."""
+        found = cast("tuple[Record | None, ...]", (yield NeedRecords(ids)))
+        for id, record in zip(ids, found, strict=True):
+            self._before[id] = record
+            self._after[id] = None if record is None else materialised(record, self.now)
+        return tuple(self._after[id] for id in ids)
+
+    def put(self, record: Record) -> Record:
+        """Take `record` as the new image of its id."""
+        self._after[record.id] = record
+        return record
+
+    def hold(self, record: Record) -> None:
+        """Require that the task of `record` is still held as it is now when the changes are written."""
+        self._held.append(record)
+
+    def rearm(self, id: str) -> None:
+        """Set the wake-up of this record to exactly what is due; otherwise it only ever moves earlier (DESIGN 3)."""
+        self._rearmed.add(id)
+
+    def outcome(self, response: Response) -> Outcome:
+        changes: list[Change] = []
+        for id, after in self._after.items():
+            before = self._before.get(id)
+            if after is None:
+                continue
+            if after is before and id not in self._rearmed:
+                continue
+            due = due_at(after, self.now)
+            wake_at = self._wake_at(before, due, exact=id in self._rearmed)
+            if after is before and before is not None and wake_at == before.wake_at:
+                continue
+            changes.append(Change(before, self._stamped(after, before, wake_at)))
+        return Outcome(response, tuple(changes), tuple(self._held))
+
+    def _wake_at(self, before: Record | None, due: int | None, *, exact: bool) -> int | None:
+        if before is None or before.wake_at is None or due is None or exact:
+            return due
+        return min(before.wake_at, due)
+
+    def _stamped(self, after: Record, before: Record | None, wake_at: int | None) -> Record:
+        rev = 1 if before is None else before.rev + 1
+        return replace(after, wake_at=wake_at, written_at=self.now, rev=rev)
+
+
+def stamped_schedule(after: ScheduleRecord, before: ScheduleRecord | None, now: int) -> ScheduleRecord:
+    """The schedule with the bookkeeping of a write; it is due when it next runs."""
+    rev = 1 if before is None else before.rev + 1
+    return replace(after, wake_at=after.next_run_at, written_at=now, rev=rev)
+
+
+def deletion(before: Entry) -> Change:
+    """The change that removes an entry."""
+    return Change(before, None)

@@ -1,0 +1,162 @@
+"""What the promise requests do.
+
+A promise is created once and settled once. Both are idempotent: whoever comes later gets the stored record and decides
+what to make of it. The rules named in comments are those of DESIGN section 2.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from resonate_store.machine.draft import Draft, Outcome, Transition, settled, timeout_state
+from resonate_store.records import DELAY, EMPTY, TARGET, Record, TaskRecord
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseDelivered,
+    PromiseGet,
+    PromiseRecord,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSettle,
+    Response,
+)
+
+OFFER_INTERVAL = 30_000
+"""How long an offered task may stay unacquired before it is offered again (ms)."""
+
+
+def get(request: PromiseGet, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None:
+        return draft.outcome(not_found())
+    return draft.outcome(Response(promise=record.promise(), task=record.task_view()))
+
+
+def create(request: PromiseCreate, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    return create_in(draft, request, record)
+
+
+def create_in(draft: Draft, request: PromiseCreate, record: Record | None) -> Outcome:
+    """Finish a creation whose record has been read into `draft`."""
+    if record is None:
+        record = draft.put(created(request, draft.now))
+    return draft.outcome(Response(promise=record.promise()))
+
+
+def created(request: PromiseCreate, now: int) -> Record:
+    """The first image of a promise: pending, or settled already when its deadline has passed."""
+    targeted = TARGET in request.tags
+    if request.timeout_at <= now:
+        return Record(
+            id=request.id,
+            state=timeout_state(request.tags),
+            timeout_at=request.timeout_at,
+            created_at=request.timeout_at,
+            settled_at=request.timeout_at,
+            param=request.param,
+            tags=request.tags,
+            task=TaskRecord("fulfilled", 0) if targeted else None,
+        )
+    return Record(
+        id=request.id,
+        state="pending",
+        timeout_at=request.timeout_at,
+        created_at=now,
+        param=request.param,
+        tags=request.tags,
+        task=_first_offer(request, now) if targeted else None,
+    )
+
+
+def _first_offer(request: PromiseCreate, now: int) -> TaskRecord:
+    delay = request.tags.get(DELAY)
+    if delay is not None and int(delay) > now:  # rule 11
+        return TaskRecord("pending", 0, retry_at=int(delay))
+    return TaskRecord("pending", 0, retry_at=now + OFFER_INTERVAL, offers=1)
+
+
+def settle(request: PromiseSettle, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    return settle_in(draft, request, record)
+
+
+def settle_in(draft: Draft, request: PromiseSettle, record: Record | None) -> Outcome:
+    """Finish a settlement whose record has been read into `draft`; the stored outcome wins."""
+    if record is None:
+        return draft.outcome(not_found())
+    if record.pending:
+        record = draft.put(settled(record, request.state, request.value, draft.now))
+    return draft.outcome(Response(promise=record.promise()))
+
+
+def record_outcome(request: PromiseRecord, now: int) -> Transition:
+    """Rule 13: store what has already happened; an outcome that is already stored is adopted."""
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None:
+        late = request.timeout_at <= now
+        record = draft.put(
+            Record(
+                id=request.id,
+                state=timeout_state(request.tags) if late else request.state,
+                timeout_at=request.timeout_at,
+                created_at=request.created_at,
+                settled_at=request.timeout_at if late else now,
+                param=request.param,
+                value=EMPTY if late else request.value,
+                tags=request.tags,
+            )
+        )
+    elif record.pending:
+        record = draft.put(settled(record, request.state, request.value, now))
+    return draft.outcome(Response(promise=record.promise()))
+
+
+def register_callback(request: PromiseRegisterCallback, now: int) -> Transition:
+    draft = Draft(now)
+    awaited, awaiter = yield from draft.read(request.awaited, request.awaiter)
+    if awaited is None:
+        return draft.outcome(not_found("Awaited promise not found"))
+    if awaiter is None:
+        return draft.outcome(Response(status=422, error="Awaiter promise not found"))
+    task = awaiter.task
+    if task is None:
+        return draft.outcome(Response(status=422, error="Awaiter promise has no resonate:target tag"))
+    if awaited.pending and awaiter.pending:  # rules 6 and 7
+        version = task.version + 1 if task.state in ("pending", "halted") else task.version
+        awaited = with_callback(draft, awaited, request.awaiter, version)
+    return draft.outcome(Response(promise=awaited.promise()))
+
+
+def with_callback(draft: Draft, awaited: Record, awaiter: str, version: int) -> Record:
+    """Register the awaiter's task at `version`; registering again refreshes the version (rule 6)."""
+    if awaited.callbacks.get(awaiter) == version:
+        return awaited
+    return draft.put(replace(awaited, callbacks={**awaited.callbacks, awaiter: version}))
+
+
+def register_listener(request: PromiseRegisterListener, now: int) -> Transition:
+    draft = Draft(now)
+    (awaited,) = yield from draft.read(request.awaited)
+    if awaited is None:
+        return draft.outcome(not_found("Awaited promise not found"))
+    if awaited.pending and request.address not in awaited.listeners:  # rule 7
+        awaited = draft.put(replace(awaited, listeners={**awaited.listeners, request.address: now}))
+    return draft.outcome(Response(promise=awaited.promise()))
+
+
+def delivered(request: PromiseDelivered, now: int) -> Transition:
+    """Everybody who waited knows: forget them, and the wake-up that would have repeated it."""
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is not None and record.owes:
+        draft.put(replace(record, callbacks={}, listeners={}, delivered=True))
+    return draft.outcome(Response())
+
+
+def not_found(message: str = "Promise not found") -> Response:
+    return Response(status=404, error=message)

@@ -1,0 +1,310 @@
+"""What the task requests do.
+
+    promise.create(target) -> pending v0         task.create        -> acquired v1
+    acquire                -> acquired v+1       suspend            -> suspended
+    an awaited settles     -> pending            release, expiry    -> pending
+    halt                   -> halted             continue           -> pending
+    fulfill, or the promise settles in any other way -> fulfilled
+
+Only an acquisition increments the version, which fences everything that the holder does afterwards (DESIGN rule 4).
+Every transition settles a due promise before it looks at the task, so none revives a dead one (rule 2): the draft does
+that on reading. The rules named in comments are those of DESIGN section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from msgspec.structs import replace
+
+from resonate_store.machine.draft import Draft, Need, NeedChildren, Transition, settled
+from resonate_store.machine.promises import OFFER_INTERVAL, create_in, created, settle_in, with_callback
+from resonate_store.records import Record, TaskRecord
+from resonate_store.requests import (
+    PromiseCreate,
+    Response,
+    TaskAcquire,
+    TaskContinue,
+    TaskCreate,
+    TaskExtend,
+    TaskFence,
+    TaskFulfill,
+    TaskGet,
+    TaskHalt,
+    TaskRegister,
+    TaskRelease,
+    TaskResume,
+    TaskSuspend,
+    TaskSuspendRegistered,
+)
+
+MAX_ATTEMPTS = 10
+"""Attempts without progress after which a task is halted (rule 12)."""
+MAX_BACKOFF = 900_000
+"""The longest pause between two offers of a task (ms)."""
+RETRY_BACKOFF = 1_000
+"""The pause after a failed attempt, doubled with every further one (ms)."""
+
+
+def get(request: TaskGet, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None or record.task is None:
+        return draft.outcome(not_found())
+    return draft.outcome(Response(task=record.task_view()))
+
+
+def create(request: TaskCreate, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.promise.id)
+    if record is None:
+        record = created(request.promise, now)
+        if record.pending:
+            record = _acquired(record, TaskRecord("pending", 0), request.pid, request.ttl, now)
+        draft.put(record)
+    elif record.task is None:
+        return draft.outcome(Response(status=422, error="The promise exists and has no task: it has no target"))
+    elif record.task.state == "pending":
+        record = draft.put(_acquired(record, record.task, request.pid, request.ttl, now))
+    elif record.task.state != "fulfilled":
+        return draft.outcome(Response(status=409, error="Already exists"))
+    return draft.outcome(Response(task=record.task_view(), promise=record.promise()))
+
+
+def acquire(request: TaskAcquire, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None or record.task is None:
+        return draft.outcome(not_found())
+    if record.task.state != "pending":
+        return draft.outcome(_conflict("Task is not pending"))
+    if record.task.version != request.version:
+        return draft.outcome(_conflict("Version mismatch"))
+    record = draft.put(_acquired(record, record.task, request.pid, request.ttl, now))
+    return draft.outcome(Response(task=record.task_view(), promise=record.promise()))
+
+
+def _acquired(record: Record, task: TaskRecord, pid: str, ttl: int, now: int) -> Record:
+    task = TaskRecord(
+        "acquired",
+        task.version + 1,
+        pid=pid,
+        ttl=ttl,
+        acquired_at=now,
+        expires_at=now + ttl,
+        attempts=task.attempts,
+        error=task.error,
+    )
+    return replace(record, task=task)
+
+
+def release(request: TaskRelease, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    refusal = _not_held(record, request.version)
+    if record is None or record.task is None or refusal is not None:
+        return draft.outcome(refusal or not_found())
+    if request.handover:
+        draft.put(replace(record, task=offered(record.task, now)))
+    else:
+        attempts = yield from attempts_after(record, record.task)
+        error = request.error or "released without a reason"
+        draft.put(replace(record, task=_after_attempt(record.task, attempts, error, now, immediately=False)))
+    return draft.outcome(Response())
+
+
+def offered(task: TaskRecord, now: int) -> TaskRecord:
+    """The task pending at its version and offered right away; earlier attempts stay counted."""
+    return TaskRecord(
+        "pending", task.version, retry_at=now + OFFER_INTERVAL, offers=1, attempts=task.attempts, error=task.error
+    )
+
+
+def attempts_after(record: Record, task: TaskRecord) -> Generator[Need, Any, int]:
+    """Rule 12: how many attempts count once this acquisition has ended; progress resets the count.
+
+    Progress is a durable record of this execution - a child, or a child of a coroutine it runs itself - that was
+    created or settled since the task was acquired.
+    """
+    since = task.acquired_at or 0
+    coroutines = [record.id]
+    while coroutines:
+        children: tuple[Record, ...] = yield NeedChildren(coroutines.pop())
+        for child in children:
+            if child.created_at >= since or (child.settled_at or 0) >= since:
+                return 0
+            if child.pending and child.task is None and not child.timer:
+                coroutines.append(child.id)
+    return task.attempts + 1
+
+
+def lease_expired(record: Record, task: TaskRecord, now: int) -> Generator[Need, Any, TaskRecord]:
+    """The task after its holder let the lease run out."""
+    attempts = yield from attempts_after(record, task)
+    error = f"the worker {task.pid} did not come back before its lease of {task.ttl} ms ended"
+    return _after_attempt(task, attempts, error, now, immediately=True)
+
+
+def _after_attempt(task: TaskRecord, attempts: int, error: str, now: int, *, immediately: bool) -> TaskRecord:
+    if attempts >= MAX_ATTEMPTS:
+        reason = f"halted after {attempts} attempts without progress; the last error: {error}"
+        return TaskRecord("halted", task.version, attempts=attempts, error=reason, halted_at=now)
+    if immediately:
+        return replace(offered(task, now), attempts=attempts, error=error)
+    pause = min(RETRY_BACKOFF * 2**attempts, MAX_BACKOFF)
+    return TaskRecord("pending", task.version, retry_at=now + pause, attempts=attempts, error=error)
+
+
+def redispatched(task: TaskRecord, now: int) -> TaskRecord:
+    """The task offered once more, and the next offer twice as far away (rule 12)."""
+    pause = min(OFFER_INTERVAL * 2**task.offers, MAX_BACKOFF)
+    return replace(task, retry_at=now + pause, offers=task.offers + 1)
+
+
+def fulfill(request: TaskFulfill, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    refusal = _not_held(record, request.version)
+    if record is None or refusal is not None:
+        return draft.outcome(refusal or not_found())
+    record = draft.put(settled(record, request.settle.state, request.settle.value, now))
+    return draft.outcome(Response(promise=record.promise()))
+
+
+def suspend(request: TaskSuspend, now: int) -> Transition:
+    """Rule 5: register every callback and suspend, or do neither."""
+    return _await(request.id, request.version, request.awaited, now, suspending=True)
+
+
+def register(request: TaskRegister, now: int) -> Transition:
+    """Rule 5, more than one transaction holds: register these callbacks and stay acquired."""
+    return _await(request.id, request.version, request.awaited, now, suspending=False)
+
+
+def _await(id: str, version: int, ids: tuple[str, ...], now: int, *, suspending: bool) -> Transition:
+    draft = Draft(now)
+    distinct = tuple(dict.fromkeys(ids))  # rule 10
+    record, *awaited = yield from draft.read(id, *distinct)
+    refusal = _not_held(record, version)
+    if record is None or record.task is None or refusal is not None:
+        return draft.outcome(refusal or not_found())
+    promises: list[Record] = []
+    for wanted, promise in zip(distinct, awaited, strict=True):
+        if promise is None:
+            return draft.outcome(Response(status=422, error=f"Awaited promise not found: {wanted}"))
+        promises.append(promise)
+    if any(not promise.pending for promise in promises):
+        return draft.outcome(_redirect(draft, record, record.task, promises))
+    for promise in promises:
+        with_callback(draft, promise, id, version)
+    if suspending:
+        draft.put(replace(record, task=TaskRecord("suspended", version)))
+    else:
+        draft.hold(record)
+    return draft.outcome(Response())
+
+
+def suspend_registered(request: TaskSuspendRegistered, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    refusal = _not_held(record, request.version)
+    if record is None or record.task is None or refusal is not None:
+        return draft.outcome(refusal or not_found())
+    if record.task.resumes:
+        return draft.outcome(_redirect(draft, record, record.task, []))
+    draft.put(replace(record, task=TaskRecord("suspended", request.version)))
+    return draft.outcome(Response())
+
+
+def _redirect(draft: Draft, record: Record, task: TaskRecord, promises: list[Record]) -> Response:
+    """300: something awaited has settled, so the holder goes on; what it was to be told it now knows."""
+    if task.resumes:
+        draft.put(replace(record, task=replace(task, resumes=())))
+    return Response(status=300, preload=tuple(promise.promise() for promise in promises if not promise.pending))
+
+
+def fence(request: TaskFence, now: int) -> Transition:
+    draft = Draft(now)
+    action = request.action
+    record, inner = yield from draft.read(request.id, action.id)
+    refusal = _not_held(record, request.version, message="Version mismatch")
+    if record is None or refusal is not None:
+        return draft.outcome(refusal or not_found())
+    draft.hold(record)
+    if isinstance(action, PromiseCreate):
+        return create_in(draft, action, inner)
+    outcome = settle_in(draft, action, inner)
+    if outcome.response.status == 404:
+        return outcome._replace(response=Response(action_status=404, error=outcome.response.error))
+    return outcome
+
+
+def extend(request: TaskExtend, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is not None and record.task is not None and _not_held(record, request.version) is None:
+        task = record.task
+        if task.pid == request.pid and task.ttl is not None:
+            draft.put(replace(record, task=replace(task, expires_at=now + task.ttl)))
+    return draft.outcome(Response())
+
+
+def halt(request: TaskHalt, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None or record.task is None:
+        return draft.outcome(not_found())
+    task = record.task
+    if task.state == "fulfilled":
+        return draft.outcome(_conflict("Task is fulfilled"))
+    if request.version is not None and _not_held(record, request.version) is not None:
+        return draft.outcome(_conflict("Task is not acquired at this version"))
+    if task.state != "halted":
+        halted = TaskRecord(
+            "halted", task.version, attempts=task.attempts, error=request.reason or "halted on request", halted_at=now
+        )
+        draft.put(replace(record, task=halted))
+    return draft.outcome(Response())
+
+
+def resume_halted(request: TaskContinue, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None or record.task is None:
+        return draft.outcome(not_found())
+    if record.task.state != "halted":
+        return draft.outcome(_conflict("Task is not halted"))
+    draft.put(replace(record, task=offered(TaskRecord("pending", record.task.version), now)))
+    return draft.outcome(Response())
+
+
+def resume(request: TaskResume, now: int) -> Transition:
+    """Rule 6: exactly one settlement makes a suspended task pending; a late or repeated one changes nothing."""
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None or record.task is None or record.task.version != request.version:
+        return draft.outcome(Response())
+    task = record.task
+    if task.state == "suspended":
+        draft.put(replace(record, task=replace(offered(task, now), resumes=(request.awaited,))))
+    elif task.state in ("acquired", "pending") and request.awaited not in task.resumes:
+        resumes = tuple(sorted((*task.resumes, request.awaited)))
+        draft.put(replace(record, task=replace(task, resumes=resumes)))
+    return draft.outcome(Response())
+
+
+def _not_held(record: Record | None, version: int, message: str | None = None) -> Response | None:
+    if record is None or record.task is None:
+        return not_found()
+    if record.task.state != "acquired":
+        return _conflict(message or "Task is not acquired")
+    return _conflict("Version mismatch") if record.task.version != version else None
+
+
+def not_found() -> Response:
+    return Response(status=404, error="Task not found")
+
+
+def _conflict(message: str) -> Response:
+    return Response(status=409, error=message)

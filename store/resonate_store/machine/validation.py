@@ -1,0 +1,171 @@
+"""What makes a request unacceptable before any record is looked at.
+
+Every substrate asks here first, so the same mistake gets the same sentence everywhere. A message names what was wrong
+and, where it is not obvious, what to do instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from resonate_store import addresses, cron, ids
+from resonate_store.records import DELAY, SCOPE, TARGET, TIMER
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseRecord,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSettle,
+    Request,
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleFire,
+    ScheduleGet,
+    TaskAcquire,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskHeartbeat,
+    TaskSuspend,
+)
+
+_SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
+
+
+def problem_with(request: Request) -> str | None:
+    """Say what is wrong with `request`, or None when it may be carried out."""
+    return next(_problems(request), None)
+
+
+def _problems(request: Request) -> Iterator[str]:
+    match request:
+        case PromiseCreate():
+            yield from _creation(request)
+        case PromiseSettle():
+            yield from _settlement(request)
+        case PromiseRecord():
+            yield from _id(request.id)
+            yield from _timeout(request.timeout_at)
+            yield from _state(request.state)
+            if request.tags.get(SCOPE) != "local":
+                yield f"the record of a finished step is local: tag it {SCOPE}=local"
+        case PromiseRegisterCallback():
+            yield from _id(request.awaited, "awaited id")
+            yield from _id(request.awaiter, "awaiter id")
+            if request.awaited == request.awaiter:
+                yield f"promise {request.awaited!r} cannot await itself"
+        case PromiseRegisterListener():
+            yield from _id(request.awaited, "awaited id")
+            if problem := addresses.problem_with(request.address):
+                yield f"Invalid listener address: {problem}"
+        case TaskCreate():
+            yield from _creation(request.promise)
+            yield from _lease(request.pid, request.ttl)
+            if TARGET not in request.promise.tags:
+                yield f"task.create needs a {TARGET} tag: without a target there is no task"
+            if DELAY in request.promise.tags:
+                yield f"task.create cannot be delayed: remove the {DELAY} tag"
+        case TaskAcquire():
+            yield from _id(request.id)
+            yield from _version(request.version)
+            yield from _lease(request.pid, request.ttl)
+        case TaskFulfill():
+            yield from _id(request.id)
+            yield from _settlement(request.settle)
+            if request.settle.id != request.id:
+                yield f"task {request.id!r} is fulfilled by settling its own promise, not {request.settle.id!r}"
+        case TaskSuspend():
+            yield from _suspension(request)
+        case TaskFence():
+            yield from _id(request.id)
+            yield from (
+                _creation(request.action) if isinstance(request.action, PromiseCreate) else _settlement(request.action)
+            )
+            if request.action.id == request.id:
+                yield f"a fence acts on another promise than its task's own, {request.id!r}"
+        case TaskHeartbeat():
+            for task in request.tasks:
+                yield from _id(task.id)
+        case ScheduleCreate():
+            yield from _schedule(request)
+        case ScheduleGet() | ScheduleDelete() | ScheduleFire():
+            yield from _id(request.id, "schedule id")
+        case _:
+            yield from _id(request.id)
+
+
+def _creation(request: PromiseCreate) -> Iterator[str]:
+    yield from _id(request.id)
+    yield from _timeout(request.timeout_at)
+    target = request.tags.get(TARGET)
+    if target is not None:
+        if problem := addresses.problem_with(target):
+            yield f"Invalid {TARGET}: {problem}"
+        if request.tags.get(TIMER) == "true":  # DESIGN rule 10
+            yield f"promise {request.id!r} is both a timer and targeted: remove {TIMER} or {TARGET}"
+    delay = request.tags.get(DELAY)
+    if delay is not None:
+        if not (delay.isascii() and delay.isdigit()):
+            yield f"{DELAY} must be an instant in milliseconds since the epoch, got {delay!r}"
+        elif int(delay) >= request.timeout_at:
+            yield f"{DELAY} {delay} is not before the promise's timeout {request.timeout_at}"
+        if target is None:
+            yield f"{DELAY} holds back a dispatch and needs a {TARGET} tag"
+
+
+def _settlement(request: PromiseSettle) -> Iterator[str]:
+    yield from _id(request.id)
+    yield from _state(request.state)
+
+
+def _suspension(request: TaskSuspend) -> Iterator[str]:
+    yield from _id(request.id)
+    yield from _version(request.version)
+    if not request.awaited:
+        yield f"task {request.id!r} suspends on nothing: name at least one awaited promise"
+    for awaited in request.awaited:
+        yield from _id(awaited, "awaited id")
+        if awaited == request.id:
+            yield f"task {request.id!r} cannot await its own promise"
+
+
+def _schedule(request: ScheduleCreate) -> Iterator[str]:
+    yield from _id(request.id, "schedule id")
+    if not request.promise_id:
+        yield "the promise id template is empty: use for example {{.id}}.{{.timestamp}}"
+    if request.promise_timeout < 0:
+        yield f"the promise timeout is a duration in milliseconds and cannot be {request.promise_timeout}"
+    target = request.promise_tags.get(TARGET)
+    if target is None:
+        yield f"promiseTags must include a {TARGET} tag: an occurrence without a target would never run"
+    elif problem := addresses.problem_with(target):
+        yield f"Invalid {TARGET}: {problem}"
+    if problem := cron.problem_with(request.cron):
+        yield problem
+
+
+def _id(id: str, what: str = "id") -> Iterator[str]:
+    if problem := ids.problem_with(id, what):
+        yield problem
+
+
+def _timeout(timeout_at: int) -> Iterator[str]:
+    if timeout_at < 0:
+        yield f"the timeout is an instant in milliseconds since the epoch and cannot be {timeout_at}"
+
+
+def _state(state: str) -> Iterator[str]:
+    if state not in _SETTLED_STATES:
+        yield f"a promise is settled to one of {', '.join(_SETTLED_STATES)}, not {state!r}"
+
+
+def _version(version: int) -> Iterator[str]:
+    if version < 0:
+        yield f"a task version is not negative, got {version}"
+
+
+def _lease(pid: str, ttl: int) -> Iterator[str]:
+    if not pid:
+        yield "the pid is empty: name the process that acquires the task"
+    if ttl < 1:
+        yield f"the ttl is a lease in milliseconds of at least 1, got {ttl}"

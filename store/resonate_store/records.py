@@ -1,0 +1,220 @@
+"""What the store keeps, and what it shows.
+
+`Record` is the aggregate: a promise, its task if it has one, and everybody who waits on it, in one item, so that a
+settlement is one conditional write (DESIGN 2). `Promise`, `Task` and `Schedule` are the views of it that travel
+(REFERENCE 1.3): their field names in camel case are the protocol's, unset fields are omitted.
+
+All structs are frozen; a change is a new struct. Instants are milliseconds since the epoch, durations milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
+SettledState = Literal["resolved", "rejected", "rejected_canceled"]
+"""The states that a client may settle a promise to (DESIGN rule 7)."""
+TaskState = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
+
+TARGET = "resonate:target"
+TIMER = "resonate:timer"
+DELAY = "resonate:delay"
+EXTERNAL = "resonate:external"
+ORIGIN = "resonate:origin"
+PARENT = "resonate:parent"
+BRANCH = "resonate:branch"
+PREFIX = "resonate:prefix"
+SCOPE = "resonate:scope"
+SCHEDULE = "resonate:schedule"
+
+
+class Value(Struct, frozen=True, omit_defaults=True):
+    """An opaque payload: `data` as text, plus headers that say how to read it."""
+
+    headers: dict[str, str] | None = None
+    data: str | None = None
+
+
+EMPTY = Value()
+
+
+class Promise(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """A promise as the protocol shows it."""
+
+    id: str
+    state: PromiseState
+    param: Value
+    value: Value
+    tags: dict[str, str]
+    timeout_at: int
+    created_at: int
+    settled_at: int | None = None
+
+    @property
+    def pending(self) -> bool:
+        return self.state == "pending"
+
+
+class Task(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """A task as the protocol shows it; `attempts` and `error` are our additions (DESIGN rule 12)."""
+
+    id: str
+    state: TaskState
+    version: int
+    resumes: int
+    ttl: int | None = None
+    pid: str | None = None
+    attempts: int = 0
+    error: str | None = None
+    halted_at: int | None = None
+
+
+class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """A schedule as the protocol shows it."""
+
+    id: str
+    cron: str
+    promise_id: str
+    promise_timeout: int
+    promise_param: Value
+    promise_tags: dict[str, str]
+    created_at: int
+    next_run_at: int
+    last_run_at: int | None = None
+
+
+class TaskRecord(Struct, frozen=True, omit_defaults=True):
+    """The task's half of a record.
+
+    `offers` counts how often an execute message went out since the task became pending; zero means that it is held
+    back until `retry_at`. `attempts` counts acquisitions that ended without progress (DESIGN rule 12).
+    """
+
+    state: TaskState
+    version: int
+    pid: str | None = None
+    ttl: int | None = None
+    acquired_at: int | None = None
+    expires_at: int | None = None
+    retry_at: int | None = None
+    offers: int = 0
+    resumes: tuple[str, ...] = ()
+    attempts: int = 0
+    error: str | None = None
+    halted_at: int | None = None
+
+
+class Record(Struct, frozen=True, omit_defaults=True):
+    """A promise with its task, its waiters and its bookkeeping: one item of the store.
+
+    `callbacks` maps an awaiter's id to the task version at which it registered, `listeners` an address to the instant
+    of registration. `rev` increments with every write, `written_at` is the instant of the last one, `wake_at` the
+    earliest instant at which anything may be due. `delivered` says that a settlement has reached everybody.
+    """
+
+    id: str
+    state: PromiseState
+    timeout_at: int
+    created_at: int
+    param: Value = EMPTY
+    value: Value = EMPTY
+    tags: dict[str, str] = {}
+    settled_at: int | None = None
+    task: TaskRecord | None = None
+    callbacks: dict[str, int] = {}
+    listeners: dict[str, int] = {}
+    delivered: bool = False
+    wake_at: int | None = None
+    written_at: int = 0
+    rev: int = 0
+
+    @property
+    def pending(self) -> bool:
+        return self.state == "pending"
+
+    @property
+    def target(self) -> str | None:
+        return self.tags.get(TARGET)
+
+    @property
+    def timer(self) -> bool:
+        return self.tags.get(TIMER) == "true"
+
+    @property
+    def root(self) -> bool:
+        """Whether this record is the top of a retention tree (DESIGN 3)."""
+        return self.tags.get(ORIGIN, self.id) == self.id
+
+    @property
+    def armed(self) -> bool:
+        """Whether its deadline is kept without anybody reading it (DESIGN rule 3)."""
+        return bool(
+            TARGET in self.tags or self.timer or self.tags.get(EXTERNAL) == "true" or self.callbacks or self.listeners
+        )
+
+    @property
+    def owes(self) -> bool:
+        """Whether its settlement still has to reach somebody."""
+        return not self.pending and not self.delivered and bool(self.callbacks or self.listeners or self.root)
+
+    def promise(self) -> Promise:
+        return Promise(
+            id=self.id,
+            state=self.state,
+            param=self.param,
+            value=self.value,
+            tags=self.tags,
+            timeout_at=self.timeout_at,
+            created_at=self.created_at,
+            settled_at=self.settled_at,
+        )
+
+    def task_view(self) -> Task | None:
+        if self.task is None:
+            return None
+        return Task(
+            id=self.id,
+            state=self.task.state,
+            version=self.task.version,
+            resumes=len(self.task.resumes),
+            ttl=self.task.ttl,
+            pid=self.task.pid,
+            attempts=self.task.attempts,
+            error=self.task.error,
+            halted_at=self.task.halted_at,
+        )
+
+
+class ScheduleRecord(Struct, frozen=True, omit_defaults=True):
+    """A schedule and its bookkeeping: one item of the store."""
+
+    id: str
+    cron: str
+    promise_id: str
+    promise_timeout: int
+    created_at: int
+    next_run_at: int
+    promise_param: Value = EMPTY
+    promise_tags: dict[str, str] = {}
+    last_run_at: int | None = None
+    wake_at: int | None = None
+    written_at: int = 0
+    rev: int = 0
+
+    def schedule(self) -> Schedule:
+        return Schedule(
+            id=self.id,
+            cron=self.cron,
+            promise_id=self.promise_id,
+            promise_timeout=self.promise_timeout,
+            promise_param=self.promise_param,
+            promise_tags=self.promise_tags,
+            created_at=self.created_at,
+            next_run_at=self.next_run_at,
+            last_run_at=self.last_run_at,
+        )
+
+
+Entry = Record | ScheduleRecord

@@ -1,0 +1,289 @@
+"""Every request that the store answers, and the one shape of its answers.
+
+The first group is the protocol's (REFERENCE 1.5), with the envelopes of nested actions taken off: that is the edge's
+business. The second group is internal and never on the wire: recording a finished step, and what time and deliveries
+do to a record (DESIGN 2). Both are answered by the same machine.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from msgspec import Struct
+
+from resonate_store.records import EMPTY, Promise, Schedule, SettledState, Task, Value
+
+
+class PromiseGet(Struct, frozen=True, rename="camel"):
+    """Read a promise; the answer shows its task too, which lies in the same record."""
+
+    kind: ClassVar = "promise.get"
+    id: str
+
+
+class PromiseCreate(Struct, frozen=True, rename="camel"):
+    """Create a promise, or find the one that has this id. `timeout_at` is an instant in milliseconds."""
+
+    kind: ClassVar = "promise.create"
+    id: str
+    timeout_at: int
+    param: Value = EMPTY
+    tags: dict[str, str] = {}
+
+
+class PromiseSettle(Struct, frozen=True, rename="camel"):
+    kind: ClassVar = "promise.settle"
+    id: str
+    state: SettledState
+    value: Value = EMPTY
+
+
+class PromiseRegisterCallback(Struct, frozen=True, rename="camel"):
+    """Resume the task `awaiter` when the promise `awaited` settles."""
+
+    kind: ClassVar = "promise.register_callback"
+    awaited: str
+    awaiter: str
+
+
+class PromiseRegisterListener(Struct, frozen=True, rename="camel"):
+    """Send the settled promise to `address`."""
+
+    kind: ClassVar = "promise.register_listener"
+    awaited: str
+    address: str
+
+
+class TaskGet(Struct, frozen=True, rename="camel"):
+    kind: ClassVar = "task.get"
+    id: str
+
+
+class TaskCreate(Struct, frozen=True, rename="camel"):
+    """Create a targeted promise together with its task, acquired by `pid` for `ttl` milliseconds."""
+
+    kind: ClassVar = "task.create"
+    pid: str
+    ttl: int
+    promise: PromiseCreate
+
+
+class TaskAcquire(Struct, frozen=True, rename="camel"):
+    kind: ClassVar = "task.acquire"
+    id: str
+    version: int
+    pid: str
+    ttl: int
+
+
+class TaskRelease(Struct, frozen=True, rename="camel"):
+    """Give an acquired task back.
+
+    `handover` says that the holder ran out of time, which is nobody's failure; any other release is an attempt that
+    ended, and `error` its reason (DESIGN rule 12).
+    """
+
+    kind: ClassVar = "task.release"
+    id: str
+    version: int
+    handover: bool = False
+    error: str | None = None
+
+
+class TaskFulfill(Struct, frozen=True, rename="camel"):
+    kind: ClassVar = "task.fulfill"
+    id: str
+    version: int
+    settle: PromiseSettle
+
+
+class TaskSuspend(Struct, frozen=True, rename="camel"):
+    kind: ClassVar = "task.suspend"
+    id: str
+    version: int
+    awaited: tuple[str, ...]
+
+
+class TaskFence(Struct, frozen=True, rename="camel"):
+    """Create or settle a promise on condition that the task is held at this version."""
+
+    kind: ClassVar = "task.fence"
+    id: str
+    version: int
+    action: PromiseCreate | PromiseSettle
+
+
+class TaskReference(Struct, frozen=True, rename="camel"):
+    id: str
+    version: int
+
+
+class TaskHeartbeat(Struct, frozen=True, rename="camel"):
+    kind: ClassVar = "task.heartbeat"
+    pid: str
+    tasks: tuple[TaskReference, ...]
+
+
+class TaskHalt(Struct, frozen=True, rename="camel"):
+    """Stop a task until somebody continues it.
+
+    `version`, if given, must be the one at which the task is held; `reason` is shown to whoever looks at the task.
+    """
+
+    kind: ClassVar = "task.halt"
+    id: str
+    version: int | None = None
+    reason: str | None = None
+
+
+class TaskContinue(Struct, frozen=True, rename="camel"):
+    kind: ClassVar = "task.continue"
+    id: str
+
+
+class ScheduleGet(Struct, frozen=True, rename="camel"):
+    kind: ClassVar = "schedule.get"
+    id: str
+
+
+class ScheduleCreate(Struct, frozen=True, rename="camel"):
+    """Create a promise on every occurrence of `cron`; `promise_timeout` is a duration in milliseconds."""
+
+    kind: ClassVar = "schedule.create"
+    id: str
+    cron: str
+    promise_id: str
+    promise_timeout: int
+    promise_param: Value = EMPTY
+    promise_tags: dict[str, str] = {}
+
+
+class ScheduleDelete(Struct, frozen=True, rename="camel"):
+    kind: ClassVar = "schedule.delete"
+    id: str
+
+
+class PromiseRecord(Struct, frozen=True):
+    """Internal: store the outcome of a step that has already run (DESIGN rule 13).
+
+    `created_at` is when the step began. It is not fenced by a task: the first writer wins and the others adopt.
+    """
+
+    kind: ClassVar = "promise.record"
+    id: str
+    timeout_at: int
+    created_at: int
+    state: SettledState
+    value: Value = EMPTY
+    param: Value = EMPTY
+    tags: dict[str, str] = {}
+
+
+class TaskRegister(Struct, frozen=True):
+    """Internal: register callbacks at this version while the task stays acquired (DESIGN rule 5)."""
+
+    kind: ClassVar = "task.register"
+    id: str
+    version: int
+    awaited: tuple[str, ...]
+
+
+class TaskSuspendRegistered(Struct, frozen=True):
+    """Internal: suspend a task whose callbacks are registered, unless one of them has been resumed since."""
+
+    kind: ClassVar = "task.suspend_registered"
+    id: str
+    version: int
+
+
+class TaskExtend(Struct, frozen=True):
+    """Internal: one task of a heartbeat."""
+
+    kind: ClassVar = "task.extend"
+    id: str
+    version: int
+    pid: str
+
+
+class TaskResume(Struct, frozen=True):
+    """Internal: the promise `awaited` settled; tell the task that registered for it at `version`."""
+
+    kind: ClassVar = "task.resume"
+    id: str
+    version: int
+    awaited: str
+
+
+class PromiseDelivered(Struct, frozen=True):
+    """Internal: a settlement has reached everybody who waited for it."""
+
+    kind: ClassVar = "promise.delivered"
+    id: str
+
+
+class PromiseWake(Struct, frozen=True):
+    """Internal: do whatever is due on a record now - its deadline, its lease, its redispatch - and re-arm it."""
+
+    kind: ClassVar = "promise.wake"
+    id: str
+
+
+class ScheduleFire(Struct, frozen=True):
+    """Internal: create every occurrence of a schedule that is due now."""
+
+    kind: ClassVar = "schedule.fire"
+    id: str
+
+
+ProtocolRequest = (
+    PromiseGet
+    | PromiseCreate
+    | PromiseSettle
+    | PromiseRegisterCallback
+    | PromiseRegisterListener
+    | TaskGet
+    | TaskCreate
+    | TaskAcquire
+    | TaskRelease
+    | TaskFulfill
+    | TaskSuspend
+    | TaskFence
+    | TaskHeartbeat
+    | TaskHalt
+    | TaskContinue
+    | ScheduleGet
+    | ScheduleCreate
+    | ScheduleDelete
+)
+InternalRequest = (
+    PromiseRecord
+    | TaskRegister
+    | TaskSuspendRegistered
+    | TaskExtend
+    | TaskResume
+    | PromiseDelivered
+    | PromiseWake
+    | ScheduleFire
+)
+Request = ProtocolRequest | InternalRequest
+
+
+class Response(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The answer to any request.
+
+    `status` is the protocol's (200, 300, 400, 404, 409, 413, 422, 503); with 4xx and 5xx `error` says what was wrong.
+    `preload` holds the settled promises that a suspension refused with 300 names. `action_status` is the inner status
+    of a fence: 200, or 404 when the promise to settle does not exist.
+    """
+
+    status: int = 200
+    error: str | None = None
+    promise: Promise | None = None
+    task: Task | None = None
+    schedule: Schedule | None = None
+    preload: tuple[Promise, ...] = ()
+    action_status: int = 200
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 200

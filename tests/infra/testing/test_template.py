@@ -1,0 +1,395 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resonate_infra.testing.filters import FilterCriteria
+from resonate_infra.testing.template import (
+    Fragment,
+    ParameterError,
+    Resolver,
+    Stack,
+    Template,
+    TemplateError,
+    UnresolvedReferenceError,
+    UnsupportedIntrinsicError,
+    load,
+)
+
+ROOT = Path(__file__).parents[3]
+STACK = Stack("shop", region="eu-central-1", account_id="111122223333")
+QUEUE = "{Type: AWS::SQS::Queue}"
+
+
+def read(tmp_path: Path, text: str, **parameters: str | int) -> Template:
+    path = tmp_path / "template.yaml"
+    path.write_text(f"Transform: AWS::Serverless-2016-10-31\n{text}", encoding="utf-8")
+    return load(path, stack=STACK, parameters=parameters)
+
+
+def resolved(tmp_path: Path, value: str, head: str = "") -> Any:
+    """What `value`, a property of a resource that was created second, comes to."""
+    template = read(
+        tmp_path,
+        f"""
+Mappings: {{Seconds: {{"1": {{Day: "86400"}}}}}}
+{head}
+Resources:
+  Jobs: {QUEUE}
+  Probe:
+    Type: AWS::SQS::Queue
+    Properties: {{Value: {value}}}
+""",
+    )
+    resolver = Resolver(template)
+    resolver.register("Jobs", "https://sqs/jobs", {"Arn": "arn:jobs"})
+    [probe] = [resource for resource in template.resources if resource.logical_id == "Probe"]
+    return resolver.resolve(probe.properties).get("Value", "nothing")
+
+
+# --- Intrinsic functions
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("!Ref Jobs", "https://sqs/jobs"),
+        ("!GetAtt Jobs.Arn", "arn:jobs"),
+        ("!Ref AWS::StackName", "shop"),
+        ("!Sub '${AWS::Partition}:${AWS::Region}:${AWS::AccountId}:x'", "aws:eu-central-1:111122223333:x"),
+        ("!Sub '${Jobs} ${Jobs.Arn} {plain}'", "https://sqs/jobs arn:jobs {plain}"),
+        ("!FindInMap [Seconds, !Sub '1', Day]", "86400"),
+        (
+            "[!Ref Jobs, {deep: [!GetAtt Jobs.Arn]}, 5, true]",
+            ["https://sqs/jobs", {"deep": ["arn:jobs"]}, 5, True],
+        ),
+        ("!Ref AWS::NoValue", "nothing"),
+        ("[a, !Ref AWS::NoValue]", ["a"]),
+    ],
+)
+def test_references_are_resolved_against_what_was_created(tmp_path: Path, value: str, expected: Any) -> None:
+    assert resolved(tmp_path, value) == expected
+
+
+@pytest.mark.parametrize(("stage", "expected"), [("live", "big"), ("trial", "small")])
+def test_conditions_choose_between_values(tmp_path: Path, stage: str, expected: str) -> None:
+    head = f"""
+Parameters: {{Stage: {{Type: String, Default: {stage}}}}}
+Conditions: {{Trial: !Not [!Equals [!Ref Stage, live]]}}
+"""
+    assert resolved(tmp_path, "!If [Trial, small, big]", head) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("!Join [',', [a, b]]", "Fn::Join"),
+        ("!Select [0, [a]]", "Fn::Select"),
+        ("!Sub ['${x}', {x: y}]", "Fn::Sub"),
+        ("!Sub '${!literal}'", "literal"),
+        ("{Condition: Trial}", "Condition"),
+    ],
+)
+def test_an_intrinsic_that_is_not_supported_is_named(tmp_path: Path, value: str, named: str) -> None:
+    with pytest.raises(UnsupportedIntrinsicError, match=named):
+        resolved(tmp_path, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("!Ref Elsewhere", "Elsewhere"),
+        ("!GetAtt Jobs.Color", "Jobs has no attribute Color"),
+        ("!Sub '${Elsewhere.Arn}'", "Elsewhere"),
+        ("!FindInMap [Seconds, '2', Day]", "Seconds has no 2"),
+        ("!If [Unknown, a, b]", "Unknown"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_named(tmp_path: Path, value: str, named: str) -> None:
+    with pytest.raises(UnresolvedReferenceError, match=named):
+        resolved(tmp_path, value)
+
+
+# --- Parameters
+
+PARAMETERS = """
+Parameters:
+  Days: {Type: Number, Default: 7, MinValue: 1, MaxValue: 90}
+  Level: {Type: String, Default: INFO, AllowedValues: [INFO, DEBUG]}
+  Topic: {Type: String, Default: "", AllowedPattern: "^(arn:.+)?$"}
+Resources: {Jobs: {Type: AWS::SQS::Queue}}
+"""
+
+
+def test_parameters_override_defaults(tmp_path: Path) -> None:
+    assert read(tmp_path, PARAMETERS).parameters == {"Days": "7", "Level": "INFO", "Topic": ""}
+    given = read(tmp_path, PARAMETERS, Days=30, Topic="arn:sns").parameters
+    assert given == {"Days": "30", "Level": "INFO", "Topic": "arn:sns"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"Dayz": 7}, "Dayz"),
+        ({"Days": 0}, "from 1 to 90"),
+        ({"Days": "soon"}, "not a number"),
+        ({"Level": "LOUD"}, "INFO, DEBUG"),
+        ({"Topic": "sns"}, "AllowedPattern"),
+    ],
+)
+def test_parameters_that_cloudformation_would_refuse_are_refused(
+    tmp_path: Path, parameters: dict[str, str | int], named: str
+) -> None:
+    with pytest.raises(ParameterError, match=named):
+        read(tmp_path, PARAMETERS, **parameters)
+
+
+def test_a_parameter_without_default_needs_a_value(tmp_path: Path) -> None:
+    text = PARAMETERS.replace("Default: 7, ", "")
+    with pytest.raises(ParameterError, match="Days"):
+        read(tmp_path, text)
+    assert read(tmp_path, text, Days=1).parameters["Days"] == "1"
+
+
+def test_a_parameter_type_that_is_not_supported_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="CommaDelimitedList"):
+        read(tmp_path, PARAMETERS.replace("Type: Number", "Type: CommaDelimitedList"))
+
+
+# --- Resources
+
+
+def test_resources_come_after_what_they_refer_to(tmp_path: Path) -> None:
+    template = read(
+        tmp_path,
+        f"""
+Resources:
+  Last: {{Type: AWS::SQS::Queue, Properties: {{Value: !Sub "${{Middle.Arn}}"}}}}
+  Middle: {{Type: AWS::SQS::Queue, Properties: {{Deep: [{{Value: !GetAtt First.Arn}}]}}}}
+  First: {QUEUE}
+""",
+    )
+    assert [resource.logical_id for resource in template.resources] == ["First", "Middle", "Last"]
+
+
+def test_a_circular_dependency_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match=r"One -> Two -> One|Two -> One -> Two"):
+        read(
+            tmp_path,
+            """
+Resources:
+  One: {Type: AWS::SQS::Queue, Properties: {Value: !Ref Two}}
+  Two: {Type: AWS::SQS::Queue, Properties: {Value: !GetAtt One.Arn}}
+""",
+        )
+
+
+def test_an_attribute_of_a_resource_that_would_be_ignored_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match=r"Jobs.*Condition"):
+        read(tmp_path, "Resources: {Jobs: {Type: AWS::SQS::Queue, Condition: Never}}")
+
+
+# --- The template that is shipped
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Template:
+    return load(ROOT / "template.yaml", stack=STACK)
+
+
+@pytest.fixture(scope="module")
+def properties(shipped: Template) -> dict[str, Fragment]:
+    """Every resource's properties, with references spelled out: `X` for a Ref, `X.Arn` for an attribute."""
+    resolver = Resolver(shipped)
+    for resource in shipped.resources:
+        attributes = {name: f"{resource.logical_id}.{name}" for name in ("Arn", "StreamArn", "QueueName")}
+        resolver.register(resource.logical_id, resource.logical_id, attributes)
+    return {resource.logical_id: resolver.resolve(resource.properties) for resource in shipped.resources}
+
+
+def statements(properties: dict[str, Fragment], role: str) -> Iterator[tuple[str, list[str]]]:
+    """Every action that a role allows, with the resources it allows it on."""
+    for policy in properties[role]["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions, resources = statement["Action"], statement["Resource"]
+            for action in [actions] if isinstance(actions, str) else actions:
+                yield action, [resources] if isinstance(resources, str) else resources
+
+
+FUNCTION = "arn:aws:lambda:eu-central-1:111122223333:function:shop-"
+SCHEDULES = "arn:aws:scheduler:eu-central-1:111122223333:schedule/ScheduleGroup/*"
+PROMISES = {
+    f"dynamodb:{action}": ["PromiseTable.Arn"]
+    for action in ("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem")
+}
+WAKING = {
+    "lambda:InvokeFunction": [f"{FUNCTION}worker"],
+    "iam:PassRole": ["SchedulerRole.Arn"],
+    **{f"scheduler:{verb}Schedule": [SCHEDULES] for verb in ("Create", "Get", "Update", "Delete")},
+}
+
+
+def logs(function: str) -> dict[str, list[str]]:
+    return {f"logs:{action}": [f"{function}LogGroup.Arn"] for action in ("CreateLogStream", "PutLogEvents")}
+
+
+def consuming(queue: str) -> dict[str, list[str]]:
+    return {
+        f"sqs:{action}": [f"{queue}.Arn"]
+        for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    }
+
+
+ALLOWED = {
+    "WorkerRole": {**logs("Worker"), **PROMISES},
+    "DispatchRole": {
+        **logs("Dispatch"),
+        **PROMISES,
+        **WAKING,
+        **consuming("PushQueue"),
+        "dynamodb:DeleteItem": ["PromiseTable.Arn"],
+        "sqs:SendMessage": ["EffectFailureQueue.Arn", "PushQueue.Arn", "TimerQueue.Arn"],
+        **{
+            f"dynamodb:{action}": ["PromiseTable.StreamArn"]
+            for action in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
+        },
+    },
+    "TickRole": {
+        **logs("Tick"),
+        **PROMISES,
+        **WAKING,
+        **consuming("TimerQueue"),
+        "dynamodb:Query": ["PromiseTable.Arn", "PromiseTable.Arn/index/wake"],
+        "sqs:SendMessage": ["PushQueue.Arn", "TimerQueue.Arn"],
+    },
+    "SchedulerRole": {"lambda:InvokeFunction": [f"{FUNCTION}tick"]},
+}
+
+
+@pytest.mark.parametrize("role", ALLOWED)
+def test_a_role_allows_what_its_function_does_and_nothing_else(
+    properties: dict[str, Fragment], role: str
+) -> None:
+    allowed: dict[str, list[str]] = {}
+    for action, resources in statements(properties, role):
+        allowed[action] = sorted(allowed.get(action, []) + resources)
+    assert allowed == ALLOWED[role]
+    assert "ManagedPolicyArns" not in properties[role]
+
+
+def test_the_roles_checked_above_are_all_roles(shipped: Template) -> None:
+    roles = {resource.logical_id for resource in shipped.resources if resource.type == "AWS::IAM::Role"}
+    assert roles == set(ALLOWED)
+
+
+def test_the_only_wildcard_of_a_policy_is_the_name_of_a_schedule(properties: dict[str, Fragment]) -> None:
+    resources = {
+        resource
+        for role in ALLOWED
+        for _, resources in statements(properties, role)
+        for resource in resources
+    }
+    assert {resource for resource in resources if "*" in resource} == {SCHEDULES}
+
+
+def test_the_scheduler_role_is_lent_to_the_scheduler_only(properties: dict[str, Fragment]) -> None:
+    for role in ("DispatchRole", "TickRole"):
+        [policy] = properties[role]["Policies"]
+        [statement] = [
+            statement
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Action"] == "iam:PassRole"
+        ]
+        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
+    [trust] = properties["SchedulerRole"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"]["StringEquals"] == {
+        "aws:SourceAccount": "111122223333",
+        "aws:SourceArn": "ScheduleGroup.Arn",
+    }
+
+
+def test_the_stream_is_filtered_as_the_store_stamps_it(properties: dict[str, Fragment]) -> None:
+    changes = properties["DispatchFunctionChanges"]
+    patterns = [json.loads(entry["Pattern"]) for entry in changes["FilterCriteria"]["Filters"]]
+    assert patterns == [
+        {"dynamodb": {"NewImage": {"effects": {"N": [{"exists": True}]}}}},
+        {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}}},
+    ]
+    FilterCriteria.parse(patterns)
+
+
+def test_a_record_that_keeps_failing_neither_blocks_its_shard_nor_disappears(
+    properties: dict[str, Fragment],
+) -> None:
+    changes = properties["DispatchFunctionChanges"]
+    assert changes["BisectBatchOnFunctionError"] is True
+    assert changes["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert changes["MaximumRetryAttempts"] == 10
+    assert changes["DestinationConfig"] == {"OnFailure": {"Destination": "EffectFailureQueue.Arn"}}
+
+
+@pytest.mark.parametrize(
+    ("queue", "function", "dead_letters"),
+    [
+        ("TimerQueue", "TickFunction", "TimerDeadLetterQueue"),
+        ("PushQueue", "DispatchFunction", "PushDeadLetterQueue"),
+    ],
+)
+def test_a_message_stays_hidden_while_its_batch_is_worked_on(
+    properties: dict[str, Fragment], queue: str, function: str, dead_letters: str
+) -> None:
+    assert properties[queue]["VisibilityTimeout"] >= 6 * properties[function]["Timeout"]
+    assert properties[queue]["RedrivePolicy"]["deadLetterTargetArn"] == f"{dead_letters}.Arn"
+
+
+def test_every_queue_is_encrypted_and_every_failure_queue_is_watched(
+    shipped: Template, properties: dict[str, Fragment]
+) -> None:
+    queues = [resource.logical_id for resource in shipped.resources if resource.type == "AWS::SQS::Queue"]
+    assert all(properties[queue]["SqsManagedSseEnabled"] for queue in queues)
+    watched = {
+        dimension["Value"]
+        for resource in shipped.resources
+        if resource.type == "AWS::CloudWatch::Alarm"
+        for dimension in properties[resource.logical_id]["Dimensions"]
+    }
+    assert watched == {
+        "TimerDeadLetterQueue.QueueName",
+        "PushDeadLetterQueue.QueueName",
+        "EffectFailureQueue.QueueName",
+        "DispatchFunction",
+        "TickFunction",
+    }
+
+
+def test_every_function_logs_to_a_group_that_expires(
+    shipped: Template, properties: dict[str, Fragment]
+) -> None:
+    functions = [r.logical_id for r in shipped.resources if r.type == "AWS::Lambda::Function"]
+    assert functions
+    for function in functions:
+        group = properties[properties[function]["LoggingConfig"]["LogGroup"]]
+        assert group["LogGroupName"] == f"/aws/lambda/{properties[function]['FunctionName']}"
+        assert group["RetentionInDays"] == "30"
+
+
+def test_alarms_notify_the_topic_that_is_given() -> None:
+    topic = "arn:aws:sns:eu-central-1:111122223333:pager"
+    template = load(ROOT / "template.yaml", stack=STACK, parameters={"AlarmTopicArn": topic})
+    resolver = Resolver(template)
+    alarms = [r.properties["AlarmActions"] for r in template.resources if r.type == "AWS::CloudWatch::Alarm"]
+    assert [resolver.resolve(actions) for actions in alarms] == [[topic]] * len(alarms)
+
+
+def test_the_code_of_a_function_is_its_folder(shipped: Template) -> None:
+    assert shipped.code_directories["WorkerFunction"] == ROOT / "functions" / "worker"
+    assert shipped.code_directories["DependenciesLayer"] == ROOT / "layer"
+
+
+def test_the_region_of_the_machine_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    assert load(ROOT / "template.yaml", stack=STACK).resources

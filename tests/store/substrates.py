@@ -1,0 +1,184 @@
+"""One store under test, whatever keeps its records.
+
+The fixture `store` runs a test once per substrate. A test says what a request answers, what is stored, and what the
+effects reach: messages, timers, schedules, retention. Effects are carried out here by `deliver`, the way the stream's
+consumer does it, on both substrates alike, and can be held back to play a late or repeated delivery.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import pytest
+from resonate_store.clock import Clock, ManualClock
+from resonate_store.effects import Change
+from resonate_store.interface import deliver
+from resonate_store.memory import MemoryStore
+from resonate_store.records import Promise, Record, TaskRecord
+from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
+
+T0 = 1_750_000_000_000
+"""The first instant of every test: a Sunday, 15:06:40 UTC."""
+
+
+class Substrate(Protocol):
+    """What both substrates offer beside `Store`."""
+
+    def transact(self, request: Request) -> tuple[Response, list[Change]]: ...
+    def children(self, id: str) -> Any: ...
+    def record(self, id: str) -> Record | None: ...
+    def due(self, now: int) -> Any: ...
+
+
+Connect = Callable[[Clock], Substrate]
+
+
+class Skewed:
+    """A clock that differs from another by a fixed number of milliseconds."""
+
+    def __init__(self, clock: Clock, offset: int) -> None:
+        self._clock = clock
+        self._offset = offset
+
+    def now(self) -> int:
+        return self._clock.now() + self._offset
+
+    def sleep(self, milliseconds: int) -> None:
+        self._clock.sleep(milliseconds)
+
+
+class World:
+    """A store, its clock, and whatever its effects reach.
+
+    Attributes:
+        sent: messages in the order in which they left, as (address, message).
+        armed: timers, as (promise id, instant).
+        fired: schedule timers, as (schedule id, instant), None when disarmed.
+        retained: roots that may expire, as (id, created_at, settled_at).
+        backlog: changes whose effects have not been carried out, while deliveries are held back.
+    """
+
+    def __init__(self, connect: Connect, clock: ManualClock, reading: Clock | None = None) -> None:
+        self.clock = clock
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.armed: list[tuple[str, int]] = []
+        self.fired: list[tuple[str, int | None]] = []
+        self.retained: list[tuple[str, int, int]] = []
+        self.backlog: deque[Change] = deque()
+        self._connect = connect
+        self._store = connect(reading or clock)
+        self._holding = False
+
+    def apply(self, request: Request) -> Response:
+        """Carry out a request, then its effects."""
+        response, changes = self._store.transact(request)
+        self.backlog.extend(changes)
+        self.deliver()
+        return response
+
+    def deliver(self) -> None:
+        """Carry out the effects of everything written so far, and theirs, unless deliveries are held back."""
+        while self.backlog and not self._holding:
+            deliver(self.backlog.popleft(), _Outlets(self))
+
+    @contextmanager
+    def holding(self) -> Iterator[deque[Change]]:
+        """Hold deliveries back; they are made afterwards, unless the test has taken them out of the backlog."""
+        self._holding = True
+        yield self.backlog
+        self._holding = False
+        self.deliver()
+
+    def tick(self) -> None:
+        """What the sweep does: wake what is due, and deliver what a lost event has left behind."""
+        for kind, id in self._store.due(self.clock.now()):
+            self.apply(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
+            record = self.record(id) if kind == "promise" else None
+            if record is not None and record.owes:
+                self.backlog.append(Change(None, record))
+                self.deliver()
+
+    def pass_time(self, milliseconds: int) -> None:
+        """Move the clock, then sweep."""
+        self.clock.advance(milliseconds)
+        self.tick()
+
+    def due(self) -> list[str]:
+        """The ids of what is due now."""
+        return [id for _, id in self._store.due(self.clock.now())]
+
+    def neighbour(self, offset: int) -> World:
+        """The same records, seen by a process whose clock differs by `offset` milliseconds."""
+        return World(self._connect, self.clock, Skewed(self.clock, offset))
+
+    def record(self, id: str) -> Record | None:
+        """The record as it is stored."""
+        return self._store.record(id)
+
+    def stored(self, id: str) -> Record:
+        """The record as it is stored; it must exist."""
+        record = self.record(id)
+        assert record is not None, f"{id} is not stored"
+        return record
+
+    def task(self, id: str) -> TaskRecord:
+        """The task as it is stored; it must exist."""
+        task = self.stored(id).task
+        assert task is not None, f"{id} has no task"
+        return task
+
+    def children(self, id: str) -> dict[str, Promise]:
+        return {promise.id: promise for promise in self._store.children(id)}
+
+    def messages(self) -> list[tuple[str, dict[str, Any]]]:
+        """What was sent since the last call."""
+        sent = list(self.sent)
+        self.sent.clear()
+        return sent
+
+
+class _Outlets:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def apply(self, request: Request) -> Response:
+        response, changes = self._world._store.transact(request)
+        self._world.backlog.extend(changes)
+        return response
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        self._world.sent.append((address, message))
+
+    def arm(self, id: str, at: int) -> None:
+        self._world.armed.append((id, at))
+
+    def arm_schedule(self, id: str, at: int) -> None:
+        self._world.fired.append((id, at))
+
+    def disarm_schedule(self, id: str) -> None:
+        self._world.fired.append((id, None))
+
+    def retain(self, id: str, created_at: int, settled_at: int) -> None:
+        self._world.retained.append((id, created_at, settled_at))
+
+
+class _Memory(MemoryStore):
+    """The same memory read by another clock."""
+
+    def __init__(self, memory: MemoryStore, clock: Clock) -> None:
+        super().__init__(clock)
+        self.__dict__.update({**vars(memory), "clock": clock})
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(T0)
+
+
+@pytest.fixture(params=["memory"])
+def store(request: pytest.FixtureRequest, clock: ManualClock) -> World:
+    memory = MemoryStore(clock)
+    return World(lambda reading: _Memory(memory, reading), clock)
