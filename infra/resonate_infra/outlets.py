@@ -1,8 +1,8 @@
 """Where the effects of a write go on AWS.
 
 The stream's consumer uses `StreamOutlets`: what it writes is announced on the stream again, and another call carries
-those effects out. The sweep uses `SweepOutlets`: it repairs what the stream lost, so it must not rely on it, and carries
-the effects of its own writes out itself.
+those effects out. The sweep uses `SweepOutlets`: it repairs what the stream lost, so it must not rely on it, and
+carries the effects of its own writes out itself.
 """
 
 from __future__ import annotations

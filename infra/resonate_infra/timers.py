@@ -9,7 +9,7 @@ ever means "not before", and arming one twice is harmless.
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -65,7 +65,7 @@ class Timers:
         return f"{kind}-{digest}"
 
     def _schedule(self, kind: Kind, id: str, at: int, message: str) -> None:
-        instant = datetime.fromtimestamp(at // 1000, timezone.utc)
+        instant = datetime.fromtimestamp(at // 1000, UTC)
         schedule = {
             "GroupName": self._settings.schedule_group,
             "Name": self.name(kind, id),

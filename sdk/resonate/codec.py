@@ -63,14 +63,7 @@ def encode(value: Any, what: str) -> Value:
 
 def _find_culprit(value: Any, path: str) -> tuple[str, str]:
     """The path of the first part that cannot travel."""
-    children: list[tuple[str, Any]] = []
-    if isinstance(value, dict):
-        children = [(f"{path}[{key!r}]", item) for key, item in cast("dict[Any, Any]", value).items()]
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        children = [(f"{path}[{index}]", item) for index, item in enumerate(cast("list[Any]", value))]
-    elif hasattr(value, "__dict__"):
-        children = [(f"{path}.{name}", item) for name, item in vars(value).items()]
-    for child_path, child in children:
+    for child_path, child in _parts(value, path):
         try:
             _json.encode(child)
         except RecursionError:
@@ -103,6 +96,14 @@ def restore(plain: Any, annotation: Any) -> Any:
         return msgspec.convert(plain, annotation)
     except (msgspec.ValidationError, TypeError, ValueError):
         return plain
+
+
+def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [(f"{path}[{key!r}]", item) for key, item in cast("dict[Any, Any]", value).items()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [(f"{path}[{index}]", item) for index, item in enumerate(cast("list[Any]", value))]
+    return [(f"{path}.{name}", item) for name, item in getattr(value, "__dict__", {}).items()]
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -213,7 +214,7 @@ def _rebuilt(error: dict[str, Any]) -> BaseException | None:
     if not (isinstance(found, type) and issubclass(found, Exception)) or found is ApplicationError:
         return None
     try:
-        rebuilt = cast("Exception", found.__new__(found, *error.get("args", ())))
+        rebuilt = found.__new__(found, *error.get("args", ()))
         rebuilt.args = tuple(error.get("args", ()))
         vars(rebuilt).update(error.get("state", {}))
     except Exception:

@@ -120,7 +120,8 @@ class Context:
             data: anything that can travel, for whoever settles it.
             tags: kept with the promise.
         """
-        return PromiseCommand(data).options(id=id, timeout=timeout, idempotency_key=idempotency_key, tags=tags)
+        command: PromiseCommand[Any] = PromiseCommand(data)
+        return command.options(id=id, timeout=timeout, idempotency_key=idempotency_key, tags=tags)
 
     def sleep(self, secs: float) -> Sleep:
         """Wait for `secs` seconds, durably: no process is kept alive for it, and there is no upper limit.

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 from collections.abc import Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -22,11 +24,15 @@ from resonate.registry import Registry
 from resonate.worker import Report, Worker
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
+from resonate_store.settings import width_of
 
 RESERVE = 5_000
 """The part of an invocation's time in which no function is started any more (ms), at most a fifth of it."""
 LEASE_MARGIN = 5_000
 """How long a lease outlives the invocation that holds it (ms)."""
+WIDTH = 8
+"""Functions started by `begin_run`, and store requests, that run at the same time, unless the environment variables
+`RESONATE_FUNCTIONS` and `RESONATE_REQUESTS` say otherwise."""
 DEFAULT_TIME = 900_000
 """The time that a handler has which is called without a Lambda context (ms)."""
 
@@ -64,6 +70,8 @@ class LambdaHandler:
         self._dependencies = dependencies
         self._clock = clock
         self._pid = pid
+        self._functions = _executor("RESONATE_FUNCTIONS")
+        self._requests = _executor("RESONATE_REQUESTS")
 
     def __call__(self, event: Any, context: Any = None) -> Any:
         if not isinstance(event, dict):
@@ -87,6 +95,8 @@ class LambdaHandler:
             self._clock,
             self._pid,
             default_target=f"lambda://{name}" if name else "default",
+            functions=self._functions,
+            requests=self._requests,
         )
         try:
             reserve = min(RESERVE, remaining // 5)
@@ -117,6 +127,11 @@ class LambdaHandler:
                 logger.error("message %s: %s", record.get("messageId"), error)
                 failures.append({"itemIdentifier": record["messageId"]})
         return {"batchItemFailures": failures}
+
+
+def _executor(name: str) -> Executor | None:
+    width = width_of(os.environ, name, WIDTH)
+    return ThreadPoolExecutor(width, thread_name_prefix=name.lower()) if width > 1 else None
 
 
 def offer_of(message: Any) -> Offer:

@@ -54,18 +54,17 @@ class Registry:
             ValueError: nothing is registered under it in that version.
         """
         if isinstance(key, str):
-            versions = self._by_name.get(key)
-            name, found = key, versions and versions.get(version or max(versions))
+            versions, name = self._by_name.get(key, {}), key
         else:
-            found = self._by_func.get(getattr(key, "func", key))
-            name, versions = getattr(key, "__name__", "unknown"), found
-            if found is not None and version not in (0, found.version):
-                found = None
-        if found is not None:
-            return found
-        if versions:
+            known = self._by_func.get(getattr(key, "func", key))
+            versions = {} if known is None else {known.version: known}
+            name = getattr(key, "__name__", "unknown")
+        if not versions:
+            raise ValueError(f"function {name} not found in registry")
+        found = versions.get(version or max(versions))
+        if found is None:
             raise ValueError(f"function {name} version {version} not found in registry")
-        raise ValueError(f"function {name} not found in registry")
+        return found
 
     def latest(self, key: str | Workflow) -> int:
         """The highest version known here, or 1 for a function that only others know."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from resonate import codec
 from resonate.commands import LFC, RFC, Command, PromiseCommand, Sleep
@@ -39,7 +39,7 @@ from resonate.computation import (
     is_generator_function,
 )
 from resonate.context import Context, Info
-from resonate.errors import NonDeterminismError, ResonateStoreError
+from resonate.errors import NonDeterminismError, PayloadError, ResonateStoreError
 from resonate.options import DEFAULT_TIMEOUT
 from resonate.registry import Registry
 from resonate_store.addresses import expand
@@ -147,7 +147,7 @@ class Execution:
         if error is None:
             try:
                 payload = codec.encode(value, f"the result of {work.name}") if work.node.durable else EMPTY
-            except codec.PayloadError as refused:
+            except PayloadError as refused:
                 error = refused
             else:
                 self._conclude(work, "resolved", payload, value, None)
@@ -226,12 +226,12 @@ class Execution:
             if node in coroutine.attached:
                 coroutine.attached.remove(node)
             return node
+        command = cast("Command[Any]", yielded)
         if not isinstance(yielded, Command):
             raise TypeError(
                 "a workflow yields commands such as ctx.run(...), or promises, and not"
                 f" {type(yielded).__name__}: {yielded!r:.80}"
             )
-        command: Command[Any] = yielded
         place = coroutine.work.context.next_id()
         detached = isinstance(command, RFC) and not command.attached
         node = self._node_for(command, place, coroutine.work, detached=detached)

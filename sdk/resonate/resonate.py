@@ -6,7 +6,6 @@ The same object is a program's whole connection to Resonate in memory, on Dynamo
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 from collections.abc import Callable
@@ -165,8 +164,10 @@ class Resonate:
     @overload
     def register(self, func: F, /, *, name: str | None = None, version: int = 1) -> Function[F]: ...
     @overload
-    def register(self, *, name: str | None = None, version: int = 1) -> Callable[[F], Function[F]]: ...
-    def register(self, func: Any = None, /, *, name: str | None = None, version: int = 1) -> Any:
+    def register(self, /, *, name: str | None = None, version: int = 1) -> Callable[[F], Function[F]]: ...
+    def register(
+        self, func: Callable[..., Any] | None = None, /, *, name: str | None = None, version: int = 1
+    ) -> Function[Any] | Callable[[Any], Function[Any]]:
         """Make a function known under a name and version; also `@register` and `@register(name=, version=)`.
 
         Raises:
@@ -176,9 +177,8 @@ class Resonate:
             _require("name", name, str)
         _require("version", version, int)
         if func is None:
-            return functools.partial(self.register, name=name, version=version)
-        registered = self._registry.add(func, name, version)
-        return Function(self, registered)
+            return lambda decorated: Function(self, self._registry.add(decorated, name, version))
+        return Function(self, self._registry.add(func, name, version))
 
     def run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
         """Run a registered function here, durably, and wait for its result.

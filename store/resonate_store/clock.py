@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -83,7 +83,7 @@ def ambient() -> Clock:
 
 
 @contextmanager
-def installed(clock: Clock) -> Iterator[Clock]:
+def installed(clock: Clock) -> Generator[Clock]:
     """Make `clock` the ambient one for as long as the block runs; for tests and the offline stack."""
     global _ambient
     before, _ambient = _ambient, clock

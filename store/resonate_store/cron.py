@@ -36,5 +36,5 @@ def next_occurrence(expression: str, after: int) -> int:
     """The first occurrence strictly after the instant `after`; both in milliseconds since the epoch."""
     from croniter import croniter
 
-    seconds = cast("float", croniter(expression, after // 1000).get_next(float))
+    seconds = croniter(expression, after // 1000).get_next(float)
     return int(seconds) * 1000

@@ -11,25 +11,19 @@ brings it to its consumer.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from copy import copy
 from typing import Any, Final
 
 from resonate_store import addresses
-from resonate_store.clock import Clock, SystemClock
-from resonate_store.dynamo_calls import (
-    Client,
-    ConditionFailed,
-    Connection,
-    Refused,
-    Unavailable,
-    meaning_of,
-)
-from resonate_store.dynamo_prediction import Memory, unproven
-from resonate_store.dynamo_writes import TooLarge, failure_of, write_of
+from resonate_store.clock import Clock, ambient
+from resonate_store.dynamo_calls import Client, ConditionFailed, Connection, Refused, Unavailable
+from resonate_store.dynamo_prediction import Known, Memory
+from resonate_store.dynamo_writes import TooLarge, failure_of, write_of, written
 from resonate_store.effects import Change
 from resonate_store.ids import Identify, random_id
-from resonate_store.interface import StoreClosed, StoreError
-from resonate_store.machine import NeedRecords, NeedSchedule, Outcome, decide, perform
+from resonate_store.interface import StoreClosed
+from resonate_store.machine import NeedChildren, NeedSchedule, Outcome, decide, perform
 from resonate_store.machine.draft import Need
 from resonate_store.models import (
     SHARDS,
@@ -65,7 +59,7 @@ class DynamoStore:
         client: a botocore client for DynamoDB; made from the environment when first needed.
         clock: the source of time, also for pauses between tries.
         identify: makes the tokens that name writes.
-        groups: where worker groups are, when nobody can poll: a target that leads nowhere is refused. None accepts all.
+        groups: where worker groups are, if nobody can poll: a target that leads nowhere is refused.
         shards: partitions of each index; the same for everybody who uses the table.
         jitter: random numbers in [0, 1) that spread the pauses of those who compete.
         max_attempts: how often anything is tried before the answer is 503.
@@ -84,29 +78,21 @@ class DynamoStore:
         max_attempts: int = 6,
     ) -> None:
         self.table = table
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or ambient()
         self.groups = groups
         self.shards = shards
         self._identify = identify
         self._jitter = jitter or random.Random().random
         self._max_attempts = max_attempts
-        self._connection = Connection(client)
+        self._connection = Connection(table, client)
         self._memory = Memory()
         self._closed = False
 
     def open(self) -> DynamoStore:
         """A store over the same connection that remembers, and is closed, by itself: one for each invocation."""
         self._require_open()
-        store = DynamoStore(
-            self.table,
-            clock=self.clock,
-            identify=self._identify,
-            groups=self.groups,
-            shards=self.shards,
-            jitter=self._jitter,
-            max_attempts=self._max_attempts,
-        )
-        store._connection = self._connection
+        store = copy(self)
+        store._memory = Memory()
         return store
 
     def close(self) -> None:
@@ -137,22 +123,20 @@ class DynamoStore:
 
     def children(self, id: str) -> list[Promise]:
         now = self.clock.now()
-        return [
-            record.promise() for record in self._children(id) if not record.pending or record.timeout_at > now
-        ]
+        return [record.promise() for record in self._children(id) if not record.pending or record.timeout_at > now]
 
     def record(self, id: str) -> Record | None:
         """The record as it is stored."""
-        (entry,) = self._read([("promise", id)]).values()
+        entry = self._read([("promise", id)])["promise", id]
         return entry if isinstance(entry, Record) else None
 
     def remember(self, record: Record) -> None:
         """Take a record, seen elsewhere, for the latest image of it; if it is not, a write finds out."""
-        self._memory.remember(key_of(record), record)
+        self._memory.remember({key_of(record): record})
 
     def due(self, now: int) -> list[Key]:
         """The entries whose `wake_at` has come, the earliest first; they stay due until they are woken."""
-        found = [item for shard in range(self.shards) for item in self._due_items(shard, now)]
+        found = [item for shard in range(self.shards) for item in self._pages(self._due_query(shard, now))]
         found.sort(key=lambda item: (int(item["wake_at"]["N"]), key_in(item)))
         return [key_in(item) for item in found]
 
@@ -162,34 +146,170 @@ class DynamoStore:
         """The first `limit` entries of one shard whose `wake_at` has come, the earliest first.
 
         Returns:
-            The entries, and where to go on; None at the end.
+            The entries, and the position to go on from; None at the end.
         """
-        answer = self._call("query", **self._due_query(shard, now), Limit=limit, **_starting_at(start))
+        page = {} if start is None else {"ExclusiveStartKey": start}
+        answer = self._call("query", {**self._due_query(shard, now), **page, "Limit": limit})
         return [key_in(item) for item in answer["Items"]], answer.get("LastEvaluatedKey")
 
     def retain(self, id: str, created_at: int, settled_at: int, seconds: int) -> None:
         """Put the retention marker of a settled root; `seconds` after its settlement the tree may go."""
         item = expiry_item(id, created_at, settled_at + seconds * 1000)
-        self._call("put_item", TableName=self.table, Item=item)
+        self._call("put_item", {"TableName": self.table, "Item": item})
 
     def _run(self, operation: Request, announce: bool, changes: list[Change]) -> Response:
-        """Carry out one operation; `changes` takes what it writes."""
-        known = _Known(self._memory.predict(operation))
-        problem = ""
+        """Carry out one operation and add what it wrote to `changes`."""
+        known = Known(self._memory.predict(operation))
         for attempt in range(self._max_attempts):
-            if attempt > 1:  # the first failure is usually a wrong assumption, not a competitor
+            if attempt > 1:  # the first failure is a wrong assumption, as a rule, not a competitor
                 self._pause(attempt)
             try:
                 outcome = self._decide(operation, known)
-                if outcome.changes:
-                    self._write(outcome, announce)
-            except ConditionFailed as failure:
-                problem = "others keep writing to the same records"
+                outdated = self._write(outcome, announce) if outcome.changes else None
             except TooLarge as error:
                 return Response(status=413, error=str(error))
+            except Refused as error:
+                status = 413 if "maximum allowed size" in str(error) else 400
+                return Response(status=status, error=f"DynamoDB does not take this: {error}")
             except Unavailable as error:
                 return Response(status=503, error=str(error))
-            else:
+            if outdated is None:
                 changes += outcome.changes
                 return outcome.response
-        return Response(status=503, error=f"given up after {self._max_attempts} tries: {problem}")
+            known.outdate(outdated)
+        return Response(
+            status=503,
+            error=f"given up after {self._max_attempts} tries: others keep writing to the same records",
+        )
+
+    def _decide(self, operation: Request, known: Known) -> Outcome:
+        now = self.clock.now()
+        while True:
+            outcome = decide(operation, now, lambda need: self._answer(need, known))
+            unproven = known.unproven(outcome)
+            if not unproven:
+                return outcome
+            known.learn(self._read(unproven))
+
+    def _answer(self, need: Need, known: Known) -> Any:
+        if isinstance(need, NeedChildren):
+            return tuple(self._children(need.id))
+        one = isinstance(need, NeedSchedule)
+        keys: list[Key] = [("schedule", need.id)] if one else [("promise", id) for id in need.ids]
+        known.learn(self._read(known.missing(keys)))
+        entries = known.entries(keys)
+        return entries[0] if one else tuple(entries)
+
+    def _write(self, outcome: Outcome, announce: bool) -> Mapping[Key, Entry | None] | None:
+        """Write the outcome; when what it rests on has changed, return that as it is now."""
+        token = self._identify()
+        write = write_of(outcome, table=self.table, token=token, announce=announce, shards=self.shards)
+        try:
+            self._call(write.operation, write.arguments)
+        except ConditionFailed as failure:
+            entries, ours = failure_of(write, failure.images)
+            self._memory.remember(entries)
+            return None if ours else entries
+        self._memory.remember(written(outcome))
+        return None
+
+    def _read(self, keys: Collection[Key]) -> dict[Key, Entry | None]:
+        """The current entries under these keys."""
+        entries: dict[Key, Entry | None] = dict.fromkeys(keys)
+        for item in self._items([table_key(key) for key in entries]):
+            entry = entry_of(item)
+            entries[key_of(entry)] = entry
+        self._memory.remember(entries)
+        return entries
+
+    def _items(self, keys: list[Item]) -> Iterator[AnyItem]:
+        if len(keys) == 1:
+            answer = self._call("get_item", {"TableName": self.table, "Key": keys[0], "ConsistentRead": True})
+            if "Item" in answer:
+                yield answer["Item"]
+            return
+        fruitless = 0
+        while keys:
+            asked = keys[:MAX_BATCH]
+            request = {self.table: {"Keys": asked, "ConsistentRead": True}}
+            answer = self._call("batch_get_item", {"RequestItems": request})
+            left = answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
+            # DynamoDB leaves keys out of an answer that grows too large, and when it is too busy for more.
+            fruitless = fruitless + 1 if len(left) == len(asked) else 0
+            if fruitless == self._max_attempts:
+                raise Unavailable(f"DynamoDB is busy: it left {len(left)} keys unread")
+            if fruitless:
+                self._pause(fruitless)
+            keys = left + keys[MAX_BATCH:]
+            yield from answer["Responses"].get(self.table, [])
+
+    def _children(self, id: str) -> list[Record]:
+        partition, prefix = children_of(id)
+        query = {
+            "TableName": self.table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+            "ExpressionAttributeValues": {":pk": partition, ":prefix": prefix},
+        }
+        entries = [entry_of(item) for item in self._pages(query)]
+        self._memory.remember({key_of(entry): entry for entry in entries})
+        return [entry for entry in entries if isinstance(entry, Record)]
+
+    def _due_query(self, shard: int, now: int) -> dict[str, Any]:
+        return {
+            "TableName": self.table,
+            "IndexName": "wake",
+            "KeyConditionExpression": "wake_shard = :shard AND wake_at <= :now",
+            "ExpressionAttributeValues": {":shard": typed(str(shard)), ":now": typed(now)},
+        }
+
+    def _pages(self, query: dict[str, Any]) -> Iterator[AnyItem]:
+        position: Position | None = None
+        while True:
+            page = {} if position is None else {"ExclusiveStartKey": position}
+            answer = self._call("query", {**query, **page})
+            yield from answer["Items"]
+            position = answer.get("LastEvaluatedKey")
+            if position is None:
+                return
+
+    def _call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call DynamoDB, and again, the same way, while the reason of a failure may pass."""
+        attempt = 0
+        while True:
+            self._require_open()
+            try:
+                return self._connection.call(operation, arguments)
+            except Unavailable:
+                attempt += 1
+                if attempt == self._max_attempts:
+                    raise
+            self._pause(attempt)
+
+    def _pause(self, attempt: int) -> None:
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
+        self.clock.sleep(1 + int(self._jitter() * longest))
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"the store of table {self.table!r} is closed: the invocation it belonged to has ended")
+
+    def _unreachable(self, request: Request) -> str | None:
+        """Where nobody polls, a target that no worker serves would hang: say so instead (DESIGN 5)."""
+        match request:
+            case (
+                PromiseCreate(tags=tags)
+                | TaskCreate(promise=PromiseCreate(tags=tags))
+                | TaskFence(action=PromiseCreate(tags=tags))
+                | ScheduleCreate(promise_tags=tags)
+            ):
+                target = tags.get(TARGET)
+            case _:
+                return None
+        if self.groups is None or target is None or addresses.route(target, self.groups) is not None:
+            return None
+        known = ", ".join(sorted(self.groups)) or "none"
+        return (
+            f"nobody serves the group {addresses.group_of(target)!r} of the target {target!r}: RESONATE_GROUPS maps"
+            f" {known}"
+        )

@@ -66,7 +66,7 @@ class ConditionFailed(Exception):
         self.images = images
 
 
-class Refused(Exception):
+class Refused(StoreError):
     """DynamoDB does not take what is in this request."""
 
 
@@ -74,14 +74,27 @@ class Connection:
     """The client, made when it is first needed: importing the store must not cost a cold start.
 
     Args:
+        table: the table that errors name.
         client: a client of one's own.
     """
 
-    def __init__(self, client: Client | None) -> None:
+    def __init__(self, table: str, client: Client | None) -> None:
+        self._table = table
         self._client = client
         self._lock = threading.Lock()
 
-    def client(self) -> Client:
+    def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the client once.
+
+        Raises:
+            Unavailable, ConditionFailed, Refused, StoreError: what the client's error means.
+        """
+        try:
+            return getattr(self._shared_client(), operation)(**arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise meaning_of(error, self._table) from error
+
+    def _shared_client(self) -> Client:
         if self._client is None:
             with self._lock:
                 self._client = self._client or _make_client()
@@ -102,10 +115,7 @@ def _make_client() -> Client:
         # The models make the requests; checking their shape again costs more than making them.
         parameter_validation=False,
     )
-    try:
-        return cast("Client", cast("Any", boto3).client("dynamodb", config=config))
-    except BotoCoreError as error:
-        raise meaning_of(error, "") from error
+    return cast("Client", cast("Any", boto3).client("dynamodb", config=config))
 
 
 def meaning_of(error: Exception, table: str) -> Exception:

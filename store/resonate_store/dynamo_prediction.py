@@ -2,15 +2,17 @@
 
 A read costs as much time as the write that follows it. So a request is first tried on what its records most likely
 are: absent, when it creates them; otherwise the image that this store wrote or read last. That is safe because an
-outcome is only used when its write proves every assumption with a condition (`unproven`); the first wrong one fails
+outcome is only used when its write proves every assumption with a condition; the first wrong one fails
 the write, and the failure brings the true image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from resonate_store.dynamo_writes import written
 from resonate_store.machine import Outcome
 from resonate_store.models import Key, key_of
 from resonate_store.records import Entry, Record
@@ -41,14 +43,18 @@ class Memory:
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
+        self._lock = threading.Lock()
 
-    def remember(self, key: Key, entry: Entry | None) -> None:
-        """Take note of the latest image of an entry."""
-        self._records.pop(key[1], None) if key[0] == "promise" else None
-        if isinstance(entry, Record) and (entry.pending or entry.owes):
-            self._records[entry.id] = entry
-            if len(self._records) > MAX_REMEMBERED:
-                self._records.pop(next(iter(self._records)), None)
+    def remember(self, entries: Mapping[Key, Entry | None]) -> None:
+        """Take note of the latest images; None is an entry that does not exist."""
+        with self._lock:
+            for (kind, id), entry in entries.items():
+                if kind == "promise":
+                    self._records.pop(id, None)
+                if isinstance(entry, Record) and (entry.pending or entry.owes):
+                    self._records[id] = entry
+            while len(self._records) > MAX_REMEMBERED:
+                del self._records[next(iter(self._records))]
 
     def predict(self, request: Request) -> dict[Key, Entry | None]:
         """What `request` may be tried on without reading it."""
@@ -87,10 +93,38 @@ def _predictable(request: Request) -> Iterator[tuple[str, bool]]:
             pass
 
 
-def unproven(assumed: Iterable[Key], outcome: Outcome) -> list[Key]:
-    """Those assumptions that the write of `outcome` does not prove; without a write it proves none."""
-    if not outcome.changes:
-        return list(assumed)
-    proven = {key_of(after or before) for before, after in outcome.changes if (after or before) is not None}
-    proven |= {key_of(record) for record in outcome.held}
-    return [key for key in assumed if key not in proven]
+class Known:
+    """What one operation knows of the entries: read in this try, or only assumed."""
+
+    def __init__(self, assumed: dict[Key, Entry | None]) -> None:
+        self._assumed = assumed
+        self._relied_on: set[Key] = set()
+        self._read: dict[Key, Entry | None] = {}
+
+    def missing(self, keys: Iterable[Key]) -> list[Key]:
+        return [key for key in keys if key not in self._read and key not in self._assumed]
+
+    def entries(self, keys: Sequence[Key]) -> list[Entry | None]:
+        self._relied_on |= self._assumed.keys() & keys
+        return [self._read[key] if key in self._read else self._assumed[key] for key in keys]
+
+    def unproven(self, outcome: Outcome) -> list[Key]:
+        """The assumptions that the write of `outcome` does not prove; without a write it proves none."""
+        proven: set[Key] = set()
+        if outcome.changes:
+            proven = written(outcome).keys() | {key_of(record) for record in outcome.held}
+        return [key for key in self._relied_on if key not in proven]
+
+    def learn(self, read: Mapping[Key, Entry | None]) -> None:
+        """Take these entries, just read, for what they are."""
+        self._read |= read
+        self._relied_on -= read.keys()
+        for key in read:
+            self._assumed.pop(key, None)
+
+    def outdate(self, current: Mapping[Key, Entry | None]) -> None:
+        """Start over from these entries: what was read together with others may be as old as they were."""
+        self._assumed |= self._read
+        self._relied_on = set()
+        self._read = {}
+        self.learn(current)

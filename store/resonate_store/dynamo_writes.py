@@ -52,6 +52,15 @@ class TooLarge(Exception):
 _OPERATIONS: Final = {"Put": "put_item", "Update": "update_item", "Delete": "delete_item"}
 
 
+def written(outcome: Outcome) -> dict[Key, Entry | None]:
+    """What an outcome leaves behind under each key that it writes."""
+    return {
+        key_of(entry): change.after
+        for change in outcome.changes
+        if (entry := change.after or change.before) is not None
+    }
+
+
 def write_of(outcome: Outcome, *, table: str, token: str, announce: bool, shards: int) -> Write:
     """The write that carries an outcome out.
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from resonate_store.clock import Clock, ambient
 from resonate_store.effects import Change, repeated
 from resonate_store.interface import deliver
-from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, decide, perform
+from resonate_store.machine import NeedRecords, NeedSchedule, Outcome, decide, perform
 from resonate_store.machine.draft import Need
 from resonate_store.records import Entry, Promise, Record, ScheduleRecord
 from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire

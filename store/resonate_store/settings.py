@@ -37,3 +37,15 @@ def groups_of(environment: Mapping[str, str]) -> dict[str, str] | None:
         if addresses.group_of(address) is not None:
             raise SettingsError(f"RESONATE_GROUPS maps {group!r} to {address!r}: a group is served by a push address")
     return groups
+
+
+def width_of(environment: Mapping[str, str], name: str, default: int) -> int:
+    """`RESONATE_FUNCTIONS` or `RESONATE_REQUESTS`: how many of something run at the same time.
+
+    Raises:
+        SettingsError: it is no number of at least 1.
+    """
+    text = environment.get(name) or str(default)
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise SettingsError(f"{name} must be a whole number of at least 1, got {text!r}")
+    return int(text)

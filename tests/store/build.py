@@ -26,7 +26,6 @@ from resonate_store.requests import (
     TaskRelease,
     TaskSuspend,
 )
-
 from tests.store.substrates import T0, World
 
 SECOND = 1_000

@@ -3,6 +3,8 @@
 The fixture `store` runs a test once per substrate. A test says what a request answers, what is stored, and what the
 effects reach: messages, timers, schedules, retention. Effects are carried out here by `deliver`, the way the stream's
 consumer does it, on both substrates alike, and can be held back to play a late or repeated delivery.
+
+A test module imports the fixtures `any_store` (as `store`) and `manual_clock` (as `clock`).
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import pytest
+
 from resonate_store.clock import Clock, ManualClock
-from resonate_store.effects import Change
+from resonate_store.effects import Change, repeated
 from resonate_store.interface import deliver
 from resonate_store.memory import MemoryStore
 from resonate_store.records import Promise, Record, TaskRecord
@@ -95,11 +98,9 @@ class World:
     def tick(self) -> None:
         """What the sweep does: wake what is due, and deliver what a lost event has left behind."""
         for kind, id in self._store.due(self.clock.now()):
-            self.apply(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
-            record = self.record(id) if kind == "promise" else None
-            if record is not None and record.owes:
-                self.backlog.append(Change(None, record))
-                self.deliver()
+            _, changes = self._store.transact(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
+            self.backlog.extend(repeated(change) for change in changes)
+            self.deliver()
 
     def pass_time(self, milliseconds: int) -> None:
         """Move the clock, then sweep."""
@@ -173,12 +174,32 @@ class _Memory(MemoryStore):
         self.__dict__.update({**vars(memory), "clock": clock})
 
 
-@pytest.fixture
-def clock() -> ManualClock:
+@pytest.fixture(name="clock")
+def manual_clock() -> ManualClock:
     return ManualClock(T0)
 
 
-@pytest.fixture(params=["memory"])
-def store(request: pytest.FixtureRequest, clock: ManualClock) -> World:
-    memory = MemoryStore(clock)
-    return World(lambda reading: _Memory(memory, reading), clock)
+@pytest.fixture(scope="module", name="client")
+def dynamo_client() -> Iterator[Any]:
+    """DynamoDB as moto plays it, for the tests of one module."""
+    import boto3
+    from moto import mock_aws
+
+    with mock_aws():
+        yield boto3.client("dynamodb", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+
+
+@pytest.fixture(name="store", params=["memory", "dynamo"])
+def any_store(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[World]:
+    """An empty store, once per substrate."""
+    if request.param == "memory":
+        memory = MemoryStore(clock)
+        yield World(lambda reading: _Memory(memory, reading), clock)
+        return
+    from resonate_store.dynamo import DynamoStore
+    from resonate_store.models import table_definition
+
+    client = request.getfixturevalue("client")
+    client.create_table(**table_definition("store"))
+    yield World(lambda reading: DynamoStore("store", client=client, clock=reading), clock)
+    client.delete_table(TableName="store")

@@ -6,7 +6,7 @@ is harmless, and it leaves behind the exact next instant at which to look again.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 from msgspec.structs import replace
 

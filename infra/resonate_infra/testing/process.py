@@ -1,0 +1,132 @@
+"""Functions as Lambda runs them, in this process.
+
+A function's module is loaded from its code directory under its own environment, as a cold start does, and called with
+an event and a context whose remaining time is counted on the stack's clock. A killed function is loaded anew for its
+next invocation: nothing that it had in memory survives.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+from resonate_infra.testing.resources import Function
+from resonate_store.clock import Clock
+
+Handler = Callable[[Any, Any], Any]
+
+
+class Killed(BaseException):
+    """Stands for the end of a process in the middle of what it was doing; no handler gets to catch it."""
+
+
+@dataclass(frozen=True)
+class LambdaContext:
+    """What Lambda passes as the second argument of a handler."""
+
+    function_name: str
+    invoked_function_arn: str
+    memory_limit_in_mb: int
+    aws_request_id: str
+    deadline: int
+    clock: Clock = field(repr=False)
+    function_version: str = "$LATEST"
+    log_group_name: str = "offline"
+    log_stream_name: str = "offline"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, self.deadline - self.clock.now())
+
+
+class Processes:
+    """The running copies of a stack's functions.
+
+    Args:
+        clock: the time that contexts count.
+        environment: variables that every function has besides its own.
+        handlers: handlers to call instead of loading the code of the functions with these logical ids.
+    """
+
+    def __init__(
+        self, clock: Clock, environment: Mapping[str, str], handlers: Mapping[str, Handler] | None = None
+    ) -> None:
+        self._clock = clock
+        self._environment = environment
+        self._given = dict(handlers or {})
+        self._warm: dict[str, Handler] = {}
+        self._numbers = itertools.count(1)
+
+    def invoke(self, function: Function, event: Any) -> Any:
+        """Call a function and return its response; whatever it raises comes out."""
+        now = self._clock.now()
+        context = LambdaContext(
+            function_name=function.name,
+            invoked_function_arn=function.arn,
+            memory_limit_in_mb=function.memory_mb,
+            aws_request_id=f"offline-{next(self._numbers)}",
+            deadline=now + function.timeout_seconds * 1000,
+            clock=self._clock,
+        )
+        with self._environment_of(function):
+            try:
+                return self._handler(function)(event, context)
+            except Killed:
+                self.forget(function)
+                raise
+
+    def forget(self, function: Function) -> None:
+        """Let the next invocation be a cold start."""
+        self._warm.pop(function.logical_id, None)
+
+    def forget_all(self) -> None:
+        """Let every function's next invocation be a cold start."""
+        self._warm.clear()
+
+    @contextmanager
+    def _environment_of(self, function: Function) -> Iterator[None]:
+        variables = {
+            **self._environment,
+            **function.environment,
+            "AWS_LAMBDA_FUNCTION_NAME": function.name,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+        }
+        with patch.dict(os.environ, variables):
+            yield
+
+    def _handler(self, function: Function) -> Handler:
+        if function.logical_id in self._given:
+            return self._given[function.logical_id]
+        if function.logical_id not in self._warm:
+            self._warm[function.logical_id] = self._load(function)
+        return self._warm[function.logical_id]
+
+    def _load(self, function: Function) -> Handler:
+        module_name, _, attribute = function.handler.rpartition(".")
+        path = function.code_directory / f"{module_name}.py"
+        name = f"_offline_{next(self._numbers)}_{function.logical_id}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None or not path.exists():
+            raise FileNotFoundError(f"{function.logical_id} has no {path}")
+        module = importlib.util.module_from_spec(spec)
+        with _importable(name, module), patch.object(sys, "path", [str(function.code_directory), *sys.path]):
+            spec.loader.exec_module(module)
+        return getattr(module, attribute)
+
+
+@contextmanager
+def _importable(name: str, module: ModuleType) -> Iterator[None]:
+    """Annotations are looked up in `sys.modules`, so the module has to stay there once it is loaded."""
+    sys.modules[name] = module
+    try:
+        yield
+    except BaseException:
+        del sys.modules[name]
+        raise
