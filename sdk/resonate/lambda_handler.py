@@ -152,7 +152,8 @@ def offer_of(message: Any) -> Offer:
             if isinstance(id, str) and isinstance(version, int) and not isinstance(version, bool):
                 return Offer(id, version)
     raise MalformedEvent(
-        'expected an execute message {"kind": "execute", "head": {}, "data": {"task": {"id": string, "version": number}}}'
+        "expected an execute message"
+        ' {"kind": "execute", "head": {}, "data": {"task": {"id": string, "version": number}}}'
     )
 
 

@@ -6,6 +6,7 @@ The same object is a program's whole connection to Resonate in memory, on Dynamo
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable
@@ -167,7 +168,7 @@ class Resonate:
     def register(self, /, *, name: str | None = None, version: int = 1) -> Callable[[F], Function[F]]: ...
     def register(
         self, func: Callable[..., Any] | None = None, /, *, name: str | None = None, version: int = 1
-    ) -> Function[Any] | Callable[[Any], Function[Any]]:
+    ) -> Function[Any] | Callable[..., Any]:
         """Make a function known under a name and version; also `@register` and `@register(name=, version=)`.
 
         Raises:
@@ -177,7 +178,7 @@ class Resonate:
             _require("name", name, str)
         _require("version", version, int)
         if func is None:
-            return lambda decorated: Function(self, self._registry.add(decorated, name, version))
+            return functools.partial(self.register, name=name, version=version)
         return Function(self, self._registry.add(func, name, version))
 
     def run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:

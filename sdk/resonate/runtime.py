@@ -1,8 +1,8 @@
 """What keeps executions going in this process: a pool that works on tasks, and one thread that minds the time.
 
-With the store in memory it is also where messages arrive - an execute message for this group starts a worker, an unblock
-message wakes whoever waits on a handle - and the thread wakes what is due. With a store elsewhere the thread only keeps
-the leases of what runs here. Threads start with the first piece of work and are gone after `stop`.
+With the store in memory it is also where messages arrive - an execute message for this group starts a worker, an
+unblock message wakes whoever waits on a handle - and the thread wakes what is due. With a store elsewhere the thread
+only keeps the leases of what runs here. Threads start with the first piece of work and are gone after `stop`.
 """
 
 from __future__ import annotations

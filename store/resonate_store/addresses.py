@@ -31,7 +31,10 @@ def problem_with(address: str) -> str | None:
         return None
     if _LAMBDA.match(address) or _HTTP.match(address):
         return None
-    return f"{address!r} is not an address: use poll://any@group, poll://uni@group/pid, lambda://function or an http(s) URL"
+    return (
+        f"{address!r} is not an address:"
+        " use poll://any@group, poll://uni@group/pid, lambda://function or an http(s) URL"
+    )
 
 
 def group_of(address: str) -> str | None:

@@ -11,6 +11,8 @@ import re
 from typing import Any, cast
 
 _FIELDS = 5
+_MADE_UP = re.compile(r"(?:\A|[\s,])[hHrR](?![a-zA-Z])")
+"""Fields that croniter fills in by hash or at random, differently every time it is asked."""
 _DESCRIPTOR = re.compile(r"@[a-z]+\Z")
 
 
@@ -24,6 +26,8 @@ def problem_with(expression: str) -> str | None:
             f"Invalid cron expression {expression!r}: it has {len(words)} fields and needs {_FIELDS}"
             " (minute hour day-of-month month day-of-week)"
         )
+    if _MADE_UP.search(expression):
+        return f"Invalid cron expression {expression!r}: name the times, H and R stand for arbitrary ones"
     try:
         cast("Any", croniter).expand(expression)
         next_occurrence(expression, 0)

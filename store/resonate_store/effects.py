@@ -122,9 +122,8 @@ def _while_pending(before: Record | None, after: Record) -> list[Effect]:
     if after.timer:
         if before is None:
             outstanding.append(Arm(after.id, after.timeout_at))
-    elif _awaited(after) and not (before is not None and _awaited(before)):
-        if after.timeout_at - after.written_at <= ARMING_HORIZON:
-            outstanding.append(Arm(after.id, after.timeout_at))
+    elif _newly_awaited(before, after) and after.timeout_at - after.written_at <= ARMING_HORIZON:
+        outstanding.append(Arm(after.id, after.timeout_at))
     task = after.task
     if task is not None and task.state == "pending" and after.target is not None:
         earlier = before.task if before is not None else None
@@ -136,5 +135,7 @@ def _while_pending(before: Record | None, after: Record) -> list[Effect]:
     return outstanding
 
 
-def _awaited(record: Record) -> bool:
-    return bool(record.callbacks or record.listeners)
+def _newly_awaited(before: Record | None, after: Record) -> bool:
+    if before is not None and (before.callbacks or before.listeners):
+        return False
+    return bool(after.callbacks or after.listeners)

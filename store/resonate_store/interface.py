@@ -88,11 +88,15 @@ def deliver(change: Change, outlets: Outlets) -> None:
 
     A settlement that has reached everybody is marked delivered last, so one that fails half way is repeated whole:
     every effect bears repetition.
+
+    Raises:
+        StoreError: the store was too busy to carry one out.
     """
-    for effect in effects(change.before, change.after):
+    outstanding = effects(change.before, change.after)
+    for effect in outstanding:
         match effect:
             case Resume():
-                outlets.apply(TaskResume(effect.awaiter, effect.version, effect.awaited))
+                _apply(TaskResume(effect.awaiter, effect.version, effect.awaited), outlets)
             case Execute() | Unblock():
                 outlets.send(effect.address, message_of(effect))
             case Arm():
@@ -104,5 +108,11 @@ def deliver(change: Change, outlets: Outlets) -> None:
             case Retain():
                 outlets.retain(effect.id, effect.created_at, effect.settled_at)
     after = change.after
-    if isinstance(after, Record) and after.owes:
-        outlets.apply(PromiseDelivered(after.id))
+    if outstanding and isinstance(after, Record) and after.owes:
+        _apply(PromiseDelivered(after.id), outlets)
+
+
+def _apply(request: TaskResume | PromiseDelivered, outlets: Outlets) -> None:
+    response = outlets.apply(request)
+    if response.status >= 500:
+        raise StoreError(f"{request.kind} of {request.id!r}: {response.error}")

@@ -139,8 +139,8 @@ class MemoryStore:
         if isinstance(after, Record):
             self._records[after.id] = after
             if before is None:
-                parent, _, name = after.id.rpartition(".")
-                if name and parent:
+                parent, dot, _ = after.id.rpartition(".")
+                if dot:
                     self._children.setdefault(parent, {})[after.id] = None
         elif isinstance(after, ScheduleRecord):
             self._schedules[after.id] = after

@@ -174,6 +174,12 @@ class _Memory(MemoryStore):
         self.__dict__.update({**vars(memory), "clock": clock})
 
 
+def in_memory(clock: ManualClock) -> World:
+    """An empty store in memory, for what is too slow on moto or none of DynamoDB's business."""
+    memory = MemoryStore(clock)
+    return World(lambda reading: _Memory(memory, reading), clock)
+
+
 @pytest.fixture(name="clock")
 def manual_clock() -> ManualClock:
     return ManualClock(T0)
@@ -193,8 +199,7 @@ def dynamo_client() -> Iterator[Any]:
 def any_store(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[World]:
     """An empty store, once per substrate."""
     if request.param == "memory":
-        memory = MemoryStore(clock)
-        yield World(lambda reading: _Memory(memory, reading), clock)
+        yield in_memory(clock)
         return
     from resonate_store.dynamo import DynamoStore
     from resonate_store.models import table_definition

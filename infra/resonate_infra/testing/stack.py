@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -274,10 +275,8 @@ class OfflineStack:
         return delivered + self._schedules.pump()
 
     def _attempt(self, function: str, event: Any) -> None:
-        try:
+        with suppress(Exception, Killed):
             self.invoke(function, event)
-        except (Exception, Killed):
-            pass
 
     def _deliver(self, function: str, event: Any) -> Any:
         """Invoke for a pump, to which a killed function is one that failed."""

@@ -106,7 +106,10 @@ def release(request: TaskRelease, now: int) -> Transition:
     if record is None or record.task is None or refusal is not None:
         return draft.outcome(refusal or not_found())
     if request.handover:
-        draft.put(replace(record, task=offered(record.task, now)))
+        task = record.task
+        if task.attempts and (yield from attempts_after(record, task)) == 0:
+            task = replace(task, attempts=0)
+        draft.put(replace(record, task=offered(task, now)))
     else:
         attempts = yield from attempts_after(record, record.task)
         error = request.error or "released without a reason"

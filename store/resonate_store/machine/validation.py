@@ -29,6 +29,8 @@ from resonate_store.requests import (
     TaskSuspend,
 )
 
+_SOME_INSTANT = 10**13 - 1
+"""As long, written out, as any instant until the year 2286."""
 _SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
 
 
@@ -131,17 +133,28 @@ def _suspension(request: TaskSuspend) -> Iterator[str]:
 
 def _schedule(request: ScheduleCreate) -> Iterator[str]:
     yield from _id(request.id, "schedule id")
-    if not request.promise_id:
-        yield "the promise id template is empty: use for example {{.id}}.{{.timestamp}}"
     if request.promise_timeout < 0:
         yield f"the promise timeout is a duration in milliseconds and cannot be {request.promise_timeout}"
+    if not request.promise_id:
+        yield "the promise id template is empty: use for example {{.id}}.{{.timestamp}}"
+    else:
+        yield from _id(expanded(request.promise_id, request.id, _SOME_INSTANT), "promise id of an occurrence")
     target = request.promise_tags.get(TARGET)
     if target is None:
         yield f"promiseTags must include a {TARGET} tag: an occurrence without a target would never run"
     elif problem := addresses.problem_with(target):
         yield f"Invalid {TARGET}: {problem}"
+    if request.promise_tags.get(TIMER) == "true":  # DESIGN rule 10
+        yield f"the occurrences of schedule {request.id!r} are both timers and targeted: remove {TIMER}"
+    if DELAY in request.promise_tags:
+        yield f"the occurrences of a schedule cannot be delayed: remove the {DELAY} tag"
     if problem := cron.problem_with(request.cron):
         yield problem
+
+
+def expanded(template: str, id: str, at: int) -> str:
+    """The promise id of the occurrence of the schedule `id` at the instant `at`."""
+    return template.replace("{{.id}}", id).replace("{{.timestamp}}", str(at))
 
 
 def _id(id: str, what: str = "id") -> Iterator[str]:

@@ -23,6 +23,7 @@ from resonate_store.machine.draft import (
 )
 from resonate_store.machine.promises import created
 from resonate_store.machine.tasks import lease_expired, redispatched
+from resonate_store.machine.validation import expanded
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCHEDULE, Record, ScheduleRecord
 from resonate_store.requests import (
     PromiseCreate,
@@ -54,7 +55,7 @@ def wake(request: PromiseWake, now: int) -> Transition:
     return draft.outcome(Response(promise=record.promise()))
 
 
-def schedule_get(request: ScheduleGet, now: int) -> Transition:
+def schedule_get(request: ScheduleGet, _now: int) -> Transition:
     schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
     if schedule is None:
         return Outcome(_schedule_not_found())
@@ -79,7 +80,7 @@ def schedule_create(request: ScheduleCreate, now: int) -> Transition:
     return Outcome(Response(schedule=schedule.schedule()), (Change(None, schedule),))
 
 
-def schedule_delete(request: ScheduleDelete, now: int) -> Transition:
+def schedule_delete(request: ScheduleDelete, _now: int) -> Transition:
     schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
     if schedule is None:
         return Outcome(_schedule_not_found())
@@ -114,7 +115,7 @@ def schedule_fire(request: ScheduleFire, now: int) -> Transition:
 
 
 def _occurrence(schedule: ScheduleRecord, at: int) -> PromiseCreate:
-    id = schedule.promise_id.replace("{{.id}}", schedule.id).replace("{{.timestamp}}", str(at))
+    id = expanded(schedule.promise_id, schedule.id, at)
     lineage = dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)
     return PromiseCreate(
         id=id,
