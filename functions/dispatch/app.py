@@ -15,11 +15,10 @@ pushes = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 def handler(event: dict[str, Any], context: Any) -> Any:
     """Take a batch of the table's stream or of the push queue; the records that failed are sent again."""
-    records = event.get("Records") or [{}]
-    match records[0].get("eventSource"):
-        case "aws:dynamodb":
+    match event:
+        case {"Records": [{"eventSource": "aws:dynamodb"}, *_]}:
             return process_partial_response(event, on_change, changes, context)
-        case "aws:sqs":
+        case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             return process_partial_response(event, on_push, pushes, context)
     raise ValueError("expected a batch of DynamoDB stream records or of SQS messages")
 
@@ -29,4 +28,4 @@ def on_change(record: DynamoDBRecord) -> None:
 
 
 def on_push(record: SQSRecord) -> None:
-    wiring.dispatch.push_message(record.body)
+    wiring.dispatch.queue_message(record.body)

@@ -18,8 +18,9 @@ RESERVE = 5_000
 
 def handler(event: dict[str, Any], context: Any) -> Any:
     """Take a batch of the timer queue, or one message from EventBridge Scheduler or from hand."""
-    if "Records" in event:
-        return process_partial_response(event, on_timer, timers, context)
+    match event:
+        case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
+            return process_partial_response(event, on_timer, timers, context)
     return wiring.tick.act(message_of(event), ambient().now() + context.get_remaining_time_in_millis() - RESERVE)
 
 

@@ -15,8 +15,11 @@ from resonate_infra.transports import Pusher
 from resonate_store.addresses import problem_with
 from resonate_store.effects import Change
 from resonate_store.interface import deliver
-from resonate_store.models import entry_of, expiry_of
+from resonate_store.models import Expiry, entry_of, expiry_of
 from resonate_store.records import Entry, Record
+
+MAX_DELETIONS = 20
+"""Transactions that one message spends on deleting a tree; what is left goes on with the next."""
 
 
 class MalformedRecord(ValueError):
@@ -44,34 +47,47 @@ class Dispatch:
         images = record.get("dynamodb")
         if not isinstance(images, dict) or "Keys" not in images:
             raise MalformedRecord("expected a DynamoDB stream record with its images")
+        expiry = expiry_of(images["OldImage"]) if record.get("eventName") == "REMOVE" else None
+        if expiry is not None:
+            self.delete(expiry)
+            return
         change = Change(_entry(images.get("OldImage")), _entry(images.get("NewImage")))
         if isinstance(change.after, Record):
             self._outlets.store.remember(change.after)
         deliver(change, self._outlets)
 
-    def push_message(self, body: str) -> None:
-        """Post one message of the push queue.
+    def queue_message(self, body: str) -> None:
+        """Do what one message of the push queue asks for: post a message, or go on deleting a tree.
 
         Raises:
             MalformedRecord: it is no such message.
         """
         try:
-            push = msgspec.json.decode(body, type=Push)
+            errand = msgspec.json.decode(body, type=Errand)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise MalformedRecord(f"a push message is {{address, message}}: {error}") from None
-        if problem := problem_with(push.address):
-            raise MalformedRecord(problem)
-        self._pusher.push(push.address, push.message)
+            raise MalformedRecord(f"expected {{address, message}} or {{expired}}: {error}") from None
+        if errand.expired is not None:
+            self.delete(errand.expired)
+        elif errand.address is not None and errand.message is not None:
+            if problem := problem_with(errand.address):
+                raise MalformedRecord(problem)
+            self._pusher.push(errand.address, errand.message)
+        else:
+            raise MalformedRecord("expected {address, message} or {expired}")
+
+    def delete(self, expiry: Expiry) -> None:
+        """Delete the tree whose retention is over, one bounded part at a time."""
+        if not self._outlets.store.delete_tree(expiry, MAX_DELETIONS):
+            self._outlets.transports.enqueue({"expired": expiry})
 
 
-class Push(msgspec.Struct):
-    """A message on the push queue."""
+class Errand(msgspec.Struct):
+    """A message on the push queue: an address to post a message to, or a root to go on deleting."""
 
-    address: str
-    message: dict[str, Any]
+    address: str | None = None
+    message: dict[str, Any] | None = None
+    expired: Expiry | None = None
 
 
 def _entry(image: dict[str, Any] | None) -> Entry | None:
-    if image is None or expiry_of(image) is not None:
-        return None
-    return entry_of(image)
+    return None if image is None or expiry_of(image) is not None else entry_of(image)

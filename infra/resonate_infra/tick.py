@@ -8,6 +8,7 @@ index instead, shard by shard, and stops when its time is up; the next one, a mi
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -16,10 +17,13 @@ from resonate_infra.outlets import StreamOutlets, SweepOutlets
 from resonate_store.clock import Clock
 from resonate_store.effects import repeated
 from resonate_store.interface import deliver
+from resonate_store.models import Key
 from resonate_store.requests import PromiseWake, Request, ScheduleFire
 
 BATCH = 100
 """Entries that the sweep takes from a shard at a time."""
+INTERVAL = 60_000
+"""The pause between two sweeps, as the template says (ms)."""
 
 logger = logging.getLogger("resonate.tick")
 
@@ -100,23 +104,30 @@ class Tick:
 
     def sweep(self, deadline: int | None = None) -> dict[str, Any]:
         """Wake every entry that is due, the longest overdue first in each shard, until `deadline` (ms)."""
-        now = self._clock.now()
         woken = failed = 0
-        for shard in range(self._store.shards):
+        for kind, id in self._due():
+            if deadline is not None and self._clock.now() >= deadline:
+                break
+            try:
+                self._wake(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
+                woken += 1
+            except Exception:
+                # One bad entry must not keep the sweep from the others; it stays due and is met again.
+                logger.exception("waking %s %s failed", kind, id)
+                failed += 1
+        return {"kind": "sweep", "woken": woken, "failed": failed}
+
+    def _due(self) -> Iterator[Key]:
+        now, shards = self._clock.now(), self._store.shards
+        # A sweep that runs out of time must not leave out the same shards every time.
+        first = now // INTERVAL
+        for shard in range(first, first + shards):
             start: Any = None
-            while deadline is None or self._clock.now() < deadline:
-                keys, start = self._store.due_in_shard(shard, now, BATCH, start)
-                for kind, id in keys:
-                    try:
-                        self._wake(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
-                        woken += 1
-                    except Exception:
-                        # One bad entry must not keep the sweep from the others; it stays due and is met again.
-                        logger.exception("waking %s %s failed", kind, id)
-                        failed += 1
+            while True:
+                keys, start = self._store.due_in_shard(shard % shards, now, BATCH, start)
+                yield from keys
                 if start is None:
                     break
-        return {"kind": "sweep", "woken": woken, "failed": failed}
 
     def _wake(self, request: Request) -> None:
         _, changes = self._store.transact(request, announce=False)

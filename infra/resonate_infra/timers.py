@@ -22,6 +22,8 @@ QUEUE_HORIZON = 900_000
 """The longest delay of an SQS message (ms)."""
 EARLY = 120_000
 """How much before its instant a distant timer comes back to be put on the queue (ms)."""
+FARTHEST = 100 * 365 * 86_400_000
+"""The longest that anything is scheduled ahead (ms): calendars end, promises need not. It is armed again then."""
 
 Kind = Literal["timer", "schedule"]
 
@@ -46,7 +48,7 @@ class Timers:
         message = msgspec.json.encode({"kind": kind, "id": id, "at": at}).decode()
         delay = at - self._clock.now()
         if delay > QUEUE_HORIZON:
-            self._schedule(kind, id, at - EARLY, message)
+            self._schedule(kind, id, min(at - EARLY, self._clock.now() + FARTHEST), message)
         else:
             seconds = min(max(0, -(-delay // 1000)), QUEUE_HORIZON // 1000)
             self._sqs.send_message(QueueUrl=self._settings.timer_queue_url, MessageBody=message, DelaySeconds=seconds)

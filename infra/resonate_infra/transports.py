@@ -56,8 +56,12 @@ class Transports:
         elif destination.startswith("lambda://"):
             self._invoke(destination, message)
         else:
-            body = msgspec.json.encode({"address": destination, "message": message}).decode()
-            self._sqs.send_message(QueueUrl=self._push_queue_url, MessageBody=body)
+            self.enqueue({"address": destination, "message": message})
+
+    def enqueue(self, errand: dict[str, Any]) -> None:
+        """Put something on the push queue, for its consumer to do."""
+        body = msgspec.json.encode(errand).decode()
+        self._sqs.send_message(QueueUrl=self._push_queue_url, MessageBody=body)
 
     def _invoke(self, address: str, message: dict[str, Any]) -> None:
         name = address.removeprefix("lambda://")
@@ -71,13 +75,11 @@ class Pusher:
     """Posts messages to workers over HTTP.
 
     Args:
-        session: a botocore session, for the credentials that function URLs are signed with; None to sign nothing.
-        region: the region of those function URLs.
+        session: a boto3 session, for the credentials that function URLs are signed with; None to sign nothing.
     """
 
-    def __init__(self, session: Any = None, region: str = "") -> None:
+    def __init__(self, session: Any = None) -> None:
         self._session = session
-        self._region = region
         self._pool = PoolManager(retries=False, timeout=Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT))
 
     def push(self, address: str, message: dict[str, Any]) -> bool:
@@ -102,8 +104,10 @@ class Pusher:
     def _headers(self, address: str, body: bytes) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
         host = urlsplit(address).hostname or ""
-        if self._session is None or ".lambda-url." not in host:
+        # A function URL is https://{id}.lambda-url.{region}.on.aws/, and need not be in our region.
+        region = host.partition(".lambda-url.")[2].partition(".")[0]
+        if self._session is None or not region:
             return headers
         request = AWSRequest("POST", address, headers=headers, data=body)
-        SigV4Auth(self._session.get_credentials(), "lambda", self._region).add_auth(request)
+        SigV4Auth(self._session.get_credentials(), "lambda", region).add_auth(request)
         return dict(request.headers.items())

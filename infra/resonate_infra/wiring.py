@@ -22,7 +22,7 @@ from resonate_infra.transports import Pusher, Transports
 from resonate_store.clock import ambient
 from resonate_store.dynamo import DynamoStore
 
-CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 """Clients give up while the function that uses them still has time to say so."""
 
 
@@ -50,8 +50,7 @@ class Wiring:
 
     @functools.cached_property
     def dispatch(self) -> Dispatch:
-        session = boto3.Session()
-        return Dispatch(self.outlets, Pusher(session, session.region_name or ""))
+        return Dispatch(self.outlets, Pusher(boto3.Session()))
 
     @functools.cached_property
     def tick(self) -> Tick:

@@ -12,11 +12,11 @@ user's class runs.
 from __future__ import annotations
 
 import binascii
-import builtins
 import sys
 import traceback
+import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast, get_args, get_origin
 
 import msgspec
@@ -83,7 +83,7 @@ def decode(value: Value, annotation: Any = Any) -> Any:
         return None
     try:
         plain = _parse.decode(binascii.a2b_base64(value.data))
-    except (binascii.Error, msgspec.DecodeError, ValueError) as error:
+    except (binascii.Error, msgspec.DecodeError, ValueError, RecursionError) as error:
         raise PayloadError(f"a payload is not base64-encoded JSON ({error}): {value.data[:80]!r}") from None
     return restore(plain, annotation)
 
@@ -93,8 +93,8 @@ def restore(plain: Any, annotation: Any) -> Any:
     if annotation is Any or annotation is None or (annotation in _PLAIN and type(plain) is annotation):
         return plain
     try:
-        return msgspec.convert(plain, annotation)
-    except (msgspec.ValidationError, TypeError, ValueError):
+        return msgspec.convert(plain, annotation, str_keys=True)
+    except Exception:  # a user's __post_init__ may raise anything
         return plain
 
 
@@ -103,7 +103,10 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
         return [(f"{path}[{key!r}]", item) for key, item in cast("dict[Any, Any]", value).items()]
     if isinstance(value, (list, tuple, set, frozenset)):
         return [(f"{path}[{index}]", item) for index, item in enumerate(cast("list[Any]", value))]
-    return [(f"{path}.{name}", item) for name, item in getattr(value, "__dict__", {}).items()]
+    names: Iterable[str] = ()
+    for listing in ("__struct_fields__", "__dataclass_fields__", "__dict__"):
+        names = names or getattr(value, listing, ())
+    return [(f"{path}.{name}", getattr(value, name, None)) for name in names]
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -169,21 +172,40 @@ def encode_error(error: BaseException) -> Value:
         "__type": "error",
         "name": type(error).__name__,
         "type": f"{type(error).__module__}:{type(error).__qualname__}",
-        "message": str(error),
-        "traceback": "".join(traceback.format_exception(error))[-8000:],
+        "message": _text(error),
+        "traceback": _unicode("".join(traceback.format_exception(error))[-8000:]),
     }
     if isinstance(error, ApplicationError):
         state["name"] = state["type"] = error.type_name
         state["message"] = error.message
+        state["traceback"] = error.remote_traceback or state["traceback"]
     else:
-        for key, content in (("args", list(error.args)), ("state", dict(vars(error)))):
-            try:
-                _json.encode(content)
-            except Exception:
-                continue
-            if content:
-                state[key] = content
+        arguments = OSError.__reduce__(error)[1] if isinstance(error, OSError) else error.args
+        if _travels(arguments):
+            state["args"] = arguments
+        if attributes := {name: item for name, item in vars(error).items() if _travels(item)}:
+            state["state"] = attributes
     return encode(state, "an error")
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _unicode(str(error))
+    except Exception as failure:
+        return f"its message cannot be had: __str__ raised {type(failure).__name__}"
+
+
+def _unicode(text: str) -> str:
+    """The text without lone surrogates, such as file names that are not UTF-8 bring along."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _travels(value: Any) -> bool:
+    try:
+        _json.encode(value)
+    except Exception:
+        return False
+    return True
 
 
 def decode_error(promise: Promise) -> BaseException:
@@ -192,11 +214,14 @@ def decode_error(promise: Promise) -> BaseException:
         return ResonateTimedoutError(promise.id, promise.timeout_at / 1000)
     if promise.state == "rejected_canceled":
         return ResonateCanceledError(promise.id)
-    content = decode(promise.value)
+    try:
+        content = decode(promise.value)
+    except PayloadError as error:
+        return error
     if not isinstance(content, dict):
         return Exception(content)
     error = cast("dict[str, Any]", content)
-    if error.get("__type") != "error":
+    if error.get("__type") not in ("error", "aggregate_error"):
         return Exception(error)
     return _rebuilt(error) or ApplicationError(
         str(error.get("type") or error.get("name") or ""),
@@ -206,19 +231,27 @@ def decode_error(promise: Promise) -> BaseException:
 
 
 def _rebuilt(error: dict[str, Any]) -> BaseException | None:
-    """The error as its own type, if this process knows that type and its arguments came along."""
+    """The error as its own type, if this process knows that type and the built-in part of it takes the arguments."""
     module, _, name = str(error.get("type", "")).partition(":")
-    found: Any = builtins if module == "builtins" else sys.modules.get(module)
+    found: Any = sys.modules.get(module)
     for part in name.split("."):
-        found = getattr(found, part, None)
+        # Not getattr: a module may import what it is asked for.
+        found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else None
     if not (isinstance(found, type) and issubclass(found, Exception)) or found is ApplicationError:
         return None
+    native = found
+    while native.__module__ != "builtins":
+        native = cast("type[Exception]", native.__base__)
+    arguments: Any = error.get("args", [error.get("message", "")])
+    state: Any = error.get("state", {})
+    if not isinstance(arguments, list) or not isinstance(state, dict):
+        return None
     try:
-        rebuilt = found.__new__(found, *error.get("args", ()))
-        rebuilt.args = tuple(error.get("args", ()))
-        vars(rebuilt).update(error.get("state", {}))
+        rebuilt = native.__new__(found, *arguments)
+        native.__init__(rebuilt, *cast("list[Any]", arguments))
     except Exception:
         return None
+    vars(rebuilt).update(cast("dict[str, Any]", state))
     return rebuilt
 
 

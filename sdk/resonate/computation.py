@@ -55,6 +55,10 @@ class Lineage(NamedTuple):
         }
         return cls(id, origin, prefix, branch, timeout_at, tags)
 
+    def apart(self, origin: str) -> Lineage:
+        """The same place in the call tree, for a promise that is the root of a tree of its own."""
+        return self._replace(origin=origin, tags={**self.tags, ORIGIN: origin})
+
 
 class Node:
     """One durable promise of the computation.

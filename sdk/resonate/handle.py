@@ -74,6 +74,8 @@ class Handle(Generic[T]):
         with self._lock:
             if self._future is None:
                 self._future = Future()
+                # Running from the start: whoever gives up waiting for it does not cancel it for the others.
+                self._future.set_running_or_notify_cancel()
                 threading.Thread(
                     target=self._complete, args=(self._future,), name=f"resonate-{self.id}", daemon=True
                 ).start()

@@ -16,10 +16,11 @@ import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import msgspec
 
+from resonate.options import DEFAULT_TARGET
 from resonate.registry import Registry
 from resonate.worker import Report, Worker
 from resonate_store.clock import Clock
@@ -94,7 +95,7 @@ class LambdaHandler:
             self._dependencies,
             self._clock,
             self._pid,
-            default_target=f"lambda://{name}" if name else "default",
+            default_target=f"lambda://{name}" if name else DEFAULT_TARGET,
             functions=self._functions,
             requests=self._requests,
         )
@@ -119,6 +120,8 @@ class LambdaHandler:
             return _http(500, {"error": f"Handler failed: {error}"})
 
     def _batch(self, records: Any, context: Any) -> dict[str, Any]:
+        if not _is_batch(records):
+            raise MalformedEvent("expected a batch of SQS messages under 'Records'")
         failures: list[dict[str, str]] = []
         for record in records:
             try:
@@ -127,6 +130,12 @@ class LambdaHandler:
                 logger.error("message %s: %s", record.get("messageId"), error)
                 failures.append({"itemIdentifier": record["messageId"]})
         return {"batchItemFailures": failures}
+
+
+def _is_batch(records: Any) -> TypeGuard[list[dict[str, Any]]]:
+    if not isinstance(records, list) or not records:
+        return False
+    return all(isinstance(record, dict) and "messageId" in record for record in cast("list[Any]", records))
 
 
 def _executor(name: str) -> Executor | None:
@@ -163,7 +172,7 @@ def _body(event: dict[str, Any]) -> Any:
         raise MalformedEvent("the request has no body: POST an execute message")
     if event.get("isBase64Encoded"):
         try:
-            return _parsed(base64.b64decode(body, validate=True))
+            body = base64.b64decode(body, validate=True)
         except ValueError as error:
             raise MalformedEvent(f"the body is not base64: {error}") from None
     return _parsed(body)

@@ -6,7 +6,8 @@ function (REFERENCE 5.4). Timeouts are durations in seconds.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, cast
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -15,6 +16,8 @@ from resonate.retry_policies import RetryPolicy
 
 DEFAULT_TIMEOUT = 31_536_000.0
 """A year, in seconds."""
+DEFAULT_TARGET = "default"
+"""The worker group that serves a remote call which names none."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -67,5 +70,9 @@ def _check(name: str, value: Any) -> None:
     expected, shown = _TYPES[name]
     if not isinstance(value, expected) or (isinstance(value, bool) and name in ("timeout", "version")):
         raise TypeError(f"{name} must be `{shown}`, got {type(value).__name__}")
-    if name in ("timeout", "version") and value < 0:
-        raise ValueError(f"{name} must be greater than or equal to zero, got {value}")
+    if name == "tags":
+        tags = cast("dict[Any, Any]", value)
+        if not all(isinstance(part, str) for part in (*tags, *tags.values())):
+            raise TypeError(f"tags must map `str` to `str`, got {tags!r}")
+    if name in ("timeout", "version") and not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be finite and greater than or equal to zero, got {value}")

@@ -56,7 +56,7 @@ class Registry:
         if isinstance(key, str):
             versions, name = self._by_name.get(key, {}), key
         else:
-            known = self._by_func.get(getattr(key, "func", key))
+            known = self._by_func.get(_unwrapped(key))
             versions = {} if known is None else {known.version: known}
             name = getattr(key, "__name__", "unknown")
         if not versions:
@@ -70,7 +70,7 @@ class Registry:
         """The highest version known here, or 1 for a function that only others know."""
         if isinstance(key, str):
             return max(self._by_name.get(key, {}), default=1)
-        found = self._by_func.get(getattr(key, "func", key))
+        found = self._by_func.get(_unwrapped(key))
         return found.version if found else 1
 
     def names(self) -> list[str]:
@@ -80,7 +80,13 @@ class Registry:
 
 def plain_function(func: Any) -> types.FunctionType:
     """The function behind `func`, which must be one: not a method, a class or a callable object."""
-    func = getattr(func, "func", func)
+    func = _unwrapped(func)
     if not isinstance(func, types.FunctionType):
         raise ValueError("provided callable must be a function")
     return func
+
+
+def _unwrapped(func: Any) -> Any:
+    """The function that a `resonate.function.Function` stands for; anything else is itself."""
+    registered = getattr(func, "_registered", None)
+    return registered.func if isinstance(registered, Registered) else func

@@ -13,6 +13,7 @@ command must be the one that is recorded under its id.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -40,11 +41,12 @@ from resonate.computation import (
 )
 from resonate.context import Context, Info
 from resonate.errors import NonDeterminismError, PayloadError, ResonateStoreError
-from resonate.options import DEFAULT_TIMEOUT
+from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT
 from resonate.registry import Registry
 from resonate_store.addresses import expand
 from resonate_store.records import (
     BRANCH,
+    DELAY,
     EMPTY,
     ORIGIN,
     PARENT,
@@ -57,6 +59,8 @@ from resonate_store.records import (
     Value,
 )
 from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle, Response
+
+logger = logging.getLogger("resonate.replay")
 
 WORTH_SUSPENDING = 1_000
 """A wait that is not longer than this is waited out in the worker (ms): suspending and coming back costs more."""
@@ -75,7 +79,7 @@ class Execution:
     """
 
     def __init__(
-        self, root: Work, registry: Registry, dependencies: Mapping[str, Any], default_target: str = "default"
+        self, root: Work, registry: Registry, dependencies: Mapping[str, Any], default_target: str = DEFAULT_TARGET
     ) -> None:
         self.finished: Finished | None = None
         self._now = 0
@@ -84,11 +88,13 @@ class Execution:
         self._dependencies = dependencies
         self._default_target = default_target
         self._known: dict[str, Promise] = {}
+        self._timers: dict[str, Promise] = {}
         self._nodes: dict[str, Node] = {root.node.id: root.node}
         self._blocked: dict[Coroutine, Node] = {}
         self._retry_timers: dict[str, Node] = {}
         self._pausing: list[Work] = []
         self._ready: deque[Coroutine] = deque()
+        self._unfinished: dict[Coroutine, None] = {}
         self._actions: list[Action] = []
 
     def start(self, children: Sequence[Promise], now: int) -> None:
@@ -127,12 +133,28 @@ class Execution:
         until = min([*near.values(), *(work.retry_at for work in self._pausing)], default=None)
         return Blocked(tuple(nodes), until, tuple(id for id, at in near.items() if at == until))
 
+    def close(self) -> None:
+        """Let go of the generators that have not finished.
+
+        Python runs their `finally` blocks now. What those yield does not happen here: it will when a later replay of
+        the workflow gets there.
+        """
+        for coroutine in self._unfinished:
+            try:
+                coroutine.generator.close()
+            except Exception as error:
+                logger.debug("%s was closed: %s", coroutine.work.name, error)
+        self._unfinished.clear()
+
     # What became of an action
 
     def created(self, node: Node, response: Response) -> None:
         """The node's promise exists now, or the store has refused it."""
         if response.promise is None:
-            self._settle(node, None, ResonateStoreError(response.error or "refused", response.status * 100))
+            error = ResonateStoreError(response.error or "refused", response.status * 100)
+            # Nobody asks for it if it is detached, so it is said here.
+            logger.warning("promise %s (%s) was refused: %s", node.id, node.command or "a retry timer", error)
+            self._settle(node, None, error)
         else:
             self._exists(node, response.promise)
 
@@ -141,20 +163,10 @@ class Execution:
         self._remember(children)
         self._begin(work)
 
-    def ran(self, work: Work, outcome: Outcome) -> None:
+    def ran(self, work: Work, outcome: Outcome, now: int) -> None:
         """The user's function has returned or raised."""
-        value, error = outcome
-        if error is None:
-            try:
-                payload = codec.encode(value, f"the result of {work.name}") if work.node.durable else EMPTY
-            except PayloadError as refused:
-                error = refused
-            else:
-                self._conclude(work, "resolved", payload, value, None)
-                return
-        elif self._postponed(work, error):
-            return
-        self._conclude(work, "rejected", codec.encode_error(error), None, error)
+        self._now = now
+        self._ended(work, outcome)
 
     def kept(self, node: Node, response: Response) -> None:
         """The node's outcome is stored; what the store shows is what counts."""
@@ -203,6 +215,7 @@ class Execution:
                     self._wait(coroutine, awaited)
                     return
                 coroutine.inbox = (awaited.value, awaited.error)
+        self._unfinished.pop(coroutine, None)
         self._join(coroutine, coroutine.ended)
 
     def _join(self, coroutine: Coroutine, ended: Outcome) -> None:
@@ -211,7 +224,7 @@ class Execution:
             if not node.settled:
                 self._wait(coroutine, node)
                 return
-        self.ran(coroutine.work, ended)
+        self._ended(coroutine.work, ended)
 
     def _wait(self, coroutine: Coroutine, node: Node) -> None:
         self._blocked[coroutine] = node
@@ -251,19 +264,22 @@ class Execution:
             return existing
         timeout = command.seconds if isinstance(command, Sleep) else command.opts.timeout
         timeout_at = self._now + math.ceil((DEFAULT_TIMEOUT if timeout is None else timeout) * 1000)
-        lineage = parent.lineage
+        # Whoever is detached, or named on its own, lives on its own: it is the root of a tree (DESIGN 3).
+        lineage = parent.lineage.apart(id) if detached or id != place else parent.lineage
         node = Node(id, timeout_at if detached else min(timeout_at, lineage.timeout_at), command.describe())
         local = isinstance(command, LFC)
         node.external = not local
         node.timer = isinstance(command, Sleep)
         work = node.work = self._work_for(command, node, lineage) if local else None
-        request = None if work is not None else self._request(command, node, lineage, detached=detached)
+        request = None if work is not None else self._request(command, node, lineage)
         self._nodes[id] = node
         known = self._known.get(place)
         if id != place:
             node.link = place
-            node.inherited = lineage.tags
+            node.inherited = parent.lineage.tags
             node.command = f"{node.command} with the id {id}"
+            if work is not None:
+                work.timer_stem = place
         if known is not None and described(known) != node.command:
             raise NonDeterminismError(place, described(known), node.command)
         if node.link is not None and known is not None:
@@ -290,10 +306,12 @@ class Execution:
     def _start_local(self, work: Work, command: Command[Any]) -> None:
         """A finished step is recorded in one write; whatever else runs here is created pending before it runs."""
         opts = command.opts
-        plain = not (opts.id or opts.timeout is not None or opts.idempotency_key) and not is_generator_function(
-            work.func
-        )
-        if plain or not work.node.durable:
+        plain = not (opts.id or opts.timeout is not None or opts.idempotency_key)
+        if is_generator_function(work.func):
+            # Without a promise of its own nothing says whether it was begun before; its steps are durable all the same.
+            durable = work.node.durable
+            self._actions.append(Create(work.node, self._pending(work)) if durable else Load(work))
+        elif plain or not work.node.durable:
             self._begin(work)
         else:
             self._actions.append(Create(work.node, self._pending(work)))
@@ -301,12 +319,12 @@ class Execution:
     def _pending(self, work: Work) -> PromiseCreate:
         return PromiseCreate(work.node.id, work.node.timeout_at, tags=work.context.info.tags)
 
-    def _request(self, command: Command[Any], node: Node, lineage: Lineage, *, detached: bool) -> PromiseCreate:
+    def _request(self, command: Command[Any], node: Node, lineage: Lineage) -> PromiseCreate:
         tags = {
             **(command.opts.tags or {}),
             SCOPE: "global",
             PARENT: lineage.id,
-            ORIGIN: node.id if detached else lineage.origin,
+            ORIGIN: lineage.origin,
             BRANCH: node.id,
             PREFIX: lineage.prefix,
         }
@@ -334,7 +352,11 @@ class Execution:
     # Promises that exist
 
     def _remember(self, children: Sequence[Promise]) -> None:
-        self._known.update((child.id, child) for child in children)
+        for child in children:
+            self._known[child.id] = child
+            stem, mark, attempt = child.id.rpartition("~")
+            if mark and attempt.isdigit() and _attempt_of(child) > _attempt_of(self._timers.get(stem)):
+                self._timers[stem] = child
 
     def _exists(self, node: Node, promise: Promise) -> None:
         """The node's promise is known: take its outcome, or do what settles it."""
@@ -395,14 +417,24 @@ class Execution:
     # Work that is done here
 
     def _begin(self, work: Work) -> None:
-        """Start a function, at the attempt that its retry timers tell."""
-        if work.created:
-            while (timer := self._known.get(work.timer_id())) is not None:
-                if timer.pending:
-                    self._rest(work, Node(timer.id, timer.timeout_at))
-                    return
-                work.attempt += 1
-        self._launch(work)
+        """Start a function, after the attempt that its latest retry timer tells; short pauses leave none.
+
+        A generator repeats its earlier attempts, whose steps are all recorded: its commands are numbered through.
+        """
+        timer = self._timers.get(work.timer_stem)
+        if timer is not None and not is_generator_function(work.func):
+            work.attempt = _attempt_of(timer)
+            self._after(work, timer)
+        else:
+            self._launch(work)
+
+    def _after(self, work: Work, timer: Promise) -> None:
+        """Go on after the attempt whose retry timer this is."""
+        if timer.pending:
+            self._rest(work, Node(timer.id, timer.timeout_at))
+        else:
+            work.attempt += 1
+            self._launch(work)
 
     def _launch(self, work: Work) -> None:
         work.context.info.attempt = work.attempt
@@ -413,9 +445,25 @@ class Execution:
         try:
             generator = work.func(work.context, *work.args, **work.kwargs)
         except Exception as error:
-            self.ran(work, (None, error))
+            self._ended(work, (None, error))
             return
-        self._ready.append(Coroutine(work, generator))
+        coroutine = Coroutine(work, generator)
+        self._unfinished[coroutine] = None
+        self._ready.append(coroutine)
+
+    def _ended(self, work: Work, outcome: Outcome) -> None:
+        value, error = outcome
+        if error is None:
+            try:
+                payload = codec.encode(value, f"the result of {work.name}") if work.node.durable else EMPTY
+            except PayloadError as refused:
+                error = refused
+            else:
+                self._conclude(work, "resolved", payload, value, None)
+                return
+        elif self._postponed(work, error):
+            return
+        self._conclude(work, "rejected", codec.encode_error(error), None, error)
 
     def _postponed(self, work: Work, error: BaseException) -> bool:
         """Arrange the next attempt after a failure, if the retry policy grants one.
@@ -423,6 +471,14 @@ class Execution:
         A pause that is longer than a suspension is worth is a timer promise, which carries the error and whose number
         is the attempt's, so the worker may exit and the count survives.
         """
+        timer = self._timers.get(work.timer_stem)
+        if timer is not None and _attempt_of(timer) > work.attempt:
+            work.attempt += 1
+            self._launch(work)
+            return True
+        if timer is not None and _attempt_of(timer) == work.attempt:
+            self._after(work, timer)
+            return True
         pause = work.pause_after(error, self._now)
         if pause is None:
             return False
@@ -434,12 +490,13 @@ class Execution:
         if not work.created:
             work.created = True
             self._actions.append(Create(work.node, self._pending(work)))
-        timer = Node(work.timer_id(), self._now + pause)
+        rest = Node(work.timer_id(), self._now + pause)
         tags = {**work.context.info.tags, SCOPE: "global", TIMER: "true"}
-        tags.pop(TARGET, None)
+        for tag in (TARGET, DELAY):
+            tags.pop(tag, None)
         tags[ORIGIN] = work.lineage.origin
-        self._rest(work, timer)
-        self._actions.append(Create(timer, PromiseCreate(timer.id, timer.timeout_at, codec.encode_error(error), tags)))
+        self._rest(work, rest)
+        self._actions.append(Create(rest, PromiseCreate(rest.id, rest.timeout_at, codec.encode_error(error), tags)))
         return True
 
     def _rest(self, work: Work, timer: Node) -> None:
@@ -471,3 +528,8 @@ class Execution:
             self._actions.append(
                 Keep(node, PromiseRecord(node.id, node.timeout_at, work.started_at, state, payload, tags=tags))
             )
+
+
+def _attempt_of(timer: Promise | None) -> int:
+    """The attempt after which this retry timer was made; 0 for none."""
+    return 0 if timer is None else int(timer.id.rpartition("~")[2])

@@ -10,7 +10,6 @@ import functools
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, overload
 
 from resonate import codec
@@ -18,7 +17,7 @@ from resonate.computation import FUNC
 from resonate.errors import ResonateStoreError
 from resonate.function import Function
 from resonate.handle import Handle
-from resonate.options import DEFAULT_TIMEOUT, Options
+from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options
 from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime
@@ -82,6 +81,8 @@ class Resonate:
         self._registry = registry or Registry()
         self._dependencies: dict[str, Any] = dict(dependencies or {})
         self._options = Options()
+        # In memory nobody else is there to serve another group.
+        self._rpc_target = group if isinstance(self._store, MemoryStore) else DEFAULT_TARGET
         threads = workers or min(32, os.cpu_count() or 1)
         self._worker = Worker(
             self._store,
@@ -89,8 +90,7 @@ class Resonate:
             self._dependencies,
             self._clock,
             self._pid,
-            default_target=group,
-            functions=ThreadPoolExecutor(threads, thread_name_prefix="resonate-function") if threads > 1 else None,
+            default_target=self._rpc_target,
         )
         self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads)
 
@@ -217,7 +217,7 @@ class Resonate:
             registered = self._registry.get(func, self._options.version or 0)
             name, version = registered.name, registered.version
         self._runtime.start()
-        _accepted(self._store.apply(self._creation(id, name, version, args, kwargs)))
+        _accepted(self._store.apply(self._creation(id, name, version, args, kwargs, self._rpc_target)))
         return self._handle(id, func)
 
     def get(self, id: str) -> Handle[Any]:
@@ -243,14 +243,14 @@ class Resonate:
     ) -> Response:
         _check_call(id, func)
         registered = self._registry.get(func, self._options.version or 0)
-        creation = self._creation(id, registered.name, registered.version, args, kwargs)
+        creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
         response = self._store.apply(TaskCreate(self._pid, self._ttl, creation))
         if response.status not in (409, 422):  # it exists: attach to it
             _accepted(response)
         return response
 
     def _creation(
-        self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any], target: str
     ) -> PromiseCreate:
         options = self._options
         timeout = DEFAULT_TIMEOUT if options.timeout is None else options.timeout
@@ -259,7 +259,7 @@ class Resonate:
             **(options.tags or {}),
             **lineage,
             SCOPE: "global",
-            TARGET: expand(options.target or self._group),
+            TARGET: expand(options.target or target),
             FUNC: name,
         }
         call = {"func": name, "args": args, "kwargs": kwargs, "version": version}

@@ -67,6 +67,7 @@ class Runtime:
         self._pool: ThreadPoolExecutor | None = None
         self._timekeeper: threading.Thread | None = None
         self._planned: int | None = None
+        self._news = False
         self._stopping = False
         if self._memory is not None:
             self._memory.send = self._receive
@@ -78,6 +79,8 @@ class Runtime:
             if self._pool is None:
                 self._stopping = False
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="resonate-task")
+                if self._threads > 1:
+                    self._worker.functions = ThreadPoolExecutor(self._threads, thread_name_prefix="resonate-function")
                 self._timekeeper = threading.Thread(target=self._keep_time, name="resonate-time", daemon=True)
                 self._timekeeper.start()
 
@@ -88,13 +91,16 @@ class Runtime:
             self._pool = self._timekeeper = None
             self._stopping = True
             self._condition.notify_all()
-            events = list(self._events.values())
-        for event in events:
+            functions, self._worker.functions = self._worker.functions, None
+            events, self._events = self._events, {}
+        for event in events.values():
             event.set()
         if timekeeper is not None:
             timekeeper.join()
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
+        if functions is not None:
+            functions.shutdown(wait=True)
 
     def submit(self, task: Task, promise: Promise, options: Options) -> None:
         """Work on a task that this process has acquired, in the background."""
@@ -102,6 +108,7 @@ class Runtime:
 
     def work(self, task: Task, promise: Promise, options: Options) -> None:
         """Work on a task that this process has acquired, in the caller's thread."""
+        self.start()
         self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise, options=options))
 
     def settled(self, id: str, timeout: float | None) -> Promise | None:
@@ -179,14 +186,16 @@ class Runtime:
 
     def _plan(self, at: int) -> None:
         """The store has something to do at `at`: have the thread up by then."""
-        if self._planned is None or at < self._planned:
+        if not self._stopping and (self._planned is None or at < self._planned):
             self.start()
             with self._condition:
+                self._news = True
                 self._condition.notify_all()
 
     def _keep_time(self) -> None:
         beat = self._clock.now() + self._ttl // 2
         while True:
+            self._news = False
             now = self._clock.now()
             if now >= beat:
                 self._heartbeat()
@@ -198,9 +207,12 @@ class Runtime:
             with self._condition:
                 if self._stopping:
                     return
+                if self._news:
+                    continue
                 instants = [at for at in (due, beat if self._held else None) if at is not None]
                 self._planned = min(instants, default=None)
                 self._condition.wait(None if self._planned is None else max(0.0, (self._planned - now) / 1000))
+                self._planned = None
 
     def _heartbeat(self) -> None:
         with self._condition:

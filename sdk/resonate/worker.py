@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal, TypeVar, cast
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
 
 from resonate import codec
 from resonate.computation import Action, Create, Finished, Keep, Lineage, Load, Node, Run, Work
 from resonate.context import Context, Info
 from resonate.errors import NonDeterminismError, PayloadError
-from resonate.options import Options
+from resonate.options import DEFAULT_TARGET, Options
 from resonate.registry import Registry
 from resonate.replay import Execution, Outcome
 from resonate_store.clock import Clock
@@ -62,6 +62,15 @@ class Report(Struct, frozen=True):
     error: str | None = None
 
 
+class Call(Struct):
+    """What the param of a task's promise says."""
+
+    func: str
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+    version: int | None = None
+
+
 class Worker:
     """Works on tasks.
 
@@ -83,7 +92,7 @@ class Worker:
         dependencies: Mapping[str, Any],
         clock: Clock,
         pid: str,
-        default_target: str = "default",
+        default_target: str = DEFAULT_TARGET,
         functions: Executor | None = None,
         requests: Executor | None = None,
     ) -> None:
@@ -141,6 +150,8 @@ class Worker:
         except Exception as error:
             logger.exception("task %s is released", task.id)
             return self._release(task, f"{type(error).__name__}: {error}")
+        finally:
+            execution.close()
 
     def _release(self, task: Task, error: str) -> Report:
         response = self.store.apply(TaskRelease(task.id, task.version, error=error))
@@ -153,16 +164,16 @@ class Worker:
             PayloadError: the call cannot be read.
             ValueError: the function is not registered here.
         """
-        content = codec.decode(promise.param)
-        if not isinstance(content, dict) or not isinstance(content.get("func"), str):  # pyright: ignore[reportUnknownMemberType]
+        try:
+            call = convert(codec.decode(promise.param), Call)
+        except ValidationError as error:
             raise PayloadError(
-                f"the param of promise {promise.id} is not a call: it needs a JSON object"
+                f"the param of promise {promise.id} is not a call ({error}): it needs a JSON object"
                 ' {"func": name, "args": [...], "kwargs": {...}, "version": number}'
-            )
-        call = cast("dict[str, Any]", content)
-        registered = self.registry.get(call["func"], call.get("version") or 0)
+            ) from None
+        registered = self.registry.get(call.func, call.version or 0)
         signature = codec.signature_of(registered.func)
-        args, kwargs = signature.arguments(list(call.get("args") or ()), dict(call.get("kwargs") or {}))
+        args, kwargs = signature.arguments(call.args or [], call.kwargs or {})
         node = Node(promise.id, promise.timeout_at)
         node.annotation = signature.result
         info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, promise.id)
@@ -190,6 +201,7 @@ class Drive:
         self._worker = worker
         self._store = worker.store
         self._clock = worker.clock
+        self._functions = worker.functions
         self._task = task
         self._execution = execution
         self._deadline = deadline
@@ -201,12 +213,12 @@ class Drive:
         execution = self._execution
         while True:
             actions = execution.advance(self._clock.now())
-            if execution.finished is not None:
-                return self._fulfill(execution.finished)
             if actions:
                 self._perform(actions)
+            elif execution.finished is not None:
+                return self._fulfill(execution.finished)
             elif self._running:
-                execution.ran(*self._next_result())
+                execution.ran(*self._next_result(), self._clock.now())
             elif self._late:
                 raise HandOver
             elif (report := self._wait()) is not None:
@@ -237,17 +249,28 @@ class Drive:
     def _start(self, work: Work) -> None:
         if self._late or (self._deadline is not None and self._clock.now() >= self._deadline):
             self._late = True
-        elif work.concurrent and self._worker.functions is not None:
+        elif work.concurrent and self._functions is not None:
             self._running += 1
-            self._worker.functions.submit(lambda: self._results.put((work, call(work))))
+            self._functions.submit(self._call_apart, work)
         else:
-            self._execution.ran(work, call(work))
+            outcome = call(work)
+            self._execution.ran(work, outcome, self._clock.now())
 
     def _next_result(self) -> tuple[Work, Outcome]:
         """The next function to return. A retry that is due meanwhile waits for it: a pause is a minimum."""
-        result = self._results.get()
+        work, (value, error) = self._results.get()
         self._running -= 1
-        return result
+        if error is not None and not isinstance(error, Exception):
+            raise error
+        return work, (value, error)
+
+    def _call_apart(self, work: Work) -> None:
+        """Call the user's function in a thread of the pool; what would end a process ends this run."""
+        try:
+            outcome = call(work)
+        except BaseException as error:
+            outcome = None, error
+        self._results.put((work, outcome))
 
     def _wait(self) -> Report | None:
         """Nothing is left to do here: wait a moment if that is all it takes, or suspend."""

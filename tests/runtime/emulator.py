@@ -50,9 +50,7 @@ def _emulator_binary() -> Path | None:
 
 def _missing() -> str | None:
     if _emulator_binary() is None:
-        return (
-            "the Lambda runtime interface emulator is missing: `make lint` installs aws-sam-cli, which has it"
-        )
+        return "the Lambda runtime interface emulator is missing: `make lint` installs aws-sam-cli, which has it"
     if importlib.util.find_spec("awslambdaric") is None:
         return "the Lambda runtime interface client is missing: install awslambdaric"
     return None

@@ -1,3 +1,5 @@
+"""The emulator itself, with a handler that does what it is told: what the other tests here take for granted."""
+
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

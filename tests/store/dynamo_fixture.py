@@ -19,6 +19,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 from moto import mock_aws
+from moto.backends import get_backend
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 
@@ -40,14 +42,18 @@ def lost(event_name: str, request: Any) -> AWSResponse | None:
     raise ConnectionClosedError(endpoint_url=request.url)
 
 
-def refusing(code: str, status: int = 400, message: str = "refused", **more: Any) -> Fault:
-    """DynamoDB answers with this error and does nothing."""
+def answering(body: dict[str, Any], status: int = 200) -> Fault:
+    """DynamoDB gives this answer and does nothing."""
 
-    def fault(event_name: str, request: Any) -> AWSResponse:
-        body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **more}
+    def fault(_event_name: str, request: Any) -> AWSResponse:
         return AWSResponse(request.url, status, {}, MockRawResponse(json.dumps(body)))
 
     return fault
+
+
+def refusing(code: str, status: int = 400, message: str = "refused", **more: Any) -> Fault:
+    """DynamoDB answers with this error and does nothing."""
+    return answering({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **more}, status)
 
 
 def cancelling(*codes: str) -> Fault:
@@ -55,11 +61,12 @@ def cancelling(*codes: str) -> Fault:
     return refusing("TransactionCanceledException", CancellationReasons=[{"Code": code} for code in codes])
 
 
-def after(action: Callable[[], object]) -> Fault:
-    """Somebody else does something just before the request arrives."""
+def after(action: Callable[[], object], then: Fault | None = None) -> Fault:
+    """Something else happens just before the request arrives, or is met with another fault."""
 
-    def fault(event_name: str, request: Any) -> None:
+    def fault(event_name: str, request: Any) -> AWSResponse | None:
         action()
+        return then(event_name, request) if then is not None else None
 
     return fault
 
@@ -117,8 +124,9 @@ class Table:
         return DynamoStore(self.name, client=client or self.client, clock=clock, jitter=lambda: 0.0, **options)
 
     def items(self) -> list[dict[str, Any]]:
-        """Every item, as stored."""
-        return self.client.scan(TableName=self.name)["Items"]
+        """Every item, as stored; read behind the wire, because moto is slow at answering scans."""
+        table = get_backend("dynamodb")[DEFAULT_ACCOUNT_ID][REGION].tables[self.name]
+        return [item.to_json()["Attributes"] for item in table.all_items()]
 
     def entries(self) -> dict[tuple[str, str], Entry]:
         """Every entry, by its key."""

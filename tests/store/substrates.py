@@ -61,6 +61,7 @@ class World:
         armed: timers, as (promise id, instant).
         fired: schedule timers, as (schedule id, instant), None when disarmed.
         retained: roots that may expire, as (id, created_at, settled_at).
+        outlets: what effects are carried out with.
         backlog: changes whose effects have not been carried out, while deliveries are held back.
     """
 
@@ -71,6 +72,7 @@ class World:
         self.fired: list[tuple[str, int | None]] = []
         self.retained: list[tuple[str, int, int]] = []
         self.backlog: deque[Change] = deque()
+        self.outlets = _Outlets(self)
         self._connect = connect
         self._store = connect(reading or clock)
         self._holding = False
@@ -85,13 +87,21 @@ class World:
     def deliver(self) -> None:
         """Carry out the effects of everything written so far, and theirs, unless deliveries are held back."""
         while self.backlog and not self._holding:
-            deliver(self.backlog.popleft(), _Outlets(self))
+            deliver(self.backlog.popleft(), self.outlets)
 
     @contextmanager
     def holding(self) -> Iterator[deque[Change]]:
         """Hold deliveries back; they are made afterwards, unless the test has taken them out of the backlog."""
-        self._holding = True
+        self.hold()
         yield self.backlog
+        self.release()
+
+    def hold(self) -> None:
+        """Keep deliveries in the backlog from now on."""
+        self._holding = True
+
+    def release(self) -> None:
+        """Make the deliveries that were held back, and the later ones at once again."""
         self._holding = False
         self.deliver()
 

@@ -3,12 +3,19 @@
 One `Cloud` is one account in one process. Every call of a boto3 client that is made while it is open passes its hooks:
 calls are counted with the function that made them, can be made to fail before or after they take effect, and an invoke
 of a Lambda function is kept for the stack to carry out, because moto would want a container for it.
+
+Three things go past moto or botocore, because they are slow there: the table's stream is taken out of moto directly (its
+GetRecords spends milliseconds on each record, and every transaction copies all the records there ever were), attribute
+values are answered as they are stored (moto would look for each type that a value might have, under three names), and
+all sessions share what botocore loads from disk.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -18,7 +25,12 @@ from urllib.parse import unquote
 
 import boto3
 import botocore.config
+import botocore.session
+from botocore.exceptions import HTTPClientError
 from moto import mock_aws
+from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.utilities import dynamo_json_dump
 
 from resonate_store.clock import Clock, installed
 
@@ -57,33 +69,47 @@ class Cloud:
 
     Args:
         clock: the time that queues go by, and that is ambient for everything made while this is open.
-        functions: the names of the functions that can be invoked.
+
+    Attributes:
+        functions: the functions that can be invoked, logical ids by every name that they are called by.
+        calls: every call, in order.
+        changes: how many calls of each service may have changed something; whoever polls can tell that nothing has.
+        invocations: asynchronous invokes that have not been carried out.
+        delayed_until: when messages that were sent with a delay, or received in vain, can be received (ms).
+        caller: the logical id of the function that is running.
+        fault: called at each `Moment` of every call; what it raises is what happens to the call. `Killed` ends the
+            process, an error of botocore's is met as if it came from the network.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.functions: Mapping[str, str] = {}
         self.calls: list[Call] = []
+        self.changes: Counter[str] = Counter()
         self.invocations: list[Invocation] = []
         self.delayed_until: list[int] = []
         self.caller = ""
         self.fault: Callable[[Moment, Call], None] | None = None
         self._open = ExitStack()
+        self._clients: dict[str, Any] = {}
 
     def open(self) -> None:
         enter = self._open.enter_context
         clean = {name: value for name, value in os.environ.items() if name not in _REMOVED}
+        # SQS, and so moto, lets a queue be purged once a minute.
+        clean["MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR"] = "false"
         enter(patch.dict(os.environ, {**clean, **ENVIRONMENT}, clear=True))
         enter(mock_aws())
+        enter(patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))
         enter(installed(self.clock))
         enter(patch("moto.sqs.models.unix_time_millis", lambda: float(self.clock.now())))
         enter(patch("moto.sqs.models.unix_time", lambda: self.clock.now() / 1000))
         # botocore waits between two tries of a call; nothing here gets better by waiting.
         enter(patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)))
         enter(patch.object(boto3, "DEFAULT_SESSION", None))
-        boto3.setup_default_session(region_name=ENVIRONMENT["AWS_REGION"])
-        session = boto3.DEFAULT_SESSION
-        assert session is not None
+        core = botocore.session.Session()
+        core.register_component("data_loader", _loader())
+        session = boto3.DEFAULT_SESSION = boto3.Session(botocore_session=core, region_name=ENVIRONMENT["AWS_REGION"])
         session.events.register_first("before-call", self._before_call)
         session.events.register_last("after-call", self._after_call)
         session.events.register_last("before-send", self._before_send)
@@ -94,13 +120,37 @@ class Cloud:
 
     def client(self, service: Any) -> Any:
         """A boto3 client of the account."""
-        # Streams are addressed by account in the newest endpoints, which moto does not know.
-        config = botocore.config.Config(account_id_endpoint_mode="disabled")
-        return boto3.client(service, config=config)  # pyright: ignore[reportUnknownMemberType]
+        if service not in self._clients:
+            # Streams are addressed by account in the newest endpoints, which moto does not know.
+            config = botocore.config.Config(account_id_endpoint_mode="disabled")
+            self._clients[service] = boto3.client(service, config=config)  # pyright: ignore[reportUnknownMemberType]
+        return self._clients[service]
+
+    def take_changes(self, stream_arn: str) -> list[dict[str, Any]]:
+        """What has been written since this was last called, as Lambda sends the records of the stream."""
+        _, _, _, region, account, resource = stream_arn.split(":", 5)
+        shard = dynamodb_backends[account][region].tables[resource.split("/")[1]].stream_shard
+        assert shard is not None
+        records: list[dict[str, Any]] = json.loads(dynamo_json_dump([item.to_json() for item in shard.items]))
+        # The next record's number follows from how many there are.
+        shard.starting_sequence_number += len(shard.items)
+        shard.items.clear()
+        for record in records:
+            record["eventSourceARN"] = stream_arn
+            record["dynamodb"]["ApproximateCreationDateTime"] = self.clock.now() // 1000
+        return records
+
+    def empty_table(self, stream_arn: str) -> None:
+        """Forget every item and every record of the stream, as if the table were new."""
+        _, _, _, region, account, resource = stream_arn.split(":", 5)
+        dynamodb_backends[account][region].tables[resource.split("/")[1]].items.clear()
+        self.take_changes(stream_arn)
 
     def _before_call(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, Any] | None:
         call = self._call(model)
         self.calls.append(call)
+        if not call.operation.startswith(("Get", "List", "Describe", "Query", "Scan", "BatchGet", "Receive")):
+            self.changes[call.service] += 1
         if self.fault is not None:
             self.fault("before", call)
         return self._keep_invocation(params) if call[:2] == ("lambda", "Invoke") else None
@@ -126,5 +176,28 @@ class Cloud:
         if name not in self.functions:
             error = {"Code": "ResourceNotFoundException", "Message": f"Function not found: {name}"}
             return SimpleNamespace(status_code=404), {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 404}}
-        self.invocations.append(Invocation(self.functions[name], json.loads(params["body"])))
+        invocation = Invocation(self.functions[name], json.loads(params["body"]))
+        self.invocations.append(invocation)
+        if self.fault is not None:
+            try:
+                self.fault("lost", Call("lambda", "Invoke", self.caller))
+            except HTTPClientError:
+                # Nothing is sent, so botocore cannot send it again.
+                self.invocations.append(invocation)
         return SimpleNamespace(status_code=202), {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
+
+
+_serialize_any_structure = BaseJSONSerializer._serialize_type_structure  # pyright: ignore[reportPrivateUsage]
+
+
+def _serialize_structure(self: Any, serialized: dict[str, Any], value: Any, shape: Any, key: str) -> None:
+    if shape.name == "AttributeValue":
+        serialized[key] = value
+    else:
+        _serialize_any_structure(self, serialized, value, shape, key)
+
+
+@functools.cache
+def _loader() -> Any:
+    """Reads the descriptions of services; every session would parse those megabytes of JSON for itself."""
+    return botocore.session.Session().get_component("data_loader")

@@ -2,7 +2,8 @@
 
 A function's module is loaded from its code directory under its own environment, as a cold start does, and called with
 an event and a context whose remaining time is counted on the stack's clock. A killed function is loaded anew for its
-next invocation: nothing that it had in memory survives.
+next invocation: nothing that it had in memory survives. A function that takes longer than its timeout is killed, as
+far as that can be seen here: when it waits, on the stack's clock, past its deadline.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -26,6 +28,36 @@ Handler = Callable[[Any, Any], Any]
 
 class Killed(BaseException):
     """Stands for the end of a process in the middle of what it was doing; no handler gets to catch it."""
+
+
+class LimitedClock:
+    """A clock on which a function cannot wait past its deadline: it is killed there.
+
+    Args:
+        clock: what tells the time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._deadline: int | None = None
+
+    def now(self) -> int:
+        return self._clock.now()
+
+    def sleep(self, milliseconds: int) -> None:
+        left = milliseconds if self._deadline is None else max(0, self._deadline - self.now())
+        self._clock.sleep(min(milliseconds, left))
+        if milliseconds > left:
+            raise Killed("the function took longer than its timeout")
+
+    @contextmanager
+    def limited(self, deadline: int) -> Iterator[None]:
+        """For as long as the block runs, nobody can wait past `deadline` (ms)."""
+        before, self._deadline = self._deadline, deadline
+        try:
+            yield
+        finally:
+            self._deadline = before
 
 
 @dataclass(frozen=True)
@@ -50,17 +82,15 @@ class Processes:
     """The running copies of a stack's functions.
 
     Args:
-        clock: the time that contexts count.
+        clock: the time that contexts count, and that ends invocations.
         environment: variables that every function has besides its own.
-        handlers: handlers to call instead of loading the code of the functions with these logical ids.
+        code: files to load instead of the code of the functions with these logical ids.
     """
 
-    def __init__(
-        self, clock: Clock, environment: Mapping[str, str], handlers: Mapping[str, Handler] | None = None
-    ) -> None:
+    def __init__(self, clock: LimitedClock, environment: Mapping[str, str], code: Mapping[str, Path] | None = None) -> None:
         self._clock = clock
         self._environment = environment
-        self._given = dict(handlers or {})
+        self._code = dict(code or {})
         self._warm: dict[str, Handler] = {}
         self._numbers = itertools.count(1)
 
@@ -75,7 +105,7 @@ class Processes:
             deadline=now + function.timeout_seconds * 1000,
             clock=self._clock,
         )
-        with self._environment_of(function):
+        with self._environment_of(function), self._clock.limited(context.deadline):
             try:
                 return self._handler(function)(event, context)
             except Killed:
@@ -102,21 +132,19 @@ class Processes:
             yield
 
     def _handler(self, function: Function) -> Handler:
-        if function.logical_id in self._given:
-            return self._given[function.logical_id]
         if function.logical_id not in self._warm:
             self._warm[function.logical_id] = self._load(function)
         return self._warm[function.logical_id]
 
     def _load(self, function: Function) -> Handler:
         module_name, _, attribute = function.handler.rpartition(".")
-        path = function.code_directory / f"{module_name}.py"
+        path = self._code.get(function.logical_id, function.code_directory / f"{module_name}.py")
         name = f"_offline_{next(self._numbers)}_{function.logical_id}"
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None or not path.exists():
             raise FileNotFoundError(f"{function.logical_id} has no {path}")
         module = importlib.util.module_from_spec(spec)
-        with _importable(name, module), patch.object(sys, "path", [str(function.code_directory), *sys.path]):
+        with _importable(name, module), patch.object(sys, "path", [str(path.parent), *sys.path]):
             spec.loader.exec_module(module)
         return getattr(module, attribute)
 

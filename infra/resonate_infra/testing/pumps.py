@@ -1,8 +1,9 @@
 """What AWS does between the functions: stream records, queue messages, schedules that fire.
 
 moto keeps streams, queues and schedules, but delivers nothing and fires nothing. Each pump takes what is there now and
-hands it to the functions in the shape that they get on AWS, with the same consequences of a failure: a stream batch
-comes again, a message becomes visible again, a one-time schedule is tried again.
+hands it to the functions in the shape that they get on AWS, with the same consequences of a failure: a stream batch is
+halved and comes again, a message becomes visible again, a one-time schedule is tried again. A pump asks moto only when
+something may have changed since it last found nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from resonate_infra.testing.aws import Cloud
 from resonate_infra.testing.filters import FilterCriteria
-from resonate_infra.testing.resources import Deployment, EventSource
-from resonate_store.clock import Clock
+from resonate_infra.testing.resources import EventSource
 
-MAX_STREAM_ATTEMPTS = 10
-"""How often a stream batch is tried, as the template says."""
+MAX_STREAM_RETRIES = 10
+"""How often a stream batch is tried again, as the template says."""
 SCHEDULE_RETRY = 60_000
 """How long after a failure a one-time schedule is tried again (ms)."""
 
@@ -26,82 +27,94 @@ Invoke = Callable[[str, Any], Any]
 
 
 class StreamPump:
-    """Feeds a function from the table's stream."""
+    """Feeds a function from the table's stream.
 
-    def __init__(self, client: Any, source: EventSource, invoke: Invoke) -> None:
-        self._client = client
+    Args:
+        lost: says of a record that it never arrives.
+
+    Attributes:
+        abandoned: the records that were given up after too many tries.
+    """
+
+    def __init__(
+        self, cloud: Cloud, source: EventSource, invoke: Invoke, lost: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        self.abandoned: list[dict[str, Any]] = []
+        self._cloud = cloud
         self._source = source
         self._invoke = invoke
+        self._lost = lost
         self._criteria = FilterCriteria.parse(source.filters)
-        self._iterator: str | None = None
         self._waiting: list[dict[str, Any]] = []
-        self._attempts = 0
+        self._limit = source.batch_size
+        self._tries = 0
+        self._seen = -1
 
     def pump(self) -> int:
         """Deliver one batch.
 
         Returns:
-            The number of records delivered, or dropped after too many attempts.
+            The number of records sent; they come again if they failed.
         """
         self._read()
-        batch = self._waiting[: self._source.batch_size]
+        batch = self._waiting[: self._limit]
         if not batch:
             return 0
-        failed = self._deliver(batch)
-        self._attempts = self._attempts + 1 if failed else 0
-        if failed and self._attempts < MAX_STREAM_ATTEMPTS:
-            position = next(i for i, record in enumerate(batch) if record["dynamodb"]["SequenceNumber"] in failed)
-            del self._waiting[:position]
-        else:
-            self._attempts = 0
-            del self._waiting[: len(batch)]
+        done, crashed = self._deliver(batch)
+        self._tries = 1 if done else self._tries + 1
+        del self._waiting[:done]
+        if done == len(batch):
+            self._limit, self._tries = self._source.batch_size, 0
+        elif crashed and len(batch) > 1:
+            # Halving the batch is not one of its retries.
+            self._limit, self._tries = len(batch) // 2, 0
+        elif self._tries > MAX_STREAM_RETRIES:
+            left = len(batch) - done
+            self.abandoned += self._waiting[:left]
+            del self._waiting[:left]
+            self._limit, self._tries = self._source.batch_size, 0
         return len(batch)
 
-    def drop(self) -> int:
-        """Lose everything that is on the stream now."""
-        self._read()
-        lost, self._waiting = len(self._waiting), []
-        return lost
+    def clear(self) -> None:
+        """Forget what waits to be delivered."""
+        self._waiting.clear()
+        self._limit, self._tries = self._source.batch_size, 0
 
-    def _deliver(self, batch: list[dict[str, Any]]) -> set[str]:
+    def _deliver(self, batch: list[dict[str, Any]]) -> tuple[int, bool]:
+        """Send a batch; returns how many records from its beginning are done, and whether the function crashed."""
         try:
             response = self._invoke(self._source.function, {"Records": batch})
         except Exception:
-            return {batch[0]["dynamodb"]["SequenceNumber"]}
-        return {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+            return 0, True
+        failed = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+        numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
+        return next((n for n, number in enumerate(numbers) if number in failed), len(batch)), False
 
     def _read(self) -> None:
-        if self._iterator is None:
-            stream = self._client.describe_stream(StreamArn=self._source.arn)["StreamDescription"]
-            self._iterator = self._client.get_shard_iterator(
-                StreamArn=self._source.arn,
-                ShardId=stream["Shards"][0]["ShardId"],
-                ShardIteratorType="TRIM_HORIZON",
-            )["ShardIterator"]
-        answer = self._client.get_records(ShardIterator=self._iterator)
-        self._iterator = answer["NextShardIterator"]
-        self._waiting += filter(self._criteria.keep, map(_as_lambda_sends_it, answer["Records"]))
-
-
-def _as_lambda_sends_it(record: dict[str, Any]) -> dict[str, Any]:
-    """Lambda's event carries times as numbers, where the API's answer has them as objects."""
-    images = dict(record["dynamodb"])
-    created: datetime = images["ApproximateCreationDateTime"]
-    images["ApproximateCreationDateTime"] = created.timestamp()
-    return {**record, "dynamodb": images}
+        if self._seen != self._cloud.changes["dynamodb"]:
+            self._seen = self._cloud.changes["dynamodb"]
+            records = filter(self._criteria.keep, self._cloud.take_changes(self._source.arn))
+            self._waiting += (record for record in records if not self._lost(record))
 
 
 class QueuePump:
     """Feeds a function from a queue."""
 
-    def __init__(self, client: Any, url: str, source: EventSource, invoke: Invoke) -> None:
-        self._client = client
+    def __init__(self, cloud: Cloud, url: str, source: EventSource, invoke: Invoke) -> None:
+        self._cloud = cloud
+        self._client = cloud.client("sqs")
         self._url = url
         self._source = source
         self._invoke = invoke
+        answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
+        self._invisible = int(answer["Attributes"]["VisibilityTimeout"]) * 1000
+        self._found_empty_at = (-1, -1)
 
     def pump(self) -> int:
         """Deliver one batch of the messages that are visible now, and return how many those were."""
+        at = (self._cloud.changes["sqs"], self._cloud.clock.now())
+        if at == self._found_empty_at:
+            return 0
         answer = self._client.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=min(10, self._source.batch_size),
@@ -110,8 +123,11 @@ class QueuePump:
         )
         messages = answer.get("Messages", [])
         if not messages:
+            self._found_empty_at = (self._cloud.changes["sqs"], at[1])
             return 0
         failed = self._deliver([self._as_lambda_sends_it(message) for message in messages])
+        if failed:
+            self._cloud.delayed_until.append(at[1] + self._invisible)
         for message in messages:
             if message["MessageId"] not in failed:
                 self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
@@ -141,22 +157,24 @@ class QueuePump:
 class SchedulePump:
     """Fires the one-time schedules of a group. The minute sweep is the stack's business: it is part of its time."""
 
-    def __init__(self, client: Any, deployment: Deployment, clock: Clock, invoke: Invoke) -> None:
-        self._client = client
-        self._group = deployment.schedule_group
-        self._clock = clock
+    def __init__(self, cloud: Cloud, group: str, invoke: Invoke) -> None:
+        self._cloud = cloud
+        self._client = cloud.client("scheduler")
+        self._group = group
         self._invoke = invoke
         self._retries: dict[str, int] = {}
+        self._seen = -1
+        self._instants: dict[str, int] = {}
 
     def pump(self) -> int:
         """Fire every one-time schedule that is due, and return how many those were."""
-        due = [name for name, at in self.instants().items() if at <= self._clock.now()]
+        due = [name for name, at in self.instants().items() if at <= self._cloud.clock.now()]
         for name in due:
             target = self._client.get_schedule(GroupName=self._group, Name=name)["Target"]
             try:
                 self._invoke(target["Arn"], json.loads(target["Input"]))
             except Exception:
-                self._retries[name] = self._clock.now() + SCHEDULE_RETRY
+                self._retries[name] = self._cloud.clock.now() + SCHEDULE_RETRY
             else:
                 self._retries.pop(name, None)
                 self._client.delete_schedule(GroupName=self._group, Name=name)
@@ -164,6 +182,18 @@ class SchedulePump:
 
     def instants(self) -> dict[str, int]:
         """When each one-time schedule fires, or is tried again (ms)."""
+        if self._seen != self._cloud.changes["scheduler"]:
+            self._seen = self._cloud.changes["scheduler"]
+            self._instants = self._read()
+        return {name: max(at, self._retries.get(name, 0)) for name, at in self._instants.items()}
+
+    def clear(self) -> None:
+        """Delete every one-time schedule."""
+        for name in self.instants():
+            self._client.delete_schedule(GroupName=self._group, Name=name)
+        self._retries.clear()
+
+    def _read(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for page in self._client.get_paginator("list_schedules").paginate(GroupName=self._group):
             for summary in page["Schedules"]:
@@ -171,5 +201,5 @@ class SchedulePump:
                 expression = self._client.get_schedule(GroupName=self._group, Name=name)["ScheduleExpression"]
                 if expression.startswith("at("):
                     instant = datetime.fromisoformat(expression[3:-1]).replace(tzinfo=UTC)
-                    found[name] = max(round(instant.timestamp() * 1000), self._retries.get(name, 0))
+                    found[name] = round(instant.timestamp() * 1000)
         return found

@@ -11,6 +11,7 @@ single-threaded and deterministic: the same program, the same events in the same
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,16 +21,14 @@ from typing import Any, NamedTuple
 from resonate import Resonate
 from resonate_infra.testing import template as templates
 from resonate_infra.testing.aws import ENVIRONMENT, Call, Cloud
-from resonate_infra.testing.process import Handler, Killed, Processes
+from resonate_infra.testing.process import Killed, LimitedClock, Processes
 from resonate_infra.testing.pumps import QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.resources import Deployment, Function, create
 from resonate_store.clock import Clock, ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.records import Promise, Record
-from resonate_store.requests import ScheduleGet
 from resonate_store.settings import groups_of
 
-_END_OF_TIME = 2**53
 SWEEP_INTERVAL = 60_000
 """The sweep's interval (ms), as the template says."""
 
@@ -55,8 +54,14 @@ class OfflineStack:
         clock: the stack's time; a `ManualClock` unless given.
         template: the template to deploy; `template.yaml` of the working directory, or of this project.
         parameters: values of its parameters.
-        handlers: handlers to call instead of the code of the functions with these logical ids.
+        code: files to load instead of the code of the functions with these logical ids.
         name: the stack's name.
+
+    Attributes:
+        cloud: moto; its `fault` makes calls fail.
+        watch: called with everything that happens, if set.
+        lost: says of a stream record, before it is delivered, that it never arrives.
+        duplicate: whether everything is delivered twice.
     """
 
     def __init__(
@@ -65,20 +70,19 @@ class OfflineStack:
         clock: Clock | None = None,
         template: Path | None = None,
         parameters: Mapping[str, str | int] | None = None,
-        handlers: Mapping[str, Handler] | None = None,
+        code: Mapping[str, Path] | None = None,
         name: str = "resonate",
     ) -> None:
-        self.clock: Clock = clock or ManualClock()
+        self.clock = LimitedClock(clock or ManualClock())
         self.cloud = Cloud(self.clock)
         self.watch: Callable[[Event], None] | None = None
-        self.lose_changes = False
+        self.lost: Callable[[dict[str, Any]], bool] | None = None
         self.duplicate = False
-        self._template = templates.load(
-            template or _default_template(), stack=templates.Stack(name), parameters=parameters
-        )
+        path = template or _default_template()
+        self._template = _load(path, path.stat().st_mtime_ns, name, tuple(sorted((parameters or {}).items())))
         # One thread only: moto takes no locks.
         self.processes = Processes(
-            self.clock, {**ENVIRONMENT, "RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}, handlers
+            self.clock, {**ENVIRONMENT, "RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}, code
         )
         self.invocations: Counter[str] = Counter()
         self.deployment: Deployment
@@ -95,7 +99,11 @@ class OfflineStack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cloud.close()
+        self.cloud.fault = None
+        try:
+            self._undeploy()
+        finally:
+            self.cloud.close()
 
     def _deploy(self) -> None:
         client = self.cloud.client
@@ -107,22 +115,48 @@ class OfflineStack:
         }
         urls = {queue.arn: queue.url for queue in deployment.queues.values()}
         self._streams = [
-            StreamPump(client("dynamodbstreams"), source, self._deliver)
+            StreamPump(self.cloud, source, self._deliver, lambda record: self.lost is not None and self.lost(record))
             for source in deployment.event_sources
             if source.kind == "stream"
         ]
         self._queues = [
-            QueuePump(client("sqs"), urls[source.arn], source, self._deliver)
+            QueuePump(self.cloud, urls[source.arn], source, self._deliver)
             for source in deployment.event_sources
             if source.kind == "queue"
         ]
-        self._schedules = SchedulePump(client("scheduler"), deployment, self.clock, self._deliver)
-        self.store = DynamoStore(deployment.table_name, clock=self.clock, groups=self._groups())
+        self._schedules = SchedulePump(self.cloud, deployment.schedule_group, self._deliver)
+        self._begin()
+
+    def _undeploy(self) -> None:
+        """Leave nothing behind: somebody else in this process may have moto open for longer than this stack."""
+        client, deployment = self.cloud.client, self.deployment
+        client("dynamodb").delete_table(TableName=deployment.table_name)
+        for queue in deployment.queues.values():
+            client("sqs").delete_queue(QueueUrl=queue.url)
+        client("scheduler").delete_schedule_group(Name=deployment.schedule_group)
+
+    def _begin(self) -> None:
+        groups = groups_of(self.deployment.functions["TickFunction"].environment)
+        self.store = DynamoStore(self.deployment.table_name, clock=self.clock, groups=groups)
         self._swept_at = self.clock.now()
         self.reset_counts()
 
-    def _groups(self) -> dict[str, str] | None:
-        return groups_of(self.deployment.functions["TickFunction"].environment)
+    def clear(self) -> None:
+        """Forget everything that was stored, sent or scheduled: a new stack, at a hundredth of the price.
+
+        Functions stay warm, and may remember records; use other ids, or have `processes` forget them.
+        """
+        self.watch = self.lost = self.cloud.fault = None
+        self.duplicate = False
+        self._schedules.clear()
+        for queue in self.deployment.queues.values():
+            self.cloud.client("sqs").purge_queue(QueueUrl=queue.url)
+        self.cloud.empty_table(self.deployment.stream_arn)
+        for stream in self._streams:
+            stream.clear()
+        self.cloud.invocations.clear()
+        self.cloud.delayed_until.clear()
+        self._begin()
 
     def client(self, **arguments: Any) -> Resonate:
         """A program outside of Lambda that talks to the table; arguments are those of `Resonate`."""
@@ -238,15 +272,10 @@ class OfflineStack:
         return promise
 
     def _next_wake_at(self) -> int | None:
-        due = self.store.due(_END_OF_TIME)
-        if not due:
-            return None
-        kind, id = due[0]
-        if kind == "schedule":
-            schedule = self.store.apply(ScheduleGet(id)).schedule
-            return None if schedule is None else schedule.next_run_at
-        record = self.store.record(id)
-        return None if record is None else record.wake_at
+        # One scan of the index, where the store would query shard after shard.
+        pages = self.cloud.client("dynamodb").get_paginator("scan")
+        items = pages.paginate(TableName=self.deployment.table_name, IndexName="wake").search("Items[]")
+        return min((int(item["wake_at"]["N"]) for item in items), default=None)
 
     def _promise(self, id: str) -> Promise:
         record = self.store.record(id)
@@ -264,7 +293,7 @@ class OfflineStack:
     def _pump_once(self) -> int:
         delivered = 0
         for stream in self._streams:
-            delivered += stream.drop() if self.lose_changes else stream.pump()
+            delivered += stream.pump()
         waiting, self.cloud.invocations = self.cloud.invocations, []
         for invocation in waiting:
             # An asynchronous invoke is over when it failed: the template allows no retries.
@@ -295,3 +324,8 @@ def _natural(id: str) -> list[tuple[int, str]]:
 def _default_template() -> Path:
     here = Path("template.yaml")
     return here if here.exists() else Path(__file__).parents[3] / "template.yaml"
+
+
+@functools.cache
+def _load(path: Path, _modified: int, name: str, parameters: tuple[tuple[str, str | int], ...]) -> templates.Template:
+    return templates.load(path, stack=templates.Stack(name), parameters=dict(parameters))

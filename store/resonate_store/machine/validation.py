@@ -6,6 +6,7 @@ and, where it is not obvious, what to do instead.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from resonate_store import addresses, cron, ids
@@ -31,6 +32,7 @@ from resonate_store.requests import (
 
 _SOME_INSTANT = 10**13 - 1
 """As long, written out, as any instant until the year 2286."""
+_INSTANT = re.compile(r"[0-9]{1,18}\Z")
 _SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
 
 
@@ -49,6 +51,7 @@ def _problems(request: Request) -> Iterator[str]:
             yield from _id(request.id)
             yield from _timeout(request.timeout_at)
             yield from _state(request.state)
+            yield from _tags(request.tags)
             if request.tags.get(SCOPE) != "local":
                 yield f"the record of a finished step is local: tag it {SCOPE}=local"
         case PromiseRegisterCallback():
@@ -99,6 +102,7 @@ def _problems(request: Request) -> Iterator[str]:
 def _creation(request: PromiseCreate) -> Iterator[str]:
     yield from _id(request.id)
     yield from _timeout(request.timeout_at)
+    yield from _tags(request.tags)
     target = request.tags.get(TARGET)
     if target is not None:
         if problem := addresses.problem_with(target):
@@ -107,8 +111,8 @@ def _creation(request: PromiseCreate) -> Iterator[str]:
             yield f"promise {request.id!r} is both a timer and targeted: remove {TIMER} or {TARGET}"
     delay = request.tags.get(DELAY)
     if delay is not None:
-        if not (delay.isascii() and delay.isdigit()):
-            yield f"{DELAY} must be an instant in milliseconds since the epoch, got {delay!r}"
+        if not _INSTANT.match(delay):
+            yield f"{DELAY} must be an instant in milliseconds since the epoch, got {delay[:60]!r}"
         elif int(delay) >= request.timeout_at:
             yield f"{DELAY} {delay} is not before the promise's timeout {request.timeout_at}"
         if target is None:
@@ -139,6 +143,7 @@ def _schedule(request: ScheduleCreate) -> Iterator[str]:
         yield "the promise id template is empty: use for example {{.id}}.{{.timestamp}}"
     else:
         yield from _id(expanded(request.promise_id, request.id, _SOME_INSTANT), "promise id of an occurrence")
+    yield from _tags(request.promise_tags)
     target = request.promise_tags.get(TARGET)
     if target is None:
         yield f"promiseTags must include a {TARGET} tag: an occurrence without a target would never run"
@@ -165,6 +170,11 @@ def _id(id: str, what: str = "id") -> Iterator[str]:
 def _timeout(timeout_at: int) -> Iterator[str]:
     if timeout_at < 0:
         yield f"the timeout is an instant in milliseconds since the epoch and cannot be {timeout_at}"
+
+
+def _tags(tags: dict[str, str]) -> Iterator[str]:
+    if "" in tags:  # DynamoDB has no nameless entries
+        yield f"the tag with the value {tags['']!r} has an empty name"
 
 
 def _state(state: str) -> Iterator[str]:

@@ -1,0 +1,64 @@
+import pytest
+
+from resonate_infra.settings import Settings, SettingsError
+
+ENVIRONMENT = {
+    "RESONATE_TABLE": "promises",
+    "RESONATE_GROUPS": '{"worker": "lambda://worker", "remote": "https://worker.example.com/"}',
+    "RESONATE_TIMER_QUEUE_URL": "https://sqs/timers",
+    "RESONATE_PUSH_QUEUE_URL": "https://sqs/pushes",
+    "RESONATE_SCHEDULE_GROUP": "timers",
+    "RESONATE_SCHEDULE_ROLE_ARN": "arn:aws:iam::1:role/scheduler",
+    "RESONATE_TICK_ARN": "arn:aws:lambda:us-east-1:1:function:tick",
+    "RESONATE_RETENTION_SECONDS": "86400",
+}
+
+
+def test_settings_are_what_the_environment_says() -> None:
+    assert Settings.of({**ENVIRONMENT, "PATH": "/bin"}) == Settings(
+        table="promises",
+        groups={"worker": "lambda://worker", "remote": "https://worker.example.com/"},
+        timer_queue_url="https://sqs/timers",
+        push_queue_url="https://sqs/pushes",
+        schedule_group="timers",
+        schedule_role_arn="arn:aws:iam::1:role/scheduler",
+        tick_arn="arn:aws:lambda:us-east-1:1:function:tick",
+        retention_seconds=86_400,
+    )
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_missing_variable_is_named(name: str, empty: bool) -> None:
+    environment = {key: value for key, value in ENVIRONMENT.items() if key != name} | ({name: ""} if empty else {})
+
+    with pytest.raises(SettingsError, match=rf"^the environment lacks {name}: "):
+        Settings.of(environment)
+
+
+def test_all_missing_variables_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.of({})
+
+    assert all(name in str(raised.value) for name in ENVIRONMENT)
+
+
+@pytest.mark.parametrize("seconds", ["a day", "1.5", "-1", "²", " 1"])
+def test_a_retention_that_is_no_number_of_seconds_is_refused(seconds: str) -> None:
+    with pytest.raises(SettingsError, match="RESONATE_RETENTION_SECONDS must be a number of seconds"):
+        Settings.of({**ENVIRONMENT, "RESONATE_RETENTION_SECONDS": seconds})
+
+
+@pytest.mark.parametrize(
+    ("groups", "problem"),
+    [
+        ("{", "must be a JSON object"),
+        ("[]", "must be a JSON object"),
+        ('{"worker": 7}', "must be a JSON object"),
+        ('{"worker": "somewhere"}', "maps 'worker' to something that is no address"),
+        ('{"worker": "poll://any@other"}', "maps 'worker' to 'poll://any@other': a group is served by a push address"),
+    ],
+)
+def test_malformed_groups_are_refused(groups: str, problem: str) -> None:
+    with pytest.raises(SettingsError, match=f"RESONATE_GROUPS {problem}"):
+        Settings.of({**ENVIRONMENT, "RESONATE_GROUPS": groups})

@@ -1,0 +1,199 @@
+import json
+import logging
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+from urllib3 import HTTPResponse
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
+
+from resonate_infra import transports
+from resonate_infra.transports import Pusher, Transports
+from tests.infra.aws_doubles import SETTINGS, Lambda, Sqs, refusal
+
+MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
+FUNCTION_URL = "https://abcdef.lambda-url.eu-west-3.on.aws/work?tenant=7"
+
+
+class Wire:
+    """Transports over stand-ins."""
+
+    def __init__(self) -> None:
+        self.functions, self.sqs = Lambda(), Sqs()
+        self.transports = Transports(self.functions, self.sqs, SETTINGS.groups, SETTINGS.push_queue_url)
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("lambda://worker", "worker"),
+        ("lambda://worker:live", "worker:live"),
+        (
+            "lambda://arn:aws:lambda:us-east-1:1:function:worker:3",
+            "arn:aws:lambda:us-east-1:1:function:worker:3",
+        ),
+        ("poll://any@default", "worker"),
+        ("poll://any@default/one", "worker"),
+        ("poll://uni@default/one", "worker"),
+    ],
+)
+def test_a_lambda_address_is_invoked_asynchronously(wire: Wire, address: str, name: str) -> None:
+    wire.transports.send(address, MESSAGE)
+
+    assert wire.functions.invoked == [(name, "Event", MESSAGE)]
+    assert wire.sqs.sent == []
+
+
+@pytest.mark.parametrize(
+    ("address", "destination"),
+    [
+        ("http://127.0.0.1:8000/x", "http://127.0.0.1:8000/x"),
+        ("https://worker.example.com", "https://worker.example.com"),
+        ("poll://any@remote", "https://worker.example.com/"),
+    ],
+)
+def test_an_http_address_goes_through_the_push_queue(wire: Wire, address: str, destination: str) -> None:
+    wire.transports.send(address, MESSAGE)
+
+    assert wire.sqs.sent == [(SETTINGS.push_queue_url, {"address": destination, "message": MESSAGE}, 0)]
+    assert wire.functions.invoked == []
+
+
+def test_a_group_that_maps_to_nothing_has_workers_that_poll(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "resonate.transports"):
+        wire.transports.send("poll://uni@client/1", MESSAGE)
+
+    assert (wire.sqs.sent, wire.functions.invoked) == ([], [])
+    assert "poll://uni@client/1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal("ResourceNotFoundException", "Invoke"),
+        refusal("TooManyRequestsException", "Invoke"),
+        ConnectTimeoutError(endpoint_url="https://lambda"),
+    ],
+)
+def test_an_invoke_that_fails_is_logged_and_left_to_redispatch(
+    wire: Wire, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire.functions.refuses = error
+    wire.transports.send("lambda://worker", MESSAGE)
+
+    assert "invoking worker failed, the task will be offered again" in caplog.text
+
+
+def test_a_failure_of_our_own_queue_comes_out(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise refusal("InternalError", "SendMessage")
+
+    monkeypatch.setattr(wire.sqs, "send_message", refuse)
+
+    with pytest.raises(Exception, match="InternalError"):
+        wire.transports.send("https://worker.example.com", MESSAGE)
+
+
+# Pushing; with a real server in tests/offline/test_push.py
+
+
+class Pool:
+    """Takes requests, and answers as told."""
+
+    def __init__(self, outcome: int | Exception = 200) -> None:
+        self.requests: list[tuple[str, str, bytes, dict[str, str]]] = []
+        self._outcome = outcome
+
+    def request(self, method: str, url: str, *, body: bytes, headers: dict[str, str]) -> HTTPResponse:
+        self.requests.append((method, url, body, headers))
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return HTTPResponse(b"", status=self._outcome)
+
+
+@pytest.fixture
+def session() -> boto3.Session:
+    return boto3.Session("AKIDEXAMPLE", "secret", "token", region_name="us-east-1")
+
+
+def pusher(pool: Pool, session: boto3.Session | None = None) -> Pusher:
+    made = Pusher(session)
+    made._pool = pool  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
+    return made
+
+
+def test_a_message_is_posted_as_json() -> None:
+    pool = Pool()
+
+    assert pusher(pool).push("https://worker.example.com/x", MESSAGE)
+    ((method, url, body, headers),) = pool.requests
+    assert (method, url, json.loads(body)) == ("POST", "https://worker.example.com/x", MESSAGE)
+    assert headers == {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "delivered"),
+    [
+        (200, True),
+        (204, True),
+        (299, True),
+        (199, False),
+        (302, False),
+        (404, False),
+        (500, False),
+        (ReadTimeoutError(None, "/", "slow"), True),  # pyright: ignore[reportArgumentType]
+        (NewConnectionError(None, "refused"), False),  # pyright: ignore[reportArgumentType]
+        (ProtocolError("reset"), False),
+        (HTTPError("anything"), False),
+    ],
+    ids=str,
+)
+def test_a_receiver_has_the_message_if_it_says_so_or_says_nothing(
+    outcome: int | Exception, delivered: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert pusher(Pool(outcome)).push("https://worker.example.com/x", MESSAGE) is delivered
+    assert ("will be offered again" in caplog.text) is not delivered
+
+
+def test_function_urls_are_signed_for_their_own_region(session: boto3.Session) -> None:
+    pool = Pool()
+    pusher(pool, session).push(FUNCTION_URL, MESSAGE)
+
+    ((_, url, body, headers),) = pool.requests
+    assert url == FUNCTION_URL
+    authorization = headers["Authorization"]
+    assert authorization.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert "/eu-west-3/lambda/aws4_request" in authorization
+    assert "content-type;host;x-amz-date;x-amz-security-token" in authorization
+    assert headers["X-Amz-Security-Token"] == "token"
+    assert headers["Content-Type"] == "application/json"
+    assert json.loads(body) == MESSAGE
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://worker.example.com/lambda-url.eu-west-3.on.aws", "http://127.0.0.1:9000/?x=.lambda-url.eu-west-3.on.aws"],
+)
+def test_nothing_else_is_signed(session: boto3.Session, address: str) -> None:
+    pool = Pool()
+    pusher(pool, session).push(address, MESSAGE)
+
+    assert "Authorization" not in pool.requests[0][3]
+
+
+def test_pushes_wait_seconds_at_most_and_are_not_repeated() -> None:
+    pool = Pusher()._pool  # pyright: ignore[reportPrivateUsage]
+
+    timeout = pool.connection_pool_kw["timeout"]
+    assert (timeout.connect_timeout, timeout.read_timeout) == (transports.CONNECT_TIMEOUT, transports.READ_TIMEOUT)
+    assert timeout.read_timeout <= 10
+    assert pool.connection_pool_kw["retries"].total is False

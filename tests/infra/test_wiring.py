@@ -1,0 +1,64 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from resonate_infra.settings import SettingsError
+from resonate_infra.wiring import CLIENT, Wiring
+from tests.infra.test_settings import ENVIRONMENT
+
+
+@pytest.fixture
+def environment() -> Iterator[None]:
+    with patch.dict(os.environ, {**ENVIRONMENT, "AWS_DEFAULT_REGION": "us-east-1"}):
+        yield
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_parts_of_a_function_share_their_parts() -> None:
+    wiring = Wiring()
+
+    assert wiring.store.table == "promises"
+    assert wiring.store.groups == {"worker": "lambda://worker", "remote": "https://worker.example.com/"}
+    assert wiring.outlets.store is wiring.store
+    assert wiring.outlets.retention_seconds == 86_400
+    assert wiring.dispatch is wiring.dispatch
+    assert wiring.tick is wiring.tick
+
+
+def test_the_environment_is_read_at_the_first_use_and_named_when_it_lacks_something() -> None:
+    with patch.dict(os.environ, {}, clear=True):
+        wiring = Wiring()
+        with pytest.raises(SettingsError, match="the environment lacks RESONATE_TABLE"):
+            _ = wiring.tick
+
+
+def test_clients_give_up_before_the_function_is_killed() -> None:
+    """All tries, with the pauses in between, take less than the 60 s of the functions."""
+    config: Any = CLIENT
+
+    assert (config.connect_timeout + config.read_timeout) * config.retries["total_max_attempts"] <= 50
+
+
+def test_clients_lead_where_the_environment_says() -> None:
+    program = "\n".join([
+        "from resonate_infra.wiring import Wiring",
+        "wiring = Wiring()",
+        "print(wiring.outlets.timers._sqs.meta.endpoint_url, wiring.outlets.timers._scheduler.meta.endpoint_url,",
+        "      wiring.store._connection._shared_client().meta.endpoint_url)",
+    ])
+    somewhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "AWS_DEFAULT_REGION": "us-east-1"}
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **ENVIRONMENT, **somewhere},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert completed.stdout.split() == ["http://127.0.0.1:4566"] * 3

@@ -1,0 +1,40 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resonate.handle import Handle
+from resonate_infra.testing.stack import OfflineStack
+from tests.offline import journal
+
+WORKFLOWS = Path(__file__).with_name("workflows.py")
+
+Begin = Callable[..., Handle[Any]]
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[OfflineStack]:
+    with OfflineStack(code={"WorkerFunction": WORKFLOWS}) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(deployed: OfflineStack) -> OfflineStack:
+    """The stack as if it were new, its functions cold."""
+    deployed.clear()
+    deployed.processes.forget_all()
+    journal.clear()
+    return deployed
+
+
+@pytest.fixture
+def begin(stack: OfflineStack) -> Iterator[Begin]:
+    """Starts a workflow from outside: `begin(id, name, *arguments)`; keywords are options."""
+    client = stack.client(group="client")
+
+    def begin(id: str, name: str, *arguments: Any, **options: Any) -> Handle[Any]:
+        return client.options(**{"target": "worker", **options}).begin_rpc(id, name, *arguments)
+
+    yield begin
+    client.stop()

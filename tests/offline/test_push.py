@@ -1,0 +1,200 @@
+"""HTTP workers and listeners: messages travel through the push queue to a real server on the loopback interface."""
+
+import itertools
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.records import TARGET, Promise, Value
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseRegisterListener,
+    PromiseSettle,
+    TaskAcquire,
+    TaskFulfill,
+    TaskGet,
+)
+
+DAY = 86_400_000
+
+
+class Server:
+    """A server that remembers what it was sent.
+
+    Attributes:
+        status: what it answers.
+        before: called before it answers.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, dict[str, Any], str]] = []
+        self.status = 200
+        self.before: Callable[[], object] = lambda: None
+        remember = self._remember
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = remember(self.path, json.loads(body), self.headers["Content-Type"])
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def _remember(self, path: str, body: dict[str, Any], content_type: str) -> int:
+        self.received.append((path, body, content_type))
+        self.before()
+        return self.status
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+def create(stack: OfflineStack, id: str, target: str | None) -> Promise:
+    tags = {} if target is None else {TARGET: target}
+    promise = stack.store.apply(PromiseCreate(id, stack.clock.now() + DAY, tags=tags)).promise
+    assert promise is not None
+    return promise
+
+
+def execute(id: str, version: int = 0) -> dict[str, Any]:
+    return {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": version}}}
+
+
+def test_a_task_is_pushed_to_its_http_target(stack: OfflineStack, server: Server) -> None:
+    create(stack, "h1", f"{server.url}/work?tenant=7")
+    stack.pump()
+
+    assert server.received == [("/work?tenant=7", execute("h1"), "application/json")]
+    # The stream's consumer only puts it on the queue; it never waits for somebody else's server.
+    assert stack.requests("sqs") == {"SendMessage": 1}
+
+    task = stack.store.apply(TaskAcquire("h1", 0, "http-worker", 60_000)).task
+    assert task is not None
+    settle = PromiseSettle("h1", "resolved", Value(data="Mg=="))
+    assert stack.store.apply(TaskFulfill("h1", task.version, settle)).ok
+    stack.advance(hours=2)
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_any_2xx_is_success(
+    stack: OfflineStack, server: Server, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.status = status
+    create(stack, "h1", server.url)
+    with caplog.at_level(logging.WARNING):
+        stack.pump()
+
+    assert len(server.received) == 1
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 500, 503])
+def test_any_other_answer_is_logged_and_left_to_redispatch(
+    stack: OfflineStack, server: Server, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.status = status
+    create(stack, "h1", server.url)
+    with caplog.at_level(logging.WARNING):
+        stack.pump()
+    assert f"{server.url} answered {status}" in caplog.text
+    assert len(server.received) == 1, "the queue does not try it again"
+
+    server.status = 200
+    stack.advance(seconds=70)
+    assert [body for _, body, _ in server.received] == [execute("h1")] * 2
+    task = stack.store.apply(TaskGet("h1")).task
+    assert task is not None
+    assert (task.state, task.attempts) == ("pending", 0)
+
+
+def test_a_refused_connection_is_logged_and_left_to_redispatch(
+    stack: OfflineStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and not listening
+        create(stack, "h1", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with caplog.at_level(logging.WARNING):
+            stack.pump()
+
+    assert "the task will be offered again" in caplog.text
+    assert stack.next_event_at() is not None
+
+
+def test_a_receiver_that_takes_its_time_has_the_message(
+    stack: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = threading.Event()
+    server.before = lambda: done.wait(30)
+    create(stack, "h1", server.url)
+    with patch("resonate_infra.transports.READ_TIMEOUT", 0.05), caplog.at_level(logging.WARNING):
+        stack.pump()
+    done.set()
+
+    assert len(server.received) == 1
+    assert caplog.text == ""
+
+
+def test_one_bad_receiver_does_not_keep_others_waiting(stack: OfflineStack, server: Server) -> None:
+    answers = itertools.cycle([500, 200])
+    server.before = lambda: setattr(server, "status", next(answers))
+    for n in range(5):
+        create(stack, f"h{n}", server.url)
+    stack.pump()
+
+    assert sorted(body["data"]["task"]["id"] for _, body, _ in server.received) == [f"h{n}" for n in range(5)]
+
+
+def test_listeners_get_the_settled_promise(stack: OfflineStack, server: Server) -> None:
+    create(stack, "p1", None)
+    for address in (f"{server.url}/a", f"{server.url}/b", "poll://uni@client/1"):
+        assert stack.store.apply(PromiseRegisterListener("p1", address)).ok
+    stack.store.apply(PromiseSettle("p1", "resolved", Value(data="NDI=")))
+    settled_at = stack.clock.now()
+    stack.pump()
+
+    assert sorted(path for path, _, _ in server.received) == ["/a", "/b"]
+    for _, body, _ in server.received:
+        assert body["kind"] == "unblock"
+        promise = body["data"]["promise"]
+        assert (promise["id"], promise["state"], promise["value"]) == ("p1", "resolved", {"data": "NDI="})
+        assert promise["settledAt"] == settled_at
+        assert "timeoutAt" in promise
+    record = stack.store.record("p1")
+    assert record is not None
+    assert (record.delivered, record.listeners) == (True, {})
+
+
+def test_a_group_may_be_served_over_http(server: Server) -> None:
+    groups = json.dumps({"gpu": f"{server.url}/gpu"})
+    with OfflineStack(parameters={"Groups": groups}, name="pushed") as stack:
+        create(stack, "h1", "poll://any@gpu")
+        stack.pump()
+
+    assert [path for path, _, _ in server.received] == ["/gpu"]

@@ -1,0 +1,186 @@
+"""The workflows under test: the code of WorkerFunction, loaded anew after every kill."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from resonate import Context, Resonate
+from resonate.retry_policies import Never
+from resonate_store.clock import ambient
+from tests.offline import journal
+
+Workflow = Generator[Any, Any, Any]
+
+resonate = Resonate(group="worker")
+
+
+class OutOfStock(Exception):
+    """Known to nobody but this module."""
+
+
+@dataclass
+class Order:
+    item: str
+    count: int
+
+
+# Steps
+
+
+def add(ctx: Context, a: int, b: int) -> int:
+    journal.runs[ctx.id] += 1
+    return a + b
+
+
+def blob(ctx: Context, size: int) -> str:
+    journal.runs[ctx.id] += 1
+    return "x" * size
+
+
+def work(ctx: Context, seconds: float) -> int:
+    """A step that takes its time."""
+    journal.runs[ctx.id] += 1
+    ambient().sleep(round(seconds * 1000))
+    return ambient().now()
+
+
+def refuse(ctx: Context, kind: str) -> None:
+    journal.runs[ctx.id] += 1
+    raise {"value": ValueError("out of range"), "stock": OutOfStock("no tea left")}[kind]
+
+
+# Workflows
+
+
+@resonate.register
+def journey(ctx: Context, steps: int = 10) -> Workflow:
+    """The workflow of the bar: steps, a sleep and an rpc."""
+    total = 0
+    for n in range(steps):
+        total = yield ctx.run(add, total, n)
+    yield ctx.sleep(60)
+    return (yield ctx.rpc("double", total))
+
+
+@resonate.register
+def double(ctx: Context, n: int) -> int:
+    journal.runs[ctx.id] += 1
+    return 2 * n
+
+
+@resonate.register
+def nap(ctx: Context, secs: float) -> Workflow:
+    journal.runs[ctx.id] += 1
+    yield ctx.sleep(secs)
+    return f"slept for {secs} seconds"
+
+
+@resonate.register
+def heavy(ctx: Context, blobs: int, size: int) -> Workflow:
+    total = 0
+    for _ in range(blobs):
+        total += len((yield ctx.run(blob, size)))
+    yield ctx.sleep(60)
+    return total
+
+
+@resonate.register
+def family(ctx: Context, depth: int) -> Workflow:
+    """Nested generators, each of which sleeps."""
+    if depth == 0:
+        return (yield ctx.run(add, 0, 1))
+    yield ctx.sleep(10)
+    below = yield ctx.run(family.func, depth - 1)
+    return (yield ctx.run(add, below, below))
+
+
+@resonate.register
+def spread(ctx: Context, count: int) -> Workflow:
+    promises = []
+    for n in range(count):
+        promises.append((yield ctx.begin_run(add, n, n)))
+    sleep = yield ctx.begin_run(pause, 30)
+    results = []
+    for promise in promises:
+        results.append((yield promise))
+    return [*results, (yield sleep)]
+
+
+def pause(ctx: Context, secs: float) -> Workflow:
+    yield ctx.sleep(secs)
+    return "rested"
+
+
+@resonate.register
+def unawaited(ctx: Context) -> Workflow:
+    yield ctx.begin_run(pause, 30)
+    yield ctx.begin_rpc("double", 4)
+    return "returned"
+
+
+@resonate.register
+def fan_out(ctx: Context, count: int) -> Workflow:
+    promises = []
+    for n in range(count):
+        promises.append((yield ctx.begin_rpc("double", n)))
+    total = 0
+    for promise in promises:
+        total += yield promise
+    return total
+
+
+@resonate.register
+def approval(ctx: Context) -> Workflow:
+    promise = yield ctx.promise(data={"question": "ship it?"})
+    journal.asked.append(promise.id)
+    answer = yield promise
+    return f"the answer is {answer}"
+
+
+@resonate.register
+def patient(ctx: Context, seconds: float) -> Workflow:
+    """Waits for a promise that nobody settles."""
+    promise = yield ctx.promise(timeout=seconds)
+    try:
+        yield promise
+    except Exception as error:
+        return f"{type(error).__name__} at {ambient().now()}"
+
+
+@resonate.register
+def failing(ctx: Context, kind: str) -> Workflow:
+    yield ctx.run(refuse, kind).options(retry_policy=Never())
+
+
+@resonate.register
+def catching(ctx: Context) -> Workflow:
+    try:
+        yield ctx.rpc("failing", "value")
+    except ValueError as error:
+        return f"caught {error}"
+
+
+@resonate.register
+def laborious(ctx: Context, steps: int, seconds: float) -> Workflow:
+    """Steps that together take longer than an invocation may."""
+    finished = []
+    for _ in range(steps):
+        finished.append((yield ctx.run(work, seconds)))
+    return finished
+
+
+@resonate.register
+def ordering(ctx: Context, order: Order) -> Workflow:
+    yield ctx.sleep(5)
+    return f"{order.count} x {order.item}"
+
+
+@resonate.register
+def erratic(ctx: Context) -> Workflow:
+    """Takes a step that it did not take before."""
+    journal.runs[ctx.id] += 1
+    yield ctx.run(add if journal.runs[ctx.id] == 1 else blob, 1, *([1] if journal.runs[ctx.id] == 1 else []))
+    yield ctx.sleep(60)
+
+
+handler = resonate.handler()

@@ -1,0 +1,146 @@
+"""moto as AWS on a local port, for functions that run in processes of their own.
+
+moto's own server needs Flask, takes no locks although it is threaded, and would want a container to invoke a
+function. Here every request is passed to moto one at a time, under one lock, so that conditional writes are as atomic
+as DynamoDB's whatever the functions do in parallel; an asynchronous invoke of a known function is accepted, as Lambda
+does, and kept for the test to carry out; and what is posted without a signature is an HTTP push, which is kept too.
+"""
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import unquote
+
+import boto3
+import requests
+from botocore.config import Config
+from moto import mock_aws
+
+REGION = "us-east-1"
+_SERVICE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
+_STREAMS = "DynamoDBStreams"
+_INVOCATION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+# What belongs to one connection and not to the message; the length is that of what is sent on.
+_CONNECTION_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
+
+
+class Message(NamedTuple):
+    """Something that was sent to a function or to an HTTP address, and waits for the test to look at it."""
+
+    address: str
+    """The function's name, or the path of the URL."""
+    content: Any
+
+
+class Endpoint:
+    """An empty AWS account behind `url`; open it with `with`."""
+
+    def __init__(self) -> None:
+        self.functions: frozenset[str] = frozenset()
+        """The names of the functions that can be invoked."""
+        self._lock = threading.Lock()
+        self._invocations: list[Message] = []
+        self._pushes: list[Message] = []
+        self._session = boto3.Session("testing", "testing", region_name=REGION)
+        self._clients: dict[str, Any] = {}
+        self._mock = mock_aws()
+        self._server = _Server(("127.0.0.1", 0), _Requests)
+        self._server.endpoint = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._mock.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self._mock.stop()
+
+    def reset(self) -> None:
+        """Make the account empty again."""
+        with self._lock:
+            self._mock.stop()
+            self._mock = mock_aws()
+            self._mock.start()
+            self._invocations, self._pushes = [], []
+
+    def client(self, service: Any) -> Any:
+        """A boto3 client of the account, for this process."""
+        if service not in self._clients:
+            config = Config(retries={"total_max_attempts": 1})
+            self._clients[service] = self._session.client(service, endpoint_url=self.url, config=config)
+        return self._clients[service]
+
+    def take_invocations(self) -> list[Message]:
+        """The asynchronous invokes since this was called last."""
+        with self._lock:
+            taken, self._invocations = self._invocations, []
+        return taken
+
+    def take_pushes(self) -> list[Message]:
+        """The HTTP pushes since this was called last."""
+        with self._lock:
+            taken, self._pushes = self._pushes, []
+        return taken
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Answer one request as AWS would."""
+        with self._lock:
+            signed = _SERVICE.search(headers.get("authorization", ""))
+            if signed is None:
+                self._pushes.append(Message(path, json.loads(body)))
+                return 202, {}, b""
+            invoked = _INVOCATION.match(path)
+            if invoked is not None and unquote(invoked[1]) in self.functions:
+                assert headers.get("x-amz-invocation-type") == "Event", "nothing here waits for a function"
+                self._invocations.append(Message(unquote(invoked[1]), json.loads(body)))
+                return 202, {}, b""
+            streams = headers.get("x-amz-target", "").startswith(_STREAMS)
+            host = f"{'streams.' if streams else ''}{signed[1]}.{REGION}.amazonaws.com"
+            answer = requests.request(method, f"https://{host}{path}", headers=headers, data=body, timeout=30)
+            kept = {name: text for name, text in answer.headers.items() if name.lower() not in _CONNECTION_HEADERS}
+            return answer.status_code, kept, answer.content
+
+
+class _Server(ThreadingHTTPServer):
+    # A function that was killed leaves its connections behind.
+    daemon_threads = True
+    block_on_close = False
+    endpoint: Endpoint
+
+
+class _Requests(BaseHTTPRequestHandler):
+    """Connections stay open, as those of AWS do, and an answer leaves in one piece."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+
+    def _serve(self) -> None:
+        assert isinstance(self.server, _Server)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): text for name, text in self.headers.items()}
+        kept = {name: text for name, text in headers.items() if name not in _CONNECTION_HEADERS}
+        status, answer_headers, content = self.server.endpoint.answer(self.command, self.path, kept, body)
+        self.send_response_only(status)
+        for name, text in answer_headers.items():
+            self.send_header(name, text)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = _serve
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the test says what went wrong."""

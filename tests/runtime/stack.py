@@ -1,0 +1,194 @@
+"""The deployment of `template.yaml` with every function in the real Lambda runtime.
+
+What `OfflineStack` is to handlers that are called in this process: the resources exist behind an `Endpoint`, the
+functions run under their own environment in emulators, and the test says when the stream and the queues deliver. Time
+is real, so whoever waits here waits.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from resonate import Resonate
+from resonate_infra.testing import template as templates
+from resonate_infra.testing.filters import FilterCriteria
+from resonate_infra.testing.resources import Deployment, EventSource, create
+from resonate_store.dynamo import DynamoStore
+from resonate_store.records import Record
+from tests.runtime.emulator import RuntimeEmulator
+from tests.runtime.endpoint import Endpoint
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = Path(__file__).parent / "workflows"
+"""The code directory of a worker with the workflows of these tests."""
+# What the template's LoggingConfig makes of a function's environment.
+LOGGING = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "INFO"}
+_POLL_SECONDS = 0.02
+
+T = TypeVar("T")
+
+
+class RuntimeStack:
+    """A deployed stack; open it with `with`. Functions start when they are first asked for."""
+
+    def __init__(self) -> None:
+        self.endpoint = Endpoint()
+        self.deployment: Deployment
+        self.store: DynamoStore
+        self._template = templates.load(ROOT / "template.yaml", stack=templates.Stack("resonate"))
+        self._functions: dict[str, RuntimeEmulator] = {}
+        self._position: str | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(self.endpoint)
+        try:
+            self._deploy()
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    def _deploy(self) -> None:
+        client = self.endpoint.client
+        self.deployment = create(self._template, client)
+        self.endpoint.functions = frozenset(function.name for function in self.deployment.functions.values())
+        self.store = DynamoStore(self.deployment.table_name, client=client("dynamodb"))
+        self._position = None
+
+    def redeploy(self) -> None:
+        """Start over with an empty table and empty queues; functions that run stay as they are."""
+        self.endpoint.reset()
+        self._deploy()
+
+    # Functions
+
+    def function(self, logical_id: str) -> RuntimeEmulator:
+        """The function as the template describes it."""
+        if logical_id not in self._functions:
+            self._functions[logical_id] = self.start(logical_id)
+        return self._functions[logical_id]
+
+    def start(
+        self,
+        logical_id: str,
+        *,
+        directory: Path | None = None,
+        timeout_seconds: int | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> RuntimeEmulator:
+        """Another execution environment of a function, perhaps with other code, another timeout, or more variables."""
+        function = self.deployment.functions[logical_id]
+        return self._open.enter_context(
+            RuntimeEmulator(
+                handler=function.handler,
+                directory=directory or function.code_directory,
+                environment={
+                    **LOGGING,
+                    "AWS_ENDPOINT_URL": self.endpoint.url,
+                    **function.environment,
+                    **(environment or {}),
+                },
+                function_name=function.name,
+                timeout_seconds=timeout_seconds or function.timeout_seconds,
+                memory_megabytes=function.memory_mb,
+            )
+        )
+
+    # The client's side
+
+    def client(self) -> Resonate:
+        """A program outside of Lambda that talks to the table and has the worker do its work."""
+        client = Resonate(store=self.store)
+        self._open.callback(client.stop)
+        return client.options(target="worker")
+
+    def record(self, id: str) -> Record:
+        """A record that exists."""
+        record = self.store.record(id)
+        assert record is not None, f"there is no promise {id}"
+        return record
+
+    # What AWS does between the functions
+
+    def dispatch(self) -> list[Any]:
+        """Deliver the stream to the dispatcher, to its end, and return the events that the worker was invoked with."""
+        source = self._source("stream", "DispatchFunction")
+        criteria = FilterCriteria.parse(source.filters)
+        while records := self._take_changes(source):
+            if kept := [record for record in records if criteria.keep(record)]:
+                self._deliver(source, kept)
+        worker = self.deployment.functions["WorkerFunction"].name
+        messages = self.endpoint.take_invocations()
+        assert {message.address for message in messages} <= {worker}
+        return [message.content for message in messages]
+
+    def fire_timers(self, *, within: float) -> None:
+        """Wait for messages of the timer queue to become visible, and deliver them."""
+        source = self._source("queue", "TickFunction")
+        self._deliver(source, wait_until(lambda: self._take_messages(source), within=within))
+
+    def _source(self, kind: str, function: str) -> EventSource:
+        (source,) = (s for s in self.deployment.event_sources if (s.kind, s.function) == (kind, function))
+        return source
+
+    def _deliver(self, source: EventSource, records: list[Any]) -> None:
+        """To AWS a failure is a reason to try again; to a test it is a failure."""
+        invocation = self.function(source.function).invoke({"Records": records})
+        assert invocation.payload == {"batchItemFailures": []}, invocation
+
+    def _take_changes(self, source: EventSource) -> list[Any]:
+        """The next records of the stream, as Lambda sends them."""
+        client = self.endpoint.client("dynamodbstreams")
+        if self._position is None:
+            (shard,) = client.describe_stream(StreamArn=source.arn)["StreamDescription"]["Shards"]
+            self._position = client.get_shard_iterator(
+                StreamArn=source.arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
+        answer = client.get_records(ShardIterator=self._position)
+        self._position = answer["NextShardIterator"]
+        for record in answer["Records"]:
+            images = record["dynamodb"]
+            images["ApproximateCreationDateTime"] = images["ApproximateCreationDateTime"].timestamp()
+            record["eventSourceARN"] = source.arn
+        return answer["Records"]
+
+    def _take_messages(self, source: EventSource) -> list[Any]:
+        """The messages of a queue that are visible now, as Lambda sends them; they are deleted, delivered or not."""
+        client = self.endpoint.client("sqs")
+        (url,) = (queue.url for queue in self.deployment.queues.values() if queue.arn == source.arn)
+        answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"])
+        messages = answer.get("Messages", [])
+        for message in messages:
+            client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+                "messageAttributes": {},
+                "md5OfBody": message["MD5OfBody"],
+                "eventSource": "aws:sqs",
+                "eventSourceARN": source.arn,
+                "awsRegion": self.deployment.region,
+            }
+            for message in messages
+        ]
+
+
+def wait_until(condition: Callable[[], T], *, within: float) -> T:
+    """Wait for a condition, for so many seconds at most, and return what made it true."""
+    deadline = time.monotonic() + within
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited for {within} seconds in vain"
+        time.sleep(_POLL_SECONDS)
+    return value

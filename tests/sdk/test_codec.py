@@ -1,0 +1,625 @@
+"""How values and errors travel, and what a payload cannot make this process do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum
+from types import ModuleType
+from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resonate import codec
+from resonate.errors import (
+    ApplicationError,
+    NonDeterminismError,
+    PayloadError,
+    ResonateCanceledError,
+    ResonateError,
+    ResonateHaltedError,
+    ResonateShutdownError,
+    ResonateStoreError,
+    ResonateTimedoutError,
+)
+from resonate_store.records import EMPTY, Promise, PromiseState, Value
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+class Point(msgspec.Struct):
+    x: int
+    y: int = 0
+
+
+@dataclass
+class Order:
+    id: UUID
+    total: Decimal
+    lines: list[Point] = field(default_factory=list)
+    note: str | None = None
+
+
+@dataclass
+class Careful:
+    name: str
+
+    def __post_init__(self) -> None:
+        raise KeyError("anything")
+
+
+class Pair(NamedTuple):
+    left: int
+    right: datetime
+
+
+class Movie(TypedDict):
+    title: str
+    year: int
+
+
+class Custom:
+    """Nothing that has a JSON form."""
+
+
+NOON = datetime(2025, 6, 15, 12, tzinfo=UTC)
+AN_ID = UUID("12345678-1234-5678-1234-567812345678")
+
+
+def travel(value: Any, annotation: Any = Any) -> Any:
+    return codec.decode(codec.encode(value, "the value"), annotation)
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [
+        (None, int | None),
+        (0, int),
+        (2**70, int),
+        ("", str),
+        ("\U0001f600\0", str),
+        (False, bool),
+        (1.5, float),
+        ([], list[int]),
+        (NOON, datetime),
+        (date(2025, 6, 15), date),
+        (timedelta(hours=1), timedelta),
+        (Decimal("1.10"), Decimal),
+        (AN_ID, UUID),
+        (Colour.RED, Colour),
+        (Level.HIGH, Level),
+        (b"\0\xff", bytes),
+        ((1, "a"), tuple[int, str]),
+        ((1, 2, 3), tuple[int, ...]),
+        ({1, 2}, set[int]),
+        (frozenset("ab"), frozenset[str]),
+        (Point(1, 2), Point),
+        (Order(AN_ID, Decimal("9.99"), [Point(1)], None), Order),
+        (Pair(1, NOON), Pair),
+        ({"title": "M", "year": 1931}, Movie),
+        ({"a": [Point(1), None]}, dict[str, list[Point | None]]),
+        ({1: "int key"}, dict[int, str]),
+        ({AN_ID: {Colour.RED: (1, NOON)}}, dict[UUID, dict[Colour, tuple[int, datetime]]]),
+        ("left", Literal["left", "right"]),
+    ],
+    ids=str,
+)
+def test_a_value_comes_back_as_its_annotation_says(value: Any, annotation: Any) -> None:
+    back = travel(value, annotation)
+
+    assert back == value
+    assert type(back) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (NOON, "2025-06-15T12:00:00Z"),
+        (Decimal("1.10"), "1.10"),
+        (AN_ID, str(AN_ID)),
+        (Colour.RED, "red"),
+        (b"\0\xff", "AP8="),
+        ((1, (2,)), [1, [2]]),
+        (Point(1), {"x": 1, "y": 0}),
+        (Pair(1, NOON), [1, "2025-06-15T12:00:00Z"]),
+        ({1: 2}, {"1": 2}),
+    ],
+    ids=str,
+)
+def test_without_an_annotation_plain_json_comes_back(value: Any, plain: Any) -> None:
+    assert travel(value) == plain
+    assert travel(value, None) == plain
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [
+        ("text", int),
+        ("5", int),
+        ({"a": 1}, Point),
+        ([1, 2], tuple[int, int, int]),
+        ([1], Custom),
+        ({"name": "x"}, Careful),
+        ("purple", Colour),
+        ("not a date", datetime),
+        (1, "not a type"),
+        ({"x": 1}, Point | Careful),
+        ([1], Callable[[int], int]),
+    ],
+    ids=str,
+)
+def test_an_annotation_that_does_not_fit_is_passed_over(value: Any, annotation: Any) -> None:
+    assert travel(value, annotation) == value
+
+
+def test_nothing_is_sent_for_none() -> None:
+    assert codec.encode(None, "the value") == EMPTY
+    assert codec.decode(EMPTY, int) is None
+    assert codec.decode(Value(data="")) is None
+
+
+def test_a_payload_is_base64_json() -> None:
+    data = codec.encode({"a": ["ä"]}, "the value").data
+
+    assert data is not None
+    assert json.loads(base64.b64decode(data, validate=True)) == {"a": ["ä"]}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    )
+)
+def test_every_json_value_survives(value: Any) -> None:
+    assert travel(value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "culprit"),
+    [
+        (Custom(), r"\$ is a tests\.sdk\.test_codec\.Custom"),
+        ([1, [Custom()]], r"\$\[1\]\[0\] is a .*Custom"),
+        ((Custom(),), r"\$\[0\] is"),
+        ({"k": {"l": Custom()}}, r"\$\['k'\]\['l'\] is"),
+        ({"s": {1, 2j}}, r"\$\['s'\]\[\d\] is a builtins\.complex"),
+        (Order(AN_ID, Decimal(1), [Custom()]), r"\$\.lines\[0\] is"),  # type: ignore[list-item]
+        (Point(Custom()), r"\$\.x is"),  # type: ignore[arg-type]
+        ({"f": len}, r"\$\['f'\] is a builtins\.builtin_function_or_method"),
+        ({(1, 2): 3}, r"\$ is a builtins\.dict"),
+        (["\ud800"], r"\$\[0\] is a builtins\.str"),
+        ({"e": ValueError("x")}, r"\$\['e'\] is a builtins\.ValueError"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_travel_is_named_with_its_path(value: Any, culprit: str) -> None:
+    with pytest.raises(PayloadError, match=rf"the result of foo cannot travel: {culprit}"):
+        codec.encode(value, "the result of foo")
+
+
+def test_what_contains_itself_cannot_travel() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+
+    with pytest.raises(PayloadError, match="RecursionError"):
+        codec.encode(endless, "the value")
+
+
+@pytest.mark.parametrize("data", ["bm90IGpzb24=", "x", base64.b64encode(b"[" * 100_000).decode(), "/w=="])
+def test_a_payload_that_is_no_base64_json_is_an_error(data: str) -> None:
+    with pytest.raises(PayloadError, match="is not base64-encoded JSON"):
+        codec.decode(Value(data=data))
+
+
+# -- signatures -------------------------------------------------------------------------------------------------------
+
+
+def generator(
+    _: Any, at: datetime, *rest: Point, colour: Colour = Colour.RED, **more: Any
+) -> Generator[Any, Any, Order]:
+    raise NotImplementedError
+
+
+def plain(_: Any, first: tuple[int, int], second: Any, third) -> set[int]:  # type: ignore[no-untyped-def]
+    raise NotImplementedError
+
+
+def iterating(_: Any) -> Iterator[int]:
+    raise NotImplementedError
+
+
+def coroutine(_: Any) -> Coroutine[Any, Any, Point]:
+    raise NotImplementedError
+
+
+def unannotated(_, a, *rest):  # type: ignore[no-untyped-def]
+    raise NotImplementedError
+
+
+def misspelt(_: Any, a: "Nonexistent") -> int:  # noqa: F821, UP037 # type: ignore[name-defined]
+    raise NotImplementedError
+
+
+def test_arguments_are_restored_by_position_and_by_name() -> None:
+    signature = codec.signature_of(generator)
+
+    args, kwargs = signature.arguments(
+        ["2025-06-15T12:00:00Z", {"x": 1}, {"x": 2}], {"colour": "red", "more": ["plain"]}
+    )
+    assert args == [NOON, Point(1), Point(2)]
+    assert kwargs == {"colour": Colour.RED, "more": ["plain"]}
+    assert codec.signature_of(plain).arguments([[1, 2], [1, 2], [1, 2]], {})[0] == [(1, 2), [1, 2], [1, 2]]
+    assert signature.arguments([], {"at": "2025-06-15T12:00:00Z"}) == ([], {"at": NOON})
+
+
+@pytest.mark.parametrize(
+    ("function", "result"),
+    [
+        (generator, Order),
+        (plain, set[int]),
+        (coroutine, Point),
+        (iterating, Any),
+        (unannotated, Any),
+        (misspelt, Any),
+        (len, Any),
+    ],
+)
+def test_the_result_type_is_what_a_caller_gets(function: Callable[..., Any], result: Any) -> None:
+    assert codec.signature_of(function).result == result
+
+
+def test_a_function_without_annotations_takes_what_comes() -> None:
+    assert codec.signature_of(unannotated).arguments([1, [2], {"x": 3}], {"a": 4}) == ([1, [2], {"x": 3}], {"a": 4})
+
+
+# -- errors -----------------------------------------------------------------------------------------------------------
+
+
+def rejected(value: Value, state: PromiseState = "rejected") -> Promise:
+    return Promise(id="p", state=state, param=EMPTY, value=value, tags={}, timeout_at=1_500, created_at=0, settled_at=1)
+
+
+def travel_error(error: BaseException) -> BaseException:
+    return codec.decode_error(rejected(codec.encode_error(error)))
+
+
+def received(content: Any) -> BaseException:
+    return codec.decode_error(rejected(codec.encode(content, "an error")))
+
+
+class Declined(Exception):
+    """A constructor that no payload's arguments fit, with attributes of its own."""
+
+    def __init__(self, card: str, *, code: int) -> None:
+        super().__init__(card)
+        self.card = card
+        self.code = code
+
+    def __str__(self) -> str:
+        return f"{self.card} declined ({self.code})"
+
+
+class Renamed(OSError):
+    pass
+
+
+class Several(KeyError, AttributeError):
+    pass
+
+
+class Outer:
+    class Inner(LookupError):
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("bad", 1, [2]),
+        KeyError("k"),
+        Exception(),
+        ZeroDivisionError("division by zero"),
+        FileNotFoundError(2, "No such file or directory", "missing.txt"),
+        Renamed(13, "Permission denied"),
+        StopIteration(5),
+        SyntaxError("bad syntax"),
+        TimeoutError("slow"),
+        Outer.Inner("deep"),
+        Several("both"),
+        json.JSONDecodeError("Expecting value", "{", 1),
+    ],
+    ids=repr,
+)
+def test_an_error_comes_back_as_itself(error: Exception) -> None:
+    back = travel_error(error)
+
+    assert type(back) is type(error)
+    assert (back.args, str(back)) == (error.args, str(error))
+    for attribute in ("errno", "filename", "value", "msg", "lineno"):
+        assert getattr(back, attribute, None) == getattr(error, attribute, None)
+
+
+def test_arguments_and_attributes_of_a_users_error_come_along_and_its_constructor_does_not_run() -> None:
+    back = travel_error(Declined("visa", code=51))
+
+    assert isinstance(back, Declined)
+    assert (back.args, back.card, back.code, str(back)) == (("visa",), "visa", 51, "visa declined (51)")
+
+
+def test_what_cannot_travel_of_an_error_stays_behind_and_its_message_does_not() -> None:
+    error = ValueError(Custom())
+    error.response = Custom()  # type: ignore[attr-defined]
+    error.code = 5  # type: ignore[attr-defined]
+    back = travel_error(error)
+
+    assert isinstance(back, ValueError)
+    assert str(back) == str(error)
+    assert vars(back) == {"code": 5}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        ExceptionGroup("several", [ValueError("one"), KeyError("two")]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_whose_arguments_do_not_come_back_is_an_application_error_with_its_message(error: Exception) -> None:
+    back = travel_error(error)
+
+    assert isinstance(back, ApplicationError)
+    assert back.type_name == f"builtins:{type(error).__name__}"
+    assert back.message == str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ResonateError("text", 42, {"more": 1}),
+        ResonateStoreError("The specified promise was not found", 40400, {"id": "x"}),
+        ResonateCanceledError("x"),
+        ResonateTimedoutError("x", 1.5),
+        ResonateShutdownError("stopped"),
+        ResonateHaltedError("x", "poison"),
+        NonDeterminismError("x.1", "run f", "run g"),
+        PayloadError("cannot travel"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_our_own_errors_travel_whole(error: ResonateError) -> None:
+    back = travel_error(error)
+
+    assert type(back) is type(error)
+    assert (back.args, str(back), vars(back)) == (error.args, str(error), vars(error))
+
+
+def test_a_type_that_is_not_known_here_is_an_application_error() -> None:
+    class Local(Exception):
+        pass
+
+    back = travel_error(Local("secret sauce"))
+
+    assert isinstance(back, ApplicationError)
+    assert back.type_name.endswith("<locals>.Local")
+    assert back.message == "secret sauce"
+    assert str(back).endswith("Local: secret sauce")
+    # It stays what it is from then on, however many workflows it passes through.
+    again = travel_error(back)
+    assert isinstance(again, ApplicationError)
+    assert again.args == back.args
+
+
+def test_a_traceback_tells_the_chain_of_causes() -> None:
+    class Local(Exception):
+        pass
+
+    try:
+        try:
+            raise KeyError("the cause")
+        except KeyError as cause:
+            raise Local("the effect") from cause
+    except Local as error:
+        back = travel_error(error)
+
+    assert isinstance(back, ApplicationError)
+    for part in ("KeyError: 'the cause'", "direct cause", "the effect", "test_codec.py", "raise KeyError"):
+        assert part in back.remote_traceback
+
+
+def test_notes_come_along() -> None:
+    error = ValueError("x")
+    error.add_note("look here")
+
+    assert travel_error(error).__notes__ == ["look here"]
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("error", [Unprintable("x"), ValueError("\ud800"), ValueError("x" * 1_000_000)], ids=type)
+def test_any_error_can_be_stored(error: Exception) -> None:
+    assert type(travel_error(error)) is type(error)
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("rejected_canceled", ResonateCanceledError("p")),
+        ("rejected_timedout", ResonateTimedoutError("p", 1.5)),
+    ],
+)
+def test_the_ways_to_end_without_a_value(state: PromiseState, error: ResonateError) -> None:
+    back = codec.decode_error(rejected(EMPTY, state))
+
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message", "trace"),
+    [
+        # TypeScript, current Python, and the least that is allowed.
+        (
+            {"__type": "error", "message": "boom", "name": "TypeError", "stack": "TypeError: boom\n    at f"},
+            "TypeError",
+            "boom",
+            "TypeError: boom\n    at f",
+        ),
+        ({"__type": "error", "message": "boom", "__py_pickle": "gASVAAAA"}, "", "boom", ""),
+        ({"__type": "error"}, "", "", ""),
+        (
+            {"__type": "aggregate_error", "message": "all", "errors": [], "name": "AggregateError"},
+            "AggregateError",
+            "all",
+            "",
+        ),
+        ({"__type": "error", "message": {"not": "text"}, "name": 5}, "5", "{'not': 'text'}", ""),
+    ],
+)
+def test_errors_of_other_sdks_are_application_errors(content: Any, name: str, message: str, trace: str) -> None:
+    back = received(content)
+
+    assert isinstance(back, ApplicationError)
+    assert (back.type_name, back.message, back.remote_traceback) == (name, message, trace)
+
+
+@pytest.mark.parametrize("content", ["just text", 5, ["a"], {"code": 7}, None])
+def test_a_rejection_that_is_no_error_is_wrapped_in_one(content: Any) -> None:
+    back = received(content)
+
+    assert type(back) is Exception
+    assert back.args == (content,)
+
+
+def test_a_rejection_that_cannot_be_read_says_so() -> None:
+    assert isinstance(codec.decode_error(rejected(Value(data="bm90IGpzb24="))), PayloadError)
+
+
+# -- security ---------------------------------------------------------------------------------------------------------
+
+
+class Trap(Exception):
+    """Notes whoever constructs it."""
+
+    sprung: ClassVar[list[Any]] = []
+
+    def __new__(cls, *args: Any) -> Trap:
+        cls.sprung.append(args)
+        return super().__new__(cls, *args)
+
+    def __init__(self, *args: Any) -> None:
+        self.sprung.append(args)
+        super().__init__(*args)
+
+
+def test_no_code_of_a_users_error_class_runs() -> None:
+    name = f"{Trap.__module__}:Trap"
+    back = received({"__type": "error", "type": name, "message": "m", "args": ["a"], "state": {"extra": 1}})
+
+    assert type(back) is Trap
+    assert (back.args, vars(back), Trap.sprung) == (("a",), {"extra": 1}, [])
+
+
+UNIMPORTED = ["antigravity", "this", "lib2to3.pgen2.parse", "resonate_no_such_module", "xmlrpc.server"]
+
+
+@pytest.mark.parametrize("module", UNIMPORTED)
+def test_a_payload_imports_nothing(module: str) -> None:
+    assert module not in sys.modules
+    before = set(sys.modules)
+
+    back = received({"__type": "error", "type": f"{module}:Error", "message": "m"})
+
+    assert isinstance(back, ApplicationError)
+    assert set(sys.modules) == before
+
+
+def test_a_payload_does_not_ask_a_module_for_what_it_would_import_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    lazy = ModuleType("lazy")
+    asked: list[str] = []
+    monkeypatch.setattr(lazy, "__getattr__", asked.append, raising=False)
+    monkeypatch.setitem(sys.modules, "lazy", lazy)
+
+    back = received({"__type": "error", "type": "lazy:Error", "message": "m"})
+
+    assert isinstance(back, ApplicationError)
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "builtins:eval",
+        "builtins:open",
+        "builtins:object",
+        "builtins:SystemExit",
+        "builtins:KeyboardInterrupt",
+        "builtins:BaseException",
+        "os:system",
+        "subprocess:Popen",
+        "sys:modules.clear",
+        "os:sys.modules",
+        "builtins:ValueError.__init__.__globals__",
+        "builtins:",
+        ":ValueError",
+        "ValueError",
+        "::",
+        "resonate.errors:ApplicationError",
+        "resonate.errors:json.JSONDecodeError.mro",
+    ],
+)
+def test_a_name_that_is_no_error_class_is_only_text(name: str) -> None:
+    back = received({"__type": "error", "type": name, "message": "m", "args": ["echo"], "state": {"x": 1}})
+
+    assert type(back) is ApplicationError
+    assert (back.type_name, back.message) == (name, "m")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"args": "text"}, {"args": 5}, {"args": {"a": 1}}, {"state": [1]}, {"state": "x"}, {"args": None}],
+    ids=str,
+)
+def test_a_malformed_error_is_only_text(extra: dict[str, Any]) -> None:
+    back = received({"__type": "error", "type": "builtins:ValueError", "message": "m", **extra})
+
+    assert type(back) is ApplicationError
+    assert back.message == "m"
+
+
+def test_a_payload_cannot_replace_the_class_or_the_traceback() -> None:
+    state = {"__class__": "x", "__traceback__": "x", "__cause__": "x", "args": ["y"], "with_traceback": 1}
+    back = received({"__type": "error", "type": "builtins:ValueError", "message": "m", "args": ["a"], "state": state})
+
+    assert type(back) is ValueError
+    assert (back.args, back.__cause__, back.__traceback__) == (("a",), None, None)
+
+
+def test_the_outcome_of_a_promise_is_its_value_or_its_error() -> None:
+    resolved = rejected(codec.encode([1, 2], "x"), "resolved")
+
+    assert codec.outcome_of(resolved, tuple[int, int]) == (1, 2)
+    with pytest.raises(KeyError, match="gone"):
+        codec.outcome_of(rejected(codec.encode_error(KeyError("gone"))))

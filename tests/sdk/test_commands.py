@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from resonate import Context, Promise
+from resonate.commands import LFC, LFI, RFC, RFI, PromiseCommand, Sleep
+from resonate.context import Info
+from resonate.options import Options
+from resonate.registry import Registry
+from resonate.retry_policies import Never
+
+CONTEXT = Context("w", Info(1, 0, {}, 1), Registry(), {})
+
+
+def foo(_: Context) -> None: ...
+
+
+LOCAL: dict[str, Any] = {
+    "durable": False,
+    "id": "x",
+    "idempotency_key": "k",
+    "non_retryable_exceptions": (ValueError,),
+    "retry_policy": Never(),
+    "tags": {"a": "b"},
+    "timeout": 1.5,
+}
+REMOTE: dict[str, Any] = {
+    "id": "x",
+    "idempotency_key": "k",
+    "tags": {"a": "b"},
+    "target": "g",
+    "timeout": 1.5,
+    "version": 2,
+}
+COMMANDS: list[tuple[Any, type, bool, str, dict[str, Any]]] = [
+    (CONTEXT.run(foo), LFC, True, "run foo", LOCAL),
+    (CONTEXT.begin_run(foo), LFI, False, "run foo", LOCAL),
+    (CONTEXT.rpc("bar"), RFC, True, "rpc bar", REMOTE),
+    (CONTEXT.begin_rpc("bar"), RFI, False, "rpc bar", REMOTE),
+    (CONTEXT.detached("bar"), RFI, False, "rpc bar", REMOTE),
+    (
+        CONTEXT.promise(),
+        PromiseCommand,
+        False,
+        "a promise",
+        {"id": "x", "idempotency_key": "k", "tags": {"a": "b"}, "timeout": 1},
+    ),
+    (CONTEXT.sleep(5), Sleep, True, "a sleep", {"id": "x"}),
+]
+
+
+@pytest.mark.parametrize(("command", "kind", "waits", "described", "options"), COMMANDS)
+def test_a_command_is_a_builder(command: Any, kind: type, waits: bool, described: str, options: dict[str, Any]) -> None:
+    assert type(command) is kind
+    assert (command.waits, command.describe()) == (waits, described)
+    assert command.opts == Options()
+    for name, value in options.items():
+        assert command.options(**{name: value}) is command
+    assert command.opts == Options(**options)
+
+
+@pytest.mark.parametrize(("command", "options"), [(each[0], each[4]) for each in COMMANDS])
+def test_an_option_that_means_nothing_here_is_refused(command: Any, options: dict[str, Any]) -> None:
+    for name in (LOCAL | REMOTE).keys() - options.keys():
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            command.options(**{name: (LOCAL | REMOTE)[name]})
+    with pytest.raises(TypeError, match="id must be `str`, got int"):
+        command.options(id=5)
+
+
+def test_a_promise_shows_what_it_is() -> None:
+    assert repr(Promise("w.1", "w")) == "Promise(id='w.1', cid='w')"

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.context import Info
+from resonate.options import Options
+from resonate.registry import Registry
+
+
+def foo(_: Context, n: int) -> int:
+    return n
+
+
+class Something:
+    def __call__(self, _: Context) -> None: ...
+
+    def method(self, _: Context) -> None: ...
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def ctx(registry: Registry) -> Context:
+    return Context("w", Info(1, 2.5, {"a": "b"}, 3, "w"), registry, {"db": 7})
+
+
+def test_a_context_tells_who_it_is(ctx: Context) -> None:
+    assert (ctx.id, repr(ctx)) == ("w", "Context(id='w')")
+    assert (ctx.info.attempt, ctx.info.timeout, ctx.info.tags, ctx.info.version) == (1, 2.5, {"a": "b"}, 3)
+    assert ctx.info.idempotency_key == "w"
+
+
+def test_dependencies(ctx: Context) -> None:
+    assert (ctx.get_dependency("db"), ctx.get_dependency("other"), ctx.get_dependency("other", 1)) == (7, None, 1)
+    with pytest.raises(TypeError, match="key must be `str`, got int"):
+        ctx.get_dependency(5)  # type: ignore[arg-type]
+
+
+def test_making_a_command_does_nothing(ctx: Context) -> None:
+    for command in (ctx.run(foo, 1), ctx.begin_run(foo, n=1), ctx.rpc("foo"), ctx.promise(), ctx.sleep(1)):
+        assert command is not None
+    assert ctx.count == 0
+    assert [ctx.next_id(), ctx.next_id()] == ["w.1", "w.2"]
+
+
+@pytest.mark.parametrize("make", [Context.run, Context.begin_run, Context.lfc, Context.lfi])
+def test_a_local_call_needs_a_function_which_need_not_be_registered(ctx: Context, make: Callable[..., Any]) -> None:
+    command = make(ctx, foo, 1, n=2)
+
+    assert (command.func, command.name, command.args, command.kwargs) == (foo, "foo", (1,), {"n": 2})
+    unfit: list[Any] = [Something, Something(), Something().method, functools.partial(foo), len, "foo", None]
+    for wrong in unfit:
+        with pytest.raises(ValueError, match="provided callable must be a function"):
+            make(ctx, wrong)
+
+
+@pytest.mark.parametrize("make", [Context.rpc, Context.begin_rpc, Context.rfc, Context.rfi, Context.detached])
+def test_a_remote_call_takes_any_name_or_a_registered_function(
+    ctx: Context, registry: Registry, make: Callable[..., Any]
+) -> None:
+    unknown = make(ctx, "elsewhere", 1, n=2)
+    assert (unknown.name, unknown.version, unknown.args, unknown.kwargs) == ("elsewhere", 1, (1,), {"n": 2})
+    with pytest.raises(ValueError, match="function foo not found in registry"):
+        make(ctx, foo)
+
+    registry.add(foo, "known", 4)
+    assert [(make(ctx, key).name, make(ctx, key).version) for key in (foo, "known")] == [("known", 4)] * 2
+    assert make(ctx, foo).attached is (make is not Context.detached)
+
+
+def test_a_registered_functions_wrapper_can_be_called_both_ways(ctx: Context) -> None:
+    local = Resonate.local().register(foo)
+
+    assert ctx.run(local, 1).func is foo
+
+
+def test_a_promise_takes_its_options_at_once(ctx: Context) -> None:
+    command = ctx.promise(id="x", timeout=5, idempotency_key="k", data={"a": 1}, tags={"t": "v"})
+
+    assert command.data == {"a": 1}
+    assert command.opts == Options(id="x", timeout=5, idempotency_key="k", tags={"t": "v"})
+    with pytest.raises(TypeError, match="timeout must be `float`, got str"):
+        ctx.promise(timeout="5")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("secs", "error", "message"),
+    [
+        (-0.1, ValueError, "zero or more, got -0.1"),
+        (float("nan"), ValueError, "got nan"),
+        (float("inf"), ValueError, "got inf"),
+        ("1", TypeError, "secs must be `float`, got str"),
+        (None, TypeError, "secs must be `float`, got NoneType"),
+        (True, TypeError, "secs must be `float`, got bool"),
+    ],
+)
+def test_a_sleep_needs_a_number_of_seconds(ctx: Context, secs: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        ctx.sleep(secs)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from resonate.errors import (
+    ApplicationError,
+    NonDeterminismError,
+    PayloadError,
+    ResonateCanceledError,
+    ResonateError,
+    ResonateHaltedError,
+    ResonateShutdownError,
+    ResonateStoreError,
+    ResonateTimedoutError,
+)
+
+ERRORS: list[tuple[ResonateError, float, str]] = [
+    (ResonateError("text", 42), 42, "[042.00000] text"),
+    (ResonateError("text", 42, {"a": 1}), 42, '[042.00000] text\n{\n  "a": 1\n}'),
+    (ResonateStoreError("not found", 40400), 100.404, "[100.40400] not found"),
+    (ResonateStoreError("exists", 40901, {"id": "x"}), 100.40901, '[100.40901] exists\n{\n  "id": "x"\n}'),
+    (ResonateCanceledError("x"), 200, "[200.00000] Promise x canceled"),
+    (ResonateTimedoutError("x", 1.5), 201, "[201.00000] Promise x timedout at 1.5"),
+    (ResonateShutdownError("stopped"), 300, "[300.00000] stopped"),
+    (ResonateHaltedError("x", "poison"), 301, "[301.00000] Task x is halted: poison"),
+    (
+        NonDeterminismError("x.1", "run f", "run g"),
+        302,
+        "[302.00000] x.1 was run f when it first ran and is now run g: a workflow must repeat its steps on replay",
+    ),
+    (PayloadError("cannot travel"), 303, "[303.00000] cannot travel"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "text"), ERRORS, ids=lambda value: type(value).__name__)
+def test_an_error_has_a_number_and_a_text(error: ResonateError, code: float, text: str) -> None:
+    assert error.code == code
+    assert str(error) == text
+
+
+@pytest.mark.parametrize(
+    "error", [error for error, _, _ in ERRORS] + [ApplicationError("m:T", "no", "trace")], ids=repr
+)
+def test_an_error_survives_pickling_and_copying(error: Exception) -> None:
+    for back in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(back) is type(error)
+        assert (back.args, str(back), vars(back)) == (error.args, str(error), vars(error))
+
+
+def test_a_store_error_tells_the_status_of_the_protocol() -> None:
+    assert [ResonateStoreError("", code).status for code in (40400, 40901, 41300, 50300)] == [404, 409, 413, 503]
+
+
+def test_an_application_error_shows_where_it_came_from() -> None:
+    assert str(ApplicationError("their.module:Oops", "it broke", "trace")) == "their.module:Oops: it broke"
+    assert str(ApplicationError("", "it broke")) == "it broke"

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from resonate import Resonate
+from resonate.registry import Registry
+
+
+def foo() -> None: ...
+
+
+def bar() -> None: ...
+
+
+class Something:
+    def __call__(self) -> None: ...
+
+    def method(self) -> None: ...
+
+    @staticmethod
+    def static() -> None: ...
+
+
+def test_a_function_is_found_by_name_and_by_itself() -> None:
+    registry = Registry()
+    added = registry.add(foo)
+
+    assert added == ("foo", foo, 1)
+    assert registry.get("foo") == registry.get("foo", 1) == registry.get(foo) == added
+    assert registry.names() == ["foo"]
+
+
+def test_zero_asks_for_the_latest_version() -> None:
+    registry = Registry()
+    for version, func in ((3, foo), (1, bar)):
+        registry.add(func, "f", version)
+
+    assert registry.get("f").version == 3
+    assert registry.get("f", 1).func is bar
+    # A function object is itself, whatever other versions of its name there are.
+    assert registry.get(bar).version == 1
+    assert (registry.latest("f"), registry.latest(bar), registry.latest("unknown"), registry.latest(len)) == (
+        3,
+        1,
+        1,
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((foo, "other"), "function other already registered"),
+        ((bar, "foo"), "function foo already registered"),
+        ((bar, "b", 0), "provided version must be greater than zero, got 0"),
+        ((bar, "b", -1), "provided version must be greater than zero, got -1"),
+        ((lambda: None,), "name required when registering a lambda function"),
+        ((Something,), "provided callable must be a function"),
+        ((Something(),), "provided callable must be a function"),
+        ((Something().method,), "provided callable must be a function"),
+        ((functools.partial(bar),), "provided callable must be a function"),
+        ((functools.lru_cache(bar),), "provided callable must be a function"),
+        ((len,), "provided callable must be a function"),
+        (("bar",), "provided callable must be a function"),
+    ],
+)
+def test_what_cannot_be_registered(arguments: tuple[Any, ...], message: str) -> None:
+    registry = Registry()
+    registry.add(foo)
+
+    with pytest.raises(ValueError, match=message):
+        registry.add(*arguments)
+    assert registry.names() == ["foo"]
+
+
+def test_a_lambda_with_a_name_and_a_static_method_are_functions() -> None:
+    registry = Registry()
+    registry.add(lambda: None, "nameless")
+    registry.add(Something.static)
+
+    assert registry.names() == ["nameless", "static"]
+
+
+@pytest.mark.parametrize(
+    ("key", "version", "message"),
+    [
+        ("bar", 0, "function bar not found in registry"),
+        (bar, 0, "function bar not found in registry"),
+        ("foo", 2, "function foo version 2 not found in registry"),
+        (foo, 2, "function foo version 2 not found in registry"),
+        (functools.partial(foo), 0, "function unknown not found in registry"),
+    ],
+)
+def test_what_is_not_registered(key: str | Callable[..., Any], version: int, message: str) -> None:
+    registry = Registry()
+    registry.add(foo)
+
+    with pytest.raises(ValueError, match=message):
+        registry.get(key, version)
+
+
+def test_a_registered_functions_wrapper_stands_for_it() -> None:
+    registry = Registry()
+    wrapper = Resonate.local(registry=registry).register(foo)
+    other = Registry()
+    other.add(wrapper)
+
+    assert registry.get(wrapper).func is foo
+    assert registry.latest(wrapper) == 1
+    assert other.get(foo).func is foo

@@ -1,0 +1,431 @@
+"""How a worker's run for one task ends, and what it leaves behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from resonate import Context, codec
+from resonate.errors import ResonateHaltedError
+from resonate.retry_policies import Constant, Never
+from resonate_store.interface import StoreError
+from resonate_store.records import Value
+from resonate_store.requests import PromiseCreate, Request, Response, TaskAcquire, TaskContinue, TaskRelease
+from tests.sdk.driving import TTL, Driver, Flow
+
+PATIENCE = 10.0
+"""Seconds after which a test that waits for a thread has failed."""
+
+
+@pytest.fixture
+def driver() -> Driver:
+    return Driver()
+
+
+def double(_: Context, n: int) -> int:
+    return 2 * n
+
+
+# -- completed, suspended, lost ---------------------------------------------------------------------------------------
+
+
+def test_an_offer_is_acquired_worked_on_and_fulfilled(driver: Driver) -> None:
+    driver.begin("w", double, 2)
+
+    assert driver.invoke().status == "completed"
+    promise, task = driver.promise("w"), driver.task("w")
+    assert (promise.state, codec.decode(promise.value)) == ("resolved", 4)
+    assert task is not None
+    assert (task.state, task.version) == ("fulfilled", 1)
+    assert driver.tap.kinds() == ["task.acquire", "task.fulfill"]
+
+
+def test_suspension_is_one_request_and_resumption_reads_the_children_once(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(double, 1)
+        yield ctx.sleep(10)
+
+    driver.run("w", workflow)
+
+    assert [report.status for report in driver.reports] == ["suspended", "completed"]
+    assert driver.tap.kinds() == [
+        *["task.acquire", "promise.record", "promise.create", "task.suspend"],
+        *["task.acquire", "children:w", "task.fulfill"],
+    ]
+
+
+@pytest.mark.parametrize("offers", [2, 3])
+def test_a_repeated_offer_is_lost_and_changes_nothing(driver: Driver, offers: int) -> None:
+    driver.begin("w", double, 2)
+    driver.offers.extend([driver.offers[0]] * (offers - 1))
+
+    assert driver.work() == ["completed", *["lost"] * (offers - 1)]
+
+
+def test_an_offer_of_what_does_not_exist_is_lost(driver: Driver) -> None:
+    assert driver.worker.run("nothing", 0, TTL).status == "lost"
+
+
+@pytest.mark.parametrize("moment", ["suspend", "fulfill", "release", "halt"])
+def test_a_worker_whose_lease_has_gone_to_another_one_has_lost(driver: Driver, moment: str) -> None:
+    def taken(request: Request | str) -> Response | None:
+        if not isinstance(request, str) and request.kind == f"task.{moment}":
+            driver.pass_time(TTL / 1000)
+            id, version = driver.offers[-1]
+            assert driver.store.apply(TaskAcquire(id, version, "another", TTL)).ok
+            driver.offers.clear()
+        return None
+
+    def workflow(ctx: Context) -> Flow:
+        if moment == "suspend":
+            yield ctx.sleep(3600)
+        if moment == "halt":
+            yield ctx.run(double, 1)
+        return "done"
+
+    def before(ctx: Context) -> Flow:
+        yield ctx.rpc("elsewhere").options(target="poll://any@elsewhere")
+
+    if moment == "halt":
+        driver.deploy(workflow=before)
+        driver.create("w", {"func": "workflow"})
+        driver.invoke()
+        driver.settle("w.1")
+        driver.deploy(workflow=workflow)
+        driver.offers = type(driver.offers)([offer for offer in driver.offers if offer[0] == "w"])
+    else:
+        if moment != "release":
+            driver.register(workflow)
+        driver.create("w", {"func": "workflow"})
+    driver.tap.answer = taken
+
+    assert driver.invoke().status == "lost"
+    task = driver.task("w")
+    assert task is not None
+    assert (task.state, task.pid) == ("acquired", "another")
+
+
+# -- released ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ({"func": "nobody"}, "function nobody not found in registry"),
+        ({"func": "double", "version": 7}, "function double version 7 not found in registry"),
+        ({"func": 5}, r"the param of promise w is not a call \(Expected `str`, got `int` - at `\$.func`\)"),
+        ({"func": "double", "args": 5}, r"Expected `array \| null`, got `int` - at `\$.args`"),
+        ({"func": "double", "kwargs": [1]}, r"Expected `object \| null`, got `array` - at `\$.kwargs`"),
+        ({"func": "double", "version": "x"}, r"Expected `int \| null`, got `str` - at `\$.version`"),
+        ("double", "Expected `object`, got `str`"),
+        (None, "Expected `object`, got `null`"),
+        (Value(data="bm90IGpzb24="), "a payload is not base64-encoded JSON"),
+        (Value(data="x"), "a payload is not base64-encoded JSON"),
+        (Value(data="W1tb" * 40_000), "a payload is not base64-encoded JSON"),
+    ],
+)
+def test_a_call_that_cannot_be_made_is_given_back_and_after_ten_attempts_halted(
+    driver: Driver, call: Any, error: str
+) -> None:
+    driver.register(double)
+    driver.create("w", call)
+
+    with pytest.raises(ResonateHaltedError, match=rf"(?s)halted after 10 attempts without progress.*{error}"):
+        driver.finish("w")
+    assert [report.status for report in driver.reports] == ["released"] * 10
+    assert driver.elapsed() > 60, "attempts are spread over time"
+    task = driver.task("w")
+    assert task is not None
+    assert (task.state, task.attempts) == ("halted", 10)
+    # Nothing is lost: the function is deployed, the task continued.
+    driver.deploy(nobody=double)
+    driver.store.apply(TaskContinue("w"))
+    driver.work()
+
+
+def test_a_missing_function_that_turns_up_is_run(driver: Driver) -> None:
+    driver.create("w", {"func": "double", "args": [4]})
+    driver.invoke()
+    driver.register(double)
+
+    assert driver.finish("w") == 8
+
+
+def test_a_call_from_another_sdk_needs_only_a_function(driver: Driver) -> None:
+    def hello(_: Context) -> str:
+        return "hello"
+
+    driver.register(hello)
+    calls: list[dict[str, Any]] = [{"func": "hello"}, {"func": "hello", "args": None, "kwargs": None, "version": None}]
+    for number, call in enumerate(calls):
+        driver.create(f"w{number}", call)
+        assert driver.finish(f"w{number}") == "hello"
+
+
+@pytest.mark.parametrize("failure", [Response(status=503, error="too busy"), StoreError("no table")])
+@pytest.mark.parametrize("kind", ["promise.record", "promise.create", "task.suspend", "task.fulfill"])
+def test_a_store_that_cannot_answer_gives_the_task_back_to_be_tried_again(
+    driver: Driver, kind: str, failure: Response | StoreError
+) -> None:
+    calls = 0
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(double, 1)
+        yield ctx.sleep(10)
+
+    def fails_once(request: Request | str) -> Response | None:
+        nonlocal calls
+        calls += not isinstance(request, str) and request.kind == kind
+        if isinstance(request, str) or request.kind != kind or calls > 1:
+            return None
+        if isinstance(failure, StoreError):
+            raise failure
+        return failure
+
+    driver.tap.answer = fails_once
+
+    assert driver.run("w", workflow) is None
+    reason = [report.error for report in driver.reports if report.status == "released"]
+    assert len(reason) == 1
+    assert ("too busy" if isinstance(failure, Response) else "no table") in str(reason[0])
+
+
+def test_a_store_that_is_gone_raises_and_the_lease_brings_the_task_back(driver: Driver) -> None:
+    def gone(_: Request | str) -> Response | None:
+        raise StoreError("no table")
+
+    driver.tap.answer = gone
+    driver.begin("w", double, 1)
+    with pytest.raises(StoreError, match="no table"):
+        driver.invoke()
+    driver.tap.answer = lambda _: None
+
+    assert driver.finish("w") == 2
+
+
+# -- handed over ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def steps() -> Iterator[list[int]]:
+    """The numbers of the steps that ran; no step ever runs twice."""
+    ran: list[int] = []
+    yield ran
+    assert len(ran) == len(set(ran))
+
+
+@pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
+def test_no_step_begins_after_the_deadline_and_the_next_run_goes_on(
+    driver: Driver, steps: list[int], begin: bool
+) -> None:
+    driver.time = 25.0
+
+    def slow(_: Context, n: int) -> int:
+        steps.append(n)
+        driver.clock.advance(10_000)
+        return n
+
+    def workflow(ctx: Context) -> Flow:
+        if not begin:
+            total = 0
+            for n in range(7):
+                total += yield ctx.run(slow, n)
+            return total
+        promises, results = [], []
+        for n in range(7):
+            promises.append((yield ctx.begin_run(slow, n)))
+        for promise in promises:
+            results.append((yield promise))
+        return sum(results)
+
+    assert driver.run("w", workflow) == 21
+    # Three steps fit before 25 s are over; a step that has begun is finished and recorded.
+    assert [report.status for report in driver.reports] == ["released", "released", "completed"]
+    assert all(report.error is None for report in driver.reports)
+    task = driver.task("w")
+    assert task is not None
+    assert task.attempts == 0
+    handovers = [request for request in driver.tap.requests if isinstance(request, TaskRelease)]
+    assert all(request.handover for request in handovers)
+
+
+def test_a_handover_is_offered_again_at_once_and_never_counted(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(double, 1)
+
+    driver.time = 0.0
+    driver.begin("w", workflow)
+    for _ in range(20):
+        assert driver.invoke().status == "released"
+    driver.time = None
+
+    assert driver.finish("w") is None
+    assert driver.elapsed() == 0
+
+
+@pytest.mark.parametrize("what", ["sleep", "pause"])
+def test_a_short_wait_is_handed_over_when_it_would_pass_the_deadline(driver: Driver, what: str) -> None:
+    def fails_once(_: Context) -> None:
+        if driver.clock.now() == begun:
+            raise ValueError("again")
+
+    def workflow(ctx: Context) -> Flow:
+        if what == "sleep":
+            yield ctx.sleep(0.9)
+        else:
+            yield ctx.run(fails_once).options(retry_policy=Constant(0.9))
+        return driver.elapsed()
+
+    begun = driver.clock.now()
+    driver.time = 0.5
+    driver.begin("w", workflow)
+    assert driver.invoke().status == "released"
+    driver.time = None
+
+    assert driver.finish("w") == 0.9
+
+
+def test_suspending_after_the_deadline_is_no_handover(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.sleep(3600)
+
+    driver.time = 0.0
+    driver.begin("w", workflow)
+
+    assert driver.invoke().status == "suspended"
+
+
+# -- threads ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+def test_functions_begun_together_run_at_the_same_time(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(functions=pool, requests=pool)
+    meeting = threading.Barrier(3, timeout=PATIENCE)
+
+    def meets(_: Context, n: int) -> int:
+        meeting.wait()
+        return n
+
+    def workflow(ctx: Context) -> Flow:
+        promises, results = [], []
+        for n in range(3):
+            promises.append((yield ctx.begin_run(meets, n)))
+        for promise in promises:
+            results.append((yield promise))
+        return results
+
+    assert driver.run("w", workflow) == [0, 1, 2]
+    assert driver.ids() == ["w", "w.1", "w.2", "w.3"]
+
+
+def test_a_plain_run_stays_in_the_thread_of_the_worker(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(functions=pool)
+
+    def where(_: Context) -> int:
+        return threading.get_ident()
+
+    def workflow(ctx: Context) -> Flow:
+        return [(yield ctx.run(where)), (yield (yield ctx.begin_run(where)))]
+
+    here, apart = driver.run("w", workflow)
+
+    assert here == threading.get_ident() != apart
+
+
+def test_what_has_begun_is_finished_and_recorded_before_a_handover(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(functions=pool)
+    driver.time = 5.0
+    ran: list[str] = []
+    late = threading.Event()
+
+    def apart(_: Context) -> str:
+        ran.append("apart")
+        assert late.wait(PATIENCE)
+        return "apart"
+
+    def here(_: Context, name: str) -> str:
+        ran.append(name)
+        driver.clock.advance(10_000)
+        late.set()
+        return name
+
+    def workflow(ctx: Context) -> Flow:
+        promise = yield ctx.begin_run(apart)
+        one = yield ctx.run(here, "one")
+        two = yield ctx.run(here, "two")
+        return [(yield promise), one, two]
+
+    driver.begin("w", workflow)
+    assert driver.invoke().status == "released"
+    assert driver.promise("w.1").state == "resolved"
+
+    assert driver.finish("w") == ["apart", "one", "two"]
+    assert ran == ["apart", "one", "two"]
+
+
+def test_an_error_in_a_thread_is_an_error_at_the_await(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(functions=pool)
+
+    def fails(_: Context) -> None:
+        raise KeyError("there")
+
+    def workflow(ctx: Context) -> Flow:
+        promise = yield ctx.begin_run(fails).options(retry_policy=Never())
+        try:
+            yield promise
+        except KeyError as error:
+            return error.args[0]
+
+    assert driver.run("w", workflow) == "there"
+
+
+@pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
+def test_a_function_that_ends_the_process_ends_the_run(pool: ThreadPoolExecutor, begin: bool) -> None:
+    driver = Driver(functions=pool)
+
+    def leaves(_: Context) -> None:
+        raise SystemExit(3)
+
+    def workflow(ctx: Context) -> Flow:
+        yield (yield ctx.begin_run(leaves)) if begin else ctx.run(leaves)
+
+    driver.begin("w", workflow)
+
+    with pytest.raises(SystemExit):
+        driver.invoke()
+    task = driver.task("w")
+    assert task is not None
+    assert task.state == "acquired"
+
+
+def test_consecutive_creations_are_sent_together(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(requests=pool)
+    together = threading.Barrier(3, timeout=PATIENCE)
+
+    def meets(request: Request | str) -> Response | None:
+        if isinstance(request, PromiseCreate):
+            together.wait()
+        return None
+
+    def workflow(ctx: Context) -> Flow:
+        promises, results = [], []
+        for n in range(3):
+            promises.append((yield ctx.begin_rpc(double, n)))
+        for promise in promises:
+            results.append((yield promise))
+        return results
+
+    driver.register(double)
+    driver.tap.answer = meets
+
+    assert driver.run("w", workflow) == [0, 2, 4]

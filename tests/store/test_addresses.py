@@ -1,0 +1,108 @@
+"""Where a message can go (REFERENCE 2.4, DESIGN 5)."""
+
+from __future__ import annotations
+
+import pytest
+
+from resonate_store.addresses import expand, group_of, problem_with, route
+
+ARN = "arn:aws:lambda:eu-west-1:123456789012:function:worker"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "poll://any@workers",
+        "poll://any@workers/pid-1",
+        "poll://uni@workers/pid-1",
+        "poll://any@a.b_c-d",
+        "http://localhost:9000",
+        "http://localhost:9000/",
+        "https://example.com/path?x=1#y",
+        "https://user@example.com",
+        "https://[::1]:8080/x",
+        "lambda://worker",
+        "lambda://Stack-worker_1:live",
+        "lambda://worker:$LATEST",
+        f"lambda://{ARN}",
+        f"lambda://{ARN}:7",
+    ],
+)
+def test_an_address(address: str) -> None:
+    assert problem_with(address) is None
+    assert expand(address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "workers",
+        "poll://",
+        "poll://workers",
+        "poll://any@",
+        "poll://any@/pid",
+        "poll://any@workers/",
+        "poll://any@workers/pid/more",
+        "poll://all@workers",
+        "poll://uni@workers/a b",
+        "poll://any@work ers",
+        "poll://any@workers\n",
+        "POLL://any@workers",
+        "http://",
+        "http:///path",
+        "https://?x",
+        "https://exa mple.com",
+        "https://example.com\n",
+        "ftp://example.com",
+        "local://any@default",
+        "gcps://project/topic",
+        "bash://script",
+        "lambda://",
+        "lambda://a b",
+        "lambda://worker:",
+        "lambda://worker/path",
+        "lambda://arn:aws:lambda:eu-west-1:123456789012:layer:worker",
+        " poll://any@workers",
+    ],
+)
+def test_no_address(address: str) -> None:
+    problem = problem_with(address)
+    assert problem is not None
+    assert repr(address) in problem
+    assert "poll://any@group" in problem
+
+
+def test_a_uni_address_must_name_the_process() -> None:
+    problem = problem_with("poll://uni@workers")
+    assert problem is not None
+    assert "names no process" in problem
+    assert "poll://uni@group/pid" in problem
+
+
+def test_a_bare_name_is_any_worker_of_the_group() -> None:
+    assert expand("workers") == "poll://any@workers"
+    assert problem_with(expand("workers")) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "group"),
+    [
+        ("poll://any@workers", "workers"),
+        ("poll://any@workers/p", "workers"),
+        ("poll://uni@workers/p", "workers"),
+        ("http://any@workers", None),
+        ("lambda://workers", None),
+    ],
+)
+def test_the_group_of_an_address(address: str, group: str | None) -> None:
+    assert group_of(address) == group
+
+
+def test_a_group_leads_where_it_is_mapped() -> None:
+    groups = {"workers": "lambda://Stack-worker"}
+    assert route("poll://any@workers", groups) == "lambda://Stack-worker"
+    assert route("poll://any@workers/p1", groups) == "lambda://Stack-worker"
+    assert route("poll://any@others", groups) is None
+    assert route("https://example.com", groups) == "https://example.com"
+    assert route("lambda://workers", {}) == "lambda://workers"

@@ -1,0 +1,264 @@
+"""What follows a write, told from two images of one record and nothing else (DESIGN 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from resonate_store.effects import (
+    ARMING_HORIZON,
+    Arm,
+    ArmSchedule,
+    Change,
+    DisarmSchedule,
+    Execute,
+    Resume,
+    Retain,
+    Unblock,
+    effects,
+    message_of,
+    repeated,
+)
+from resonate_store.interface import StoreError, deliver
+from resonate_store.records import EXTERNAL, ORIGIN, TARGET, TIMER, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.requests import PromiseDelivered, Request, Response, TaskResume
+
+NOW = 1_000_000
+HOUR = 3_600_000
+WORKERS = "poll://any@workers"
+
+PLAIN = Record("p", "pending", NOW + HOUR, NOW, tags={ORIGIN: "root"}, written_at=NOW, rev=1)
+TIMER_RECORD = replace(PLAIN, tags={ORIGIN: "root", TIMER: "true"})
+OFFERED = TaskRecord("pending", 3, retry_at=NOW + 30_000, offers=1)
+HELD = TaskRecord("acquired", 3, pid="p1", ttl=1000, acquired_at=NOW, expires_at=NOW + 1000)
+TASKED = replace(PLAIN, tags={ORIGIN: "root", TARGET: WORKERS}, task=OFFERED)
+WAITED = replace(PLAIN, callbacks={"w": 2, "v": 0}, listeners={"poll://uni@g/1": NOW, "https://x/y": NOW})
+SCHEDULE = ScheduleRecord("s", "* * * * *", "{{.id}}", HOUR, NOW, NOW + 60_000, wake_at=NOW + 60_000, rev=1)
+
+
+def settled(record: Record, **more: Any) -> Record:
+    task = None if record.task is None else TaskRecord("fulfilled", record.task.version)
+    return replace(record, state="resolved", settled_at=NOW + 5, value=Value(data="v"), task=task, **more)
+
+
+# -- nothing follows ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, PLAIN),
+        (None, replace(PLAIN, tags={EXTERNAL: "true", ORIGIN: "root"})),
+        (PLAIN, settled(PLAIN)),
+        (None, settled(PLAIN)),
+        (TIMER_RECORD, replace(TIMER_RECORD, rev=2)),
+        (TIMER_RECORD, settled(TIMER_RECORD)),
+        (TASKED, replace(TASKED, task=HELD)),
+        (None, replace(TASKED, task=HELD)),
+        (replace(TASKED, task=HELD), replace(TASKED, task=TaskRecord("suspended", 3))),
+        (TASKED, replace(TASKED, task=TaskRecord("halted", 3))),
+        (TASKED, replace(TASKED, task=replace(OFFERED, resumes=("a",)))),
+        (TASKED, replace(TASKED, wake_at=NOW + 7, rev=2)),
+        (TASKED, settled(TASKED)),
+        (settled(WAITED), replace(settled(WAITED), callbacks={}, listeners={}, delivered=True)),
+        (settled(WAITED), settled(WAITED, wake_at=NOW + 7)),
+        (WAITED, settled(WAITED, delivered=True)),
+        (PLAIN, None),
+        (None, None),
+        (SCHEDULE, replace(SCHEDULE, rev=2)),
+    ],
+)
+def test_nothing_follows_a_write_that_concerns_nobody(before: Any, after: Any) -> None:
+    assert effects(before, after) == []
+
+
+# -- promises -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [WAITED, None])
+def test_a_settlement_reaches_everybody_who_waits(before: Record | None) -> None:
+    after = settled(WAITED)
+    assert effects(before, after) == [
+        Resume("w", 2, "p"),
+        Resume("v", 0, "p"),
+        Unblock("poll://uni@g/1", after.promise()),
+        Unblock("https://x/y", after.promise()),
+    ]
+
+
+@pytest.mark.parametrize(("tags", "root"), [({}, True), ({ORIGIN: "p"}, True), ({ORIGIN: "q"}, False)])
+def test_a_settled_root_may_expire(tags: dict[str, str], root: bool) -> None:
+    before = replace(PLAIN, tags=tags)
+    assert effects(before, settled(before)) == ([Retain("p", NOW, NOW + 5)] if root else [])
+
+
+def test_a_new_timer_is_armed_however_far_away() -> None:
+    for away in (0, ARMING_HORIZON, ARMING_HORIZON + 1, 365 * 24 * HOUR):
+        timer = replace(TIMER_RECORD, timeout_at=NOW + away)
+        assert effects(None, timer) == [Arm("p", NOW + away)]
+
+
+def test_an_awaited_timer_is_not_armed_again() -> None:
+    assert effects(TIMER_RECORD, replace(TIMER_RECORD, callbacks={"w": 1}, timeout_at=NOW + 1)) == []
+
+
+def test_the_arming_horizon_is_15_minutes() -> None:
+    assert ARMING_HORIZON == 15 * 60 * 1000
+
+
+@pytest.mark.parametrize("waiters", [{"callbacks": {"w": 1}}, {"listeners": {WORKERS: NOW}}])
+@pytest.mark.parametrize(("away", "armed"), [(1, True), (ARMING_HORIZON, True), (ARMING_HORIZON + 1, False)])
+def test_the_first_waiter_arms_a_near_deadline(waiters: dict[str, Any], away: int, armed: bool) -> None:
+    before = replace(PLAIN, timeout_at=NOW + HOUR + away)
+    after = replace(before, **waiters, written_at=NOW + HOUR)
+    assert effects(before, after) == ([Arm("p", NOW + HOUR + away)] if armed else [])
+    assert effects(after, replace(after, callbacks={"w": 2, "v": 1}, listeners={"x": 1})) == []
+
+
+# -- tasks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        None,
+        replace(TASKED, task=HELD),
+        replace(TASKED, task=TaskRecord("suspended", 3)),
+        replace(TASKED, task=TaskRecord("halted", 3)),
+        replace(TASKED, task=replace(OFFERED, offers=0)),
+        replace(TASKED, task=replace(OFFERED, offers=7)),
+    ],
+)
+def test_a_task_that_became_pending_or_is_offered_again_is_executed(before: Record | None) -> None:
+    assert effects(before, TASKED) == [Execute(WORKERS, "p", 3)]
+
+
+def test_a_task_that_is_held_back_is_armed_instead() -> None:
+    held_back = replace(TASKED, task=TaskRecord("pending", 0, retry_at=NOW + 9))
+    assert effects(None, held_back) == [Arm("p", NOW + 9)]
+    assert effects(replace(TASKED, task=HELD), held_back) == [Arm("p", NOW + 9)]
+    assert effects(held_back, replace(held_back, callbacks={"w": 1})) == []
+
+
+def test_a_task_that_is_awaited_and_offered_has_both_effects() -> None:
+    awaited = replace(TASKED, callbacks={"w": 1}, timeout_at=NOW + 1)
+    assert effects(None, awaited) == [Arm("p", NOW + 1), Execute(WORKERS, "p", 3)]
+
+
+# -- schedules ----------------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_is_armed_whenever_its_next_run_moves() -> None:
+    advanced = replace(SCHEDULE, next_run_at=NOW + 120_000)
+    assert effects(None, SCHEDULE) == [ArmSchedule("s", NOW + 60_000)]
+    assert effects(SCHEDULE, advanced) == [ArmSchedule("s", NOW + 120_000)]
+
+
+def test_a_deleted_schedule_is_disarmed() -> None:
+    assert effects(SCHEDULE, None) == [DisarmSchedule("s")]
+
+
+# -- messages, repetition, delivery -------------------------------------------------------------------------------
+
+
+def test_messages_have_the_protocols_shape() -> None:
+    """REFERENCE 2.1."""
+    assert message_of(Execute(WORKERS, "p", 3)) == {
+        "kind": "execute",
+        "head": {},
+        "data": {"task": {"id": "p", "version": 3}},
+    }
+    promise = settled(PLAIN).promise()
+    assert message_of(Unblock(WORKERS, promise)) == {
+        "kind": "unblock",
+        "head": {},
+        "data": {
+            "promise": {
+                "id": "p",
+                "state": "resolved",
+                "param": {},
+                "value": {"data": "v"},
+                "tags": {ORIGIN: "root"},
+                "timeoutAt": NOW + HOUR,
+                "createdAt": NOW,
+                "settledAt": NOW + 5,
+            }
+        },
+    }
+    msgspec.json.encode(message_of(Unblock(WORKERS, promise)))
+
+
+def test_a_wakeup_repeats_a_settlement_that_is_owed_whole() -> None:
+    owed, rearmed = settled(WAITED), settled(WAITED, wake_at=NOW + 7)
+    assert repeated(Change(owed, rearmed)) == Change(None, rearmed)
+    for change in (
+        Change(WAITED, owed),  # settled by this very wake-up
+        Change(None, owed),
+        Change(owed, replace(owed, delivered=True)),
+        Change(TASKED, replace(TASKED, task=replace(OFFERED, offers=2))),
+        Change(SCHEDULE, replace(SCHEDULE, next_run_at=NOW)),
+        Change(SCHEDULE, None),
+    ):
+        assert repeated(change) == change
+
+
+class Recorder:
+    """Surroundings that note what they are asked for, and answer requests with `status`."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+        self.calls: list[tuple[Any, ...]] = []
+
+    def apply(self, request: Request) -> Response:
+        self.calls.append(("apply", request))
+        return Response(status=self.status, error="busy" if self.status >= 500 else None)
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: self.calls.append((name, *arguments))
+
+
+def test_a_delivery_ends_with_its_mark() -> None:
+    before = replace(WAITED, tags={})
+    after = settled(before)
+    outlets = Recorder()
+    deliver(Change(before, after), outlets)
+    assert outlets.calls == [
+        ("apply", TaskResume("w", 2, "p")),
+        ("apply", TaskResume("v", 0, "p")),
+        ("send", "poll://uni@g/1", message_of(Unblock("poll://uni@g/1", after.promise()))),
+        ("send", "https://x/y", message_of(Unblock("https://x/y", after.promise()))),
+        ("retain", "p", NOW, NOW + 5),
+        ("apply", PromiseDelivered("p")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "call"),
+    [
+        (Change(None, TASKED), ("send", WORKERS, message_of(Execute(WORKERS, "p", 3)))),
+        (Change(None, TIMER_RECORD), ("arm", "p", NOW + HOUR)),
+        (Change(None, SCHEDULE), ("arm_schedule", "s", NOW + 60_000)),
+        (Change(SCHEDULE, None), ("disarm_schedule", "s")),
+    ],
+)
+def test_other_effects_go_where_they_belong(change: Change, call: tuple[Any, ...]) -> None:
+    outlets = Recorder()
+    deliver(change, outlets)
+    assert outlets.calls == [call]
+
+
+def test_a_busy_store_fails_the_delivery_before_its_mark() -> None:
+    """A resume that the store could not take must be repeated, so it must not be marked delivered."""
+    outlets = Recorder(status=503)
+    with pytest.raises(StoreError, match=r"task\.resume of 'w': busy"):
+        deliver(Change(WAITED, settled(WAITED)), outlets)
+    assert outlets.calls == [("apply", TaskResume("w", 2, "p"))]
+
+
+def test_a_write_without_effects_marks_nothing_delivered() -> None:
+    outlets = Recorder()
+    deliver(Change(settled(WAITED), settled(WAITED, wake_at=NOW + 7)), outlets)
+    assert outlets.calls == []

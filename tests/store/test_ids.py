@@ -1,0 +1,77 @@
+"""What is a legal id, and what an id alone tells (DESIGN 2 and 3)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resonate_store.ids import MAX_ID_BYTES, depth, origin, problem_with, random_id, shard
+
+
+@pytest.mark.parametrize(
+    ("id", "first", "dots"),
+    [
+        ("a", "a", 0),
+        ("a.1", "a", 1),
+        ("a.1.2", "a", 2),
+        ("a/b.1", "a/b", 1),
+        (".a", "", 1),
+        ("a.", "a", 1),
+        ("é🙂.1", "é🙂", 1),
+    ],
+)
+def test_origin_and_depth(id: str, first: str, dots: int) -> None:
+    """`origin(id)` is the id up to its first dot; `depth(id)` the number of dots."""
+    assert (origin(id), depth(id)) == (first, dots)
+
+
+@pytest.mark.parametrize("id", ["a", "a b", "a#1", "a/b", "🙂", "x" * 1000, "é" * 500, ".", "..", "\n", "a:b", "\x7f"])
+def test_a_legal_id(id: str) -> None:
+    """1 to 1,000 bytes of UTF-8 without NUL, any other character allowed."""
+    assert problem_with(id) is None
+
+
+@pytest.mark.parametrize(
+    ("id", "named"),
+    [
+        ("", ("empty", "1 to 1000 bytes")),
+        ("\0", ("NUL",)),
+        ("a\0b", ("NUL", r"'a\x00b'")),
+        ("x" * 1001, ("1001 bytes", "1000", "options(id=...)")),
+        ("é" * 501, ("1002 bytes", "1000")),
+        ("🙂" * 251, ("1004 bytes",)),
+        ("a\ud800", ("not valid Unicode",)),
+    ],
+)
+def test_an_illegal_id_is_told_why(id: str, named: tuple[str, ...]) -> None:
+    problem = problem_with(id, "awaited id")
+    assert problem is not None
+    assert problem.startswith("the awaited id ")
+    assert [part for part in named if part not in problem] == []
+    assert len(problem) < 300
+
+
+@given(st.text())
+def test_an_id_is_legal_by_its_bytes(id: str) -> None:
+    encoded = id.encode(errors="surrogatepass")
+    legal = 1 <= len(encoded) <= MAX_ID_BYTES and b"\0" not in encoded
+    assert (problem_with(id) is None) == legal
+
+
+@given(st.text(min_size=1), st.text(), st.integers(1, 64))
+def test_a_tree_stays_in_one_shard(root: str, rest: str, shards: int) -> None:
+    assert 0 <= shard(root, shards) < shards
+    assert shard(f"{origin(root)}.{rest}", shards) == shard(origin(root), shards)
+
+
+def test_shards_are_stable_and_all_used() -> None:
+    """Stored items depend on the numbers, so they may never change."""
+    assert [shard(id, 8) for id in ("a", "order-1", "🙂", ".4")] == [3, 7, 1, 0]
+    assert {shard(f"order-{n}", 8) for n in range(200)} == set(range(8))
+
+
+def test_random_ids_are_random() -> None:
+    ids = {random_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert all(len(id) == 32 and set(id) <= set("0123456789abcdef") for id in ids)

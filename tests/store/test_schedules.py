@@ -1,0 +1,288 @@
+"""What the schedule requests answer, and what their firings create (REFERENCE 3, DESIGN 4), on every substrate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from resonate_store.records import BRANCH, EMPTY, ORIGIN, PARENT, PREFIX, SCHEDULE, Schedule
+from resonate_store.requests import ScheduleDelete, ScheduleFire, ScheduleGet
+from tests.store.build import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    TARGETED,
+    WORKERS,
+    create,
+    execute,
+    schedule,
+    settle,
+    value,
+)
+from tests.store.substrates import T0, World, any_store, dynamo_client, manual_clock  # noqa: F401
+
+FIRST = T0 + 20 * SECOND
+"""The first whole minute after the start: 15:07."""
+
+
+def occurrences(store: World, count: int, first: int = FIRST, every: int = MINUTE) -> list[str]:
+    """The ids of `count` occurrences of the schedule `s`; they must exist, and the one after them must not."""
+    ids = [f"s.{first + n * every}" for n in range(count)]
+    assert [store.record(id) is not None for id in [*ids, f"s.{first + count * every}"]] == [True] * count + [False]
+    return ids
+
+
+def test_create_stores_a_schedule(store: World) -> None:
+    response = store.apply(schedule("s", tags={**TARGETED, "kind": "report"}))
+    assert response.status == 200
+    assert response.schedule == Schedule(
+        id="s",
+        cron="* * * * *",
+        promise_id="{{.id}}.{{.timestamp}}",
+        promise_timeout=HOUR,
+        promise_param=value("input"),
+        promise_tags={**TARGETED, "kind": "report"},
+        created_at=T0,
+        next_run_at=FIRST,
+    )
+    assert store.apply(ScheduleGet("s")).schedule == response.schedule
+    assert (store.fired, store.armed, store.messages()) == ([("s", FIRST)], [], [])
+
+
+def test_a_schedule_travels_in_the_protocols_words(store: World) -> None:
+    shown: dict[str, Any] = {
+        "id": "s",
+        "cron": "* * * * *",
+        "promiseId": "{{.id}}.{{.timestamp}}",
+        "promiseTimeout": HOUR,
+        "promiseParam": msgspec.to_builtins(value("input")),
+        "promiseTags": TARGETED,
+        "createdAt": T0,
+        "nextRunAt": FIRST,
+    }
+    assert msgspec.to_builtins(store.apply(schedule("s")).schedule) == shown
+    store.pass_time(20 * SECOND)
+    ran = {"lastRunAt": FIRST, "nextRunAt": FIRST + MINUTE}
+    assert msgspec.to_builtins(store.apply(ScheduleGet("s")).schedule) == {**shown, **ran}
+
+
+def test_create_again_answers_the_stored_schedule_untouched(store: World) -> None:
+    first = store.apply(schedule("s")).schedule
+    store.clock.advance(SECOND)
+    response = store.apply(schedule("s", "0 0 * * *", promise_id="other", timeout=1))
+    assert (response.status, response.schedule) == (200, first)
+    assert store.fired == [("s", FIRST)]
+
+
+@pytest.mark.parametrize("request_", [ScheduleGet("s"), ScheduleDelete("s"), ScheduleFire("s")])
+def test_an_unknown_schedule_is_404(store: World, request_: Any) -> None:
+    response = store.apply(request_)
+    assert (response.status, response.error) == (404, "Schedule not found")
+
+
+def test_delete_ends_it_and_keeps_its_promises(store: World) -> None:
+    store.apply(schedule("s"))
+    store.pass_time(20 * SECOND)
+    (id,) = occurrences(store, 1)
+    assert store.apply(ScheduleDelete("s")).status == 200
+    assert store.fired[-1] == ("s", None)
+    assert store.apply(ScheduleGet("s")).status == 404
+    assert store.apply(ScheduleDelete("s")).status == 404
+    store.clock.advance(10 * MINUTE)
+    assert store.apply(ScheduleFire("s")).status == 404
+    store.tick()
+    assert occurrences(store, 1) == [id]
+
+
+def test_a_deleted_schedule_can_be_created_anew(store: World) -> None:
+    store.apply(schedule("s"))
+    store.apply(ScheduleDelete("s"))
+    store.clock.advance(HOUR)
+    renewed = store.apply(schedule("s", "0 * * * *")).schedule
+    assert (renewed.cron, renewed.created_at, renewed.last_run_at) == ("0 * * * *", T0 + HOUR, None)
+    store.pass_time(HOUR)
+    occurrences(store, 1, renewed.next_run_at, HOUR)
+
+
+def test_a_schedule_and_a_promise_may_have_the_same_id(store: World) -> None:
+    store.apply(create("s"))
+    store.apply(schedule("s"))
+    store.apply(settle("s"))
+    assert store.apply(ScheduleGet("s")).ok
+    assert store.apply(ScheduleDelete("s")).ok
+    assert store.stored("s").state == "resolved"
+
+
+# -- firing -------------------------------------------------------------------------------------------------------
+
+
+def test_a_firing_creates_the_occurrence(store: World) -> None:
+    """REFERENCE 3.3: created at the occurrence, its tags name the schedule and make it the root of its own tree."""
+    store.apply(schedule("s", tags={**TARGETED, "kind": "report", ORIGIN: "elsewhere"}))
+    store.pass_time(20 * SECOND + 500)
+    (id,) = occurrences(store, 1)
+    promise = store.stored(id).promise()
+    assert (promise.state, promise.created_at, promise.timeout_at) == ("pending", FIRST, FIRST + HOUR)
+    assert promise.param == value("input")
+    assert promise.tags == {
+        **TARGETED,
+        "kind": "report",
+        SCHEDULE: "s",
+        **dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id),
+    }
+    assert store.stored(id).root
+    assert store.messages() == [execute(id, 0)]
+    fired = store.apply(ScheduleGet("s")).schedule
+    assert (fired.last_run_at, fired.next_run_at) == (FIRST, FIRST + MINUTE)
+    assert store.fired == [("s", FIRST), ("s", FIRST + MINUTE)]
+
+
+def test_an_early_firing_creates_nothing(store: World) -> None:
+    created = store.apply(schedule("s")).schedule
+    store.clock.advance(20 * SECOND - 1)
+    assert store.apply(ScheduleFire("s")).schedule == created
+    occurrences(store, 0)
+    assert store.fired == [("s", FIRST)]
+
+
+def test_a_repeated_firing_creates_nothing_more(store: World) -> None:
+    store.apply(schedule("s"))
+    store.clock.advance(20 * SECOND)
+    for _ in range(3):
+        assert store.apply(ScheduleFire("s")).ok
+    (id,) = occurrences(store, 1)
+    assert store.messages() == [execute(id, 0)]
+
+
+def test_an_occurrence_that_exists_is_left_alone(store: World) -> None:
+    store.apply(create(f"s.{FIRST}", {"mine": "yes"}))
+    store.apply(schedule("s"))
+    before = store.stored(f"s.{FIRST}")
+    store.pass_time(MINUTE + 20 * SECOND)
+    occurrences(store, 2)
+    assert store.stored(f"s.{FIRST}") == before
+    assert store.messages() == [execute(f"s.{FIRST + MINUTE}", 0)]
+
+
+def test_an_outage_is_caught_up_in_order(store: World) -> None:
+    """DESIGN 4: one firing creates every occurrence due since the last, and advances."""
+    store.apply(schedule("s"))
+    store.clock.advance(5 * MINUTE + 30 * SECOND)
+    response = store.apply(ScheduleFire("s"))
+    ids = occurrences(store, 6)
+    assert (response.schedule.last_run_at, response.schedule.next_run_at) == (
+        FIRST + 5 * MINUTE,
+        FIRST + 6 * MINUTE,
+    )
+    assert store.messages() == [execute(id, 0) for id in ids]
+    assert [store.stored(id).created_at for id in ids] == [FIRST + n * MINUTE for n in range(6)]
+
+
+def test_an_occurrence_that_is_over_when_it_is_caught_up_is_stored_settled(store: World) -> None:
+    store.apply(schedule("s", timeout=MINUTE))
+    store.pass_time(MINUTE + 30 * SECOND)
+    missed, current = occurrences(store, 2)
+    over = store.stored(missed)
+    assert (over.state, over.settled_at, over.timeout_at, over.value) == (
+        "rejected_timedout",
+        FIRST + MINUTE,
+        FIRST + MINUTE,
+        EMPTY,
+    )
+    assert (store.task(missed).state, store.task(missed).version) == ("fulfilled", 0)
+    assert store.stored(current).pending
+    assert store.messages() == [execute(current, 0)]
+
+
+def test_catching_up_is_bounded(store: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One firing creates a bounded number of occurrences; it stays due, and the next firing goes on."""
+    monkeypatch.setattr("resonate_store.machine.wake.MAX_OCCURRENCES", 4)
+    store.apply(schedule("s", timeout=DAY))
+    store.clock.advance(9 * MINUTE + 20 * SECOND)
+    for done in (4, 8, 10, 10):
+        store.apply(ScheduleFire("s"))
+        occurrences(store, done)
+        assert store.due() == ([] if done == 10 else ["s"])
+    assert len(store.messages()) == 10
+
+
+def test_a_whole_days_outage_fits_into_transactions(store: World) -> None:
+    """The real bound, with the schedule itself, is within what one transaction takes."""
+    store.apply(schedule("s", timeout=DAY))
+    store.clock.advance(2 * HOUR)
+    while store.due():
+        store.tick()
+    occurrences(store, 120)
+
+
+@pytest.mark.parametrize(
+    ("template", "first", "second"),
+    [
+        ("{{.id}}.{{.timestamp}}", f"s.{FIRST}", f"s.{FIRST + MINUTE}"),
+        ("daily/{{.timestamp}}/{{.id}}/{{.timestamp}}", f"daily/{FIRST}/s/{FIRST}", None),
+        ("{{ .id }}-{{.timestamp}}", f"{{{{ .id }}}}-{FIRST}", None),
+        ("x.{{.timestamp}}", f"x.{FIRST}", f"x.{FIRST + MINUTE}"),
+    ],
+)
+def test_promise_ids_come_from_the_template(store: World, template: str, first: str, second: str | None) -> None:
+    """REFERENCE 3.3: every literal {{.id}} and {{.timestamp}}, exactly as written, is replaced."""
+    store.apply(schedule("s", promise_id=template))
+    store.pass_time(MINUTE + 20 * SECOND)
+    assert store.stored(first).tags[SCHEDULE] == "s"
+    assert second is None or store.record(second) is not None
+
+
+def test_a_template_without_a_timestamp_creates_one_promise(store: World) -> None:
+    store.apply(schedule("s", promise_id="once"))
+    store.pass_time(5 * MINUTE)
+    store.pass_time(5 * MINUTE)
+    assert (store.stored("once").created_at, store.messages()[0]) == (FIRST, execute("once", 0))
+    assert store.apply(ScheduleGet("s")).schedule.last_run_at == FIRST + 9 * MINUTE
+
+
+def test_a_long_outage_with_one_id_advances_too(store: World) -> None:
+    store.apply(schedule("s", promise_id="once"))
+    store.clock.advance(3 * HOUR)
+    while store.due():
+        store.tick()
+    assert store.apply(ScheduleGet("s")).schedule.next_run_at == FIRST + 3 * HOUR
+
+
+def test_a_lost_firing_is_made_up_by_the_sweep(store: World) -> None:
+    store.apply(schedule("s", "0 * * * *"))
+    with store.holding() as changes:
+        changes.clear()
+    store.pass_time(HOUR)
+    assert [address for address, _ in store.messages()] == [WORKERS]
+
+
+def test_a_timeout_of_zero_is_over_at_once(store: World) -> None:
+    store.apply(schedule("s", timeout=0))
+    store.pass_time(20 * SECOND)
+    (id,) = occurrences(store, 1)
+    assert (store.stored(id).state, store.stored(id).settled_at) == ("rejected_timedout", FIRST)
+    assert store.messages() == []
+
+
+def test_a_slow_clock_does_not_fire_twice(store: World) -> None:
+    """Rule 1 for schedules: a neighbour two seconds behind sees what the faster one has advanced."""
+    store.apply(schedule("s"))
+    behind = store.neighbour(-2 * SECOND)
+    store.pass_time(20 * SECOND)
+    behind.apply(ScheduleFire("s"))
+    occurrences(store, 1)
+    assert behind.messages() == []
+
+
+def test_schedules_are_independent(store: World) -> None:
+    store.apply(schedule("s"))
+    store.apply(schedule("t", "*/5 * * * *"))
+    store.apply(replace(schedule("s 2"), promise_id="{{.id}}#{{.timestamp}}"))
+    store.pass_time(3 * MINUTE + 30 * SECOND)
+    occurrences(store, 4)
+    assert store.record(f"t.{FIRST + 3 * MINUTE}") is not None
+    assert store.record(f"s 2#{FIRST}") is not None
