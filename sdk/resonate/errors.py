@@ -7,7 +7,6 @@ themselves, or as `ApplicationError` where their type is not known in the proces
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 
@@ -28,7 +27,11 @@ class ResonateError(Exception):
 
     def __str__(self) -> str:
         head = f"[{self.code:09.5f}] {self.mesg}"
-        return head if self.details is None else f"{head}\n{json.dumps(self.details, indent=2, default=str)}"
+        if self.details is None:
+            return head
+        import json  # every cold start would pay for it, and hardly any shows an error
+
+        return f"{head}\n{json.dumps(self.details, indent=2, default=str)}"
 
 
 class ResonateStoreError(ResonateError):

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
-from concurrent.futures import Future
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from resonate import codec
 from resonate_store.records import Promise
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -73,6 +75,8 @@ class Handle(Generic[T]):
         """A future with the same outcome; asking for it starts a thread that waits."""
         with self._lock:
             if self._future is None:
+                from concurrent.futures import Future
+
                 self._future = Future()
                 # Running from the start: whoever gives up waiting for it does not cancel it for the others.
                 self._future.set_running_or_notify_cancel()

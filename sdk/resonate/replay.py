@@ -133,6 +133,10 @@ class Execution:
         until = min([*near.values(), *(work.retry_at for work in self._pausing)], default=None)
         return Blocked(tuple(nodes), until, tuple(id for id, at in near.items() if at == until))
 
+    def outstanding(self) -> int:
+        """How many promises that others settle are not settled yet as far as is known here, awaited or not."""
+        return sum(node.external and not node.settled for node in self._nodes.values())
+
     def close(self) -> None:
         """Let go of the generators that have not finished.
 

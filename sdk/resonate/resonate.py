@@ -46,7 +46,7 @@ class Resonate:
         store: where promises live. If not given: the DynamoDB table that `RESONATE_TABLE` names, else memory.
         ttl: seconds for which a task stays ours without a heartbeat.
         workers: how many functions run at the same time; the number of processors, at most 32, if not given.
-        clock: the source of time.
+        clock: the source of time; a store in memory brings its own.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or value.
@@ -66,14 +66,17 @@ class Resonate:
         clock: Clock | None = None,
     ) -> None:
         _require("group", group, str)
-        _require("ttl", ttl, int)
+        for name, number in (("ttl", ttl), ("workers", 1 if workers is None else workers)):
+            _require(name, number, int)
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
         if pid is not None:
             _require("pid", pid, str)
         if isinstance(log_level, str) and log_level not in _LOG_LEVELS:
             raise ValueError(f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
         _require("log_level", log_level, (int, str))
         logging.getLogger("resonate").setLevel(log_level)
-        self._clock = clock or ambient()
+        self._clock = clock or (store.clock if isinstance(store, MemoryStore) else ambient())
         self._store: Store = store if store is not None else _store_of_environment(self._clock)
         self._group = group
         self._pid = pid or random_id()
@@ -281,7 +284,10 @@ def _store_of_environment(clock: Clock) -> Store:
     from resonate_store.dynamo import DynamoStore
     from resonate_store.settings import groups_of
 
-    return DynamoStore(table, clock=clock, groups=groups_of(os.environ))
+    store = DynamoStore(table, clock=clock, groups=groups_of(os.environ))
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        store.connect()
+    return store
 
 
 def _require(name: str, value: Any, types: type | tuple[type, ...]) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
 from resonate.options import Options
@@ -28,6 +27,9 @@ from resonate_store.requests import (
     TaskHeartbeat,
     TaskReference,
 )
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 logger = logging.getLogger("resonate.runtime")
 
@@ -75,6 +77,9 @@ class Runtime:
 
     def start(self) -> None:
         """Start the threads; does nothing while they run."""
+        # Loaded with the first piece of work: a program that only registers functions, or asks, needs no pools.
+        from concurrent.futures import ThreadPoolExecutor
+
         with self._condition:
             if self._pool is None:
                 self._stopping = False

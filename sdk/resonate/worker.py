@@ -14,8 +14,7 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from msgspec import Struct, ValidationError, convert
 
@@ -40,7 +39,13 @@ from resonate_store.requests import (
     TaskSuspend,
 )
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 Status = Literal["completed", "suspended", "released", "lost", "halted"]
+
+FEW = 10
+"""Of more promises than this it is cheaper to read all children again than to ask about each."""
 
 logger = logging.getLogger("resonate.worker")
 A = TypeVar("A")
@@ -290,7 +295,11 @@ class Drive:
             return self._unless_lost(response, "suspend")
         for promise in response.preload:
             self._execution.settled(promise)
-        if not response.preload:
+        if self._execution.outstanding() > FEW:
+            # Whoever awaits many one by one would learn of each by a suspension of its own that is refused.
+            for promise in self._store.children(self._task.id):
+                self._execution.settled(promise)
+        elif not response.preload:
             self._refresh(blocked.ids)
         return None
 

@@ -19,6 +19,7 @@ from resonate_store import addresses
 from resonate_store.clock import Clock, ambient
 from resonate_store.dynamo_calls import Client, ConditionFailed, Connection, Refused, Unavailable
 from resonate_store.dynamo_prediction import Known, Memory
+from resonate_store.dynamo_retention import Deletion
 from resonate_store.dynamo_writes import TooLarge, failure_of, write_of, written
 from resonate_store.effects import Change
 from resonate_store.ids import Identify, random_id
@@ -28,6 +29,7 @@ from resonate_store.machine.draft import Need
 from resonate_store.models import (
     SHARDS,
     AnyItem,
+    Expiry,
     Item,
     Key,
     children_of,
@@ -151,6 +153,18 @@ class DynamoStore:
         page = {} if start is None else {"ExclusiveStartKey": start}
         answer = self._call("query", {**self._due_query(shard, now), **page, "Limit": limit})
         return [key_in(item) for item in answer["Items"]], answer.get("LastEvaluatedKey")
+
+    def delete_tree(self, expiry: Expiry, max_batches: int) -> bool:
+        """Delete the execution whose retention is over, or as much of it as `max_batches` transactions can.
+
+        Returns:
+            Whether it is gone; False to go on later.
+        """
+        return Deletion(self._call, self.table, expiry).run(max_batches)
+
+    def connect(self) -> None:
+        """Make the client now. Where Lambda initialises a function it has more processor than when it invokes it."""
+        self._connection.open()
 
     def retain(self, id: str, created_at: int, settled_at: int, seconds: int) -> None:
         """Put the retention marker of a settled root; `seconds` after its settlement the tree may go."""

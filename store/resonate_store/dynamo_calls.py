@@ -39,7 +39,7 @@ _PASSING: Final = frozenset(
     }
 )
 _CONDITION_FAILED: Final = frozenset({"ConditionalCheckFailed", "ConditionalCheckFailedException"})
-_REFUSED: Final = frozenset({"ValidationError", "ValidationException"})
+_REFUSED: Final = frozenset({"SerializationException", "ValidationError", "ValidationException"})
 
 
 class Client(Protocol):
@@ -82,6 +82,17 @@ class Connection:
         self._table = table
         self._client = client
         self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Make the client, if there is none yet.
+
+        Raises:
+            StoreError: it lacks a region.
+        """
+        try:
+            self._shared_client()
+        except BotoCoreError as error:
+            raise meaning_of(error, self._table) from error
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call the client once.

@@ -238,9 +238,14 @@ def key_in(item: AnyItem) -> Key:
     return "promise", sk.partition("#")[2]
 
 
+def depth_prefix(id: str, below: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The partition, and the beginning of the sort keys, that the records `below` levels under `id` alone have."""
+    return {STRING: f"p#{origin(id)}"}, {STRING: f"{depth(id) + below}#{id}."}
+
+
 def children_of(id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The partition and the beginning of the sort keys that the direct children of `id`, and only they, have."""
-    return {STRING: f"p#{origin(id)}"}, {STRING: f"{depth(id) + 1}#{id}."}
+    """The same for the direct children of `id`."""
+    return depth_prefix(id, 1)
 
 
 def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards: int = SHARDS) -> Item:

@@ -63,6 +63,19 @@ def journey(ctx: Context, steps: int = 10) -> Workflow:
 
 
 @resonate.register
+def steps_only(ctx: Context, steps: int) -> Workflow:
+    total = 0
+    for n in range(steps):
+        total = yield ctx.run(add, total, n)
+    return total
+
+
+@resonate.register
+def nesting(ctx: Context) -> Workflow:
+    return (yield ctx.run(steps_only.func, 2))
+
+
+@resonate.register
 def double(ctx: Context, n: int) -> int:
     journal.runs[ctx.id] += 1
     return 2 * n

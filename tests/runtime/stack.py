@@ -14,12 +14,12 @@ from typing import Any, Self, TypeVar
 
 from resonate import Resonate
 from resonate_infra.testing import template as templates
+from resonate_infra.testing.endpoint import Endpoint
 from resonate_infra.testing.filters import FilterCriteria
 from resonate_infra.testing.resources import Deployment, EventSource, create
 from resonate_store.dynamo import DynamoStore
 from resonate_store.records import Record
 from tests.runtime.emulator import RuntimeEmulator
-from tests.runtime.endpoint import Endpoint
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = Path(__file__).parent / "workflows"

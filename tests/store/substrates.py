@@ -216,5 +216,5 @@ def any_store(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Wo
 
     client = request.getfixturevalue("client")
     client.create_table(**table_definition("store"))
-    yield World(lambda reading: DynamoStore("store", client=client, clock=reading), clock)
+    yield World(lambda reading: DynamoStore("store", client=client, clock=reading, shards=2), clock)
     client.delete_table(TableName="store")

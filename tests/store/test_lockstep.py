@@ -418,6 +418,6 @@ def test_both_substrates_do_the_same(dynamo: Any) -> None:
     run_state_machine_as_test(
         lambda: Lockstep(Table(dynamo)),
         settings=settings(
-            max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from resonate_store.clock import ManualClock, installed
+from resonate_store.effects import Change
 from resonate_store.interface import deliver
 from resonate_store.memory import MemoryStore
 from resonate_store.records import ORIGIN, Record
@@ -22,7 +23,9 @@ from resonate_store.requests import (
     Request,
     Response,
     ScheduleGet,
+    TaskAcquire,
     TaskContinue,
+    TaskCreate,
     TaskHalt,
     TaskRegister,
     TaskSuspendRegistered,
@@ -397,9 +400,9 @@ def test_a_heartbeat_and_an_expiry_at_once_leave_one_holder(memory: MemoryStore,
 # -- random histories ---------------------------------------------------------------------------------------------
 
 TASKS = ("w", "v", "w.1")
-PROMISES = ("a", "w.2", "v.1.1", "t")
+PROMISES = ("a", "b", "c.1", "w.2", "w.3", "v.1", "v.2", "t")
 IDS = TASKS + PROMISES
-AWAY = st.integers(-MINUTE, 40 * MINUTE)
+AWAY = st.sampled_from([-MINUTE, 0, SECOND, MINUTE, 40 * MINUTE])
 STATES = st.sampled_from(["resolved", "rejected", "rejected_canceled"])
 TAGS = st.sampled_from([{}, OUTSIDE, TIMED, TARGETED, {ORIGIN: "w"}])
 VERSION = st.sampled_from([0, 0, 0, -1, 1])
@@ -417,7 +420,33 @@ class Histories(RuleBasedStateMachine):
         self.slow.hold()
         self.slow.backlog = self.world.backlog
         self.before: dict[str, Record] = {}
+        self.registered: set[tuple[str, int]] = set()
         self.winners: dict[tuple[str, int], str] = {}
+
+    @initialize(held=st.lists(st.booleans(), min_size=len(TASKS), max_size=len(TASKS)))
+    def begin(self, held: list[bool]) -> None:
+        """Histories begin with something to work on, or they would mostly be about what does not exist."""
+        for id, acquired in zip(TASKS, held, strict=True):
+            self.create_task(id, DAY if acquired else HOUR, acquired)
+        for id in PROMISES[:-1]:
+            self.do(create(id, OUTSIDE if "." in id else {}, at=T0 + HOUR))
+
+    # what a worker does in one go, so that histories get somewhere
+
+    @rule(id=st.sampled_from(TASKS), awaited=st.lists(st.sampled_from(PROMISES), min_size=1, max_size=3))
+    def work(self, id: str, awaited: list[str]) -> None:
+        self.do(acquire(id, self.version(id, 0), ttl=MINUTE))
+        self.do(suspend(id, *awaited, version=self.version(id, 0)))
+
+    @precondition(lambda self: self.awaited())
+    @rule(data=st.data(), told=st.booleans())
+    def settle_awaited(self, data: st.DataObject, told: bool) -> None:
+        self.do(settle(data.draw(st.sampled_from(self.awaited()))))
+        if told:
+            self.tell(self.world.backlog.pop())
+
+    def awaited(self) -> list[str]:
+        return [id for id, record in self.before.items() if record.pending and record.callbacks]
 
     # requests
 
@@ -455,13 +484,22 @@ class Histories(RuleBasedStateMachine):
 
     @rule(id=st.sampled_from(TASKS), off=VERSION, awaited=st.lists(st.sampled_from(IDS), min_size=1, max_size=3))
     def suspend(self, id: str, off: int, awaited: list[str]) -> None:
-        self.do(suspend(id, *awaited, version=self.version(id, off)))
+        version = self.version(id, off)
+        self.registered.discard((id, version))
+        self.do(suspend(id, *awaited, version=version))
 
     @rule(id=st.sampled_from(TASKS), off=VERSION, awaited=st.lists(st.sampled_from(PROMISES), min_size=1))
-    def suspend_in_chunks(self, id: str, off: int, awaited: list[str]) -> None:
+    def register(self, id: str, off: int, awaited: list[str]) -> None:
         version = self.version(id, off)
-        if all(self.do(TaskRegister(id, version, (other,))).ok for other in awaited):
-            self.do(TaskSuspendRegistered(id, version))
+        if self.do(TaskRegister(id, version, tuple(awaited))).ok:
+            self.registered.add((id, version))
+
+    @precondition(lambda self: self.registered)
+    @rule(data=st.data())
+    def suspend_registered(self, data: st.DataObject) -> None:
+        id, version = data.draw(st.sampled_from(sorted(self.registered)))
+        self.registered.discard((id, version))
+        self.do(TaskSuspendRegistered(id, version))
 
     @rule(id=st.sampled_from(TASKS), off=VERSION, handover=st.booleans())
     def release(self, id: str, off: int, handover: bool) -> None:
@@ -515,9 +553,20 @@ class Histories(RuleBasedStateMachine):
         change = backlog[n]
         if fate != "repeated":
             del backlog[n]
-        if fate != "lost":
-            deliver(change, self.world.outlets)
-            self.compare(None, None)
+        if fate == "lost":
+            return
+        self.tell(change)
+
+    def tell(self, change: Change) -> None:
+        """Make one delivery: it resumes whoever waits for it at this version, and nobody else."""
+        deliver(change, self.world.outlets)
+        told = change.after.callbacks if isinstance(change.after, Record) and change.after.owes else {}
+        for id, was in self.before.items():
+            if was.task is not None and was.task.state in ("suspended", "halted"):
+                meant = was.task.state == "suspended" and told.get(id) == was.task.version
+                dead = was.timeout_at <= self.world.clock.now()
+                assert dead or self.world.task(id).state == ("pending" if meant else was.task.state)
+        self.compare(None, None)
 
     # what must hold
 
@@ -549,8 +598,9 @@ class Histories(RuleBasedStateMachine):
         if later.task is None or later.task.version == was:
             return
         assert later.task.version == was + 1
-        assert request is not None
-        assert request.kind in ("task.acquire", "task.create")
+        assert earlier is None or earlier.task is None or earlier.task.state == "pending"
+        assert isinstance(request, TaskAcquire | TaskCreate)
+        assert isinstance(request, TaskCreate) or request.version == was
         assert response is not None
         assert response.ok
         assert response.task == later.task_view()
@@ -628,7 +678,7 @@ class Histories(RuleBasedStateMachine):
 
 
 class TestHistories(Histories.TestCase):  # type: ignore[name-defined,misc]
-    settings = settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True, database=None)
+    settings = settings(max_examples=250, stateful_step_count=40, deadline=None, derandomize=True, database=None)
 
 
 def test_the_property_test_sees_a_world(clock: ManualClock) -> None:

@@ -431,15 +431,10 @@ def await_many(store: World, count: int) -> None:
     assert (store.task("w").state, store.messages()) == ("pending", [execute("w", 1)])
 
 
-def test_rule_05_a_transaction_takes_99_awaited_promises(store: World) -> None:
-    """Rule 5: up to 99 awaited ids and the task are one transaction."""
-    assert MAX_AWAITED == 99
-    await_many(store, 99)
-
-
-@pytest.mark.parametrize("count", [100, 198, 199, 1000])
+@pytest.mark.parametrize("count", [99, 100, 198, 199, 1000])
 def test_rule_05_more_than_99_can_be_awaited(clock: ManualClock, count: int) -> None:
     """Rule 5: more than 99 ids are registered in chunks at this version, then the task suspends in one write."""
+    assert MAX_AWAITED == 99
     await_many(in_memory(clock), count)
 
 
@@ -491,6 +486,17 @@ def test_rule_05_suspending_on_chunks_requires_that_nothing_was_resumed_since(st
     assert (store.task("w").state, store.task("w").resumes) == ("acquired", ())
     assert store.apply(TaskSuspendRegistered("w", 1)).status == 200
     assert store.task("w").state == "suspended"
+
+
+@pytest.mark.usefixtures("chunks_of_five")
+@pytest.mark.parametrize(("count", "left_behind"), [(5, 0), (6, 5)])
+def test_rule_05_only_what_does_not_fit_is_registered_in_chunks(store: World, count: int, left_behind: int) -> None:
+    """Rule 5: what one transaction holds is all or nothing; beyond it a refusal may leave inert callbacks."""
+    held(store, "w")
+    ids = many(store, count)
+    store.apply(settle(ids[-1]))
+    assert store.apply(suspend("w", *ids)).status == 300
+    assert sum(store.stored(id).callbacks == {"w": 1} for id in ids) == left_behind
 
 
 @pytest.mark.parametrize("request_", [TaskRegister("w", 2, ("a",)), TaskSuspendRegistered("w", 2)])
@@ -709,6 +715,16 @@ def test_rule_07_clients_may_settle_to(store: World, state: str) -> None:
     assert (promise.state, promise.value, promise.settled_at) == (state, value("done"), T0)
 
 
+@pytest.mark.parametrize("how", ["settled", "due"])
+def test_rule_07_an_awaiter_that_is_over_registers_nothing(store: World, how: str) -> None:
+    """Rule 7, seen from the other side: a task whose promise is settled waits for nothing any more."""
+    held(store, "w", at=DEADLINE)
+    store.apply(create("a", OUTSIDE))
+    store.apply(fulfill("w")) if how == "settled" else store.clock.advance(MINUTE)
+    assert store.apply(callback("a", "w")).promise.state == "pending"
+    assert store.stored("a").callbacks == {}
+
+
 # -- rule 8: an armed timer means "not before" --------------------------------------------------------------------
 
 
@@ -807,6 +823,14 @@ def test_rule_10_duplicate_awaited_ids_are_merged(store: World) -> None:
     assert (store.stored("a").callbacks, store.stored("b").callbacks) == ({"w": 1}, {"w": 1})
     store.apply(settle("a"))
     assert store.messages() == [execute("w", 1)]
+
+
+def test_rule_10_a_duplicate_that_has_settled_is_named_once(store: World) -> None:
+    """Rule 10: the 300 that answers a suspension names each settled promise once."""
+    held(store, "w")
+    store.apply(create("a", OUTSIDE))
+    store.apply(settle("a"))
+    assert [promise.id for promise in store.apply(suspend("w", "a", "a")).preload] == ["a"]
 
 
 def test_rule_10_duplicates_do_not_count_towards_the_chunks(store: World) -> None:

@@ -127,7 +127,8 @@ class QueuePump:
             return 0
         failed = self._deliver([self._as_lambda_sends_it(message) for message in messages])
         if failed:
-            self._cloud.delayed_until.append(at[1] + self._invisible)
+            # To moto a message is visible after that time, not at it.
+            self._cloud.delayed_until.append(at[1] + self._invisible + 1)
         for message in messages:
             if message["MessageId"] not in failed:
                 self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])

@@ -97,6 +97,12 @@ class Template:
     code_directories: dict[str, Path]
 
 
+def default_template() -> Path:
+    """`template.yaml` of the working directory, or else of this project."""
+    here = Path("template.yaml")
+    return here if here.exists() else Path(__file__).parents[3] / "template.yaml"
+
+
 def load(path: Path, *, stack: Stack, parameters: Mapping[str, str | int] | None = None) -> Template:
     """Read and transform the template at `path`; `parameters` override its defaults."""
     document: Fragment = yaml_parse(path.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from resonate_store import addresses, cron, ids
-from resonate_store.records import DELAY, SCOPE, TARGET, TIMER
+from resonate_store.records import DELAY, SCOPE, TARGET, TIMER, Value
 from resonate_store.requests import (
     PromiseCreate,
     PromiseRecord,
@@ -32,6 +32,8 @@ from resonate_store.requests import (
 
 _SOME_INSTANT = 10**13 - 1
 """As long, written out, as any instant until the year 2286."""
+_END_OF_TIME = 2**53
+"""The last instant that every JSON reader gets right."""
 _INSTANT = re.compile(r"[0-9]{1,18}\Z")
 _SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
 
@@ -52,6 +54,8 @@ def _problems(request: Request) -> Iterator[str]:
             yield from _timeout(request.timeout_at)
             yield from _state(request.state)
             yield from _tags(request.tags)
+            yield from _value("param", request.param)
+            yield from _value("value", request.value)
             if request.tags.get(SCOPE) != "local":
                 yield f"the record of a finished step is local: tag it {SCOPE}=local"
         case PromiseRegisterCallback():
@@ -103,6 +107,7 @@ def _creation(request: PromiseCreate) -> Iterator[str]:
     yield from _id(request.id)
     yield from _timeout(request.timeout_at)
     yield from _tags(request.tags)
+    yield from _value("param", request.param)
     target = request.tags.get(TARGET)
     if target is not None:
         if problem := addresses.problem_with(target):
@@ -122,6 +127,7 @@ def _creation(request: PromiseCreate) -> Iterator[str]:
 def _settlement(request: PromiseSettle) -> Iterator[str]:
     yield from _id(request.id)
     yield from _state(request.state)
+    yield from _value("value", request.value)
 
 
 def _suspension(request: TaskSuspend) -> Iterator[str]:
@@ -144,6 +150,7 @@ def _schedule(request: ScheduleCreate) -> Iterator[str]:
     else:
         yield from _id(expanded(request.promise_id, request.id, _SOME_INSTANT), "promise id of an occurrence")
     yield from _tags(request.promise_tags)
+    yield from _value("promiseParam", request.promise_param)
     target = request.promise_tags.get(TARGET)
     if target is None:
         yield f"promiseTags must include a {TARGET} tag: an occurrence without a target would never run"
@@ -168,13 +175,37 @@ def _id(id: str, what: str = "id") -> Iterator[str]:
 
 
 def _timeout(timeout_at: int) -> Iterator[str]:
-    if timeout_at < 0:
+    if not 0 <= timeout_at <= _END_OF_TIME:
         yield f"the timeout is an instant in milliseconds since the epoch and cannot be {timeout_at}"
 
 
 def _tags(tags: dict[str, str]) -> Iterator[str]:
-    if "" in tags:  # DynamoDB has no nameless entries
-        yield f"the tag with the value {tags['']!r} has an empty name"
+    yield from _names("tag", tags)
+
+
+def _value(what: str, value: Value) -> Iterator[str]:
+    yield from _names(f"header of the {what}", value.headers or {})
+    if value.data is not None and not _encodable(value.data):
+        yield f"the data of the {what} is not valid Unicode text"
+
+
+def _names(what: str, texts: dict[str, str]) -> Iterator[str]:
+    for name, text in texts.items():
+        if not name:  # DynamoDB has no nameless entries
+            yield f"the {what} with the value {text!r} has an empty name"
+        elif not (_encodable(name) and _encodable(text)):
+            yield f"the {what} {name!r} is not valid Unicode text"
+
+
+def _encodable(text: str) -> bool:
+    """Whether the text is Unicode that can be stored; half a surrogate pair cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _state(state: str) -> Iterator[str]:

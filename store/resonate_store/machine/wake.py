@@ -37,6 +37,8 @@ from resonate_store.requests import (
 
 MAX_OCCURRENCES = 90
 """Occurrences of one schedule created by one firing; the next firing goes on where this one stopped."""
+MAX_FIRING_BYTES = 2_000_000
+"""The size of the params that one firing writes; DynamoDB takes 4 MB in one transaction."""
 
 
 def wake(request: PromiseWake, now: int) -> Transition:
@@ -94,7 +96,7 @@ def schedule_fire(request: ScheduleFire, now: int) -> Transition:
         return Outcome(_schedule_not_found())
     occurrences: dict[str, PromiseCreate] = {}
     last, upcoming = schedule.last_run_at, schedule.next_run_at
-    for _ in range(MAX_OCCURRENCES):
+    for _ in range(_occurrences_at_once(schedule)):
         if upcoming > now:
             break
         occurrence = _occurrence(schedule, upcoming)
@@ -112,6 +114,14 @@ def schedule_fire(request: ScheduleFire, now: int) -> Transition:
     advanced = stamped_schedule(replace(schedule, last_run_at=last, next_run_at=upcoming), schedule, now)
     response = Response(schedule=advanced.schedule())
     return Outcome(response, (*draft.outcome(response).changes, Change(schedule, advanced)))
+
+
+def _occurrences_at_once(schedule: ScheduleRecord) -> int:
+    """How many occurrences one firing may create, at least one."""
+    param = schedule.promise_param
+    texts = (param.data or "", *(param.headers or {}), *(param.headers or {}).values())
+    size = sum(len(text.encode()) for text in texts)
+    return max(1, min(MAX_OCCURRENCES, MAX_FIRING_BYTES // max(1, size)))
 
 
 def _occurrence(schedule: ScheduleRecord, at: int) -> PromiseCreate:

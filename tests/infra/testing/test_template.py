@@ -317,6 +317,7 @@ def test_the_stream_is_filtered_as_the_store_stamps_it(properties: dict[str, Fra
     assert patterns == [
         {"dynamodb": {"NewImage": {"effects": {"N": [{"exists": True}]}}}},
         {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}}},
+        {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": ["schedule"]}}}},
     ]
     FilterCriteria.parse(patterns)
 

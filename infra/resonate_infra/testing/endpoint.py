@@ -1,13 +1,22 @@
-"""moto as AWS on a local port, for functions that run in processes of their own.
+"""moto as AWS on a port of this machine, for functions that run in processes or containers of their own.
 
 moto's own server needs Flask, takes no locks although it is threaded, and would want a container to invoke a
 function. Here every request is passed to moto one at a time, under one lock, so that conditional writes are as atomic
 as DynamoDB's whatever the functions do in parallel; an asynchronous invoke of a known function is accepted, as Lambda
 does, and kept for the test to carry out; and what is posted without a signature is an HTTP push, which is kept too.
+
+    python -m resonate_infra.testing.endpoint --host 0.0.0.0
+
+serves an account in which `template.yaml` is deployed and the execution of `events/worker.json` waits for a worker, for
+`sam local invoke`; a container reaches it at http://host.docker.internal:5000.
 """
 
+from __future__ import annotations
+
+import argparse
 import json
 import re
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -18,6 +27,12 @@ import boto3
 import requests
 from botocore.config import Config
 from moto import mock_aws
+
+from resonate import Resonate
+from resonate_infra.testing import template as templates
+from resonate_infra.testing.resources import Deployment, create
+from resonate_store.dynamo import DynamoStore
+from resonate_store.settings import groups_of
 
 REGION = "us-east-1"
 _SERVICE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
@@ -36,9 +51,13 @@ class Message(NamedTuple):
 
 
 class Endpoint:
-    """An empty AWS account behind `url`; open it with `with`."""
+    """An empty AWS account behind `url`; open it with `with`.
 
-    def __init__(self) -> None:
+    Args:
+        host, port: where to listen; any free port if 0.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.functions: frozenset[str] = frozenset()
         """The names of the functions that can be invoked."""
         self._lock = threading.Lock()
@@ -47,7 +66,7 @@ class Endpoint:
         self._session = boto3.Session("testing", "testing", region_name=REGION)
         self._clients: dict[str, Any] = {}
         self._mock = mock_aws()
-        self._server = _Server(("127.0.0.1", 0), _Requests)
+        self._server = _Server((host, port), _Requests)
         self._server.endpoint = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -144,3 +163,40 @@ class _Requests(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the test says what went wrong."""
+
+
+def deploy(endpoint: Endpoint, stack_name: str = "resonate") -> Deployment:
+    """Create what `template.yaml` describes in the account."""
+    template = templates.load(templates.default_template(), stack=templates.Stack(stack_name))
+    deployment = create(template, endpoint.client)
+    endpoint.functions = frozenset(function.name for function in deployment.functions.values())
+    return deployment
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m resonate_infra.testing.endpoint", description="AWS for sam local")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets containers in")
+    parser.add_argument("--port", type=int, default=5000)
+    options = parser.parse_args(arguments)
+    try:
+        endpoint = Endpoint(options.host, options.port)
+    except OSError as error:
+        where = f"{options.host}:{options.port}"
+        print(f"cannot listen on {where}: {error.strerror}; choose another --port", file=sys.stderr)
+        return 1
+    with endpoint:
+        deployment = deploy(endpoint)
+        groups = groups_of(deployment.functions["WorkerFunction"].environment)
+        store = DynamoStore(deployment.table_name, client=endpoint.client("dynamodb"), groups=groups)
+        client = Resonate(store=store).options(target="worker")
+        client.begin_rpc("sleep-workflow-1", "sleeping_workflow", wf_id="sleep-workflow-1", secs=5.0)
+        print(f"table {deployment.table_name} at {endpoint.url}; sleep-workflow-1 waits for a worker", flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """Requests, counted: what each thing costs in DynamoDB, as docs/costs.md says."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,36 @@ def test_the_end_of_a_workflow_costs_two_writes(stack: OfflineStack, begin: Begi
         # The retention marker, and the settlement cleared.
         "DispatchFunction": Counter(PutItem=2),
     }
+
+
+def whole(stack: OfflineStack, begin: Begin, name: str, *arguments: Any) -> Counter[str]:
+    """The requests of everybody for one workflow, from its creation to its end."""
+    id = f"{name}-{'-'.join(map(str, arguments))}"
+    stack.reset_counts()
+    begin(id, name, *arguments)
+    stack.run_until_complete(id)
+    requests = sum(costs(stack).values(), Counter[str]())
+    return requests + Counter(PutItem=1)  # the client's
+
+
+@pytest.mark.parametrize("steps", [0, 1, 20])
+def test_a_workflow_that_never_waits_costs_its_steps_and_five_writes_and_a_read(
+    stack: OfflineStack, begin: Begin, steps: int
+) -> None:
+    assert whole(stack, begin, "steps_only", steps) == Counter(PutItem=steps + 5, GetItem=1)
+    assert stack.invocations["WorkerFunction"] == 1
+    assert stack.invocations.total() <= 3
+
+
+def test_a_nested_workflow_costs_two_writes_more_than_its_steps(stack: OfflineStack, begin: Begin) -> None:
+    assert whole(stack, begin, "nesting") - whole(stack, begin, "steps_only", 2) == Counter(PutItem=2)
+
+
+def test_a_sleep_costs_as_much_as_the_documentation_says(stack: OfflineStack, begin: Begin) -> None:
+    added = whole(stack, begin, "nap", 60.0) - whole(stack, begin, "steps_only", 0)
+
+    # Created, settled, delivered, its awaiter resumed and acquired; and the suspension.
+    assert added == Counter(PutItem=5, TransactWriteItems=1, GetItem=3, Query=1)
 
 
 def test_a_client_begins_with_one_write(stack: OfflineStack, begin: Begin) -> None:

@@ -1,0 +1,75 @@
+import copy
+from typing import Any
+
+import pytest
+
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.models import entry_of, item_of
+from resonate_store.requests import PromiseGet
+from tests.functions.conftest import Load
+
+
+def test_the_event_is_what_the_store_writes(event: Load) -> None:
+    (record,) = event("dispatch")["Records"]
+    for image, effects in (("OldImage", 0), ("NewImage", 1)):
+        item: dict[str, Any] = record["dynamodb"][image]
+        assert item_of(entry_of(item), token=item["token"]["S"], effects=effects) == item
+
+
+def test_a_settlement_resumes_who_awaits_it(asleep: OfflineStack, event: Load) -> None:
+    asleep.store.apply(PromiseGet("sleep-workflow-1.1"))  # reading it settles it: its time has come
+
+    assert asleep.invoke("DispatchFunction", event("dispatch")) == {"batchItemFailures": []}
+    record, sleep = asleep.store.record("sleep-workflow-1"), asleep.store.record("sleep-workflow-1.1")
+    assert record is not None
+    assert record.task is not None
+    assert sleep is not None
+    assert (record.task.state, record.task.resumes) == ("pending", ("sleep-workflow-1.1",))
+    assert sleep.delivered
+
+
+def test_an_event_about_what_is_gone_does_nothing(stack: OfflineStack, event: Load) -> None:
+    assert stack.invoke("DispatchFunction", event("dispatch")) == {"batchItemFailures": []}
+
+
+def test_records_that_fail_are_reported_one_by_one(stack: OfflineStack, event: Load) -> None:
+    (good,) = event("dispatch")["Records"]
+    bad = copy.deepcopy(good)
+    bad["dynamodb"] |= {"SequenceNumber": "17", "NewImage": {**bad["dynamodb"]["NewImage"], "rev": {"N": "x"}}}
+
+    assert stack.invoke("DispatchFunction", {"Records": [good, bad, good]}) == {
+        "batchItemFailures": [{"itemIdentifier": "17"}]
+    }
+    assert stack.invoke("DispatchFunction", {"Records": [bad]}) == {"batchItemFailures": [{"itemIdentifier": "17"}]}
+
+
+def test_pushes_are_posted(stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "resonate_infra.transports.Pusher.push",
+        lambda _, address, message: pushed.append((address, message["kind"])),
+    )
+
+    assert stack.invoke("DispatchFunction", event("dispatch-push")) == {"batchItemFailures": []}
+    assert pushed == [
+        ("https://worker.example.com/resonate", "execute"),
+        ("https://client.example.com/unblock", "unblock"),
+    ]
+
+
+def test_a_malformed_push_is_reported(stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resonate_infra.transports.Pusher.push", lambda *_: True)
+    batch = event("dispatch-push")
+    batch["Records"][0]["body"] = "{}"
+
+    assert stack.invoke("DispatchFunction", batch) == {
+        "batchItemFailures": [{"itemIdentifier": batch["Records"][0]["messageId"]}]
+    }
+
+
+@pytest.mark.parametrize(
+    "batch", [{}, [], {"Records": []}, {"Records": [{"eventSource": "aws:kinesis"}]}, {"kind": "sweep"}], ids=str
+)
+def test_anything_else_is_refused(stack: OfflineStack, batch: Any) -> None:
+    with pytest.raises(ValueError, match="expected a batch of DynamoDB stream records or of SQS messages"):
+        stack.invoke("DispatchFunction", batch)

@@ -1,0 +1,204 @@
+import json
+from typing import Any
+
+import pytest
+
+from resonate_infra.dispatch import MalformedRecord
+from resonate_store.requests import PromiseRegisterListener, PromiseSettle, ScheduleCreate
+from tests.infra.aws_doubles import SETTINGS, refusal
+from tests.infra.surroundings import HOUR, Surroundings
+
+
+def change(surroundings: Surroundings, id: str, before: Any = None) -> dict[str, Any]:
+    """The stream record of the last write of a promise."""
+    after = surroundings.images(id)
+    images = {"Keys": {key: after[key] for key in ("pk", "sk")}, "NewImage": after, "SequenceNumber": "1"}
+    if before is not None:
+        images["OldImage"] = before
+    return {"eventName": "MODIFY" if before else "INSERT", "dynamodb": images}
+
+
+# The stream
+
+
+def test_an_expired_marker_deletes_its_tree_part_by_part(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate_infra.dispatch.MAX_DELETIONS", 1)
+    surroundings.create("w1", target="poll://any@default")
+    for number in range(1, 101):
+        surroundings.create(f"w1.{number}", origin="w1")
+    surroundings.store.apply(PromiseSettle("w1", "resolved"))
+    root = surroundings.record("w1")
+    surroundings.store.retain("w1", root.created_at, root.settled_at or 0, 1)
+    marker = next(item for item in surroundings.table.items() if item["sk"]["S"] == "expiry#w1")
+    keys = {key: marker[key] for key in ("pk", "sk")}
+
+    surroundings.dispatch.stream_record(
+        {"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
+    )
+
+    ((url, errand, _),) = surroundings.sqs.sent
+    assert url == SETTINGS.push_queue_url
+    assert surroundings.record("w1"), "the root goes last"
+    assert len(surroundings.table.items()) == 3, "the root, its marker, and one more than fits a transaction"
+    surroundings.dispatch.queue_message(json.dumps(errand))
+    assert surroundings.markers() == ["expiry#w1"], "only the marker, which DynamoDB removes, is left in this test"
+    assert len(surroundings.table.items()) == 1
+
+
+def test_a_deleted_schedule_is_disarmed(surroundings: Surroundings) -> None:
+    target = {"resonate:target": "poll://any@default"}
+    surroundings.store.apply(ScheduleCreate("s", "0 0 1 1 *", "{{.id}}.{{.timestamp}}", HOUR, promise_tags=target))
+    (item,) = surroundings.table.items()
+    keys = {key: item[key] for key in ("pk", "sk")}
+
+    surroundings.dispatch.stream_record(
+        {"eventName": "INSERT", "dynamodb": {"Keys": keys, "NewImage": item, "SequenceNumber": "1"}}
+    )
+    assert len(surroundings.scheduler.schedules) == 1
+    surroundings.dispatch.stream_record(
+        {"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": item, "SequenceNumber": "2"}}
+    )
+
+    assert surroundings.scheduler.schedules == {}
+
+
+def test_a_new_task_is_offered(surroundings: Surroundings) -> None:
+    surroundings.create("w1", target="poll://any@default")
+    surroundings.dispatch.stream_record(change(surroundings, "w1"))
+
+    execute = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
+    assert surroundings.functions.invoked == [("worker", "Event", execute)]
+
+
+def test_a_new_task_with_an_http_target_goes_to_the_push_queue(surroundings: Surroundings) -> None:
+    surroundings.create("w1", target="https://worker.example.com/")
+    surroundings.dispatch.stream_record(change(surroundings, "w1"))
+
+    ((url, body, _),) = surroundings.sqs.sent
+    assert url == SETTINGS.push_queue_url
+    assert (body["address"], body["message"]["kind"]) == ("https://worker.example.com/", "execute")
+    assert surroundings.pusher.pushed == [], "the stream never waits for somebody else's server"
+
+
+def test_a_new_timer_is_armed(surroundings: Surroundings) -> None:
+    surroundings.create("t1", timer=True, after=5000)
+    surroundings.dispatch.stream_record(change(surroundings, "t1"))
+
+    at = surroundings.record("t1").timeout_at
+    assert surroundings.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "t1", "at": at}, 5)]
+
+
+def test_a_settlement_resumes_unblocks_and_is_cleared(surroundings: Surroundings) -> None:
+    surroundings.create("awaited")
+    surroundings.suspended("awaiter", "awaited")
+    surroundings.store.apply(PromiseRegisterListener("awaited", "https://client.example.com/"))
+    before = surroundings.images("awaited")
+    surroundings.store.apply(PromiseSettle("awaited", "resolved"))
+    record = change(surroundings, "awaited", before)
+    surroundings.dispatch.stream_record(record)
+
+    task = surroundings.record("awaiter").task
+    assert task is not None
+    assert (task.state, task.resumes) == ("pending", ("awaited",))
+    assert [body["message"]["kind"] for _, body, _ in surroundings.sqs.sent] == ["unblock"]
+    awaited = surroundings.record("awaited")
+    assert (awaited.delivered, awaited.callbacks, awaited.listeners, awaited.wake_at) == (True, {}, {}, None)
+    assert surroundings.markers() == ["expiry#awaited"]
+
+    # The same record again.
+    revisions = [surroundings.record(id).rev for id in ("awaited", "awaiter")]
+    surroundings.dispatch.stream_record(record)
+    assert [surroundings.record(id).rev for id in ("awaited", "awaiter")] == revisions
+
+
+def test_clearing_a_settlement_reads_nothing(surroundings: Surroundings, wire: Any) -> None:
+    """The stream's image is the record: what it says need not be read again."""
+    surroundings.create("awaited")
+    before = surroundings.images("awaited")
+    surroundings.store.apply(PromiseSettle("awaited", "resolved"))
+    record = change(surroundings, "awaited", before)
+    wire.taken()
+    surroundings.dispatch.stream_record(record)
+
+    assert wire.taken() == ["PutItem", "PutItem"]
+
+
+def test_an_image_that_is_out_of_date_does_no_harm(surroundings: Surroundings) -> None:
+    """The settlement was cleared by the sweep before its stream record arrived."""
+    surroundings.create("awaited")
+    before = surroundings.images("awaited")
+    surroundings.store.apply(PromiseSettle("awaited", "resolved"))
+    record = change(surroundings, "awaited", before)
+    surroundings.clock.advance(2 * HOUR)
+    surroundings.tick.sweep()
+    after = surroundings.record("awaited")
+    assert after.delivered
+    surroundings.dispatch.stream_record(record)
+
+    assert surroundings.record("awaited") == after
+
+
+def test_what_asks_for_nothing_does_nothing(surroundings: Surroundings) -> None:
+    surroundings.create("p1")
+    revision = surroundings.record("p1").rev
+    surroundings.dispatch.stream_record(change(surroundings, "p1"))
+
+    assert surroundings.record("p1").rev == revision
+    assert (surroundings.sqs.sent, surroundings.functions.invoked) == ([], [])
+
+
+@pytest.mark.parametrize("record", [{}, {"dynamodb": None}, {"dynamodb": {}}, {"dynamodb": "x"}], ids=str)
+def test_a_record_of_another_shape_is_refused(surroundings: Surroundings, record: dict[str, Any]) -> None:
+    with pytest.raises(MalformedRecord, match="expected a DynamoDB stream record"):
+        surroundings.dispatch.stream_record(record)
+
+
+def test_a_failure_of_our_own_queue_fails_the_record(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise refusal("InternalError", "SendMessage")
+
+    surroundings.create("t1", timer=True)
+    monkeypatch.setattr(surroundings.scheduler, "create_schedule", refuse)
+
+    with pytest.raises(Exception, match="InternalError"):
+        surroundings.dispatch.stream_record(change(surroundings, "t1"))
+
+
+def test_a_failure_of_a_worker_does_not(surroundings: Surroundings) -> None:
+    surroundings.create("w1", target="poll://any@default")
+    surroundings.functions.refuses = refusal("TooManyRequestsException", "Invoke")
+
+    surroundings.dispatch.stream_record(change(surroundings, "w1"))
+
+
+# The push queue
+
+
+def test_a_message_of_the_push_queue_is_posted(surroundings: Surroundings) -> None:
+    message = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
+    surroundings.dispatch.queue_message(json.dumps({"address": "https://worker.example.com/", "message": message}))
+
+    assert surroundings.pusher.pushed == [("https://worker.example.com/", message)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "text",
+        "[]",
+        "{}",
+        '{"address": "https://worker.example.com/"}',
+        '{"message": {}}',
+        '{"address": 7, "message": {}}',
+        '{"address": "nowhere", "message": {}}',
+    ],
+)
+def test_any_other_message_is_refused(surroundings: Surroundings, body: str) -> None:
+    with pytest.raises(MalformedRecord, match=r"expected \{address, message\}|is not an address"):
+        surroundings.dispatch.queue_message(body)
+    assert surroundings.pusher.pushed == []

@@ -1,0 +1,235 @@
+import itertools
+from typing import Any
+
+import pytest
+
+from resonate_infra.tick import INTERVAL, MalformedTick, Schedule, Sweep, Timer, message_of
+from resonate_store.ids import shard
+from resonate_store.records import TARGET
+from resonate_store.requests import PromiseSettle, ScheduleCreate, ScheduleGet
+from tests.infra.aws_doubles import SETTINGS
+from tests.infra.surroundings import HOUR, Surroundings
+
+
+
+def every_minute() -> ScheduleCreate:
+    tags = {TARGET: "poll://any@default"}
+    return ScheduleCreate("every", "* * * * *", "{{.id}}.{{.timestamp}}", HOUR, promise_tags=tags)
+
+
+# Messages
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"kind": "sweep"}, Sweep()),
+        ('{"kind":"sweep"}', Sweep()),
+        ({"kind": "timer", "id": "w1.1", "at": 5}, Timer("w1.1", 5)),
+        ('{"kind":"timer","id":"w1.1","at":5}', Timer("w1.1", 5)),
+        ({"kind": "schedule", "id": "daily"}, Schedule("daily")),
+        ({"kind": "schedule", "id": "daily", "at": 5}, Schedule("daily", 5)),
+    ],
+)
+def test_messages_are_read_from_events_and_from_text(content: Any, message: Any) -> None:
+    assert message_of(content) == message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        7,
+        "",
+        "text",
+        "{}",
+        {},
+        {"kind": "other"},
+        {"kind": "timer"},
+        {"kind": "timer", "id": "w1"},
+        {"kind": "timer", "id": "w1", "at": "soon"},
+        {"kind": "timer", "id": 7, "at": 5},
+        {"kind": "schedule"},
+        {"source": "aws.events", "detail": {}},
+    ],
+    ids=str,
+)
+def test_anything_else_is_refused_with_what_is_expected(content: Any) -> None:
+    with pytest.raises(MalformedTick, match='expected {"kind": "sweep"}, {"kind": "timer"'):
+        message_of(content)
+
+
+# Timers and schedules that fire
+
+
+def test_a_due_timer_settles_its_promise(surroundings: Surroundings) -> None:
+    surroundings.create("t1", timer=True, after=5000)
+    at = surroundings.record("t1").timeout_at
+    surroundings.clock.advance(5000)
+
+    assert surroundings.tick.act(Timer("t1", at)) == {"kind": "timer", "id": "t1", "status": 200}
+    assert (surroundings.record("t1").state, surroundings.record("t1").settled_at) == ("resolved", at)
+
+
+def test_a_timer_that_fires_early_is_armed_again_and_settles_nothing(surroundings: Surroundings) -> None:
+    surroundings.create("t1", timer=True, after=5000)
+    at = surroundings.record("t1").timeout_at
+    surroundings.clock.advance(4999)
+
+    assert surroundings.tick.act(Timer("t1", at))["rearmed"] == at
+    assert surroundings.record("t1").state == "pending"
+    assert surroundings.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "t1", "at": at}, 1)]
+
+
+def test_a_message_that_is_early_for_the_promise_itself_changes_nothing(surroundings: Surroundings) -> None:
+    """Whatever the message says, the record says when it is due."""
+    surroundings.create("t1", timer=True, after=5000)
+
+    assert surroundings.tick.act(Timer("t1", surroundings.clock.now() - 1))["status"] == 200
+    assert surroundings.record("t1").state == "pending"
+
+
+def test_timers_fire_twice_and_late_without_harm(surroundings: Surroundings) -> None:
+    surroundings.create("t1", timer=True, after=5000)
+    at = surroundings.record("t1").timeout_at
+    surroundings.clock.advance(50_000)
+    surroundings.tick.act(Timer("t1", at))
+    settled = surroundings.record("t1")
+    surroundings.tick.act(Timer("t1", at))
+
+    assert surroundings.record("t1") == settled
+
+
+def test_a_timer_of_something_that_is_gone_is_no_failure(surroundings: Surroundings) -> None:
+    assert surroundings.tick.act(Timer("gone", 0))["status"] == 404
+    assert surroundings.tick.act(Schedule("gone"))["status"] == 404
+
+
+def test_a_due_schedule_creates_its_occurrences(surroundings: Surroundings) -> None:
+    surroundings.store.apply(every_minute())
+    first = surroundings.store.apply(ScheduleGet("every")).schedule
+    assert first is not None
+    surroundings.clock.advance_to(first.next_run_at)
+
+    assert surroundings.tick.act(Schedule("every", first.next_run_at))["status"] == 200
+    assert surroundings.record(f"every.{first.next_run_at}").pending
+    after = surroundings.store.apply(ScheduleGet("every")).schedule
+    assert after is not None
+    assert (after.last_run_at, after.next_run_at) == (first.next_run_at, first.next_run_at + 60_000)
+
+
+# The sweep
+
+
+def timers(surroundings: Surroundings, count: int) -> list[str]:
+    ids = [f"t{n}" for n in range(count)]
+    for id in ids:
+        surroundings.create(id, timer=True, after=1000)
+    surroundings.clock.advance(1000)
+    return ids
+
+
+def test_the_sweep_wakes_what_is_due_in_every_shard_and_nothing_else(surroundings: Surroundings) -> None:
+    ids = timers(surroundings, 40)
+    surroundings.create("later", timer=True)
+    assert {shard(id, surroundings.store.shards) for id in ids} == set(range(surroundings.store.shards))
+
+    assert surroundings.tick.act(Sweep()) == {"kind": "sweep", "woken": 40, "failed": 0}
+    assert {surroundings.record(id).state for id in ids} == {"resolved"}
+    assert surroundings.record("later").pending
+    assert surroundings.tick.act(Sweep()) == {"kind": "sweep", "woken": 0, "failed": 0}
+
+
+def test_the_sweep_begins_nothing_after_its_deadline(surroundings: Surroundings) -> None:
+    timers(surroundings, 10)
+
+    assert surroundings.tick.sweep(surroundings.clock.now())["woken"] == 0
+    assert surroundings.tick.sweep(surroundings.clock.now() + 1)["woken"] == 10
+
+
+def test_sweeps_that_run_out_of_time_begin_in_another_shard_each(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With time for one entry a sweep, no shard is left out for ever, whatever comes in in the others."""
+    ids = timers(surroundings, 40)
+    woken: list[str] = []
+    wake = surroundings.tick._wake  # pyright: ignore[reportPrivateUsage]
+
+    def slow(request: Any) -> None:
+        wake(request)
+        woken.append(request.id)
+        surroundings.clock.advance(1000)
+
+    monkeypatch.setattr(surroundings.tick, "_wake", slow)
+    for _ in range(surroundings.store.shards):
+        surroundings.tick.sweep(surroundings.clock.now() + 1)
+        surroundings.clock.advance(INTERVAL - 1000)
+
+    assert len(woken) == surroundings.store.shards
+    assert {shard(id, surroundings.store.shards) for id in woken} == {
+        shard(id, surroundings.store.shards) for id in ids
+    }
+
+
+def test_the_longest_overdue_comes_first(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    same = [f"w.{n}" for n in range(5)]
+    for delay, id in zip([3, 1, 5, 2, 4], same, strict=True):
+        surroundings.create(id, timer=True, after=delay * 100)
+    surroundings.clock.advance(1000)
+    woken: list[str] = []
+    monkeypatch.setattr(surroundings.tick, "_wake", lambda request: woken.append(request.id))
+    surroundings.tick.sweep()
+
+    assert woken == ["w.1", "w.3", "w.0", "w.4", "w.2"]
+
+
+def test_one_bad_entry_does_not_stop_the_sweep(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = timers(surroundings, 10)
+    wake = surroundings.tick._wake  # pyright: ignore[reportPrivateUsage]
+    numbers = itertools.count()
+
+    def fragile(request: Any) -> None:
+        if next(numbers) in (0, 5):
+            raise RuntimeError("broken")
+        wake(request)
+
+    monkeypatch.setattr(surroundings.tick, "_wake", fragile)
+
+    assert surroundings.tick.sweep() == {"kind": "sweep", "woken": 8, "failed": 2}
+    assert caplog.text.count("failed") >= 2
+    monkeypatch.undo()
+    assert surroundings.tick.sweep() == {"kind": "sweep", "woken": 2, "failed": 0}
+    assert {surroundings.record(id).state for id in ids} == {"resolved"}
+
+
+def test_the_sweep_repeats_a_settlement_that_reached_nobody(surroundings: Surroundings) -> None:
+    """The stream record of the settlement was lost."""
+    surroundings.create("awaited")
+    surroundings.suspended("awaiter", "awaited")
+    surroundings.store.apply(PromiseSettle("awaited", "resolved"))
+    surroundings.clock.advance(59_999)
+    surroundings.tick.sweep()
+    assert not surroundings.record("awaited").delivered, "the stream has a minute"
+    surroundings.clock.advance(1)
+    surroundings.tick.sweep()
+
+    task = surroundings.record("awaiter").task
+    assert task is not None
+    assert (task.state, task.resumes) == ("pending", ("awaited",))
+    assert surroundings.record("awaited").delivered
+    assert len(surroundings.functions.invoked) == 1
+    assert surroundings.markers() == ["expiry#awaited"]
+
+
+def test_the_sweep_arms_and_fires_schedules(surroundings: Surroundings) -> None:
+    surroundings.store.apply(every_minute())
+    surroundings.clock.advance(60_000)
+
+    assert surroundings.tick.sweep() == {"kind": "sweep", "woken": 1, "failed": 0}
+    schedule = surroundings.store.apply(ScheduleGet("every")).schedule
+    assert schedule is not None
+    assert schedule.next_run_at > surroundings.clock.now()
+    assert [body["kind"] for _, body, _ in surroundings.sqs.sent] == ["schedule"]

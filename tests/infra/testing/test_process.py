@@ -1,0 +1,135 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resonate_infra.testing.process import Killed, LimitedClock, Processes
+from resonate_infra.testing.resources import Function
+from resonate_store.clock import ManualClock
+
+CODE = """
+import os
+import dataclasses
+
+import neighbour
+
+calls = 0
+
+
+@dataclasses.dataclass
+class Answer:
+    calls: "int"
+
+
+def handler(event, context):
+    global calls
+    calls += 1
+    if event == "kill":
+        from resonate_infra.testing.process import Killed
+        raise Killed
+    if event == "fail":
+        raise LookupError("no")
+    if callable(event):
+        event(context)
+    return {
+        "calls": dataclasses.asdict(Answer(calls))["calls"],
+        "variable": os.environ.get("VARIABLE"),
+        "shared": os.environ.get("SHARED"),
+        "name": os.environ["AWS_LAMBDA_FUNCTION_NAME"],
+        "remaining": context.get_remaining_time_in_millis(),
+        "arn": context.invoked_function_arn,
+        "neighbour": neighbour.NAME,
+    }
+"""
+
+
+@pytest.fixture
+def function(tmp_path: Path) -> Function:
+    (tmp_path / "app.py").write_text(CODE)
+    (tmp_path / "neighbour.py").write_text("NAME = 'next door'\n")
+    return Function("EchoFunction", "echo", "arn:echo", "app.handler", tmp_path, {"VARIABLE": "mine"}, 30, 128)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def processes(clock: ManualClock) -> Processes:
+    return Processes(LimitedClock(clock), {"SHARED": "ours"})
+
+
+def test_a_function_runs_in_its_own_environment(processes: Processes, function: Function) -> None:
+    assert processes.invoke(function, {}) == {
+        "calls": 1,
+        "variable": "mine",
+        "shared": "ours",
+        "name": "echo",
+        "remaining": 30_000,
+        "arn": "arn:echo",
+        "neighbour": "next door",
+    }
+
+
+def test_a_function_stays_warm_until_it_is_killed_or_forgotten(processes: Processes, function: Function) -> None:
+    calls: list[int] = []
+    for event in ({}, {}, "fail", {}, "kill", {}, "forget", {}):
+        if event == "forget":
+            processes.forget(function)
+        elif event == "fail":
+            with pytest.raises(LookupError):
+                processes.invoke(function, event)
+        elif event == "kill":
+            with pytest.raises(Killed):
+                processes.invoke(function, event)
+        else:
+            calls.append(processes.invoke(function, event)["calls"])
+
+    assert calls == [1, 2, 4, 1, 1]
+    processes.forget_all()
+    assert processes.invoke(function, {})["calls"] == 1
+
+
+def test_the_remaining_time_is_counted_on_the_stacks_clock(
+    processes: Processes, function: Function, clock: ManualClock
+) -> None:
+    assert processes.invoke(function, lambda _: clock.sleep(12_000))["remaining"] == 18_000
+    assert processes.invoke(function, lambda _: clock.sleep(40_000))["remaining"] == 0
+
+
+def test_a_function_that_waits_past_its_timeout_is_killed_there(
+    processes: Processes, function: Function, clock: ManualClock
+) -> None:
+    began = clock.now()
+
+    def slow(context: Any) -> None:
+        context.clock.sleep(20_000)
+        context.clock.sleep(20_000)
+
+    with pytest.raises(Killed, match="longer than its timeout"):
+        processes.invoke(function, slow)
+    assert clock.now() - began == 30_000
+    assert processes.invoke(function, {})["calls"] == 1
+    LimitedClock(clock).sleep(3_600_000)
+
+
+def test_another_file_may_take_the_place_of_the_code(clock: ManualClock, function: Function, tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_text("def handler(event, context):\n    return 'other'\n")
+    processes = Processes(LimitedClock(clock), {}, {"EchoFunction": other})
+
+    assert processes.invoke(function, {}) == "other"
+
+
+def test_missing_code_is_named(processes: Processes, function: Function, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"EchoFunction has no .*gone\.py"):
+        processes.invoke(replace(function, handler="gone.handler"), {})
+
+
+def test_code_that_cannot_be_loaded_fails_each_time(processes: Processes, function: Function) -> None:
+    (function.code_directory / "app.py").write_text("raise ImportError('broken')\n")
+    for _ in range(2):
+        with pytest.raises(ImportError, match="broken"):
+            processes.invoke(function, {})

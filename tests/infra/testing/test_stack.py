@@ -1,0 +1,223 @@
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resonate_infra.testing.stack import Event, OfflineStack, Stuck
+from resonate_store.clock import ManualClock, SystemClock, ambient
+from resonate_store.records import TARGET, TIMER
+from resonate_store.requests import PromiseCreate
+
+HOUR = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[OfflineStack]:
+    with OfflineStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(deployed: OfflineStack) -> OfflineStack:
+    deployed.clear()
+    deployed.processes.forget_all()
+    return deployed
+
+
+def begin(stack: OfflineStack, id: str = "w1", seconds: float = 60.0) -> Any:
+    return stack.client().options(target="worker").begin_rpc(id, "sleeping_workflow", wf_id=id, secs=seconds)
+
+
+def timer(stack: OfflineStack, id: str, after: int) -> None:
+    stack.store.apply(PromiseCreate(id, stack.clock.now() + after, tags={TIMER: "true"}))
+
+
+# What happens, and what is told of it
+
+
+def test_a_workflow_runs_to_its_end(stack: OfflineStack) -> None:
+    handle = begin(stack)
+    promise = stack.run_until_complete("w1")
+
+    assert promise.state == "resolved"
+    assert handle.result(0) == "Workflow w1 completed after sleeping for 60.0 seconds."
+    assert stack.invocations == Counter(WorkerFunction=2, DispatchFunction=5, TickFunction=1)
+    assert [record.id for record in stack.history("w1")] == ["w1", "w1.1"]
+
+
+def test_the_same_program_makes_the_same_events(stack: OfflineStack) -> None:
+    runs: list[list[tuple[str, int]]] = []
+    for _ in range(2):
+        stack.clear()
+        stack.processes.forget_all()
+        events: list[Event] = []
+        stack.watch = events.append
+        began = stack.clock.now()
+        begin(stack)
+        stack.run_until_complete("w1")
+        runs.append([(event.function, event.at - began) for event in events])
+
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == 8
+
+
+def test_requests_are_counted_by_service_and_those_of_the_stack_are_left_out(stack: OfflineStack) -> None:
+    begin(stack)
+    stack.run_until_complete("w1")
+
+    assert stack.requests() == Counter(PutItem=9, GetItem=4, TransactWriteItems=1, Query=1)
+    assert stack.requests("sqs") == Counter(SendMessage=1)
+    assert stack.requests("lambda") == Counter(Invoke=2)
+    assert len(stack.calls) < len(stack.cloud.calls)
+    stack.reset_counts()
+    assert (stack.calls, stack.invocations) == ([], Counter())
+
+
+def test_history_is_in_the_order_of_the_numbers(stack: OfflineStack) -> None:
+    for id in ("w1", "w1.2", "w1.10", "w1.1", "w1.10.1"):
+        stack.store.apply(PromiseCreate(id, stack.clock.now() + HOUR))
+
+    assert [record.id for record in stack.history("w1")] == ["w1", "w1.1", "w1.2", "w1.10", "w1.10.1"]
+
+
+def test_functions_are_known_by_every_name(stack: OfflineStack) -> None:
+    arn = stack.deployment.functions["TickFunction"].arn
+
+    assert {stack.function(name).logical_id for name in ("TickFunction", "resonate-tick", arn)} == {"TickFunction"}
+    with pytest.raises(KeyError):
+        stack.function("nobody")
+
+
+def test_what_a_function_raises_comes_out_and_is_told(stack: OfflineStack) -> None:
+    events: list[Event] = []
+    stack.watch = events.append
+    with pytest.raises(ValueError, match="expected"):
+        stack.invoke("TickFunction", {})
+
+    assert isinstance(events[0].error, ValueError)
+    assert stack.cloud.caller == ""
+
+
+# Time
+
+
+def test_the_clock_is_everybodys(stack: OfflineStack) -> None:
+    assert ambient().now() == stack.clock.now()
+    stack.advance(days=1, hours=2, minutes=3, seconds=4.5)
+    assert ambient().now() == stack.clock.now()
+
+
+def test_advancing_lets_everything_happen_at_its_time(stack: OfflineStack) -> None:
+    began = stack.clock.now()
+    instants: list[tuple[str, int]] = []
+    stack.watch = lambda event: instants.append((event.function, event.at - began))
+    for seconds in (10, 90, 2000):
+        timer(stack, f"t{seconds}", seconds * 1000)
+    stack.advance(hours=1)
+
+    ticks = [at for function, at in instants if function == "TickFunction"]
+    # The distant one by its schedule, two minutes early and floored to a second, and then by the queue.
+    assert ticks[:2] == [10_000, 90_000]
+    assert 1_879_000 < ticks[2] <= 1_880_000
+    assert 2_000_000 <= ticks[3] < 2_001_000
+    assert stack.clock.now() == began + HOUR
+
+
+def test_time_stops_where_it_is_told_to(stack: OfflineStack) -> None:
+    timer(stack, "t1", 60_000)
+    stack.advance(seconds=59)
+    assert stack.store.record("t1").state == "pending"  # pyright: ignore[reportOptionalMemberAccess]
+    stack.advance(seconds=1)
+    assert stack.store.record("t1").state == "resolved"  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_sweeps_happen_when_something_is_due_and_once_a_minute(stack: OfflineStack) -> None:
+    stack.lost = lambda _: True
+    began = stack.clock.now()
+    sweeps: list[int] = []
+    stack.watch = lambda event: sweeps.append(event.at - began) if event.event == {"kind": "sweep"} else None
+    timer(stack, "t1", 90_000)
+    stack.advance(minutes=30)
+
+    assert sweeps == [120_000]
+
+
+def test_what_will_never_happen_is_not_waited_for(stack: OfflineStack) -> None:
+    stack.store.apply(PromiseCreate("p1", stack.clock.now() + HOUR))
+    with pytest.raises(Stuck, match="p1 is pending and nothing will happen to it"):
+        stack.run_until_complete("p1")
+    with pytest.raises(Stuck, match="there is no promise nothing"):
+        stack.run_until_complete("nothing")
+    timer(stack, "t1", 48 * HOUR)
+    with pytest.raises(Stuck):
+        stack.run_until_complete("t1", days=1)
+
+
+# Trouble
+
+
+def test_everything_can_be_delivered_twice(stack: OfflineStack) -> None:
+    stack.duplicate = True
+    begin(stack)
+    stack.run_until_complete("w1")
+
+    assert stack.invocations["WorkerFunction"] % 2 == 0
+    assert stack.invocations["DispatchFunction"] >= 10
+
+
+def test_an_invoke_of_an_unknown_function_is_refused_as_lambda_does(stack: OfflineStack) -> None:
+    client = stack.cloud.client("lambda")
+    with pytest.raises(client.exceptions.ResourceNotFoundException, match="Function not found: nobody"):
+        client.invoke(FunctionName="nobody", InvocationType="Event", Payload=b"{}")
+
+
+# One after the other, and side by side
+
+
+def test_clearing_leaves_nothing(stack: OfflineStack) -> None:
+    begin(stack, "w1", 3600.0)
+    begin(stack, "w2", 10.0)
+    stack.pump()
+    stack.cloud.fault = lambda *_: None
+    stack.duplicate = True
+    stack.clear()
+
+    assert stack.cloud.client("dynamodb").scan(TableName=stack.deployment.table_name)["Count"] == 0
+    assert stack.next_event_at() is None
+    assert stack.pump() == 0
+    assert (stack.cloud.fault, stack.watch, stack.lost, stack.duplicate) == (None, None, None, False)
+    begin(stack, "w1", 10.0)
+    stack.run_until_complete("w1")
+    assert stack.invocations["WorkerFunction"] == 2
+
+
+def test_stacks_come_and_go_and_leave_everything_as_it_was() -> None:
+    before, clock = dict(os.environ), ambient()
+    for _ in range(2):
+        with OfflineStack(name="fleeting", clock=ManualClock(5_000)) as stack:
+            assert stack.clock.now() == 5_000
+            timer(stack, "t1", 1000)
+            assert stack.run_until_complete("t1").settled_at == 6_000
+        assert dict(os.environ) == before
+        assert ambient() is clock
+
+
+def test_a_stack_that_cannot_be_made_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    before, clock = dict(os.environ), ambient()
+    template = tmp_path / "template.yaml"
+    template.write_text("Transform: AWS::Serverless-2016-10-31\nResources:\n  Q: {Type: AWS::SQS::Queue}\n")
+    with pytest.raises(Exception, match="expected one table"), OfflineStack(template=template, name="broken"):
+        pass
+
+    assert dict(os.environ) == before
+    assert ambient() is clock
+
+
+def test_a_stack_goes_by_the_machines_clock_if_asked_to() -> None:
+    with OfflineStack(name="real", clock=SystemClock()) as stack:
+        stack.store.apply(PromiseCreate("w1", stack.clock.now() + HOUR, tags={TARGET: "poll://any@nobody"}))
+        timer(stack, "t1", 30)
+        assert stack.run_until_complete("t1").state == "resolved"

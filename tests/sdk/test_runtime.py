@@ -1,0 +1,474 @@
+"""Threads, leases and time in one process, with the store in memory and with one elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
+from resonate.retry_policies import Constant
+from resonate_store.clock import ManualClock
+from resonate_store.interface import StoreError
+from resonate_store.memory import MemoryStore
+from resonate_store.records import TARGET, TIMER, Promise
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseSettle,
+    Request,
+    Response,
+    TaskContinue,
+    TaskCreate,
+    TaskGet,
+    TaskHalt,
+    TaskHeartbeat,
+    TaskRelease,
+    TaskSuspend,
+)
+from tests.sdk.driving import Flow
+
+PATIENCE = 10.0
+"""Seconds after which a test that waits for a thread has failed."""
+
+
+class Seen:
+    """Mixed into a store: tests wait for requests that it has answered."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.seen: list[Request] = []
+        self._news = threading.Condition()
+
+    def apply(self, request: Request) -> Response:
+        response: Response = super().apply(request)  # type: ignore[misc]
+        with self._news:
+            self.seen.append(request)
+            self._news.notify_all()
+        return response
+
+    def wait_for(self, kind: type, count: int = 1) -> None:
+        """Return once `count` requests of the kind have been answered."""
+        with self._news:
+            assert self._news.wait_for(lambda: self.count(kind) >= count, PATIENCE), f"no {kind.__name__} came"
+
+    def count(self, kind: type) -> int:
+        return sum(isinstance(request, kind) for request in self.seen)
+
+
+class Memory(Seen, MemoryStore):
+    def move(self, clock: ManualClock, seconds: float) -> None:
+        """Move the clock, and let whoever minds the time look at it."""
+        clock.advance(round(seconds * 1000))
+        assert self.on_wake is not None
+        self.on_wake(0)
+
+
+class _Elsewhere:
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+
+    def apply(self, request: Request) -> Response:
+        return self.store.apply(request)
+
+    def children(self, id: str) -> Sequence[Promise]:
+        return self.store.children(id)
+
+    def open(self) -> _Elsewhere:
+        return self
+
+    def close(self) -> None: ...
+
+
+class Elsewhere(Seen, _Elsewhere):
+    """A store that is not in this process, as far as the runtime can see."""
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def memory(clock: ManualClock) -> Memory:
+    return Memory(clock)
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Resonate]]:
+    """Makes connections that are stopped when the test is over."""
+    made: list[Resonate] = []
+
+    def make(**arguments: Any) -> Resonate:
+        made.append(Resonate(**arguments))
+        return made[-1]
+
+    yield make
+    for resonate in made:
+        resonate.stop()
+
+
+def threads() -> set[threading.Thread]:
+    """The threads that belong to this package."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("resonate")}
+
+
+Connect = Callable[..., Resonate]
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_week_passes_when_the_clock_says_so(connect: Connect, memory: Memory, clock: ManualClock) -> None:
+    resonate = connect(store=memory, clock=clock)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.sleep(7 * 86_400)
+        return "rested"
+
+    handle = workflow.begin_run("w")
+    memory.wait_for(TaskSuspend)
+    memory.move(clock, 7 * 86_400 - 1)
+    assert not handle.done()
+    memory.move(clock, 1)
+
+    assert handle.future.result(PATIENCE) == "rested"
+
+
+def test_a_retry_waits_for_its_time(connect: Connect, memory: Memory, clock: ManualClock) -> None:
+    resonate = connect(store=memory, clock=clock)
+    began: list[int] = []
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky).options(retry_policy=Constant(3600)))
+
+    def flaky(ctx: Context) -> int:
+        began.append(clock.now())
+        if ctx.info.attempt < 3:
+            raise ValueError("again")
+        return ctx.info.attempt
+
+    handle = workflow.begin_run("w")
+    for suspension in (1, 2):
+        memory.wait_for(TaskSuspend, suspension)
+        memory.move(clock, 3600)
+
+    assert handle.future.result(PATIENCE) == 3
+    assert [later - began[0] for later in began] == [0, 3_600_000, 7_200_000]
+
+
+def test_a_wake_up_that_arrives_while_time_is_being_looked_at_is_not_missed(connect: Connect) -> None:
+    class Late(Memory):
+        """Gets a timer just after the thread that minds the time has asked for the next one."""
+
+        def next_wake_at(self) -> int | None:
+            at = super().next_wake_at()
+            if threading.current_thread().name == "resonate-time" and self.record("late") is None:
+                super().apply(PromiseCreate("late", self.clock.now() + 30, tags={TIMER: "true"}))
+            return at
+
+    store = Late()
+    settled = threading.Event()
+    resonate = connect(store=store)
+    deliver = store.tick
+    store.tick = lambda: (deliver(), settled.set())[0]  # type: ignore[method-assign]
+    resonate.start()
+
+    assert settled.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
+def test_the_lease_of_what_runs_here_is_kept(connect: Connect, memory: Memory, clock: ManualClock, begin: bool) -> None:
+    resonate = connect(store=memory, clock=clock, ttl=10)
+    running, enough = threading.Event(), threading.Event()
+
+    @resonate.register
+    def long(_: Context) -> str:
+        running.set()
+        assert enough.wait(PATIENCE)
+        return "done"
+
+    caller = ThreadPoolExecutor(1)
+    outcome = long.begin_run("w").future if begin else caller.submit(long.run, "w")
+    assert running.wait(PATIENCE)
+    for beat in range(1, 6):
+        memory.move(clock, 6)
+        memory.wait_for(TaskHeartbeat, beat)
+    task = memory.apply(TaskGet("w")).task
+    enough.set()
+
+    assert task is not None
+    assert (task.state, task.version) == ("acquired", 1)
+    assert outcome.result(PATIENCE) == "done"
+    caller.shutdown()
+
+
+@pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
+def test_leases_are_kept_in_a_store_elsewhere_too(connect: Connect, begin: bool) -> None:
+    store = Elsewhere(MemoryStore())
+    resonate = connect(store=store, ttl=1)
+
+    @resonate.register
+    def long(_: Context) -> str:
+        store.wait_for(TaskHeartbeat)
+        return "done"
+
+    assert (long.begin_run("w").result(PATIENCE) if begin else long.run("w")) == "done"
+    beat = next(request for request in store.seen if isinstance(request, TaskHeartbeat))
+    assert [(task.id, task.version) for task in beat.tasks] == [("w", 1)]
+
+
+def test_a_heartbeat_that_fails_is_tried_again(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    class Stumbling(Elsewhere):
+        stumbles = 1
+
+        def apply(self, request: Request) -> Response:
+            if isinstance(request, TaskHeartbeat) and self.stumbles:
+                self.stumbles -= 1
+                raise StoreError("throttled")
+            return super().apply(request)
+
+    store = Stumbling(MemoryStore())
+    resonate = connect(store=store, ttl=1)
+
+    @resonate.register
+    def long(_: Context) -> str:
+        store.wait_for(TaskHeartbeat)
+        return "done"
+
+    with caplog.at_level(logging.WARNING, "resonate.runtime"):
+        assert long.run("w") == "done"
+    assert "the leases of 1 tasks could not be extended: throttled" in caplog.text
+
+
+# -- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_promise_elsewhere_is_looked_at_until_it_is_settled(connect: Connect) -> None:
+    behind = MemoryStore()
+    resonate = connect(store=Elsewhere(behind))
+    behind.apply(PromiseCreate("p", behind.clock.now() + 60_000))
+    handle = resonate.get("p")
+
+    with pytest.raises(TimeoutError):
+        handle.result(0.03)
+    threading.Timer(0.05, lambda: behind.apply(PromiseSettle("p", "resolved"))).start()
+    assert handle.result(PATIENCE) is None
+
+
+def test_waiting_in_memory_asks_the_store_only_when_there_is_news(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory)
+    memory.apply(PromiseCreate("p", memory.clock.now() + 60_000))
+    handle = resonate.get("p")
+    threading.Timer(0.1, lambda: memory.apply(PromiseSettle("p", "resolved"))).start()
+    before = memory.count(PromiseGet)
+
+    assert handle.result(PATIENCE) is None
+    assert memory.count(PromiseGet) - before <= 3
+
+
+def test_a_halted_task_is_an_error_with_its_reason_and_not_a_hang(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        return (yield (yield ctx.promise(id="p")))
+
+    handle = workflow.begin_run("w")
+    memory.wait_for(TaskSuspend)
+    memory.apply(TaskHalt("w", reason="poison"))
+    with pytest.raises(ResonateHaltedError, match="Task w is halted: poison"):
+        handle.result(PATIENCE)
+    with pytest.raises(ResonateHaltedError, match="poison"):
+        handle.done()
+
+    memory.apply(PromiseSettle("p", "resolved"))
+    memory.apply(TaskContinue("w"))
+    assert handle.result(PATIENCE) is None
+
+
+def test_a_poisonous_call_is_halted_after_ten_attempts(connect: Connect, memory: Memory, clock: ManualClock) -> None:
+    resonate = connect(store=memory, clock=clock)
+    handle = resonate.begin_rpc("w", "nobody")
+
+    for attempt in range(1, 10):
+        memory.wait_for(TaskRelease, attempt)
+        memory.move(clock, 600)
+    memory.wait_for(TaskRelease, 10)
+
+    with pytest.raises(ResonateHaltedError, match=r"halted after 10 attempts.*function nobody not found in registry"):
+        handle.result(PATIENCE)
+
+
+def test_a_promise_that_is_not_there_is_an_error(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory)
+    memory.apply(PromiseCreate("p", memory.clock.now() + 60_000))
+    handle = resonate.get("p")
+    del memory._records["p"]
+
+    with pytest.raises(ResonateStoreError, match="was not found") as caught:
+        handle.result()
+    assert caught.value.code == 100.404
+
+
+def test_a_message_for_another_group_is_none_of_ours(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory, group="ours")
+    ran: list[str] = []
+
+    @resonate.register
+    def f(ctx: Context) -> None:
+        ran.append(ctx.id)
+
+    resonate.options(target="theirs").begin_rpc("a", f)
+    resonate.begin_rpc("b", f).result(PATIENCE)
+
+    assert ran == ["b"]
+    assert memory.apply(TaskGet("a")).task is not None
+
+
+# -- stopping ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_no_thread_of_ours_is_left_after_stop(connect: Connect, workers: int) -> None:
+    before = threads()
+    resonate = connect(workers=workers)
+    assert threads() == before, "threads start with the first piece of work"
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        promises, got = [], []
+        for n in range(5):
+            promises.append((yield ctx.begin_run(lambda _, n: n, n)))
+        for promise in promises:
+            got.append((yield promise))
+        return got
+
+    handle = workflow.begin_run("w")
+    assert handle.result(PATIENCE) == [0, 1, 2, 3, 4]
+    assert handle.future.result(PATIENCE) == [0, 1, 2, 3, 4]
+    assert threads() > before
+    resonate.stop()
+    resonate.stop()
+
+    assert threads() <= before
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_stop_tells_whoever_waits_and_a_new_start_goes_on(connect: Connect, elsewhere: bool) -> None:
+    behind = Memory()
+    store = Elsewhere(behind) if elsewhere else behind
+    resonate = connect(store=store)
+    resonate.start()
+    behind.apply(PromiseCreate("p", behind.clock.now() + 60_000))
+    handle = resonate.get("p")
+    waiting = handle.future
+    store.wait_for(PromiseGet, 2)
+    resonate.stop()
+    with pytest.raises(ResonateShutdownError, match="stopped while waiting for p"):
+        waiting.result(PATIENCE)
+
+    resonate.start()
+    before = store.count(PromiseGet)
+    with pytest.raises(TimeoutError):
+        handle.result(0.1)
+    assert store.count(PromiseGet) - before < 10, "it waits; it does not ask all the time"
+    behind.apply(PromiseSettle("p", "resolved"))
+    assert handle.result(PATIENCE) is None
+
+
+def test_what_runs_is_finished_before_stop_returns(connect: Connect, memory: Memory) -> None:
+    before = threads()
+    resonate = connect(store=memory, workers=2)
+    running, enough = threading.Event(), threading.Event()
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        yield (yield ctx.begin_run(step))
+        # Arms a wake-up while everything stops; nobody may start again because of it.
+        yield ctx.sleep(5)
+
+    def step(_: Context) -> None:
+        running.set()
+        assert enough.wait(PATIENCE)
+
+    workflow.begin_run("w")
+    assert running.wait(PATIENCE)
+    stopping = threading.Thread(target=resonate.stop)
+    stopping.start()
+    while not resonate._runtime._stopping:
+        pass
+    enough.set()
+    stopping.join(PATIENCE)
+
+    assert not stopping.is_alive()
+    assert threads() <= before
+    record, task = memory.record("w.1"), memory.apply(TaskGet("w")).task
+    assert record is not None
+    assert record.state == "resolved"
+    assert task is not None
+    assert task.state == "suspended"
+
+
+def test_work_goes_on_after_a_new_start(connect: Connect, memory: Memory, clock: ManualClock) -> None:
+    before = threads()
+    resonate = connect(store=memory, clock=clock, workers=2)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.sleep(60)
+        return (yield (yield ctx.begin_run(lambda _: "done")))
+
+    handle = workflow.begin_run("w")
+    memory.wait_for(TaskSuspend)
+    resonate.stop()
+    clock.advance(3_600_000)
+    assert threads() <= before
+    resonate.start()
+
+    assert handle.future.result(PATIENCE) == "done"
+    assert workflow.begin_run("w").result(PATIENCE) == "done"
+
+
+# -- trouble ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_fails_is_logged_and_the_rest_goes_on(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Elsewhere):
+        def apply(self, request: Request) -> Response:
+            if "bad" in str(request) and not isinstance(request, TaskCreate | PromiseGet):
+                raise StoreError("no table")
+            return super().apply(request)
+
+    resonate = connect(store=Failing(MemoryStore()), workers=1)
+
+    @resonate.register
+    def f(_: Context) -> str:
+        return "fine"
+
+    bad = resonate.begin_run("bad", f)
+    with caplog.at_level(logging.ERROR):
+        assert resonate.begin_run("good", f).result(PATIENCE) == "fine"
+    assert "task bad: no table" in caplog.text
+    with pytest.raises(TimeoutError):
+        bad.result(0)
+
+
+def test_a_target_of_a_process_reaches_its_group(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory, pid="me")
+
+    @resonate.register
+    def f(_: Context) -> str:
+        return "here"
+
+    assert resonate.options(target="poll://uni@default/me").rpc("a", f) == "here"
+    promise = memory.apply(PromiseGet("a")).promise
+    assert promise is not None
+    assert promise.tags[TARGET] == "poll://uni@default/me"

@@ -1,0 +1,121 @@
+"""What the end of a root's retention deletes, and what it must not."""
+
+import pytest
+
+from resonate_store.clock import ManualClock
+from resonate_store.dynamo import DynamoStore
+from resonate_store.models import Expiry, expiry_of
+from resonate_store.records import ORIGIN, SCOPE
+from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
+from tests.store.dynamo_fixture import Table, Wire
+from tests.store.substrates import T0
+
+DAY = 86_400_000
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(T0)
+
+
+@pytest.fixture
+def store(table: Table, clock: ManualClock) -> DynamoStore:
+    return table.store(clock)
+
+
+def create(store: DynamoStore, *ids: str, origin: str | None = None) -> None:
+    for id in ids:
+        tags = {ORIGIN: origin or id}
+        assert store.apply(PromiseCreate(id, T0 + 9 * DAY, tags=tags)).ok
+
+
+def settle(store: DynamoStore, id: str) -> Expiry:
+    assert store.apply(PromiseSettle(id, "resolved")).ok
+    record = store.record(id)
+    assert record is not None
+    return Expiry(id, record.created_at)
+
+
+def ids(table: Table) -> set[str]:
+    return {item["id"]["S"] for item in table.items() if "id" in item}
+
+
+def test_the_tree_goes_with_all_its_levels_and_nothing_else(store: DynamoStore, table: Table) -> None:
+    create(store, "a", "ab", "b")
+    create(store, "a.1", "a.1.1", "a.1.1~1", "a.2", "a.0~1", origin="a")
+    create(store, "b.1", origin="b")
+    step = PromiseRecord("a.3", T0 + DAY, T0, "resolved", tags={SCOPE: "local", ORIGIN: "a"})
+    assert store.apply(step).ok
+
+    assert store.delete_tree(settle(store, "a"), max_batches=10)
+
+    assert ids(table) == {"ab", "b", "b.1"}
+
+
+def test_a_root_below_the_root_stays_with_its_own_tree(store: DynamoStore, table: Table) -> None:
+    create(store, "a", "a.2")
+    create(store, "a.1", "a.1.1", origin="a")
+    create(store, "a.2.1", origin="a.2")
+
+    assert store.delete_tree(settle(store, "a"), max_batches=10)
+    assert ids(table) == {"a.2", "a.2.1"}
+
+    assert store.delete_tree(settle(store, "a.2"), max_batches=10)
+    assert ids(table) == set()
+
+
+def test_a_pending_root_keeps_everything(store: DynamoStore, table: Table) -> None:
+    create(store, "a")
+    create(store, "a.1", origin="a")
+
+    assert store.delete_tree(Expiry("a", T0), max_batches=10)
+
+    assert ids(table) == {"a", "a.1"}
+
+
+def test_another_life_of_the_id_keeps_everything(store: DynamoStore, table: Table, clock: ManualClock) -> None:
+    create(store, "a")
+    earlier = settle(store, "a")
+    assert store.delete_tree(earlier, max_batches=10)
+    clock.advance(DAY)
+    create(store, "a")
+    create(store, "a.1", origin="a")
+    settle(store, "a")
+
+    assert store.delete_tree(earlier, max_batches=10)
+
+    assert ids(table) == {"a", "a.1"}
+
+
+def test_a_large_tree_goes_in_parts_the_deepest_first_and_the_root_last(store: DynamoStore, table: Table) -> None:
+    create(store, "a")
+    create(store, *(f"a.{number}" for number in range(1, 101)), origin="a")
+    create(store, *(f"a.1.{number}" for number in range(1, 101)), origin="a")
+    expiry = settle(store, "a")
+
+    assert not store.delete_tree(expiry, max_batches=2)
+    assert ids(table) == {"a", *(f"a.{number}" for number in range(1, 101))}
+    assert not store.delete_tree(expiry, max_batches=1)
+    assert len(ids(table)) == 2
+    assert store.delete_tree(expiry, max_batches=1)
+    assert ids(table) == set()
+
+
+def test_what_it_costs(store: DynamoStore, wire: Wire) -> None:
+    create(store, "a")
+    create(store, *(f"a.{number}" for number in range(1, 101)), origin="a")
+    expiry = settle(store, "a")
+    wire.taken()
+    store.delete_tree(expiry, max_batches=10)
+    assert wire.taken() == ["Query", "Query", "TransactWriteItems", "TransactWriteItems", "DeleteItem"]
+
+
+def test_the_marker_expires_when_retention_is_over(store: DynamoStore, table: Table) -> None:
+    create(store, "a")
+    expiry = settle(store, "a")
+    store.retain("a", expiry.created_at, T0 + 1, seconds=60)
+
+    (marker,) = (item for item in table.items() if expiry_of(item) is not None)
+
+    assert expiry_of(marker) == expiry
+    assert int(marker["expire_at"]["N"]) == T0 // 1000 + 61, "rounded up: never early"
