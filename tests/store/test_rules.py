@@ -579,6 +579,19 @@ def test_rule_06_a_running_task_buffers_resumes_of_its_version(store: World) -> 
     assert (store.task("w").state, store.task("w").resumes, store.messages()) == ("acquired", ("a",), [])
 
 
+def test_rule_06_a_task_does_not_suspend_past_a_resume_that_it_has_not_seen(store: World) -> None:
+    """Rule 6: what a running task was told while it ran makes its suspension answer 300, once."""
+    held(store, "w")
+    store.apply(create("a", OUTSIDE))
+    store.apply(create("b", OUTSIDE))
+    store.apply(callback("a", "w"))
+    store.apply(settle("a"))
+
+    refused = store.apply(suspend("w", "b"))
+    assert (refused.status, store.task("w").state, store.stored("b").callbacks) == (300, "acquired", {})
+    assert store.apply(suspend("w", "b")).status == 200
+
+
 def test_rule_06_registering_again_refreshes_the_version(store: World) -> None:
     """Rule 6: a callback remembers the version of its last registration, so the later wait is honoured."""
     suspended(store, "w", "a", "b")
@@ -776,6 +789,15 @@ def test_rule_08_a_firing_leaves_the_exact_next_instant_behind(store: World) -> 
     store.pass_time(30 * SECOND)
     assert store.stored("w").wake_at == T0 + 10 * MINUTE
     assert store.task("w").state == "acquired"
+
+
+def test_rule_08_a_settlement_found_late_is_repeated_a_minute_from_now(store: World) -> None:
+    """Rule 8: a wake-up that has come is not left in the past, where the next sweep would repeat what is under way."""
+    store.apply(create("p", OUTSIDE, at=T0 + HOUR))
+    store.clock.advance(2 * HOUR)
+    with store.holding():
+        store.apply(get("p"))
+        assert store.stored("p").wake_at == store.clock.now() + MINUTE
 
 
 def test_rule_08_waking_what_does_not_exist_is_harmless(store: World) -> None:

@@ -187,8 +187,9 @@ def test_an_occurrence_that_is_over_when_it_is_caught_up_is_stored_settled(store
     store.pass_time(MINUTE + 30 * SECOND)
     missed, current = occurrences(store, 2)
     over = store.stored(missed)
-    assert (over.state, over.settled_at, over.timeout_at, over.value) == (
+    assert (over.state, over.created_at, over.settled_at, over.timeout_at, over.value) == (
         "rejected_timedout",
+        FIRST,
         FIRST + MINUTE,
         FIRST + MINUTE,
         EMPTY,
@@ -208,6 +209,19 @@ def test_catching_up_is_bounded(store: World, monkeypatch: pytest.MonkeyPatch) -
         occurrences(store, done)
         assert store.due() == ([] if done == 10 else ["s"])
     assert len(store.messages()) == 10
+
+
+def test_a_firing_with_large_params_fits_into_a_transaction(store: World) -> None:
+    """DynamoDB takes 4 MB at once: the rest of the occurrences is left to the next firing, none is lost."""
+    request = schedule("s")
+    store.apply(replace(request, promise_param=value("x" * 300_000)))
+    with store.holding() as backlog:
+        store.clock.advance(HOUR)
+        assert store.apply(ScheduleFire("s")).ok
+        backlog.clear()
+    assert len(occurrences(store, 6)) == 6
+    store.tick()
+    occurrences(store, 12)
 
 
 def test_a_whole_days_outage_fits_into_transactions(store: World) -> None:

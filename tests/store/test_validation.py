@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from resonate_store.machine.validation import problem_with
-from resonate_store.records import DELAY, SCOPE, TARGET, TIMER
+from resonate_store.records import DELAY, SCOPE, TARGET, TIMER, Value
 from resonate_store.requests import (
     PromiseDelivered,
     PromiseWake,
@@ -50,6 +50,14 @@ REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     # promises
     (create("p", at=-1), ("timeout", "-1")),
     (create("p", {"": "blue"}), ("tag", "empty name", "'blue'")),
+    (create("p", at=2**53 + 1), ("timeout", str(2**53 + 1))),
+    (create("p", {"color\ud800": "blue"}), ("tag", "not valid Unicode")),
+    (create("p", {"color": "\ud800"}), ("tag", "'color'", "not valid Unicode")),
+    (create("p", param="\ud800"), ("data of the param", "not valid Unicode")),
+    (replace(create("p"), param=Value({"": "json"}, "1")), ("header of the param", "empty name")),
+    (settle("p", data="\ud800"), ("data of the value", "not valid Unicode")),
+    (replace(settle("p"), value=Value({"": "json"})), ("header of the value", "empty name")),
+    (recorded("p", data="\ud800"), ("data of the value", "not valid Unicode")),
     (create("p", {TARGET: "worker"}), ("Invalid resonate:target", "'worker'", "poll://any@group")),
     (create("p", {TARGET: ""}), ("Invalid resonate:target", "''")),
     (create("p", {TARGET: "local://any@g"}), ("Invalid resonate:target", "local://any@g")),
@@ -102,6 +110,7 @@ REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     (schedule("s", tags={**TARGETED, TIMER: "true"}), ("'s'", TIMER)),
     (schedule("s", tags=delayed(T0)), (DELAY,)),
     (schedule("s", tags={**TARGETED, "": "x"}), ("empty name",)),
+    (replace(schedule("s"), promise_param=Value({"": "x"})), ("header of the promiseParam", "empty name")),
     (schedule("s", "every minute"), ("Invalid cron expression", "'every minute'")),
     (schedule("s", "61 * * * *"), ("Invalid cron expression", "61")),
     (schedule("s", promise_id="{{.id}}\0"), ("promise id", "NUL")),
@@ -178,6 +187,7 @@ def test_every_id_is_checked_wherever_it_is_named(id: str) -> None:
     [
         create("p"),
         create("p", at=0),
+        create("p", at=2**53),
         create("p", {"resonate:origin": "a.b.c", "resonate:prefix": "x.y", "resonate:parent": "elsewhere"}),
         create("p", {TIMER: "true"}),
         create("p", {**TARGETED, TIMER: "false"}),

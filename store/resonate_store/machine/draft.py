@@ -122,7 +122,7 @@ class Draft:
         self._held.append(record)
 
     def rearm(self, id: str) -> None:
-        """Set the wake-up of this record to exactly what is due; otherwise it only ever moves earlier (DESIGN 3)."""
+        """Set the wake-up of this record to exactly what is due; before it has come it only moves earlier (DESIGN 3)."""
         self._rearmed.add(id)
 
     def outcome(self, response: Response) -> Outcome:
@@ -141,7 +141,7 @@ class Draft:
         return Outcome(response, tuple(changes), tuple(self._held))
 
     def _wake_at(self, before: Record | None, due: int | None, *, exact: bool) -> int | None:
-        if before is None or before.wake_at is None or due is None or exact:
+        if before is None or before.wake_at is None or before.wake_at <= self.now or due is None or exact:
             return due
         return min(before.wake_at, due)
 

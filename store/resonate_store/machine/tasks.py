@@ -197,7 +197,7 @@ def _await(id: str, version: int, ids: tuple[str, ...], now: int, *, suspending:
         if promise is None:
             return draft.outcome(Response(status=422, error=f"Awaited promise not found: {wanted}"))
         promises.append(promise)
-    if any(not promise.pending for promise in promises):
+    if (suspending and record.task.resumes) or any(not promise.pending for promise in promises):
         return draft.outcome(_redirect(draft, record, record.task, promises))
     for promise in promises:
         with_callback(draft, promise, id, version)

@@ -108,9 +108,7 @@ def schedule_fire(request: ScheduleFire, now: int) -> Transition:
     records = cast("tuple[Record | None, ...]", (yield NeedRecords(tuple(occurrences))))
     for occurrence, existing in zip(occurrences.values(), records, strict=True):
         if existing is None:
-            due = occurrence.timeout_at <= now
-            record = created(occurrence, now)
-            draft.put(record if due else replace(record, created_at=occurrence.timeout_at - schedule.promise_timeout))
+            draft.put(replace(created(occurrence, now), created_at=occurrence.timeout_at - schedule.promise_timeout))
     advanced = stamped_schedule(replace(schedule, last_run_at=last, next_run_at=upcoming), schedule, now)
     response = Response(schedule=advanced.schedule())
     return Outcome(response, (*draft.outcome(response).changes, Change(schedule, advanced)))
