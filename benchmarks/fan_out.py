@@ -105,7 +105,7 @@ def parent(ctx: Context, count: int) -> Generator[Any, Any, int]:
     return total
 
 
-def child(ctx: Context, n: int) -> int:
+def child(_: Context, n: int) -> int:
     return n
 
 

@@ -1,5 +1,6 @@
 """The dispatch function: what follows every write to the table, and the HTTP pushes that come of it."""
 
+import logging
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -9,8 +10,9 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from resonate_infra.wiring import Wiring
 
 wiring = Wiring()
-changes = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
-pushes = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+logger = logging.getLogger("resonate.dispatch")
+changes = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False, logger=logger)
+pushes = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:

@@ -1,5 +1,6 @@
 """The tick function: timers and schedules that fire, one by one or as a batch of the timer queue, and the sweep."""
 
+import logging
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -10,7 +11,8 @@ from resonate_infra.wiring import Wiring
 from resonate_store.clock import ambient
 
 wiring = Wiring()
-timers = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+logger = logging.getLogger("resonate.tick")
+timers = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
 RESERVE = 5_000
 """The end of an invocation, in which the sweep begins nothing new (ms)."""

@@ -134,8 +134,11 @@ class Execution:
         return Blocked(tuple(nodes), until, tuple(id for id, at in near.items() if at == until))
 
     def outstanding(self) -> int:
-        """How many promises that others settle are not settled yet as far as is known here, awaited or not."""
-        return sum(node.external and not node.settled for node in self._nodes.values())
+        """How many children of the root, awaited or not, still have to be settled by others, as far as we know."""
+        root = self._root.node.id
+        return sum(
+            node.external and not node.settled and node.id.rpartition(".")[0] == root for node in self._nodes.values()
+        )
 
     def close(self) -> None:
         """Let go of the generators that have not finished.

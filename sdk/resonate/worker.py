@@ -295,12 +295,12 @@ class Drive:
             return self._unless_lost(response, "suspend")
         for promise in response.preload:
             self._execution.settled(promise)
+        if not response.preload:
+            self._refresh(blocked.ids)
         if self._execution.outstanding() > FEW:
             # Whoever awaits many one by one would learn of each by a suspension of its own that is refused.
             for promise in self._store.children(self._task.id):
                 self._execution.settled(promise)
-        elif not response.preload:
-            self._refresh(blocked.ids)
         return None
 
     def _refresh(self, ids: Sequence[str]) -> None:

@@ -32,7 +32,9 @@ def test_an_event_about_what_is_gone_does_nothing(stack: OfflineStack, event: Lo
     assert stack.invoke("DispatchFunction", event("dispatch")) == {"batchItemFailures": []}
 
 
-def test_records_that_fail_are_reported_one_by_one(stack: OfflineStack, event: Load) -> None:
+def test_records_that_fail_are_reported_one_by_one_and_logged(
+    stack: OfflineStack, event: Load, caplog: pytest.LogCaptureFixture
+) -> None:
     (good,) = event("dispatch")["Records"]
     bad = copy.deepcopy(good)
     bad["dynamodb"] |= {"SequenceNumber": "17", "NewImage": {**bad["dynamodb"]["NewImage"], "rev": {"N": "x"}}}
@@ -40,6 +42,7 @@ def test_records_that_fail_are_reported_one_by_one(stack: OfflineStack, event: L
     assert stack.invoke("DispatchFunction", {"Records": [good, bad, good]}) == {
         "batchItemFailures": [{"itemIdentifier": "17"}]
     }
+    assert "invalid literal for int() with base 10: 'x'" in caplog.text
     assert stack.invoke("DispatchFunction", {"Records": [bad]}) == {"batchItemFailures": [{"itemIdentifier": "17"}]}
 
 

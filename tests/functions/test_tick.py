@@ -42,16 +42,19 @@ def test_the_sweep_does_what_is_due(asleep: OfflineStack, event: Load) -> None:
     assert state_of(asleep) == "resolved"
 
 
-def test_messages_that_fail_are_reported_one_by_one(asleep: OfflineStack, event: Load) -> None:
+def test_messages_that_fail_are_reported_one_by_one_and_logged(
+    asleep: OfflineStack, event: Load, caplog: pytest.LogCaptureFixture
+) -> None:
     batch = event("tick-queue")
     (good,) = batch["Records"]
     batch["Records"] = [{**good, "messageId": "m1", "body": "{}"}, good]
 
     assert asleep.invoke("TickFunction", batch) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     assert state_of(asleep) == "resolved"
+    assert 'MalformedTick: expected {"kind": "sweep"}' in caplog.text
 
 
 @pytest.mark.parametrize("content", [{}, [], None, {"Records": []}, {"kind": "execute"}, {"kind": "timer"}], ids=str)
 def test_anything_else_is_refused(stack: OfflineStack, content: Any) -> None:
-    with pytest.raises(ValueError, match='expected {"kind": "sweep"}'):
+    with pytest.raises(ValueError, match=r'expected {"kind": "sweep"}'):
         stack.invoke("TickFunction", content)

@@ -47,9 +47,7 @@ def test_timers_and_schedules_are_armed_and_disarmed(surroundings: Surroundings)
     outlets.arm("near", now + 5000)
     outlets.arm_schedule("far", now + 3_600_000)
 
-    assert surroundings.sqs.sent == [
-        (SETTINGS.timer_queue_url, {"kind": "timer", "id": "near", "at": now + 5000}, 5)
-    ]
+    assert surroundings.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "near", "at": now + 5000}, 5)]
     assert len(surroundings.scheduler.schedules) == 1
     outlets.disarm_schedule("far")
     assert surroundings.scheduler.schedules == {}

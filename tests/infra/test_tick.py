@@ -11,7 +11,6 @@ from tests.infra.aws_doubles import SETTINGS
 from tests.infra.surroundings import HOUR, Surroundings
 
 
-
 def every_minute() -> ScheduleCreate:
     tags = {TARGET: "poll://any@default"}
     return ScheduleCreate("every", "* * * * *", "{{.id}}.{{.timestamp}}", HOUR, promise_tags=tags)
@@ -56,7 +55,7 @@ def test_messages_are_read_from_events_and_from_text(content: Any, message: Any)
     ids=str,
 )
 def test_anything_else_is_refused_with_what_is_expected(content: Any) -> None:
-    with pytest.raises(MalformedTick, match='expected {"kind": "sweep"}, {"kind": "timer"'):
+    with pytest.raises(MalformedTick, match=r'expected {"kind": "sweep"}, {"kind": "timer"'):
         message_of(content)
 
 

@@ -170,6 +170,7 @@ class Woken:
         self._clock = world.clock
 
     def apply(self, request: PromiseWake) -> Response:
+        assert request.id == "p"
         self.at.append(self._clock.now())
         return Response()
 

@@ -45,12 +45,14 @@ def test_clients_give_up_before_the_function_is_killed() -> None:
 
 
 def test_clients_lead_where_the_environment_says() -> None:
-    program = "\n".join([
-        "from resonate_infra.wiring import Wiring",
-        "wiring = Wiring()",
-        "print(wiring.outlets.timers._sqs.meta.endpoint_url, wiring.outlets.timers._scheduler.meta.endpoint_url,",
-        "      wiring.store._connection._shared_client().meta.endpoint_url)",
-    ])
+    program = "\n".join(
+        [
+            "from resonate_infra.wiring import Wiring",
+            "wiring = Wiring()",
+            "print(wiring.outlets.timers._sqs.meta.endpoint_url, wiring.outlets.timers._scheduler.meta.endpoint_url,",
+            "      wiring.store._connection._shared_client().meta.endpoint_url)",
+        ]
+    )
     somewhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "AWS_DEFAULT_REGION": "us-east-1"}
     completed = subprocess.run(
         [sys.executable, "-c", program],

@@ -21,9 +21,8 @@ def deployed() -> Iterator[OfflineStack]:
 
 @pytest.fixture
 def stack(deployed: OfflineStack) -> OfflineStack:
-    """The stack as if it were new, its functions cold."""
+    """The stack as if it were new, but for its functions, which may be warm."""
     deployed.clear()
-    deployed.processes.forget_all()
     journal.clear()
     return deployed
 

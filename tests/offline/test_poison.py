@@ -1,5 +1,6 @@
 """Bad input gets a specific error; a task that cannot be done does not spin, and one that nobody serves is kept."""
 
+import base64
 import itertools
 import json
 import os
@@ -37,8 +38,6 @@ def attempts(stack: OfflineStack) -> list[int]:
 
 
 def call(**content: Any) -> Value:
-    import base64
-
     return Value(data=base64.b64encode(json.dumps(content).encode()).decode())
 
 
@@ -77,14 +76,18 @@ def test_a_task_that_cannot_be_done_is_backed_off_and_halted(
         assert least <= pause <= least + 60
 
 
-def test_a_halted_task_can_be_continued_once_the_reason_is_gone(stack: OfflineStack, begin: Begin) -> None:
+def test_a_halted_task_can_be_continued_once_the_reason_is_gone(
+    stack: OfflineStack, begin: Begin, tmp_path: Path
+) -> None:
     begin("p1", "late_arrival", 20)
     stack.advance(hours=6)
     assert task_of(stack, "p1").state == "halted"
 
-    extended = WORKFLOWS.with_name("extended.py")
-    source = WORKFLOWS.read_text().replace("@resonate.register\ndef double", '@resonate.register(name="late_arrival")\ndef double')
-    with _file(extended, source), patch.dict(stack.processes._code, {"WorkerFunction": extended}):
+    extended = tmp_path / "extended.py"
+    source = WORKFLOWS.read_text(encoding="utf-8")
+    registered = '@resonate.register(name="late_arrival")\ndef double'
+    extended.write_text(source.replace("@resonate.register\ndef double", registered), encoding="utf-8")
+    with patch.dict(stack.processes._code, {"WorkerFunction": extended}):
         stack.processes.forget_all()
         stack.store.apply(TaskContinue("p1"))
         stack.run_until_complete("p1")
@@ -148,7 +151,9 @@ def test_a_task_that_nobody_serves_is_never_halted(unserved: OfflineStack) -> No
 
 
 def test_a_target_that_maps_to_nothing_is_refused(stack: OfflineStack, begin: Begin) -> None:
-    with pytest.raises(ResonateStoreError, match=r"nobody serves the group 'gpu' .*RESONATE_GROUPS maps default, worker"):
+    with pytest.raises(
+        ResonateStoreError, match=r"nobody serves the group 'gpu' .*RESONATE_GROUPS maps default, worker"
+    ):
         begin("w1", "double", 4, target="gpu")
     assert stack.store.record("w1") is None
 
@@ -191,7 +196,8 @@ def test_an_event_of_a_wrong_shape_gets_a_specific_error(stack: OfflineStack, fu
         stack.invoke(function, event)
 
 
-def test_a_missing_table_is_named(stack: OfflineStack) -> None:
+def test_a_missing_table_is_named(stack: OfflineStack, caplog: pytest.LogCaptureFixture) -> None:
+    """The worker and the tick function fail with it; the dispatcher fails record by record, and logs it."""
     execute = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
     gone = {"RESONATE_TABLE": "nowhere"}
     for function, event in [("WorkerFunction", execute), ("TickFunction", {"kind": "sweep"})]:
@@ -202,6 +208,10 @@ def test_a_missing_table_is_named(stack: OfflineStack) -> None:
             pytest.raises(Exception, match="there is no table 'nowhere': set RESONATE_TABLE"),
         ):
             stack.invoke(function, event)
+    batch = json.loads((WORKFLOWS.parents[2] / "events" / "dispatch.json").read_text())
+    with patch.dict(stack.function("DispatchFunction").environment, gone):  # pyright: ignore[reportArgumentType]
+        assert len(stack.invoke("DispatchFunction", batch)["batchItemFailures"]) == 1
+    assert "there is no table 'nowhere': set RESONATE_TABLE" in caplog.text
     stack.processes.forget_all()
 
 
@@ -224,17 +234,3 @@ def test_a_malformed_environment_is_named_at_the_first_use(
     ):
         stack.invoke("TickFunction", {"kind": "sweep"})
     stack.processes.forget_all()
-
-
-class _file:
-    """A file for as long as a block runs."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        self._path = path
-        path.write_text(text)
-
-    def __enter__(self) -> Path:
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        self._path.unlink()

@@ -103,9 +103,7 @@ def test_a_task_is_pushed_to_its_http_target(stack: OfflineStack, server: Server
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
-def test_any_2xx_is_success(
-    stack: OfflineStack, server: Server, status: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_any_2xx_is_success(stack: OfflineStack, server: Server, status: int, caplog: pytest.LogCaptureFixture) -> None:
     server.status = status
     create(stack, "h1", server.url)
     with caplog.at_level(logging.WARNING):

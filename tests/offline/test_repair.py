@@ -114,9 +114,7 @@ def test_what_keeps_failing_is_given_up_and_left_to_the_sweep(stack: OfflineStac
     stack._streams[0].abandoned.clear()
 
 
-def test_a_record_that_is_none_of_ours_holds_up_nobody(
-    stack: OfflineStack, begin: Begin, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_record_that_is_none_of_ours_holds_up_nobody(stack: OfflineStack, begin: Begin) -> None:
     stack.cloud.client("dynamodb").put_item(
         TableName=stack.deployment.table_name,
         Item={"pk": {"S": "p#x"}, "sk": {"S": "0#x"}, "effects": {"N": "1"}, "id": {"S": "x"}},

@@ -13,6 +13,12 @@ from tests.offline.conftest import Begin
 Costs = dict[str, Counter[str]]
 
 
+@pytest.fixture(autouse=True)
+def cold(stack: OfflineStack) -> None:
+    """What functions remember of another test's records would cost a request to find out."""
+    stack.processes.forget_all()
+
+
 def costs(stack: OfflineStack) -> Costs:
     """The requests to DynamoDB since the counts were reset, by the function that made them."""
     found: Costs = {}

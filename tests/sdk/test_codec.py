@@ -76,6 +76,9 @@ class Movie(TypedDict):
 class Custom:
     """Nothing that has a JSON form."""
 
+    def __repr__(self) -> str:
+        return "Custom()"
+
 
 NOON = datetime(2025, 6, 15, 12, tzinfo=UTC)
 AN_ID = UUID("12345678-1234-5678-1234-567812345678")
@@ -110,7 +113,7 @@ def travel(value: Any, annotation: Any = Any) -> Any:
         ((1, "a"), tuple[int, str]),
         ((1, 2, 3), tuple[int, ...]),
         ({1, 2}, set[int]),
-        (frozenset("ab"), frozenset[str]),
+        (frozenset("a"), frozenset[str]),
         (Point(1, 2), Point),
         (Order(AN_ID, Decimal("9.99"), [Point(1)], None), Order),
         (Pair(1, NOON), Pair),

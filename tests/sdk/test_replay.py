@@ -21,7 +21,15 @@ from resonate.errors import (
 from resonate.options import Options
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
 from resonate_store.records import DELAY, ORIGIN, PARENT, SCOPE, TARGET, TIMER, Value
-from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle, Request, Response, TaskContinue
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseRecord,
+    PromiseSettle,
+    Request,
+    Response,
+    TaskContinue,
+    TaskSuspendRegistered,
+)
 from tests.sdk.driving import DAY, Driver, Flow
 
 ONCE = Never()
@@ -668,6 +676,22 @@ def test_two_workflows_share_what_has_the_same_id(driver: Driver, diary: Diary) 
     assert [driver.promise(id).tags[LINK] for id in ("one.1", "two.1")] == ["shared-here"] * 2
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_shared_promise_keeps_the_deadline_it_was_created_with(driver: Driver, nested: bool) -> None:
+    def step(ctx: Context) -> float:
+        return ctx.info.timeout
+
+    def generator(ctx: Context) -> Flow:
+        return min(ctx.info.timeout, (yield ctx.run(step)))
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(generator if nested else step).options(id="shared"))
+
+    driver.store.apply(PromiseCreate("shared", driver._after(30)))
+
+    assert driver.run("w", workflow) == driver._after(30) / 1000
+
+
 def test_an_error_of_a_shared_promise_is_kept_in_the_link(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         promise = yield ctx.promise(id="hitl")
@@ -1109,6 +1133,24 @@ def test_a_generator_is_retried_from_the_top_with_fresh_children(driver: Driver,
     assert {f"w.1.{n}" for n in range(1, 10)} < set(driver.ids())
 
 
+def test_short_and_long_pauses_of_a_generator_are_each_waited_for_once(driver: Driver) -> None:
+    began: list[tuple[int, float]] = []
+
+    def attempt(ctx: Context) -> Flow:
+        if not driver.store.record(f"w.1.{ctx.count + 1}"):
+            began.append((ctx.info.attempt, driver.elapsed()))
+        yield ctx.run(double, ctx.info.attempt)
+        if ctx.info.attempt < 5:
+            raise ValueError("again")
+        return ctx.info.attempt
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(attempt).options(retry_policy=Linear(delay=0.5)))
+
+    assert driver.run("w", workflow) == 5
+    assert began == [(1, 0), (2, 0.5), (3, 1.5), (4, 3), (5, 5)]
+
+
 def test_a_generator_is_not_retried_by_default(driver: Driver, diary: Diary) -> None:
     def fails(ctx: Context) -> Flow:
         yield ctx.run(diary.step("step"))
@@ -1427,6 +1469,34 @@ def test_what_settles_while_the_workflow_suspends_is_not_missed(driver: Driver, 
     assert driver.finish("w") == list(range(count))
     assert diary == ["once"]
     assert "children:w" not in driver.tap.requests
+
+
+def test_what_settles_between_two_parts_of_a_large_suspension_is_not_missed(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits(ctx: Context, n: int) -> Flow:
+        return (yield (yield ctx.promise(id=f"p{n}")))
+
+    def workflow(ctx: Context) -> Flow:
+        promises, got = [], []
+        for n in range(120):
+            promises.append((yield ctx.begin_run(waits, n)))
+        for promise in promises:
+            got.append((yield promise))
+        return got
+
+    def settling_first(request: Request) -> Response:
+        if isinstance(request, TaskSuspendRegistered) and driver.promise("p0").pending:
+            for n in range(120):
+                driver.settle(f"p{n}", n)
+        return run(request)
+
+    run = driver.store._run
+    monkeypatch.setattr(driver.store, "_run", settling_first)
+    driver.begin("w", workflow)
+
+    assert driver.work() == ["completed"]
+    assert driver.finish("w") == list(range(120))
 
 
 @pytest.mark.parametrize("how", ["promise", "rpc", "nested"])

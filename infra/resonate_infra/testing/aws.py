@@ -4,10 +4,10 @@ One `Cloud` is one account in one process. Every call of a boto3 client that is 
 calls are counted with the function that made them, can be made to fail before or after they take effect, and an invoke
 of a Lambda function is kept for the stack to carry out, because moto would want a container for it.
 
-Three things go past moto or botocore, because they are slow there: the table's stream is taken out of moto directly (its
-GetRecords spends milliseconds on each record, and every transaction copies all the records there ever were), attribute
-values are answered as they are stored (moto would look for each type that a value might have, under three names), and
-all sessions share what botocore loads from disk.
+Three things go past moto or botocore, because they are slow there: the table's stream is taken out of moto directly
+(its GetRecords spends milliseconds on each record, and every transaction copies all the records there ever were),
+attribute values are answered as they are stored (moto would look for each type that a value might have, under three
+names), and all sessions share what botocore loads from disk.
 """
 
 from __future__ import annotations

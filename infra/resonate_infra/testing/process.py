@@ -12,7 +12,7 @@ import importlib.util
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +51,7 @@ class LimitedClock:
             raise Killed("the function took longer than its timeout")
 
     @contextmanager
-    def limited(self, deadline: int) -> Iterator[None]:
+    def limited(self, deadline: int) -> Generator[None]:
         """For as long as the block runs, nobody can wait past `deadline` (ms)."""
         before, self._deadline = self._deadline, deadline
         try:
@@ -87,7 +87,9 @@ class Processes:
         code: files to load instead of the code of the functions with these logical ids.
     """
 
-    def __init__(self, clock: LimitedClock, environment: Mapping[str, str], code: Mapping[str, Path] | None = None) -> None:
+    def __init__(
+        self, clock: LimitedClock, environment: Mapping[str, str], code: Mapping[str, Path] | None = None
+    ) -> None:
         self._clock = clock
         self._environment = environment
         self._code = dict(code or {})
@@ -121,7 +123,7 @@ class Processes:
         self._warm.clear()
 
     @contextmanager
-    def _environment_of(self, function: Function) -> Iterator[None]:
+    def _environment_of(self, function: Function) -> Generator[None]:
         variables = {
             **self._environment,
             **function.environment,
@@ -150,7 +152,7 @@ class Processes:
 
 
 @contextmanager
-def _importable(name: str, module: ModuleType) -> Iterator[None]:
+def _importable(name: str, module: ModuleType) -> Generator[None]:
     """Annotations are looked up in `sys.modules`, so the module has to stay there once it is loaded."""
     sys.modules[name] = module
     try:

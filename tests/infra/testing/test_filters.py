@@ -31,9 +31,7 @@ def change(name: str, sk: str, **new_image: dict[str, str]) -> dict[str, Any]:
         (change("INSERT", "expiry#order-17"), False),
     ],
 )
-def test_a_stream_reaches_dispatch_only_where_something_has_to_follow(
-    event: dict[str, Any], kept: bool
-) -> None:
+def test_a_stream_reaches_dispatch_only_where_something_has_to_follow(event: dict[str, Any], kept: bool) -> None:
     assert FilterCriteria.parse([HAS_EFFECTS, MARKER_EXPIRED]).keep(event) is kept
 
 

@@ -123,7 +123,7 @@ def test_another_file_may_take_the_place_of_the_code(clock: ManualClock, functio
     assert processes.invoke(function, {}) == "other"
 
 
-def test_missing_code_is_named(processes: Processes, function: Function, tmp_path: Path) -> None:
+def test_missing_code_is_named(processes: Processes, function: Function) -> None:
     with pytest.raises(FileNotFoundError, match=r"EchoFunction has no .*gone\.py"):
         processes.invoke(replace(function, handler="gone.handler"), {})
 

@@ -237,7 +237,7 @@ def test_messages_come_as_lambda_sends_them(stack: OfflineStack, queue: QueuePum
     assert (record["eventSource"], record["awsRegion"]) == ("aws:sqs", "us-east-1")
 
 
-def test_a_delayed_message_comes_when_its_time_has(stack: OfflineStack, queue: QueuePump, function: Function) -> None:
+def test_a_delayed_message_comes_when_its_time_has(stack: OfflineStack, queue: QueuePump) -> None:
     send(stack, "late", 10)
     assert queue.pump() == 0
     assert stack.next_event_at() == stack.clock.now() + 10_000
@@ -327,7 +327,7 @@ def test_a_firing_that_failed_is_tried_again(stack: OfflineStack, schedules: Sch
     assert len(function.events) == 2
 
 
-def test_the_sweep_is_not_the_pumps_business(stack: OfflineStack, schedules: SchedulePump) -> None:
+def test_the_sweep_is_not_the_pumps_business(schedules: SchedulePump) -> None:
     assert schedules.instants() == {}
 
 

@@ -55,9 +55,7 @@ def test_the_table_has_its_keys_and_both_indexes(deployment: Deployment, client:
 
 def keys(described: dict[str, Any]) -> list[tuple[str, str, str]]:
     types = {each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]}
-    return [
-        (key["AttributeName"], key["KeyType"], types[key["AttributeName"]]) for key in described["KeySchema"]
-    ]
+    return [(key["AttributeName"], key["KeyType"], types[key["AttributeName"]]) for key in described["KeySchema"]]
 
 
 def test_the_table_expires_markers_and_keeps_backups(deployment: Deployment, client: Client) -> None:
@@ -85,9 +83,7 @@ def test_the_stream_carries_both_images(deployment: Deployment, client: Client) 
 def test_queues_have_the_attributes_of_the_template(
     deployment: Deployment, client: Client, queue: str, dead_letters: str
 ) -> None:
-    described = client("sqs").get_queue_attributes(
-        QueueUrl=deployment.queues[queue].url, AttributeNames=["All"]
-    )
+    described = client("sqs").get_queue_attributes(QueueUrl=deployment.queues[queue].url, AttributeNames=["All"])
     attributes = described["Attributes"]
     assert attributes["QueueArn"] == deployment.queues[queue].arn
     assert attributes["VisibilityTimeout"] == "360"
@@ -169,9 +165,7 @@ def test_two_stacks_do_not_share_anything(deployment: Deployment, client: Client
     other = create(load(TEMPLATE, stack=Stack("neighbour")), client)
     assert other.table_name != deployment.table_name
     assert other.schedule_group != deployment.schedule_group
-    assert not {queue.url for queue in other.queues.values()} & {
-        queue.url for queue in deployment.queues.values()
-    }
+    assert not {queue.url for queue in other.queues.values()} & {queue.url for queue in deployment.queues.values()}
     assert not {function.name for function in other.functions.values()} & {
         function.name for function in deployment.functions.values()
     }
@@ -215,9 +209,7 @@ def test_a_resource_type_without_counterpart_is_named_before_anything_is_created
         ("ScheduleExpression: rate", "State: DISABLED\n      ScheduleExpression: rate", "State"),
     ],
 )
-def test_a_property_that_would_be_lost_is_named(
-    tmp_path: Path, client: Client, old: str, new: str, named: str
-) -> None:
+def test_a_property_that_would_be_lost_is_named(tmp_path: Path, client: Client, old: str, new: str, named: str) -> None:
     with pytest.raises(UnknownPropertyError, match=named):
         deploy_changed(tmp_path, client, old, new)
 

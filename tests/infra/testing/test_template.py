@@ -236,10 +236,7 @@ def logs(function: str) -> dict[str, list[str]]:
 
 
 def consuming(queue: str) -> dict[str, list[str]]:
-    return {
-        f"sqs:{action}": [f"{queue}.Arn"]
-        for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
-    }
+    return {f"sqs:{action}": [f"{queue}.Arn"] for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")}
 
 
 ALLOWED = {
@@ -269,9 +266,7 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize("role", ALLOWED)
-def test_a_role_allows_what_its_function_does_and_nothing_else(
-    properties: dict[str, Fragment], role: str
-) -> None:
+def test_a_role_allows_what_its_function_does_and_nothing_else(properties: dict[str, Fragment], role: str) -> None:
     allowed: dict[str, list[str]] = {}
     for action, resources in statements(properties, role):
         allowed[action] = sorted(allowed.get(action, []) + resources)
@@ -286,10 +281,7 @@ def test_the_roles_checked_above_are_all_roles(shipped: Template) -> None:
 
 def test_the_only_wildcard_of_a_policy_is_the_name_of_a_schedule(properties: dict[str, Fragment]) -> None:
     resources = {
-        resource
-        for role in ALLOWED
-        for _, resources in statements(properties, role)
-        for resource in resources
+        resource for role in ALLOWED for _, resources in statements(properties, role) for resource in resources
     }
     assert {resource for resource in resources if "*" in resource} == {SCHEDULES}
 
@@ -298,9 +290,7 @@ def test_the_scheduler_role_is_lent_to_the_scheduler_only(properties: dict[str, 
     for role in ("DispatchRole", "TickRole"):
         [policy] = properties[role]["Policies"]
         [statement] = [
-            statement
-            for statement in policy["PolicyDocument"]["Statement"]
-            if statement["Action"] == "iam:PassRole"
+            statement for statement in policy["PolicyDocument"]["Statement"] if statement["Action"] == "iam:PassRole"
         ]
         assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
     [trust] = properties["SchedulerRole"]["AssumeRolePolicyDocument"]["Statement"]
@@ -366,9 +356,7 @@ def test_every_queue_is_encrypted_and_every_failure_queue_is_watched(
     }
 
 
-def test_every_function_logs_to_a_group_that_expires(
-    shipped: Template, properties: dict[str, Fragment]
-) -> None:
+def test_every_function_logs_to_a_group_that_expires(shipped: Template, properties: dict[str, Fragment]) -> None:
     functions = [r.logical_id for r in shipped.resources if r.type == "AWS::Lambda::Function"]
     assert functions
     for function in functions:
