@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 Workflow = Callable[..., Any]
 
+_ASYNC = 0x80 | 0x200
+"""The code flags of `async def` functions (`inspect.CO_COROUTINE`, `inspect.CO_ASYNC_GENERATOR`)."""
+
 
 class Registered(NamedTuple):
     """A registered function."""
@@ -79,10 +82,18 @@ class Registry:
 
 
 def plain_function(func: Any) -> types.FunctionType:
-    """The function behind `func`, which must be one: not a method, a class or a callable object."""
+    """The function behind `func`, which must be a plain one: not a method, a class, a callable object or async.
+
+    Raises:
+        ValueError: it is not.
+    """
     func = _unwrapped(func)
     if not isinstance(func, types.FunctionType):
         raise ValueError("provided callable must be a function")
+    if func.__code__.co_flags & (_ASYNC):
+        raise ValueError(
+            f"{func.__name__} is an async function: write a workflow as a generator, and a step as a plain function"
+        )
     return func
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -14,6 +14,13 @@ def foo() -> None: ...
 
 
 def bar() -> None: ...
+
+
+async def awaits() -> None: ...
+
+
+async def streams() -> AsyncIterator[int]:
+    yield 1
 
 
 class Something:
@@ -63,6 +70,8 @@ def test_zero_asks_for_the_latest_version() -> None:
         ((Something(),), "provided callable must be a function"),
         ((Something().method,), "provided callable must be a function"),
         ((functools.partial(bar),), "provided callable must be a function"),
+        ((awaits,), "awaits is an async function: write a workflow as a generator, and a step as a plain function"),
+        ((streams,), "streams is an async function: write a workflow as a generator, and a step as a plain function"),
         ((functools.lru_cache(bar),), "provided callable must be a function"),
         ((len,), "provided callable must be a function"),
         (("bar",), "provided callable must be a function"),
