@@ -28,6 +28,12 @@ def stack(deployed: OfflineStack) -> OfflineStack:
 
 
 @pytest.fixture
+def cold(stack: OfflineStack) -> None:
+    """Every function is loaded anew, under the environment and patches of the test, and remembers nothing."""
+    stack.processes.forget_all()
+
+
+@pytest.fixture
 def begin(stack: OfflineStack) -> Iterator[Begin]:
     """Starts a workflow from outside: `begin(id, name, *arguments)`; keywords are options."""
     client = stack.client(group="client")

@@ -196,6 +196,7 @@ def test_an_event_of_a_wrong_shape_gets_a_specific_error(stack: OfflineStack, fu
         stack.invoke(function, event)
 
 
+@pytest.mark.usefixtures("cold")
 def test_a_missing_table_is_named(stack: OfflineStack, caplog: pytest.LogCaptureFixture) -> None:
     """The worker and the tick function fail with it; the dispatcher fails record by record, and logs it."""
     execute = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
@@ -215,6 +216,7 @@ def test_a_missing_table_is_named(stack: OfflineStack, caplog: pytest.LogCapture
     stack.processes.forget_all()
 
 
+@pytest.mark.usefixtures("cold")
 @pytest.mark.parametrize(
     ("variable", "value", "problem"),
     [

@@ -145,6 +145,7 @@ def test_a_refused_connection_is_logged_and_left_to_redispatch(
     assert stack.next_event_at() is not None
 
 
+@pytest.mark.usefixtures("cold")
 def test_a_receiver_that_takes_its_time_has_the_message(
     stack: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_receiver_that_takes_its_time_has_the_message(
     with patch("resonate_infra.transports.READ_TIMEOUT", 0.05), caplog.at_level(logging.WARNING):
         stack.pump()
     done.set()
+    stack.processes.forget_all()
 
     assert len(server.received) == 1
     assert caplog.text == ""

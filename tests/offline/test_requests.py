@@ -10,13 +10,10 @@ from resonate_store.requests import PromiseSettle
 from tests.offline import journal
 from tests.offline.conftest import Begin
 
+# What functions remember of another test's records would cost a request to find out.
+pytestmark = pytest.mark.usefixtures("cold")
+
 Costs = dict[str, Counter[str]]
-
-
-@pytest.fixture(autouse=True)
-def cold(stack: OfflineStack) -> None:
-    """What functions remember of another test's records would cost a request to find out."""
-    stack.processes.forget_all()
 
 
 def costs(stack: OfflineStack) -> Costs:

@@ -1,4 +1,4 @@
-"""The endpoint as `sam local invoke` meets it: served by its command, with the event files and variables of `events/`."""
+"""The endpoint as `sam local invoke` meets it: served by its command, with the events and variables of `events/`."""
 
 import json
 import os

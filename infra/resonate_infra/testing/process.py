@@ -93,7 +93,7 @@ class Processes:
         self._clock = clock
         self._environment = environment
         self._code = dict(code or {})
-        self._warm: dict[str, Handler] = {}
+        self._warm: dict[str, tuple[str, Handler]] = {}
         self._numbers = itertools.count(1)
 
     def invoke(self, function: Function, event: Any) -> Any:
@@ -116,10 +116,13 @@ class Processes:
 
     def forget(self, function: Function) -> None:
         """Let the next invocation be a cold start."""
-        self._warm.pop(function.logical_id, None)
+        name, _ = self._warm.pop(function.logical_id, ("", None))
+        sys.modules.pop(name, None)
 
     def forget_all(self) -> None:
         """Let every function's next invocation be a cold start."""
+        for name, _ in self._warm.values():
+            sys.modules.pop(name, None)
         self._warm.clear()
 
     @contextmanager
@@ -136,9 +139,9 @@ class Processes:
     def _handler(self, function: Function) -> Handler:
         if function.logical_id not in self._warm:
             self._warm[function.logical_id] = self._load(function)
-        return self._warm[function.logical_id]
+        return self._warm[function.logical_id][1]
 
-    def _load(self, function: Function) -> Handler:
+    def _load(self, function: Function) -> tuple[str, Handler]:
         module_name, _, attribute = function.handler.rpartition(".")
         path = self._code.get(function.logical_id, function.code_directory / f"{module_name}.py")
         name = f"_offline_{next(self._numbers)}_{function.logical_id}"
@@ -148,7 +151,7 @@ class Processes:
         module = importlib.util.module_from_spec(spec)
         with _importable(name, module), patch.object(sys, "path", [str(path.parent), *sys.path]):
             spec.loader.exec_module(module)
-        return getattr(module, attribute)
+        return name, getattr(module, attribute)
 
 
 @contextmanager

@@ -100,6 +100,7 @@ class OfflineStack:
 
     def __exit__(self, *_: object) -> None:
         self.cloud.fault = None
+        self.processes.forget_all()
         try:
             self._undeploy()
         finally:

@@ -122,7 +122,7 @@ class Draft:
         self._held.append(record)
 
     def rearm(self, id: str) -> None:
-        """Set the wake-up of this record to exactly what is due; before it has come it only moves earlier (DESIGN 3)."""
+        """Set the wake-up to exactly what is due; otherwise one that has not come yet only moves earlier (DESIGN 3)."""
         self._rearmed.add(id)
 
     def outcome(self, response: Response) -> Outcome:
