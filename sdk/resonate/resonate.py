@@ -281,11 +281,16 @@ def _store_of_environment(clock: Clock) -> Store:
     table = os.environ.get("RESONATE_TABLE")
     if not table:
         return MemoryStore(clock)
+    in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+    if in_lambda:
+        # They tell at every cold start, at the level of INFO, that nothing is unusual.
+        for name in ("pynamodb.settings", "botocore.credentials"):
+            logging.getLogger(name).setLevel(logging.WARNING)
     from resonate_store.dynamo import DynamoStore
     from resonate_store.settings import groups_of
 
     store = DynamoStore(table, clock=clock, groups=groups_of(os.environ))
-    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    if in_lambda:
         store.connect()
     return store
 

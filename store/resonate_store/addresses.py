@@ -29,12 +29,22 @@ def problem_with(address: str) -> str | None:
         if address.startswith("poll://uni@") and "/" not in address.removeprefix("poll://"):
             return f"{address!r} names no process: poll://uni@group/pid"
         return None
-    if _LAMBDA.match(address) or _HTTP.match(address):
+    if _LAMBDA.match(address) or (_HTTP.match(address) and _is_url(address)):
         return None
     return (
         f"{address!r} is not an address:"
         " use poll://any@group, poll://uni@group/pid, lambda://function or an http(s) URL"
     )
+
+
+def _is_url(address: str) -> bool:
+    from urllib.parse import urlsplit  # only a push address pays for loading it
+
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 def group_of(address: str) -> str | None:

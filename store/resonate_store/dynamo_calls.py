@@ -117,9 +117,10 @@ def _make_client() -> Client:
     from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
 
     config = Config(
-        # A call takes milliseconds. One that takes seconds is lost, and the lease does not wait for it.
+        # A call takes milliseconds. One that takes seconds is lost, and the lease does not wait for it. Even when all
+        # tries of all attempts run into these, a function that may take a minute has time left to say so.
         connect_timeout=2,
-        read_timeout=5,
+        read_timeout=3,
         retries={"mode": "standard", "total_max_attempts": 2},
         max_pool_connections=50,
         tcp_keepalive=True,

@@ -58,6 +58,35 @@ def test_suspension_is_one_request_and_resumption_reads_the_children_once(driver
     ]
 
 
+def test_many_children_that_settled_meanwhile_are_learned_of_at_once(driver: Driver) -> None:
+    """A worker that is told 300 reads all children again, instead of being refused a suspension for each."""
+
+    def workflow(ctx: Context) -> Flow:
+        promises = []
+        for n in range(30):
+            promises.append((yield ctx.begin_rpc("elsewhere", n)))
+        total = 0
+        for promise in promises:
+            total += yield promise
+        return total
+
+    def settle_all(request: Request | str) -> Response | None:
+        if not isinstance(request, str) and request.kind == "task.suspend":
+            for n in range(1, 31):
+                driver.settle(f"w.{n}", n)
+        return None
+
+    driver.begin("w", workflow)
+    driver.tap.answer = settle_all
+
+    assert driver.invoke().status == "completed"
+    assert codec.decode(driver.promise("w").value) == sum(range(1, 31))
+    assert driver.tap.kinds() == [
+        *["task.acquire", *["promise.create"] * 30],
+        *["task.suspend", "children:w", "task.fulfill"],
+    ]
+
+
 @pytest.mark.parametrize("offers", [2, 3])
 def test_a_repeated_offer_is_lost_and_changes_nothing(driver: Driver, offers: int) -> None:
     driver.begin("w", double, 2)

@@ -78,7 +78,7 @@ class OfflineStack:
         self.watch: Callable[[Event], None] | None = None
         self.lost: Callable[[dict[str, Any]], bool] | None = None
         self.duplicate = False
-        path = template or _default_template()
+        path = template or templates.default_template()
         self._template = _load(path, path.stat().st_mtime_ns, name, tuple(sorted((parameters or {}).items())))
         # One thread only: moto takes no locks.
         self.processes = Processes(
@@ -320,11 +320,6 @@ class OfflineStack:
 
 def _natural(id: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (0, part) for part in id.split(".")]
-
-
-def _default_template() -> Path:
-    here = Path("template.yaml")
-    return here if here.exists() else Path(__file__).parents[3] / "template.yaml"
 
 
 @functools.cache
