@@ -16,7 +16,7 @@ from resonate import Resonate
 from resonate_infra.testing import template as templates
 from resonate_infra.testing.endpoint import Endpoint
 from resonate_infra.testing.filters import FilterCriteria
-from resonate_infra.testing.resources import Deployment, EventSource, create
+from resonate_infra.testing.resources import Deployment, EventSource, create, delete
 from resonate_store.dynamo import DynamoStore
 from resonate_store.records import Record
 from tests.runtime.emulator import RuntimeEmulator
@@ -55,7 +55,10 @@ class RuntimeStack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._open.close()
+        try:
+            delete(self.deployment, self.endpoint.client)
+        finally:
+            self._open.close()
 
     def _deploy(self) -> None:
         client = self.endpoint.client
@@ -66,7 +69,9 @@ class RuntimeStack:
 
     def redeploy(self) -> None:
         """Start over with an empty table and empty queues; functions that run stay as they are."""
-        self.endpoint.reset()
+        delete(self.deployment, self.endpoint.client)
+        self.endpoint.take_invocations()
+        self.endpoint.take_pushes()
         self._deploy()
 
     # Functions

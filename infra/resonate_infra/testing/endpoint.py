@@ -87,14 +87,6 @@ class Endpoint:
         self._thread.join()
         self._mock.stop()
 
-    def reset(self) -> None:
-        """Make the account empty again."""
-        with self._lock:
-            self._mock.stop()
-            self._mock = mock_aws()
-            self._mock.start()
-            self._invocations, self._pushes = [], []
-
     def client(self, service: Any) -> Any:
         """A boto3 client of the account, for this process."""
         if service not in self._clients:

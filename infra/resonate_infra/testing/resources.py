@@ -149,6 +149,14 @@ def create(template: Template, client: ClientFactory) -> Deployment:
     return _Creation(template, client).run()
 
 
+def delete(deployment: Deployment, client: ClientFactory) -> None:
+    """Delete what `create` has made: somebody else in this process may have moto open for longer than its stack."""
+    client("dynamodb").delete_table(TableName=deployment.table_name)
+    for queue in deployment.queues.values():
+        client("sqs").delete_queue(QueueUrl=queue.url)
+    client("scheduler").delete_schedule_group(Name=deployment.schedule_group)
+
+
 class _Creation:
     """One run over the resources of a template, and what it has made so far."""
 

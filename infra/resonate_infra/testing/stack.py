@@ -23,7 +23,7 @@ from resonate_infra.testing import template as templates
 from resonate_infra.testing.aws import ENVIRONMENT, Call, Cloud
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
 from resonate_infra.testing.pumps import QueuePump, SchedulePump, StreamPump
-from resonate_infra.testing.resources import Deployment, Function, create
+from resonate_infra.testing.resources import Deployment, Function, create, delete
 from resonate_store.clock import Clock, ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.records import Promise, Record
@@ -102,7 +102,7 @@ class OfflineStack:
         self.cloud.fault = None
         self.processes.forget_all()
         try:
-            self._undeploy()
+            delete(self.deployment, self.cloud.client)
         finally:
             self.cloud.close()
 
@@ -127,14 +127,6 @@ class OfflineStack:
         ]
         self._schedules = SchedulePump(self.cloud, deployment.schedule_group, self._deliver)
         self._begin()
-
-    def _undeploy(self) -> None:
-        """Leave nothing behind: somebody else in this process may have moto open for longer than this stack."""
-        client, deployment = self.cloud.client, self.deployment
-        client("dynamodb").delete_table(TableName=deployment.table_name)
-        for queue in deployment.queues.values():
-            client("sqs").delete_queue(QueueUrl=queue.url)
-        client("scheduler").delete_schedule_group(Name=deployment.schedule_group)
 
     def _begin(self) -> None:
         groups = groups_of(self.deployment.functions["TickFunction"].environment)
