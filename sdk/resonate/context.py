@@ -7,13 +7,19 @@ of the seeds (`run`/`lfc`, `begin_run`/`lfi`, `rpc`/`rfc`, `begin_rpc`/`rfi`) ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeVar, overload
 
 from msgspec import Struct
 
-from resonate.commands import LFC, LFI, RFC, RFI, PromiseCommand, Sleep
+from resonate.commands import LFC, LFI, RFC, RFI, Promise, PromiseCommand, Sleep
+from resonate.recorded import Random, Time
 from resonate.registry import Registry, plain_function
+
+T = TypeVar("T")
+
+_TIME = Time()
+_RANDOM = Random()
 
 
 class Info(Struct):
@@ -53,6 +59,16 @@ class Context:
     def id(self) -> str:
         """The id of the promise that this execution settles."""
         return self._id
+
+    @property
+    def time(self) -> Time:
+        """The time of day, as steps."""
+        return _TIME
+
+    @property
+    def random(self) -> Random:
+        """Random numbers, as steps."""
+        return _RANDOM
 
     @property
     def info(self) -> Info:
@@ -135,6 +151,18 @@ class Context:
         if not math.isfinite(secs) or secs < 0:
             raise ValueError(f"secs must be a finite number of seconds, zero or more, got {secs}")
         return Sleep(secs)
+
+    @overload
+    def typesafe(self, cmd: LFI[T] | RFI[T]) -> Generator[Any, Any, Promise[T]]: ...
+    @overload
+    def typesafe(self, cmd: PromiseCommand[T]) -> Generator[Any, Any, Promise[T]]: ...
+    @overload
+    def typesafe(self, cmd: LFC[T] | RFC[T] | Promise[T]) -> Generator[Any, Any, T]: ...
+    @overload
+    def typesafe(self, cmd: Sleep) -> Generator[Any, Any, None]: ...
+    def typesafe(self, cmd: Any) -> Generator[Any, Any, Any]:
+        """Yield a command so that type checkers know the result: `value = yield from ctx.typesafe(ctx.run(...))`."""
+        return (yield cmd)
 
     lfc = run
     lfi = begin_run

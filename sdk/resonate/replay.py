@@ -115,7 +115,8 @@ class Execution:
         rested = [work for work in self._pausing if work.retry_at <= now]
         for work in rested:
             self._pausing.remove(work)
-            self._launch(work)
+            if not work.node.settled:
+                self._launch(work)
         while self._ready:
             self._resume(self._ready.popleft())
         actions, self._actions = self._actions, []
@@ -124,6 +125,11 @@ class Execution:
     def blocked(self) -> Blocked:
         """What this execution waits for; meant for when `advance` returns nothing and no function is running."""
         nodes = {node.id: node for node in self._blocked.values() if node.external}
+        for coroutine, node in self._blocked.items():
+            own = coroutine.work.node
+            if node.external and own.timeout_at < node.timeout_at and own.durable and own is not self._root.node:
+                # What it waits for may come after its own time is up; then it is over, and whoever called it goes on.
+                nodes[own.id] = own
         nodes.update(self._retry_timers)
         near = {
             id: node.timeout_at
@@ -147,10 +153,7 @@ class Execution:
         the workflow gets there.
         """
         for coroutine in self._unfinished:
-            try:
-                coroutine.generator.close()
-            except Exception as error:
-                logger.debug("%s was closed: %s", coroutine.work.name, error)
+            _close(coroutine)
         self._unfinished.clear()
 
     # What became of an action
@@ -191,10 +194,22 @@ class Execution:
             self._adopt(node, promise)
 
     def settled(self, promise: Promise) -> None:
-        """A promise that others settle has been settled."""
+        """A promise that others settle has been settled, or one of ours has run out of time."""
         node = self._nodes.get(promise.id)
-        if node is not None and not node.settled and node.external:
-            self._exists(node, promise)
+        if node is None or node.settled or promise.pending:
+            return
+        if not node.external:
+            self._abandon(node)
+        self._exists(node, promise)
+
+    def _abandon(self, node: Node) -> None:
+        """Let go of the coroutines that work for a promise which is settled without them."""
+        for coroutine in list(self._blocked):
+            id = coroutine.work.node.id
+            if id == node.id or id.startswith(f"{node.id}."):
+                self._blocked.pop(coroutine).waiters.remove(coroutine)
+                self._unfinished.pop(coroutine, None)
+                _close(coroutine)
 
     # Running generators
 
@@ -535,6 +550,13 @@ class Execution:
             self._actions.append(
                 Keep(node, PromiseRecord(node.id, node.timeout_at, work.started_at, state, payload, tags=tags))
             )
+
+
+def _close(coroutine: Coroutine) -> None:
+    try:
+        coroutine.generator.close()
+    except Exception as error:
+        logger.debug("%s was closed: %s", coroutine.work.name, error)
 
 
 def _attempt_of(timer: Promise | None) -> int:

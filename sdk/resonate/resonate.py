@@ -18,6 +18,7 @@ from resonate.errors import ResonateStoreError
 from resonate.function import Function
 from resonate.handle import Handle
 from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options
+from resonate.promises import Promises
 from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime
@@ -128,6 +129,11 @@ class Resonate:
     def store(self) -> Store:
         """Where promises live."""
         return self._store
+
+    @property
+    def promises(self) -> Promises:
+        """Promises by hand: get, create, resolve, reject, cancel."""
+        return Promises(self._store)
 
     def start(self) -> None:
         """Begin to accept work; running or waiting for anything does it too."""

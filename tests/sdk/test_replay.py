@@ -485,6 +485,48 @@ def test_an_unencodable_result_of_the_root_rejects_it(driver: Driver) -> None:
         driver.run("w", workflow)
 
 
+def awaits_for_too_long(driver: Driver, closed: list[str]) -> Callable[..., Flow]:
+    """A workflow whose nested one may take five seconds and awaits a promise that may take ten days."""
+    foreign = PromiseCreate("foreign", driver._after(10 * DAY), tags={})
+    assert driver.store.apply(foreign).ok
+
+    def inner(ctx: Context) -> Flow:
+        try:
+            yield (yield ctx.promise(id="foreign"))
+        finally:
+            closed.append(ctx.id)
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(inner).options(timeout=5.0)
+        except ResonateTimedoutError as error:
+            return [error.id, (yield ctx.run(double, 4))]
+
+    return workflow
+
+
+def test_a_nested_workflow_does_not_outlast_its_time_by_what_it_awaits(driver: Driver) -> None:
+    assert driver.run("w", awaits_for_too_long(driver, [])) == ["w.1", 8]
+    assert driver.elapsed() == 5
+    assert driver.promise("foreign").pending
+
+
+def test_a_nested_workflow_whose_time_is_up_before_the_worker_suspends_is_let_go(driver: Driver) -> None:
+    closed: list[str] = []
+
+    def late(request: Request | str) -> Response | None:
+        if not isinstance(request, str) and request.kind == "task.suspend":
+            driver.clock.advance(5000)
+        return None
+
+    driver.begin("w", awaits_for_too_long(driver, closed))
+    driver.tap.answer = late
+
+    assert driver.invoke().status == "completed"
+    assert codec.decode(driver.promise("w").value) == ["w.1", 8]
+    assert closed == ["w.1"]
+
+
 @pytest.mark.parametrize("how", ["rpc", "begin_rpc", "detached", "promise"])
 def test_unencodable_arguments_are_raised_at_the_call(driver: Driver, how: str) -> None:
     def workflow(ctx: Context) -> Flow:

@@ -1,0 +1,238 @@
+"""Promises by hand: create one, look at one, settle one from outside of any workflow.
+
+`resonate.promises` is how a human's answer, a webhook or a script reaches a waiting workflow. The calls, the shape of
+`DurablePromise` and the error codes are those of the seeds' low-level store (REFERENCE 4.2, 4.3, 5.9), over the same
+requests that everything else makes: idempotency keys and `strict` are promises of this client, kept in a tag and in a
+header of the value, and mean nothing to the store.
+"""
+
+from __future__ import annotations
+
+import binascii
+from typing import NoReturn
+
+from msgspec import Struct
+
+from resonate.errors import ResonateStoreError
+from resonate_store.interface import Store
+from resonate_store.records import Promise, SettledState, Value
+from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
+
+CREATE_KEY = "resonate:idempotency-key"
+"""Tag that keeps the idempotency key of a creation."""
+COMPLETE_KEY = "resonate:idempotency-key"
+"""Header of the value that keeps the idempotency key of a settlement."""
+
+_SETTLED_CODES = {"resolved": 40301, "rejected": 40302, "rejected_canceled": 40303, "rejected_timedout": 40304}
+_WORDS = {"rejected_canceled": "canceled", "rejected_timedout": "timedout"}
+
+
+class DurableValue(Struct, frozen=True):
+    """A payload: its headers, and its data as text."""
+
+    headers: dict[str, str]
+    data: str | None
+
+
+class DurablePromise(Struct, frozen=True):
+    """A promise as it was when it was read. Instants are milliseconds since the epoch."""
+
+    id: str
+    state: str
+    timeout: int
+    ikey_for_create: str | None
+    ikey_for_complete: str | None
+    param: DurableValue
+    value: DurableValue
+    tags: dict[str, str]
+    created_on: int
+    completed_on: int | None
+
+    @property
+    def pending(self) -> bool:
+        return self.state == "PENDING"
+
+    @property
+    def completed(self) -> bool:
+        return not self.pending
+
+    @property
+    def resolved(self) -> bool:
+        return self.state == "RESOLVED"
+
+    @property
+    def rejected(self) -> bool:
+        return self.state == "REJECTED"
+
+    @property
+    def canceled(self) -> bool:
+        return self.state == "REJECTED_CANCELED"
+
+    @property
+    def timedout(self) -> bool:
+        return self.state == "REJECTED_TIMEDOUT"
+
+
+class Promises:
+    """Creates, reads and settles promises.
+
+    Args:
+        store: where they live.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, id: str) -> DurablePromise:
+        """Read a promise.
+
+        Raises:
+            ResonateStoreError: there is none with this id (code 100.404).
+        """
+        return _shown(self._read(id))
+
+    def create(
+        self,
+        id: str,
+        timeout: int,
+        *,
+        ikey: str | None = None,
+        strict: bool = False,
+        headers: dict[str, str] | None = None,
+        data: str | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> DurablePromise:
+        """Create a promise, or find the one that was created with the same id and idempotency key.
+
+        Args:
+            id: its id.
+            timeout: the instant at which it times out, milliseconds since the epoch.
+            ikey: makes the creation repeatable; without one a promise that exists is a conflict.
+            strict: whether one that has been settled since is a conflict, too.
+            headers, data: its param, for whoever settles it.
+            tags: kept with it.
+
+        Raises:
+            ResonateStoreError: it exists and was not created by the same call (code 100.409), or the request is wrong.
+        """
+        existing = self._store.apply(PromiseGet(id)).promise
+        if existing is None:
+            kept = dict(tags or {}) if ikey is None else {**(tags or {}), CREATE_KEY: ikey}
+            request = PromiseCreate(id, timeout, _value(headers, data), kept)
+            created = _accepted(self._store.apply(request), id)
+            if created.param == request.param and created.tags == kept:
+                return _shown(created)
+            existing = created
+        if ikey is None or existing.tags.get(CREATE_KEY) != ikey or (strict and not existing.pending):
+            raise ResonateStoreError("The specified promise already exists", 40900, {"id": id})
+        return _shown(existing)
+
+    def resolve(
+        self,
+        id: str,
+        *,
+        ikey: str | None = None,
+        strict: bool = False,
+        headers: dict[str, str] | None = None,
+        data: str | None = None,
+    ) -> DurablePromise:
+        """Resolve a promise; whoever awaits it gets `data`, which is read as JSON.
+
+        Args:
+            id: the promise.
+            ikey: makes the call repeatable; without one a promise that is settled is a conflict.
+            strict: whether it must have been resolved, and in time, for a repetition to succeed.
+            headers, data: its value.
+
+        Raises:
+            ResonateStoreError: there is none (100.404), or it was settled by another call (100.40301 to 100.40304).
+        """
+        return self._settle(id, "resolved", ikey, strict, _value(headers, data))
+
+    def reject(
+        self,
+        id: str,
+        *,
+        ikey: str | None = None,
+        strict: bool = False,
+        headers: dict[str, str] | None = None,
+        data: str | None = None,
+    ) -> DurablePromise:
+        """Reject a promise; see `resolve`. Whoever awaits it gets an error that carries `data`."""
+        return self._settle(id, "rejected", ikey, strict, _value(headers, data))
+
+    def cancel(
+        self,
+        id: str,
+        *,
+        ikey: str | None = None,
+        strict: bool = False,
+        headers: dict[str, str] | None = None,
+        data: str | None = None,
+    ) -> DurablePromise:
+        """Cancel a promise; see `resolve`. Whoever awaits it gets a `ResonateCanceledError`."""
+        return self._settle(id, "rejected_canceled", ikey, strict, _value(headers, data))
+
+    def _settle(self, id: str, state: SettledState, ikey: str | None, strict: bool, value: Value) -> DurablePromise:
+        if ikey is not None:
+            value = Value({**(value.headers or {}), COMPLETE_KEY: ikey}, value.data)
+        promise = self._read(id)
+        if promise.pending:
+            promise = _accepted(self._store.apply(PromiseSettle(id, state, value)), id)
+            if (promise.state, promise.value) == (state, value):
+                return _shown(promise)
+        if promise.state == "rejected_timedout":
+            repeated = not strict
+        else:
+            repeated = ikey is not None and _complete_key(promise) == ikey and (not strict or promise.state == state)
+        return _shown(promise) if repeated else _refuse(promise)
+
+    def _read(self, id: str) -> Promise:
+        return _accepted(self._store.apply(PromiseGet(id)), id)
+
+
+def _accepted(response: Response, id: str) -> Promise:
+    if response.promise is not None:
+        return response.promise
+    if response.status == 404:
+        raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
+    raise ResonateStoreError(response.error or "refused", response.status * 100, {"id": id})
+
+
+def _refuse(promise: Promise) -> NoReturn:
+    word = _WORDS.get(promise.state, promise.state)
+    code = _SETTLED_CODES[promise.state]
+    raise ResonateStoreError(f"The specified promise is already {word}", code, {"id": promise.id})
+
+
+def _value(headers: dict[str, str] | None, data: str | None) -> Value:
+    encoded = None if data is None else binascii.b2a_base64(data.encode(), newline=False).decode()
+    return Value(headers, encoded)
+
+
+def _read_value(value: Value) -> DurableValue:
+    headers = {name: text for name, text in (value.headers or {}).items() if name != COMPLETE_KEY}
+    try:
+        data = None if value.data is None else binascii.a2b_base64(value.data).decode()
+    except ValueError:  # somebody else's encoding
+        data = value.data
+    return DurableValue(headers, data)
+
+
+def _complete_key(promise: Promise) -> str | None:
+    return (promise.value.headers or {}).get(COMPLETE_KEY)
+
+
+def _shown(promise: Promise) -> DurablePromise:
+    return DurablePromise(
+        id=promise.id,
+        state=promise.state.upper(),
+        timeout=promise.timeout_at,
+        ikey_for_create=promise.tags.get(CREATE_KEY),
+        ikey_for_complete=_complete_key(promise),
+        param=_read_value(promise.param),
+        value=_read_value(promise.value),
+        tags=promise.tags,
+        created_on=promise.created_at,
+        completed_on=promise.settled_at,
+    )

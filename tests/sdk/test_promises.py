@@ -1,0 +1,167 @@
+"""`resonate.promises`: the calls and codes of the seeds' low-level store (REFERENCE 4.2, 4.3, 5.9)."""
+
+from __future__ import annotations
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.errors import ResonateCanceledError, ResonateStoreError
+from resonate.promises import DurablePromise, DurableValue, Promises
+from resonate_store.clock import ManualClock
+from resonate_store.memory import MemoryStore
+from tests.sdk.driving import Driver, Flow
+
+SOON = 60_000
+CALLS = ("resolve", "reject", "cancel")
+STATES = {"resolve": "RESOLVED", "reject": "REJECTED", "cancel": "REJECTED_CANCELED"}
+CODES = {"resolve": 40301, "reject": 40302, "cancel": 40303}
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def promises(clock: ManualClock) -> Promises:
+    return Promises(MemoryStore(clock))
+
+
+def code_of(error: pytest.ExceptionInfo[ResonateStoreError]) -> str:
+    return str(error.value).split("]")[0].strip("[")
+
+
+def test_what_was_created_is_what_is_read(promises: Promises, clock: ManualClock) -> None:
+    created = promises.create("p", clock.now() + SOON, ikey="k", headers={"a": "b"}, data="text", tags={"t": "1"})
+
+    assert created == promises.get("p")
+    assert created == DurablePromise(
+        id="p",
+        state="PENDING",
+        timeout=clock.now() + SOON,
+        ikey_for_create="k",
+        ikey_for_complete=None,
+        param=DurableValue({"a": "b"}, "text"),
+        value=DurableValue({}, None),
+        tags={"t": "1", "resonate:idempotency-key": "k"},
+        created_on=clock.now(),
+        completed_on=None,
+    )
+    assert (created.pending, created.completed) == (True, False)
+
+
+@pytest.mark.parametrize("call", ["get", *CALLS])
+def test_what_does_not_exist_is_not_found(promises: Promises, call: str) -> None:
+    with pytest.raises(ResonateStoreError, match="not found") as caught:
+        getattr(promises, call)("nothing")
+    assert code_of(caught) == "100.40400"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "strict", "settled", "accepted"),
+    [
+        ("k", "k", False, False, True),
+        ("k", "k", True, False, True),
+        ("k", "other", False, False, False),
+        ("k", None, False, False, False),
+        (None, None, False, False, False),
+        (None, "k", False, False, False),
+        ("k", "k", False, True, True),
+        ("k", "k", True, True, False),
+    ],
+)
+def test_creating_again(
+    promises: Promises, clock: ManualClock, first: str, second: str, strict: bool, settled: bool, accepted: bool
+) -> None:
+    promises.create("p", clock.now() + SOON, ikey=first, data="first")
+    if settled:
+        promises.resolve("p")
+    if accepted:
+        again = promises.create("p", clock.now() + SOON, ikey=second, strict=strict, data="second")
+        assert again == promises.get("p")
+        assert again.param.data == "first"
+    else:
+        with pytest.raises(ResonateStoreError, match="already exists") as caught:
+            promises.create("p", clock.now() + SOON, ikey=second, strict=strict)
+        assert code_of(caught) == "100.40900"
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_settling_a_pending_promise(promises: Promises, clock: ManualClock, call: str) -> None:
+    promises.create("p", clock.now() + SOON)
+    clock.advance(5)
+
+    settled = getattr(promises, call)("p", ikey="k", headers={"a": "b"}, data="7")
+
+    assert settled == promises.get("p")
+    assert (settled.state, settled.completed_on, settled.ikey_for_complete) == (STATES[call], clock.now(), "k")
+    assert settled.value == DurableValue({"a": "b"}, "7")
+    assert [settled.resolved, settled.rejected, settled.canceled] == [call == each for each in CALLS]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("again", CALLS)
+@pytest.mark.parametrize("first", CALLS)
+def test_settling_again(promises: Promises, clock: ManualClock, first: str, again: str, strict: bool) -> None:
+    promises.create("p", clock.now() + SOON)
+    settled = getattr(promises, first)("p", ikey="k", data="1")
+
+    for key in (None, "other"):
+        with pytest.raises(ResonateStoreError, match="already") as caught:
+            getattr(promises, again)("p", ikey=key, strict=strict)
+        assert code_of(caught) == f"100.{CODES[first]}"
+    if not strict or first == again:
+        assert getattr(promises, again)("p", ikey="k", strict=strict, data="2") == settled
+    else:
+        with pytest.raises(ResonateStoreError, match="already"):
+            getattr(promises, again)("p", ikey="k", strict=strict)
+    assert promises.get("p") == settled
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_settling_too_late(promises: Promises, clock: ManualClock, call: str) -> None:
+    promises.create("p", clock.now() + SOON)
+    clock.advance(SOON)
+
+    late = getattr(promises, call)("p")
+    assert (late.state, late.timedout, late.completed_on) == ("REJECTED_TIMEDOUT", True, clock.now())
+    with pytest.raises(ResonateStoreError, match="already timedout") as caught:
+        getattr(promises, call)("p", strict=True)
+    assert code_of(caught) == "100.40304"
+
+
+def test_a_request_that_is_wrong_is_refused_with_its_reason(promises: Promises) -> None:
+    with pytest.raises(ResonateStoreError, match="the id is empty") as caught:
+        promises.create("", 1)
+    assert code_of(caught) == "100.40000"
+
+
+def test_a_workflow_gets_what_a_human_answers() -> None:
+    driver = Driver()
+
+    def workflow(ctx: Context) -> Flow:
+        approved = yield ctx.promise(id="approval")
+        answer = yield approved
+        try:
+            yield (yield ctx.promise(id="veto"))
+        except ResonateCanceledError as error:
+            return [answer, error.id]
+
+    promises = Promises(driver.store)
+    driver.begin("w", workflow)
+    driver.work()
+    promises.resolve("approval", data='{"by": "me"}')
+    driver.work()
+    promises.cancel("veto")
+
+    assert driver.finish("w") == [{"by": "me"}, "veto"]
+
+
+def test_a_connection_has_them() -> None:
+    resonate = Resonate.local()
+    try:
+        resonate.promises.create("p", 2**50)
+        assert resonate.promises.resolve("p", data="1").resolved
+        assert resonate.get("p").result() == 1
+    finally:
+        resonate.stop()
