@@ -112,15 +112,18 @@ class Execution:
             NonDeterminismError: a command is not the one that is recorded under its id.
         """
         self._now = now
-        rested = [work for work in self._pausing if work.retry_at <= now]
-        for work in rested:
-            self._pausing.remove(work)
-            if not work.node.settled:
-                self._launch(work)
+        if self._pausing:
+            self._end_pauses()
         while self._ready:
             self._resume(self._ready.popleft())
         actions, self._actions = self._actions, []
         return actions
+
+    def _end_pauses(self) -> None:
+        for work in [work for work in self._pausing if work.retry_at <= self._now]:
+            self._pausing.remove(work)
+            if not work.node.settled:
+                self._launch(work)
 
     def blocked(self) -> Blocked:
         """What this execution waits for; meant for when `advance` returns nothing and no function is running."""
@@ -320,8 +323,9 @@ class Execution:
         tags = {**(command.opts.tags or {}), **lineage.tags, FUNC: command.name}
         info = Info(1, node.timeout_at / 1000, tags, 1, command.opts.idempotency_key or node.id)
         context = Context(node.id, info, self._registry, self._dependencies)
-        child = Lineage.of(node.id, lineage.origin, lineage.prefix, node.id, node.timeout_at)
-        work = Work(node, command.func, command.name, command.args, command.kwargs, context, child, command.opts)
+        if is_generator_function(command.func):  # a plain function has no children to hand anything down to
+            lineage = Lineage.of(node.id, lineage.origin, lineage.prefix, node.id, node.timeout_at)
+        work = Work(node, command.func, command.name, command.args, command.kwargs, context, lineage, command.opts)
         work.concurrent = not command.waits
         return work
 

@@ -230,18 +230,23 @@ class Drive:
                 return report
 
     def _perform(self, actions: list[Action]) -> None:
+        """Make all requests first, together, and then call functions: what was begun is stored before anything runs."""
         requests = [action for action in actions if not isinstance(action, Run)]
-        for action, answer in zip(requests, self._worker.map(self._request, requests), strict=True):
-            match action:
-                case Create():
-                    self._execution.created(action.node, cast("Response", answer))
-                case Keep():
-                    self._execution.kept(action.node, cast("Response", answer))
-                case Load():
-                    self._execution.loaded(action.work, cast("Sequence[Promise]", answer))
+        if requests:
+            for action, answer in zip(requests, self._worker.map(self._request, requests), strict=True):
+                self._tell(action, answer)
         for action in actions:
             if isinstance(action, Run):
                 self._start(action.work)
+
+    def _tell(self, action: Create | Keep | Load, answer: Response | Sequence[Promise]) -> None:
+        match action:
+            case Keep():
+                self._execution.kept(action.node, cast("Response", answer))
+            case Create():
+                self._execution.created(action.node, cast("Response", answer))
+            case Load():
+                self._execution.loaded(action.work, cast("Sequence[Promise]", answer))
 
     def _request(self, action: Create | Keep | Load) -> Response | Sequence[Promise]:
         if isinstance(action, Load):
