@@ -47,7 +47,7 @@ class Resonate:
         store: where promises live. If not given: the DynamoDB table that `RESONATE_TABLE` names, else memory.
         ttl: seconds for which a task stays ours without a heartbeat.
         workers: how many functions run at the same time; the number of processors, at most 32, if not given.
-        clock: the source of time; a store in memory brings its own.
+        clock: the source of time, which has to move by itself: threads wait on it. A store in memory brings its own.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or value.

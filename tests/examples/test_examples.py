@@ -1,0 +1,288 @@
+"""Every example does what its README shows; and the same on the offline stack, and when its processes do not last."""
+
+import importlib.util
+import itertools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+from resonate_infra.testing.stack import OfflineStack
+from tests.offline.faults import Fault
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+PAUSE = 90.0
+"""Long enough for a worker to suspend (s)."""
+PAUSES = {"delay", "secs_between"}
+"""The arguments that say how long an example pauses."""
+
+
+class Case(NamedTuple):
+    """One workflow of an example.
+
+    Attributes:
+        result: what it returns.
+        says: the lines that it prints, each once however often it is replayed.
+        workers: invocations of the worker that it takes at least.
+    """
+
+    example: str
+    id: str
+    workflow: str
+    arguments: dict[str, Any]
+    result: Any
+    says: list[str]
+    workers: int
+
+
+CASES = {
+    "hello_world": Case(
+        "hello_world",
+        "hello-world-example",
+        "foo",
+        {"greetee": "World"},
+        "Hello World from foo! Hello World from bar! Hello World from baz!",
+        ["running foo", "running bar", "running baz"],
+        1,
+    ),
+    "saga": Case(
+        "saga",
+        "trip-lisbon",
+        "book_trip",
+        {"trip": "lisbon", "secs_between": PAUSE},
+        {
+            "status": "cancelled",
+            "booked": ["flight-lisbon", "hotel-lisbon"],
+            "cancelled": ["hotel-lisbon", "flight-lisbon"],
+        },
+        [
+            "booking a flight for lisbon",
+            "booking a hotel for lisbon",
+            "booking a car for lisbon",
+            "cancelling hotel-lisbon",
+            "cancelling flight-lisbon",
+        ],
+        5,
+    ),
+    "saga that succeeds": Case(
+        "saga",
+        "trip-porto",
+        "book_trip",
+        {"trip": "porto", "car_available": True, "secs_between": PAUSE},
+        {"status": "booked", "booked": ["flight-porto", "hotel-porto", "car-porto"], "cancelled": []},
+        ["booking a flight for porto", "booking a hotel for porto", "booking a car for porto"],
+        3,
+    ),
+    "fan_out_fan_in": Case(
+        "fan_out_fan_in",
+        "summary-1",
+        "summarize",
+        {"texts": ["the quick brown fox", "jumps over", "the lazy dog"]},
+        {"words": 9, "longest": ["quick", "jumps", "lazy"]},
+        [],
+        5,
+    ),
+    "recursive_factorial": Case(
+        "recursive_factorial",
+        "factorial-5",
+        "factorial",
+        {"n": 5},
+        120,
+        [f"Calculating factorial of {n}" for n in (5, 4, 3, 2, 1)],
+        9,
+    ),
+    "countdown": Case(
+        "countdown",
+        "countdown.1",
+        "countdown",
+        {"count": 5, "delay": PAUSE},
+        "Done!",
+        [f"Countdown: {i}" for i in (5, 4, 3, 2, 1)],
+        6,
+    ),
+    "parallel_work_items": Case(
+        "parallel_work_items",
+        "work-items-1",
+        "process_all",
+        {"items": ["apples", "bananas", "cherries"], "flaky": "bananas", "secs_between": PAUSE},
+        ["apples: done at attempt 1", "bananas: done at attempt 2", "cherries: done at attempt 1"],
+        [],
+        2,
+    ),
+    "web_server": Case(
+        "web_server",
+        "webserver-foo",
+        "foo",
+        {},
+        "hello world!",
+        ["running foo", "running bar", "running baz"],
+        1,
+    ),
+}
+
+
+def documented(example: str) -> tuple[list[str], str]:
+    """The command of an example's README, and what it says that this prints."""
+    readme = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
+    (session,) = (part.partition("```")[0] for part in readme.split("```console\n")[1:])
+    command, _, output = session.partition("\n")
+    prompt, *arguments = shlex.split(command)
+    assert prompt == "$"
+    return arguments, output
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{path.parent.name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def outcome(stack: OfflineStack, case: Case) -> Any:
+    client = stack.client(group="client")
+    try:
+        handle = client.options(target="worker").begin_rpc(case.id, case.workflow, **case.arguments)
+        stack.run_until_complete(case.id)
+        return handle.result(0)
+    finally:
+        client.stop()
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def stack(case: Case) -> Iterator[OfflineStack]:
+    with OfflineStack(code={"WorkerFunction": EXAMPLES / case.example / "app.py"}) as stack:
+        yield stack
+
+
+each_case = pytest.mark.parametrize("case", CASES, indirect=True)
+
+
+def test_every_example_is_tested_and_listed() -> None:
+    examples = {path.parent.name for path in EXAMPLES.glob("*/app.py")}
+
+    assert {case.example for case in CASES.values()} == examples
+    listed = re.findall(r"^\| \[(\w+)\]\(\1/\) \|", (EXAMPLES / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(examples)
+
+
+@pytest.mark.parametrize("example", sorted({case.example for case in CASES.values()}))
+def test_the_documented_command_prints_what_the_readme_shows(example: str) -> None:
+    (program, *arguments), output = documented(example)
+    assert (program, arguments[0]) == ("python", f"examples/{example}/app.py")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RESONATE_"))}
+
+    completed = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (completed.returncode, completed.stderr, completed.stdout) == (0, "", output)
+
+
+@each_case
+def test_in_memory(case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESONATE_TABLE", raising=False)
+    resonate = load(EXAMPLES / case.example / "app.py").resonate
+    # Time is real here, and nobody waits for it.
+    arguments = {name: 0.0 if name in PAUSES else value for name, value in case.arguments.items()}
+    try:
+        result = resonate.run(case.id, case.workflow, **arguments)
+    finally:
+        resonate.stop()
+
+    assert result == case.result
+    assert said(capsys) == case.says
+
+
+@each_case
+def test_on_the_offline_stack(case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(stack, case) == case.result
+    assert said(capsys) == case.says
+    assert stack.invocations["WorkerFunction"] >= case.workers
+
+
+@each_case
+def test_with_the_processes_lost_between_any_two_invocations(
+    case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.watch = lambda _: stack.processes.forget_all()
+
+    assert outcome(stack, case) == case.result
+    assert said(capsys) == case.says
+    assert stack.invocations["WorkerFunction"] >= case.workers
+
+
+@pytest.mark.parametrize("case", [name for name, case in CASES.items() if case.workers == 1], indirect=True)
+def test_one_that_takes_a_single_invocation_is_killed_after_each_of_its_requests(
+    case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for position in itertools.count():
+        stack.clear()
+        stack.processes.forget_all()
+        fault = stack.cloud.fault = Fault(stack, "WorkerFunction", "after", position)
+
+        assert outcome(stack, case) == case.result, fault.hit
+        # The bodies of workflows run again on replay; the step does not.
+        assert said(capsys).count(case.says[-1]) == 1, fault.hit
+        if fault.hit is None:
+            break
+    assert position >= 4, "its task is acquired, two workflows and a step are recorded"
+
+
+# What only some of them promise
+
+
+@pytest.mark.parametrize("case", ["recursive_factorial"], indirect=True)
+def test_the_factorial_of_6_computes_only_what_that_of_5_did_not(
+    case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome(stack, case)
+    said(capsys)
+
+    assert outcome(stack, case._replace(id="factorial-6", arguments={"n": 6})) == 720
+    assert said(capsys) == ["Calculating factorial of 6"]
+
+
+@pytest.mark.parametrize("case", ["web_server"], indirect=True)
+def test_the_second_request_runs_nothing(case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome(stack, case)
+    said(capsys)
+    stack.reset_counts()
+
+    assert outcome(stack, case) == case.result
+    assert said(capsys) == []
+    assert stack.invocations["WorkerFunction"] == 0
+
+
+@pytest.mark.parametrize("case", ["parallel_work_items"], indirect=True)
+def test_items_are_recorded_before_the_one_that_failed_is_tried_again(case: Case, stack: OfflineStack) -> None:
+    began = stack.clock.now()
+    outcome(stack, case)
+
+    settled = [(stack.store.record(f"{case.id}.{n}").settled_at or 0) - began for n in (1, 2, 3)]
+    assert settled[0] == settled[2] == 0
+    assert settled[1] >= PAUSE * 1000
