@@ -1,5 +1,9 @@
 import base64
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,3 +118,27 @@ def test_a_message_of_another_shape(stack: OfflineStack, event: Load, change: di
 )
 def test_a_request_of_another_shape(stack: OfflineStack, event: Load, change: dict[str, Any], status: int) -> None:
     assert stack.invoke("WorkerFunction", {**event("worker-url"), **change})["statusCode"] == status
+
+
+# The cold start
+
+
+def test_the_runtime_finds_a_client_and_frozen_objects_and_collects_garbage_again() -> None:
+    """In a process of its own: what is frozen stays frozen."""
+    program = (
+        "import gc, os, sys; os.environ['AWS_LAMBDA_RUNTIME_API'] = '127.0.0.1:9001';"
+        "import functions.worker.app;"
+        "print(gc.isenabled(), gc.get_freeze_count() > 10_000, 'botocore.client' in sys.modules)"
+    )
+    environment = {
+        **os.environ,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "offline",
+        "AWS_SECRET_ACCESS_KEY": "offline",
+        "RESONATE_TABLE": "promises",
+    }
+    root = Path(__file__).parents[2]
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, env=environment, capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("True True True\n", "")
