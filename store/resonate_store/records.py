@@ -157,7 +157,9 @@ class Record(Struct, frozen=True, omit_defaults=True):
     @property
     def owes(self) -> bool:
         """Whether its settlement still has to reach somebody."""
-        return not self.pending and not self.delivered and bool(self.callbacks or self.listeners or self.root)
+        if self.delivered or self.state == "pending":
+            return False
+        return bool(self.callbacks or self.listeners) or self.root
 
     def promise(self) -> Promise:
         return Promise(

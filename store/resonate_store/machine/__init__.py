@@ -111,21 +111,21 @@ def decide(request: Request, now: int, fetch: Fetch) -> Outcome:
     (DESIGN rule 1), in which case the transition starts over: a clock that lags behind its neighbours' must not undo
     what they have acted on.
     """
-    known: dict[tuple[type, Need], Any] = {}
+    known: dict[Need, Any] = {}
     transition = _TRANSITIONS[type(request)]
     while True:
         steps = transition(request, now)
+        answer: Any = None
         try:
-            need = next(steps)
             while True:
-                key = (type(need), need)
-                if key not in known:
-                    known[key] = fetch(need)
-                latest = _latest_write(need, known[key])
+                need = steps.send(answer)
+                if need not in known:
+                    known[need] = fetch(need)
+                answer = known[need]
+                latest = _latest_write(need, answer)
                 if latest > now:
                     now = latest
                     break
-                need = steps.send(known[key])
         except StopIteration as stop:
             return stop.value
 
@@ -134,7 +134,11 @@ def _latest_write(need: Need, answer: Any) -> int:
     if isinstance(need, NeedChildren):
         return 0
     entries: tuple[Entry | None, ...] = answer if isinstance(need, NeedRecords) else (answer,)
-    return max((entry.written_at for entry in entries if entry is not None), default=0)
+    latest = 0
+    for entry in entries:
+        if entry is not None and entry.written_at > latest:
+            latest = entry.written_at
+    return latest
 
 
 __all__ = ["MAX_AWAITED", "Fetch", "NeedChildren", "NeedRecords", "NeedSchedule", "Outcome", "decide", "perform"]

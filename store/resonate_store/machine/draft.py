@@ -9,8 +9,9 @@ instant and moves `wake_at`. Nothing here reads a clock or a disk, so every subs
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, NamedTuple, cast
+from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate_store.effects import Change
@@ -21,19 +22,19 @@ REDELIVERY = 60_000
 """How long a settlement may take to reach everybody before the sweep repeats it (ms)."""
 
 
-class NeedRecords(NamedTuple):
+class NeedRecords(Struct, frozen=True):
     """The promise records with these ids; answered by a tuple of `Record | None`."""
 
     ids: tuple[str, ...]
 
 
-class NeedSchedule(NamedTuple):
+class NeedSchedule(Struct, frozen=True):
     """The schedule with this id; answered by `ScheduleRecord | None`."""
 
     id: str
 
 
-class NeedChildren(NamedTuple):
+class NeedChildren(Struct, frozen=True):
     """The direct children of this promise; answered by a tuple of records."""
 
     id: str
@@ -42,7 +43,7 @@ class NeedChildren(NamedTuple):
 Need = NeedRecords | NeedSchedule | NeedChildren
 
 
-class Outcome(NamedTuple):
+class Outcome(Struct, frozen=True):
     """What a transition decided.
 
     `changes` are written together or not at all. `held` are task records that must still be held at the version they
@@ -81,15 +82,20 @@ def due_at(record: Record, now: int) -> int | None:
     """The earliest instant at which anything is due on the record, if ever."""
     if not record.pending:
         return now + REDELIVERY if record.owes else None
-    instants: list[int] = []
-    if record.armed:
-        instants.append(record.timeout_at)
-    task = record.task
-    if task is not None and task.state == "pending" and task.retry_at is not None:
-        instants.append(task.retry_at)
-    if task is not None and task.state == "acquired" and task.expires_at is not None:
-        instants.append(task.expires_at)
-    return min(instants, default=None)
+    deadline = record.timeout_at if record.armed else None
+    at = _task_due_at(record.task)
+    if deadline is None or (at is not None and at < deadline):
+        return at
+    return deadline
+
+
+def _task_due_at(task: TaskRecord | None) -> int | None:
+    """When the task is offered again, or its lease ends."""
+    if task is None:
+        return None
+    if task.state == "pending":
+        return task.retry_at
+    return task.expires_at if task.state == "acquired" else None
 
 
 class Draft:
@@ -101,16 +107,16 @@ class Draft:
         self.now = now
         self._before: dict[str, Record | None] = {}
         self._after: dict[str, Record | None] = {}
-        self._held: list[Record] = []
-        self._rearmed: set[str] = set()
+        self._held: tuple[Record, ...] = ()
+        self._rearmed: tuple[str, ...] = ()
 
     def read(self, *ids: str) -> Generator[Need, Any, tuple[Record | None, ...]]:
         """The current records with these ids, due deadlines acted on."""
-        found = cast("tuple[Record | None, ...]", (yield NeedRecords(ids)))
+        found: tuple[Record | None, ...] = yield NeedRecords(ids)
         for id, record in zip(ids, found, strict=True):
             self._before[id] = record
             self._after[id] = None if record is None else materialised(record, self.now)
-        return tuple(self._after[id] for id in ids)
+        return tuple([self._after[id] for id in ids])
 
     def put(self, record: Record) -> Record:
         """Take `record` as the new image of its id."""
@@ -119,35 +125,30 @@ class Draft:
 
     def hold(self, record: Record) -> None:
         """Require that the task of `record` is still held as it is now when the changes are written."""
-        self._held.append(record)
+        self._held += (record,)
 
     def rearm(self, id: str) -> None:
         """Set the wake-up to exactly what is due; otherwise one that has not come yet only moves earlier (DESIGN 3)."""
-        self._rearmed.add(id)
+        self._rearmed += (id,)
 
     def outcome(self, response: Response) -> Outcome:
         changes: list[Change] = []
         for id, after in self._after.items():
             before = self._before.get(id)
-            if after is None:
+            exact = id in self._rearmed
+            if after is None or (after is before and not exact):
                 continue
-            if after is before and id not in self._rearmed:
-                continue
-            due = due_at(after, self.now)
-            wake_at = self._wake_at(before, due, exact=id in self._rearmed)
+            wake_at = self._wake_at(before, due_at(after, self.now), exact=exact)
             if after is before and before is not None and wake_at == before.wake_at:
                 continue
-            changes.append(Change(before, self._stamped(after, before, wake_at)))
-        return Outcome(response, tuple(changes), tuple(self._held))
+            rev = 1 if before is None else before.rev + 1
+            changes.append(Change(before, replace(after, wake_at=wake_at, written_at=self.now, rev=rev)))
+        return Outcome(response, tuple(changes), self._held)
 
     def _wake_at(self, before: Record | None, due: int | None, *, exact: bool) -> int | None:
         if before is None or before.wake_at is None or before.wake_at <= self.now or due is None or exact:
             return due
         return min(before.wake_at, due)
-
-    def _stamped(self, after: Record, before: Record | None, wake_at: int | None) -> Record:
-        rev = 1 if before is None else before.rev + 1
-        return replace(after, wake_at=wake_at, written_at=self.now, rev=rev)
 
 
 def stamped_schedule(after: ScheduleRecord, before: ScheduleRecord | None, now: int) -> ScheduleRecord:

@@ -239,7 +239,7 @@ def fence(request: TaskFence, now: int) -> Transition:
         return create_in(draft, action, inner)
     outcome = settle_in(draft, action, inner)
     if outcome.response.status == 404:
-        return outcome._replace(response=Response(action_status=404, error=outcome.response.error))
+        return replace(outcome, response=Response(action_status=404, error=outcome.response.error))
     return outcome
 
 

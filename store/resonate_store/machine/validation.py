@@ -7,7 +7,8 @@ and, where it is not obvious, what to do instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 from resonate_store import addresses, cron, ids
 from resonate_store.records import DELAY, SCOPE, TARGET, TIMER, Value
@@ -40,128 +41,183 @@ _SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
 
 def problem_with(request: Request) -> str | None:
     """Say what is wrong with `request`, or None when it may be carried out."""
-    return next(_problems(request), None)
+    return _CHECKS.get(type(request), _by_id)(request)
 
 
-def _problems(request: Request) -> Iterator[str]:
-    match request:
-        case PromiseCreate():
-            yield from _creation(request)
-        case PromiseSettle():
-            yield from _settlement(request)
-        case PromiseRecord():
-            yield from _id(request.id)
-            yield from _timeout(request.timeout_at)
-            yield from _state(request.state)
-            yield from _tags(request.tags)
-            yield from _value("param", request.param)
-            yield from _value("value", request.value)
-            if request.tags.get(SCOPE) != "local":
-                yield f"the record of a finished step is local: tag it {SCOPE}=local"
-        case PromiseRegisterCallback():
-            yield from _id(request.awaited, "awaited id")
-            yield from _id(request.awaiter, "awaiter id")
-            if request.awaited == request.awaiter:
-                yield f"promise {request.awaited!r} cannot await itself"
-        case PromiseRegisterListener():
-            yield from _id(request.awaited, "awaited id")
-            if problem := addresses.problem_with(request.address):
-                yield f"Invalid listener address: {problem}"
-        case TaskCreate():
-            yield from _creation(request.promise)
-            yield from _lease(request.pid, request.ttl)
-            if TARGET not in request.promise.tags:
-                yield f"task.create needs a {TARGET} tag: without a target there is no task"
-            if DELAY in request.promise.tags:
-                yield f"task.create cannot be delayed: remove the {DELAY} tag"
-        case TaskAcquire():
-            yield from _id(request.id)
-            yield from _version(request.version)
-            yield from _lease(request.pid, request.ttl)
-        case TaskFulfill():
-            yield from _id(request.id)
-            yield from _settlement(request.settle)
-            if request.settle.id != request.id:
-                yield f"task {request.id!r} is fulfilled by settling its own promise, not {request.settle.id!r}"
-        case TaskSuspend():
-            yield from _suspension(request)
-        case TaskFence():
-            yield from _id(request.id)
-            yield from (
-                _creation(request.action) if isinstance(request.action, PromiseCreate) else _settlement(request.action)
-            )
-            if request.action.id == request.id:
-                yield f"a fence acts on another promise than its task's own, {request.id!r}"
-        case TaskHeartbeat():
-            for task in request.tasks:
-                yield from _id(task.id)
-        case ScheduleCreate():
-            yield from _schedule(request)
-        case ScheduleGet() | ScheduleDelete() | ScheduleFire():
-            yield from _id(request.id, "schedule id")
-        case _:
-            yield from _id(request.id)
+def _by_id(request: Any) -> str | None:
+    return ids.problem_with(request.id)
 
 
-def _creation(request: PromiseCreate) -> Iterator[str]:
-    yield from _id(request.id)
-    yield from _timeout(request.timeout_at)
-    yield from _tags(request.tags)
-    yield from _value("param", request.param)
+def _creation(request: PromiseCreate) -> str | None:
+    return (
+        ids.problem_with(request.id)
+        or _timeout(request.timeout_at)
+        or _names("tag", request.tags)
+        or _value("param", request.param)
+        or _dispatch(request)
+    )
+
+
+def _dispatch(request: PromiseCreate) -> str | None:
     target = request.tags.get(TARGET)
     if target is not None:
         if problem := addresses.problem_with(target):
-            yield f"Invalid {TARGET}: {problem}"
+            return f"Invalid {TARGET}: {problem}"
         if request.tags.get(TIMER) == "true":  # DESIGN rule 10
-            yield f"promise {request.id!r} is both a timer and targeted: remove {TIMER} or {TARGET}"
+            return f"promise {request.id!r} is both a timer and targeted: remove {TIMER} or {TARGET}"
     delay = request.tags.get(DELAY)
-    if delay is not None:
-        if not _INSTANT.match(delay):
-            yield f"{DELAY} must be an instant in milliseconds since the epoch, got {delay[:60]!r}"
-        elif int(delay) >= request.timeout_at:
-            yield f"{DELAY} {delay} is not before the promise's timeout {request.timeout_at}"
-        if target is None:
-            yield f"{DELAY} holds back a dispatch and needs a {TARGET} tag"
+    if delay is None:
+        return None
+    if not _INSTANT.match(delay):
+        return f"{DELAY} must be an instant in milliseconds since the epoch, got {delay[:60]!r}"
+    if int(delay) >= request.timeout_at:
+        return f"{DELAY} {delay} is not before the promise's timeout {request.timeout_at}"
+    return f"{DELAY} holds back a dispatch and needs a {TARGET} tag" if target is None else None
 
 
-def _settlement(request: PromiseSettle) -> Iterator[str]:
-    yield from _id(request.id)
-    yield from _state(request.state)
-    yield from _value("value", request.value)
+def _settlement(request: PromiseSettle) -> str | None:
+    return ids.problem_with(request.id) or _state(request.state) or _value("value", request.value)
 
 
-def _suspension(request: TaskSuspend) -> Iterator[str]:
-    yield from _id(request.id)
-    yield from _version(request.version)
+def _recording(request: PromiseRecord) -> str | None:
+    problem = (
+        ids.problem_with(request.id)
+        or _timeout(request.timeout_at)
+        or _state(request.state)
+        or _names("tag", request.tags)
+        or _value("param", request.param)
+        or _value("value", request.value)
+    )
+    if problem is None and request.tags.get(SCOPE) != "local":
+        return f"the record of a finished step is local: tag it {SCOPE}=local"
+    return problem
+
+
+def _callback(request: PromiseRegisterCallback) -> str | None:
+    problem = ids.problem_with(request.awaited, "awaited id") or ids.problem_with(request.awaiter, "awaiter id")
+    if problem is None and request.awaited == request.awaiter:
+        return f"promise {request.awaited!r} cannot await itself"
+    return problem
+
+
+def _listener(request: PromiseRegisterListener) -> str | None:
+    if problem := ids.problem_with(request.awaited, "awaited id"):
+        return problem
+    if problem := addresses.problem_with(request.address):
+        return f"Invalid listener address: {problem}"
+    return None
+
+
+def _task_creation(request: TaskCreate) -> str | None:
+    problem = _creation(request.promise) or _lease(request.pid, request.ttl)
+    if problem is not None:
+        return problem
+    if TARGET not in request.promise.tags:
+        return f"task.create needs a {TARGET} tag: without a target there is no task"
+    if DELAY in request.promise.tags:
+        return f"task.create cannot be delayed: remove the {DELAY} tag"
+    return None
+
+
+def _acquisition(request: TaskAcquire) -> str | None:
+    return ids.problem_with(request.id) or _version(request.version) or _lease(request.pid, request.ttl)
+
+
+def _fulfillment(request: TaskFulfill) -> str | None:
+    problem = ids.problem_with(request.id) or _settlement(request.settle)
+    if problem is None and request.settle.id != request.id:
+        return f"task {request.id!r} is fulfilled by settling its own promise, not {request.settle.id!r}"
+    return problem
+
+
+def _suspension(request: TaskSuspend) -> str | None:
+    problem = ids.problem_with(request.id) or _version(request.version)
+    if problem is not None:
+        return problem
     if not request.awaited:
-        yield f"task {request.id!r} suspends on nothing: name at least one awaited promise"
+        return f"task {request.id!r} suspends on nothing: name at least one awaited promise"
     for awaited in request.awaited:
-        yield from _id(awaited, "awaited id")
+        if problem := ids.problem_with(awaited, "awaited id"):
+            return problem
         if awaited == request.id:
-            yield f"task {request.id!r} cannot await its own promise"
+            return f"task {request.id!r} cannot await its own promise"
+    return None
 
 
-def _schedule(request: ScheduleCreate) -> Iterator[str]:
-    yield from _id(request.id, "schedule id")
+def _fence(request: TaskFence) -> str | None:
+    action = request.action
+    problem = ids.problem_with(request.id) or (
+        _creation(action) if isinstance(action, PromiseCreate) else _settlement(action)
+    )
+    if problem is None and action.id == request.id:
+        return f"a fence acts on another promise than its task's own, {request.id!r}"
+    return problem
+
+
+def _heartbeat(request: TaskHeartbeat) -> str | None:
+    for task in request.tasks:
+        if problem := ids.problem_with(task.id):
+            return problem
+    return None
+
+
+def _schedule(request: ScheduleCreate) -> str | None:
+    return (
+        _schedule_id(request)
+        or _occurrences(request)
+        or _names("tag", request.promise_tags)
+        or _value("promiseParam", request.promise_param)
+        or _recurring_dispatch(request)
+        or cron.problem_with(request.cron)
+    )
+
+
+def _schedule_id(request: ScheduleGet | ScheduleCreate | ScheduleDelete | ScheduleFire) -> str | None:
+    return ids.problem_with(request.id, "schedule id")
+
+
+def _occurrences(request: ScheduleCreate) -> str | None:
     if request.promise_timeout < 0:
-        yield f"the promise timeout is a duration in milliseconds and cannot be {request.promise_timeout}"
+        return f"the promise timeout is a duration in milliseconds and cannot be {request.promise_timeout}"
     if not request.promise_id:
-        yield "the promise id template is empty: use for example {{.id}}.{{.timestamp}}"
-    else:
-        yield from _id(expanded(request.promise_id, request.id, _SOME_INSTANT), "promise id of an occurrence")
-    yield from _tags(request.promise_tags)
-    yield from _value("promiseParam", request.promise_param)
+        return "the promise id template is empty: use for example {{.id}}.{{.timestamp}}"
+    return ids.problem_with(expanded(request.promise_id, request.id, _SOME_INSTANT), "promise id of an occurrence")
+
+
+def _recurring_dispatch(request: ScheduleCreate) -> str | None:
     target = request.promise_tags.get(TARGET)
     if target is None:
-        yield f"promiseTags must include a {TARGET} tag: an occurrence without a target would never run"
-    elif problem := addresses.problem_with(target):
-        yield f"Invalid {TARGET}: {problem}"
+        return f"promiseTags must include a {TARGET} tag: an occurrence without a target would never run"
+    if problem := addresses.problem_with(target):
+        return f"Invalid {TARGET}: {problem}"
     if request.promise_tags.get(TIMER) == "true":  # DESIGN rule 10
-        yield f"the occurrences of schedule {request.id!r} are both timers and targeted: remove {TIMER}"
+        return f"the occurrences of schedule {request.id!r} are both timers and targeted: remove {TIMER}"
     if DELAY in request.promise_tags:
-        yield f"the occurrences of a schedule cannot be delayed: remove the {DELAY} tag"
-    if problem := cron.problem_with(request.cron):
-        yield problem
+        return f"the occurrences of a schedule cannot be delayed: remove the {DELAY} tag"
+    return None
+
+
+_CHECKS: dict[type, Callable[[Any], str | None]] = {
+    PromiseCreate: _creation,
+    PromiseSettle: _settlement,
+    PromiseRecord: _recording,
+    PromiseRegisterCallback: _callback,
+    PromiseRegisterListener: _listener,
+    TaskCreate: _task_creation,
+    TaskAcquire: _acquisition,
+    TaskFulfill: _fulfillment,
+    TaskSuspend: _suspension,
+    TaskFence: _fence,
+    TaskHeartbeat: _heartbeat,
+    ScheduleCreate: _schedule,
+    ScheduleGet: _schedule_id,
+    ScheduleDelete: _schedule_id,
+    ScheduleFire: _schedule_id,
+}
+"""The check of each kind of request; a kind that is missing here can only have a bad id.
+
+Every step of a workflow passes through here: a check returns the first problem and builds nothing when there is none.
+"""
 
 
 def expanded(template: str, id: str, at: int) -> str:
@@ -169,32 +225,29 @@ def expanded(template: str, id: str, at: int) -> str:
     return template.replace("{{.id}}", id).replace("{{.timestamp}}", str(at))
 
 
-def _id(id: str, what: str = "id") -> Iterator[str]:
-    if problem := ids.problem_with(id, what):
-        yield problem
+def _timeout(timeout_at: int) -> str | None:
+    if 0 <= timeout_at <= _END_OF_TIME:
+        return None
+    return f"the timeout is an instant in milliseconds since the epoch and cannot be {timeout_at}"
 
 
-def _timeout(timeout_at: int) -> Iterator[str]:
-    if not 0 <= timeout_at <= _END_OF_TIME:
-        yield f"the timeout is an instant in milliseconds since the epoch and cannot be {timeout_at}"
-
-
-def _tags(tags: dict[str, str]) -> Iterator[str]:
-    yield from _names("tag", tags)
-
-
-def _value(what: str, value: Value) -> Iterator[str]:
-    yield from _names(f"header of the {what}", value.headers or {})
+def _value(what: str, value: Value) -> str | None:
+    if value.headers and (problem := _names(f"header of the {what}", value.headers)):
+        return problem
     if value.data is not None and not _encodable(value.data):
-        yield f"the data of the {what} is not valid Unicode text"
+        return f"the data of the {what} is not valid Unicode text"
+    return None
 
 
-def _names(what: str, texts: dict[str, str]) -> Iterator[str]:
+def _names(what: str, texts: dict[str, str]) -> str | None:
     for name, text in texts.items():
+        if name and name.isascii() and text.isascii():
+            continue  # nearly every tag, spared two calls
         if not name:  # DynamoDB has no nameless entries
-            yield f"the {what} with the value {text!r} has an empty name"
-        elif not (_encodable(name) and _encodable(text)):
-            yield f"the {what} {name!r} is not valid Unicode text"
+            return f"the {what} with the value {text!r} has an empty name"
+        if not (_encodable(name) and _encodable(text)):
+            return f"the {what} {name!r} is not valid Unicode text"
+    return None
 
 
 def _encodable(text: str) -> bool:
@@ -208,18 +261,17 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _state(state: str) -> Iterator[str]:
-    if state not in _SETTLED_STATES:
-        yield f"a promise is settled to one of {', '.join(_SETTLED_STATES)}, not {state!r}"
+def _state(state: str) -> str | None:
+    if state in _SETTLED_STATES:
+        return None
+    return f"a promise is settled to one of {', '.join(_SETTLED_STATES)}, not {state!r}"
 
 
-def _version(version: int) -> Iterator[str]:
-    if version < 0:
-        yield f"a task version is not negative, got {version}"
+def _version(version: int) -> str | None:
+    return f"a task version is not negative, got {version}" if version < 0 else None
 
 
-def _lease(pid: str, ttl: int) -> Iterator[str]:
+def _lease(pid: str, ttl: int) -> str | None:
     if not pid:
-        yield "the pid is empty: name the process that acquires the task"
-    if ttl < 1:
-        yield f"the ttl is a lease in milliseconds of at least 1, got {ttl}"
+        return "the pid is empty: name the process that acquires the task"
+    return f"the ttl is a lease in milliseconds of at least 1, got {ttl}" if ttl < 1 else None
