@@ -22,7 +22,7 @@ from resonate_store.dynamo_prediction import Known, Memory
 from resonate_store.dynamo_retention import Deletion
 from resonate_store.dynamo_writes import TooLarge, failure_of, write_of, written
 from resonate_store.effects import Change
-from resonate_store.ids import Identify, random_id
+from resonate_store.ids import SEPARATORS, Identify, random_id
 from resonate_store.interface import StoreClosed
 from resonate_store.machine import NeedChildren, NeedSchedule, Outcome, decide, perform
 from resonate_store.machine.draft import Need
@@ -32,7 +32,7 @@ from resonate_store.models import (
     Expiry,
     Item,
     Key,
-    children_of,
+    depth_prefix,
     entry_of,
     expiry_item,
     key_in,
@@ -123,9 +123,10 @@ class DynamoStore:
         response = perform(request, lambda operation: self._run(operation, announce, changes))
         return response, changes
 
-    def children(self, id: str) -> list[Promise]:
+    def children(self, id: str, separator: str = ".") -> list[Promise]:
         now = self.clock.now()
-        return [record.promise() for record in self._children(id) if not record.pending or record.timeout_at > now]
+        records = self._children(id, separator)
+        return [record.promise() for record in records if not record.pending or record.timeout_at > now]
 
     def record(self, id: str) -> Record | None:
         """The record as it is stored."""
@@ -160,7 +161,7 @@ class DynamoStore:
         Returns:
             Whether it is gone; False to go on later.
         """
-        return Deletion(self._call, self.table, expiry).run(max_batches)
+        return Deletion(self._call, self.table, expiry, self.clock.now()).run(max_batches)
 
     def connect(self) -> None:
         """Make the client now. Where Lambda initialises a function it has more processor than when it invokes it."""
@@ -207,7 +208,7 @@ class DynamoStore:
 
     def _answer(self, need: Need, known: Known) -> Any:
         if isinstance(need, NeedChildren):
-            return tuple(self._children(need.id))
+            return tuple(record for separator in SEPARATORS for record in self._children(need.id, separator))
         one = isinstance(need, NeedSchedule)
         keys: list[Key] = [("schedule", need.id)] if one else [("promise", id) for id in need.ids]
         known.learn(self._read(known.missing(keys)))
@@ -257,8 +258,8 @@ class DynamoStore:
             keys = left + keys[MAX_BATCH:]
             yield from answer["Responses"].get(self.table, [])
 
-    def _children(self, id: str) -> list[Record]:
-        partition, prefix = children_of(id)
+    def _children(self, id: str, separator: str = ".") -> list[Record]:
+        partition, prefix = depth_prefix(id, 1, separator)
         query = {
             "TableName": self.table,
             "ConsistentRead": True,

@@ -5,7 +5,8 @@ given a marker that expires, and the marker's end is the tree's. The records go 
 last, so an interrupted deletion leaves no orphan that another would not find; and every delete is on condition that
 the root is still the one that the marker was put for, so an id that is used again never loses a record of its new life.
 
-Roots below the root - detached calls, occurrences of a schedule - keep their own time, with everything below them.
+Roots below the root - detached calls, occurrences of a schedule - keep their own time, with everything below them. The
+official SDKs give a detached call the origin of its caller; as long as such a task runs, its caller's tree stays.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from resonate_store.dynamo_calls import ConditionFailed
-from resonate_store.models import AnyItem, Expiry, Item, depth_prefix, table_key, typed
+from resonate_store.ids import SEPARATORS, parent
+from resonate_store.models import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
 from resonate_store.records import ORIGIN
 
 BATCH: Final = 99
 """Records deleted by one transaction, besides the check of their root."""
+RECONSIDERED: Final = 86_400_000
+"""After how long a tree is looked at again whose end had come while a task in it was running (ms)."""
 
 
 class Call(Protocol):
@@ -34,11 +38,14 @@ class Deletion:
         call: calls DynamoDB.
         table: the table's name.
         expiry: the root, in one of its lives.
+        now: the instant in milliseconds.
     """
 
-    def __init__(self, call: Call, table: str, expiry: Expiry) -> None:
+    def __init__(self, call: Call, table: str, expiry: Expiry, now: int) -> None:
         self._call = call
         self._table = table
+        self._now = now
+        self._expiry = expiry
         self._id = expiry.id
         self._same_life: dict[str, Any] = {
             "TableName": table,
@@ -52,13 +59,16 @@ class Deletion:
         """Delete the tree, or as much of it as `max_batches` transactions can.
 
         Returns:
-            Whether it is gone, or was never ours to delete; False to go on later.
+            Whether there is nothing more to do now: it is gone, was never ours to delete, or has been given a new
+            marker because a task in it is running; False to go on later.
         """
-        batches = [
-            level[start : start + BATCH]
-            for level in reversed(list(self._levels()))
-            for start in range(0, len(level), BATCH)
-        ]
+        try:
+            levels = list(self._levels())
+        except _Running:
+            marker = expiry_item(self._id, self._expiry.created_at, self._now + RECONSIDERED)
+            self._call("put_item", {"TableName": self._table, "Item": marker})
+            return True
+        batches = [level[start : start + BATCH] for level in reversed(levels) for start in range(0, len(level), BATCH)]
         try:
             for batch in batches[:max_batches]:
                 self._delete(batch)
@@ -78,8 +88,10 @@ class Deletion:
             level: list[Item] = []
             for item in self._records(below):
                 id: str = item["id"]["S"]
-                if _parent(id) in foreign or _is_root(item):
+                if parent(id) in foreign or _is_root(item):
                     foreign.add(id)
+                elif self._runs(item):
+                    raise _Running
                 else:
                     level.append({"pk": dict(item["pk"]), "sk": dict(item["sk"])})
             if not level:
@@ -87,15 +99,21 @@ class Deletion:
             yield level
             below += 1
 
+    def _runs(self, item: AnyItem) -> bool:
+        return "task" in item and item["state"]["S"] == "pending" and int(item["timeout_at"]["N"]) > self._now
+
     def _records(self, below: int) -> Iterator[AnyItem]:
-        partition, prefix = depth_prefix(self._id, below)
+        for separator in SEPARATORS:
+            yield from self._records_apart(*depth_prefix(self._id, below, separator))
+
+    def _records_apart(self, partition: dict[str, Any], prefix: dict[str, Any]) -> Iterator[AnyItem]:
         query: dict[str, Any] = {
             "TableName": self._table,
             "ConsistentRead": True,
             "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
             "ExpressionAttributeValues": {":pk": partition, ":prefix": prefix},
-            "ProjectionExpression": "pk, sk, id, tags.#origin",
-            "ExpressionAttributeNames": {"#origin": ORIGIN},
+            "ProjectionExpression": "pk, sk, id, tags.#origin, #state, timeout_at, task.#state",
+            "ExpressionAttributeNames": {"#origin": ORIGIN, "#state": "state"},
         }
         while True:
             answer = self._call("query", query)
@@ -109,8 +127,8 @@ class Deletion:
         self._call("transact_write_items", {"TransactItems": [{"ConditionCheck": self._same_life}, *deletes]})
 
 
-def _parent(id: str) -> str:
-    return id.rpartition(".")[0]
+class _Running(Exception):
+    """A task in the tree is running."""
 
 
 def _is_root(item: AnyItem) -> bool:

@@ -1,17 +1,25 @@
 """Promise ids: what is a legal one, and what an id alone tells.
 
 An id is a path. `{parent}.{n}` names the n-th command of its parent, so the first segment is the origin (the partition
-that a whole execution lives in) and the number of dots is the depth. Both keys of the table follow from the id alone
-(DESIGN 3). Random ids - process ids, operation tokens - come from an injected source so that tests repeat.
+that a whole execution lives in) and the number of separators is the depth. Both keys of the table follow from the id
+alone (DESIGN 3). The official SDKs set the first level below an execution off by a colon instead: `{root}:{n}` and
+`{root}:d{hash}`, then `{root}:{n}.{n}`. A colon before anything else is an ordinary character.
+
+Random ids - process ids, operation tokens - come from an injected source so that tests repeat.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Callable
 
 MAX_ID_BYTES = 1000
+SEPARATORS = (".", ":")
+"""What may stand between an id and the number of its child."""
+
+_LINEAGE = re.compile(r":(?=(?:[0-9]+|d[0-9a-f]{16})(?:\.|$))")
 
 Identify = Callable[[], str]
 """Makes a fresh random identifier on every call."""
@@ -23,13 +31,24 @@ def random_id() -> str:
 
 
 def origin(id: str) -> str:
-    """The id up to its first dot: the execution tree's partition."""
-    return id.partition(".")[0]
+    """The id up to its first separator: the execution tree's partition."""
+    first = id.partition(".")[0]
+    if ":" in id and (colon := _LINEAGE.search(id)) is not None:
+        return first[: colon.start()]
+    return first
 
 
 def depth(id: str) -> int:
-    """The number of dots in the id."""
-    return id.count(".")
+    """The number of separators in the id."""
+    return id.count(".") + (1 if ":" in id and _LINEAGE.search(id) else 0)
+
+
+def parent(id: str) -> str:
+    """The id without its last segment; empty if there is none above it."""
+    above, _, last = id.rpartition(".")
+    if ":" in last and (colon := _LINEAGE.search(id)) is not None and colon.start() > len(above):
+        return id[: colon.start()]
+    return above
 
 
 def shard(id: str, shards: int) -> int:

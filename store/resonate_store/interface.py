@@ -48,8 +48,11 @@ class Store(Protocol):
         """
         ...
 
-    def children(self, id: str) -> Sequence[Promise]:
-        """The direct children of the promise `id`, without those that are due and not settled yet (DESIGN rule 1)."""
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        """The direct children of the promise `id`, without those that are due and not settled yet (DESIGN rule 1).
+
+        `separator` is what stands between an id and its child's number; the official SDKs have ":" below a root.
+        """
         ...
 
     def open(self) -> Store:

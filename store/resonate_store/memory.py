@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from resonate_store.clock import Clock, ambient
 from resonate_store.effects import Change, repeated
+from resonate_store.ids import parent
 from resonate_store.interface import deliver
 from resonate_store.machine import NeedRecords, NeedSchedule, Outcome, decide, perform
 from resonate_store.machine.draft import Need
@@ -67,11 +68,13 @@ class MemoryStore:
             self._undelivered.clear()
         return response, changes
 
-    def children(self, id: str) -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
         with self._lock:
             now = self.clock.now()
             return [
-                record.promise() for record in self._children_of(id) if not record.pending or record.timeout_at > now
+                record.promise()
+                for record in self._children_of(id)
+                if record.id[len(id)] == separator and (not record.pending or record.timeout_at > now)
             ]
 
     def open(self) -> MemoryStore:
@@ -140,9 +143,9 @@ class MemoryStore:
         if isinstance(after, Record):
             self._records[after.id] = after
             if before is None:
-                parent, dot, _ = after.id.rpartition(".")
-                if dot:
-                    self._children.setdefault(parent, {})[after.id] = None
+                above = parent(after.id)
+                if above:
+                    self._children.setdefault(above, {})[after.id] = None
             if after.wake_at is None and (before is None or before.wake_at is None):
                 return  # nothing is due on it and nothing was, so nothing follows from the write
         elif isinstance(after, ScheduleRecord):

@@ -238,14 +238,12 @@ def key_in(item: AnyItem) -> Key:
     return "promise", sk.partition("#")[2]
 
 
-def depth_prefix(id: str, below: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The partition, and the beginning of the sort keys, that the records `below` levels under `id` alone have."""
-    return {STRING: f"p#{origin(id)}"}, {STRING: f"{depth(id) + below}#{id}."}
+def depth_prefix(id: str, below: int, separator: str = ".") -> tuple[dict[str, Any], dict[str, Any]]:
+    """The partition, and the beginning of the sort keys, that the records `below` levels under `id` alone have.
 
-
-def children_of(id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The same for the direct children of `id`."""
-    return depth_prefix(id, 1)
+    `separator` is what sets the first of these levels off (see `ids`).
+    """
+    return {STRING: f"p#{origin(id)}"}, {STRING: f"{depth(id) + below}#{id}{separator}"}
 
 
 def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards: int = SHARDS) -> Item:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resonate_store.ids import MAX_ID_BYTES, depth, origin, problem_with, random_id, shard
+from resonate_store.ids import MAX_ID_BYTES, depth, origin, parent, problem_with, random_id, shard
 
 
 @pytest.mark.parametrize(
-    ("id", "first", "dots"),
+    ("id", "first", "separators"),
     [
         ("a", "a", 0),
         ("a.1", "a", 1),
@@ -19,11 +19,49 @@ from resonate_store.ids import MAX_ID_BYTES, depth, origin, problem_with, random
         (".a", "", 1),
         ("a.", "a", 1),
         ("é🙂.1", "é🙂", 1),
+        ("a:1", "a", 1),
+        ("a:1.2", "a", 2),
+        ("a:d0123456789abcdef", "a", 1),
+        ("a:d0123456789abcdef.1", "a", 2),
+        ("my.flow:1", "my", 2),
+        ("order:x", "order:x", 0),
+        ("order:x.1", "order:x", 1),
+        ("order:1a", "order:1a", 0),
+        ("a:d0123", "a:d0123", 0),
+        (":1", "", 1),
     ],
 )
-def test_origin_and_depth(id: str, first: str, dots: int) -> None:
-    """`origin(id)` is the id up to its first dot; `depth(id)` the number of dots."""
-    assert (origin(id), depth(id)) == (first, dots)
+def test_origin_and_depth(id: str, first: str, separators: int) -> None:
+    """`origin(id)` is the id up to its first separator; `depth(id)` the number of them. A colon is one before a number
+    or a hash, as the official SDKs write the first level below an execution."""
+    assert (origin(id), depth(id)) == (first, separators)
+
+
+@pytest.mark.parametrize(
+    ("id", "above"),
+    [
+        ("a", ""),
+        ("a.1", "a"),
+        ("a.1.2", "a.1"),
+        ("a:1", "a"),
+        ("a:1.2", "a:1"),
+        ("my.flow:1", "my.flow"),
+        ("my.flow:1.2", "my.flow:1"),
+        ("a.1:x", "a"),
+        ("order:x", ""),
+    ],
+)
+def test_the_parent_is_the_id_without_its_last_segment(id: str, above: str) -> None:
+    assert parent(id) == above
+    assert above == "" or depth(id) == depth(above) + 1
+
+
+@given(st.text(alphabet="a1:.d0", min_size=1), st.sampled_from([".", ":"]), st.integers(0, 99))
+def test_a_child_lies_one_below_its_parent_in_the_same_partition(id: str, separator: str, number: int) -> None:
+    child = f"{id}{separator}{number}"
+    if separator == ":" and (depth(f"{id}:x") != depth(id) or ":" in id):
+        return
+    assert (origin(child), depth(child), parent(child)) == (origin(id), depth(id) + 1, id)
 
 
 @pytest.mark.parametrize("id", ["a", "a b", "a#1", "a/b", "🙂", "x" * 1000, "é" * 500, ".", "..", "\n", "a:b", "\x7f"])

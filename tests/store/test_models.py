@@ -7,13 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pynamodb.models import Model
 
-from resonate_store.ids import origin
+from resonate_store.ids import SEPARATORS, origin
+from resonate_store.ids import parent as parent_of
 from resonate_store.models import (
     SHARDS,
     ExpiryModel,
     PromiseModel,
     ScheduleModel,
-    children_of,
+    depth_prefix,
     entry_of,
     expiry_definition,
     expiry_item,
@@ -105,12 +106,20 @@ def test_an_item_is_what_the_model_makes_of_it(entry: Entry) -> None:
 @example("a.1", "a.10.1")
 @example("a.1", "a.1.1")
 @example("a.1", "a.1.1.1")
+@example("a", "a:1")
+@example("a", "a:1.1")
+@example("a:1", "a:1.1")
+@example("a", "a:x")
 def test_the_sort_key_prefix_of_children_holds_for_them_alone(parent: str, id: str) -> None:
-    partition, prefix = children_of(parent)
     key = table_key(("promise", id))
-    found = key["pk"] == partition and key["sk"]["S"].startswith(prefix["S"])
+    found = [
+        separator
+        for separator in SEPARATORS
+        for partition, prefix in [depth_prefix(parent, 1, separator)]
+        if key["pk"] == partition and key["sk"]["S"].startswith(prefix["S"])
+    ]
 
-    assert found == (id.rpartition(".")[:2] == (parent, "."))
+    assert found == ([id[len(parent)]] if parent == parent_of(id) else [])
 
 
 def test_keys_name_the_origin_and_the_depth() -> None:

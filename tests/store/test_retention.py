@@ -5,7 +5,7 @@ import pytest
 from resonate_store.clock import ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.models import Expiry, expiry_of
-from resonate_store.records import ORIGIN, SCOPE
+from resonate_store.records import ORIGIN, SCOPE, TARGET
 from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
 from tests.store.dynamo_fixture import Table, Wire
 from tests.store.substrates import T0
@@ -50,6 +50,38 @@ def test_the_tree_goes_with_all_its_levels_and_nothing_else(store: DynamoStore, 
     assert store.delete_tree(settle(store, "a"), max_batches=10)
 
     assert ids(table) == {"ab", "b", "b.1"}
+
+
+def test_the_tree_of_an_official_client_goes_as_well(store: DynamoStore, table: Table) -> None:
+    """Its first level is set off by a colon, in the same partition."""
+    create(store, "a", "b")
+    create(store, "a:1", "a:1.1", "a:2", "a:d0123456789abcdef", origin="a")
+
+    assert store.delete_tree(settle(store, "a"), max_batches=10)
+
+    assert ids(table) == {"b"}
+
+
+def test_a_task_that_runs_in_the_tree_keeps_it_for_another_day(
+    store: DynamoStore, table: Table, clock: ManualClock
+) -> None:
+    """The official SDKs give a detached call its caller's origin."""
+    create(store, "a")
+    create(store, "a:1", origin="a")
+    detached = "a:d0123456789abcdef"
+    tags = {ORIGIN: "a", TARGET: "lambda://worker"}
+    assert store.apply(PromiseCreate(detached, T0 + 9 * DAY, tags=tags)).ok
+    expiry = settle(store, "a")
+
+    assert store.delete_tree(expiry, max_batches=10)
+
+    assert ids(table) == {"a", "a:1", detached}
+    [marker] = [item for item in table.items() if "id" not in item]
+    assert marker["expire_at"]["N"] == str((T0 + DAY) // 1000)
+
+    clock.advance(9 * DAY)
+    assert store.delete_tree(expiry, max_batches=10)
+    assert ids(table) == set()
 
 
 def test_a_root_below_the_root_stays_with_its_own_tree(store: DynamoStore, table: Table) -> None:
@@ -107,7 +139,7 @@ def test_what_it_costs(store: DynamoStore, wire: Wire) -> None:
     expiry = settle(store, "a")
     wire.taken()
     store.delete_tree(expiry, max_batches=10)
-    assert wire.taken() == ["Query", "Query", "TransactWriteItems", "TransactWriteItems", "DeleteItem"]
+    assert wire.taken() == ["Query"] * 4 + ["TransactWriteItems"] * 2 + ["DeleteItem"]
 
 
 def test_the_marker_expires_when_retention_is_over(store: DynamoStore, table: Table) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from resonate_store.clock import ManualClock
 from resonate_store.machine import MAX_AWAITED
-from resonate_store.records import EMPTY, EXTERNAL, SCOPE, TARGET, TIMER, Promise, Value
+from resonate_store.records import EMPTY, EXTERNAL, SCOPE, TIMER, Promise, Value
 from resonate_store.requests import (
     PromiseWake,
     Request,
@@ -819,16 +819,26 @@ def test_rule_09_promises_of_other_origins_can_be_awaited(store: World) -> None:
     assert store.messages() == [execute("one.1", 1)]
 
 
-# -- rule 10: timers are not targeted, duplicates are merged ------------------------------------------------------
+# -- rule 10: timers have no task, duplicates are merged- ------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [create, create_task], ids=["promise.create", "task.create"])
-def test_rule_10_a_timer_cannot_be_targeted(store: World, make: Callable[..., Request]) -> None:
-    """Rule 10: 400, naming both tags, and nothing is stored."""
-    response = store.apply(make("t", {**TARGETED, **TIMED}))
+def test_rule_10_a_timer_has_no_task_wherever_it_is_addressed_to(store: World) -> None:
+    """Rule 10, as the official SDKs need it: their sleeps carry a target; nobody is sent one, and it resolves."""
+    held(store, "w")
+    assert store.apply(create("t", {**TARGETED, **TIMED}, at=T0 + 5_000)).ok
+    assert store.stored("t").task is None
+    assert store.apply(suspend("w", "t")).status == 200
+    assert store.messages() == []
+    store.pass_time(5_000)
+    assert store.messages() == [execute("w", 1)]
+    assert store.stored("t").state == "resolved"
+
+
+def test_rule_10_a_task_cannot_be_made_of_a_timer(store: World) -> None:
+    """Rule 10: 400, naming the tag, and nothing is stored."""
+    response = store.apply(create_task("t", {**TARGETED, **TIMED}))
     assert response.status == 400
     assert TIMER in response.error
-    assert TARGET in response.error
     assert store.record("t") is None
 
 

@@ -62,7 +62,7 @@ REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     (create("p", {TARGET: ""}), ("Invalid resonate:target", "''")),
     (create("p", {TARGET: "local://any@g"}), ("Invalid resonate:target", "local://any@g")),
     (create("p", {TARGET: "poll://uni@g"}), ("Invalid resonate:target", "poll://uni@group/pid")),
-    (create("p", {**TARGETED, TIMER: "true"}), ("'p'", TIMER, TARGET)),
+    (create_task("p", {**TARGETED, TIMER: "true"}), ("'p'", TIMER)),
     (create("p", {DELAY: str(T0)}), (DELAY, TARGET)),
     (create("p", {**TARGETED, DELAY: "soon"}), (DELAY, "milliseconds", "'soon'")),
     (create("p", {**TARGETED, DELAY: "-5"}), (DELAY, "'-5'")),
@@ -100,7 +100,6 @@ REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     (fence("p", create("p")), ("'p'", "another promise")),
     (fence("p", settle("p")), ("'p'", "another promise")),
     (fence("p", create("p.1", at=-1)), ("timeout", "-1")),
-    (fence("p", create("p.1", {**TARGETED, TIMER: "true"})), ("'p.1'", TIMER)),
     (fence("p", settle("p.1", "pending")), ("'pending'",)),  # type: ignore[arg-type]
     # schedules
     (schedule("s", promise_id=""), ("template", "empty", "{{.timestamp}}")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from resonate_store.machine.draft import Draft, Outcome, Transition, settled, timeout_state
-from resonate_store.records import DELAY, EMPTY, TARGET, Record, TaskRecord
+from resonate_store.records import DELAY, EMPTY, TARGET, TIMER, Record, TaskRecord
 from resonate_store.requests import (
     PromiseCreate,
     PromiseDelivered,
@@ -47,8 +47,12 @@ def create_in(draft: Draft, request: PromiseCreate, record: Record | None) -> Ou
 
 
 def created(request: PromiseCreate, now: int) -> Record:
-    """The first image of a promise: pending, or settled already when its deadline has passed."""
-    targeted = TARGET in request.tags
+    """The first image of a promise: pending, or settled already when its deadline has passed.
+
+    A timer has no task, wherever it is addressed to: the official SDKs target theirs so that a server keeps the
+    deadline, and their workers drop the task that comes of it (rule 10 would refuse it).
+    """
+    targeted = TARGET in request.tags and request.tags.get(TIMER) != "true"
     if request.timeout_at <= now:
         return Record(
             id=request.id,

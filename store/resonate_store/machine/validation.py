@@ -60,11 +60,8 @@ def _creation(request: PromiseCreate) -> str | None:
 
 def _dispatch(request: PromiseCreate) -> str | None:
     target = request.tags.get(TARGET)
-    if target is not None:
-        if problem := addresses.problem_with(target):
-            return f"Invalid {TARGET}: {problem}"
-        if request.tags.get(TIMER) == "true":  # DESIGN rule 10
-            return f"promise {request.id!r} is both a timer and targeted: remove {TIMER} or {TARGET}"
+    if target is not None and (problem := addresses.problem_with(target)):
+        return f"Invalid {TARGET}: {problem}"
     delay = request.tags.get(DELAY)
     if delay is None:
         return None
@@ -114,6 +111,8 @@ def _task_creation(request: TaskCreate) -> str | None:
         return problem
     if TARGET not in request.promise.tags:
         return f"task.create needs a {TARGET} tag: without a target there is no task"
+    if request.promise.tags.get(TIMER) == "true":  # DESIGN rule 10
+        return f"promise {request.promise.id!r} is a timer, which has no task: remove {TIMER} or create a promise"
     if DELAY in request.promise.tags:
         return f"task.create cannot be delayed: remove the {DELAY} tag"
     return None
