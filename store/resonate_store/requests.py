@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from resonate_store.records import EMPTY, Promise, Schedule, SettledState, Task, Value
+from resonate_store.records import EMPTY, Promise, PromiseState, Schedule, SettledState, Task, TaskState, Value
 
 
 class PromiseGet(Struct, frozen=True, rename="camel"):
@@ -52,6 +52,22 @@ class PromiseRegisterListener(Struct, frozen=True, rename="camel"):
     kind: ClassVar = "promise.register_listener"
     awaited: str
     address: str
+
+
+class PromiseSearch(Struct, frozen=True, rename="camel"):
+    """Find promises, a page at a time; without any condition, all of them.
+
+    `tags` must all be present with these texts, and the id must begin with `id` (our addition). `state` is what a
+    reader would be shown: a pending promise whose deadline has passed counts as settled. `limit` (1 to 1,000) is the
+    most that one page holds; a page may hold fewer, and only one without a `cursor` is the last.
+    """
+
+    kind: ClassVar = "promise.search"
+    state: PromiseState | None = None
+    tags: dict[str, str] = {}
+    id: str | None = None
+    limit: int = 100
+    cursor: str | None = None
 
 
 class TaskGet(Struct, frozen=True, rename="camel"):
@@ -141,6 +157,15 @@ class TaskContinue(Struct, frozen=True, rename="camel"):
     id: str
 
 
+class TaskSearch(Struct, frozen=True, rename="camel"):
+    """Find tasks, a page at a time, like `PromiseSearch`."""
+
+    kind: ClassVar = "task.search"
+    state: TaskState | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
 class ScheduleGet(Struct, frozen=True, rename="camel"):
     kind: ClassVar = "schedule.get"
     id: str
@@ -161,6 +186,15 @@ class ScheduleCreate(Struct, frozen=True, rename="camel"):
 class ScheduleDelete(Struct, frozen=True, rename="camel"):
     kind: ClassVar = "schedule.delete"
     id: str
+
+
+class ScheduleSearch(Struct, frozen=True, rename="camel"):
+    """Find schedules, a page at a time, like `PromiseSearch`; `tags` are those of the promises they create."""
+
+    kind: ClassVar = "schedule.search"
+    tags: dict[str, str] = {}
+    limit: int = 10
+    cursor: str | None = None
 
 
 class PromiseRecord(Struct, frozen=True):
@@ -241,6 +275,7 @@ ProtocolRequest = (
     | PromiseSettle
     | PromiseRegisterCallback
     | PromiseRegisterListener
+    | PromiseSearch
     | TaskGet
     | TaskCreate
     | TaskAcquire
@@ -251,9 +286,11 @@ ProtocolRequest = (
     | TaskHeartbeat
     | TaskHalt
     | TaskContinue
+    | TaskSearch
     | ScheduleGet
     | ScheduleCreate
     | ScheduleDelete
+    | ScheduleSearch
 )
 InternalRequest = (
     PromiseRecord
@@ -266,6 +303,8 @@ InternalRequest = (
     | ScheduleFire
 )
 Request = ProtocolRequest | InternalRequest
+Search = PromiseSearch | TaskSearch | ScheduleSearch
+"""The requests that are answered with a page of what matches."""
 
 
 class Response(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -273,7 +312,8 @@ class Response(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     `status` is the protocol's (200, 300, 400, 404, 409, 413, 422, 503); with 4xx and 5xx `error` says what was wrong.
     `preload` holds the settled promises that a suspension refused with 300 names. `action_status` is the inner status
-    of a fence: 200, or 404 when the promise to settle does not exist.
+    of a fence: 200, or 404 when the promise to settle does not exist. A search is answered by `promises`, `tasks` or
+    `schedules`, which are None in every other response, and by the `cursor` of the next page if there may be one.
     """
 
     status: int = 200
@@ -283,6 +323,10 @@ class Response(Struct, frozen=True, omit_defaults=True, kw_only=True):
     schedule: Schedule | None = None
     preload: tuple[Promise, ...] = ()
     action_status: int = 200
+    promises: tuple[Promise, ...] | None = None
+    tasks: tuple[Task, ...] | None = None
+    schedules: tuple[Schedule, ...] | None = None
+    cursor: str | None = None
 
     @property
     def ok(self) -> bool:
