@@ -57,15 +57,17 @@ class PromiseRegisterListener(Struct, frozen=True, rename="camel"):
 class PromiseSearch(Struct, frozen=True, rename="camel"):
     """Find promises, a page at a time; without any condition, all of them.
 
-    `tags` must all be present with these texts, and the id must begin with `id` (our addition). `state` is what a
-    reader would be shown: a pending promise whose deadline has passed counts as settled. `limit` (1 to 1,000) is the
-    most that one page holds; a page may hold fewer, and only one without a `cursor` is the last.
+    `tags` must all be present with these texts. `state` is what a reader would be shown: a pending promise whose
+    deadline has passed counts as settled. Two conditions are our addition: the id must begin with `id`, and with
+    `roots` only executions are found, the newest first, where everything else comes by id. `limit` (1 to 1,000) is
+    the most that one page holds; a page may hold fewer, and only one without a `cursor` is the last.
     """
 
     kind: ClassVar = "promise.search"
     state: PromiseState | None = None
     tags: dict[str, str] = {}
     id: str | None = None
+    roots: bool = False
     limit: int = 100
     cursor: str | None = None
 

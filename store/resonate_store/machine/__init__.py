@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from resonate_store.machine import promises, tasks, wake
-from resonate_store.machine.draft import Need, NeedChildren, NeedRecords, NeedSchedule, Outcome, Transition
+from resonate_store.machine.draft import Need, NeedChildren, NeedPage, NeedRecords, NeedSchedule, Outcome, Transition
+from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
 from resonate_store.records import Entry
 from resonate_store.requests import (
@@ -20,6 +21,7 @@ from resonate_store.requests import (
     PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
+    PromiseSearch,
     PromiseSettle,
     PromiseWake,
     Request,
@@ -28,6 +30,7 @@ from resonate_store.requests import (
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
+    ScheduleSearch,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -40,6 +43,7 @@ from resonate_store.requests import (
     TaskRegister,
     TaskRelease,
     TaskResume,
+    TaskSearch,
     TaskSuspend,
     TaskSuspendRegistered,
 )
@@ -53,6 +57,7 @@ _TRANSITIONS: dict[type, Callable[[Any, int], Transition]] = {
     PromiseSettle: promises.settle,
     PromiseRegisterCallback: promises.register_callback,
     PromiseRegisterListener: promises.register_listener,
+    PromiseSearch: search,
     PromiseRecord: promises.record_outcome,
     PromiseDelivered: promises.delivered,
     PromiseWake: wake.wake,
@@ -69,9 +74,11 @@ _TRANSITIONS: dict[type, Callable[[Any, int], Transition]] = {
     TaskHalt: tasks.halt,
     TaskContinue: tasks.resume_halted,
     TaskResume: tasks.resume,
+    TaskSearch: search,
     ScheduleGet: wake.schedule_get,
     ScheduleCreate: wake.schedule_create,
     ScheduleDelete: wake.schedule_delete,
+    ScheduleSearch: search,
     ScheduleFire: wake.schedule_fire,
 }
 
@@ -131,7 +138,7 @@ def decide(request: Request, now: int, fetch: Fetch) -> Outcome:
 
 
 def _latest_write(need: Need, answer: Any) -> int:
-    if isinstance(need, NeedChildren):
+    if isinstance(need, (NeedChildren, NeedPage)):
         return 0
     entries: tuple[Entry | None, ...] = answer if isinstance(need, NeedRecords) else (answer,)
     latest = 0
@@ -141,4 +148,14 @@ def _latest_write(need: Need, answer: Any) -> int:
     return latest
 
 
-__all__ = ["MAX_AWAITED", "Fetch", "NeedChildren", "NeedRecords", "NeedSchedule", "Outcome", "decide", "perform"]
+__all__ = [
+    "MAX_AWAITED",
+    "Fetch",
+    "NeedChildren",
+    "NeedPage",
+    "NeedRecords",
+    "NeedSchedule",
+    "Outcome",
+    "decide",
+    "perform",
+]

@@ -15,8 +15,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate_store.effects import Change
-from resonate_store.records import EMPTY, Entry, PromiseState, Record, ScheduleRecord, TaskRecord, Value
-from resonate_store.requests import Response
+from resonate_store.records import (
+    EMPTY,
+    Entry,
+    Promise,
+    PromiseState,
+    Record,
+    Schedule,
+    ScheduleRecord,
+    Task,
+    TaskRecord,
+    Value,
+)
+from resonate_store.requests import Response, Search
 
 REDELIVERY = 60_000
 """How long a settlement may take to reach everybody before the sweep repeats it (ms)."""
@@ -40,7 +51,31 @@ class NeedChildren(Struct, frozen=True):
     id: str
 
 
-Need = NeedRecords | NeedSchedule | NeedChildren
+Place = tuple[int | str, str]
+"""A place in the order in which a substrate goes through its records.
+
+A place in the order of the search itself begins with a number and is understood everywhere; one that begins with a text
+is the substrate's own.
+"""
+Shown = Promise | Task | Schedule
+
+
+class NeedPage(Struct, frozen=True, eq=False):
+    """What a search finds after a place in its order; answered by a `Page`, or None if there is no such place."""
+
+    search: Search
+    after: Place | None
+    now: int
+
+
+class Page(Struct, frozen=True):
+    """What was found, and where to go on from; a `position` of None says that this was all."""
+
+    found: tuple[Shown, ...]
+    position: Place | None = None
+
+
+Need = NeedRecords | NeedSchedule | NeedChildren | NeedPage
 
 
 class Outcome(Struct, frozen=True):

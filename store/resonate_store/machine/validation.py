@@ -17,20 +17,25 @@ from resonate_store.requests import (
     PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
+    PromiseSearch,
     PromiseSettle,
     Request,
     ScheduleCreate,
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
+    ScheduleSearch,
     TaskAcquire,
     TaskCreate,
     TaskFence,
     TaskFulfill,
     TaskHeartbeat,
+    TaskSearch,
     TaskSuspend,
 )
 
+MAX_LIMIT = 1000
+"""The most that one page of a search may hold."""
 _SOME_INSTANT = 10**13 - 1
 """As long, written out, as any instant until the year 2286."""
 _END_OF_TIME = 2**53
@@ -160,6 +165,21 @@ def _heartbeat(request: TaskHeartbeat) -> str | None:
     return None
 
 
+def _promise_search(request: PromiseSearch) -> str | None:
+    problem = _limit(request.limit) or _names("tag", request.tags)
+    if problem is None and request.id:
+        return ids.problem_with(request.id, "id prefix")
+    return problem
+
+
+def _task_search(request: TaskSearch) -> str | None:
+    return _limit(request.limit)
+
+
+def _schedule_search(request: ScheduleSearch) -> str | None:
+    return _limit(request.limit) or _names("tag", request.tags)
+
+
 def _schedule(request: ScheduleCreate) -> str | None:
     return (
         _schedule_id(request)
@@ -176,7 +196,7 @@ def _schedule_id(request: ScheduleGet | ScheduleCreate | ScheduleDelete | Schedu
 
 
 def _occurrences(request: ScheduleCreate) -> str | None:
-    if request.promise_timeout < 0:
+    if not 0 <= request.promise_timeout <= _END_OF_TIME:
         return f"the promise timeout is a duration in milliseconds and cannot be {request.promise_timeout}"
     if not request.promise_id:
         return "the promise id template is empty: use for example {{.id}}.{{.timestamp}}"
@@ -202,15 +222,18 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     PromiseRecord: _recording,
     PromiseRegisterCallback: _callback,
     PromiseRegisterListener: _listener,
+    PromiseSearch: _promise_search,
     TaskCreate: _task_creation,
     TaskAcquire: _acquisition,
     TaskFulfill: _fulfillment,
     TaskSuspend: _suspension,
     TaskFence: _fence,
     TaskHeartbeat: _heartbeat,
+    TaskSearch: _task_search,
     ScheduleCreate: _schedule,
     ScheduleGet: _schedule_id,
     ScheduleDelete: _schedule_id,
+    ScheduleSearch: _schedule_search,
     ScheduleFire: _schedule_id,
 }
 """The check of each kind of request; a kind that is missing here can only have a bad id.
@@ -270,7 +293,15 @@ def _version(version: int) -> str | None:
     return f"a task version is not negative, got {version}" if version < 0 else None
 
 
+def _limit(limit: int) -> str | None:
+    if 1 <= limit <= MAX_LIMIT:
+        return None
+    return f"the limit of a page is 1 to {MAX_LIMIT}, not {limit}"
+
+
 def _lease(pid: str, ttl: int) -> str | None:
     if not pid:
         return "the pid is empty: name the process that acquires the task"
-    return f"the ttl is a lease in milliseconds of at least 1, got {ttl}" if ttl < 1 else None
+    if 1 <= ttl <= _END_OF_TIME:
+        return None
+    return f"the ttl is a lease in milliseconds of at least 1 and at most {_END_OF_TIME}, got {ttl}"

@@ -1,0 +1,220 @@
+"""A store that lives in one process, whatever keeps its records: requests, effects, ticks and messages.
+
+A substrate of this kind fetches and keeps records under one lock; everything else about it is here. Effects are carried
+out in process, together with the write that they follow from. Nothing runs by itself: `tick` does what is due, and
+whoever owns the store calls it when `next_wake_at` comes. Messages leave through `send`, outside the lock, so a
+receiver may call back at once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, Literal
+
+from resonate_store.clock import Clock, ambient
+from resonate_store.effects import Change, repeated
+from resonate_store.interface import Store, deliver
+from resonate_store.machine import Outcome, decide, perform
+from resonate_store.machine.draft import Need
+from resonate_store.records import Entry, Promise, Record
+from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
+
+Key = tuple[Literal["promise", "schedule"], str]
+Send = Callable[[str, dict[str, Any]], None]
+
+BATCH: Final = 100
+"""Entries that one tick wakes before it lets others have the store."""
+
+
+def unheard(address: str, message: dict[str, Any]) -> None:
+    """Nobody is connected: a lost execute message is offered again, a lost unblock message is read instead."""
+
+
+def key_of(entry: Entry) -> Key:
+    return ("promise" if isinstance(entry, Record) else "schedule", entry.id)
+
+
+class EmbeddedStore(ABC):
+    """What the stores in this process have in common.
+
+    Args:
+        clock: the source of time.
+        send: takes an address and a message; called outside the store's lock, and must not wait for the receiver.
+        exclusive: entered for every access; whoever has entered it is alone, and may enter it again. What is kept
+            within it is kept together or, when it is left by an exception, as far as the substrate can promise.
+
+    Attributes:
+        on_wake: told the instant (milliseconds) whenever the next wake-up comes nearer.
+    """
+
+    def __init__(self, clock: Clock | None, send: Send, exclusive: AbstractContextManager[Any]) -> None:
+        self.clock: Clock = clock or ambient()
+        self.send: Send = send
+        self.on_wake: Callable[[int], None] | None = None
+        self._exclusive = exclusive
+        self._undelivered: deque[Change] = deque()
+        self._outbox: deque[tuple[int | None, str, dict[str, Any]]] = deque()
+        self._outlets = _InProcess(self)
+
+    # What a substrate provides; each is called by somebody who has entered `exclusive`, if not said otherwise.
+
+    @abstractmethod
+    def record(self, id: str) -> Record | None:
+        """The record as it is stored. Called from anywhere."""
+
+    @abstractmethod
+    def records(self) -> list[Record]:
+        """All promise records, by id. Called from anywhere."""
+
+    @abstractmethod
+    def next_wake_at(self) -> int | None:
+        """The earliest instant (milliseconds) at which `tick` has something to do. Called from anywhere."""
+
+    @abstractmethod
+    def due(self, now: int) -> list[Key]:
+        """The entries whose `wake_at` has come, the earliest first; they stay due until they are woken."""
+
+    @abstractmethod
+    def open(self) -> Store:
+        """This store for the duration of one invocation."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the store holds."""
+
+    @abstractmethod
+    def _fetch(self, need: Need) -> Any:
+        """The answer to one need of a transition."""
+
+    @abstractmethod
+    def _keep(self, change: Change) -> None:
+        """Store the new image of an entry, or its deletion."""
+
+    @abstractmethod
+    def _arm(self, key: Key, at: int) -> bool:
+        """Take note of a changed `wake_at`, and say whether nothing is due earlier."""
+
+    @abstractmethod
+    def _first_due(self, now: int) -> Key | None:
+        """Take the entry that is due first, ties by kind and id; None when nothing is due yet."""
+
+    @abstractmethod
+    def _children_of(self, id: str) -> Sequence[Record]:
+        """The direct children of a promise, in any order."""
+
+    def apply(self, request: Request) -> Response:
+        """Carry out one request and all its effects."""
+        with self._exclusive:
+            response = perform(request, self._run)
+            self._deliver()
+        if self._outbox:  # most requests, every step among them, send nothing
+            self._flush()
+        return response
+
+    def transact(self, request: Request) -> tuple[Response, list[Change]]:
+        """Carry out one request, but leave its effects to the caller."""
+        with self._exclusive:
+            response = perform(request, self._run)
+            changes = list(self._undelivered)
+            self._undelivered.clear()
+        return response, changes
+
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        with self._exclusive:
+            now = self.clock.now()
+            return [
+                record.promise()
+                for record in self._children_of(id)
+                if record.id[len(id)] == separator and (not record.pending or record.timeout_at > now)
+            ]
+
+    def tick(self) -> int:
+        """Do everything that is due now, the earliest first.
+
+        Returns:
+            The number of entries that were woken.
+        """
+        woken = 0
+        while batch := self._wake():
+            woken += batch
+        self._flush()
+        return woken
+
+    def _wake(self) -> int:
+        with self._exclusive:
+            for woken in range(BATCH):
+                key = self._first_due(self.clock.now())
+                if key is None:
+                    return woken
+                kind, id = key
+                perform(PromiseWake(id) if kind == "promise" else ScheduleFire(id), self._run)
+                self._undelivered = deque(map(repeated, self._undelivered))
+                self._deliver()
+        return BATCH
+
+    def _run(self, request: Request) -> Response:
+        outcome: Outcome = decide(request, self.clock.now(), self._fetch)
+        for change in outcome.changes:
+            self._keep(change)
+            before, after = change
+            if isinstance(after, Record) and after.wake_at is None and (before is None or before.wake_at is None):
+                continue  # nothing is due on it and nothing was, so nothing follows from the write
+            if after is not None and after.wake_at is not None and (before is None or before.wake_at != after.wake_at):
+                nearer = self._arm(key_of(after), after.wake_at)
+                if nearer and self.on_wake is not None:
+                    self.on_wake(after.wake_at)
+            self._undelivered.append(change)
+        return outcome.response
+
+    def _deliver(self) -> None:
+        while self._undelivered:
+            deliver(self._undelivered.popleft(), self._outlets)
+
+    def _post(self, address: str, message: dict[str, Any]) -> None:
+        """Have a message sent once the lock is free."""
+        self._outbox.append((None, address, message))
+
+    def _sent(self, number: int) -> None:
+        """A message that was posted under this number has left."""
+
+    def _flush(self) -> None:
+        while True:
+            with self._exclusive:
+                if not self._outbox:
+                    return
+                number, address, message = self._outbox.popleft()
+            self.send(address, message)
+            if number is not None:
+                self._sent(number)
+
+
+class _InProcess:
+    """The effects' surroundings when everything is in one process.
+
+    Timers and schedules need no arming: `wake_at` is the timer. Nothing is retained: such a store is not cleaned up.
+    """
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+
+    def apply(self, request: Request) -> Response:
+        # What effects ask for is one operation on ids that are stored already: nothing to check or to take apart.
+        return self._store._run(request)  # pyright: ignore[reportPrivateUsage]
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        self._store._post(address, message)  # pyright: ignore[reportPrivateUsage]
+
+    def arm(self, id: str, at: int) -> None:
+        pass
+
+    def arm_schedule(self, id: str, at: int) -> None:
+        pass
+
+    def disarm_schedule(self, id: str) -> None:
+        pass
+
+    def retain(self, id: str, created_at: int, settled_at: int) -> None:
+        pass

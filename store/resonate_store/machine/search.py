@@ -1,0 +1,131 @@
+"""What a search finds, how it shows it, and in which order.
+
+A search names no record, so nothing is settled by it: what is due and not settled yet is shown as a reader would be
+shown it, without a write (DESIGN rule 1). The transition asks its substrate for one `Page`; a substrate that has the
+records in order cuts it with `page_of`, any other goes by `shown` and `place_of`, so that what matches, and where it
+stands, is said here alone.
+
+A cursor is where a page ended. It also knows which search it belongs to: with another, it would begin somewhere in the
+middle of an order that it does not mean.
+"""
+
+from __future__ import annotations
+
+import binascii
+import zlib
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from resonate_store.machine.draft import NeedPage, Outcome, Page, Place, Shown, Transition, materialised
+from resonate_store.records import Entry, Promise, Record, Schedule, ScheduleRecord, Task
+from resonate_store.requests import PromiseSearch, Response, ScheduleSearch, Search, TaskSearch
+
+
+_FARTHEST = 2**53
+"""As far from zero as any instant."""
+
+
+class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    search: int
+    first: Annotated[int, Meta(ge=-_FARTHEST, le=_FARTHEST)] | str
+    second: str
+
+
+_decoder = msgspec.msgpack.Decoder(_Cursor)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def search(request: Search, now: int) -> Transition:
+    after: Place | None = None
+    if request.cursor is not None:
+        try:
+            cursor = _decoder.decode(binascii.unhexlify(request.cursor))
+        except (ValueError, msgspec.MsgspecError):
+            return Outcome(Response(status=400, error=_no_cursor(request)))
+        if cursor.search != _fingerprint(request):
+            return Outcome(
+                Response(
+                    status=400,
+                    error=f"the cursor belongs to another {request.kind}: repeat all but the limit, or leave it out",
+                )
+            )
+        after = (cursor.first, cursor.second)
+    page: Page | None = yield NeedPage(request, after, now)
+    if page is None:
+        return Outcome(Response(status=400, error=_no_cursor(request)))
+    return Outcome(_answer(request, page))
+
+
+def shown(search: Search, entry: Entry, now: int) -> Shown | None:
+    """What a search shows of an entry, or None when the entry does not match."""
+    if isinstance(search, ScheduleSearch):
+        if not isinstance(entry, ScheduleRecord) or not _tagged(entry.promise_tags, search.tags):
+            return None
+        return entry.schedule()
+    if not isinstance(entry, Record):
+        return None
+    if isinstance(search, PromiseSearch):
+        if not (
+            _tagged(entry.tags, search.tags)
+            and (search.id is None or entry.id.startswith(search.id))
+            and (entry.root or not search.roots)
+        ):
+            return None
+        promise = materialised(entry, max(now, entry.written_at)).promise()
+        return promise if search.state in (None, promise.state) else None
+    task = materialised(entry, max(now, entry.written_at)).task_view()
+    return task if task is not None and search.state in (None, task.state) else None
+
+
+def place_of(search: Search, entry: Entry) -> tuple[int, str]:
+    """Where an entry stands in the order of a search: by id, but executions the newest first."""
+    return (-entry.created_at if isinstance(search, PromiseSearch) and search.roots else 0, entry.id)
+
+
+def page_of(need: NeedPage, entries: Iterable[Entry]) -> Page:
+    """The page that begins with the first of `entries`, which are in order; no more of them are taken than it needs."""
+    search = need.search
+    found: list[Shown] = []
+    last: Place | None = None
+    for entry in entries:
+        view = shown(search, entry, need.now)
+        if view is None:
+            continue
+        if len(found) == search.limit:
+            return Page(tuple(found), last)
+        found.append(view)
+        last = place_of(search, entry)
+    return Page(tuple(found))
+
+
+def _tagged(tags: dict[str, str], wanted: dict[str, str]) -> bool:
+    return wanted.items() <= tags.items()
+
+
+def _answer(request: Search, page: Page) -> Response:
+    cursor = None
+    if page.position is not None:
+        cursor = binascii.hexlify(_encoder.encode(_Cursor(_fingerprint(request), *page.position))).decode()
+    if isinstance(request, PromiseSearch):
+        promises = tuple([view for view in page.found if isinstance(view, Promise)])
+        return Response(promises=promises, cursor=cursor)
+    if isinstance(request, TaskSearch):
+        return Response(tasks=tuple([view for view in page.found if isinstance(view, Task)]), cursor=cursor)
+    return Response(schedules=tuple([view for view in page.found if isinstance(view, Schedule)]), cursor=cursor)
+
+
+def _fingerprint(request: Search) -> int:
+    """A number that differs, as good as always, from that of a search for something else."""
+    what = msgspec.structs.asdict(request)
+    del what["limit"], what["cursor"]
+    if "tags" in what:
+        what["tags"] = sorted(what["tags"].items())
+    return zlib.crc32(_encoder.encode((request.kind, what)))
+
+
+def _no_cursor(request: Search) -> str:
+    shortened = (request.cursor or "")[:60]
+    return f"{shortened!r} is no cursor of a {request.kind}: give one from its last page, or none to begin anew"
