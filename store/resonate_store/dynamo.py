@@ -20,11 +20,12 @@ from resonate_store.clock import Clock, ambient
 from resonate_store.dynamo_calls import Client, ConditionFailed, Connection, Refused, Unavailable
 from resonate_store.dynamo_prediction import Known, Memory
 from resonate_store.dynamo_retention import Deletion
+from resonate_store.dynamo_search import DynamoSearch
 from resonate_store.dynamo_writes import TooLarge, failure_of, write_of, written
 from resonate_store.effects import Change
 from resonate_store.ids import SEPARATORS, Identify, random_id
 from resonate_store.interface import StoreClosed
-from resonate_store.machine import NeedChildren, NeedSchedule, Outcome, decide, perform
+from resonate_store.machine import NeedChildren, NeedPage, NeedSchedule, Outcome, decide, perform
 from resonate_store.machine.draft import Need
 from resonate_store.models import (
     SHARDS,
@@ -209,6 +210,8 @@ class DynamoStore:
     def _answer(self, need: Need, known: Known) -> Any:
         if isinstance(need, NeedChildren):
             return tuple(record for separator in SEPARATORS for record in self._children(need.id, separator))
+        if isinstance(need, NeedPage):
+            return DynamoSearch(need, table=self.table, shards=self.shards, call=self._call, read=self._read).page()
         one = isinstance(need, NeedSchedule)
         keys: list[Key] = [("schedule", need.id)] if one else [("promise", id) for id in need.ids]
         known.learn(self._read(known.missing(keys)))

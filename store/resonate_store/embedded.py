@@ -57,6 +57,8 @@ class EmbeddedStore(ABC):
         self._exclusive = exclusive
         self._undelivered: deque[Change] = deque()
         self._outbox: deque[tuple[int | None, str, dict[str, Any]]] = deque()
+        self._left: list[int] = []
+        """Numbers of messages that have been sent; messages without a number are not kept anywhere."""
         self._outlets = _InProcess(self)
 
     # What a substrate provides; each is called by somebody who has entered `exclusive`, if not said otherwise.
@@ -94,7 +96,7 @@ class EmbeddedStore(ABC):
         """Store the new image of an entry, or its deletion."""
 
     @abstractmethod
-    def _arm(self, key: Key, at: int) -> bool:
+    def _arm(self, key: Key, at: int, /) -> bool:
         """Take note of a changed `wake_at`, and say whether nothing is due earlier."""
 
     @abstractmethod
@@ -177,9 +179,6 @@ class EmbeddedStore(ABC):
         """Have a message sent once the lock is free."""
         self._outbox.append((None, address, message))
 
-    def _sent(self, number: int) -> None:
-        """A message that was posted under this number has left."""
-
     def _flush(self) -> None:
         while True:
             with self._exclusive:
@@ -188,7 +187,8 @@ class EmbeddedStore(ABC):
                 number, address, message = self._outbox.popleft()
             self.send(address, message)
             if number is not None:
-                self._sent(number)
+                with self._exclusive:
+                    self._left.append(number)
 
 
 class _InProcess:

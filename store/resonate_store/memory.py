@@ -101,7 +101,7 @@ class MemoryStore(EmbeddedStore):
         elif isinstance(before, ScheduleRecord):
             del self._schedules[before.id]
 
-    def _arm(self, key: Key, at: int) -> bool:
+    def _arm(self, key: Key, at: int, /) -> bool:
         heapq.heappush(self._wakes, (at, key))
         return self._wakes[0][1] == key
 

@@ -21,7 +21,7 @@ from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
 from resonate_store.ids import depth, origin, shard
-from resonate_store.records import Entry, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.records import Entry, PromiseState, Record, ScheduleRecord, TaskRecord, Value
 
 Item = dict[str, dict[str, Any]]
 """An item as the botocore client takes and gives it: every value in a map that names its type."""
@@ -134,7 +134,7 @@ class WakeIndex(GlobalSecondaryIndex[Any]):
 
 
 class ExecutionsIndex(GlobalSecondaryIndex[Any]):
-    """Roots by state and age, for search. Sparse: local steps are not in it."""
+    """Roots by state and age, and schedules, for search. Sparse: local steps are not in it."""
 
     class Meta:
         index_name = "executions"
@@ -200,8 +200,10 @@ class ScheduleModel(_TableModel):
     token = UnicodeAttribute(null=True)
     effects = IntegerAttribute(null=True)
     wake_shard = UnicodeAttribute(null=True)
+    execution_state = UnicodeAttribute()
 
     wake = WakeIndex()
+    executions = ExecutionsIndex()
 
 
 class ExpiryModel(_TableModel):
@@ -246,6 +248,11 @@ def depth_prefix(id: str, below: int, separator: str = ".") -> tuple[dict[str, A
     return {STRING: f"p#{origin(id)}"}, {STRING: f"{depth(id) + below}#{id}{separator}"}
 
 
+def execution_state(state: PromiseState | Literal["schedule"], shard: int) -> str:
+    """The partition of the index `executions` that the roots in a state, or the schedules, of one shard are in."""
+    return f"{state}#{shard}"
+
+
 def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards: int = SHARDS) -> Item:
     """The item of an entry.
 
@@ -256,18 +263,18 @@ def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards:
         shards: partitions of each index.
     """
     key = table_key(key_of(entry))
-    place = str(shard(entry.id, shards))
+    place = shard(entry.id, shards)
     fields: dict[str, Any] = {
         **structs.asdict(entry),
         "pk": key["pk"][STRING],
         "sk": key["sk"][STRING],
         "token": token,
         "effects": effects or None,
-        "wake_shard": None if entry.wake_at is None else place,
+        "wake_shard": None if entry.wake_at is None else str(place),
     }
     if isinstance(entry, ScheduleRecord):
-        return _serialized(ScheduleModel, fields)
-    fields["execution_state"] = f"{entry.state}#{place}" if entry.root else None
+        return _serialized(ScheduleModel, {**fields, "execution_state": execution_state("schedule", place)})
+    fields["execution_state"] = execution_state(entry.state, place) if entry.root else None
     return _serialized(PromiseModel, fields)
 
 

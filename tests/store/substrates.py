@@ -2,7 +2,7 @@
 
 The fixture `store` runs a test once per substrate. A test says what a request answers, what is stored, and what the
 effects reach: messages, timers, schedules, retention. Effects are carried out here by `deliver`, the way the stream's
-consumer does it, on both substrates alike, and can be held back to play a late or repeated delivery.
+consumer does it, on all substrates alike, and can be held back to play a late or repeated delivery.
 
 A test module imports the fixtures `any_store` (as `store`) and `manual_clock` (as `clock`).
 """
@@ -22,13 +22,14 @@ from resonate_store.interface import deliver
 from resonate_store.memory import MemoryStore
 from resonate_store.records import Promise, Record, TaskRecord
 from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
+from resonate_store.sqlite import SqliteStore
 
 T0 = 1_750_000_000_000
 """The first instant of every test: a Sunday, 15:06:40 UTC."""
 
 
 class Substrate(Protocol):
-    """What both substrates offer beside `Store`."""
+    """What all substrates offer beside `Store`."""
 
     def transact(self, request: Request) -> tuple[Response, list[Change]]: ...
     def children(self, id: str) -> Any: ...
@@ -190,6 +191,19 @@ def in_memory(clock: ManualClock) -> World:
     return World(lambda reading: _Memory(memory, reading), clock)
 
 
+class _Sqlite(SqliteStore):
+    """The same file read by another clock."""
+
+    def __init__(self, store: SqliteStore, clock: Clock) -> None:
+        self.__dict__.update({**vars(store), "clock": clock})
+
+
+def in_sqlite(clock: ManualClock) -> World:
+    """An empty store in SQLite; the file is not the point."""
+    store = SqliteStore(":memory:", clock)
+    return World(lambda reading: _Sqlite(store, reading), clock)
+
+
 @pytest.fixture(name="clock")
 def manual_clock() -> ManualClock:
     return ManualClock(T0)
@@ -205,11 +219,14 @@ def dynamo_client() -> Iterator[Any]:
         yield boto3.client("dynamodb", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
 
 
-@pytest.fixture(name="store", params=["memory", "dynamo"])
+@pytest.fixture(name="store", params=["memory", "sqlite", "dynamo"])
 def any_store(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[World]:
     """An empty store, once per substrate."""
     if request.param == "memory":
         yield in_memory(clock)
+        return
+    if request.param == "sqlite":
+        yield in_sqlite(clock)
         return
     from resonate_store.dynamo import DynamoStore
     from resonate_store.models import table_definition

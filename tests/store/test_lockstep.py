@@ -1,7 +1,7 @@
-"""The store in memory and the store in DynamoDB, driven side by side with the same requests.
+"""The stores in memory, in SQLite and in DynamoDB, driven side by side with the same requests.
 
-Whatever happens - in any order, with deliveries lost, late or repeated, by workers that remember old images - both
-answer the same and store the same, to the last bookkeeping field. Effects are carried out for both by the same
+Whatever happens - in any order, with deliveries lost, late or repeated, by workers that remember old images - all
+answer the same and store the same, to the last bookkeeping field. Effects are carried out for all by the same
 `Side`, from what the records were and what they are, as the stream's consumer does.
 """
 
@@ -18,6 +18,7 @@ from resonate_store.clock import ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.effects import Change, effects
 from resonate_store.interface import deliver
+from resonate_store.machine import NeedSchedule
 from resonate_store.memory import MemoryStore
 from resonate_store.models import Key, entry_of, key_of
 from resonate_store.records import ORIGIN, Entry, Record, TaskState
@@ -30,6 +31,7 @@ from resonate_store.requests import (
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
+    ScheduleSearch,
     TaskAcquire,
     TaskContinue,
     TaskExtend,
@@ -43,6 +45,7 @@ from resonate_store.requests import (
     TaskSuspend,
     TaskSuspendRegistered,
 )
+from resonate_store.sqlite import SqliteStore
 from tests.store.build import (
     HOUR,
     LISTENER,
@@ -134,6 +137,21 @@ class InMemory(Side):
         return {key_of(entry): entry for entry in (*self.store.records(), *schedules)}
 
 
+class InSqlite(Side):
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = SqliteStore(":memory:", self.clock)
+
+    def transact(self, request: Request) -> Response:
+        return self.store.transact(request)[0]
+
+    def stored(self) -> Entries:
+        schedule = self.store.apply(ScheduleSearch()).schedules
+        fetch = self.store._fetch  # pyright: ignore[reportPrivateUsage]
+        schedules = [fetch(NeedSchedule(shown.id)) for shown in schedule or ()]
+        return {key_of(entry): entry for entry in (*self.store.records(), *schedules)}
+
+
 class InDynamo(Side):
     """Requests go through several opened stores in turn, each of which remembers what it saw itself."""
 
@@ -167,11 +185,17 @@ class Lockstep(RuleBasedStateMachine):
         super().__init__()
         self.memory = InMemory()
         self.dynamo = InDynamo(table)
+        self.sqlite = InSqlite()
 
-    def both(self, request: Request) -> None:
-        expected, answer = self.memory.apply(request), self.dynamo.apply(request)
-        assert answer == expected, request
-        assert self.dynamo.entries == self.memory.entries, request
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        return self.memory, self.dynamo, self.sqlite
+
+    def all(self, request: Request) -> None:
+        expected = self.memory.apply(request)
+        for side in (self.dynamo, self.sqlite):
+            assert side.apply(request) == expected, request
+            assert side.entries == self.memory.entries, request
 
     @property
     def now(self) -> int:
@@ -199,16 +223,16 @@ class Lockstep(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.both(create_task("w", at=T0 + HOUR))
-        self.both(create("w.1", TARGETED, at=T0 + 10 * MINUTE))
-        self.both(create("w.2", TIMED, at=T0 + MINUTE))
+        self.all(create_task("w", at=T0 + HOUR))
+        self.all(create("w.1", TARGETED, at=T0 + 10 * MINUTE))
+        self.all(create("w.2", TIMED, at=T0 + MINUTE))
 
     # What is asked. A method makes each kind of request; those that fit the moment come more often.
 
     @rule(data=st.data())
     def ask(self, data: st.DataObject) -> None:
         for _ in range(data.draw(st.integers(4, 8))):
-            self.both(data.draw(st.sampled_from(self.likely()))(data))
+            self.all(data.draw(st.sampled_from(self.likely()))(data))
 
     def likely(self) -> list[Callable[[st.DataObject], Request]]:
         ever = [
@@ -361,22 +385,24 @@ class Lockstep(RuleBasedStateMachine):
 
     @rule(milliseconds=st.sampled_from([1, SECOND, 30 * SECOND, MINUTE, 5 * MINUTE]))
     def pass_time(self, milliseconds: int) -> None:
-        for side in (self.memory, self.dynamo):
+        for side in self.sides:
             side.clock.advance(milliseconds)
 
     @rule()
     def sweep_at_the_next_wake(self) -> None:
         wake_at = self.memory.store.next_wake_at()
-        for side in (self.memory, self.dynamo):
+        for side in self.sides:
             side.clock.advance_to(wake_at or 0)
         due = self.memory.store.due(self.now)
         assert self.dynamo.store.due(self.now) == due
+        assert self.sqlite.store.due(self.now) == due
+        assert self.sqlite.store.next_wake_at() == wake_at
         for kind, id in due:
-            self.both(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
+            self.all(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
 
     @rule(position=st.integers(0, 20), fate=st.sampled_from(["once", "once", "once", "twice", "lost"]))
     def deliver(self, position: int, fate: str) -> None:
-        for side in (self.memory, self.dynamo):
+        for side in self.sides:
             if side.backlog:
                 change = side.backlog.pop(position % len(side.backlog))
                 for _ in range({"once": 1, "twice": 2, "lost": 0}[fate]):
@@ -384,7 +410,7 @@ class Lockstep(RuleBasedStateMachine):
 
     @rule()
     def deliver_everything(self) -> None:
-        for side in (self.memory, self.dynamo):
+        for side in self.sides:
             while side.backlog:
                 deliver(side.backlog.pop(0), side)
 
@@ -396,25 +422,25 @@ class Lockstep(RuleBasedStateMachine):
     def preload(self, id: str) -> None:
         found = [
             sorted(store.children(id), key=lambda promise: promise.id)
-            for store in (self.memory.store, self.dynamo.store)
+            for store in (self.memory.store, self.dynamo.store, self.sqlite.store)
         ]
-        assert found[0] == found[1]
+        assert found[0] == found[1] == found[2]
 
     @invariant()
     def the_same_is_stored(self) -> None:
-        assert self.dynamo.entries == self.memory.entries
+        assert self.dynamo.entries == self.memory.entries == self.sqlite.entries
 
     @invariant()
     def the_same_was_reached_and_remains(self) -> None:
-        assert self.dynamo.reached == self.memory.reached
-        assert self.dynamo.backlog == self.memory.backlog
+        assert self.dynamo.reached == self.memory.reached == self.sqlite.reached
+        assert self.dynamo.backlog == self.memory.backlog == self.sqlite.backlog
 
     @invariant()
     def nobody_had_to_wait(self) -> None:
         assert self.dynamo.clock.now() == self.memory.clock.now()
 
 
-def test_both_substrates_do_the_same(dynamo: Any) -> None:
+def test_all_substrates_do_the_same(dynamo: Any) -> None:
     run_state_machine_as_test(
         lambda: Lockstep(Table(dynamo)),
         settings=settings(

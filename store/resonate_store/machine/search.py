@@ -23,7 +23,6 @@ from resonate_store.machine.draft import NeedPage, Outcome, Page, Place, Shown, 
 from resonate_store.records import Entry, Promise, Record, Schedule, ScheduleRecord, Task
 from resonate_store.requests import PromiseSearch, Response, ScheduleSearch, Search, TaskSearch
 
-
 _FARTHEST = 2**53
 """As far from zero as any instant."""
 

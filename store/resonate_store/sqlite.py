@@ -1,0 +1,395 @@
+"""The store in a SQLite file: what the store in memory is, and it outlives its process.
+
+A request and all its effects are one transaction, which is on the disk when the answer is given: neither kill -9 nor a
+power cut takes back what was acknowledged. One process at a time owns the file, and says so by SQLite's own lock, which
+the kernel gives back whatever becomes of the process.
+
+Messages cannot be part of a transaction. An offer of a task needs no keeping: opening the file repeats all that are
+still open, because whoever was offered them may be gone as well. The news of a settlement is kept in the table `outbox`
+from the settlement until a transaction after it was sent, so it is sent at least once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
+from os import PathLike, fspath
+from types import TracebackType
+from typing import Any, Final, Literal
+
+import msgspec
+
+from resonate_store.clock import Clock
+from resonate_store.effects import Change
+from resonate_store.embedded import EmbeddedStore, Key, Send, unheard
+from resonate_store.ids import parent
+from resonate_store.interface import Store, StoreClosed, StoreError, deliver
+from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule
+from resonate_store.machine.draft import Need, NeedPage, Page
+from resonate_store.machine.search import page_of
+from resonate_store.records import Entry, Promise, Record, ScheduleRecord
+from resonate_store.requests import PromiseSearch, Request, Response, ScheduleSearch
+
+Synchronous = Literal["full", "normal", "off"]
+
+APPLICATION_ID: Final = 0x52736E74
+"""Stands in the file's header and says whose it is: "Rsnt"."""
+SCHEMA_VERSION: Final = 1
+
+_SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE promise (
+    id TEXT PRIMARY KEY,
+    parent TEXT,      -- the id without its last segment, if there is one above it
+    root_at INTEGER,  -- when it was created, if it is a root
+    wake_at INTEGER,
+    record BLOB NOT NULL
+);
+CREATE INDEX children ON promise (parent) WHERE parent IS NOT NULL;
+CREATE INDEX roots ON promise (root_at DESC, id) WHERE root_at IS NOT NULL;
+CREATE INDEX wakes ON promise (wake_at, id) WHERE wake_at IS NOT NULL;
+CREATE TABLE schedule (id TEXT PRIMARY KEY, wake_at INTEGER NOT NULL, record BLOB NOT NULL);
+CREATE INDEX firings ON schedule (wake_at, id);
+CREATE TABLE outbox (number INTEGER PRIMARY KEY, address TEXT NOT NULL, message BLOB NOT NULL);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+_DUE: Final = "SELECT wake_at, '{0}', id FROM {0} WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"
+
+_encoder = msgspec.msgpack.Encoder()
+_record_of = msgspec.msgpack.Decoder(Record).decode
+_schedule_of = msgspec.msgpack.Decoder(ScheduleRecord).decode
+_message_of = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+
+class SqliteStore(EmbeddedStore):
+    """A promise store in a file of this process's own.
+
+    Args:
+        path: the file, made when it is missing; ":memory:" for none.
+        clock: the source of time.
+        send: takes an address and a message; called outside the store's lock, and must not wait for the receiver.
+        synchronous: when a write counts as stored: "full" when it is on the disk, "normal" when the kernel has it, so
+            that a power cut may take the latest back, "off" for a file that need not outlive a power cut at all.
+
+    Raises:
+        StoreError: the file cannot be opened, is in use by another process, or is no store that this version reads.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        clock: Clock | None = None,
+        send: Send = unheard,
+        *,
+        synchronous: Synchronous = "full",
+    ) -> None:
+        if synchronous not in ("full", "normal", "off"):
+            raise ValueError(f"synchronous is 'full', 'normal' or 'off', not {synchronous!r}")
+        self.path = fspath(path)
+        self._db = _connect(self.path, synchronous)
+        self._posted = 0
+        self._transaction = _Transaction(self._db, self.path, committed=self._committed, undone=self._undone)
+        super().__init__(clock, send, self._transaction)
+        self._recovered = self._recover()
+
+    def open(self) -> Store:
+        return _Invocation(self)
+
+    def close(self) -> None:
+        """Close the file; every later call raises `StoreClosed`."""
+        with suppress(StoreClosed):
+            with self._exclusive:
+                self._write_begins()
+            self._transaction.close()
+
+    def record(self, id: str) -> Record | None:
+        with self._exclusive:
+            return self._record(id)
+
+    def records(self) -> list[Record]:
+        with self._exclusive:
+            return [_record_of(row[0]) for row in self._rows("SELECT record FROM promise ORDER BY id")]
+
+    def next_wake_at(self) -> int | None:
+        """The earliest instant (milliseconds) at which `tick` has something to do; 0 to repeat what was owed."""
+        if self._recovered:
+            return 0
+        with self._exclusive:
+            return self._earliest()
+
+    def due(self, now: int) -> list[Key]:
+        with self._exclusive:
+            return [(kind, id) for _, kind, id in self._due(now, -1)]
+
+    def tick(self) -> int:
+        self._recovered = False
+        return super().tick()
+
+    def _earliest(self) -> int | None:
+        ((promise, schedule),) = self._rows(
+            "SELECT (SELECT min(wake_at) FROM promise WHERE wake_at IS NOT NULL), (SELECT min(wake_at) FROM schedule)"
+        )
+        return min((at for at in (promise, schedule) if at is not None), default=None)
+
+    def _first_due(self, now: int) -> Key | None:
+        return next(((kind, id) for _, kind, id in self._due(now, 1)), None)
+
+    def _due(self, now: int, limit: int) -> list[tuple[int, Literal["promise", "schedule"], str]]:
+        """The first entries of either kind that are due, in order."""
+        kinds = ("promise", "schedule")
+        return sorted(row for kind in kinds for row in self._rows(_DUE.format(kind), (now, limit)))
+
+    def _fetch(self, need: Need) -> Any:
+        if isinstance(need, NeedRecords):
+            return tuple(map(self._record, need.ids))
+        if isinstance(need, NeedSchedule):
+            for row in self._rows("SELECT record FROM schedule WHERE id = ?", (need.id,)):
+                return _schedule_of(row[0])
+            return None
+        return tuple(self._children_of(need.id)) if isinstance(need, NeedChildren) else self._page(need)
+
+    def _record(self, id: str) -> Record | None:
+        row = self._rows("SELECT record FROM promise WHERE id = ?", (id,)).fetchone()
+        return None if row is None else _record_of(row[0])
+
+    def _children_of(self, id: str) -> Sequence[Record]:
+        return [_record_of(row[0]) for row in self._rows("SELECT record FROM promise WHERE parent = ?", (id,))]
+
+    def _page(self, need: NeedPage) -> Page | None:
+        if need.after is not None and isinstance(need.after[0], str):
+            return None
+        with closing(self._ordered(need)) as entries:
+            return page_of(need, entries)
+
+    def _ordered(self, need: NeedPage) -> Generator[Entry]:
+        search, after, prefix = need.search, need.after or (0, ""), ""
+        if isinstance(search, ScheduleSearch):
+            rows = self._rows("SELECT record FROM schedule WHERE id > ? ORDER BY id", (after[1],))
+        elif isinstance(search, PromiseSearch) and search.roots:
+            at = 2**53 if need.after is None else -int(after[0])
+            rows = self._rows(
+                "SELECT record FROM promise WHERE root_at <= ?1 AND NOT (root_at = ?1 AND id <= ?2)"
+                " ORDER BY root_at DESC, id",
+                (at, after[1]),
+            )
+        else:
+            if isinstance(search, PromiseSearch) and search.id:
+                prefix = search.id
+            rows = self._rows(
+                "SELECT record FROM promise WHERE id > ? AND id >= ? ORDER BY id",
+                (after[1], prefix),
+            )
+        decode = _schedule_of if isinstance(search, ScheduleSearch) else _record_of
+        with closing(rows):
+            for row in rows:
+                entry = decode(row[0])
+                if not entry.id.startswith(prefix):
+                    return  # the ids that begin alike stand together
+                yield entry
+
+    def _keep(self, change: Change) -> None:
+        before, after = change
+        self._write_begins()
+        if isinstance(after, Record):
+            if before is None:
+                self._rows(
+                    "INSERT INTO promise (id, parent, root_at, wake_at, record) VALUES (?, ?, ?, ?, ?)",
+                    (
+                        after.id,
+                        parent(after.id) or None,
+                        after.created_at if after.root else None,
+                        after.wake_at,
+                        _encoder.encode(after),
+                    ),
+                )
+            else:
+                self._rows(
+                    "UPDATE promise SET wake_at = ?, record = ? WHERE id = ?",
+                    (after.wake_at, _encoder.encode(after), after.id),
+                )
+        elif isinstance(after, ScheduleRecord):
+            self._rows(
+                "INSERT OR REPLACE INTO schedule (id, wake_at, record) VALUES (?, ?, ?)",
+                (after.id, after.wake_at, _encoder.encode(after)),
+            )
+        elif before is not None:
+            self._rows("DELETE FROM schedule WHERE id = ?", (before.id,))
+
+    def _arm(self, _: Key, at: int, /) -> bool:
+        return self.on_wake is not None and self._earliest() == at
+
+    def _post(self, address: str, message: dict[str, Any]) -> None:
+        number = None
+        if message["kind"] != "execute":
+            self._write_begins()
+            kept = (address, _encoder.encode(message))
+            number = self._rows("INSERT INTO outbox (address, message) VALUES (?, ?)", kept).lastrowid
+        self._outbox.append((number, address, message))
+        self._posted += 1
+
+    def _recover(self) -> bool:
+        """Post again what the process before may not have sent, and say whether there is any."""
+        with self._exclusive:
+            kept = self._rows("SELECT number, address, message FROM outbox ORDER BY number").fetchall()
+            self._outbox.extend((number, address, _message_of(message)) for number, address, message in kept)
+            query = "SELECT record FROM promise WHERE wake_at IS NOT NULL ORDER BY wake_at, id"
+            for record in [_record_of(row[0]) for row in self._rows(query).fetchall()]:
+                deliver(Change(None, record), self._outlets)
+                self._deliver()
+            self._posted = 0
+        return bool(self._outbox)
+
+    def _rows(self, statement: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        return self._db.execute(statement, parameters)
+
+    def _write_begins(self) -> None:
+        """Begin the transaction, if this is its first write; with it goes what was sent since the last one."""
+        if not self._db.in_transaction:
+            self._rows("BEGIN IMMEDIATE")
+            if self._left:
+                self._db.executemany("DELETE FROM outbox WHERE number = ?", [(number,) for number in self._left])
+
+    def _committed(self) -> None:
+        self._left.clear()
+        self._posted = 0
+
+    def _undone(self) -> None:
+        """Nothing of the transaction has happened: what would have followed from it is taken back too."""
+        self._undelivered.clear()
+        for _ in range(self._posted):
+            self._outbox.pop()
+        self._posted = 0
+
+
+class _Transaction:
+    """The store's lock, and the end of the transaction that a write under it may have begun.
+
+    Args:
+        db: the file.
+        path: how errors name it.
+        committed: called when what was written is stored.
+        undone: called when it is not, because of an exception or because SQLite could not.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, path: str, *, committed: Callable[[], None], undone: Callable[[], None]
+    ) -> None:
+        self.lock = threading.RLock()
+        self._db = db
+        self._path = path
+        self._committed = committed
+        self._undone = undone
+        self._depth = 0
+        self._closed = False
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        if self._closed:
+            self.lock.release()
+            raise StoreClosed(f"the store in {self._path!r} is closed")
+        self._depth += 1
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        try:
+            self._depth -= 1
+            if self._depth == 0:
+                error = self._end(error)
+        finally:
+            self.lock.release()
+        if isinstance(error, sqlite3.Error):
+            raise StoreError(f"SQLite cannot read or write {self._path!r}: {error}") from error
+
+    def close(self) -> None:
+        with self.lock:
+            self._closed = True
+            self._db.close()
+
+    def _end(self, error: BaseException | None) -> BaseException | None:
+        if error is None and self._db.in_transaction:
+            try:
+                self._db.execute("COMMIT")
+                self._committed()
+            except sqlite3.Error as refusal:
+                error = refusal
+        if error is not None:
+            self._undone()
+            if self._db.in_transaction:  # SQLite itself undoes some failures
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+        return error
+
+
+class _Invocation:
+    """The store for the duration of one invocation; it can be closed while the file stays open."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._closed = False
+
+    def apply(self, request: Request) -> Response:
+        return self._opened().apply(request)
+
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        return self._opened().children(id, separator)
+
+    def open(self) -> Store:
+        return self._opened().open()
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _opened(self) -> SqliteStore:
+        if self._closed:
+            raise StoreClosed("the store is closed: the invocation it belonged to has ended")
+        return self._store
+
+
+def _connect(path: str, synchronous: Synchronous) -> sqlite3.Connection:
+    """The file, ours alone, with the tables in it."""
+    try:
+        # No `timeout`: whoever holds the file holds it for good. Our own lock keeps threads apart.
+        db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open {path!r} as a store: {error}") from error
+    try:
+        _prepare(db, path, synchronous)
+    except sqlite3.Error as error:
+        db.close()
+        raise StoreError(_refusal(path, error)) from error
+    except StoreError:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: str, synchronous: Synchronous) -> None:
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")  # before WAL: it then needs no memory shared with anybody
+    ((owner,),) = db.execute("PRAGMA application_id")
+    ((version,),) = db.execute("PRAGMA user_version")
+    ((tables,),) = db.execute("SELECT count(*) FROM sqlite_master")
+    new = (owner, version, tables) == (0, 0, 0)
+    if not new and owner != APPLICATION_ID:
+        raise StoreError(f"{path!r} is a database of something else: name a file of its own for the store")
+    if not new and version != SCHEMA_VERSION:
+        raise StoreError(
+            f"the store in {path!r} has the schema {version} and this version of Resonate reads {SCHEMA_VERSION}: use"
+            " the version that wrote it"
+        )
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {synchronous}")
+    # Where a disk only promises to write soon (macOS), have it written.
+    db.execute(f"PRAGMA fullfsync = {int(synchronous == 'full')}")
+    db.executescript(_SCHEMA if new else "BEGIN EXCLUSIVE; COMMIT")
+
+
+def _refusal(path: str, error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"the store in {path!r} is in use by another process: end that one, or name another file"
+    if code == sqlite3.SQLITE_NOTADB:
+        return f"{path!r} is no SQLite database: name a file of its own for the store"
+    return f"cannot open {path!r} as a store: {error}"
