@@ -1,6 +1,6 @@
 """What must happen after a write: a pure function of two images of one record (DESIGN 4).
 
-The memory store applies effects in process; on DynamoDB the stream's consumer does, and the sweep for what the stream
+The embedded stores apply effects in process; on DynamoDB the stream's consumer does, and the sweep for what the stream
 lost. Every effect is idempotent, so doing one twice or late harms nothing. `effects(None, record)` is everything that
 is still outstanding on a record.
 """

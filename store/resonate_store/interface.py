@@ -1,8 +1,8 @@
 """What a promise store is to those who use it.
 
-`Store` is all that the programming model needs; memory, DynamoDB and a remote server offer it alike. `Outlets` is what
-the effects of a write need of their surroundings, and `deliver` carries one write's effects out: in process for the
-memory store, in the stream's consumer and the sweep for DynamoDB.
+`Store` is all that the programming model needs; memory, SQLite, DynamoDB and a remote server offer it alike. `Outlets`
+is what the effects of a write need of their surroundings, and `deliver` carries one write's effects out: in process for
+the embedded stores, in the stream's consumer and the sweep for DynamoDB.
 """
 
 from __future__ import annotations
