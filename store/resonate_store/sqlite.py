@@ -90,6 +90,8 @@ class SqliteStore(EmbeddedStore):
         if synchronous not in ("full", "normal", "off"):
             raise ValueError(f"synchronous is 'full', 'normal' or 'off', not {synchronous!r}")
         self.path = fspath(path)
+        if not self.path:  # for SQLite, a file that is deleted when it is closed
+            raise ValueError("the path is empty: name a file, or ':memory:' for none")
         self._db = _connect(self.path, synchronous)
         self._posted = 0
         self._transaction = _Transaction(self._db, self.path, committed=self._committed, undone=self._undone)
@@ -102,9 +104,11 @@ class SqliteStore(EmbeddedStore):
     def close(self) -> None:
         """Close the file; every later call raises `StoreClosed`."""
         with suppress(StoreClosed):
-            with self._exclusive:
-                self._write_begins()
-            self._transaction.close()
+            try:
+                with self._exclusive:
+                    self._write_begins()
+            finally:
+                self._transaction.close()
 
     def record(self, id: str) -> Record | None:
         with self._exclusive:

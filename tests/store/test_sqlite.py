@@ -445,6 +445,11 @@ def test_a_path_that_cannot_be_is_named(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "nowhere" / "promises.db")
 
 
+def test_a_store_without_a_file_has_to_be_asked_for() -> None:
+    with pytest.raises(ValueError, match=":memory:"):
+        SqliteStore("")
+
+
 @pytest.mark.parametrize("synchronous", ["sometimes", "FULL; DROP TABLE promise"])
 def test_synchronous_is_one_of_three(path: Path, synchronous: Any) -> None:
     with pytest.raises(ValueError, match="'full', 'normal' or 'off'"):

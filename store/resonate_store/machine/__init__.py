@@ -1,7 +1,7 @@
 """The state machine: one pure transition per request kind, and the loop that drives one.
 
-A substrate - memory, SQLite, DynamoDB - reads records, runs `decide`, writes what it decided on condition that nothing changed
-in between, and starts over if something did. It never decides anything itself; the semantics live here, once.
+A substrate - memory, SQLite, DynamoDB - reads records, runs `decide`, writes what it decided on condition that nothing
+changed in between, and starts over if something did. It never decides anything itself; the semantics live here, once.
 """
 
 from __future__ import annotations
