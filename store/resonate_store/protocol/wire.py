@@ -1,0 +1,352 @@
+"""Requests and responses as the JSON of the protocol, in both directions (REFERENCE 1.3 and 1.5).
+
+The server reads requests and writes responses, a client writes requests and reads responses; both ask here, so that
+they cannot differ. Only shapes are dealt with: whether an id is legal or a timeout makes sense is the machine's to
+say. Internal requests have no wire form at all.
+
+Written: what `msgspec.json.encode` takes - structs and dictionaries of them. Read: bytes, or anything that encodes to
+JSON. Whatever the protocol does not know is ignored, in requests as in responses; our own optional keys rest on that
+(docs/compatibility.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from resonate_store.records import Promise, Schedule, Task
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSearch,
+    PromiseSettle,
+    ProtocolRequest,
+    Response,
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    ScheduleSearch,
+    TaskAcquire,
+    TaskContinue,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskGet,
+    TaskHalt,
+    TaskHeartbeat,
+    TaskRelease,
+    TaskSearch,
+    TaskSuspend,
+)
+
+VERSION = "2026-04-01"
+"""The version of the protocol; every envelope names it."""
+
+_Data = TypeVar("_Data")
+
+
+class WireError(ValueError):
+    """What came over the wire is not what the protocol says; the message names the place."""
+
+
+class UnknownKind(WireError):
+    """There is no request of this kind, or it is internal."""
+
+
+class Action(Struct, Generic[_Data]):
+    """A request inside of a request. Its head has to be there and says nothing."""
+
+    kind: str
+    head: Any
+    data: _Data
+
+
+class FenceAction(Struct):
+    """A creation or a settlement inside of a fence; `kind` says which."""
+
+    kind: str
+    data: Raw
+    head: Any = None
+
+
+class TaskCreateData(Struct):
+    pid: str
+    ttl: int
+    action: Action[PromiseCreate]
+
+
+class TaskFulfillData(Struct):
+    id: str
+    version: int
+    action: Action[PromiseSettle]
+
+
+class TaskSuspendData(Struct):
+    id: str
+    version: int
+    actions: list[Action[PromiseRegisterCallback]]
+
+
+class TaskFenceData(Struct):
+    id: str
+    version: int
+    action: FenceAction
+
+
+DATA: dict[str, type] = {
+    **{
+        kind.kind: kind
+        for kind in (
+            PromiseGet,
+            PromiseCreate,
+            PromiseSettle,
+            PromiseRegisterCallback,
+            PromiseRegisterListener,
+            PromiseSearch,
+            TaskGet,
+            TaskAcquire,
+            TaskRelease,
+            TaskHeartbeat,
+            TaskHalt,
+            TaskContinue,
+            TaskSearch,
+            ScheduleGet,
+            ScheduleCreate,
+            ScheduleDelete,
+            ScheduleSearch,
+        )
+    },
+    TaskCreate.kind: TaskCreateData,
+    TaskFulfill.kind: TaskFulfillData,
+    TaskSuspend.kind: TaskSuspendData,
+    TaskFence.kind: TaskFenceData,
+}
+"""Every kind of request that travels, and the shape of its data. Most travel as they are."""
+
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(data) for kind, data in DATA.items()}
+
+
+def decode_request(kind: str, data: Any) -> ProtocolRequest:
+    """Read the data of a request.
+
+    Args:
+        kind: the request's kind, such as `promise.get`.
+        data: its data: JSON as bytes or `msgspec.Raw`, or what encodes to it.
+
+    Raises:
+        UnknownKind: no client may send this kind.
+        WireError: the data is not that of such a request.
+    """
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        raise UnknownKind(f"Unknown operation: {kind}")
+    read = _read(decoder, data, "Invalid request")
+    match read:
+        case TaskCreateData():
+            return TaskCreate(read.pid, read.ttl, read.action.data)
+        case TaskFulfillData():
+            return TaskFulfill(read.id, read.version, read.action.data)
+        case TaskSuspendData():
+            return TaskSuspend(read.id, read.version, tuple(_awaited(read)))
+        case TaskFenceData():
+            return TaskFence(read.id, read.version, _fenced(read.action))
+        case _:
+            return read
+
+
+def _awaited(read: TaskSuspendData) -> Sequence[str]:
+    for action in read.actions:
+        if action.data.awaiter != read.id:
+            raise WireError(f"Invalid request: task {read.id!r} cannot suspend for another awaiter")
+    return [action.data.awaited for action in read.actions]
+
+
+def _fenced(action: FenceAction) -> PromiseCreate | PromiseSettle:
+    if action.kind not in (PromiseCreate.kind, PromiseSettle.kind):
+        raise WireError(
+            f"Invalid fence action kind: {action.kind!r} is neither {PromiseCreate.kind} nor {PromiseSettle.kind}"
+        )
+    return _read(_DECODERS[action.kind], action.data, "Invalid request: the fence's action")
+
+
+def encode_request(request: ProtocolRequest) -> tuple[str, Any]:
+    """Write a request: its kind and its data.
+
+    Raises:
+        WireError: the request is internal and cannot travel.
+    """
+    match request:
+        case TaskCreate():
+            return request.kind, {"pid": request.pid, "ttl": request.ttl, "action": _action(request.promise)}
+        case TaskFulfill():
+            return request.kind, {"id": request.id, "version": request.version, "action": _action(request.settle)}
+        case TaskSuspend():
+            callbacks = [PromiseRegisterCallback(awaited, request.id) for awaited in request.awaited]
+            return request.kind, {
+                "id": request.id,
+                "version": request.version,
+                "actions": [_action(callback) for callback in callbacks],
+            }
+        case TaskFence():
+            return request.kind, {"id": request.id, "version": request.version, "action": _action(request.action)}
+        case _ if type(request) is DATA.get(request.kind):
+            return request.kind, _sparse(request)
+        case _:
+            raise WireError(f"{request.kind} is internal and cannot be sent to a server")
+
+
+def _action(request: PromiseCreate | PromiseSettle | PromiseRegisterCallback) -> dict[str, Any]:
+    return {"kind": request.kind, "head": {}, "data": request}
+
+
+def _sparse(request: ProtocolRequest) -> Any:
+    """The request without what is unset: other servers need not know our optional keys, nor take a null."""
+    names = zip(request.__struct_fields__, request.__struct_encode_fields__, strict=True)
+    values = {wire: getattr(request, name) for name, wire in names}
+    return {wire: value for wire, value in values.items() if value is not None and value is not False}
+
+
+def encode_response(request: ProtocolRequest, response: Response, corr_id: str = "0") -> Any:
+    """Write the data of the response to `request`.
+
+    Args:
+        corr_id: of the request's envelope; a fence's inner response repeats it.
+    """
+    if response.status >= 400:
+        return response.error or "no reason given"
+    match request:
+        case TaskFence():
+            inner = {"corrId": corr_id, "status": response.action_status, "version": VERSION}
+            data = {"promise": response.promise} if response.action_status == 200 else _inner_error(response)
+            return {"action": {"kind": request.action.kind, "head": inner, "data": data}, "preload": response.preload}
+        case TaskCreate() | TaskAcquire():
+            return {"task": response.task, "promise": response.promise, "preload": response.preload}
+        case TaskSuspend() if response.status == 300:
+            return {"preload": response.preload}
+        case PromiseSearch():
+            return _page("promises", response.promises, response.cursor)
+        case TaskSearch():
+            return _page("tasks", response.tasks, response.cursor)
+        case ScheduleSearch():
+            return _page("schedules", response.schedules, response.cursor)
+        case _:
+            shown = {"promise": response.promise, "task": response.task, "schedule": response.schedule}
+            return {name: record for name, record in shown.items() if record is not None}
+
+
+def _inner_error(response: Response) -> str:
+    return response.error or "Promise not found"
+
+
+def _page(name: str, found: Sequence[Any] | None, cursor: str | None) -> dict[str, Any]:
+    page: dict[str, Any] = {name: found or ()}
+    return page if cursor is None else {**page, "cursor": cursor}
+
+
+class InnerHead(Struct):
+    status: int
+
+
+class InnerResponse(Struct):
+    """What became of a fence's action."""
+
+    head: InnerHead
+    data: Raw = Raw(b"null")
+
+
+class ResponseData(Struct):
+    """Whatever any response may hold."""
+
+    promise: Promise | None = None
+    task: Task | None = None
+    schedule: Schedule | None = None
+    preload: tuple[Promise, ...] = ()
+    promises: tuple[Promise, ...] | None = None
+    tasks: tuple[Task, ...] | None = None
+    schedules: tuple[Schedule, ...] | None = None
+    cursor: str | None = None
+    action: InnerResponse | None = None
+
+
+HELD: dict[str, tuple[str, ...]] = {
+    PromiseGet.kind: ("promise",),
+    PromiseCreate.kind: ("promise",),
+    PromiseSettle.kind: ("promise",),
+    PromiseRegisterCallback.kind: ("promise",),
+    PromiseRegisterListener.kind: ("promise",),
+    PromiseSearch.kind: ("promises",),
+    TaskGet.kind: ("task",),
+    TaskCreate.kind: ("task", "promise"),
+    TaskAcquire.kind: ("task", "promise"),
+    TaskFulfill.kind: ("promise",),
+    TaskFence.kind: ("action",),
+    TaskSearch.kind: ("tasks",),
+    ScheduleGet.kind: ("schedule",),
+    ScheduleCreate.kind: ("schedule",),
+    ScheduleSearch.kind: ("schedules",),
+}
+"""What the data of a successful response holds at least; the other kinds are answered by an empty object."""
+
+_RESPONSE = msgspec.json.Decoder(ResponseData)
+_ANYTHING = msgspec.json.Decoder()
+
+
+def decode_response(request: ProtocolRequest, status: int, data: Any) -> Response:
+    """Read the response to `request`.
+
+    Args:
+        status: `head.status` of the response's envelope.
+        data: its data: JSON as bytes or `msgspec.Raw`, or what encodes to it.
+
+    Raises:
+        WireError: no server that speaks the protocol answers this to such a request.
+    """
+    if status >= 400:
+        return Response(status=status, error=_error(_read(_ANYTHING, data, f"Invalid response to {request.kind}")))
+    read = _read(_RESPONSE, data, f"Invalid response to {request.kind}")
+    if isinstance(request, TaskFence) and read.action is not None:
+        return _fence_response(read.action, read.preload)
+    if missing := [name for name in HELD.get(request.kind, ()) if getattr(read, name) is None]:
+        raise WireError(f"Invalid response to {request.kind}: it holds no {' and no '.join(missing)}")
+    return Response(
+        status=status,
+        promise=read.promise,
+        task=read.task,
+        schedule=read.schedule,
+        preload=read.preload,
+        promises=read.promises,
+        tasks=read.tasks,
+        schedules=read.schedules,
+        cursor=read.cursor,
+    )
+
+
+def _fence_response(action: InnerResponse, preload: tuple[Promise, ...]) -> Response:
+    what = f"Invalid response to {TaskFence.kind}"
+    if action.head.status >= 400:
+        return Response(action_status=action.head.status, error=_error(_read(_ANYTHING, action.data, what)))
+    promise = _read(_RESPONSE, action.data, what).promise
+    if promise is None:
+        raise WireError(f"{what}: its action holds no promise")
+    return Response(promise=promise, preload=preload)
+
+
+def _error(data: Any) -> str:
+    """The message of a failure: a string, or as some in-process servers have it, an object with one."""
+    if isinstance(data, Mapping):
+        data = data.get("error", data)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+    return data if isinstance(data, str) else msgspec.json.encode(data).decode()
+
+
+def _read(decoder: msgspec.json.Decoder[_Data], data: Any, what: str) -> _Data:
+    try:
+        return decoder.decode(data if isinstance(data, bytes | bytearray | Raw) else msgspec.json.encode(data))
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise WireError(f"{what}: {error}") from None
+    except RecursionError:
+        raise WireError(f"{what}: it is nested too deeply") from None
