@@ -43,6 +43,12 @@ class MemoryStore(EmbeddedStore):
     def close(self) -> None:
         """Nothing to end: the store and its process are one."""
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._exclusive:
+            for entries in (self._records, self._schedules, self._children, self._wakes, self._outbox):
+                entries.clear()
+
     def record(self, id: str) -> Record | None:
         return self._records.get(id)
 

@@ -1,1 +1,1 @@
-"""The Resonate protocol on the wire: what server and clients alike make of its JSON (REFERENCE 1)."""
+"""The Resonate protocol (REFERENCE 1): `wire` is its JSON, for servers and clients; `service` answers its requests."""

@@ -256,7 +256,7 @@ class InnerResponse(Struct):
     """What became of a fence's action."""
 
     head: InnerHead
-    data: Raw = Raw(b"null")
+    data: Raw
 
 
 class ResponseData(Struct):
@@ -341,6 +341,11 @@ def _error(data: Any) -> str:
     if isinstance(data, Mapping):
         data = data.get("error", data)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
     return data if isinstance(data, str) else msgspec.json.encode(data).decode()
+
+
+def read(type: type[_Data], data: Any, what: str) -> _Data:
+    """Read JSON, or what encodes to it, as a `type`; the message of a WireError begins with `what`."""
+    return _read(msgspec.json.Decoder(type), data, what)
 
 
 def _read(decoder: msgspec.json.Decoder[_Data], data: Any, what: str) -> _Data:

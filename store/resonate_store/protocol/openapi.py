@@ -1,0 +1,157 @@
+"""The OpenAPI document of the protocol, generated from the structs that read and write it.
+
+    python -m resonate_store.protocol.openapi > docs/openapi.json
+
+There is one operation, `POST /`, and the kind of a request decides what its data is. So the body is one of 21
+envelopes, each with the kind as a constant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from resonate_store.protocol.wire import DATA, HELD, VERSION
+from resonate_store.records import Promise, Schedule, Task
+from resonate_store.requests import PromiseCreate, PromiseSearch, PromiseSettle, ScheduleSearch, TaskFence, TaskSearch
+
+_REF = "#/components/schemas/{name}"
+_PRELOAD = ("task.create", "task.acquire", "task.suspend", "task.fence")
+_STATUSES = {
+    "200": "The request was carried out.",
+    "300": "A suspension is refused, because something awaited has settled: go on with the preload.",
+    "400": "The envelope or the data is not that of a request.",
+    "401": "The token in the head is missing or not valid.",
+    "403": "The token does not allow this, or it is a debug request and debugging is off.",
+    "404": "There is no such promise, task or schedule.",
+    "409": "The task is not in the state, or not at the version, that the request needs.",
+    "413": "The request, or what would have to be stored, is too large.",
+    "422": "A promise that the request refers to is missing or has no task.",
+    "500": "A defect of the server.",
+    "503": "The store is too busy or not reachable; the request may be repeated.",
+}
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI 3.1 document, as JSON's types."""
+    types = [*DATA.values(), Promise, Task, Schedule]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    data = dict(zip(DATA, schemas, strict=False))
+    components["FenceAction"] = {
+        "oneOf": [_action(kind.kind, data[kind.kind]) for kind in (PromiseCreate, PromiseSettle)]
+    }
+    components["InnerResponse"] = _inner_response()
+    components |= {
+        "RequestHead": _object(
+            {
+                "corrId": {"type": "string", "description": "Repeated in the response."},
+                "version": {"const": VERSION},
+                "auth": {"type": ["string", "null"], "description": "A JSON Web Token, if the server asks for one."},
+                "resonate:debug_time": {"type": ["integer", "null"], "description": "Only where debugging is on."},
+            },
+            optional=("auth", "resonate:debug_time"),
+        ),
+        "ResponseHead": _object(
+            {"corrId": {"type": "string"}, "status": {"type": "integer"}, "version": {"const": VERSION}}
+        ),
+        "Request": {
+            "oneOf": [
+                _object({"kind": {"const": kind}, "head": _ref("RequestHead"), "data": schema})
+                for kind, schema in data.items()
+            ]
+        },
+        "Response": {"oneOf": [_envelope(kind, _response_data(kind)) for kind in DATA]},
+        "Failure": _object({"kind": {"type": "string"}, "head": _ref("ResponseHead"), "data": {"type": "string"}}),
+    }
+    responses = {
+        status: {
+            "description": description,
+            "content": {"application/json": {"schema": _ref("Failure" if status >= "400" else "Response")}},
+        }
+        for status, description in _STATUSES.items()
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Resonate", "version": VERSION, "description": "Durable promises, tasks and schedules."},
+        "paths": {
+            "/": {
+                "post": {
+                    "operationId": "request",
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("Request")}}},
+                    "responses": responses,
+                }
+            },
+            "/health": {"get": {"operationId": "health", "responses": {"200": {"description": "The server runs."}}}},
+            "/ready": {
+                "get": {
+                    "operationId": "ready",
+                    "responses": {
+                        "200": {"description": "The store answers."},
+                        "503": {"description": "The store does not answer."},
+                    },
+                }
+            },
+        },
+        "components": {"schemas": dict(sorted(components.items()))},
+    }
+
+
+def _response_data(kind: str) -> dict[str, Any]:
+    known = {
+        "promise": _ref("Promise"),
+        "task": _ref("Task"),
+        "schedule": _ref("Schedule"),
+        "preload": _list("Promise"),
+        "promises": _list("Promise"),
+        "tasks": _list("Task"),
+        "schedules": _list("Schedule"),
+        "cursor": {"type": "string", "description": "Names the next page; absent on the last."},
+        "action": _ref("InnerResponse"),
+    }
+    held = HELD.get(kind, ())
+    optional = ("preload",) if kind in _PRELOAD else ()
+    optional += ("cursor",) if kind in (PromiseSearch.kind, TaskSearch.kind, ScheduleSearch.kind) else ()
+    optional += ("task",) if kind == "promise.get" else ()
+    return _object({name: known[name] for name in (*held, *optional)}, optional=optional)
+
+
+def _inner_response() -> dict[str, Any]:
+    promise = _object({"promise": _ref("Promise")})
+    return _object(
+        {
+            "kind": {"enum": [PromiseCreate.kind, PromiseSettle.kind]},
+            "head": _ref("ResponseHead"),
+            "data": {"anyOf": [promise, {"type": "string"}]},
+        }
+    ) | {"description": f"What became of the action of a {TaskFence.kind}."}
+
+
+def _action(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    return _object({"kind": {"const": kind}, "head": {}, "data": data}, optional=("head",))
+
+
+def _envelope(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    return _object({"kind": {"const": kind}, "head": _ref("ResponseHead"), "data": data})
+
+
+def _object(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": _REF.format(name=name)}
+
+
+def _list(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(name)}
+
+
+def text() -> str:
+    """The document as it stands in docs/openapi.json."""
+    return msgspec.json.format(msgspec.json.encode(document())).decode() + "\n"
+
+
+if __name__ == "__main__":
+    print(text(), end="")
