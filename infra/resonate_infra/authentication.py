@@ -1,0 +1,198 @@
+"""Who makes a request, and which ids are theirs: JSON Web Tokens and prefixes (REFERENCE 2.6).
+
+A token is signed by the one key whose public half the server knows. The algorithms that are accepted follow from the
+kind of that key and never from the token, so a token cannot choose how it is checked. Its `role` or `prefix` says what
+its bearer may do: an admin everything, everybody else what happens to ids that begin with the prefix. Every id that a
+request reads or writes counts, nested ones as well; the official server looks at the outermost only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, SECP521R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from resonate_store.clock import Clock, ambient
+from resonate_store.protocol.service import Refused
+from resonate_store.requests import (
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSearch,
+    ProtocolRequest,
+    ScheduleCreate,
+    ScheduleSearch,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskHeartbeat,
+    TaskSearch,
+    TaskSuspend,
+)
+from resonate_store.settings import SettingsError
+
+UNVERIFIED = "none"
+"""Given as the key, it says that signatures are not looked at."""
+LEEWAY = 60_000
+"""How far the clocks of issuer and server may differ (ms)."""
+
+_RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_CURVES = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
+_SHORTEST_RSA = 2048
+
+
+class Authentication:
+    """The guard of a protocol server: admits who has a valid token.
+
+    Args:
+        public_key: in PEM: RSA of at least 2,048 bits, P-256, P-384, P-521 or Ed25519. `none` accepts every signature,
+            in development only.
+        issuer: what the claim `iss` must be, if given.
+        audience: what the claim `aud` must name, if given.
+        clock: tells when a token expires.
+        development: whether `none` may be given.
+
+    Raises:
+        SettingsError: the key is none of these.
+    """
+
+    def __init__(
+        self,
+        public_key: str,
+        *,
+        issuer: str | None = None,
+        audience: str | None = None,
+        clock: Clock | None = None,
+        development: bool = False,
+    ) -> None:
+        self._verified = public_key.strip() != UNVERIFIED
+        if not self._verified and not development:
+            raise SettingsError(
+                f"RESONATE_AUTH_PUBLIC_KEY is {UNVERIFIED!r}, which believes every token: it is for development only"
+            )
+        self._key, self._algorithms = _read(public_key) if self._verified else (None, ())
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock or ambient()
+
+    def admit(self, token: str | None) -> Permission:
+        """What the bearer of the token may do.
+
+        Raises:
+            Refused: 401 for a token that is missing or not valid, 403 for one that has neither role nor prefix.
+        """
+        claims = self.verify(token)
+        role, prefix = claims.get("role"), claims.get("prefix")
+        if isinstance(role, str) and role.lower() == "admin":
+            return Permission("")
+        if not isinstance(prefix, str):
+            raise Refused(403, "Forbidden")
+        return Permission(prefix)
+
+    def verify(self, token: str | None) -> dict[str, Any]:
+        """The claims of a valid token; that is all that a connection which only listens needs.
+
+        Raises:
+            Refused: 401, for whatever reason, which is nobody's business.
+        """
+        required = ["exp"] + ["iss"] * (self._issuer is not None) + ["aud"] * (self._audience is not None)
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token or "",
+                self._key,  # pyright: ignore[reportArgumentType]
+                algorithms=list(self._algorithms),
+                issuer=self._issuer,
+                audience=self._audience,
+                options={
+                    "require": required,
+                    "verify_signature": self._verified,
+                    "verify_iss": self._issuer is not None,
+                    "verify_aud": self._audience is not None,
+                    # These it would compare with the machine's clock; `exp` and `nbf` are compared with ours below.
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                    "verify_sub": False,
+                    "verify_jti": False,
+                },
+            )
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            raise Refused(401, "Unauthorized") from None
+        expires, begins = claims["exp"], claims.get("nbf", 0)
+        now = self._clock.now()
+        if not (_is_time(expires) and _is_time(begins) and begins * 1000 - LEEWAY <= now < expires * 1000 + LEEWAY):
+            raise Refused(401, "Unauthorized")
+        return claims
+
+
+class Permission:
+    """What somebody may do: everything to the ids that begin with a prefix, or with an empty one, everything."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    def covers(self, request: ProtocolRequest | None) -> bool:
+        """Whether the request is allowed; None stands for one that has no ids, such as a debug request."""
+        if not self.prefix:
+            return True
+        ids = _ids_of(request)
+        return ids is not None and all(id.startswith(self.prefix) for id in ids)
+
+
+def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
+    """Every id that the request reads or writes; None when there is no telling which these are."""
+    match request:
+        case None | PromiseSearch() | TaskSearch() | ScheduleSearch():
+            return None
+        case PromiseRegisterCallback():
+            return (request.awaited, request.awaiter)
+        case PromiseRegisterListener():
+            return (request.awaited,)
+        case TaskCreate():
+            return (request.promise.id,)
+        case TaskFulfill():
+            return (request.id, request.settle.id)
+        case TaskFence():
+            return (request.id, request.action.id)
+        case TaskSuspend():
+            return (request.id, *request.awaited)
+        case TaskHeartbeat():
+            return [task.id for task in request.tasks]
+        case ScheduleCreate():
+            return (request.id, request.promise_id)
+        case _:
+            return (request.id,)
+
+
+def _is_time(claim: Any) -> bool:
+    return isinstance(claim, int | float) and not isinstance(claim, bool)
+
+
+def _read(pem: str) -> tuple[Any, tuple[str, ...]]:
+    """The key, and the algorithms that a key of its kind verifies."""
+    # Environment variables and parameters lose the line breaks of a PEM easily.
+    text = pem.strip().replace("\\n", "\n")
+    try:
+        key = load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SettingsError(f"RESONATE_AUTH_PUBLIC_KEY is no public key in PEM: {error}") from None
+    match key:
+        case RSAPublicKey() if key.key_size >= _SHORTEST_RSA:
+            return key, _RSA
+        case RSAPublicKey():
+            raise SettingsError(
+                f"RESONATE_AUTH_PUBLIC_KEY is an RSA key of {key.key_size} bits: {_SHORTEST_RSA} are the least"
+            )
+        case EllipticCurvePublicKey() if type(key.curve) in _CURVES:
+            return key, (_CURVES[type(key.curve)],)
+        case Ed25519PublicKey():
+            return key, ("EdDSA",)
+        case _:
+            raise SettingsError(
+                f"RESONATE_AUTH_PUBLIC_KEY is a {type(key).__name__}: give RSA, P-256, P-384, P-521 or Ed25519"
+            )
