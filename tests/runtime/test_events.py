@@ -131,6 +131,16 @@ def test_dispatch_posts_the_messages_of_the_push_queue(stack: RuntimeStack) -> N
     ]
 
 
+def test_api_answers_a_request_of_api_gateway(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+    response = answer(stack, "ApiFunction", event("api.json"))
+
+    assert response["statusCode"] == 200
+    document = json.loads(response["body"])
+    assert document["head"] == {"corrId": "1", "status": 200, "version": "2026-04-01"}
+    assert document["data"]["promise"]["id"] == WORKFLOW
+
+
 def test_tick_sweeps(stack: RuntimeStack) -> None:
     create_timer(stack)
 

@@ -79,6 +79,16 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """A method of a path of the API, the function that answers it, and whether callers have to sign with IAM."""
+
+    method: str
+    path: str
+    function: str
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A deployed stack. Queues and functions are keyed by their logical ids in the template."""
 
@@ -92,6 +102,7 @@ class Deployment:
     functions: Mapping[str, Function]
     event_sources: tuple[EventSource, ...]
     schedules: tuple[Schedule, ...]
+    routes: tuple[Route, ...]
     outputs: Mapping[str, str]
 
 
@@ -119,6 +130,9 @@ NOT_CREATED: Mapping[str, Stub] = {
         reference="arn",
     ),
     "AWS::Lambda::EventInvokeConfig": Stub("whoever pumps the events invokes a function once for each"),
+    "AWS::Lambda::Permission": Stub("whoever sends a request hands it to the function"),
+    "AWS::ApiGateway::Deployment": Stub("the routes are those of the API as the template describes it"),
+    "AWS::ApiGateway::Stage": Stub("one stage is enough"),
     "AWS::CloudWatch::Alarm": Stub("there are no metrics to watch"),
 }
 
@@ -134,6 +148,8 @@ TABLE_TRANSLATED = (
     "PointInTimeRecoverySpecification",
 )
 QUEUE_ATTRIBUTES = ("VisibilityTimeout", "MessageRetentionPeriod", "SqsManagedSseEnabled", "RedrivePolicy")
+# What else an API says concerns connections, and there are none.
+API_DESCRIBED = ("Body", "Name", "Description", "EndpointConfiguration", "Parameters", "Tags")
 SCHEDULE_AS_IS = (
     "Name",
     "GroupName",
@@ -171,6 +187,7 @@ class _Creation:
         self.functions: dict[str, Function] = {}
         self.event_sources: list[EventSource] = []
         self.schedules: list[Schedule] = []
+        self.routes: list[Route] = []
         self.creators: Mapping[str, Callable[[str, Fragment], None]] = {
             "AWS::DynamoDB::Table": self.create_table,
             "AWS::SQS::Queue": self.create_queue,
@@ -178,6 +195,7 @@ class _Creation:
             "AWS::Scheduler::Schedule": self.create_schedule,
             "AWS::Lambda::Function": self.describe_function,
             "AWS::Lambda::EventSourceMapping": self.describe_event_source,
+            "AWS::ApiGateway::RestApi": self.describe_api,
         }
 
     def run(self) -> Deployment:
@@ -206,6 +224,7 @@ class _Creation:
             functions=self.functions,
             event_sources=tuple(self.event_sources),
             schedules=tuple(self.schedules),
+            routes=tuple(self.routes),
             outputs={name: self.resolver.resolve(output["Value"]) for name, output in self.template.outputs.items()},
         )
 
@@ -314,6 +333,24 @@ class _Creation:
             )
         )
         self.resolver.register(logical_id, self.generated_name(logical_id))
+
+    def describe_api(self, logical_id: str, properties: Fragment) -> None:
+        _refuse_unknown(logical_id, properties, API_DESCRIBED)
+        body = properties["Body"]
+        schemes = body.get("components", {}).get("securitySchemes", {})
+        for path, methods in body["paths"].items():
+            for method, operation in methods.items():
+                integration = operation["x-amazon-apigateway-integration"]
+                if integration["type"] != "aws_proxy":
+                    raise UnknownPropertyError(f"{logical_id}: {method} {path} is no proxy of a function")
+                fed = [known for known in self.functions.values() if f"/functions/{known.arn}/" in integration["uri"]]
+                named = [name for alternative in operation.get("security", []) for name in alternative]
+                for name in named:
+                    if schemes[name].get("x-amazon-apigateway-authtype") != "awsSigv4":
+                        raise UnknownPropertyError(f"{logical_id}: no offline counterpart known for {name}")
+                function = _only(fed, f"function of {method} {path}").logical_id
+                self.routes.append(Route(method.upper(), path, function, bool(named)))
+        self.resolver.register(logical_id, logical_id.lower(), {"RootResourceId": "root"})
 
 
 def _refuse_unknown(logical_id: str, properties: Fragment, known: tuple[str, ...]) -> None:

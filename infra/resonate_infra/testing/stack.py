@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from resonate import Resonate
 from resonate_infra.testing import template as templates
 from resonate_infra.testing.aws import ENVIRONMENT, Call, Cloud
+from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
 from resonate_infra.testing.pumps import QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.resources import Deployment, Function, create, delete
@@ -86,6 +87,7 @@ class OfflineStack:
         )
         self.invocations: Counter[str] = Counter()
         self.deployment: Deployment
+        self.gateway: Gateway
         self.store: DynamoStore
         self._swept_at = 0
 
@@ -126,6 +128,7 @@ class OfflineStack:
             if source.kind == "queue"
         ]
         self._schedules = SchedulePump(self.cloud, deployment.schedule_group, self._deliver)
+        self.gateway = Gateway(deployment.routes, self.invoke, self.clock.now)
         self._begin()
 
     def _begin(self) -> None:
@@ -202,6 +205,18 @@ class OfflineStack:
             if self.watch is not None:
                 self.watch(Event(self.clock.now(), described.logical_id, event, response, error))
         return response
+
+    def api(
+        self,
+        body: bytes = b"",
+        *,
+        method: str = "POST",
+        path: str = "/",
+        headers: Mapping[str, str] | None = None,
+        signed: bool = True,
+    ) -> HttpResponse:
+        """Send a request to the API, signed with AWS credentials unless told otherwise."""
+        return self.gateway.request(method, path, body, headers, signed=signed)
 
     def function(self, name: str) -> Function:
         """A function of the stack by its logical id, name or ARN."""

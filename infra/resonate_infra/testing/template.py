@@ -68,6 +68,7 @@ class Stack:
             "AWS::Region": self.region,
             "AWS::AccountId": self.account_id,
             "AWS::Partition": self.partition,
+            "AWS::URLSuffix": "amazonaws.com",
             "AWS::NoValue": NO_VALUE,
         }
 

@@ -262,6 +262,13 @@ ALLOWED = {
         "sqs:SendMessage": ["PushQueue.Arn", "TimerQueue.Arn"],
     },
     "SchedulerRole": {"lambda:InvokeFunction": [f"{FUNCTION}tick"]},
+    "ApiRole": {
+        **logs("Api"),
+        **PROMISES,
+        "dynamodb:Query": ["PromiseTable.Arn", "PromiseTable.Arn/index/executions"],
+        "dynamodb:DeleteItem": ["PromiseTable.Arn"],
+        "dynamodb:Scan": ["PromiseTable.Arn"],
+    },
 }
 
 
@@ -299,6 +306,32 @@ def test_the_scheduler_role_is_lent_to_the_scheduler_only(properties: dict[str, 
         "aws:SourceAccount": "111122223333",
         "aws:SourceArn": "ScheduleGroup.Arn",
     }
+
+
+def test_the_api_asks_for_aws_credentials_unless_it_has_a_key(shipped: Template) -> None:
+    def security(template: Template) -> dict[str, Any]:
+        resolver = Resolver(template)
+        [api] = [resource for resource in template.resources if resource.type == "AWS::ApiGateway::RestApi"]
+        resolver.register("ApiFunction", "ApiFunction", {"Arn": "ApiFunction.Arn"})
+        paths = resolver.resolve(api.properties)["Body"]["paths"]
+        return {
+            f"{method.upper()} {path}": operation.get("security")
+            for path, methods in paths.items()
+            for method, operation in methods.items()
+        }
+
+    signed = [{"AWS_IAM": []}]
+    keyed = load(
+        ROOT / "template.yaml", stack=STACK, parameters={"AuthPublicKey": "-----BEGIN PUBLIC KEY-----\nMII=\n"}
+    )
+    assert security(shipped) == {"POST /": signed, "OPTIONS /": None, "GET /health": signed, "GET /ready": signed}
+    assert security(keyed) == {"POST /": [], "OPTIONS /": None, "GET /health": [], "GET /ready": []}
+
+
+@pytest.mark.parametrize("key", ["none", "secret", "-----BEGIN PRIVATE KEY-----"])
+def test_only_a_public_key_can_be_given(key: str) -> None:
+    with pytest.raises(ParameterError, match="AuthPublicKey"):
+        load(ROOT / "template.yaml", stack=STACK, parameters={"AuthPublicKey": key})
 
 
 def test_the_stream_is_filtered_as_the_store_stamps_it(properties: dict[str, Fragment]) -> None:

@@ -1,0 +1,139 @@
+"""The deployed API: the protocol's service over the table, and who may use it.
+
+Without a public key there are no tokens, and a table of everybody's workflows must not stand open to the world: then
+API Gateway asks for AWS credentials (IAM), and a request that came without any is refused here as well, in case the
+stage was deployed otherwise.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from resonate_store.clock import ambient
+from resonate_store.dynamo import DynamoStore
+from resonate_store.interface import StoreError
+from resonate_store.protocol.service import Service
+from resonate_store.requests import PromiseGet
+from resonate_store.settings import SettingsError, groups_of
+
+if TYPE_CHECKING:
+    from resonate_infra.authentication import Authentication
+
+logger = logging.getLogger("resonate.api")
+
+_PROBE = PromiseGet("resonate:ready")
+"""Asks for a promise that nobody has; any answer means that the table is there."""
+
+
+class ApiSettings(Struct, frozen=True, kw_only=True):
+    """The environment of the API function.
+
+    Attributes:
+        table: the DynamoDB table, `RESONATE_TABLE`.
+        groups: which push address serves a worker group, `RESONATE_GROUPS`; a target that maps to none is refused.
+        public_key: verifies tokens, `RESONATE_AUTH_PUBLIC_KEY`; None where API Gateway asks for AWS credentials.
+        issuer, audience: what tokens must say, `RESONATE_AUTH_ISS` and `RESONATE_AUTH_AUD`.
+        origins: from where browsers may send requests, `RESONATE_CORS_ORIGINS`, separated by commas; `*` for anywhere.
+    """
+
+    table: str
+    groups: dict[str, str]
+    public_key: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    origins: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> ApiSettings:
+        """Read the settings.
+
+        Raises:
+            SettingsError: a variable is missing or malformed.
+        """
+        table = environment.get("RESONATE_TABLE")
+        if not table:
+            raise SettingsError("the environment lacks RESONATE_TABLE: template.yaml sets it")
+        origins = tuple(filter(None, map(str.strip, environment.get("RESONATE_CORS_ORIGINS", "").split(","))))
+        for origin in origins:
+            if origin != "*" and not origin.startswith(("http://", "https://")):
+                raise SettingsError(
+                    f"RESONATE_CORS_ORIGINS names {origin!r}: an origin is such as https://example.com, or * for any"
+                )
+        return cls(
+            table=table,
+            groups=groups_of(environment) or {},
+            public_key=environment.get("RESONATE_AUTH_PUBLIC_KEY") or None,
+            issuer=environment.get("RESONATE_AUTH_ISS") or None,
+            audience=environment.get("RESONATE_AUTH_AUD") or None,
+            origins=origins,
+        )
+
+
+class Api:
+    """The API of one process.
+
+    Args:
+        environment: the process's.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    @functools.cached_property
+    def settings(self) -> ApiSettings:
+        return ApiSettings.of(self._environment)
+
+    @functools.cached_property
+    def store(self) -> DynamoStore:
+        return DynamoStore(self.settings.table, clock=ambient(), groups=self.settings.groups)
+
+    @functools.cached_property
+    def guard(self) -> Authentication | None:
+        settings = self.settings
+        if settings.public_key is None:
+            return None
+        from resonate_infra.authentication import Authentication  # only who has a key pays for the cryptography
+
+        return Authentication(settings.public_key, issuer=settings.issuer, audience=settings.audience)
+
+    def admits(self, context: Mapping[str, Any]) -> bool:
+        """Whether a request may be looked at: tokens tell that by themselves, or else API Gateway knows the caller.
+
+        Args:
+            context: the `requestContext` of API Gateway's event.
+        """
+        return self.guard is not None or bool((context.get("identity") or {}).get("userArn"))
+
+    def answer(self, body: bytes) -> tuple[int, bytes]:
+        """Answer one request of the protocol; see `Service.answer`."""
+        store = self.store.open()
+        try:
+            return Service(store, guard=self.guard).answer(body)
+        finally:
+            store.close()
+
+    def ready(self) -> bool:
+        """Whether the store answers."""
+        try:
+            return self.store.apply(_PROBE).status < 500
+        except StoreError:
+            logger.exception("the store does not answer")
+            return False
+
+    def cors(self, origin: str | None) -> dict[str, str]:
+        """The headers that let a browser's page from `origin` see a response; none if it may not."""
+        allowed = self.settings.origins
+        if origin is None or not ("*" in allowed or origin in allowed):
+            return {}
+        return {
+            "Access-Control-Allow-Origin": "*" if "*" in allowed else origin,
+            "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+            "Access-Control-Allow-Headers": "Origin, Content-Length, Content-Type, Authorization",
+            "Access-Control-Max-Age": "3600",
+            "Vary": "Origin",
+        }
