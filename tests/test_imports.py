@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Each costs a cold start tens of milliseconds, or is not in the base install at all.
-HEAVY = ("aws_lambda_powertools", "boto3", "botocore", "croniter", "moto", "pynamodb")
+HEAVY = ("aws_lambda_powertools", "boto3", "botocore", "chalice", "croniter", "cryptography", "jwt", "moto", "pynamodb")
 
 
 def imported_packages(module: Path) -> Iterator[tuple[int, str]]:

@@ -58,7 +58,8 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
         table = environment.get("RESONATE_TABLE")
         if not table:
             raise SettingsError("the environment lacks RESONATE_TABLE: template.yaml sets it")
-        origins = tuple(filter(None, map(str.strip, environment.get("RESONATE_CORS_ORIGINS", "").split(","))))
+        listed = environment.get("RESONATE_CORS_ORIGINS", "").split(",")
+        origins = tuple(origin.strip() for origin in listed if origin.strip())
         for origin in origins:
             if origin != "*" and not origin.startswith(("http://", "https://")):
                 raise SettingsError(
@@ -107,7 +108,13 @@ class Api:
         Args:
             context: the `requestContext` of API Gateway's event.
         """
-        return self.guard is not None or bool((context.get("identity") or {}).get("userArn"))
+        if self.guard is not None:
+            return True
+        match context:
+            case {"identity": {"userArn": str(caller)}}:
+                return bool(caller)
+            case _:
+                return False
 
     def answer(self, body: bytes) -> tuple[int, bytes]:
         """Answer one request of the protocol; see `Service.answer`."""

@@ -42,7 +42,7 @@ LEEWAY = 60_000
 """How far the clocks of issuer and server may differ (ms)."""
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
-_CURVES = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
+_CURVES: dict[type, str] = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
 _SHORTEST_RSA = 2048
 
 

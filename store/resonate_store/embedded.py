@@ -64,6 +64,10 @@ class EmbeddedStore(ABC):
     # What a substrate provides; each is called by somebody who has entered `exclusive`, if not said otherwise.
 
     @abstractmethod
+    def clear(self) -> None:
+        """Forget all records, schedules and messages. Called from anywhere."""
+
+    @abstractmethod
     def record(self, id: str) -> Record | None:
         """The record as it is stored. Called from anywhere."""
 

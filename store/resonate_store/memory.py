@@ -44,7 +44,6 @@ class MemoryStore(EmbeddedStore):
         """Nothing to end: the store and its process are one."""
 
     def clear(self) -> None:
-        """Forget everything."""
         with self._exclusive:
             for entries in (self._records, self._schedules, self._children, self._wakes, self._outbox):
                 entries.clear()

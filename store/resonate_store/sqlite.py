@@ -110,6 +110,13 @@ class SqliteStore(EmbeddedStore):
             finally:
                 self._transaction.close()
 
+    def clear(self) -> None:
+        with self._exclusive:
+            self._write_begins()
+            for table in ("promise", "schedule", "outbox"):
+                self._rows(f"DELETE FROM {table}")
+            self._outbox.clear()
+
     def record(self, id: str) -> Record | None:
         with self._exclusive:
             return self._record(id)

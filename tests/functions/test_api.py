@@ -87,6 +87,20 @@ def test_a_target_that_nobody_serves_is_refused(stack: OfflineStack) -> None:
     assert "RESONATE_GROUPS" in answer.data
 
 
+def test_executions_are_searched(stack: OfflineStack) -> None:
+    for id in ("w1", "w2"):
+        ask(stack, "promise.create", create(id, **TARGET))
+    ask(stack, "promise.create", create("w1.1", **{"resonate:origin": "w1"}))
+    found = ask(stack, "promise.search", {"state": "pending", "roots": True})
+    prefixed = ask(stack, "promise.search", {"id": "w1"})
+
+    assert {promise["id"] for promise in found.data["promises"]} == {"w1", "w2"}
+    assert [promise["id"] for promise in prefixed.data["promises"]] == ["w1", "w1.1"]
+    assert len(ask(stack, "task.search", {"state": "pending"}).data["tasks"]) == 2
+    assert ask(stack, "schedule.search", {}).data == {"schedules": []}
+    assert ask(stack, "promise.search", {"cursor": "nonsense"}).status == 400
+
+
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"\xff\xfe", b"[]", b"[" * 50_000])
 def test_what_is_no_request_is_answered_by_an_envelope(stack: OfflineStack, body: bytes) -> None:
     response = stack.api(body)

@@ -58,7 +58,7 @@ class Gateway:
         content: str = answer.get("body") or ""
         encoded = base64.b64decode(content) if answer.get("isBase64Encoded") else content.encode()
         names: dict[str, Sequence[str]] = answer.get("multiValueHeaders") or {}
-        received = {**(answer.get("headers") or {}), **{name: texts[-1] for name, texts in names.items()}}
+        received: dict[str, str] = {**(answer.get("headers") or {}), **{name: each[-1] for name, each in names.items()}}
         return HttpResponse(answer["statusCode"], received, encoded)
 
     def event(self, route: Route, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -1,24 +1,28 @@
 """The debug requests, as a test that drives a server makes them."""
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from resonate_store.clock import ManualClock
+from resonate_store.embedded import EmbeddedStore
 from resonate_store.memory import MemoryStore
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
+from resonate_store.sqlite import SqliteStore
 from tests.store.protocol.envelopes import LATER, TARGET, ask
 
 T0 = 1_750_000_000_000
 
 
 class Server:
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[..., EmbeddedStore]) -> None:
         self.sent: list[tuple[str, Any]] = []
         self.resumed = 0
         clock = RequestClock(ManualClock(T0))
-        self.store = MemoryStore(clock=clock, send=lambda address, message: self.sent.append((address, message)))
+        self.store = make(clock=clock, send=lambda address, message: self.sent.append((address, message)))
         self.debug = EmbeddedDebug(self.store, clock, self.resume)
         self.service = Service(self.store, debug=self.debug)
 
@@ -31,9 +35,11 @@ class Server:
         return answer.data
 
 
-@pytest.fixture
-def server() -> Server:
-    return Server()
+@pytest.fixture(params=[MemoryStore, partial(SqliteStore, ":memory:")], ids=["memory", "sqlite"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    server = Server(request.param)
+    yield server
+    server.store.close()
 
 
 def test_a_request_happens_at_its_time(server: Server) -> None:
