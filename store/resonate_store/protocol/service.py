@@ -8,13 +8,14 @@ store, even a defect of ours, which is logged and shown to nobody.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
 import msgspec
 from msgspec import Raw, Struct
 
+from resonate_store.ids import SEPARATORS
 from resonate_store.interface import Store, StoreError
 from resonate_store.protocol.debug import PREFIX, Debug, is_instant, perform
 from resonate_store.protocol.wire import VERSION, UnknownKind, WireError, decode_request, encode_response
@@ -183,13 +184,17 @@ class Service:
             case TaskCreate(promise=PromiseCreate(id=id)) | TaskAcquire(id=id) if (
                 response.task is not None and response.task.state == "acquired"
             ):
-                return msgspec.structs.replace(response, preload=tuple(self._store.children(id)))
+                return msgspec.structs.replace(response, preload=tuple(self._children(id)))
             case TaskSuspend(id=id) if response.status == 300:
-                known: dict[str, Promise] = {promise.id: promise for promise in self._store.children(id)}
+                known: dict[str, Promise] = {promise.id: promise for promise in self._children(id)}
                 known |= {promise.id: promise for promise in response.preload}
                 return msgspec.structs.replace(response, preload=tuple(known.values()))
             case _:
                 return response
+
+    def _children(self, id: str) -> Sequence[Promise]:
+        """What lies below a task: numbered as this SDK does it, or else as the official ones do."""
+        return next((found for separator in SEPARATORS if (found := self._store.children(id, separator))), ())
 
     def _beyond(self, request: ProtocolRequest) -> str | None:
         match request:

@@ -103,6 +103,16 @@ def test_preload_names_all_direct_children_and_what_was_awaited(service: Service
     assert [promise["id"] for promise in redirected.data["preload"]] == ["a.1", "a.2", "b"]
 
 
+def test_preload_names_the_children_of_an_official_client(service: Service) -> None:
+    """Its first level is set off by a colon."""
+    ask(service, "promise.create", CREATE)
+    for id in ("a:1", "a:1.1", "a:2"):
+        ask(service, "promise.create", {"id": id, "timeoutAt": LATER})
+    acquired = ask(service, "task.acquire", {"id": "a", "version": 0, "pid": "p", "ttl": 60_000})
+
+    assert [promise["id"] for promise in acquired.data["preload"]] == ["a:1", "a:2"]
+
+
 def test_a_task_that_is_over_has_no_preload(service: Service) -> None:
     ask(service, "promise.create", {"id": "a.1", "timeoutAt": LATER})
     action = {"kind": "promise.create", "head": {}, "data": {**CREATE, "timeoutAt": 1}}
