@@ -7,6 +7,11 @@ nothing has workers that poll, if it has any, and they find the task by themselv
 
 A receiver that fails is logged and left to redispatch: the task stays pending and is offered again. Only a failure of
 our own queue is an error.
+
+So that nobody else can invoke a worker, a push says who it is from: a function URL is signed to with the sender's own
+credentials, any other receiver is shown the secret `RESONATE_PUSH_TOKEN` that it shares with us (REFERENCE 2.3).
+
+The development server posts without AWS, so its libraries are loaded only where they are used.
 """
 
 from __future__ import annotations
@@ -17,9 +22,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError, ClientError
 from urllib3 import PoolManager, Timeout
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
@@ -54,7 +56,7 @@ class Transports:
         if destination is None:
             logger.info("%s is mapped to no push address; its workers have to poll", address)
         elif destination.startswith("lambda://"):
-            self._invoke(destination, message)
+            invoke(self._lambda, destination, message)
         else:
             self.enqueue({"address": destination, "message": message})
 
@@ -63,12 +65,22 @@ class Transports:
         body = msgspec.json.encode(errand).decode()
         self._sqs.send_message(QueueUrl=self._push_queue_url, MessageBody=body)
 
-    def _invoke(self, address: str, message: dict[str, Any]) -> None:
-        name = address.removeprefix("lambda://")
-        try:
-            self._lambda.invoke(FunctionName=name, InvocationType="Event", Payload=msgspec.json.encode(message))
-        except (ClientError, BotoCoreError) as error:
-            logger.warning("invoking %s failed, the task will be offered again: %s", name, error)
+
+def invoke(client: Any, address: str, message: dict[str, Any]) -> None:
+    """Invoke a function asynchronously.
+
+    Args:
+        client: a boto3 client for Lambda.
+        address: `lambda://name[:qualifier]`.
+        message: what it is invoked with.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    name = address.removeprefix("lambda://")
+    try:
+        client.invoke(FunctionName=name, InvocationType="Event", Payload=msgspec.json.encode(message))
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("invoking %s failed, the task will be offered again: %s", name, error)
 
 
 class Pusher:
@@ -76,11 +88,27 @@ class Pusher:
 
     Args:
         session: a boto3 session, for the credentials that function URLs are signed with; None to sign nothing.
+        token: the secret shared with every other worker; None to show none.
+        connect_timeout: seconds to reach a worker.
+        read_timeout: seconds to wait for its reply; a worker that takes longer has the message.
+        width: pushes at the same time.
     """
 
-    def __init__(self, session: Any = None) -> None:
+    def __init__(
+        self,
+        session: Any = None,
+        *,
+        token: str | None = None,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+        width: int = 1,
+    ) -> None:
         self._session = session
-        self._pool = PoolManager(retries=False, timeout=Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT))
+        self._token = token
+        # A pool keeps one connection open for each of those who post, and that to the hosts used last.
+        self._pool = PoolManager(
+            retries=False, timeout=Timeout(connect=connect_timeout, read=read_timeout), maxsize=width
+        )
 
     def push(self, address: str, message: dict[str, Any]) -> bool:
         """Post a message.
@@ -107,7 +135,10 @@ class Pusher:
         # A function URL is https://{id}.lambda-url.{region}.on.aws/, and need not be in our region.
         region = host.partition(".lambda-url.")[2].partition(".")[0]
         if self._session is None or not region:
-            return headers
+            return headers if self._token is None else {**headers, "Authorization": f"Bearer {self._token}"}
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+
         request = AWSRequest("POST", address, headers=headers, data=body)
         SigV4Auth(self._session.get_credentials(), "lambda", region).add_auth(request)
         return dict(request.headers.items())

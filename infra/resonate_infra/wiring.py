@@ -21,6 +21,7 @@ from resonate_infra.timers import Timers
 from resonate_infra.transports import Pusher, Transports
 from resonate_store.clock import ambient
 from resonate_store.dynamo import DynamoStore
+from resonate_store.settings import push_token_of
 
 CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 """Clients give up while the function that uses them still has time to say so."""
@@ -50,7 +51,7 @@ class Wiring:
 
     @functools.cached_property
     def dispatch(self) -> Dispatch:
-        return Dispatch(self.outlets, Pusher(boto3.Session()))
+        return Dispatch(self.outlets, Pusher(boto3.Session(), token=push_token_of(os.environ)))
 
     @functools.cached_property
     def tick(self) -> Tick:

@@ -5,6 +5,8 @@ it until nothing is left to do here, and replies how that ended. It accepts what
 message itself (an asynchronous invoke, `sam local invoke`), a function URL or API Gateway v2 event with the message as
 its body, and an SQS batch.
 
+Where `RESONATE_PUSH_TOKEN` is set, an HTTP event has to show it as its bearer token, or be signed with IAM.
+
 With less than `RESERVE` left no further function is started and the task is handed over. When the invocation ends its
 store is closed, so a thread that the platform freezes and thaws can write nothing.
 """
@@ -25,7 +27,7 @@ from resonate.registry import Registry
 from resonate.worker import Report, Worker
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
-from resonate_store.settings import width_of
+from resonate_store.settings import push_token_of, width_of
 
 RESERVE = 5_000
 """The part of an invocation's time in which no function is started any more (ms), at most a fifth of it."""
@@ -73,6 +75,7 @@ class LambdaHandler:
         self._pid = pid
         self._functions = _executor("RESONATE_FUNCTIONS")
         self._requests = _executor("RESONATE_REQUESTS")
+        self._push_token = push_token_of(os.environ)
 
     def __call__(self, event: Any, context: Any = None) -> Any:
         if not isinstance(event, dict):
@@ -112,12 +115,28 @@ class LambdaHandler:
             method = event["requestContext"].get("http", {}).get("method", "POST")
             if method != "POST":
                 return _http(405, {"error": f"a worker is sent its tasks by POST, not {method}"})
+            if not self._is_ours(event):
+                return _http(401, {"error": "Unauthorized"})
             return _http(200, _shown(self._work(offer_of(_body(event)), context)))
         except MalformedEvent as error:
             return _http(400, {"error": str(error)})
         except StoreError as error:
             logger.error("%s", error)
             return _http(500, {"error": f"Handler failed: {error}"})
+
+    def _is_ours(self, event: dict[str, Any]) -> bool:
+        """Whether a request comes from somebody who may invoke this worker: all, unless there is a secret to know.
+
+        A caller whom AWS has authenticated needs none: a signed request has no other place for it.
+        """
+        authorizer: dict[str, Any] = event["requestContext"].get("authorizer") or {}
+        if self._push_token is None or authorizer.get("iam"):
+            return True
+        import hmac  # a worker that shares no secret does not pay for loading it
+
+        headers: dict[str, Any] = event.get("headers") or {}
+        shown = next((text for name, text in headers.items() if name.lower() == "authorization"), "")
+        return hmac.compare_digest(str(shown).encode(), f"Bearer {self._push_token}".encode())
 
     def _batch(self, records: Any, context: Any) -> dict[str, Any]:
         if not _is_batch(records):

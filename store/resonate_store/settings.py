@@ -39,6 +39,20 @@ def groups_of(environment: Mapping[str, str]) -> dict[str, str] | None:
     return groups
 
 
+def push_token_of(environment: Mapping[str, str]) -> str | None:
+    """`RESONATE_PUSH_TOKEN`: the secret that those who push share with the workers, or None where it is not set.
+
+    Raises:
+        SettingsError: it cannot be written into a header.
+    """
+    token = environment.get("RESONATE_PUSH_TOKEN")
+    if not token:
+        return None
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise SettingsError("RESONATE_PUSH_TOKEN must be printable ASCII without spaces")
+    return token
+
+
 def width_of(environment: Mapping[str, str], name: str, default: int) -> int:
     """`RESONATE_FUNCTIONS` or `RESONATE_REQUESTS`: how many of something run at the same time.
 

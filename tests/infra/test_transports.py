@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import boto3
@@ -125,8 +127,8 @@ def session() -> boto3.Session:
     return boto3.Session("AKIDEXAMPLE", "secret", "token", region_name="us-east-1")
 
 
-def pusher(pool: Pool, session: boto3.Session | None = None) -> Pusher:
-    made = Pusher(session)
+def pusher(pool: Pool, session: boto3.Session | None = None, token: str | None = None) -> Pusher:
+    made = Pusher(session, token=token)
     made._pool = pool  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]
     return made
 
@@ -188,6 +190,28 @@ def test_nothing_else_is_signed(session: boto3.Session, address: str) -> None:
     pusher(pool, session).push(address, MESSAGE)
 
     assert "Authorization" not in pool.requests[0][3]
+
+
+@pytest.mark.parametrize("address", ["https://worker.example.com/x", "http://127.0.0.1:9000", FUNCTION_URL])
+def test_the_shared_secret_is_shown(address: str) -> None:
+    pool = Pool()
+    pusher(pool, token="s3cret").push(address, MESSAGE)
+
+    assert pool.requests[0][3] == {"Content-Type": "application/json", "Authorization": "Bearer s3cret"}
+
+
+def test_what_is_signed_shows_no_secret(session: boto3.Session) -> None:
+    pool = Pool()
+    pusher(pool, session, "s3cret").push(FUNCTION_URL, MESSAGE)
+
+    assert pool.requests[0][3]["Authorization"].startswith("AWS4-HMAC-SHA256 ")
+
+
+def test_nothing_of_aws_is_loaded_to_push_without_it() -> None:
+    program = "import sys, resonate_infra.transports as t; t.Pusher(); print('botocore' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+
+    assert run.stdout == "False\n"
 
 
 def test_pushes_wait_seconds_at_most_and_are_not_repeated() -> None:

@@ -318,6 +318,52 @@ MALFORMED: list[tuple[Any, str]] = [
 ]
 
 
+@pytest.mark.parametrize("header", ["authorization", "Authorization"])
+def test_who_shows_the_shared_secret_may_invoke(driver: Driver, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
+    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "s3cret")
+    driver.begin("w", double, 2)
+    event = over_http(offer(driver))
+    event["headers"][header] = "Bearer s3cret"
+
+    assert reply_of(handler_of(driver)(event, LambdaContext())) == (200, {"status": "completed"})
+
+
+@pytest.mark.parametrize(
+    "shown", [None, "", "s3cret", "Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "Bearer \u00e9"]
+)
+def test_nobody_else_may(driver: Driver, monkeypatch: pytest.MonkeyPatch, shown: str | None) -> None:
+    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "s3cret")
+    driver.begin("w", double, 2)
+    event = over_http(offer(driver)) | {"headers": None if shown is None else {"authorization": shown}}
+
+    assert reply_of(handler_of(driver)(event, LambdaContext())) == (401, {"error": "Unauthorized"})
+    task = driver.task("w")
+    assert task is not None
+    assert task.state == "pending"
+
+
+def test_aws_answers_for_whom_it_has_authenticated_and_for_direct_invokes(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "s3cret")
+    handler = handler_of(driver)
+    driver.begin("w", double, 2)
+    event = over_http(offer(driver))
+    event["requestContext"]["authorizer"] = {"iam": {"accountId": "1"}}
+    assert reply_of(handler(event, LambdaContext())) == (200, {"status": "completed"})
+
+    driver.begin("v", double, 2)
+    assert handler(offer(driver), LambdaContext()) == {"status": "completed"}
+
+
+def test_a_secret_that_fits_into_no_header_is_named_at_the_start(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "two words")
+    with pytest.raises(SettingsError, match="RESONATE_PUSH_TOKEN must be printable ASCII without spaces"):
+        handler_of(driver)
+
+
 @pytest.mark.parametrize(("message", "error"), MALFORMED, ids=str)
 def test_a_message_that_offers_no_task_is_refused_everywhere(
     driver: Driver, handler: LambdaHandler, message: Any, error: str
