@@ -10,12 +10,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal, NamedTuple, cast
 
 _POLL = re.compile(r"poll://(?P<cast>any|uni)@(?P<group>[^/\s@]+)(?:/(?P<id>[^/\s]+))?\Z")
 _LAMBDA = re.compile(
     r"lambda://(?:[A-Za-z0-9-_]+|arn:[^\s:]+:lambda:[^\s:]+:[^\s:]+:function:[A-Za-z0-9-_]+)(?::[A-Za-z0-9$_-]+)?\Z"
 )
 _HTTP = re.compile(r"https?://[^\s/?#]+\S*\Z")
+
+
+class Poll(NamedTuple):
+    """A poll address, taken apart."""
+
+    cast: Literal["any", "uni"]
+    group: str
+    id: str | None
 
 
 def expand(target: str) -> str:
@@ -45,6 +54,17 @@ def _is_url(address: str) -> bool:
         return bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
+
+
+def poll_of(address: str) -> Poll | None:
+    """A poll address taken apart, its group and id without percent-encoding; None for any other address."""
+    match = _POLL.match(address)
+    if match is None:
+        return None
+    from urllib.parse import unquote
+
+    id = match["id"]
+    return Poll(cast("Literal['any', 'uni']", match["cast"]), unquote(match["group"]), unquote(id) if id else None)
 
 
 def group_of(address: str) -> str | None:

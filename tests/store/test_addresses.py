@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_store.addresses import expand, group_of, problem_with, route
+from resonate_store.addresses import expand, group_of, poll_of, problem_with, route
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:worker"
 
@@ -110,3 +110,17 @@ def test_a_group_leads_where_it_is_mapped() -> None:
     assert route("poll://any@others", groups) is None
     assert route("https://example.com", groups) == "https://example.com"
     assert route("lambda://workers", {}) == "lambda://workers"
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("poll://any@g", ("any", "g", None)),
+        ("poll://any@g/1", ("any", "g", "1")),
+        ("poll://uni@a%2Fb/x%20y", ("uni", "a/b", "x y")),
+        ("lambda://g", None),
+        ("http://uni@g/1", None),
+    ],
+)
+def test_a_poll_address_is_taken_apart(address: str, parts: tuple[str, str, str | None] | None) -> None:
+    assert poll_of(address) == parts

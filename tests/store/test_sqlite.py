@@ -507,3 +507,17 @@ def test_anything_that_is_stored_comes_back(file: File) -> None:
 def test_a_ttl_is_a_number_that_can_be_stored(file: File) -> None:
     assert file.store.apply(create_task("w", ttl=10**30)).status == 400
     assert file.store.apply(create_task("w", ttl=2**53)).ok
+
+
+def test_everything_is_forgotten_on_request(file: File) -> None:
+    requests: list[Request] = [create("w", TARGETED), schedule("s"), create("p", OUTSIDE), listen("p"), settle("p")]
+    for request in requests:
+        assert file.store.apply(request).ok
+    file.store.clear()
+    assert file.store.records() == []
+    assert file.store.apply(ScheduleGet("s")).status == 404
+    assert file.store.next_wake_at() is None
+
+    file.crash()
+    assert file.store.records() == []
+    assert file.store.next_wake_at() is None

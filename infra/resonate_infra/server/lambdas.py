@@ -1,0 +1,158 @@
+"""Lambda functions that run in the server's process, so that serverless code is tried without AWS.
+
+`--lambda worker=functions.worker.app:handler` serves the group `worker`, and the address `lambda://worker`, by calling
+`handler` with each execute message and a context as Lambda makes it, in a thread of its own. The module is imported
+once the server answers, with `RESONATE_URL` naming it, so that the handler's `Resonate` works on the same promises.
+
+A function has as long as `Timeout` would give it. Nobody kills it when the time is up, as Lambda does: its context says
+that none is left, and its lease ends, so what it does too late is refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from resonate_infra.server.background import Background
+from resonate_store.addresses import problem_with
+from resonate_store.clock import Clock
+from resonate_store.ids import random_id
+
+WIDTH = 32
+"""Invocations at the same time."""
+
+Handler = Callable[[Any, Any], Any]
+logger = logging.getLogger("resonate.server")
+
+
+class LambdaError(Exception):
+    """A handler cannot be had; the message says which and why."""
+
+
+class Mapped(Struct, frozen=True):
+    """Where the handler of a function is: `attribute` of `module`."""
+
+    name: str
+    module: str
+    attribute: str
+
+
+def mapped(text: str) -> Mapped:
+    """Read `name=module:attribute`.
+
+    Raises:
+        LambdaError: it is not written so.
+    """
+    name, _, handler = text.partition("=")
+    module, _, attribute = handler.partition(":")
+    if not (name and module and attribute):
+        raise LambdaError(f"{text!r} maps no group to a handler: write worker=package.module:handler")
+    if problem_with(f"lambda://{name}"):
+        raise LambdaError(f"{name!r} in {text!r} is no name for a Lambda function: use letters, digits, - and _")
+    return Mapped(name, module, attribute)
+
+
+class Context:
+    """What Lambda tells a function about its invocation."""
+
+    memory_limit_in_mb = "1024"
+    identity = None
+    client_context = None
+
+    def __init__(self, name: str, deadline: int, clock: Clock) -> None:
+        self.function_name = name
+        self.function_version = "$LATEST"
+        self.invoked_function_arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+        self.aws_request_id = random_id()
+        self.log_group_name = f"/aws/lambda/{name}"
+        self.log_stream_name = f"$LATEST/{self.aws_request_id}"
+        self._deadline = deadline
+        self._clock = clock
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, self._deadline - self._clock.now())
+
+
+class Lambdas:
+    """The functions of a server.
+
+    Args:
+        functions: where their handlers are.
+        clock: the source of time.
+        timeout: seconds that an invocation has.
+    """
+
+    def __init__(self, functions: Mapping[str, Mapped], clock: Clock, timeout: float) -> None:
+        self._functions = functions
+        self._clock = clock
+        self._timeout = timeout
+        self._handlers: dict[str, Handler] = {}
+        self._loaded = threading.Event()
+        self._background = Background("resonate-lambda", WIDTH)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._functions
+
+    def load(self, url: str) -> None:
+        """Import the handlers; what is sent to them before waits until they are there.
+
+        Args:
+            url: of the server, for the environment of the handlers.
+
+        Raises:
+            LambdaError: a handler cannot be imported.
+        """
+        if self._functions:
+            os.environ["RESONATE_URL"] = url
+            os.environ.pop("RESONATE_TABLE", None)
+            if os.getcwd() not in sys.path:
+                sys.path.insert(0, os.getcwd())
+        try:
+            for function in self._functions.values():
+                self._handlers[function.name] = _imported(function)
+        finally:
+            self._loaded.set()
+
+    def invoke(self, name: str, message: dict[str, Any]) -> None:
+        """Have a function work on a message soon, without waiting for it."""
+        key = (name, message["data"]["task"]["id"] if message["kind"] == "execute" else random_id())
+        self._background.submit(key, lambda: self._run(name, message))
+
+    def close(self, seconds: float) -> bool:
+        """Invoke nothing any more; say whether what runs has ended within `seconds`."""
+        return self._background.close(seconds)
+
+    def _run(self, name: str, message: dict[str, Any]) -> None:
+        self._loaded.wait()
+        handler = self._handlers.get(name)
+        if handler is None:
+            return  # it could not be imported, and the server is about to end
+        context = Context(name, self._clock.now() + round(self._timeout * 1000), self._clock)
+        try:
+            answer = handler(message, context)
+        except Exception as error:
+            logger.error("function %s failed: %s: %s", name, type(error).__name__, error)
+            logger.debug("it failed here", exc_info=True)
+        else:
+            logger.debug("function %s answered %s", name, answer)
+
+
+def _imported(function: Mapped) -> Handler:
+    where = f"--lambda {function.name}={function.module}:{function.attribute}"
+    try:
+        module = importlib.import_module(function.module)
+    except Exception as error:
+        raise LambdaError(f"{where}: importing {function.module} failed: {type(error).__name__}: {error}") from error
+    handler = getattr(module, function.attribute, None)
+    if handler is None:
+        raise LambdaError(f"{where}: {function.module} has no {function.attribute}")
+    if not callable(handler):
+        raise LambdaError(f"{where}: it is a {type(handler).__name__}, not a handler; write resonate.handler()")
+    return handler

@@ -1,0 +1,206 @@
+"""Who of those that poll is sent what (REFERENCE 2.3)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from resonate_infra.server import hub as hubs
+from resonate_infra.server.hub import BUFFER, Connection, Hub, TooManyConnections
+
+
+def execute(id: str) -> dict[str, Any]:
+    return {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": 0}}}
+
+
+def unblock(id: str) -> dict[str, Any]:
+    return {"kind": "unblock", "head": {}, "data": {"promise": {"id": id}}}
+
+
+class Wire:
+    """A hub that chooses the last of several, and notes whom it tells of what."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        self.offered_to: list[list[str]] = []
+        self.notified: list[str] = []
+        self.room: list[str] = []
+        self.hub = Hub(self._choose, limit)
+        self.hub.on_room = self.room.append
+
+    def _choose(self, connections: Sequence[Connection]) -> Connection:
+        self.offered_to.append([each.id for each in connections])
+        return connections[-1]
+
+    def connect(self, group: str, id: str) -> Connection:
+        return self.hub.connect(group, id, lambda: self.notified.append(f"{group}/{id}"))
+
+    def taken(self, connection: Connection) -> list[str]:
+        """The ids of tasks and promises in what waits for a connection."""
+        found: list[str] = []
+        while (message := self.hub.take(connection)) is not None:
+            data = json.loads(message)["data"]
+            found.append((data.get("task") or data["promise"])["id"])
+        return found
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+def test_any_goes_to_some_connection_of_the_group(wire: Wire) -> None:
+    one, two, other = wire.connect("g", "1"), wire.connect("g", "2"), wire.connect("h", "3")
+
+    assert wire.hub.send("poll://any@g", execute("w"))
+    assert wire.offered_to == [["1", "2"]]
+    assert [wire.taken(each) for each in (one, two, other)] == [[], ["w"], []]
+    assert wire.notified == ["g/2"]
+
+
+def test_any_prefers_the_process_it_names(wire: Wire) -> None:
+    one, two = wire.connect("g", "1"), wire.connect("g", "2")
+
+    assert wire.hub.send("poll://any@g/1", execute("w"))
+    assert wire.hub.send("poll://any@g/gone", execute("v"))
+    assert (wire.taken(one), wire.taken(two)) == (["w"], ["v"])
+
+
+def test_uni_goes_to_the_first_connection_with_its_id_and_to_nobody_else(wire: Wire) -> None:
+    first, second = wire.connect("g", "1"), wire.connect("g", "1")
+
+    assert wire.hub.send("poll://uni@g/1", unblock("p"))
+    assert not wire.hub.send("poll://uni@g/2", unblock("q"))
+    assert not wire.hub.send("poll://uni@h/1", unblock("r"))
+    assert (wire.taken(first), wire.taken(second)) == (["p"], [])
+
+    wire.hub.disconnect(first)
+    assert wire.hub.send("poll://uni@g/1", unblock("s"))
+    assert wire.taken(second) == ["s"]
+
+
+def test_groups_and_ids_are_compared_without_their_encoding(wire: Wire) -> None:
+    connection = wire.connect("a/b", "x y")
+
+    assert wire.hub.send("poll://uni@a%2Fb/x%20y", unblock("p"))
+    assert wire.taken(connection) == ["p"]
+
+
+def test_only_what_is_polled_for_comes_here(wire: Wire) -> None:
+    with pytest.raises(ValueError, match="'http://x' is no address that anybody polls for"):
+        wire.hub.send("http://x", execute("w"))
+
+
+def test_the_number_of_connections_is_limited() -> None:
+    wire = Wire(limit=2)
+    first = wire.connect("g", "1")
+    wire.connect("h", "2")
+
+    with pytest.raises(TooManyConnections, match="2 workers poll already"):
+        wire.connect("g", "3")
+    wire.hub.disconnect(first)
+    wire.connect("g", "3")
+
+
+def test_a_message_to_a_full_buffer_is_lost(wire: Wire) -> None:
+    connection = wire.connect("g", "1")
+    sent = [wire.hub.send("poll://any@g", unblock(str(n))) for n in range(BUFFER + 1)]
+
+    assert sent == [True] * BUFFER + [False]
+    assert len(wire.taken(connection)) == BUFFER
+    assert wire.hub.send("poll://any@g", unblock("later"))
+
+
+def test_nobody_is_passed_over_because_another_is_behind(wire: Wire) -> None:
+    one, two = wire.connect("g", "1"), wire.connect("g", "2")
+    for n in range(BUFFER):
+        wire.hub.send("poll://any@g/2", execute(str(n)))
+
+    assert wire.hub.send("poll://any@g", execute("w"))
+    assert wire.taken(one) == ["w"]
+    assert len(wire.taken(two)) == BUFFER
+
+
+def test_a_task_that_found_nobody_is_offered_to_whoever_comes(wire: Wire) -> None:
+    assert not wire.hub.send("poll://any@g", execute("w"))
+    assert not wire.hub.send("poll://uni@g/2", execute("v"))
+    assert not wire.hub.send("poll://any@h", execute("u"))
+    assert wire.hub.claim("g") == []
+
+    wire.connect("g", "1")
+    assert wire.room == ["g"]
+    assert wire.hub.claim("g") == ["w"]
+    assert wire.hub.claim("g") == []
+    wire.connect("g", "2")
+    assert wire.hub.claim("g") == ["v"]
+
+
+def test_a_task_that_somebody_got_after_all_is_held_no_longer(wire: Wire) -> None:
+    wire.hub.send("poll://any@g", execute("w"))
+    wire.connect("g", "1")
+    assert wire.hub.send("poll://any@g", execute("w"))
+
+    assert wire.hub.claim("g") == []
+
+
+def test_news_of_a_promise_is_not_kept_for_anybody(wire: Wire) -> None:
+    wire.hub.send("poll://uni@g/1", unblock("p"))
+    connection = wire.connect("g", "1")
+
+    assert (wire.room, wire.hub.claim("g"), wire.taken(connection)) == ([], [], [])
+
+
+def test_what_a_buffer_cannot_hold_is_offered_when_it_is_empty_and_only_so_much(wire: Wire) -> None:
+    connection = wire.connect("g", "1")
+    for n in range(3 * BUFFER):
+        wire.hub.send("poll://any@g", execute(str(n)))
+    assert wire.hub.claim("g") == []
+
+    assert wire.hub.take(connection) is not None
+    assert wire.room == []
+    wire.taken(connection)
+    assert wire.room == ["g"]
+    assert wire.hub.claim("g") == [str(n) for n in range(BUFFER, 2 * BUFFER)]
+
+
+def test_what_a_connection_leaves_behind_goes_to_another(wire: Wire) -> None:
+    one = wire.connect("g", "1")
+    for id in ("w", "v"):
+        wire.hub.send("poll://any@g/1", execute(id))
+    assert wire.hub.take(one) is not None
+    two = wire.connect("g", "2")
+    wire.hub.disconnect(one)
+    wire.hub.disconnect(one)
+
+    assert wire.taken(two) == ["v"]
+
+
+def test_what_the_last_connection_leaves_behind_waits(wire: Wire) -> None:
+    one = wire.connect("g", "1")
+    wire.hub.send("poll://any@g", execute("w"))
+    wire.hub.disconnect(one)
+    wire.connect("g", "2")
+
+    assert wire.hub.claim("g") == ["w"]
+
+
+def test_the_tasks_that_are_held_are_limited(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "MAX_HELD", 2)
+    for id in ("a", "b", "a", "c"):
+        wire.hub.send("poll://any@g", execute(id))
+    wire.connect("g", "1")
+
+    assert wire.hub.claim("g") == ["a", "c"]
+
+
+def test_a_closed_hub_ends_every_stream(wire: Wire) -> None:
+    before = wire.connect("g", "1")
+    wire.hub.close()
+    after = wire.connect("g", "2")
+
+    assert before.closed
+    assert after.closed
+    assert wire.notified == ["g/1"]
+    assert not wire.hub.send("poll://any@g", execute("w"))
