@@ -1,0 +1,200 @@
+"""The routes of the server (REFERENCE 1.1).
+
+Everything the protocol says is said by `answer`, the same core that a deployed API function calls; here are only the
+other routes, the streams, and what HTTP itself needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from resonate_infra.server.hub import Connection, Hub, TooManyConnections
+from resonate_store.protocol.service import Limits
+
+MAX_BODY: Final = Limits().body
+"""The size of the largest request (bytes)."""
+KEEP_ALIVE: Final = 15.0
+"""The longest silence on a stream (s): proxies close what is quiet, and a dead peer is noticed only by writing."""
+LEGACY: Final = ("promises", "schedules", "tasks")
+OUTDATED: Final = (
+    "This server speaks the current Resonate protocol, one envelope to POST /, and not the API under"
+    " /promises, /schedules and /tasks: update the Resonate SDK of this program"
+)
+
+Answer = Callable[[bytes], tuple[int, bytes]]
+"""Takes an envelope and returns the status and the envelope of the answer."""
+Authenticate = Callable[[str | None], bool]
+"""Says whether an `Authorization` header is that of somebody who may poll."""
+
+logger = logging.getLogger("resonate.server")
+
+
+def application(
+    answer: Answer,
+    ready: Callable[[], bool],
+    hub: Hub,
+    *,
+    authenticate: Authenticate | None = None,
+    origins: Sequence[str] = (),
+    keep_alive: float = KEEP_ALIVE,
+) -> Starlette:
+    """The server as an ASGI application.
+
+    Args:
+        answer: answers one envelope.
+        ready: whether the store can be used; called in a thread, like `answer`.
+        hub: the streams.
+        authenticate: checks who polls; everybody may if it is None.
+        origins: pages of these origins may call; "*" for all.
+        keep_alive: the longest silence on a stream, in seconds.
+    """
+    endpoints = _Endpoints(answer, ready, hub, authenticate, keep_alive)
+    app = Starlette(
+        routes=[
+            Route("/", endpoints.post, methods=["POST"]),
+            Route("/health", endpoints.health),
+            Route("/ready", endpoints.is_ready),
+            Route("/poll/{rest:path}", endpoints.poll),
+            *(Route(f"/{name}", _gone) for name in LEGACY),
+            *(Route(f"/{name}/{{rest:path}}", _gone) for name in LEGACY),
+        ],
+        middleware=[_cross_origin(origins)] if origins else [],
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _cross_origin(origins: Sequence[str]) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        allow_headers=["Origin", "Content-Length", "Content-Type", "Authorization"],
+    )
+
+
+class _Gone:
+    """Answers any method on a route of the legacy protocol; a class, since for a function Starlette wants a list."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await JSONResponse({"error": OUTDATED}, status_code=410)(scope, receive, send)
+
+
+_gone = _Gone()
+
+
+class _Endpoints:
+    def __init__(
+        self,
+        answer: Answer,
+        ready: Callable[[], bool],
+        hub: Hub,
+        authenticate: Authenticate | None,
+        keep_alive: float,
+    ) -> None:
+        self._answer = answer
+        self._ready = ready
+        self._hub = hub
+        self._authenticate = authenticate
+        self._keep_alive = keep_alive
+
+    async def post(self, request: Request) -> Response:
+        try:
+            body = await _body(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
+        status, content = await run_in_threadpool(self._answer, body)
+        return Response(content, status_code=status, media_type="application/json")
+
+    async def health(self, _request: Request) -> Response:
+        return Response()
+
+    async def is_ready(self, _request: Request) -> Response:
+        return Response(status_code=200 if await run_in_threadpool(self._ready) else 503)
+
+    async def poll(self, request: Request) -> Response:
+        who = _segments(request)
+        if who is None:
+            return PlainTextResponse("poll at /poll/{group}/{id}", status_code=404)
+        if self._authenticate is not None and not await run_in_threadpool(
+            self._authenticate, request.headers.get("authorization")
+        ):
+            return PlainTextResponse("Unauthorized", status_code=401)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        if request.method == "HEAD":
+            return Response(headers=headers, media_type="text/event-stream")
+        group, id = who
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            connection = self._hub.connect(group, id, lambda: loop.call_soon_threadsafe(news.set))
+        except TooManyConnections as error:
+            logger.warning("%s/%s is refused: %s", group, id, error)
+            return PlainTextResponse(str(error), status_code=503)
+        return _Stream(self._hub, connection, news, self._keep_alive, headers)
+
+
+class _Stream(StreamingResponse):
+    """A stream, which the hub forgets however it ends, be it before its first byte."""
+
+    def __init__(
+        self, hub: Hub, connection: Connection, news: asyncio.Event, keep_alive: float, headers: dict[str, str]
+    ) -> None:
+        super().__init__(_events(hub, connection, news, keep_alive), headers=headers, media_type="text/event-stream")
+        self._hub = hub
+        self._connection = connection
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        who = f"{self._connection.group}/{self._connection.id}"
+        logger.info("%s connected", who)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hub.disconnect(self._connection)
+            logger.info("%s disconnected", who)
+
+
+async def _events(hub: Hub, connection: Connection, news: asyncio.Event, keep_alive: float) -> AsyncIterator[bytes]:
+    while not connection.closed:
+        news.clear()
+        while (message := hub.take(connection)) is not None:
+            yield b"data: " + message + b"\n\n"
+        try:
+            await asyncio.wait_for(news.wait(), keep_alive)
+        except TimeoutError:
+            yield b": keep-alive\n\n"
+
+
+async def _body(request: Request) -> bytes:
+    """The body of a request; of one that is too large only as much as shows that it is.
+
+    The rest is read all the same: a client that is still sending does not look for an answer.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        if len(body) <= MAX_BODY:
+            body += chunk
+    return bytes(body)
+
+
+def _segments(request: Request) -> tuple[str, str] | None:
+    """Group and id of a poll path. It is taken apart as it was sent: either may hold an encoded slash."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    segments = raw.partition(b"?")[0].split(b"/")[2:]
+    try:
+        group, id = (unquote_to_bytes(segment).decode() for segment in segments)
+    except ValueError:  # another number of segments, or no UTF-8
+        return None
+    return (group, id) if group and id else None

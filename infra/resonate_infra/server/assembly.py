@@ -1,0 +1,275 @@
+"""The server, put together: a store, its clockwork, its messages, and the API in front of it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import threading
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from resonate_infra.server.application import application
+from resonate_infra.server.delivery import CONCURRENCY, Delivery, lambda_client_of, served_groups
+from resonate_infra.server.hub import Hub
+from resonate_infra.server.lambdas import LambdaError, Lambdas, Mapped, mapped
+from resonate_infra.server.listening import CannotListen, Uvicorn, listen
+from resonate_infra.server.loop import WakeLoop
+from resonate_infra.transports import Pusher
+from resonate_store.clock import Clock, ambient
+from resonate_store.interface import StoreError
+from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
+from resonate_store.protocol.service import Refused, Service
+from resonate_store.requests import PromiseGet
+from resonate_store.settings import SettingsError, groups_of, push_token_of
+
+if TYPE_CHECKING:
+    from resonate_infra.authentication import Authentication
+
+PORT = 8001
+"""Where official SDKs look for a server."""
+PATIENCE = 5.0
+"""Seconds that requests and functions in progress are given when the server stops."""
+PUSH_CONNECT_TIMEOUT = 10.0
+"""Seconds to reach a worker over HTTP."""
+SWEEP_INTERVAL = 60_000
+"""The pause between two sweeps of a table in AWS, as in a deployment (ms)."""
+LOCAL_SWEEP_INTERVAL = 1_000
+"""The same where `AWS_ENDPOINT_URL` leads to something on this machine (ms)."""
+
+logger = logging.getLogger("resonate.server")
+
+
+class CannotServe(Exception):
+    """The server cannot start; the message says why and what to do."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """How a server is set up.
+
+    Attributes:
+        host, port: where to listen, at every address of the host; any free port if 0.
+        url: where workers reach the server, for the messages that ask them to; made of host and port if not given.
+        data: the SQLite file that keeps the promises; they are in memory if not given.
+        table: the DynamoDB table that keeps them instead, at `AWS_ENDPOINT_URL` or in AWS.
+        retention: seconds for which the table keeps a settled execution.
+        lambdas: functions to run in process, each `group=module:handler`.
+        lambda_timeout: seconds that an invocation of one has.
+        groups: which push address serves a worker group; those of `RESONATE_GROUPS` if not given.
+        push_token: the secret that is shown to workers over HTTP; that of `RESONATE_PUSH_TOKEN` if not given.
+        push_timeout: seconds to wait for a worker's reply over HTTP.
+        origins: pages of these origins may call the server; "*" for all.
+        debug: whether requests may move the clock and look inside.
+        auth_key: the public key of those who sign tokens, in PEM or as the name of a file that holds it; "none" to take
+            any token for genuine; without it, nobody needs a token.
+        auth_issuer, auth_audience: what a token has to say of where it is from, and for whom.
+    """
+
+    host: str = "localhost"
+    port: int = PORT
+    url: str | None = None
+    data: str | None = None
+    table: str | None = None
+    retention: int = 30 * 86_400
+    lambdas: tuple[str, ...] = ()
+    lambda_timeout: float = 60.0
+    groups: Mapping[str, str] | None = None
+    push_token: str | None = None
+    push_timeout: float = 180.0
+    origins: tuple[str, ...] = ()
+    debug: bool = False
+    auth_key: str | None = None
+    auth_issuer: str | None = None
+    auth_audience: str | None = None
+
+
+class Server:
+    """A server that listens, and serves when `run` is called.
+
+    Args:
+        options: how it is set up.
+        clock: the source of time.
+
+    Attributes:
+        port: where it listens, also if that was left open.
+        url: where it is reached.
+        store: where the promises are.
+
+    Raises:
+        CannotServe: it cannot listen there, has no store, or an option is wrong.
+    """
+
+    def __init__(self, options: Options, clock: Clock | None = None) -> None:
+        timed = RequestClock(clock or ambient())
+        functions, groups, token = _checked(options)
+        guard = _guard(options, timed)
+        try:
+            self._sockets = listen(options.host, options.port)
+        except CannotListen as error:
+            raise CannotServe(str(error)) from error
+        self.port: int = self._sockets[0].getsockname()[1]
+        self.url = options.url or f"http://{_shown(options.host)}:{self.port}"
+        try:
+            self.store = _store(options, timed)
+        except StoreError as error:
+            self._close_sockets()
+            raise CannotServe(str(error)) from error
+        self._clock = timed
+        self._hub = Hub()
+        self._lambdas = Lambdas(functions, timed, options.lambda_timeout)
+        pusher = Pusher(
+            token=token, connect_timeout=PUSH_CONNECT_TIMEOUT, read_timeout=options.push_timeout, width=CONCURRENCY
+        )
+        routes, client = served_groups(functions, groups), lambda_client_of(os.environ, options.table)
+        self._delivery = Delivery(self.url, self._hub, self._lambdas, routes, pusher, client)
+        self._delivery.serve(self.store)
+        self.store.send = self._delivery.send
+        debug = EmbeddedDebug(self.store, timed, lambda: self._loop.nudge()) if options.debug else None
+        self._loop = WakeLoop(self.store, timed, lambda: debug is not None and debug.paused)
+        self._recalls = options.table is not None
+        self._failure: LambdaError | None = None
+        app = application(
+            Service(self.store, guard=guard, debug=debug).answer,
+            self._is_ready,
+            self._hub,
+            authenticate=None if guard is None else functools.partial(_is_genuine, guard),
+            origins=options.origins,
+        )
+        self._uvicorn = Uvicorn(app, PATIENCE, self._on_listening, self._on_stopping)
+
+    def run(self) -> None:
+        """Serve until `stop` is called or, in the main thread, the process is interrupted or terminated.
+
+        Raises:
+            CannotServe: a function could not be imported.
+        """
+        try:
+            self._uvicorn.run(self._sockets)
+        finally:
+            self.close()
+        if self._failure is not None:
+            raise CannotServe(str(self._failure)) from self._failure
+
+    def stop(self) -> None:
+        """End `run`, from any thread."""
+        self._uvicorn.should_exit = True
+
+    def close(self) -> None:
+        """Give back port and store; `run` does it at its end."""
+        self._close_sockets()
+        self._loop.stop(PATIENCE)
+        self._delivery.close(0)
+        self.store.close()
+
+    @contextlib.contextmanager
+    def running(self) -> Generator[Server]:
+        """Serve in a thread for as long as the block runs."""
+        thread = threading.Thread(target=self.run, name="resonate-server", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.stop()
+            thread.join()
+
+    def _on_listening(self) -> None:
+        threading.Thread(target=self._begin, name="resonate-begin", daemon=True).start()
+
+    def _begin(self) -> None:
+        # A module may call us while it is imported, so that comes after we answer, and before anything is due.
+        try:
+            self._lambdas.load(self.url)
+        except LambdaError as error:
+            self._failure = error
+            self.stop()
+            return
+        self._loop.start()
+        if self._recalls:
+            try:
+                self._delivery.recall(self.store, self._clock.now())
+            except StoreError as error:
+                logger.error("what was on offer is offered again only when it is due: %s", error)
+
+    def _on_stopping(self) -> None:
+        self._hub.close()
+        if not self._lambdas.close(PATIENCE):
+            logger.warning("a function still runs and is left behind; its task is offered again when its lease ends")
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.store.apply(PromiseGet("ready")).status < 500
+        except StoreError as error:
+            logger.error("the store cannot be used: %s", error)
+            return False
+
+    def _close_sockets(self) -> None:
+        for each in self._sockets:
+            each.close()
+
+
+def _checked(options: Options) -> tuple[dict[str, Mapped], Mapping[str, str], str | None]:
+    """The functions, groups and push token that options and environment ask for."""
+    if options.table and options.data:
+        raise CannotServe("promises are kept in a file or in a table: give one of both")
+    if options.table and options.debug:
+        raise CannotServe("debug requests empty the store and stop its clock: not over a table that others use")
+    try:
+        functions = [mapped(text) for text in options.lambdas]
+        groups = groups_of(os.environ) or {} if options.groups is None else options.groups
+        token = options.push_token or push_token_of(os.environ)
+    except (LambdaError, SettingsError) as error:
+        raise CannotServe(str(error)) from error
+    return {function.name: function for function in functions}, groups, token
+
+
+def _guard(options: Options, clock: Clock) -> Authentication | None:
+    if options.auth_key is None:
+        return None
+    from resonate_infra.authentication import UNVERIFIED, Authentication
+
+    key = options.auth_key
+    try:
+        if key != UNVERIFIED and "-----BEGIN" not in key:
+            key = Path(key).read_text()
+        return Authentication(
+            key, issuer=options.auth_issuer, audience=options.auth_audience, clock=clock, development=True
+        )
+    except (OSError, UnicodeError, SettingsError) as error:
+        raise CannotServe(f"the public key cannot be used: {error}") from error
+
+
+def _is_genuine(guard: Authentication, authorization: str | None) -> bool:
+    """Whether an `Authorization` header holds a valid token; what its bearer may do with ids is another question."""
+    scheme, _, token = (authorization or "").partition(" ")
+    try:
+        guard.verify(token.strip() if scheme.lower() == "bearer" else None)
+    except Refused:
+        return False
+    return True
+
+
+def _store(options: Options, clock: Clock) -> Any:
+    if not options.table:
+        from resonate_store.sqlite import SqliteStore
+
+        return SqliteStore(options.data or ":memory:", clock)
+    try:
+        from resonate_infra.server.table import TableStore
+        from resonate_store.dynamo import DynamoStore
+    except ImportError as error:
+        raise StoreError(f"a table needs AWS's libraries: pip install 'resonate-serverless[aws]' ({error})") from error
+    local = "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL_DYNAMODB" in os.environ
+    table = DynamoStore(options.table, clock=clock)
+    table.record("ready")  # better to find out now that it is not there
+    return TableStore(table, LOCAL_SWEEP_INTERVAL if local else SWEEP_INTERVAL, options.retention)
+
+
+def _shown(host: str) -> str:
+    """A host as clients on this machine write it."""
+    if host in ("", "0.0.0.0", "::"):
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,48 @@
+"""The server as a process: its logs, its exit code, and one clear line when it cannot start."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from resonate_infra.server.assembly import CannotServe, Options, Server
+
+LEVELS = ("debug", "info", "warning", "error")
+
+logger = logging.getLogger("resonate.server")
+
+
+def serve(options: Options, log_level: str = "info") -> int:
+    """Serve in the foreground until interrupted.
+
+    Args:
+        options: how the server is set up.
+        log_level: "debug" shows every request and message, "info" who comes and goes, "warning" what fails, "error"
+            what should not have happened.
+
+    Returns:
+        The exit code: 0 after SIGINT or SIGTERM, 1 when the server could not start, with a line that says why.
+    """
+    _log(log_level)
+    try:
+        server = Server(options)
+        where = f"the table {options.table}" if options.table else options.data or "memory"
+        logger.info("listening on %s, promises are in %s", server.url, where)
+        server.run()
+    except CannotServe as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    logger.info("stopped")
+    return 0
+
+
+def _log(level: str) -> None:
+    """Log one line for each event to the error stream; what libraries tell of their inner life only if it is bad."""
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
+    )
+    for name in ("uvicorn.error", "asyncio", "botocore", "boto3", "pynamodb", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Every request; and that a connection was not kept, which is all that urllib3 has to warn of.
+    logging.getLogger("uvicorn.access").setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -1,0 +1,150 @@
+"""A DynamoDB table as the store of one process: what functions do in a deployment is done here, in process.
+
+A write made through this server is not announced on the table's stream; its effects are carried out here at once, and
+timers are kept in a heap instead of in SQS and EventBridge Scheduler. A sweep of the `wake` index sees to leases and
+redispatch, and finds what others wrote, what an earlier life of this server left, and what failed.
+
+The table's own functions may run at the same time. Nothing is done twice by that: their stream shows them only writes
+made elsewhere, both sweeps act through the same conditional writes, and every effect bears repetition; at worst a
+worker is offered a task twice, and one of the two finds it taken.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from resonate_infra.outlets import SweepOutlets
+from resonate_infra.tick import Tick
+from resonate_infra.timers import Kind, Timers
+from resonate_infra.transports import Transports
+from resonate_store.dynamo import DynamoStore
+from resonate_store.effects import Change, repeated
+from resonate_store.interface import StoreError, deliver
+from resonate_store.models import Key
+from resonate_store.records import Promise, Record
+from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
+
+logger = logging.getLogger("resonate.server")
+
+
+class TableStore:
+    """The store over a table, with its effects.
+
+    Args:
+        table: the table.
+        sweep_interval: milliseconds between two looks at what is due in the table.
+        retention: seconds for which a settled execution is kept.
+    """
+
+    def __init__(self, table: DynamoStore, sweep_interval: int, retention: int) -> None:
+        self.clock = table.clock
+        self.send: Callable[[str, dict[str, Any]], None] = lambda _address, _message: None
+        self.on_wake: Callable[[int], None] | None = None
+        self._table = table
+        self._sweep_interval = sweep_interval
+        self._lock = threading.Lock()
+        self._wakes: list[tuple[int, Key]] = []
+        self._next_sweep = 0
+        # Our timers and messages have the methods of those that stand on AWS, and nothing else of them is asked for.
+        timers, transports = cast("Timers", _Timers(self._plan)), cast("Transports", _Messages(self))
+        self._outlets = SweepOutlets(table, timers, transports, retention)
+        self._tick = Tick(self._outlets, table.clock)
+
+    def apply(self, request: Request) -> Response:
+        """Carry out one request and its effects; an effect that fails is left to the sweep."""
+        response, changes = self._table.transact(request, announce=False)
+        self._carry_out(changes)
+        return response
+
+    def children(self, id: str) -> Sequence[Promise]:
+        return self._table.children(id)
+
+    def open(self) -> TableStore:
+        return self
+
+    def close(self) -> None:
+        """Every later call raises `StoreClosed`."""
+        self._table.close()
+
+    def record(self, id: str) -> Record | None:
+        """The record as it is stored."""
+        return self._table.record(id)
+
+    def due(self, now: int) -> list[Key]:
+        """The entries whose `wake_at` has come, the earliest first; they stay due until they are woken."""
+        return self._table.due(now)
+
+    def next_wake_at(self) -> int:
+        """The earliest instant (milliseconds) at which `tick` has something to do."""
+        with self._lock:
+            return min(self._next_sweep, self._wakes[0][0]) if self._wakes else self._next_sweep
+
+    def tick(self) -> int:
+        """Do everything that is known to be due now, and sweep the table if it is time for that.
+
+        Returns:
+            The number of entries that were woken.
+        """
+        woken = 0
+        while (key := self._first_due()) is not None:
+            kind, id = key
+            request = PromiseWake(id) if kind == "promise" else ScheduleFire(id)
+            _, changes = self._table.transact(request, announce=False)
+            self._carry_out([repeated(change) for change in changes])
+            woken += 1
+        now = self.clock.now()
+        if now >= self._next_sweep:
+            self._next_sweep = now + self._sweep_interval
+            woken += self._tick.sweep()["woken"]
+        return woken
+
+    def _plan(self, at: int, key: Key) -> None:
+        """Wake an entry at the instant `at`."""
+        with self._lock:
+            heapq.heappush(self._wakes, (at, key))
+            first = self._wakes[0] == (at, key)
+        if first and self.on_wake is not None:
+            self.on_wake(at)
+
+    def _first_due(self) -> Key | None:
+        with self._lock:
+            if not self._wakes or self._wakes[0][0] > self.clock.now():
+                return None
+            due = heapq.heappop(self._wakes)
+            while self._wakes and self._wakes[0] == due:
+                heapq.heappop(self._wakes)
+            return due[1]
+
+    def _carry_out(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            try:
+                deliver(change, self._outlets)
+            except StoreError as error:
+                logger.warning("an effect failed and is left to the sweep: %s", error)
+
+
+class _Timers:
+    """Timers of this process; one whose entry is gone fires and finds nothing."""
+
+    def __init__(self, plan: Callable[[int, Key], None]) -> None:
+        self._plan = plan
+
+    def arm(self, kind: Kind, id: str, at: int) -> None:
+        self._plan(at, ("promise" if kind == "timer" else "schedule", id))
+
+    def disarm(self, kind: Kind, id: str) -> None:
+        pass
+
+
+class _Messages:
+    """What the table's effects send, for whoever delivers the store's messages."""
+
+    def __init__(self, store: TableStore) -> None:
+        self._store = store
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        self._store.send(address, message)

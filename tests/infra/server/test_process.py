@@ -1,0 +1,133 @@
+"""The server as a process: how it starts, ends, is killed, and what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.infra.server.api import PATIENCE, Api
+
+LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR) +\S.*")
+
+
+class Process:
+    """A server in a process of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "resonate_infra.server", *arguments]
+        paths = [path for path in sys.path if path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        environment.pop("RESONATE_GROUPS", None)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        # Whatever goes wrong, the test ends.
+        self._watchdog = threading.Timer(4 * PATIENCE, self.process.kill)
+        self._watchdog.start()
+        self.lines: list[str] = []
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        self.lines.append(self.process.stdout.readline().rstrip("\n"))
+        return self.lines[-1]
+
+    def api(self) -> Api:
+        """A client, once it listens."""
+        match = re.search(r"listening on (http://\S+:\d+), promises are in", self.line())
+        assert match is not None, self.lines
+        return Api(match[1])
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal; return the exit code, all lines read."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout.read().splitlines()
+        return self.process.wait()
+
+    def close(self) -> None:
+        self._watchdog.cancel()
+        self.process.kill()
+        self.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[Process]:
+    process = Process(*arguments)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_when_asked_to_closes_its_streams_and_says_so_in_lines(number: signal.Signals) -> None:
+    with started("--port", "0") as server:
+        api = server.api()
+        with api.poll("g", "1") as stream:
+            assert api.http("GET", "/ready")[0] == 200
+            assert server.end(number) == 0
+            assert stream.line() == ""
+
+    assert all(LINE.fullmatch(line) for line in server.lines), server.lines
+    assert [line.split(maxsplit=2)[2] for line in server.lines] == [
+        f"listening on http://localhost:{api.port}, promises are in memory",
+        "g/1 connected",
+        "g/1 disconnected",
+        "stopped",
+    ]
+
+
+def test_what_it_has_acknowledged_survives_its_being_killed(tmp_path: Path) -> None:
+    data = str(tmp_path / "promises.db")
+    with started("--port", "0", "--data", data) as server:
+        api = server.api()
+        for n in range(20):
+            api.create(f"job-{n}", "poll://any@g")
+        api.ask("promise.settle", id="job-0", state="resolved", value={"data": "kept"})
+        assert server.end(signal.SIGKILL) == -signal.SIGKILL
+
+    with started("--port", "0", "--data", data, "--log-level", "debug") as server:
+        api = server.api()
+        assert data in server.lines[0]
+        promise = api.ask("promise.get", id="job-0")["promise"]
+        assert (promise["state"], promise["value"]) == ("resolved", {"data": "kept"})
+        with api.poll("g", "1") as worker:
+            assert {worker.task() for _ in range(19)} == {f"job-{n}" for n in range(1, 20)}
+        assert server.end(signal.SIGTERM) == 0
+    assert any('"POST / HTTP/1.1" 200' in line for line in server.lines)
+
+
+def test_a_port_that_is_taken_is_one_clear_line_and_exit_code_1() -> None:
+    with started("--port", "0") as first:
+        port = str(first.api().port)
+        with started("--port", port) as second:
+            assert second.wait() == 1
+
+    assert second.lines == [
+        f"error: cannot listen on localhost:{port}: Address already in use; choose another host or port"
+    ]
+
+
+def test_a_function_that_cannot_be_imported_is_one_clear_line_and_exit_code_1() -> None:
+    with started("--port", "0", "--lambda", "worker=no_such_module:handler") as server:
+        server.api()
+        assert server.wait() == 1
+
+    assert server.lines[1:] == [
+        "error: --lambda worker=no_such_module:handler: importing no_such_module failed: ModuleNotFoundError: No module"
+        " named 'no_such_module'"
+    ]
