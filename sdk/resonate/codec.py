@@ -1,64 +1,162 @@
 """How values travel: JSON, base64 in `value.data`, as the official SDKs write it (REFERENCE 6.6).
 
-Results and arguments are restored to the types that the function's annotations name, by msgspec: dataclasses, structs,
-datetimes, decimals, UUIDs, enums, bytes, tuples and sets. Where there is no annotation, or the value does not fit it,
-plain JSON comes back: an annotation that is wrong must not break a workflow that works without it.
+Results and arguments are restored to the types that the function's annotations name, see `restore`. Where there is no
+annotation, or the value does not fit it, plain JSON comes back: an annotation that is wrong must not break a workflow
+that works without it.
+
+JSON has no infinities. They travel as the strings that the TypeScript SDK writes for them, and not-a-number likewise; a
+payload in which such a string stands for itself says so in a header.
 
 Errors travel as type, message, arguments and traceback text, and come back as their own type when this process has
 already imported it. Nothing is ever unpickled, nothing is imported because a payload names it, and no constructor of a
-user's class runs.
+user's class runs for an error.
 """
 
 from __future__ import annotations
 
 import binascii
+import math
 import sys
 import traceback
 import types
 import typing
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, cast, get_args, get_origin
 
 import msgspec
 
+from resonate.encoders import Encoder
 from resonate.errors import (
     ApplicationError,
     PayloadError,
     ResonateCanceledError,
     ResonateTimedoutError,
 )
+from resonate.restore import is_model, restore
 from resonate_store.records import EMPTY, Promise, Value
 
-_PLAIN = (str, int, float, bool, type(None))
-_json = msgspec.json.Encoder(enc_hook=lambda value: _refuse(value))
-_parse = msgspec.json.Decoder()
+VERBATIM = "resonate:verbatim"
+"""Header of a payload in which no string stands for a number."""
+
+_NUMBERS = {"__INF__": math.inf, "__NEG_INF__": -math.inf, "__NAN__": math.nan}
 
 
-def _refuse(value: Any) -> Any:
+def _translate(value: Any) -> Any:
+    """What msgspec does not know, in terms of what it does."""
+    if is_model(type(value)):
+        return value.model_dump(mode="json")
+    for plain in (str, int, float):
+        if isinstance(value, plain):
+            return plain(value)
+    if isinstance(value, deque):
+        return list(cast("deque[Any]", value))
     raise NotImplementedError(f"{type(value).__module__}.{type(value).__qualname__}")
 
 
-def encode(value: Any, what: str) -> Value:
+_json = msgspec.json.Encoder(enc_hook=_translate)
+_parse = msgspec.json.Decoder()
+
+
+def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str | None] | None = None) -> Value:
     """The payload that carries `value`.
 
     Args:
         value: anything made of JSON types, dataclasses, structs, datetimes, decimals, UUIDs, enums, bytes.
         what: names the value in the error, e.g. "the result of foo".
+        root: begins the path of what cannot travel, e.g. "result"; nothing for a call, whose parts have names.
+        encoder: writes the text in the place of JSON.
 
     Raises:
         PayloadError: some part of it cannot travel.
     """
+    if encoder is not None:
+        return _encoded_by(encoder, value, what)
     if value is None:
         return EMPTY
     try:
         encoded = _json.encode(value)
-    except (NotImplementedError, TypeError, ValueError, RecursionError, OverflowError) as error:
-        path, culprit = _find_culprit(value, "$")
+        # None is written like that, and so are the numbers that JSON has no word for; hardly a payload holds either.
+        if b"null" in encoded:
+            plain, found = _named(msgspec.to_builtins(value, enc_hook=_translate, str_keys=True))
+            if found:
+                if b'"__' in encoded and _names_in(_parse.decode(encoded)):
+                    raise ValueError("it holds both a number that is not finite and the text that stands for one")
+                encoded = _json.encode(plain)
+                return Value(data=binascii.b2a_base64(encoded, newline=False).decode("ascii"))
+    except Exception as error:  # a model's serialiser may raise anything
+        path, culprit = _find_culprit(value, root)
         raise PayloadError(
-            f"{what} cannot travel: {path} is {culprit}, which has no JSON form ({type(error).__name__}: {error});"
-            " return plain data, a dataclass or a msgspec.Struct"
+            f"{what} cannot travel: {path or 'the call'} is {culprit}, which has no JSON form"
+            f" ({type(error).__name__}: {error}); pass plain data, a dataclass, a msgspec.Struct or a pydantic model"
         ) from None
-    return Value(data=binascii.b2a_base64(encoded, newline=False).decode("ascii"))
+    headers = {VERBATIM: "true"} if b'"__' in encoded and _names_in(_parse.decode(encoded)) else None
+    return Value(headers, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
+
+
+def encode_call(
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    version: int,
+    encoder: Encoder[Any, str | None] | None = None,
+) -> Value:
+    """The payload that carries a call of a registered function.
+
+    Raises:
+        PayloadError: some argument cannot travel.
+    """
+    call = {"func": name, "args": args, "kwargs": kwargs, "version": version}
+    return encode(call, f"the arguments of {name}", "", encoder)
+
+
+def _encoded_by(encoder: Encoder[Any, str | None], value: Any, what: str) -> Value:
+    try:
+        text: Any = encoder.encode(value)
+    except Exception as error:
+        name = type(error).__name__
+        raise PayloadError(f"{what} cannot travel: {type(encoder).__name__} raised {name}: {error}") from error
+    if text is None:
+        return EMPTY
+    if not isinstance(text, str):
+        raise PayloadError(
+            f"{what} cannot travel: {type(encoder).__name__}.encode returned `{type(text).__name__}`, and a payload is"
+            " `str` or None"
+        )
+    return Value(data=binascii.b2a_base64(text.encode(), newline=False).decode("ascii"))
+
+
+def _named(plain: Any) -> tuple[Any, bool]:
+    """The data with names for the numbers that are not finite, and whether there are any."""
+    if isinstance(plain, float):
+        if math.isfinite(plain):
+            return plain, False
+        return ("__NAN__" if math.isnan(plain) else "__INF__" if plain > 0 else "__NEG_INF__"), True
+    if isinstance(plain, dict):
+        named = {key: _named(item) for key, item in cast("dict[str, Any]", plain).items()}
+        return {key: item for key, (item, _) in named.items()}, any(found for _, found in named.values())
+    if isinstance(plain, (list, tuple)):
+        listed = [_named(item) for item in cast("list[Any]", plain)]
+        return [item for item, _ in listed], any(found for _, found in listed)
+    return plain, False
+
+
+def _names_in(plain: Any) -> bool:
+    """Whether some string of the data is one that stands for a number."""
+    if isinstance(plain, str):
+        return plain in _NUMBERS
+    if isinstance(plain, dict):
+        return any(map(_names_in, cast("dict[str, Any]", plain).values()))
+    return isinstance(plain, list) and any(map(_names_in, cast("list[Any]", plain)))
+
+
+def _numbered(plain: Any) -> Any:
+    """The data with numbers in the place of the strings that stand for them."""
+    if isinstance(plain, str):
+        return _NUMBERS.get(plain, plain)
+    if isinstance(plain, dict):
+        return {key: _numbered(item) for key, item in cast("dict[str, Any]", plain).items()}
+    return [_numbered(item) for item in cast("list[Any]", plain)] if isinstance(plain, list) else plain
 
 
 def _find_culprit(value: Any, path: str) -> tuple[str, str]:
@@ -70,38 +168,60 @@ def _find_culprit(value: Any, path: str) -> tuple[str, str]:
             break
         except Exception:
             return _find_culprit(child, child_path)
-    return path, f"a {type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, dict):
+        for key in cast("dict[Any, Any]", value):
+            try:
+                _json.encode({key: None})
+            except Exception:
+                return f"a key of {path}" if path else "a key", _kind_of(key)
+    return path, _kind_of(value)
 
 
-def decode(value: Value, annotation: Any = Any) -> Any:
+def _kind_of(value: Any) -> str:
+    module = type(value).__module__
+    name = type(value).__qualname__ if module == "builtins" else f"{module}.{type(value).__qualname__}"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
     """The value that `encode` was given, restored to `annotation` where it fits.
 
     Raises:
-        PayloadError: the payload is not base64 JSON.
+        PayloadError: the payload is not base64 JSON, or the encoder cannot read it.
     """
+    if encoder is not None:
+        return restore(_decoded_by(encoder, value), annotation)
     if value.data is None or value.data == "":
         return None
     try:
-        plain = _parse.decode(binascii.a2b_base64(value.data))
+        raw = binascii.a2b_base64(value.data)
+        plain = _parse.decode(raw)
     except (binascii.Error, msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise PayloadError(f"a payload is not base64-encoded JSON ({error}): {value.data[:80]!r}") from None
+        raise PayloadError(
+            f"a payload is not base64-encoded JSON, all {len(value.data)} characters of it ({error})"
+        ) from None
+    if b'"__' in raw and VERBATIM not in (value.headers or ()):
+        plain = _numbered(plain)
     return restore(plain, annotation)
 
 
-def restore(plain: Any, annotation: Any) -> Any:
-    """Convert JSON data to the annotated type; data that does not fit comes back as it is."""
-    if annotation is Any or annotation is None or (annotation in _PLAIN and type(plain) is annotation):
-        return plain
+def _decoded_by(encoder: Encoder[Any, str | None], value: Value) -> Any:
     try:
-        return msgspec.convert(plain, annotation, str_keys=True)
-    except Exception:  # a user's __post_init__ may raise anything
-        return plain
+        text = None if value.data is None else binascii.a2b_base64(value.data).decode()
+        return encoder.decode(text)
+    except Exception as error:
+        raise PayloadError(
+            f"{type(encoder).__name__} cannot read a payload ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
-        return [(f"{path}[{key!r}]", item) for key, item in cast("dict[Any, Any]", value).items()]
-    if isinstance(value, (list, tuple, set, frozenset)):
+        parts = cast("dict[Any, Any]", value)
+        if not path and set(parts) == {"func", "args", "kwargs", "version"}:
+            return [("args", parts["args"]), ("kwargs", parts["kwargs"])]
+        return [(f"{path}[{key!r}]", item) for key, item in parts.items()]
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
         return [(f"{path}[{index}]", item) for index, item in enumerate(cast("list[Any]", value))]
     names: Iterable[str] = ()
     for listing in ("__struct_fields__", "__dataclass_fields__", "__dict__"):
@@ -166,8 +286,8 @@ def _result_type(annotation: Any) -> Any:
     return Any if name in ("Generator", "Iterator", "Iterable", "Coroutine") else annotation
 
 
-def encode_error(error: BaseException) -> Value:
-    """The payload that carries an error."""
+def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None = None) -> Value:
+    """The payload that carries an error; of one that the encoder cannot write, only that is told."""
     state: dict[str, Any] = {
         "__type": "error",
         "name": type(error).__name__,
@@ -185,6 +305,11 @@ def encode_error(error: BaseException) -> Value:
             state["args"] = arguments
         if attributes := {name: item for name, item in vars(error).items() if _travels(item)}:
             state["state"] = attributes
+    if encoder is not None:
+        try:
+            return encode(state, "an error", encoder=encoder)
+        except PayloadError as refused:
+            return encode_error(refused)
     return encode(state, "an error")
 
 
@@ -208,16 +333,18 @@ def _travels(value: Any) -> bool:
     return True
 
 
-def decode_error(promise: Promise) -> BaseException:
+def decode_error(promise: Promise, encoder: Encoder[Any, str | None] | None = None) -> BaseException:
     """The error that a promise which did not resolve stands for."""
     if promise.state == "rejected_timedout":
         return ResonateTimedoutError(promise.id, promise.timeout_at / 1000)
     if promise.state == "rejected_canceled":
         return ResonateCanceledError(promise.id)
     try:
-        content = decode(promise.value)
+        content = _error_content(promise.value, encoder)
     except PayloadError as error:
         return error
+    if isinstance(content, BaseException):
+        return content
     if not isinstance(content, dict):
         return Exception(content)
     error = cast("dict[str, Any]", content)
@@ -228,6 +355,15 @@ def decode_error(promise: Promise) -> BaseException:
         str(error.get("message", "")),
         str(error.get("traceback") or error.get("stack") or ""),
     )
+
+
+def _error_content(value: Value, encoder: Encoder[Any, str | None] | None) -> Any:
+    if encoder is not None:
+        try:
+            return decode(value, encoder=encoder)
+        except PayloadError:  # it was written without the encoder: who settled the promise did not have it
+            pass
+    return decode(value)
 
 
 def _rebuilt(error: dict[str, Any]) -> BaseException | None:
@@ -255,8 +391,8 @@ def _rebuilt(error: dict[str, Any]) -> BaseException | None:
     return rebuilt
 
 
-def outcome_of(promise: Promise, annotation: Any = Any) -> Any:
+def outcome_of(promise: Promise, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
     """The value of a settled promise, or its error raised."""
     if promise.state != "resolved":
-        raise decode_error(promise)
-    return decode(promise.value, annotation)
+        raise decode_error(promise, encoder)
+    return decode(promise.value, annotation, encoder)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from resonate.encoders import Encoder
 from resonate.options import Options
 from resonate.retry_policies import RetryPolicy
 
@@ -80,8 +81,9 @@ class LFC(LocalCall[T_co]):
         self,
         *,
         durable: bool | None = None,
+        encoder: Encoder[Any, str | None] | None = None,
         id: str | None = None,
-        idempotency_key: str | None = None,
+        idempotency_key: str | Callable[[str], str] | None = None,
         non_retryable_exceptions: tuple[type[BaseException], ...] | None = None,
         retry_policy: RetryPolicy | None = None,
         tags: dict[str, str] | None = None,
@@ -90,6 +92,7 @@ class LFC(LocalCall[T_co]):
         """Set options of this call; the timeout is in seconds."""
         self.opts = self.opts.merge(
             durable=durable,
+            encoder=encoder,
             id=id,
             idempotency_key=idempotency_key,
             non_retryable_exceptions=non_retryable_exceptions,
@@ -132,8 +135,9 @@ class RFC(Command[T_co]):
     def options(
         self,
         *,
+        encoder: Encoder[Any, str | None] | None = None,
         id: str | None = None,
-        idempotency_key: str | None = None,
+        idempotency_key: str | Callable[[str], str] | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
         timeout: float | None = None,
@@ -141,7 +145,13 @@ class RFC(Command[T_co]):
     ) -> RFC[T_co]:
         """Set options of this call; the timeout is in seconds, `target` a worker group or an address."""
         self.opts = self.opts.merge(
-            id=id, idempotency_key=idempotency_key, tags=tags, target=target, timeout=timeout, version=version
+            encoder=encoder,
+            id=id,
+            idempotency_key=idempotency_key,
+            tags=tags,
+            target=target,
+            timeout=timeout,
+            version=version,
         )
         return self
 
@@ -169,13 +179,14 @@ class PromiseCommand(Command[T_co]):
     def options(
         self,
         *,
+        encoder: Encoder[Any, str | None] | None = None,
         id: str | None = None,
-        idempotency_key: str | None = None,
+        idempotency_key: str | Callable[[str], str] | None = None,
         tags: dict[str, str] | None = None,
         timeout: float | None = None,
     ) -> PromiseCommand[T_co]:
         """Set options of this promise; the timeout is in seconds."""
-        self.opts = self.opts.merge(id=id, idempotency_key=idempotency_key, tags=tags, timeout=timeout)
+        self.opts = self.opts.merge(encoder=encoder, id=id, idempotency_key=idempotency_key, tags=tags, timeout=timeout)
         return self
 
     def describe(self) -> str:

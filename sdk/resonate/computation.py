@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 from resonate.context import Context
+from resonate.encoders import Encoder
 from resonate.options import Options
 from resonate.retry_policies import Exponential, Never, RetryPolicy
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Promise, SettledState, Value
@@ -65,18 +66,21 @@ class Node:
 
     `external` says that somebody outside settles it: a remote call, a sleep, a bare promise, a retry timer. `link` is
     the node's place in its parent, `{parent}.{n}`, when an overridden id has put the promise elsewhere. `work` is the
-    function that settles it here, `then` what else happens once it is settled. `inherited` are the tags of its place,
-    and `refused` says that the store has turned its outcome down once.
+    function that settles it here, `then` what else happens once it is settled. `inherited` are the tags of its place.
+    `refused` says that the store has turned its outcome down once. `encoder` writes and reads its payloads, `key` is
+    its idempotency key; neither is set unless the command says so.
     """
 
     __slots__ = (
         "annotation",
         "command",
         "durable",
+        "encoder",
         "error",
         "external",
         "id",
         "inherited",
+        "key",
         "link",
         "refused",
         "settled",
@@ -93,6 +97,8 @@ class Node:
         self.timeout_at = timeout_at
         self.command = command
         self.annotation: Any = Any
+        self.encoder: Encoder[Any, str | None] | None = None
+        self.key: str | None = None
         self.link: str | None = None
         self.inherited: dict[str, str] = {}
         self.refused = False

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from resonate_store.interface import StoreError
+
 
 class ResonateError(Exception):
     """Base of all errors of ours.
@@ -98,6 +100,21 @@ class PayloadError(ResonateError):
     def __init__(self, mesg: str) -> None:
         super().__init__(mesg, 303)
         self.args = (mesg,)
+
+
+class DecryptionError(ResonateError, StoreError):
+    """A payload is encrypted, and this process cannot read it.
+
+    It is a failure of the process and not of the execution: the task is given back and the promise stays pending.
+
+    Args:
+        place: which payload, e.g. "param:order-1".
+        reason: why it cannot be read.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"cannot decrypt {place}: {reason}", 304)
+        self.args = (place, reason)
 
 
 class ApplicationError(Exception):

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from resonate.encoders import Encoder
 from resonate.handle import Handle
 from resonate.options import Options
 from resonate.registry import Registered
@@ -53,15 +54,20 @@ class Function(Generic[F]):
     def options(
         self,
         *,
-        idempotency_key: str | None = None,
+        encoder: Encoder[Any, str | None] | None = None,
+        idempotency_key: str | Callable[[str], str] | None = None,
         retry_policy: RetryPolicy | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
         timeout: float | None = None,
         version: int | None = None,
     ) -> Function[F]:
-        """Set options for what this function starts, in place; the timeout is in seconds."""
+        """Set options for what this function starts, in place; the timeout is in seconds.
+
+        The encoder also holds for calls of this function that come from elsewhere.
+        """
         self._options = self._options.merge(
+            encoder=encoder,
             idempotency_key=idempotency_key,
             retry_policy=retry_policy,
             tags=tags,
@@ -69,6 +75,8 @@ class Function(Generic[F]):
             timeout=timeout,
             version=version,
         )
+        if encoder is not None:
+            self._resonate.registry.encoders[self.name] = encoder
         return self
 
     def run(self, id: str, *args: Any, **kwargs: Any) -> Any:
@@ -90,6 +98,7 @@ class Function(Generic[F]):
     def _client(self) -> Resonate:
         options = self._options
         return self._resonate.options(
+            encoder=options.encoder,
             idempotency_key=options.idempotency_key,
             retry_policy=options.retry_policy,
             tags=options.tags,

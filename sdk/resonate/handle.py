@@ -11,6 +11,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from resonate import codec
+from resonate.encoders import Encoder
 from resonate_store.records import Promise
 
 if TYPE_CHECKING:
@@ -40,12 +41,16 @@ class Handle(Generic[T]):
         id: the execution's id.
         awaiter: waits for promises.
         annotation: the type that its result is restored to.
+        encoder: reads the result, if it is not written as JSON.
     """
 
-    def __init__(self, id: str, awaiter: Awaiter, annotation: Any = Any) -> None:
+    def __init__(
+        self, id: str, awaiter: Awaiter, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None
+    ) -> None:
         self.id = id
         self._awaiter = awaiter
         self._annotation = annotation
+        self._encoder = encoder
         self._lock = threading.Lock()
         self._future: Future[T] | None = None
 
@@ -68,7 +73,7 @@ class Handle(Generic[T]):
         promise = self._awaiter.settled(self.id, timeout)
         if promise is None:
             raise TimeoutError(f"{self.id} has no outcome after {timeout} seconds")
-        return codec.outcome_of(promise, self._annotation)
+        return codec.outcome_of(promise, self._annotation, self._encoder)
 
     @property
     def future(self) -> Future[T]:

@@ -7,11 +7,13 @@ function (REFERENCE 5.4). Timeouts are durations in seconds.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from resonate.encoders import Encoder
 from resonate.retry_policies import RetryPolicy
 
 DEFAULT_TIMEOUT = 31_536_000.0
@@ -24,8 +26,9 @@ class Options(Struct, frozen=True, kw_only=True):
     """The options of one call; None means "not set"."""
 
     durable: bool | None = None
+    encoder: Encoder[Any, str | None] | None = None
     id: str | None = None
-    idempotency_key: str | None = None
+    idempotency_key: str | Callable[[str], str] | None = None
     non_retryable_exceptions: tuple[type[BaseException], ...] | None = None
     retry_policy: RetryPolicy | None = None
     tags: dict[str, str] | None = None
@@ -45,6 +48,11 @@ class Options(Struct, frozen=True, kw_only=True):
                 _check(name, value)
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
+    def key_for(self, id: str) -> str | None:
+        """The idempotency key of the promise `id`, if one is set; a key may be made of the id."""
+        key = self.idempotency_key
+        return key(id) if callable(key) else key
+
     def over(self, defaults: Options) -> Options:
         """These options, and those of `defaults` where nothing is set."""
         mine = {name: value for name, value in asdict(self).items() if value is not None}
@@ -53,6 +61,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
 _TYPES: dict[str, tuple[Any, str]] = {
     "durable": (bool, "bool"),
+    "encoder": (Encoder, "Encoder"),
     "id": (str, "str"),
     "idempotency_key": (str, "str"),
     "non_retryable_exceptions": (tuple, "tuple"),
@@ -68,8 +77,16 @@ def _check(name: str, value: Any) -> None:
     if name not in _TYPES:
         raise TypeError(f"unknown option {name!r}: the options are {', '.join(_TYPES)}")
     expected, shown = _TYPES[name]
+    if name == "idempotency_key" and callable(value):
+        return
     if not isinstance(value, expected) or (isinstance(value, bool) and name in ("timeout", "version")):
         raise TypeError(f"{name} must be `{shown}`, got {type(value).__name__}")
+    if name == "encoder" and isinstance(value, type):
+        raise TypeError(f"encoder must be an `Encoder`, got the class {value.__name__}: make one of it")
+    if name == "non_retryable_exceptions":
+        for kind in cast("tuple[Any, ...]", value):
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise TypeError(f"non_retryable_exceptions must be exception types, got {kind!r}")
     if name == "tags":
         tags = cast("dict[Any, Any]", value)
         if not all(isinstance(part, str) for part in (*tags, *tags.values())):

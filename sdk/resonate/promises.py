@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from resonate.errors import ResonateStoreError
 from resonate_store.interface import Store
-from resonate_store.records import Promise, SettledState, Value
+from resonate_store.records import SCOPE, TARGET, Promise, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
 
 CREATE_KEY = "resonate:idempotency-key"
@@ -123,8 +123,8 @@ class Promises:
             if created.param == request.param and created.tags == kept:
                 return _shown(created)
             existing = created
-        if ikey is None or existing.tags.get(CREATE_KEY) != ikey or (strict and not existing.pending):
-            raise ResonateStoreError("The specified promise already exists", 40900, {"id": id})
+        if ikey is None or create_key(existing) != ikey or (strict and not existing.pending):
+            raise already_exists(id)
         return _shown(existing)
 
     def resolve(
@@ -191,6 +191,29 @@ class Promises:
         return _accepted(self._store.apply(PromiseGet(id)), id)
 
 
+def created_alike(promise: Promise, key: str | None) -> bool:
+    """Whether a promise that may have existed before is the one that a call means to create.
+
+    Args:
+        key: the call's idempotency key; without one it is the promise's id, and whoever gave no key either, in whatever
+            language, has created the same.
+    """
+    existing = promise.tags.get(CREATE_KEY)
+    if key is None:
+        return existing is None or existing == promise.id
+    return key == create_key(promise)
+
+
+def create_key(promise: Promise) -> str | None:
+    """The idempotency key that a promise was created with; that of a call is its id unless it was given another."""
+    return promise.tags.get(CREATE_KEY) or (promise.id if SCOPE in promise.tags else None)
+
+
+def already_exists(id: str) -> ResonateStoreError:
+    """A promise with this id was created by another call."""
+    return ResonateStoreError("The specified promise already exists", 40900, {"id": id})
+
+
 def _accepted(response: Response, id: str) -> Promise:
     if response.promise is not None:
         return response.promise
@@ -220,7 +243,11 @@ def _read_value(value: Value) -> DurableValue:
 
 
 def _complete_key(promise: Promise) -> str | None:
-    return (promise.value.headers or {}).get(COMPLETE_KEY)
+    """The idempotency key of a settlement; a call is settled with its id as the key."""
+    given = (promise.value.headers or {}).get(COMPLETE_KEY)
+    if given is None and (TARGET in promise.tags or promise.tags.get(SCOPE) == "local"):
+        return promise.id if promise.state in ("resolved", "rejected") else None
+    return given
 
 
 def _shown(promise: Promise) -> DurablePromise:
@@ -228,7 +255,7 @@ def _shown(promise: Promise) -> DurablePromise:
         id=promise.id,
         state=promise.state.upper(),
         timeout=promise.timeout_at,
-        ikey_for_create=promise.tags.get(CREATE_KEY),
+        ikey_for_create=create_key(promise),
         ikey_for_complete=_complete_key(promise),
         param=_read_value(promise.param),
         value=_read_value(promise.value),

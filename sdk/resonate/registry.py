@@ -10,6 +10,8 @@ import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from resonate.encoders import Encoder
+
 Workflow = Callable[..., Any]
 
 _ASYNC = 0x80 | 0x200
@@ -25,9 +27,14 @@ class Registered(NamedTuple):
 
 
 class Registry:
-    """Functions by (name, version)."""
+    """Functions by (name, version).
+
+    Attributes:
+        encoders: by function name, what reads the arguments and writes the results of calls that come from elsewhere.
+    """
 
     def __init__(self) -> None:
+        self.encoders: dict[str, Encoder[Any, str | None]] = {}
         self._by_name: dict[str, dict[int, Registered]] = {}
         self._by_func: dict[Workflow, Registered] = {}
 

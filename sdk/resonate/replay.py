@@ -42,6 +42,7 @@ from resonate.computation import (
 from resonate.context import Context, Info
 from resonate.errors import NonDeterminismError, PayloadError, ResonateStoreError
 from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT
+from resonate.promises import CREATE_KEY, already_exists, created_alike
 from resonate.registry import Registry
 from resonate_store.addresses import expand
 from resonate_store.records import (
@@ -168,8 +169,10 @@ class Execution:
             # Nobody asks for it if it is detached, so it is said here.
             logger.warning("promise %s (%s) was refused: %s", node.id, node.command or "a retry timer", error)
             self._settle(node, None, error)
-        else:
+        elif created_alike(response.promise, node.key):
             self._exists(node, response.promise)
+        else:
+            self._refuse(node, already_exists(node.id))
 
     def loaded(self, work: Work, children: Sequence[Promise]) -> None:
         """These are the children of a coroutine that an earlier invocation had begun."""
@@ -190,7 +193,7 @@ class Execution:
                 self._settle(node, None, error)
             else:
                 node.refused = True
-                self._conclude(node.work, "rejected", codec.encode_error(error), None, error)
+                self._conclude(node.work, "rejected", codec.encode_error(error, node.encoder), None, error)
         elif node.link is not None and promise.id == node.id:
             self._copy_here(node, promise)
         else:
@@ -295,6 +298,8 @@ class Execution:
         local = isinstance(command, LFC)
         node.external = not local
         node.timer = isinstance(command, Sleep)
+        node.encoder = command.opts.encoder
+        node.key = command.opts.key_for(id)
         work = node.work = self._work_for(command, node, lineage) if local else None
         request = None if work is not None else self._request(command, node, lineage)
         self._nodes[id] = node
@@ -321,7 +326,9 @@ class Execution:
         node.annotation = codec.signature_of(command.func).result
         node.durable = command.opts.durable is not False
         tags = {**(command.opts.tags or {}), **lineage.tags, FUNC: command.name}
-        info = Info(1, node.timeout_at / 1000, tags, 1, command.opts.idempotency_key or node.id)
+        if node.key is not None:
+            tags[CREATE_KEY] = node.key
+        info = Info(1, node.timeout_at / 1000, tags, 1, command.opts.key_for(node.id) or node.id)
         context = Context(node.id, info, self._registry, self._dependencies)
         if is_generator_function(command.func):  # a plain function has no children to hand anything down to
             lineage = Lineage.of(node.id, lineage.origin, lineage.prefix, node.id, node.timeout_at)
@@ -354,16 +361,17 @@ class Execution:
             BRANCH: node.id,
             PREFIX: lineage.prefix,
         }
+        if node.key is not None:
+            tags[CREATE_KEY] = node.key
         param = Value()
         if isinstance(command, RFC):
             tags[TARGET] = expand(command.opts.target or self._default_target)
             tags[FUNC] = command.name
             version = command.opts.version or command.version
-            call = {"func": command.name, "args": command.args, "kwargs": command.kwargs, "version": version}
-            param = codec.encode(call, f"the arguments of {command.name}")
+            param = codec.encode_call(command.name, command.args, command.kwargs, version, node.encoder)
             node.annotation = self._result_type(command.name, version)
         elif isinstance(command, PromiseCommand):
-            param = codec.encode(command.data, f"the data of promise {node.id}")
+            param = codec.encode(command.data, f"the data of promise {node.id}", "data")
         elif isinstance(command, Sleep):
             tags[TIMER] = "true"
         return PromiseCreate(node.id, node.timeout_at, param, tags)
@@ -404,23 +412,32 @@ class Execution:
 
     def _copy_here(self, node: Node, promise: Promise) -> None:
         """Keep the outcome of a promise that lies elsewhere under the command's own number: replay reads only that."""
+        if promise.state == "resolved":
+            self._keep_here(node, "resolved", promise.value)
+        else:
+            error = codec.decode_error(promise, node.encoder)
+            self._keep_here(node, "rejected", codec.encode_error(error, node.encoder))
+
+    def _keep_here(self, node: Node, state: SettledState, value: Value) -> None:
         assert node.link is not None
         node.external = False
         tags = {**node.inherited, FUNC: node.command.removesuffix(f" with the id {node.id}"), LINK: node.id}
-        if promise.state == "resolved":
-            request = PromiseRecord(
-                node.link, self._root.node.timeout_at, self._now, "resolved", promise.value, tags=tags
-            )
-        else:
-            value = codec.encode_error(codec.decode_error(promise))
-            request = PromiseRecord(node.link, self._root.node.timeout_at, self._now, "rejected", value, tags=tags)
+        request = PromiseRecord(node.link, self._root.node.timeout_at, self._now, state, value, tags=tags)
         self._actions.append(Keep(node, request))
+
+    def _refuse(self, node: Node, error: ResonateStoreError) -> None:
+        """The command has failed for good: replay finds the same under its number, whatever becomes of the promise."""
+        node.work = None
+        if node.link is None:
+            self._settle(node, None, error)
+        else:
+            self._keep_here(node, "rejected", codec.encode_error(error, node.encoder))
 
     def _adopt(self, node: Node, promise: Promise) -> None:
         """Take the outcome of a settled promise as the node's."""
         value, error = None, None
         try:
-            value = codec.outcome_of(promise, node.annotation)
+            value = codec.outcome_of(promise, node.annotation, node.encoder)
         except Exception as raised:
             error = raised
         self._settle(node, value, error)
@@ -481,7 +498,9 @@ class Execution:
         value, error = outcome
         if error is None:
             try:
-                payload = codec.encode(value, f"the result of {work.name}") if work.node.durable else EMPTY
+                payload = EMPTY
+                if work.node.durable:
+                    payload = codec.encode(value, f"the result of {work.name}", "result", work.node.encoder)
             except PayloadError as refused:
                 error = refused
             else:
@@ -489,7 +508,7 @@ class Execution:
                 return
         elif self._postponed(work, error):
             return
-        self._conclude(work, "rejected", codec.encode_error(error), None, error)
+        self._conclude(work, "rejected", codec.encode_error(error, work.node.encoder), None, error)
 
     def _postponed(self, work: Work, error: BaseException) -> bool:
         """Arrange the next attempt after a failure, if the retry policy grants one.
@@ -521,8 +540,9 @@ class Execution:
         for tag in (TARGET, DELAY):
             tags.pop(tag, None)
         tags[ORIGIN] = work.lineage.origin
+        param = codec.encode_error(error, work.node.encoder)
         self._rest(work, rest)
-        self._actions.append(Create(rest, PromiseCreate(rest.id, rest.timeout_at, codec.encode_error(error), tags)))
+        self._actions.append(Create(rest, PromiseCreate(rest.id, rest.timeout_at, param, tags)))
         return True
 
     def _rest(self, work: Work, timer: Node) -> None:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from resonate import codec
 from resonate.computation import FUNC
+from resonate.encoders import Encoder
+from resonate.encryption import EncryptedStore, Encryptor, underlying
 from resonate.errors import ResonateStoreError
 from resonate.function import Function
 from resonate.handle import Handle
 from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options
-from resonate.promises import Promises
+from resonate.promises import CREATE_KEY, Promises, already_exists, created_alike
 from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime
@@ -29,7 +31,7 @@ from resonate_store.ids import problem_with, random_id
 from resonate_store.interface import Store
 from resonate_store.memory import MemoryStore
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, Promise
-from resonate_store.requests import PromiseCreate, PromiseGet, Response, TaskCreate
+from resonate_store.requests import PromiseCreate, PromiseGet, Response, TaskCreate, TaskRelease
 
 if TYPE_CHECKING:
     from resonate_store.dynamo import DynamoStore
@@ -51,6 +53,7 @@ class Resonate:
         ttl: seconds for which a task stays ours without a heartbeat.
         workers: how many functions run at the same time; the number of processors, at most 32, if not given.
         clock: the source of time, which has to move by itself: threads wait on it. A store in memory brings its own.
+        encryptor: hides all payloads from the store, for example `resonate.encryption.AESGCMEncryptor`.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or value.
@@ -68,6 +71,7 @@ class Resonate:
         ttl: int = 10,
         workers: int | None = None,
         clock: Clock | None = None,
+        encryptor: Encryptor | None = None,
     ) -> None:
         _require("group", group, str)
         for name, number in (("ttl", ttl), ("workers", 1 if workers is None else workers)):
@@ -76,12 +80,16 @@ class Resonate:
                 raise ValueError(f"{name} must be at least 1, got {number}")
         if pid is not None:
             _require("pid", pid, str)
+        if encryptor is not None and (isinstance(encryptor, type) or not isinstance(encryptor, Encryptor)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"encryptor must be an `Encryptor`, got {encryptor!r}")
         if isinstance(log_level, str) and log_level not in _LOG_LEVELS:
             raise ValueError(f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
         _require("log_level", log_level, (int, str))
         logging.getLogger("resonate").setLevel(log_level)
         self._clock = clock or (store.clock if isinstance(store, MemoryStore) else ambient())
         self._store: Store = store if store is not None else _store_of_environment(self._clock)
+        if encryptor is not None:
+            self._store = EncryptedStore(self._store, encryptor)
         self._group = group
         self._pid = pid or random_id()
         self._ttl = ttl * 1000
@@ -89,7 +97,7 @@ class Resonate:
         self._dependencies: dict[str, Any] = dict(dependencies or {})
         self._options = Options()
         # In memory nobody else is there to serve another group.
-        self._rpc_target = group if isinstance(self._store, MemoryStore) else DEFAULT_TARGET
+        self._rpc_target = group if isinstance(underlying(self._store), MemoryStore) else DEFAULT_TARGET
         threads = workers or min(32, os.cpu_count() or 1)
         self._worker = Worker(
             self._store,
@@ -113,6 +121,7 @@ class Resonate:
         ttl: int = 10,
         workers: int | None = None,
         clock: Clock | None = None,
+        encryptor: Encryptor | None = None,
     ) -> Resonate:
         """A connection to promises in this process's memory, whatever the environment says."""
         clock = clock or ambient()
@@ -126,12 +135,18 @@ class Resonate:
             ttl=ttl,
             workers=workers,
             clock=clock,
+            encryptor=encryptor,
         )
 
     @property
     def store(self) -> Store:
-        """Where promises live."""
-        return self._store
+        """Where promises live; with an encryptor, payloads are encrypted there."""
+        return underlying(self._store)
+
+    @property
+    def registry(self) -> Registry:
+        """The functions known here."""
+        return self._registry
 
     @property
     def promises(self) -> Promises:
@@ -154,7 +169,8 @@ class Resonate:
     def options(
         self,
         *,
-        idempotency_key: str | None = None,
+        encoder: Encoder[Any, str | None] | None = None,
+        idempotency_key: str | Callable[[str], str] | None = None,
         retry_policy: RetryPolicy | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
@@ -165,6 +181,7 @@ class Resonate:
         copy = object.__new__(type(self))
         vars(copy).update(vars(self))
         copy._options = self._options.merge(
+            encoder=encoder,
             idempotency_key=idempotency_key,
             retry_policy=retry_policy,
             tags=tags,
@@ -229,7 +246,8 @@ class Resonate:
             registered = self._registry.get(func, self._options.version or 0)
             name, version = registered.name, registered.version
         self._runtime.start()
-        _accepted(self._store.apply(self._creation(id, name, version, args, kwargs, self._rpc_target)))
+        creation = self._creation(id, name, version, args, kwargs, self._rpc_target)
+        self._attach(id, _accepted(self._store.apply(creation)))
         return self._handle(id, func)
 
     def get(self, id: str) -> Handle[Any]:
@@ -242,7 +260,7 @@ class Resonate:
         response = self._store.apply(PromiseGet(id))
         if response.promise is None:
             raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
-        return Handle(id, self._runtime)
+        return Handle(id, self._runtime, encoder=self._options.encoder)
 
     def handler(self) -> Callable[[Any, Any], Any]:
         """The Lambda handler that works on the tasks it is sent; see `resonate.lambda_handler`."""
@@ -257,9 +275,26 @@ class Resonate:
         registered = self._registry.get(func, self._options.version or 0)
         creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
         response = self._store.apply(TaskCreate(self._pid, self._ttl, creation))
-        if response.status not in (409, 422):  # it exists: attach to it
-            _accepted(response)
+        if response.status in (409, 422):  # it exists: attach to it
+            self._attach(id, _accepted(self._store.apply(PromiseGet(id))))
+            return response
+        try:
+            self._attach(id, _accepted(response))
+        except ResonateStoreError:
+            task = response.task
+            if task is not None and task.state == "acquired":
+                self._store.apply(TaskRelease(task.id, task.version, handover=True))
+            raise
         return response
+
+    def _attach(self, id: str, promise: Promise) -> None:
+        """Go on with a promise that may be another call's.
+
+        Raises:
+            ResonateStoreError: it was created with another idempotency key.
+        """
+        if not created_alike(promise, self._options.key_for(id)):
+            raise already_exists(id)
 
     def _creation(
         self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any], target: str
@@ -274,8 +309,11 @@ class Resonate:
             TARGET: expand(options.target or target),
             FUNC: name,
         }
-        call = {"func": name, "args": args, "kwargs": kwargs, "version": version}
-        param = codec.encode(call, f"the arguments of {name}")
+        if key := options.key_for(id):
+            tags[CREATE_KEY] = key
+        if options.encoder is not None:
+            self._worker.encoders[id] = options.encoder
+        param = codec.encode_call(name, args, kwargs, version, options.encoder)
         return PromiseCreate(id, self._clock.now() + round(timeout * 1000), param, tags)
 
     def _handle(self, id: str, func: Callable[..., Any] | str) -> Handle[Any]:
@@ -283,7 +321,7 @@ class Resonate:
             annotation = codec.signature_of(self._registry.get(func, self._options.version or 0).func).result
         except ValueError:
             annotation = Any
-        return Handle(id, self._runtime, annotation)
+        return Handle(id, self._runtime, annotation, self._options.encoder)
 
 
 def _store_of_environment(clock: Clock) -> Store:

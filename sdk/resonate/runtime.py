@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from resonate.encryption import underlying
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
 from resonate.options import Options
 from resonate.worker import Report, Worker
@@ -55,7 +56,8 @@ class Runtime:
         self, store: Store, worker: Worker, clock: Clock, group: str, pid: str, ttl: int, threads: int
     ) -> None:
         self._store = store
-        self._memory = store if isinstance(store, MemoryStore) else None
+        inner = underlying(store)
+        self._memory = inner if isinstance(inner, MemoryStore) else None
         self._worker = worker
         self._clock = clock
         self._group = group

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from msgspec import Struct, ValidationError, convert
 
 from resonate import codec
-from resonate.computation import Action, Create, Finished, Keep, Lineage, Load, Node, Run, Work
+from resonate.computation import FUNC, Action, Create, Finished, Keep, Lineage, Load, Node, Run, Work
 from resonate.context import Context, Info
-from resonate.errors import NonDeterminismError, PayloadError
+from resonate.encoders import Encoder
+from resonate.errors import DecryptionError, NonDeterminismError, PayloadError
 from resonate.options import DEFAULT_TARGET, Options
+from resonate.promises import CREATE_KEY
 from resonate.registry import Registry
 from resonate.replay import Execution, Outcome
 from resonate_store.clock import Clock
@@ -109,6 +111,8 @@ class Worker:
         self.default_target = default_target
         self.functions = functions
         self.requests = requests
+        self.encoders: dict[str, Encoder[Any, str | None]] = {}
+        """Those that calls from this process were written with, by promise id."""
 
     def run(self, id: str, version: int, ttl: int, deadline: int | None = None) -> Report:
         """Acquire the task that an execute message offers, and work on it.
@@ -121,7 +125,11 @@ class Worker:
         Raises:
             StoreError: the store cannot answer; the lease will bring the task back.
         """
-        response = self.store.apply(TaskAcquire(id, version, self.pid, ttl))
+        try:
+            response = self.store.apply(TaskAcquire(id, version, self.pid, ttl))
+        except DecryptionError as error:
+            logger.error("task %s is released: %s", id, error)
+            return Report("released", str(error))
         if response.task is None or response.promise is None:
             return _refused(response, "acquire")
         return self.run_acquired(response.task, response.promise, deadline)
@@ -134,10 +142,10 @@ class Worker:
             root = self._root(promise, options or Options())
         except (PayloadError, ValueError) as error:
             return self._release(task, str(error))
-        children = self.store.children(task.id) if task.version > 1 else ()
         execution = Execution(root, self.registry, self.dependencies, self.default_target)
         drive = Drive(self, task, execution, deadline)
         try:
+            children = self.store.children(task.id) if task.version > 1 else ()
             execution.start(children, self.clock.now())
             return drive.to_the_end()
         except Lost:
@@ -169,8 +177,11 @@ class Worker:
             PayloadError: the call cannot be read.
             ValueError: the function is not registered here.
         """
+        encoder = options.encoder or self.encoders.get(promise.id)
+        if encoder is None:
+            encoder = self.registry.encoders.get(promise.tags.get(FUNC, ""))
         try:
-            call = convert(codec.decode(promise.param), Call)
+            call = convert(codec.decode(promise.param, encoder=encoder), Call)
         except ValidationError as error:
             raise PayloadError(
                 f"the param of promise {promise.id} is not a call ({error}): it needs a JSON object"
@@ -181,7 +192,9 @@ class Worker:
         args, kwargs = signature.arguments(call.args or [], call.kwargs or {})
         node = Node(promise.id, promise.timeout_at)
         node.annotation = signature.result
-        info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, promise.id)
+        node.encoder = encoder
+        key = promise.tags.get(CREATE_KEY, promise.id)
+        info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, key)
         context = Context(promise.id, info, self.registry, self.dependencies)
         lineage = Lineage.of(
             promise.id,

@@ -30,6 +30,11 @@ def random_id() -> str:
     return os.urandom(16).hex()
 
 
+def random_bytes(count: int) -> bytes:
+    """Random bytes, fit for cryptography."""
+    return os.urandom(count)
+
+
 def origin(id: str) -> str:
     """The id up to its first separator: the execution tree's partition."""
     first = id.partition(".")[0]

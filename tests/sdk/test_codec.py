@@ -164,7 +164,6 @@ def test_without_an_annotation_plain_json_comes_back(value: Any, plain: Any) -> 
         ("purple", Colour),
         ("not a date", datetime),
         (1, "not a type"),
-        ({"x": 1}, Point | Careful),
         ([1], Callable[[int], int]),
     ],
     ids=str,
@@ -200,17 +199,17 @@ def test_every_json_value_survives(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "culprit"),
     [
-        (Custom(), r"\$ is a tests\.sdk\.test_codec\.Custom"),
-        ([1, [Custom()]], r"\$\[1\]\[0\] is a .*Custom"),
-        ((Custom(),), r"\$\[0\] is"),
-        ({"k": {"l": Custom()}}, r"\$\['k'\]\['l'\] is"),
-        ({"s": {1, 2j}}, r"\$\['s'\]\[\d\] is a builtins\.complex"),
-        (Order(AN_ID, Decimal(1), [Custom()]), r"\$\.lines\[0\] is"),  # type: ignore[list-item]
-        (Point(Custom()), r"\$\.x is"),  # type: ignore[arg-type]
-        ({"f": len}, r"\$\['f'\] is a builtins\.builtin_function_or_method"),
-        ({(1, 2): 3}, r"\$ is a builtins\.dict"),
-        (["\ud800"], r"\$\[0\] is a builtins\.str"),
-        ({"e": ValueError("x")}, r"\$\['e'\] is a builtins\.ValueError"),
+        (Custom(), r"value is a tests\.sdk\.test_codec\.Custom"),
+        ([1, [Custom()]], r"value\[1\]\[0\] is a .*Custom"),
+        ((Custom(),), r"value\[0\] is"),
+        ({"k": {"l": Custom()}}, r"value\['k'\]\['l'\] is"),
+        ({"s": {1, 2j}}, r"value\['s'\]\[\d\] is a complex"),
+        (Order(AN_ID, Decimal(1), [Custom()]), r"value\.lines\[0\] is"),  # type: ignore[list-item]
+        (Point(Custom()), r"value\.x is"),  # type: ignore[arg-type]
+        ({"f": len}, r"value\['f'\] is a builtin_function_or_method"),
+        ({(1, 2): 3}, r"a key of value is a tuple"),
+        (["\ud800"], r"value\[0\] is a str"),
+        ({"e": ValueError("x")}, r"value\['e'\] is a ValueError"),
     ],
     ids=repr,
 )

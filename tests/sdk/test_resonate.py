@@ -470,7 +470,7 @@ def test_unencodable_arguments_are_named_at_once(resonate: Resonate) -> None:
     resonate.register(add)
 
     for call in (resonate.run, resonate.begin_run, resonate.rpc, resonate.begin_rpc):
-        with pytest.raises(PayloadError, match=r"the arguments of add cannot travel: \$\['args'\]\[0\]\['k'\] is a"):
+        with pytest.raises(PayloadError, match=r"the arguments of add cannot travel: args\[0\]\['k'\] is an object"):
             call("a", add, {"k": object()})
     with pytest.raises(ResonateStoreError):
         resonate.get("a")

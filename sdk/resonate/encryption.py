@@ -1,0 +1,243 @@
+"""Payloads that the store cannot read: every param and every value is encrypted before it leaves the process.
+
+`Resonate(encryptor=...)` puts `EncryptedStore` between the programming model and its store, so one place covers all of
+it: arguments, results of steps and calls, errors, the data of promises and of retry timers, and `resonate.promises`.
+What the store needs to do its work stays readable: ids, tags (the names of functions among them), headers and times.
+
+A ciphertext is bound to its place. The promise's id, and whether it is the param or the value, are authenticated with
+it, so a payload that somebody with access to the store moves elsewhere is refused there. A payload without the headers
+of encryption is taken as it is: a person or a webhook may settle a promise without having the key, a timeout has no
+value at all, and executions that began before there was a key go on.
+
+A payload that cannot be decrypted says nothing about the execution it belongs to. The task is given back, again and
+again with growing pauses, and is halted in the end; its promise stays pending until a worker with the key continues it.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+from msgspec.structs import replace
+
+from resonate.errors import DecryptionError
+from resonate_store.ids import random_bytes
+from resonate_store.interface import Store
+from resonate_store.records import SCHEDULE, Promise, Schedule, Value
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseRecord,
+    PromiseSettle,
+    Request,
+    Response,
+    ScheduleCreate,
+    TaskAcquire,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskRelease,
+)
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+ENCRYPTED = "x-encrypted"
+"""Header of a payload that is encrypted: "true"."""
+KEY_ID = "x-encryption-key-id"
+"""Header that names the key it was encrypted with."""
+
+_NONCE = 12
+
+A = TypeVar("A", PromiseCreate, PromiseSettle)
+
+
+@runtime_checkable
+class Encryptor(Protocol):
+    """Encrypts payloads and decrypts them. Values that carry no data are not passed to it."""
+
+    def encrypt(self, value: Value, context: str) -> Value:
+        """The value unreadable.
+
+        Args:
+            value: its `data` is to be hidden, its headers are to be kept.
+            context: where the value belongs, e.g. "param:order-1"; authenticate it, to tie the ciphertext to its place.
+        """
+        ...
+
+    def decrypt(self, value: Value, context: str) -> Value:
+        """What `encrypt` was given, without headers of its own; a value that is not encrypted as it is.
+
+        Raises:
+            DecryptionError: the value is encrypted and cannot be read.
+        """
+        ...
+
+
+class AESGCMEncryptor:
+    """AES-256-GCM: the data is base64 of nonce (12 bytes), ciphertext and tag (16 bytes).
+
+    To rotate the key, first give every process the new one next to the old, then make it `key_id`, and drop the old one
+    when no execution that was encrypted with it is left.
+
+    Args:
+        keys: 32 bytes each, by id. The ids are stored in the clear, next to what their keys encrypt.
+        key_id: the key to encrypt with; may be left out if there is only one.
+        bound: whether a ciphertext is tied to its promise. Without it, ciphertexts can be exchanged with programs in
+            other languages that do not tie theirs, and be moved from one promise to another by whoever writes to the
+            store.
+
+    Raises:
+        ImportError: the package `cryptography` is missing.
+        ValueError: a key is not 32 bytes long, or `key_id` names none of them.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes], key_id: str | None = None, *, bound: bool = True) -> None:
+        try:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        except ImportError as error:
+            raise ImportError(
+                "encryption needs the package `cryptography`: pip install resonate-serverless[crypto]"
+            ) from error
+        if key_id is None:
+            if len(keys) != 1:
+                raise ValueError(f"key_id must name the key to encrypt with: there are {len(keys)}")
+            (key_id,) = keys
+        if key_id not in keys:
+            raise ValueError(f"key_id {key_id!r} is not among the keys: {', '.join(sorted(keys)) or 'there are none'}")
+        for name, key in keys.items():
+            if len(key) != 32:
+                raise ValueError(f"key {name!r} has {len(key)} bytes, and AES-256 needs 32")
+        self._keys: dict[str, AESGCM] = {name: AESGCM(key) for name, key in keys.items()}
+        self._key_id = key_id
+        self._bound = bound
+
+    def __repr__(self) -> str:
+        return f"AESGCMEncryptor(key_id={self._key_id!r})"
+
+    def encrypt(self, value: Value, context: str) -> Value:
+        """See `Encryptor.encrypt`."""
+        if value.data is None:
+            return value
+        nonce = random_bytes(_NONCE)
+        sealed = self._keys[self._key_id].encrypt(nonce, value.data.encode(), self._bind(context))
+        headers = {**(value.headers or {}), ENCRYPTED: "true", KEY_ID: self._key_id}
+        return Value(headers, binascii.b2a_base64(nonce + sealed, newline=False).decode())
+
+    def decrypt(self, value: Value, context: str) -> Value:
+        """See `Encryptor.decrypt`."""
+        headers = dict(value.headers or {})
+        if headers.pop(ENCRYPTED, None) != "true" or value.data is None:
+            return value
+        key_id = headers.pop(KEY_ID, "")
+        key = self._keys.get(key_id)
+        if key is None:
+            raise DecryptionError(context, f"it is encrypted with the key {key_id!r}, which this process does not have")
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            packed = binascii.a2b_base64(value.data)
+            data = key.decrypt(packed[:_NONCE], packed[_NONCE:], self._bind(context)).decode()
+        except (InvalidTag, ValueError) as error:
+            raise DecryptionError(
+                context,
+                f"the key {key_id!r} of this process is another one, or the payload was changed or moved"
+                f" ({type(error).__name__})",
+            ) from None
+        return Value(headers or None, data)
+
+    def _bind(self, context: str) -> bytes | None:
+        return context.encode() if self._bound else None
+
+
+class EncryptedStore:
+    """A store whose payloads are encrypted on the way in and decrypted on the way out.
+
+    Args:
+        store: where promises live.
+        encryptor: hides their payloads.
+    """
+
+    def __init__(self, store: Store, encryptor: Encryptor) -> None:
+        self.store = store
+        self._encryptor = encryptor
+
+    def apply(self, request: Request) -> Response:
+        """Carry out one request; a task whose promise cannot be read is given back at once.
+
+        Raises:
+            StoreError: the store cannot answer.
+            DecryptionError: the answer cannot be read.
+        """
+        response = self.store.apply(self._sealed(request))
+        try:
+            return self._opened(response)
+        except DecryptionError as error:
+            task = response.task
+            if isinstance(request, (TaskAcquire, TaskCreate)) and task is not None and task.state == "acquired":
+                self.store.apply(TaskRelease(task.id, task.version, error=str(error)))
+            raise
+
+    def children(self, id: str) -> Sequence[Promise]:
+        return [self._readable(promise) for promise in self.store.children(id)]
+
+    def open(self) -> EncryptedStore:
+        return EncryptedStore(self.store.open(), self._encryptor)
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _sealed(self, request: Request) -> Request:
+        match request:
+            case PromiseCreate() | PromiseSettle():
+                return self._sealed_action(request)
+            case PromiseRecord():
+                param = self._hide(request.param, "param", request.id)
+                return replace(request, param=param, value=self._hide(request.value, "value", request.id))
+            case TaskCreate():
+                return replace(request, promise=self._sealed_action(request.promise))
+            case TaskFulfill():
+                return replace(request, settle=self._sealed_action(request.settle))
+            case TaskFence():
+                return replace(request, action=self._sealed_action(request.action))
+            case ScheduleCreate():
+                return replace(request, promise_param=self._hide(request.promise_param, "schedule", request.id))
+            case _:
+                return request
+
+    def _sealed_action(self, request: A) -> A:
+        if isinstance(request, PromiseCreate):
+            return replace(request, param=self._hide(request.param, *_place_of_param(request.id, request.tags)))
+        return replace(request, value=self._hide(request.value, "value", request.id))
+
+    def _opened(self, response: Response) -> Response:
+        promise, schedule, preload = response.promise, response.schedule, response.preload
+        if promise is not None:
+            promise = self._readable(promise)
+        if schedule is not None:
+            schedule = self._readable_schedule(schedule)
+        return replace(response, promise=promise, schedule=schedule, preload=tuple(map(self._readable, preload)))
+
+    def _readable(self, promise: Promise) -> Promise:
+        param = self._show(promise.param, *_place_of_param(promise.id, promise.tags))
+        return replace(promise, param=param, value=self._show(promise.value, "value", promise.id))
+
+    def _readable_schedule(self, schedule: Schedule) -> Schedule:
+        return replace(schedule, promise_param=self._show(schedule.promise_param, "schedule", schedule.id))
+
+    def _hide(self, value: Value, role: str, id: str) -> Value:
+        return value if value.data is None else self._encryptor.encrypt(value, f"{role}:{id}")
+
+    def _show(self, value: Value, role: str, id: str) -> Value:
+        return value if value.data is None else self._encryptor.decrypt(value, f"{role}:{id}")
+
+
+def underlying(store: Store) -> Store:
+    """The store itself, without what encrypts for it."""
+    return underlying(store.store) if isinstance(store, EncryptedStore) else store
+
+
+def _place_of_param(id: str, tags: Mapping[str, str]) -> tuple[str, str]:
+    """What the param of a promise is bound to: the schedule that made it, whose param it shares, or itself."""
+    schedule = tags.get(SCHEDULE)
+    return ("param", id) if schedule is None else ("schedule", schedule)
