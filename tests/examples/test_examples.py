@@ -1,5 +1,6 @@
 """Every example does what its README shows; and the same on the offline stack, and when its processes do not last."""
 
+import base64
 import importlib.util
 import itertools
 import os
@@ -21,6 +22,8 @@ ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 PAUSE = 90.0
 """Long enough for a worker to suspend (s)."""
+CARD = "4000 0566 5566 5556"
+"""What nobody may find in a store."""
 PAUSES = {"delay", "secs_between"}
 """The arguments that say how long an example pauses."""
 
@@ -117,6 +120,21 @@ CASES = {
         [],
         2,
     ),
+    "encryption": Case(
+        "encryption",
+        "payment-order-7",
+        "pay",
+        {"order": {"id": "order-7", "card": CARD, "cents": 1999}, "crash": True, "secs_between": PAUSE},
+        {"order": "order-7", "steps": ["validated", "cleared", "charged", "receipt_sent"]},
+        [
+            "validating order-7",
+            "clearing order-7",
+            "charging the card that ends in 5556, attempt 1",
+            "charging the card that ends in 5556, attempt 2",
+            "sending the receipt of order-7",
+        ],
+        2,
+    ),
     "web_server": Case(
         "web_server",
         "webserver-foo",
@@ -152,8 +170,27 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
+def strings_of(item: Any) -> Iterator[str]:
+    """Every text in an item of the table."""
+    if isinstance(item, str):
+        yield item
+    elif isinstance(item, dict | list):
+        for part in item.values() if isinstance(item, dict) else item:
+            yield from strings_of(part)
+
+
+def text_of(data: str) -> str:
+    """What a payload holds for somebody who knows only that payloads are base64."""
+    try:
+        return base64.b64decode(data, validate=True).decode(errors="replace")
+    except ValueError:
+        return data
+
+
 def outcome(stack: OfflineStack, case: Case) -> Any:
-    client = stack.client(group="client")
+    # Who calls a workflow whose payloads are encrypted has the key, too.
+    encryptor = getattr(load(EXAMPLES / case.example / "app.py"), "encryptor", None)
+    client = stack.client(group="client", encryptor=encryptor)
     try:
         handle = client.options(target="worker").begin_rpc(case.id, case.workflow, **case.arguments)
         stack.run_until_complete(case.id)
@@ -276,6 +313,18 @@ def test_the_second_request_runs_nothing(case: Case, stack: OfflineStack, capsys
     assert outcome(stack, case) == case.result
     assert said(capsys) == []
     assert stack.invocations["WorkerFunction"] == 0
+
+
+@pytest.mark.parametrize("case", ["encryption"], indirect=True)
+def test_the_table_holds_nothing_of_the_payment_in_the_clear(case: Case, stack: OfflineStack) -> None:
+    outcome(stack, case)
+
+    items = stack.cloud.client("dynamodb").scan(TableName=stack.deployment.table_name)["Items"]
+    payloads = [value for item in items for value in (item.get("param"), item.get("value")) if value]
+    texts = [repr(items), *(text_of(part) for part in strings_of(payloads))]
+    assert len(payloads) >= 6, "the call, four steps, the retry timer's error"
+    for secret in (CARD, "validated", "cleared", "charged", "receipt_sent", "BankUnreachable", "1999"):
+        assert not [text for text in texts if secret in text], secret
 
 
 @pytest.mark.parametrize("case", ["parallel_work_items"], indirect=True)
