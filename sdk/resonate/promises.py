@@ -9,11 +9,12 @@ header of the value, and mean nothing to the store.
 from __future__ import annotations
 
 import binascii
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from resonate.errors import ResonateStoreError
+from resonate.encoders import Encoder
+from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError
 from resonate_store.interface import Store
 from resonate_store.records import SCOPE, TARGET, Promise, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
@@ -33,9 +34,16 @@ class DurableValue(Struct, frozen=True):
     headers: dict[str, str]
     data: str | None
 
+    def to_tuple(self) -> tuple[dict[str, str], str | None]:
+        """The headers and the data, as `PairEncoder` takes them."""
+        return self.headers, self.data
 
-class DurablePromise(Struct, frozen=True):
-    """A promise as it was when it was read. Instants are milliseconds since the epoch."""
+
+class DurablePromise(Struct):
+    """A promise as it was when it was read or last settled by its methods. Instants are milliseconds since the epoch.
+
+    `store` is where it was read, and what its methods use.
+    """
 
     id: str
     state: str
@@ -47,6 +55,7 @@ class DurablePromise(Struct, frozen=True):
     tags: dict[str, str]
     created_on: int
     completed_on: int | None
+    store: Stored
 
     @property
     def pending(self) -> bool:
@@ -72,6 +81,106 @@ class DurablePromise(Struct, frozen=True):
     def timedout(self) -> bool:
         return self.state == "REJECTED_TIMEDOUT"
 
+    @property
+    def abs_timeout(self) -> float:
+        """The deadline in seconds since the epoch."""
+        return self.timeout / 1000
+
+    @property
+    def rel_timeout(self) -> float:
+        """How long it was given, in seconds."""
+        return (self.timeout - self.created_on) / 1000
+
+    def resolve(
+        self, data: str | None, *, ikey: str | None = None, strict: bool = False, headers: dict[str, str] | None = None
+    ) -> None:
+        """See `Promises.resolve`; this object then shows the outcome."""
+        self._become(self.store.promises.resolve(self.id, ikey=ikey, strict=strict, headers=headers, data=data))
+
+    def reject(
+        self, data: str | None, *, ikey: str | None = None, strict: bool = False, headers: dict[str, str] | None = None
+    ) -> None:
+        """See `Promises.reject`; this object then shows the outcome."""
+        self._become(self.store.promises.reject(self.id, ikey=ikey, strict=strict, headers=headers, data=data))
+
+    def cancel(
+        self, data: str | None, *, ikey: str | None = None, strict: bool = False, headers: dict[str, str] | None = None
+    ) -> None:
+        """See `Promises.cancel`; this object then shows the outcome."""
+        self._become(self.store.promises.cancel(self.id, ikey=ikey, strict=strict, headers=headers, data=data))
+
+    def callback(self, id: str, root_promise_id: str, recv: str) -> Callback | None:  # noqa: ARG002
+        """Have the task of `root_promise_id` resumed when this promise settles; None if it has, or knows already."""
+        promise, callback = self._watched().callback(self.id, root_promise_id, recv, self.timeout)
+        if promise.completed:
+            self._become(promise)
+        return callback
+
+    def subscribe(self, id: str, recv: str) -> Callback | None:
+        """Have this promise sent to `recv` when it settles; None if it has, or if `recv` subscribed before."""
+        promise, callback = self._watched().subscribe(id, self.id, recv, self.timeout)
+        if promise.completed:
+            self._become(promise)
+        return callback
+
+    def result(self, encoder: Encoder[Any, Any]) -> Any:
+        """The value, or the error raised, as `encoder` reads headers and data.
+
+        Raises:
+            ValueError: the promise is pending.
+        """
+        if self.pending:
+            raise ValueError(f"promise {self.id} is pending and has no result")
+        if self.canceled:
+            raise ResonateCanceledError(self.id)
+        if self.timedout:
+            raise ResonateTimedoutError(self.id, self.abs_timeout)
+        value: Any = encoder.decode(self.value.to_tuple())
+        if self.rejected:
+            raise value if isinstance(value, BaseException) else Exception(value)
+        return value
+
+    def _watched(self) -> Watched:
+        promises = self.store.promises
+        if not isinstance(promises, Watched):
+            raise TypeError(f"{type(promises).__name__} has no callbacks: a LocalStore has; elsewhere, await a handle")
+        return promises
+
+    def _become(self, promise: DurablePromise) -> None:
+        self.state = promise.state
+        self.ikey_for_complete = promise.ikey_for_complete
+        self.value = promise.value
+        self.completed_on = promise.completed_on
+
+
+class Callback(Struct, frozen=True):
+    """Somebody who is told when a promise settles. Instants are milliseconds since the epoch."""
+
+    id: str
+    promise_id: str
+    timeout: int
+    created_on: int
+
+
+class Stored(Protocol):
+    """Something whose promises can be settled by hand."""
+
+    @property
+    def promises(self) -> Promises: ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """Promises that can be waited on by hand."""
+
+    def callback(
+        self, promise_id: str, root_promise_id: str, recv: str, timeout: int
+    ) -> tuple[DurablePromise, Callback | None]: ...
+
+    def subscribe(
+        self, id: str, promise_id: str, recv: str, timeout: int
+    ) -> tuple[DurablePromise, Callback | None]: ...
+
 
 class Promises:
     """Creates, reads and settles promises.
@@ -83,13 +192,18 @@ class Promises:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def promises(self) -> Promises:
+        """Itself: what a `DurablePromise` needs of where it was read."""
+        return self
+
     def get(self, id: str) -> DurablePromise:
         """Read a promise.
 
         Raises:
             ResonateStoreError: there is none with this id (code 100.404).
         """
-        return _shown(self._read(id))
+        return self.shown(self._read(id))
 
     def create(
         self,
@@ -117,15 +231,15 @@ class Promises:
         """
         existing = self._store.apply(PromiseGet(id)).promise
         if existing is None:
-            kept = dict(tags or {}) if ikey is None else {**(tags or {}), CREATE_KEY: ikey}
-            request = PromiseCreate(id, timeout, _value(headers, data), kept)
-            created = _accepted(self._store.apply(request), id)
+            kept = self.kept(tags, ikey)
+            request = PromiseCreate(id, timeout, payload(headers, data), kept)
+            created = accepted(self._store.apply(request), id)
             if created.param == request.param and created.tags == kept:
-                return _shown(created)
+                return self.shown(created)
             existing = created
         if ikey is None or create_key(existing) != ikey or (strict and not existing.pending):
             raise already_exists(id)
-        return _shown(existing)
+        return self.shown(existing)
 
     def resolve(
         self,
@@ -147,7 +261,7 @@ class Promises:
         Raises:
             ResonateStoreError: there is none (100.404), or it was settled by another call (100.40301 to 100.40304).
         """
-        return self._settle(id, "resolved", ikey, strict, _value(headers, data))
+        return self._settle(id, "resolved", ikey, strict, payload(headers, data))
 
     def reject(
         self,
@@ -159,7 +273,7 @@ class Promises:
         data: str | None = None,
     ) -> DurablePromise:
         """Reject a promise; see `resolve`. Whoever awaits it gets an error that carries `data`."""
-        return self._settle(id, "rejected", ikey, strict, _value(headers, data))
+        return self._settle(id, "rejected", ikey, strict, payload(headers, data))
 
     def cancel(
         self,
@@ -171,24 +285,32 @@ class Promises:
         data: str | None = None,
     ) -> DurablePromise:
         """Cancel a promise; see `resolve`. Whoever awaits it gets a `ResonateCanceledError`."""
-        return self._settle(id, "rejected_canceled", ikey, strict, _value(headers, data))
+        return self._settle(id, "rejected_canceled", ikey, strict, payload(headers, data))
 
     def _settle(self, id: str, state: SettledState, ikey: str | None, strict: bool, value: Value) -> DurablePromise:
         if ikey is not None:
             value = Value({**(value.headers or {}), COMPLETE_KEY: ikey}, value.data)
         promise = self._read(id)
         if promise.pending:
-            promise = _accepted(self._store.apply(PromiseSettle(id, state, value)), id)
+            promise = accepted(self._store.apply(PromiseSettle(id, state, value)), id)
             if (promise.state, promise.value) == (state, value):
-                return _shown(promise)
+                return self.shown(promise)
         if promise.state == "rejected_timedout":
             repeated = not strict
         else:
             repeated = ikey is not None and _complete_key(promise) == ikey and (not strict or promise.state == state)
-        return _shown(promise) if repeated else _refuse(promise)
+        return self.shown(promise) if repeated else _refuse(promise)
+
+    def kept(self, tags: dict[str, str] | None, ikey: str | None) -> dict[str, str]:
+        """The tags that a promise is stored with."""
+        return dict(tags or {}) if ikey is None else {**(tags or {}), CREATE_KEY: ikey}
+
+    def shown(self, promise: Promise) -> DurablePromise:
+        """A stored promise as users see it."""
+        return shown(promise, self)
 
     def _read(self, id: str) -> Promise:
-        return _accepted(self._store.apply(PromiseGet(id)), id)
+        return accepted(self._store.apply(PromiseGet(id)), id)
 
 
 def created_alike(promise: Promise, key: str | None) -> bool:
@@ -214,7 +336,8 @@ def already_exists(id: str) -> ResonateStoreError:
     return ResonateStoreError("The specified promise already exists", 40900, {"id": id})
 
 
-def _accepted(response: Response, id: str) -> Promise:
+def accepted(response: Response, id: str) -> Promise:
+    """The promise of a response; one that has none is an error."""
     if response.promise is not None:
         return response.promise
     if response.status == 404:
@@ -228,12 +351,14 @@ def _refuse(promise: Promise) -> NoReturn:
     raise ResonateStoreError(f"The specified promise is already {word}", code, {"id": promise.id})
 
 
-def _value(headers: dict[str, str] | None, data: str | None) -> Value:
+def payload(headers: dict[str, str] | None, data: str | None) -> Value:
+    """Headers and text as they are stored."""
     encoded = None if data is None else binascii.b2a_base64(data.encode(), newline=False).decode()
     return Value(headers, encoded)
 
 
-def _read_value(value: Value) -> DurableValue:
+def read_value(value: Value) -> DurableValue:
+    """A stored payload as users see it."""
     headers = {name: text for name, text in (value.headers or {}).items() if name != COMPLETE_KEY}
     try:
         data = None if value.data is None else binascii.a2b_base64(value.data).decode()
@@ -250,16 +375,18 @@ def _complete_key(promise: Promise) -> str | None:
     return given
 
 
-def _shown(promise: Promise) -> DurablePromise:
+def shown(promise: Promise, store: Stored) -> DurablePromise:
+    """A stored promise as users see it, with its methods tied to `store`."""
     return DurablePromise(
         id=promise.id,
         state=promise.state.upper(),
         timeout=promise.timeout_at,
         ikey_for_create=create_key(promise),
         ikey_for_complete=_complete_key(promise),
-        param=_read_value(promise.param),
-        value=_read_value(promise.value),
+        param=read_value(promise.param),
+        value=read_value(promise.value),
         tags=promise.tags,
         created_on=promise.created_at,
         completed_on=promise.settled_at,
+        store=store,
     )

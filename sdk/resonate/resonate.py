@@ -9,16 +9,19 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from resonate import codec
 from resonate.computation import FUNC
+from resonate.dependencies import Dependencies
 from resonate.encoders import Encoder
 from resonate.encryption import EncryptedStore, Encryptor, underlying
 from resonate.errors import ResonateStoreError
 from resonate.function import Function
 from resonate.handle import Handle
+from resonate.message_sources.local import LocalMessageSource, MessageSource
 from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options
 from resonate.promises import CREATE_KEY, Promises, already_exists, created_alike
 from resonate.registry import Registry
@@ -47,6 +50,7 @@ class Resonate:
         dependencies: what `ctx.get_dependency` hands out, by name.
         group: the worker group that this process belongs to.
         log_level: level of the `resonate` loggers, a number or a name.
+        message_source: where the messages of `store` arrive; a `resonate.stores.LocalStore` needs one of its own.
         pid: names this process; random if not given.
         registry: the functions known here; a new one if not given.
         store: where promises live. If not given: the DynamoDB table that `RESONATE_TABLE` names, else memory.
@@ -62,9 +66,10 @@ class Resonate:
     def __init__(
         self,
         *,
-        dependencies: dict[str, Any] | None = None,
+        dependencies: dict[str, Any] | Dependencies | None = None,
         group: str = "default",
         log_level: int | str = logging.NOTSET,
+        message_source: MessageSource | None = None,
         pid: str | None = None,
         registry: Registry | None = None,
         store: Store | None = None,
@@ -80,21 +85,32 @@ class Resonate:
                 raise ValueError(f"{name} must be at least 1, got {number}")
         if pid is not None:
             _require("pid", pid, str)
+        if registry is not None:
+            _require("registry", registry, Registry)
+        if dependencies is not None:
+            _require("dependencies", dependencies, dict)
         if encryptor is not None and (isinstance(encryptor, type) or not isinstance(encryptor, Encryptor)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"encryptor must be an `Encryptor`, got {encryptor!r}")
         if isinstance(log_level, str) and log_level not in _LOG_LEVELS:
             raise ValueError(f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
         _require("log_level", log_level, (int, str))
         logging.getLogger("resonate").setLevel(log_level)
+        self._check_stores(store, message_source)
+        if isinstance(message_source, LocalMessageSource):
+            # Messages are addressed to the source, whatever this process is called otherwise.
+            group, pid = message_source.group, pid or message_source.id
         self._clock = clock or (store.clock if isinstance(store, MemoryStore) else ambient())
         self._store: Store = store if store is not None else _store_of_environment(self._clock)
         if encryptor is not None:
             self._store = EncryptedStore(self._store, encryptor)
+        self._promises = Promises(self._store)
         self._group = group
         self._pid = pid or random_id()
         self._ttl = ttl * 1000
         self._registry = registry or Registry()
-        self._dependencies: dict[str, Any] = dict(dependencies or {})
+        # Those of a `Dependencies` are shared: what is added to it later is found.
+        shared = isinstance(dependencies, Dependencies)
+        self._dependencies: dict[str, Any] = dependencies if shared else dict(dependencies or {})
         self._options = Options()
         # In memory nobody else is there to serve another group.
         self._rpc_target = group if isinstance(underlying(self._store), MemoryStore) else DEFAULT_TARGET
@@ -109,11 +125,28 @@ class Resonate:
         )
         self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads)
 
+    @staticmethod
+    def _check_stores(store: Any, message_source: Any) -> None:
+        if store is not None and not (callable(getattr(store, "apply", None)) and hasattr(store, "children")):
+            raise TypeError(f"store must be a `Store`, got {type(store).__name__}")
+        if message_source is not None and not isinstance(message_source, MessageSource):
+            raise TypeError(f"message_source must be a `MessageSource`, got {type(message_source).__name__}")
+        if message_source is not None and store is None:
+            raise ValueError("message_source needs the store whose messages it has: give both or neither")
+        local = _loaded("resonate.stores.local", "LocalStore", store)
+        if local and not isinstance(message_source, LocalMessageSource):
+            raise TypeError(
+                "message_source must be a `LocalMessageSource` when store is a `LocalStore`:"
+                " message_source=store.message_source(group, id)"
+            )
+        if store is not None and not local and isinstance(message_source, LocalMessageSource):
+            raise TypeError(f"message_source must not be a `LocalMessageSource` when store is {type(store).__name__}")
+
     @classmethod
     def local(
         cls,
         *,
-        dependencies: dict[str, Any] | None = None,
+        dependencies: dict[str, Any] | Dependencies | None = None,
         group: str = "default",
         log_level: int | str = logging.INFO,
         pid: str | None = None,
@@ -151,7 +184,7 @@ class Resonate:
     @property
     def promises(self) -> Promises:
         """Promises by hand: get, create, resolve, reject, cancel."""
-        return Promises(self._store)
+        return self._promises
 
     def start(self) -> None:
         """Begin to accept work; running or waiting for anything does it too."""
@@ -365,6 +398,12 @@ def _require(name: str, value: Any, types: type | tuple[type, ...]) -> None:
     if not isinstance(value, types):
         expected = types.__name__ if isinstance(types, type) else " or ".join(kind.__name__ for kind in types)
         raise TypeError(f"{name} must be `{expected}`, got {type(value).__name__}")
+
+
+def _loaded(module: str, name: str, value: Any) -> bool:
+    """Whether a value is of a type whose module need not be loaded to tell: whoever made the value has loaded it."""
+    known = sys.modules.get(module)
+    return known is not None and isinstance(value, getattr(known, name))
 
 
 def _check_call(id: str, func: Any) -> None:

@@ -46,6 +46,7 @@ def test_what_was_created_is_what_is_read(promises: Promises, clock: ManualClock
         tags={"t": "1", "resonate:idempotency-key": "k"},
         created_on=clock.now(),
         completed_on=None,
+        store=promises,
     )
     assert (created.pending, created.completed) == (True, False)
 

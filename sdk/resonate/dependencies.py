@@ -1,0 +1,13 @@
+"""What functions may ask their context for, by name; a plain dictionary does as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Dependencies(dict[str, Any]):
+    """A dictionary with the method that programs of the seeds fill it by."""
+
+    def add(self, key: str, obj: Any) -> None:
+        """Let `ctx.get_dependency(key)` find `obj`."""
+        self[key] = obj

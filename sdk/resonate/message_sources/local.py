@@ -1,0 +1,112 @@
+"""The messages of a store in this process, one after the other.
+
+A program that uses the store by hand reads them with `next`. A `Resonate` that is given the source takes its name in
+the world from it - the group and the process that messages are addressed to - and receives them directly.
+"""
+
+from __future__ import annotations
+
+import queue
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from resonate_store.addresses import group_of
+
+if TYPE_CHECKING:
+    from resonate.stores.local import LocalStore
+
+Message = dict[str, Any]
+"""`{"type": "invoke" | "resume", "task": {"id", "counter"}}` or `{"type": "notify", "promise": {...}}`, in the seeds'
+form (REFERENCE 4.5)."""
+
+_NUDGE: Message = {}
+
+
+@runtime_checkable
+class MessageSource(Protocol):
+    """Something that messages come from; `unicast` and `anycast` are its addresses."""
+
+    @property
+    def unicast(self) -> str: ...
+
+    @property
+    def anycast(self) -> str: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def next(self) -> Message | None: ...
+
+    def enqueue(self, mesg: Message, /) -> None: ...
+
+
+class LocalMessageSource:
+    """The messages that a `LocalStore` has for one process of one worker group.
+
+    Args:
+        store: where they come from.
+        group, id: whom they are for.
+    """
+
+    def __init__(self, store: LocalStore, group: str, id: str) -> None:
+        self._store = store
+        self._group = group
+        self._id = id
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+
+    @property
+    def group(self) -> str:
+        """The worker group."""
+        return self._group
+
+    @property
+    def id(self) -> str:
+        """The process in the group."""
+        return self._id
+
+    @property
+    def unicast(self) -> str:
+        """The address of this process."""
+        return f"poll://uni@{self._group}/{self._id}"
+
+    @property
+    def anycast(self) -> str:
+        """The address of anybody in the group, this process if it is there."""
+        return f"poll://any@{self._group}/{self._id}"
+
+    def start(self) -> None:
+        """Let messages arrive from now on."""
+        self._store.connect(self)
+
+    def stop(self) -> None:
+        """Let no more messages arrive; whoever waits for one gets None."""
+        self._store.disconnect(self)
+        self._messages.put(None)
+
+    def takes(self, address: str) -> bool:
+        """Whether a message to `address` is for this process."""
+        if address.startswith("poll://uni@"):
+            return address == self.unicast
+        return group_of(address) == self._group
+
+    def enqueue(self, mesg: Message, /) -> None:
+        """Let a message arrive."""
+        self._messages.put(mesg)
+
+    def nudge(self) -> None:
+        """Have whoever waits for a message look at the time again."""
+        self._messages.put(_NUDGE)
+
+    def next(self) -> Message | None:
+        """Wait for a message, and do meanwhile what is due in the store; None once the source is stopped."""
+        while True:
+            due = self._store.next_wake_at()
+            try:
+                message = self._messages.get(
+                    timeout=None if due is None else max(0, due - self._store.clock.now()) / 1000
+                )
+            except queue.Empty:
+                self._store.tick()
+                continue
+            if message is not _NUDGE:
+                return message

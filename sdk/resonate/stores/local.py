@@ -1,0 +1,505 @@
+"""The store in memory with the low-level interface of the seeds (REFERENCE 4.3, 4.4, 5.9).
+
+`LocalStore` is a `MemoryStore`: the same records and the same state machine. What it adds speaks the seeds' language to
+people and tests that use a store by hand: upper-case states, `resonate:invoke` for `resonate:target`, tasks that are
+claimed and completed with a counter. These names exist here and nowhere else; the records hold the protocol's.
+
+A task has one life in the records, and several in that language: `__invoke:p` is the task of the promise `p` until it
+is first completed, `__resume:p:q` the same one after `q` has resumed it. The counter is the version that a claim gets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, to_builtins
+
+from resonate.encoders import Base64Encoder, Encoder
+from resonate.errors import ResonateStoreError
+from resonate.message_sources.local import LocalMessageSource, Message
+from resonate.promises import (
+    CREATE_KEY,
+    Callback,
+    DurablePromise,
+    DurableValue,
+    Promises,
+    accepted,
+    already_exists,
+    create_key,
+    payload,
+    read_value,
+)
+from resonate_store.addresses import expand
+from resonate_store.clock import Clock
+from resonate_store.memory import MemoryStore
+from resonate_store.records import ORIGIN, TARGET, TIMER, Promise, Schedule, TaskRecord
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    TaskAcquire,
+    TaskCreate,
+    TaskGet,
+    TaskHeartbeat,
+    TaskReference,
+    TaskRelease,
+    TaskSuspendRegistered,
+)
+
+_TAGS = {"resonate:invoke": TARGET, "resonate:timeout": TIMER, "resonate:root": ORIGIN}
+_LEGACY_TAGS = {tag: legacy for legacy, tag in _TAGS.items()}
+
+
+class Claim(Struct, frozen=True):
+    """What a task of the seeds stands for: the promise whose task it is, and the one that has resumed it."""
+
+    root: str
+    leaf: str | None = None
+
+
+class LocalStore(MemoryStore):
+    """Promises, tasks and schedules that live and end with this process.
+
+    Args:
+        encoder: how the seeds' store kept text; payloads here are base64 as on the wire, whatever is given.
+        clock: the source of time.
+    """
+
+    def __init__(self, encoder: Encoder[str | None, str | None] | None = None, clock: Clock | None = None) -> None:
+        super().__init__(clock, self._to_sources)
+        self.on_wake = self._nudge_sources
+        self._encoder = encoder or Base64Encoder()
+        self._sources: list[LocalMessageSource] = []
+        self.claims: dict[str, Claim] = {}
+        """The tasks that have been offered, by their id in the seeds' language."""
+        self._promises = LocalPromises(self)
+        self._tasks = LocalTasks(self)
+        self._schedule_store = LocalSchedules(self)
+
+    @property
+    def encoder(self) -> Encoder[str | None, str | None]:
+        """What it was given."""
+        return self._encoder
+
+    @property
+    def promises(self) -> LocalPromises:
+        """Promises by hand."""
+        return self._promises
+
+    @property
+    def tasks(self) -> LocalTasks:
+        """Tasks by hand."""
+        return self._tasks
+
+    @property
+    def schedules(self) -> LocalSchedules:
+        """Schedules by hand."""
+        return self._schedule_store
+
+    def message_source(self, group: str, id: str) -> LocalMessageSource:
+        """The messages for one process of a worker group."""
+        source = LocalMessageSource(self, group, id)
+        self.connect(source)
+        return source
+
+    def connect(self, source: LocalMessageSource) -> None:
+        """Send messages to a source, too."""
+        if source not in self._sources:
+            self._sources.append(source)
+
+    def disconnect(self, source: LocalMessageSource) -> None:
+        """Send nothing more to a source."""
+        if source in self._sources:
+            self._sources.remove(source)
+
+    def _nudge_sources(self, _at: int) -> None:
+        for source in self._sources:
+            source.nudge()
+
+    def _to_sources(self, address: str, message: dict[str, Any]) -> None:
+        source = next((source for source in self._sources if source.takes(address)), None)
+        if source is not None:
+            source.enqueue(self._notice(message) if message["kind"] == "unblock" else self._offer(message))
+
+    def _offer(self, message: dict[str, Any]) -> Message:
+        id, version = message["data"]["task"]["id"], message["data"]["task"]["version"]
+        record = self.record(id)
+        resumes = record.task.resumes if record is not None and record.task is not None else ()
+        kind, name, leaf = (
+            ("resume", f"__resume:{id}:{resumes[0]}", resumes[0]) if resumes else ("invoke", f"__invoke:{id}", None)
+        )
+        self.claims[name] = Claim(id, leaf)
+        return {"type": kind, "task": {"id": name, "counter": version + 1}}
+
+    def _notice(self, message: dict[str, Any]) -> Message:
+        stored = self.record(message["data"]["promise"]["id"])
+        assert stored is not None
+        promise = self._promises.shown(stored.promise())
+        return {
+            "type": "notify",
+            "promise": {
+                "id": promise.id,
+                "state": promise.state,
+                "timeout": promise.timeout,
+                "idempotencyKeyForCreate": promise.ikey_for_create,
+                "idempotencyKeyForComplete": promise.ikey_for_complete,
+                "param": to_builtins(stored.param),
+                "value": to_builtins(stored.value),
+                "tags": promise.tags,
+                "createdOn": promise.created_on,
+                "completedOn": promise.completed_on,
+            },
+        }
+
+
+class LocalTask(Struct):
+    """A task that was offered or claimed."""
+
+    id: str
+    counter: int
+    store: LocalStore
+
+    def claim(self, pid: str, ttl: int) -> tuple[DurablePromise, DurablePromise | None]:
+        """See `LocalTasks.claim`."""
+        return self.store.tasks.claim(self.id, self.counter, pid, ttl)
+
+    def complete(self) -> None:
+        """See `LocalTasks.complete`."""
+        self.store.tasks.complete(self.id, self.counter)
+
+
+class LocalPromises(Promises):
+    """Promises of a `LocalStore`, with the seeds' tags."""
+
+    def __init__(self, store: LocalStore) -> None:
+        super().__init__(store)
+        self._local = store
+
+    def kept(self, tags: dict[str, str] | None, ikey: str | None) -> dict[str, str]:
+        stored = {_TAGS.get(tag, tag): text for tag, text in (tags or {}).items()}
+        if TARGET in stored:
+            stored[TARGET] = _address(stored[TARGET])
+        return super().kept(stored, ikey)
+
+    def shown(self, promise: Promise) -> DurablePromise:
+        found = super().shown(promise)
+        found.tags = {_LEGACY_TAGS.get(tag, tag): text for tag, text in promise.tags.items() if tag != CREATE_KEY}
+        found.store = self._local
+        return found
+
+    def create_with_task(
+        self,
+        id: str,
+        timeout: int,
+        pid: str,
+        ttl: int,
+        *,
+        ikey: str | None = None,
+        strict: bool = False,
+        headers: dict[str, str] | None = None,
+        data: str | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> tuple[DurablePromise, LocalTask | None]:
+        """Create a promise together with its task, claimed by `pid`, or find the promise.
+
+        Args:
+            ttl: how long the claim holds without a heartbeat, in milliseconds.
+
+        Returns:
+            The promise; and the task if this call has created the promise and it has a receiver (`resonate:invoke`).
+
+        Raises:
+            ResonateStoreError: see `create`.
+        """
+        if TARGET not in self.kept(tags, ikey):
+            return self.create(id, timeout, ikey=ikey, strict=strict, headers=headers, data=data, tags=tags), None
+        request = PromiseCreate(id, timeout, payload(headers, data), self.kept(tags, ikey))
+        store = self._local
+        with store.transaction():
+            existing = store.apply(PromiseGet(id)).promise
+            if existing is None:
+                response = store.apply(TaskCreate(pid, ttl, request))
+                promise, task = self.shown(accepted(response, id)), response.task
+                if task is None or task.state != "acquired":  # its time was up before it was created
+                    return promise, None
+                name = f"__invoke:{id}"
+                store.claims[name] = Claim(id)
+                return promise, LocalTask(name, task.version, store)
+        if ikey is None or create_key(existing) != ikey or (strict and not existing.pending):
+            raise already_exists(id)
+        return self.shown(existing), None
+
+    def callback(
+        self,
+        promise_id: str,
+        root_promise_id: str,
+        recv: str,  # noqa: ARG002
+        timeout: int,
+    ) -> tuple[DurablePromise, Callback | None]:
+        """Have the task of `root_promise_id` resumed, at its own receiver, when `promise_id` settles.
+
+        Returns:
+            The promise; and the callback, unless the promise is settled or the callback exists.
+
+        Raises:
+            ResonateStoreError: there is no such promise (100.404), or the root has no task to resume (100.422).
+        """
+        store = self._local
+        with store.transaction():
+            promise = accepted(store.apply(PromiseGet(promise_id)), promise_id)
+            before = store.record(promise_id)
+            if not promise.pending:
+                return self.shown(promise), None
+            accepted(store.apply(PromiseRegisterCallback(promise_id, root_promise_id)), promise_id)
+            if store.record(promise_id) is before:
+                return self.shown(promise), None
+        id = f"__resume:{root_promise_id}:{promise_id}"
+        return self.shown(promise), Callback(id, promise_id, timeout, store.clock.now())
+
+    def subscribe(self, id: str, promise_id: str, recv: str, timeout: int) -> tuple[DurablePromise, Callback | None]:
+        """Have the promise sent to `recv` when it settles.
+
+        Returns:
+            The promise; and the subscription, unless the promise is settled or `recv` has one.
+
+        Raises:
+            ResonateStoreError: there is no such promise (100.404), or `recv` is no address (100.400).
+        """
+        store = self._local
+        with store.transaction():
+            promise = accepted(store.apply(PromiseGet(promise_id)), promise_id)
+            before = store.record(promise_id)
+            if not promise.pending:
+                return self.shown(promise), None
+            accepted(store.apply(PromiseRegisterListener(promise_id, _address(recv))), promise_id)
+            if store.record(promise_id) is before:
+                return self.shown(promise), None
+        return self.shown(promise), Callback(f"__notify:{promise_id}:{id}", promise_id, timeout, store.clock.now())
+
+
+class LocalTasks:
+    """Tasks of a `LocalStore`.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+
+    def claim(self, id: str, counter: int, pid: str, ttl: int) -> tuple[DurablePromise, DurablePromise | None]:
+        """Take a task that was offered.
+
+        Args:
+            id, counter: as the message gives them.
+            pid: who takes it.
+            ttl: how long the claim holds without a heartbeat, in milliseconds.
+
+        Returns:
+            The promise whose task it is; and the promise that has resumed it, if one has.
+
+        Raises:
+            ResonateStoreError: there is no such task (100.40403), somebody has claimed it (100.40306), it is completed
+                (100.40307), or the counter is another (100.40308).
+        """
+        claim, store = self._find(id), self._store
+        with store.transaction():
+            response = store.apply(TaskAcquire(claim.root, counter - 1, pid, ttl))
+            if response.promise is None:
+                raise self._conflict(id, claim.root, counter, claiming=True)
+            leaf = None if claim.leaf is None else store.apply(PromiseGet(claim.leaf)).promise
+        promises = store.promises
+        return promises.shown(response.promise), None if leaf is None else promises.shown(leaf)
+
+    def complete(self, id: str, counter: int) -> bool:
+        """Let go of a claimed task: it comes back when a promise it has a callback on settles.
+
+        Returns:
+            True, also if it was completed before.
+
+        Raises:
+            ResonateStoreError: there is no such task (100.40403), the counter is another (100.40308), or it is not
+                claimed (100.40309).
+        """
+        claim, store = self._find(id), self._store
+        with store.transaction():
+            task = self._task(claim.root, id)
+            if task.state == "fulfilled" or (task.state == "suspended" and task.version == counter):
+                return True
+            response = store.apply(TaskSuspendRegistered(claim.root, counter))
+            if response.status == 300:  # what it waits for has settled meanwhile: it is offered again at once
+                response = store.apply(TaskRelease(claim.root, counter, handover=True))
+            if not response.ok:
+                raise self._conflict(id, claim.root, counter, claiming=False)
+        return True
+
+    def heartbeat(self, pid: str) -> int:
+        """Extend all claims of a process by their ttl, and return how many there are."""
+        store = self._store
+        with store.transaction():
+            tasks = tuple(
+                TaskReference(record.id, record.task.version)
+                for record in store.records()
+                if record.task is not None and record.task.state == "acquired" and record.task.pid == pid
+            )
+            store.apply(TaskHeartbeat(pid, tasks))
+        return len(tasks)
+
+    def _find(self, id: str) -> Claim:
+        claim = self._store.claims.get(id)
+        if claim is None:
+            claim = Claim(id.removeprefix("__invoke:"))
+        return claim
+
+    def _task(self, root: str, id: str) -> TaskRecord:
+        self._store.apply(TaskGet(root))  # whose time is up is fulfilled by that
+        record = self._store.record(root)
+        if record is None or record.task is None:
+            raise ResonateStoreError("The specified task was not found", 40403, {"id": id})
+        return record.task
+
+    def _conflict(self, id: str, root: str, counter: int, *, claiming: bool) -> ResonateStoreError:
+        task = self._task(root, id)
+        current = task.version + (task.state == "pending")
+        if claiming and task.state == "acquired" and task.version == counter:
+            return ResonateStoreError("The task is already claimed", 40306, {"id": id})
+        if claiming and task.state in ("suspended", "fulfilled"):
+            return ResonateStoreError("The task is already completed", 40307, {"id": id})
+        if current != counter:
+            return ResonateStoreError("The task counter is invalid", 40308, {"id": id, "counter": current})
+        return ResonateStoreError(f"The task is {task.state}", 40309, {"id": id})
+
+
+class LocalSchedule(Struct):
+    """A schedule as it was when it was read. Instants are milliseconds since the epoch."""
+
+    id: str
+    description: str | None
+    cron: str
+    tags: dict[str, str]
+    promise_id: str
+    promise_timeout: int
+    promise_param: DurableValue
+    promise_tags: dict[str, str]
+    last_runtime: int | None
+    next_runtime: int
+    ikey: str | None
+    created_on: int
+    store: LocalStore
+
+    def delete(self) -> None:
+        """Delete the schedule; promises that it has created stay."""
+        self.store.schedules.delete(self.id)
+
+
+class LocalSchedules:
+    """Schedules of a `LocalStore`.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self._about: dict[str, tuple[str | None, str | None, dict[str, str]]] = {}
+
+    def create(
+        self,
+        id: str,
+        cron: str,
+        promise_id: str,
+        promise_timeout: int,
+        *,
+        ikey: str | None = None,
+        description: str | None = None,
+        tags: dict[str, str] | None = None,
+        promise_headers: dict[str, str] | None = None,
+        promise_data: str | None = None,
+        promise_tags: dict[str, str] | None = None,
+    ) -> LocalSchedule:
+        """Have a promise created on every occurrence of `cron`, or find the schedule with the same id and key.
+
+        Args:
+            promise_id: the promises' ids, in which `{{.id}}` and `{{.timestamp}}` are replaced.
+            promise_timeout: how long each promise has, in milliseconds.
+            ikey: makes the creation repeatable; without one a schedule that exists is a conflict.
+
+        Raises:
+            ResonateStoreError: it exists (100.40901), or the request is wrong (100.400).
+        """
+        store = self._store
+        request = ScheduleCreate(
+            id,
+            cron,
+            promise_id,
+            promise_timeout,
+            payload(promise_headers, promise_data),
+            store.promises.kept(promise_tags, None),
+        )
+        with store.transaction():
+            existing = store.apply(ScheduleGet(id)).schedule
+            if existing is None:
+                response = store.apply(request)
+                if response.schedule is None:
+                    raise ResonateStoreError(response.error or "refused", response.status * 100, {"id": id})
+                existing = response.schedule
+                self._about[id] = (ikey, description, dict(tags or {}))
+            elif ikey is None or self._about[id][0] != ikey:
+                raise ResonateStoreError("The specified schedule already exists", 40901, {"id": id})
+        return self._shown(existing)
+
+    def get(self, id: str) -> LocalSchedule:
+        """Read a schedule.
+
+        Raises:
+            ResonateStoreError: there is none with this id (100.40401).
+        """
+        schedule = self._store.apply(ScheduleGet(id)).schedule
+        if schedule is None:
+            raise _no_schedule(id)
+        return self._shown(schedule)
+
+    def delete(self, id: str) -> None:
+        """Delete a schedule.
+
+        Raises:
+            ResonateStoreError: there is none with this id (100.40401).
+        """
+        if not self._store.apply(ScheduleDelete(id)).ok:
+            raise _no_schedule(id)
+
+    def _shown(self, schedule: Schedule) -> LocalSchedule:
+        ikey, description, tags = self._about.get(schedule.id, (None, None, {}))
+        return LocalSchedule(
+            id=schedule.id,
+            description=description,
+            cron=schedule.cron,
+            tags=tags,
+            promise_id=schedule.promise_id,
+            promise_timeout=schedule.promise_timeout,
+            promise_param=read_value(schedule.promise_param),
+            promise_tags={_LEGACY_TAGS.get(tag, tag): text for tag, text in schedule.promise_tags.items()},
+            last_runtime=schedule.last_run_at,
+            next_runtime=schedule.next_run_at,
+            ikey=ikey,
+            created_on=schedule.created_at,
+            store=self._store,
+        )
+
+
+def _no_schedule(id: str) -> ResonateStoreError:
+    return ResonateStoreError("The specified schedule was not found", 40401, {"id": id})
+
+
+def _address(receiver: str) -> str:
+    """A receiver as the seeds name it, as an address: a group, `local://...`, or `poll://group/id` without a cast."""
+    address = expand(receiver)
+    if address.startswith("local://"):
+        address = f"poll://{address.removeprefix('local://')}"
+    if address.startswith("poll://") and "@" not in address:
+        address = f"poll://any@{address.removeprefix('poll://')}"
+    return address
