@@ -309,7 +309,7 @@ def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None 
         try:
             return encode(state, "an error", encoder=encoder)
         except PayloadError as refused:
-            return encode_error(refused)
+            return encode_error(error if isinstance(error, PayloadError) else refused)
     return encode(state, "an error")
 
 

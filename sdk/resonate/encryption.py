@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from msgspec.structs import replace
 
@@ -48,8 +48,6 @@ KEY_ID = "x-encryption-key-id"
 """Header that names the key it was encrypted with."""
 
 _NONCE = 12
-
-A = TypeVar("A", PromiseCreate, PromiseSettle)
 
 
 @runtime_checkable
@@ -159,7 +157,7 @@ class EncryptedStore:
     """
 
     def __init__(self, store: Store, encryptor: Encryptor) -> None:
-        self.store = store
+        self.underlying = store
         self._encryptor = encryptor
 
     def apply(self, request: Request) -> Response:
@@ -169,45 +167,51 @@ class EncryptedStore:
             StoreError: the store cannot answer.
             DecryptionError: the answer cannot be read.
         """
-        response = self.store.apply(self._sealed(request))
+        response = self.underlying.apply(self._sealed(request))
         try:
             return self._opened(response)
         except DecryptionError as error:
             task = response.task
             if isinstance(request, (TaskAcquire, TaskCreate)) and task is not None and task.state == "acquired":
-                self.store.apply(TaskRelease(task.id, task.version, error=str(error)))
+                self.underlying.apply(TaskRelease(task.id, task.version, error=str(error)))
             raise
 
     def children(self, id: str) -> Sequence[Promise]:
-        return [self._readable(promise) for promise in self.store.children(id)]
+        return [self._readable(promise) for promise in self.underlying.children(id)]
 
     def open(self) -> EncryptedStore:
-        return EncryptedStore(self.store.open(), self._encryptor)
+        return EncryptedStore(self.underlying.open(), self._encryptor)
 
     def close(self) -> None:
-        self.store.close()
+        self.underlying.close()
 
     def _sealed(self, request: Request) -> Request:
         match request:
-            case PromiseCreate() | PromiseSettle():
-                return self._sealed_action(request)
+            case PromiseCreate():
+                return self._sealed_creation(request)
+            case PromiseSettle():
+                return self._sealed_settlement(request)
             case PromiseRecord():
                 param = self._hide(request.param, "param", request.id)
                 return replace(request, param=param, value=self._hide(request.value, "value", request.id))
             case TaskCreate():
-                return replace(request, promise=self._sealed_action(request.promise))
+                return replace(request, promise=self._sealed_creation(request.promise))
             case TaskFulfill():
-                return replace(request, settle=self._sealed_action(request.settle))
+                return replace(request, settle=self._sealed_settlement(request.settle))
             case TaskFence():
-                return replace(request, action=self._sealed_action(request.action))
+                action = request.action
+                if isinstance(action, PromiseCreate):
+                    return replace(request, action=self._sealed_creation(action))
+                return replace(request, action=self._sealed_settlement(action))
             case ScheduleCreate():
                 return replace(request, promise_param=self._hide(request.promise_param, "schedule", request.id))
             case _:
                 return request
 
-    def _sealed_action(self, request: A) -> A:
-        if isinstance(request, PromiseCreate):
-            return replace(request, param=self._hide(request.param, *_place_of_param(request.id, request.tags)))
+    def _sealed_creation(self, request: PromiseCreate) -> PromiseCreate:
+        return replace(request, param=self._hide(request.param, *_place_of_param(request.id, request.tags)))
+
+    def _sealed_settlement(self, request: PromiseSettle) -> PromiseSettle:
         return replace(request, value=self._hide(request.value, "value", request.id))
 
     def _opened(self, response: Response) -> Response:
@@ -230,11 +234,6 @@ class EncryptedStore:
 
     def _show(self, value: Value, role: str, id: str) -> Value:
         return value if value.data is None else self._encryptor.decrypt(value, f"{role}:{id}")
-
-
-def underlying(store: Store) -> Store:
-    """The store itself, without what encrypts for it."""
-    return underlying(store.store) if isinstance(store, EncryptedStore) else store
 
 
 def _place_of_param(id: str, tags: Mapping[str, str]) -> tuple[str, str]:

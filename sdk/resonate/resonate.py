@@ -11,22 +11,20 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from resonate import codec
 from resonate.computation import FUNC
 from resonate.dependencies import Dependencies
 from resonate.encoders import Encoder
-from resonate.encryption import EncryptedStore, Encryptor, underlying
 from resonate.errors import ResonateStoreError
 from resonate.function import Function
 from resonate.handle import Handle
-from resonate.message_sources.local import LocalMessageSource, MessageSource
 from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options
 from resonate.promises import CREATE_KEY, Promises, already_exists, created_alike
 from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
-from resonate.runtime import Runtime
+from resonate.runtime import Runtime, underlying
 from resonate.worker import Worker
 from resonate_store.addresses import expand
 from resonate_store.clock import Clock, ambient
@@ -37,6 +35,8 @@ from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET
 from resonate_store.requests import PromiseCreate, PromiseGet, Response, TaskCreate, TaskRelease
 
 if TYPE_CHECKING:
+    from resonate.encryption import Encryptor
+    from resonate.message_sources import LocalMessageSource, MessageSource
     from resonate_store.dynamo import DynamoStore
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -89,20 +89,18 @@ class Resonate:
             _require("registry", registry, Registry)
         if dependencies is not None:
             _require("dependencies", dependencies, dict)
-        if encryptor is not None and (isinstance(encryptor, type) or not isinstance(encryptor, Encryptor)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"encryptor must be an `Encryptor`, got {encryptor!r}")
         if isinstance(log_level, str) and log_level not in _LOG_LEVELS:
             raise ValueError(f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
         _require("log_level", log_level, (int, str))
         logging.getLogger("resonate").setLevel(log_level)
-        self._check_stores(store, message_source)
-        if isinstance(message_source, LocalMessageSource):
+        if _check_stores(store, message_source):
             # Messages are addressed to the source, whatever this process is called otherwise.
-            group, pid = message_source.group, pid or message_source.id
+            local = cast("LocalMessageSource", message_source)
+            group, pid = local.group, pid or local.id
         self._clock = clock or (store.clock if isinstance(store, MemoryStore) else ambient())
         self._store: Store = store if store is not None else _store_of_environment(self._clock)
         if encryptor is not None:
-            self._store = EncryptedStore(self._store, encryptor)
+            self._store = _encrypted(self._store, encryptor)
         self._promises = Promises(self._store)
         self._group = group
         self._pid = pid or random_id()
@@ -124,23 +122,6 @@ class Resonate:
             default_target=self._rpc_target,
         )
         self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads)
-
-    @staticmethod
-    def _check_stores(store: Any, message_source: Any) -> None:
-        if store is not None and not (callable(getattr(store, "apply", None)) and hasattr(store, "children")):
-            raise TypeError(f"store must be a `Store`, got {type(store).__name__}")
-        if message_source is not None and not isinstance(message_source, MessageSource):
-            raise TypeError(f"message_source must be a `MessageSource`, got {type(message_source).__name__}")
-        if message_source is not None and store is None:
-            raise ValueError("message_source needs the store whose messages it has: give both or neither")
-        local = _loaded("resonate.stores.local", "LocalStore", store)
-        if local and not isinstance(message_source, LocalMessageSource):
-            raise TypeError(
-                "message_source must be a `LocalMessageSource` when store is a `LocalStore`:"
-                " message_source=store.message_source(group, id)"
-            )
-        if store is not None and not local and isinstance(message_source, LocalMessageSource):
-            raise TypeError(f"message_source must not be a `LocalMessageSource` when store is {type(store).__name__}")
 
     @classmethod
     def local(
@@ -398,6 +379,37 @@ def _require(name: str, value: Any, types: type | tuple[type, ...]) -> None:
     if not isinstance(value, types):
         expected = types.__name__ if isinstance(types, type) else " or ".join(kind.__name__ for kind in types)
         raise TypeError(f"{name} must be `{expected}`, got {type(value).__name__}")
+
+
+def _encrypted(store: Store, encryptor: Any) -> Store:
+    from resonate.encryption import EncryptedStore, Encryptor
+
+    if isinstance(encryptor, type) or not isinstance(encryptor, Encryptor):
+        raise TypeError(f"encryptor must be an `Encryptor`, got {encryptor!r}")
+    return EncryptedStore(store, encryptor)
+
+
+def _check_stores(store: Any, source: Any) -> bool:
+    """Whether messages come from the source of a store in this process; a pair that does not fit is an error."""
+    if store is not None and not (callable(getattr(store, "apply", None)) and hasattr(store, "children")):
+        raise TypeError(f"store must be a `Store`, got {type(store).__name__}")
+    local_store = _loaded("resonate.stores.local", "LocalStore", store)
+    local_source = _loaded("resonate.message_sources.local", "LocalMessageSource", source)
+    if source is not None:
+        from resonate.message_sources import MessageSource
+
+        if not isinstance(source, MessageSource):
+            raise TypeError(f"message_source must be a `MessageSource`, got {type(source).__name__}")
+        if store is None:
+            raise ValueError("message_source needs the store whose messages it has: give both or neither")
+    if local_store and not local_source:
+        raise TypeError(
+            "message_source must be a `LocalMessageSource` when store is a `LocalStore`:"
+            " message_source=store.message_source(group, id)"
+        )
+    if local_source and not local_store:
+        raise TypeError(f"message_source must not be a `LocalMessageSource` when store is {type(store).__name__}")
+    return local_source
 
 
 def _loaded(module: str, name: str, value: Any) -> bool:

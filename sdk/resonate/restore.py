@@ -100,9 +100,9 @@ def _sequence(plain: list[Any], kind: type, arguments: Sequence[Any]) -> Any:
     if issubclass(kind, enum.Enum):
         return _member(plain, kind)
     if issubclass(kind, tuple):
-        fields: Sequence[str] | None = getattr(kind, "_fields", None)
+        fields: Sequence[str] | None = vars(kind).get("_fields")
         if fields is not None:
-            hints = typing.get_type_hints(kind)
+            hints = typing.get_type_hints(cast("type", kind))
             arguments = [hints.get(name, Any) for name in fields][: len(plain)]
             return cast("Callable[..., Any]", kind)(*_each(plain, arguments))
         if len(arguments) == 2 and arguments[1] is Ellipsis:

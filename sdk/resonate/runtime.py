@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from resonate.encryption import underlying
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
 from resonate.options import Options
 from resonate.worker import Report, Worker
@@ -38,6 +37,11 @@ GLANCE = 1.0
 """Seconds between two looks at a promise that nobody tells us about; also how soon a halted task is noticed."""
 FIRST_LOOK = 0.02
 """Seconds before the first of them; each pause is half as long again as the one before."""
+
+
+def underlying(store: Store) -> Store:
+    """The store itself, without what encrypts for it."""
+    return getattr(store, "underlying", store)
 
 
 class Runtime:
