@@ -91,7 +91,7 @@ def _first_that_fits(plain: Any, annotations: Iterable[Any]) -> Any:
 
 def _member(plain: Any, kind: type[enum.Enum]) -> enum.Enum:
     for member in kind:
-        if msgspec.to_builtins(member.value, str_keys=True) == plain:
+        if msgspec.json.decode(msgspec.json.encode(member.value)) == plain:
             return member
     raise Unfit(f"{kind!r} has no such member")
 

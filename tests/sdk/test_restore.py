@@ -1,0 +1,338 @@
+"""Whatever has an annotation comes back as what it was: the supported types, alone and nested."""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, IntEnum
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from uuid import UUID
+
+import msgspec
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resonate import codec
+from resonate.errors import PayloadError
+from resonate.restore import restore
+from resonate_store.records import Value
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(IntEnum):
+    LOW = 1
+    HIGH = 3
+
+
+class Corner(Enum):
+    ORIGIN = (0, 0)
+    RIGHT = (1, 0)
+
+
+class Point(msgspec.Struct):
+    x: float
+    y: int = 0
+
+
+@dataclass
+class Circle:
+    centre: Point
+    radius: Decimal
+
+
+class Size(NamedTuple):
+    width: int
+    since: date
+
+
+class Movie(TypedDict):
+    title: str
+    length: timedelta
+
+
+class Part(TypedDict, total=False):
+    shape: Point | Circle
+    name: str
+
+
+class Account(pydantic.BaseModel):
+    id: UUID
+    opened: datetime
+    balance: Decimal
+    tags: set[str] = set()
+    nested: list[Account] = []
+    limit: float | None = pydantic.Field(default=None, alias="creditLimit")
+
+
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    at: datetime
+    size: tuple[int, int]
+
+
+@dataclass
+class Drawing:
+    shapes: list[Point | Circle]
+    corner: Corner
+    owner: Account | None
+    sizes: dict[str, Size]
+
+
+class Wrapper(msgspec.Struct):
+    either: Circle | Point
+    blob: bytes
+
+
+@dataclass
+class Shipment:
+    items: list[Any]
+
+
+@dataclass
+class Item:
+    socket: Any
+
+
+AN_ID = UUID("12345678-1234-5678-1234-567812345678")
+NOON = datetime(2025, 6, 15, 12, tzinfo=UTC)
+CIRCLE = Circle(Point(1.5, 2), Decimal("1.50"))
+ACCOUNT = Account(id=AN_ID, opened=NOON, balance=Decimal("0.10"), tags={"a"}, creditLimit=5.0)
+
+
+def travel(value: Any, annotation: Any) -> Any:
+    return codec.decode(codec.encode(value, "the value"), annotation)
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [
+        (Point(1.0), Point | Circle),
+        (CIRCLE, Point | Circle),
+        ([Point(1.0), CIRCLE], list[Point | Circle]),
+        ((CIRCLE, 1), tuple[Point | Circle, int]),
+        ((CIRCLE, Point(0.0)), tuple[Point | Circle, ...]),
+        ({"a": CIRCLE}, dict[str, Point | Circle]),
+        ({1: CIRCLE}, dict[int, Point | Circle]),
+        ({AN_ID, NOON}, set[UUID | datetime]),
+        (frozenset({AN_ID}), frozenset[UUID | datetime]),
+        (AN_ID, UUID | datetime | str),
+        ("neither", UUID | datetime | str),
+        (None, UUID | datetime | None),
+        (b"\0", bytes | None),
+        ({"shape": CIRCLE}, Part),
+        ({}, Part),
+        (Wrapper(CIRCLE, b"\xff"), Wrapper),
+        (Wrapper(Point(1.0), b""), Annotated[Wrapper, "noted"]),
+        (Corner.RIGHT, Corner),
+        ([Corner.RIGHT], list[Corner]),
+        (ACCOUNT, Account),
+        ([ACCOUNT, None], list[Account | None]),
+        ({"a": Account(id=AN_ID, opened=NOON, balance=Decimal(1), nested=[ACCOUNT])}, dict[str, Account]),
+        (Strict(at=NOON, size=(1, 2)), Strict),
+        (Drawing([Point(0.5), CIRCLE], Corner.ORIGIN, ACCOUNT, {"s": Size(1, date(2025, 1, 1))}), Drawing),
+        (Drawing([], Corner.RIGHT, None, {}), Drawing),
+        (Size(1, date(2025, 1, 1)), Size),
+        ("b", Literal["a", "b"]),
+        (time(1, 2, 3, 4), time),
+        (time(1, tzinfo=UTC), time),
+    ],
+    ids=repr,
+)
+def test_annotations_are_restored_however_they_are_nested(value: Any, annotation: Any) -> None:
+    back = travel(value, annotation)
+
+    assert back == value
+    assert type(back) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("plain", "annotation"),
+    [
+        ({"z": 1}, Point | Circle),
+        ([1, 2], tuple[Point | Circle]),
+        ([0, 5], Corner),
+        ("red", Corner),
+        ({"shape": {}, "more": 1}, Part),
+        ({"id": "x"}, Account),
+        ([], Account),
+        ({"a": 1}, list[Point | Circle]),
+        ([1], dict[str, Point | Circle]),
+        (5, Point | Circle),
+    ],
+    ids=repr,
+)
+def test_what_does_not_fit_comes_back_as_it_is(plain: Any, annotation: Any) -> None:
+    assert restore(plain, annotation) == plain
+
+
+def test_of_a_union_the_first_type_that_fits_is_taken() -> None:
+    assert travel(AN_ID, str | UUID) == str(AN_ID)
+    assert travel(str(AN_ID), UUID | str) == AN_ID
+
+
+# Numbers that JSON does not have
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "text"),
+    [
+        (math.inf, float, b'"__INF__"'),
+        (-math.inf, Any, b'"__NEG_INF__"'),
+        ([1.5, None, math.inf], list[float | None], b'[1.5,null,"__INF__"]'),
+        (Point(-math.inf), Point, b'{"x":"__NEG_INF__","y":0}'),
+        ({"__INF__"}, set[str], b'["__INF__"]'),
+        ("__NAN__", Any, b'"__NAN__"'),
+    ],
+    ids=repr,
+)
+def test_infinities_travel_as_the_typescript_sdk_writes_them(value: Any, annotation: Any, text: bytes) -> None:
+    import base64
+
+    encoded = codec.encode(value, "the value")
+
+    assert base64.b64decode(encoded.data or "") == text
+    assert codec.decode(encoded, annotation) == value
+
+
+def test_what_is_not_a_number_stays_that() -> None:
+    back = travel({"a": [math.nan, 1.0]}, Any)
+
+    assert math.isnan(back["a"][0])
+    assert back["a"][1] == 1.0
+    assert math.isnan(travel(Point(math.nan), Point).x)
+
+
+def test_an_infinity_from_the_typescript_sdk_is_read() -> None:
+    assert codec.decode(Value(data="WyJfX0lORl9fIiwiX19ORUdfSU5GX18iXQ==")) == [math.inf, -math.inf]
+
+
+def test_a_text_that_stands_for_a_number_next_to_such_a_number_is_refused() -> None:
+    with pytest.raises(PayloadError, match="both a number that is not finite and the text that stands for one"):
+        codec.encode([math.inf, "__INF__"], "the value")
+
+
+# What cannot travel
+
+
+def test_an_argument_that_cannot_travel_is_named_with_its_path() -> None:
+    with socket.socket() as connection:
+        call = Shipment([1, 2, 3, Item(connection)])
+        message = "the arguments of ship cannot travel: args[0].items[3].socket is a socket.socket"
+        with pytest.raises(PayloadError, match=re.escape(message)):
+            codec.encode_call("ship", (call,), {}, 1)
+        with pytest.raises(PayloadError, match=re.escape("kwargs['by'] is a socket.socket")):
+            codec.encode_call("ship", (), {"by": connection}, 1)
+
+
+def test_a_model_that_cannot_be_written_is_refused() -> None:
+    class Loose(pydantic.BaseModel):
+        anything: Any
+
+    with pytest.raises(PayloadError, match=r"value\[0\].* is a .*Loose|value\[0\].anything is an object"):
+        codec.encode([Loose(anything=object())], "the value")
+
+
+class Name(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(("value", "plain"), [(Name("x"), "x"), (deque([1, 2]), [1, 2]), (range(0), None)], ids=repr)
+def test_relatives_of_json_types(value: Any, plain: Any) -> None:
+    if plain is None:
+        with pytest.raises(PayloadError, match="value is a range"):
+            codec.encode(value, "the value")
+    else:
+        assert travel(value, Any) == plain
+
+
+# Any value of the supported types
+
+_zones = st.just(None) | st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+_leaves: list[tuple[Any, st.SearchStrategy[Any]]] = [
+    (int, st.integers()),
+    (bool, st.booleans()),
+    (float, st.floats(allow_nan=False)),
+    (str, st.text()),
+    (bytes, st.binary()),
+    (datetime, st.datetimes(timezones=st.just(UTC)) | st.datetimes()),
+    (date, st.dates()),
+    (time, st.times()),
+    (timedelta, st.timedeltas()),
+    (Decimal, st.decimals(allow_nan=False)),
+    (UUID, st.uuids()),
+    (Colour, st.sampled_from(Colour)),
+    (Level, st.sampled_from(Level)),
+    (Corner, st.sampled_from(Corner)),
+    (Point, st.builds(Point, st.floats(allow_nan=False), st.integers(-(2**62), 2**62))),
+    (Size, st.builds(Size, st.integers(), st.dates())),
+    (Movie, st.fixed_dictionaries({"title": st.text(), "length": st.timedeltas()})),
+    (Circle, st.builds(Circle, st.builds(Point, st.floats(allow_nan=False)), st.decimals(allow_nan=False))),
+    (Point | Circle, st.builds(Point, st.floats(allow_nan=False)) | st.just(CIRCLE)),
+    (Strict, st.builds(Strict, at=st.datetimes(timezones=st.just(UTC)), size=st.tuples(st.integers(0, 9), st.integers(0, 9)))),
+]  # fmt: skip
+_HASHABLE = 13
+
+
+@st.composite
+def typed(draw: st.DrawFn, depth: int = 2) -> tuple[Any, Any]:
+    """An annotation and a value of it."""
+    kind = draw(st.sampled_from(["leaf", "list", "tuple", "set", "dict", "optional"] if depth else ["leaf"]))
+    if kind == "leaf":
+        annotation, values = draw(st.sampled_from(_leaves))
+        return annotation, draw(values)
+    if kind == "set":
+        annotation, values = draw(st.sampled_from(_leaves[:_HASHABLE]))
+        return draw(st.sampled_from([set, frozenset]))[annotation], draw(st.frozensets(values, max_size=3))
+    annotation, value = draw(typed(depth - 1))
+    if kind == "list":
+        return list[annotation], [value] * draw(st.integers(0, 2))
+    if kind == "tuple":
+        other, another = draw(typed(depth - 1))
+        return tuple[annotation, other], (value, another)
+    if kind == "dict":
+        key, keys = draw(st.sampled_from([_leaves[0], _leaves[3], _leaves[10], _leaves[11]]))
+        return dict[key, annotation], {draw(keys): value}
+    return annotation | None if isinstance(annotation, type) else annotation, value
+
+
+def holds_both(value: Any) -> bool:
+    """Whether the one thing that is refused is in it."""
+    text = repr(value)
+    return "inf" in text and "__" in text
+
+
+@given(typed())
+def test_any_value_of_the_supported_types_comes_back(case: tuple[Any, Any]) -> None:
+    annotation, value = case
+    if isinstance(value, frozenset) and str(annotation).startswith("set["):
+        value = set(value)
+
+    assert holds_both(value) or travel(value, annotation) == value
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False) | st.sampled_from(["__INF__", "__NAN__", "x"]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+        max_leaves=6,
+    )
+)
+def test_no_json_value_comes_back_as_another(value: Any) -> None:
+    try:
+        back = travel(value, Any)
+    except PayloadError as error:
+        assert "inf" in repr(value)
+        assert "stands for one" in str(error)
+    else:
+        assert back == value
