@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from msgspec.structs import replace
 
@@ -176,8 +176,8 @@ class EncryptedStore:
                 self.underlying.apply(TaskRelease(task.id, task.version, error=str(error)))
             raise
 
-    def children(self, id: str) -> Sequence[Promise]:
-        return [self._readable(promise) for promise in self.underlying.children(id)]
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        return [self._readable(promise) for promise in self.underlying.children(id, separator)]
 
     def open(self) -> EncryptedStore:
         return EncryptedStore(self.underlying.open(), self._encryptor)
@@ -215,12 +215,18 @@ class EncryptedStore:
         return replace(request, value=self._hide(request.value, "value", request.id))
 
     def _opened(self, response: Response) -> Response:
-        promise, schedule, preload = response.promise, response.schedule, response.preload
-        if promise is not None:
-            promise = self._readable(promise)
-        if schedule is not None:
-            schedule = self._readable_schedule(schedule)
-        return replace(response, promise=promise, schedule=schedule, preload=tuple(map(self._readable, preload)))
+        changes: dict[str, Any] = {}
+        if response.promise is not None:
+            changes["promise"] = self._readable(response.promise)
+        if response.schedule is not None:
+            changes["schedule"] = self._readable_schedule(response.schedule)
+        if response.preload:
+            changes["preload"] = tuple(map(self._readable, response.preload))
+        if response.promises is not None:
+            changes["promises"] = tuple(map(self._readable, response.promises))
+        if response.schedules is not None:
+            changes["schedules"] = tuple(map(self._readable_schedule, response.schedules))
+        return replace(response, **changes)
 
     def _readable(self, promise: Promise) -> Promise:
         param = self._show(promise.param, *_place_of_param(promise.id, promise.tags))

@@ -242,5 +242,5 @@ def test_what_is_no_encoder_is_named(resonate: Resonate, make: Callable[[], Any]
 def test_an_encoder_must_make_text() -> None:
     from resonate import codec
 
-    with pytest.raises(PayloadError, match="PairEncoder.encode returned `tuple`, and a payload is `str` or None"):
+    with pytest.raises(PayloadError, match=r"PairEncoder\.encode returned `tuple`, and a payload is `str` or None"):
         codec.encode([1], "the value", encoder=PairEncoder(NoopEncoder(), JsonEncoder()))  # type: ignore[arg-type]

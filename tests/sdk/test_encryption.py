@@ -24,9 +24,11 @@ from resonate_store.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRecord,
+    PromiseSearch,
     PromiseSettle,
     ScheduleCreate,
     ScheduleGet,
+    ScheduleSearch,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -203,6 +205,8 @@ def test_a_schedules_param_reaches_its_promises(memory: MemoryStore, store: Encr
     read = store.apply(ScheduleGet("s")).schedule
     assert read is not None
     assert read.promise_param == secret
+    assert [schedule.promise_param for schedule in store.apply(ScheduleSearch()).schedules or ()] == [secret]
+    assert [promise.param for promise in store.apply(PromiseSearch()).promises or ()] == [secret]
 
 
 def test_what_is_not_encrypted_is_taken_as_it_is(memory: MemoryStore, store: EncryptedStore) -> None:
@@ -289,7 +293,9 @@ def test_nothing_of_an_execution_can_be_read_in_the_store(connect: Callable[...,
     assert resonate.promises.get("by-hand").param.data == SECRET
     assert isinstance(resonate.store, MemoryStore)
     records = resonate.store.records()
-    assert {"w", "w.1", "w.2", "w.2~1", "w.3", "w.4", "w.5", "elsewhere", "by-hand"} <= {record.id for record in records}
+    assert {"w", "w.1", "w.2", "w.2~1", "w.3", "w.4", "w.5", "elsewhere", "by-hand"} <= {
+        record.id for record in records
+    }
     assert plaintext_in(records, SECRET) == []
     for part in ("in a result", "LookupError", "Traceback"):
         assert plaintext_in(records, part) == []

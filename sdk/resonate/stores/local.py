@@ -10,6 +10,7 @@ is first completed, `__resume:p:q` the same one after `q` has resumed it. The co
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from msgspec import Struct, to_builtins
@@ -99,6 +100,10 @@ class LocalStore(MemoryStore):
     def schedules(self) -> LocalSchedules:
         """Schedules by hand."""
         return self._schedule_store
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Lets nobody else in while its block runs, which may make several requests."""
+        return self._exclusive
 
     def message_source(self, group: str, id: str) -> LocalMessageSource:
         """The messages for one process of a worker group."""
