@@ -1,4 +1,4 @@
-"""A payment whose data the store cannot read: arguments, results and errors are encrypted before they leave the process.
+"""A payment whose data the store cannot read: it is encrypted before it leaves the process, errors included.
 
 The workflow and its steps know nothing of it. Whoever looks into the table sees that a payment ran, which steps it took
 and when, but no card and no amount. With `--crash` the bank fails once in the middle: the charge is tried again, and

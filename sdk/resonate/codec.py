@@ -74,6 +74,8 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
         return _encoded_by(encoder, value, what)
     if value is None:
         return EMPTY
+    if type(value) is int or type(value) is bool:  # most results, which need none of what follows
+        return Value(None, binascii.b2a_base64(_json.encode(value), newline=False).decode("ascii"))
     try:
         encoded = _json.encode(value)
         # None is written like that, and so are the numbers that JSON has no word for; hardly a payload holds either.
@@ -200,6 +202,9 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
         raise PayloadError(
             f"a payload is not base64-encoded JSON, all {len(value.data)} characters of it ({error})"
         ) from None
+    kind = type(plain)
+    if kind is int or kind is bool:
+        return plain if kind is annotation or annotation is Any else restore(plain, annotation)
     if b'"__' in raw and VERBATIM not in (value.headers or ()):
         plain = _numbered(plain)
     return restore(plain, annotation)

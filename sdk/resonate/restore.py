@@ -100,7 +100,7 @@ def _sequence(plain: list[Any], kind: type, arguments: Sequence[Any]) -> Any:
     if issubclass(kind, enum.Enum):
         return _member(plain, kind)
     if issubclass(kind, tuple):
-        fields: Sequence[str] | None = vars(kind).get("_fields")
+        fields: Sequence[str] | None = vars(cast("type", kind)).get("_fields")
         if fields is not None:
             hints = typing.get_type_hints(cast("type", kind))
             arguments = [hints.get(name, Any) for name in fields][: len(plain)]
