@@ -78,6 +78,8 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
         return Value(None, binascii.b2a_base64(_json.encode(value), newline=False).decode("ascii"))
     try:
         encoded = _json.encode(value)
+        if type(value) is str and value not in _NUMBERS:
+            return Value(None, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
         # None is written like that, and so are the numbers that JSON has no word for; hardly a payload holds either.
         if b"null" in encoded:
             plain, found = _named(msgspec.to_builtins(value, enc_hook=_translate, str_keys=True))
@@ -203,7 +205,7 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
             f"a payload is not base64-encoded JSON, all {len(value.data)} characters of it ({error})"
         ) from None
     kind = type(plain)
-    if kind is int or kind is bool:
+    if kind is int or kind is bool or (kind is str and plain not in _NUMBERS):
         return plain if kind is annotation or annotation is Any else restore(plain, annotation)
     if b'"__' in raw and VERBATIM not in (value.headers or ()):
         plain = _numbered(plain)
