@@ -40,11 +40,14 @@ class StreamOutlets:
     def arm(self, id: str, at: int) -> None:
         self.timers.arm("timer", id, at)
 
-    def arm_schedule(self, id: str, at: int) -> None:
+    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
+        self.timers.recur(id, cron, timezone)
+
+    def fire_schedule(self, id: str, at: int) -> None:
         self.timers.arm("schedule", id, at)
 
     def disarm_schedule(self, id: str) -> None:
-        self.timers.disarm("schedule", id)
+        self.timers.cease(id)
 
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
         self.store.retain(id, created_at, settled_at, self.retention_seconds)

@@ -1,8 +1,12 @@
 """What time brings about: timers and schedules that fire, and the sweep that finds what was missed.
 
 Every tick message names what to look at and when it is due; what happens is up to what is found there, so a message
-that is late, early, repeated or about something long gone does no harm (DESIGN rule 8). The sweep reads the `wake`
-index instead, shard by shard, and stops when its time is up; the next one, a minute later, goes on.
+that is late, early, repeated or about something long gone does no harm (DESIGN rule 8).
+
+The sweep reads the `wake` index instead, a batch of each shard in turn, and stops when its time is up or it has done
+enough. What it has woken is no longer due, so the next one goes on where it stopped, in every shard; and it begins in
+another shard, so none waits for the others. Where one sweep a minute is not enough, each shard can have its own:
+`{"kind": "sweep", "shard": 3}`.
 """
 
 from __future__ import annotations
@@ -18,10 +22,15 @@ from resonate_store.clock import Clock
 from resonate_store.effects import repeated
 from resonate_store.interface import deliver
 from resonate_store.models import Key
-from resonate_store.requests import PromiseWake, Request, ScheduleFire
+from resonate_store.records import Schedule as ScheduleView
+from resonate_store.requests import PromiseWake, Request, ScheduleFire, ScheduleGet
 
 BATCH = 100
 """Entries that the sweep takes from a shard at a time."""
+MOST = 20_000
+"""Entries that one sweep wakes at most."""
+HASTE = 5_000
+"""How much earlier than this function's clock says a recurring schedule may fire (ms): the clocks of two machines."""
 INTERVAL = 60_000
 """The pause between two sweeps, as the template says (ms)."""
 
@@ -47,7 +56,9 @@ class Schedule(msgspec.Struct, tag_field="kind", tag="schedule"):
 
 
 class Sweep(msgspec.Struct, tag_field="kind", tag="sweep"):
-    """Look at everything that is due."""
+    """Look at everything that is due, in one shard or in all."""
+
+    shard: int | None = None
 
 
 Message = Timer | Schedule | Sweep
@@ -100,14 +111,30 @@ class Tick:
             case Schedule():
                 return self._fire("schedule", message.id, message.at, ScheduleFire(message.id))
             case Sweep():
-                return self.sweep(deadline)
+                return self.sweep(deadline, message.shard)
 
-    def sweep(self, deadline: int | None = None) -> dict[str, Any]:
-        """Wake every entry that is due, the longest overdue first in each shard, until `deadline` (ms)."""
-        woken = failed = 0
-        for kind, id in self._due():
-            if deadline is not None and self._clock.now() >= deadline:
+    def sweep(self, deadline: int | None = None, shard: int | None = None) -> dict[str, Any]:
+        """Wake every entry that is due, the longest overdue first in each shard.
+
+        Args:
+            deadline: the instant (ms) after which nothing new is begun.
+            shard: the only shard to look at.
+
+        Returns:
+            How many entries were `woken` and how many `failed`; `lag`, how long the entry that was due first had been
+            overdue when this began (ms); and whether everything that was due has been looked at (`finished`).
+
+        Raises:
+            MalformedTick: there is no such shard.
+        """
+        woken = failed = lag = 0
+        finished = True
+        now = self._clock.now()
+        for (kind, id), at in self._due(now, shard):
+            if (deadline is not None and self._clock.now() >= deadline) or woken + failed >= MOST:
+                finished = False
                 break
+            lag = max(lag, now - at)
             try:
                 self._wake(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
                 woken += 1
@@ -115,19 +142,25 @@ class Tick:
                 # One bad entry must not keep the sweep from the others; it stays due and is met again.
                 logger.exception("waking %s %s failed", kind, id)
                 failed += 1
-        return {"kind": "sweep", "woken": woken, "failed": failed}
+        result = {"kind": "sweep", "woken": woken, "failed": failed, "lag": lag, "finished": finished}
+        logger.log(logging.INFO if finished else logging.WARNING, "sweep: %s", result)
+        return result
 
-    def _due(self) -> Iterator[Key]:
-        now, shards = self._clock.now(), self._store.shards
+    def _due(self, now: int, shard: int | None) -> Iterator[tuple[Key, int]]:
+        """What is due and since when, a batch of each shard in turn."""
+        shards = self._store.shards
+        if shard is not None and not 0 <= shard < shards:
+            raise MalformedTick(f"there is no shard {shard}: they are numbered from 0 to {shards - 1}")
         # A sweep that runs out of time must not leave out the same shards every time.
         first = now // INTERVAL
-        for shard in range(first, first + shards):
-            start: Any = None
-            while True:
-                keys, start = self._store.due_in_shard(shard % shards, now, BATCH, start)
-                yield from keys
-                if start is None:
-                    break
+        some = range(first, first + shards) if shard is None else (shard,)
+        left: dict[int, Any] = dict.fromkeys(number % shards for number in some)
+        while left:
+            for number, start in list(left.items()):
+                entries, left[number] = self._store.due_in_shard(number, now, BATCH, start)
+                if left[number] is None:
+                    del left[number]
+                yield from entries
 
     def _wake(self, request: Request) -> None:
         _, changes = self._store.transact(request, announce=False)
@@ -139,4 +172,17 @@ class Tick:
             self._outlets.timers.arm(kind, id, at)
             return {"kind": kind, "id": id, "rearmed": at}
         response = self._store.apply(request)
+        if isinstance(request, ScheduleFire):
+            self._look_after(id, response.schedule)
         return {"kind": kind, "id": id, "status": response.status}
+
+    def _look_after(self, id: str, schedule: ScheduleView | None) -> None:
+        """See to it that what fires a schedule lasts as long as the schedule does, and no longer."""
+        if schedule is None or schedule.paused:
+            # What should have deleted its recurrence got lost.
+            self._outlets.disarm_schedule(id)
+            schedule = self._store.apply(ScheduleGet(id)).schedule
+            if schedule is not None and not schedule.paused:  # it has come back meanwhile
+                self._outlets.arm_schedule(id, schedule.cron, schedule.timezone)
+        elif 0 < schedule.next_run_at - self._clock.now() <= HASTE:
+            self._outlets.fire_schedule(id, schedule.next_run_at)

@@ -1,4 +1,4 @@
-"""Durable timers: SQS for the next fifteen minutes, EventBridge Scheduler for anything later.
+"""Durable timers: SQS for the next fifteen minutes, EventBridge Scheduler for anything later and for what recurs.
 
 SQS delays a message to the second, but for at most fifteen minutes; Scheduler reaches years ahead, but fires up to a
 minute late. So a distant timer is a one-time schedule two minutes early, whose firing hands over to SQS for the last
@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from resonate_infra.settings import Settings
 from resonate_store.clock import Clock
+from resonate_store.cron import eventbridge
 
 QUEUE_HORIZON = 900_000
 """The longest delay of an SQS message (ms)."""
@@ -24,6 +25,9 @@ EARLY = 120_000
 """How much before its instant a distant timer comes back to be put on the queue (ms)."""
 FARTHEST = 100 * 365 * 86_400_000
 """The longest that anything is scheduled ahead (ms): calendars end, promises need not. It is armed again then."""
+
+RECURRENCES = 2
+"""How many recurring schedules one of ours needs at most."""
 
 Kind = Literal["timer", "schedule"]
 
@@ -53,32 +57,46 @@ class Timers:
             seconds = min(max(0, -(-delay // 1000)), QUEUE_HORIZON // 1000)
             self._sqs.send_message(QueueUrl=self._settings.timer_queue_url, MessageBody=message, DelaySeconds=seconds)
 
-    def disarm(self, kind: Kind, id: str) -> None:
-        """Forget a distant timer, if there is one; a message on the queue fires and finds nothing due."""
-        try:
-            self._scheduler.delete_schedule(GroupName=self._settings.schedule_group, Name=self.name(kind, id))
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise
+    def recur(self, id: str, cron: str, timezone: str | None) -> None:
+        """Have the tick function fire the schedule `id` whenever `cron` occurs in `timezone`, UTC if None."""
+        expressions = eventbridge(cron)
+        message = msgspec.json.encode({"kind": "schedule", "id": id}).decode()
+        for number, expression in enumerate(expressions):
+            self._put(self.recurrence(id, number), expression, message, ScheduleExpressionTimezone=timezone or "UTC")
+        for number in range(len(expressions), RECURRENCES):
+            self._delete(self.recurrence(id, number))
+
+    def cease(self, id: str) -> None:
+        """Let the schedule `id` be fired no more; a firing on its way finds nothing due."""
+        for number in range(RECURRENCES):
+            self._delete(self.recurrence(id, number))
 
     def name(self, kind: Kind, id: str) -> str:
-        """The name of the one-time schedule: Scheduler allows 64 characters of a small alphabet, ids are anything."""
+        """The name of a one-time schedule: Scheduler allows 64 characters of a small alphabet, ids are anything."""
         digest = hashlib.blake2b(f"{self._settings.table}\0{kind}\0{id}".encode(), digest_size=24).hexdigest()
         return f"{kind}-{digest}"
 
+    def recurrence(self, id: str, number: int) -> str:
+        """The name of a recurring schedule, the first (0) or second (1) of the schedule `id`."""
+        return f"{self.name('schedule', id)}-{number}"
+
     def _schedule(self, kind: Kind, id: str, at: int, message: str) -> None:
         instant = datetime.fromtimestamp(at // 1000, UTC)
+        expression = f"at({instant:%Y-%m-%dT%H:%M:%S})"
+        self._put(self.name(kind, id), expression, message, ActionAfterCompletion="DELETE")
+
+    def _put(self, name: str, expression: str, message: str, **more: str) -> None:
         schedule = {
             "GroupName": self._settings.schedule_group,
-            "Name": self.name(kind, id),
-            "ScheduleExpression": f"at({instant:%Y-%m-%dT%H:%M:%S})",
+            "Name": name,
+            "ScheduleExpression": expression,
             "FlexibleTimeWindow": {"Mode": "OFF"},
-            "ActionAfterCompletion": "DELETE",
             "Target": {
                 "Arn": self._settings.tick_arn,
                 "RoleArn": self._settings.schedule_role_arn,
                 "Input": message,
             },
+            **more,
         }
         try:
             self._scheduler.create_schedule(**schedule)
@@ -86,3 +104,10 @@ class Timers:
             if error.response["Error"]["Code"] != "ConflictException":
                 raise
             self._scheduler.update_schedule(**schedule)
+
+    def _delete(self, name: str) -> None:
+        try:
+            self._scheduler.delete_schedule(GroupName=self._settings.schedule_group, Name=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise

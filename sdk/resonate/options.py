@@ -25,15 +25,18 @@ DEFAULT_TARGET = "default"
 class Options(Struct, frozen=True, kw_only=True):
     """The options of one call; None means "not set"."""
 
+    catch_up: str | None = None
     durable: bool | None = None
     encoder: Encoder[Any, str | None] | None = None
     id: str | None = None
     idempotency_key: str | Callable[[str], str] | None = None
     non_retryable_exceptions: tuple[type[BaseException], ...] | None = None
+    overlap: str | None = None
     retry_policy: RetryPolicy | None = None
     tags: dict[str, str] | None = None
     target: str | None = None
     timeout: float | None = None
+    timezone: str | None = None
     version: int | None = None
 
     def merge(self, **changes: Any) -> Options:
@@ -60,15 +63,18 @@ class Options(Struct, frozen=True, kw_only=True):
 
 
 _TYPES: dict[str, tuple[Any, str]] = {
+    "catch_up": (str, "str"),
     "durable": (bool, "bool"),
     "encoder": (Encoder, "Encoder"),
     "id": (str, "str"),
     "idempotency_key": (str, "str"),
     "non_retryable_exceptions": (tuple, "tuple"),
+    "overlap": (str, "str"),
     "retry_policy": (RetryPolicy, "RetryPolicy"),
     "tags": (dict, "dict"),
     "target": (str, "str"),
     "timeout": ((int, float), "float"),
+    "timezone": (str, "str"),
     "version": (int, "int"),
 }
 

@@ -31,12 +31,13 @@ from resonate_store.clock import Clock, ambient
 from resonate_store.ids import problem_with, random_id
 from resonate_store.interface import Store
 from resonate_store.memory import MemoryStore
-from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, Promise
-from resonate_store.requests import PromiseCreate, PromiseGet, Response, TaskCreate, TaskRelease
+from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, CatchUp, Overlap, Promise
+from resonate_store.requests import PromiseCreate, PromiseGet, Response, ScheduleCreate, TaskCreate, TaskRelease
 
 if TYPE_CHECKING:
     from resonate.encryption import Encryptor
     from resonate.message_sources import LocalMessageSource, MessageSource
+    from resonate.schedules import DurableSchedule, Schedules
     from resonate_store.dynamo import DynamoStore
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -167,6 +168,13 @@ class Resonate:
         """Promises by hand: get, create, resolve, reject, cancel."""
         return self._promises
 
+    @property
+    def schedules(self) -> Schedules:
+        """Schedules by hand: create, get, delete, pause, resume, trigger."""
+        from resonate.schedules import Schedules  # most programs have none, and every cold start would pay for it
+
+        return Schedules(self._store, self._clock)
+
     def start(self) -> None:
         """Begin to accept work; running or waiting for anything does it too."""
         self._runtime.start()
@@ -183,24 +191,33 @@ class Resonate:
     def options(
         self,
         *,
+        catch_up: CatchUp | None = None,
         encoder: Encoder[Any, str | None] | None = None,
         idempotency_key: str | Callable[[str], str] | None = None,
+        overlap: Overlap | None = None,
         retry_policy: RetryPolicy | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
         timeout: float | None = None,
+        timezone: str | None = None,
         version: int | None = None,
     ) -> Resonate:
-        """This connection with options for what it starts; the timeout is in seconds, options add up."""
+        """This connection with options for what it starts; the timeout is in seconds, options add up.
+
+        `catch_up`, `overlap` and `timezone` are for `schedule`.
+        """
         copy = object.__new__(type(self))
         vars(copy).update(vars(self))
         copy._options = self._options.merge(
+            catch_up=catch_up,
             encoder=encoder,
             idempotency_key=idempotency_key,
+            overlap=overlap,
             retry_policy=retry_policy,
             tags=tags,
             target=target,
             timeout=timeout,
+            timezone=timezone,
             version=version,
         )
         return copy
@@ -254,15 +271,46 @@ class Resonate:
     def begin_rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Like `rpc`, but does not wait. A name need not be registered here; a function must be."""
         _check_call(id, func)
-        if isinstance(func, str):
-            name, version = func, self._options.version or self._registry.latest(func)
-        else:
-            registered = self._registry.get(func, self._options.version or 0)
-            name, version = registered.name, registered.version
+        name, version = self._named(func)
         self._runtime.start()
         creation = self._creation(id, name, version, args, kwargs, self._rpc_target)
         self._attach(id, _accepted(self._store.apply(creation)))
         return self._handle(id, func)
+
+    def schedule(
+        self, id: str, func: Callable[..., Any] | str, cron: str, *args: Any, **kwargs: Any
+    ) -> DurableSchedule:
+        """Have a function run by a worker whenever `cron` occurs, with no process of ours running meanwhile.
+
+        Each occurrence is an execution of its own, `{id}.{instant in milliseconds}`. The function, its version and its
+        arguments are as for `begin_rpc`; `options` gives target, timeout, tags, `timezone`, `catch_up` and `overlap`.
+        Defining the same schedule again, as every start of a worker does, changes nothing.
+
+        Args:
+            id: names the schedule.
+            func: the function or its registered name.
+            cron: five fields in Unix numbering, or `@hourly` and the like; see `resonate_store.cron`.
+
+        Raises:
+            ResonateStoreError: a schedule with this id is defined otherwise (code 100.40901), or `cron` is wrong.
+        """
+        _check_call(id, func)
+        name, version = self._named(func)
+        self._runtime.start()
+        each = self._creation(id, name, version, args, kwargs, self._rpc_target)
+        options = self._options
+        request = ScheduleCreate(
+            id,
+            cron,
+            "{{.id}}.{{.timestamp}}",
+            round((DEFAULT_TIMEOUT if options.timeout is None else options.timeout) * 1000),
+            each.param,
+            {name: text for name, text in each.tags.items() if name not in (ORIGIN, BRANCH, PARENT, PREFIX)},
+            options.timezone,
+            cast("CatchUp", options.catch_up or "all"),
+            cast("Overlap", options.overlap or "allow"),
+        )
+        return self.schedules.define(request)
 
     def get(self, id: str) -> Handle[Any]:
         """A handle on an execution that exists.
@@ -309,6 +357,12 @@ class Resonate:
         """
         if not created_alike(promise, self._options.key_for(id)):
             raise already_exists(id)
+
+    def _named(self, func: Callable[..., Any] | str) -> tuple[str, int]:
+        if isinstance(func, str):
+            return func, self._options.version or self._registry.latest(func)
+        registered = self._registry.get(func, self._options.version or 0)
+        return registered.name, registered.version
 
     def _creation(
         self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any], target: str

@@ -1,44 +1,268 @@
-"""When a cron expression occurs next.
+"""When a cron expression occurs, and what EventBridge has to be told to be there in time.
 
-Five fields in Unix numbering (0 or 7 is Sunday), names and the usual `@hourly` family allowed, evaluated in UTC; a
-day-of-month and a day-of-week that are both restricted mean either, as Unix cron has it (DESIGN 4). The expression
-language is croniter's, which is imported when a schedule is first met: workers without schedules never pay for it.
+Five fields in Unix numbering (0 or 7 is Sunday), names and the usual `@hourly` family allowed; a day-of-month and a
+day-of-week that are both restricted mean either, as Unix cron has it (DESIGN 4). The calendar is croniter's, which is
+imported when a schedule is first met: workers without schedules never pay for it.
+
+An expression speaks of the wall clock of its time zone, UTC unless one is named, and every time on that clock occurs
+once: a time that the clock skips in spring occurs at the instant at which the clock is set forward, together with the
+others that it skips; a time that the clock shows twice in autumn occurs when it is shown first. There croniter is not
+asked: it would let the second showing occur as well.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from copy import copy
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
-_FIELDS = 5
-_MADE_UP = re.compile(r"(?:\A|[\s,])[hHrR](?![a-zA-Z])")
-"""Fields that croniter fills in by hash or at random, differently every time it is asked."""
-_DESCRIPTOR = re.compile(r"@[a-z]+\Z")
+_LONGEST_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+_DESCRIPTORS = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_PART = re.compile(r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,2}))?")
+_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*\Z")
 
 
-def problem_with(expression: str) -> str | None:
-    """Say why `expression` cannot be a schedule's, or None when it can."""
-    from croniter import croniter
+class _Field(NamedTuple):
+    name: str
+    first: int
+    last: int
+    names: tuple[str, ...] = ()
 
-    words = expression.split()
-    if len(words) != _FIELDS and not _DESCRIPTOR.match(expression):
-        return (
-            f"Invalid cron expression {expression!r}: it has {len(words)} fields and needs {_FIELDS}"
-            " (minute hour day-of-month month day-of-week)"
-        )
-    if _MADE_UP.search(expression):
-        return f"Invalid cron expression {expression!r}: name the times, H and R stand for arbitrary ones"
+
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day-of-month", 1, 31),
+    _Field("month", 1, 12, ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")),
+    _Field("day-of-week", 0, 6, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
+)
+_Values = tuple[tuple[int, ...] | None, ...]
+"""The values of each field in ascending order; None where it is not restricted."""
+
+
+def problem_with(expression: str, timezone: str | None = None) -> str | None:
+    """Say why this cannot be when a schedule occurs, or None when it can."""
     try:
-        cast("Any", croniter).expand(expression)
-        next_occurrence(expression, 0)
+        _values(expression)
     except ValueError as error:
         return f"Invalid cron expression {expression!r}: {error}"
-    return None
+    try:
+        next_occurrence(expression, 0)
+    except ValueError:
+        return f"Invalid cron expression {expression!r}: no calendar has such a day"
+    return None if timezone is None else problem_with_timezone(timezone)
 
 
-def next_occurrence(expression: str, after: int) -> int:
+def problem_with_timezone(timezone: str) -> str | None:
+    """Say why this is no time zone, or None when it is one."""
+    if _ZONE.match(timezone):
+        try:
+            _zone(timezone)
+        except (OSError, ValueError, LookupError):
+            pass
+        else:
+            return None
+    return f"unknown time zone {timezone!r}: name one of the IANA database, such as 'Europe/Berlin'"
+
+
+def next_occurrence(expression: str, after: int, timezone: str | None = None) -> int:
     """The first occurrence strictly after the instant `after`; both in milliseconds since the epoch."""
+    seconds = after // 1000
+    if timezone is None:
+        return int(_neighbour(expression, seconds, "get_next")) * 1000
+    zone = _zone(timezone)
+    local = _wall(seconds, zone)
+    while True:
+        local = int(_neighbour(expression, local, "get_next"))
+        occurrence = _instant(local, zone)
+        if occurrence > seconds:  # else the clock shows a time for the second time
+            return occurrence * 1000
+
+
+def last_occurrence(expression: str, until: int, timezone: str | None = None) -> int:
+    """The last occurrence that is not later than the instant `until`; both in milliseconds since the epoch."""
+    seconds = until // 1000
+    if timezone is None:
+        return int(_neighbour(expression, seconds + 1, "get_prev")) * 1000
+    zone = _zone(timezone)
+    # While the clock shows an hour for the second time, that hour has occurred as a whole already.
+    local = max(_wall(seconds, zone), seconds + _offset(datetime.fromtimestamp(seconds, zone).replace(fold=0))) + 1
+    while True:
+        local = int(_neighbour(expression, local, "get_prev"))
+        occurrence = _instant(local, zone)
+        if occurrence <= seconds:
+            return occurrence * 1000
+
+
+def next_runs(expression: str, after: int, count: int, timezone: str | None = None) -> list[int]:
+    """The next `count` occurrences strictly after the instant `after`, in milliseconds since the epoch."""
+    occurrences: list[int] = []
+    for _ in range(count):
+        after = next_occurrence(expression, after, timezone)
+        occurrences.append(after)
+    return occurrences
+
+
+def eventbridge(expression: str) -> list[str]:
+    """The expression in EventBridge's six-field dialect: `cron(minutes hours day month weekday year)`.
+
+    One of its two day fields has to be `?`, so an expression that restricts both becomes two, which together fire at
+    least once at every occurrence. Weekdays count from 1, Sunday. To be evaluated in the expression's time zone, in
+    which EventBridge skips the times that the clock skips (this module's do occur, and are the sweep's to fire).
+    """
+    minute, hour, day, month, weekday = _values(expression)
+    times = f"{_listed(minute, _FIELDS[0])} {_listed(hour, _FIELDS[1])}"
+    months = _listed(month, _FIELDS[3])
+    expressions: list[str] = []
+    # A day that no month of the expression has would be refused; then only the weekday counts.
+    possible = day is None or any(min(day) <= _LONGEST_MONTHS.get(each, 31) for each in month or range(1, 13))
+    if possible and (day is not None or weekday is None):
+        expressions.append(f"cron({times} {_listed(day, _FIELDS[2])} {months} ? *)")
+    if weekday is not None:
+        weekdays = _listed([each + 1 for each in weekday], _FIELDS[4]._replace(last=0))
+        expressions.append(f"cron({times} ? {months} {weekdays} *)")
+    return expressions
+
+
+@lru_cache(maxsize=1024)
+def _values(expression: str) -> _Values:
+    """What the fields of an expression mean.
+
+    croniter is not asked: it takes `3-3` for every month, and `0-7` but not `0-6` for no restriction.
+
+    Raises:
+        ValueError: the expression is none; the text names the field that is wrong.
+    """
+    if expression.startswith("@") and expression not in _DESCRIPTORS:
+        raise ValueError(f"the names are {', '.join(_DESCRIPTORS)}")
+    words = _DESCRIPTORS.get(expression, expression).split()
+    if len(words) != len(_FIELDS):
+        names = " ".join(field.name for field in _FIELDS)
+        raise ValueError(f"it has {len(words)} fields and needs {len(_FIELDS)} ({names})")
+    minute, hour, day, month, weekday = map(_values_of, _FIELDS, words)
+    if day is not None and weekday is not None and (len(day) == 31 or len(weekday) == 7):
+        day = weekday = None  # either will do, and one of them is any
+    return minute, hour, day, month, weekday
+
+
+def _values_of(field: _Field, word: str) -> tuple[int, ...] | None:
+    weekly = field.name == "day-of-week"
+    values: set[int] = set()
+    for text in word.split(","):
+        part = _PART.fullmatch(text.lower())
+        if text == "*" or text == "*/1" or (word == "?" and field.name.startswith("day")):
+            return None
+        try:
+            if part is None:
+                raise ValueError
+            values.update(_span(field, *part.groups()))
+        except ValueError:
+            names = f", names such as {field.names[0]!r}" if field.names else ""
+            last = f"{field.last}{' (7 is 0)' if weekly else ''}"
+            accepted = f"values from {field.first} to {last}{names}, ranges a-b, steps */n, and lists"
+            raise ValueError(f"the {field.name} field {word!r} is wrong; it takes *, {accepted}") from None
+    if len(values) > field.last - field.first and not field.name.startswith("day"):
+        return None
+    return tuple(sorted(values))
+
+
+def _span(field: _Field, begin: str | None, end: str | None, step: str | None) -> list[int]:
+    """The values of `*/step`, `begin`, `begin/step` or `begin-end/step`; a range may pass the field's end."""
+    first = field.first if begin is None else _value(field, begin)
+    alone = field.last if begin is None or step is not None else first
+    last = alone if end is None else _value(field, end)
+    size = field.last - field.first + 1
+    if begin is not None and begin != "7" and end == "7" and field.last == 6:
+        last = 7  # Sunday at the end of a range
+    elif last < first:
+        last += size
+    stride = 1 if step is None else int(step)
+    return [(value - field.first) % size + field.first for value in range(first, last + 1, stride)]
+
+
+def _value(field: _Field, text: str) -> int:
+    if not text.isdigit():
+        return field.names.index(text) + field.first
+    value = int(text)
+    if field.last == 6 and value == 7:
+        return 0
+    if not field.first <= value <= field.last:
+        raise ValueError
+    return value
+
+
+def _listed(values: Sequence[int] | None, field: _Field) -> str:
+    """A field's values as EventBridge reads them."""
+    if values is None:
+        return "*"
+    first, step = values[0], values[1] - values[0] if len(values) > 2 else 0
+    if step > 1 and list(values) == list(range(first, field.last + 1, step)):
+        return f"{first}/{step}"
+    parts: list[str] = []
+    begin = 0
+    for position, value in enumerate(values):
+        if position + 1 < len(values) and values[position + 1] == value + 1:
+            continue
+        run = values[begin : position + 1]
+        parts += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else [str(each) for each in run]
+        begin = position + 1
+    return ",".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _calendar(expression: str) -> Any:
     from croniter import croniter
 
-    seconds = croniter(expression, after // 1000).get_next(float)
-    return int(seconds) * 1000
+    plain = ("*" if values is None else ",".join(map(str, values)) for values in _values(expression))
+    return croniter(" ".join(plain))
+
+
+def _neighbour(expression: str, seconds: int, which: str) -> float:
+    # Making sense of an expression takes longer than asking it; it remembers where it is, so each asks a copy.
+    ask = cast("Callable[..., float]", getattr(copy(_calendar(expression)), which))
+    return ask(float, start_time=float(seconds))
+
+
+@lru_cache(maxsize=64)
+def _zone(timezone: str) -> tzinfo:
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(timezone)
+
+
+def _offset(moment: datetime) -> int:
+    offset = moment.utcoffset()
+    assert offset is not None
+    return round(offset.total_seconds())
+
+
+def _wall(seconds: int, zone: tzinfo) -> int:
+    """What the zone's clock shows at an instant, as seconds since it showed the epoch."""
+    return seconds + _offset(datetime.fromtimestamp(seconds, zone))
+
+
+def _instant(local: int, zone: tzinfo) -> int:
+    """When the zone's clock first shows a time, or is set forward past it."""
+    shown = datetime.fromtimestamp(local, UTC).replace(tzinfo=zone)
+    before, after = _offset(shown), _offset(shown.replace(fold=1))
+    if before >= after:
+        return local - before
+    early, late = local - after, local - before
+    while late - early > 1:
+        middle = (early + late) // 2
+        if _wall(middle, zone) - middle == before:
+            early = middle
+        else:
+            late = middle
+    return late

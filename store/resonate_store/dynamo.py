@@ -146,15 +146,16 @@ class DynamoStore:
 
     def due_in_shard(
         self, shard: int, now: int, limit: int, start: Position | None = None
-    ) -> tuple[list[Key], Position | None]:
+    ) -> tuple[list[tuple[Key, int]], Position | None]:
         """The first `limit` entries of one shard whose `wake_at` has come, the earliest first.
 
         Returns:
-            The entries, and the position to go on from; None at the end.
+            The entries with their `wake_at`, and the position to go on from; None at the end.
         """
         page = {} if start is None else {"ExclusiveStartKey": start}
         answer = self._call("query", {**self._due_query(shard, now), **page, "Limit": limit})
-        return [key_in(item) for item in answer["Items"]], answer.get("LastEvaluatedKey")
+        entries = [(key_in(item), int(item["wake_at"]["N"])) for item in answer["Items"]]
+        return entries, answer.get("LastEvaluatedKey")
 
     def delete_tree(self, expiry: Expiry, max_batches: int) -> bool:
         """Delete the execution whose retention is over, or as much of it as `max_batches` transactions can.

@@ -13,6 +13,8 @@ from resonate_store.records import Entry, Promise, Record, ScheduleRecord
 
 ARMING_HORIZON = 900_000
 """Deadlines that somebody waits for are armed as timers when they are this near (ms); the sweep keeps the others."""
+SETTLING = 120_000
+"""How long what fires a schedule may take to get going (ms); when an occurrence is this late, it has got lost."""
 
 
 class Execute(NamedTuple):
@@ -46,14 +48,22 @@ class Arm(NamedTuple):
 
 
 class ArmSchedule(NamedTuple):
-    """Fire the schedule `id` at the instant `at`."""
+    """Fire the schedule `id` whenever `cron` occurs in its time zone, UTC if None."""
+
+    id: str
+    cron: str
+    timezone: str | None
+
+
+class FireSchedule(NamedTuple):
+    """Fire the schedule `id` at the instant `at`, beside what is armed for it."""
 
     id: str
     at: int
 
 
 class DisarmSchedule(NamedTuple):
-    """The schedule is gone; its firing may go too."""
+    """The schedule is paused or gone; what fires it may go."""
 
     id: str
 
@@ -66,7 +76,7 @@ class Retain(NamedTuple):
     settled_at: int
 
 
-Effect = Execute | Unblock | Resume | Arm | ArmSchedule | DisarmSchedule | Retain
+Effect = Execute | Unblock | Resume | Arm | ArmSchedule | FireSchedule | DisarmSchedule | Retain
 
 
 class Change(NamedTuple):
@@ -77,8 +87,13 @@ class Change(NamedTuple):
 
 
 def repeated(change: Change) -> Change:
-    """The change as a wake-up leaves it to be delivered: a settlement that is still owed is owed whole."""
+    """The change as a wake-up leaves it to be delivered.
+
+    A settlement that is still owed is owed whole; a schedule that nothing but the sweep has fired is armed anew.
+    """
     before, after = change
+    if isinstance(before, ScheduleRecord) and isinstance(after, ScheduleRecord):
+        return Change(None, after) if after.written_at - before.next_run_at > SETTLING else change
     if isinstance(before, Record) and isinstance(after, Record) and not before.pending and after.owes:
         return Change(None, after)
     return change
@@ -99,10 +114,19 @@ def effects(before: Entry | None, after: Entry | None) -> list[Effect]:
         earlier = before if isinstance(before, Record) else None
         return _while_pending(earlier, after) if after.pending else _on_settlement(earlier, after)
     if isinstance(after, ScheduleRecord):
-        if isinstance(before, ScheduleRecord) and before.next_run_at == after.next_run_at:
-            return []
-        return [ArmSchedule(after.id, after.next_run_at)]
+        return _of_schedule(before if isinstance(before, ScheduleRecord) else None, after)
     return [DisarmSchedule(before.id)] if isinstance(before, ScheduleRecord) else []
+
+
+def _of_schedule(before: ScheduleRecord | None, after: ScheduleRecord) -> list[Effect]:
+    if after.paused:
+        return [] if before is not None and before.paused else [DisarmSchedule(after.id)]
+    if before is None or before.paused:
+        armed = ArmSchedule(after.id, after.cron, after.timezone)
+        soon = after.next_run_at - after.written_at <= SETTLING
+        return [armed, FireSchedule(after.id, after.next_run_at)] if soon else [armed]
+    # A firing takes on so many occurrences at most.
+    return [FireSchedule(after.id, after.next_run_at)] if after.next_run_at <= after.written_at else []
 
 
 def _on_settlement(before: Record | None, after: Record) -> list[Effect]:

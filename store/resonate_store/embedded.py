@@ -214,7 +214,10 @@ class _InProcess:
     def arm(self, id: str, at: int) -> None:
         pass
 
-    def arm_schedule(self, id: str, at: int) -> None:
+    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
+        pass
+
+    def fire_schedule(self, id: str, at: int) -> None:
         pass
 
     def disarm_schedule(self, id: str) -> None:

@@ -16,6 +16,7 @@ from resonate_store.effects import (
     Change,
     DisarmSchedule,
     Execute,
+    FireSchedule,
     Resume,
     Retain,
     Unblock,
@@ -77,7 +78,13 @@ class Outlets(Protocol):
         """Have the promise woken at the instant `at` (milliseconds), not earlier."""
         ...
 
-    def arm_schedule(self, id: str, at: int) -> None: ...
+    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
+        """Have the schedule fired whenever `cron` occurs in `timezone` (UTC if None), until it is disarmed."""
+        ...
+
+    def fire_schedule(self, id: str, at: int) -> None:
+        """Have the schedule fired once at the instant `at` (milliseconds), not earlier."""
+        ...
 
     def disarm_schedule(self, id: str) -> None: ...
 
@@ -105,7 +112,9 @@ def deliver(change: Change, outlets: Outlets) -> None:
             case Arm():
                 outlets.arm(effect.id, effect.at)
             case ArmSchedule():
-                outlets.arm_schedule(effect.id, effect.at)
+                outlets.arm_schedule(effect.id, effect.cron, effect.timezone)
+            case FireSchedule():
+                outlets.fire_schedule(effect.id, effect.at)
             case DisarmSchedule():
                 outlets.disarm_schedule(effect.id)
             case Retain():

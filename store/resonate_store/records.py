@@ -9,7 +9,8 @@ All structs are frozen; a change is a new struct. Instants are milliseconds sinc
 
 from __future__ import annotations
 
-from typing import Literal
+import sys
+from typing import Literal, cast
 
 from msgspec import Struct
 
@@ -17,6 +18,10 @@ PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "
 SettledState = Literal["resolved", "rejected", "rejected_canceled"]
 """The states that a client may settle a promise to (DESIGN rule 7)."""
 TaskState = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
+CatchUp = Literal["all", "latest", "none"]
+"""Which of the occurrences that were missed are made up for: each in order, only the last, or none."""
+Overlap = Literal["allow", "skip"]
+"""Whether an occurrence happens while the promise of the previous one is pending."""
 
 TARGET = "resonate:target"
 TIMER = "resonate:timer"
@@ -72,7 +77,7 @@ class Task(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
-    """A schedule as the protocol shows it."""
+    """A schedule as the protocol shows it; what follows `last_run_at` is ours (docs/compatibility.md)."""
 
     id: str
     cron: str
@@ -83,6 +88,15 @@ class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=
     created_at: int
     next_run_at: int
     last_run_at: int | None = None
+    timezone: str | None = None
+    catch_up: CatchUp = "all"
+    overlap: Overlap = "allow"
+    paused: bool = False
+    description: str | None = None
+    tags: dict[str, str] = {}
+    last_promise: str | None = None
+    skipped_at: int | None = None
+    skip_reason: str | None = None
 
 
 class TaskRecord(Struct, frozen=True, omit_defaults=True):
@@ -190,7 +204,11 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
 
 class ScheduleRecord(Struct, frozen=True, omit_defaults=True):
-    """A schedule and its bookkeeping: one item of the store."""
+    """A schedule and its bookkeeping: one item of the store.
+
+    `last_promise` is the promise of the latest occurrence that was created. `skipped_at` is the latest occurrence that
+    was not, and `skip_reason` says why.
+    """
 
     id: str
     cron: str
@@ -201,6 +219,15 @@ class ScheduleRecord(Struct, frozen=True, omit_defaults=True):
     promise_param: Value = EMPTY
     promise_tags: dict[str, str] = {}
     last_run_at: int | None = None
+    timezone: str | None = None
+    catch_up: CatchUp = "all"
+    overlap: Overlap = "allow"
+    paused: bool = False
+    description: str | None = None
+    tags: dict[str, str] = {}
+    last_promise: str | None = None
+    skipped_at: int | None = None
+    skip_reason: str | None = None
     wake_at: int | None = None
     written_at: int = 0
     rev: int = 0
@@ -216,6 +243,16 @@ class ScheduleRecord(Struct, frozen=True, omit_defaults=True):
             created_at=self.created_at,
             next_run_at=self.next_run_at,
             last_run_at=self.last_run_at,
+            timezone=self.timezone,
+            # A default is left out when it is the very same object.
+            catch_up=cast("CatchUp", sys.intern(self.catch_up)),
+            overlap=cast("Overlap", sys.intern(self.overlap)),
+            paused=self.paused,
+            description=self.description,
+            tags=self.tags,
+            last_promise=self.last_promise,
+            skipped_at=self.skipped_at,
+            skip_reason=self.skip_reason,
         )
 
 

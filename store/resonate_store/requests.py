@@ -11,7 +11,18 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from resonate_store.records import EMPTY, Promise, PromiseState, Schedule, SettledState, Task, TaskState, Value
+from resonate_store.records import (
+    EMPTY,
+    CatchUp,
+    Overlap,
+    Promise,
+    PromiseState,
+    Schedule,
+    SettledState,
+    Task,
+    TaskState,
+    Value,
+)
 
 
 class PromiseGet(Struct, frozen=True, rename="camel"):
@@ -174,7 +185,12 @@ class ScheduleGet(Struct, frozen=True, rename="camel"):
 
 
 class ScheduleCreate(Struct, frozen=True, rename="camel"):
-    """Create a promise on every occurrence of `cron`; `promise_timeout` is a duration in milliseconds."""
+    """Create a promise on every occurrence of `cron`; `promise_timeout` is a duration in milliseconds.
+
+    What follows `promise_tags` is ours, and other servers ignore it: the IANA time zone of `cron` (UTC if None), what
+    happens to occurrences that were missed or that begin before the previous one has ended, and a note and tags that
+    the schedule itself keeps.
+    """
 
     kind: ClassVar = "schedule.create"
     id: str
@@ -183,6 +199,11 @@ class ScheduleCreate(Struct, frozen=True, rename="camel"):
     promise_timeout: int
     promise_param: Value = EMPTY
     promise_tags: dict[str, str] = {}
+    timezone: str | None = None
+    catch_up: CatchUp = "all"
+    overlap: Overlap = "allow"
+    description: str | None = None
+    tags: dict[str, str] = {}
 
 
 class ScheduleDelete(Struct, frozen=True, rename="camel"):
@@ -197,6 +218,27 @@ class ScheduleSearch(Struct, frozen=True, rename="camel"):
     tags: dict[str, str] = {}
     limit: int = 10
     cursor: str | None = None
+
+
+class SchedulePause(Struct, frozen=True, rename="camel"):
+    """Ours: let no occurrence happen until the schedule is resumed."""
+
+    kind: ClassVar = "schedule.pause"
+    id: str
+
+
+class ScheduleResume(Struct, frozen=True, rename="camel"):
+    """Ours: go on with the next occurrence from now; those during the pause do not count as missed."""
+
+    kind: ClassVar = "schedule.resume"
+    id: str
+
+
+class ScheduleTrigger(Struct, frozen=True, rename="camel"):
+    """Ours: let an occurrence happen now, beside those of `cron` and even while the schedule is paused."""
+
+    kind: ClassVar = "schedule.trigger"
+    id: str
 
 
 class PromiseRecord(Struct, frozen=True):
@@ -293,6 +335,9 @@ ProtocolRequest = (
     | ScheduleCreate
     | ScheduleDelete
     | ScheduleSearch
+    | SchedulePause
+    | ScheduleResume
+    | ScheduleTrigger
 )
 InternalRequest = (
     PromiseRecord

@@ -60,7 +60,8 @@ class World:
     Attributes:
         sent: messages in the order in which they left, as (address, message).
         armed: timers, as (promise id, instant).
-        fired: schedule timers, as (schedule id, instant), None when disarmed.
+        recurring: what fires each schedule by itself, as schedule id -> (cron expression, time zone).
+        fired: single firings of schedules, as (schedule id, instant).
         retained: roots that may expire, as (id, created_at, settled_at).
         outlets: what effects are carried out with.
         backlog: changes whose effects have not been carried out, while deliveries are held back.
@@ -70,7 +71,8 @@ class World:
         self.clock = clock
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.armed: list[tuple[str, int]] = []
-        self.fired: list[tuple[str, int | None]] = []
+        self.recurring: dict[str, tuple[str, str | None]] = {}
+        self.fired: list[tuple[str, int]] = []
         self.retained: list[tuple[str, int, int]] = []
         self.backlog: deque[Change] = deque()
         self.outlets = _Outlets(self)
@@ -167,11 +169,14 @@ class _Outlets:
     def arm(self, id: str, at: int) -> None:
         self._world.armed.append((id, at))
 
-    def arm_schedule(self, id: str, at: int) -> None:
+    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
+        self._world.recurring[id] = (cron, timezone)
+
+    def fire_schedule(self, id: str, at: int) -> None:
         self._world.fired.append((id, at))
 
     def disarm_schedule(self, id: str) -> None:
-        self._world.fired.append((id, None))
+        self._world.recurring.pop(id, None)
 
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
         self._world.retained.append((id, created_at, settled_at))

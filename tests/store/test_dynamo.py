@@ -658,9 +658,11 @@ def test_a_shard_is_read_in_pages(store: DynamoStore) -> None:
     for shard in range(store.shards):
         start = None
         while True:
-            keys, start = store.due_in_shard(shard, T0 + SECOND * 4, 2, start)
-            found += [id for _, id in keys]
-            pages += bool(keys)
+            entries, start = store.due_in_shard(shard, T0 + SECOND * 4, 2, start)
+            found += [id for (_, id), _ in entries]
+            assert [at for _, at in entries] == sorted(at for _, at in entries)
+            assert all(T0 + SECOND <= at <= T0 + SECOND * 4 for _, at in entries)
+            pages += bool(entries)
             if start is None:
                 break
     assert (found, pages) == (["a.0", "a.1", "a.2", "a.3"], 2)

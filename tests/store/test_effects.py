@@ -10,11 +10,13 @@ from msgspec.structs import replace
 
 from resonate_store.effects import (
     ARMING_HORIZON,
+    SETTLING,
     Arm,
     ArmSchedule,
     Change,
     DisarmSchedule,
     Execute,
+    FireSchedule,
     Resume,
     Retain,
     Unblock,
@@ -151,10 +153,37 @@ def test_a_task_that_is_awaited_and_offered_has_both_effects() -> None:
 # -- schedules ----------------------------------------------------------------------------------------------------
 
 
-def test_a_schedule_is_armed_whenever_its_next_run_moves() -> None:
-    advanced = replace(SCHEDULE, next_run_at=NOW + 120_000)
-    assert effects(None, SCHEDULE) == [ArmSchedule("s", NOW + 60_000)]
-    assert effects(SCHEDULE, advanced) == [ArmSchedule("s", NOW + 120_000)]
+def test_a_schedule_is_armed_once_and_fires_by_itself_from_then_on() -> None:
+    distant = replace(SCHEDULE, timezone="Europe/Berlin", next_run_at=NOW + HOUR, written_at=NOW)
+    assert effects(None, distant) == [ArmSchedule("s", "* * * * *", "Europe/Berlin")]
+    assert effects(distant, replace(distant, next_run_at=NOW + 2 * HOUR, last_run_at=NOW + HOUR)) == []
+
+
+def test_an_occurrence_too_soon_for_what_was_just_armed_is_fired_by_hand() -> None:
+    for soon in (1, SETTLING):
+        new = replace(SCHEDULE, next_run_at=NOW + soon, written_at=NOW)
+        assert effects(None, new) == [ArmSchedule("s", "* * * * *", None), FireSchedule("s", NOW + soon)]
+
+
+def test_a_firing_that_stopped_at_its_bound_is_followed_by_another() -> None:
+    fired = replace(SCHEDULE, next_run_at=NOW, written_at=NOW)
+    assert effects(replace(SCHEDULE, next_run_at=NOW - HOUR), fired) == [FireSchedule("s", NOW)]
+
+
+def test_a_pause_disarms_and_its_end_arms() -> None:
+    distant = replace(SCHEDULE, next_run_at=NOW + HOUR, written_at=NOW)
+    paused = replace(distant, paused=True)
+    assert effects(distant, paused) == [DisarmSchedule("s")]
+    assert effects(paused, replace(paused, last_promise="s.1")) == []
+    assert effects(paused, distant) == [ArmSchedule("s", "* * * * *", None)]
+    assert effects(None, paused) == [DisarmSchedule("s")]
+
+
+def test_a_schedule_that_the_sweep_finds_late_is_armed_anew() -> None:
+    for late, armed in ((SETTLING, []), (SETTLING + 1, [ArmSchedule("s", "* * * * *", None)])):
+        after = replace(SCHEDULE, next_run_at=NOW + HOUR, written_at=SCHEDULE.next_run_at + late)
+        after = replace(after, next_run_at=after.written_at + HOUR)
+        assert effects(*repeated(Change(SCHEDULE, after))) == armed
 
 
 def test_a_deleted_schedule_is_disarmed() -> None:
@@ -240,7 +269,8 @@ def test_a_delivery_ends_with_its_mark() -> None:
     [
         (Change(None, TASKED), ("send", WORKERS, message_of(Execute(WORKERS, "p", 3)))),
         (Change(None, TIMER_RECORD), ("arm", "p", NOW + HOUR)),
-        (Change(None, SCHEDULE), ("arm_schedule", "s", NOW + 60_000)),
+        (Change(None, replace(SCHEDULE, written_at=-HOUR)), ("arm_schedule", "s", "* * * * *", None)),
+        (Change(SCHEDULE, replace(SCHEDULE, written_at=NOW + 60_000)), ("fire_schedule", "s", NOW + 60_000)),
         (Change(SCHEDULE, None), ("disarm_schedule", "s")),
     ],
 )

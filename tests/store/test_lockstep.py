@@ -8,11 +8,12 @@ answer the same and store the same, to the last bookkeeping field. Effects are c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from resonate_store.clock import ManualClock
 from resonate_store.dynamo import DynamoStore
@@ -21,7 +22,7 @@ from resonate_store.interface import deliver
 from resonate_store.machine import NeedSchedule
 from resonate_store.memory import MemoryStore
 from resonate_store.models import Key, entry_of, key_of
-from resonate_store.records import ORIGIN, Entry, Record, TaskState
+from resonate_store.records import ORIGIN, CatchUp, Entry, Overlap, Record, TaskState
 from resonate_store.requests import (
     PromiseDelivered,
     PromiseSettle,
@@ -31,7 +32,10 @@ from resonate_store.requests import (
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
     ScheduleSearch,
+    ScheduleTrigger,
     TaskAcquire,
     TaskContinue,
     TaskExtend,
@@ -116,6 +120,9 @@ class Side:
 
     def arm_schedule(self, *armed: Any) -> None:
         self.reached.append(("arm_schedule", *armed))
+
+    def fire_schedule(self, *fired: Any) -> None:
+        self.reached.append(("fire_schedule", *fired))
 
     def disarm_schedule(self, *disarmed: Any) -> None:
         self.reached.append(("disarm_schedule", *disarmed))
@@ -263,6 +270,9 @@ class Lockstep(RuleBasedStateMachine):
             self.create_schedule,
             self.get_schedule,
             self.delete_schedule,
+            self.pause_schedule,
+            self.resume_schedule,
+            self.trigger_schedule,
             self.wake,
             self.fire,
         ]
@@ -367,13 +377,28 @@ class Lockstep(RuleBasedStateMachine):
 
     def create_schedule(self, data: st.DataObject) -> Request:
         cron = data.draw(st.sampled_from(["*/15 * * * *", "0 * * * *"]))
-        return schedule("s", cron, timeout=data.draw(st.sampled_from([0, SECOND, HOUR])))
+        request = schedule("s", cron, timeout=data.draw(st.sampled_from([0, SECOND, HOUR])))
+        return replace(
+            request,
+            catch_up=data.draw(st.sampled_from(get_args(CatchUp))),
+            overlap=data.draw(st.sampled_from(get_args(Overlap))),
+            timezone=data.draw(st.sampled_from([None, "America/New_York"])),
+        )
 
     def get_schedule(self, _: st.DataObject) -> Request:
         return ScheduleGet("s")
 
     def delete_schedule(self, _: st.DataObject) -> Request:
         return ScheduleDelete("s")
+
+    def pause_schedule(self, _: st.DataObject) -> Request:
+        return SchedulePause("s")
+
+    def resume_schedule(self, _: st.DataObject) -> Request:
+        return ScheduleResume("s")
+
+    def trigger_schedule(self, _: st.DataObject) -> Request:
+        return ScheduleTrigger("s")
 
     def wake(self, data: st.DataObject) -> Request:
         return PromiseWake(data.draw(IDS))

@@ -8,8 +8,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.records import BRANCH, EMPTY, ORIGIN, PARENT, PREFIX, SCHEDULE, Schedule
-from resonate_store.requests import ScheduleDelete, ScheduleFire, ScheduleGet
+from resonate_store.records import BRANCH, EMPTY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, Schedule
+from resonate_store.requests import (
+    ScheduleDelete,
+    ScheduleFire,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleTrigger,
+)
 from tests.store.build import (
     DAY,
     HOUR,
@@ -50,6 +57,7 @@ def test_create_stores_a_schedule(store: World) -> None:
         next_run_at=FIRST,
     )
     assert store.apply(ScheduleGet("s")).schedule == response.schedule
+    assert store.recurring == {"s": ("* * * * *", None)}
     assert (store.fired, store.armed, store.messages()) == ([("s", FIRST)], [], [])
 
 
@@ -66,7 +74,7 @@ def test_a_schedule_travels_in_the_protocols_words(store: World) -> None:
     }
     assert msgspec.to_builtins(store.apply(schedule("s")).schedule) == shown
     store.pass_time(20 * SECOND)
-    ran = {"lastRunAt": FIRST, "nextRunAt": FIRST + MINUTE}
+    ran = {"lastRunAt": FIRST, "nextRunAt": FIRST + MINUTE, "lastPromise": f"s.{FIRST}"}
     assert msgspec.to_builtins(store.apply(ScheduleGet("s")).schedule) == {**shown, **ran}
 
 
@@ -78,7 +86,10 @@ def test_create_again_answers_the_stored_schedule_untouched(store: World) -> Non
     assert store.fired == [("s", FIRST)]
 
 
-@pytest.mark.parametrize("request_", [ScheduleGet("s"), ScheduleDelete("s"), ScheduleFire("s")])
+@pytest.mark.parametrize(
+    "request_",
+    [kind("s") for kind in (ScheduleGet, ScheduleDelete, ScheduleFire, SchedulePause, ScheduleResume, ScheduleTrigger)],
+)
 def test_an_unknown_schedule_is_404(store: World, request_: Any) -> None:
     response = store.apply(request_)
     assert (response.status, response.error) == (404, "Schedule not found")
@@ -89,7 +100,7 @@ def test_delete_ends_it_and_keeps_its_promises(store: World) -> None:
     store.pass_time(20 * SECOND)
     (id,) = occurrences(store, 1)
     assert store.apply(ScheduleDelete("s")).status == 200
-    assert store.fired[-1] == ("s", None)
+    assert store.recurring == {}
     assert store.apply(ScheduleGet("s")).status == 404
     assert store.apply(ScheduleDelete("s")).status == 404
     store.clock.advance(10 * MINUTE)
@@ -138,7 +149,8 @@ def test_a_firing_creates_the_occurrence(store: World) -> None:
     assert store.messages() == [execute(id, 0)]
     fired = store.apply(ScheduleGet("s")).schedule
     assert (fired.last_run_at, fired.next_run_at) == (FIRST, FIRST + MINUTE)
-    assert store.fired == [("s", FIRST), ("s", FIRST + MINUTE)]
+    assert store.recurring == {"s": ("* * * * *", None)}
+    assert store.fired == [("s", FIRST)], "what recurs needs no arming"
 
 
 def test_an_early_firing_creates_nothing(store: World) -> None:
@@ -158,14 +170,40 @@ def test_a_repeated_firing_creates_nothing_more(store: World) -> None:
     assert store.messages() == [execute(id, 0)]
 
 
-def test_an_occurrence_that_exists_is_left_alone(store: World) -> None:
-    store.apply(create(f"s.{FIRST}", {"mine": "yes"}))
+@pytest.mark.parametrize(
+    "taken",
+    [
+        create(f"s.{FIRST}", {"mine": "yes"}, param="input"),
+        create(f"s.{FIRST}", TARGETED, param="something else"),
+        create(f"s.{FIRST}", {TARGET: "poll://any@others"}, param="input"),
+    ],
+)
+def test_a_promise_under_a_guessed_id_does_not_pass_for_the_occurrence(store: World, taken: Any) -> None:
+    """It is left alone, and the schedule shows what happened and goes on."""
+    store.apply(taken)
     store.apply(schedule("s"))
     before = store.stored(f"s.{FIRST}")
-    store.pass_time(MINUTE + 20 * SECOND)
+    store.messages()
+    store.pass_time(20 * SECOND)
+    shown = store.apply(ScheduleGet("s")).schedule
+    assert (shown.skipped_at, shown.last_promise) == (FIRST, None)
+    assert shown.skip_reason == f"promise 's.{FIRST}' exists already and does something else"
+    store.pass_time(MINUTE)
     occurrences(store, 2)
-    assert store.stored(f"s.{FIRST}") == before
-    assert store.messages() == [execute(f"s.{FIRST + MINUTE}", 0)]
+    assert store.apply(ScheduleGet("s")).schedule.last_promise == f"s.{FIRST + MINUTE}"
+    assert execute(f"s.{FIRST + MINUTE}", 0) in store.messages()
+    assert replace(store.stored(f"s.{FIRST}"), task=None, rev=0, wake_at=None, written_at=0) == replace(
+        before, task=None, rev=0, wake_at=None, written_at=0
+    )
+
+
+def test_who_guesses_an_id_for_the_same_call_has_only_started_it(store: World) -> None:
+    store.apply(create(f"s.{FIRST}", TARGETED, param="input"))
+    store.apply(schedule("s"))
+    store.pass_time(20 * SECOND)
+    shown = store.apply(ScheduleGet("s")).schedule
+    assert (shown.skipped_at, shown.last_promise, shown.last_run_at) == (None, f"s.{FIRST}", FIRST)
+    assert SCHEDULE not in store.stored(f"s.{FIRST}").tags
 
 
 def test_an_outage_is_caught_up_in_order(store: World) -> None:
@@ -201,13 +239,15 @@ def test_an_occurrence_that_is_over_when_it_is_caught_up_is_stored_settled(store
 
 def test_catching_up_is_bounded(store: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """One firing creates a bounded number of occurrences; it stays due, and the next firing goes on."""
-    monkeypatch.setattr("resonate_store.machine.wake.MAX_OCCURRENCES", 4)
+    monkeypatch.setattr("resonate_store.machine.schedules.MAX_OCCURRENCES", 4)
     store.apply(schedule("s", timeout=DAY))
     store.clock.advance(9 * MINUTE + 20 * SECOND)
     for done in (4, 8, 10, 10):
+        store.fired.clear()
         store.apply(ScheduleFire("s"))
         occurrences(store, done)
         assert store.due() == ([] if done == 10 else ["s"])
+        assert store.fired == ([] if done == 10 else [("s", FIRST + done * MINUTE)]), "the next firing is asked for"
     assert len(store.messages()) == 10
 
 
@@ -300,3 +340,171 @@ def test_schedules_are_independent(store: World) -> None:
     occurrences(store, 4)
     assert store.record(f"t.{FIRST + 3 * MINUTE}") is not None
     assert store.record(f"s 2#{FIRST}") is not None
+
+
+# -- policies -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_ours_is_stored_and_shown(store: World) -> None:
+    request = replace(
+        schedule("s", "30 2 * * *"),
+        timezone="Europe/Berlin",
+        catch_up="latest",
+        overlap="skip",
+        description="Nightly",
+        tags={"team": "a"},
+    )
+    created = store.apply(request).schedule
+    assert created == store.apply(ScheduleGet("s")).schedule
+    assert created.next_run_at == 1_750_033_800_000, "00:30 UTC in summer"
+    assert store.recurring == {"s": ("30 2 * * *", "Europe/Berlin")}
+    shown = msgspec.to_builtins(created)
+    assert {name: shown[name] for name in ("timezone", "catchUp", "overlap", "description", "tags")} == {
+        "timezone": "Europe/Berlin",
+        "catchUp": "latest",
+        "overlap": "skip",
+        "description": "Nightly",
+        "tags": {"team": "a"},
+    }
+
+
+def test_catching_up_with_the_latest_only(store: World) -> None:
+    store.apply(replace(schedule("s"), catch_up="latest"))
+    store.clock.advance(3 * DAY + 30 * SECOND)
+    shown = store.apply(ScheduleFire("s")).schedule
+    latest = FIRST + 3 * DAY
+    assert (shown.last_run_at, shown.next_run_at) == (latest, latest + MINUTE)
+    assert (shown.skipped_at, shown.skip_reason) == (latest - MINUTE, "it was missed")
+    assert store.messages() == [execute(f"s.{latest}", 0)]
+    assert store.record(f"s.{FIRST}") is None
+    store.clock.advance(MINUTE)
+    store.apply(ScheduleFire("s"))
+    assert store.messages() == [execute(f"s.{latest + MINUTE}", 0)]
+
+
+def test_a_punctual_firing_with_the_latest_only_skips_nothing(store: World) -> None:
+    store.apply(replace(schedule("s"), catch_up="latest"))
+    store.pass_time(20 * SECOND)
+    assert store.apply(ScheduleGet("s")).schedule.skipped_at is None
+    occurrences(store, 1)
+
+
+def test_not_catching_up_at_all(store: World) -> None:
+    """A firing may be two minutes late: that is no more than EventBridge and the sweep may take."""
+    store.apply(replace(schedule("s", "*/10 * * * *"), catch_up="none"))
+    first = FIRST + 3 * MINUTE
+    store.clock.advance(first + 2 * MINUTE - T0)
+    store.apply(ScheduleFire("s"))
+    assert store.messages() == [execute(f"s.{first}", 0)]
+    store.clock.advance(10 * MINUTE + 1)
+    shown = store.apply(ScheduleFire("s")).schedule
+    assert (shown.last_run_at, shown.next_run_at) == (first, first + 20 * MINUTE)
+    assert (shown.skipped_at, shown.skip_reason) == (first + 10 * MINUTE, "it was missed")
+    assert store.messages() == []
+    assert "s" not in store.due()
+    store.clock.advance(8 * MINUTE)
+    store.apply(ScheduleFire("s"))
+    assert store.messages() == [execute(f"s.{first + 20 * MINUTE}", 0)]
+
+
+def test_an_occurrence_does_not_overlap_with_the_previous_one(store: World) -> None:
+    store.apply(replace(schedule("s"), overlap="skip"))
+    store.pass_time(20 * SECOND)
+    store.pass_time(MINUTE)
+    shown = store.apply(ScheduleGet("s")).schedule
+    assert (shown.last_run_at, shown.last_promise) == (FIRST + MINUTE, f"s.{FIRST}")
+    assert shown.skipped_at == FIRST + MINUTE
+    assert shown.skip_reason == f"the previous occurrence, 's.{FIRST}', has not ended"
+    occurrences(store, 1)
+    store.apply(settle(f"s.{FIRST}"))
+    store.pass_time(MINUTE)
+    assert store.record(f"s.{FIRST + 2 * MINUTE}") is not None
+    assert store.record(f"s.{FIRST + MINUTE}") is None
+
+
+def test_one_that_is_past_its_deadline_is_not_in_the_way(store: World) -> None:
+    """Nobody has read it since; it is over all the same."""
+    store.apply(replace(schedule("s", timeout=MINUTE), overlap="skip"))
+    store.clock.advance(20 * SECOND)
+    store.apply(ScheduleFire("s"))
+    store.clock.advance(MINUTE)
+    store.apply(ScheduleFire("s"))
+    occurrences(store, 2)
+
+
+def test_catching_up_without_overlap_creates_one(store: World) -> None:
+    store.apply(replace(schedule("s"), overlap="skip"))
+    store.clock.advance(10 * MINUTE)
+    store.apply(ScheduleFire("s"))
+    occurrences(store, 1)
+    shown = store.apply(ScheduleGet("s")).schedule
+    assert shown.skipped_at == shown.last_run_at == FIRST + 9 * MINUTE
+
+
+# -- pause, resume, trigger ---------------------------------------------------------------------------------------
+
+
+def test_a_paused_schedule_does_not_fire_and_what_it_misses_is_gone(store: World) -> None:
+    store.apply(schedule("s"))
+    store.pass_time(20 * SECOND)
+    assert store.apply(SchedulePause("s")).schedule.paused
+    assert store.recurring == {}
+    store.pass_time(HOUR)
+    store.apply(ScheduleFire("s"))
+    occurrences(store, 1)
+    resumed = store.apply(ScheduleResume("s")).schedule
+    assert (resumed.paused, resumed.next_run_at) == (False, FIRST + HOUR + MINUTE)
+    assert store.recurring == {"s": ("* * * * *", None)}
+    store.pass_time(MINUTE)
+    occurrences(store, 1, FIRST + HOUR + MINUTE)
+    occurrences(store, 1)
+
+
+def test_pausing_and_resuming_twice_changes_nothing(store: World) -> None:
+    created = store.apply(schedule("s")).schedule
+    assert store.apply(ScheduleResume("s")).schedule == created
+    paused = store.apply(SchedulePause("s")).schedule
+    store.clock.advance(HOUR)
+    assert store.apply(SchedulePause("s")).schedule == paused
+    resumed = store.apply(ScheduleResume("s")).schedule
+    store.clock.advance(1)
+    assert store.apply(ScheduleResume("s")).schedule == resumed
+
+
+def test_trigger_creates_an_occurrence_now(store: World) -> None:
+    store.apply(schedule("s"))
+    store.apply(SchedulePause("s"))
+    store.clock.advance(5 * SECOND)
+    response = store.apply(ScheduleTrigger("s"))
+    id, at = f"s.{T0 + 5 * SECOND}", T0 + 5 * SECOND
+    assert response.promise == store.stored(id).promise()
+    assert (response.promise.created_at, response.promise.timeout_at) == (at, at + HOUR)
+    assert response.promise.tags == {**TARGETED, SCHEDULE: "s", **dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)}
+    assert store.messages() == [execute(id, 0)]
+    shown = store.apply(ScheduleGet("s")).schedule
+    assert (shown.last_promise, shown.last_run_at, shown.next_run_at) == (id, None, FIRST)
+
+
+def test_trigger_leaves_the_occurrences_of_cron_as_they_are(store: World) -> None:
+    store.apply(schedule("s"))
+    store.apply(ScheduleTrigger("s"))
+    store.pass_time(MINUTE + 20 * SECOND)
+    occurrences(store, 2)
+
+
+def test_trigger_is_refused_while_the_previous_occurrence_must_not_overlap(store: World) -> None:
+    store.apply(replace(schedule("s"), overlap="skip"))
+    first = store.apply(ScheduleTrigger("s")).promise
+    store.clock.advance(1)
+    refused = store.apply(ScheduleTrigger("s"))
+    assert (refused.status, refused.error) == (409, f"the previous occurrence, {first.id!r}, has not ended")
+    store.apply(settle(first.id))
+    assert store.apply(ScheduleTrigger("s")).ok
+
+
+def test_trigger_is_refused_where_its_promise_exists(store: World) -> None:
+    store.apply(schedule("s", promise_id="once"))
+    assert store.apply(ScheduleTrigger("s")).ok
+    store.clock.advance(1)
+    refused = store.apply(ScheduleTrigger("s"))
+    assert (refused.status, refused.error) == (409, "promise 'once' exists already")

@@ -15,6 +15,7 @@ from typing import Any
 
 from resonate_infra.testing.aws import Cloud
 from resonate_infra.testing.filters import FilterCriteria
+from resonate_infra.testing.recurrence import Recurrence
 from resonate_infra.testing.resources import EventSource
 
 MAX_STREAM_RETRIES = 10
@@ -156,7 +157,10 @@ class QueuePump:
 
 
 class SchedulePump:
-    """Fires the one-time schedules of a group. The minute sweep is the stack's business: it is part of its time."""
+    """Fires the schedules of a group, one-time and recurring, each at its second.
+
+    The minute sweep is the stack's business: it is part of its time.
+    """
 
     def __init__(self, cloud: Cloud, group: str, invoke: Invoke) -> None:
         self._cloud = cloud
@@ -165,10 +169,11 @@ class SchedulePump:
         self._invoke = invoke
         self._retries: dict[str, int] = {}
         self._seen = -1
+        self._recurrences: dict[str, tuple[str, Recurrence]] = {}
         self._instants: dict[str, int] = {}
 
     def pump(self) -> int:
-        """Fire every one-time schedule that is due, and return how many those were."""
+        """Fire every schedule that is due, and return how many those were."""
         due = [name for name, at in self.instants().items() if at <= self._cloud.clock.now()]
         for name in due:
             target = self._client.get_schedule(GroupName=self._group, Name=name)["Target"]
@@ -176,31 +181,53 @@ class SchedulePump:
                 self._invoke(target["Arn"], json.loads(target["Input"]))
             except Exception:
                 self._retries[name] = self._cloud.clock.now() + SCHEDULE_RETRY
+                continue
+            self._retries.pop(name, None)
+            if name in self._recurrences:
+                self._plan(name, self._instants[name])
             else:
-                self._retries.pop(name, None)
                 self._client.delete_schedule(GroupName=self._group, Name=name)
         return len(due)
 
     def instants(self) -> dict[str, int]:
-        """When each one-time schedule fires, or is tried again (ms)."""
+        """When each schedule fires next, or is tried again (ms)."""
         if self._seen != self._cloud.changes["scheduler"]:
             self._seen = self._cloud.changes["scheduler"]
-            self._instants = self._read()
+            self._read()
         return {name: max(at, self._retries.get(name, 0)) for name, at in self._instants.items()}
 
     def clear(self) -> None:
-        """Delete every one-time schedule."""
+        """Delete every schedule but the sweep's."""
         for name in self.instants():
             self._client.delete_schedule(GroupName=self._group, Name=name)
         self._retries.clear()
+        self._recurrences.clear()
 
-    def _read(self) -> dict[str, int]:
-        found: dict[str, int] = {}
+    def _read(self) -> None:
+        planned, self._instants = self._instants, {}
+        known, self._recurrences = self._recurrences, {}
         for page in self._client.get_paginator("list_schedules").paginate(GroupName=self._group):
             for summary in page["Schedules"]:
                 name = summary["Name"]
-                expression = self._client.get_schedule(GroupName=self._group, Name=name)["ScheduleExpression"]
+                schedule = self._client.get_schedule(GroupName=self._group, Name=name)
+                expression: str = schedule["ScheduleExpression"]
                 if expression.startswith("at("):
                     instant = datetime.fromisoformat(expression[3:-1]).replace(tzinfo=UTC)
-                    found[name] = round(instant.timestamp() * 1000)
-        return found
+                    self._instants[name] = round(instant.timestamp() * 1000)
+                elif expression.startswith("cron("):
+                    definition = f"{expression} {schedule['ScheduleExpressionTimezone']}"
+                    if name in known and known[name][0] == definition:
+                        self._recurrences[name] = known[name]
+                        if name in planned:
+                            self._instants[name] = planned[name]
+                    else:
+                        recurrence = Recurrence(expression, schedule["ScheduleExpressionTimezone"])
+                        self._recurrences[name] = (definition, recurrence)
+                        self._plan(name, self._cloud.clock.now())
+
+    def _plan(self, name: str, after: int) -> None:
+        upcoming = self._recurrences[name][1].next_after(after)
+        if upcoming is None:
+            self._instants.pop(name, None)
+        else:
+            self._instants[name] = upcoming

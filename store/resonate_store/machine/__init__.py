@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from resonate_store.machine import promises, tasks, wake
+from resonate_store.machine import promises, schedules, tasks, wake
 from resonate_store.machine.draft import Need, NeedChildren, NeedPage, NeedRecords, NeedSchedule, Outcome, Transition
 from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
@@ -30,7 +30,10 @@ from resonate_store.requests import (
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
     ScheduleSearch,
+    ScheduleTrigger,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -75,11 +78,14 @@ _TRANSITIONS: dict[type, Callable[[Any, int], Transition]] = {
     TaskContinue: tasks.resume_halted,
     TaskResume: tasks.resume,
     TaskSearch: search,
-    ScheduleGet: wake.schedule_get,
-    ScheduleCreate: wake.schedule_create,
-    ScheduleDelete: wake.schedule_delete,
+    ScheduleGet: schedules.get,
+    ScheduleCreate: schedules.create,
+    ScheduleDelete: schedules.delete,
+    SchedulePause: schedules.pause,
+    ScheduleResume: schedules.resume,
+    ScheduleTrigger: schedules.trigger,
+    ScheduleFire: schedules.fire,
     ScheduleSearch: search,
-    ScheduleFire: wake.schedule_fire,
 }
 
 Fetch = Callable[[Need], Any]

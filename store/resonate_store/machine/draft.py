@@ -187,9 +187,9 @@ class Draft:
 
 
 def stamped_schedule(after: ScheduleRecord, before: ScheduleRecord | None, now: int) -> ScheduleRecord:
-    """The schedule with the bookkeeping of a write; it is due when it next runs."""
+    """The schedule with the bookkeeping of a write; it is due when it next runs, unless it is paused."""
     rev = 1 if before is None else before.rev + 1
-    return replace(after, wake_at=after.next_run_at, written_at=now, rev=rev)
+    return replace(after, wake_at=None if after.paused else after.next_run_at, written_at=now, rev=rev)
 
 
 def deletion(before: Entry) -> Change:

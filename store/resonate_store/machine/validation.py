@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from resonate_store import addresses, cron, ids
-from resonate_store.records import DELAY, SCOPE, TARGET, TIMER, Value
+from resonate_store.records import DELAY, SCOPE, TARGET, TIMER, CatchUp, Overlap, Value
 from resonate_store.requests import (
     PromiseCreate,
     PromiseRecord,
@@ -24,7 +24,10 @@ from resonate_store.requests import (
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
     ScheduleSearch,
+    ScheduleTrigger,
     TaskAcquire,
     TaskCreate,
     TaskFence,
@@ -187,11 +190,29 @@ def _schedule(request: ScheduleCreate) -> str | None:
         or _names("tag", request.promise_tags)
         or _value("promiseParam", request.promise_param)
         or _recurring_dispatch(request)
-        or cron.problem_with(request.cron)
+        or cron.problem_with(request.cron, request.timezone)
+        or _policies(request)
+        or _names("tag", request.tags)
+        or _note(request)
     )
 
 
-def _schedule_id(request: ScheduleGet | ScheduleCreate | ScheduleDelete | ScheduleFire) -> str | None:
+def _policies(request: ScheduleCreate) -> str | None:
+    for name, policy, known in (
+        ("catch-up", request.catch_up, get_args(CatchUp)),
+        ("overlap", request.overlap, get_args(Overlap)),
+    ):
+        if policy not in known:
+            return f"the {name} policy is one of {', '.join(known)}, not {policy!r}"
+    return None
+
+
+def _note(request: ScheduleCreate) -> str | None:
+    valid = request.description is None or _encodable(request.description)
+    return None if valid else "the description is not valid Unicode text"
+
+
+def _schedule_id(request: Any) -> str | None:
     return ids.problem_with(request.id, "schedule id")
 
 
@@ -235,6 +256,9 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     ScheduleDelete: _schedule_id,
     ScheduleSearch: _schedule_search,
     ScheduleFire: _schedule_id,
+    SchedulePause: _schedule_id,
+    ScheduleResume: _schedule_id,
+    ScheduleTrigger: _schedule_id,
 }
 """The check of each kind of request; a kind that is missing here can only have a bad id.
 

@@ -1,0 +1,104 @@
+"""When a recurring schedule of EventBridge Scheduler fires.
+
+Written from AWS's description of `cron(minutes hours day-of-month month day-of-week year)` and of time zones, not from
+the module that translates our cron expressions, of which it is the check: it looks at one day of the calendar after
+the other. Of the dialect it knows what has a fixed meaning on every day - `*`, `?`, values, names, ranges, lists and
+steps - and refuses the rest (`L`, `W`, `#`), which we never write.
+
+AWS on daylight-saving time: a time that the clock skips is skipped; at a time that the clock shows twice it fires once.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_LAST_YEAR = 2199
+
+
+class InvalidExpression(ValueError):
+    """EventBridge would refuse the expression, or it says something that this module does not know."""
+
+
+class Recurrence:
+    """A recurring schedule.
+
+    Args:
+        expression: `cron(...)` with six fields.
+        timezone: an IANA name.
+
+    Raises:
+        InvalidExpression: the expression is none.
+    """
+
+    def __init__(self, expression: str, timezone: str = "UTC") -> None:
+        match = re.fullmatch(r"cron\(([^()]+)\)", expression)
+        fields = match[1].split(" ") if match else []
+        if len(fields) != 6 or len(expression) > 256:
+            raise InvalidExpression(f"expected cron(minutes hours day-of-month month day-of-week year): {expression!r}")
+        minutes, hours, days, months, weekdays, years = fields
+        if (days == "?") == (weekdays == "?"):
+            raise InvalidExpression(f"one of day-of-month and day-of-week has to be ?, not both: {expression!r}")
+        self._zone = ZoneInfo(timezone)
+        self._times = [
+            time(hour, minute) for hour in sorted(_values(hours, 0, 23)) for minute in sorted(_values(minutes, 0, 59))
+        ]
+        self._days = None if days == "?" else _values(days, 1, 31)
+        self._months = _values(months, 1, 12, _MONTHS)
+        self._weekdays = None if weekdays == "?" else _values(weekdays, 1, 7, _WEEKDAYS, steps=False)
+        self._years = _values(years, 1970, _LAST_YEAR)
+
+    def next_after(self, instant: int) -> int | None:
+        """The first firing strictly after `instant`, both in milliseconds since the epoch; None if there is none."""
+        # The day before: by the time of a zone far in the west, it may not be over.
+        day = datetime.fromtimestamp(instant / 1000, UTC).date() - timedelta(days=1)
+        while day.year <= _LAST_YEAR:
+            if self._occurs_on(day):
+                for at in self._times:
+                    firing = self._instant(datetime.combine(day, at))
+                    if firing is not None and firing > instant:
+                        return firing
+            day += timedelta(days=1)
+        return None
+
+    def _occurs_on(self, day: date) -> bool:
+        if day.month not in self._months or day.year not in self._years:
+            return False
+        if self._days is not None:
+            return day.day in self._days
+        return self._weekdays is not None and day.isoweekday() % 7 + 1 in self._weekdays
+
+    def _instant(self, wall: datetime) -> int | None:
+        instant = wall.replace(tzinfo=self._zone).astimezone(UTC)
+        if instant.astimezone(self._zone).replace(tzinfo=None) != wall:
+            return None  # no clock shows it
+        return round(instant.timestamp() * 1000)
+
+
+def _values(field: str, first: int, last: int, names: tuple[str, ...] = (), *, steps: bool = True) -> set[int]:
+    values: set[int] = set()
+    for part in field.split(","):
+        span, slash, step = part.partition("/")
+        if slash and (not steps or not step.isdigit() or int(step) < 1):
+            raise InvalidExpression(f"{part!r} is no step")
+        begin, dash, end = span.partition("-")
+        if span == "*":
+            low, high = first, last
+        else:
+            low = _value(begin, names)
+            high = _value(end, names) if dash else (last if slash else low)
+        if not first <= low <= high <= last:
+            raise InvalidExpression(f"{part!r} is not within {first} and {last}")
+        values.update(range(low, high + 1, int(step) if slash else 1))
+    return values
+
+
+def _value(text: str, names: tuple[str, ...]) -> int:
+    if text.upper() in names:
+        return names.index(text.upper()) + 1
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidExpression(f"{text!r} is no value")
+    return int(text)

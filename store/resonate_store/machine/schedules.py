@@ -1,0 +1,231 @@
+"""What the schedule requests do, and what happens when a schedule is due.
+
+A firing is told nothing but the schedule's id: it creates the promises of all occurrences that are due since
+`next_run_at`, in order, and advances, in one write. So it does not matter who fires a schedule, how often, or how late
+- EventBridge, the timer queue, the sweep - and a firing that comes early finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any, cast
+
+from msgspec.structs import replace
+
+from resonate_store.cron import last_occurrence, next_occurrence
+from resonate_store.effects import Change
+from resonate_store.machine.draft import (
+    Draft,
+    Need,
+    NeedRecords,
+    NeedSchedule,
+    Outcome,
+    Transition,
+    deletion,
+    materialised,
+    stamped_schedule,
+)
+from resonate_store.machine.promises import created
+from resonate_store.machine.validation import expanded
+from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, Record, ScheduleRecord
+from resonate_store.requests import (
+    PromiseCreate,
+    Response,
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleFire,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleTrigger,
+)
+
+MAX_OCCURRENCES = 90
+"""Occurrences of one schedule that one firing takes on; the next firing goes on where this one stopped."""
+MAX_FIRING_BYTES = 2_000_000
+"""The size of the params that one firing writes; DynamoDB takes 4 MB in one transaction."""
+PUNCTUAL = 120_000
+"""How late a firing may be for its occurrence not to count as missed (ms): EventBridge and the sweep may each take a
+minute."""
+
+
+def get(request: ScheduleGet, _now: int) -> Transition:
+    schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
+    if schedule is None:
+        return Outcome(_not_found())
+    return Outcome(Response(schedule=schedule.schedule()))
+
+
+def create(request: ScheduleCreate, now: int) -> Transition:
+    schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
+    if schedule is not None:
+        return Outcome(Response(schedule=schedule.schedule()))
+    schedule = ScheduleRecord(
+        id=request.id,
+        cron=request.cron,
+        promise_id=request.promise_id,
+        promise_timeout=request.promise_timeout,
+        promise_param=request.promise_param,
+        promise_tags=request.promise_tags,
+        created_at=now,
+        next_run_at=next_occurrence(request.cron, now, request.timezone),
+        timezone=request.timezone,
+        catch_up=request.catch_up,
+        overlap=request.overlap,
+        description=request.description,
+        tags=request.tags,
+    )
+    return _written(schedule, None, now)
+
+
+def delete(request: ScheduleDelete, _now: int) -> Transition:
+    schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
+    if schedule is None:
+        return Outcome(_not_found())
+    return Outcome(Response(), (deletion(schedule),))
+
+
+def pause(request: SchedulePause, now: int) -> Transition:
+    schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
+    if schedule is None:
+        return Outcome(_not_found())
+    if schedule.paused:
+        return Outcome(Response(schedule=schedule.schedule()))
+    return _written(replace(schedule, paused=True), schedule, now)
+
+
+def resume(request: ScheduleResume, now: int) -> Transition:
+    schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
+    if schedule is None:
+        return Outcome(_not_found())
+    if not schedule.paused:
+        return Outcome(Response(schedule=schedule.schedule()))
+    upcoming = next_occurrence(schedule.cron, now, schedule.timezone)
+    return _written(replace(schedule, paused=False, next_run_at=upcoming), schedule, now)
+
+
+def trigger(request: ScheduleTrigger, now: int) -> Transition:
+    """Create an occurrence at this instant; unlike those of `cron` it is refused, not skipped, when it cannot be."""
+    schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
+    if schedule is None:
+        return Outcome(_not_found())
+    occurrence = _occurrence(schedule, now)
+    existing, previous = yield from _records(occurrence.id, _previous_of(schedule))
+    if existing is not None:
+        return Outcome(Response(status=409, error=f"promise {occurrence.id!r} exists already"))
+    if schedule.overlap == "skip" and _runs(previous, now):
+        return Outcome(Response(status=409, error=_overlapping(schedule.last_promise)))
+    draft = Draft(now)
+    record = draft.put(created(occurrence, now))
+    triggered = stamped_schedule(replace(schedule, last_promise=record.id), schedule, now)
+    response = Response(schedule=triggered.schedule(), promise=record.promise())
+    return Outcome(response, (*draft.outcome(response).changes, Change(schedule, triggered)))
+
+
+def fire(request: ScheduleFire, now: int) -> Transition:
+    """Take on every occurrence that is due, in order, and advance, in one write."""
+    schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
+    if schedule is None:
+        return Outcome(_not_found())
+    if schedule.paused or schedule.next_run_at > now:
+        return Outcome(Response(schedule=schedule.schedule()))
+    advanced = _caught_up(schedule, now)
+    due = {at: _occurrence(schedule, at) for at in _due(advanced, now)}
+    ids = tuple(dict.fromkeys(occurrence.id for occurrence in due.values()))
+    previous, *found = yield from _records(_previous_of(schedule), *ids)
+    known = dict(zip(ids, found, strict=True))
+    draft = Draft(now)
+    for at, occurrence in due.items():
+        existing = known[occurrence.id]
+        if existing is not None and not _same(existing, occurrence):
+            reason = f"promise {occurrence.id!r} exists already and does something else"
+            advanced = replace(advanced, skipped_at=at, skip_reason=reason)
+        elif existing is None and schedule.overlap == "skip" and _runs(previous, now):
+            advanced = replace(advanced, skipped_at=at, skip_reason=_overlapping(advanced.last_promise))
+        else:
+            if existing is None:
+                existing = known[occurrence.id] = draft.put(replace(created(occurrence, now), created_at=at))
+            previous = existing
+            advanced = replace(advanced, last_promise=existing.id)
+    if due:
+        last = max(due)
+        upcoming = next_occurrence(schedule.cron, last, schedule.timezone)
+        advanced = replace(advanced, last_run_at=last, next_run_at=upcoming)
+    outcome = _written(advanced, schedule, now)
+    return Outcome(outcome.response, (*draft.outcome(outcome.response).changes, *outcome.changes))
+
+
+def _caught_up(schedule: ScheduleRecord, now: int) -> ScheduleRecord:
+    """The schedule without those missed occurrences that its policy does not make up for."""
+    cron, timezone, first = schedule.cron, schedule.timezone, schedule.next_run_at
+    if schedule.catch_up == "latest":
+        first = max(first, last_occurrence(cron, now, timezone))
+    elif schedule.catch_up == "none" and first < now - PUNCTUAL:
+        first = next_occurrence(cron, now - PUNCTUAL - 1, timezone)
+    if first == schedule.next_run_at:
+        return schedule
+    skipped = max(schedule.next_run_at, last_occurrence(cron, first - 1000, timezone))
+    return replace(schedule, next_run_at=first, skipped_at=skipped, skip_reason="it was missed")
+
+
+def _due(schedule: ScheduleRecord, now: int) -> Iterator[int]:
+    """The occurrences that one firing takes on, at least one if any is due."""
+    param = schedule.promise_param
+    texts = (param.data or "", *(param.headers or {}), *(param.headers or {}).values())
+    size = sum(len(text.encode()) for text in texts)
+    at = schedule.next_run_at
+    for _ in range(max(1, min(MAX_OCCURRENCES, MAX_FIRING_BYTES // max(1, size)))):
+        if at > now:
+            return
+        yield at
+        at = next_occurrence(schedule.cron, at, schedule.timezone)
+
+
+def _occurrence(schedule: ScheduleRecord, at: int) -> PromiseCreate:
+    id = expanded(schedule.promise_id, schedule.id, at)
+    lineage = dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)
+    return PromiseCreate(
+        id=id,
+        timeout_at=at + schedule.promise_timeout,
+        param=schedule.promise_param,
+        tags={**schedule.promise_tags, **lineage, SCHEDULE: schedule.id},
+    )
+
+
+def _same(existing: Record, occurrence: PromiseCreate) -> bool:
+    """Whether a promise, whoever created it, is the call that the occurrence would have been.
+
+    Ids of occurrences can be guessed. Who takes one for the same call has only started it; anything else under
+    the id must not pass for the schedule's.
+    """
+    return existing.param == occurrence.param and existing.target == occurrence.tags.get(TARGET)
+
+
+def _previous_of(schedule: ScheduleRecord) -> str | None:
+    """The promise that an occurrence must not overlap with."""
+    return schedule.last_promise if schedule.overlap == "skip" else None
+
+
+def _records(*ids: str | None) -> Generator[Need, Any, list[Record | None]]:
+    """The records with these ids; None for no id."""
+    wanted = tuple(dict.fromkeys(id for id in ids if id is not None))
+    found: tuple[Record | None, ...] = (yield NeedRecords(wanted)) if wanted else ()
+    records = dict(zip(wanted, found, strict=True))
+    return [None if id is None else records[id] for id in ids]
+
+
+def _runs(record: Record | None, now: int) -> bool:
+    return record is not None and materialised(record, now).pending
+
+
+def _overlapping(previous: str | None) -> str:
+    return f"the previous occurrence, {previous!r}, has not ended"
+
+
+def _written(after: ScheduleRecord, before: ScheduleRecord | None, now: int) -> Outcome:
+    stamped = stamped_schedule(after, before, now)
+    return Outcome(Response(schedule=stamped.schedule()), (Change(before, stamped),))
+
+
+def _not_found() -> Response:
+    return Response(status=404, error="Schedule not found")
