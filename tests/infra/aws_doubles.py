@@ -9,6 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from resonate_infra.settings import Settings
+from resonate_infra.testing.recurrence import Recurrence
 
 SETTINGS = Settings(
     table="promises",
@@ -66,8 +67,12 @@ class Scheduler:
 
     def _check(self, schedule: dict[str, Any]) -> None:
         assert re.fullmatch(r"[0-9A-Za-z-_.]{1,64}", schedule["Name"])
-        assert re.fullmatch(r"at\(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\)", schedule["ScheduleExpression"])
         assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+        if schedule["ScheduleExpression"].startswith("cron("):
+            Recurrence(schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"])
+            assert "ActionAfterCompletion" not in schedule
+            return
+        assert re.fullmatch(r"at\(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\)", schedule["ScheduleExpression"])
         assert schedule["ActionAfterCompletion"] == "DELETE"
 
 

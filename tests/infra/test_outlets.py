@@ -45,7 +45,7 @@ def test_a_settlement_by_the_sweep_reaches_everybody_down_the_line(surroundings:
 def test_timers_and_schedules_are_armed_and_disarmed(surroundings: Surroundings) -> None:
     outlets, now = surroundings.outlets, surroundings.clock.now()
     outlets.arm("near", now + 5000)
-    outlets.arm_schedule("far", now + 3_600_000)
+    outlets.arm_schedule("far", "0 0 * * *", "Europe/Berlin")
 
     assert surroundings.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "near", "at": now + 5000}, 5)]
     assert len(surroundings.scheduler.schedules) == 1

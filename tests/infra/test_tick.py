@@ -6,7 +6,7 @@ import pytest
 from resonate_infra.tick import INTERVAL, MalformedTick, Schedule, Sweep, Timer, message_of
 from resonate_store.ids import shard
 from resonate_store.records import TARGET
-from resonate_store.requests import PromiseSettle, ScheduleCreate, ScheduleGet
+from resonate_store.requests import PromiseSettle, ScheduleCreate, ScheduleGet, SchedulePause
 from tests.infra.aws_doubles import SETTINGS
 from tests.infra.surroundings import HOUR, Surroundings
 
@@ -23,6 +23,7 @@ def every_minute() -> ScheduleCreate:
     ("content", "message"),
     [
         ({"kind": "sweep"}, Sweep()),
+        ({"kind": "sweep", "shard": 3}, Sweep(3)),
         ('{"kind":"sweep"}', Sweep()),
         ({"kind": "timer", "id": "w1.1", "at": 5}, Timer("w1.1", 5)),
         ('{"kind":"timer","id":"w1.1","at":5}', Timer("w1.1", 5)),
@@ -121,6 +122,10 @@ def test_a_due_schedule_creates_its_occurrences(surroundings: Surroundings) -> N
 # The sweep
 
 
+def counts(result: dict[str, Any]) -> tuple[int, int]:
+    return result["woken"], result["failed"]
+
+
 def timers(surroundings: Surroundings, count: int) -> list[str]:
     ids = [f"t{n}" for n in range(count)]
     for id in ids:
@@ -134,10 +139,12 @@ def test_the_sweep_wakes_what_is_due_in_every_shard_and_nothing_else(surrounding
     surroundings.create("later", timer=True)
     assert {shard(id, surroundings.store.shards) for id in ids} == set(range(surroundings.store.shards))
 
-    assert surroundings.tick.act(Sweep()) == {"kind": "sweep", "woken": 40, "failed": 0}
+    surroundings.clock.advance(250)
+
+    assert surroundings.tick.act(Sweep()) == {"kind": "sweep", "woken": 40, "failed": 0, "lag": 250, "finished": True}
     assert {surroundings.record(id).state for id in ids} == {"resolved"}
     assert surroundings.record("later").pending
-    assert surroundings.tick.act(Sweep()) == {"kind": "sweep", "woken": 0, "failed": 0}
+    assert surroundings.tick.act(Sweep()) == {"kind": "sweep", "woken": 0, "failed": 0, "lag": 0, "finished": True}
 
 
 def test_the_sweep_begins_nothing_after_its_deadline(surroundings: Surroundings) -> None:
@@ -197,10 +204,10 @@ def test_one_bad_entry_does_not_stop_the_sweep(
 
     monkeypatch.setattr(surroundings.tick, "_wake", fragile)
 
-    assert surroundings.tick.sweep() == {"kind": "sweep", "woken": 8, "failed": 2}
+    assert counts(surroundings.tick.sweep()) == (8, 2)
     assert caplog.text.count("failed") >= 2
     monkeypatch.undo()
-    assert surroundings.tick.sweep() == {"kind": "sweep", "woken": 2, "failed": 0}
+    assert counts(surroundings.tick.sweep()) == (2, 0)
     assert {surroundings.record(id).state for id in ids} == {"resolved"}
 
 
@@ -223,12 +230,123 @@ def test_the_sweep_repeats_a_settlement_that_reached_nobody(surroundings: Surrou
     assert surroundings.markers() == ["expiry#awaited"]
 
 
-def test_the_sweep_arms_and_fires_schedules(surroundings: Surroundings) -> None:
+def test_the_sweep_fires_schedules(surroundings: Surroundings) -> None:
     surroundings.store.apply(every_minute())
     surroundings.clock.advance(60_000)
 
-    assert surroundings.tick.sweep() == {"kind": "sweep", "woken": 1, "failed": 0}
+    assert counts(surroundings.tick.sweep()) == (1, 0)
     schedule = surroundings.store.apply(ScheduleGet("every")).schedule
     assert schedule is not None
     assert schedule.next_run_at > surroundings.clock.now()
-    assert [body["kind"] for _, body, _ in surroundings.sqs.sent] == ["schedule"]
+    assert surroundings.scheduler.schedules == {}, "that is the stream's business"
+
+
+def test_the_sweep_arms_a_schedule_that_nothing_else_fires(surroundings: Surroundings) -> None:
+    """What armed it got lost; its first occurrence is more than two minutes late."""
+    surroundings.store.apply(every_minute())
+    surroundings.clock.advance(240_000)
+    surroundings.tick.sweep()
+
+    (schedule,) = surroundings.scheduler.schedules.values()
+    assert schedule["ScheduleExpression"] == "cron(* * * * ? *)"
+
+
+def test_the_sweep_is_bounded(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    timers(surroundings, 40)
+    monkeypatch.setattr("resonate_infra.tick.MOST", 25)
+
+    first, second = surroundings.tick.sweep(), surroundings.tick.sweep()
+
+    assert (counts(first), first["finished"]) == ((25, 0), False)
+    assert (counts(second), second["finished"]) == ((15, 0), True)
+
+
+def test_no_shard_waits_for_another_that_has_more_to_do(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate_infra.tick.BATCH", 2)
+    ids = ["w", *(f"w.{n}" for n in range(20)), "t0", "t1", "t2", "t3"]
+    for id in ids:
+        surroundings.create(id, timer=True, after=1000)
+    surroundings.clock.advance(1000)
+    shards = {shard(id, surroundings.store.shards) for id in ids}
+    woken: list[str] = []
+    monkeypatch.setattr(surroundings.tick, "_wake", lambda request: woken.append(request.id))
+
+    surroundings.tick.sweep()
+
+    assert sorted(woken) == sorted(ids)
+    assert {shard(id, surroundings.store.shards) for id in woken[: 2 * len(shards)]} == shards
+
+
+def test_one_shard_can_be_swept_by_itself(surroundings: Surroundings) -> None:
+    ids = timers(surroundings, 40)
+    mine = [id for id in ids if shard(id, surroundings.store.shards) == 1]
+
+    assert counts(surroundings.tick.act(Sweep(1))) == (len(mine), 0)
+    assert {id for id in ids if not surroundings.record(id).pending} == set(mine)
+    for unknown in (-1, surroundings.store.shards):
+        with pytest.raises(MalformedTick, match=f"there is no shard {unknown}"):
+            surroundings.tick.act(Sweep(unknown))
+
+
+def test_the_lag_is_that_of_the_longest_overdue(surroundings: Surroundings) -> None:
+    for delay in (9000, 2000, 5000):
+        surroundings.create(f"t{delay}", timer=True, after=delay)
+    surroundings.clock.advance(7000)
+
+    assert surroundings.tick.sweep()["lag"] == 5000
+
+
+# What fires a schedule lasts as long as the schedule
+
+
+def armed(surroundings: Surroundings) -> int:
+    return len(surroundings.scheduler.schedules)
+
+
+def test_a_firing_of_a_schedule_that_is_gone_or_paused_deletes_what_fired_it(surroundings: Surroundings) -> None:
+    surroundings.outlets.arm_schedule("gone", "@hourly", None)
+    surroundings.store.apply(every_minute())
+    surroundings.outlets.arm_schedule("every", "* * * * *", None)
+    surroundings.tick.act(Schedule("gone"))
+    assert armed(surroundings) == 1
+    surroundings.tick.act(Schedule("every"))
+    assert armed(surroundings) == 1
+
+    surroundings.store.apply(SchedulePause("every"))
+    surroundings.tick.act(Schedule("every"))
+    assert armed(surroundings) == 0
+
+
+def test_a_schedule_that_came_back_meanwhile_keeps_what_fires_it(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is created and armed between the firing that found nothing and the deletion that follows."""
+    disarm = surroundings.outlets.disarm_schedule
+
+    def late(id: str) -> None:
+        surroundings.store.apply(every_minute())
+        surroundings.outlets.arm_schedule(id, "* * * * *", None)
+        disarm(id)
+
+    monkeypatch.setattr(surroundings.outlets, "disarm_schedule", late)
+    surroundings.tick.act(Schedule("every"))
+
+    assert armed(surroundings) == 1
+
+
+def test_a_firing_that_is_early_by_the_clocks_of_two_machines_comes_again(surroundings: Surroundings) -> None:
+    surroundings.store.apply(every_minute())
+    schedule = surroundings.store.apply(ScheduleGet("every")).schedule
+    assert schedule is not None
+    surroundings.clock.advance_to(schedule.next_run_at - 1200)
+    surroundings.tick.act(Schedule("every"))
+
+    message = {"kind": "schedule", "id": "every", "at": schedule.next_run_at}
+    assert surroundings.sqs.sent == [(SETTINGS.timer_queue_url, message, 2)]
+    surroundings.clock.advance_to(schedule.next_run_at)
+    surroundings.sqs.sent.clear()
+    surroundings.tick.act(Schedule("every", schedule.next_run_at))
+    assert surroundings.record(f"every.{schedule.next_run_at}").pending
+    assert surroundings.sqs.sent == []

@@ -120,15 +120,53 @@ def test_any_other_failure_of_the_scheduler_comes_out(world: World, monkeypatch:
     with pytest.raises(Exception, match="AccessDenied"):
         world.arm(DAY)
     with pytest.raises(Exception, match="AccessDenied"):
-        world.timers.disarm("timer", "p")
+        world.timers.recur("s", "@daily", None)
+    with pytest.raises(Exception, match="AccessDenied"):
+        world.timers.cease("s")
 
 
-def test_disarming_deletes_the_schedule_if_there_is_one(world: World) -> None:
-    world.arm(DAY, "p", "schedule")
-    world.timers.disarm("schedule", "p")
-    world.timers.disarm("schedule", "p")
+# What recurs
 
-    assert world.scheduler.schedules == {}
+
+def recurring(world: World) -> list[tuple[str, str]]:
+    return sorted(
+        (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"])
+        for schedule in world.scheduler.schedules.values()
+    )
+
+
+def test_a_schedule_becomes_a_recurring_one(world: World) -> None:
+    world.timers.recur("daily", "30 9 * * mon-fri", "Europe/Berlin")
+
+    assert recurring(world) == [("cron(30 9 ? * 2-6 *)", "Europe/Berlin")]
+    (schedule,) = world.scheduler.schedules.values()
+    assert json.loads(schedule["Target"]["Input"]) == {"kind": "schedule", "id": "daily"}
+    assert (schedule["Target"]["Arn"], schedule["Target"]["RoleArn"]) == (SETTINGS.tick_arn, SETTINGS.schedule_role_arn)
+    assert schedule["GroupName"] == "timers"
+
+
+def test_a_day_of_month_or_of_week_takes_two(world: World) -> None:
+    world.timers.recur("s", "0 0 13 * fri", None)
+
+    assert recurring(world) == [("cron(0 0 13 * ? *)", "UTC"), ("cron(0 0 ? * 6 *)", "UTC")]
+
+
+def test_putting_it_again_replaces_what_is_there_and_leaves_nothing_of_it(world: World) -> None:
+    world.timers.recur("s", "0 0 13 * fri", None)
+    world.timers.recur("s", "0 0 13 * fri", None)
+    assert (len(world.scheduler.schedules), world.scheduler.updates) == (2, 2)
+
+    world.timers.recur("s", "@hourly", "Asia/Tokyo")
+    assert recurring(world) == [("cron(0 * * * ? *)", "Asia/Tokyo")]
+
+
+def test_ceasing_deletes_all_of_it_if_there_is_any(world: World) -> None:
+    world.timers.recur("s", "0 0 13 * fri", None)
+    world.timers.recur("t", "@hourly", None)
+    world.timers.cease("s")
+    world.timers.cease("s")
+
+    assert recurring(world) == [("cron(0 * * * ? *)", "UTC")]
 
 
 # Names
@@ -141,6 +179,7 @@ def test_names_keep_to_the_schedulers_alphabet_and_tell_ids_apart(one: str, othe
         if not any("\ud800" <= character <= "\udfff" for character in id):
             world.arm(DAY, id)
             world.arm(DAY, id, "schedule")
+            world.timers.recur(id, "0 0 13 * fri", None)
 
     assert world.scheduler.updates == 0
 

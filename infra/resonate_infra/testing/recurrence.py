@@ -11,6 +11,7 @@ AWS on daylight-saving time: a time that the clock skips is skipped; at a time t
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -53,15 +54,15 @@ class Recurrence:
 
     def next_after(self, instant: int) -> int | None:
         """The first firing strictly after `instant`, both in milliseconds since the epoch; None if there is none."""
-        # The day before: by the time of a zone far in the west, it may not be over.
-        day = datetime.fromtimestamp(instant / 1000, UTC).date() - timedelta(days=1)
+        now = datetime.fromtimestamp(instant / 1000, self._zone)
+        day, times = now.date(), self._times[bisect_right(self._times, now.replace(tzinfo=None).time()) :]
         while day.year <= _LAST_YEAR:
             if self._occurs_on(day):
-                for at in self._times:
+                for at in times:
                     firing = self._instant(datetime.combine(day, at))
                     if firing is not None and firing > instant:
                         return firing
-            day += timedelta(days=1)
+            day, times = day + timedelta(days=1), self._times
         return None
 
     def _occurs_on(self, day: date) -> bool:

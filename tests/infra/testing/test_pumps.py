@@ -337,3 +337,60 @@ def test_a_function_that_is_killed_has_failed(stack: OfflineStack) -> None:
     with pytest.raises(RuntimeError, match="killed"):
         stack._deliver("TickFunction", {"kind": "sweep"})
     stack.cloud.fault = None
+
+
+def test_a_recurring_schedule_fires_whenever_it_occurs(
+    stack: OfflineStack, schedules: SchedulePump, function: Function
+) -> None:
+    schedule(stack, "often", "cron(0/20 * * * ? *)")
+    fired: list[int] = []
+    for _ in range(3):
+        (at,) = schedules.instants().values()
+        stack.clock.sleep(at - stack.clock.now() - 1)
+        assert schedules.pump() == 0
+        stack.clock.sleep(1)
+        assert schedules.pump() == 1
+        assert schedules.pump() == 0
+        fired.append(at)
+
+    assert [at % 3_600_000 // 60_000 for at in fired] == [20, 40, 0]
+    assert len(function.events) == 3
+
+
+def test_a_recurring_schedule_that_is_replaced_fires_as_it_says_now(
+    stack: OfflineStack, schedules: SchedulePump
+) -> None:
+    schedule(stack, "often", "cron(* * * * ? *)")
+    (before,) = schedules.instants().values()
+    schedule(stack, "other", "at(2100-01-01T00:00:00)")
+    assert schedules.instants()["often"] == before, "what else is put leaves it alone"
+    client = stack.cloud.client("scheduler")
+    definition = client.get_schedule(GroupName=stack.deployment.schedule_group, Name="often")
+    client.update_schedule(
+        GroupName=stack.deployment.schedule_group,
+        Name="often",
+        ScheduleExpression="cron(0 0 1 1 ? *)",
+        ScheduleExpressionTimezone="Asia/Tokyo",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=definition["Target"],
+    )
+
+    assert schedules.instants()["often"] % 86_400_000 == 15 * 3_600_000
+    schedules.clear()
+    assert schedules.instants() == {}
+
+
+def test_a_recurring_firing_that_failed_is_tried_again(
+    stack: OfflineStack, schedules: SchedulePump, function: Function
+) -> None:
+    schedule(stack, "hourly", "cron(0 * * * ? *)")
+    (at,) = schedules.instants().values()
+    stack.clock.sleep(at - stack.clock.now())
+    function.response = RuntimeError("no")
+    schedules.pump()
+    assert schedules.instants() == {"hourly": at + SCHEDULE_RETRY}
+
+    function.response = None
+    stack.clock.sleep(SCHEDULE_RETRY)
+    assert schedules.pump() == 1
+    assert schedules.instants() == {"hourly": at + 3_600_000}

@@ -1,0 +1,66 @@
+"""A schedule of ours, and the recurring ones of EventBridge that it becomes: together, exactly cron's occurrences."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from resonate_infra.testing.recurrence import Recurrence
+from resonate_store.clock import ManualClock
+from resonate_store.cron import eventbridge, problem_with
+from resonate_store.memory import MemoryStore
+from resonate_store.records import SCHEDULE
+from resonate_store.requests import ScheduleFire
+from tests.store.build import DAY, MINUTE, schedule
+from tests.store.test_cron import CHANGES, EXPRESSIONS, NEW_YORK, ZONES, by_the_minute, first_shown
+
+LATEST = 59_999
+"""How late EventBridge may fire (ms)."""
+
+
+def firings(expression: str, zone: str | None, begin: int, end: int) -> set[int]:
+    """When EventBridge fires what the expression becomes, in `begin < at <= end`."""
+    found: set[int] = set()
+    for each in eventbridge(expression):
+        recurrence, at = Recurrence(each, zone or "UTC"), begin
+        while (following := recurrence.next_after(at)) is not None and following <= end:
+            found.add(at := following)
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(EXPRESSIONS, st.sampled_from(CHANGES), st.sampled_from(ZONES), st.randoms(use_true_random=False))
+@example("*/15 1-3 13 * fri", date(2025, 3, 9), NEW_YORK, None)
+@example("*/15 1-3 * * sun", date(2025, 11, 2), NEW_YORK, None)
+def test_firings_filtered_by_the_schedule_are_exactly_crons_occurrences(
+    expression: str, first: date, zone: str | None, random: object
+) -> None:
+    """They come late, twice and in any order within their lateness; the sweep fires what the clock skipped."""
+    if problem_with(expression, zone) is not None:
+        return
+    begin = first_shown(datetime(first.year, first.month, first.day), zone)
+    end = begin + DAY
+    expected = {at for at in by_the_minute(expression, first - timedelta(days=1), 4, zone) if begin < at <= end}
+    fired = firings(expression, zone, begin, end)
+    assert fired <= expected, "EventBridge fires at occurrences only"
+    skipped = expected - fired
+    assert len(skipped) <= 1, "and at all of them but the one that stands for those that the clock skips"
+
+    clock = ManualClock(begin)
+    store = MemoryStore(clock)
+    assert store.apply(replace(schedule("s", expression, timeout=7 * DAY), timezone=zone)).ok
+    lateness = (lambda: 0) if random is None else (lambda: random.randint(0, LATEST))  # type: ignore[attr-defined]
+    for at in sorted(at + lateness() for at in [*fired, *fired]):
+        clock.advance_to(at)
+        store.apply(ScheduleFire("s"))
+    clock.advance_to(end + MINUTE)
+    for _ in skipped:
+        store.apply(ScheduleFire("s"))
+
+    created = {record.id: record for record in store.records()}
+    assert {f"s.{at}" for at in expected} == {id for id in created if int(id.rpartition(".")[2]) <= end}
+    assert all(record.created_at == int(id.rpartition(".")[2]) for id, record in created.items())
+    assert all(record.tags[SCHEDULE] == "s" for record in created.values())
