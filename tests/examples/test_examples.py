@@ -135,6 +135,15 @@ CASES = {
         ],
         2,
     ),
+    "schedule": Case(
+        "schedule",
+        "daily_report.now",
+        "generate_report",
+        {"user_id": 123},
+        "3 orders",
+        ["Report for user 123: 3 orders"],
+        1,
+    ),
     "web_server": Case(
         "web_server",
         "webserver-foo",
@@ -335,3 +344,23 @@ def test_items_are_recorded_before_the_one_that_failed_is_tried_again(case: Case
     settled = [(stack.store.record(f"{case.id}.{n}").settled_at or 0) - began for n in (1, 2, 3)]
     assert settled[0] == settled[2] == 0
     assert settled[1] >= PAUSE * 1000
+
+
+@pytest.mark.parametrize("case", ["schedule"], indirect=True)
+def test_the_report_is_made_every_minute_with_nothing_running_in_between(
+    case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = stack.client(group="client")
+    stack.watch = lambda _: stack.processes.forget_all()
+    begin = stack.clock.now()
+    client.options(target="worker").schedule("daily_report", case.workflow, "* * * * *", **case.arguments)
+    client.stop()
+
+    stack.advance(minutes=5)
+
+    assert said(capsys) == case.says * 5
+    first = begin - begin % 60_000 + 60_000
+    for n in range(5):
+        occurrence = stack.store.record(f"daily_report.{first + n * 60_000}")
+        assert occurrence is not None
+        assert (occurrence.state, occurrence.created_at) == ("resolved", first + n * 60_000)

@@ -54,7 +54,7 @@ def test_options_over_defaults() -> None:
         ("timeout", True, "timeout must be `float`, got bool"),
         ("version", 1.5, "version must be `int`, got float"),
         ("version", True, "version must be `int`, got bool"),
-        ("colour", "red", "unknown option 'colour': the options are durable, encoder, id,"),
+        ("colour", "red", "unknown option 'colour': the options are catch_up, durable, encoder,"),
     ],
 )
 def test_a_wrong_type_is_named(name: str, value: Any, message: str) -> None:

@@ -1,0 +1,256 @@
+"""`resonate.schedule` and `resonate.schedules` on a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.errors import ResonateStoreError
+from resonate.schedules import upcoming
+from resonate_store.clock import ManualClock
+from resonate_store.memory import MemoryStore
+from resonate_store.records import ORIGIN, SCHEDULE, SCOPE, TARGET
+from resonate_store.requests import ScheduleCreate, ScheduleGet
+
+T0 = 1_750_000_000_000
+FIRST = T0 + 20_000
+MINUTE = 60_000
+
+
+class World:
+    """A client whose time stands still; what is due happens in `pass_time`, what it sends is kept."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(T0)
+        self.store = MemoryStore(self.clock)
+        self.resonate = Resonate(store=self.store, group="g")
+        self.offered: list[str] = []
+        self.store.on_wake = None
+        self.store.send = lambda _, message: self.offered.append(message["data"]["task"]["id"])
+
+        @self.resonate.register(name="report")
+        def report(_: Context, user_id: int) -> str:
+            return f"report for {user_id}"
+
+        @self.resonate.register(name="report", version=2)
+        def report_2(_: Context, user_id: int) -> str:
+            return f"new report for {user_id}"
+
+        self.report: Any = report
+
+    def pass_time(self, milliseconds: int) -> None:
+        self.clock.advance(milliseconds)
+        self.store.tick()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    world = World()
+    # No thread may do what is due before the test says so.
+    monkeypatch.setattr(world.resonate._runtime, "start", lambda: None)  # pyright: ignore[reportPrivateUsage]
+    yield world
+    world.resonate.stop()
+
+
+def refused(code: float, call: Any, *arguments: Any, **options: Any) -> ResonateStoreError:
+    with pytest.raises(ResonateStoreError) as caught:
+        call(*arguments, **options)
+    assert caught.value.code == code
+    return caught.value
+
+
+# resonate.schedule
+
+
+def test_a_function_is_called_whenever_the_expression_occurs(world: World) -> None:
+    schedule = world.resonate.schedule("daily", world.report, "* * * * *", user_id=123)
+    assert (schedule.id, schedule.cron, schedule.next_run_time) == ("daily", "* * * * *", FIRST)
+
+    world.pass_time(20_000)
+
+    record = world.store.record(f"daily.{FIRST}")
+    assert record is not None
+    assert world.offered == [record.id]
+    assert (record.tags[SCHEDULE], record.tags[TARGET], record.tags[SCOPE]) == ("daily", "poll://any@g", "global")
+    assert record.tags[ORIGIN] == record.id
+    assert world.resonate.promises.get(record.id).param.data == (
+        '{"func":"report","args":[],"kwargs":{"user_id":123},"version":1}'
+    )
+
+
+def test_options_say_which_version_where_how_long_and_when(world: World) -> None:
+    options = world.resonate.options(
+        version=1,
+        target="elsewhere",
+        timeout=90,
+        tags={"team": "a"},
+        timezone="Asia/Tokyo",
+        catch_up="latest",
+        overlap="skip",
+    )
+    schedule = options.schedule("daily", "report", "0 9 * * *", 7)
+
+    assert schedule.promise_tags == {
+        "team": "a",
+        TARGET: "poll://any@elsewhere",
+        SCOPE: "global",
+        "resonate:func": "report",
+    }
+    assert schedule.promise_param.data == '{"func":"report","args":[7],"kwargs":{},"version":1}'
+    assert (schedule.promise_timeout, schedule.timezone) == (90_000, "Asia/Tokyo")
+    assert (schedule.catch_up, schedule.overlap) == ("latest", "skip")
+    assert schedule.next_run_time % 86_400_000 == 0, "nine in Tokyo is midnight in UTC"
+
+
+def test_a_worker_that_starts_again_defines_it_again(world: World) -> None:
+    first = world.resonate.schedule("daily", world.report, "* * * * *", user_id=123)
+    world.pass_time(20_000)
+    again = world.resonate.schedule("daily", world.report, "* * * * *", user_id=123)
+    assert (again.created_on, again.last_run_time) == (first.created_on, FIRST)
+
+
+@pytest.mark.parametrize(
+    ("cron", "arguments", "options", "differs"),
+    [
+        ("@daily", {"user_id": 123}, {}, ["cron"]),
+        ("* * * * *", {"user_id": 4}, {}, ["promise_param"]),
+        ("* * * * *", {"user_id": 123}, {"version": 1}, ["promise_param"]),
+        ("* * * * *", {"user_id": 123}, {"target": "other", "timezone": "UTC"}, ["timezone", "promise_tags"]),
+        ("* * * * *", {"user_id": 123}, {"timeout": 1, "overlap": "skip"}, ["promise_timeout", "overlap"]),
+    ],
+)
+def test_another_definition_is_refused_and_says_what_differs(
+    world: World, cron: str, arguments: dict[str, Any], options: dict[str, Any], differs: list[str]
+) -> None:
+    """Two versions of a program that are deployed side by side must not overwrite each other's schedules in turn."""
+    before = world.resonate.schedule("daily", "report", "* * * * *", user_id=123)
+    error = refused(100.40901, world.resonate.options(**options).schedule, "daily", "report", cron, **arguments)
+    assert error.mesg.startswith("Schedule already exists")
+    assert error.details == {"id": "daily", "differs": differs}
+    assert world.resonate.schedules.get("daily") == before
+
+
+@pytest.mark.parametrize(
+    ("cron", "options", "named"),
+    [
+        ("61 * * * *", {}, "the minute field '61'"),
+        ("@daily", {"timezone": "Mars/Olympus"}, "unknown time zone 'Mars/Olympus'"),
+        ("@daily", {"catch_up": "some"}, "catch-up policy"),
+        ("@daily", {"overlap": "queue"}, "overlap policy"),
+    ],
+)
+def test_what_is_wrong_is_named(world: World, cron: str, options: dict[str, Any], named: str) -> None:
+    error = refused(100.40000, world.resonate.options(**options).schedule, "daily", "report", cron)
+    assert named in error.mesg
+    refused(100.40401, world.resonate.schedules.get, "daily")
+
+
+def test_a_function_that_is_not_registered_is_refused(world: World) -> None:
+    with pytest.raises(ValueError, match="not registered"):
+        world.resonate.schedule("daily", print, "@daily")
+    with pytest.raises(TypeError, match="func must be"):
+        world.resonate.schedule("daily", 7, "@daily")  # type: ignore[arg-type]
+
+
+def test_the_protocols_request_makes_the_same_schedule(world: World) -> None:
+    world.resonate.schedule("daily", "report", "@daily", user_id=1)
+    made = world.store.apply(ScheduleGet("daily")).schedule
+    assert made is not None
+    world.resonate.schedules.delete("daily")
+    request = ScheduleCreate(
+        "daily", "@daily", "{{.id}}.{{.timestamp}}", made.promise_timeout, made.promise_param, made.promise_tags
+    )
+    assert world.store.apply(request).schedule == made
+
+
+def test_who_runs_another_function_under_an_occurrences_id_gets_the_occurrence(world: World) -> None:
+    """The id can be guessed; what runs under it is what the schedule says."""
+
+    @world.resonate.register(name="intruder")
+    def intruder(_: Context) -> str:
+        return "mine"
+
+    world.resonate.schedule("daily", "report", "* * * * *", user_id=123)
+    world.pass_time(20_000)
+
+    assert world.resonate.run(f"daily.{FIRST}", intruder) == "new report for 123"
+
+
+# resonate.schedules
+
+
+def test_schedules_by_hand(world: World) -> None:
+    schedules = world.resonate.schedules
+    created = schedules.create(
+        "s",
+        "0 * * * *",
+        "{{.id}}/{{.timestamp}}",
+        5000,
+        ikey="k",
+        description="Hourly",
+        tags={"team": "a"},
+        promise_headers={"h": "x"},
+        promise_data="7",
+        promise_tags={TARGET: "poll://any@g", "kind": "report"},
+    )
+    assert created == schedules.get("s")
+    assert (created.description, created.tags, created.ikey) == ("Hourly", {"team": "a"}, "k")
+    assert (created.promise_param.headers, created.promise_param.data) == ({"h": "x"}, "7")
+    assert (created.promise_id, created.promise_timeout) == ("{{.id}}/{{.timestamp}}", 5000)
+    assert (created.created_on, created.last_run_time) == (T0, None)
+    world.clock.advance_to(created.next_run_time)
+    world.store.tick()
+    promise = world.resonate.promises.get(f"s/{created.next_run_time}")
+    assert (promise.param.data, promise.tags["kind"], promise.timeout) == ("7", "report", created.next_run_time + 5000)
+
+    schedules.delete("s")
+    refused(100.40401, schedules.get, "s")
+    refused(100.40401, schedules.delete, "s")
+
+
+@pytest.mark.parametrize("ikey", [None, "k"])
+def test_creating_twice_is_a_conflict_unless_the_key_is_the_same(world: World, ikey: str | None) -> None:
+    """REFERENCE 4.3: two absent keys do not match."""
+    create = world.resonate.schedules.create
+    tags = {TARGET: "poll://any@g"}
+    first = create("s", "@daily", ikey=ikey, promise_tags=tags)
+    if ikey is None:
+        refused(100.40901, create, "s", "@daily", promise_tags=tags)
+    else:
+        assert create("s", "@hourly", ikey=ikey, promise_tags=tags) == first
+    refused(100.40901, create, "s", "@daily", ikey="other", promise_tags=tags)
+
+
+def test_without_a_target_nothing_would_ever_run(world: World) -> None:
+    assert TARGET in refused(100.40000, world.resonate.schedules.create, "s", "@daily").mesg
+
+
+def test_pause_resume_trigger(world: World) -> None:
+    schedules = world.resonate.schedules
+    world.resonate.options(overlap="skip").schedule("s", "report", "* * * * *", user_id=1)
+    assert schedules.pause("s").paused
+    world.pass_time(10 * MINUTE)
+    assert world.offered == []
+    promise = schedules.trigger("s")
+    assert (promise.id, world.offered) == (f"s.{world.clock.now()}", [promise.id])
+    assert "has not ended" in refused(100.40900, schedules.trigger, "s").mesg
+    resumed = schedules.resume("s")
+    assert (resumed.paused, resumed.next_run_time, resumed.last_promise) == (False, FIRST + 10 * MINUTE, promise.id)
+    for call in (schedules.pause, schedules.resume, schedules.trigger, schedules.next_runs):
+        refused(100.40401, call, "other")
+
+
+def test_next_runs(world: World) -> None:
+    schedules = world.resonate.schedules
+    world.resonate.schedule("s", "report", "*/10 * * * *", user_id=1)
+    first = FIRST + 3 * MINUTE
+    assert schedules.next_runs("s", 3) == [first, first + 10 * MINUTE, first + 20 * MINUTE]
+    schedules.pause("s")
+    world.clock.advance(15 * MINUTE)
+    assert schedules.next_runs("s", 1) == [first + 20 * MINUTE], "if it were resumed now"
+    assert upcoming("*/10 * * * *", T0, 2) == [first, first + 10 * MINUTE]
+    with pytest.raises(ValueError, match="the minute field 'x'"):
+        upcoming("x * * * *", T0)
