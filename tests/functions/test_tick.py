@@ -19,6 +19,20 @@ def test_a_schedule_that_fires_settles_its_timer(asleep: OfflineStack, event: Lo
     assert state_of(asleep) == "resolved"
 
 
+def test_a_recurring_schedule_that_fires_creates_the_occurrence(stack: OfflineStack, event: Load) -> None:
+    client = stack.client().options(target="worker")
+    first = client.schedule("daily_report", "sleeping_workflow", "@hourly", "w1", 5.0).next_run_time
+    client.stop()
+    stack.clock.sleep(first - stack.clock.now())
+
+    assert stack.invoke("TickFunction", event("tick-schedule")) == {
+        "kind": "schedule",
+        "id": "daily_report",
+        "status": 200,
+    }
+    assert state_of(stack, f"daily_report.{first}") == "pending"
+
+
 def test_a_batch_of_the_timer_queue_settles_its_timers(asleep: OfflineStack, event: Load) -> None:
     assert asleep.invoke("TickFunction", event("tick-queue")) == {"batchItemFailures": []}
     assert state_of(asleep) == "resolved"
@@ -38,7 +52,8 @@ def test_the_sweep_does_what_is_due(asleep: OfflineStack, event: Load) -> None:
     response = asleep.invoke("TickFunction", event("tick"))
 
     assert response["kind"] == "sweep"
-    assert response["failed"] == 0
+    assert (response["failed"], response["finished"]) == (0, True)
+    assert response["lag"] == 0
     assert state_of(asleep) == "resolved"
 
 
