@@ -50,8 +50,8 @@ CREATE TABLE promise (
 CREATE INDEX children ON promise (parent) WHERE parent IS NOT NULL;
 CREATE INDEX roots ON promise (root_at DESC, id) WHERE root_at IS NOT NULL;
 CREATE INDEX wakes ON promise (wake_at, id) WHERE wake_at IS NOT NULL;
-CREATE TABLE schedule (id TEXT PRIMARY KEY, wake_at INTEGER NOT NULL, record BLOB NOT NULL);
-CREATE INDEX firings ON schedule (wake_at, id);
+CREATE TABLE schedule (id TEXT PRIMARY KEY, wake_at INTEGER, record BLOB NOT NULL);
+CREATE INDEX firings ON schedule (wake_at, id) WHERE wake_at IS NOT NULL;
 CREATE TABLE outbox (number INTEGER PRIMARY KEY, address TEXT NOT NULL, message BLOB NOT NULL);
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -142,7 +142,8 @@ class SqliteStore(EmbeddedStore):
 
     def _earliest(self) -> int | None:
         ((promise, schedule),) = self._rows(
-            "SELECT (SELECT min(wake_at) FROM promise WHERE wake_at IS NOT NULL), (SELECT min(wake_at) FROM schedule)"
+            "SELECT (SELECT min(wake_at) FROM promise WHERE wake_at IS NOT NULL),"
+            " (SELECT min(wake_at) FROM schedule WHERE wake_at IS NOT NULL)"
         )
         return min((at for at in (promise, schedule) if at is not None), default=None)
 

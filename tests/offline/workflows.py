@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resonate import Context, Resonate
-from resonate.retry_policies import Never
+from resonate.retry_policies import Constant, Never
 from resonate_store.clock import ambient
 from tests.offline import journal
 
@@ -163,6 +163,21 @@ def patient(ctx: Context, seconds: float) -> Workflow:
 @resonate.register
 def failing(ctx: Context, kind: str) -> Workflow:
     yield ctx.run(refuse, kind).options(retry_policy=Never())
+
+
+@resonate.register
+def stubborn(ctx: Context, delay: float) -> Workflow:
+    """A step that fails whenever it is tried, and is tried for ever."""
+    yield ctx.run(refuse, "value").options(retry_policy=Constant(delay=delay))
+
+
+@resonate.register
+def deadline(ctx: Context, timeout: float) -> Workflow:
+    """Waits for another that will not end in time."""
+    try:
+        yield ctx.rpc("stubborn", 60).options(timeout=timeout)
+    except Exception as error:
+        return f"{type(error).__name__} at {ambient().now()}"
 
 
 @resonate.register
