@@ -1,23 +1,33 @@
 """Timers and schedules by the million under a clock that is moved: none early, none lost, none twice.
 
-    python benchmarks/timers.py [--timers N] [--schedules N]
+    python benchmarks/timers.py [--timers N] [--schedules N] [--sleepers N]
 
 Prints how many there were, and how long the store in memory took to create them and to let a year pass. Anything that
-happened at another instant than it should, or not once, ends it with an error.
+happened at another instant than it should, or not once, ends it with an error. And the bytes that each of ten thousand
+sleeping workflows takes beyond its records.
 """
 
 import argparse
+import gc
 import json
 import random
+import threading
 import time
+import tracemalloc
+from collections.abc import Generator
+from typing import Any
 
+import msgspec
+
+from resonate import Context, Resonate, codec
 from resonate_store.clock import ManualClock
 from resonate_store.cron import next_occurrence
 from resonate_store.memory import MemoryStore
-from resonate_store.records import ORIGIN, TARGET, TIMER
+from resonate_store.records import ORIGIN, TARGET, TIMER, Record
 from resonate_store.requests import PromiseCreate, ScheduleCreate, ScheduleDelete
 
 YEAR = 365 * 86_400_000
+DAY = 86_400
 CRONS = ("0 9 * * mon-fri", "30 2 * * *", "0 0 1,15 * fri", "@weekly", "@monthly", "15 */8 * * *")
 ZONES = (None, "America/New_York", "Europe/Berlin", "Asia/Kathmandu")
 
@@ -59,6 +69,63 @@ def simulate(timers: int, schedules: int, seed: int = 0, span: int = YEAR) -> di
     return {"timers": timers, "schedules": schedules, "occurrences": occurrences, "create_s": created, "pass_s": passed}
 
 
+def nap(ctx: Context) -> Generator[Any, Any, str]:
+    yield ctx.sleep(DAY)
+    return "rested"
+
+
+def _size_of(records: list[Record]) -> int:
+    """What records by themselves take in memory: those of a copy."""
+    encoded = msgspec.msgpack.encode(records)
+    gc.collect()
+    before, _ = tracemalloc.get_traced_memory()
+    copies = msgspec.msgpack.decode(encoded, type=list[Record])
+    after, _ = tracemalloc.get_traced_memory()
+    assert len(copies) == len(records)
+    return after - before
+
+
+def sleepers(count: int) -> float:
+    """Begin workflows that sleep for a day, and return the bytes that each takes beyond its records.
+
+    Raises:
+        AssertionError: they took a thread, or did not wake up.
+    """
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    offered: list[dict[str, Any]] = []
+    resonate = Resonate(store=store)
+    resonate.register(nap)
+    store.send = lambda _, message: offered.append(message)
+    store.on_wake = None  # time passes when it is told to
+    handler = resonate.handler()
+    call = codec.encode({"func": "nap", "args": [], "kwargs": {}, "version": 1}, "the call")
+
+    def begin(id: str) -> None:
+        store.apply(PromiseCreate(id, clock.now() + 10 * DAY * 1000, call, {TARGET: "lambda://worker"}))
+        assert handler(offered.pop(), None)["status"] == "suspended"
+
+    begin("first")  # loads what is loaded once
+    threads = threading.active_count()
+    tracemalloc.start()
+    try:
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        for n in range(count):
+            begin(f"w{n}")
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        beyond = (after - before - _size_of(store.records())) / count
+    finally:
+        tracemalloc.stop()
+    assert threading.active_count() == threads, "threads wait"
+    clock.advance(DAY * 1000)
+    store.tick()
+    assert len(offered) == count + 1, "not all were woken"
+    assert handler(offered.pop(), None)["status"] == "completed"
+    return beyond
+
+
 def _check(
     store: MemoryStore, deadlines: dict[str, int], definitions: dict[str, tuple[str, str | None]], begin: int, end: int
 ) -> int:
@@ -87,6 +154,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--timers", type=int, default=1_000_000)
     parser.add_argument("--schedules", type=int, default=200)
+    parser.add_argument("--sleepers", type=int, default=10_000)
     options = parser.parse_args()
     result = simulate(options.timers, options.schedules)
+    result |= {"sleepers": options.sleepers, "bytes_beyond_records": sleepers(options.sleepers)}
     print(json.dumps({name: round(value, 1) for name, value in result.items()}, indent=2))
