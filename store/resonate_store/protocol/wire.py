@@ -30,7 +30,10 @@ from resonate_store.requests import (
     ScheduleCreate,
     ScheduleDelete,
     ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
     ScheduleSearch,
+    ScheduleTrigger,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -119,6 +122,9 @@ DATA: dict[str, type] = {
             ScheduleCreate,
             ScheduleDelete,
             ScheduleSearch,
+            SchedulePause,
+            ScheduleResume,
+            ScheduleTrigger,
         )
     },
     TaskCreate.kind: TaskCreateData,
@@ -289,6 +295,9 @@ HELD: dict[str, tuple[str, ...]] = {
     ScheduleGet.kind: ("schedule",),
     ScheduleCreate.kind: ("schedule",),
     ScheduleSearch.kind: ("schedules",),
+    SchedulePause.kind: ("schedule",),
+    ScheduleResume.kind: ("schedule",),
+    ScheduleTrigger.kind: ("schedule", "promise"),
 }
 """What the data of a successful response holds at least; the other kinds are answered by an empty object."""
 

@@ -31,7 +31,10 @@ from resonate_store.requests import (
     ScheduleCreate,
     ScheduleDelete,
     ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
     ScheduleSearch,
+    ScheduleTrigger,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -91,7 +94,13 @@ REQUESTS: list[ProtocolRequest] = [
     TaskSearch("halted", 7, "after"),
     ScheduleGet("s"),
     ScheduleCreate("s", "* * * * *", "{{.id}}.{{.timestamp}}", 10, Value(data="x"), {"k": "v"}),
+    ScheduleCreate(
+        "s", "@daily", "{{.timestamp}}", 10, Value(), {}, "Europe/Berlin", "latest", "skip", "Nightly", {"team": "a"}
+    ),
     ScheduleDelete("s"),
+    SchedulePause("s"),
+    ScheduleResume("s"),
+    ScheduleTrigger("s"),
     ScheduleSearch(),
     ScheduleSearch({"k": "v"}, 7, "after"),
 ]
@@ -150,6 +159,13 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
     (TaskSearch(), Response(tasks=(TASK,)), {"tasks": ["TASK"]}),
     (ScheduleGet("s"), Response(schedule=SCHEDULE), {"schedule": "SCHEDULE"}),
     (ScheduleDelete("s"), Response(), {}),
+    (SchedulePause("s"), Response(schedule=SCHEDULE), {"schedule": "SCHEDULE"}),
+    (ScheduleResume("s"), Response(schedule=SCHEDULE), {"schedule": "SCHEDULE"}),
+    (
+        ScheduleTrigger("s"),
+        Response(schedule=SCHEDULE, promise=PROMISE),
+        {"schedule": "SCHEDULE", "promise": "PROMISE"},
+    ),
     (ScheduleSearch(), Response(schedules=(SCHEDULE,), cursor="s"), {"schedules": ["SCHEDULE"], "cursor": "s"}),
 ]
 RECORDS: dict[str, Any] = {
