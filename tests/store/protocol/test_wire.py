@@ -223,7 +223,7 @@ def test_a_request_survives_the_wire(request_: ProtocolRequest) -> None:
 
 def test_every_kind_is_tried() -> None:
     assert {request.kind for request in REQUESTS} == DATA.keys()
-    assert len(DATA) == 21
+    assert len(DATA) == 24
 
 
 @pytest.mark.parametrize(("request_", "response", "data"), RESPONSES, ids=lambda part: getattr(part, "kind", None))
