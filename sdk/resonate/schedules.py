@@ -12,7 +12,7 @@ import binascii
 from msgspec import Struct
 
 from resonate.errors import ResonateStoreError
-from resonate.promises import CREATE_KEY, DurablePromise, DurableValue, read_value, shown
+from resonate.promises import CREATE_KEY, DurablePromise, DurableValue, Promises, read_value
 from resonate_store.clock import Clock, ambient
 from resonate_store.cron import next_runs, problem_with
 from resonate_store.interface import Store
@@ -201,7 +201,7 @@ class Schedules:
         response = self._store.apply(ScheduleTrigger(id))
         _accepted(response, id)
         assert response.promise is not None
-        return shown(response.promise)
+        return Promises(self._store).shown(response.promise)
 
     def next_runs(self, id: str, count: int = 10) -> list[int]:
         """The next occurrences of a schedule, also of one that is paused, in milliseconds since the epoch."""

@@ -21,6 +21,8 @@ from resonate_infra.outlets import SweepOutlets
 from resonate_infra.tick import Tick
 from resonate_infra.timers import Kind, Timers
 from resonate_infra.transports import Transports
+from resonate_store.clock import Clock
+from resonate_store.cron import next_occurrence
 from resonate_store.dynamo import DynamoStore
 from resonate_store.effects import Change, repeated
 from resonate_store.interface import StoreError, deliver
@@ -50,7 +52,7 @@ class TableStore:
         self._wakes: list[tuple[int, Key]] = []
         self._next_sweep = 0
         # Our timers and messages have the methods of those that stand on AWS, and nothing else of them is asked for.
-        timers, transports = cast("Timers", _Timers(self._plan)), cast("Transports", _Messages(self))
+        timers, transports = cast("Timers", _Timers(self._plan, table.clock)), cast("Transports", _Messages(self))
         self._outlets = SweepOutlets(table, timers, transports, retention)
         self._tick = Tick(self._outlets, table.clock)
 
@@ -60,8 +62,8 @@ class TableStore:
         self._carry_out(changes)
         return response
 
-    def children(self, id: str) -> Sequence[Promise]:
-        return self._table.children(id)
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        return self._table.children(id, separator)
 
     def open(self) -> TableStore:
         return self
@@ -93,8 +95,10 @@ class TableStore:
         while (key := self._first_due()) is not None:
             kind, id = key
             request = PromiseWake(id) if kind == "promise" else ScheduleFire(id)
-            _, changes = self._table.transact(request, announce=False)
+            response, changes = self._table.transact(request, announce=False)
             self._carry_out([repeated(change) for change in changes])
+            if response.schedule is not None and not response.schedule.paused:
+                self._plan(response.schedule.next_run_at, key)
             woken += 1
         now = self.clock.now()
         if now >= self._next_sweep:
@@ -130,13 +134,18 @@ class TableStore:
 class _Timers:
     """Timers of this process; one whose entry is gone fires and finds nothing."""
 
-    def __init__(self, plan: Callable[[int, Key], None]) -> None:
+    def __init__(self, plan: Callable[[int, Key], None], clock: Clock) -> None:
         self._plan = plan
+        self._clock = clock
 
     def arm(self, kind: Kind, id: str, at: int) -> None:
         self._plan(at, ("promise" if kind == "timer" else "schedule", id))
 
-    def disarm(self, kind: Kind, id: str) -> None:
+    def recur(self, id: str, cron: str, timezone: str | None) -> None:
+        """Wake a schedule at its next occurrence; every firing plans the one after it."""
+        self._plan(next_occurrence(cron, self._clock.now(), timezone), ("schedule", id))
+
+    def cease(self, id: str) -> None:
         pass
 
 
