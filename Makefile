@@ -42,7 +42,7 @@ format: $(TEST_STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .aws-sam build dist
+	rm -rf $(VENV) tests/clients/typescript/node_modules .pytest_cache .ruff_cache .hypothesis .aws-sam build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Written last when an environment is created, so an interrupted creation is taken up again.

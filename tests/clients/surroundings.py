@@ -1,0 +1,115 @@
+"""Real processes for the tests of real clients: the development server, and whatever talks to it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE = 60.0
+"""How long anything may take on a busy machine (s)."""
+
+
+class Process:
+    """A process whose lines are read as they come; its errors are among them."""
+
+    def __init__(self, command: Sequence[str | Path], cwd: Path = ROOT, **environment: str) -> None:
+        self.lines: list[str] = []
+        self._command = " ".join(map(str, command))
+        self._news: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=cwd,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def line(self, start: str) -> str:
+        """Wait for a line that begins so and return the rest of it."""
+        while True:
+            try:
+                line = self._news.get(timeout=PATIENCE)
+            except queue.Empty:
+                line = None
+            if line is None:
+                raise AssertionError(f"{self._command} did not say {start!r} but:\n" + "\n".join(self.lines))
+            if line.startswith(start):
+                return line.removeprefix(start).strip()
+
+    def end(self) -> int:
+        """Wait for the process to end and return its exit code."""
+        code = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._process.send_signal(signal.SIGKILL)
+        self.end()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout:
+            for line in self._process.stdout:
+                self.lines.append(line.rstrip("\n"))
+                self._news.put(self.lines[-1])
+        self._news.put(None)
+
+
+class Surroundings:
+    """A development server and its clients; `end` kills what is left of them."""
+
+    def __init__(self, data: Path | None = None) -> None:
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            self._port: int = probe.getsockname()[1]
+        self.url = f"http://localhost:{self._port}"
+        self._data = data
+        self._processes: list[Process] = []
+        self.server = self.serve()
+
+    def serve(self) -> Process:
+        """Start the server, the first time or again."""
+        keep = [] if self._data is None else ["--data", str(self._data)]
+        self.server = self.start(sys.executable, "-m", "resonate_infra.server", "--port", str(self._port), *keep)
+        while "listening" not in self.server.line(""):
+            pass
+        return self.server
+
+    def start(self, *command: str | Path, cwd: Path = ROOT, **environment: str) -> Process:
+        process = Process(command, cwd, **environment)
+        self._processes.append(process)
+        return process
+
+    def ask(self, kind: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Make one request of the protocol and return the data of its answer."""
+        body = json.dumps({"kind": kind, "head": {"corrId": "1", "version": "2026-04-01"}, "data": data})
+        response = urllib3.request("POST", self.url, body=body, timeout=PATIENCE, retries=False)
+        answer = response.json()
+        assert response.status == 200, answer
+        return answer["data"]
+
+    def resolve(self, id: str, value: Any) -> None:
+        """Settle a promise, as a client that encodes its values as JSON in base64."""
+        data = base64.b64encode(json.dumps(value).encode()).decode()
+        self.ask("promise.settle", {"id": id, "state": "resolved", "value": {"data": data}})
+
+    def end(self) -> None:
+        for process in self._processes:
+            process.kill()
