@@ -7,7 +7,8 @@ timeout (REFERENCE 5.10).
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from resonate import codec
@@ -32,6 +33,16 @@ class Awaiter(Protocol):
             ResonateShutdownError: this instance was stopped meanwhile.
         """
         ...
+
+
+class Watcher(threading.Thread):
+    """A thread that waits for a handle's outcome, for whoever waits in another way.
+
+    A daemon, because nothing that it could do is lost with the process. Stopping ends it, by ending what it waits for.
+    """
+
+    def __init__(self, name: str, watch: Callable[[], None]) -> None:
+        super().__init__(target=watch, name=name, daemon=True)
 
 
 class Handle(Generic[T]):
@@ -85,9 +96,7 @@ class Handle(Generic[T]):
                 self._future = Future()
                 # Running from the start: whoever gives up waiting for it does not cancel it for the others.
                 self._future.set_running_or_notify_cancel()
-                threading.Thread(
-                    target=self._complete, args=(self._future,), name=f"resonate-{self.id}", daemon=True
-                ).start()
+                Watcher(f"resonate-{self.id}", partial(self._complete, self._future)).start()
             return self._future
 
     def _complete(self, future: Future[T]) -> None:

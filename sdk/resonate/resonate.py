@@ -20,6 +20,8 @@ from resonate.encoders import Encoder
 from resonate.errors import ResonateStoreError
 from resonate.function import Function
 from resonate.handle import Handle
+from resonate.message_sources.in_process import Embedded
+from resonate.message_sources.source import Messages
 from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options
 from resonate.promises import CREATE_KEY, Promises, already_exists, created_alike
 from resonate.registry import Registry
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from resonate.message_sources import LocalMessageSource, MessageSource
     from resonate.schedules import DurableSchedule, Schedules
     from resonate_store.dynamo import DynamoStore
+    from resonate_store.remote import RemoteStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -51,10 +54,12 @@ class Resonate:
         dependencies: what `ctx.get_dependency` hands out, by name.
         group: the worker group that this process belongs to.
         log_level: level of the `resonate` loggers, a number or a name.
-        message_source: where the messages of `store` arrive; a `resonate.stores.LocalStore` needs one of its own.
+        message_source: where the messages of `store` arrive; a `resonate.stores.LocalStore` needs one of its own, any
+            other brings it along.
         pid: names this process; random if not given.
         registry: the functions known here; a new one if not given.
-        store: where promises live. If not given: the DynamoDB table that `RESONATE_TABLE` names, else memory.
+        store: where promises live. If not given: the DynamoDB table that `RESONATE_TABLE` names, else the server at
+            `RESONATE_URL`, else memory.
         ttl: seconds for which a task stays ours without a heartbeat.
         workers: how many functions run at the same time; the number of processors, at most 32, if not given.
         clock: the source of time, which has to move by itself: threads wait on it. A store in memory brings its own.
@@ -70,7 +75,7 @@ class Resonate:
         dependencies: dict[str, Any] | Dependencies | None = None,
         group: str = "default",
         log_level: int | str = logging.NOTSET,
-        message_source: MessageSource | None = None,
+        message_source: Messages | MessageSource | None = None,
         pid: str | None = None,
         registry: Registry | None = None,
         store: Store | None = None,
@@ -98,7 +103,7 @@ class Resonate:
             # Messages are addressed to the source, whatever this process is called otherwise.
             local = cast("LocalMessageSource", message_source)
             group, pid = local.group, pid or local.id
-        self._clock = clock or (store.clock if isinstance(store, MemoryStore) else ambient())
+        self._clock = clock or (store.clock if isinstance(store, Embedded) else ambient())
         self._store: Store = store if store is not None else _store_of_environment(self._clock)
         if encryptor is not None:
             self._store = _encrypted(self._store, encryptor)
@@ -112,7 +117,7 @@ class Resonate:
         self._dependencies: dict[str, Any] = dependencies if shared else dict(dependencies or {})
         self._options = Options()
         # In memory nobody else is there to serve another group.
-        self._rpc_target = group if isinstance(underlying(self._store), MemoryStore) else DEFAULT_TARGET
+        self._rpc_target = group if isinstance(underlying(self._store), Embedded) else DEFAULT_TARGET
         threads = workers or min(32, os.cpu_count() or 1)
         self._worker = Worker(
             self._store,
@@ -122,7 +127,10 @@ class Resonate:
             self._pid,
             default_target=self._rpc_target,
         )
-        self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads)
+        messages = message_source if isinstance(message_source, Messages) else None
+        if messages is None:
+            messages = _messages_of(underlying(self._store), group, self._pid)
+        self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads, messages)
 
     @classmethod
     def local(
@@ -151,6 +159,73 @@ class Resonate:
             workers=workers,
             clock=clock,
             encryptor=encryptor,
+        )
+
+    @classmethod
+    def remote(
+        cls,
+        *,
+        auth: tuple[str, str] | None = None,
+        dependencies: dict[str, Any] | None = None,
+        group: str = "default",
+        host: str | None = None,
+        log_level: int | str = logging.INFO,
+        message_source_port: str | int | None = None,
+        pid: str | None = None,
+        registry: Registry | None = None,
+        store_port: str | int | None = None,
+        ttl: int = 10,
+        workers: int | None = None,
+        url: str | None = None,
+        token: str | None = None,
+        iam: bool | None = None,
+        timeout: float | None = None,
+        clock: Clock | None = None,
+    ) -> Resonate:
+        """A connection to a Resonate server: `resonate dev`, or a deployed API.
+
+        What is not given is taken from the environment (`RESONATE_URL`, `RESONATE_HOST`, `RESONATE_TOKEN` and more,
+        see `resonate_store.remote_settings`); where nothing is said, the server is at http://localhost:8001.
+
+        Args:
+            auth: user name and password, for HTTP basic authentication.
+            host: scheme and name of the server, such as `http://localhost`.
+            message_source_port: where work is polled for, if not at the store's port.
+            store_port: where requests go, 8001 if not said.
+            url: the server's whole address; instead of `host` and `store_port`.
+            token: a JWT.
+            iam: whether requests are signed with AWS credentials; by itself for the addresses of API Gateway.
+            timeout: seconds that one request may take, all tries together; 30 if not given.
+
+        The other arguments are those of `Resonate`.
+
+        Raises:
+            TypeError, ValueError: an argument has the wrong type or value.
+        """
+        from resonate_store.remote import TIMEOUT, RemoteStore
+        from resonate_store.remote_settings import server_of
+
+        clock = clock or ambient()
+        server = server_of(
+            os.environ,
+            url=url,
+            host=host,
+            store_port=store_port,
+            message_source_port=message_source_port,
+            auth=auth,
+            token=token,
+            iam=iam,
+        )
+        return cls(
+            dependencies=dependencies,
+            group=group,
+            log_level=log_level,
+            pid=pid,
+            registry=registry,
+            store=RemoteStore(server=server, timeout=TIMEOUT if timeout is None else timeout, clock=clock),
+            ttl=ttl,
+            workers=workers,
+            clock=clock,
         )
 
     @property
@@ -395,8 +470,24 @@ class Resonate:
 def _store_of_environment(clock: Clock) -> Store:
     table = os.environ.get("RESONATE_TABLE")
     if not table:
-        return MemoryStore(clock)
+        return _remote_store(clock) if os.environ.get("RESONATE_URL") else MemoryStore(clock)
     return _store_of_function(table, clock) if "AWS_LAMBDA_RUNTIME_API" in os.environ else _dynamo_store(table, clock)
+
+
+def _remote_store(clock: Clock) -> RemoteStore:
+    from resonate_store.remote import RemoteStore
+
+    return RemoteStore(clock=clock)
+
+
+def _messages_of(store: Store, group: str, pid: str) -> Messages | None:
+    """Where messages come from with a server behind the store, unless it is one that pushes them to its workers."""
+    server = getattr(store, "server", None)
+    if server is None or server.scope is not None:
+        return None
+    from resonate.message_sources.poller import Poller
+
+    return Poller(group, pid, server=server)
 
 
 def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
@@ -452,7 +543,7 @@ def _check_stores(store: Any, source: Any) -> bool:
     if source is not None:
         from resonate.message_sources import MessageSource
 
-        if not isinstance(source, MessageSource):
+        if not isinstance(source, Messages | MessageSource):
             raise TypeError(f"message_source must be a `MessageSource`, got {type(source).__name__}")
         if store is None:
             raise ValueError("message_source needs the store whose messages it has: give both or neither")

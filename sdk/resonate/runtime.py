@@ -1,24 +1,38 @@
-"""What keeps executions going in this process: a pool that works on tasks, and one thread that minds the time.
+"""What keeps executions going in this process: a pool that works on tasks, one thread that minds the time, and
+whoever waits for a promise.
 
-With the store in memory it is also where messages arrive - an execute message for this group starts a worker, an
-unblock message wakes whoever waits on a handle - and the thread wakes what is due. With a store elsewhere the thread
-only keeps the leases of what runs here. Threads start with the first piece of work and are gone after `stop`.
+Messages arrive from a source: an execute message starts a worker, an unblock message wakes whoever waits on a handle.
+With a store in this process that source is the store itself, and the thread wakes what is due in it; with a server it
+is a connection to the server; where there is none, promises are read now and then. Either way the thread keeps the
+leases of what is held here.
+
+Threads start with the first piece of work and are gone after `stop`, which waits for the functions that run but starts
+none: what is left of their tasks is handed over. They do not keep the process alive.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
+import itertools
 import logging
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import weakref
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from msgspec import MsgspecError, convert
 
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
+from resonate.handle import Watcher
+from resonate.message_sources.in_process import Embedded, InProcess
+from resonate.message_sources.source import Messages
 from resonate.options import Options
 from resonate.worker import Report, Worker
-from resonate_store.addresses import group_of
 from resonate_store.clock import Clock
-from resonate_store.interface import Store, StoreError
-from resonate_store.memory import MemoryStore
+from resonate_store.ids import origin
+from resonate_store.interface import Store, StoreError, StoreUnreachable
 from resonate_store.records import Promise, Task
 from resonate_store.requests import (
     PromiseGet,
@@ -26,17 +40,41 @@ from resonate_store.requests import (
     Response,
     TaskHeartbeat,
     TaskReference,
+    TaskRelease,
 )
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Executor
+
+    from resonate.pool import Pool
 
 logger = logging.getLogger("resonate.runtime")
 
 GLANCE = 1.0
-"""Seconds between two looks at a promise that nobody tells us about; also how soon a halted task is noticed."""
+"""Seconds between two looks at a promise of a store in this process: how soon a halted task is noticed."""
 FIRST_LOOK = 0.02
-"""Seconds before the first of them; each pause is half as long again as the one before."""
+"""Seconds before the first look at a promise that nobody tells us about; each pause is half as long again as the one
+before, up to `GLANCE`, and later a tenth of what has been waited, up to `LAST_LOOK`."""
+LAST_LOOK = 10.0
+REFRESH = 60.0
+"""Seconds after which a listener is registered again, and the promise read: a server sends a message only once."""
+SLICE = 0.1
+"""How often whoever only reads looks whether to go on waiting (s)."""
+REQUESTS = 8
+"""Requests to a server that one task makes at the same time."""
+FAREWELL = 1_000
+"""How long a process that ends waits for functions that are running (ms)."""
+
+
+@runtime_checkable
+class Distant(Protocol):
+    """A store elsewhere, whose requests are tried again when they fail on the way."""
+
+    insistent: bool
+
+    def within(self, seconds: float) -> Store:
+        """The store for a caller who has only so much time for a request."""
+        ...
 
 
 def underlying(store: Store) -> Store:
@@ -54,146 +92,309 @@ class Runtime:
         group, pid: who this process is; messages for the group, or for the process in it, arrive here.
         ttl: the lease that tasks are acquired with, in milliseconds; half of it is the heartbeat's interval.
         threads: how many tasks are worked on at the same time.
+        source: where messages come from; by itself for a store in this process.
     """
 
     def __init__(
-        self, store: Store, worker: Worker, clock: Clock, group: str, pid: str, ttl: int, threads: int
+        self,
+        store: Store,
+        worker: Worker,
+        clock: Clock,
+        group: str,
+        pid: str,
+        ttl: int,
+        threads: int,
+        source: Messages | None = None,
     ) -> None:
         self._store = store
         inner = underlying(store)
-        self._memory = inner if isinstance(inner, MemoryStore) else None
+        self._embedded = inner if isinstance(inner, Embedded) else None
+        self._distant = inner if isinstance(inner, Distant) else None
+        self._plain = inner is store
         self._worker = worker
         self._clock = clock
-        self._group = group
-        self._address = f"poll://uni@{group}/{pid}"
         self._pid = pid
         self._ttl = ttl
         self._threads = threads
         self._condition = threading.Condition()
         self._held: dict[str, int] = {}
-        self._events: dict[str, threading.Event] = {}
-        self._pool: ThreadPoolExecutor | None = None
+        self._waits: dict[str, list[_Wait]] = {}
+        self._watchers: set[threading.Thread] = set()
+        self._tasks: Pool | None = None
         self._timekeeper: threading.Thread | None = None
         self._planned: int | None = None
         self._news = False
-        self._stopping = False
-        if self._memory is not None:
-            self._memory.send = self._receive
-            self._memory.on_wake = self._plan
+        self._stopping = self._ending = False
+        self._farewell = functools.partial(_farewell, weakref.ref(self))
+        if source is None and self._embedded is not None:
+            source = InProcess(self._embedded, group, pid, self._plan)
+            source.start(self._receive, self._look_again)
+        self._source = source
 
     def start(self) -> None:
-        """Start the threads; does nothing while they run."""
+        """Start the threads; does nothing while they run, or while `stop` waits for them."""
         # Loaded with the first piece of work: a program that only registers functions, or asks, needs no pools.
-        from concurrent.futures import ThreadPoolExecutor
+        from resonate.pool import Pool
 
         with self._condition:
-            if self._pool is None:
-                self._stopping = False
-                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="resonate-task")
-                if self._threads > 1:
-                    self._worker.functions = ThreadPoolExecutor(self._threads, thread_name_prefix="resonate-function")
-                self._timekeeper = threading.Thread(target=self._keep_time, name="resonate-time", daemon=True)
-                self._timekeeper.start()
+            if self._tasks is not None or self._ending:
+                return
+            self._stopping = self._worker.stopping = False
+            if self._distant is not None:
+                self._distant.insistent = True
+                self._worker.requests = Pool(REQUESTS, "resonate-request")
+            self._tasks = Pool(self._threads, "resonate-task")
+            if self._threads > 1:
+                self._worker.functions = Pool(self._threads, "resonate-function")
+            self._timekeeper = threading.Thread(target=self._keep_time, name="resonate-time", daemon=True)
+            self._timekeeper.start()
+            atexit.register(self._farewell)
+        if self._source is not None:
+            self._source.start(self._receive, self._look_again)
 
-    def stop(self) -> None:
-        """Stop the threads; functions that are running finish first, handles that wait are told."""
+    def stop(self, within: int | None = None) -> None:
+        """Stop the threads; functions that are running finish first, handles that wait are told.
+
+        Args:
+            within: milliseconds after which functions that are running still are waited for no longer.
+        """
+        until = None if within is None else self._clock.now() + within
+        if self._source is not None:
+            # First: what is handed over from now on is offered to others, or kept until the next start.
+            self._source.stop()
         with self._condition:
-            pool, timekeeper = self._pool, self._timekeeper
-            self._pool = self._timekeeper = None
-            self._stopping = True
-            self._condition.notify_all()
+            tasks, self._tasks = self._tasks, None
+            if tasks is None:
+                self._stopping = True
+                return
+            self._ending = True
+            self._stopping = self._worker.stopping = True
             functions, self._worker.functions = self._worker.functions, None
-            events, self._events = self._events, {}
-        for event in events.values():
-            event.set()
-        if timekeeper is not None:
-            timekeeper.join()
-        if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
-        if functions is not None:
-            functions.shutdown(wait=True)
+            requests, self._worker.requests = self._worker.requests, None
+            for wait in itertools.chain.from_iterable(self._waits.values()):
+                wait.stopped = True
+                wait.news.set()
+        try:
+            self._end(tasks, [pool for pool in (functions, requests) if pool is not None], until)
+        finally:
+            self._ending = False
+
+    def _end(self, tasks: Pool, others: list[Executor], until: int | None) -> None:
+        from resonate.pool import Pool, join
+
+        atexit.unregister(self._farewell)
+        if self._distant is not None:
+            self._distant.insistent = False
+        tasks.shutdown(wait=False, cancel_futures=True)
+        join(tasks.threads(), self._clock, until)
+        for pool in others:
+            pool.shutdown(wait=False)
+            if isinstance(pool, Pool):
+                join(pool.threads(), self._clock, until)
+        with self._condition:
+            # The leases of what was running have been kept until here.
+            timekeeper, self._timekeeper = self._timekeeper, None
+            self._condition.notify_all()
+            watchers = list(self._watchers)
+        join(watchers if timekeeper is None else [timekeeper, *watchers], self._clock, until)
 
     def submit(self, task: Task, promise: Promise, options: Options) -> None:
         """Work on a task that this process has acquired, in the background."""
-        self._enqueue(lambda: self.work(task, promise, options))
+        self.start()
+        self._hold(task.id, task.version)
+        if not self._enqueue(lambda: self._work_on(task, promise, options), lambda: self._give_back(task)):
+            self._give_back(task)
 
     def work(self, task: Task, promise: Promise, options: Options) -> None:
-        """Work on a task that this process has acquired, in the caller's thread."""
+        """Work on a task that this process has acquired, and return when that is done.
+
+        It happens in the caller's thread, unless functions run one at a time: then it has to wait for its turn.
+        """
         self.start()
-        self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise, options=options))
+        tasks = self._tasks
+        if self._threads == 1 and tasks is not None and not tasks.runs_here():
+            self.submit(task, promise, options)
+            return
+        self._hold(task.id, task.version)
+        self._work_on(task, promise, options)
+
+    # Waiting
 
     def settled(self, id: str, timeout: float | None) -> Promise | None:
         """See `Awaiter.settled`."""
-        give_up = None if timeout is None else self._clock.now() + round(timeout * 1000)
-        response = self._subscribe(id)
-        pause = FIRST_LOOK
-        while True:
-            promise = response.promise
-            if promise is None:
-                raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
-            if not promise.pending:
-                self._events.pop(id, None)
-                return promise
-            if response.task is not None and response.task.state == "halted":
-                raise ResonateHaltedError(id, response.task.error or "no reason was given")
-            if self._stopping:
-                raise ResonateShutdownError(f"stopped while waiting for {id}")
-            left = None if give_up is None else (give_up - self._clock.now()) / 1000
-            if left is not None and left <= 0:
-                return None
-            pause = self._pause(id, pause, left)
-            response = self._store.apply(PromiseGet(id))
-
-    def _subscribe(self, id: str) -> Response:
-        if self._memory is not None:
+        if self._source is not None:
             self.start()
-            self._events.setdefault(id, threading.Event())
-            response = self._store.apply(PromiseRegisterListener(id, self._address))
-            if response.promise is None or not response.promise.pending:
-                return response
-        return self._store.apply(PromiseGet(id))
+        began = self._clock.now()
+        with self._waiting(id) as wait:
+            pause = FIRST_LOOK
+            while True:
+                wait.news.clear()
+                left = None if timeout is None else timeout - (self._clock.now() - began) / 1000
+                if wait.promise is not None:
+                    return wait.promise
+                promise = self._look(id, wait, left, merely=timeout == 0)
+                if promise is not None and not promise.pending:
+                    return promise
+                if wait.stopped or self._stopping:
+                    raise ResonateShutdownError(f"stopped while waiting for {id}")
+                if left is not None:
+                    left = (timeout or 0) - (self._clock.now() - began) / 1000
+                    if left <= 0:
+                        return None
+                if wait.listening and self._connected:
+                    wait.news.wait(min(GLANCE if self._embedded else REFRESH, REFRESH if left is None else left))
+                else:
+                    self._rest(wait, pause if left is None else min(pause, left))
+                    waited = (self._clock.now() - began) / 1000
+                    pause = max(min(pause * 1.5, GLANCE), min(waited / 10, LAST_LOOK))
 
-    def _pause(self, id: str, pause: float, left: float | None) -> float:
-        """Wait for news of a promise, and return how long to wait the next time."""
-        event = self._events.get(id)
-        if event is not None:
-            event.wait(GLANCE if left is None else min(GLANCE, left))
-            return pause
-        self._clock.sleep(round(1000 * (pause if left is None else min(pause, left))))
-        return min(pause * 1.5, GLANCE)
+    @property
+    def _connected(self) -> bool:
+        return self._source is not None and self._source.connected
 
-    def _receive(self, address: str, message: dict[str, Any]) -> None:
-        if group_of(address) != self._group or self._stopping:
-            return
-        data = message["data"]
+    @contextmanager
+    def _waiting(self, id: str) -> Generator[_Wait]:
+        wait = _Wait()
+        thread = threading.current_thread()
+        with self._condition:
+            self._waits.setdefault(id, []).append(wait)
+            if isinstance(thread, Watcher):
+                self._watchers.add(thread)
+        try:
+            yield wait
+        finally:
+            with self._condition:
+                waits = self._waits[id]
+                waits.remove(wait)
+                if not waits:
+                    del self._waits[id]
+                self._watchers.discard(thread)
+
+    def _look(self, id: str, wait: _Wait, seconds: float | None, *, merely: bool) -> Promise | None:
+        """The promise as it is now, for whom it may take that long; None when the store cannot be reached.
+
+        Where messages arrive, one is asked for, first and again every minute; not by who merely wants to know.
+        """
+        store = self._store
+        if seconds is not None and not merely and self._plain and self._distant is not None:
+            store = self._distant.within(max(seconds, SLICE))
+        try:
+            if not merely and self._source is not None and self._source.connected:
+                now = self._clock.now()
+                if not wait.listening or (self._embedded is None and now - wait.listened_at >= REFRESH * 1000):
+                    promise = _found(id, store.apply(PromiseRegisterListener(id, self._source.unicast)))
+                    if promise is None or not promise.pending:
+                        return promise
+                    wait.listening, wait.listened_at = True, now
+            response = store.apply(PromiseGet(id))
+        except StoreUnreachable:
+            if merely:
+                raise
+            return None
+        promise = _found(id, response)
+        if promise is not None and promise.pending and response.task is not None and response.task.state == "halted":
+            raise ResonateHaltedError(id, response.task.error or "no reason was given")
+        return promise
+
+    def _rest(self, wait: _Wait, seconds: float) -> None:
+        """Let time pass on the clock, which in a test may be what makes things happen."""
+        end = self._clock.now() + round(seconds * 1000)
+        while not wait.news.is_set() and (left := end - self._clock.now()) > 0:
+            self._clock.sleep(min(left, round(SLICE * 1000)))
+
+    def _look_again(self) -> None:
+        """The connection was made or lost, and messages may have been: everybody who waits looks."""
+        with self._condition:
+            for wait in itertools.chain.from_iterable(self._waits.values()):
+                wait.news.set()
+
+    # Messages
+
+    def _receive(self, message: dict[str, Any]) -> None:
         if message["kind"] == "unblock":
-            event = self._events.get(data["promise"]["id"])
-            if event is not None:
-                event.set()
+            self._unblock(message["data"]["promise"])
             return
-        id, version = data["task"]["id"], data["task"]["version"]
-        self._enqueue(lambda: self._holding(id, version + 1, lambda: self._worker.run(id, version, self._ttl)))
+        if message["kind"] != "execute":
+            logger.warning("a message of an unknown kind was ignored: %s", message["kind"])
+            return
+        id, version = message["data"]["task"]["id"], message["data"]["task"]["version"]
+        if self._embedded is None and not self._worker.registry.names():
+            logger.warning(
+                "task %s was offered here, where no function is registered: give processes that do no work a group of"
+                " their own",
+                id,
+            )
+            return
+        self._enqueue(lambda: self._accept(id, version))
 
-    def _enqueue(self, job: Callable[[], None]) -> None:
+    def _unblock(self, data: Any) -> None:
+        with self._condition:
+            waits = list(self._waits.get(data["id"], ()))
+        for wait in waits:
+            try:
+                promise = convert(data, Promise)
+            except MsgspecError:
+                promise = None  # it is read instead
+            if promise is not None and not promise.pending and self._plain:  # else it is encrypted, and read
+                wait.promise = promise
+            wait.news.set()
+
+    # Tasks
+
+    def _enqueue(self, job: Callable[[], None], otherwise: Callable[[], None] | None = None) -> bool:
+        """Have the job done by the pool; `otherwise` is what happens if everything stops before it is begun."""
+        if self._stopping:
+            return False
         self.start()
         with self._condition:
-            if self._pool is not None:
-                self._pool.submit(job)
+            if self._tasks is None:
+                return False
+            future = self._tasks.submit(job)
+        if otherwise is not None:
+            future.add_done_callback(lambda future: otherwise() if future.cancelled() else None)
+        return True
 
-    def _holding(self, id: str, version: int, work: Callable[[], Report]) -> None:
-        """Do work on a task while its lease is kept alive."""
+    def _accept(self, id: str, version: int) -> None:
+        """Acquire the task that a message offers, and work on it; its version is the next one from then on."""
+        self._hold(id, version + 1)
+        self._holding(id, version + 1, lambda: self._worker.run(id, version, self._ttl))
+
+    def _work_on(self, task: Task, promise: Promise, options: Options) -> None:
+        self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise, options=options))
+
+    def _hold(self, id: str, version: int) -> None:
+        """Keep the task's lease alive from now on."""
         with self._condition:
             self._held[id] = version
-            if len(self._held) == 1 and self._memory is None:
+            if len(self._held) == 1 and self._embedded is None:
                 self._condition.notify_all()
+
+    def _let_go(self, id: str, version: int) -> None:
+        with self._condition:
+            if self._held.get(id) == version:
+                del self._held[id]
+
+    def _holding(self, id: str, version: int, work: Callable[[], Report]) -> None:
+        """Do work on a task that is held."""
         try:
             work()
         except StoreError as error:
             logger.error("task %s: %s", id, error)
+        except BaseException as error:
+            logger.error("task %s is left to its lease: %s", id, type(error).__name__)
+            raise
         finally:
-            with self._condition:
-                if self._held.get(id) == version:
-                    del self._held[id]
+            self._let_go(id, version)
+
+    def _give_back(self, task: Task) -> None:
+        """Let others have a task that nothing has been done for."""
+        self._let_go(task.id, task.version)
+        try:
+            self._store.apply(TaskRelease(task.id, task.version, handover=True))
+        except StoreError as error:
+            logger.warning("task %s is left to its lease: %s", task.id, error)
+
+    # Time
 
     def _plan(self, at: int) -> None:
         """The store has something to do at `at`: have the thread up by then."""
@@ -204,6 +405,7 @@ class Runtime:
                 self._condition.notify_all()
 
     def _keep_time(self) -> None:
+        thread = threading.current_thread()
         beat = self._clock.now() + self._ttl // 2
         while True:
             self._news = False
@@ -211,12 +413,12 @@ class Runtime:
             if now >= beat:
                 self._heartbeat()
                 beat = now + self._ttl // 2
-            due = self._memory.next_wake_at() if self._memory is not None else None
-            if due is not None and due <= now and self._memory is not None:
-                self._memory.tick()
+            due = None if self._embedded is None or self._stopping else self._embedded.next_wake_at()
+            if due is not None and due <= now and self._embedded is not None:
+                self._embedded.tick()
                 continue
             with self._condition:
-                if self._stopping:
+                if self._timekeeper is not thread:
                     return
                 if self._news:
                     continue
@@ -226,11 +428,49 @@ class Runtime:
                 self._planned = None
 
     def _heartbeat(self) -> None:
+        """Extend the leases of what is held, an execution at a time: servers want the tasks of one request related."""
         with self._condition:
-            tasks = tuple(TaskReference(id, version) for id, version in self._held.items())
-        if not tasks:
-            return
-        try:
-            self._store.apply(TaskHeartbeat(self._pid, tasks))
-        except StoreError as error:
-            logger.warning("the leases of %d tasks could not be extended: %s", len(tasks), error)
+            held = sorted(self._held.items(), key=lambda task: origin(task[0]))
+        store: Store = self._store if self._distant is None else self._distant.within(self._ttl / 2000)
+        for _, tasks in itertools.groupby(held, key=lambda task: origin(task[0])):
+            references = tuple(TaskReference(id, version) for id, version in tasks)
+            try:
+                response = store.apply(TaskHeartbeat(self._pid, references))
+                problem = response.error or f"{response.status}" if not response.ok else None
+            except StoreError as error:
+                problem = str(error)
+            if problem is not None:
+                logger.warning("the leases of %d tasks could not be extended: %s", len(references), problem)
+
+
+class _Wait:
+    """One caller who waits for one promise."""
+
+    __slots__ = ("listened_at", "listening", "news", "promise", "stopped")
+
+    def __init__(self) -> None:
+        self.news = threading.Event()
+        self.promise: Promise | None = None
+        self.listening = False
+        self.listened_at = 0
+        self.stopped = False
+
+
+def _found(id: str, response: Response) -> Promise | None:
+    """The promise of a response; None when the store fails, and may not the next time.
+
+    Raises:
+        ResonateStoreError: there is no such promise, or we may not see it.
+    """
+    if response.promise is not None or response.status >= 500:
+        return response.promise
+    if response.status == 404:
+        raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
+    raise ResonateStoreError(response.error or "refused", response.status * 100, {"id": id})
+
+
+def _farewell(reference: weakref.ref[Runtime]) -> None:
+    """The process ends, and nobody has called `stop`: begin nothing more, and wait a moment for what is running."""
+    runtime = reference()
+    if runtime is not None:
+        runtime.stop(FAREWELL)

@@ -90,6 +90,9 @@ class Worker:
         default_target: where calls go that name no target.
         functions: runs `begin_run` functions; without it they run in the caller's thread, in creation order.
         requests: runs independent store requests in parallel; without it they run one after the other.
+
+    Attributes:
+        stopping: whether no function is started any more, and tasks with functions left to run are handed over.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class Worker:
         self.requests = requests
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
         """Those that calls from this process were written with, by promise id."""
+        self.stopping = False
 
     def run(self, id: str, version: int, ttl: int, deadline: int | None = None) -> Report:
         """Acquire the task that an execute message offers, and work on it.
@@ -224,7 +228,7 @@ class Drive:
         self._execution = execution
         self._deadline = deadline
         self._running = 0
-        self._results: queue.SimpleQueue[tuple[Work, Outcome]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Work, Outcome | None]] = queue.SimpleQueue()
         self._late = False
 
     def to_the_end(self) -> Report:
@@ -236,7 +240,8 @@ class Drive:
             elif execution.finished is not None:
                 return self._fulfill(execution.finished)
             elif self._running:
-                execution.ran(*self._next_result(), self._clock.now())
+                if (result := self._next_result()) is not None:
+                    execution.ran(*result, self._clock.now())
             elif self._late:
                 raise HandOver
             elif (report := self._wait()) is not None:
@@ -265,12 +270,18 @@ class Drive:
         if isinstance(action, Load):
             return self._store.children(action.work.node.id)
         response = self._store.apply(action.request)
-        if response.status >= 500:
+        if response.status == 409:
+            # Only a store that fences every write says so.
+            raise Lost
+        if response.status >= 500 or response.status == 401:
             raise StoreError(response.error or f"the store answered {response.status}")
         return response
 
+    def _out_of_time(self, now: int) -> bool:
+        return self._worker.stopping or (self._deadline is not None and now >= self._deadline)
+
     def _start(self, work: Work) -> None:
-        if self._late or (self._deadline is not None and self._clock.now() >= self._deadline):
+        if self._late or self._out_of_time(self._clock.now()):
             self._late = True
         elif work.concurrent and self._functions is not None:
             self._running += 1
@@ -279,16 +290,26 @@ class Drive:
             outcome = call(work)
             self._execution.ran(work, outcome, self._clock.now())
 
-    def _next_result(self) -> tuple[Work, Outcome]:
-        """The next function to return. A retry that is due meanwhile waits for it: a pause is a minimum."""
-        work, (value, error) = self._results.get()
+    def _next_result(self) -> tuple[Work, Outcome] | None:
+        """The next function to return. A retry that is due meanwhile waits for it: a pause is a minimum.
+
+        None is one whose turn came too late.
+        """
+        work, outcome = self._results.get()
         self._running -= 1
+        if outcome is None:
+            self._late = True
+            return None
+        value, error = outcome
         if error is not None and not isinstance(error, Exception):
             raise error
         return work, (value, error)
 
     def _call_apart(self, work: Work) -> None:
         """Call the user's function in a thread of the pool; what would end a process ends this run."""
+        if self._worker.stopping:
+            self._results.put((work, None))
+            return
         try:
             outcome = call(work)
         except BaseException as error:
@@ -299,7 +320,7 @@ class Drive:
         """Nothing is left to do here: wait a moment if that is all it takes, or suspend."""
         blocked = self._execution.blocked()
         if blocked.until is not None:
-            if self._deadline is not None and blocked.until >= self._deadline:
+            if self._out_of_time(blocked.until):
                 raise HandOver
             self._clock.sleep(blocked.until - self._clock.now())
             self._refresh(blocked.timers)

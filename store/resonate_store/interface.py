@@ -31,6 +31,10 @@ class StoreError(Exception):
     """The store itself cannot answer: it is missing, closed, unreachable or refuses us."""
 
 
+class StoreUnreachable(StoreError):
+    """The store did not answer in time. What was asked may have been done or not; asking again later may help."""
+
+
 class StoreClosed(StoreError):
     """The invocation that this store belonged to has ended; nothing may be written any more."""
 

@@ -437,6 +437,123 @@ def test_work_goes_on_after_a_new_start(connect: Connect, memory: Memory, clock:
     assert workflow.begin_run("w").result(PATIENCE) == "done"
 
 
+def test_a_workflow_without_an_end_does_not_hold_up_stop_and_goes_on_afterwards(
+    connect: Connect, memory: Memory
+) -> None:
+    resonate = connect(store=memory, workers=2)
+    begun = threading.Semaphore(0)
+    seen: list[str] = []
+
+    @resonate.register
+    def endless(ctx: Context) -> Flow:
+        while True:
+            yield ctx.run(step)
+            yield (yield ctx.begin_run(step))
+
+    def step(ctx: Context) -> None:
+        seen.append(ctx.id)
+        begun.release()
+
+    endless.begin_run("w")
+    for _ in range(2):
+        for _ in range(5):
+            assert begun.acquire(timeout=PATIENCE)
+        resonate.stop()
+        task = memory.apply(TaskGet("w")).task
+        assert task is not None
+        assert (task.state, task.attempts) == ("pending", 0)
+        resonate.start()
+    assert begun.acquire(timeout=PATIENCE)
+    resonate.stop()
+    assert len(set(seen)) == len(seen), "no step is repeated"
+
+
+def test_functions_that_wait_for_their_turn_are_not_started_by_stop(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory, workers=2)
+    running, enough = threading.Semaphore(0), threading.Event()
+
+    @resonate.register
+    def wide(ctx: Context) -> Flow:
+        for _ in range(20):
+            yield ctx.begin_run(step)
+
+    def step(_: Context) -> None:
+        running.release()
+        assert enough.wait(PATIENCE)
+
+    handle = wide.begin_run("w")
+    for _ in range(2):
+        assert running.acquire(timeout=PATIENCE)
+    stopping = threading.Thread(target=resonate.stop)
+    stopping.start()
+    while not resonate._runtime._stopping:
+        pass
+    enough.set()
+    stopping.join(PATIENCE)
+    assert len(memory.records()) == 3, "what ran is recorded"
+
+    resonate.start()
+    assert handle.result(PATIENCE) is None
+
+
+def test_tasks_that_wait_for_their_turn_are_given_back(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory, workers=1)
+    running, enough = threading.Event(), threading.Event()
+
+    @resonate.register
+    def f(_: Context) -> None:
+        running.set()
+        assert enough.wait(PATIENCE)
+
+    handles = [resonate.begin_run(id, f) for id in ("a", "b")]
+    assert running.wait(PATIENCE)
+    stopping = threading.Thread(target=resonate.stop)
+    stopping.start()
+    memory.wait_for(TaskRelease)
+    enough.set()
+    stopping.join(PATIENCE)
+    task = memory.apply(TaskGet("b")).task
+    assert task is not None
+    assert task.state == "pending"
+
+    resonate.start()
+    assert [handle.result(PATIENCE) for handle in handles] == [None, None]
+
+
+def test_one_worker_runs_one_function_at_a_time_whoever_asks(connect: Connect) -> None:
+    resonate = connect(workers=1)
+    running: list[str] = []
+    most: list[int] = []
+
+    @resonate.register
+    def f(ctx: Context) -> Flow:
+        for _ in range(5):
+            yield ctx.begin_run(step)
+
+    def step(ctx: Context) -> None:
+        running.append(ctx.id)
+        most.append(len(running))
+        threading.Event().wait(0.001)
+        running.remove(ctx.id)
+
+    handles = [resonate.begin_run(f"begun{n}", f) for n in range(3)]
+    resonate.run("run", f)
+    for handle in handles:
+        handle.result(PATIENCE)
+    assert most == [1] * 20
+
+
+def test_two_connections_share_a_store_in_memory(connect: Connect, memory: Memory) -> None:
+    worker, client = connect(store=memory, group="worker"), connect(store=memory, group="client")
+
+    @worker.register
+    def f(ctx: Context) -> Flow:
+        yield ctx.sleep(0)
+        return ctx.id
+
+    assert client.options(target="worker").begin_rpc("w", "f").result(PATIENCE) == "w"
+
+
 # -- trouble ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,113 @@
+"""Messages of a store that lives in this process.
+
+Several connections may share such a store - a worker's and a client's in one test, two groups in one program. The
+store has one `send` and one `on_wake`, so an exchange takes both and hands them on: a message to the process it names,
+else to any of its group. An execute message for a group that has stopped for a while is kept until it starts again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+from resonate.message_sources.source import Receive
+from resonate_store.addresses import group_of
+from resonate_store.clock import Clock
+
+Message = dict[str, Any]
+
+
+@runtime_checkable
+class Embedded(Protocol):
+    """A store in this process, in which nothing happens by itself."""
+
+    clock: Clock
+    send: Callable[[str, Message], None]
+    on_wake: Callable[[int], None] | None
+
+    def next_wake_at(self) -> int | None: ...
+
+    def tick(self) -> int: ...
+
+
+class InProcess:
+    """Receives the messages of a store in this process.
+
+    Args:
+        store: the store.
+        group, id: who this process is.
+        on_wake: told the instant (milliseconds) whenever the store's next wake-up comes nearer.
+    """
+
+    def __init__(
+        self, store: Embedded, group: str = "default", id: str = "local", on_wake: Callable[[int], None] | None = None
+    ) -> None:
+        self.group = group
+        self.unicast = f"poll://uni@{group}/{id}"
+        self.anycast = f"poll://any@{group}/{id}"
+        self.on_wake = on_wake
+        self.receive: Receive | None = None
+        self._exchange = Exchange.of(store)
+        self._exchange.add(self)
+
+    @property
+    def connected(self) -> bool:
+        return self.receive is not None
+
+    def start(self, receive: Receive, changed: Callable[[], None]) -> None:
+        """Begin to receive; a store in this process is connected from now on, so `changed` is never called."""
+        del changed
+        self.receive = receive
+        self._exchange.deliver_kept()
+
+    def stop(self) -> None:
+        self.receive = None
+
+
+class Exchange:
+    """Hands a store's messages and wake-ups on to the connections in this process."""
+
+    def __init__(self, store: Embedded) -> None:
+        self._lock = threading.Lock()
+        self._sources: list[InProcess] = []
+        self._kept: dict[str, tuple[str, Message]] = {}
+        self._others = store.send
+        store.send = self
+        store.on_wake = self._wake
+
+    @classmethod
+    def of(cls, store: Embedded) -> Exchange:
+        """The exchange of this store, made with its first connection."""
+        return store.send if isinstance(store.send, Exchange) else cls(store)
+
+    def add(self, source: InProcess) -> None:
+        with self._lock:
+            self._sources.append(source)
+
+    def deliver_kept(self) -> None:
+        """Send again what somebody may now be there for."""
+        with self._lock:
+            kept, self._kept = self._kept, {}
+        for address, message in kept.values():
+            self(address, message)
+
+    def __call__(self, address: str, message: Message) -> None:
+        members = [source for source in self._sources if source.group == group_of(address)]
+        named = [source for source in members if address in (source.unicast, source.anycast)]
+        candidates = named or ([] if address.startswith("poll://uni@") else members)
+        for source in candidates:
+            receive = source.receive
+            if receive is not None:
+                receive(message)
+                return
+        if candidates and message["kind"] == "execute":
+            with self._lock:
+                self._kept[message["data"]["task"]["id"]] = (address, message)
+        elif not candidates:
+            self._others(address, message)
+
+    def _wake(self, at: int) -> None:
+        for source in self._sources:
+            if source.on_wake is not None:
+                source.on_wake(at)

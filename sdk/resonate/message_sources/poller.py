@@ -1,0 +1,256 @@
+"""Messages of a server, received over one long HTTP response: `GET /poll/{group}/{id}` (REFERENCE 2.3).
+
+The server sends each message as one event. The connection is made again whenever it ends, after a second first, and
+then twice as long each time until there is one. A server that has no such endpoint - a deployed API pushes to its
+workers - is told from one that is away: it is not asked again, and whoever waits for a promise reads it instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from resonate.message_sources.source import Receive
+from resonate.pool import join
+from resonate_store.interface import StoreError
+from resonate_store.remote_calls import reason_of
+from resonate_store.remote_settings import Server, server_of
+
+if TYPE_CHECKING:
+    from urllib3.connection import HTTPConnection
+
+FIRST_PAUSE: Final = 1.0
+"""Seconds before a connection that ended is made again, doubled each time until there is one."""
+LONGEST_PAUSE: Final = 60.0
+CONNECT_TIMEOUT: Final = 5.0
+ANSWER_TIMEOUT: Final = 10.0
+"""The longest that the server may take to begin its response (s); the events take as long as they take."""
+
+# A peer that has gone without a word is noticed by the operating system, within a minute.
+_SOCKET_OPTIONS: list[tuple[int, int, int | bytes]] = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+]
+
+logger = logging.getLogger("resonate.messages")
+
+
+class NoEndpoint(Exception):
+    """This server cannot be polled; there is no use in asking again."""
+
+
+class Disconnected(Exception):
+    """There is no connection now, or none any more."""
+
+
+class _Stream(Protocol):
+    status: int
+
+    def read1(self, amt: int | None = None) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class Poller:
+    """Receives messages from a server.
+
+    What is not given is taken from the environment; see `resonate_store.remote_settings`.
+
+    Args:
+        group, id: who this process is.
+        url: the server's address; instead of `host` and `port`.
+        host, port: the same in parts; the host includes the scheme.
+        auth: user name and password, for HTTP basic authentication.
+        token: a JWT.
+        server: all of this at once, from whoever knows it already.
+        pause: waits that many seconds before a connection is made again, or less when the poller is stopped.
+    """
+
+    def __init__(
+        self,
+        group: str = "default",
+        id: str = "default",
+        *,
+        url: str | None = None,
+        host: str | None = None,
+        port: str | int | None = None,
+        auth: tuple[str, str] | None = None,
+        token: str | None = None,
+        server: Server | None = None,
+        pause: Callable[[float], Any] | None = None,
+    ) -> None:
+        if server is None:
+            server = server_of(
+                os.environ, url=url, host=host, message_source_port=port, auth=auth, token=token, iam=False
+            )
+        segment = f"{quote(group, safe='')}/{quote(id, safe='')}"
+        self.unicast = f"poll://uni@{segment}"
+        self.anycast = f"poll://any@{segment}"
+        self.url = f"{server.messages_url}/poll/{segment}"
+        self._headers = {**server.headers, "Accept": "text/event-stream", "Cache-Control": "no-store"}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._pause: Callable[[float], Any] = pause or self._stopped.wait
+        self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
+        self._connected = False
+        self._receive: Receive = lambda _: None
+        self._changed: Callable[[], None] = lambda: None
+        self._complained = False
+
+    @property
+    def connected(self) -> bool:
+        return self._connected
+
+    def start(self, receive: Receive, changed: Callable[[], None]) -> None:
+        """Begin to receive; does nothing while it runs."""
+        with self._lock:
+            if self._thread is None:
+                self._receive, self._changed = receive, changed
+                self._stopped.clear()
+                self._thread = threading.Thread(target=self._run, name="resonate-poll", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Close the connection, and wait for the thread that reads it."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            self._stopped.set()
+            self._hang_up()
+        if thread is not None:
+            join([thread])
+
+    def _hang_up(self) -> None:
+        """End a read that is going on in the other thread."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopped.is_set():
+            try:
+                for message in self._messages():
+                    pause = FIRST_PAUSE
+                    if message is not None:
+                        self._hand_over(message)
+                reason = "the server closed it"
+            except Disconnected as error:
+                reason = str(error)
+            except (NoEndpoint, StoreError) as error:
+                logger.warning("%s cannot be polled, so no work arrives here from it: %s", self.url, error)
+                return
+            finally:
+                self._set_connected(False)
+            if self._stopped.is_set():
+                return
+            self._complain(reason)
+            self._pause(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _messages(self) -> Iterator[Any]:
+        """What arrives over one connection; None once it is made.
+
+        Raises:
+            Disconnected, NoEndpoint: there is none, or it broke.
+            StoreError: the server cannot be trusted.
+        """
+        from urllib3.exceptions import HTTPError, SSLError
+
+        connection = self._open()
+        stream: _Stream | None = None
+        try:
+            stream = self._ask(connection)
+            self._set_connected(True)
+            yield None
+            for data in events(stream):
+                try:
+                    yield msgspec.json.decode(data)
+                except (msgspec.MsgspecError, UnicodeError) as error:
+                    logger.warning("%s sent what is no message: %s", self.url, error)
+        except SSLError as error:
+            raise StoreError(f"the server cannot be trusted: {error}") from error
+        except (HTTPError, OSError, ValueError) as error:
+            # A connection that is shut down under a reader shows as any of these.
+            raise Disconnected(reason_of(error)) from error
+        finally:
+            with self._lock:
+                self._socket = None
+            if stream is not None:
+                stream.close()
+            connection.close()
+
+    def _open(self) -> HTTPConnection:
+        from urllib3.connection import HTTPConnection, HTTPSConnection
+
+        parts = urlsplit(self.url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        return kind(str(parts.hostname), parts.port, timeout=CONNECT_TIMEOUT, socket_options=_SOCKET_OPTIONS)
+
+    def _ask(self, connection: HTTPConnection) -> _Stream:
+        """Begin the response."""
+        connection.connect()
+        sock = connection.sock
+        with self._lock:
+            if self._stopped.is_set():
+                raise Disconnected("stopped")
+            self._socket = sock
+        sock.settimeout(ANSWER_TIMEOUT)
+        connection.request("GET", urlsplit(self.url).path, headers=self._headers, preload_content=False)
+        response = connection.getresponse()
+        kind = response.headers.get("Content-Type", "")
+        if response.status == 200 and kind.startswith("text/event-stream"):
+            sock.settimeout(None)
+            return cast("_Stream", response)
+        shown = f"{response.status} {response.data[:200].decode(errors='replace').strip()}".strip()
+        if response.status in (401, 408, 429) or response.status >= 500:
+            raise Disconnected(f"the server answers {shown}")
+        raise NoEndpoint(f"it answers {shown}")
+
+    def _hand_over(self, message: Any) -> None:
+        try:
+            self._receive(message)
+        except Exception:
+            logger.exception("a message could not be taken: %.200r", message)
+
+    def _set_connected(self, connected: bool) -> None:
+        if self._connected != connected:
+            self._connected = connected
+            if connected and self._complained:
+                self._complained = False
+                logger.warning("%s is connected again", self.url)
+            self._changed()
+
+    def _complain(self, reason: str) -> None:
+        if not self._complained:
+            self._complained = True
+            logger.warning("%s is not connected, trying again: %s", self.url, reason)
+
+
+def events(stream: _Stream) -> Iterator[bytes]:
+    """The data of each complete event of a stream; comments, names and whatever is cut off do not count."""
+    pending = b""
+    data: list[bytes] = []
+    while chunk := stream.read1(65_536):
+        pending += chunk
+        *lines, pending = pending.split(b"\n")
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" "))
+            elif not line and data:
+                yield b"\n".join(data)
+                data = []

@@ -1,0 +1,117 @@
+"""Threads that a process need not wait for when it ends.
+
+Python joins the threads of `concurrent.futures` before it exits: a program that forgets `stop()`, or is interrupted
+while a step waits for something, would not come back. What runs here is durable, so its thread may end with the
+process: the task's lease brings it back. Hence daemon threads; whoever stops them in time can still wait for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, TypeVar
+
+from resonate_store.clock import Clock
+
+T = TypeVar("T")
+
+
+class Pool(Executor):
+    """An executor of daemon threads, which start when they are needed.
+
+    Args:
+        width: how many calls run at the same time.
+        name: of its threads; a number follows.
+    """
+
+    def __init__(self, width: int, name: str) -> None:
+        self._width = width
+        self._name = name
+        self._changed = threading.Condition()
+        self._queue: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._threads: set[threading.Thread] = set()
+        self._started = 0
+        self._idle = 0
+        self._closed = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Have `fn(*args, **kwargs)` called.
+
+        Raises:
+            RuntimeError: the pool is shut down.
+        """
+        future: Future[T] = Future()
+        with self._changed:
+            if self._closed:
+                raise RuntimeError(f"{self._name} is shut down")
+            self._queue.append((future, partial(fn, *args, **kwargs)))
+            if self._idle >= len(self._queue):
+                self._changed.notify()
+            elif len(self._threads) < self._width:
+                self._started += 1
+                name = f"{self._name}-{self._started}"
+                thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._threads.add(thread)
+                thread.start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accept no further calls; those that wait are made still, unless they are cancelled."""
+        with self._changed:
+            self._closed = True
+            dropped = list(self._queue) if cancel_futures else []
+            if cancel_futures:
+                self._queue.clear()
+            self._changed.notify_all()
+        for future, _ in dropped:  # not under the lock: whoever is called back may need it
+            future.cancel()
+        if wait:
+            join(self.threads())
+
+    def threads(self) -> list[threading.Thread]:
+        """The threads that have not ended."""
+        with self._changed:
+            return list(self._threads)
+
+    def runs_here(self) -> bool:
+        """Whether the caller is one of its calls."""
+        return threading.current_thread() in self._threads
+
+    def _run(self) -> None:
+        while (job := self._next()) is not None:
+            future, call = job
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = call()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+            del job, future, call  # what an idle thread still named would not be freed
+        with self._changed:
+            self._threads.discard(threading.current_thread())
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        with self._changed:
+            while not self._queue:
+                if self._closed:
+                    return None
+                self._idle += 1
+                self._changed.wait()
+                self._idle -= 1
+            return self._queue.popleft()
+
+
+def join(threads: Iterable[threading.Thread], clock: Clock | None = None, until: int | None = None) -> None:
+    """Wait until all threads have ended, the caller's excepted, or until the instant `until` of the clock."""
+    for thread in threads:
+        if thread is threading.current_thread():
+            continue
+        if clock is None or until is None:
+            thread.join()
+        else:
+            thread.join(max(0.0, (until - clock.now()) / 1000))

@@ -1,0 +1,280 @@
+"""Calls of a Resonate server: one envelope there, one back, tried again until the time for it is up.
+
+What may go wrong on the way is told apart here. A fault that passes - no connection, no answer, 429, 5xx - is tried
+again after a pause that doubles. Anything else will not get better by asking again: an address where no Resonate server
+is, a certificate that cannot be verified, somebody in between who refuses us. An answer says whether it is *doubtful*:
+whether an earlier try may have been carried out, its response lost. What to make of that is the store's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import msgspec
+from msgspec import Raw, Struct
+
+from resonate_store.clock import Clock
+from resonate_store.ids import Identify
+from resonate_store.interface import StoreError, StoreUnreachable
+from resonate_store.protocol.wire import VERSION
+from resonate_store.remote_settings import Server
+
+if TYPE_CHECKING:
+    from resonate_store.remote_signature import Signature
+
+FIRST_PAUSE: Final = 50
+"""The pause before the second try (ms), doubled with every further one; jitter takes up to half of it."""
+LONGEST_PAUSE: Final = 5_000
+SLICE: Final = 100
+"""How often a pause looks whether it is still worth it (ms)."""
+CONNECT_TIMEOUT: Final = 5.0
+READ_TIMEOUT: Final = 10.0
+"""The longest that one try waits for its connection, and for its answer (s)."""
+CONNECTIONS: Final = 32
+"""Connections that are kept open."""
+
+logger = logging.getLogger("resonate.store")
+
+
+class Reply(NamedTuple):
+    """An HTTP response. `headers` are looked up by their lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Fault(Exception):
+    """A try that has led to no response; `sent` says whether the server may have got the request."""
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+class Post(Protocol):
+    """Makes one try."""
+
+    def __call__(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
+        """Post `body` to the server, and return its response within `timeout` seconds.
+
+        Raises:
+            Fault: there was none.
+            StoreError: there never will be one.
+        """
+        ...
+
+
+class Answer(NamedTuple):
+    """What the server answered: the envelope's status and data."""
+
+    status: int
+    data: Raw
+    doubtful: bool
+
+
+class _Head(Struct):
+    status: int
+
+
+class _Envelope(Struct):
+    head: _Head
+    data: Raw = Raw(b"null")
+
+
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+class Calls:
+    """Makes calls.
+
+    Args:
+        server: which one, and how it knows us.
+        clock: the source of time, also for the pauses between tries.
+        identify: makes the ids that tell requests apart in a server's log.
+        jitter: random numbers in [0, 1) that spread the pauses of those who try again.
+        post: makes one try; over HTTP if not given.
+
+    Attributes:
+        insistent: whether faults are tried again. Whoever is about to stop switches it off, and waits for no pause.
+    """
+
+    def __init__(
+        self, server: Server, clock: Clock, identify: Identify, jitter: Callable[[], float], post: Post | None = None
+    ) -> None:
+        self.insistent = True
+        self._server = server
+        self._clock = clock
+        self._identify = identify
+        self._jitter = jitter
+        self._post = post or HttpPost(server.url)
+        self._signature: Signature | None = None
+        self._down = False
+
+    def call(self, kind: str, data: Any, timeout: float) -> Answer:
+        """Make one call.
+
+        Args:
+            kind, data: of the request.
+            timeout: seconds that all tries together may take.
+
+        Raises:
+            StoreUnreachable: no try has brought an answer.
+            StoreError: the server cannot be called at all, or is none.
+        """
+        head = {"corrId": self._identify(), "version": VERSION}
+        if self._server.token is not None:
+            head["auth"] = self._server.token
+        body = msgspec.json.encode({"kind": kind, "head": head, "data": data})
+        end = self._clock.now() + round(timeout * 1000)
+        pause = FIRST_PAUSE
+        doubtful = False
+        while True:
+            answer: Answer | None = None
+            wait = 0
+            try:
+                reply = self._post(body, self._headers(body), max(0.001, (end - self._clock.now()) / 1000))
+            except Fault as fault:
+                reason, sent = str(fault), fault.sent
+            else:
+                answer = self._answer(reply, doubtful)
+                if answer is not None and answer.status < 500 and answer.status != 429:
+                    self._is_up()
+                    return answer
+                reason, sent = f"it answers {_shown(reply)}", reply.status >= 500
+                wait = _retry_after(reply)
+            doubtful = doubtful or sent
+            wait = max(wait, round(pause * (1 - self._jitter() / 2)))
+            if _is_final(answer) or not self._worth(end, wait):
+                if answer is not None:
+                    return answer._replace(doubtful=doubtful)
+                raise StoreUnreachable(f"{self._server.url} cannot be reached: {reason}")
+            self._is_down(reason)
+            self._rest(wait)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _headers(self, body: bytes) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", **self._server.headers}
+        if self._server.scope is None:
+            return headers
+        if self._signature is None:
+            from resonate_store.remote_signature import Signature
+
+            self._signature = Signature(self._server.scope)
+        return self._signature.headers("POST", f"{self._server.url}/", headers, body)
+
+    def _answer(self, reply: Reply, doubtful: bool) -> Answer | None:
+        """The answer in a response; None for a passing failure of somebody in between.
+
+        Raises:
+            StoreError: it comes from no Resonate server, or never reached it.
+        """
+        try:
+            envelope = _decode(reply.body)
+        except (msgspec.MsgspecError, UnicodeError):
+            pass
+        else:
+            return Answer(envelope.head.status, envelope.data, doubtful)
+        if reply.status == 413:
+            return Answer(413, Raw(msgspec.json.encode(_shown(reply))), doubtful)
+        if reply.status == 429 or reply.status >= 500:
+            return None
+        url = self._server.url
+        if reply.status in (401, 403):
+            raise StoreError(
+                f"{url} refuses us before the Resonate server is asked ({_shown(reply)}): check the url, the token, or"
+                " whether requests have to be signed (iam=True)"
+            )
+        if 300 < reply.status < 400:
+            raise StoreError(f"{url} redirects to {reply.headers.get('location', 'elsewhere')}: use that url")
+        if reply.status == 410:
+            raise StoreError(f"{url} is a Resonate server that does not speak this protocol any more: {_shown(reply)}")
+        raise StoreError(f"{url} is not a Resonate server: it answers {_shown(reply)}")
+
+    def _worth(self, end: int, wait: int) -> bool:
+        return self.insistent and self._clock.now() + wait < end
+
+    def _rest(self, milliseconds: int) -> None:
+        end = self._clock.now() + milliseconds
+        while self.insistent and (left := end - self._clock.now()) > 0:
+            self._clock.sleep(min(left, SLICE))
+
+    def _is_down(self, reason: str) -> None:
+        if not self._down:
+            self._down = True
+            logger.warning("%s cannot be reached, trying again: %s", self._server.url, reason)
+
+    def _is_up(self) -> None:
+        if self._down:
+            self._down = False
+            logger.warning("%s answers again", self._server.url)
+
+
+def _is_final(answer: Answer | None) -> bool:
+    """Whether asking again would bring the same: the server does not know how (501)."""
+    return answer is not None and answer.status == 501
+
+
+class HttpPost:
+    """Posts over HTTP, on connections that are kept open.
+
+    Args:
+        url: of the server.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: Any = None
+
+    def __call__(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
+        # Loaded with the first call: most of a cold start's processes, and every program in memory, make none.
+        from urllib3 import Timeout, connection_from_url
+        from urllib3.exceptions import (
+            ConnectTimeoutError,
+            HTTPError,
+            LocationValueError,
+            NewConnectionError,
+            SSLError,
+        )
+
+        try:
+            if self._pool is None:
+                self._pool = connection_from_url(self._url, maxsize=CONNECTIONS)
+            limits = Timeout(connect=min(timeout, CONNECT_TIMEOUT), read=min(timeout, READ_TIMEOUT))
+            path = self._path()
+            response = self._pool.urlopen(
+                "POST", path, body=body, headers=headers, retries=False, redirect=False, timeout=limits
+            )
+        except SSLError as error:
+            raise StoreError(f"{self._url} cannot be trusted: {error}") from error
+        except (ConnectTimeoutError, NewConnectionError) as error:
+            raise Fault(reason_of(error), sent=False) from error
+        except LocationValueError as error:
+            raise StoreError(f"{self._url!r} is no address of a server: {error}") from error
+        except HTTPError as error:
+            raise Fault(reason_of(error), sent=True) from error
+        return Reply(response.status, {name.lower(): text for name, text in response.headers.items()}, response.data)
+
+    def _path(self) -> str:
+        _, _, rest = self._url.partition("://")
+        _, slash, path = rest.partition("/")
+        return f"{slash}{path}/" if slash else "/"
+
+
+def reason_of(error: Exception) -> str:
+    """What happened, without the connection object that it happened to."""
+    return re.sub(r"\A(?:<[^>]*>|\w+\([^)]*\)): ", "", str(error)) or type(error).__name__
+
+
+def _shown(reply: Reply) -> str:
+    text = reply.body[:200].decode(errors="replace").strip()
+    return f"{reply.status} {text}" if text else f"{reply.status} without a body"
+
+
+def _retry_after(reply: Reply) -> int:
+    """The pause that the server asks for (ms)."""
+    text = reply.headers.get("retry-after", "")
+    return int(text) * 1000 if text.isascii() and text.isdigit() else 0

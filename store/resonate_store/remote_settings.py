@@ -1,0 +1,171 @@
+"""Where a Resonate server is, and how it knows us: arguments first, then the environment (REFERENCE 5.13).
+
+`RESONATE_URL` names a server whole. `RESONATE_HOST`, or one host each for requests and for messages
+(`RESONATE_HOST_STORE`, `RESONATE_HOST_MESSAGE_SOURCE`), go with `RESONATE_PORT_STORE` and
+`RESONATE_PORT_MESSAGE_SOURCE`; hosts include the scheme. Where nothing is said it is http://localhost:8001, which
+serves both. `RESONATE_TOKEN`, or `RESONATE_USERNAME` with `RESONATE_PASSWORD`, say who we are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from resonate_store.settings import SettingsError
+
+DEFAULT_HOST = "http://localhost"
+DEFAULT_PORT = 8001
+
+_AWS_API = re.compile(
+    r"https://[^/]+\.(?P<service>execute-api)\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?(?:[:/]|\Z)"
+)
+_FUNCTION_URL = re.compile(r"https://[^/]+\.(?P<service>lambda)-url\.(?P<region>[a-z0-9-]+)\.on\.aws(?:[:/]|\Z)")
+_WITH_PORT = re.compile(r"https?://[^/]*:\d+\Z")
+
+
+class Scope(Struct, frozen=True):
+    """What a request to AWS is signed for; without a region, the session's."""
+
+    service: str
+    region: str | None
+
+
+class Server(Struct, frozen=True):
+    """A Resonate server.
+
+    Attributes:
+        url: where requests are posted.
+        messages_url: where `/poll/{group}/{id}` is.
+        token: a JWT.
+        auth: user name and password for HTTP basic authentication.
+        scope: what requests are signed for with AWS credentials; None if they are not.
+    """
+
+    url: str
+    messages_url: str
+    token: str | None = None
+    auth: tuple[str, str] | None = None
+    scope: Scope | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The `Authorization` header of every request, if there is one."""
+        if self.auth is not None:
+            from base64 import b64encode
+
+            return {"Authorization": f"Basic {b64encode(':'.join(self.auth).encode()).decode()}"}
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+def server_of(
+    environment: Mapping[str, str],
+    *,
+    url: str | None = None,
+    host: str | None = None,
+    store_port: str | int | None = None,
+    message_source_port: str | int | None = None,
+    auth: tuple[str, str] | None = None,
+    token: str | None = None,
+    iam: bool | None = None,
+) -> Server:
+    """The server that arguments and environment name.
+
+    Args:
+        environment: environment variables; what is passed here goes before them.
+        url: the whole address; instead of `host` and ports.
+        host: scheme and name, such as `http://localhost`.
+        store_port, message_source_port: numbers, or their texts.
+        auth: user name and password; instead of `token`.
+        token: a JWT.
+        iam: whether to sign requests with AWS credentials; if not said, for the addresses of API Gateway where neither
+            token nor password is given.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: arguments contradict each other, or are no address or port.
+        SettingsError: an environment variable is none.
+    """
+    if url is not None and (host is not None or store_port is not None):
+        raise ValueError("give the server's url, or its host and store_port, not both")
+    if auth is not None and token is not None:
+        raise ValueError("give auth (a user name and a password) or a token, not both: a request has one Authorization")
+    named = host is not None or store_port is not None
+    url = url or (None if named else environment.get("RESONATE_URL") or None)
+    if url is not None:
+        requests = _address("url", url)
+        messages = requests if message_source_port is None else _with_port(requests, message_source_port)
+    else:
+        requests = _joined("STORE", environment, host, store_port)
+        messages = _joined("MESSAGE_SOURCE", environment, host, message_source_port, fallback=requests)
+    if auth is None and token is None:
+        token = environment.get("RESONATE_TOKEN") or None
+        user = environment.get("RESONATE_USERNAME")
+        if token is None and user:
+            auth = (user, environment.get("RESONATE_PASSWORD", ""))
+    if auth is not None:
+        auth = _pair(auth)
+    if token is not None and not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"token must be `str`, got {type(token).__name__}")
+    aws = _AWS_API.match(requests) or _FUNCTION_URL.match(requests)
+    if iam is None:
+        iam = bool(_AWS_API.match(requests)) and auth is None and token is None
+    scope = Scope(aws["service"], aws["region"]) if aws else Scope("execute-api", None)
+    return Server(requests, messages, token, auth, scope if iam else None)
+
+
+def _joined(
+    what: str,
+    environment: Mapping[str, str],
+    host: str | None,
+    port: str | int | None,
+    fallback: str | None = None,
+) -> str:
+    """One of the two addresses; `fallback` is the other, which stands in where nothing is said about this one."""
+    name = f"RESONATE_PORT_{what}"
+    if port is None and environment.get(name):
+        port = environment[name]
+        _number(port, name, SettingsError)
+    given = host or environment.get(f"RESONATE_HOST_{what}") or environment.get("RESONATE_HOST")
+    if given is None and fallback is not None and port is None:
+        return fallback
+    base = _address("host", given or DEFAULT_HOST)
+    if port is None:
+        if fallback is not None and base == re.sub(r":\d+\Z", "", fallback):
+            return fallback
+        return base if _WITH_PORT.match(base) else f"{base}:{DEFAULT_PORT}"
+    return _with_port(base, port)
+
+
+def _with_port(base: str, port: str | int) -> str:
+    scheme, _, rest = base.partition("://")
+    name, slash, path = rest.partition("/")
+    number = _number(port, "a port", ValueError)
+    return f"{scheme}://{re.sub(r':[0-9]+$', '', name)}:{number}{slash}{path}"
+
+
+def _number(port: str | int, what: str, error: type[ValueError]) -> int:
+    if isinstance(port, bool) or not isinstance(port, str | int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{what} must be `str` or `int`, got {type(port).__name__}")
+    text = str(port)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise error(f"{what} must be a number from 1 to 65535, got {port!r}")
+    return int(text)
+
+
+def _address(what: str, text: str) -> str:
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"{what} must be `str`, got {type(text).__name__}")
+    address = (text if "://" in text else f"http://{text}").rstrip("/")
+    if not re.match(r"https?://[^\s/?#]+[^\s?#]*\Z", address):
+        raise ValueError(f"{what} must be an address such as http://localhost:8001, got {text!r}")
+    return address
+
+
+def _pair(auth: object) -> tuple[str, str]:
+    match auth:
+        case (str(user), str(password)):
+            return user, password
+        case _:
+            raise TypeError("auth must be a pair of `str`: a user name and a password")

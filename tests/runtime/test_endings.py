@@ -1,0 +1,241 @@
+"""How processes end: forgotten, interrupted, killed. Each is a real one, with a real server to talk to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.serving import PATIENCE, Serving
+
+ROOT = Path(__file__).parents[2]
+PROMPTLY = 5.0
+"""Seconds within which a process ends that has nothing left to do; most of it is what the machine is busy with."""
+
+Run = Callable[[str], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    server = Serving()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def run(serving: Serving) -> Iterator[Run]:
+    """Starts programs, which find the server by their environment; none outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+    paths = os.pathsep.join(str(ROOT / name) for name in ("", "sdk", "store"))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", "RESONATE_HOST": "http://127.0.0.1"}
+    environment |= {"RESONATE_PORT_STORE": str(serving.port)}
+
+    def start(program: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            # An interrupt may come just when a socket has been made and nobody has it yet.
+            [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c", textwrap.dedent(program)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code, output and errors of a process that ends by itself, promptly."""
+    began = time.monotonic()
+    out, err = process.communicate(timeout=PATIENCE)
+    assert time.monotonic() - began < PROMPTLY
+    return process.returncode, out, err
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+LOCAL = "resonate = Resonate.local(workers=4)"
+REMOTE = "resonate = Resonate.remote(workers=4)"
+
+STUCK = """
+import threading
+from resonate import Resonate
+
+{resonate}
+running = threading.Event()
+
+@resonate.register
+def stuck(ctx):
+    yield (yield ctx.begin_run(wait))
+
+def wait(ctx):
+    running.set()
+    threading.Event().wait()
+
+handle = resonate.begin_run("w", stuck)
+handle.future
+assert running.wait(10)
+"""
+
+
+@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
+def test_a_program_that_forgets_to_stop_ends_although_a_step_does_not(run: Run, resonate: str) -> None:
+    assert ended(run(STUCK.format(resonate=resonate) + "print('end')")) == (0, "end\n", "")
+
+
+@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
+def test_what_can_be_finished_is_finished_by_a_program_that_ends(run: Run, resonate: str) -> None:
+    program = """
+    import threading
+    from resonate import Resonate
+
+    {resonate}
+    running = threading.Event()
+
+    @resonate.register
+    def f(ctx):
+        yield ctx.run(step)
+        while True:
+            yield ctx.run(lambda _: None)
+
+    def step(ctx):
+        running.set()
+        threading.Event().wait(0.2)
+        print("step is done")
+
+    resonate.begin_run("w", f)
+    assert running.wait(10)
+    """
+    assert ended(run(textwrap.dedent(program).format(resonate=resonate))) == (0, "step is done\n", "")
+
+
+@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
+def test_an_interrupted_wait_ends_the_program_as_it_says(run: Run, resonate: str) -> None:
+    waiting = """
+try:
+    print("waiting")
+    handle.result()
+except KeyboardInterrupt:
+    print("bye")
+"""
+    process = run(STUCK.format(resonate=resonate) + waiting)
+    assert line(process) == "waiting"
+    process.send_signal(signal.SIGINT)
+
+    assert ended(process) == (0, "bye\n", "")
+
+
+@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
+def test_an_interrupt_that_nobody_handles_shows_one_traceback(run: Run, resonate: str) -> None:
+    process = run(STUCK.format(resonate=resonate) + "print('waiting')\nhandle.result()")
+    assert line(process) == "waiting"
+    process.send_signal(signal.SIGINT)
+    code, out, err = ended(process)
+
+    assert (code, out) == (-signal.SIGINT, "")
+    assert err.count("Traceback") == 1
+    assert err.endswith("KeyboardInterrupt\n")
+
+
+def test_a_worker_that_is_interrupted_leaves_at_once(run: Run, serving: Serving) -> None:
+    process = run(
+        """
+        import threading
+        from resonate import Resonate
+
+        resonate = Resonate.remote(group="worker")
+
+        @resonate.register
+        def f(ctx): ...
+
+        resonate.start()
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            resonate.stop()
+            print([thread.name for thread in threading.enumerate()])
+        """
+    )
+    serving.wait_for_stream("worker")
+    process.send_signal(signal.SIGINT)
+
+    assert ended(process) == (0, "['MainThread']\n", "")
+
+
+WORKER = """
+from resonate import Resonate, Context
+from threading import Event
+
+resonate = Resonate.remote(group="worker")
+
+@resonate.register
+def sleeping_workflow(ctx: Context, wf_id: str, secs: float):
+    print(f"Workflow {wf_id} starting, will sleep for {secs} seconds.")
+    yield ctx.sleep(secs)
+    return f"Workflow {wf_id} completed after sleeping for {secs} seconds."
+
+resonate.start()
+print("worker is running...")
+Event().wait()
+"""
+
+CLIENT = """
+from resonate import Resonate
+
+resonate = Resonate.remote(group="client")
+
+def main():
+    try:
+        id = "sleep-workflow-1"
+        func = "sleeping_workflow"
+        secs = 1.5
+        handle = resonate.options(target="poll://any@worker").begin_rpc(id, func=func, wf_id=id, secs=secs)
+        result = handle.result()
+        print(result)
+    except Exception as e:
+        print(e)
+
+main()
+"""
+
+
+def test_a_worker_that_is_killed_while_its_workflow_sleeps_is_replaced(run: Run, serving: Serving) -> None:
+    worker = run(WORKER)
+    assert line(worker) == "worker is running..."
+    serving.wait_for_stream("worker")
+    client = run(CLIENT)
+    assert line(worker) == "Workflow sleep-workflow-1 starting, will sleep for 1.5 seconds."
+    serving.wait_for("task.suspend")
+    worker.kill()
+    notice_who_has_left(serving, "worker")
+    again = run(WORKER)
+    assert line(again) == "worker is running..."
+
+    completed = "Workflow sleep-workflow-1 completed after sleeping for 1.5 seconds.\n"
+    assert ended(client) == (0, completed, "")
+    assert ended(run(CLIENT)) == (0, completed, "")
+
+
+def notice_who_has_left(serving: Serving, group: str) -> None:
+    """A server learns that a connection is gone when it writes to it."""
+    began = time.monotonic()
+    while any(name == group for name, _ in serving.streams):
+        assert time.monotonic() - began < PATIENCE
+        for stream in list(serving.streams.values()):
+            stream.put(b": keep-alive\n\n")
+        time.sleep(0.02)

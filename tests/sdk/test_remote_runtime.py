@@ -1,0 +1,425 @@
+"""Workers and clients of a server that is reached over HTTP, that comes and goes, and that may not let them poll."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
+from resonate_store.interface import StoreUnreachable
+from resonate_store.records import TARGET
+from resonate_store.remote import RemoteStore
+from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire, TaskHalt, TaskRelease
+from tests.sdk.driving import Flow
+from tests.serving import PATIENCE, Serving
+
+Connect = Callable[..., Resonate]
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    server = Serving()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def connect(serving: Serving) -> Iterator[Connect]:
+    """Makes connections that are stopped when the test is over."""
+    made: list[Resonate] = []
+
+    def make(group: str = "default", **arguments: Any) -> Resonate:
+        made.append(Resonate.remote(**{"url": serving.url, "group": group, "workers": 2, **arguments}))
+        return made[-1]
+
+    yield make
+    for resonate in made:
+        resonate.stop()
+
+
+def threads() -> set[threading.Thread]:
+    """The threads that belong to this package; other tests may have left some."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("resonate")}
+
+
+def greeting(resonate: Resonate) -> Any:
+    @resonate.register
+    def greet(ctx: Context, name: str) -> Flow:
+        words = yield ctx.run(lambda _: "hello")
+        pending = yield ctx.begin_run(lambda _: name)
+        yield ctx.sleep(0.01)
+        return f"{words} {yield pending}"
+
+    return greet
+
+
+# -- work -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_function_runs_here(connect: Connect, serving: Serving, workers: int) -> None:
+    greet = greeting(connect(workers=workers))
+
+    assert greet.run("a", "world") == "hello world"
+    assert greet.begin_run("b", "you").result(PATIENCE) == "hello you"
+    assert greet.run("a", "again") == "hello world"
+    assert serving.count("task.acquire") == 0
+    record = serving.store.record("a")
+    assert record is not None
+    assert record.tags[TARGET] == "poll://any@default"
+
+
+def test_a_function_runs_at_a_worker(connect: Connect, serving: Serving) -> None:
+    worker, client = connect("worker"), connect("client")
+    greeting(worker)
+    worker.start()
+    serving.wait_for_stream("worker")
+
+    assert client.options(target="worker").rpc("a", "greet", "world") == "hello world"
+    assert serving.count("task.create") == 0
+
+
+def test_a_workflow_sleeps_suspended_and_calls_others(connect: Connect, serving: Serving) -> None:
+    worker, client = connect("worker"), connect("client")
+
+    @worker.register
+    def parent(ctx: Context) -> Flow:
+        yield ctx.sleep(1.1)
+        children = []
+        for n in range(3):
+            children.append((yield ctx.begin_rpc("child", n).options(target="worker")))
+        total = 0
+        for child in children:
+            total += yield child
+        return total
+
+    @worker.register
+    def child(_: Context, n: int) -> int:
+        return n + 1
+
+    worker.start()
+    serving.wait_for_stream("worker")
+    handle = client.options(target="poll://any@worker").begin_rpc("p", func="parent")
+    serving.wait_for("task.suspend")
+
+    assert handle.result(PATIENCE) == 6
+
+
+def test_a_waiting_client_is_told(connect: Connect, serving: Serving) -> None:
+    client = connect("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    client.start()
+    serving.wait_for_stream("client")
+    waiting = client.get("p").future
+    serving.wait_for("promise.register_listener")
+    serving.wait_for("promise.get", 2)
+    before = serving.count("promise.get")
+    serving.store.apply(PromiseSettle("p", "resolved"))
+
+    assert waiting.result(PATIENCE) is None
+    assert serving.count("promise.get") == before, "the message brings the outcome"
+
+
+def test_a_message_that_got_lost_is_made_up_for(
+    connect: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate.runtime.REFRESH", 0.05)
+    serving.store.send = lambda *_: None
+    client = connect("client")
+    client.start()
+    serving.wait_for_stream("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    waiting = client.get("p").future
+    serving.wait_for("promise.register_listener", 3)
+    serving.store.apply(PromiseSettle("p", "resolved"))
+
+    assert waiting.result(PATIENCE) is None
+
+
+def test_a_question_registers_nothing(connect: Connect, serving: Serving) -> None:
+    client = connect("client")
+    client.start()
+    serving.wait_for_stream("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    handle = client.get("p")
+
+    assert not handle.done()
+    with pytest.raises(TimeoutError):
+        handle.result(0)
+    assert serving.count("promise.register_listener") == 0
+
+
+def test_where_nobody_can_poll_promises_are_read(connect: Connect, serving: Serving) -> None:
+    serving.streaming = False
+    client = connect("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    waiting = client.get("p").future
+    serving.wait_for("promise.get", 4)
+    serving.store.apply(PromiseSettle("p", "resolved"))
+
+    assert waiting.result(PATIENCE) is None
+    assert serving.count("promise.register_listener") == 0
+
+
+def test_leases_are_extended_an_execution_at_a_time(connect: Connect, serving: Serving) -> None:
+    resonate = connect(ttl=1, workers=4)
+    beats: list[list[str]] = []
+    apply = serving.store.apply
+
+    def note(request: Any) -> Any:
+        if request.kind == "task.heartbeat":
+            beats.append([task.id for task in request.tasks])
+        return apply(request)
+
+    serving.store.apply = note  # type: ignore[method-assign]
+
+    @resonate.register
+    def long(_: Context) -> str:
+        serving.wait_for("task.heartbeat", 4)
+        return "done"
+
+    handles = [resonate.begin_run(id, long) for id in ("a", "a.1", "b")]
+    assert [handle.result(PATIENCE) for handle in handles] == ["done"] * 3
+    assert ["a", "a.1"] in beats
+    assert ["b"] in beats
+    assert all(len({id[0] for id in beat}) == 1 for beat in beats)
+
+
+def test_a_lease_is_kept_while_the_task_waits_for_its_turn(connect: Connect, serving: Serving) -> None:
+    resonate = connect(workers=1, ttl=1)
+    ran: list[str] = []
+
+    @resonate.register
+    def f(ctx: Context) -> None:
+        ran.append(ctx.id)
+        if ctx.id == "first":
+            serving.wait_for("task.heartbeat", 6)
+
+    handles = [resonate.begin_run(id, f) for id in ("first", "second")]
+    for handle in handles:
+        handle.result(PATIENCE)
+    record = serving.store.record("second")
+    assert ran == ["first", "second"]
+    assert record is not None
+    assert record.task is not None
+    assert record.task.version == 1
+
+
+def test_who_has_lost_a_task_writes_nothing_more(connect: Connect, serving: Serving) -> None:
+    resonate = connect()
+    first = threading.Event()
+
+    @resonate.register
+    def f(ctx: Context) -> Flow:
+        yield ctx.run(step)
+        first.set()
+        yield ctx.run(lose)
+        raise AssertionError("it went on")
+
+    def step(_: Context) -> None: ...
+
+    def lose(_: Context) -> None:
+        serving.store.send = lambda *_: None
+        serving.store.apply(TaskRelease("w", 1, handover=True))
+        serving.store.apply(TaskAcquire("w", 1, "other", 60_000))
+
+    handle = resonate.begin_run("w", f)
+    assert first.wait(PATIENCE)
+    serving.wait_for("task.fence", 3)
+    with pytest.raises(TimeoutError):
+        handle.result(0.05)
+    resonate.stop()
+    record = serving.store.record("w")
+    assert record is not None
+    assert record.task is not None
+    assert (record.state, record.task.state, record.task.pid) == ("pending", "acquired", "other")
+    assert serving.store.record("w.2") is None
+    assert serving.count("task.release") == 0
+
+
+def test_who_knows_no_function_takes_no_task(
+    connect: Connect, serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect("default")
+    client.start()
+    serving.wait_for_stream("default")
+    handle = client.begin_rpc("w", "greet", "world")
+    with pytest.raises(TimeoutError):
+        handle.result(0.1)
+
+    record = serving.store.record("w")
+    assert record is not None
+    assert record.task is not None
+    assert (record.task.version, record.task.attempts) == (0, 0)
+    assert "task w was offered here, where no function is registered" in caplog.text
+
+
+def test_a_halted_task_is_an_error(connect: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resonate.runtime.REFRESH", 0.05)
+    client = connect("client")
+    handle = client.options(target="nobody").begin_rpc("w", "f")
+    serving.store.apply(TaskHalt("w", reason="poison"))
+    with pytest.raises(ResonateHaltedError, match="poison"):
+        handle.result(PATIENCE)
+
+
+# -- trouble ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_restarted_is_found_again_by_worker_and_client(connect: Connect, serving: Serving) -> None:
+    worker, client = connect("worker"), connect("client")
+
+    @worker.register
+    def f(ctx: Context) -> Flow:
+        return (yield (yield ctx.promise(id="answer")))
+
+    for resonate in (worker, client):
+        resonate.start()
+    for group in ("worker", "client"):
+        serving.wait_for_stream(group)
+    waiting = client.options(target="worker").begin_rpc("w", "f").future
+    serving.wait_for("task.suspend")
+    serving.stop()
+    serving.start()
+    for group in ("worker", "client"):
+        serving.wait_for_stream(group)
+    serving.store.apply(PromiseSettle("answer", "resolved"))
+
+    assert waiting.result(PATIENCE) is None
+
+
+@pytest.mark.parametrize("kind", ["task.create", "task.fence", "task.suspend", "task.fulfill", "promise.create"])
+@pytest.mark.parametrize("fault", ["drop", 503])
+def test_no_step_is_repeated_when_a_response_gets_lost(
+    connect: Connect, serving: Serving, kind: str, fault: str | int
+) -> None:
+    resonate = connect()
+    ran: list[str] = []
+    once = iter([fault])
+    serving.before = lambda found: next(once, None) if found == kind else None
+
+    @resonate.register
+    def f(ctx: Context) -> Flow:
+        yield ctx.run(step)
+        yield ctx.sleep(1.1)
+        yield ctx.run(step)
+        return "done"
+
+    def step(ctx: Context) -> None:
+        ran.append(ctx.id)
+
+    resonate.start()
+    serving.wait_for_stream("default")
+    assert f.begin_run("w").result(PATIENCE) == "done"
+    assert ran == ["w.1", "w.3"]
+    assert next(once, "used") == "used"
+
+
+def test_a_result_is_waited_for_as_long_as_the_caller_says(connect: Connect, serving: Serving) -> None:
+    client = connect("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    handle = client.get("p")
+    serving.stop()
+
+    with pytest.raises(TimeoutError):
+        handle.result(0.3)
+
+
+def test_a_question_to_a_server_that_is_away_is_an_error(connect: Connect, serving: Serving) -> None:
+    client = connect("client", timeout=0.2)
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    handle = client.get("p")
+    serving.stop()
+
+    with pytest.raises(StoreUnreachable, match="cannot be reached"):
+        handle.done()
+
+
+def test_stop_does_not_wait_for_a_server_that_is_away(connect: Connect, serving: Serving) -> None:
+    before_all = threads()
+    resonate = connect()
+    running, enough = threading.Event(), threading.Event()
+
+    @resonate.register
+    def f(ctx: Context) -> Flow:
+        yield ctx.run(step)
+
+    def step(_: Context) -> None:
+        running.set()
+        assert enough.wait(PATIENCE)
+
+    waiting = resonate.begin_run("w", f).future
+    assert running.wait(PATIENCE)
+    serving.stop()
+    enough.set()
+    before = serving.clock.now()
+    resonate.stop()
+
+    assert serving.clock.now() - before < 3_000
+    assert threads() <= before_all
+    with pytest.raises(ResonateShutdownError):
+        waiting.result(PATIENCE)
+
+
+def test_nothing_is_left_after_stop_and_a_new_start_goes_on(connect: Connect, serving: Serving) -> None:
+    before = threads()
+    resonate = connect()
+    greet = greeting(resonate)
+    for id in ("a", "b"):
+        assert greet.begin_run(id, "world").result(PATIENCE) == "hello world"
+        serving.wait_for_stream("default")
+        resonate.stop()
+        assert threads() <= before
+
+
+def test_a_refusal_has_the_code_of_the_protocol(connect: Connect, serving: Serving) -> None:
+    client = connect()
+    with pytest.raises(ResonateStoreError) as caught:
+        client.get("nobody")
+    assert caught.value.code == 100.404
+    with pytest.raises(ResonateStoreError, match="is not an address") as caught:
+        client.options(target="ftp://x").begin_rpc("w", "f")
+    assert caught.value.status == 400
+    assert serving.store.records() == []
+
+
+# -- the connection ---------------------------------------------------------------------------------------------------
+
+
+def test_the_environment_selects_the_server(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_URL", serving.url)
+    for resonate in (Resonate(), Resonate.remote()):
+        assert isinstance(resonate.store, RemoteStore)
+        assert resonate.store.apply(PromiseGet("p")).status == 404
+        resonate.stop()
+    assert not isinstance(Resonate.local().store, RemoteStore)
+
+
+def test_ports_may_be_texts_or_numbers(serving: Serving) -> None:
+    for port in (serving.port, str(serving.port)):
+        resonate = Resonate.remote(host="http://127.0.0.1", store_port=port, message_source_port=port, group="g")
+        resonate.start()
+        serving.wait_for_stream("g")
+        resonate.stop()
+
+
+def test_a_signed_api_is_not_polled() -> None:
+    resonate = Resonate.remote(url="https://abc.execute-api.eu-west-1.amazonaws.com")
+    assert resonate._runtime._source is None
+
+
+def test_a_message_source_can_be_given(serving: Serving) -> None:
+    from resonate.message_sources import Poller
+
+    source = Poller("elsewhere", "p", url=serving.url)
+    resonate = Resonate(store=RemoteStore(serving.url), message_source=source)
+    resonate.start()
+    serving.wait_for_stream("elsewhere")
+    resonate.stop()
+    with pytest.raises(TypeError, match="message_source must be a `MessageSource`, got str"):
+        Resonate(message_source="poll://")  # type: ignore[arg-type]
