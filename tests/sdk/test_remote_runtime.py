@@ -10,9 +10,9 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
+from resonate.stores import RemoteStore
 from resonate_store.interface import StoreUnreachable
 from resonate_store.records import TARGET
-from resonate_store.remote import RemoteStore
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire, TaskHalt, TaskRelease
 from tests.sdk.driving import Flow
 from tests.serving import PATIENCE, Serving
