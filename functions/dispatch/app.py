@@ -7,14 +7,18 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from resonate_infra.observability import Observability, fields_of
 from resonate_infra.wiring import Wiring
+from resonate_store.clock import ambient
 
+observability = Observability()
 wiring = Wiring()
 logger = logging.getLogger("resonate.dispatch")
 changes = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False, logger=logger)
 pushes = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
 
+@observability.handler
 def handler(event: dict[str, Any], context: Any) -> Any:
     """Take a batch of the table's stream or of the push queue; the records that failed are sent again."""
     match event:
@@ -26,7 +30,9 @@ def handler(event: dict[str, Any], context: Any) -> Any:
 
 
 def on_change(record: DynamoDBRecord) -> None:
-    wiring.dispatch.stream_record(record.raw_event)
+    with observability.logger.append_context_keys(**fields_of(record.raw_event)):
+        change = wiring.dispatch.stream_record(record.raw_event)
+    observability.change(change, ambient().now())
 
 
 def on_push(record: SQSRecord) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from resonate_infra.observability import Observability, fields_of_message
 from resonate_infra.tick import message_of
 from resonate_infra.wiring import Wiring
 from resonate_store.clock import ambient
 
-wiring = Wiring()
+observability = Observability()
+wiring = Wiring(observability.observe)
 logger = logging.getLogger("resonate.tick")
 timers = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
@@ -18,13 +20,20 @@ RESERVE = 5_000
 """The end of an invocation, in which the sweep begins nothing new (ms)."""
 
 
+@observability.handler
 def handler(event: dict[str, Any], context: Any) -> Any:
     """Take a batch of the timer queue, or one message from EventBridge Scheduler or from hand."""
     match event:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             return process_partial_response(event, on_timer, timers, context)
-    return wiring.tick.act(message_of(event), ambient().now() + context.get_remaining_time_in_millis() - RESERVE)
+    return act(event, ambient().now() + context.get_remaining_time_in_millis() - RESERVE)
 
 
 def on_timer(record: SQSRecord) -> None:
-    wiring.tick.act(message_of(record.body))
+    act(record.body)
+
+
+def act(content: Any, deadline: int | None = None) -> dict[str, Any]:
+    message = message_of(content)
+    with observability.logger.append_context_keys(**fields_of_message(message)):
+        return wiring.tick.act(message, deadline)

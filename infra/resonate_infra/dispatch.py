@@ -38,8 +38,11 @@ class Dispatch:
         self._outlets = outlets
         self._pusher = pusher
 
-    def stream_record(self, record: dict[str, Any]) -> None:
+    def stream_record(self, record: dict[str, Any]) -> Change:
         """Carry out the effects of one write, given as a DynamoDB stream record.
+
+        Returns:
+            The write.
 
         Raises:
             MalformedRecord: it is no such record.
@@ -50,11 +53,12 @@ class Dispatch:
         expiry = expiry_of(images["OldImage"]) if record.get("eventName") == "REMOVE" else None
         if expiry is not None:
             self.delete(expiry)
-            return
+            return Change(None, None)
         change = Change(_entry(images.get("OldImage")), _entry(images.get("NewImage")))
         if isinstance(change.after, Record):
             self._outlets.store.remember(change.after)
         deliver(change, self._outlets)
+        return change
 
     def queue_message(self, body: str) -> None:
         """Do what one message of the push queue asks for: post a message, or go on deleting a tree.

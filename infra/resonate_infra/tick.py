@@ -12,7 +12,7 @@ another shard, so none waits for the others. Where one sweep a minute is not eno
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -87,12 +87,17 @@ class Tick:
     Args:
         outlets: where effects go.
         clock: the source of time.
+        observe: told by how much (ms) a timer or what a sweep found was late, as `TimerLag` and `SweepLag`, and how
+            many entries failed, as `SweepFailures`.
     """
 
-    def __init__(self, outlets: StreamOutlets, clock: Clock) -> None:
+    def __init__(
+        self, outlets: StreamOutlets, clock: Clock, observe: Callable[[str, int], None] = lambda _name, _value: None
+    ) -> None:
         self._outlets = outlets
         self._store = outlets.store
         self._clock = clock
+        self._observe = observe
         self._sweeping = SweepOutlets(outlets.store, outlets.timers, outlets.transports, outlets.retention_seconds)
 
     def act(self, message: Message, deadline: int | None = None) -> dict[str, Any]:
@@ -142,6 +147,9 @@ class Tick:
                 # One bad entry must not keep the sweep from the others; it stays due and is met again.
                 logger.exception("waking %s %s failed", kind, id)
                 failed += 1
+        self._observe("SweepLag", lag)
+        if failed:
+            self._observe("SweepFailures", failed)
         result = {"kind": "sweep", "woken": woken, "failed": failed, "lag": lag, "finished": finished}
         logger.log(logging.INFO if finished else logging.WARNING, "sweep: %s", result)
         return result
@@ -171,6 +179,8 @@ class Tick:
         if at > self._clock.now():
             self._outlets.timers.arm(kind, id, at)
             return {"kind": kind, "id": id, "rearmed": at}
+        if at:
+            self._observe("TimerLag", self._clock.now() - at)
         response = self._store.apply(request)
         if isinstance(request, ScheduleFire):
             self._look_after(id, response.schedule)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -28,7 +29,14 @@ CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard",
 
 
 class Wiring:
-    """The parts of a function, for one process."""
+    """The parts of a function, for one process.
+
+    Args:
+        observe: told names and values of metrics.
+    """
+
+    def __init__(self, observe: Callable[[str, int], None] = lambda _name, _value: None) -> None:
+        self._observe = observe
 
     @functools.cached_property
     def settings(self) -> Settings:
@@ -55,7 +63,7 @@ class Wiring:
 
     @functools.cached_property
     def tick(self) -> Tick:
-        return Tick(self.outlets, ambient())
+        return Tick(self.outlets, ambient(), self._observe)
 
 
 def _client(service: str) -> Any:

@@ -24,6 +24,7 @@ import msgspec
 
 from resonate.options import DEFAULT_TARGET
 from resonate.registry import Registry
+from resonate.telemetry import LogFields, Metrics, ObservedStore, counts_of
 from resonate.worker import Report, Worker
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
@@ -73,6 +74,9 @@ class LambdaHandler:
         self._dependencies = dependencies
         self._clock = clock
         self._pid = pid
+        self._metrics = Metrics()
+        self._log_fields = LogFields()
+        self._log_fields.install(os.environ)
         self._functions = _executor("RESONATE_FUNCTIONS")
         self._requests = _executor("RESONATE_REQUESTS")
         self._push_token = push_token_of(os.environ)
@@ -90,7 +94,8 @@ class LambdaHandler:
     def _work(self, offer: Offer, context: Any) -> Report:
         remaining = _remaining(context)
         now = self._clock.now()
-        store = self._store.open()
+        self._log_fields.offered(offer.id, offer.version)
+        store = ObservedStore(self._store.open(), self._log_fields)
         name = getattr(context, "function_name", None)
         worker = Worker(
             store,
@@ -105,9 +110,11 @@ class LambdaHandler:
         try:
             reserve = min(RESERVE, remaining // 5)
             report = worker.run(offer.id, offer.version, remaining + LEASE_MARGIN, now + remaining - reserve)
+            logger.info("task %s version %d: %s", offer.id, offer.version, report.status)
         finally:
             store.close()
-        logger.info("task %s version %d: %s", offer.id, offer.version, report.status)
+            self._log_fields.ended()
+        self._metrics.write(counts_of(store, report.status, report.error), self._clock.now(), task_id=offer.id)
         return report
 
     def _over_http(self, event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -92,8 +92,10 @@ class RuntimeEmulator:
         function_name: str = "function",
         timeout_seconds: int = 10,
         memory_megabytes: int = 512,
+        interpreter: Sequence[str | Path] = (sys.executable,),
     ) -> None:
         self._handler = handler
+        self._interpreter = interpreter
         self._directory = directory
         self._timeout_seconds = timeout_seconds
         # Nothing of the caller's own AWS configuration may reach the function.
@@ -189,7 +191,7 @@ class RuntimeEmulator:
                 f"127.0.0.1:{self._port}",
                 "--runtime-api-address",
                 f"127.0.0.1:{runtime_port}",
-                sys.executable,
+                *self._interpreter,
                 "-m",
                 "awslambdaric",
                 self._handler,

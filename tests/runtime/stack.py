@@ -5,8 +5,9 @@ functions run under their own environment in emulators, and the test says when t
 is real, so whoever waits here waits.
 """
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -89,6 +90,7 @@ class RuntimeStack:
         directory: Path | None = None,
         timeout_seconds: int | None = None,
         environment: dict[str, str] | None = None,
+        interpreter: Sequence[str] = (sys.executable,),
     ) -> RuntimeEmulator:
         """Another execution environment of a function, perhaps with other code, another timeout, or more variables."""
         function = self.deployment.functions[logical_id]
@@ -105,6 +107,7 @@ class RuntimeStack:
                 function_name=function.name,
                 timeout_seconds=timeout_seconds or function.timeout_seconds,
                 memory_megabytes=function.memory_mb,
+                interpreter=interpreter,
             )
         )
 

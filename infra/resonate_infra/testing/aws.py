@@ -40,6 +40,8 @@ ENVIRONMENT = {
     "AWS_SESSION_TOKEN": "offline",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_REGION": "us-east-1",
+    # Functions share their output with the program that runs them.
+    "POWERTOOLS_METRICS_DISABLED": "true",
 }
 _REMOVED = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 

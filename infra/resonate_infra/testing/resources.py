@@ -134,9 +134,17 @@ NOT_CREATED: Mapping[str, Stub] = {
     "AWS::ApiGateway::Deployment": Stub("the routes are those of the API as the template describes it"),
     "AWS::ApiGateway::Stage": Stub("one stage is enough"),
     "AWS::CloudWatch::Alarm": Stub("there are no metrics to watch"),
+    "AWS::CloudWatch::Dashboard": Stub("there are no metrics to look at"),
+    "AWS::IAM::Policy": Stub("nothing offline enforces policies; tests read them in the template"),
+    "AWS::Lambda::Url": Stub("what is posted to a worker is handed to its handler"),
+    "AWS::SNS::Topic": Stub(
+        "there are no alarms to tell of", arn=lambda stack, name: stack.arn("sns", name), reference="arn"
+    ),
+    "AWS::SNS::Subscription": Stub("there are no alarms to tell of"),
+    "AWS::SSM::Parameter": Stub("there is no other stack to read them"),
 }
 
-NAME_PROPERTIES = ("RoleName", "LogGroupName", "LayerName", "AlarmName")
+NAME_PROPERTIES = ("RoleName", "LogGroupName", "LayerName", "DashboardName")
 
 # Properties that the API takes under the same name and in the same form as CloudFormation.
 TABLE_AS_IS = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
@@ -207,6 +215,8 @@ class _Creation:
         if unknown:
             raise UnknownResourceTypeError(f"no offline counterpart known for {', '.join(unknown)}")
         for resource in self.template.resources:
+            if resource.condition is not None and not self.resolver.condition(resource.condition):
+                continue
             properties = self.resolver.resolve(resource.properties)
             if resource.type in NOT_CREATED:
                 self.register_stub(resource.logical_id, properties, NOT_CREATED[resource.type])
@@ -236,6 +246,8 @@ class _Creation:
         given = [properties[key] for key in NAME_PROPERTIES if key in properties]
         name = given[0] if given else self.generated_name(logical_id)
         attributes = {"Arn": stub.arn(self.stack, name)} if stub.arn else {}
+        if "TargetFunctionArn" in properties:
+            attributes["FunctionUrl"] = f"https://{logical_id.lower()}.lambda-url.{self.stack.region}.on.aws/"
         reference = attributes["Arn"] if stub.reference == "arn" else name
         self.resolver.register(logical_id, reference, attributes)
 

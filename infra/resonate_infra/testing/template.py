@@ -24,7 +24,7 @@ from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportUnknow
 Fragment: TypeAlias = dict[str, Any]
 """A part of a template, as YAML gives it."""
 
-RESOURCE_KEYS = frozenset({"Type", "Properties", "Metadata", "DeletionPolicy", "UpdateReplacePolicy"})
+RESOURCE_KEYS = frozenset({"Type", "Properties", "Condition", "Metadata", "DeletionPolicy", "UpdateReplacePolicy"})
 """What a resource may say about itself. The last three concern deployments and have no meaning offline."""
 
 CODE_KEYS = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
@@ -80,6 +80,7 @@ class Resource:
     logical_id: str
     type: str
     properties: Fragment
+    condition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,12 @@ def _in_creation_order(resources: Fragment) -> tuple[Resource, ...]:
     except CycleError as error:
         raise TemplateError(f"circular dependency: {' -> '.join(error.args[1])}") from error
     return tuple(
-        Resource(logical_id, resources[logical_id]["Type"], resources[logical_id].get("Properties", {}))
+        Resource(
+            logical_id,
+            resources[logical_id]["Type"],
+            resources[logical_id].get("Properties", {}),
+            resources[logical_id].get("Condition"),
+        )
         for logical_id in order
     )
 
@@ -250,7 +256,11 @@ class Resolver:
             case {"Fn::Equals": [left, right]}:
                 return self.resolve(left) == self.resolve(right)
             case {"Fn::Not": [operand]}:
-                return not self.resolve(operand)
+                return not self._holds(operand)
+            case {"Fn::And": [*operands]}:
+                return all(self._holds(operand) for operand in operands)
+            case {"Fn::Or": [*operands]}:
+                return any(self._holds(operand) for operand in operands)
             case dict():
                 return self._resolve_mapping(value)  # pyright: ignore[reportUnknownArgumentType]
             case list():
@@ -264,6 +274,14 @@ class Resolver:
         if name not in self.template.conditions:
             raise UnresolvedReferenceError(f"the template has no condition {name}")
         return self.resolve(self.template.conditions[name])
+
+    def _holds(self, operand: Any) -> bool:
+        """An operand of a condition function: another function, or a condition by its name."""
+        match operand:
+            case {"Condition": str(name)}:
+                return self.condition(name)
+            case _:
+                return self.resolve(operand)
 
     def _resolve_mapping(self, value: Fragment) -> Fragment:
         for key in value:
