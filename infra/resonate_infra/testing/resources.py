@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from resonate_infra.testing.account import Creator
 from resonate_infra.testing.filters import FilterCriteria, Pattern
 from resonate_infra.testing.template import Fragment, Resolver, Stack, Template, TemplateError
 
@@ -168,9 +169,12 @@ SCHEDULE_AS_IS = (
 )
 
 
-def create(template: Template, client: ClientFactory) -> Deployment:
-    """Create everything the template asks for. `client` must lead to moto."""
-    return _Creation(template, client).run()
+def create(template: Template, client: ClientFactory, others: Mapping[str, Creator] | None = None) -> Deployment:
+    """Create everything the template asks for. `client` must lead to moto.
+
+    `others` creates what is left out otherwise, by the type of the resource; see `account`.
+    """
+    return _Creation(template, client, others or {}).run()
 
 
 def delete(deployment: Deployment, client: ClientFactory) -> None:
@@ -184,7 +188,8 @@ def delete(deployment: Deployment, client: ClientFactory) -> None:
 class _Creation:
     """One run over the resources of a template, and what it has made so far."""
 
-    def __init__(self, template: Template, client: ClientFactory) -> None:
+    def __init__(self, template: Template, client: ClientFactory, others: Mapping[str, Creator]) -> None:
+        self.others = others
         self.template = template
         self.stack = template.stack
         self.client = client
@@ -218,10 +223,14 @@ class _Creation:
             if resource.condition is not None and not self.resolver.condition(resource.condition):
                 continue
             properties = self.resolver.resolve(resource.properties)
-            if resource.type in NOT_CREATED:
-                self.register_stub(resource.logical_id, properties, NOT_CREATED[resource.type])
-            else:
+            if resource.type in self.creators:
                 self.creators[resource.type](resource.logical_id, properties)
+            elif resource.type not in self.others:
+                self.register_stub(resource.logical_id, properties, NOT_CREATED[resource.type])
+            if resource.type in self.others:
+                name = self.generated_name(resource.logical_id)
+                created = self.others[resource.type](self.client, name, properties)
+                self.resolver.register(resource.logical_id, created.reference, created.attributes)
         (table_name, stream_arn) = _only(self.tables, "table with a stream")
         return Deployment(
             stack_name=self.stack.name,

@@ -190,8 +190,8 @@ def stack_of(tmp_path: Path) -> str:
 def test_a_resource_type_without_counterpart_is_named_before_anything_is_created(
     tmp_path: Path, client: Client
 ) -> None:
-    with pytest.raises(UnknownResourceTypeError, match=r"Topic \(AWS::SNS::Topic\)"):
-        deploy_changed(tmp_path, client, "\nResources:\n", "\nResources:\n  Topic: {Type: AWS::SNS::Topic}\n")
+    with pytest.raises(UnknownResourceTypeError, match=r"Bus \(AWS::Events::EventBus\)"):
+        deploy_changed(tmp_path, client, "\nResources:\n", "\nResources:\n  Bus: {Type: AWS::Events::EventBus}\n")
     tables = client("dynamodb").list_tables()["TableNames"]
     assert not [name for name in tables if name.startswith(stack_of(tmp_path))]
 

@@ -187,8 +187,33 @@ Resources:
 
 
 def test_an_attribute_of_a_resource_that_would_be_ignored_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TemplateError, match=r"Jobs.*Condition"):
-        read(tmp_path, "Resources: {Jobs: {Type: AWS::SQS::Queue, Condition: Never}}")
+    with pytest.raises(TemplateError, match=r"Jobs.*DependsOn"):
+        read(tmp_path, "Resources: {Jobs: {Type: AWS::SQS::Queue, DependsOn: Others}}")
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("!And [!Condition IsUp, !Condition IsDown]", False),
+        ("!Or [!Condition IsUp, !Condition IsDown]", True),
+        ("!And [!Condition IsUp, !Not [!Condition IsDown]]", True),
+        ("!Or [!Condition IsDown, !Equals [a, b]]", False),
+    ],
+)
+def test_conditions_are_made_of_conditions(tmp_path: Path, condition: str, expected: bool) -> None:
+    template = read(
+        tmp_path,
+        f"""
+Conditions:
+  IsUp: !Equals [a, a]
+  IsDown: !Not [!Condition IsUp]
+  Asked: {condition}
+Resources: {{Jobs: {{Type: AWS::SQS::Queue, Condition: Asked}}}}
+""",
+    )
+    [jobs] = template.resources
+    assert jobs.condition == "Asked"
+    assert Resolver(template).condition("Asked") is expected
 
 
 # --- The template that is shipped
@@ -204,7 +229,9 @@ def properties(shipped: Template) -> dict[str, Fragment]:
     """Every resource's properties, with references spelled out: `X` for a Ref, `X.Arn` for an attribute."""
     resolver = Resolver(shipped)
     for resource in shipped.resources:
-        attributes = {name: f"{resource.logical_id}.{name}" for name in ("Arn", "StreamArn", "QueueName")}
+        attributes = {
+            name: f"{resource.logical_id}.{name}" for name in ("Arn", "StreamArn", "QueueName", "FunctionUrl")
+        }
         resolver.register(resource.logical_id, resource.logical_id, attributes)
     return {resource.logical_id: resolver.resolve(resource.properties) for resource in shipped.resources}
 
@@ -246,6 +273,7 @@ ALLOWED = {
         **PROMISES,
         **WAKING,
         **consuming("PushQueue"),
+        "lambda:InvokeFunctionUrl": [f"{FUNCTION}worker"],
         "dynamodb:DeleteItem": ["PromiseTable.Arn"],
         "sqs:SendMessage": ["EffectFailureQueue.Arn", "PushQueue.Arn", "TimerQueue.Arn"],
         **{
@@ -341,6 +369,12 @@ def test_the_stream_is_filtered_as_the_store_stamps_it(properties: dict[str, Fra
         {"dynamodb": {"NewImage": {"effects": {"N": [{"exists": True}]}}}},
         {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}}},
         {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": ["schedule"]}}}},
+        {
+            "dynamodb": {
+                "NewImage": {"task": {"M": {"state": {"S": ["halted"]}}}},
+                "OldImage": {"task": {"M": {"state": {"S": [{"anything-but": ["halted"]}]}}}},
+            }
+        },
     ]
     FilterCriteria.parse(patterns)
 
@@ -378,9 +412,11 @@ def test_every_queue_is_encrypted_and_every_failure_queue_is_watched(
         dimension["Value"]
         for resource in shipped.resources
         if resource.type == "AWS::CloudWatch::Alarm"
-        for dimension in properties[resource.logical_id]["Dimensions"]
+        for dimension in properties[resource.logical_id].get("Dimensions", [])
     }
     assert watched == {
+        "shop",
+        "WorkerFunction",
         "TimerDeadLetterQueue.QueueName",
         "PushDeadLetterQueue.QueueName",
         "EffectFailureQueue.QueueName",
@@ -404,6 +440,48 @@ def test_alarms_notify_the_topic_that_is_given() -> None:
     resolver = Resolver(template)
     alarms = [r.properties["AlarmActions"] for r in template.resources if r.type == "AWS::CloudWatch::Alarm"]
     assert [resolver.resolve(actions) for actions in alarms] == [[topic]] * len(alarms)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({}, []),
+        ({"AlarmEmail": "ops@example.com"}, ["AlarmTopic"]),
+        ({"AlarmEmail": "ops@example.com", "AlarmTopicArn": "arn:aws:sns:eu-central-1:111122223333:pager"}, ["pager"]),
+    ],
+)
+def test_alarms_notify_an_address_by_a_topic_of_the_stack(
+    parameters: dict[str, str | int], expected: list[str]
+) -> None:
+    template = load(ROOT / "template.yaml", stack=STACK, parameters=parameters)
+    resolver = Resolver(template, references={"AlarmTopic": "AlarmTopic"})
+    topics = [r for r in template.resources if r.type.startswith("AWS::SNS::")]
+
+    for alarm in (r for r in template.resources if r.type == "AWS::CloudWatch::Alarm"):
+        actions = resolver.resolve(alarm.properties["AlarmActions"])
+        assert [action.rpartition(":")[2] for action in actions] == expected
+    assert {resolver.condition(r.condition or "") for r in topics} == {expected == ["AlarmTopic"]}
+
+
+def test_a_dashboard_shows_only_what_exists(shipped: Template, properties: dict[str, Fragment]) -> None:
+    body = json.loads(properties["Dashboard"]["DashboardBody"])
+    shown = [row for widget in body["widgets"] for row in widget["properties"]["metrics"]]
+    functions = {
+        properties[r.logical_id]["FunctionName"] for r in shipped.resources if r.type == "AWS::Lambda::Function"
+    }
+
+    assert {row[3] for row in shown if row[0] == "AWS/Lambda"} <= functions
+    assert {row[3] for row in shown if row[0] == "Resonate"} == {"shop"}
+    assert len({(widget["x"], widget["y"]) for widget in body["widgets"]}) == len(body["widgets"])
+
+
+def test_nothing_is_traced_reserved_or_logged_whole_unless_asked(properties: dict[str, Fragment]) -> None:
+    for name in ("WorkerFunction", "DispatchFunction", "TickFunction"):
+        function = properties[name]
+        assert function["TracingConfig"] == {"Mode": "PassThrough"}
+        assert "ReservedConcurrentExecutions" not in function
+        assert function["LoggingConfig"]["ApplicationLogLevel"] == "INFO"
+        assert function["Environment"]["Variables"]["POWERTOOLS_LOGGER_LOG_EVENT"] == "false"
 
 
 def test_the_code_of_a_function_is_its_folder(shipped: Template) -> None:

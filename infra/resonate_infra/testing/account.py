@@ -1,0 +1,149 @@
+"""What the offline stack does without, created all the same: roles, functions, log groups, alarms and the like.
+
+Nothing offline runs through them, so the stack leaves them out. Tests of the template have them created, by the calls
+that a person would use: the services' own models then check names, types and what is required of every property, and
+what refers to them gets what moto returned, not what we believe it to be.
+
+    create(template, client, CREATORS)
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from resonate_infra.testing.template import Fragment
+
+
+class Created(NamedTuple):
+    """What `Ref` and `Fn::GetAtt` return for a resource."""
+
+    reference: str
+    attributes: Mapping[str, str]
+
+
+Creator = Callable[[Any, str, Fragment], Created]
+"""Creates a resource, given a client factory, the name to use if the template gives none, and the properties."""
+
+
+def role(client: Any, name: str, properties: Fragment) -> Created:
+    iam = client("iam")
+    name = properties.get("RoleName", name)
+    policies = properties.get("Policies", [])
+    trust = json.dumps(properties["AssumeRolePolicyDocument"])
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    for policy in policies:
+        document = json.dumps(policy["PolicyDocument"])
+        iam.put_role_policy(RoleName=name, PolicyName=policy["PolicyName"], PolicyDocument=document)
+    return Created(name, {"Arn": arn})
+
+
+def policy(client: Any, name: str, properties: Fragment) -> Created:
+    document = json.dumps(properties["PolicyDocument"])
+    for role in properties["Roles"]:
+        client("iam").put_role_policy(RoleName=role, PolicyName=properties["PolicyName"], PolicyDocument=document)
+    return Created(name, {})
+
+
+def log_group(client: Any, name: str, properties: Fragment) -> Created:
+    logs = client("logs")
+    name = properties["LogGroupName"]
+    logs.create_log_group(logGroupName=name)
+    logs.put_retention_policy(logGroupName=name, retentionInDays=int(properties["RetentionInDays"]))
+    [group] = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    return Created(name, {"Arn": group["arn"]})
+
+
+def layer(client: Any, _name: str, properties: Fragment) -> Created:
+    version = client("lambda").publish_layer_version(
+        Content={"ZipFile": _archive("python/resonate/__init__.py")},
+        **{
+            key: properties[key]
+            for key in ("LayerName", "Description", "CompatibleRuntimes", "CompatibleArchitectures")
+        },
+    )
+    return Created(version["LayerVersionArn"], {})
+
+
+def function(client: Any, name: str, properties: Fragment) -> Created:
+    request = {**properties, "Code": {"ZipFile": _archive("app.py")}}
+    concurrency = request.pop("ReservedConcurrentExecutions", None)
+    request.pop("RecursiveLoop", None)  # a call of its own, which moto does not know
+    request["Tags"] = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
+    for key in ("Timeout", "MemorySize"):
+        request[key] = int(request[key])
+    created = client("lambda").create_function(**request)
+    if concurrency is not None:
+        client("lambda").put_function_concurrency(
+            FunctionName=created["FunctionName"], ReservedConcurrentExecutions=int(concurrency)
+        )
+    return Created(created["FunctionName"], {"Arn": created["FunctionArn"]})
+
+
+def event_source(client: Any, _name: str, properties: Fragment) -> Created:
+    request = dict(properties)
+    if "ScalingConfig" in request:
+        request["ScalingConfig"] = {key: int(value) for key, value in request["ScalingConfig"].items()}
+    return Created(client("lambda").create_event_source_mapping(**request)["UUID"], {})
+
+
+def event_invoke_config(client: Any, name: str, properties: Fragment) -> Created:
+    client("lambda").put_function_event_invoke_config(**properties)
+    return Created(name, {})
+
+
+def function_url(client: Any, _name: str, properties: Fragment) -> Created:
+    request = {key: value for key, value in properties.items() if key != "TargetFunctionArn"}
+    url = client("lambda").create_function_url_config(FunctionName=properties["TargetFunctionArn"], **request)
+    return Created(url["FunctionArn"], {"FunctionUrl": url["FunctionUrl"]})
+
+
+def alarm(client: Any, name: str, properties: Fragment) -> Created:
+    client("cloudwatch").put_metric_alarm(AlarmName=name, **properties)
+    return Created(name, {})
+
+
+def dashboard(client: Any, name: str, properties: Fragment) -> Created:
+    client("cloudwatch").put_dashboard(**properties)
+    return Created(properties.get("DashboardName", name), {})
+
+
+def topic(client: Any, name: str, properties: Fragment) -> Created:
+    return Created(client("sns").create_topic(Name=name, Attributes=dict(properties))["TopicArn"], {})
+
+
+def subscription(client: Any, _name: str, properties: Fragment) -> Created:
+    return Created(client("sns").subscribe(**properties)["SubscriptionArn"], {})
+
+
+def parameter(client: Any, _name: str, properties: Fragment) -> Created:
+    client("ssm").put_parameter(**properties)
+    return Created(properties["Name"], {"Value": properties["Value"]})
+
+
+def _archive(path: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(path), "")
+    return content.getvalue()
+
+
+CREATORS: Mapping[str, Creator] = {
+    "AWS::CloudWatch::Alarm": alarm,
+    "AWS::CloudWatch::Dashboard": dashboard,
+    "AWS::IAM::Policy": policy,
+    "AWS::IAM::Role": role,
+    "AWS::Lambda::EventInvokeConfig": event_invoke_config,
+    "AWS::Lambda::EventSourceMapping": event_source,
+    "AWS::Lambda::Function": function,
+    "AWS::Lambda::LayerVersion": layer,
+    "AWS::Lambda::Url": function_url,
+    "AWS::Logs::LogGroup": log_group,
+    "AWS::SNS::Subscription": subscription,
+    "AWS::SNS::Topic": topic,
+    "AWS::SSM::Parameter": parameter,
+}
+"""With what the offline stack creates itself, every type of resource that `template.yaml` has."""
