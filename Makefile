@@ -3,12 +3,14 @@ VENV ?= .venv
 
 BIN = $(VENV)/bin
 TOOLS = $(VENV)/tools
+CHECKOV = $(VENV)/checkov
 PIP = -m pip install --quiet --disable-pip-version-check
 
 # The stamps say which extras an environment holds; a newer pyproject.toml outdates them.
 DEMO_STAMP = $(VENV)/demo.stamp
 TEST_STAMP = $(VENV)/test.stamp
 TOOLS_STAMP = $(VENV)/tools.stamp
+CHECKOV_STAMP = $(VENV)/checkov.stamp
 
 # Validation is local, but the SAM command line insists on a region and would report its use.
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(TOOLS)/bin/sam
@@ -30,12 +32,13 @@ demo: $(DEMO_STAMP)
 test: lint
 	$(BIN)/python -m pytest
 
-lint: $(TEST_STAMP) $(TOOLS_STAMP)
+lint: $(TEST_STAMP) $(TOOLS_STAMP) $(CHECKOV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/cfn-lint template.yaml
 	$(SAM) validate --lint --template template.yaml
+	$(CHECKOV)/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
 
 format: $(TEST_STAMP)
 	$(BIN)/ruff check --fix .
@@ -52,6 +55,9 @@ $(BIN)/pip:
 $(TOOLS)/bin/pip: | $(BIN)/pip
 	$(BIN)/python -m venv $(TOOLS)
 
+$(CHECKOV)/bin/pip: | $(BIN)/pip
+	$(BIN)/python -m venv $(CHECKOV)
+
 $(DEMO_STAMP): pyproject.toml | $(BIN)/pip
 	$(BIN)/python $(PIP) --editable '.[testing,aws]'
 	touch $@
@@ -63,4 +69,8 @@ $(TEST_STAMP): pyproject.toml | $(BIN)/pip
 
 $(TOOLS_STAMP): pyproject.toml | $(TOOLS)/bin/pip
 	$(TOOLS)/bin/python $(PIP) --editable '.[sam]'
+	touch $@
+
+$(CHECKOV_STAMP): pyproject.toml | $(CHECKOV)/bin/pip
+	$(CHECKOV)/bin/python $(PIP) --editable '.[checkov]'
 	touch $@

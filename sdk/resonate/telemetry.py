@@ -1,10 +1,10 @@
 """What a worker in Lambda tells about itself: fields on every log line, and metrics.
 
-Lambda's own JSON log format writes every attribute of a log record, so a filter that sets some is all it takes for every
-line - ours, a library's, a step's - to say which execution, task version and attempt it belongs to. Metrics are lines
-in CloudWatch's embedded format. AWS Lambda Powertools does both and more, but a worker pays for its import at every
-cold start; the variables that configure it (`POWERTOOLS_METRICS_NAMESPACE`, `POWERTOOLS_SERVICE_NAME`,
-`POWERTOOLS_METRICS_DISABLED`) configure this, too, and the names of the fields are its.
+Lambda's own JSON log format writes every attribute of a log record, so a filter that sets some is all it takes for
+every line - ours, a library's, a step's - to say which execution, task version and attempt it belongs to. Metrics are
+lines in CloudWatch's embedded format. AWS Lambda Powertools does both and more, but a worker pays for its import at
+every cold start; the variables that configure it (`POWERTOOLS_METRICS_NAMESPACE`, `POWERTOOLS_SERVICE_NAME`,
+`POWERTOOLS_METRICS_DISABLED`) configure this, too, and fields have the names that it gives them.
 
 An environment serves one invocation at a time, so what is being worked on is known to the whole process.
 """

@@ -58,17 +58,12 @@ def log_group(client: Any, name: str, properties: Fragment) -> Created:
 
 
 def layer(client: Any, _name: str, properties: Fragment) -> Created:
-    version = client("lambda").publish_layer_version(
-        Content={"ZipFile": _archive("python/resonate/__init__.py")},
-        **{
-            key: properties[key]
-            for key in ("LayerName", "Description", "CompatibleRuntimes", "CompatibleArchitectures")
-        },
-    )
+    request = {**properties, "Content": {"ZipFile": _archive("python/resonate/__init__.py")}}
+    version = client("lambda").publish_layer_version(**request)
     return Created(version["LayerVersionArn"], {})
 
 
-def function(client: Any, name: str, properties: Fragment) -> Created:
+def function(client: Any, _name: str, properties: Fragment) -> Created:
     request = {**properties, "Code": {"ZipFile": _archive("app.py")}}
     concurrency = request.pop("ReservedConcurrentExecutions", None)
     request.pop("RecursiveLoop", None)  # a call of its own, which moto does not know

@@ -87,7 +87,8 @@ def test_functions_are_fed_by_the_stream_and_the_queues(deployment: Deployment, 
     }
 
 
-def test_alarms_notify_the_subscribed_address(template: Template, client: Client, deployment: Deployment) -> None:
+@pytest.mark.usefixtures("deployment")
+def test_alarms_notify_the_subscribed_address(template: Template, client: Client) -> None:
     alarms = client("cloudwatch").describe_alarms()["MetricAlarms"]
     [subscription] = client("sns").list_subscriptions()["Subscriptions"]
 
