@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from resonate.computation import LINK
 from resonate_store.ids import origin
 from resonate_store.interface import Store
 from resonate_store.records import Promise, Task
@@ -46,7 +47,8 @@ class ObservedStore:
     def apply(self, request: Request) -> Response:
         response = self._store.apply(request)
         if isinstance(request, (PromiseRecord, PromiseSettle)):
-            if response.ok:
+            # What stands in for a promise with an id of its own is no step.
+            if response.ok and response.promise is not None and LINK not in response.promise.tags:
                 with self._lock:
                     self.steps += 1
         elif isinstance(request, TaskAcquire) and response.task is not None:

@@ -165,6 +165,10 @@ class RuntimeEmulator:
         """Wait until the function has written `text`: for a test that acts while an invocation is running."""
         self._poll(lambda: text in self._read_output(0), f"the function did not write {text!r}")
 
+    def output(self) -> str:
+        """Everything that the function, its runtime and the emulator have written so far."""
+        return self._read_output(0)
+
     def stop(self) -> None:
         """Stop the emulator and its runtime. Harmless when they have stopped already."""
         process, self._process = self._process, None

@@ -221,16 +221,58 @@ def test_missing_setting_is_named(deployed: RuntimeStack) -> None:
     assert "RESONATE_TIMER_QUEUE_URL" in invocation.payload["errorMessage"]
 
 
-# --- Logs
+# --- Logs and metrics
 
 
-def test_logs_are_objects_that_name_the_request(stack: RuntimeStack) -> None:
+def lines(log: str) -> list[Any]:
+    """What a function wrote as JSON."""
+    return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+
+
+def test_logs_are_objects_that_name_the_request_and_the_task(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+    worker = stack.start("WorkerFunction")
+
+    first, second = worker.invoke(event("worker.json")), worker.invoke(event("worker.json"))
+
+    (line,) = (line for line in lines(first.log) if line.get("logger") == "resonate.lambda")
+    assert (line["level"], line["message"]) == ("INFO", f"task {WORKFLOW} version 0: suspended")
+    assert (line["execution_id"], line["task_version"], line["attempt"]) == (WORKFLOW, 1, 1)
+    assert f"START RequestId: {line['requestId']}" in first.log
+    assert f"Workflow {WORKFLOW} starting, will sleep for 5.0 seconds." in first.log
+    cold = [line["cold_start"] for log in (first.log, second.log) for line in lines(log) if "cold_start" in line]
+    assert cold == [True, False]
+
+
+def test_the_lines_of_the_dispatcher_name_what_they_are_about(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+    stack.endpoint.functions = frozenset()
+
+    dispatch = stack.function("DispatchFunction")
+    stack.dispatch()
+    dispatch.wait_for_output("invoking resonate-worker failed")
+
+    said = [line for line in lines(dispatch.output()) if "invoking resonate-worker failed" in line.get("message", "")]
+    assert {(line["execution_id"], line["task_version"], line["attempt"]) for line in said} == {(WORKFLOW, 0, 1)}
+    assert all(line["function_request_id"] and line["service"] == "resonate" for line in said)
+
+
+def test_functions_write_their_metrics(stack: RuntimeStack) -> None:
     begin_workflow(stack)
 
-    invocation = stack.function("WorkerFunction").invoke(event("worker.json"))
+    invocations = [
+        stack.function(name).invoke(event(file))
+        for name, file in (
+            ("WorkerFunction", "worker.json"),
+            ("DispatchFunction", "dispatch.json"),
+            ("TickFunction", "tick-timer.json"),
+        )
+    ]
 
-    lines = [json.loads(line) for line in invocation.log.splitlines() if line.startswith("{")]
-    (line,) = (line for line in lines if line["logger"] == "resonate.lambda")
-    assert (line["level"], line["message"]) == ("INFO", f"task {WORKFLOW} version 0: suspended")
-    assert f"START RequestId: {line['requestId']}" in invocation.log
-    assert f"Workflow {WORKFLOW} starting, will sleep for 5.0 seconds." in invocation.log
+    measured = [[line for line in lines(each.log) if "_aws" in line] for each in invocations]
+    assert [[line["service"] for line in each] for each in measured] == [["resonate"]] * 3
+    names = [
+        {metric["Name"] for line in each for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+        for each in measured
+    ]
+    assert names == [{"TasksAcquired", "Suspensions"}, {"DispatchLag"}, {"TimerLag"}]
