@@ -12,6 +12,9 @@ TEST_STAMP = $(VENV)/test.stamp
 TOOLS_STAMP = $(VENV)/tools.stamp
 CHECKOV_STAMP = $(VENV)/checkov.stamp
 
+# What is deployed, and what users begin with.
+TEMPLATES = template.yaml infra/resonate_infra/project/template.yaml
+
 # Validation is local, but the SAM command line insists on a region and would report its use.
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(TOOLS)/bin/sam
 
@@ -36,9 +39,9 @@ lint: $(TEST_STAMP) $(TOOLS_STAMP) $(CHECKOV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/cfn-lint template.yaml
-	$(SAM) validate --lint --template template.yaml
-	$(CHECKOV)/bin/checkov --file template.yaml --framework cloudformation --compact --quiet --skip-download
+	$(BIN)/cfn-lint $(TEMPLATES)
+	for template in $(TEMPLATES); do $(SAM) validate --lint --template $$template || exit; done
+	$(CHECKOV)/bin/checkov --file $(TEMPLATES) --framework cloudformation --compact --quiet --skip-download
 
 format: $(TEST_STAMP)
 	$(BIN)/ruff check --fix .
