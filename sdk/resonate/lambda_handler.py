@@ -18,7 +18,7 @@ import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
 
 import msgspec
 
@@ -29,6 +29,9 @@ from resonate.worker import Report, Worker
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
 from resonate_store.settings import push_token_of, width_of
+
+if TYPE_CHECKING:
+    from resonate.tracing import Spans
 
 RESERVE = 5_000
 """The part of an invocation's time in which no function is started any more (ms), at most a fifth of it."""
@@ -67,13 +70,20 @@ class LambdaHandler:
     """
 
     def __init__(
-        self, store: Store, registry: Registry, dependencies: Mapping[str, Any], clock: Clock, pid: str
+        self,
+        store: Store,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        clock: Clock,
+        pid: str,
+        spans: Spans | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
         self._dependencies = dependencies
         self._clock = clock
         self._pid = pid
+        self._spans = spans
         self._metrics = Metrics()
         self._log_fields = LogFields()
         self._log_fields.install(os.environ)
@@ -95,7 +105,8 @@ class LambdaHandler:
         remaining = _remaining(context)
         now = self._clock.now()
         self._log_fields.offered(offer.id, offer.version)
-        store = ObservedStore(self._store.open(), self._log_fields)
+        spans = self._spans
+        store = ObservedStore(self._store.open(), self._log_fields, spans.settled if spans is not None else None)
         name = getattr(context, "function_name", None)
         worker = Worker(
             store,
@@ -114,6 +125,8 @@ class LambdaHandler:
         finally:
             store.close()
             self._log_fields.ended()
+            if spans is not None:
+                spans.flush()
         self._metrics.write(counts_of(store, report.status, report.error), self._clock.now(), task_id=offer.id)
         return report
 

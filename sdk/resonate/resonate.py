@@ -37,6 +37,8 @@ from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET
 from resonate_store.requests import PromiseCreate, PromiseGet, Response, ScheduleCreate, TaskCreate, TaskRelease
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+
     from resonate.encryption import Encryptor
     from resonate.message_sources import LocalMessageSource, MessageSource
     from resonate.schedules import DurableSchedule, Schedules
@@ -399,11 +401,20 @@ class Resonate:
             raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
         return Handle(id, self._runtime, encoder=self._options.encoder)
 
-    def handler(self) -> Callable[[Any, Any], Any]:
-        """The Lambda handler that works on the tasks it is sent; see `resonate.lambda_handler`."""
+    def handler(self, *, span_processor: SpanProcessor | None = None) -> Callable[[Any, Any], Any]:
+        """The Lambda handler that works on the tasks it is sent; see `resonate.lambda_handler`.
+
+        Args:
+            span_processor: gets an OpenTelemetry span for every execution and step; see `resonate.tracing`.
+        """
         from resonate.lambda_handler import LambdaHandler
 
-        return LambdaHandler(self._store, self._registry, self._dependencies, self._clock, self._pid)
+        spans = None
+        if span_processor is not None:
+            from resonate.tracing import Spans
+
+            spans = Spans(span_processor)
+        return LambdaHandler(self._store, self._registry, self._dependencies, self._clock, self._pid, spans)
 
     def _begin(
         self, id: str, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]

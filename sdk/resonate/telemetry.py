@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,11 +24,16 @@ from resonate.computation import LINK
 from resonate_store.ids import origin
 from resonate_store.interface import Store
 from resonate_store.records import Promise, Task
-from resonate_store.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire
+from resonate_store.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire, TaskFulfill
 
 
 class ObservedStore:
     """A store that counts what a worker does with it.
+
+    Args:
+        store: where the requests go.
+        fields: told which task was acquired.
+        settled: told every promise that the worker has settled.
 
     Attributes:
         task: the task as it was acquired.
@@ -36,9 +41,10 @@ class ObservedStore:
         replayed: records that were read to replay.
     """
 
-    def __init__(self, store: Store, fields: LogFields) -> None:
+    def __init__(self, store: Store, fields: LogFields, settled: Callable[[Promise], None] | None = None) -> None:
         self._store = store
         self._fields = fields
+        self._settled = settled
         self._lock = threading.Lock()
         self.task: Task | None = None
         self.steps = 0
@@ -51,16 +57,25 @@ class ObservedStore:
             if response.ok and response.promise is not None and LINK not in response.promise.tags:
                 with self._lock:
                     self.steps += 1
+                # Who only adopts another's outcome did not bring it about.
+                if isinstance(request, PromiseSettle) or response.promise.created_at == request.created_at:
+                    self._tell(response.promise)
+        elif isinstance(request, TaskFulfill) and response.ok and response.promise is not None:
+            self._tell(response.promise)
         elif isinstance(request, TaskAcquire) and response.task is not None:
             self.task = response.task
             self._fields.acquired(response.task)
         return response
 
-    def children(self, id: str) -> Sequence[Promise]:
-        children = self._store.children(id)
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        children = self._store.children(id, separator)
         with self._lock:
             self.replayed += len(children)
         return children
+
+    def _tell(self, promise: Promise) -> None:
+        if self._settled is not None:
+            self._settled(promise)
 
     def open(self) -> Store:
         return self._store.open()

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import costs
 
+ADVICE = "paste what `python benchmarks/costs.py` prints"
 PAGE = Path(__file__).parents[2] / "docs" / "costs.md"
 
 
@@ -16,11 +17,13 @@ def usages() -> Mapping[str, costs.Usage]:
 
 
 def test_the_page_shows_what_everything_costs(usages: Mapping[str, costs.Usage]) -> None:
-    assert costs.table(usages) in PAGE.read_text(encoding="utf-8"), "paste what `python benchmarks/costs.py` prints"
+    assert costs.table(usages) in PAGE.read_text(encoding="utf-8"), ADVICE
 
 
 def test_the_page_compares_whole_workflows(usages: Mapping[str, costs.Usage]) -> None:
-    assert costs.comparison(usages) in PAGE.read_text(encoding="utf-8"), "paste what `python benchmarks/costs.py` prints"
+    assert costs.comparison(usages) in PAGE.read_text(encoding="utf-8"), (
+        "paste what `python benchmarks/costs.py` prints"
+    )
 
 
 def test_the_page_names_the_prices_that_it_reckons_with() -> None:

@@ -10,7 +10,7 @@ import pytest
 from moto import mock_aws
 
 from resonate_infra.testing.account import CREATORS
-from resonate_infra.testing.resources import NOT_CREATED, Deployment, create
+from resonate_infra.testing.resources import NOT_CREATED, Deployment, create, delete
 from resonate_infra.testing.template import Stack, Template, load
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
@@ -34,12 +34,14 @@ def client() -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    return load(TEMPLATE, stack=Stack("shop"), parameters=EVERYTHING)
+    return load(TEMPLATE, stack=Stack("market"), parameters=EVERYTHING)
 
 
 @pytest.fixture(scope="module")
-def deployment(template: Template, client: Client) -> Deployment:
-    return create(template, client, CREATORS)
+def deployment(template: Template, client: Client) -> Iterator[Deployment]:
+    deployment = create(template, client, CREATORS)
+    yield deployment
+    delete(deployment, client)
 
 
 def test_whatever_the_offline_stack_leaves_out_can_be_created() -> None:
@@ -59,14 +61,14 @@ def test_functions_have_the_role_the_layer_and_the_variables_of_what_was_created
         role = created["Role"].rpartition("/")[2]
         assert client("iam").get_role(RoleName=role)["Role"]["Arn"] == created["Role"]
         policies = client("iam").list_role_policies(RoleName=role)["PolicyNames"]
-        assert sorted(policies) == sorted([function.name.removeprefix("shop-"), "tracing"])
-    worker = client("lambda").get_function(FunctionName="shop-worker")
+        assert sorted(policies) == sorted([function.name.removeprefix("market-"), "tracing"])
+    worker = client("lambda").get_function(FunctionName="market-worker")
     assert worker["Configuration"]["MemorySize"] == 1024
     assert worker["Concurrency"]["ReservedConcurrentExecutions"] == 50
 
 
 def test_the_policies_name_resources_that_exist(deployment: Deployment, client: Client) -> None:
-    document = client("iam").get_role_policy(RoleName="shop-DispatchRole", PolicyName="dispatch")["PolicyDocument"]
+    document = client("iam").get_role_policy(RoleName="market-DispatchRole", PolicyName="dispatch")["PolicyDocument"]
     statements = {statement["Sid"]: statement["Resource"] for statement in document["Statement"]}
     table = client("dynamodb").describe_table(TableName=deployment.table_name)["Table"]
 
@@ -74,7 +76,7 @@ def test_the_policies_name_resources_that_exist(deployment: Deployment, client: 
     assert statements["ReadChanges"] == table["LatestStreamArn"]
     assert statements["OfferTasks"] == deployment.functions["WorkerFunction"].arn
     assert statements["ReceivePushes"] == deployment.queues["PushQueue"].arn
-    [group] = client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/shop-dispatch")["logGroups"]
+    [group] = client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/market-dispatch")["logGroups"]
     assert statements["WriteLogs"] == group["arn"]
     assert group["retentionInDays"] == 7
 
@@ -98,25 +100,25 @@ def test_alarms_notify_the_subscribed_address(template: Template, client: Client
 
 
 def test_other_stacks_find_what_they_need_under_lasting_names(deployment: Deployment, client: Client) -> None:
-    found = client("ssm").get_parameters_by_path(Path="/resonate/shop")["Parameters"]
+    found = client("ssm").get_parameters_by_path(Path="/resonate/market")["Parameters"]
     values = {parameter["Name"].rpartition("/")[2]: parameter["Value"] for parameter in found}
 
     assert values.keys() == {"table", "layer", "dispatch-role", "tick-role"}
     assert values["table"] == deployment.table_name
     assert values["layer"] == deployment.outputs["LayerArn"]
     for role in ("dispatch", "tick"):
-        assert values[f"{role}-role"].endswith(f":role/shop-{role.title()}Role")
+        assert values[f"{role}-role"].endswith(f":role/market-{role.title()}Role")
 
 
 def test_the_worker_has_a_url_for_signed_requests(deployment: Deployment, client: Client) -> None:
-    url = client("lambda").get_function_url_config(FunctionName="shop-worker")
+    url = client("lambda").get_function_url_config(FunctionName="market-worker")
 
     assert url["AuthType"] == "AWS_IAM"
     assert url["FunctionUrl"] == deployment.outputs["WorkerFunctionUrl"]
 
 
 def test_the_dashboard_is_accepted(deployment: Deployment, client: Client) -> None:
-    body = client("cloudwatch").get_dashboard(DashboardName="shop-us-east-1")["DashboardBody"]
+    body = client("cloudwatch").get_dashboard(DashboardName="market-us-east-1")["DashboardBody"]
 
     assert len(json.loads(body)["widgets"]) == 12
-    assert deployment.outputs["DashboardUrl"].endswith("#dashboards:name=shop-us-east-1")
+    assert deployment.outputs["DashboardUrl"].endswith("#dashboards:name=market-us-east-1")

@@ -1,0 +1,90 @@
+"""OpenTelemetry spans for executions and steps, whose ids follow from the ids of their promises.
+
+No process lives as long as a workflow, so nobody could hold a span open for it. A span is made when its promise is
+settled, from what the store has: its beginning is the promise's creation, however many invocations and suspensions ago.
+Trace and span ids are hashes of promise ids, so every part of an execution is in one trace, whichever process ran it,
+and a step's parent is the workflow that called it, although its span comes last. Replay settles nothing and so makes no
+span.
+
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    handler = resonate.handler(span_processor=BatchSpanProcessor(exporter))
+
+Needs the extra `otel`. What is not configured costs nothing: nobody else imports this module.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from resonate.computation import FUNC
+from resonate_store.ids import origin
+from resonate_store.records import ORIGIN, PARENT, SCOPE, Promise
+
+_SCOPE = InstrumentationScope("resonate")
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+
+class Spans:
+    """Makes a span of every settled promise.
+
+    Args:
+        processor: gets the spans; it samples, batches and exports them.
+        resource: what the spans say about this process; what the environment says (`OTEL_RESOURCE_ATTRIBUTES`,
+            `OTEL_SERVICE_NAME`) if not given.
+    """
+
+    def __init__(self, processor: SpanProcessor, resource: Resource | None = None) -> None:
+        self._processor = processor
+        self._resource = resource or Resource.create()
+
+    def settled(self, promise: Promise) -> None:
+        """Hand over the span of a promise that this process has settled."""
+        tags = promise.tags
+        root = tags.get(ORIGIN) or origin(promise.id)
+        parent = tags.get(PARENT, promise.id)
+        # A root has a trace of its own, whoever called for it.
+        inside = parent != promise.id and root != promise.id
+        failed = promise.state != "resolved"
+        ended = promise.settled_at if promise.settled_at is not None else promise.timeout_at
+        self._processor.on_end(
+            ReadableSpan(
+                name=tags.get(FUNC) or promise.id,
+                context=context_of(root, promise.id),
+                parent=context_of(root, parent) if inside else None,
+                resource=self._resource,
+                attributes={
+                    "resonate.promise.id": promise.id,
+                    "resonate.promise.state": promise.state,
+                    "resonate.origin": root,
+                    "resonate.parent": parent,
+                },
+                kind=SpanKind.INTERNAL if tags.get(SCOPE) == "local" else SpanKind.CONSUMER,
+                status=Status(StatusCode.ERROR, promise.state) if failed else Status(StatusCode.OK),
+                start_time=promise.created_at * 1_000_000,
+                end_time=max(ended, promise.created_at) * 1_000_000,
+                instrumentation_scope=_SCOPE,
+            )
+        )
+
+    def flush(self) -> None:
+        """Export what is waiting: when an invocation has ended, its process may be frozen for ever."""
+        self._processor.force_flush()
+
+
+def context_of(root: str, id: str) -> SpanContext:
+    """Where the span of the promise `id` is found, in the trace of the execution `root`.
+
+    For spans of one's own inside a step: a context with this as its span makes them the step's children.
+    """
+    return SpanContext(trace_id=_number(root, 16), span_id=_number(id, 8), is_remote=False, trace_flags=_SAMPLED)
+
+
+def _number(id: str, size: int) -> int:
+    """A number of `size` bytes that follows from an id; zero would mean none, and is as likely as any other."""
+    return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=size).digest(), "big") or 1

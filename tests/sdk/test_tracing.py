@@ -1,0 +1,138 @@
+"""Spans, as an exporter gets them, of workflows that are suspended, replayed and continued by other handlers."""
+
+import subprocess
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+
+from resonate import Context, Resonate, codec
+from resonate.retry_policies import Never
+from resonate.tracing import context_of
+from resonate_store.clock import ManualClock
+from resonate_store.memory import MemoryStore
+from resonate_store.records import TARGET
+from resonate_store.requests import PromiseCreate, PromiseSettle
+
+NIGHT = 1_735_689_600_000
+
+
+def step(_ctx: Context, n: int) -> int:
+    return n
+
+
+def fail(_ctx: Context) -> None:
+    raise ValueError("no")
+
+
+def inner(ctx: Context) -> Generator[Any, Any, int]:
+    return (yield ctx.run(step, 2))
+
+
+def order(ctx: Context) -> Generator[Any, Any, int]:
+    one = yield ctx.run(step, 1)
+    two = yield ctx.run(inner)
+    answer = yield ctx.promise()
+    yield answer
+    return one + two
+
+
+def failing(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.run(fail).options(retry_policy=Never())
+
+
+class Deployment:
+    """A store, and handlers that each stand for a process of their own."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(NIGHT)
+        self.store = MemoryStore(self.clock)
+        self.exporter = InMemorySpanExporter()
+
+    def create(self, id: str, function: str) -> None:
+        param = codec.encode({"func": function}, "the arguments")
+        tags = {TARGET: "https://worker.example.com/", "resonate:func": function}
+        assert self.store.apply(PromiseCreate(id, NIGHT + 86_400_000, param, tags)).ok
+
+    def invoke(self, id: str, version: int) -> Any:
+        resonate = Resonate(store=self.store)
+        for function in (order, failing):
+            resonate.register(function)
+        handler = resonate.handler(span_processor=SimpleSpanProcessor(self.exporter))
+        return handler({"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": version}}}, None)
+
+    def spans(self) -> dict[str, ReadableSpan]:
+        """By promise id; each is there once."""
+        finished = self.exporter.get_finished_spans()
+        found = {str((span.attributes or {})["resonate.promise.id"]): span for span in finished}
+        assert len(found) == len(finished)
+        return found
+
+
+@pytest.fixture
+def deployment() -> Deployment:
+    return Deployment()
+
+
+def test_a_trace_survives_suspension_and_replay(deployment: Deployment) -> None:
+    deployment.create("w1", "order")
+    assert deployment.invoke("w1", 0) == {"status": "suspended"}
+    deployment.clock.sleep(60_000)
+    deployment.store.apply(PromiseSettle("w1.3", "resolved"))
+    assert deployment.invoke("w1", 1) == {"status": "completed"}
+
+    spans = deployment.spans()
+
+    assert {id: span.name for id, span in spans.items()} == {
+        "w1.1": "step",
+        "w1.2.1": "step",
+        "w1.2": "inner",
+        "w1": "order",
+    }
+    assert {span.context.trace_id for span in spans.values() if span.context} == {context_of("w1", "w1").trace_id}
+    parents = {id: span.parent.span_id if span.parent else None for id, span in spans.items()}
+    own = {id: span.context.span_id for id, span in spans.items() if span.context}
+    assert parents == {"w1.1": own["w1"], "w1.2.1": own["w1.2"], "w1.2": own["w1"], "w1": None}
+
+
+def test_an_execution_lasts_from_its_creation_to_its_end(deployment: Deployment) -> None:
+    deployment.create("w1", "order")
+    deployment.invoke("w1", 0)
+    deployment.clock.sleep(60_000)
+    deployment.store.apply(PromiseSettle("w1.3", "resolved"))
+    deployment.invoke("w1", 1)
+
+    span = deployment.spans()["w1"]
+
+    assert (span.start_time, span.end_time) == (NIGHT * 1_000_000, (NIGHT + 60_000) * 1_000_000)
+    assert span.status.status_code is StatusCode.OK
+
+
+def test_what_fails_is_shown_as_failed(deployment: Deployment) -> None:
+    deployment.create("w1", "failing")
+    deployment.invoke("w1", 0)
+
+    assert {id: span.status.status_code for id, span in deployment.spans().items()} == {
+        "w1.1": StatusCode.ERROR,
+        "w1": StatusCode.ERROR,
+    }
+
+
+def test_ids_follow_from_the_promises_alone() -> None:
+    assert context_of("w1", "w1.1") == context_of("w1", "w1.1")
+    assert context_of("w1", "w1.1").span_id != context_of("w1", "w1.2").span_id
+    assert context_of("w1", "w1.1").trace_id != context_of("w2", "w1.1").trace_id
+    assert context_of("w1", "w1.1").is_valid
+
+
+def test_without_a_processor_opentelemetry_is_not_loaded() -> None:
+    program = "import sys, resonate; resonate.Resonate().handler(); print('opentelemetry' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"
