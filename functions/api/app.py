@@ -6,10 +6,12 @@ from collections.abc import Callable
 from chalice.app import Chalice, Request, Response
 
 from resonate_infra.api import Api
+from resonate_infra.observability import Observability
 
+observability = Observability()
 api = Api(os.environ)
 app = Chalice(app_name="resonate", configure_logs=False)
-handler = app
+handler = observability.handler(app)
 
 UNSIGNED = "Sign the request with AWS credentials; or deploy with AuthPublicKey, and tokens count instead"
 

@@ -24,7 +24,7 @@ from tests.runtime.test_events import WORKFLOW, event
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 MACHINE = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64"}[platform.machine()]
-FUNCTIONS = ("WorkerFunction", "DispatchFunction", "TickFunction")
+FUNCTIONS = ("WorkerFunction", "DispatchFunction", "TickFunction", "ApiFunction")
 # What Lambda's own Python runtime brings; six and dateutil are boto3's, and are in the layer for croniter as well.
 AWS = ("boto3", "botocore", "s3transfer")
 PROVIDED = (*AWS, "awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
@@ -133,6 +133,7 @@ def test_every_built_function_does_its_work(stack: BuiltStack) -> None:
     assert task is not None
     assert task.state == "pending"
     assert stack.run("TickFunction").invoke(event("tick-timer.json")).payload["status"] == 200
+    assert stack.run("ApiFunction").invoke(event("api.json")).payload["statusCode"] == 200
 
 
 def test_everything_in_the_layer_imports_from_it_alone(built: Path, tmp_path: Path) -> None:

@@ -96,6 +96,35 @@ def function_url(client: Any, _name: str, properties: Fragment) -> Created:
     return Created(url["FunctionArn"], {"FunctionUrl": url["FunctionUrl"]})
 
 
+def permission(client: Any, name: str, properties: Fragment) -> Created:
+    client("lambda").add_permission(StatementId=name, **properties)
+    return Created(name, {})
+
+
+def rest_api(client: Any, _name: str, properties: Fragment) -> Created:
+    gateway = client("apigateway")
+    api = gateway.import_rest_api(body=json.dumps(properties["Body"]).encode())["id"]
+    [root] = (each["id"] for each in gateway.get_resources(restApiId=api)["items"] if each["path"] == "/")
+    return Created(api, {"RootResourceId": root})
+
+
+def deployment(client: Any, _name: str, properties: Fragment) -> Created:
+    created = client("apigateway").create_deployment(
+        restApiId=properties["RestApiId"], description=properties["Description"]
+    )
+    return Created(created["id"], {})
+
+
+def stage(client: Any, _name: str, properties: Fragment) -> Created:
+    client("apigateway").create_stage(
+        restApiId=properties["RestApiId"],
+        deploymentId=properties["DeploymentId"],
+        stageName=properties["StageName"],
+        tracingEnabled=properties["TracingEnabled"],
+    )
+    return Created(properties["StageName"], {})
+
+
 def alarm(client: Any, name: str, properties: Fragment) -> Created:
     client("cloudwatch").put_metric_alarm(AlarmName=name, **properties)
     return Created(name, {})
@@ -127,6 +156,9 @@ def _archive(path: str) -> bytes:
 
 
 CREATORS: Mapping[str, Creator] = {
+    "AWS::ApiGateway::Deployment": deployment,
+    "AWS::ApiGateway::RestApi": rest_api,
+    "AWS::ApiGateway::Stage": stage,
     "AWS::CloudWatch::Alarm": alarm,
     "AWS::CloudWatch::Dashboard": dashboard,
     "AWS::IAM::Policy": policy,
@@ -135,6 +167,7 @@ CREATORS: Mapping[str, Creator] = {
     "AWS::Lambda::EventSourceMapping": event_source,
     "AWS::Lambda::Function": function,
     "AWS::Lambda::LayerVersion": layer,
+    "AWS::Lambda::Permission": permission,
     "AWS::Lambda::Url": function_url,
     "AWS::Logs::LogGroup": log_group,
     "AWS::SNS::Subscription": subscription,

@@ -422,6 +422,7 @@ def test_every_queue_is_encrypted_and_every_failure_queue_is_watched(
         "EffectFailureQueue.QueueName",
         "DispatchFunction",
         "TickFunction",
+        "ApiFunction",
     }
 
 
