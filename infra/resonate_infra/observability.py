@@ -46,9 +46,12 @@ class Observability:
         disabled = environment.get("POWERTOOLS_METRICS_DISABLED", "").lower() in ("true", "1")
         self._measures = bool(environment.get("POWERTOOLS_METRICS_NAMESPACE")) and not disabled
         self._metrics = Metrics()
-        self.logger = Logger()
         if environment.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
+            self.logger = Logger()
             copy_config_to_registered_loggers(self.logger, include={"resonate"})
+        else:
+            # A logger is known by its service, and a stack may be called as our loggers are: this one is nobody's.
+            self.logger = Logger(service=__name__)
 
     def handler(self, function: Handler) -> Handler:
         """Decorates a Lambda handler: its lines name the invocation, its metrics are written when it ends."""

@@ -1,6 +1,7 @@
 """What the functions around the worker count, as CloudWatch reads it from their output."""
 
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -148,3 +149,15 @@ def test_lines_about_a_change_name_its_execution_task_and_attempt() -> None:
 )
 def test_lines_about_a_timer_name_what_fires(message: dict[str, Any], fields: dict[str, str]) -> None:
     assert fields_of_message(message_of(message)) == fields
+
+
+def test_outside_of_lambda_logging_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "resonate")
+    Observability({})
+
+    logging.getLogger("resonate.dispatch").error("something")
+
+    assert "something" not in capsys.readouterr().out
+    assert logging.getLogger("resonate").propagate

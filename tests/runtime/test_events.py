@@ -257,6 +257,16 @@ def test_the_lines_of_the_dispatcher_name_what_they_are_about(stack: RuntimeStac
     assert all(line["function_request_id"] and line["service"] == "resonate" for line in said)
 
 
+@pytest.mark.parametrize("service", ["resonate", "shop"])
+def test_a_line_is_written_once_whatever_the_stack_is_called(deployed: RuntimeStack, service: str) -> None:
+    dispatch = deployed.start("DispatchFunction", environment={"POWERTOOLS_SERVICE_NAME": service})
+
+    invocation = dispatch.invoke({"Records": [{"eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": "1"}}]})
+
+    [line] = (line for line in lines(invocation.log) if "MalformedRecord" in line.get("exception_name", ""))
+    assert (line["service"], line["level"]) == (service, "WARNING")
+
+
 def test_functions_write_their_metrics(stack: RuntimeStack) -> None:
     begin_workflow(stack)
 

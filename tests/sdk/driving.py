@@ -65,13 +65,13 @@ class Tap:
             self.after(request)
         return answer
 
-    def children(self, id: str) -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
         if self.closed:
             raise StoreClosed("the invocation is over")
         noted = f"children:{id}"
         self.requests.append(noted)
         self.answer(noted)
-        found = self.store.children(id)
+        found = self.store.children(id, separator)
         self.after(noted)
         return found
 
