@@ -35,7 +35,7 @@ def url() -> Iterator[str]:
     ("function", "event", "expected"),
     [
         ("worker", "worker.json", {"status": "suspended"}),
-        ("tick", "tick.json", {"kind": "sweep", "woken": 0, "failed": 0}),
+        ("tick", "tick.json", {"kind": "sweep", "woken": 0, "failed": 0, "lag": 0, "finished": True}),
         ("dispatch", "dispatch.json", {"batchItemFailures": []}),
     ],
 )
