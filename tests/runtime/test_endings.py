@@ -141,15 +141,19 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
-def test_an_interrupt_that_nobody_handles_shows_one_traceback(run: Run, resonate: str) -> None:
+def test_an_interrupt_that_nobody_handles_is_reported_once(run: Run, resonate: str) -> None:
     process = run(STUCK.format(resonate=resonate) + "print('waiting')\nhandle.result()")
     assert line(process) == "waiting"
     process.send_signal(signal.SIGINT)
     code, out, err = ended(process)
 
     assert (code, out) == (-signal.SIGINT, "")
-    assert err.count("Traceback") == 1
-    assert err.endswith("KeyboardInterrupt\n")
+    # The interrupt may come while Python itself handles an exception or translates one: then it shows a chain of
+    # tracebacks, which is one report all the same. Another thread's report would say that it is.
+    assert err.startswith("Traceback")
+    assert "Exception in thread" not in err
+    assert "Exception ignored" not in err
+    assert err.splitlines()[-1].startswith("KeyboardInterrupt")
 
 
 def test_a_worker_that_is_interrupted_leaves_at_once(run: Run, serving: Serving) -> None:
