@@ -1,18 +1,29 @@
-"""What a step costs in memory, and what replaying a long workflow does.
+"""What the programming model costs in memory: steps, fan-out, long workflows, replay, and space.
 
-    python benchmarks/steps.py [--workflows N] [--steps N] [--history N]
+    python benchmarks/steps.py [--check] [--workflows N] [--steps N] [--children N] [--history N]
 
-Prints the microseconds per step of 500 workflows of 10 steps, from starting to having the result, and the milliseconds
-that a worker takes to replay a workflow of 10,000 finished steps, from being offered the task to suspending again.
+Prints as JSON, each with its limit:
+
+- `us_per_step`: 500 workflows of 10 trivial steps, from starting to having the result, in microseconds a step
+- `us_per_child`: a fan-out of 1,000 `begin_run` steps that are then awaited, in microseconds a child
+- `long_over_short`: what a step of a workflow of 20,000 costs over one of a workflow of 1,000
+- `replay_ms`: a worker replays 10,000 finished steps, from being offered the task to suspending again, in milliseconds
+- `bytes_per_step`: the memory that a finished step keeps, in bytes
+
+The peers are measured in the same run where they are installed; what is missing is named. With `--check` the exit code
+is 1 when a figure is over its limit.
 """
 
 import argparse
+import gc
+import importlib.util
 import json
 import os
 import statistics
 import sys
 import time
-from collections.abc import Generator
+import tracemalloc
+from collections.abc import Callable, Generator
 from typing import Any
 
 from resonate import Context, Resonate, codec
@@ -21,6 +32,7 @@ from resonate_store.records import TARGET
 from resonate_store.requests import PromiseCreate, PromiseSettle
 
 ROUNDS = 5
+LIMITS = {"us_per_step": 20, "us_per_child": 30, "long_over_short": 1.3, "replay_ms": 50, "bytes_per_step": 1024}
 
 
 def step(_: Context, n: int) -> int:
@@ -34,6 +46,16 @@ def work(ctx: Context, steps: int) -> Generator[Any, Any, int]:
     return n
 
 
+def fan_out(ctx: Context, children: int) -> Generator[Any, Any, int]:
+    promises: list[Any] = []
+    for n in range(children):
+        promises.append((yield ctx.begin_run(step, n)))
+    total = 0
+    for promise in promises:
+        total += yield promise
+    return total
+
+
 def work_and_wait(ctx: Context, steps: int) -> Generator[Any, Any, int]:
     n = yield from work(ctx, steps)
     for _ in range(ROUNDS):
@@ -41,16 +63,33 @@ def work_and_wait(ctx: Context, steps: int) -> Generator[Any, Any, int]:
     return n
 
 
-def microseconds_per_step(workflows: int, steps: int) -> float:
-    """Starting, running and reading workflows one after the other, by way of the client."""
+async def async_work(ctx: Context, steps: int) -> int:
+    n = 0
+    for _ in range(steps):
+        n = await ctx.run(step, n)
+    return n
+
+
+def microseconds(func: Callable[..., Any], workflows: int, steps: int) -> float:
+    """Starting, running and reading workflows one after the other, by way of the client; per step."""
     resonate = Resonate.local(log_level="WARNING")
-    resonate.register(work)
+    resonate.register(func)
     began = time.perf_counter()
     for n in range(workflows):
-        assert resonate.run(f"w{n}", work, steps) == steps
+        resonate.run(f"w{n}", func, steps)
     took = time.perf_counter() - began
     resonate.stop()
     return took * 1e6 / (workflows * steps)
+
+
+def median(func: Callable[..., Any], workflows: int, steps: int) -> float:
+    return statistics.median(microseconds(func, workflows, steps) for _ in range(ROUNDS))
+
+
+def long_over_short(short: int, long: int) -> float:
+    """The two take turns, with the same number of steps each time, so that a busy machine slows both."""
+    ratios = [microseconds(work, 1, long) / microseconds(work, long // short, short) for _ in range(ROUNDS)]
+    return statistics.median(ratios)
 
 
 def milliseconds_of_replay(steps: int) -> float:
@@ -75,23 +114,89 @@ def milliseconds_of_replay(steps: int) -> float:
     return statistics.median(taken)
 
 
+def bytes_per_step(steps: int) -> float:
+    """What a workflow still holds, store included, when its last step has just finished."""
+    held: list[int] = []
+
+    def measured(ctx: Context, steps: int) -> Generator[Any, Any, None]:
+        yield ctx.run(step, 0)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        yield from work(ctx, steps)
+        gc.collect()
+        held.append(tracemalloc.get_traced_memory()[0] - before)
+
+    resonate = Resonate.local(log_level="WARNING")
+    resonate.register(measured)
+    tracemalloc.start()
+    resonate.run("w", measured, steps)
+    tracemalloc.stop()
+    resonate.stop()
+    return held[0] / steps
+
+
+def us_per_step_of_aws(workflows: int, steps: int) -> float:
+    """The AWS durable execution SDK in its local test runner, which polls for the result: an upper bound."""
+    from aws_durable_execution_sdk_python import DurableContext, durable_execution, durable_step
+    from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
+
+    @durable_step
+    def add(_: Any, n: int) -> int:
+        return n + 1
+
+    @durable_execution
+    def handler(_: Any, context: DurableContext) -> int:
+        n = 0
+        for _ in range(steps):
+            n = context.step(add(n))
+        return n
+
+    with DurableFunctionTestRunner(handler) as runner:
+        began = time.perf_counter()
+        for _ in range(workflows):
+            runner.run(input="{}", execution_timeout=60)
+        took = time.perf_counter() - began
+    return took * 1e6 / (workflows * steps)
+
+
+PEERS: dict[str, tuple[str, Callable[[int, int], float]]] = {
+    "aws-durable-execution-sdk-python": ("aws_durable_execution_sdk_python_testing", us_per_step_of_aws),
+}
+"""The peers by distribution: the module that must be there, and what measures it."""
+
+
+def us_per_step_of_peers(workflows: int, steps: int) -> dict[str, float | str]:
+    return {
+        name: round(measure(workflows, steps), 1) if importlib.util.find_spec(module) else "not installed"
+        for name, (module, measure) in PEERS.items()
+    }
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What a step costs in memory.")
+    parser = argparse.ArgumentParser(description="What the programming model costs in memory.")
+    parser.add_argument("--check", action="store_true", help="fail when a limit is exceeded")
     parser.add_argument("--workflows", type=int, default=500)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--children", type=int, default=1_000)
     parser.add_argument("--history", type=int, default=10_000)
     arguments = parser.parse_args()
     os.environ |= {"RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}
-    per_step = [microseconds_per_step(arguments.workflows, arguments.steps) for _ in range(ROUNDS)]
     figures = {
-        "workflows": arguments.workflows,
-        "steps": arguments.steps,
-        "us_per_step": round(statistics.median(per_step), 1),
-        "replayed_steps": arguments.history,
+        "us_per_step": round(median(work, arguments.workflows, arguments.steps), 1),
+        "us_per_child": round(median(fan_out, 3, arguments.children), 1),
+        "long_over_short": round(long_over_short(1_000, 20_000), 2),
         "replay_ms": round(milliseconds_of_replay(arguments.history), 1),
+        "bytes_per_step": round(bytes_per_step(arguments.history)),
     }
-    print(json.dumps(figures, indent=2))
-    return 0
+    more = {
+        "us_per_step_async": round(median(async_work, 5, 1_000), 1),
+        "us_per_step_of_peers": us_per_step_of_peers(min(20, arguments.workflows), arguments.steps),
+    }
+    print(json.dumps({**figures, "limits": LIMITS, **more}, indent=2))
+    over = [name for name, limit in LIMITS.items() if figures[name] > limit]
+    for name in over:
+        print(f"{name} is over its limit", file=sys.stderr)
+    return 1 if over and arguments.check else 0
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
-"""What a workflow can yield.
+"""What a workflow can yield, or await.
 
 A command says what should happen durably; the interpreter makes it so and sends the result back in. Commands are
 builders: `.options(...)` changes one in place and returns it (REFERENCE 5.4). The class names are the seeds': L or R
 for local or remote, F for function, C or I for call (wait for the result) or invoke (get a `Promise` to wait on later).
+
+A generator yields a command; an async function awaits it, whereupon the command yields itself. What the interpreter
+sees is the same, so the two spellings mean the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, Generic, Self, TypeVar
 
 from resonate.encoders import Encoder
-from resonate.options import Options
+from resonate.options import UNSET, Options
 from resonate.retry_policies import RetryPolicy
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Promise(Generic[T_co]):
-    """A durable promise of this computation; yield it to wait for its value, or for its error to be raised.
+    """A durable promise of this computation; yield or await it for its value, or for its error to be raised.
 
     Attributes:
         id: the promise's id, which anybody may settle or look up.
@@ -34,15 +38,24 @@ class Promise(Generic[T_co]):
     def __repr__(self) -> str:
         return f"Promise(id={self.id!r}, cid={self.cid!r})"
 
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        return (yield self)
+
 
 class Command(Generic[T_co]):
-    """Base of everything that creates a promise."""
+    """Base of everything that creates a promise; `T_co` is what yielding or awaiting the command gives."""
 
     __slots__ = ("opts",)
     waits = True
 
-    def __init__(self, opts: Options | None = None) -> None:
-        self.opts = opts or Options()
+    def __init__(self, opts: Options = UNSET) -> None:
+        self.opts = opts
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.describe()}>"
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        return (yield self)
 
     def describe(self) -> str:
         """What this command is, for messages about replay."""
@@ -60,22 +73,13 @@ class LocalCall(Command[T_co]):
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        opts: Options | None = None,
+        opts: Options = UNSET,
     ) -> None:
-        super().__init__(opts)
+        self.opts = opts
         self.func = func
         self.name = name
         self.args = args
         self.kwargs = kwargs
-
-    def describe(self) -> str:
-        return f"run {self.name}"
-
-
-class LFC(LocalCall[T_co]):
-    """Run a function here and wait for its result."""
-
-    __slots__ = ()
 
     def options(
         self,
@@ -88,7 +92,7 @@ class LFC(LocalCall[T_co]):
         retry_policy: RetryPolicy | None = None,
         tags: dict[str, str] | None = None,
         timeout: float | None = None,
-    ) -> LFC[T_co]:
+    ) -> Self:
         """Set options of this call; the timeout is in seconds."""
         self.opts = self.opts.merge(
             durable=durable,
@@ -102,16 +106,25 @@ class LFC(LocalCall[T_co]):
         )
         return self
 
+    def describe(self) -> str:
+        return f"run {self.name}"
 
-class LFI(LFC[T_co]):
+
+class LFC(LocalCall[T_co]):
+    """Run a function here and wait for its result."""
+
+    __slots__ = ()
+
+
+class LFI(LocalCall[Promise[T]]):
     """Start a function here and get a promise of its result."""
 
     __slots__ = ()
     waits = False
 
 
-class RFC(Command[T_co]):
-    """Have a function run by whoever serves its target, and wait for its result."""
+class RemoteCall(Command[T_co]):
+    """Have a function run by whoever serves its target."""
 
     __slots__ = ("args", "attached", "kwargs", "name", "version")
 
@@ -120,7 +133,7 @@ class RFC(Command[T_co]):
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        opts: Options | None = None,
+        opts: Options = UNSET,
         *,
         version: int = 1,
         attached: bool = True,
@@ -142,7 +155,7 @@ class RFC(Command[T_co]):
         target: str | None = None,
         timeout: float | None = None,
         version: int | None = None,
-    ) -> RFC[T_co]:
+    ) -> Self:
         """Set options of this call; the timeout is in seconds, `target` a worker group or an address."""
         self.opts = self.opts.merge(
             encoder=encoder,
@@ -159,20 +172,26 @@ class RFC(Command[T_co]):
         return f"rpc {self.name}"
 
 
-class RFI(RFC[T_co]):
+class RFC(RemoteCall[T_co]):
+    """Have a function run by whoever serves its target, and wait for its result."""
+
+    __slots__ = ()
+
+
+class RFI(RemoteCall[Promise[T]]):
     """Have a function run elsewhere and get a promise of its result."""
 
     __slots__ = ()
     waits = False
 
 
-class PromiseCommand(Command[T_co]):
+class PromiseCommand(Command[Promise[T]]):
     """Create a promise that somebody outside settles, or find the one that has this id."""
 
     __slots__ = ("data",)
     waits = False
 
-    def __init__(self, data: Any = None, opts: Options | None = None) -> None:
+    def __init__(self, data: Any = None, opts: Options = UNSET) -> None:
         super().__init__(opts)
         self.data = data
 
@@ -184,7 +203,7 @@ class PromiseCommand(Command[T_co]):
         idempotency_key: str | Callable[[str], str] | None = None,
         tags: dict[str, str] | None = None,
         timeout: float | None = None,
-    ) -> PromiseCommand[T_co]:
+    ) -> Self:
         """Set options of this promise; the timeout is in seconds."""
         self.opts = self.opts.merge(encoder=encoder, id=id, idempotency_key=idempotency_key, tags=tags, timeout=timeout)
         return self
@@ -198,7 +217,7 @@ class Sleep(Command[None]):
 
     __slots__ = ("seconds",)
 
-    def __init__(self, seconds: float, opts: Options | None = None) -> None:
+    def __init__(self, seconds: float, opts: Options = UNSET) -> None:
         super().__init__(opts)
         self.seconds = seconds
 
@@ -211,5 +230,5 @@ class Sleep(Command[None]):
         return "a sleep"
 
 
-Yieldable = LFC[Any] | RFC[Any] | PromiseCommand[Any] | Sleep | Promise[Any]
+Yieldable = Command[Any] | Promise[Any]
 """Everything that a workflow may yield."""

@@ -1,67 +1,108 @@
-"""The parts of a computation: its promises as nodes, its running generators as coroutines, and what it asks for.
+"""The parts of a computation: its promises as nodes, its running workflows as coroutines, and what it asks for.
 
 These are plain data for the interpreter in `replay`. A node is one durable promise as one execution knows it; a
-coroutine is one generator that waits on at most one node at a time. Actions are what the interpreter wants done and
+coroutine is one workflow that waits on at most one node at a time. Actions are what the interpreter wants done and
 cannot do itself, because doing it needs a store or user code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any, NamedTuple
+import enum
+import logging
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from resonate.context import Context
 from resonate.encoders import Encoder
-from resonate.options import Options
-from resonate.retry_policies import Exponential, Never, RetryPolicy
-from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Promise, SettledState, Value
+from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
+from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
+
+logger = logging.getLogger("resonate.replay")
 
 FUNC = "resonate:func"
 """Tag that names the function of a call, so that replay can tell whether it is still the same command."""
 LINK = "resonate:link"
 """Tag of the record that stands at `{parent}.{n}` for a promise with an id of its own; it names that id."""
 
+Outcome = tuple[Any, BaseException | None]
+"""What a function has returned, or the error that it has raised."""
+NOTHING_YET: Outcome = (None, None)
+
 _GENERATOR = 0x20
+_COROUTINE = 0x80
+"""The code flags of generator functions and of async ones (`inspect.CO_GENERATOR`, `inspect.CO_COROUTINE`)."""
 _DEFAULT_RETRY: RetryPolicy = Exponential()
 _NO_RETRY: RetryPolicy = Never()
 
 
-def is_generator_function(func: Callable[..., Any]) -> bool:
-    """Whether calling `func` makes a generator, that is, whether it is a workflow."""
-    return bool(func.__code__.co_flags & _GENERATOR)
+class Kind(enum.Enum):
+    """What a function of the user's is, as far as its code and what it has done tell."""
+
+    STEP = enum.auto()
+    """It runs to its end without us; only its outcome is recorded."""
+    WORKFLOW = enum.auto()
+    """It issues commands, which are its children."""
+    ASYNC = enum.auto()
+    """It is a step until it awaits a command."""
 
 
-class Lineage(NamedTuple):
+def kind_of(func: Callable[..., Any]) -> Kind:
+    """What calling `func` makes: a result, a generator or a coroutine."""
+    flags = func.__code__.co_flags
+    if not flags & (_GENERATOR | _COROUTINE):
+        return Kind.STEP
+    return Kind.WORKFLOW if flags & _GENERATOR else Kind.ASYNC
+
+
+class Lineage(Struct):
     """Where an execution stands: what its children's promises inherit from it.
 
-    `timeout_at` (milliseconds) caps their deadlines, `tags` are those that every local child carries.
+    `timeout_at` (milliseconds) caps their deadlines, `tags` are those that every local child carries. The steps that
+    call the same function have the same tags, and share them: a long workflow keeps them once.
     """
 
     id: str
     origin: str
     prefix: str
-    branch: str
     timeout_at: int
     tags: dict[str, str]
+    _of_steps: dict[str, dict[str, str]] = {}
 
     @classmethod
-    def of(cls, id: str, origin: str, prefix: str, branch: str, timeout_at: int) -> Lineage:
+    def of(cls, id: str, origin: str, prefix: str, timeout_at: int) -> Lineage:
+        """The place of the children of the promise `id`."""
         tags = {
             SCOPE: "local",
             PARENT: id,
             ORIGIN: origin,
-            BRANCH: branch,
+            BRANCH: id,
             PREFIX: prefix,
         }
-        return cls(id, origin, prefix, branch, timeout_at, tags)
+        return cls(id, origin, prefix, timeout_at, tags)
+
+    def below(self, id: str, timeout_at: int) -> Lineage:
+        """The place of the children of the promise `id`, which itself stands here."""
+        return Lineage.of(id, self.origin, self.prefix, timeout_at)
 
     def apart(self, origin: str) -> Lineage:
         """The same place in the call tree, for a promise that is the root of a tree of its own."""
-        return self._replace(origin=origin, tags={**self.tags, ORIGIN: origin})
+        return Lineage(self.id, origin, self.prefix, self.timeout_at, {**self.tags, ORIGIN: origin})
+
+    def tags_of(self, func: str, tags: dict[str, str] | None) -> dict[str, str]:
+        """The tags of a local call of the function `func`, with the user's."""
+        if tags:
+            return {**tags, **self.tags, FUNC: func}
+        shared = self._of_steps.get(func)
+        if shared is None:
+            shared = self._of_steps[func] = {**self.tags, FUNC: func}
+        return shared
 
 
-class Node:
+class Node(Struct, eq=False):
     """One durable promise of the computation.
 
     `external` says that somebody outside settles it: a remote call, a sleep, a bare promise, a retry timer. `link` is
@@ -71,101 +112,62 @@ class Node:
     its idempotency key; neither is set unless the command says so.
     """
 
-    __slots__ = (
-        "annotation",
-        "command",
-        "durable",
-        "encoder",
-        "error",
-        "external",
-        "id",
-        "inherited",
-        "key",
-        "link",
-        "refused",
-        "settled",
-        "then",
-        "timeout_at",
-        "timer",
-        "value",
-        "waiters",
-        "work",
-    )
-
-    def __init__(self, id: str, timeout_at: int, command: str = "") -> None:
-        self.id = id
-        self.timeout_at = timeout_at
-        self.command = command
-        self.annotation: Any = Any
-        self.encoder: Encoder[Any, str | None] | None = None
-        self.key: str | None = None
-        self.link: str | None = None
-        self.inherited: dict[str, str] = {}
-        self.refused = False
-        self.durable = True
-        self.external = False
-        self.timer = False
-        self.settled = False
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.waiters: list[Coroutine] = []
-        self.work: Work | None = None
-        self.then: Callable[[], None] | None = None
+    id: str
+    timeout_at: int
+    command: str = ""
+    annotation: Any = Any
+    encoder: Encoder[Any, str | None] | None = None
+    key: str | None = None
+    link: str | None = None
+    inherited: dict[str, str] | None = None
+    refused: bool = False
+    durable: bool = True
+    external: bool = False
+    timer: bool = False
+    settled: bool = False
+    value: Any = None
+    error: BaseException | None = None
+    waiters: list[Coroutine] = []
+    work: Work | None = None
+    then: Callable[[], None] | None = None
 
 
-class Work:
-    """A function of the user's that is run here, as often as its retry policy says, to settle `node`."""
+class Work(Struct, eq=False):
+    """A function of the user's that is run here, as often as its retry policy says, to settle `node`.
 
-    __slots__ = (
-        "args",
-        "attempt",
-        "concurrent",
-        "context",
-        "created",
-        "func",
-        "kwargs",
-        "lineage",
-        "name",
-        "node",
-        "non_retryable",
-        "policy",
-        "retry_at",
-        "started_at",
-        "timer_stem",
-    )
+    `lineage` is where it stands: its parent's until it has children. `tags` are those of its promise. `timer_stem` is
+    what the ids of its retry timers begin with. `begun` says that an earlier invocation has begun it, `created` that
+    its promise exists, pending, and `is_workflow` that it issues commands. `opening` is an async function that has
+    issued its first command, and that command, until everything is there for it to go on.
+    """
 
-    def __init__(
-        self,
-        node: Node,
-        func: Callable[..., Any],
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        context: Context,
-        lineage: Lineage,
-        options: Options,
-    ) -> None:
-        self.node = node
-        self.func = func
-        self.name = name
-        self.args = args
-        self.kwargs = kwargs
-        self.context = context
-        self.lineage = lineage
-        self.policy = options.retry_policy or (_NO_RETRY if is_generator_function(func) else _DEFAULT_RETRY)
-        self.non_retryable = options.non_retryable_exceptions or ()
-        self.timer_stem = node.id
-        self.attempt = 1
-        self.created = False
-        self.concurrent = False
-        self.started_at = 0
-        self.retry_at = 0
+    node: Node
+    func: Callable[..., Any]
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    context: Context
+    lineage: Lineage
+    tags: dict[str, str]
+    policy: RetryPolicy | None
+    non_retryable: tuple[type[BaseException], ...]
+    timer_stem: str
+    kind: Kind
+    is_workflow: bool
+    concurrent: bool = False
+    attempt: int = 1
+    created: bool = False
+    begun: bool = False
+    started_at: int = 0
+    retry_at: int = 0
+    opening: Opening | None = None
 
-    def pause_after(self, error: BaseException, now: int) -> int | None:
+    def pause_after(self, error: BaseException, now: int, draw: Callable[[], float]) -> int | None:
         """Milliseconds until the next attempt, or None when this failure is final (REFERENCE 5.7)."""
         if type(error) in self.non_retryable:
             return None
-        pause = self.policy.next(self.attempt)
+        policy = self.policy or (_NO_RETRY if self.is_workflow else _DEFAULT_RETRY)
+        pause = pause_after(policy, self.attempt, error, draw)
         if pause is None or now + pause * 1000 > self.node.timeout_at:
             return None
         return max(0, round(pause * 1000))
@@ -175,17 +177,42 @@ class Work:
         return f"{self.timer_stem}~{self.attempt}"
 
 
-class Coroutine:
-    """A generator of the user's in progress. `ended` is its outcome while it still waits for what it started."""
+class Opening(NamedTuple):
+    """An async function that is no step after all: what it has awaited first is a command."""
 
-    __slots__ = ("attached", "ended", "generator", "inbox", "work")
+    coroutine: types.CoroutineType[Any, Any, Any]
+    command: Any
 
-    def __init__(self, work: Work, generator: Generator[Any, Any, Any]) -> None:
-        self.work = work
-        self.generator = generator
-        self.attached: list[Node] = []
-        self.inbox: tuple[Any, BaseException | None] = (None, None)
-        self.ended: tuple[Any, BaseException | None] | None = None
+
+class Resumable(Protocol):
+    """What generators and coroutines have in common."""
+
+    def send(self, value: Any, /) -> Any: ...
+
+    def throw(self, error: BaseException, /) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+class Coroutine(Struct, eq=False):
+    """A workflow of the user's in progress: a generator, or the coroutine of an async function.
+
+    `opening` is what it has issued already, `ended` its outcome while it still waits for what it started.
+    """
+
+    work: Work
+    generator: Resumable
+    opening: Any = None
+    attached: dict[Node, None] = {}
+    inbox: Outcome = NOTHING_YET
+    ended: Outcome | None = None
+
+    def close(self) -> None:
+        """Run the `finally` blocks of the workflow; whatever they raise, it does not go on."""
+        try:
+            self.generator.close()
+        except Exception as error:
+            logger.debug("%s was closed: %s", self.work.name, error)
 
 
 class Create(NamedTuple):
@@ -222,28 +249,3 @@ class Finished(NamedTuple):
 
     state: SettledState
     value: Value
-
-
-class Blocked(NamedTuple):
-    """What an execution with nothing left to do here waits for.
-
-    `ids` are promises that others settle. `until` (milliseconds) is the end of a wait that is too short to suspend for,
-    if there is one; `timers` are the promises that fall due at it.
-    """
-
-    ids: tuple[str, ...]
-    until: int | None = None
-    timers: tuple[str, ...] = ()
-
-
-def described(promise: Promise) -> str:
-    """What the command that made this promise was, in the words of `Command.describe`."""
-    tags = promise.tags
-    name = tags.get(FUNC, "")
-    if LINK in tags:
-        return f"{name} with the id {tags[LINK]}"
-    if tags.get(TIMER) == "true":
-        return "a sleep"
-    if TARGET in tags:
-        return f"rpc {name}"
-    return f"run {name}" if tags.get(SCOPE) == "local" else "a promise"

@@ -1,22 +1,33 @@
 """What a workflow or step is given as its first argument: the door to everything durable.
 
-The methods make commands and touch nothing; only yielding a command makes it happen. The long names and the short ones
-of the seeds (`run`/`lfc`, `begin_run`/`lfi`, `rpc`/`rfc`, `begin_rpc`/`rfi`) are the same.
+The methods make commands and touch nothing; only yielding or awaiting a command makes it happen. The long names and the
+short ones of the seeds (`run`/`lfc`, `begin_run`/`lfi`, `rpc`/`rfc`, `begin_rpc`/`rfi`) are the same.
+
+Their types tell what a call gives: `ctx.run(f, 1)` of an `f` that returns an `int`, be it a function, a generator or
+async, is a `LFC[int]`, and `f` is called with the arguments it takes after its context.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
-from typing import Any, TypeVar, overload
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from msgspec import Struct
 
-from resonate.commands import LFC, LFI, RFC, RFI, Promise, PromiseCommand, Sleep
+from resonate.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
 from resonate.recorded import Random, Time
 from resonate.registry import Registry, plain_function
 
+if TYPE_CHECKING:
+    from logging import Logger
+
+P = ParamSpec("P")
 T = TypeVar("T")
+
+Returning = Generator[Any, Any, T] | Coroutine[Any, Any, T] | T
+"""What calling a function gives, of which the durable result is `T`: a generator's and a coroutine's is what it
+returns."""
 
 _TIME = Time()
 _RANDOM = Random()
@@ -44,16 +55,26 @@ class Context:
         info: facts about it.
         registry: the functions that this process knows.
         dependencies: what `Resonate.set_dependency` was given.
+        root: the id of the task's promise that this execution belongs to; its own if not given.
+
+    Attributes:
+        count: how many commands it has issued.
+        replaying: whether it repeats what an earlier invocation has done; nothing is logged meanwhile.
     """
 
-    __slots__ = ("_dependencies", "_id", "_info", "_registry", "count")
+    __slots__ = ("_dependencies", "_id", "_info", "_logger", "_registry", "_root", "count", "replaying")
 
-    def __init__(self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any]) -> None:
+    def __init__(
+        self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], root: str | None = None
+    ) -> None:
         self._id = id
         self._info = info
         self._registry = registry
         self._dependencies = dependencies
+        self._root = root
+        self._logger: Logger | None = None
         self.count = 0
+        self.replaying = False
 
     @property
     def id(self) -> str:
@@ -75,6 +96,15 @@ class Context:
         """Facts about this execution."""
         return self._info
 
+    @property
+    def logger(self) -> Logger:
+        """A logger named `resonate:{root id}:{id}` that is silent while this execution is replayed."""
+        if self._logger is None:
+            from resonate.logs import ContextLogger
+
+            self._logger = ContextLogger(self, self._root or self._id)
+        return self._logger
+
     def __repr__(self) -> str:
         return f"Context(id={self._id!r})"
 
@@ -89,16 +119,24 @@ class Context:
             raise TypeError(f"key must be `str`, got {type(key).__name__}")
         return self._dependencies.get(key, default)
 
-    def run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> LFC[Any]:
+    def run(self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs) -> LFC[T]:
         """Run `func(ctx, *args, **kwargs)` here and wait for its result; it is recorded, and never runs again."""
         plain = plain_function(func)
         return LFC(plain, plain.__name__, args, kwargs)
 
-    def begin_run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> LFI[Any]:
+    def begin_run(
+        self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> LFI[T]:
         """Start `func(ctx, *args, **kwargs)` here; yields a `Promise` to wait on later."""
         plain = plain_function(func)
         return LFI(plain, plain.__name__, args, kwargs)
 
+    @overload
+    def rpc(self, func: str, *args: Any, **kwargs: Any) -> RFC[Any]: ...
+    @overload
+    def rpc(
+        self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> RFC[T]: ...
     def rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFC[Any]:
         """Have `func` run by a worker of its target and wait for its result.
 
@@ -108,11 +146,23 @@ class Context:
         name, version = self._remote(func)
         return RFC(name, args, kwargs, version=version)
 
+    @overload
+    def begin_rpc(self, func: str, *args: Any, **kwargs: Any) -> RFI[Any]: ...
+    @overload
+    def begin_rpc(
+        self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> RFI[T]: ...
     def begin_rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target; yields a `Promise` to wait on later."""
         name, version = self._remote(func)
         return RFI(name, args, kwargs, version=version)
 
+    @overload
+    def detached(self, func: str, *args: Any, **kwargs: Any) -> RFI[Any]: ...
+    @overload
+    def detached(
+        self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> RFI[T]: ...
     def detached(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target and do not wait for it, not even on return."""
         name, version = self._remote(func)
@@ -152,16 +202,11 @@ class Context:
             raise ValueError(f"secs must be a finite number of seconds, zero or more, got {secs}")
         return Sleep(secs)
 
-    @overload
-    def typesafe(self, cmd: LFI[T] | RFI[T]) -> Generator[Any, Any, Promise[T]]: ...
-    @overload
-    def typesafe(self, cmd: PromiseCommand[T]) -> Generator[Any, Any, Promise[T]]: ...
-    @overload
-    def typesafe(self, cmd: LFC[T] | RFC[T] | Promise[T]) -> Generator[Any, Any, T]: ...
-    @overload
-    def typesafe(self, cmd: Sleep) -> Generator[Any, Any, None]: ...
-    def typesafe(self, cmd: Any) -> Generator[Any, Any, Any]:
-        """Yield a command so that type checkers know the result: `value = yield from ctx.typesafe(ctx.run(...))`."""
+    def typesafe(self, cmd: Command[T] | Promise[T]) -> Generator[Any, Any, T]:
+        """Yield a command so that type checkers know the result: `value = yield from ctx.typesafe(ctx.run(...))`.
+
+        An async function needs none of it: what it awaits has its type.
+        """
         return (yield cmd)
 
     lfc = run

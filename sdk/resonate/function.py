@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from resonate.context import Context, Returning
 from resonate.encoders import Encoder
 from resonate.handle import Handle
 from resonate.options import Options
@@ -15,11 +16,17 @@ from resonate.retry_policies import RetryPolicy
 if TYPE_CHECKING:
     from resonate.resonate import Resonate
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Function(Generic[F]):
-    """What `Resonate.register` returns. Calling it calls the function; it equals the function and hashes like it."""
+class Function(Generic[P, R_co]):
+    """What `Resonate.register` returns. Calling it calls the function; it equals the function and hashes like it.
+
+    `P` are the function's parameters after its context, `R_co` is what calling it gives: for a generator or async
+    function that is the generator or coroutine, while `run` and the others give what it returns.
+    """
 
     def __init__(self, resonate: Resonate, registered: Registered) -> None:
         functools.update_wrapper(self, registered.func)
@@ -42,8 +49,8 @@ class Function(Generic[F]):
         """The version it is registered in."""
         return self._registered.version
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.func(*args, **kwargs)
+    def __call__(self, ctx: Context, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        return self.func(ctx, *args, **kwargs)
 
     def __eq__(self, other: object) -> bool:
         return self.func == (other.func if isinstance(other, Function) else other)  # pyright: ignore[reportUnknownMemberType]
@@ -61,7 +68,7 @@ class Function(Generic[F]):
         target: str | None = None,
         timeout: float | None = None,
         version: int | None = None,
-    ) -> Function[F]:
+    ) -> Function[P, R_co]:
         """Set options for what this function starts, in place; the timeout is in seconds.
 
         The encoder also holds for calls of this function that come from elsewhere.
@@ -79,19 +86,19 @@ class Function(Generic[F]):
             self._resonate.registry.encoders[self.name] = encoder
         return self
 
-    def run(self, id: str, *args: Any, **kwargs: Any) -> Any:
+    def run(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Resonate.run`."""
         return self._client().run(id, self.name, *args, **kwargs)
 
-    def begin_run(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+    def begin_run(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """See `Resonate.begin_run`."""
         return self._client().begin_run(id, self.name, *args, **kwargs)
 
-    def rpc(self, id: str, *args: Any, **kwargs: Any) -> Any:
+    def rpc(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Resonate.rpc`."""
         return self._client().rpc(id, self.name, *args, **kwargs)
 
-    def begin_rpc(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+    def begin_rpc(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """See `Resonate.begin_rpc`."""
         return self._client().begin_rpc(id, self.name, *args, **kwargs)
 

@@ -25,7 +25,7 @@ import msgspec
 from resonate.options import DEFAULT_TARGET
 from resonate.registry import Registry
 from resonate.telemetry import LogFields, Metrics, ObservedStore, counts_of
-from resonate.worker import Report, Worker
+from resonate.worker import Loops, Report, Worker
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
 from resonate_store.settings import push_token_of, width_of
@@ -90,6 +90,7 @@ class LambdaHandler:
         self._functions = _executor("RESONATE_FUNCTIONS")
         self._requests = _executor("RESONATE_REQUESTS")
         self._push_token = push_token_of(os.environ)
+        self._loops = Loops()
 
     def __call__(self, event: Any, context: Any = None) -> Any:
         if not isinstance(event, dict):
@@ -117,6 +118,7 @@ class LambdaHandler:
             default_target=f"lambda://{name}" if name else DEFAULT_TARGET,
             functions=self._functions,
             requests=self._requests,
+            loops=self._loops,
         )
         try:
             reserve = min(RESERVE, remaining // 5)

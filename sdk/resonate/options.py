@@ -62,6 +62,9 @@ class Options(Struct, frozen=True, kw_only=True):
         return replace(defaults, **mine) if mine else defaults
 
 
+UNSET = Options()
+"""What most calls are told: nothing."""
+
 _TYPES: dict[str, tuple[Any, str]] = {
     "catch_up": (str, "str"),
     "durable": (bool, "bool"),

@@ -8,7 +8,7 @@ results are recorded like any other's. `ctx.time` and `ctx.random` make the comm
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from resonate.context import Context
 
 T = TypeVar("T")
+
+RANDOM = "resonate:random"
+"""The dependency that random numbers are drawn from, if it is set."""
 
 # Asking again would not help: what is wrong is the question.
 _ONCE = Options(retry_policy=Never())
@@ -89,9 +92,13 @@ def _drawn(name: str, *args: Any) -> LFC[Any]:
 
 
 def _draw(ctx: Context, name: str, *args: Any) -> Any:
-    source = ctx.get_dependency("resonate:random") or _source()
-    draw: Callable[..., Any] = getattr(source, name)
+    draw: Callable[..., Any] = getattr(ctx.get_dependency(RANDOM) or _source(), name)
     return draw(*args)
+
+
+def source_of_chance(dependencies: Mapping[str, Any]) -> Source:
+    """What random numbers are drawn from: the dependency for it, else Python's generator."""
+    return dependencies.get(RANDOM) or _source()
 
 
 @functools.cache

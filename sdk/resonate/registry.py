@@ -14,8 +14,8 @@ from resonate.encoders import Encoder
 
 Workflow = Callable[..., Any]
 
-_ASYNC = 0x80 | 0x200
-"""The code flags of `async def` functions (`inspect.CO_COROUTINE`, `inspect.CO_ASYNC_GENERATOR`)."""
+_ASYNC_GENERATOR = 0x200
+"""The code flag of `async def` functions that yield (`inspect.CO_ASYNC_GENERATOR`)."""
 
 
 class Registered(NamedTuple):
@@ -83,23 +83,29 @@ class Registry:
         found = self._by_func.get(_unwrapped(key))
         return found.version if found else 1
 
+    def version_of(self, func: Workflow) -> int:
+        """The version that this very function is registered in, or 1."""
+        found = self._by_func.get(func)
+        return 1 if found is None else found.version
+
     def names(self) -> list[str]:
         """The registered names, sorted."""
         return sorted(self._by_name)
 
 
 def plain_function(func: Any) -> types.FunctionType:
-    """The function behind `func`, which must be a plain one: not a method, a class, a callable object or async.
+    """The function behind `func`, which must be a plain one: not a method, a class or a callable object.
 
     Raises:
         ValueError: it is not.
     """
-    func = _unwrapped(func)
-    if not isinstance(func, types.FunctionType):
-        raise ValueError("provided callable must be a function")
-    if func.__code__.co_flags & (_ASYNC):
+    if type(func) is not types.FunctionType:
+        func = _unwrapped(func)
+        if not isinstance(func, types.FunctionType):
+            raise ValueError("provided callable must be a function")
+    if func.__code__.co_flags & _ASYNC_GENERATOR:
         raise ValueError(
-            f"{func.__name__} is an async function: write a workflow as a generator, and a step as a plain function"
+            f"{func.__name__} is an async generator: an async function awaits its commands and yields nothing"
         )
     return func
 

@@ -1,6 +1,7 @@
-"""The replay interpreter: a workflow's generators, advanced over what is already known.
+"""The replay interpreter: a workflow's coroutines, advanced over what is already known.
 
-Given a function, its arguments and the records of its children, `Execution` runs the generators as far as they can go.
+Given a function, its arguments and the records of its children, `Execution` runs the coroutines - generators, or async
+functions - as far as they can go.
 A command whose outcome is recorded is answered at once; for any other it asks for an `Action` - create a promise, run a
 function, store an outcome - and is told the result later. When nothing is left to do here it says what it is blocked
 on, and when the root has finished it shows the outcome. It performs no I/O and reads no clock, so the same code runs
@@ -14,59 +15,40 @@ command must be the one that is recorded under its id.
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from resonate import codec
-from resonate.commands import LFC, RFC, Command, PromiseCommand, Sleep
+from resonate.attempts import Attempts, pending
+from resonate.commands import Command, LocalCall, RemoteCall
 from resonate.commands import Promise as Awaitable
 from resonate.computation import (
-    FUNC,
-    LINK,
+    NOTHING_YET,
     Action,
-    Blocked,
     Coroutine,
     Create,
     Finished,
     Keep,
-    Lineage,
+    Kind,
     Load,
     Node,
-    Run,
+    Opening,
+    Outcome,
     Work,
-    described,
-    is_generator_function,
 )
-from resonate.context import Context, Info
-from resonate.errors import NonDeterminismError, PayloadError, ResonateStoreError
-from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT
-from resonate.promises import CREATE_KEY, already_exists, created_alike
+from resonate.context import Context
+from resonate.conventions import Conventions, linked
+from resonate.errors import NonDeterminismError, ResonateStoreError
+from resonate.history import History, described, outcome_of, shows_step
+from resonate.options import DEFAULT_TARGET, Options
+from resonate.promises import already_exists, created_alike
 from resonate.registry import Registry
-from resonate_store.addresses import expand
-from resonate_store.records import (
-    BRANCH,
-    DELAY,
-    EMPTY,
-    ORIGIN,
-    PARENT,
-    PREFIX,
-    SCOPE,
-    TARGET,
-    TIMER,
-    Promise,
-    SettledState,
-    Value,
-)
-from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle, Response
+from resonate.suspension import Blocked, blocked_on, outstanding_below
+from resonate_store.records import Promise, SettledState, Value
+from resonate_store.requests import Response
 
 logger = logging.getLogger("resonate.replay")
-
-WORTH_SUSPENDING = 1_000
-"""A wait that is not longer than this is waited out in the worker (ms): suspending and coming back costs more."""
-
-Outcome = tuple[Any, BaseException | None]
 
 
 class Execution:
@@ -77,34 +59,38 @@ class Execution:
         registry: the functions known here.
         dependencies: what contexts hand out.
         default_target: where a call goes that names no target.
+
+    Attributes:
+        finished: the outcome of the root, once it has one.
+        history: the records that are known.
+        nodes: the promises of the computation, by id. Whoever waited for a step has its result, so it is let go.
+        now: the instant of the latest news.
+        ready: the workflows that can go on.
     """
 
     def __init__(
         self, root: Work, registry: Registry, dependencies: Mapping[str, Any], default_target: str = DEFAULT_TARGET
     ) -> None:
         self.finished: Finished | None = None
-        self._now = 0
-        self._root = root
-        self._registry = registry
-        self._dependencies = dependencies
-        self._default_target = default_target
-        self._known: dict[str, Promise] = {}
-        self._timers: dict[str, Promise] = {}
-        self._nodes: dict[str, Node] = {root.node.id: root.node}
+        self.root = root
+        self.history = History()
+        self.nodes: dict[str, Node] = {root.node.id: root.node}
+        self.now = 0
+        self._conventions = Conventions(root.node.id, registry, dependencies, default_target)
+        self._attempts = Attempts(self, dependencies)
         self._blocked: dict[Coroutine, Node] = {}
-        self._retry_timers: dict[str, Node] = {}
-        self._pausing: list[Work] = []
-        self._ready: deque[Coroutine] = deque()
+        self.ready: deque[Coroutine] = deque()
         self._unfinished: dict[Coroutine, None] = {}
         self._actions: list[Action] = []
 
     def start(self, children: Sequence[Promise], now: int) -> None:
         """Begin, knowing the direct children of the root."""
-        self._now = now
-        self._remember(children)
-        self._root.timer_stem = f"{self._root.node.id}.0"
-        self._root.created = True
-        self._begin(self._root)
+        self.now = now
+        self.history.remember(children)
+        self.root.timer_stem = f"{self.root.node.id}.0"
+        self.root.created, self.root.begun = True, bool(children)
+        self.root.context.replaying = self.replays(self.root.context)
+        self._attempts.begin(self.root)
 
     def advance(self, now: int) -> list[Action]:
         """Run every generator as far as it can go, and return what has to be done for them to go further.
@@ -112,43 +98,25 @@ class Execution:
         Raises:
             NonDeterminismError: a command is not the one that is recorded under its id.
         """
-        self._now = now
-        if self._pausing:
-            self._end_pauses()
-        while self._ready:
-            self._resume(self._ready.popleft())
+        self.now = now
+        if self._attempts.pausing:
+            self._attempts.end_pauses(now)
+        while self.ready:
+            self._resume(self.ready.popleft())
+        return self.actions()
+
+    def actions(self) -> list[Action]:
+        """What has to be done that has not been told yet."""
         actions, self._actions = self._actions, []
         return actions
 
-    def _end_pauses(self) -> None:
-        for work in [work for work in self._pausing if work.retry_at <= self._now]:
-            self._pausing.remove(work)
-            if not work.node.settled:
-                self._launch(work)
-
     def blocked(self) -> Blocked:
         """What this execution waits for; meant for when `advance` returns nothing and no function is running."""
-        nodes = {node.id: node for node in self._blocked.values() if node.external}
-        for coroutine, node in self._blocked.items():
-            own = coroutine.work.node
-            if node.external and own.timeout_at < node.timeout_at and own.durable and own is not self._root.node:
-                # What it waits for may come after its own time is up; then it is over, and whoever called it goes on.
-                nodes[own.id] = own
-        nodes.update(self._retry_timers)
-        near = {
-            id: node.timeout_at
-            for id, node in nodes.items()
-            if node.timer and node.timeout_at - self._now <= WORTH_SUSPENDING
-        }
-        until = min([*near.values(), *(work.retry_at for work in self._pausing)], default=None)
-        return Blocked(tuple(nodes), until, tuple(id for id, at in near.items() if at == until))
+        return blocked_on(self._blocked, self.root.node, self._attempts.timers, self._attempts.pausing, self.now)
 
     def outstanding(self) -> int:
         """How many children of the root, awaited or not, still have to be settled by others, as far as we know."""
-        root = self._root.node.id
-        return sum(
-            node.external and not node.settled and node.id.rpartition(".")[0] == root for node in self._nodes.values()
-        )
+        return outstanding_below(self.root.node.id, self.nodes.values())
 
     def close(self) -> None:
         """Let go of the generators that have not finished.
@@ -157,8 +125,10 @@ class Execution:
         the workflow gets there.
         """
         for coroutine in self._unfinished:
-            _close(coroutine)
+            coroutine.close()
         self._unfinished.clear()
+        # It refers to us: without it both are freed now, and need not wait for a garbage collection.
+        del self._attempts
 
     # What became of an action
 
@@ -168,21 +138,24 @@ class Execution:
             error = ResonateStoreError(response.error or "refused", response.status * 100)
             # Nobody asks for it if it is detached, so it is said here.
             logger.warning("promise %s (%s) was refused: %s", node.id, node.command or "a retry timer", error)
-            self._settle(node, None, error)
+            self.settle(node, None, error)
         elif created_alike(response.promise, node.key):
             self._exists(node, response.promise)
         else:
             self._refuse(node, already_exists(node.id))
 
     def loaded(self, work: Work, children: Sequence[Promise]) -> None:
-        """These are the children of a coroutine that an earlier invocation had begun."""
-        self._remember(children)
-        self._begin(work)
+        """These are the children of a workflow that an earlier invocation had begun."""
+        self.history.remember(children)
+        self._attempts.proceed(work)
 
-    def ran(self, work: Work, outcome: Outcome, now: int) -> None:
-        """The user's function has returned or raised."""
-        self._now = now
-        self._ended(work, outcome)
+    def ran(self, work: Work, outcome: Outcome | Opening, now: int) -> None:
+        """The user's function has returned or raised, or turns out to be a workflow."""
+        self.now = now
+        if isinstance(outcome, Opening):
+            self._attempts.opened(work, outcome)
+        else:
+            self._attempts.ended(work, outcome)
 
     def kept(self, node: Node, response: Response) -> None:
         """The node's outcome is stored; what the store shows is what counts."""
@@ -190,18 +163,21 @@ class Execution:
         if promise is None:
             error = ResonateStoreError(response.error or "refused", response.status * 100)
             if node.work is None or node.refused:
-                self._settle(node, None, error)
+                self.settle(node, None, error)
             else:
                 node.refused = True
-                self._conclude(node.work, "rejected", codec.encode_error(error, node.encoder), None, error)
+                self._attempts.conclude(node.work, "rejected", codec.encode_error(error, node.encoder), None, error)
         elif node.link is not None and promise.id == node.id:
             self._copy_here(node, promise)
         else:
+            work = node.work
             self._adopt(node, promise)
+            if work is not None and not work.concurrent and node.link is None:
+                self.nodes.pop(node.id, None)
 
     def settled(self, promise: Promise) -> None:
         """A promise that others settle has been settled, or one of ours has run out of time."""
-        node = self._nodes.get(promise.id)
+        node = self.nodes.get(promise.id)
         if node is None or node.settled or promise.pending:
             return
         if not node.external:
@@ -215,14 +191,30 @@ class Execution:
             if id == node.id or id.startswith(f"{node.id}."):
                 self._blocked.pop(coroutine).waiters.remove(coroutine)
                 self._unfinished.pop(coroutine, None)
-                _close(coroutine)
+                coroutine.close()
 
-    # Running generators
+    # Running workflows
+
+    def enter(self, work: Work, generator: Any, opening: Any = None) -> None:
+        """Let a workflow run; it stands above its children from now on."""
+        if work is not self.root:
+            work.lineage = work.lineage.below(work.node.id, work.node.timeout_at)
+        coroutine = Coroutine(work, generator, opening)
+        self._unfinished[coroutine] = None
+        self.ready.append(coroutine)
+
+    def replays(self, context: Context) -> bool:
+        """Whether more commands of this execution are known than it has issued by now."""
+        return self.history.reaches(context.id, context.count)
 
     def _resume(self, coroutine: Coroutine) -> None:
         generator = coroutine.generator
+        if coroutine.opening is not None:
+            opening, coroutine.opening = coroutine.opening, None
+            if not self._take(coroutine, opening):
+                return
         while coroutine.ended is None:
-            (value, error), coroutine.inbox = coroutine.inbox, (None, None)
+            (value, error), coroutine.inbox = coroutine.inbox, NOTHING_YET
             try:
                 yielded = generator.send(value) if error is None else generator.throw(error)
             except StopIteration as stop:
@@ -231,20 +223,34 @@ class Execution:
             except Exception as raised:
                 coroutine.ended = (None, raised)
                 break
-            try:
-                awaited = self._issue(coroutine, yielded)
-            except NonDeterminismError:
-                raise
-            except Exception as refused:
-                coroutine.inbox = (None, refused)
-                continue
-            if awaited is not None:
-                if not awaited.settled:
-                    self._wait(coroutine, awaited)
-                    return
-                coroutine.inbox = (awaited.value, awaited.error)
+            if not self._take(coroutine, yielded):
+                return
         self._unfinished.pop(coroutine, None)
         self._join(coroutine, coroutine.ended)
+
+    def _take(self, coroutine: Coroutine, yielded: Any) -> bool:
+        """Act on what a workflow yielded; whether it goes on at once."""
+        try:
+            node = self._issue(coroutine, yielded)
+        except NonDeterminismError:
+            raise
+        except Exception as refused:
+            coroutine.inbox = (None, refused)
+            return True
+        if node is None:
+            return True
+        if not node.settled:
+            self._wait(coroutine, node)
+            return False
+        self._receive(coroutine, (node.value, node.error))
+        return True
+
+    def _receive(self, coroutine: Coroutine, outcome: Outcome) -> None:
+        """Give a workflow the recorded outcome of what it waits for."""
+        coroutine.inbox = outcome
+        context = coroutine.work.context
+        if context.replaying:
+            context.replaying = self.replays(context)
 
     def _join(self, coroutine: Coroutine, ended: Outcome) -> None:
         """Structured concurrency: a coroutine ends after everything that it started and did not detach."""
@@ -252,152 +258,118 @@ class Execution:
             if not node.settled:
                 self._wait(coroutine, node)
                 return
-        self._ended(coroutine.work, ended)
+        self._attempts.ended(coroutine.work, ended)
 
     def _wait(self, coroutine: Coroutine, node: Node) -> None:
         self._blocked[coroutine] = node
         node.waiters.append(coroutine)
 
     def _issue(self, coroutine: Coroutine, yielded: Any) -> Node | None:
-        """Act on what a generator yielded; returns the node to wait for, or None to go on at once."""
-        if isinstance(yielded, Awaitable):
-            node = self._nodes.get(yielded.id)
-            if node is None or yielded.cid != self._root.node.id:
-                raise ValueError(f"{yielded!r} belongs to another computation: await it by ctx.promise(id=...)")
-            if node in coroutine.attached:
-                coroutine.attached.remove(node)
-            return node
-        command = cast("Command[Any]", yielded)
+        """The node of what a workflow yielded; None if it goes on with what is in its inbox."""
         if not isinstance(yielded, Command):
+            return self._awaited(coroutine, yielded)
+        command = cast("Command[Any]", yielded)
+        work = coroutine.work
+        place = work.context.next_id()
+        known = self.history.records.get(place)
+        if known is not None and isinstance(command, LocalCall) and self._replayed(coroutine, command, known):
+            return None
+        node = self._node_for(command, place, work)
+        if command.waits:
+            return node
+        if not (node.settled or (isinstance(command, RemoteCall) and not command.attached)):
+            coroutine.attached[node] = None
+        coroutine.inbox = (Awaitable(node.id, self.root.node.id), None)
+        return None
+
+    def _replayed(self, coroutine: Coroutine, command: LocalCall[Any], known: Promise) -> bool:
+        """Answer a local call whose outcome is recorded, and about which there is nothing to be done or kept.
+
+        Nearly all of a replay passes through here.
+        """
+        if not command.waits or known.state == "pending" or command.opts.id or known.id in self.nodes:
+            return False
+        if not shows_step(known, command.name):
+            return False
+        self._receive(coroutine, outcome_of(known, codec.signature_of(command.func).result, command.opts.encoder))
+        return True
+
+    def _awaited(self, coroutine: Coroutine, yielded: Any) -> Node:
+        """The node of a promise that a workflow awaits."""
+        if not isinstance(yielded, Awaitable):
             raise TypeError(
                 "a workflow yields commands such as ctx.run(...), or promises, and not"
                 f" {type(yielded).__name__}: {yielded!r:.80}"
             )
-        place = coroutine.work.context.next_id()
-        detached = isinstance(command, RFC) and not command.attached
-        node = self._node_for(command, place, coroutine.work, detached=detached)
-        if command.waits:
-            return node
-        if not detached:
-            coroutine.attached.append(node)
-        coroutine.inbox = (Awaitable(node.id, self._root.node.id), None)
-        return None
+        node = self.nodes.get(yielded.id)
+        if node is None or yielded.cid != self.root.node.id:
+            raise ValueError(f"{yielded!r} belongs to another computation: await it by ctx.promise(id=...)")
+        coroutine.attached.pop(node, None)
+        return node
 
     # Issuing commands
 
-    def _node_for(self, command: Command[Any], place: str, parent: Work, *, detached: bool) -> Node:
+    def _node_for(self, command: Command[Any], place: str, parent: Work) -> Node:
         id = command.opts.id or place
-        existing = self._nodes.get(id)
+        existing = self.nodes.get(id)
         if existing is not None:
             return existing
-        timeout = command.seconds if isinstance(command, Sleep) else command.opts.timeout
-        timeout_at = self._now + math.ceil((DEFAULT_TIMEOUT if timeout is None else timeout) * 1000)
         # Whoever is detached, or named on its own, lives on its own: it is the root of a tree (DESIGN 3).
+        detached = isinstance(command, RemoteCall) and not command.attached
         lineage = parent.lineage.apart(id) if detached or id != place else parent.lineage
-        node = Node(id, timeout_at if detached else min(timeout_at, lineage.timeout_at), command.describe())
-        local = isinstance(command, LFC)
-        node.external = not local
-        node.timer = isinstance(command, Sleep)
-        node.encoder = command.opts.encoder
-        node.key = command.opts.key_for(id)
-        work = node.work = self._work_for(command, node, lineage) if local else None
-        request = None if work is not None else self._request(command, node, lineage)
-        self._nodes[id] = node
-        known = self._known.get(place)
+        request = None
+        if isinstance(command, LocalCall):
+            node = self._conventions.local(command, id, lineage, self.now)
+        else:
+            node, request = self._conventions.external(command, id, lineage, self.now, detached=detached)
+        self.nodes[id] = node
         if id != place:
             node.link = place
             node.inherited = parent.lineage.tags
             node.command = f"{node.command} with the id {id}"
-            if work is not None:
-                work.timer_stem = place
-        if known is not None and described(known) != node.command:
-            raise NonDeterminismError(place, described(known), node.command)
-        if node.link is not None and known is not None and known.pending:
-            # Over HTTP a record is created and then settled; whoever was to do that did not get to it.
-            known = None
-        if node.link is not None and known is not None:
-            self._adopt(node, known)
-        elif known is not None:
-            self._exists(node, known)
-        elif request is not None:
-            self._actions.append(Create(node, request))
-        elif work is not None:
-            self._start_local(work, command)
+            if node.work is not None:
+                node.work.timer_stem = place
+        known = self.history.records.get(place)
+        if known is None or not self._recall(node, place, known):
+            parent.context.replaying = False
+            if request is not None:
+                self.act(Create(node, request))
+            elif node.work is not None:
+                self._start(node.work, command.opts)
         return node
 
-    def _work_for(self, command: LFC[Any], node: Node, lineage: Lineage) -> Work:
-        node.annotation = codec.signature_of(command.func).result
-        node.durable = command.opts.durable is not False
-        tags = {**(command.opts.tags or {}), **lineage.tags, FUNC: command.name}
-        if node.key is not None:
-            tags[CREATE_KEY] = node.key
-        info = Info(1, node.timeout_at / 1000, tags, 1, command.opts.key_for(node.id) or node.id)
-        context = Context(node.id, info, self._registry, self._dependencies)
-        if is_generator_function(command.func):  # a plain function has no children to hand anything down to
-            lineage = Lineage.of(node.id, lineage.origin, lineage.prefix, node.id, node.timeout_at)
-        work = Work(node, command.func, command.name, command.args, command.kwargs, context, lineage, command.opts)
-        work.concurrent = not command.waits
-        return work
-
-    def _start_local(self, work: Work, command: Command[Any]) -> None:
-        """A finished step is recorded in one write; whatever else runs here is created pending before it runs."""
-        opts = command.opts
-        plain = not (opts.id or opts.timeout is not None or opts.idempotency_key)
-        if is_generator_function(work.func):
-            # Without a promise of its own nothing says whether it was begun before; its steps are durable all the same.
-            durable = work.node.durable
-            self._actions.append(Create(work.node, self._pending(work)) if durable else Load(work))
-        elif plain or not work.node.durable:
-            self._begin(work)
+    def _recall(self, node: Node, place: str, known: Promise) -> bool:
+        """The command has been issued before: go by what is recorded at its place, if that says anything."""
+        if described(known) != node.command:
+            raise NonDeterminismError(place, described(known), node.command)
+        if node.link is None:
+            self._exists(node, known)
+        elif known.pending:
+            # Over HTTP a record is created and then settled; whoever was to do that did not get to it.
+            return False
         else:
-            self._actions.append(Create(work.node, self._pending(work)))
+            self._adopt(node, known)
+        return True
 
-    def _pending(self, work: Work) -> PromiseCreate:
-        return PromiseCreate(work.node.id, work.node.timeout_at, tags=work.context.info.tags)
+    def _start(self, work: Work, opts: Options) -> None:
+        """A finished step is recorded in one write; whatever else runs here is created pending before it runs."""
+        if work.kind is Kind.WORKFLOW:
+            # Without a promise of its own nothing says whether it was begun before; its steps are durable all the same.
+            self.act(Create(work.node, pending(work)) if work.node.durable else Load(work))
+        elif not work.node.durable or not (opts.id or opts.timeout is not None or opts.idempotency_key):
+            self._attempts.begin(work)
+        else:
+            self.act(Create(work.node, pending(work)))
 
-    def _request(self, command: Command[Any], node: Node, lineage: Lineage) -> PromiseCreate:
-        tags = {
-            **(command.opts.tags or {}),
-            SCOPE: "global",
-            PARENT: lineage.id,
-            ORIGIN: lineage.origin,
-            BRANCH: node.id,
-            PREFIX: lineage.prefix,
-        }
-        if node.key is not None:
-            tags[CREATE_KEY] = node.key
-        param = Value()
-        if isinstance(command, RFC):
-            tags[TARGET] = expand(command.opts.target or self._default_target)
-            tags[FUNC] = command.name
-            version = command.opts.version or command.version
-            param = codec.encode_call(command.name, command.args, command.kwargs, version, node.encoder)
-            node.annotation = self._result_type(command.name, version)
-        elif isinstance(command, PromiseCommand):
-            param = codec.encode(command.data, f"the data of promise {node.id}", "data")
-        elif isinstance(command, Sleep):
-            tags[TIMER] = "true"
-        return PromiseCreate(node.id, node.timeout_at, param, tags)
-
-    def _result_type(self, name: str, version: int) -> Any:
-        """The annotated result of a remote function, if this process happens to know the function."""
-        try:
-            return codec.signature_of(self._registry.get(name, version).func).result
-        except ValueError:
-            return Any
+    def act(self, action: Action) -> None:
+        """Ask for something to be done."""
+        self._actions.append(action)
 
     # Promises that exist
 
-    def _remember(self, children: Sequence[Promise]) -> None:
-        for child in children:
-            self._known[child.id] = child
-            stem, mark, attempt = child.id.rpartition("~")
-            if mark and attempt.isdigit() and _attempt_of(child) > _attempt_of(self._timers.get(stem)):
-                self._timers[stem] = child
-
     def _exists(self, node: Node, promise: Promise) -> None:
         """The node's promise is known: take its outcome, or do what settles it."""
-        if not promise.pending:
+        if promise.state != "pending":
             self._copy_here(node, promise) if node.link else self._adopt(node, promise)
             return
         node.timeout_at = promise.timeout_at
@@ -406,12 +378,11 @@ class Execution:
             return
         work.created = True
         work.context.info.timeout = promise.timeout_at / 1000
-        work.lineage = work.lineage._replace(timeout_at=promise.timeout_at)
-        begun = node.link is not None or promise.id in self._known
-        if begun and is_generator_function(work.func):
-            self._actions.append(Load(work))
+        work.begun = node.link is not None or promise.id in self.history.records
+        if work.begun and work.kind is Kind.WORKFLOW:
+            self.act(Load(work))
         else:
-            self._begin(work)
+            self._attempts.proceed(work)
 
     def _copy_here(self, node: Node, promise: Promise) -> None:
         """Keep the outcome of a promise that lies elsewhere under the command's own number: replay reads only that."""
@@ -422,170 +393,36 @@ class Execution:
             self._keep_here(node, "rejected", codec.encode_error(error, node.encoder))
 
     def _keep_here(self, node: Node, state: SettledState, value: Value) -> None:
-        assert node.link is not None
         node.external = False
-        tags = {**node.inherited, FUNC: node.command.removesuffix(f" with the id {node.id}"), LINK: node.id}
-        request = PromiseRecord(node.link, self._root.node.timeout_at, self._now, state, value, tags=tags)
-        self._actions.append(Keep(node, request))
+        self.act(Keep(node, linked(node, state, value, self.root.node.timeout_at, self.now)))
 
     def _refuse(self, node: Node, error: ResonateStoreError) -> None:
         """The command has failed for good: replay finds the same under its number, whatever becomes of the promise."""
         node.work = None
         if node.link is None:
-            self._settle(node, None, error)
+            self.settle(node, None, error)
         else:
             self._keep_here(node, "rejected", codec.encode_error(error, node.encoder))
 
     def _adopt(self, node: Node, promise: Promise) -> None:
         """Take the outcome of a settled promise as the node's."""
-        value, error = None, None
-        try:
-            value = codec.outcome_of(promise, node.annotation, node.encoder)
-        except Exception as raised:
-            error = raised
-        self._settle(node, value, error)
+        self.settle(node, *outcome_of(promise, node.annotation, node.encoder))
 
-    def _settle(self, node: Node, value: Any, error: BaseException | None) -> None:
+    def settle(self, node: Node, value: Any, error: BaseException | None) -> None:
+        """The node has its outcome: whoever waits for it goes on."""
         if node.settled:
             return
         node.settled = True
         node.value, node.error = value, error
-        node.work = None
+        work, node.work = node.work, None
+        if work is not None and work.opening is not None:
+            work.opening.coroutine.close()
         for coroutine in node.waiters:
             del self._blocked[coroutine]
             if coroutine.ended is None:
                 coroutine.inbox = (value, error)
-            self._ready.append(coroutine)
+                coroutine.work.context.replaying = False
+            self.ready.append(coroutine)
         node.waiters.clear()
         if node.then is not None:
             node.then()
-
-    # Work that is done here
-
-    def _begin(self, work: Work) -> None:
-        """Start a function, after the attempt that its latest retry timer tells; short pauses leave none.
-
-        A generator repeats its earlier attempts, whose steps are all recorded: its commands are numbered through.
-        """
-        timer = self._timers.get(work.timer_stem)
-        if timer is not None and not is_generator_function(work.func):
-            work.attempt = _attempt_of(timer)
-            self._after(work, timer)
-        else:
-            self._launch(work)
-
-    def _after(self, work: Work, timer: Promise) -> None:
-        """Go on after the attempt whose retry timer this is."""
-        if timer.pending:
-            self._rest(work, Node(timer.id, timer.timeout_at))
-        else:
-            work.attempt += 1
-            self._launch(work)
-
-    def _launch(self, work: Work) -> None:
-        work.context.info.attempt = work.attempt
-        work.started_at = self._now
-        if not is_generator_function(work.func):
-            self._actions.append(Run(work))
-            return
-        try:
-            generator = work.func(work.context, *work.args, **work.kwargs)
-        except Exception as error:
-            self._ended(work, (None, error))
-            return
-        coroutine = Coroutine(work, generator)
-        self._unfinished[coroutine] = None
-        self._ready.append(coroutine)
-
-    def _ended(self, work: Work, outcome: Outcome) -> None:
-        value, error = outcome
-        if error is None:
-            try:
-                payload = EMPTY
-                if work.node.durable:
-                    payload = codec.encode(value, f"the result of {work.name}", "result", work.node.encoder)
-            except PayloadError as refused:
-                error = refused
-            else:
-                self._conclude(work, "resolved", payload, value, None)
-                return
-        elif self._postponed(work, error):
-            return
-        self._conclude(work, "rejected", codec.encode_error(error, work.node.encoder), None, error)
-
-    def _postponed(self, work: Work, error: BaseException) -> bool:
-        """Arrange the next attempt after a failure, if the retry policy grants one.
-
-        A pause that is longer than a suspension is worth is a timer promise, which carries the error and whose number
-        is the attempt's, so the worker may exit and the count survives.
-        """
-        timer = self._timers.get(work.timer_stem)
-        if timer is not None and _attempt_of(timer) > work.attempt:
-            work.attempt += 1
-            self._launch(work)
-            return True
-        if timer is not None and _attempt_of(timer) == work.attempt:
-            self._after(work, timer)
-            return True
-        pause = work.pause_after(error, self._now)
-        if pause is None:
-            return False
-        if pause <= WORTH_SUSPENDING or not work.node.durable:
-            work.attempt += 1
-            work.retry_at = self._now + pause
-            self._pausing.append(work)
-            return True
-        if not work.created:
-            work.created = True
-            self._actions.append(Create(work.node, self._pending(work)))
-        rest = Node(work.timer_id(), self._now + pause)
-        tags = {**work.context.info.tags, SCOPE: "global", TIMER: "true"}
-        for tag in (TARGET, DELAY):
-            tags.pop(tag, None)
-        tags[ORIGIN] = work.lineage.origin
-        param = codec.encode_error(error, work.node.encoder)
-        self._rest(work, rest)
-        self._actions.append(Create(rest, PromiseCreate(rest.id, rest.timeout_at, param, tags)))
-        return True
-
-    def _rest(self, work: Work, timer: Node) -> None:
-        """Let the work wait for its retry timer."""
-        timer.external = timer.timer = True
-
-        def again() -> None:
-            del self._retry_timers[timer.id]
-            if not work.node.settled:
-                work.attempt += 1
-                self._launch(work)
-
-        timer.then = again
-        self._nodes[timer.id] = self._retry_timers[timer.id] = timer
-
-    def _conclude(
-        self, work: Work, state: SettledState, payload: Value, value: Any, error: BaseException | None
-    ) -> None:
-        """The work is over: store its outcome, or hand it out if it is the root's."""
-        node = work.node
-        if node is self._root.node:
-            self.finished = Finished(state, payload)
-        elif not node.durable:
-            self._settle(node, value, error)
-        elif work.created:
-            self._actions.append(Keep(node, PromiseSettle(node.id, state, payload)))
-        else:
-            tags = work.context.info.tags
-            self._actions.append(
-                Keep(node, PromiseRecord(node.id, node.timeout_at, work.started_at, state, payload, tags=tags))
-            )
-
-
-def _close(coroutine: Coroutine) -> None:
-    try:
-        coroutine.generator.close()
-    except Exception as error:
-        logger.debug("%s was closed: %s", coroutine.work.name, error)
-
-
-def _attempt_of(timer: Promise | None) -> int:
-    """The attempt after which this retry timer was made; 0 for none."""
-    return 0 if timer is None else int(timer.id.rpartition("~")[2])

@@ -11,10 +11,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from resonate import codec
 from resonate.computation import FUNC
+from resonate.context import Context, Returning
 from resonate.dependencies import Dependencies
 from resonate.encoders import Encoder
 from resonate.errors import ResonateStoreError
@@ -45,8 +46,16 @@ if TYPE_CHECKING:
     from resonate_store.dynamo import DynamoStore
     from resonate_store.remote import RemoteStore
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class Registering(Protocol):
+    """What `@register(name=..., version=...)` decorates with."""
+
+    def __call__(self, func: Callable[Concatenate[Context, P], R], /) -> Function[P, R]: ...
 
 
 class Resonate:
@@ -300,12 +309,12 @@ class Resonate:
         return copy
 
     @overload
-    def register(self, func: F, /, *, name: str | None = None, version: int = 1) -> Function[F]: ...
-    @overload
-    def register(self, /, *, name: str | None = None, version: int = 1) -> Callable[[F], Function[F]]: ...
     def register(
-        self, func: Callable[..., Any] | None = None, /, *, name: str | None = None, version: int = 1
-    ) -> Function[Any] | Callable[..., Any]:
+        self, func: Callable[Concatenate[Context, P], R], /, *, name: str | None = None, version: int = 1
+    ) -> Function[P, R]: ...
+    @overload
+    def register(self, /, *, name: str | None = None, version: int = 1) -> Registering: ...
+    def register(self, func: Callable[..., Any] | None = None, /, *, name: str | None = None, version: int = 1) -> Any:
         """Make a function known under a name and version; also `@register` and `@register(name=, version=)`.
 
         Raises:
@@ -316,8 +325,15 @@ class Resonate:
         _require("version", version, int)
         if func is None:
             return functools.partial(self.register, name=name, version=version)
-        return Function(self, self._registry.add(func, name, version))
+        registered: Function[..., Any] = Function(self, self._registry.add(func, name, version))
+        return registered
 
+    @overload
+    def run(self, id: str, func: str, *args: Any, **kwargs: Any) -> Any: ...
+    @overload
+    def run(
+        self, id: str, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
     def run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
         """Run a registered function here, durably, and wait for its result.
 
@@ -334,6 +350,12 @@ class Resonate:
             self._runtime.work(response.task, response.promise, self._options)
         return self._handle(id, func).result()
 
+    @overload
+    def begin_run(self, id: str, func: str, *args: Any, **kwargs: Any) -> Handle[Any]: ...
+    @overload
+    def begin_run(
+        self, id: str, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[T]: ...
     def begin_run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Like `run`, but does not wait."""
         response = self._begin(id, func, args, kwargs)
@@ -341,10 +363,22 @@ class Resonate:
             self._runtime.submit(response.task, response.promise, self._options)
         return self._handle(id, func)
 
+    @overload
+    def rpc(self, id: str, func: str, *args: Any, **kwargs: Any) -> Any: ...
+    @overload
+    def rpc(
+        self, id: str, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
     def rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
         """Have a function run by a worker of the target group, durably, and wait for its result."""
         return self.begin_rpc(id, func, *args, **kwargs).result()
 
+    @overload
+    def begin_rpc(self, id: str, func: str, *args: Any, **kwargs: Any) -> Handle[Any]: ...
+    @overload
+    def begin_rpc(
+        self, id: str, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[T]: ...
     def begin_rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Like `rpc`, but does not wait. A name need not be registered here; a function must be."""
         _check_call(id, func)

@@ -2,12 +2,18 @@
 
 A policy is asked `next(n)` after the n-th failure and answers with a pause in seconds, or None to give up (REFERENCE
 5.7). Policies are frozen values without state of their own, so the number of an attempt is all that has to survive.
+
+The three that try again can be told more, by keyword: `jitter` spreads the pauses of those who failed together, "full"
+over all of the pause and "equal" over its second half; `retry_if` is asked about the error, and `non_retryable` names
+types of errors that are final, subclasses included. `next` gives the pause before it is spread. Chance is drawn by
+whoever asks, and a pause that is recorded is not drawn again on replay.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Literal, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -21,7 +27,31 @@ class RetryPolicy(Protocol):
         ...
 
 
-class Constant(Struct, frozen=True):
+class _Again(Struct, frozen=True, kw_only=True):
+    """What the policies that try again have in common."""
+
+    jitter: Literal["full", "equal"] | None = None
+    retry_if: Callable[[BaseException], bool] | None = None
+    non_retryable: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.jitter not in (None, "full", "equal"):
+            raise ValueError(f'jitter must be "full", "equal" or None, got {self.jitter!r}')
+
+    def retries(self, error: BaseException) -> bool:
+        """Whether this error may be followed by another attempt at all."""
+        if isinstance(error, self.non_retryable):
+            return False
+        return self.retry_if is None or bool(self.retry_if(error))
+
+    def spread(self, pause: float, draw: Callable[[], float]) -> float:
+        """The pause with its jitter; `draw` gives a number from 0 up to 1."""
+        if self.jitter is None:
+            return pause
+        return pause * draw() if self.jitter == "full" else pause * (1 + draw()) / 2
+
+
+class Constant(_Again, frozen=True):
     """Always the same pause of `delay` seconds."""
 
     delay: float = 1
@@ -34,7 +64,7 @@ class Constant(Struct, frozen=True):
         return self.delay if attempt <= self.max_retries else None
 
 
-class Linear(Struct, frozen=True):
+class Linear(_Again, frozen=True):
     """A pause that grows by `delay` seconds with every failure."""
 
     delay: float = 1
@@ -47,7 +77,7 @@ class Linear(Struct, frozen=True):
         return self.delay * attempt if attempt <= self.max_retries else None
 
 
-class Exponential(Struct, frozen=True):
+class Exponential(_Again, frozen=True):
     """A pause of `delay * factor ** n` seconds after the n-th failure, at most `max_delay`."""
 
     delay: float = 1
@@ -73,3 +103,20 @@ class Never(Struct, frozen=True):
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
         return 0 if attempt == 0 else None
+
+
+def pause_after(policy: RetryPolicy, attempt: int, error: BaseException, draw: Callable[[], float]) -> float | None:
+    """The pause in seconds after this failure of the attempt, or None when it is final.
+
+    Args:
+        policy: any policy; one of our own may look at the error and spread the pause.
+        attempt: the number of the attempt that has failed, from 1.
+        error: what it failed with.
+        draw: gives a random number from 0 up to 1, and is asked only for jitter.
+    """
+    if not isinstance(policy, _Again):
+        return policy.next(attempt)
+    if not policy.retries(error):
+        return None
+    pause = policy.next(attempt)
+    return None if pause is None else policy.spread(pause, draw)

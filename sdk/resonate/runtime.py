@@ -133,6 +133,8 @@ class Runtime:
 
     def start(self) -> None:
         """Start the threads; does nothing while they run, or while `stop` waits for them."""
+        if self._tasks is not None:
+            return
         # Loaded with the first piece of work: a program that only registers functions, or asks, needs no pools.
         from resonate.pool import Pool
 
@@ -197,6 +199,7 @@ class Runtime:
             self._condition.notify_all()
             watchers = list(self._watchers)
         join(watchers if timekeeper is None else [timekeeper, *watchers], self._clock, until)
+        self._worker.loops.stop()
 
     def submit(self, task: Task, promise: Promise, options: Options) -> None:
         """Work on a task that this process has acquired, in the background."""
@@ -224,6 +227,10 @@ class Runtime:
         """See `Awaiter.settled`."""
         if self._source is not None:
             self.start()
+        if self._embedded is not None:  # a look costs less than getting ready to wait
+            promise = _found(id, self._store.apply(PromiseGet(id)))
+            if promise is not None and not promise.pending:
+                return promise
         began = self._clock.now()
         with self._waiting(id) as wait:
             pause = FIRST_LOOK

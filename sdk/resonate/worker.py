@@ -19,14 +19,29 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from msgspec import Struct, ValidationError, convert
 
 from resonate import codec
-from resonate.computation import FUNC, Action, Create, Finished, Keep, Lineage, Load, Node, Run, Work
+from resonate.computation import (
+    FUNC,
+    Action,
+    Create,
+    Finished,
+    Keep,
+    Kind,
+    Lineage,
+    Load,
+    Node,
+    Opening,
+    Outcome,
+    Run,
+    Work,
+    kind_of,
+)
 from resonate.context import Context, Info
 from resonate.encoders import Encoder
 from resonate.errors import DecryptionError, NonDeterminismError, PayloadError
 from resonate.options import DEFAULT_TARGET, Options
 from resonate.promises import CREATE_KEY
 from resonate.registry import Registry
-from resonate.replay import Execution, Outcome
+from resonate.replay import Execution
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
 from resonate_store.records import ORIGIN, PREFIX, Promise, Task
@@ -43,6 +58,8 @@ from resonate_store.requests import (
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from resonate.event_loop import EventLoop
 
 Status = Literal["completed", "suspended", "released", "lost", "halted"]
 
@@ -78,6 +95,26 @@ class Call(Struct):
     version: int | None = None
 
 
+class Loops:
+    """The event loop of a process, which is not even loaded before an async function is called."""
+
+    def __init__(self) -> None:
+        self._loop: EventLoop | None = None
+
+    def get(self) -> EventLoop:
+        """The loop."""
+        if self._loop is None:
+            from resonate.event_loop import EventLoop
+
+            self._loop = EventLoop()
+        return self._loop
+
+    def stop(self) -> None:
+        """End it; it starts anew when it is needed again."""
+        if self._loop is not None:
+            self._loop.stop()
+
+
 class Worker:
     """Works on tasks.
 
@@ -90,6 +127,7 @@ class Worker:
         default_target: where calls go that name no target.
         functions: runs `begin_run` functions; without it they run in the caller's thread, in creation order.
         requests: runs independent store requests in parallel; without it they run one after the other.
+        loops: gives the event loop that async functions run on, when one is needed.
 
     Attributes:
         stopping: whether no function is started any more, and tasks with functions left to run are handed over.
@@ -105,6 +143,7 @@ class Worker:
         default_target: str = DEFAULT_TARGET,
         functions: Executor | None = None,
         requests: Executor | None = None,
+        loops: Loops | None = None,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -114,6 +153,7 @@ class Worker:
         self.default_target = default_target
         self.functions = functions
         self.requests = requests
+        self.loops = loops or Loops()
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
         """Those that calls from this process were written with, by promise id."""
         self.stopping = False
@@ -201,13 +241,24 @@ class Worker:
         info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, key)
         context = Context(promise.id, info, self.registry, self.dependencies)
         lineage = Lineage.of(
-            promise.id,
-            promise.tags.get(ORIGIN, promise.id),
-            promise.tags.get(PREFIX, promise.id),
-            promise.id,
-            promise.timeout_at,
+            promise.id, promise.tags.get(ORIGIN, promise.id), promise.tags.get(PREFIX, promise.id), promise.timeout_at
         )
-        return Work(node, registered.func, registered.name, tuple(args), kwargs, context, lineage, options)
+        kind = kind_of(registered.func)
+        return Work(
+            node,
+            registered.func,
+            registered.name,
+            tuple(args),
+            kwargs,
+            context,
+            lineage,
+            promise.tags,
+            options.retry_policy,
+            options.non_retryable_exceptions or (),
+            promise.id,
+            kind,
+            kind is Kind.WORKFLOW,
+        )
 
     def map(self, function: Callable[[A], B], items: Sequence[A]) -> Iterable[B]:
         """Apply `function` to every item, in parallel where there is an executor for store requests."""
@@ -228,7 +279,7 @@ class Drive:
         self._execution = execution
         self._deadline = deadline
         self._running = 0
-        self._results: queue.SimpleQueue[tuple[Work, Outcome | None]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Work, Outcome | Opening | None]] = queue.SimpleQueue()
         self._late = False
 
     def to_the_end(self) -> Report:
@@ -237,6 +288,8 @@ class Drive:
             actions = execution.advance(self._clock.now())
             if actions:
                 self._perform(actions)
+                while not execution.ready and (actions := execution.actions()):
+                    self._perform(actions)  # as a step has run and is to be recorded
             elif execution.finished is not None:
                 return self._fulfill(execution.finished)
             elif self._running:
@@ -249,6 +302,13 @@ class Drive:
 
     def _perform(self, actions: list[Action]) -> None:
         """Make all requests first, together, and then call functions: what was begun is stored before anything runs."""
+        if len(actions) == 1:  # as in a sequence of steps
+            (action,) = actions
+            if isinstance(action, Run):
+                self._start(action.work)
+            else:
+                self._tell(action, self._request(action))
+            return
         requests = [action for action in actions if not isinstance(action, Run)]
         if requests:
             for action, answer in zip(requests, self._worker.map(self._request, requests), strict=True):
@@ -258,13 +318,12 @@ class Drive:
                 self._start(action.work)
 
     def _tell(self, action: Create | Keep | Load, answer: Response | Sequence[Promise]) -> None:
-        match action:
-            case Keep():
-                self._execution.kept(action.node, cast("Response", answer))
-            case Create():
-                self._execution.created(action.node, cast("Response", answer))
-            case Load():
-                self._execution.loaded(action.work, cast("Sequence[Promise]", answer))
+        if isinstance(action, Keep):
+            self._execution.kept(action.node, cast("Response", answer))
+        elif isinstance(action, Create):
+            self._execution.created(action.node, cast("Response", answer))
+        else:
+            self._execution.loaded(action.work, cast("Sequence[Promise]", answer))
 
     def _request(self, action: Create | Keep | Load) -> Response | Sequence[Promise]:
         if isinstance(action, Load):
@@ -285,12 +344,15 @@ class Drive:
             self._late = True
         elif work.concurrent and self._functions is not None:
             self._running += 1
-            self._functions.submit(self._call_apart, work)
+            if work.kind is Kind.ASYNC:
+                self._worker.loops.get().submit(work, lambda outcome: self._results.put((work, outcome)))
+            else:
+                self._functions.submit(self._call_apart, work)
         else:
-            outcome = call(work)
+            outcome = self._worker.loops.get().call(work) if work.kind is Kind.ASYNC else call(work)
             self._execution.ran(work, outcome, self._clock.now())
 
-    def _next_result(self) -> tuple[Work, Outcome] | None:
+    def _next_result(self) -> tuple[Work, Outcome | Opening] | None:
         """The next function to return. A retry that is due meanwhile waits for it: a pause is a minimum.
 
         None is one whose turn came too late.
@@ -300,10 +362,9 @@ class Drive:
         if outcome is None:
             self._late = True
             return None
-        value, error = outcome
-        if error is not None and not isinstance(error, Exception):
+        if not isinstance(outcome, Opening) and (error := outcome[1]) and not isinstance(error, Exception):
             raise error
-        return work, (value, error)
+        return work, outcome
 
     def _call_apart(self, work: Work) -> None:
         """Call the user's function in a thread of the pool; what would end a process ends this run."""

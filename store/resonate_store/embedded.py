@@ -162,7 +162,7 @@ class EmbeddedStore(ABC):
         return BATCH
 
     def _run(self, request: Request) -> Response:
-        outcome: Outcome = decide(request, self.clock.now(), self._fetch)
+        outcome = self._decide(request)
         for change in outcome.changes:
             self._keep(change)
             before, after = change
@@ -174,6 +174,9 @@ class EmbeddedStore(ABC):
                     self.on_wake(after.wake_at)
             self._undelivered.append(change)
         return outcome.response
+
+    def _decide(self, request: Request) -> Outcome:
+        return decide(request, self.clock.now(), self._fetch)
 
     def _deliver(self) -> None:
         while self._undelivered:

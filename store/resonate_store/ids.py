@@ -68,6 +68,8 @@ def problem_with(id: str, what: str = "id") -> str | None:
         id: the candidate.
         what: how the message names it, e.g. "awaited id".
     """
+    if id.isascii() and 0 < len(id) <= MAX_ID_BYTES and "\0" not in id:
+        return None  # nearly every id
     if not id:
         return f"the {what} is empty: give 1 to {MAX_ID_BYTES} bytes of UTF-8"
     try:

@@ -15,11 +15,11 @@ from resonate_store.clock import Clock
 from resonate_store.effects import Change
 from resonate_store.embedded import EmbeddedStore, Key, Send, unheard
 from resonate_store.ids import parent
-from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule
+from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.search import page_of, place_of
 from resonate_store.records import Entry, Record, ScheduleRecord
-from resonate_store.requests import ScheduleSearch
+from resonate_store.requests import PromiseRecord, Request, ScheduleSearch
 
 
 class MemoryStore(EmbeddedStore):
@@ -69,6 +69,11 @@ class MemoryStore(EmbeddedStore):
     def _first_due(self, now: int) -> Key | None:
         at = self.next_wake_at()
         return heapq.heappop(self._wakes)[1] if at is not None and at <= now else None
+
+    def _decide(self, request: Request) -> Outcome:
+        if isinstance(request, PromiseRecord) and request.id not in self._records:  # the usual step
+            return first_record(request, self.clock.now())
+        return super()._decide(request)
 
     def _fetch(self, need: Need) -> Any:
         if isinstance(need, NeedRecords):

@@ -4,7 +4,8 @@
 settlement is one conditional write (DESIGN 2). `Promise`, `Task` and `Schedule` are the views of it that travel
 (REFERENCE 1.3): their field names in camel case are the protocol's, unset fields are omitted.
 
-All structs are frozen; a change is a new struct. Instants are milliseconds since the epoch, durations milliseconds.
+All structs are frozen; a change is a new struct. They hold plain data and no cycles, so those of which a store keeps
+many are left out of garbage collection. Instants are milliseconds since the epoch, durations milliseconds.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SCOPE = "resonate:scope"
 SCHEDULE = "resonate:schedule"
 
 
-class Value(Struct, frozen=True, omit_defaults=True):
+class Value(Struct, frozen=True, gc=False, omit_defaults=True):
     """An opaque payload: `data` as text, plus headers that say how to read it."""
 
     headers: dict[str, str] | None = None
@@ -45,7 +46,7 @@ class Value(Struct, frozen=True, omit_defaults=True):
 EMPTY = Value()
 
 
-class Promise(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+class Promise(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):
     """A promise as the protocol shows it."""
 
     id: str
@@ -62,7 +63,7 @@ class Promise(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=T
         return self.state == "pending"
 
 
-class Task(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):
     """A task as the protocol shows it; `attempts` and `error` are our additions (DESIGN rule 12)."""
 
     id: str
@@ -99,7 +100,7 @@ class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=
     skip_reason: str | None = None
 
 
-class TaskRecord(Struct, frozen=True, omit_defaults=True):
+class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     """The task's half of a record.
 
     `offers` counts how often an execute message went out since the task became pending; zero means that it is held
@@ -120,7 +121,7 @@ class TaskRecord(Struct, frozen=True, omit_defaults=True):
     halted_at: int | None = None
 
 
-class Record(Struct, frozen=True, omit_defaults=True):
+class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     """A promise with its task, its waiters and its bookkeeping: one item of the store.
 
     `callbacks` maps an awaiter's id to the task version at which it registered, `listeners` an address to the instant

@@ -25,14 +25,14 @@ from resonate_store.records import (
 )
 
 
-class PromiseGet(Struct, frozen=True, rename="camel"):
+class PromiseGet(Struct, frozen=True, gc=False, rename="camel"):
     """Read a promise; the answer shows its task too, which lies in the same record."""
 
     kind: ClassVar = "promise.get"
     id: str
 
 
-class PromiseCreate(Struct, frozen=True, rename="camel"):
+class PromiseCreate(Struct, frozen=True, gc=False, rename="camel"):
     """Create a promise, or find the one that has this id. `timeout_at` is an instant in milliseconds."""
 
     kind: ClassVar = "promise.create"
@@ -42,7 +42,7 @@ class PromiseCreate(Struct, frozen=True, rename="camel"):
     tags: dict[str, str] = {}
 
 
-class PromiseSettle(Struct, frozen=True, rename="camel"):
+class PromiseSettle(Struct, frozen=True, gc=False, rename="camel"):
     kind: ClassVar = "promise.settle"
     id: str
     state: SettledState
@@ -241,7 +241,7 @@ class ScheduleTrigger(Struct, frozen=True, rename="camel"):
     id: str
 
 
-class PromiseRecord(Struct, frozen=True):
+class PromiseRecord(Struct, frozen=True, gc=False):
     """Internal: store the outcome of a step that has already run (DESIGN rule 13).
 
     `created_at` is when the step began. It is not fenced by a task: the first writer wins and the others adopt.
@@ -354,7 +354,7 @@ Search = PromiseSearch | TaskSearch | ScheduleSearch
 """The requests that are answered with a page of what matches."""
 
 
-class Response(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The answer to any request.
 
     `status` is the protocol's (200, 300, 400, 404, 409, 413, 422, 503); with 4xx and 5xx `error` says what was wrong.

@@ -70,8 +70,7 @@ def test_zero_asks_for_the_latest_version() -> None:
         ((Something(),), "provided callable must be a function"),
         ((Something().method,), "provided callable must be a function"),
         ((functools.partial(bar),), "provided callable must be a function"),
-        ((awaits,), "awaits is an async function: write a workflow as a generator, and a step as a plain function"),
-        ((streams,), "streams is an async function: write a workflow as a generator, and a step as a plain function"),
+        ((streams,), "streams is an async generator: an async function awaits its commands and yields nothing"),
         ((functools.lru_cache(bar),), "provided callable must be a function"),
         ((len,), "provided callable must be a function"),
         (("bar",), "provided callable must be a function"),
@@ -86,12 +85,13 @@ def test_what_cannot_be_registered(arguments: tuple[Any, ...], message: str) -> 
     assert registry.names() == ["foo"]
 
 
-def test_a_lambda_with_a_name_and_a_static_method_are_functions() -> None:
+def test_a_lambda_with_a_name_a_static_method_and_an_async_function_are_functions() -> None:
     registry = Registry()
     registry.add(lambda: None, "nameless")
     registry.add(Something.static)
+    registry.add(awaits)
 
-    assert registry.names() == ["nameless", "static"]
+    assert registry.names() == ["awaits", "nameless", "static"]
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,8 @@ def decide(request: Request, now: int, fetch: Fetch) -> Outcome:
     (DESIGN rule 1), in which case the transition starts over: a clock that lags behind its neighbours' must not undo
     what they have acted on.
     """
-    known: dict[Need, Any] = {}
+    known: dict[Need, Any] | None = None
+    seen: list[tuple[Need, Any]] = []
     transition = _TRANSITIONS[type(request)]
     while True:
         steps = transition(request, now)
@@ -132,12 +133,15 @@ def decide(request: Request, now: int, fetch: Fetch) -> Outcome:
         try:
             while True:
                 need = steps.send(answer)
-                if need not in known:
-                    known[need] = fetch(need)
-                answer = known[need]
+                if known is not None and need in known:
+                    answer = known[need]
+                else:
+                    answer = fetch(need)
+                    seen.append((need, answer))
                 latest = _latest_write(need, answer)
                 if latest > now:
                     now = latest
+                    known = dict(seen)
                     break
         except StopIteration as stop:
             return stop.value
@@ -154,6 +158,8 @@ def _latest_write(need: Need, answer: Any) -> int:
     return latest
 
 
+first_record = promises.first_record
+
 __all__ = [
     "MAX_AWAITED",
     "Fetch",
@@ -163,5 +169,6 @@ __all__ = [
     "NeedSchedule",
     "Outcome",
     "decide",
+    "first_record",
     "perform",
 ]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from resonate_store.machine.draft import Draft, Outcome, Transition, settled, timeout_state
+from resonate_store.effects import Change
+from resonate_store.machine.draft import Draft, Outcome, Transition, due_at, settled, timeout_state
 from resonate_store.records import DELAY, EMPTY, TARGET, TIMER, Record, TaskRecord
 from resonate_store.requests import (
     PromiseCreate,
@@ -102,22 +103,33 @@ def record_outcome(request: PromiseRecord, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
     if record is None:
-        late = request.timeout_at <= now
-        record = draft.put(
-            Record(
-                id=request.id,
-                state=timeout_state(request.tags) if late else request.state,
-                timeout_at=request.timeout_at,
-                created_at=request.created_at,
-                settled_at=request.timeout_at if late else now,
-                param=request.param,
-                value=EMPTY if late else request.value,
-                tags=request.tags,
-            )
-        )
-    elif record.pending:
+        return first_record(request, now)
+    if record.pending:
         record = draft.put(settled(record, request.state, request.value, now))
     return draft.outcome(Response(promise=record.promise()))
+
+
+def first_record(request: PromiseRecord, now: int) -> Outcome:
+    """What recording a finished step comes to when nothing is stored under its id, which is nearly always.
+
+    Nothing has to be read for it, so a substrate that knows this may ask here at once.
+    """
+    late = request.timeout_at <= now
+    record = Record(
+        id=request.id,
+        state=timeout_state(request.tags) if late else request.state,
+        timeout_at=request.timeout_at,
+        created_at=request.created_at,
+        settled_at=request.timeout_at if late else now,
+        param=request.param,
+        value=EMPTY if late else request.value,
+        tags=request.tags,
+        written_at=now,
+        rev=1,
+    )
+    if (wake_at := due_at(record, now)) is not None:
+        record = replace(record, wake_at=wake_at)
+    return Outcome(Response(promise=record.promise()), (Change(None, record),))
 
 
 def register_callback(request: PromiseRegisterCallback, now: int) -> Transition:

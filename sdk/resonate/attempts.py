@@ -1,0 +1,210 @@
+"""Functions that run here: begun, called as often as their retry policy says, and concluded.
+
+A pause between two attempts that is longer than a suspension is worth is a promise: a timer that carries the error and
+whose number is the attempt's. So the worker may exit, and the count survives (DESIGN 6). Shorter ones are waited out,
+and leave nothing behind.
+
+An async function is a step until it awaits its first command. It runs on an event loop until then, and costs one record
+if it never does; if it does its promise is created, pending, and from there on it is a workflow like any generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from resonate import codec, logs
+from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Opening, Outcome, Run, Work
+from resonate.errors import PayloadError
+from resonate.history import attempt_of
+from resonate.recorded import source_of_chance
+from resonate.suspension import WORTH_SUSPENDING
+from resonate_store.records import DELAY, EMPTY, ORIGIN, SCOPE, TARGET, TIMER, Promise, SettledState, Value
+from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
+
+if TYPE_CHECKING:
+    from resonate.replay import Execution
+
+WORKFLOW = "resonate:workflow"
+"""Tag of the retry timers of an async function that had issued commands: it repeats its attempts on replay."""
+
+
+class Attempts:
+    """The attempts of the functions of one execution.
+
+    Attributes:
+        pausing: functions whose next attempt is near.
+        timers: the retry timers that are waited for, by id.
+    """
+
+    def __init__(self, execution: Execution, dependencies: Mapping[str, Any]) -> None:
+        self.pausing: list[Work] = []
+        self.timers: dict[str, Node] = {}
+        self._execution = execution
+        self._dependencies = dependencies
+        self._tells_everything = logs.tells_everything()
+
+    def end_pauses(self, now: int) -> None:
+        """Go on with the functions whose pause is over."""
+        for work in [work for work in self.pausing if work.retry_at <= now]:
+            self.pausing.remove(work)
+            if not work.node.settled:
+                self.launch(work)
+
+    def begin(self, work: Work) -> None:
+        """Start a function, after the attempt that its latest retry timer tells.
+
+        A workflow repeats its earlier attempts, whose steps are all recorded: its commands are numbered through.
+        """
+        timer = self._execution.history.timer(work.timer_stem)
+        if timer is not None and (work.kind is Kind.STEP or (work.kind is Kind.ASYNC and WORKFLOW not in timer.tags)):
+            work.attempt = attempt_of(timer)
+            self._after(work, timer)
+        else:
+            self.launch(work)
+
+    def _after(self, work: Work, timer: Promise) -> None:
+        """Go on after the attempt whose retry timer this is."""
+        if timer.pending:
+            self._rest(work, Node(timer.id, timer.timeout_at))
+        else:
+            work.attempt += 1
+            self.launch(work)
+
+    def launch(self, work: Work) -> None:
+        """Call the function."""
+        context = work.context
+        context.info.attempt = work.attempt
+        work.started_at = self._execution.now
+        if work.kind is not Kind.STEP:
+            # An async function is begun with its first command, so whatever it logs before that has been logged.
+            seen = work.begun and work.attempt == 1
+            context.replaying = seen if work.kind is Kind.ASYNC else self._execution.replays(context)
+        if self._tells_everything:
+            logs.tell_beginning(work)
+        if work.kind is not Kind.WORKFLOW:
+            self._execution.act(Run(work))
+            return
+        try:
+            generator = work.func(context, *work.args, **work.kwargs)
+        except Exception as error:
+            self.ended(work, (None, error))
+        else:
+            self._execution.enter(work, generator)
+
+    def opened(self, work: Work, opening: Opening) -> None:
+        """An async function has issued its first command: it needs a promise, if it has none, and its children."""
+        if work.node.settled:
+            opening.coroutine.close()
+            return
+        first, work.is_workflow, work.opening = not work.is_workflow, True, opening
+        if work.node is self._execution.root.node or not first:
+            self.proceed(work)
+        elif work.begun or not work.node.durable:
+            self._execution.act(Load(work))
+        elif work.created:
+            self.proceed(work)
+        else:
+            self._execution.act(Create(work.node, pending(work)))
+
+    def proceed(self, work: Work) -> None:
+        """Everything is there for a workflow to run: go on with its first command, or begin it."""
+        opening, work.opening = work.opening, None
+        if opening is None:
+            self.begin(work)
+            return
+        from resonate.event_loop import OutsideLoop
+
+        work.context.replaying = self._execution.replays(work.context)
+        self._execution.enter(work, OutsideLoop(opening.coroutine, work.name, opening.command), opening.command)
+
+    def ended(self, work: Work, outcome: Outcome) -> None:
+        """The function has returned or raised: store that, unless there is to be another attempt."""
+        value, error = outcome
+        if error is None:
+            try:
+                payload = EMPTY
+                if work.node.durable:
+                    payload = codec.encode(value, f"the result of {work.name}", "result", work.node.encoder)
+            except PayloadError as refused:
+                error = refused
+            else:
+                if self._tells_everything:
+                    logs.tell_success(work, value)
+                self.conclude(work, "resolved", payload, value, None)
+                return
+        elif self._postponed(work, error):
+            return
+        logs.tell_failure(work, error, None)
+        self.conclude(work, "rejected", codec.encode_error(error, work.node.encoder), None, error)
+
+    def _postponed(self, work: Work, error: BaseException) -> bool:
+        """Arrange the next attempt after a failure, if the retry policy grants one."""
+        execution = self._execution
+        timer = execution.history.timer(work.timer_stem)
+        if timer is not None and attempt_of(timer) > work.attempt:
+            work.attempt += 1
+            self.launch(work)
+            return True
+        if timer is not None and attempt_of(timer) == work.attempt:
+            self._after(work, timer)
+            return True
+        pause = work.pause_after(error, execution.now, self._draw)
+        if pause is None:
+            return False
+        logs.tell_failure(work, error, pause)
+        if pause <= WORTH_SUSPENDING or not work.node.durable:
+            work.attempt += 1
+            work.retry_at = execution.now + pause
+            self.pausing.append(work)
+            return True
+        if not work.created:
+            work.created = True
+            execution.act(Create(work.node, pending(work)))
+        rest = Node(work.timer_id(), execution.now + pause)
+        tags = {**work.tags, SCOPE: "global", TIMER: "true"}
+        for tag in (TARGET, DELAY):
+            tags.pop(tag, None)
+        tags[ORIGIN] = work.lineage.origin
+        if work.is_workflow and work.kind is Kind.ASYNC:
+            tags[WORKFLOW] = "true"
+        param = codec.encode_error(error, work.node.encoder)
+        self._rest(work, rest)
+        execution.act(Create(rest, PromiseCreate(rest.id, rest.timeout_at, param, tags)))
+        return True
+
+    def _draw(self) -> float:
+        return source_of_chance(self._dependencies).random()
+
+    def _rest(self, work: Work, timer: Node) -> None:
+        """Let the work wait for its retry timer."""
+        timer.external = timer.timer = True
+
+        def again() -> None:
+            del self.timers[timer.id]
+            if not work.node.settled:
+                work.attempt += 1
+                self.launch(work)
+
+        timer.then = again
+        self._execution.nodes[timer.id] = self.timers[timer.id] = timer
+
+    def conclude(
+        self, work: Work, state: SettledState, payload: Value, value: object, error: BaseException | None
+    ) -> None:
+        """The work is over: store its outcome, or hand it out if it is the root's."""
+        node = work.node
+        if node is self._execution.root.node:
+            self._execution.finished = Finished(state, payload)
+        elif not node.durable:
+            self._execution.settle(node, value, error)
+        elif work.created:
+            self._execution.act(Keep(node, PromiseSettle(node.id, state, payload)))
+        else:
+            request = PromiseRecord(node.id, node.timeout_at, work.started_at, state, payload, tags=work.tags)
+            self._execution.act(Keep(node, request))
+
+
+def pending(work: Work) -> PromiseCreate:
+    """The request that creates the promise of a function before it runs."""
+    return PromiseCreate(work.node.id, work.node.timeout_at, tags=work.tags)

@@ -1,0 +1,134 @@
+"""What commands come to: the nodes of their promises, and what those promises look like (REFERENCE 5.5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from resonate import codec
+from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall, Sleep
+from resonate.computation import FUNC, LINK, Kind, Lineage, Node, Work, kind_of
+from resonate.context import Context, Info
+from resonate.options import DEFAULT_TIMEOUT
+from resonate.promises import CREATE_KEY
+from resonate.registry import Registry
+from resonate_store.addresses import expand
+from resonate_store.records import (
+    BRANCH,
+    ORIGIN,
+    PARENT,
+    PREFIX,
+    SCOPE,
+    TARGET,
+    TIMER,
+    SettledState,
+    Value,
+)
+from resonate_store.requests import PromiseCreate, PromiseRecord
+
+_DEFAULT_MILLISECONDS = round(DEFAULT_TIMEOUT * 1000)
+
+
+class Conventions:
+    """Makes the nodes of one execution's commands.
+
+    Args:
+        root: the id of the execution's root.
+        registry: the functions known here.
+        dependencies: what contexts hand out.
+        default_target: where a call goes that names no target.
+    """
+
+    def __init__(self, root: str, registry: Registry, dependencies: Mapping[str, Any], default_target: str) -> None:
+        self._root = root
+        self._registry = registry
+        self._dependencies = dependencies
+        self._default_target = default_target
+
+    def local(self, command: LocalCall[Any], id: str, lineage: Lineage, now: int) -> Node:
+        """The node of a local call, with the work that settles it."""
+        opts, func = command.opts, command.func
+        timeout_at = now + (_DEFAULT_MILLISECONDS if opts.timeout is None else math.ceil(opts.timeout * 1000))
+        if timeout_at > lineage.timeout_at:
+            timeout_at = lineage.timeout_at
+        node = Node(id, timeout_at, command.describe(), codec.signature_of(func).result)
+        node.durable = opts.durable is not False
+        node.encoder = opts.encoder
+        tags = lineage.tags_of(command.name, opts.tags)
+        key = node.key = None if opts.idempotency_key is None else opts.key_for(id)
+        if key is not None:
+            tags = {**tags, CREATE_KEY: key}
+        version = self._registry.version_of(func)
+        info = Info(1, timeout_at / 1000, tags.copy(), version, key or id)
+        kind = kind_of(func)
+        node.work = Work(
+            node,
+            func,
+            command.name,
+            command.args,
+            command.kwargs,
+            Context(id, info, self._registry, self._dependencies, self._root),
+            lineage,
+            tags,
+            opts.retry_policy,
+            opts.non_retryable_exceptions or (),
+            id,
+            kind,
+            kind is Kind.WORKFLOW,
+            not command.waits,
+        )
+        return node
+
+    def external(
+        self, command: Command[Any], id: str, lineage: Lineage, now: int, *, detached: bool
+    ) -> tuple[Node, PromiseCreate]:
+        """The node of a promise that others settle, and the request that creates it.
+
+        Raises:
+            PayloadError: the arguments, or the data, cannot travel.
+        """
+        opts = command.opts
+        timeout = command.seconds if isinstance(command, Sleep) else opts.timeout
+        timeout_at = now + (_DEFAULT_MILLISECONDS if timeout is None else math.ceil(timeout * 1000))
+        node = Node(id, timeout_at if detached else min(timeout_at, lineage.timeout_at), command.describe())
+        node.external = True
+        node.timer = isinstance(command, Sleep)
+        node.encoder = opts.encoder
+        node.key = opts.key_for(id)
+        tags = {
+            **(opts.tags or {}),
+            SCOPE: "global",
+            PARENT: lineage.id,
+            ORIGIN: lineage.origin,
+            BRANCH: id,
+            PREFIX: lineage.prefix,
+        }
+        if node.key is not None:
+            tags[CREATE_KEY] = node.key
+        param = Value()
+        if isinstance(command, RemoteCall):
+            tags[TARGET] = expand(opts.target or self._default_target)
+            tags[FUNC] = command.name
+            version = opts.version or command.version
+            param = codec.encode_call(command.name, command.args, command.kwargs, version, node.encoder)
+            node.annotation = self._result_type(command.name, version)
+        elif isinstance(command, PromiseCommand):
+            param = codec.encode(command.data, f"the data of promise {id}", "data")
+        elif isinstance(command, Sleep):
+            tags[TIMER] = "true"
+        return node, PromiseCreate(id, node.timeout_at, param, tags)
+
+    def _result_type(self, name: str, version: int) -> Any:
+        """The annotated result of a remote function, if this process happens to know the function."""
+        try:
+            return codec.signature_of(self._registry.get(name, version).func).result
+        except ValueError:
+            return Any
+
+
+def linked(node: Node, state: SettledState, value: Value, timeout_at: int, now: int) -> PromiseRecord:
+    """The request that keeps the outcome of a promise with an overridden id at its command's own number."""
+    assert node.link is not None
+    tags = {**(node.inherited or {}), FUNC: node.command.removesuffix(f" with the id {node.id}"), LINK: node.id}
+    return PromiseRecord(node.link, timeout_at, now, state, value, tags=tags)

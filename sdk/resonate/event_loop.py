@@ -1,0 +1,197 @@
+"""Where async functions run: one event loop in a thread of its own.
+
+All async functions of a process share it, so that a client which belongs to a loop - an HTTP session, a connection
+pool - can be a dependency of all of them, and any number of them wait at the same time. It starts with the first one.
+
+An async function is a step until it awaits a command. Then it is a workflow, and leaves the loop: the interpreter
+drives it from there on, like a generator. What it does must follow from what is recorded, and what a loop brings is
+not, so one function does not do both; an error says so to the one that tries. Nothing runs twice to find out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, cast
+
+from resonate.commands import Command, Promise
+from resonate.computation import Opening, Outcome, Work
+from resonate.errors import ApplicationError
+
+
+class MixedAwaits(TypeError):
+    """One async function awaits both commands and what an event loop brings."""
+
+    def __init__(self, name: str, command: object, foreign: object) -> None:
+        super().__init__(
+            f"{name} awaits {command!r:.80} and uses asyncio ({foreign!s:.80}): a workflow must take the same path"
+            " whenever it is replayed, so put what needs an event loop into an async function of its own and await"
+            " ctx.run(that_function)"
+        )
+
+
+class EventLoop:
+    """A loop, started when first needed; once stopped it starts anew when needed again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def submit(self, work: Work, then: Callable[[Outcome | Opening], None]) -> None:
+        """Call an async function, in the contextvars of the caller.
+
+        Args:
+            work: the function.
+            then: told how it ended, or that it is a workflow, in the thread of the loop.
+        """
+        context = contextvars.copy_context()
+        loop = self._running()
+
+        def begin() -> None:
+            task = loop.create_task(_call(work), name=work.node.id, context=context)
+            task.add_done_callback(lambda done: then(_outcome_of(done)))
+
+        loop.call_soon_threadsafe(begin)
+
+    def call(self, work: Work) -> Outcome | Opening:
+        """Call an async function and wait until it has ended, or turns out to be a workflow.
+
+        Raises:
+            BaseException: what it raised that would end a process.
+        """
+        answered = threading.Event()
+        answers: list[Outcome | Opening] = []
+
+        def answer(outcome: Outcome | Opening) -> None:
+            answers.append(outcome)
+            answered.set()
+
+        self.submit(work, answer)
+        answered.wait()
+        outcome = answers[0]
+        if not isinstance(outcome, Opening) and (error := outcome[1]) and not isinstance(error, Exception):
+            raise error
+        return outcome
+
+    def stop(self) -> None:
+        """Cancel what still runs and end the thread."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_run, args=(self._loop,), name="resonate-event-loop", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which cancels and closes properly at its end
+        runner.get_loop().run_forever()
+
+
+def _outcome_of(task: asyncio.Task[Outcome | Opening]) -> Outcome | Opening:
+    return _cancelled() if task.cancelled() else task.result()
+
+
+def _cancelled() -> Outcome:
+    """Being cancelled is how a function failed, and not the end of whoever runs it."""
+    return None, ApplicationError("asyncio.CancelledError", "the function was cancelled")
+
+
+async def _call(work: Work) -> Outcome | Opening:
+    return await _until_first_command(work)
+
+
+@types.coroutine
+def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
+    """Run the function until it has ended or awaits a command; what else it awaits is the loop's."""
+    foreign: Any = None
+    waited = False
+    try:
+        coroutine = work.func(work.context, *work.args, **work.kwargs)
+        advance: Callable[[Any], Any] = coroutine.send
+        sent: Any = None
+        while True:
+            yielded: Any = advance(sent)
+            if not _is_ours(yielded):
+                foreign, waited = yielded, True
+                try:
+                    sent = yield yielded
+                    advance = coroutine.send
+                except BaseException as error:
+                    sent, advance = error, coroutine.throw
+            elif waited:
+                sent, advance = MixedAwaits(work.name, yielded, _named(foreign)), coroutine.throw
+            else:
+                return Opening(coroutine, yielded)
+    except StopIteration as stop:
+        return stop.value, None
+    except asyncio.CancelledError:
+        return _cancelled()
+    except BaseException as error:  # even what ends a process is not the loop's to raise
+        return None, error
+
+
+def _is_ours(yielded: Any) -> bool:
+    return isinstance(yielded, (Command, Promise))
+
+
+def _named(foreign: Any) -> str:
+    return "sleep(0)" if foreign is None else type(foreign).__name__
+
+
+class OutsideLoop:
+    """The coroutine of an async workflow, as the generator that the interpreter drives.
+
+    While it runs there is no event loop, and whoever asks for the running one is told why.
+    """
+
+    __slots__ = ("_coroutine", "_guard", "_name")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str, command: object) -> None:
+        self._coroutine = coroutine
+        self._name = name
+        self._guard = cast("asyncio.AbstractEventLoop", _NoLoop(name, command))
+
+    def send(self, value: Any) -> Any:
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(self._guard)
+        try:
+            return self._coroutine.send(value)
+        finally:
+            asyncio._set_running_loop(before)
+
+    def throw(self, error: BaseException) -> Any:
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(self._guard)
+        try:
+            return self._coroutine.throw(error)
+        finally:
+            asyncio._set_running_loop(before)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+
+class _NoLoop:
+    """Stands where the running loop would be."""
+
+    def __init__(self, name: str, command: object) -> None:
+        self._name = name
+        self._command = command
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise MixedAwaits(self._name, self._command, f"the event loop's {attribute}")

@@ -1,0 +1,92 @@
+"""What is known of a computation before it runs: the records that earlier invocations have left.
+
+A record is known by its id, and says by its tags which command made it. The retry timers among them say how many
+attempts a function has had; they are numbered after the attempt that they follow, `{stem}~{attempt}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from resonate import codec
+from resonate.computation import FUNC, LINK, Outcome
+from resonate.encoders import Encoder
+from resonate_store.records import SCOPE, TARGET, TIMER, Promise
+
+
+class History:
+    """The records of an execution, by id.
+
+    Attributes:
+        records: every record that is known.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, Promise] = {}
+        self._timers: dict[str, Promise] = {}
+        self._lengths: dict[str, int] = {}
+
+    def remember(self, children: Sequence[Promise]) -> None:
+        """Take in the direct children of one promise."""
+        records = self.records
+        for child in children:
+            id = child.id
+            records[id] = child
+            if "~" in id:
+                self._remember_timer(id, child)
+        if children:
+            parent = children[0].id.rpartition(".")[0]
+            numbers = [child.id.rpartition(".")[2] for child in children]
+            self._lengths[parent] = max([int(number) for number in numbers if number.isdigit()], default=0)
+
+    def _remember_timer(self, id: str, timer: Promise) -> None:
+        stem, _, attempt = id.rpartition("~")
+        if attempt.isdigit() and int(attempt) > attempt_of(self._timers.get(stem)):
+            self._timers[stem] = timer
+
+    def timer(self, stem: str) -> Promise | None:
+        """The latest retry timer of a function."""
+        return self._timers.get(stem)
+
+    def reaches(self, id: str, count: int) -> bool:
+        """Whether the promise `id` is known to have had more than `count` commands."""
+        return self._lengths.get(id, 0) > count
+
+
+def attempt_of(timer: Promise | None) -> int:
+    """The attempt after which this retry timer was made; 0 for none."""
+    return 0 if timer is None else int(timer.id.rpartition("~")[2])
+
+
+def described(promise: Promise) -> str:
+    """What the command that made this promise was, in the words of `Command.describe`."""
+    tags = promise.tags
+    name = tags.get(FUNC, "")
+    if LINK in tags:
+        return f"{name} with the id {tags[LINK]}"
+    if tags.get(TIMER) == "true":
+        return "a sleep"
+    if TARGET in tags:
+        return f"rpc {name}"
+    return f"run {name}" if tags.get(SCOPE) == "local" else "a promise"
+
+
+def shows_step(promise: Promise, name: str) -> bool:
+    """Whether a local call of the function `name` has made this promise, as `described` would say it, only sooner."""
+    tags = promise.tags
+    return (
+        tags.get(FUNC) == name
+        and tags.get(SCOPE) == "local"
+        and LINK not in tags
+        and TIMER not in tags
+        and TARGET not in tags
+    )
+
+
+def outcome_of(promise: Promise, annotation: Any, encoder: Encoder[Any, str | None] | None) -> Outcome:
+    """What a settled promise gives to whoever waits for it."""
+    try:
+        return codec.outcome_of(promise, annotation, encoder), None
+    except Exception as error:
+        return None, error

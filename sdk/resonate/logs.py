@@ -1,0 +1,113 @@
+"""What an execution says about itself: `ctx.logger`, and the lines that tell of a function's attempts (REFERENCE 5.12).
+
+Every line carries the ids of the execution and of its root. A workflow is replayed, so its lines are held back until it
+is past what its records tell; they are written once, and not once more in every invocation. The loggers are children
+of `resonate`, whose level `Resonate(log_level=...)` sets and whose handlers get the lines; where nobody has set up
+logging they go to standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import reprlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resonate.computation import Work
+    from resonate.context import Context
+
+LONGEST = 100
+"""Arguments and values are cut off after this many characters."""
+
+_parent = logging.getLogger("resonate")
+_shown = reprlib.Repr()
+_shown.maxlevel = 4
+_shown.maxstring = _shown.maxother = _shown.maxlong = LONGEST
+for _kind in ("maxdict", "maxlist", "maxtuple", "maxset", "maxfrozenset", "maxdeque", "maxarray"):
+    setattr(_shown, _kind, LONGEST)
+
+
+class _StandardError(logging.StreamHandler[Any]):
+    """Writes to standard error as it is when a line is written."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter("[%(asctime)s] [%(levelname)s] [%(root_id)s] [%(id)s] %(message)s"))
+
+    @property
+    def stream(self) -> Any:
+        import sys
+
+        return sys.stderr
+
+
+_standard_error = _StandardError()
+
+
+class ContextLogger(logging.Logger):
+    """The logger of one context; its records have the attributes `root_id` and `id`."""
+
+    def __init__(self, context: Context, root: str) -> None:
+        super().__init__(f"resonate:{root}:{context.id}")
+        self.parent = _parent
+        self._context = context
+        self._ids = {"root_id": root, "id": context.id}
+
+    def isEnabledFor(self, level: int) -> bool:
+        return not self._context.replaying and super().isEnabledFor(level)
+
+    def handle(self, record: logging.LogRecord) -> None:
+        vars(record).update(self._ids)
+        super().handle(record)
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
+        if self.hasHandlers():
+            super().callHandlers(record)
+        else:
+            _standard_error.handle(record)
+
+
+def tells_everything() -> bool:
+    """Whether lines of the level DEBUG are written: those of functions that begin and succeed."""
+    return _parent.isEnabledFor(logging.DEBUG)
+
+
+def tell_beginning(work: Work) -> None:
+    """A function is called."""
+    work.context.logger.debug("Running function %s", _call(work))
+
+
+def tell_success(work: Work, value: Any) -> None:
+    """A function has returned."""
+    work.context.logger.debug("Function %s succeeded with %s", _call(work), _short(value))
+
+
+def tell_failure(work: Work, error: BaseException, pause: int | None) -> None:
+    """A function has failed, and is called again after `pause` milliseconds or, if None, not any more."""
+    if pause is None:
+        work.context.logger.error("RuntimeError. Function %s failed with %s", _call(work), _text(error))
+    else:
+        seconds = f"{pause / 1000:.1f}"
+        message = "RuntimeError. Function %s failed with %s (retrying in %ss)"
+        work.context.logger.warning(message, _call(work), _text(error), seconds)
+
+
+def _call(work: Work) -> str:
+    arguments = [_short(value) for value in work.args]
+    arguments += [f"{name}={_short(value)}" for name, value in work.kwargs.items()]
+    return f"{work.name}({_cut(', '.join(arguments))})"
+
+
+def _short(value: Any) -> str:
+    return _cut(_shown.repr(value))  # which also survives a `__repr__` that raises
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _cut(str(error))
+    except Exception as failure:
+        return f"<__str__ raised {type(failure).__name__}>"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

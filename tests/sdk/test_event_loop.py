@@ -1,0 +1,359 @@
+"""Async functions: steps that run on an event loop, and workflows that mean what generators mean."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.errors import ApplicationError, ResonateHaltedError
+from resonate.event_loop import MixedAwaits
+from resonate.options import Options
+from resonate.retry_policies import Constant, Never
+from resonate_store.records import SCOPE
+from resonate_store.requests import PromiseCreate, PromiseRecord
+from tests.sdk.driving import Driver, Flow, Killed
+
+ONCE = Never()
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    driver = Driver()
+    yield driver
+    driver.worker.loops.stop()
+
+
+def double(_: Context, n: int) -> int:
+    return 2 * n
+
+
+async def later(_: Context, n: int) -> int:
+    await asyncio.sleep(0)
+    return n + 1
+
+
+async def at_once(_: Context, n: int) -> int:
+    return n + 1
+
+
+@pytest.mark.parametrize("step", [later, at_once])
+def test_an_async_step_costs_one_record_like_any_other(driver: Driver, step: Callable[..., Any]) -> None:
+    def workflow(ctx: Context) -> Flow:
+        here = yield ctx.run(step, 1)
+        promise = yield ctx.begin_run(step, 2)
+        return [here, (yield promise)]
+
+    assert driver.run("w", workflow) == [2, 3]
+    writes = [each for each in driver.tap.requests if isinstance(each, (PromiseCreate, PromiseRecord))]
+    assert [type(each) for each in writes] == [PromiseRecord, PromiseRecord]
+    assert driver.promise("w.1").tags[SCOPE] == "local"
+
+
+def test_an_async_step_is_not_run_again(driver: Driver) -> None:
+    ran: list[int] = []
+
+    async def step(_: Context, n: int) -> int:
+        ran.append(n)
+        await asyncio.sleep(0)
+        return n
+
+    def workflow(ctx: Context) -> Flow:
+        first = yield ctx.run(step, 1)
+        yield ctx.sleep(60)
+        return first + (yield ctx.run(step, 2))
+
+    assert driver.run("w", workflow) == 3
+    assert ran == [1, 2]
+
+
+def generator(ctx: Context, n: int) -> Flow:
+    once = yield ctx.run(double, n)
+    begun = yield ctx.begin_run(inner_generator, once)
+    remote = yield ctx.begin_rpc("double", 5)
+    yield ctx.sleep(30)
+    try:
+        yield ctx.run(fails).options(retry_policy=ONCE)
+    except ValueError as error:
+        caught = str(error)
+    approval = yield ctx.promise(id="approval")
+    detached = yield ctx.detached("double", 7)
+    drawn = yield ctx.random.randint(1, 1)
+    told = yield ctx.time.time()
+    return [once, (yield begun), (yield remote), caught, (yield approval), detached.id, drawn, told]
+
+
+def inner_generator(ctx: Context, n: int) -> Flow:
+    yield ctx.sleep(60)
+    return (yield ctx.run(double, n))
+
+
+async def asynchronous(ctx: Context, n: int) -> Any:
+    once = await ctx.run(double, n)
+    begun = await ctx.begin_run(inner_asynchronous, once)
+    remote = await ctx.begin_rpc("double", 5)
+    await ctx.sleep(30)
+    try:
+        await ctx.run(fails).options(retry_policy=ONCE)
+    except ValueError as error:
+        caught = str(error)
+    approval = await ctx.promise(id="approval")
+    detached = await ctx.detached("double", 7)
+    drawn = await ctx.random.randint(1, 1)
+    told = await ctx.time.time()
+    return [once, await begun, await remote, caught, await approval, detached.id, drawn, told]
+
+
+async def inner_asynchronous(ctx: Context, n: int) -> int:
+    await ctx.sleep(60)
+    return await ctx.run(double, n)
+
+
+def fails(_: Context) -> None:
+    raise ValueError("no")
+
+
+def outcome_and_records(workflow: Callable[..., Any]) -> tuple[Any, list[Any], list[str]]:
+    driver = Driver()
+    driver.dependencies["resonate:time"] = type("Time", (), {"time": staticmethod(lambda: 1.5)})
+    driver.register(double)
+    driver.begin("w", workflow, 3)
+    driver.work()
+    driver.pass_time(120)
+    driver.work()
+    driver.settle("approval", "yes")
+    result = driver.finish("w")
+    driver.worker.loops.stop()
+    names = {"resonate:func": None}
+    records = [
+        (record.id, record.state, record.value if record.state == "resolved" else None, {**record.tags, **names})
+        for record in driver.store.records()
+    ]
+    return result, records, [report.status for report in driver.reports]
+
+
+def test_both_spellings_mean_the_same() -> None:
+    result, *history = outcome_and_records(generator)
+
+    assert result == [6, 12, 10, "no", "yes", "w.7", 1, 1.5]
+    assert outcome_and_records(asynchronous) == (result, *history)
+
+
+def test_an_async_workflow_has_its_promise_before_it_has_children(driver: Driver) -> None:
+    async def inner(ctx: Context) -> int:
+        return await ctx.run(double, 1)
+
+    async def workflow(ctx: Context) -> int:
+        return await ctx.run(inner)
+
+    assert driver.run("w", workflow) == 2
+    ids = [each.id for each in driver.tap.requests if isinstance(each, (PromiseCreate, PromiseRecord))]
+    assert ids == ["w.1", "w.1.1"]
+
+
+def test_a_killed_async_workflow_continues_and_repeats_no_step() -> None:
+    async def inner(ctx: Context, n: int) -> int:
+        total = 0
+        for each in range(n):
+            total += await ctx.run(count, each)
+        await ctx.sleep(10)
+        return total
+
+    async def workflow(ctx: Context) -> int:
+        promise = await ctx.begin_run(inner, 3)
+        return await ctx.run(inner, 2) + await promise
+
+    def count(ctx: Context, n: int) -> int:
+        assert driver.store.record(ctx.id) is None, "it is recorded, and runs again"
+        return n
+
+    fatal = 0
+    while True:
+        driver = Driver()
+        requests = 0
+
+        def die(_: Any, limit: int = fatal) -> None:
+            nonlocal requests
+            requests += 1
+            if requests == limit + 1:
+                raise Killed
+
+        driver.tap.after = die
+        driver.begin("w", workflow)
+        try:
+            result = driver.finish("w")
+        except Killed:
+            result = driver.finish("w")
+        driver.worker.loops.stop()
+        assert result == 4, f"killed after request {fatal}"
+        if requests <= fatal:
+            break
+        fatal += 1
+    assert fatal > 8
+
+
+def test_async_functions_are_retried_as_what_they_are(driver: Driver) -> None:
+    calls: list[str] = []
+
+    async def flaky_step(ctx: Context) -> int:
+        await asyncio.sleep(0)
+        calls.append("step")
+        if calls.count("step") < 3:
+            raise ValueError("not yet")
+        return ctx.info.attempt
+
+    async def flaky_workflow(ctx: Context) -> None:
+        await ctx.run(double, 1)
+        calls.append("workflow")
+        raise ValueError("never")
+
+    def workflow(ctx: Context) -> Flow:
+        attempt = yield ctx.run(flaky_step)
+        try:
+            yield ctx.run(flaky_workflow)
+        except ValueError:
+            return attempt
+
+    assert driver.run("w", workflow) == 3
+    assert calls == ["step"] * 3 + ["workflow"]
+    assert driver.elapsed() >= 2 + 4, "the pauses of the default policy"
+
+
+def test_a_retried_async_workflow_goes_on_with_its_numbers_whoever_continues_it(driver: Driver) -> None:
+    steps: list[str] = []
+
+    def step(ctx: Context) -> None:
+        steps.append(ctx.id)
+
+    async def inner(ctx: Context) -> str:
+        await ctx.run(step)
+        if ctx.info.attempt < 3:
+            raise ValueError("not yet")
+        return ctx.id
+
+    async def workflow(ctx: Context) -> str:
+        return await ctx.run(inner).options(retry_policy=Constant(delay=60))
+
+    assert driver.run("w", workflow) == "w.1"
+    assert steps == ["w.1.1", "w.1.2", "w.1.3"]
+    assert [report.status for report in driver.reports] == ["suspended", "suspended", "completed"]
+
+
+async def loop_first(ctx: Context) -> None:
+    await asyncio.sleep(0)
+    await ctx.run(double, 1)
+
+
+async def command_first(ctx: Context) -> None:
+    await ctx.run(double, 1)
+    await asyncio.sleep(1)
+
+
+async def future_later(ctx: Context) -> None:
+    await ctx.run(double, 1)
+    await asyncio.to_thread(double, ctx, 1)
+
+
+@pytest.mark.parametrize("mixed", [loop_first, command_first, future_later])
+def test_a_function_awaits_either_commands_or_the_loop(driver: Driver, mixed: Callable[..., Any]) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(mixed).options(retry_policy=ONCE)
+
+    with pytest.raises(MixedAwaits, match=f"{mixed.__name__} awaits <LFC: run double> and uses asyncio .*of its own"):
+        driver.run("w", workflow)
+
+
+def test_an_async_workflow_that_changed_is_halted(driver: Driver) -> None:
+    async def workflow(ctx: Context) -> None:
+        await ctx.run(double, 1)
+        await ctx.promise()
+        await ctx.sleep(60)
+
+    driver.begin("w", workflow)
+    driver.work()
+
+    async def changed(ctx: Context) -> None:
+        await ctx.sleep(1)
+
+    driver.deploy(workflow=changed)
+    with pytest.raises(ResonateHaltedError, match=r"w\.1 was run double when it first ran and is now a sleep"):
+        driver.finish("w")
+
+
+def test_being_cancelled_is_a_failure_of_the_step(driver: Driver) -> None:
+    async def step(_: Context) -> None:
+        raise asyncio.CancelledError
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(step).options(retry_policy=ONCE)
+
+    with pytest.raises(ApplicationError, match="the function was cancelled"):
+        driver.run("w", workflow)
+
+
+def test_what_ends_a_process_passes_through(driver: Driver) -> None:
+    async def step(_: Context) -> None:
+        raise Killed
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(step)
+
+    driver.begin("w", workflow)
+    with pytest.raises(Killed):
+        driver.work()
+
+
+def test_an_async_root(driver: Driver) -> None:
+    driver.begin_here("w", later, 1, options=Options(retry_policy=ONCE))
+
+    assert driver.finish("w") == 2
+
+
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE")
+
+
+def test_steps_share_one_loop_wait_together_and_see_the_callers_variables() -> None:
+    met = 0
+
+    async def meet(ctx: Context, parties: int) -> tuple[int, str]:
+        nonlocal met
+        met += 1
+        event: asyncio.Event = ctx.get_dependency("event")
+        if met == parties:
+            event.set()
+        await event.wait()
+        return threading.get_ident(), VARIABLE.get()
+
+    async def workflow(ctx: Context, parties: int) -> int:
+        promises = [await ctx.begin_run(meet, parties) for _ in range(parties)]
+        seen = {tuple(await promise) for promise in promises}
+        return len(seen)
+
+    threads = threading.active_count()
+    resonate = Resonate.local(dependencies={"event": asyncio.Event()}, workers=2)
+    resonate.register(workflow)
+    VARIABLE.set("here")
+    assert resonate.run("w", workflow, 50) == 1
+    resonate.stop()
+    assert threading.active_count() == threads
+
+
+def test_the_client_can_be_used_within_a_running_loop() -> None:
+    resonate = Resonate.local()
+    resonate.register(asynchronous_sum)
+
+    async def main() -> list[int]:
+        blocking = resonate.run("a", asynchronous_sum, 1)
+        return [blocking, await resonate.begin_run("b", asynchronous_sum, 2)]
+
+    assert asyncio.run(main()) == [4, 6]
+    resonate.stop()
+
+
+async def asynchronous_sum(ctx: Context, n: int) -> int:
+    return await ctx.run(double, n) + await ctx.run(later, 1)

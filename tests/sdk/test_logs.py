@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.retry_policies import Constant, Never
+from tests.sdk.driving import Driver, Flow
+
+
+@pytest.fixture
+def driver() -> Driver:
+    return Driver()
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, logger="resonate")
+    return caplog
+
+
+def lines(log: pytest.LogCaptureFixture, level: int = 0) -> list[str]:
+    return [each.getMessage() for each in log.records if each.name.startswith("resonate:") and each.levelno >= level]
+
+
+def step(_: Context, n: int) -> int:
+    return n
+
+
+def test_a_line_tells_whose_it_is(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(talks)
+
+    def talks(ctx: Context) -> None:
+        ctx.logger.info("hello %s", "world")
+
+    driver.run("w", workflow)
+    (record,) = [each for each in log.records if each.getMessage() == "hello world"]
+    assert (record.name, record.levelname) == ("resonate:w:w.1", "INFO")
+    assert (vars(record)["root_id"], vars(record)["id"]) == ("w", "w.1")
+
+
+def test_a_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def workflow(ctx: Context) -> Flow:
+        ctx.logger.info("begun")
+        yield ctx.run(step, 1)
+        ctx.logger.info("after a step")
+        yield ctx.run(inner)
+        ctx.logger.info("after a workflow")
+        yield ctx.sleep(60)
+        ctx.logger.info("after a sleep")
+        promise = yield ctx.begin_rpc("step", 1)
+        ctx.logger.info("with a promise")
+        yield promise
+        ctx.logger.info("after a promise")
+        return (yield ctx.run(step, 2))
+
+    def inner(ctx: Context) -> Flow:
+        ctx.logger.info("inner begun")
+        yield ctx.sleep(60)
+        ctx.logger.info("inner done")
+
+    driver.register(step)
+    driver.run("w", workflow)
+    assert [report.status for report in driver.reports].count("suspended") >= 3
+    assert lines(log, logging.INFO) == [
+        "begun",
+        "after a step",
+        "inner begun",
+        "inner done",
+        "after a workflow",
+        "after a sleep",
+        "with a promise",
+        "after a promise",
+    ]
+
+
+def test_an_async_workflow_logs_once_too(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    async def workflow(ctx: Context) -> None:
+        ctx.logger.info("begun")
+        await ctx.run(inner)
+        ctx.logger.info("after a workflow")
+        await ctx.sleep(60)
+        ctx.logger.info("done")
+
+    async def inner(ctx: Context) -> None:
+        ctx.logger.info("inner begun")
+        await ctx.sleep(60)
+        ctx.logger.info("inner done")
+
+    driver.run("w", workflow)
+    driver.worker.loops.stop()
+    assert lines(log, logging.INFO) == ["begun", "inner begun", "inner done", "after a workflow", "done"]
+
+
+def test_what_happens_to_functions_is_told(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def flaky(ctx: Context, _: str, *, last: int) -> str:
+        if ctx.info.attempt < last:
+            raise ValueError("not yet")
+        return "done"
+
+    def fails(_: Context) -> None:
+        raise ValueError("never")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(flaky, "a", last=2).options(retry_policy=Constant(delay=2.5))
+        yield ctx.run(fails).options(retry_policy=Never())
+
+    with pytest.raises(ValueError, match="never"):
+        driver.run("w", workflow)
+    told = [(each.levelname, each.name, each.getMessage()) for each in log.records if each.name[:9] == "resonate:"]
+    retried = "RuntimeError. Function flaky('a', last=2) failed with not yet (retrying in 2.5s)"
+    for expected in (
+        ("DEBUG", "resonate:w:w", "Running function workflow()"),
+        ("DEBUG", "resonate:w:w.1", "Running function flaky('a', last=2)"),
+        ("WARNING", "resonate:w:w.1", retried),
+        ("DEBUG", "resonate:w:w.1", "Function flaky('a', last=2) succeeded with 'done'"),
+        ("ERROR", "resonate:w:w.2", "RuntimeError. Function fails() failed with never"),
+        ("ERROR", "resonate:w:w", "RuntimeError. Function workflow() failed with never"),
+    ):
+        assert expected in told
+    assert len([each for each in told if each[2] == retried]) == 1
+
+
+def test_what_is_told_is_cut_off_and_survives_bad_reprs(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise OSError
+
+    def talks(_: Context, *_args: object) -> object:
+        return "v" * 1000
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(talks, Broken(), list(range(10_000)))
+
+    driver.run("w", workflow)
+    (began,) = [line for line in lines(log) if line.startswith("Running function talks(")]
+    (ended,) = [line for line in lines(log) if line.startswith("Function talks(")]
+    assert re.match(r"Running function talks\(<Broken instance at 0x\w+>, \[0, 1, 2,", began)
+    assert len(began) == len("Running function talks()") + 100
+    assert len(ended.partition(" succeeded with ")[2]) == 100
+
+
+def test_the_level_is_the_clients_and_without_handlers_lines_go_to_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    level = logging.getLogger("resonate").level
+
+    def talks(ctx: Context) -> None:
+        ctx.logger.debug("hidden")
+        ctx.logger.info("shown")
+
+    try:
+        resonate = Resonate.local(log_level="INFO")
+        resonate.register(talks)
+        resonate.run("w", talks)
+        resonate.stop()
+    finally:
+        logging.getLogger("resonate").setLevel(level)
+    assert capsys.readouterr().err.rstrip().endswith("] [INFO] [w] [w] shown")
+
+
+def test_nothing_of_asyncio_is_loaded_for_generators() -> None:
+    program = (
+        "import sys; from resonate import Resonate\n"
+        "def f(ctx): return 1\n"
+        "r = Resonate.local(); r.register(f); r.run('a', f); r.stop(); print('asyncio' in sys.modules)"
+    )
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert completed.stdout == "False\n"

@@ -1,0 +1,66 @@
+"""What a type checker infers of the client, of registered functions and of handles."""
+
+from collections.abc import Coroutine, Generator
+from typing import Any, assert_type
+
+from resonate import Context, Handle, Resonate
+
+resonate = Resonate.local()
+
+
+def plain(ctx: Context, n: int) -> str:
+    return str(n)
+
+
+@resonate.register
+def step(ctx: Context, n: int) -> str:
+    return str(n)
+
+
+@resonate.register(name="generator")
+def generator(ctx: Context, n: int, word: str = "") -> Generator[Any, Any, float]:
+    yield ctx.sleep(n)
+    return 0.5
+
+
+@resonate.register(version=2)
+async def asynchronous(ctx: Context) -> bytes:
+    return b""
+
+
+def calls(ctx: Context) -> None:
+    assert_type(step(ctx, 1), str)
+    assert_type(generator(ctx, 1), Generator[Any, Any, float])
+    assert_type(asynchronous(ctx), Coroutine[Any, Any, bytes])  # pyright: ignore[reportAssertTypeFailure]
+
+    assert_type(step.run("id", 1), str)
+    assert_type(step.begin_run("id", n=1), Handle[str])
+    assert_type(generator.run("id", 1, word="a"), float)
+    assert_type(generator.begin_rpc("id", 1), Handle[float])
+    assert_type(generator.options(timeout=5).rpc("id", 1), float)
+    assert_type(asynchronous.run("id"), bytes)
+    assert_type(asynchronous.begin_run("id").result(), bytes)
+
+    assert_type(resonate.run("id", plain, 1), str)
+    assert_type(resonate.run("id", step, 1), str)
+    assert_type(resonate.begin_run("id", generator, 1), Handle[float])
+    assert_type(resonate.begin_run("id", generator, 1).result(timeout=5), float)
+    assert_type(resonate.rpc("id", asynchronous), bytes)
+    assert_type(resonate.options(timeout=5).begin_rpc("id", asynchronous), Handle[bytes])
+    assert_type(resonate.run("id", "name", 1, 2), Any)
+    assert_type(resonate.begin_rpc("id", "name", a=1), Handle[Any])
+
+    step.run(1, 1)  # pyright: ignore[reportArgumentType]
+    step.run("id", "1")  # pyright: ignore[reportArgumentType]
+    step.run("id")  # pyright: ignore[reportCallIssue]
+    step(1)  # pyright: ignore[reportCallIssue]
+    generator.begin_run("id", 1, 2)  # pyright: ignore[reportArgumentType]
+    resonate.run("id", plain)  # pyright: ignore[reportCallIssue]
+    resonate.begin_run("id", plain, "1")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    resonate.register(lambda: 1)  # pyright: ignore[reportArgumentType]
+    resonate.register("name")  # pyright: ignore[reportArgumentType]
+
+
+async def awaits(handle: Handle[float]) -> None:
+    assert_type(await handle, float)
+    assert_type(await resonate.begin_run("id", generator, 1), float)
