@@ -53,15 +53,22 @@ class Handle(Generic[T]):
         awaiter: waits for promises.
         annotation: the type that its result is restored to.
         encoder: reads the result, if it is not written as JSON.
+        settled: its promise, if that is known to be settled.
     """
 
     def __init__(
-        self, id: str, awaiter: Awaiter, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None
+        self,
+        id: str,
+        awaiter: Awaiter,
+        annotation: Any = Any,
+        encoder: Encoder[Any, str | None] | None = None,
+        settled: Promise | None = None,
     ) -> None:
         self.id = id
         self._awaiter = awaiter
         self._annotation = annotation
         self._encoder = encoder
+        self._settled = settled
         self._lock = threading.Lock()
         self._future: Future[T] | None = None
 
@@ -70,7 +77,13 @@ class Handle(Generic[T]):
 
     def done(self) -> bool:
         """Whether the execution has an outcome by now."""
-        return self._awaiter.settled(self.id, 0) is not None
+        return self._outcome(0) is not None
+
+    def _outcome(self, timeout: float | None) -> Promise | None:
+        """The settled promise, which stays as it is."""
+        if self._settled is None:
+            self._settled = self._awaiter.settled(self.id, timeout)
+        return self._settled
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the outcome and return it, or raise the error that the execution failed with.
@@ -81,7 +94,7 @@ class Handle(Generic[T]):
         Raises:
             TimeoutError: it is still running; the handle can be asked again.
         """
-        promise = self._awaiter.settled(self.id, timeout)
+        promise = self._outcome(timeout)
         if promise is None:
             raise TimeoutError(f"{self.id} has no outcome after {timeout} seconds")
         return codec.outcome_of(promise, self._annotation, self._encoder)

@@ -347,7 +347,8 @@ class Resonate:
         """
         response = self._begin(id, func, args, kwargs)
         if response.task is not None and response.task.state == "acquired" and response.promise is not None:
-            self._runtime.work(response.task, response.promise, self._options)
+            settled = self._runtime.work(response.task, response.promise, self._options)
+            return self._handle(id, func, settled).result()
         return self._handle(id, func).result()
 
     @overload
@@ -504,12 +505,12 @@ class Resonate:
         param = codec.encode_call(name, args, kwargs, version, options.encoder)
         return PromiseCreate(id, self._clock.now() + round(timeout * 1000), param, tags)
 
-    def _handle(self, id: str, func: Callable[..., Any] | str) -> Handle[Any]:
+    def _handle(self, id: str, func: Callable[..., Any] | str, settled: Promise | None = None) -> Handle[Any]:
         try:
             annotation = codec.signature_of(self._registry.get(func, self._options.version or 0).func).result
         except ValueError:
             annotation = Any
-        return Handle(id, self._runtime, annotation, self._options.encoder)
+        return Handle(id, self._runtime, annotation, self._options.encoder, settled)
 
 
 def _store_of_environment(clock: Clock) -> Store:

@@ -208,18 +208,23 @@ class Runtime:
         if not self._enqueue(lambda: self._work_on(task, promise, options), lambda: self._give_back(task)):
             self._give_back(task)
 
-    def work(self, task: Task, promise: Promise, options: Options) -> None:
+    def work(self, task: Task, promise: Promise, options: Options) -> Promise | None:
         """Work on a task that this process has acquired, and return when that is done.
 
-        It happens in the caller's thread, unless functions run one at a time: then it has to wait for its turn.
+        It happens in the caller's thread, unless functions run one at a time: then it has to wait for its turn, and
+        for that the caller does not wait.
+
+        Returns:
+            The settled promise, if all of the work could be done at once.
         """
         self.start()
         tasks = self._tasks
         if self._threads == 1 and tasks is not None and not tasks.runs_here():
             self.submit(task, promise, options)
-            return
+            return None
         self._hold(task.id, task.version)
-        self._work_on(task, promise, options)
+        report = self._work_on(task, promise, options)
+        return None if report is None else report.promise
 
     # Waiting
 
@@ -348,7 +353,7 @@ class Runtime:
 
     # Tasks
 
-    def _enqueue(self, job: Callable[[], None], otherwise: Callable[[], None] | None = None) -> bool:
+    def _enqueue(self, job: Callable[[], object], otherwise: Callable[[], None] | None = None) -> bool:
         """Have the job done by the pool; `otherwise` is what happens if everything stops before it is begun."""
         if self._stopping:
             return False
@@ -366,8 +371,8 @@ class Runtime:
         self._hold(id, version + 1)
         self._holding(id, version + 1, lambda: self._worker.run(id, version, self._ttl))
 
-    def _work_on(self, task: Task, promise: Promise, options: Options) -> None:
-        self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise, options=options))
+    def _work_on(self, task: Task, promise: Promise, options: Options) -> Report | None:
+        return self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise, options=options))
 
     def _hold(self, id: str, version: int) -> None:
         """Keep the task's lease alive from now on."""
@@ -381,12 +386,13 @@ class Runtime:
             if self._held.get(id) == version:
                 del self._held[id]
 
-    def _holding(self, id: str, version: int, work: Callable[[], Report]) -> None:
+    def _holding(self, id: str, version: int, work: Callable[[], Report]) -> Report | None:
         """Do work on a task that is held."""
         try:
-            work()
+            return work()
         except StoreError as error:
             logger.error("task %s: %s", id, error)
+            return None
         except BaseException as error:
             logger.error("task %s is left to its lease: %s", id, type(error).__name__)
             raise

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
 
 from msgspec import Struct, ValidationError, convert
 
@@ -80,10 +80,14 @@ class HandOver(Exception):
 
 
 class Report(Struct, frozen=True):
-    """How an invocation's work for a task ended; `error` says why it was released or halted."""
+    """How an invocation's work for a task ended.
+
+    `error` says why it was released or halted; `promise` is the task's, settled, when it was completed.
+    """
 
     status: Status
     error: str | None = None
+    promise: Promise | None = None
 
 
 class Call(Struct):
@@ -340,7 +344,7 @@ class Drive:
         return self._worker.stopping or (self._deadline is not None and now >= self._deadline)
 
     def _start(self, work: Work) -> None:
-        if self._late or self._out_of_time(self._clock.now()):
+        if self._late or self._worker.stopping or (self._deadline is not None and self._clock.now() >= self._deadline):
             self._late = True
         elif work.concurrent and self._functions is not None:
             self._running += 1
@@ -392,7 +396,7 @@ class Drive:
         if response.ok:
             return Report("suspended")
         if response.status != 300:
-            return self._unless_lost(response, "suspend")
+            self._unless_lost(response, "suspend")
         for promise in response.preload:
             self._execution.settled(promise)
         if not response.preload:
@@ -418,9 +422,11 @@ class Drive:
             payload = codec.encode_error(PayloadError(response.error or "the result is too large"))
             settle = PromiseSettle(task.id, "rejected", payload)
             response = self._store.apply(TaskFulfill(task.id, task.version, settle))
-        return Report("completed") if response.ok else self._unless_lost(response, "fulfill")
+        if not response.ok:
+            self._unless_lost(response, "fulfill")
+        return Report("completed", promise=response.promise)
 
-    def _unless_lost(self, response: Response, what: str) -> Report:
+    def _unless_lost(self, response: Response, what: str) -> NoReturn:
         if response.status in (404, 409):
             raise Lost
         raise StoreError(f"cannot {what} task {self._task.id}: {response.status} {response.error}")

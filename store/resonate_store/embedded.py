@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from resonate_store.clock import Clock, ambient
 from resonate_store.effects import Change, repeated
 from resonate_store.interface import Store, deliver
-from resonate_store.machine import Outcome, decide, perform
+from resonate_store.machine import Outcome, decide, perform, with_all_told
 from resonate_store.machine.draft import Need
 from resonate_store.records import Entry, Promise, Record
 from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
@@ -180,7 +180,13 @@ class EmbeddedStore(ABC):
 
     def _deliver(self) -> None:
         while self._undelivered:
-            deliver(self._undelivered.popleft(), self._outlets)
+            change = self._undelivered.popleft()
+            after = change.after
+            if isinstance(after, Record) and after.owes and not (after.callbacks or after.listeners):
+                # Nobody waits; it is owed only to retention, and what lives here is not cleaned up.
+                self._keep(Change(after, with_all_told(after, self.clock.now())))
+            else:
+                deliver(change, self._outlets)
 
     def _post(self, address: str, message: dict[str, Any]) -> None:
         """Have a message sent once the lock is free."""

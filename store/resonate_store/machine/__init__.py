@@ -7,13 +7,13 @@ changed in between, and starts over if something did. It never decides anything 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from resonate_store.machine import promises, schedules, tasks, wake
 from resonate_store.machine.draft import Need, NeedChildren, NeedPage, NeedRecords, NeedSchedule, Outcome, Transition
 from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
-from resonate_store.records import Entry
+from resonate_store.records import Record
 from resonate_store.requests import (
     PromiseCreate,
     PromiseDelivered,
@@ -148,17 +148,18 @@ def decide(request: Request, now: int, fetch: Fetch) -> Outcome:
 
 
 def _latest_write(need: Need, answer: Any) -> int:
-    if isinstance(need, (NeedChildren, NeedPage)):
-        return 0
-    entries: tuple[Entry | None, ...] = answer if isinstance(need, NeedRecords) else (answer,)
     latest = 0
-    for entry in entries:
-        if entry is not None and entry.written_at > latest:
-            latest = entry.written_at
+    if isinstance(need, NeedRecords):
+        for record in cast("tuple[Record | None, ...]", answer):
+            if record is not None and record.written_at > latest:
+                latest = record.written_at
+    elif isinstance(need, NeedSchedule) and answer is not None:
+        latest = answer.written_at
     return latest
 
 
 first_record = promises.first_record
+with_all_told = promises.with_all_told
 
 __all__ = [
     "MAX_AWAITED",
@@ -171,4 +172,5 @@ __all__ = [
     "decide",
     "first_record",
     "perform",
+    "with_all_told",
 ]
