@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from unittest.mock import patch
@@ -13,6 +14,7 @@ from unittest.mock import patch
 import pytest
 
 from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.transports import Pusher
 from resonate_store.records import TARGET, Promise, Value
 from resonate_store.requests import (
     PromiseCreate,
@@ -152,7 +154,8 @@ def test_a_receiver_that_takes_its_time_has_the_message(
     done = threading.Event()
     server.before = lambda: done.wait(30)
     create(stack, "h1", server.url)
-    with patch("resonate_infra.transports.READ_TIMEOUT", 0.05), caplog.at_level(logging.WARNING):
+    quick = partial(Pusher, read_timeout=0.05)
+    with patch("resonate_infra.wiring.Pusher", quick), caplog.at_level(logging.WARNING):
         stack.pump()
     done.set()
     stack.processes.forget_all()
