@@ -28,9 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--lambda-timeout", type=float, default=60.0, metavar="SECONDS")
     parser.add_argument("--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin call")
-    parser.add_argument("--auth-publickey", metavar="FILE", help="ask for tokens that this key verifies, or `none`")
-    parser.add_argument("--auth-iss", metavar="ISSUER")
-    parser.add_argument("--auth-aud", metavar="AUDIENCE")
+    parser.add_argument("--auth-public-key", metavar="FILE", help="ask for tokens that this key verifies, or `none`")
+    parser.add_argument("--auth-issuer", metavar="ISSUER")
+    parser.add_argument("--auth-audience", metavar="AUDIENCE")
     parser.add_argument("--debug", action="store_true", help="answer debug requests")
     parser.add_argument("--log-level", choices=LEVELS, default="info")
     given = parser.parse_args(arguments)
@@ -44,9 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         lambda_timeout=given.lambda_timeout,
         origins=tuple(given.cors),
         debug=given.debug,
-        auth_key=given.auth_publickey,
-        auth_issuer=given.auth_iss,
-        auth_audience=given.auth_aud,
+        auth_key=given.auth_public_key,
+        auth_issuer=given.auth_issuer,
+        auth_audience=given.auth_audience,
     )
     return serve(options, given.log_level)
 
