@@ -3,18 +3,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients import official
 from tests.clients.surroundings import Surroundings
 
 
 @pytest.fixture
-def surroundings() -> Iterator[Callable[[Path | None], Surroundings]]:
-    """Starts a development server, in memory or with a file."""
+def surroundings() -> Iterator[Callable[..., Surroundings]]:
+    """Starts a development server, in memory or with a file, and with what else its command line takes."""
     made: list[Surroundings] = []
 
-    def make(data: Path | None = None) -> Surroundings:
-        made.append(Surroundings(data))
+    def make(data: Path | None = None, *options: str | Path) -> Surroundings:
+        made.append(Surroundings(data, *options))
         return made[-1]
 
     yield make
     for each in made:
         each.end()
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The interpreter of an environment with the official SDK."""
+    return official.environment()

@@ -73,21 +73,24 @@ class Process:
 
 
 class Surroundings:
-    """A development server and its clients; `end` kills what is left of them."""
+    """A development server and its clients; `end` kills what is left of them.
 
-    def __init__(self, data: Path | None = None) -> None:
-        with socket.socket() as probe:
-            probe.bind(("localhost", 0))
-            self._port: int = probe.getsockname()[1]
+    Args:
+        data: the file that it keeps its promises in; in memory if not given.
+        options: further arguments of the server.
+    """
+
+    def __init__(self, data: Path | None = None, *options: str | Path) -> None:
+        self._port = free_port()
         self.url = f"http://localhost:{self._port}"
-        self._data = data
+        self._options = options if data is None else ("--data", data, *options)
         self._processes: list[Process] = []
         self.server = self.serve()
 
     def serve(self) -> Process:
         """Start the server, the first time or again."""
-        keep = [] if self._data is None else ["--data", str(self._data)]
-        self.server = self.start(sys.executable, "-m", "resonate_infra.server", "--port", str(self._port), *keep)
+        command = [sys.executable, "-m", "resonate_infra.server", "--port", str(self._port), *self._options]
+        self.server = self.start(*command)
         while "listening" not in self.server.line(""):
             pass
         return self.server
@@ -110,6 +113,21 @@ class Surroundings:
         data = base64.b64encode(json.dumps(value).encode()).decode()
         self.ask("promise.settle", {"id": id, "state": "resolved", "value": {"data": data}})
 
+    def end_clients(self) -> None:
+        """Kill what was started, but for the server that runs at present."""
+        for process in self._processes:
+            if process is not self.server:
+                process.kill()
+        self._processes = [self.server]
+
     def end(self) -> None:
         for process in self._processes:
             process.kill()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port: int = probe.getsockname()[1]
+        return port

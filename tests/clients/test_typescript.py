@@ -1,33 +1,22 @@
 """The official TypeScript SDK against the development server: real Node processes, the package as it is published."""
 
-import fcntl
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.clients import scenarios
+from tests.clients.node import NODE, installed, needs_node
 from tests.clients.surroundings import Surroundings
 
 HERE = Path(__file__).parent / "typescript"
-NODE = shutil.which("node")
-NPM = shutil.which("npm")
-
-pytestmark = pytest.mark.skipif(not (NODE and NPM), reason="Node and npm are not installed")
+pytestmark = needs_node
 
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    """The directory with the SDK installed, once for all processes of the test run."""
-    with (HERE / "node_modules.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp = HERE / "node_modules" / ".package-lock.json"
-        if not stamp.exists() or stamp.stat().st_mtime < (HERE / "package-lock.json").stat().st_mtime:
-            subprocess.run([str(NPM), "ci"], cwd=HERE, check=True, capture_output=True)
-            stamp.touch()
-    return HERE
+    """The directory with the SDK installed."""
+    return installed(HERE)
 
 
 def worker(url: str) -> list[str | Path]:

@@ -1,0 +1,144 @@
+"""A worker behind the official Lambda shim: the server posts to its URL, it answers through our API."""
+
+import base64
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.transports import Pusher
+from resonate_store.records import TARGET, Value
+from resonate_store.requests import PromiseCreate, PromiseSettle
+from tests.clients.official import PROGRAMS, needs_python
+from tests.clients.surroundings import PATIENCE, Process, Surroundings, free_port
+from tests.infra.test_authentication import public
+from tests.infra.test_authentication import token as token_of
+
+pytestmark = needs_python
+IN_A_DISTANT_FUTURE = 2**45
+PAUSE = 0.05
+"""How long the deployed stack waits for a request, or a reply (s)."""
+
+
+def encoded(value: Any) -> str:
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+CALL = encoded({"func": "total", "args": [[1, 2, 3]], "version": 1})
+
+
+def instance(python: Path, port: int, **environment: str) -> Process:
+    """The worker's function URL at a port, until it is killed."""
+    command = [python, "-E", PROGRAMS / "function_url.py", str(port)]
+    # What is not set is not known to it, whatever is set here.
+    return Process(command, PROGRAMS, **{"RESONATE_URL": "", "RESONATE_TOKEN": "", **environment})
+
+
+def ran(*processes: Process) -> list[str]:
+    """The steps that ran."""
+    lines = [line for process in processes for line in process.lines]
+    return [line for line in lines if line.startswith(("double", "discount", "approve"))]
+
+
+def test_a_workflow_completes_though_no_instance_lasts(surroundings: Callable[..., Surroundings], python: Path) -> None:
+    server, port = surroundings(), free_port()
+    # Nothing tells it where the server is, but the messages themselves.
+    first = instance(python, port)
+    try:
+        first.line("ready")
+        tags = {TARGET: f"http://localhost:{port}/worker"}
+        create = {"id": "total-1", "timeoutAt": IN_A_DISTANT_FUTURE, "param": {"data": CALL}, "tags": tags}
+        server.ask("promise.create", create)
+        approval = first.line("approve ")
+        first.line('replied 200 {"status":"suspended"}')
+    finally:
+        first.kill()
+    second = instance(python, port)
+    try:
+        second.line("ready")
+        server.resolve(approval, 100)
+        second.line('replied 200 {"status":"completed"}')
+    finally:
+        second.kill()
+
+    promise = server.ask("promise.get", {"id": "total-1"})["promise"]
+    assert (promise["state"], promise["value"]) == ("resolved", {"data": encoded(109)})
+    assert ran(first, second) == ["double 1", "double 2", "double 3", "discount 3", f"approve {approval}"]
+
+
+class Api(HTTPServer):
+    """The API of a deployed stack at a port, served only where `handle_request` is called: moto takes no locks."""
+
+    def __init__(self, stack: OfflineStack) -> None:
+        class Requests(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                answer = stack.api(body, path=self.path.removeprefix("/v1"), headers=dict(self.headers), signed=False)
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        super().__init__(("localhost", 0), Requests)
+        self.timeout = PAUSE
+        self.url = f"http://localhost:{self.server_port}/v1/"
+
+
+@contextmanager
+def deployed() -> Generator[tuple[OfflineStack, Api]]:
+    # The process that posts a message is the one that serves the API, so it must not wait for what comes of it.
+    with (
+        patch("resonate_infra.wiring.Pusher", partial(Pusher, read_timeout=PAUSE)),
+        OfflineStack(parameters={"AuthPublicKey": public("rsa")}, name="shim") as stack,
+        Api(stack) as api,
+    ):
+        yield stack, api
+
+
+def test_a_workflow_completes_through_the_deployed_api(python: Path) -> None:
+    with deployed() as (stack, api):
+        port = free_port()
+        token = token_of(prefix="total-", exp=stack.clock.now() // 1000 + 3600)
+        worker = instance(python, port, RESONATE_URL=api.url, RESONATE_TOKEN=token)
+
+        def serve_until(done: Callable[[], bool]) -> None:
+            """Deliver messages and answer requests."""
+            for _ in range(round(PATIENCE / PAUSE)):
+                stack.pump()
+                api.handle_request()
+                if done():
+                    return
+            raise AssertionError("the worker did not get on but said:\n" + "\n".join(worker.lines))
+
+        def state(id: str) -> tuple[str, str | None]:
+            """The states of a promise and its task."""
+            record = stack.store.record(id)
+            assert record is not None
+            return record.state, record.task and record.task.state
+
+        try:
+            worker.line("ready")
+            tags = {TARGET: f"http://localhost:{port}/worker"}
+            stack.store.apply(PromiseCreate("total-1", IN_A_DISTANT_FUTURE, Value(data=CALL), tags=tags))
+            # It suspends for the call of itself, too, and before it asks.
+            serve_until(lambda: any(line.startswith("approve ") for line in worker.lines))
+            serve_until(lambda: state("total-1") == ("pending", "suspended"))
+            approval = ran(worker)[-1].removeprefix("approve ")
+            stack.store.apply(PromiseSettle(approval, "resolved", Value(data=encoded(100))))
+            serve_until(lambda: state("total-1")[0] == "resolved")
+        finally:
+            worker.kill()
+
+        record = stack.store.record("total-1")
+        assert record is not None
+        assert record.value.data == encoded(109)
+        assert ran(worker) == ["double 1", "double 2", "double 3", "discount 3", f"approve {approval}"]
