@@ -49,7 +49,7 @@ format: $(TEST_STAMP)
 
 clean:
 	rm -rf $(VENV) tests/clients/typescript/node_modules .pytest_cache .ruff_cache .hypothesis .aws-sam build dist
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . '(' -name __pycache__ -o -name node_modules ')' -type d -prune -exec rm -rf {} +
 
 # Written last when an environment is created, so an interrupted creation is taken up again.
 $(BIN)/pip:

@@ -24,6 +24,16 @@ PAUSE = 90.0
 """Long enough for a worker to suspend (s)."""
 CARD = "4000 0566 5566 5556"
 """What nobody may find in a store."""
+WITH_SERVER = {
+    "async_gateway",
+    "async_gateway_fastapi",
+    "browser_worker",
+    "durable_sleep",
+    "human_in_the_loop",
+    "load_balancing",
+    "token_auth",
+}
+"""Those of several processes, which test_with_server.py and test_browser_worker.py are for."""
 PAUSES = {"delay", "secs_between"}
 """The arguments that say how long an example pauses."""
 
@@ -223,9 +233,10 @@ each_case = pytest.mark.parametrize("case", CASES, indirect=True)
 
 
 def test_every_example_is_tested_and_listed() -> None:
-    examples = {path.parent.name for path in EXAMPLES.glob("*/app.py")}
+    examples = {path.parent.name for path in EXAMPLES.glob("*/README.md")}
 
-    assert {case.example for case in CASES.values()} == examples
+    assert {case.example for case in CASES.values()} == {path.parent.name for path in EXAMPLES.glob("*/app.py")}
+    assert WITH_SERVER | {case.example for case in CASES.values()} == examples
     listed = re.findall(r"^\| \[(\w+)\]\(\1/\) \|", (EXAMPLES / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(examples)
 

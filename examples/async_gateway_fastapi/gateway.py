@@ -1,0 +1,41 @@
+"""Takes work in, and tells how it is going, without waiting for it.
+
+The endpoints are plain functions, which FastAPI runs in threads: requests to the store do not hold up its event loop.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+from pydantic import BaseModel
+
+from resonate import Resonate
+from resonate.errors import ResonateStoreError
+
+app = FastAPI()
+resonate = Resonate.remote(group="gateway")
+
+
+class Report(BaseModel):
+    id: str
+    customer: str
+    secs: float = 1.0
+
+
+@app.post("/reports", status_code=202)
+def submit(report: Report) -> dict[str, str]:
+    resonate.options(target="poll://any@worker").begin_rpc(report.id, "make_report", report.customer, report.secs)
+    return {"id": report.id, "status": app.url_path_for("status", id=report.id)}
+
+
+@app.get("/reports/{id}")
+def status(id: str) -> dict[str, Any]:
+    try:
+        handle = resonate.get(id)
+    except ResonateStoreError as error:
+        raise HTTPException(error.status, error.mesg) from None
+    if not handle.done():
+        return {"status": "pending"}
+    try:
+        return {"status": "completed", "result": handle.result()}
+    except Exception as error:  # whatever the report failed with
+        return {"status": "failed", "error": str(error)}

@@ -1,0 +1,10 @@
+"""Has the pages that are open compute a factorial; the argument is the number."""
+
+import sys
+
+from resonate import Resonate
+
+n = int(sys.argv[1])
+resonate = Resonate.remote(group="client")
+
+print(resonate.options(target="poll://any@default").rpc(f"factorial-{n}", "factorial", n))

@@ -1,0 +1,36 @@
+"""The way in for humans: one request starts a workflow, the link in the email lets it go on."""
+
+from typing import Any
+
+from flask import Flask, request
+
+from resonate import Resonate
+from resonate.errors import ResonateStoreError
+
+app = Flask(__name__)
+resonate = Resonate.remote(group="gateway")
+
+
+@app.post("/start-workflow")
+def start_workflow() -> Any:
+    body = request.get_json(silent=True)
+    workflow_id = body.get("workflow_id") if isinstance(body, dict) else None
+    if not workflow_id or not isinstance(workflow_id, str):
+        return {"error": "the body has to be JSON with a workflow_id"}, 400
+    handle = resonate.options(target="poll://any@worker").begin_rpc(workflow_id, "foo", workflow_id)
+    return handle.result() if handle.done() else {"message": f"workflow {workflow_id} started"}
+
+
+@app.get("/unblock-workflow")
+def unblock_workflow() -> Any:
+    promise_id = request.args.get("promise_id")
+    if not promise_id:
+        return {"error": "the address has to end in ?promise_id="}, 400
+    # With the key, following the link a second time does no harm.
+    resonate.promises.resolve(promise_id, ikey=promise_id)
+    return {"message": "workflow unblocked"}
+
+
+@app.errorhandler(ResonateStoreError)
+def refused(error: ResonateStoreError) -> Any:
+    return {"error": error.mesg}, error.status

@@ -1,0 +1,62 @@
+"""The browser worker: its page in Chromium, and its modules in Node, which has everything but an EventSource."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.clients.node import NODE, installed, needs_node
+from tests.clients.surroundings import Surroundings, free_port
+from tests.examples.programs import command, server_options, start
+
+HERE = Path(__file__).parent / "browser"
+CHROMIUM = shutil.which("chromium")
+PAUSE = 500
+"""How long a step of the factorial takes (ms)."""
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The directory with the packages installed."""
+    return installed(HERE)
+
+
+@needs_node
+def test_in_node(server: Surroundings, packages: Path) -> None:
+    node = [str(NODE), "worker.mjs", server.url]
+    asking = start(server, command("browser_worker", "client.py"))
+    first = server.start(*node, "tab-1", str(PAUSE), cwd=packages)
+    first.line("3 * 2")
+    first.kill()
+
+    second = server.start(*node, "tab-2", "0", cwd=packages)
+    assert (asking.end(), asking.lines) == (0, ["120"])
+    assert [line for line in first.lines if "*" in line] == ["1 * 1", "2 * 1", "3 * 2"]
+    # The step that was interrupted runs again, and none that was finished.
+    assert [line for line in second.lines if "*" in line] == ["3 * 2", "4 * 6", "5 * 24"]
+
+
+@needs_node
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_in_chromium(surroundings: Callable[..., Surroundings], packages: Path) -> None:
+    port = str(free_port())
+    origin = f"http://localhost:{port}"
+    server = surroundings(None, *server_options("browser_worker", **{"http://localhost:8000": origin}))
+    site = start(server, command("browser_worker", "http.server"), {"8000": port})
+    # It is asked for before there is a page, and waits for one.
+    asking = start(server, command("browser_worker", "client.py"))
+    site.line("Serving HTTP")
+    address = f"{origin}/?server={server.url}&pause={PAUSE}"
+    page = server.start(str(NODE), "page.mjs", str(CHROMIUM), address, "3 * 2", "factorial of 5 is 120", cwd=packages)
+    assert page.end() == 0, page.lines
+    assert (asking.end(), asking.lines) == (0, ["120"])
+    assert [line for line in page.lines if "*" in line or line == "refreshed"] == [
+        "1 * 1",
+        "2 * 1",
+        "3 * 2",
+        "refreshed",
+        "3 * 2",
+        "4 * 6",
+        "5 * 24",
+    ]
