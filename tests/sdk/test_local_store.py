@@ -499,3 +499,14 @@ def test_stores_and_sources_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         Resonate(**make(store))
+
+
+def test_a_schedule_that_the_client_has_created_has_no_key_of_the_seeds(store: LocalStore) -> None:
+    client = Resonate(store=store, message_source=store.message_source("default", "p"))
+    client.schedules.create("s", "0 0 * * *", "x", 60)
+
+    with pytest.raises(ResonateStoreError) as caught:
+        store.schedules.create("s", "0 0 * * *", "x", SOON, ikey="k", promise_tags=INVOKE)
+
+    assert code_of(caught) == 40901
+    assert store.schedules.get("s").ikey is None

@@ -22,26 +22,22 @@ from resonate.promises import (
     CREATE_KEY,
     Callback,
     DurablePromise,
-    DurableValue,
     Promises,
     accepted,
     already_exists,
     create_key,
     payload,
-    read_value,
 )
-from resonate_store.addresses import expand
+from resonate.stores.local_schedules import LocalSchedules
+from resonate.stores.names import address_of, legacy_tags, protocol_tags
 from resonate_store.clock import Clock
 from resonate_store.memory import MemoryStore
-from resonate_store.records import ORIGIN, TARGET, TIMER, Promise, Schedule, TaskRecord
+from resonate_store.records import TARGET, Promise, TaskRecord
 from resonate_store.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRegisterCallback,
     PromiseRegisterListener,
-    ScheduleCreate,
-    ScheduleDelete,
-    ScheduleGet,
     TaskAcquire,
     TaskCreate,
     TaskGet,
@@ -50,9 +46,6 @@ from resonate_store.requests import (
     TaskRelease,
     TaskSuspendRegistered,
 )
-
-_TAGS = {"resonate:invoke": TARGET, "resonate:timeout": TIMER, "resonate:root": ORIGIN}
-_LEGACY_TAGS = {tag: legacy for legacy, tag in _TAGS.items()}
 
 
 class Claim(Struct, frozen=True):
@@ -185,14 +178,14 @@ class LocalPromises(Promises):
         self._local = store
 
     def kept(self, tags: dict[str, str] | None, ikey: str | None) -> dict[str, str]:
-        stored = {_TAGS.get(tag, tag): text for tag, text in (tags or {}).items()}
+        stored = protocol_tags(tags or {})
         if TARGET in stored:
-            stored[TARGET] = _address(stored[TARGET])
+            stored[TARGET] = address_of(stored[TARGET])
         return super().kept(stored, ikey)
 
     def shown(self, promise: Promise) -> DurablePromise:
         found = super().shown(promise)
-        found.tags = {_LEGACY_TAGS.get(tag, tag): text for tag, text in promise.tags.items() if tag != CREATE_KEY}
+        found.tags = legacy_tags({tag: text for tag, text in promise.tags.items() if tag != CREATE_KEY})
         found.store = self._local
         return found
 
@@ -280,7 +273,7 @@ class LocalPromises(Promises):
             before = store.record(promise_id)
             if not promise.pending:
                 return self.shown(promise), None
-            accepted(store.apply(PromiseRegisterListener(promise_id, _address(recv))), promise_id)
+            accepted(store.apply(PromiseRegisterListener(promise_id, address_of(recv))), promise_id)
             if store.record(promise_id) is before:
                 return self.shown(promise), None
         return self.shown(promise), Callback(f"__notify:{promise_id}:{id}", promise_id, timeout, store.clock.now())
@@ -377,134 +370,3 @@ class LocalTasks:
         if current != counter:
             return ResonateStoreError("The task counter is invalid", 40308, {"id": id, "counter": current})
         return ResonateStoreError(f"The task is {task.state}", 40309, {"id": id})
-
-
-class LocalSchedule(Struct):
-    """A schedule as it was when it was read. Instants are milliseconds since the epoch."""
-
-    id: str
-    description: str | None
-    cron: str
-    tags: dict[str, str]
-    promise_id: str
-    promise_timeout: int
-    promise_param: DurableValue
-    promise_tags: dict[str, str]
-    last_runtime: int | None
-    next_runtime: int
-    ikey: str | None
-    created_on: int
-    store: LocalStore
-
-    def delete(self) -> None:
-        """Delete the schedule; promises that it has created stay."""
-        self.store.schedules.delete(self.id)
-
-
-class LocalSchedules:
-    """Schedules of a `LocalStore`.
-
-    Args:
-        store: where they are.
-    """
-
-    def __init__(self, store: LocalStore) -> None:
-        self._store = store
-        self._about: dict[str, tuple[str | None, str | None, dict[str, str]]] = {}
-
-    def create(
-        self,
-        id: str,
-        cron: str,
-        promise_id: str,
-        promise_timeout: int,
-        *,
-        ikey: str | None = None,
-        description: str | None = None,
-        tags: dict[str, str] | None = None,
-        promise_headers: dict[str, str] | None = None,
-        promise_data: str | None = None,
-        promise_tags: dict[str, str] | None = None,
-    ) -> LocalSchedule:
-        """Have a promise created on every occurrence of `cron`, or find the schedule with the same id and key.
-
-        Args:
-            promise_id: the promises' ids, in which `{{.id}}` and `{{.timestamp}}` are replaced.
-            promise_timeout: how long each promise has, in milliseconds.
-            ikey: makes the creation repeatable; without one a schedule that exists is a conflict.
-
-        Raises:
-            ResonateStoreError: it exists (100.40901), or the request is wrong (100.400).
-        """
-        store = self._store
-        request = ScheduleCreate(
-            id,
-            cron,
-            promise_id,
-            promise_timeout,
-            payload(promise_headers, promise_data),
-            store.promises.kept(promise_tags, None),
-        )
-        with store.transaction():
-            existing = store.apply(ScheduleGet(id)).schedule
-            if existing is None:
-                response = store.apply(request)
-                if response.schedule is None:
-                    raise ResonateStoreError(response.error or "refused", response.status * 100, {"id": id})
-                existing = response.schedule
-                self._about[id] = (ikey, description, dict(tags or {}))
-            elif ikey is None or self._about[id][0] != ikey:
-                raise ResonateStoreError("The specified schedule already exists", 40901, {"id": id})
-        return self._shown(existing)
-
-    def get(self, id: str) -> LocalSchedule:
-        """Read a schedule.
-
-        Raises:
-            ResonateStoreError: there is none with this id (100.40401).
-        """
-        schedule = self._store.apply(ScheduleGet(id)).schedule
-        if schedule is None:
-            raise _no_schedule(id)
-        return self._shown(schedule)
-
-    def delete(self, id: str) -> None:
-        """Delete a schedule.
-
-        Raises:
-            ResonateStoreError: there is none with this id (100.40401).
-        """
-        if not self._store.apply(ScheduleDelete(id)).ok:
-            raise _no_schedule(id)
-
-    def _shown(self, schedule: Schedule) -> LocalSchedule:
-        ikey, description, tags = self._about.get(schedule.id, (None, None, {}))
-        return LocalSchedule(
-            id=schedule.id,
-            description=description,
-            cron=schedule.cron,
-            tags=tags,
-            promise_id=schedule.promise_id,
-            promise_timeout=schedule.promise_timeout,
-            promise_param=read_value(schedule.promise_param),
-            promise_tags={_LEGACY_TAGS.get(tag, tag): text for tag, text in schedule.promise_tags.items()},
-            last_runtime=schedule.last_run_at,
-            next_runtime=schedule.next_run_at,
-            ikey=ikey,
-            created_on=schedule.created_at,
-            store=self._store,
-        )
-
-
-def _no_schedule(id: str) -> ResonateStoreError:
-    return ResonateStoreError("The specified schedule was not found", 40401, {"id": id})
-
-
-def _address(receiver: str) -> str:
-    """A receiver as the seeds name it, as an address: a group, `local://...`, or `poll://group/id` without a cast."""
-    address = expand(receiver)
-    if address.startswith("local://"):
-        address = f"poll://{address.removeprefix('local://')}"
-    if address.startswith("poll://") and "@" not in address:
-        address = f"poll://any@{address.removeprefix('poll://')}"
-    return address

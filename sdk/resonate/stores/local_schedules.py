@@ -1,0 +1,136 @@
+"""The schedules of a `LocalStore`, in the seeds' language."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from resonate.errors import ResonateStoreError
+from resonate.promises import CREATE_KEY, DurableValue, payload, read_value
+from resonate.stores.names import legacy_tags
+from resonate_store.records import Schedule
+from resonate_store.requests import ScheduleCreate, ScheduleDelete, ScheduleGet
+
+if TYPE_CHECKING:
+    from resonate.stores.local import LocalStore
+
+
+class LocalSchedule(Struct):
+    """A schedule as it was when it was read. Instants are milliseconds since the epoch."""
+
+    id: str
+    description: str | None
+    cron: str
+    tags: dict[str, str]
+    promise_id: str
+    promise_timeout: int
+    promise_param: DurableValue
+    promise_tags: dict[str, str]
+    last_runtime: int | None
+    next_runtime: int
+    ikey: str | None
+    created_on: int
+    store: LocalStore
+
+    def delete(self) -> None:
+        """Delete the schedule; promises that it has created stay."""
+        self.store.schedules.delete(self.id)
+
+
+class LocalSchedules:
+    """Schedules of a `LocalStore`.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+
+    def create(
+        self,
+        id: str,
+        cron: str,
+        promise_id: str,
+        promise_timeout: int,
+        *,
+        ikey: str | None = None,
+        description: str | None = None,
+        tags: dict[str, str] | None = None,
+        promise_headers: dict[str, str] | None = None,
+        promise_data: str | None = None,
+        promise_tags: dict[str, str] | None = None,
+    ) -> LocalSchedule:
+        """Have a promise created on every occurrence of `cron`, or find the schedule with the same id and key.
+
+        Args:
+            promise_id: the promises' ids, in which `{{.id}}` and `{{.timestamp}}` are replaced.
+            promise_timeout: how long each promise has, in milliseconds.
+            ikey: makes the creation repeatable; without one a schedule that exists is a conflict.
+
+        Raises:
+            ResonateStoreError: it exists (100.40901), or the request is wrong (100.400).
+        """
+        store = self._store
+        request = ScheduleCreate(
+            id,
+            cron,
+            promise_id,
+            promise_timeout,
+            payload(promise_headers, promise_data),
+            store.promises.kept(promise_tags, None),
+            description=description,
+            tags={**(tags or {}), **({} if ikey is None else {CREATE_KEY: ikey})},
+        )
+        with store.transaction():
+            existing = store.apply(ScheduleGet(id)).schedule
+            if existing is None:
+                response = store.apply(request)
+                if response.schedule is None:
+                    raise ResonateStoreError(response.error or "refused", response.status * 100, {"id": id})
+                existing = response.schedule
+            elif ikey is None or existing.tags.get(CREATE_KEY) != ikey:
+                raise ResonateStoreError("The specified schedule already exists", 40901, {"id": id})
+        return self._shown(existing)
+
+    def get(self, id: str) -> LocalSchedule:
+        """Read a schedule.
+
+        Raises:
+            ResonateStoreError: there is none with this id (100.40401).
+        """
+        schedule = self._store.apply(ScheduleGet(id)).schedule
+        if schedule is None:
+            raise _no_schedule(id)
+        return self._shown(schedule)
+
+    def delete(self, id: str) -> None:
+        """Delete a schedule.
+
+        Raises:
+            ResonateStoreError: there is none with this id (100.40401).
+        """
+        if not self._store.apply(ScheduleDelete(id)).ok:
+            raise _no_schedule(id)
+
+    def _shown(self, schedule: Schedule) -> LocalSchedule:
+        return LocalSchedule(
+            id=schedule.id,
+            description=schedule.description,
+            cron=schedule.cron,
+            tags={tag: text for tag, text in schedule.tags.items() if tag != CREATE_KEY},
+            promise_id=schedule.promise_id,
+            promise_timeout=schedule.promise_timeout,
+            promise_param=read_value(schedule.promise_param),
+            promise_tags=legacy_tags(schedule.promise_tags),
+            last_runtime=schedule.last_run_at,
+            next_runtime=schedule.next_run_at,
+            ikey=schedule.tags.get(CREATE_KEY),
+            created_on=schedule.created_at,
+            store=self._store,
+        )
+
+
+def _no_schedule(id: str) -> ResonateStoreError:
+    return ResonateStoreError("The specified schedule was not found", 40401, {"id": id})

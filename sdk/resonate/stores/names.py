@@ -1,0 +1,29 @@
+"""The seeds' names for what the protocol calls otherwise: tags and receivers."""
+
+from __future__ import annotations
+
+from resonate_store.addresses import expand
+from resonate_store.records import ORIGIN, TARGET, TIMER
+
+_TAGS = {"resonate:invoke": TARGET, "resonate:timeout": TIMER, "resonate:root": ORIGIN}
+_LEGACY_TAGS = {tag: legacy for legacy, tag in _TAGS.items()}
+
+
+def protocol_tags(tags: dict[str, str]) -> dict[str, str]:
+    """Tags that a program of the seeds gives, as records hold them."""
+    return {_TAGS.get(tag, tag): text for tag, text in tags.items()}
+
+
+def legacy_tags(tags: dict[str, str]) -> dict[str, str]:
+    """Tags of a record, as a program of the seeds expects them."""
+    return {_LEGACY_TAGS.get(tag, tag): text for tag, text in tags.items()}
+
+
+def address_of(receiver: str) -> str:
+    """A receiver as the seeds name it, as an address: a group, `local://...`, or `poll://group/id` without a cast."""
+    address = expand(receiver)
+    if address.startswith("local://"):
+        address = f"poll://{address.removeprefix('local://')}"
+    if address.startswith("poll://") and "@" not in address:
+        address = f"poll://any@{address.removeprefix('poll://')}"
+    return address
