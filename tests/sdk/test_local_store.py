@@ -501,12 +501,14 @@ def test_stores_and_sources_that_do_not_fit_are_refused(
         Resonate(**make(store))
 
 
-def test_a_schedule_that_the_client_has_created_has_no_key_of_the_seeds(store: LocalStore) -> None:
+def test_a_schedule_of_the_clients_keeps_its_key_here_too(store: LocalStore) -> None:
     client = Resonate(store=store, message_source=store.message_source("default", "p"))
-    client.schedules.create("s", "0 0 * * *", "x", 60)
+    tags = {"resonate:target": "poll://any@workers"}
+    client.schedules.create("s", "0 0 * * *", "x", SOON, ikey="k", tags={"team": "a"}, promise_tags=tags)
 
+    found = store.schedules.create("s", "0 0 * * *", "x", SOON, ikey="k", promise_tags=INVOKE)
     with pytest.raises(ResonateStoreError) as caught:
-        store.schedules.create("s", "0 0 * * *", "x", SOON, ikey="k", promise_tags=INVOKE)
+        store.schedules.create("s", "0 0 * * *", "x", SOON, ikey="another", promise_tags=INVOKE)
 
+    assert (found.ikey, found.tags) == ("k", {"team": "a"})
     assert code_of(caught) == 40901
-    assert store.schedules.get("s").ikey is None
