@@ -49,6 +49,11 @@ class Function(Generic[P, R_co]):
         """The version it is registered in."""
         return self._registered.version
 
+    @property
+    def resonate(self) -> Resonate:
+        """The connection that it is registered with."""
+        return self._resonate
+
     def __call__(self, ctx: Context, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         return self.func(ctx, *args, **kwargs)
 

@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from resonate import codec
@@ -248,6 +248,16 @@ class Resonate:
     def registry(self) -> Registry:
         """The functions known here."""
         return self._registry
+
+    @property
+    def group(self) -> str:
+        """The worker group that this process belongs to."""
+        return self._group
+
+    @property
+    def dependencies(self) -> Mapping[str, Any]:
+        """What `ctx.get_dependency` hands out, by name."""
+        return self._dependencies
 
     @property
     def promises(self) -> Promises:

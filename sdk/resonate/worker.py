@@ -353,8 +353,7 @@ class Drive:
             else:
                 self._functions.submit(self._call_apart, work)
         else:
-            outcome = self._worker.loops.get().call(work) if work.kind is Kind.ASYNC else call(work)
-            self._execution.ran(work, outcome, self._clock.now())
+            self._execution.ran(work, call(work, self._worker.loops), self._clock.now())
 
     def _next_result(self) -> tuple[Work, Outcome | Opening] | None:
         """The next function to return. A retry that is due meanwhile waits for it: a pause is a minimum.
@@ -376,7 +375,7 @@ class Drive:
             self._results.put((work, None))
             return
         try:
-            outcome = call(work)
+            outcome = call(work, self._worker.loops)
         except BaseException as error:
             outcome = None, error
         self._results.put((work, outcome))
@@ -432,8 +431,10 @@ class Drive:
         raise StoreError(f"cannot {what} task {self._task.id}: {response.status} {response.error}")
 
 
-def call(work: Work) -> Outcome:
-    """Call the user's function and catch what it raises."""
+def call(work: Work, loops: Loops) -> Outcome | Opening:
+    """Call the user's function and catch what it raises; an async function may turn out to be a workflow."""
+    if work.kind is Kind.ASYNC:
+        return loops.get().call(work)
     try:
         return work.func(work.context, *work.args, **work.kwargs), None
     except Exception as error:

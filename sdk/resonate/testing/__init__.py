@@ -1,0 +1,31 @@
+"""Tests of workflows without AWS: a stack in memory, a clock that can be moved, trouble on demand, replay.
+
+    from resonate.testing import MemoryStack
+
+    def test_reminder():
+        stack = MemoryStack()
+        assert stack.run(reminder, "ada") == "reminded ada"      # however many days it sleeps
+
+See docs/testing.md. `resonate_infra.testing` has the same vocabulary for the Lambda functions on moto.
+"""
+
+from resonate.testing.faults import FailPoint, Killed
+from resonate.testing.history import History, HistoryFormatError, Recorded, export_history
+from resonate.testing.memory import MemoryStack
+from resonate.testing.replay import Difference, Replayed, replay
+from resonate.testing.stack import Stack, Stuck
+
+__all__ = [
+    "Difference",
+    "FailPoint",
+    "History",
+    "HistoryFormatError",
+    "Killed",
+    "MemoryStack",
+    "Recorded",
+    "Replayed",
+    "Stack",
+    "Stuck",
+    "export_history",
+    "replay",
+]

@@ -1,0 +1,297 @@
+"""The stack in memory: the real worker over the real store, one thread, a clock that stands still.
+
+Each message to a worker is one invocation, which acquires the task, replays the workflow from its beginning and ends,
+as on Lambda; arguments, results and errors travel as they do there. So what a test finds out here holds there. Nothing
+is waited for, and the same test does the same every time. No thread is started but the one in which async functions
+have their event loop, which all stacks share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from resonate import codec
+from resonate.function import Function
+from resonate.lambda_handler import LEASE_MARGIN, RESERVE
+from resonate.registry import Registry
+from resonate.resonate import Resonate
+from resonate.testing.faults import FailPoints, Killed
+from resonate.testing.functions import name_of, stub_of
+from resonate.testing.stack import Stack
+from resonate.worker import Loops, Worker
+from resonate_store.addresses import expand, group_of
+from resonate_store.clock import ManualClock, installed
+from resonate_store.interface import Store, StoreClosed, StoreError
+from resonate_store.memory import MemoryStore
+from resonate_store.records import Promise, Record
+from resonate_store.requests import Request, Response
+
+WORKER_TIMEOUT = 300.0
+"""Seconds that an invocation may take, and so, with a margin, how long the task of a killed worker waits; as in
+`template.yaml`."""
+
+_LOOPS = Loops()
+
+
+class MemoryStack(Stack):
+    """A whole system in this process's memory.
+
+    Args:
+        programs: the programs under test: what their `Resonate` objects have registered is served in their groups.
+            What a function that is run belongs to is served too, without being named here.
+        clock: the stack's time; it begins at a fixed instant unless given.
+        dependencies: what contexts hand out, before what the programs have set.
+        worker_timeout: seconds that an invocation may take.
+    """
+
+    def __init__(
+        self,
+        *programs: Resonate,
+        clock: ManualClock | None = None,
+        dependencies: Mapping[str, Any] | None = None,
+        worker_timeout: float = WORKER_TIMEOUT,
+    ) -> None:
+        clock = clock or ManualClock()
+        super().__init__(clock)
+        self._programs: list[Resonate] = []
+        self._groups: dict[str, list[Registry]] = {}
+        self._registry = Registry()
+        self._mocks = Registry()
+        self._mocked: dict[str, Registry] = {}
+        self._dependencies: dict[str, Any] = dict(dependencies or {})
+        self._remaining = round(worker_timeout * 1000)
+        self._outbox: deque[tuple[str, dict[str, Any]]] = deque()
+        self._nobodys: dict[str, str] = {}
+        self._pumping = False
+        self._memory = MemoryStore(self.clock, self._send)
+        for program in programs:
+            self.serve(program)
+
+    # Programs
+
+    def serve(self, program: Resonate) -> None:
+        """Serve what a program has registered, in its group, now and later."""
+        if program not in self._programs:
+            self._programs.append(program)
+            self._groups.setdefault(program.group, []).append(program.registry)
+
+    def register(
+        self, function: Callable[..., Any], *, name: str | None = None, version: int = 1, group: str = "default"
+    ) -> None:
+        """Serve one function, in a group or at an address.
+
+        Raises:
+            ValueError: it cannot be registered, or its name is taken.
+        """
+        registries = self._groups.setdefault(group_of(group) or group, [])
+        if self._registry not in registries:
+            registries.append(self._registry)
+        self._registry.add(function, name, version)
+
+    def set_dependency(self, name: str, obj: Any) -> None:
+        """Let functions reach `obj` by `ctx.get_dependency(name)`, whatever the programs have set."""
+        self._dependencies[name] = obj
+
+    def mock(self, name: str, function: Callable[..., Any], *, target: str | None = None, version: int = 1) -> None:
+        """See `Stack.mock`; without a target, for every target that does not serve the function itself."""
+        registry = self._mocks if target is None else self._mocked.setdefault(_place_of(expand(target)), Registry())
+        registry.add(stub_of(function), name, version)
+
+    # The stack
+
+    @property
+    def store(self) -> MemoryStore:
+        return self._memory
+
+    def client(self, **arguments: Any) -> Resonate:
+        return super().client(**{"store": _Outside(self), **arguments})
+
+    def pump(self) -> int:
+        if self._pumping:  # a function under test is a client, too
+            return 0
+        self._pumping = True
+        try:
+            return self._pump()
+        finally:
+            self._pumping = False
+
+    def _pump(self) -> int:
+        delivered = 0
+        with installed(self.clock):
+            while True:
+                while self._outbox:
+                    address, message = self._outbox.popleft()
+                    for _ in range(self._messages.copies()):
+                        self._deliver(address, message)
+                    delivered += 1
+                at = self._memory.next_wake_at()
+                if at is None or at > self.clock.now():
+                    return delivered
+                delivered += self._memory.tick()
+
+    def next_event_at(self) -> int | None:
+        return self._memory.next_wake_at()
+
+    def clear(self) -> None:
+        self._memory = MemoryStore(self.clock, self._send)
+        self._outbox.clear()
+        self._nobodys.clear()
+        self._mocks = Registry()
+        self._mocked.clear()
+        self._forget()
+
+    def _proceed_to(self, at: int) -> None:
+        self.clock.sleep(at - self.clock.now())
+        self.pump()
+
+    def _records(self) -> list[Record]:
+        return self._memory.records()
+
+    def _unserved(self) -> dict[str, str]:
+        return {
+            id: address for id, address in self._nobodys.items() if self._registry_for(_place_of(address), id) is None
+        }
+
+    def _record(self, id: str) -> Record | None:
+        return self._memory.record(id)
+
+    def _called(self, workflow: Callable[..., Any] | str, version: int | None) -> tuple[str, int, str]:
+        if isinstance(workflow, Function):
+            function = cast("Function[..., Any]", workflow)
+            self.serve(function.resonate)
+            return function.name, version or function.version, function.resonate.group
+        mocks = {**{place: [mocked] for place, mocked in self._mocked.items()}, "default": [self._mocks]}
+        for served in (self._groups, mocks):
+            for group, registries in served.items():
+                for registry in registries:
+                    try:
+                        found = registry.get(workflow, version or 0)
+                    except ValueError:
+                        continue
+                    return found.name, found.version, group
+        if isinstance(workflow, str):
+            known = sorted(
+                {name for registries in self._groups.values() for each in registries for name in each.names()}
+            )
+            raise ValueError(
+                f"no program of this stack has registered {workflow}; it knows {', '.join(known) or 'none'}"
+            )
+        self.register(workflow)
+        return name_of(workflow), 1, "default"
+
+    def _result_type(self, name: str, version: int) -> Any:
+        for registries in self._groups.values():
+            for registry in registries:
+                try:
+                    return codec.signature_of(registry.get(name, version).func).result
+                except ValueError:
+                    continue
+        return Any
+
+    # Messages
+
+    def _send(self, address: str, message: dict[str, Any]) -> None:
+        if message["kind"] == "execute":  # handles look for themselves
+            self._outbox.append((address, message))
+
+    def _deliver(self, address: str, message: dict[str, Any]) -> None:
+        id, version = message["data"]["task"]["id"], message["data"]["task"]["version"]
+        place = _place_of(address)
+        registry = self._registry_for(place, id)
+        if registry is None:
+            self._nobodys[id] = address
+            return
+        self._nobodys.pop(id, None)
+        self.invocations[place] += 1
+        store = _Watched(self._memory, self.requests, self._fail_points)
+        dependencies = self._dependencies_for(registry)
+        pid = f"{place}-{self.invocations[place]}"
+        worker = Worker(store, registry, dependencies, self.clock, pid, address, loops=_LOOPS)
+        deadline = self.clock.now() + self._remaining - min(RESERVE, self._remaining // 5)
+        try:
+            with self._fail_points.around_functions():
+                worker.run(id, version, self._remaining + LEASE_MARGIN, deadline)
+        except (Killed, StoreError):
+            pass  # the invocation is over, and Lambda's answer to that is none: the lease brings the task back
+        finally:
+            store.close()
+
+    def _registry_for(self, place: str, id: str) -> Registry | None:
+        """The functions of the worker that serves a target: those of the program that knows the called one."""
+        record = self._memory.record(id)
+        param: Any = codec.decode(record.param) if record is not None else None
+        call = cast("dict[str, Any]", param) if isinstance(param, dict) else {}
+        name, version = call.get("func", ""), call.get("version") or 0
+        registries = self._groups.get(place, [])
+        candidates = [*([self._mocked[place]] if place in self._mocked else []), *registries, self._mocks]
+        for registry in candidates:
+            try:
+                registry.get(name, version)
+            except ValueError:
+                continue
+            return registry
+        return registries[0] if registries else None  # which says what it lacks
+
+    def _dependencies_for(self, registry: Registry) -> dict[str, Any]:
+        dependencies: dict[str, Any] = {}
+        for program in self._programs:
+            if program.registry is registry:
+                dependencies.update(program.dependencies)
+        return {**dependencies, **self._dependencies}
+
+
+class _Outside:
+    """The store as a program outside of the workers uses it: what follows from a request happens at once."""
+
+    def __init__(self, stack: MemoryStack) -> None:
+        self._stack = stack
+
+    def apply(self, request: Request) -> Response:
+        response = self._stack.store.apply(request)
+        self._stack.pump()
+        return response
+
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        return self._stack.store.children(id, separator)
+
+    def open(self) -> Store:
+        return self
+
+    def close(self) -> None:
+        """Nothing to end: the stack goes on."""
+
+
+class _Watched:
+    """A store as one invocation sees it: its requests are counted, and may meet fail-points."""
+
+    def __init__(self, store: MemoryStore, counts: Counter[str], fail_points: FailPoints) -> None:
+        self._store = store
+        self._counts = counts
+        self._fail_points = fail_points
+        self._closed = False
+
+    def apply(self, request: Request) -> Response:
+        self._count(request.kind)
+        id: str = getattr(request, "id", "")
+        return self._fail_points.around((request.kind,), id, lambda: self._store.apply(request))
+
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        self._count("children")
+        return self._fail_points.around(("children",), id, lambda: self._store.children(id, separator))
+
+    def open(self) -> Store:
+        return self
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _count(self, kind: str) -> None:
+        if self._closed:
+            raise StoreClosed("the invocation is over")
+        self._counts[kind] += 1
+
+
+def _place_of(address: str) -> str:
+    return group_of(address) or address

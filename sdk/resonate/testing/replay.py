@@ -1,0 +1,345 @@
+"""Replay tests: does today's code still take the path that a history records?
+
+The interpreter that workers use is given the recorded promises and nothing else: no store, and no function of the
+user's but the workflows themselves. A step that has a record is answered from it; where the records end, the replay
+ends. Nested workflows are replayed too, also those that have finished: an execution that was under way in one of them
+would have to be able to go on. An async function is a workflow if commands of its own are recorded, else a step.
+
+A history passes if every command of today's code is the recorded one under its id, and if a workflow that has come to
+its end issues as many commands as it has records. Results are not compared: another result of a step's function, or of
+the workflow, does not keep a worker from going on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resonate import codec
+from resonate.computation import Action, Create, Keep, Kind, Load, Node, Work
+from resonate.errors import NonDeterminismError
+from resonate.function import Function
+from resonate.options import Options
+from resonate.registry import Registry, plain_function
+from resonate.replay import Execution
+from resonate.retry_policies import RetryPolicy
+from resonate.testing.history import History, Recorded
+from resonate.worker import Loops, Worker, call
+from resonate_store.clock import ManualClock
+from resonate_store.memory import MemoryStore
+from resonate_store.records import ORIGIN, SCOPE, TARGET, Promise
+from resonate_store.requests import PromiseRecord, PromiseSettle, Response
+
+NOTHING = "nothing"
+"""What there is at an id where the other side has a command."""
+
+
+class Difference(AssertionError):
+    """Today's code does not replay a history.
+
+    Attributes:
+        id: the id of the first command that differs.
+        recorded: what is recorded under it, such as `run charge`; `nothing` if there is no record.
+        now: what today's code does there; `nothing` if it ends before.
+    """
+
+    def __init__(self, history: History, id: str, recorded: str, now: str) -> None:
+        self.id = id
+        self.recorded = recorded
+        self.now = now
+        lines = history.lines()
+        ids = [record.id for record in history]
+        at = ids.index(id) if id in ids else None
+        if at is None:
+            lines.append(f"> {id}  {recorded}")
+        else:
+            lines[at] = ">" + lines[at][1:]
+        shown = "\n".join(lines if at is None else lines[: at + 1])
+        super().__init__(
+            f"{history.id} is not replayed by today's code: the first command that differs is {id}\n"
+            f"  recorded: {recorded}\n"
+            f"  now:      {now}\n"
+            f"the history up to there:\n{shown}"
+        )
+
+
+class Replayed(Struct, frozen=True):
+    """How far a replay got that found no difference.
+
+    Attributes:
+        finished: whether today's code came to the end of the workflow.
+        commands: the ids of the records that were replayed, in the order of the history.
+        stopped_at: what it stopped at: commands that have no record yet, or no outcome.
+    """
+
+    finished: bool
+    commands: tuple[str, ...]
+    stopped_at: tuple[str, ...]
+
+
+def replay(
+    history: History | str | Path,
+    workflow: Callable[..., Any],
+    *,
+    registry: Registry | None = None,
+    dependencies: Mapping[str, Any] | None = None,
+    retry_policy: RetryPolicy | None = None,
+) -> Replayed:
+    """Prove that a workflow still takes the path that a history records.
+
+    Args:
+        history: the history, its JSON, or the file that holds it.
+        workflow: today's code of the recorded execution.
+        registry: the functions that the workflow calls by `ctx.rpc(function)`; that of the workflow's own `Resonate`
+            if not given, and if it has none, only calls by name are possible.
+        dependencies: what `ctx.get_dependency` hands out to workflows; those of the workflow's own `Resonate` if not
+            given.
+        retry_policy: the policy with which the execution was started, if it was with one.
+
+    Raises:
+        Difference: it does not; the error shows the first command that differs.
+        HistoryFormatError: the text is no history.
+        ValueError: the recorded promise is not the call of a function.
+    """
+    if isinstance(history, Path):
+        history = history.read_text(encoding="utf-8")
+    if isinstance(history, str):
+        history = History.from_json(history)
+    if isinstance(workflow, Function):
+        workflow = cast("Function[..., Any]", workflow)
+        program = workflow.resonate
+        registry = registry or program.registry
+        dependencies = program.dependencies if dependencies is None else dependencies
+    return _Replay(history, workflow, registry, dependencies or {}, Options(retry_policy=retry_policy)).run()
+
+
+class _Replay:
+    """One replay."""
+
+    def __init__(
+        self,
+        history: History,
+        workflow: Callable[..., Any],
+        registry: Registry | None,
+        dependencies: Mapping[str, Any],
+        options: Options,
+    ) -> None:
+        self._history = history
+        self._now = history.root.created_at
+        self._stopped: dict[str, None] = {}
+        self._apart: list[Node] = []
+        self._works: dict[str, Work] = {}
+        self._loops = Loops()
+        target = history.root.tags.get(TARGET, "poll://any@default")
+        known = _with(registry, plain_function(workflow), history.root)
+        # It makes the root of an execution; there is nothing in its store.
+        worker = Worker(MemoryStore(ManualClock(self._now)), known, dependencies, ManualClock(self._now), "replay")
+        root = worker._root(_as_pending(history.root.promise), options)  # pyright: ignore[reportPrivateUsage]
+        self._works[history.id] = root
+        self._execution = Execution(root, known, dependencies, target)
+
+    def run(self) -> Replayed:
+        try:
+            self._execution.start(self._children(self._history.id), self._now)
+            while self._step():
+                pass
+            return self._replayed()
+        except NonDeterminismError as error:
+            id, recorded, now = error.args
+            raise Difference(self._history, id, recorded, now) from None
+        finally:
+            self._execution.close()
+            self._loops.stop()
+
+    def _replayed(self) -> Replayed:
+        """What the replay came to, once it cannot go on."""
+        finished = self._execution.finished is not None
+        if finished:
+            self._check_end(self._history.id)
+        elif self._ended(self._history.root) and not self._stopped:
+            now = f"waits for {', '.join(self._execution.blocked().ids)}"
+            raise Difference(self._history, self._history.id, self._history.root.outcome(), now)
+        commands = tuple(
+            record.id for record in self._history if record.id == self._history.id or self._issued(record.id)
+        )
+        waiting = () if finished else self._execution.blocked().ids
+        return Replayed(finished, commands, tuple(dict.fromkeys((*self._stopped, *waiting))))
+
+    def _step(self) -> bool:
+        """Go on as far as possible; whether anything has become of it."""
+        execution = self._execution
+        actions = execution.advance(self._now)
+        for action in actions:
+            self._act(action)
+        if actions:
+            return True
+        if execution.finished is not None:
+            return False
+        blocked = execution.blocked()
+        if blocked.until is not None and blocked.until > self._now and not blocked.timers:
+            self._now = blocked.until  # a short pause between two attempts of a workflow, which leaves no record
+            return True
+        self._check_awaited()
+        return self._let_go()
+
+    def _check_awaited(self) -> None:
+        """Whoever awaits a promise of its own tree keeps the outcome at the command's place, if it has come to its end.
+
+        A detached call does not: its promise may be gone, and nobody waits for it.
+        """
+        for node in self._apart:
+            if node.waiters:
+                self._unrecorded(node, optional=False)
+
+    def _let_go(self) -> bool:
+        """Settle a nested workflow that did not get to its end, because its time was up or somebody cancelled it."""
+        for id in sorted(self._works, key=len, reverse=True):
+            record, node = self._history[id], self._works[id].node
+            if id == self._history.id or record.pending or node.settled:
+                continue
+            if self._ended(record) and not any(stopped.startswith(f"{id}.") for stopped in self._stopped):
+                raise Difference(self._history, id, record.outcome(), "still waits")
+            self._execution.settled(record.promise)
+            return True
+        return False
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case Create():
+                self._create(action)
+            case Load():
+                self._works[action.work.node.id] = action.work
+                self._execution.loaded(action.work, self._children(action.work.node.id))
+            case Keep():
+                self._keep(action)
+            case _ if self._is_workflow(action.work):
+                self._works[action.work.node.id] = action.work
+                self._execution.ran(action.work, call(action.work, self._loops), self._now)
+            case _:
+                self._do_not_run(action.work)
+
+    def _is_workflow(self, work: Work) -> bool:
+        """Whether a function is to be called: that of the root always is."""
+        return work.kind is Kind.ASYNC and (work is self._execution.root or self._has_commands(work.node.id))
+
+    def _create(self, action: Create) -> None:
+        node, request = action
+        record = self._history.find(request.id)
+        if record is not None:
+            self._execution.created(node, Response(promise=self._shown(record)))
+        elif request.tags.get(ORIGIN) == request.id:
+            self._apart.append(node)
+        else:
+            self._unrecorded(node, optional="~" in request.id)
+
+    def _do_not_run(self, work: Work) -> None:
+        record = self._history.find(work.node.id)
+        if record is not None and not record.pending:
+            self._execution.settled(record.promise)
+        else:
+            self._unrecorded(work.node, optional=record is not None or not work.node.durable)
+
+    def _unrecorded(self, node: Node, *, optional: bool) -> None:
+        """Here the records end. In a workflow that has ended there is nothing that they could not tell."""
+        place = node.link or node.id
+        parent = self._history.find(place.rpartition(".")[0])
+        if not optional and parent is not None and self._ended(parent):
+            raise Difference(self._history, place, NOTHING, node.command)
+        self._stopped[node.id] = None
+
+    def _keep(self, action: Keep) -> None:
+        node, request = action
+        record = self._history.find(request.id)
+        if isinstance(request, PromiseSettle):
+            self._check_end(node.id)
+        if record is not None and not record.pending:
+            self._execution.kept(node, Response(promise=record.promise))
+            return
+        self._execution.kept(node, Response(promise=_as_settled(request, record, self._now)))
+
+    def _check_end(self, id: str) -> None:
+        """A workflow has come to its end: it must have issued every command that is recorded."""
+        work = self._works.get(id)
+        if work is None:
+            return
+        for record in self._history.children(id):
+            number = record.id.removeprefix(f"{id}.")
+            if number.isdecimal() and int(number) > work.context.count:
+                raise Difference(self._history, record.id, record.command, NOTHING)
+
+    def _children(self, id: str) -> list[Promise]:
+        return [self._shown(record) for record in self._history.children(id)]
+
+    def _shown(self, record: Recorded) -> Promise:
+        """The promise as the interpreter is to see it: a workflow that has commands of its own is still to be run."""
+        workflow = record.tags.get(SCOPE) == "local" and self._has_commands(record.id)
+        return _as_pending(record.promise) if workflow else record.promise
+
+    def _has_commands(self, id: str) -> bool:
+        return any("~" not in child.id for child in self._history.children(id))
+
+    def _ended(self, record: Recorded) -> bool:
+        """Whether it was settled by its own end, after everything that it started and did not detach."""
+        if record.state not in ("resolved", "rejected"):
+            return False
+        return not any(child.pending and not child.foreign for child in self._history.children(record.id))
+
+    def _issued(self, id: str) -> bool:
+        parent, _, number = id.rpartition(".")
+        work = self._works.get(parent)
+        number = number.partition("~")[0]
+        return work is not None and number.isdecimal() and int(number) <= work.context.count
+
+
+def _with(registry: Registry | None, workflow: Callable[..., Any], root: Recorded) -> Registry:
+    """A registry in which the recorded call finds the workflow, and the workflow what it calls."""
+    call = root.param
+    if not isinstance(call, dict) or not isinstance(name := cast("dict[str, Any]", call).get("func"), str):
+        raise ValueError(
+            f"the promise {root.id} is not the call of a function, so there is nothing to replay: {call!r}"
+        )
+    version = cast("dict[str, Any]", call).get("version") or 1
+    known = Registry()
+    known.add(workflow, name, version)
+    if registry is None:
+        return known
+    known.encoders.update(registry.encoders)
+    for other in registry.names():
+        for registered in _versions(registry, other):
+            if (registered.name, registered.version) != (name, version) and registered.func is not workflow:
+                known.add(registered.func, registered.name, registered.version)
+    return known
+
+
+def _versions(registry: Registry, name: str) -> list[Any]:
+    found: list[Any] = []
+    for version in range(1, registry.latest(name) + 1):
+        try:
+            found.append(registry.get(name, version))
+        except ValueError:
+            continue
+    return found
+
+
+def _as_pending(promise: Promise) -> Promise:
+    return replace(promise, state="pending", settled_at=None)
+
+
+def _as_settled(request: PromiseSettle | PromiseRecord, record: Recorded | None, now: int) -> Promise:
+    if record is not None:
+        return replace(record.promise, state=request.state, value=request.value, settled_at=now)
+    assert isinstance(request, PromiseRecord), "only what is recorded is settled"
+    return Promise(
+        id=request.id,
+        state=request.state,
+        param=codec.encode(None, "nothing"),
+        value=request.value,
+        tags=request.tags,
+        timeout_at=request.timeout_at,
+        created_at=now,
+        settled_at=now,
+    )
