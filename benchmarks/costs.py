@@ -134,16 +134,16 @@ class Meter:
         stack.run_until_complete(id)
         stack.pump()
         # Two items of up to a KB each, which cost twice in a transaction.
-        transactions = 2 * stack.requests()["TransactWriteItems"]
+        transactions = 2 * stack.operations()["TransactWriteItems"]
         transactions += self._expire(id)
-        requests = stack.requests()
+        requests = stack.operations()
         return Usage(
             write_units=sum(map(units, self._changes)) + transactions,
             # The sweep reads its index whether there is anything or not.
             read_units=requests["GetItem"] + requests["Query"] - self._sweeps * stack.store.shards,
             invocations=stack.invocations.total() - self._sweeps,
-            messages=stack.requests("sqs")["SendMessage"],
-            schedules=stack.requests("scheduler")["CreateSchedule"],
+            messages=stack.operations("sqs")["SendMessage"],
+            schedules=stack.operations("scheduler")["CreateSchedule"],
         )
 
     def _expire(self, id: str) -> int:
@@ -151,13 +151,13 @@ class Meter:
         stack = self._stack
         [marker] = (image for change in self._changes if is_marker(image := change.get("NewImage", {})))
         key = {name: marker[name] for name in ("pk", "sk")}
-        earlier, writes = len(self._changes), stack.requests()["TransactWriteItems"]
+        earlier, writes = len(self._changes), stack.operations()["TransactWriteItems"]
         stack.cloud.client("dynamodb").delete_item(TableName=stack.deployment.table_name, Key=key)
         stack.pump()
         deleted = [change["OldImage"] for change in self._changes[earlier:] if not is_marker(change["OldImage"])]
         assert stack.store.record(id) is None
         # The root goes by itself; with the others, its life is checked.
-        return len(deleted) - 1 + 2 * (stack.requests()["TransactWriteItems"] - writes)
+        return len(deleted) - 1 + 2 * (stack.operations()["TransactWriteItems"] - writes)
 
     def _take(self, stream_arn: str) -> list[dict[str, Any]]:
         records = self._take_changes(stream_arn)

@@ -99,7 +99,7 @@ def run(clock: Clock, seconds: float) -> None:
             stack.run_until_complete(ID)
         took = time.perf_counter() - began
         invocations = ", ".join(f"{name} {count}" for name, count in sorted(stack.invocations.items()))
-        requests = stack.requests()
+        requests = stack.operations()
         operations = ", ".join(f"{name} {count}" for name, count in sorted(requests.items()))
         print(f"\n  invocations        {stack.invocations.total()} ({invocations})")
         print(f"  DynamoDB requests  {requests.total()} ({operations})")

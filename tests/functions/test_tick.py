@@ -44,7 +44,7 @@ def test_a_message_that_comes_early_is_put_back(begun: OfflineStack, event: Load
     begun.reset_counts()
 
     assert begun.invoke("TickFunction", event("tick-timer")) == {"kind": "timer", "id": SLEEP, "rearmed": NIGHT + 5000}
-    assert begun.requests("sqs") == {"SendMessage": 1}
+    assert begun.operations("sqs") == {"SendMessage": 1}
     assert state_of(begun) == "pending"
 
 

@@ -142,7 +142,7 @@ def test_a_task_that_nobody_serves_is_never_halted(unserved: OfflineStack) -> No
 
     task = task_of(stack, "w1")
     assert (task.state, task.attempts, task.error, task.version) == ("pending", 0, None, 0)
-    assert stack.requests("lambda")["Invoke"] >= 24
+    assert stack.operations("lambda")["Invoke"] >= 24
 
     stack.cloud.functions = {**stack.cloud.functions, "elsewhere": "WorkerFunction"}
     stack.advance(minutes=17)

@@ -94,7 +94,7 @@ def test_a_task_is_pushed_to_its_http_target(stack: OfflineStack, server: Server
 
     assert server.received == [("/work?tenant=7", execute("h1"), "application/json")]
     # The stream's consumer only puts it on the queue; it never waits for somebody else's server.
-    assert stack.requests("sqs") == {"SendMessage": 1}
+    assert stack.operations("sqs") == {"SendMessage": 1}
 
     task = stack.store.apply(TaskAcquire("h1", 0, "http-worker", 60_000)).task
     assert task is not None

@@ -65,7 +65,7 @@ def test_each_occurrence_runs_once_and_costs_no_call_to_sqs_or_scheduler(stack: 
     stack.advance(minutes=10)
 
     runs(stack, "s", first, 12)
-    assert (stack.requests("sqs"), stack.requests("scheduler")) == ({}, {})
+    assert (stack.operations("sqs"), stack.operations("scheduler")) == ({}, {})
 
 
 def test_two_recurring_schedules_of_one_fire_every_occurrence_once(stack: OfflineStack, client: Resonate) -> None:

@@ -1,5 +1,6 @@
 """The workflows under test: the code of WorkerFunction, loaded anew after every kill."""
 
+import asyncio
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,12 @@ def work(ctx: Context, seconds: float) -> int:
 def refuse(ctx: Context, kind: str) -> None:
     journal.runs[ctx.id] += 1
     raise {"value": ValueError("out of range"), "stock": OutOfStock("no tea left")}[kind]
+
+
+async def look_up(ctx: Context, item: str) -> str:
+    journal.runs[ctx.id] += 1
+    await asyncio.sleep(0)
+    return f"{item} in stock"
 
 
 # Workflows
@@ -212,3 +219,11 @@ def erratic(ctx: Context) -> Workflow:
 
 
 handler = resonate.handler()
+
+
+@resonate.register
+async def inquiry(ctx: Context, item: str) -> list[str]:
+    """An async workflow with async steps, at the same time and one after the other."""
+    begun = [await ctx.begin_run(look_up, item) for _ in range(2)]
+    await ctx.sleep(3600)
+    return [await ctx.run(look_up, f"still {item}"), *[await promise for promise in begun]]

@@ -4,16 +4,17 @@ One `Cloud` is one account in one process. Every call of a boto3 client that is 
 calls are counted with the function that made them, can be made to fail before or after they take effect, and an invoke
 of a Lambda function is kept for the stack to carry out, because moto would want a container for it.
 
-Three things go past moto or botocore, because they are slow there: the table's stream is taken out of moto directly
-(its GetRecords spends milliseconds on each record, and every transaction copies all the records there ever were),
-attribute values are answered as they are stored (moto would look for each type that a value might have, under three
-names), and all sessions share what botocore loads from disk.
+Some things go past moto or botocore, because they are slow there: the table's stream is taken out of moto directly (its
+GetRecords spends milliseconds on each record, and every transaction copies all the records there ever were), the stack
+looks up in moto's memory what is to happen next, attribute values are answered as they are stored (moto would look for
+each type that a value might have, under three names), and all sessions share what botocore loads from disk.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,9 +29,12 @@ import botocore.config
 import botocore.session
 from botocore.exceptions import HTTPClientError
 from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.utilities import dynamo_json_dump
+from moto.scheduler.models import scheduler_backends
+from moto.sqs.models import sqs_backends
 
 from resonate_store.clock import Clock, installed
 
@@ -77,7 +81,6 @@ class Cloud:
         calls: every call, in order.
         changes: how many calls of each service may have changed something; whoever polls can tell that nothing has.
         invocations: asynchronous invokes that have not been carried out.
-        delayed_until: when messages that were sent with a delay, or received in vain, can be received (ms).
         caller: the logical id of the function that is running.
         fault: called at each `Moment` of every call; what it raises is what happens to the call. `Killed` ends the
             process, an error of botocore's is met as if it came from the network.
@@ -89,19 +92,76 @@ class Cloud:
         self.calls: list[Call] = []
         self.changes: Counter[str] = Counter()
         self.invocations: list[Invocation] = []
-        self.delayed_until: list[int] = []
         self.caller = ""
         self.fault: Callable[[Moment, Call], None] | None = None
         self._open = ExitStack()
+        self._session: Any = None
+        self._keeping = True
         self._clients: dict[str, Any] = {}
 
     def open(self) -> None:
+        """Take the place of AWS in this process."""
+        self._replace(reset=True)
+        core = botocore.session.Session()
+        core.register_component("data_loader", _loader())
+        session = boto3.DEFAULT_SESSION = self._session = boto3.Session(
+            botocore_session=core, region_name=ENVIRONMENT["AWS_REGION"]
+        )
+        session.events.register_first("before-call", self._before_call)
+        session.events.register_last("after-call", self._after_call)
+        session.events.register_last("before-send", self._before_send)
+
+    def suspend(self) -> None:
+        """Give everything back, and keep what is in the account."""
+        self._open.close()
+
+    def resume(self) -> None:
+        """Go on where `suspend` was called."""
+        self._replace(reset=False)
+        boto3.DEFAULT_SESSION = self._session
+
+    def close(self) -> None:
+        """Give everything back, and forget the account."""
+        self._keeping = False
+        self._open.close()
+
+    def has_table(self, stream_arn: str) -> bool:
+        """Whether the table with this stream exists; moto forgets it when somebody else begins to use moto."""
+        _, _, _, region, account, resource = stream_arn.split(":", 5)
+        return resource.split("/")[1] in dynamodb_backends[account][region].tables
+
+    def next_message_at(self, queue_arn: str) -> int | None:
+        """The earliest instant (ms) at which a message of a queue can be received; None if the queue is empty."""
+        _, _, _, region, account, name = queue_arn.split(":")
+        messages = sqs_backends[account][region].queues[name]._messages  # pyright: ignore[reportPrivateUsage]
+        # To moto, a message that was received is visible after that time, not at it.
+        instants = (max(message.delayed_until, message.visible_at + 1) for message in messages)
+        return min(map(math.ceil, instants), default=None)
+
+    def schedules(self, group: str) -> list[tuple[str, str, str]]:
+        """The name, the expression and the time zone of each schedule of a group."""
+        backend = scheduler_backends[ACCOUNT_ID][ENVIRONMENT["AWS_REGION"]]
+        return [
+            (schedule.name, schedule.schedule_expression, schedule.schedule_expression_timezone)
+            for schedule in backend.schedule_groups[group].schedules.values()
+        ]
+
+    def earliest_wake(self, stream_arn: str) -> int | None:
+        """The earliest `wake_at` of the table with this stream (ms)."""
+        _, _, _, region, account, resource = stream_arn.split(":", 5)
+        items = dynamodb_backends[account][region].tables[resource.split("/")[1]].all_items()
+        return min((int(item.attrs["wake_at"].value) for item in items if "wake_at" in item.attrs), default=None)
+
+    def _replace(self, *, reset: bool) -> None:
         enter = self._open.enter_context
         clean = {name: value for name, value in os.environ.items() if name not in _REMOVED}
         # SQS, and so moto, lets a queue be purged once a minute.
         clean["MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR"] = "false"
         enter(patch.dict(os.environ, {**clean, **ENVIRONMENT}, clear=True))
-        enter(mock_aws())
+        moto: Any = mock_aws()
+        moto.start(reset=reset)
+        self._keeping = True
+        self._open.callback(lambda: moto.stop(remove_data=not self._keeping))
         enter(patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))
         enter(installed(self.clock))
         enter(patch("moto.sqs.models.unix_time_millis", lambda: float(self.clock.now())))
@@ -109,16 +169,6 @@ class Cloud:
         # botocore waits between two tries of a call; nothing here gets better by waiting.
         enter(patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)))
         enter(patch.object(boto3, "DEFAULT_SESSION", None))
-        core = botocore.session.Session()
-        core.register_component("data_loader", _loader())
-        session = boto3.DEFAULT_SESSION = boto3.Session(botocore_session=core, region_name=ENVIRONMENT["AWS_REGION"])
-        session.events.register_first("before-call", self._before_call)
-        session.events.register_last("after-call", self._after_call)
-        session.events.register_last("before-send", self._before_send)
-        session.events.register("before-parameter-build.sqs.SendMessage", self._note_delay)
-
-    def close(self) -> None:
-        self._open.close()
 
     def client(self, service: Any) -> Any:
         """A boto3 client of the account."""
@@ -169,9 +219,6 @@ class Cloud:
 
     def _call(self, model: Any) -> Call:
         return Call(model.service_model.service_name, model.name, self.caller)
-
-    def _note_delay(self, params: dict[str, Any], **_: Any) -> None:
-        self.delayed_until.append(self.clock.now() + params.get("DelaySeconds", 0) * 1000)
 
     def _keep_invocation(self, params: dict[str, Any]) -> tuple[Any, Any]:
         name = unquote(params["url_path"].split("/")[3])

@@ -20,14 +20,11 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
+from resonate.testing.faults import Killed
 from resonate_infra.testing.resources import Function
 from resonate_store.clock import Clock
 
 Handler = Callable[[Any, Any], Any]
-
-
-class Killed(BaseException):
-    """Stands for the end of a process in the middle of what it was doing; no handler gets to catch it."""
 
 
 class LimitedClock:

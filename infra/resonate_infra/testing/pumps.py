@@ -107,14 +107,15 @@ class QueuePump:
         self._url = url
         self._source = source
         self._invoke = invoke
-        answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])
-        self._invisible = int(answer["Attributes"]["VisibilityTimeout"]) * 1000
-        self._found_empty_at = (-1, -1)
+
+    def next_at(self) -> int | None:
+        """When the next message can be received (ms), if there is one."""
+        return self._cloud.next_message_at(self._source.arn)
 
     def pump(self) -> int:
         """Deliver one batch of the messages that are visible now, and return how many those were."""
-        at = (self._cloud.changes["sqs"], self._cloud.clock.now())
-        if at == self._found_empty_at:
+        at = self.next_at()
+        if at is None or at > self._cloud.clock.now():
             return 0
         answer = self._client.receive_message(
             QueueUrl=self._url,
@@ -123,13 +124,9 @@ class QueuePump:
             WaitTimeSeconds=0,
         )
         messages = answer.get("Messages", [])
-        if not messages:
-            self._found_empty_at = (self._cloud.changes["sqs"], at[1])
+        if not messages:  # the last of them went to the dead-letter queue
             return 0
         failed = self._deliver([self._as_lambda_sends_it(message) for message in messages])
-        if failed:
-            # To moto a message is visible after that time, not at it.
-            self._cloud.delayed_until.append(at[1] + self._invisible + 1)
         for message in messages:
             if message["MessageId"] not in failed:
                 self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
@@ -206,24 +203,19 @@ class SchedulePump:
     def _read(self) -> None:
         planned, self._instants = self._instants, {}
         known, self._recurrences = self._recurrences, {}
-        for page in self._client.get_paginator("list_schedules").paginate(GroupName=self._group):
-            for summary in page["Schedules"]:
-                name = summary["Name"]
-                schedule = self._client.get_schedule(GroupName=self._group, Name=name)
-                expression: str = schedule["ScheduleExpression"]
-                if expression.startswith("at("):
-                    instant = datetime.fromisoformat(expression[3:-1]).replace(tzinfo=UTC)
-                    self._instants[name] = round(instant.timestamp() * 1000)
-                elif expression.startswith("cron("):
-                    definition = f"{expression} {schedule['ScheduleExpressionTimezone']}"
-                    if name in known and known[name][0] == definition:
-                        self._recurrences[name] = known[name]
-                        if name in planned:
-                            self._instants[name] = planned[name]
-                    else:
-                        recurrence = Recurrence(expression, schedule["ScheduleExpressionTimezone"])
-                        self._recurrences[name] = (definition, recurrence)
-                        self._plan(name, self._cloud.clock.now())
+        for name, expression, timezone in self._cloud.schedules(self._group):
+            if expression.startswith("at("):
+                instant = datetime.fromisoformat(expression[3:-1]).replace(tzinfo=UTC)
+                self._instants[name] = round(instant.timestamp() * 1000)
+            elif expression.startswith("cron("):
+                definition = f"{expression} {timezone}"
+                if name in known and known[name][0] == definition:
+                    self._recurrences[name] = known[name]
+                    if name in planned:
+                        self._instants[name] = planned[name]
+                else:
+                    self._recurrences[name] = (definition, Recurrence(expression, timezone))
+                    self._plan(name, self._cloud.clock.now())
 
     def _plan(self, name: str, after: int) -> None:
         upcoming = self._recurrences[name][1].next_after(after)

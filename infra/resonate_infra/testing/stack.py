@@ -2,23 +2,30 @@
 
 It creates what the template describes and then does what AWS does between the functions: it pumps the table's stream
 to the dispatcher, queue messages and due schedules to the tick function, and asynchronous invokes to the worker. It is
-single-threaded and deterministic: the same program, the same events in the same order.
+single-threaded and deterministic: the same program, the same events in the same order. A test says to it what it says
+to the stack in memory (`resonate.testing.Stack`), and what only a deployment has on top of it.
 
     with OfflineStack() as stack:
-        stack.client().options(target="worker").begin_rpc("w1", "sleeping_workflow", "w1", 5.0)
-        assert stack.run_until_complete("w1").state == "resolved"
+        assert stack.run("sleeping_workflow", "w1", 5.0) == "Workflow w1 completed after sleeping for 5.0 seconds."
 """
 
 from __future__ import annotations
 
 import functools
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
-from resonate import Resonate
+from resonate.function import Function as Registered
+from resonate.lambda_handler import LambdaHandler
+from resonate.registry import Registry
+from resonate.testing.functions import name_of, stub_of
+from resonate.testing.stack import Stack, Stuck
 from resonate_infra.testing import template as templates
 from resonate_infra.testing.aws import ENVIRONMENT, Call, Cloud
 from resonate_infra.testing.gateway import Gateway, HttpResponse
@@ -27,11 +34,17 @@ from resonate_infra.testing.pumps import QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.resources import Deployment, Function, create, delete
 from resonate_store.clock import Clock, ManualClock
 from resonate_store.dynamo import DynamoStore
-from resonate_store.records import Promise, Record
+from resonate_store.models import entry_of, expiry_of
+from resonate_store.records import Record
 from resonate_store.settings import groups_of
+
+__all__ = ["Event", "OfflineStack", "Stuck"]
 
 SWEEP_INTERVAL = 60_000
 """The sweep's interval (ms), as the template says."""
+
+SERVANTS = ("ApiFunction", "DispatchFunction", "TickFunction")
+"""The functions that are the server; all others are workers."""
 
 
 class Event(NamedTuple):
@@ -44,11 +57,7 @@ class Event(NamedTuple):
     error: BaseException | None
 
 
-class Stuck(AssertionError):
-    """Nothing in the stack will ever make the execution go on."""
-
-
-class OfflineStack:
+class OfflineStack(Stack):
     """A deployed stack; open it with `with`.
 
     Args:
@@ -57,12 +66,14 @@ class OfflineStack:
         parameters: values of its parameters.
         code: files to load instead of the code of the functions with these logical ids.
         name: the stack's name.
+        target: where executions go that are started without naming one.
 
     Attributes:
         cloud: moto; its `fault` makes calls fail.
+        invocations: how often each function has been invoked, by logical id.
         watch: called with everything that happens, if set.
         lost: says of a stream record, before it is delivered, that it never arrives.
-        duplicate: whether everything is delivered twice.
+        duplicate: whether everything is delivered twice, to all functions.
     """
 
     def __init__(
@@ -73,23 +84,28 @@ class OfflineStack:
         parameters: Mapping[str, str | int] | None = None,
         code: Mapping[str, Path] | None = None,
         name: str = "resonate",
+        target: str = "worker",
     ) -> None:
-        self.clock = LimitedClock(clock or ManualClock())
-        self.cloud = Cloud(self.clock)
+        limited = LimitedClock(clock or ManualClock())
+        super().__init__(limited)
+        self.cloud = Cloud(limited)
         self.watch: Callable[[Event], None] | None = None
         self.lost: Callable[[dict[str, Any]], bool] | None = None
         self.duplicate = False
         path = template or templates.default_template()
         self._template = _load(path, path.stat().st_mtime_ns, name, tuple(sorted((parameters or {}).items())))
         # One thread only: moto takes no locks.
-        self.processes = Processes(
-            self.clock, {**ENVIRONMENT, "RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}, code
-        )
-        self.invocations: Counter[str] = Counter()
+        self.processes = Processes(limited, {**ENVIRONMENT, "RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}, code)
         self.deployment: Deployment
         self.gateway: Gateway
-        self.store: DynamoStore
+        self._target = target
+        self._store: DynamoStore
         self._swept_at = 0
+        self._wakes: tuple[int, int | None] = (-1, None)
+        """The earliest `wake_at` in the table, as of a number of writes to it."""
+        self._mocks: dict[str, Registry] = {}
+        self._unmocked: dict[str, Function] = {}
+        self._hooks = ExitStack()
 
     def __enter__(self) -> OfflineStack:
         self.cloud.open()
@@ -98,13 +114,41 @@ class OfflineStack:
         except BaseException:
             self.cloud.close()
             raise
+        self._hook()
         return self
 
+    @property
+    def intact(self) -> bool:
+        """Whether what the stack was created with is still there; a program that uses moto itself may reset it."""
+        return self.cloud.has_table(self.deployment.stream_arn)
+
+    @contextmanager
+    def set_aside(self) -> Generator[None]:
+        """Give the process back its environment, its time and its AWS clients for as long as the block runs.
+
+        The stack and everything in it is kept, so that tests which do not use it can come in between.
+        """
+        self._hooks.close()
+        self.cloud.suspend()
+        try:
+            yield
+        finally:
+            self.cloud.resume()
+            self._hook()
+
+    def _hook(self) -> None:
+        self._hooks.enter_context(self._fail_points.around_functions())
+        for method in ("apply", "children"):
+            self._hooks.enter_context(patch.object(DynamoStore, method, self._watched(method)))
+
     def __exit__(self, *_: object) -> None:
+        self._hooks.close()
+        self._forget()
         self.cloud.fault = None
         self.processes.forget_all()
         try:
-            delete(self.deployment, self.cloud.client)
+            if self.intact:
+                delete(self.deployment, self.cloud.client)
         finally:
             self.cloud.close()
 
@@ -132,10 +176,14 @@ class OfflineStack:
         self._begin()
 
     def _begin(self) -> None:
-        groups = groups_of(self.deployment.functions["TickFunction"].environment)
-        self.store = DynamoStore(self.deployment.table_name, clock=self.clock, groups=groups)
+        self._connect()
+        self._wakes = (-1, None)
         self._swept_at = self.clock.now()
         self.reset_counts()
+
+    def _connect(self) -> None:
+        groups = groups_of(self.deployment.functions["TickFunction"].environment)
+        self._store = DynamoStore(self.deployment.table_name, clock=self.clock, groups=groups)
 
     def clear(self) -> None:
         """Forget everything that was stored, sent or scheduled: a new stack, at a hundredth of the price.
@@ -151,36 +199,29 @@ class OfflineStack:
         for stream in self._streams:
             stream.clear()
         self.cloud.invocations.clear()
-        self.cloud.delayed_until.clear()
+        self._forget()
+        self._unmock()
         self._begin()
 
-    def client(self, **arguments: Any) -> Resonate:
-        """A program outside of Lambda that talks to the table; arguments are those of `Resonate`."""
-        return Resonate(store=self.store, clock=self.clock, **arguments)
+    @property
+    def store(self) -> DynamoStore:
+        return self._store
 
     # What happened
 
     def reset_counts(self) -> None:
-        """Forget the calls and invocations so far."""
+        """Forget the calls, requests and invocations so far."""
+        super().reset_counts()
         self.cloud.calls.clear()
-        self.invocations.clear()
 
     @property
     def calls(self) -> list[Call]:
         """Every call of an AWS service since the counts were reset, those of the stack itself left out."""
         return [call for call in self.cloud.calls if call.caller]
 
-    def requests(self, service: str = "dynamodb") -> Counter[str]:
+    def operations(self, service: str = "dynamodb") -> Counter[str]:
         """How often the functions called each operation of a service."""
         return Counter(call.operation for call in self.calls if call.service == service)
-
-    def history(self, id: str) -> list[Record]:
-        """The records of an execution, its root first, in the order of their ids."""
-        ids = [id]
-        for known in ids:
-            ids += [child.id for child in self.store.children(known)]
-        records = [self.store.record(known) for known in sorted(ids, key=_natural)]
-        return [record for record in records if record is not None]
 
     # What happens next
 
@@ -190,20 +231,22 @@ class OfflineStack:
         Raises:
             Exception: whatever the function raises; `Killed` if it was.
         """
-        described = self.function(function)
-        self.invocations[described.logical_id] += 1
-        caller, self.cloud.caller = self.cloud.caller, described.logical_id
+        mocked = self.cloud.functions.get(function, function) in self._mocks
+        logical_id = function if mocked else self.function(function).logical_id
+        self.invocations[logical_id] += 1
+        caller, self.cloud.caller = self.cloud.caller, logical_id
         response: Any = None
         error: BaseException | None = None
         try:
-            response = self.processes.invoke(described, event)
+            run = self._invoke_mock if mocked else self._invoke_function
+            response = run(logical_id, event)
         except BaseException as raised:
             error = raised
             raise
         finally:
             self.cloud.caller = caller
             if self.watch is not None:
-                self.watch(Event(self.clock.now(), described.logical_id, event, response, error))
+                self.watch(Event(self.clock.now(), logical_id, event, response, error))
         return response
 
     def api(
@@ -246,50 +289,90 @@ class OfflineStack:
 
     def next_event_at(self) -> int | None:
         """The earliest instant (ms) at which something will happen by itself."""
-        now = self.clock.now()
-        self.cloud.delayed_until = sorted(at for at in self.cloud.delayed_until if at > now)
-        instants = [*self.cloud.delayed_until[:1], *self._schedules.instants().values()]
+        messages = (queue.next_at() for queue in self._queues)
+        instants = [*(at for at in messages if at is not None), *self._schedules.instants().values()]
         due = self._next_wake_at()
         if due is not None:
             sweeps = max(1, -(-(due - self._swept_at) // SWEEP_INTERVAL))
             instants.append(self._swept_at + sweeps * SWEEP_INTERVAL)
         return min(instants, default=None)
 
-    def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
-        """Let time pass, and everything happen in it at its time."""
-        end = self.clock.now() + round((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000)
-        self.pump()
-        while (at := self.next_event_at()) is not None and at <= end:
-            self._proceed_to(at)
-        self.clock.sleep(end - self.clock.now())
-        self.pump()
+    # Programs that are not part of the deployment
 
-    def run_until_complete(self, id: str, *, days: float = 400) -> Promise:
-        """Let time pass until the execution has an outcome, and return its promise.
+    def mock(self, name: str, function: Callable[..., Any], *, target: str | None = None, version: int = 1) -> None:
+        """See `Stack.mock`; what has no target is called in the worker itself, so the target is needed here."""
+        if target is None:
+            raise ValueError(f"name the target of {name}: without one the worker calls its own function")
+        address = f"lambda://mock-{target}" if "://" not in target else target
+        if not address.startswith("lambda://"):
+            raise ValueError(f"a mock is a group or a Lambda function, and {target!r} is neither")
+        lambda_name = address.removeprefix("lambda://")
 
-        Raises:
-            Stuck: nothing more will happen, or not within `days`.
-        """
-        end = self.clock.now() + round(days * 86_400_000)
-        self.pump()
-        while (promise := self._promise(id)).pending:
-            at = self.next_event_at()
-            if at is None or at > end:
-                raise Stuck(f"{id} is pending and nothing will happen to it: {self.store.record(id)}")
-            self._proceed_to(at)
-        return promise
+        self._mocks.setdefault(lambda_name, Registry()).add(stub_of(function), name, version)
+        self.cloud.functions = {**self.cloud.functions, lambda_name: lambda_name}
+        if address != target:
+            self._route(target, address)
+
+    def _route(self, group: str, address: str) -> None:
+        """Deploy the functions anew, with a group more."""
+        for name, function in self.deployment.functions.items():
+            self._unmocked.setdefault(name, function)
+            groups = {**(groups_of(function.environment) or {}), group: address}
+            environment = {**function.environment, "RESONATE_GROUPS": json.dumps(groups)}
+            self.deployment.functions[name] = replace(function, environment=environment)
+        self.processes.forget_all()
+        self._connect()
+
+    def _unmock(self) -> None:
+        self.cloud.functions = {key: name for key, name in self.cloud.functions.items() if key not in self._mocks}
+        self._mocks.clear()
+        if self._unmocked:
+            self.deployment.functions.update(self._unmocked)
+            self._unmocked.clear()
+            self.processes.forget_all()
+
+    def _invoke_function(self, logical_id: str, event: Any) -> Any:
+        return self.processes.invoke(self.function(logical_id), event)
+
+    def _invoke_mock(self, name: str, event: Any) -> Any:
+        handler = LambdaHandler(self._store, self._mocks[name], {}, self.clock, name)
+        return handler(event, None)
+
+    # Parts
+
+    def _called(self, workflow: Callable[..., Any] | str, version: int | None) -> tuple[str, int, str]:
+        registered = workflow.version if isinstance(workflow, Registered) else 1
+        return name_of(workflow), version or registered, self._target
+
+    def _result_type(self, name: str, version: int) -> Any:  # noqa: ARG002 - the function is the deployment's
+        return Any
+
+    def _record(self, id: str) -> Record | None:
+        return self._store.record(id)
+
+    def _records(self) -> list[Record]:
+        pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=self.deployment.table_name)
+        entries = [entry_of(item) for item in pages.search("Items[]") if expiry_of(item) is None]
+        return [entry for entry in entries if isinstance(entry, Record)]
+
+    def _watched(self, method: str) -> Any:
+        """A method of the store that counts what workers ask, and lets requests meet fail-points."""
+        original = getattr(DynamoStore, method)
+
+        def watched(store: DynamoStore, *args: Any, **kwargs: Any) -> Any:
+            if self.cloud.caller in ("", *SERVANTS):
+                return original(store, *args, **kwargs)
+            kind, id = ("children", args[0]) if method == "children" else (args[0].kind, getattr(args[0], "id", ""))
+            self.requests[kind] += 1
+            return self._fail_points.around((kind,), id, lambda: original(store, *args, **kwargs))
+
+        return watched
 
     def _next_wake_at(self) -> int | None:
-        # One scan of the index, where the store would query shard after shard.
-        pages = self.cloud.client("dynamodb").get_paginator("scan")
-        items = pages.paginate(TableName=self.deployment.table_name, IndexName="wake").search("Items[]")
-        return min((int(item["wake_at"]["N"]) for item in items), default=None)
-
-    def _promise(self, id: str) -> Promise:
-        record = self.store.record(id)
-        if record is None:
-            raise Stuck(f"there is no promise {id}")
-        return record.promise()
+        changes = self.cloud.changes["dynamodb"]
+        if self._wakes[0] != changes:
+            self._wakes = changes, self.cloud.earliest_wake(self.deployment.stream_arn)
+        return self._wakes[1]
 
     def _proceed_to(self, at: int) -> None:
         self.clock.sleep(at - self.clock.now())
@@ -305,7 +388,8 @@ class OfflineStack:
         waiting, self.cloud.invocations = self.cloud.invocations, []
         for invocation in waiting:
             # An asynchronous invoke is over when it failed: the template allows no retries.
-            for _ in range(2 if self.duplicate else 1):
+            copies = self._messages.copies()
+            for _ in range(2 if copies and self.duplicate else copies):
                 self._attempt(invocation.function, invocation.event)
         delivered += len(waiting)
         delivered += sum(queue.pump() for queue in self._queues)
@@ -323,10 +407,6 @@ class OfflineStack:
             return self.invoke(function, event)
         except Killed as killed:
             raise RuntimeError("the function was killed") from killed
-
-
-def _natural(id: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (0, part) for part in id.split(".")]
 
 
 @functools.cache

@@ -68,9 +68,9 @@ def test_requests_are_counted_by_service_and_those_of_the_stack_are_left_out(sta
     begin(stack)
     stack.run_until_complete("w1")
 
-    assert stack.requests() == Counter(PutItem=9, GetItem=4, TransactWriteItems=1, Query=1)
-    assert stack.requests("sqs") == Counter(SendMessage=1)
-    assert stack.requests("lambda") == Counter(Invoke=2)
+    assert stack.operations() == Counter(PutItem=9, GetItem=4, TransactWriteItems=1, Query=1)
+    assert stack.operations("sqs") == Counter(SendMessage=1)
+    assert stack.operations("lambda") == Counter(Invoke=2)
     assert len(stack.calls) < len(stack.cloud.calls)
     stack.reset_counts()
     assert (stack.calls, stack.invocations) == ([], Counter())
