@@ -1,0 +1,71 @@
+"""What a test of a workflow costs that waits for 30 days.
+
+    python benchmarks/testing.py [--rounds N]
+
+Prints the median milliseconds of one such test on a new stack in memory, on a stack in memory that exists, and through
+the Lambda functions on moto, there also of processor time; and how long it takes to create the offline stack and to
+clear it between two tests.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from resonate import Context, Resonate
+from resonate.testing import MemoryStack, Stack
+from resonate_infra.testing.stack import OfflineStack
+
+MONTH = 30 * 86_400.0
+
+app = Resonate(group="worker")
+
+
+@app.register
+def sleeping_workflow(ctx: Context, wf_id: str, secs: float) -> Generator[Any, Any, str]:
+    """The workflow of that name in functions/worker/app.py, without its output."""
+    yield ctx.sleep(secs)
+    return f"Workflow {wf_id} completed after sleeping for {secs} seconds."
+
+
+def wait_a_month(stack: Stack) -> None:
+    before = stack.clock.now()
+    assert stack.run("sleeping_workflow", "w", MONTH) == f"Workflow w completed after sleeping for {MONTH} seconds."
+    assert stack.clock.now() - before >= MONTH * 1000
+
+
+def milliseconds(act: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    began = clock()
+    act()
+    return (clock() - began) * 1000
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="What a test of a workflow costs that waits for 30 days.")
+    parser.add_argument("--rounds", type=int, default=30)
+    rounds = range(parser.parse_args().rounds)
+    wait_a_month(MemoryStack(app))
+    existing = MemoryStack(app)
+    figures = {
+        "memory_new_stack_ms": [milliseconds(lambda: wait_a_month(MemoryStack(app))) for _ in rounds],
+        "memory_ms": [milliseconds(lambda: wait_a_month(existing)) for _ in rounds],
+    }
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stacks:
+        offline = OfflineStack()
+        figures["offline_create_ms"] = [milliseconds(lambda: stacks.enter_context(offline))]
+        wait_a_month(offline)
+        figures["offline_clear_ms"] = [milliseconds(offline.clear) for _ in rounds]
+        figures["offline_ms"] = [milliseconds(lambda: wait_a_month(offline)) for _ in rounds]
+        used = [milliseconds(lambda: wait_a_month(offline), time.process_time) for _ in rounds]
+        figures["offline_processor_ms"] = used
+    print(json.dumps({name: round(statistics.median(taken), 2) for name, taken in figures.items()}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
