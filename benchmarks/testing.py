@@ -1,10 +1,10 @@
 """What a test of a workflow costs that waits for 30 days.
 
-    python benchmarks/testing.py [--rounds N]
+    python benchmarks/testing.py [--check] [--rounds N]
 
 Prints the median milliseconds of one such test on a new stack in memory, on a stack in memory that exists, and through
 the Lambda functions on moto, there also of processor time; and how long it takes to create the offline stack and to
-clear it between two tests.
+clear it between two tests. With `--check` the exit code is 1 when a figure is over its limit.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from resonate.testing import MemoryStack, Stack
 from resonate_infra.testing.stack import OfflineStack
 
 MONTH = 30 * 86_400.0
+LIMITS = {"memory_ms": 5, "offline_ms": 150}
 
 app = Resonate(group="worker")
 
@@ -47,8 +48,10 @@ def milliseconds(act: Callable[[], object], clock: Callable[[], float] = time.pe
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="What a test of a workflow costs that waits for 30 days.")
+    parser.add_argument("--check", action="store_true", help="fail when a limit is exceeded")
     parser.add_argument("--rounds", type=int, default=30)
-    rounds = range(parser.parse_args().rounds)
+    arguments = parser.parse_args()
+    rounds = range(arguments.rounds)
     wait_a_month(MemoryStack(app))
     existing = MemoryStack(app)
     figures = {
@@ -63,8 +66,12 @@ def main() -> int:
         figures["offline_ms"] = [milliseconds(lambda: wait_a_month(offline)) for _ in rounds]
         used = [milliseconds(lambda: wait_a_month(offline), time.process_time) for _ in rounds]
         figures["offline_processor_ms"] = used
-    print(json.dumps({name: round(statistics.median(taken), 2) for name, taken in figures.items()}, indent=2))
-    return 0
+    medians = {name: round(statistics.median(taken), 2) for name, taken in figures.items()}
+    print(json.dumps({**medians, "limits": LIMITS}, indent=2))
+    over = [name for name, limit in LIMITS.items() if medians[name] > limit]
+    for name in over:
+        print(f"{name} is over its limit", file=sys.stderr)
+    return 1 if over and arguments.check else 0
 
 
 if __name__ == "__main__":

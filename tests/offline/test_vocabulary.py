@@ -1,6 +1,5 @@
 """One test, two stacks: what users write against `Stack` means the same in memory and through the Lambda handlers."""
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import Mock
@@ -33,17 +32,6 @@ def test_a_month_passes(each: Stack) -> None:
     assert each.history("n1").commands == ["a sleep"]
     assert each.requests["task.acquire"] == 2
     assert each.requests["task.suspend"] == 1
-
-
-def test_a_month_takes_milliseconds(each: Stack) -> None:
-    """Of processor time, and in the best of some rounds: other programs are not what this is about."""
-
-    def milliseconds() -> float:
-        began = time.process_time()
-        each.run(nap, 30 * 86_400.0)
-        return (time.process_time() - began) * 1000
-
-    assert min(milliseconds() for _ in range(6)) < (5 if isinstance(each, MemoryStack) else 150)
 
 
 def test_the_clock_moves_as_far_as_told(each: Stack) -> None:
