@@ -1,0 +1,79 @@
+"""What users write on the command line, read: JSON, `NAME=TEXT` pairs and durations.
+
+An error names the option, and which of several, and shows how it would be right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from resonate_infra.cli.exits import USAGE, Failure
+
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?")
+_UNITS = {"ms": 1, None: 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def json_of(text: str, option: str) -> Any:
+    """Read JSON.
+
+    Args:
+        text: what was written.
+        option: names it in the error, such as `--arg 2`.
+
+    Raises:
+        Failure: it is none.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        hint = f"; a text has to be quoted: '{json.dumps(text)}'" if re.fullmatch(r"[\w .:/@+-]+", text) else ""
+        raise Failure(f"{option} is no JSON: {text!r} ({error}){hint}", USAGE) from None
+
+
+def arguments_of(args: Sequence[str], kwargs: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call, from all `--arg JSON` and `--kwarg NAME=JSON`.
+
+    Raises:
+        Failure: one of them is malformed, or a name is given twice.
+    """
+    positional = tuple(json_of(text, f"--arg {number}") for number, text in enumerate(args, 1))
+    named = {name: json_of(text, f"--kwarg {name}") for name, text in pairs_of(kwargs, "--kwarg", "JSON").items()}
+    return positional, named
+
+
+def pairs_of(texts: Sequence[str], option: str, what: str = "TEXT") -> dict[str, str]:
+    """The pairs of an option that may be repeated, each `NAME=TEXT`.
+
+    Raises:
+        Failure: one is no pair, or a name is given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (name and separator):
+            raise Failure(f"{option} must be NAME={what}, got {text!r}", USAGE)
+        if name in pairs:
+            raise Failure(f"{option} gives {name!r} twice", USAGE)
+        pairs[name] = value
+    return pairs
+
+
+def milliseconds_of(text: str, option: str) -> int:
+    """Read a duration: seconds, or a number with one of the units ms, s, m, h and d.
+
+    Raises:
+        Failure: it is none.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise Failure(
+            f"{option} must be a duration such as 30, 1.5h or 7d (seconds without a unit), got {text!r}", USAGE
+        )
+    return round(float(match[1]) * _UNITS[match[2]])
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,174 @@
+"""`resonate invoke`: start an execution, and wait for its outcome if asked to.
+
+Whoever waits sees what happens meanwhile: on a terminal the call tree as it grows, elsewhere a line for each change of
+its task, on the error stream. The standard output has nothing but the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resonate_infra.cli.arguments import milliseconds_of, pairs_of
+from resonate_infra.cli.calls import call, lineage
+from resonate_infra.cli.exits import FAILED, HALTED, INTERRUPTED, OUTCOMES, PENDING, USAGE, Failure
+from resonate_infra.cli.parameters import ONE_YEAR, Args, Func, Id, Kwargs, Tags, Target, Timeout, Version
+from resonate_infra.cli.session import Session, connected
+
+if TYPE_CHECKING:
+    from resonate_store.records import Promise, Task
+
+FIRST_PAUSE = 50
+"""The pause before the second look at the execution (ms), half as long again with every further one."""
+LONGEST_PAUSE = 1_000
+
+Show = Callable[["Task | None"], None]
+
+
+@connected
+def invoke(
+    session: Session,
+    id: Id,
+    func: Func,
+    arg: Args = None,
+    kwarg: Kwargs = None,
+    target: Target = "default",
+    version: Version = 1,
+    timeout: Timeout = ONE_YEAR,
+    tag: Tags = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the outcome, and write the result.")] = False,
+    wait_timeout: Annotated[
+        str | None,
+        typer.Option("--wait-timeout", metavar="SECONDS", help="Wait no longer than this; the execution goes on."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress while waiting.")] = False,
+) -> None:
+    """Start an execution: have a worker run a function, durably.
+
+    An id is invoked once. Doing it again starts nothing, and finds or waits for the execution that has it.
+
+        resonate invoke order-1 --func order --arg 30 --kwarg 'currency="EUR"' --target worker --wait
+    """
+    from resonate.computation import FUNC
+    from resonate_infra.cli.display import function_of, plain, promise_json, write_json
+    from resonate_store.requests import PromiseCreate
+
+    if wait_timeout is not None and not wait:
+        raise Failure("--wait-timeout says how long to wait: give --wait, too", USAGE)
+    patience = None if wait_timeout is None else milliseconds_of(wait_timeout, "--wait-timeout")
+    param, tags = call(func, arg or (), kwarg or (), version, target, pairs_of(tag or (), "--tag"))
+    timeout_at = session.clock.now() + milliseconds_of(timeout, "--timeout")
+    promise = session.ask(PromiseCreate(id, timeout_at, param, {**lineage(id), **tags})).promise
+    assert promise is not None
+    if promise.tags.get(FUNC) != func:
+        other = f"a call of {function_of(promise)!r}" if function_of(promise) else "no call"
+        raise Failure(f"{id!r} exists already, and is {other}: choose another id", FAILED)
+    if wait:
+        try:
+            promise = _settled(session, promise, patience, quiet)
+        except KeyboardInterrupt:
+            raise Failure(f"interrupted; {id!r} goes on, and invoking it again waits for it", INTERRUPTED) from None
+    if session.as_json:
+        write_json(promise_json(promise, session.raw))
+    elif not wait:
+        print(f"{plain(id)} is {promise.state}")
+    if wait:
+        _end(session, promise)
+
+
+def _end(session: Session, promise: Promise) -> None:
+    """Write what the execution came to, and end with the exit code that says so."""
+    from resonate_infra.cli.display import instant, outcome, payload, write_json
+
+    if promise.state == "resolved":
+        if not session.as_json:
+            write_json(payload(promise.value, session.raw).get("data"))
+        return
+    why = {
+        "rejected": f"was rejected: {outcome(promise)}",
+        "rejected_canceled": "was canceled",
+        "rejected_timedout": f"timed out at {instant(promise.timeout_at)}",
+        "pending": "is still pending; invoking it again waits on",
+    }
+    raise Failure(f"{promise.id!r} {why[promise.state]}".rstrip(": "), OUTCOMES.get(promise.state, PENDING))
+
+
+def _settled(session: Session, promise: Promise, patience: int | None, quiet: bool) -> Promise:
+    """The promise when it is settled, or as it is when patience (milliseconds) ends.
+
+    Raises:
+        Failure: its task is halted.
+    """
+    from resonate_store.requests import PromiseGet, TaskGet
+
+    session.persist()
+    clock = session.clock
+    end = None if patience is None else clock.now() + patience
+    pause = FIRST_PAUSE
+    with _progress(session, promise.id, quiet) as show:
+        while promise.pending:
+            task = session.ask(TaskGet(promise.id)).task
+            show(task)
+            if task is not None and task.state == "halted":
+                why = f": {task.error}" if task.error else ""
+                raise Failure(
+                    f"{promise.id!r} is halted{why}; `resonate tasks continue {promise.id}` lets it go on", HALTED
+                )
+            left = None if end is None else end - clock.now()
+            if left is not None and left <= 0:
+                break
+            clock.sleep(pause if left is None else min(pause, left))
+            pause = min(pause * 3 // 2, LONGEST_PAUSE)
+            read = session.ask(PromiseGet(promise.id)).promise
+            assert read is not None
+            promise = read
+    return promise
+
+
+@contextlib.contextmanager
+def _progress(session: Session, id: str, quiet: bool) -> Generator[Show]:
+    """Shows what happens: the tree on a terminal, lines elsewhere."""
+    if quiet:
+        yield lambda _task: None
+    elif sys.stderr.isatty():
+        with _drawing(session, id) as show:
+            yield show
+    else:
+        yield _Lines(id)
+
+
+class _Lines:
+    """Writes a line whenever the task has changed."""
+
+    def __init__(self, id: str) -> None:
+        self._id = id
+        self._latest = ""
+
+    def __call__(self, task: Task | None) -> None:
+        from resonate_infra.cli.display import plain
+
+        line = "pending" if task is None else f"{task.state}, version {task.version}"
+        if task is not None and task.error:
+            line += f", failed attempts {task.attempts}: {plain(task.error)}"
+        if line != self._latest:
+            self._latest = line
+            print(f"{plain(self._id)}: {line}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _drawing(session: Session, id: str) -> Generator[Show]:
+    from rich.live import Live
+
+    from resonate_infra.cli.display import console
+    from resonate_infra.cli.tree import call_tree, drawn
+
+    def shown() -> Any:
+        return drawn(call_tree(session, id), session.clock.now())
+
+    with Live(console=console(error=True), auto_refresh=False, vertical_overflow="crop") as live:
+        yield lambda _task: live.update(shown(), refresh=True)
+        live.update(shown(), refresh=True)

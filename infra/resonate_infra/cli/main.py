@@ -1,0 +1,28 @@
+"""The way in: what the script `resonate` calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+INTERRUPTED = 130
+"""What a shell reports of a process that Ctrl-C has ended."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return its exit code; see `resonate_infra.cli.exits`.
+
+    Args:
+        arguments: of the command line; those of the process if not given.
+    """
+    try:
+        try:
+            from resonate_infra.cli.application import application
+        except ModuleNotFoundError as error:
+            if error.name != "typer":
+                raise
+            print("error: the command line needs typer: pip install 'resonate-serverless[cli]'", file=sys.stderr)
+            return 1
+        return application().main(arguments, prog_name="resonate", standalone_mode=False)
+    except KeyboardInterrupt:
+        return INTERRUPTED

@@ -1,0 +1,34 @@
+"""`resonate init`: a project of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resonate_infra.cli.exits import FAILED, USAGE, Failure
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; it is made if it does not exist.")],
+    stack: Annotated[
+        str, typer.Option("--stack", metavar="NAME", help="The deployment that it is to run on: its stack's name.")
+    ] = "resonate",
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,
+) -> None:
+    """Write a new project: workflows, a test that passes, and the template that adds them to a deployment."""
+    from resonate_infra.cli.display import plain, write_json
+    from resonate_infra.scaffold import scaffold
+
+    try:
+        paths = scaffold(directory, stack=stack)
+    except ValueError as error:
+        raise Failure(str(error), USAGE) from error
+    except OSError as error:  # also of what is there already
+        raise Failure(str(error), FAILED) from error
+    if as_json:
+        write_json({"directory": str(directory), "files": [str(path) for path in paths]})
+        return
+    for path in paths:
+        print(plain(str(path)))

@@ -1,0 +1,167 @@
+"""`resonate promises`: look at promises, and settle them from outside of any workflow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from resonate_infra.cli.arguments import json_of, milliseconds_of, pairs_of
+from resonate_infra.cli.exits import FAILED, USAGE, Failure
+from resonate_infra.cli.parameters import ONE_YEAR, All, Cursor, Id, Limit, Tags, Timeout
+from resonate_infra.cli.session import Session, connected
+
+group = typer.Typer(help="Look at promises, create and settle them.")
+
+State = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
+Data = Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="Its value.", show_default=False)]
+
+
+@group.command("get")
+@connected
+def get(session: Session, id: Id) -> None:
+    """Show one promise."""
+    from resonate_infra.cli.display import write_promise
+    from resonate_store.requests import PromiseGet
+
+    write_promise(session, _only(session.ask(PromiseGet(id))))
+
+
+@group.command("create")
+@connected
+def create(
+    session: Session,
+    id: Id,
+    timeout: Timeout = ONE_YEAR,
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", metavar="JSON", help="Its param.", show_default=False)
+    ] = None,
+    tag: Tags = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", metavar="TARGET", help="Who is sent its task: a worker group, or an address."),
+    ] = None,
+) -> None:
+    """Create a promise, or show the one that has this id already."""
+    from resonate_infra.cli.display import write_promise
+    from resonate_store.addresses import expand
+    from resonate_store.records import TARGET
+    from resonate_store.requests import PromiseCreate
+
+    tags = pairs_of(tag or (), "--tag")
+    if target is not None:
+        tags[TARGET] = expand(target)
+    timeout_at = session.clock.now() + milliseconds_of(timeout, "--timeout")
+    write_promise(session, _only(session.ask(PromiseCreate(id, timeout_at, _value(data), tags))))
+
+
+@group.command("resolve")
+@connected
+def resolve(session: Session, id: Id, data: Data = None) -> None:
+    """Resolve a promise; whoever waits for it goes on with the value."""
+    _settle(session, id, "resolved", _value(data))
+
+
+@group.command("reject")
+@connected
+def reject(
+    session: Session,
+    id: Id,
+    data: Data = None,
+    message: Annotated[
+        str | None,
+        typer.Option("--message", "-m", metavar="TEXT", help="Raised as an exception where the promise is awaited."),
+    ] = None,
+) -> None:
+    """Reject a promise; whoever waits for it fails."""
+    if data is not None and message is not None:
+        raise Failure("a promise is rejected with --data or with --message: give one of both", USAGE)
+    if message is None:
+        value = _value(data)
+    else:
+        from resonate.codec import encode_error
+
+        value = encode_error(Exception(message))
+    _settle(session, id, "rejected", value)
+
+
+@group.command("cancel")
+@connected
+def cancel(session: Session, id: Id) -> None:
+    """Cancel a promise; whoever waits for it is told so, and a task that works on it has no one to work for."""
+    from resonate_store.records import EMPTY
+
+    _settle(session, id, "rejected_canceled", EMPTY)
+
+
+@group.command("search")
+@connected
+def search(
+    session: Session,
+    state: Annotated[State | None, typer.Option("--state", help="Only promises in this state.")] = None,
+    tag: Tags = None,
+    id: Annotated[
+        str | None, typer.Option("--id", metavar="PREFIX", help="Only ids that begin like this.", show_default=False)
+    ] = None,
+    roots: Annotated[bool, typer.Option("--roots", help="Only executions, the newest first.")] = False,
+    limit: Limit = 100,
+    all: All = False,
+    cursor: Cursor = None,
+) -> None:
+    """Find promises by state, tags and id."""
+    find(session, state, pairs_of(tag or (), "--tag"), id, roots, None if all else limit, cursor)
+
+
+def find(
+    session: Session,
+    state: State | None,
+    tags: dict[str, str],
+    id: str | None,
+    roots: bool,
+    limit: int | None,
+    cursor: str | None,
+) -> None:
+    """Search, and write what is found."""
+    from resonate_infra.cli.display import function_of, instant, promise_json, taken, write_found
+    from resonate_store.records import Promise
+    from resonate_store.requests import PromiseSearch
+
+    found: list[Promise] = []
+    for page in session.pages(PromiseSearch(state, tags, id, roots, cursor=cursor), limit):
+        found += page.promises or ()
+        cursor = page.cursor
+
+    def row(promise: Promise) -> list[str]:
+        return [promise.id, promise.state, function_of(promise), instant(promise.created_at), taken(promise)]
+
+    columns = ("ID", "STATE", "FUNCTION", "CREATED", "TOOK")
+    documents = [promise_json(each, session.raw) for each in found]
+    write_found(session, "executions" if roots else "promises", found, documents, (columns, row), cursor)
+
+
+def _settle(session: Session, id: str, state: Any, value: Any) -> None:
+    from resonate_infra.cli.display import write_promise
+    from resonate_store.requests import PromiseSettle
+
+    promise = _only(session.ask(PromiseSettle(id, state, value)))
+    if promise.state != state or promise.value != value:
+        how = "with another value" if promise.state == state else ""
+        raise Failure(f"promise {id!r} is {promise.state} already {how}".rstrip() + ", and stays so", FAILED)
+    write_promise(session, promise)
+
+
+def _value(data: str | None) -> Any:
+    from resonate_store.records import EMPTY
+
+    if data is None:
+        return EMPTY
+    value = json_of(data, "--data")
+
+    from resonate.codec import encode
+
+    return encode(value, "--data")
+
+
+def _only(response: Any) -> Any:
+    assert response.promise is not None
+    return response.promise

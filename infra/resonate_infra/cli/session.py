@@ -1,0 +1,215 @@
+"""Where the promises of a command are, and how it speaks with them.
+
+`connected` gives a command the options that all of them have, and a `Session` made of what they say.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resonate_infra.cli.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE, Failure
+from resonate_infra.cli.parameters import help_of
+
+if TYPE_CHECKING:
+    from resonate_store.clock import Clock
+    from resonate_store.dynamo import DynamoStore
+    from resonate_store.interface import Store
+    from resonate_store.remote import RemoteStore
+    from resonate_store.requests import Request, Response
+
+_PANEL = "Where, and how it is shown"
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "url": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--url",
+                metavar="URL",
+                rich_help_panel=_PANEL,
+                help="The Resonate server; RESONATE_URL, or http://localhost:8001, if not given.",
+            ),
+        ],
+        None,
+    ),
+    "table": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--table",
+                metavar="NAME",
+                rich_help_panel=_PANEL,
+                help="The DynamoDB table, instead of a server; RESONATE_TABLE if not given.",
+            ),
+        ],
+        None,
+    ),
+    "token": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--token",
+                metavar="JWT",
+                rich_help_panel=_PANEL,
+                help="What the server knows us by; RESONATE_TOKEN if not given.",
+            ),
+        ],
+        None,
+    ),
+    "as_json": (
+        Annotated[bool, typer.Option("--json", rich_help_panel=_PANEL, help="Write JSON, for scripts.")],
+        False,
+    ),
+    "raw": (
+        Annotated[
+            bool, typer.Option("--raw", rich_help_panel=_PANEL, help="Show payloads as they are stored, not decoded.")
+        ],
+        False,
+    ),
+}
+
+
+class Session:
+    """One command's connection.
+
+    Args:
+        url, table, token: what the command line says of where promises are; the rest is asked of the environment.
+        as_json: whether the output is for programs.
+        raw: whether payloads are shown as they are stored.
+
+    Raises:
+        Failure: the command line says two things.
+    """
+
+    def __init__(self, url: str | None, table: str | None, token: str | None, as_json: bool, raw: bool) -> None:
+        if url is not None and table is not None:
+            raise Failure("promises are at --url or in --table: give one of both", USAGE)
+        self.table = table if table is not None or url is not None else os.environ.get("RESONATE_TABLE") or None
+        self.as_json = as_json
+        self.raw = raw
+        self._url = url
+        self._token = token
+        self._store: DynamoStore | RemoteStore | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """The source of time."""
+        from resonate_store.clock import ambient
+
+        return ambient()
+
+    @property
+    def store(self) -> Store:
+        """Where the promises are.
+
+        Raises:
+            Failure: what says so is malformed, or AWS's libraries are missing.
+        """
+        if self._store is None:
+            self._store = self._remote() if self.table is None else self._table()
+        return self._store
+
+    def persist(self) -> None:
+        """From now on let requests over HTTP be repeated when they fail on the way."""
+        from resonate_store.remote import RemoteStore
+
+        if isinstance(self._store, RemoteStore):
+            self._store.insistent = True
+
+    def ask(self, request: Request) -> Response:
+        """Make a request.
+
+        Raises:
+            Failure: it was not granted; the code says whether there is no such thing, or nobody who answers.
+        """
+        response = self.store.apply(request)
+        if response.status < 400:
+            return response
+        id = getattr(request, "id", "")
+        if response.status == 404:
+            raise Failure(f"there is no {request.kind.partition('.')[0]} {id!r}", NOT_FOUND)
+        code = UNREACHABLE if response.status >= 500 or response.status in (401, 429) else FAILED
+        raise Failure(f"{request.kind} of {id!r}: {response.error}" if id else str(response.error), code)
+
+    def find(self, request: Request) -> Response | None:
+        """Make a request; None if there is no such thing."""
+        try:
+            return self.ask(request)
+        except Failure as failure:
+            if failure.code != NOT_FOUND:
+                raise
+            return None
+
+    def pages(self, request: Any, limit: int | None) -> Iterator[Response]:
+        """The pages of a search, until there are no more or `limit` has been found."""
+        from msgspec.structs import replace
+
+        left = limit
+        while True:
+            response = self.ask(replace(request, limit=min(left or MAX_PAGE, MAX_PAGE)))
+            yield response
+            if left is not None:
+                left -= len(response.promises or response.tasks or response.schedules or ())
+            if response.cursor is None or left == 0:
+                return
+            request = replace(request, cursor=response.cursor)
+
+    def _table(self) -> DynamoStore:
+        try:
+            from resonate_store.dynamo import DynamoStore
+        except ImportError as error:
+            raise Failure(f"a table needs AWS's libraries: pip install 'resonate-serverless[aws]' ({error})") from error
+        from resonate_store.settings import SettingsError, groups_of
+
+        _quieten("pynamodb", "botocore")
+        try:
+            groups = groups_of(os.environ)
+        except SettingsError as error:
+            raise Failure(str(error), USAGE) from error
+        return DynamoStore(str(self.table), clock=self.clock, groups=groups)
+
+    def _remote(self) -> RemoteStore:
+        from resonate_store.remote import RemoteStore
+
+        _quieten("resonate", "urllib3")
+        try:
+            store = RemoteStore(self._url, token=self._token, clock=self.clock)
+        except (TypeError, ValueError) as error:
+            raise Failure(str(error), USAGE) from error
+        store.insistent = False  # a server that is not there is told at once
+        return store
+
+
+MAX_PAGE = 1000
+"""The most that one page of a search holds."""
+
+
+def connected(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, whose first parameter is a `Session`, the options that say where and how."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "session"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in _OPTIONS.items()
+    ]
+
+    def run(**given: Any) -> None:
+        session = Session(**{name: given.pop(name) for name in _OPTIONS})
+        command(session, **given)
+
+    run.__name__, run.__doc__, run.__module__ = command.__name__, help_of(command), command.__module__
+    run.__signature__ = inspect.Signature([*own, *shared])  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+    return run
+
+
+def _quieten(*loggers: str) -> None:
+    """What libraries tell of their inner life is no output of a command."""
+    import logging
+
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

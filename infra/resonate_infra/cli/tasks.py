@@ -1,0 +1,96 @@
+"""`resonate tasks`: look at tasks; stop one, and let it go on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from resonate_infra.cli.parameters import All, Cursor, Id, Limit
+from resonate_infra.cli.session import Session, connected
+
+group = typer.Typer(help="Look at tasks, halt and continue them.")
+
+State = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
+
+
+@group.command("get")
+@connected
+def get(session: Session, id: Id) -> None:
+    """Show one task."""
+    _show(session, id)
+
+
+@group.command("search")
+@connected
+def search(
+    session: Session,
+    state: Annotated[State | None, typer.Option("--state", help="Only tasks in this state.")] = None,
+    limit: Limit = 100,
+    all: All = False,
+    cursor: Cursor = None,
+) -> None:
+    """Find tasks by state: `--state halted` shows what needs somebody's attention."""
+    from resonate_infra.cli.display import task_json, write_found
+    from resonate_store.records import Task
+    from resonate_store.requests import TaskSearch
+
+    found: list[Task] = []
+    for page in session.pages(TaskSearch(state, cursor=cursor), None if all else limit):
+        found += page.tasks or ()
+        cursor = page.cursor
+
+    def row(task: Task) -> list[str]:
+        return [task.id, task.state, str(task.version), str(task.attempts), task.error or ""]
+
+    columns = ("ID", "STATE", "VERSION", "ATTEMPTS", "ERROR")
+    write_found(session, "tasks", found, [task_json(each) for each in found], (columns, row), cursor)
+
+
+@group.command("halt")
+@connected
+def halt(
+    session: Session,
+    id: Id,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Shown to whoever looks at the task.")
+    ] = None,
+) -> None:
+    """Stop a task: no worker is offered it, until somebody continues it."""
+    from resonate_store.requests import TaskHalt
+
+    session.ask(TaskHalt(id, reason=reason))
+    _show(session, id)
+
+
+@group.command("continue")
+@connected
+def continue_(session: Session, id: Id) -> None:
+    """Let a halted task go on, with a fresh count of attempts."""
+    from resonate_store.requests import TaskContinue
+
+    session.ask(TaskContinue(id))
+    _show(session, id)
+
+
+def _show(session: Session, id: str) -> None:
+    from resonate_infra.cli.display import instant, plain, task_json, write_fields, write_json
+    from resonate_store.requests import TaskGet
+
+    task = session.ask(TaskGet(id)).task
+    assert task is not None
+    if session.as_json:
+        write_json(task_json(task))
+        return
+    write_fields(
+        [
+            ("id", plain(task.id)),
+            ("state", task.state),
+            ("version", str(task.version)),
+            ("held by", plain(task.pid or "")),
+            ("attempts", str(task.attempts)),
+            ("resumes", str(task.resumes or "")),
+            ("halted", instant(task.halted_at)),
+            ("error", plain(task.error or "")),
+        ]
+    )

@@ -1,0 +1,204 @@
+"""`resonate tree`: an execution as the calls it consists of.
+
+The tree is read with one search by id, which is one partition of a table, and a look at each task that is not over. A
+retry timer (`{step}~{attempt}`) is not a node of its own: it is an attempt of its step. What the official SDKs have
+made has a colon below the root, and is read a level further down; what ours has made has none, which saves a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from resonate_infra.cli.parameters import Id
+from resonate_infra.cli.session import Session, connected
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from resonate_store.records import Promise, Task
+
+
+class Node:
+    """One promise of an execution.
+
+    Attributes:
+        promise: as it was read.
+        task: its task, if it has one that is not over.
+        children: what lies below it, in the order of the commands.
+        retries: the timers between its attempts, the earliest first.
+    """
+
+    def __init__(self, promise: Promise, task: Task | None) -> None:
+        self.promise = promise
+        self.task = task
+        self.children: list[Node] = []
+        self.retries: list[Promise] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether it has no outcome yet."""
+        return self.promise.pending
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is an execution of its own (a detached call)."""
+        from resonate_store.records import ORIGIN
+
+        return self.promise.tags.get(ORIGIN, self.promise.id) == self.promise.id
+
+    @property
+    def attempts(self) -> int:
+        """How often it has been tried: a step by its retry timers, a task as its failures are counted."""
+        return len(self.retries) + 1 if self.retries else (self.task.attempts if self.task is not None else 0) + 1
+
+    @property
+    def retry_at(self) -> int | None:
+        """When its next attempt begins (milliseconds), if it waits for one."""
+        waiting = [timer.timeout_at for timer in self.retries if timer.pending]
+        return waiting[-1] if self.pending and waiting else None
+
+    def all(self) -> Iterator[Node]:
+        """This node and everything below it."""
+        yield self
+        for child in self.children:
+            yield from child.all()
+
+    def states(self) -> dict[str, int]:
+        """How many promises below it are in each state."""
+        counts: dict[str, int] = {}
+        for node in self.all():
+            if node is not self:
+                counts[node.promise.state] = counts.get(node.promise.state, 0) + 1
+        return counts
+
+
+def call_tree(session: Session, id: str) -> Node:
+    """Read the execution, or the part of one, whose root is the promise `id`.
+
+    Raises:
+        Failure: there is no such promise, or nobody who answers.
+    """
+    from resonate.computation import FUNC
+    from resonate_store.ids import parent
+    from resonate_store.requests import PromiseGet, PromiseSearch
+
+    root = session.ask(PromiseGet(id)).promise
+    assert root is not None
+    found: dict[str, Promise] = {}
+    above = [id]
+    if FUNC not in root.tags:
+        for child in session.store.children(id, ":"):
+            found[child.id] = child
+            above.append(child.id)
+    for each in above:
+        for page in session.pages(PromiseSearch(id=f"{each}."), None):
+            found.update({promise.id: promise for promise in page.promises or ()})
+
+    nodes = {id: Node(root, _task(session, root))}
+    timers: list[tuple[int, str, Promise]] = []
+    for promise in sorted(found.values(), key=lambda promise: _place(promise.id)):
+        step, _, attempt = promise.id.rpartition("~")
+        if step in found and attempt.isdecimal():
+            timers.append((int(attempt), step, promise))
+            continue
+        parent_node = nodes.get(parent(promise.id))
+        if parent_node is not None:  # else it only looks as if it lay below
+            node = nodes[promise.id] = Node(promise, _task(session, promise))
+            parent_node.children.append(node)
+    for _, step, timer in sorted(timers, key=lambda each: each[:2]):
+        if step in nodes:
+            nodes[step].retries.append(timer)
+    return nodes[id]
+
+
+@connected
+def tree(session: Session, id: Id) -> None:
+    """Show an execution as a tree of its calls, with state, time, attempts and outcome of each."""
+    from resonate_infra.cli.display import console, write_json
+
+    root = call_tree(session, id)
+    if session.as_json:
+        write_json(tree_json(root, session.raw))
+    else:
+        console().print(drawn(root, session.clock.now()))
+
+
+def tree_json(node: Node, raw: bool) -> dict[str, Any]:
+    """A tree as JSON: each promise with `command`, `function`, `attempts`, its task, and its `children`."""
+    from resonate_infra.cli.display import function_of, promise_json, task_json
+
+    promise = node.promise
+    document = {
+        **promise_json(promise, raw),
+        "command": command_of(node),
+        "function": function_of(promise) or None,
+        "attempts": node.attempts,
+        "retryAt": node.retry_at,
+        "durationMs": None if promise.settled_at is None else promise.settled_at - promise.created_at,
+        "task": None if node.task is None else task_json(node.task),
+    }
+    return {**document, "children": [tree_json(child, raw) for child in node.children]}
+
+
+def command_of(node: Node) -> str:
+    """What made the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep`, `a promise`."""
+    from resonate.history import described
+    from resonate_infra.cli.display import function_of
+
+    function = function_of(node.promise)
+    if function and node.foreign:
+        return f"execution of {function}"
+    words = described(node.promise)
+    return f"{words.split()[0]} {function}" if words in ("rpc ", "run ") and function else words.strip()
+
+
+def drawn(node: Node, now: int) -> Tree:
+    """The tree as people see it at the instant `now`."""
+    from rich.tree import Tree
+
+    shown = Tree(_line(node, node.promise.id, now), guide_style="dim")
+    _draw(node, shown, now)
+    return shown
+
+
+def _draw(node: Node, shown: Tree, now: int) -> None:
+    for child in node.children:
+        _draw(child, shown.add(_line(child, child.promise.id[len(node.promise.id) :], now)), now)
+
+
+def _line(node: Node, name: str, now: int) -> Any:
+    from rich.text import Text
+
+    from resonate_infra.cli.display import STYLES, duration, instant, outcome, plain, shortened, taken
+
+    promise, task = node.promise, node.task
+    line = Text(f"{plain(name)}  ", "bold", no_wrap=True).append(f"{plain(command_of(node))}  ", "not bold")
+    line.append(promise.state, f"not bold {STYLES[promise.state]}")
+    if task is not None:
+        line.append(f" ({task.state}, version {task.version})", f"not bold {STYLES[task.state]}")
+    line.append(f"  {taken(promise) or 'for ' + duration(now - promise.created_at)}", "not bold dim")
+    if node.attempts > 1:
+        line.append(f"  attempt {node.attempts}", "not bold")
+    if node.retry_at is not None:
+        line.append(f"  again at {instant(node.retry_at)}", "not bold")
+    error = task.error if task is not None and task.error else outcome(promise)
+    if error:
+        line.append(f"  {shortened(plain(error))}", f"not bold {'' if promise.state == 'resolved' else 'red'}")
+    return line
+
+
+def _task(session: Session, promise: Promise) -> Task | None:
+    from resonate_store.records import TARGET, TIMER
+    from resonate_store.requests import TaskGet
+
+    if not promise.pending or TARGET not in promise.tags or promise.tags.get(TIMER) == "true":
+        return None
+    response = session.find(TaskGet(promise.id))
+    return None if response is None else response.task
+
+
+def _place(id: str) -> list[tuple[int, str]]:
+    """Sorts ids as commands were issued: parents first, children by their numbers."""
+    parts = id.replace(":", ".").split(".")
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

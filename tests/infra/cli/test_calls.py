@@ -1,0 +1,31 @@
+"""Calls of functions as the SDK records them; `test_invocation` and `test_schedules` hold both side by side."""
+
+from __future__ import annotations
+
+from resonate_infra.cli.calls import call, lineage
+from resonate_infra.cli.display import payload
+from resonate_store.addresses import expand
+
+
+def test_a_call_has_function_arguments_version_and_target() -> None:
+    param, tags = call("order", ["1", '"a"'], ["x=null"], 3, "worker", {"mine": "1"})
+
+    assert payload(param, raw=False)["data"] == {"func": "order", "args": [1, "a"], "kwargs": {"x": None}, "version": 3}
+    assert tags == {
+        "mine": "1",
+        "resonate:scope": "global",
+        "resonate:target": expand("worker"),
+        "resonate:func": "order",
+    }
+
+
+def test_an_address_stays_as_it_is_and_tags_of_the_call_are_not_overridden() -> None:
+    _, tags = call("order", [], [], 1, "https://a.example/x", {"resonate:func": "other", "resonate:target": "other"})
+
+    assert (tags["resonate:func"], tags["resonate:target"]) == ("order", "https://a.example/x")
+
+
+def test_a_root_is_its_own_origin_branch_and_parent() -> None:
+    assert lineage("a") == dict.fromkeys(
+        ("resonate:origin", "resonate:branch", "resonate:parent", "resonate:prefix"), "a"
+    )

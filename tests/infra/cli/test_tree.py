@@ -1,0 +1,107 @@
+"""`resonate tree`: an execution as the calls it consists of."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from resonate_infra.server.assembly import Server
+from resonate_store.clock import ManualClock
+from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.requests import PromiseCreate, PromiseRecord
+from tests.infra.cli.driving import CommandLine
+from tests.store.dynamo_fixture import Table
+
+
+def test_the_calls_are_shown_with_state_time_and_outcome(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
+
+    lines = resonate.ok("tree", id).out.splitlines()
+    took = r"\d+(\.\d)?m?s"
+    expected = [
+        rf'{id}  execution of order  resolved  {took}  \["charged 1 USD", 2\]',
+        rf'├── \.1  run charge  resolved  {took}  "charged 1 USD"',
+        rf"├── \.2  a sleep  resolved  {took}",
+        rf"└── \.3  rpc double  resolved  {took}  2",
+    ]
+    assert len(lines) == len(expected)
+    for line, pattern in zip(lines, expected, strict=True):
+        assert re.fullmatch(pattern, line.rstrip()), line
+
+
+def test_as_json_every_call_has_what_it_made_and_how_long_it_took(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
+
+    tree = resonate.json("tree", id)
+    assert (tree["command"], tree["function"], tree["task"]) == ("execution of order", "order", None)
+    assert tree["durationMs"] == tree["settledAt"] - tree["createdAt"] >= 20
+    assert [(each["id"], each["command"]) for each in tree["children"]] == [
+        (f"{id}.1", "run charge"),
+        (f"{id}.2", "a sleep"),
+        (f"{id}.3", "rpc double"),
+    ]
+    assert resonate.json("tree", f"{id}.3")["value"]["data"] == 2
+
+
+def test_a_task_that_is_not_over_is_shown(resonate: CommandLine, id: str) -> None:
+    resonate.run("invoke", id, "-f", "sleeps", "-t", "worker", "--wait", "--wait-timeout", "0.2")
+
+    first, second = resonate.ok("tree", id).out.splitlines()
+    assert f"{id}  execution of sleeps  pending (suspended, version 1)  for " in first
+    assert "└── .1  a sleep  pending  for " in second
+    assert resonate.json("tree", id)["task"]["state"] == "suspended"
+
+
+def test_a_step_that_is_tried_again_says_when(resonate: CommandLine, id: str) -> None:
+    resonate.run("invoke", id, "-f", "retries", "-t", "worker", "--wait", "--wait-timeout", "0.3")
+
+    [step] = resonate.json("tree", id)["children"]
+    assert (step["attempts"], step["children"]) == (2, [])
+    assert step["retryAt"] > step["createdAt"] + 3_000_000
+    assert "  attempt 2  again at 20" in resonate.ok("tree", id).out
+
+
+def test_a_detached_call_is_an_execution_of_its_own(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "detaches", "-t", "worker", "--wait")
+
+    [link] = resonate.json("tree", id)["children"]
+    assert link["command"].startswith(("execution of sleeps", "sleeps with the id"))
+
+
+def test_children_are_in_the_order_of_their_commands(table: Table, id: str) -> None:
+    store = table.store(ManualClock(1_750_000_000_000))
+    lineage = {ORIGIN: id, PREFIX: id}
+    store.apply(
+        PromiseCreate(
+            id, 2**52, tags={**lineage, BRANCH: id, PARENT: id, TARGET: "poll://any@worker", "resonate:func": "f"}
+        )
+    )
+    for n in (1, 2, 10, 11):
+        tags = {**lineage, PARENT: id, BRANCH: id, SCOPE: "local", "resonate:func": f"step{n}"}
+        store.apply(PromiseRecord(f"{id}.{n}", 2**52, 1_750_000_000_000, "resolved", tags=tags))
+    store.apply(PromiseCreate(f"{id}0.1", 2**52))  # of another execution, whose id begins alike
+
+    children = CommandLine(RESONATE_TABLE=table.name).json("tree", id)["children"]
+    assert [each["id"] for each in children] == [f"{id}.{n}" for n in (1, 2, 10, 11)]
+
+
+def test_what_the_official_sdks_have_made_has_a_colon_below_the_root(
+    server: Server, resonate: CommandLine, id: str
+) -> None:
+    for name, tags in (
+        (id, {TARGET: "poll://any@official"}),
+        (f"{id}:0", {PARENT: id, SCOPE: "global", TIMER: "true"}),
+        (f"{id}:1", {PARENT: id, SCOPE: "global"}),
+        (f"{id}:1.0", {PARENT: f"{id}:1", SCOPE: "global"}),
+    ):
+        assert server.store.apply(PromiseCreate(name, 2**52, tags={ORIGIN: id, BRANCH: name, **tags})).ok
+
+    tree = resonate.json("tree", id)
+    assert [each["id"] for each in tree["children"]] == [f"{id}:0", f"{id}:1"]
+    assert [each["id"] for each in tree["children"][1]["children"]] == [f"{id}:1.0"]
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_an_execution_that_is_not_there_is_exit_code_6(resonate: CommandLine, json: tuple[str, ...]) -> None:
+    assert resonate.fails("tree", "nobody", *json) == (6, "there is no promise 'nobody'")
