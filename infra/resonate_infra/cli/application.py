@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from resonate_infra.cli import (
     dev,
     executions,
+    history,
     invocation,
     projects,
     promises,
@@ -150,6 +151,7 @@ def application() -> Any:
         ("promises", promises.group),
         ("tasks", tasks.group),
         ("schedules", schedules.group),
+        ("history", history.group),
     ):
         app.add_typer(group, name=name, no_args_is_help=True)
     return typer.main.get_command(app)

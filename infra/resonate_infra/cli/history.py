@@ -1,0 +1,40 @@
+"""`resonate history`: an execution's records as a file, which `resonate.testing.replay` holds today's code against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resonate_infra.cli.exits import NOT_FOUND, Failure
+from resonate_infra.cli.parameters import Id
+from resonate_infra.cli.session import Session, connected
+
+group = typer.Typer(help="Export what an execution has recorded.")
+
+
+@group.command("export")
+@connected
+def export(
+    session: Session,
+    id: Id,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to the standard output.")
+    ] = None,
+) -> None:
+    """Write an execution's records as JSON, for a replay test of its workflow.
+
+    Payloads stay as they are stored, and the output is JSON with or without --json.
+    """
+    from resonate.errors import ResonateStoreError
+    from resonate.testing.history import export_history
+
+    try:
+        text = export_history(session.store, id).to_json()
+    except ResonateStoreError as error:
+        raise Failure(f"there is no promise {id!r}", NOT_FOUND) if error.status == 404 else error from None
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")
