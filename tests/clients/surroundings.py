@@ -89,7 +89,7 @@ class Surroundings:
 
     def serve(self) -> Process:
         """Start the server, the first time or again."""
-        command = [sys.executable, "-m", "resonate_infra.server", "--port", str(self._port), *self._options]
+        command = [sys.executable, "-m", "resonate_infra.cli", "dev", "--port", str(self._port), *self._options]
         self.server = self.start(*command)
         while "listening" not in self.server.line(""):
             pass

@@ -1,4 +1,4 @@
-"""`resonate dev` as a process: it serves, ends, and says in one line why it cannot start."""
+"""`resonate dev`: what it starts the server with; how the process behaves is in tests.infra.server.test_process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from resonate_infra.server.assembly import Options
 from tests.infra.cli.driving import CommandLine
 from tests.infra.server.test_process import started
 
-CLI = "resonate_infra.cli"
-
 
 def test_a_workflow_of_a_lambda_handler_completes_and_ctrl_c_ends_it_without_failure(tmp_path: Path) -> None:
     data = str(tmp_path / "promises.db")
-    arguments = ("dev", "--port", "0", "--data", data, "--lambda", "worker=functions.worker.app:handler")
-    with started(*arguments, module=CLI) as server:
+    arguments = ("--port", "0", "--data", data, "--lambda", "worker=functions.worker.app:handler")
+    with started(*arguments) as server:
         url = f"http://localhost:{server.api().port}"
         resonate = CommandLine(RESONATE_URL=url)
         ran = resonate.ok("invoke", "hello", "-f", "hello_world", "-a", '"World"', "-t", "worker", "--wait", "-q")
@@ -28,17 +26,6 @@ def test_a_workflow_of_a_lambda_handler_completes_and_ctrl_c_ends_it_without_fai
     assert data in server.lines[0]
     assert server.lines[-1].endswith("stopped")
     assert resonate.run("promises", "get", "hello").code == 7
-
-
-def test_a_port_that_is_taken_is_one_line_and_exit_code_1() -> None:
-    with started("dev", "--port", "0", module=CLI) as first:
-        port = str(first.api().port)
-        with started("dev", "--port", port, module=CLI) as second:
-            assert second.wait() == 1
-
-    assert second.lines == [
-        f"error: cannot listen on localhost:{port}: Address already in use; choose another host or port"
-    ]
 
 
 @pytest.fixture

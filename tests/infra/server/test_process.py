@@ -20,10 +20,10 @@ LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR) +\S.*")
 
 
 class Process:
-    """A server in a process of its own."""
+    """`resonate dev` in a process of its own."""
 
-    def __init__(self, *arguments: str, module: str = "resonate_infra.server") -> None:
-        command = [sys.executable, "-m", module, *arguments]
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "resonate_infra.cli", "dev", *arguments]
         paths = [path for path in sys.path if path]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         environment.pop("RESONATE_GROUPS", None)
@@ -65,8 +65,8 @@ class Process:
 
 
 @contextmanager
-def started(*arguments: str, module: str = "resonate_infra.server") -> Iterator[Process]:
-    process = Process(*arguments, module=module)
+def started(*arguments: str) -> Iterator[Process]:
+    process = Process(*arguments)
     try:
         yield process
     finally:
