@@ -8,7 +8,7 @@ store, even a defect of ours, which is logged and shown to nobody.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -184,11 +184,11 @@ class Service:
             case TaskCreate(promise=PromiseCreate(id=id)) | TaskAcquire(id=id) if (
                 response.task is not None and response.task.state == "acquired"
             ):
-                return msgspec.structs.replace(response, preload=tuple(self._children(id)))
+                return msgspec.structs.replace(response, preload=_by_id(self._children(id)))
             case TaskSuspend(id=id) if response.status == 300:
                 known: dict[str, Promise] = {promise.id: promise for promise in self._children(id)}
                 known |= {promise.id: promise for promise in response.preload}
-                return msgspec.structs.replace(response, preload=tuple(known.values()))
+                return msgspec.structs.replace(response, preload=_by_id(known.values()))
             case _:
                 return response
 
@@ -218,6 +218,11 @@ class Service:
             if size > self._limits.tag_bytes:
                 return f"the tag {name[:60]!r} has {size} bytes and {self._limits.tag_bytes} is the limit"
         return None
+
+
+def _by_id(promises: Iterable[Promise]) -> tuple[Promise, ...]:
+    """The promises in the protocol's order, whatever the order of the store."""
+    return tuple(sorted(promises, key=lambda promise: promise.id))
 
 
 def _request_of(envelope: Envelope) -> ProtocolRequest | None:
