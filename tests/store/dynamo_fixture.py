@@ -112,12 +112,21 @@ def make_client(*, tries: int = 1) -> Any:
 
 
 class Table:
-    """A table of its own, and stores over it."""
+    """A table of its own, and stores over it.
 
-    def __init__(self, client: Any) -> None:
+    Args:
+        client: of the DynamoDB in which it is created.
+        streaming: without a stream the table is much cheaper, for moto copies all of it with every action of a
+            transaction, the records of the stream included.
+    """
+
+    def __init__(self, client: Any, *, streaming: bool = True) -> None:
         self.client = client
         self.name = f"promises-{next(_TABLES)}"
-        client.create_table(**table_definition(self.name))
+        definition = table_definition(self.name)
+        if not streaming:
+            definition["StreamSpecification"] = {"StreamEnabled": False}
+        client.create_table(**definition)
 
     def store(self, clock: Clock, *, client: Any = None, **options: Any) -> DynamoStore:
         """A store over this table; its random numbers are all zero."""

@@ -1,0 +1,94 @@
+"""`python -m resonate_infra.conformance URL`: run the scripts against a server, and say what it does otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import urllib3
+
+from resonate_infra.conformance.runner import Failed, NoResponse, Runner, Send
+from resonate_store.clock import ambient
+from resonate_store.ids import random_id
+
+TIMEOUT = 30.0
+"""Seconds to wait for one response."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run scripts; returns the exit code: 0 all passed, 1 some failed, 2 they could not be run."""
+    try:
+        from resonate_infra.conformance.reading import ScriptError, corpus, load
+    except ImportError as error:
+        print(f"error: the scripts are YAML: pip install 'resonate-serverless[testing]' ({error})", file=sys.stderr)
+        return 2
+    given = _parser().parse_args(arguments)
+    try:
+        scripts = [script for path in given.files or corpus() for script in load(path)]
+    except ScriptError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    runner = _runner(given)
+    passed, failures = 0, 0
+    left_out = sum(not runner.runs(script) for script in scripts)
+    try:
+        for script in scripts:
+            if not runner.runs(script):
+                continue
+            try:
+                runner.run(script)
+            except Failed as failure:
+                failures += 1
+                print(failure)
+            else:
+                passed += 1
+                if given.verbose:
+                    print(f"{script.file}:{script.line}: {script.title}: passed")
+        runner.finish()
+    except (urllib3.exceptions.HTTPError, NoResponse) as error:
+        print(f"error: {given.url} cannot be asked: {error}", file=sys.stderr)
+        return 2
+    without = f", {left_out} left out ({_reason(given.debug)})" if left_out else ""
+    print(f"{passed} passed, {failures} failed{without}")
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m resonate_infra.conformance", description="run conformance scripts against a server"
+    )
+    parser.add_argument("url", help="of the server, such as http://localhost:8001")
+    parser.add_argument("files", nargs="*", type=Path, help="scripts; those of this package if none are given")
+    parser.add_argument("--token", help="goes into the head of every request")
+    parser.add_argument(
+        "--debug", action="store_true", help="the server answers debug requests: EMPTY it, and move its time"
+    )
+    parser.add_argument("--verbose", action="store_true", help="name the scripts that pass, too")
+    return parser
+
+
+def _runner(given: argparse.Namespace) -> Runner:
+    send = over_http(given.url)
+    if given.debug:
+        return Runner(send, token=given.token)
+    return Runner(send, clock=ambient().now, prefix=f"c{random_id()[:12]}-", token=given.token)
+
+
+def _reason(debug: bool) -> str:
+    return "they need debugging off" if debug else "they need a server with debugging on, and --debug"
+
+
+def over_http(url: str) -> Send:
+    """A way to send requests to a server; each is sent once, whatever becomes of it."""
+    pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT)
+
+    def send(body: bytes) -> tuple[int, bytes]:
+        response = pool.request("POST", url, body=body, headers={"Content-Type": "application/json"})
+        return response.status, response.data
+
+    return send
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,288 @@
+"""The interpreter of the scripts, over whatever takes the body of a request and gives back status and body.
+
+Time is either the script's or the server's. Over a server that answers debug requests it is the script's: the server
+is emptied, stands still, and every request says when it happens, so that any answer can be foretold. Over any other
+server instants that it chose itself are taken as they come, and scripts that move the time are left out; every run
+puts a prefix of its own before all ids, so that it meets nothing it did not make.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from resonate_infra.conformance.matching import Difference, difference, shown
+from resonate_infra.conformance.script import Any_, At, Each, Has, Kept, Long, Now, Number, Script, Step, Text
+
+_ENTRY: Final = Has({"id": Text()})
+
+Send = Callable[[bytes], tuple[int, bytes]]
+"""Takes the body of a request; returns the HTTP status and the body of the response."""
+
+VERSION: Final = "2026-04-01"
+START: Final = 4_000_406_400_000
+"""When a script begins whose time is its own: a Sunday, 00:00 UTC, in the year 2096.
+
+It lies in the future, so that nothing of a script is due while a server looks at its real clock.
+"""
+MAX_PAGES: Final = 1_000
+"""Pages after which a search is taken to be endless."""
+
+_IDS = frozenset(
+    {"id", "awaited", "awaiter", "promiseId", "lastPromise"}
+    | {f"resonate:{name}" for name in ("origin", "branch", "parent", "prefix", "schedule")}
+)
+_PLACEHOLDER = re.compile(r"<(?:(?P<n>n)|at (?P<at>-?\d+)|id (?P<id>[^<>]*))>")
+
+
+class Failed(Exception):
+    """A step was not answered as it should be. The message says where, what was asked and what came back."""
+
+
+class NoResponse(Exception):
+    """What came back is no response at all."""
+
+
+class Context(Struct):
+    """What is known while a script runs.
+
+    Attributes:
+        start: the instant (ms) from which a script counts.
+        prefix: stands before every id.
+        now: the instant of the current request, None if the server has its own.
+        kept: what `<keep>` has kept.
+        n: the number of the repetition.
+    """
+
+    start: int
+    prefix: str = ""
+    now: int | None = None
+    kept: dict[str, Any] = {}
+    n: int = 0
+
+    def filled(self, value: Any, key: str | None = None) -> Any:
+        """`value` with everything that is known now put in; what remains are the wildcards of a response."""
+        match value:
+            case str():
+                text = _PLACEHOLDER.sub(self._placeholder, value)
+                return self._id(text) if key in _IDS else text
+            case At(offset):
+                return self.start + offset
+            case Now():
+                return Number() if self.now is None else self.now
+            case Kept(name):
+                return self.kept[name]
+            case Long(size):
+                return (self._id("a") if key in _IDS else "").ljust(size, "a")
+            case Each(times, of):
+                return [self._numbered(n).filled(of) for n in range(1, times + 1)]
+            case Has(keys):
+                return Has(self.filled(keys))
+            case dict():
+                return {name: self.filled(each, name) for name, each in value.items()}
+            case list():
+                return [self.filled(each) for each in value]
+            case _:
+                return value
+
+    def _numbered(self, n: int) -> Context:
+        return Context(self.start, self.prefix, self.now, self.kept, n)
+
+    def _id(self, text: str) -> str:
+        """An id of this run; no id and a template that contains one stay as they are."""
+        return self.prefix + text if text and "{{.id}}" not in text else text
+
+    def _placeholder(self, found: re.Match[str]) -> str:
+        if found["n"]:
+            return str(self.n)
+        return str(self.start + int(found["at"])) if found["at"] else self._id(found["id"])
+
+
+class Runner:
+    """Runs scripts over one server.
+
+    Args:
+        send: hands a request to the server.
+        clock: shows about the same time (ms) as the server's, from which scripts count. Without one, time is the
+            scripts': the server must answer debug requests, and is emptied before every script.
+        prefix: stands before every id; it must not contain a dot.
+        token: goes into the head of every request.
+    """
+
+    def __init__(
+        self, send: Send, *, clock: Callable[[], int] | None = None, prefix: str = "", token: str | None = None
+    ) -> None:
+        self._send = send
+        self._clock = clock
+        self._debug = clock is None
+        self._prefix = prefix
+        self._token = token
+        self._numbers = itertools.count(1)
+        self._runs = itertools.count(1)
+
+    def runs(self, script: Script) -> bool:
+        """Whether a server of this kind can be asked all that the script asks."""
+        return script.debug in (None, self._debug)
+
+    def run(self, script: Script) -> None:
+        """Run one script.
+
+        Raises:
+            Failed: the server does not do what the script says.
+            NoResponse: it does not take debug requests, although it should.
+        """
+        context = Context(START, self._prefix and f"{self._prefix}{next(self._runs)}-")
+        if self._clock is not None:
+            context.start = self._clock()
+        else:
+            context.now = START
+            self._drive("debug.reset", context)
+            self._drive("debug.start", context)
+        for number, step in enumerate(script.steps, 1):
+            for n in range(1, step.times + 1):
+                context.n = n
+                try:
+                    problem = self._step(step, context)
+                except NoResponse as error:
+                    problem = str(error)
+                if problem is not None:
+                    raise Failed(_report(script, number, step, context, problem))
+
+    def finish(self) -> None:
+        """Leave a server that answers debug requests empty and running."""
+        if self._debug:
+            self._drive("debug.reset", Context(START))
+            self._drive("debug.stop", Context(START))
+
+    def _step(self, step: Step, context: Context) -> str | None:
+        """Carry a step out, and return what is wrong with the answer."""
+        match step.command:
+            case "clock":
+                context.now = context.start + step.given
+                return None
+            case "tick":
+                context.now = context.start + step.given
+                return self._compare("debug.tick", {"time": context.now}, 200, [], context)
+            case "messages":
+                return self._messages(step, context)
+            case "body":
+                return self._body(step, context)
+            case kind if step.follow:
+                return self._follow(kind, step, context)
+            case kind:
+                given, expected = context.filled(step.given), context.filled(step.expected)
+                return self._compare(kind, given, step.status, expected, context)
+
+    def _compare(self, kind: str, data: Any, status: int, expected: Any, context: Context) -> str | None:
+        envelope = self._ask(kind, data, context)
+        found = {"status": envelope["head"]["status"], "data": envelope["data"]}
+        first = difference({"status": status, "data": expected}, found, context.kept)
+        return None if first is None else _told(first, found)
+
+    def _follow(self, kind: str, step: Step, context: Context) -> str | None:
+        """Turn all pages of a search, and compare what was found, by id."""
+        data: dict[str, Any] = context.filled(step.given)
+        found: dict[str, list[Any]] = {}
+        for _ in range(MAX_PAGES):
+            envelope = self._ask(kind, data, context)
+            if envelope["head"]["status"] != step.status or not isinstance(envelope["data"], dict):
+                return f"a page is answered with {shown(envelope)}"
+            page = dict(envelope["data"])
+            cursor = page.pop("cursor", None)
+            for name, entries in page.items():
+                if not isinstance(entries, list) or any(difference(_ENTRY, entry, {}) for entry in entries):
+                    return f"a page holds {name} that are no list of records: {shown(entries)}"
+                if len(entries) > data.get("limit", 100):
+                    return f"a page holds {len(entries)} {name}, which is more than its limit"
+                found.setdefault(name, []).extend(entries)
+            if cursor is None:
+                break
+            data = {**data, "cursor": cursor}
+        else:
+            return f"there is no last page among {MAX_PAGES}"
+        for entries in found.values():
+            entries.sort(key=lambda entry: entry["id"])
+        first = difference(context.filled(step.expected), found, context.kept, "data")
+        return None if first is None else _told(first, found)
+
+    def _messages(self, step: Step, context: Context) -> str | None:
+        """Compare the messages held back by the server, and have it let go of them."""
+        snapshot = self._drive("debug.snap", context)
+        if (first := difference(Has({"messages": Any_()}), snapshot, {}, "data")) is not None:
+            return _told(first, snapshot)
+        queued = snapshot["messages"]
+        self._drive("debug.stop", context)
+        self._drive("debug.start", context)
+        expected = context.filled(step.given)
+        if len(expected) != len(queued):
+            return f"expected {len(expected)} messages, found {len(queued)}: {shown(queued)}"
+        left: list[Any] = list(queued)
+        for wanted in expected:
+            match = next((each for each in left if difference(wanted, each, context.kept) is None), None)
+            if match is None:
+                return f"expected the message {shown(wanted)}, found {shown(left)}"
+            left.remove(match)
+        return None
+
+    def _body(self, step: Step, context: Context) -> str | None:
+        """Send what may not be an envelope, and compare the whole of what comes back."""
+        given = context.filled(step.given)
+        body = given if isinstance(given, str) else json.dumps(given)
+        status, envelope = self._exchange(body.encode())
+        found = {"status": status, "envelope": envelope}
+        first = difference({"status": step.status, "envelope": context.filled(step.expected)}, found, context.kept)
+        return None if first is None else _told(first, found)
+
+    def _drive(self, kind: str, context: Context) -> Any:
+        """Make a debug request that is not the script's, and return the data of the response."""
+        envelope = self._ask(kind, {}, context)
+        if envelope["head"]["status"] != 200:
+            raise NoResponse(f"{kind}: the server is not to be driven: {shown(envelope)}")
+        return envelope["data"]
+
+    def _ask(self, kind: str, data: Any, context: Context) -> Any:
+        """Make a request, and return the envelope of the response, which must be one."""
+        corr_id = f"c{next(self._numbers)}"
+        head: dict[str, Any] = {"corrId": corr_id, "version": VERSION}
+        if self._token is not None:
+            head["auth"] = self._token
+        if context.now is not None:
+            head["resonate:debug_time"] = context.now
+        status, envelope = self._exchange(json.dumps({"kind": kind, "head": head, "data": data}).encode())
+        kept: dict[str, Any] = {}
+        expected = {"kind": kind, "head": {"corrId": corr_id, "status": status, "version": VERSION}}
+        first = difference(Has(expected), envelope, kept)
+        if first is None and status >= 400 and not isinstance(envelope["data"], str):
+            first = Difference("data", "a text, since the status is an error", shown(envelope["data"]))
+        if first is not None:
+            raise NoResponse(f"{kind}: this is no response: {_told(first, envelope)}")
+        return envelope
+
+    def _exchange(self, body: bytes) -> tuple[int, Any]:
+        status, answer = self._send(body)
+        try:
+            envelope = json.loads(answer)
+        except ValueError as error:
+            raise NoResponse(f"status {status}, and the body is not JSON ({error}): {answer[:300]!r}") from error
+        if not isinstance(envelope, Mapping) or envelope.keys() != {"kind", "head", "data"}:
+            raise NoResponse(f"status {status}, and the body is no envelope: {shown(envelope)}")
+        return status, envelope
+
+
+def _told(first: Difference, found: Any) -> str:
+    return f"{first}\n    in {shown(found)}"
+
+
+def _report(script: Script, number: int, step: Step, context: Context, problem: str) -> str:
+    lines = [f"{script.file}:{step.line}: {script.title!r}, step {number}, {step.command} {shown(step.given)}"]
+    if step.times > 1:
+        lines.append(f"    in repetition {context.n}")
+    lines.append(f"    {problem}")
+    if script.differs:
+        lines.append(f"    the official server differs here, and is meant to: {script.differs}")
+    return "\n".join(lines)
