@@ -140,7 +140,7 @@ class Resonate:
         )
         messages = message_source if isinstance(message_source, Messages) else None
         if messages is None:
-            messages = _messages_of(underlying(self._store), group, self._pid)
+            messages = _messages_of(underlying(self._store), group, self._pid, self._registry)
         self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads, messages)
 
     @classmethod
@@ -536,14 +536,14 @@ def _remote_store(clock: Clock) -> RemoteStore:
     return RemoteStore(clock=clock)
 
 
-def _messages_of(store: Store, group: str, pid: str) -> Messages | None:
+def _messages_of(store: Store, group: str, pid: str, registry: Registry) -> Messages | None:
     """Where messages come from with a server behind the store, unless it is one that pushes them to its workers."""
     server = getattr(store, "server", None)
     if server is None or server.scope is not None:
         return None
     from resonate.message_sources.poller import Poller
 
-    return Poller(group, pid, server=server)
+    return Poller(group, pid, server=server, works=lambda: bool(registry.names()))
 
 
 def _dynamo_store(table: str, clock: Clock) -> DynamoStore:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,15 +13,14 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.transports import Pusher
 from resonate_store.records import TARGET, Value
 from resonate_store.requests import PromiseCreate, PromiseSettle
+from tests.clients.api import PAUSE, Api
 from tests.clients.official import PROGRAMS, needs_python
-from tests.clients.surroundings import PATIENCE, Process, Surroundings, free_port
+from tests.clients.surroundings import Process, Surroundings, free_port
 from tests.infra.test_authentication import public
 from tests.infra.test_authentication import token as token_of
 
 pytestmark = needs_python
 IN_A_DISTANT_FUTURE = 2**45
-PAUSE = 0.05
-"""How long the deployed stack waits for a request, or a reply (s)."""
 
 
 def encoded(value: Any) -> str:
@@ -71,28 +69,6 @@ def test_a_workflow_completes_though_no_instance_lasts(surroundings: Callable[..
     assert ran(first, second) == ["double 1", "double 2", "double 3", "discount 3", f"approve {approval}"]
 
 
-class Api(HTTPServer):
-    """The API of a deployed stack at a port, served only where `handle_request` is called: moto takes no locks."""
-
-    def __init__(self, stack: OfflineStack) -> None:
-        class Requests(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                answer = stack.api(body, path=self.path.removeprefix("/v1"), headers=dict(self.headers), signed=False)
-                self.send_response(answer.status)
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(answer.body)))
-                self.end_headers()
-                self.wfile.write(answer.body)
-
-            def log_message(self, format: str, *args: Any) -> None: ...
-
-        super().__init__(("localhost", 0), Requests)
-        self.timeout = PAUSE
-        self.url = f"http://localhost:{self.server_port}/v1/"
-
-
 @contextmanager
 def deployed() -> Generator[tuple[OfflineStack, Api]]:
     # The process that posts a message is the one that serves the API, so it must not wait for what comes of it.
@@ -111,13 +87,8 @@ def test_a_workflow_completes_through_the_deployed_api(python: Path) -> None:
         worker = instance(python, port, RESONATE_URL=api.url, RESONATE_TOKEN=token)
 
         def serve_until(done: Callable[[], bool]) -> None:
-            """Deliver messages and answer requests."""
-            for _ in range(round(PATIENCE / PAUSE)):
-                stack.pump()
-                api.handle_request()
-                if done():
-                    return
-            raise AssertionError("the worker did not get on but said:\n" + "\n".join(worker.lines))
+            if not api.serve_until(done):
+                raise AssertionError("the worker did not get on but said:\n" + "\n".join(worker.lines))
 
         def state(id: str) -> tuple[str, str | None]:
             """The states of a promise and its task."""

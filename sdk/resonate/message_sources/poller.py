@@ -77,6 +77,7 @@ class Poller:
         token: a JWT.
         server: all of this at once, from whoever knows it already.
         pause: waits that many seconds before a connection is made again, or less when the poller is stopped.
+        works: whether this process has functions to run. One that has none misses nothing where nothing can be polled.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Poller:
         token: str | None = None,
         server: Server | None = None,
         pause: Callable[[float], Any] | None = None,
+        works: Callable[[], bool] = lambda: True,
     ) -> None:
         if server is None:
             server = server_of(
@@ -104,6 +106,7 @@ class Poller:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._pause: Callable[[float], Any] = pause or self._stopped.wait
+        self._works = works
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._connected = False
@@ -151,7 +154,8 @@ class Poller:
             except Disconnected as error:
                 reason = str(error)
             except (NoEndpoint, StoreError) as error:
-                logger.warning("%s cannot be polled, so no work arrives here from it: %s", self.url, error)
+                level = logging.WARNING if self._works() else logging.DEBUG
+                logger.log(level, "%s cannot be polled, so no work arrives here from it: %s", self.url, error)
                 return
             finally:
                 self._set_connected(False)

@@ -1,0 +1,45 @@
+"""Our own client with the deployed API as its Resonate server."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from resonate import Resonate
+from resonate.errors import ResonateStoreError
+from resonate_infra.testing.stack import OfflineStack
+from tests.clients.api import Api
+from tests.infra.test_authentication import public
+from tests.infra.test_authentication import token as token_of
+
+
+def test_a_client_begins_executions_of_a_deployment_and_has_their_results(caplog: pytest.LogCaptureFixture) -> None:
+    with OfflineStack(parameters={"AuthPublicKey": public("rsa")}, name="remote") as stack, Api(stack) as api:
+        token = token_of(prefix="nap-", exp=stack.clock.now() // 1000 + 3600)
+        resonate = Resonate.remote(url=api.url, token=token, group="client")
+        outcomes: list[Any] = []
+
+        def ask() -> None:
+            try:
+                # It has no connection to poll, so it reads the promise until that is settled.
+                napping = resonate.options(target="worker").begin_rpc("nap-1", "sleeping_workflow", "nap-1", secs=0.5)
+                outcomes.append(napping.result(60))
+                with pytest.raises(ResonateStoreError) as refused:
+                    resonate.options(target="worker").begin_rpc("other-1", "hello_world", "you")
+                outcomes.append(refused.value.code)
+            except BaseException as error:
+                outcomes.append(error)
+
+        client = threading.Thread(target=ask)
+        client.start()
+
+        def done() -> bool:
+            stack.advance(seconds=1)
+            return not client.is_alive()
+
+        assert api.serve_until(done), outcomes
+        resonate.stop()
+
+    assert outcomes == ["Workflow nap-1 completed after sleeping for 0.5 seconds.", 100.403]
+    # It has no functions, so it misses no work where none can be polled.
+    assert "cannot be polled" not in caplog.text
