@@ -181,41 +181,9 @@ def test_a_worker_that_is_interrupted_leaves_at_once(run: Run, serving: Serving)
     assert ended(process) == (0, "['MainThread']\n", "")
 
 
-WORKER = """
-from resonate import Resonate, Context
-from threading import Event
-
-resonate = Resonate.remote(group="worker")
-
-@resonate.register
-def sleeping_workflow(ctx: Context, wf_id: str, secs: float):
-    print(f"Workflow {wf_id} starting, will sleep for {secs} seconds.")
-    yield ctx.sleep(secs)
-    return f"Workflow {wf_id} completed after sleeping for {secs} seconds."
-
-resonate.start()
-print("worker is running...")
-Event().wait()
-"""
-
-CLIENT = """
-from resonate import Resonate
-
-resonate = Resonate.remote(group="client")
-
-def main():
-    try:
-        id = "sleep-workflow-1"
-        func = "sleeping_workflow"
-        secs = 1.5
-        handle = resonate.options(target="poll://any@worker").begin_rpc(id, func=func, wf_id=id, secs=secs)
-        result = handle.result()
-        print(result)
-    except Exception as e:
-        print(e)
-
-main()
-"""
+DURABLE_SLEEP = ROOT / "examples" / "durable_sleep"
+WORKER = (DURABLE_SLEEP / "worker.py").read_text()
+CLIENT = (DURABLE_SLEEP / "client.py").read_text().replace("secs = 5.0", "secs = 1.5")
 
 
 def test_a_worker_that_is_killed_while_its_workflow_sleeps_is_replaced(run: Run, serving: Serving) -> None:
