@@ -28,6 +28,8 @@ READ_UNITS = 0.125
 LAMBDA_REQUESTS = 0.20
 SQS_REQUESTS = 0.40
 SCHEDULES = 1.00
+S3_PUTS = 5.00
+S3_GETS = 0.40
 # A GB-second on arm64, and what one invocation is taken to last, at 512 MB and without the time of the steps.
 GB_SECOND = 0.0000133334
 INVOCATION_SECONDS = 0.05
@@ -50,6 +52,15 @@ def step(_ctx: Context) -> str:
 def steps(ctx: Context, count: int) -> Generator[Any, Any, None]:
     for _ in range(count):
         yield ctx.run(step)
+
+
+def bulk(_ctx: Context) -> str:
+    return "x" * 100_000
+
+
+@resonate.register
+def bulky(ctx: Context) -> Generator[Any, Any, None]:
+    yield ctx.run(bulk)
 
 
 def inner(_ctx: Context) -> Generator[Any, Any, None]:
@@ -81,13 +92,15 @@ handler = resonate.handler()
 
 
 class Usage(NamedTuple):
-    """What something uses: capacity units, invocations of functions, requests to SQS, firings of Scheduler."""
+    """What something uses: capacity units, invocations, messages of SQS, firings of Scheduler, requests to S3."""
 
     write_units: int
     read_units: int
     invocations: int
-    messages: int
+    SQS_messages: int
     schedules: int
+    S3_puts: int
+    S3_gets: int
 
     def less(self, other: Usage) -> Usage:
         return Usage(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
@@ -101,8 +114,10 @@ class Usage(NamedTuple):
             + self.read_units * READ_UNITS
             + self.invocations * (LAMBDA_REQUESTS + computing)
             # Sent, received and deleted.
-            + self.messages * 3 * SQS_REQUESTS
+            + self.SQS_messages * 3 * SQS_REQUESTS
             + self.schedules * SCHEDULES
+            + self.S3_puts * S3_PUTS
+            + self.S3_gets * S3_GETS
         )
 
 
@@ -132,32 +147,31 @@ class Meter:
         if function == "asking":
             stack.store.apply(PromiseSettle(f"{id}.1", "resolved"))
         stack.run_until_complete(id)
-        stack.pump()
+        stack.advance(minutes=3)  # the sweep looks after what it has to
         # Two items of up to a KB each, which cost twice in a transaction.
         transactions = 2 * stack.operations()["TransactWriteItems"]
-        transactions += self._expire(id)
+        self._expire(id)
         requests = stack.operations()
         return Usage(
             write_units=sum(map(units, self._changes)) + transactions,
             # The sweep reads its index whether there is anything or not.
             read_units=requests["GetItem"] + requests["Query"] - self._sweeps * stack.store.shards,
             invocations=stack.invocations.total() - self._sweeps,
-            messages=stack.operations("sqs")["SendMessage"],
+            SQS_messages=stack.operations("sqs")["SendMessage"],
             schedules=stack.operations("scheduler")["CreateSchedule"],
+            # A request to S3 that deletes costs nothing.
+            S3_puts=stack.operations("s3")["PutObject"] + stack.operations("s3")["PutObjectTagging"],
+            S3_gets=stack.operations("s3")["GetObject"],
         )
 
-    def _expire(self, id: str) -> int:
-        """End the retention, as TTL does; returns the units that its transactions take beyond those of the images."""
+    def _expire(self, id: str) -> None:
+        """End the retention, as TTL does."""
         stack = self._stack
         [marker] = (image for change in self._changes if is_marker(image := change.get("NewImage", {})))
         key = {name: marker[name] for name in ("pk", "sk")}
-        earlier, writes = len(self._changes), stack.operations()["TransactWriteItems"]
         stack.cloud.client("dynamodb").delete_item(TableName=stack.deployment.table_name, Key=key)
         stack.pump()
-        deleted = [change["OldImage"] for change in self._changes[earlier:] if not is_marker(change["OldImage"])]
         assert stack.store.record(id) is None
-        # The root goes by itself; with the others, its life is checked.
-        return len(deleted) - 1 + 2 * (stack.operations()["TransactWriteItems"] - writes)
 
     def _take(self, stream_arn: str) -> list[dict[str, Any]]:
         records = self._take_changes(stream_arn)
@@ -212,6 +226,7 @@ def measured() -> dict[str, Usage]:
         return {
             "an execution, from its start until it is deleted": empty,
             "a local step": meter.usage("steps", 11).less(meter.usage("steps", 10)),
+            "a local step with a result of 100 KB": meter.usage("bulky").less(empty),
             "a nested workflow": meter.usage("nested").less(empty),
             "a remote call (`ctx.rpc`), waited for": meter.usage("remote").less(empty),
             "a sleep of up to 15 minutes": meter.usage("sleeping", 600.0).less(empty),
@@ -222,8 +237,8 @@ def measured() -> dict[str, Usage]:
 
 def table(usages: Mapping[str, Usage]) -> str:
     """The first table of the documentation."""
-    rows = ["| what | write units | read units | invocations | SQS messages | schedules | dollars a million |"]
-    rows.append("|---|---|---|---|---|---|---|")
+    columns = ("what", *(field.replace("_", " ") for field in Usage._fields), "dollars a million")
+    rows = [f"| {' | '.join(columns)} |", f"{'|---' * len(columns)}|"]
     rows += [f"| {name} | {' | '.join(map(str, usage))} | {usage.dollars:.2f} |" for name, usage in usages.items()]
     return "\n".join(rows)
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from resonate_store.clock import ambient
 from resonate_store.dynamo import DynamoStore
 from resonate_store.interface import StoreError
+from resonate_store.payloads import Payloads
 from resonate_store.protocol.service import Service
 from resonate_store.requests import PromiseGet
 from resonate_store.settings import SettingsError, groups_of
@@ -91,7 +92,9 @@ class Api:
 
     @functools.cached_property
     def store(self) -> DynamoStore:
-        return DynamoStore(self.settings.table, clock=ambient(), groups=self.settings.groups)
+        settings = self.settings
+        payloads = Payloads.of(self._environment, settings.table)
+        return DynamoStore(settings.table, clock=ambient(), groups=settings.groups, payloads=payloads)
 
     @functools.cached_property
     def guard(self) -> Authentication | None:

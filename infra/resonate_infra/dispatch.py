@@ -6,6 +6,7 @@ because DynamoDB, SQS or Scheduler does makes its record fail, and Lambda sends 
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import msgspec
@@ -14,12 +15,15 @@ from resonate_infra.outlets import StreamOutlets
 from resonate_infra.transports import Pusher
 from resonate_store.addresses import problem_with
 from resonate_store.effects import Change
-from resonate_store.interface import deliver
+from resonate_store.interface import StoreError, deliver
 from resonate_store.models import Expiry, entry_of, expiry_of
 from resonate_store.records import Entry, Record
 
-MAX_DELETIONS = 20
-"""Transactions that one message spends on deleting a tree; what is left goes on with the next."""
+MAX_DELETIONS = 1_000
+"""Records of a tree that one message deletes; what is left goes on with the next."""
+
+
+logger = logging.getLogger("resonate.dispatch")
 
 
 class MalformedRecord(ValueError):
@@ -52,7 +56,7 @@ class Dispatch:
             raise MalformedRecord("expected a DynamoDB stream record with its images")
         expiry = expiry_of(images["OldImage"]) if record.get("eventName") == "REMOVE" else None
         if expiry is not None:
-            self.delete(expiry)
+            self._expired(expiry)
             return Change(None, None)
         change = Change(_entry(images.get("OldImage")), _entry(images.get("NewImage")))
         if isinstance(change.after, Record):
@@ -78,6 +82,15 @@ class Dispatch:
             self._pusher.push(errand.address, errand.message)
         else:
             raise MalformedRecord("expected {address, message} or {expired}")
+
+    def _expired(self, expiry: Expiry) -> None:
+        """Begin to delete a tree. If that fails a message takes it on: of a stream record that is given up nothing is
+        left but its position, and no sweep looks for what has expired; a message can be sent again when all is well."""
+        try:
+            self.delete(expiry)
+        except StoreError as error:
+            logger.warning("deleting %s is left to the push queue: %s", expiry.id, error)
+            self._outlets.transports.enqueue({"expired": expiry})
 
     def delete(self, expiry: Expiry) -> None:
         """Delete the tree whose retention is over, one bounded part at a time."""

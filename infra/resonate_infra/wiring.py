@@ -22,7 +22,8 @@ from resonate_infra.timers import Timers
 from resonate_infra.transports import Pusher, Transports
 from resonate_store.clock import ambient
 from resonate_store.dynamo import DynamoStore
-from resonate_store.settings import push_token_of
+from resonate_store.payloads import WIDTH, Payloads
+from resonate_store.settings import push_token_of, width_of
 
 CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 """Clients give up while the function that uses them still has time to say so."""
@@ -44,7 +45,10 @@ class Wiring:
 
     @functools.cached_property
     def store(self) -> DynamoStore:
-        return DynamoStore(self.settings.table, clock=ambient(), groups=self.settings.groups)
+        settings = self.settings
+        payloads = Payloads.of(os.environ, settings.table)
+        width = width_of(os.environ, "RESONATE_REQUESTS", WIDTH)
+        return DynamoStore(settings.table, clock=ambient(), groups=settings.groups, payloads=payloads, width=width)
 
     @functools.cached_property
     def outlets(self) -> StreamOutlets:

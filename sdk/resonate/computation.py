@@ -19,7 +19,7 @@ from resonate.context import Context
 from resonate.encoders import Encoder
 from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, SettledState, Value
-from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
+from resonate_store.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
 
 logger = logging.getLogger("resonate.replay")
 
@@ -241,7 +241,14 @@ class Keep(NamedTuple):
     request: PromiseRecord | PromiseSettle
 
 
-Action = Create | Load | Run | Keep
+class Fetch(NamedTuple):
+    """Read the settled promise of the node: all that is known of its value is where it lies."""
+
+    node: Node
+    request: PromiseGet
+
+
+Action = Create | Load | Run | Keep | Fetch
 
 
 class Finished(NamedTuple):

@@ -102,6 +102,27 @@ class PayloadError(ResonateError):
         self.args = (mesg,)
 
 
+class PayloadTooLargeError(PayloadError, ResonateStoreError):
+    """The store does not take a value, or a promise with it, because of its size; `status` is 413."""
+
+    def __init__(self, mesg: str) -> None:
+        ResonateError.__init__(self, mesg, 100.413)
+        self.args = (mesg,)
+        self.status = 413
+
+
+def refusal(status: int, reason: str | None, details: Any = None) -> ResonateStoreError:
+    """What a refused request raises.
+
+    Args:
+        status: the response's.
+        reason: its error.
+        details: anything JSON that helps.
+    """
+    mesg = reason or "refused"
+    return PayloadTooLargeError(mesg) if status == 413 else ResonateStoreError(mesg, status * 100, details)
+
+
 class DecryptionError(ResonateError, StoreError):
     """A payload is encrypted, and this process cannot read it.
 

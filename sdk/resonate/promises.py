@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 from msgspec import Struct
 
 from resonate.encoders import Encoder
-from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError
+from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError, refusal
 from resonate_store.interface import Store
 from resonate_store.records import SCOPE, TARGET, Promise, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
@@ -342,7 +342,7 @@ def accepted(response: Response, id: str) -> Promise:
         return response.promise
     if response.status == 404:
         raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
-    raise ResonateStoreError(response.error or "refused", response.status * 100, {"id": id})
+    raise refusal(response.status, response.error, {"id": id})
 
 
 def _refuse(promise: Promise) -> NoReturn:

@@ -28,6 +28,7 @@ from resonate.computation import (
     Action,
     Coroutine,
     Create,
+    Fetch,
     Finished,
     Keep,
     Kind,
@@ -39,14 +40,14 @@ from resonate.computation import (
 )
 from resonate.context import Context
 from resonate.conventions import Conventions, linked
-from resonate.errors import NonDeterminismError, ResonateStoreError
+from resonate.errors import NonDeterminismError, ResonateStoreError, refusal
 from resonate.history import History, described, outcome_of, shows_step
 from resonate.options import DEFAULT_TARGET, Options
 from resonate.promises import already_exists, created_alike
 from resonate.registry import Registry
 from resonate.suspension import Blocked, blocked_on, outstanding_below
-from resonate_store.records import Promise, SettledState, Value
-from resonate_store.requests import Response
+from resonate_store.records import Claim, Promise, SettledState, Value
+from resonate_store.requests import PromiseGet, Response
 
 logger = logging.getLogger("resonate.replay")
 
@@ -135,7 +136,7 @@ class Execution:
     def created(self, node: Node, response: Response) -> None:
         """The node's promise exists now, or the store has refused it."""
         if response.promise is None:
-            error = ResonateStoreError(response.error or "refused", response.status * 100)
+            error = refusal(response.status, response.error)
             # Nobody asks for it if it is detached, so it is said here.
             logger.warning("promise %s (%s) was refused: %s", node.id, node.command or "a retry timer", error)
             self.settle(node, None, error)
@@ -161,7 +162,7 @@ class Execution:
         """The node's outcome is stored; what the store shows is what counts."""
         promise = response.promise
         if promise is None:
-            error = ResonateStoreError(response.error or "refused", response.status * 100)
+            error = refusal(response.status, response.error)
             if node.work is None or node.refused:
                 self.settle(node, None, error)
             else:
@@ -174,6 +175,15 @@ class Execution:
             self._adopt(node, promise)
             if work is not None and not work.concurrent and node.link is None:
                 self.nodes.pop(node.id, None)
+
+    def fetched(self, node: Node, response: Response) -> None:
+        """The node's settled promise, with the value that was too large to come along with others."""
+        if response.promise is None:
+            self.settle(node, None, refusal(response.status, response.error))
+        elif response.promise.id == node.link:
+            self._adopt(node, response.promise)
+        else:
+            self._exists(node, response.promise)
 
     def settled(self, promise: Promise) -> None:
         """A promise that others settle has been settled, or one of ours has run out of time."""
@@ -289,7 +299,7 @@ class Execution:
         """
         if not command.waits or known.state == "pending" or command.opts.id or known.id in self.nodes:
             return False
-        if not shows_step(known, command.name):
+        if not shows_step(known, command.name) or isinstance(known.value, Claim):
             return False
         self._receive(coroutine, outcome_of(known, codec.signature_of(command.func).result, command.opts.encoder))
         return True
@@ -347,6 +357,8 @@ class Execution:
         elif known.pending:
             # Over HTTP a record is created and then settled; whoever was to do that did not get to it.
             return False
+        elif isinstance(known.value, Claim):
+            self.act(Fetch(node, PromiseGet(known.id)))
         else:
             self._adopt(node, known)
         return True
@@ -369,6 +381,9 @@ class Execution:
 
     def _exists(self, node: Node, promise: Promise) -> None:
         """The node's promise is known: take its outcome, or do what settles it."""
+        if isinstance(promise.value, Claim):
+            self.act(Fetch(node, PromiseGet(promise.id)))
+            return
         if promise.state != "pending":
             self._copy_here(node, promise) if node.link else self._adopt(node, promise)
             return

@@ -18,7 +18,7 @@ from resonate.computation import FUNC
 from resonate.context import Context, Returning
 from resonate.dependencies import Dependencies
 from resonate.encoders import Encoder
-from resonate.errors import ResonateStoreError
+from resonate.errors import ResonateStoreError, refusal
 from resonate.function import Function
 from resonate.handle import Handle
 from resonate.message_sources.in_process import Embedded
@@ -548,9 +548,11 @@ def _messages_of(store: Store, group: str, pid: str, registry: Registry) -> Mess
 
 def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
     from resonate_store.dynamo import DynamoStore
+    from resonate_store.payloads import Payloads
     from resonate_store.settings import groups_of
 
-    return DynamoStore(table, clock=clock, groups=groups_of(os.environ))
+    payloads = Payloads.of(os.environ, table)
+    return DynamoStore(table, clock=clock, groups=groups_of(os.environ), payloads=payloads)
 
 
 def _store_of_function(table: str, clock: Clock) -> DynamoStore:
@@ -629,5 +631,5 @@ def _check_call(id: str, func: Any) -> None:
 
 def _accepted(response: Response) -> Promise:
     if response.promise is None:
-        raise ResonateStoreError(response.error or "refused", response.status * 100)
+        raise refusal(response.status, response.error)
     return response.promise

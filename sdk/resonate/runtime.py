@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from msgspec import MsgspecError, convert
 
-from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
+from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError, refusal
 from resonate.handle import Watcher
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
@@ -479,7 +479,7 @@ def _found(id: str, response: Response) -> Promise | None:
         return response.promise
     if response.status == 404:
         raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
-    raise ResonateStoreError(response.error or "refused", response.status * 100, {"id": id})
+    raise refusal(response.status, response.error, {"id": id})
 
 
 def _farewell(reference: weakref.ref[Runtime]) -> None:

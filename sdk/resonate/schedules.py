@@ -11,7 +11,7 @@ import binascii
 
 from msgspec import Struct
 
-from resonate.errors import ResonateStoreError
+from resonate.errors import ResonateStoreError, refusal
 from resonate.promises import CREATE_KEY, DurablePromise, DurableValue, Promises, read_value
 from resonate_store.clock import Clock, ambient
 from resonate_store.cron import next_runs, problem_with
@@ -237,7 +237,7 @@ def _accepted(response: Response, id: str) -> None:
         return
     if response.status == 404:
         raise ResonateStoreError("The specified schedule was not found", 40401, {"id": id})
-    raise ResonateStoreError(response.error or "refused", response.status * 100, {"id": id})
+    raise refusal(response.status, response.error, {"id": id})
 
 
 def _shown(schedule: Schedule) -> DurableSchedule:

@@ -23,6 +23,7 @@ from resonate.computation import (
     FUNC,
     Action,
     Create,
+    Fetch,
     Finished,
     Keep,
     Kind,
@@ -321,15 +322,17 @@ class Drive:
             if isinstance(action, Run):
                 self._start(action.work)
 
-    def _tell(self, action: Create | Keep | Load, answer: Response | Sequence[Promise]) -> None:
+    def _tell(self, action: Create | Keep | Fetch | Load, answer: Response | Sequence[Promise]) -> None:
         if isinstance(action, Keep):
             self._execution.kept(action.node, cast("Response", answer))
         elif isinstance(action, Create):
             self._execution.created(action.node, cast("Response", answer))
+        elif isinstance(action, Fetch):
+            self._execution.fetched(action.node, cast("Response", answer))
         else:
             self._execution.loaded(action.work, cast("Sequence[Promise]", answer))
 
-    def _request(self, action: Create | Keep | Load) -> Response | Sequence[Promise]:
+    def _request(self, action: Create | Keep | Fetch | Load) -> Response | Sequence[Promise]:
         if isinstance(action, Load):
             return self._store.children(action.work.node.id)
         response = self._store.apply(action.request)

@@ -6,25 +6,29 @@ most likely finds is assumed instead of read, so that a local step costs one wri
 
 Effects are not carried out here: a write that has any says so in the attribute `effects`, and the table's stream
 brings it to its consumer.
+
+Large values lie in S3 if there is a bucket for them (`payloads`): a record is written with claims in their place, and
+the response of a request shows them. Transitions see whichever of the two is at hand, and look at neither.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from resonate_store import addresses
 from resonate_store.clock import Clock, ambient
 from resonate_store.dynamo_calls import Client, ConditionFailed, Connection, Refused, Unavailable
 from resonate_store.dynamo_prediction import Known, Memory
-from resonate_store.dynamo_retention import Deletion
+from resonate_store.dynamo_retention import Deletion, NotDeletable
 from resonate_store.dynamo_search import DynamoSearch
 from resonate_store.dynamo_writes import TooLarge, failure_of, write_of, written
 from resonate_store.effects import Change
 from resonate_store.ids import SEPARATORS, Identify, random_id
-from resonate_store.interface import StoreClosed
+from resonate_store.interface import StoreClosed, StoreError
 from resonate_store.machine import NeedChildren, NeedPage, NeedSchedule, Outcome, decide, perform
 from resonate_store.machine.draft import Need
 from resonate_store.models import (
@@ -41,14 +45,44 @@ from resonate_store.models import (
     table_key,
     typed,
 )
-from resonate_store.records import TARGET, Entry, Promise, Record
-from resonate_store.requests import PromiseCreate, Request, Response, ScheduleCreate, TaskCreate, TaskFence
+from resonate_store.payloads import (
+    Missing,
+    Payloads,
+    Uploads,
+    claims_in,
+    promises_in,
+    response_with_values,
+    with_values,
+)
+from resonate_store.records import ORIGIN, TARGET, Claim, Entry, Promise, Record, Value
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseDelivered,
+    PromiseGet,
+    PromiseSearch,
+    PromiseWake,
+    Request,
+    Response,
+    ScheduleCreate,
+    TaskCreate,
+    TaskFence,
+    TaskResume,
+)
 
 MAX_BATCH: Final = 100
 """Items of one BatchGetItem."""
 FIRST_PAUSE: Final = 25
 """The longest pause before the second try (ms), doubled with every further one."""
 LONGEST_PAUSE: Final = 1_000
+ALL_AT_ONCE: Final = 10_000
+"""Records of a deletion between two looks at the tree."""
+PRELOADED: Final = 16 * 1024 * 1024
+"""Bytes of large values that `children` fetches; whoever needs more of them asks for each."""
+
+_UNSEEN: Final = (PromiseDelivered, PromiseWake, TaskResume)
+"""Requests whose response nobody reads the values of."""
+
+T = TypeVar("T")
 
 Position = Item
 """Where a query of an index left off."""
@@ -66,6 +100,8 @@ class DynamoStore:
         shards: partitions of each index; the same for everybody who uses the table.
         jitter: random numbers in [0, 1) that spread the pauses of those who compete.
         max_attempts: how often anything is tried before the answer is 503.
+        payloads: where large values go; None keeps all of them in the table.
+        width: requests at the same time when an execution is deleted.
     """
 
     def __init__(
@@ -79,6 +115,8 @@ class DynamoStore:
         shards: int = SHARDS,
         jitter: Callable[[], float] | None = None,
         max_attempts: int = 6,
+        payloads: Payloads | None = None,
+        width: int = 1,
     ) -> None:
         self.table = table
         self.clock: Clock = clock or ambient()
@@ -87,6 +125,8 @@ class DynamoStore:
         self._identify = identify
         self._jitter = jitter or random.Random().random
         self._max_attempts = max_attempts
+        self._payloads = payloads
+        self._width = width
         self._connection = Connection(table, client)
         self._memory = Memory()
         self._closed = False
@@ -122,15 +162,34 @@ class DynamoStore:
             return Response(status=400, error=problem), []
         changes: list[Change] = []
         response = perform(request, lambda operation: self._run(operation, announce, changes))
-        return response, changes
+        if isinstance(request, _UNSEEN):
+            return response, changes
+        try:
+            return self._shown(response), changes
+        except Missing:
+            if not isinstance(request, (PromiseGet, PromiseSearch)):
+                raise
+        # It was deleted between the two reads; then it is not there now.
+        return self._shown(perform(request, lambda operation: self._run(operation, announce, changes))), changes
 
     def children(self, id: str, separator: str = ".") -> list[Promise]:
+        """See `Store.children`. Of large values, outcomes are fetched, up to `PRELOADED` bytes; the rest are claims."""
         now = self.clock.now()
         records = self._children(id, separator)
-        return [record.promise() for record in records if not record.pending or record.timeout_at > now]
+        promises = [record.promise() for record in records if not record.pending or record.timeout_at > now]
+        claims: list[Claim] = []
+        left = PRELOADED
+        for promise in promises:
+            if isinstance(promise.value, Claim) and promise.value.size <= left:
+                claims.append(promise.value)
+                left -= promise.value.size
+        if not claims:
+            return promises
+        values = self._values(claims)
+        return [with_values(promise, values) for promise in promises]
 
     def record(self, id: str) -> Record | None:
-        """The record as it is stored."""
+        """The record as it is stored, with claims in place of large values."""
         entry = self._read([("promise", id)])["promise", id]
         return entry if isinstance(entry, Record) else None
 
@@ -157,13 +216,54 @@ class DynamoStore:
         entries = [(key_in(item), int(item["wake_at"]["N"])) for item in answer["Items"]]
         return entries, answer.get("LastEvaluatedKey")
 
-    def delete_tree(self, expiry: Expiry, max_batches: int) -> bool:
-        """Delete the execution whose retention is over, or as much of it as `max_batches` transactions can.
+    def delete_tree(self, expiry: Expiry, most: int) -> bool:
+        """Delete the execution whose retention is over, or as much of it as `most` records.
 
         Returns:
             Whether it is gone; False to go on later.
         """
-        return Deletion(self._call, self.table, expiry, self.clock.now()).run(max_batches)
+        return self._deletion(expiry).run(most)
+
+    def delete_execution(self, id: str) -> int:
+        """Delete a settled execution now: the root `id` with its tree, before its retention is over.
+
+        A marker that is due is put first, so that a deployment finishes what is interrupted here.
+
+        Args:
+            id: the root.
+
+        Returns:
+            How many records are gone: the root, and those of its tree.
+
+        Raises:
+            NotDeletable: there is no such root, it is pending, its end is still being told to others, or a task in its
+                tree is running.
+            StoreError: the table or the bucket cannot be reached.
+        """
+        record = self.record(id)
+        if record is not None and record.pending and record.timeout_at <= self.clock.now():
+            self.apply(PromiseWake(id))
+            record = self.record(id)
+        if record is None:
+            raise NotDeletable(f"there is no promise {id!r}")
+        if not record.root:
+            raise NotDeletable(f"{id!r} is part of the execution {record.tags[ORIGIN]!r} and goes with it: delete that")
+        if record.pending:
+            raise NotDeletable(f"the execution {id!r} is pending: cancel it first, or wait for its end")
+        if record.owes and (record.callbacks or record.listeners):
+            raise NotDeletable(f"the end of {id!r} is still being told to those who wait for it: try again soon")
+        deletion = self._deletion(Expiry(id, record.created_at))
+        deletion.tree()  # raises, before anything is done
+        self.retain(id, record.created_at, self.clock.now(), 0)
+        while not deletion.delete(ALL_AT_ONCE):
+            pass
+        marker = expiry_item(id, record.created_at, 0)
+        self._call("delete_item", {"TableName": self.table, "Key": {name: marker[name] for name in ("pk", "sk")}})
+        return deletion.deleted
+
+    def _deletion(self, expiry: Expiry) -> Deletion:
+        now = self.clock.now()
+        return Deletion(self._call, self.table, expiry, now, lambda: self._objects, width=self._width)
 
     def connect(self) -> None:
         """Make the client now. Where Lambda initialises a function it has more processor than when it invokes it."""
@@ -177,12 +277,16 @@ class DynamoStore:
     def _run(self, operation: Request, announce: bool, changes: list[Change]) -> Response:
         """Carry out one operation and add what it wrote to `changes`."""
         known = Known(self._memory.predict(operation))
+        uploads = Uploads(self._payloads)
         for attempt in range(self._max_attempts):
             if attempt > 1:  # the first failure is a wrong assumption, as a rule, not a competitor
                 self._pause(attempt)
             try:
                 outcome = self._decide(operation, known)
-                outdated = self._write(outcome, announce) if outcome.changes else None
+                if not outcome.changes:
+                    return outcome.response
+                outcome = self._retrying(partial(uploads.offloaded, outcome))
+                outdated = self._write(outcome, announce)
             except TooLarge as error:
                 return Response(status=413, error=str(error))
             except Refused as error:
@@ -191,6 +295,8 @@ class DynamoStore:
             except Unavailable as error:
                 return Response(status=503, error=str(error))
             if outdated is None:
+                outcome = uploads.confirmed(outcome)
+                self._memory.remember(written(outcome))
                 changes += outcome.changes
                 return outcome.response
             known.outdate(outdated)
@@ -229,7 +335,6 @@ class DynamoStore:
             entries, ours = failure_of(write, failure.images)
             self._memory.remember(entries)
             return None if ours else entries
-        self._memory.remember(written(outcome))
         return None
 
     def _read(self, keys: Collection[Key]) -> dict[Key, Entry | None]:
@@ -294,11 +399,31 @@ class DynamoStore:
 
     def _call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call DynamoDB, and again, the same way, while the reason of a failure may pass."""
+        return self._retrying(lambda: self._connection.call(operation, arguments))
+
+    @property
+    def _objects(self) -> Payloads:
+        """The large values, by whoever meets a claim."""
+        if self._payloads is None:
+            raise StoreError(
+                f"table {self.table!r} has values in S3: set RESONATE_BUCKET to the bucket of its deployment"
+            )
+        return self._payloads
+
+    def _values(self, claims: Sequence[Claim]) -> dict[str, Value]:
+        return self._retrying(lambda: self._objects.values(claims))
+
+    def _shown(self, response: Response) -> Response:
+        """The response with large values in place of their claims."""
+        claims = [claim for promise in promises_in(response) for claim in claims_in(promise)]
+        return response_with_values(response, self._values(claims)) if claims else response
+
+    def _retrying(self, function: Callable[[], T]) -> T:
         attempt = 0
         while True:
             self._require_open()
             try:
-                return self._connection.call(operation, arguments)
+                return function()
             except Unavailable:
                 attempt += 1
                 if attempt == self._max_attempts:

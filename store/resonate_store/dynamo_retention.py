@@ -2,8 +2,15 @@
 
 Nothing in a tree expires by itself: a record that a running workflow needs must not vanish. When a root settles it is
 given a marker that expires, and the marker's end is the tree's. The records go from the deepest level up, the root
-last, so an interrupted deletion leaves no orphan that another would not find; and every delete is on condition that
-the root is still the one that the marker was put for, so an id that is used again never loses a record of its new life.
+last, so an interrupted deletion leaves no orphan that another would not find.
+
+No record of another life of the id is ever deleted. The tree is read first and its root after it: if that is still the
+settled root that the marker was put for, everything that was read belongs to it. Then each record is deleted on
+condition that it is still the very image that was read, which the token of its last write tells. So no transaction is
+needed, which would cost twice as much.
+
+A record's large values go with it: the objects are tagged as unclaimed, then the record is deleted, and then they are.
+An interruption leaves a record whose objects exist, or objects that the bucket's lifecycle removes.
 
 Roots below the root - detached calls, occurrences of a schedule - keep their own time, with everything below them. The
 official SDKs give a detached call the origin of its caller; as long as such a task runs, its caller's tree stays.
@@ -11,24 +18,55 @@ official SDKs give a detached call the origin of its caller; as long as such a t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from resonate_store.dynamo_calls import ConditionFailed
 from resonate_store.ids import SEPARATORS, parent
 from resonate_store.models import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
+from resonate_store.parallel import each
 from resonate_store.records import ORIGIN
 
-BATCH: Final = 99
-"""Records deleted by one transaction, besides the check of their root."""
+BATCH: Final = 100
+"""Records that are deleted together; their objects are in one request each time."""
 RECONSIDERED: Final = 86_400_000
 """After how long a tree is looked at again whose end had come while a task in it was running (ms)."""
+
+_PROJECTION: Final = "pk, sk, #id, #token, tags.#origin, #state, timeout_at, task.#state, #param.#key, #value.#key"
+_NAMES: Final = {
+    "#id": "id",
+    "#token": "token",
+    "#origin": ORIGIN,
+    "#state": "state",
+    "#param": "param",
+    "#value": "value",
+    "#key": "key",
+}
 
 
 class Call(Protocol):
     """Calls DynamoDB."""
 
     def __call__(self, operation: str, arguments: Mapping[str, Any], /) -> dict[str, Any]: ...
+
+
+class Objects(Protocol):
+    """The bucket of large values."""
+
+    def disclaim(self, keys: Sequence[str], /) -> None: ...
+    def delete(self, keys: Sequence[str], /) -> None: ...
+
+
+class NotDeletable(ValueError):
+    """What is to be deleted does not exist, or is still needed; the text says which."""
+
+
+class Doomed(NamedTuple):
+    """A record to delete: its key in the table, the token of its image, and its large values in the bucket."""
+
+    key: Item
+    token: Mapping[str, str]
+    objects: tuple[str, ...]
 
 
 class Deletion:
@@ -39,61 +77,85 @@ class Deletion:
         table: the table's name.
         expiry: the root, in one of its lives.
         now: the instant in milliseconds.
+        objects: the bucket, asked for when a record has values in it.
+        width: requests to DynamoDB at the same time.
+
+    Attributes:
+        deleted: how many records have gone so far.
     """
 
-    def __init__(self, call: Call, table: str, expiry: Expiry, now: int) -> None:
+    def __init__(
+        self, call: Call, table: str, expiry: Expiry, now: int, objects: Callable[[], Objects], *, width: int = 1
+    ) -> None:
+        self.deleted = 0
         self._call = call
+        self._objects = objects
+        self._width = width
         self._table = table
         self._now = now
         self._expiry = expiry
         self._id = expiry.id
-        self._same_life: dict[str, Any] = {
-            "TableName": table,
-            "Key": table_key(("promise", expiry.id)),
-            "ConditionExpression": "created_at = :life AND #state <> :pending",
-            "ExpressionAttributeNames": {"#state": "state"},
-            "ExpressionAttributeValues": {":life": typed(expiry.created_at), ":pending": typed("pending")},
-        }
 
-    def run(self, max_batches: int) -> bool:
-        """Delete the tree, or as much of it as `max_batches` transactions can.
+    def run(self, most: int) -> bool:
+        """Delete the tree, or as much of it as `most` records; when a task in it is running, give it a new marker.
 
         Returns:
             Whether there is nothing more to do now: it is gone, was never ours to delete, or has been given a new
-            marker because a task in it is running; False to go on later.
+            marker; False to go on later.
         """
         try:
-            levels = list(self._levels())
-        except _Running:
+            return self.delete(most)
+        except Running:
             marker = expiry_item(self._id, self._expiry.created_at, self._now + RECONSIDERED)
             self._call("put_item", {"TableName": self._table, "Item": marker})
             return True
-        batches = [level[start : start + BATCH] for level in reversed(levels) for start in range(0, len(level), BATCH)]
-        try:
-            for batch in batches[:max_batches]:
-                self._delete(batch)
-            if len(batches) > max_batches:
-                return False
-            self._call("delete_item", self._same_life)
-        except ConditionFailed:
-            # The id has begun another life, is pending again, or is gone already.
-            return True
-        return True
 
-    def _levels(self) -> Iterator[list[Item]]:
-        """The keys of the tree below the root, level by level; parents precede children, so there are no gaps."""
+    def delete(self, most: int) -> bool:
+        """Delete the tree, or as much of it as `most` records.
+
+        Returns:
+            Whether it is gone, or was never ours to delete; False to go on later.
+
+        Raises:
+            Running: a task in it is running.
+        """
+        tree = self.tree()
+        if tree is None:
+            return True
+        batches = [level[start : start + BATCH] for level in tree for start in range(0, len(level), BATCH)]
+        for batch in batches:
+            if most <= 0 or not self._remove(batch[:most]):
+                return False
+            most -= len(batch)
+        return most >= 0
+
+    def tree(self) -> list[list[Doomed]] | None:
+        """The records to delete, the deepest level first; None if the root is not the settled one of that life.
+
+        Raises:
+            Running: a task in it is running.
+        """
+        levels = list(self._levels())
+        answer = self._call("get_item", {"Key": table_key(("promise", self._id)), **self._reading()})
+        root = answer.get("Item")
+        if root is None or root["created_at"] != typed(self._expiry.created_at) or root["state"]["S"] == "pending":
+            return None
+        return [*reversed(levels), [_doomed(root)]]
+
+    def _levels(self) -> Iterator[list[Doomed]]:
+        """The records of the tree below the root, level by level; parents precede children, so there are no gaps."""
         foreign: set[str] = set()
         below = 1
         while True:
-            level: list[Item] = []
+            level: list[Doomed] = []
             for item in self._records(below):
                 id: str = item["id"]["S"]
                 if parent(id) in foreign or _is_root(item):
                     foreign.add(id)
                 elif self._runs(item):
-                    raise _Running
+                    raise Running(f"the task {id!r} in the execution {self._id!r} is running")
                 else:
-                    level.append({"pk": dict(item["pk"]), "sk": dict(item["sk"])})
+                    level.append(_doomed(item))
             if not level:
                 return
             yield level
@@ -108,12 +170,9 @@ class Deletion:
 
     def _records_apart(self, partition: dict[str, Any], prefix: dict[str, Any]) -> Iterator[AnyItem]:
         query: dict[str, Any] = {
-            "TableName": self._table,
-            "ConsistentRead": True,
             "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
             "ExpressionAttributeValues": {":pk": partition, ":prefix": prefix},
-            "ProjectionExpression": "pk, sk, id, tags.#origin, #state, timeout_at, task.#state",
-            "ExpressionAttributeNames": {"#origin": ORIGIN, "#state": "state"},
+            **self._reading(),
         }
         while True:
             answer = self._call("query", query)
@@ -122,13 +181,51 @@ class Deletion:
                 return
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def _delete(self, keys: list[Item]) -> None:
-        deletes = [{"Delete": {"TableName": self._table, "Key": key}} for key in keys]
-        self._call("transact_write_items", {"TransactItems": [{"ConditionCheck": self._same_life}, *deletes]})
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "ProjectionExpression": f"{_PROJECTION}, created_at",
+            "ExpressionAttributeNames": _NAMES,
+        }
+
+    def _remove(self, batch: Sequence[Doomed]) -> bool:
+        """Delete records with their objects; returns whether all are gone, as none was written meanwhile."""
+        objects = [key for record in batch for key in record.objects]
+        if objects:
+            self._objects().disclaim(objects)
+        gone = each(self._remove_record, batch, self._width)
+        self.deleted += sum(gone)
+        lost = [key for record, is_gone in zip(batch, gone, strict=True) if is_gone for key in record.objects]
+        if lost:
+            self._objects().delete(lost)
+        return all(gone)
+
+    def _remove_record(self, record: Doomed) -> bool:
+        arguments = {
+            "TableName": self._table,
+            "Key": record.key,
+            "ConditionExpression": "#token = :token",
+            "ExpressionAttributeNames": {"#token": "token"},
+            "ExpressionAttributeValues": {":token": record.token},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        try:
+            self._call("delete_item", arguments)
+        except ConditionFailed as failure:
+            # Gone is what was wanted, whoever did it; an answer that was lost looks the same.
+            return failure.images.get(0) is None
+        return True
 
 
-class _Running(Exception):
+class Running(NotDeletable):
     """A task in the tree is running."""
+
+
+def _doomed(item: AnyItem) -> Doomed:
+    values = (item.get(role, {}).get("M", {}) for role in ("param", "value"))
+    objects = tuple(value["key"]["S"] for value in values if "key" in value)
+    return Doomed({"pk": dict(item["pk"]), "sk": dict(item["sk"])}, item["token"], objects)
 
 
 def _is_root(item: AnyItem) -> bool:

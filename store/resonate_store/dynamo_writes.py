@@ -24,7 +24,8 @@ MAX_ITEM_BYTES: Final = 400 * 1024
 MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
 MAX_TRANSACTION_ITEMS: Final = 100
 
-_ADVICE: Final = "keep large data elsewhere and pass a reference to it"
+ADVICE: Final = "keep large data elsewhere and pass a reference to it"
+_ADVICE: Final = f"set RESONATE_BUCKET to an S3 bucket, where large values go then, or {ADVICE}"
 
 
 class Element(NamedTuple):
@@ -108,7 +109,7 @@ def _element(change: Change, table: str, token: str, announce: bool, shards: int
             f"{key_of(after)[0]} {after.id!r} would be an item of {size} bytes, and DynamoDB takes {MAX_ITEM_BYTES}:"
             f" {_ADVICE}"
         )
-    if isinstance(before, Record) and isinstance(after, Record) and _only_waits(before, after):
+    if isinstance(before, Record) and isinstance(after, Record) and only_waits(before, after):
         return Element("Update", key_of(after), _addition(before, after, item, table), size)
     return Element("Put", key_of(after), {"TableName": table, "Item": item, **_unchanged(before)}, size)
 
@@ -147,7 +148,7 @@ def _held(record: Record, table: str) -> Element:
     return Element("ConditionCheck", key_of(record), arguments, size_of(item_of(record)))
 
 
-def _only_waits(before: Record, after: Record) -> bool:
+def only_waits(before: Record, after: Record) -> bool:
     """Whether the change only adds callbacks or listeners to a pending promise."""
     same = replace(
         before,

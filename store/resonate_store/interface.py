@@ -24,7 +24,7 @@ from resonate_store.effects import (
     message_of,
 )
 from resonate_store.records import Promise, Record
-from resonate_store.requests import PromiseDelivered, Request, Response, TaskResume
+from resonate_store.requests import PromiseDelivered, PromiseGet, Request, Response, TaskResume
 
 
 class StoreError(Exception):
@@ -56,6 +56,7 @@ class Store(Protocol):
     def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
         """The direct children of the promise `id`, without those that are due and not settled yet (DESIGN rule 1).
 
+        Their params, and values that are very large, may be claims: `whole` asks for the promise itself.
         `separator` is what stands between an id and its child's number; the official SDKs have ":" below a root.
         """
         ...
@@ -67,6 +68,12 @@ class Store(Protocol):
     def close(self) -> None:
         """End the invocation: whoever still holds the opened store, a thawed thread for one, can write nothing."""
         ...
+
+
+class Applies(Protocol):
+    """Whatever carries requests out."""
+
+    def apply(self, request: Request) -> Response: ...
 
 
 class Outlets(Protocol):
@@ -97,6 +104,20 @@ class Outlets(Protocol):
         ...
 
 
+def whole(promise: Promise, store: Applies) -> Promise:
+    """The promise with its values, wherever they lie; asks `store` for it if one of them is not here.
+
+    Raises:
+        StoreError: the store cannot answer.
+    """
+    if promise.whole:
+        return promise
+    response = store.apply(PromiseGet(promise.id))
+    if response.status >= 500:
+        raise StoreError(f"{promise.id!r} cannot be read: {response.error}")
+    return response.promise or promise
+
+
 def deliver(change: Change, outlets: Outlets) -> None:
     """Carry out the effects of one write.
 
@@ -111,8 +132,10 @@ def deliver(change: Change, outlets: Outlets) -> None:
         match effect:
             case Resume():
                 _apply(TaskResume(effect.awaiter, effect.version, effect.awaited), outlets)
-            case Execute() | Unblock():
+            case Execute():
                 outlets.send(effect.address, message_of(effect))
+            case Unblock():
+                outlets.send(effect.address, message_of(effect._replace(promise=whole(effect.promise, outlets))))
             case Arm():
                 outlets.arm(effect.id, effect.at)
             case ArmSchedule():

@@ -21,7 +21,7 @@ from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
 from resonate_store.ids import depth, origin, shard
-from resonate_store.records import Entry, PromiseState, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.records import Claim, Entry, PromiseState, Record, ScheduleRecord, TaskRecord, Value
 
 Item = dict[str, dict[str, Any]]
 """An item as the botocore client takes and gives it: every value in a map that names its type."""
@@ -34,6 +34,9 @@ SHARDS: Final = 8
 
 Key = tuple[Literal["promise", "schedule"], str]
 """What an entry is called: its kind and its id."""
+
+CONFIRMATION: Final = 60_000
+"""How long a claim may stay unconfirmed before the sweep looks at its record (ms)."""
 
 _SCHEDULE_SK: Final = "schedule"
 _EXPIRY_SK: Final = "expiry#"
@@ -122,6 +125,16 @@ class StructAttribute(Attribute[_T], Generic[_T]):
         return convert(plain({MAP: value}), self._struct)
 
 
+class ValueAttribute(StructAttribute[Value]):
+    """A value, or the claim of one that lies elsewhere: it has a `key`, which no value has."""
+
+    def __init__(self) -> None:
+        super().__init__(Value)
+
+    def deserialize(self, value: Item) -> Value:
+        return convert(plain({MAP: value}), Claim if "key" in value else Value)
+
+
 class WakeIndex(GlobalSecondaryIndex[Any]):
     """What is due, by shard of the origin. Sparse: an item that nothing will be due on is not in it."""
 
@@ -160,8 +173,8 @@ class PromiseModel(_TableModel):
     state = UnicodeAttribute()
     timeout_at = IntegerAttribute()
     created_at = IntegerAttribute()
-    param = StructAttribute(Value)
-    value = StructAttribute(Value)
+    param = ValueAttribute()
+    value = ValueAttribute()
     tags = TextMapAttribute()
     settled_at = IntegerAttribute(null=True)
     task = StructAttribute(TaskRecord, null=True)
@@ -273,18 +286,27 @@ def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards:
     """
     key = table_key(key_of(entry))
     place = shard(entry.id, shards)
+    wake_at = entry.wake_at
+    if isinstance(entry, Record) and (_unconfirmed(entry.param) or _unconfirmed(entry.value)):
+        confirmed_by = entry.written_at + CONFIRMATION
+        wake_at = confirmed_by if wake_at is None else min(wake_at, confirmed_by)
     fields: dict[str, Any] = {
         **structs.asdict(entry),
         "pk": key["pk"][STRING],
         "sk": key["sk"][STRING],
         "token": token,
         "effects": effects or None,
-        "wake_shard": None if entry.wake_at is None else str(place),
+        "wake_at": wake_at,
+        "wake_shard": None if wake_at is None else str(place),
     }
     if isinstance(entry, ScheduleRecord):
         return _serialized(ScheduleModel, {**fields, "execution_state": execution_state("schedule", place)})
     fields["execution_state"] = execution_state(entry.state, place) if entry.root else None
     return _serialized(PromiseModel, fields)
+
+
+def _unconfirmed(value: Value) -> bool:
+    return isinstance(value, Claim) and value.unconfirmed
 
 
 def entry_of(item: AnyItem) -> Entry:

@@ -43,6 +43,18 @@ class Value(Struct, frozen=True, gc=False, omit_defaults=True):
     data: str | None = None
 
 
+class Claim(Value, frozen=True, omit_defaults=True):
+    """A large value that lies elsewhere: what its record keeps instead, and who reads the table may find.
+
+    `size` is the value's in bytes. `unconfirmed` says that whatever removes unclaimed uploads may still take the
+    object for one (decision 0033). Responses of a store show the value itself.
+    """
+
+    key: str = ""
+    size: int = 0
+    unconfirmed: bool = False
+
+
 EMPTY = Value()
 
 
@@ -61,6 +73,11 @@ class Promise(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel",
     @property
     def pending(self) -> bool:
         return self.state == "pending"
+
+    @property
+    def whole(self) -> bool:
+        """Whether both values are here."""
+        return not isinstance(self.param, Claim) and not isinstance(self.value, Claim)
 
 
 class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):

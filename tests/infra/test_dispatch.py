@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 
 from resonate_infra.dispatch import MalformedRecord
+from resonate_store.dynamo import DynamoStore
+from resonate_store.interface import StoreError
 from resonate_store.requests import PromiseRegisterListener, PromiseSettle, ScheduleCreate
 from tests.infra.aws_doubles import SETTINGS, refusal
 from tests.infra.surroundings import HOUR, Surroundings
@@ -24,9 +26,9 @@ def change(surroundings: Surroundings, id: str, before: Any = None) -> dict[str,
 def test_an_expired_marker_deletes_its_tree_part_by_part(
     surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resonate_infra.dispatch.MAX_DELETIONS", 1)
+    monkeypatch.setattr("resonate_infra.dispatch.MAX_DELETIONS", 5)
     surroundings.create("w1", target="poll://any@default")
-    for number in range(1, 101):
+    for number in range(1, 7):
         surroundings.create(f"w1.{number}", origin="w1")
     surroundings.store.apply(PromiseSettle("w1", "resolved"))
     root = surroundings.record("w1")
@@ -41,10 +43,36 @@ def test_an_expired_marker_deletes_its_tree_part_by_part(
     ((url, errand, _),) = surroundings.sqs.sent
     assert url == SETTINGS.push_queue_url
     assert surroundings.record("w1"), "the root goes last"
-    assert len(surroundings.table.items()) == 3, "the root, its marker, and one more than fits a transaction"
+    assert len(surroundings.table.items()) == 3, "the root, its marker, and one more than a message deletes"
     surroundings.dispatch.queue_message(json.dumps(errand))
     assert surroundings.markers() == ["expiry#w1"], "only the marker, which DynamoDB removes, is left in this test"
     assert len(surroundings.table.items()) == 1
+
+
+def test_a_tree_that_cannot_be_deleted_now_is_left_to_a_message(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surroundings.create("w1", target="poll://any@default")
+    surroundings.store.apply(PromiseSettle("w1", "resolved"))
+    root = surroundings.record("w1")
+    surroundings.store.retain("w1", root.created_at, root.settled_at or 0, 1)
+    marker = next(item for item in surroundings.table.items() if item["sk"]["S"] == "expiry#w1")
+    keys = {key: marker[key] for key in ("pk", "sk")}
+
+    def busy(*_: object) -> bool:
+        raise StoreError("S3 is busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DynamoStore, "delete_tree", busy)
+        surroundings.dispatch.stream_record(
+            {"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
+        )
+        ((_, errand, _),) = surroundings.sqs.sent
+        with pytest.raises(StoreError):  # the message comes again, and is kept among the dead letters in the end
+            surroundings.dispatch.queue_message(json.dumps(errand))
+
+    surroundings.dispatch.queue_message(json.dumps(errand))
+    assert len(surroundings.table.items()) == 1, "only the marker, which DynamoDB removes, is left in this test"
 
 
 def test_a_deleted_schedule_is_disarmed(surroundings: Surroundings) -> None:

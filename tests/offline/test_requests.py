@@ -75,20 +75,20 @@ def test_a_resume_costs_the_same_however_much_is_done(stack: OfflineStack, begin
 
 def test_replay_queries_once_for_each_megabyte(stack: OfflineStack, begin: Begin) -> None:
     begin("light", "heavy", 4, 20_000)
-    begin("massive", "heavy", 4, 250_000)
+    begin("massive", "heavy", 40, 24_000)
     stack.pump()
     queries = {}
-    for id in ("light", "massive"):
+    for id, steps in (("light", 4), ("massive", 40)):
         stack.reset_counts()
         stack.processes.forget_all()
         record = stack.store.record(id)
         assert record is not None
         assert record.task is not None
-        stack.store.apply(PromiseSettle(f"{id}.5", "resolved"))
+        stack.store.apply(PromiseSettle(f"{id}.{steps + 1}", "resolved"))
         stack.pump()
         queries[id] = costs(stack)["WorkerFunction"]["Query"]
 
-    # 4 x 250,000 characters become 1.33 MB of base64.
+    # 40 x 24,000 characters become 1.28 MB of base64, none of it large enough for S3.
     assert queries == {"light": 1, "massive": 2}
     assert journal.runs["massive.1"] == 1
 

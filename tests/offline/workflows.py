@@ -105,6 +105,42 @@ def heavy(ctx: Context, blobs: int, size: int) -> Workflow:
 
 
 @resonate.register
+def bulky(ctx: Context, text: str) -> Workflow:
+    """Large values as argument, result of a step, error of another execution, and result."""
+    first = yield ctx.run(blob, len(text))
+    yield ctx.sleep(60)
+    try:
+        yield ctx.rpc("verbose", text)
+    except ValueError as error:
+        return first + str(error)
+
+
+@resonate.register
+def copying(ctx: Context, text: str) -> Workflow:
+    """A large argument, a large result of a step, a large result."""
+    yield ctx.run(blob, len(text))
+    return text
+
+
+@resonate.register
+def verbose(ctx: Context, text: str) -> Workflow:
+    yield ctx.run(add, 0, 1)
+    raise ValueError(text)
+
+
+@resonate.register
+def immoderate(ctx: Context, size: int) -> Workflow:
+    """Produces a value that is too large, first as a result and then as an argument."""
+    refused = []
+    for command in (ctx.run(blob, size).options(retry_policy=Never()), ctx.rpc("double", "x" * size)):
+        try:
+            yield command
+        except Exception as error:
+            refused.append(f"{type(error).__name__}: {error}")
+    return refused
+
+
+@resonate.register
 def family(ctx: Context, depth: int) -> Workflow:
     """Nested generators, each of which sleeps."""
     if depth == 0:

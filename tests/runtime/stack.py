@@ -19,6 +19,7 @@ from resonate_infra.testing.endpoint import Endpoint
 from resonate_infra.testing.filters import FilterCriteria
 from resonate_infra.testing.resources import Deployment, EventSource, create, delete
 from resonate_store.dynamo import DynamoStore
+from resonate_store.payloads import Payloads
 from resonate_store.records import Record
 from tests.runtime.emulator import RuntimeEmulator
 
@@ -65,7 +66,9 @@ class RuntimeStack:
         client = self.endpoint.client
         self.deployment = create(self._template, client)
         self.endpoint.functions = frozenset(function.name for function in self.deployment.functions.values())
-        self.store = DynamoStore(self.deployment.table_name, client=client("dynamodb"))
+        table = self.deployment.table_name
+        payloads = Payloads(self.deployment.bucket, f"{table}/", client=client("s3"), width=1)
+        self.store = DynamoStore(table, client=client("dynamodb"), payloads=payloads)
         self._position = None
 
     def redeploy(self) -> None:

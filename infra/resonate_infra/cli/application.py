@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from resonate_infra.cli import (
+    deletion,
     dev,
     executions,
     history,
@@ -145,6 +146,7 @@ def application() -> Any:
     app.command("dev", help=help_of(dev.dev))(dev.dev)
     app.command("invoke")(invocation.invoke)
     app.command("tree")(tree.tree)
+    app.command("delete")(deletion.delete)
     app.command("init", help=help_of(projects.init))(projects.init)
     for name, group in (
         ("executions", executions.group),

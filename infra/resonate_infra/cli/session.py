@@ -163,14 +163,16 @@ class Session:
             from resonate_store.dynamo import DynamoStore
         except ImportError as error:
             raise Failure(f"a table needs AWS's libraries: pip install 'resonate-serverless[aws]' ({error})") from error
+        from resonate_store.payloads import Payloads
         from resonate_store.settings import SettingsError, groups_of
 
         _quieten("pynamodb", "botocore")
+        table = str(self.table)
         try:
-            groups = groups_of(os.environ)
+            groups, payloads = groups_of(os.environ), Payloads.of(os.environ, table)
         except SettingsError as error:
             raise Failure(str(error), USAGE) from error
-        return DynamoStore(str(self.table), clock=self.clock, groups=groups)
+        return DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads)
 
     def _remote(self) -> RemoteStore:
         from resonate_store.remote import RemoteStore

@@ -81,6 +81,7 @@ def call_tree(session: Session, id: str) -> Node:
     """
     from resonate.computation import FUNC
     from resonate_store.ids import parent
+    from resonate_store.interface import whole
     from resonate_store.requests import PromiseGet, PromiseSearch
 
     root = session.ask(PromiseGet(id)).promise
@@ -89,7 +90,7 @@ def call_tree(session: Session, id: str) -> Node:
     above = [id]
     if FUNC not in root.tags:
         for child in session.store.children(id, ":"):
-            found[child.id] = child
+            found[child.id] = whole(child, session.store)
             above.append(child.id)
     for each in above:
         for page in session.pages(PromiseSearch(id=f"{each}."), None):

@@ -135,6 +135,12 @@ def dashboard(client: Any, name: str, properties: Fragment) -> Created:
     return Created(properties.get("DashboardName", name), {})
 
 
+def bucket_policy(client: Any, name: str, properties: Fragment) -> Created:
+    policy = json.dumps(properties["PolicyDocument"])
+    client("s3").put_bucket_policy(Bucket=properties["Bucket"], Policy=policy)
+    return Created(name, {})
+
+
 def topic(client: Any, name: str, properties: Fragment) -> Created:
     return Created(client("sns").create_topic(Name=name, Attributes=dict(properties))["TopicArn"], {})
 
@@ -170,6 +176,7 @@ CREATORS: Mapping[str, Creator] = {
     "AWS::Lambda::Permission": permission,
     "AWS::Lambda::Url": function_url,
     "AWS::Logs::LogGroup": log_group,
+    "AWS::S3::BucketPolicy": bucket_policy,
     "AWS::SNS::Subscription": subscription,
     "AWS::SNS::Topic": topic,
     "AWS::SSM::Parameter": parameter,

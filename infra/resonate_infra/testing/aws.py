@@ -148,8 +148,7 @@ class Cloud:
 
     def earliest_wake(self, stream_arn: str) -> int | None:
         """The earliest `wake_at` of the table with this stream (ms)."""
-        _, _, _, region, account, resource = stream_arn.split(":", 5)
-        items = dynamodb_backends[account][region].tables[resource.split("/")[1]].all_items()
+        items = self._table(stream_arn).all_items()
         return min((int(item.attrs["wake_at"].value) for item in items if "wake_at" in item.attrs), default=None)
 
     def _replace(self, *, reset: bool) -> None:
@@ -180,8 +179,7 @@ class Cloud:
 
     def take_changes(self, stream_arn: str) -> list[dict[str, Any]]:
         """What has been written since this was last called, as Lambda sends the records of the stream."""
-        _, _, _, region, account, resource = stream_arn.split(":", 5)
-        shard = dynamodb_backends[account][region].tables[resource.split("/")[1]].stream_shard
+        shard = self._table(stream_arn).stream_shard
         assert shard is not None
         records: list[dict[str, Any]] = json.loads(dynamo_json_dump([item.to_json() for item in shard.items]))
         # The next record's number follows from how many there are.
@@ -194,9 +192,12 @@ class Cloud:
 
     def empty_table(self, stream_arn: str) -> None:
         """Forget every item and every record of the stream, as if the table were new."""
-        _, _, _, region, account, resource = stream_arn.split(":", 5)
-        dynamodb_backends[account][region].tables[resource.split("/")[1]].items.clear()
+        self._table(stream_arn).items.clear()
         self.take_changes(stream_arn)
+
+    def _table(self, stream_arn: str) -> Any:
+        _, _, _, region, account, resource = stream_arn.split(":", 5)
+        return dynamodb_backends[account][region].tables[resource.split("/")[1]]
 
     def _before_call(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, Any] | None:
         call = self._call(model)

@@ -32,6 +32,7 @@ from resonate import Resonate
 from resonate_infra.testing import template as templates
 from resonate_infra.testing.resources import Deployment, create
 from resonate_store.dynamo import DynamoStore
+from resonate_store.payloads import Payloads
 from resonate_store.settings import groups_of
 
 REGION = "us-east-1"
@@ -180,7 +181,8 @@ def main(arguments: list[str] | None = None) -> int:
     with endpoint:
         deployment = deploy(endpoint)
         groups = groups_of(deployment.functions["WorkerFunction"].environment)
-        store = DynamoStore(deployment.table_name, client=endpoint.client("dynamodb"), groups=groups)
+        payloads = Payloads(deployment.bucket, f"{deployment.table_name}/", client=endpoint.client("s3"), width=1)
+        store = DynamoStore(deployment.table_name, client=endpoint.client("dynamodb"), groups=groups, payloads=payloads)
         client = Resonate(store=store).options(target="worker")
         client.begin_rpc("sleep-workflow-1", "sleeping_workflow", wf_id="sleep-workflow-1", secs=5.0)
         print(f"table {deployment.table_name} at {endpoint.url}; sleep-workflow-1 waits for a worker", flush=True)

@@ -1,9 +1,9 @@
-"""What AWS does between the functions: stream records, queue messages, schedules that fire.
+"""What AWS does between the functions: stream records, queue messages, schedules that fire, items that expire.
 
-moto keeps streams, queues and schedules, but delivers nothing and fires nothing. Each pump takes what is there now and
-hands it to the functions in the shape that they get on AWS, with the same consequences of a failure: a stream batch is
-halved and comes again, a message becomes visible again, a one-time schedule is tried again. A pump asks moto only when
-something may have changed since it last found nothing.
+moto keeps streams, queues and schedules, but delivers nothing, fires nothing and lets nothing expire. Each pump takes
+what is there now and hands it to the functions in the shape that they get on AWS, with the same consequences of a
+failure: a stream batch is halved and comes again, a message becomes visible again, a one-time schedule is tried again.
+A pump asks moto only when something may have changed since it last found nothing.
 """
 
 from __future__ import annotations
@@ -27,24 +27,78 @@ Invoke = Callable[[str, Any], Any]
 """Invokes a function, by logical id or ARN, with an event; raises what the function raises."""
 
 
+class ExpiryPump:
+    """Deletes the items of a table whose time to live is over, as soon as it is; DynamoDB takes up to a few days.
+
+    Args:
+        table: the table's name.
+    """
+
+    def __init__(self, cloud: Cloud, table: str) -> None:
+        self._cloud = cloud
+        self._client = cloud.client("dynamodb")
+        self._table = table
+        description = self._client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+        self._attribute: str | None = description.get("AttributeName")
+        self._instants: dict[tuple[str, str], int] = {}
+        self._expired: set[tuple[str, str]] = set()
+
+    def see(self, record: dict[str, Any]) -> None:
+        """Take note of a record of the table's stream; one that comes from here says who has deleted the item."""
+        change = record["dynamodb"]
+        key = (change["Keys"]["pk"]["S"], change["Keys"]["sk"]["S"])
+        expiry = change.get("NewImage", {}).get(self._attribute)
+        if expiry is not None:
+            self._instants[key] = int(expiry["N"]) * 1000
+        elif self._instants.pop(key, None) is None and key in self._expired and record["eventName"] == "REMOVE":
+            self._expired.remove(key)
+            record["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+
+    def pump(self) -> int:
+        """Delete what has expired, and return how many items those were."""
+        now = self._cloud.clock.now()
+        due = [key for key, at in self._instants.items() if at <= now]
+        for pk, sk in due:
+            del self._instants[pk, sk]
+            self._expired.add((pk, sk))
+            self._client.delete_item(TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": sk}})
+        return len(due)
+
+    def next_at(self) -> int | None:
+        """When the next item expires (ms)."""
+        return min(self._instants.values(), default=None)
+
+    def clear(self) -> None:
+        """Forget every item."""
+        self._instants.clear()
+        self._expired.clear()
+
+
 class StreamPump:
     """Feeds a function from the table's stream.
 
     Args:
         lost: says of a record that it never arrives.
+        see: called with every record, before anything else is done with it.
 
     Attributes:
         abandoned: the records that were given up after too many tries.
     """
 
     def __init__(
-        self, cloud: Cloud, source: EventSource, invoke: Invoke, lost: Callable[[dict[str, Any]], bool]
+        self,
+        cloud: Cloud,
+        source: EventSource,
+        invoke: Invoke,
+        lost: Callable[[dict[str, Any]], bool],
+        see: Callable[[dict[str, Any]], None] = lambda _record: None,
     ) -> None:
         self.abandoned: list[dict[str, Any]] = []
         self._cloud = cloud
         self._source = source
         self._invoke = invoke
         self._lost = lost
+        self._see = see
         self._criteria = FilterCriteria.parse(source.filters)
         self._waiting: list[dict[str, Any]] = []
         self._limit = source.batch_size
@@ -94,8 +148,10 @@ class StreamPump:
     def _read(self) -> None:
         if self._seen != self._cloud.changes["dynamodb"]:
             self._seen = self._cloud.changes["dynamodb"]
-            records = filter(self._criteria.keep, self._cloud.take_changes(self._source.arn))
-            self._waiting += (record for record in records if not self._lost(record))
+            for record in self._cloud.take_changes(self._source.arn):
+                self._see(record)
+                if self._criteria.keep(record) and not self._lost(record):
+                    self._waiting.append(record)
 
 
 class QueuePump:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from resonate_infra.testing.account import Creator
+from resonate_infra.testing.buckets import create_bucket, delete_bucket
 from resonate_infra.testing.filters import FilterCriteria, Pattern
 from resonate_infra.testing.template import Fragment, Resolver, Stack, Template, TemplateError
 
@@ -99,6 +100,7 @@ class Deployment:
     table_name: str
     stream_arn: str
     schedule_group: str
+    bucket: str
     queues: Mapping[str, Queue]
     functions: Mapping[str, Function]
     event_sources: tuple[EventSource, ...]
@@ -138,6 +140,7 @@ NOT_CREATED: Mapping[str, Stub] = {
     "AWS::CloudWatch::Dashboard": Stub("there are no metrics to look at"),
     "AWS::IAM::Policy": Stub("nothing offline enforces policies; tests read them in the template"),
     "AWS::Lambda::Url": Stub("what is posted to a worker is handed to its handler"),
+    "AWS::S3::BucketPolicy": Stub("nothing offline enforces policies; tests read them in the template"),
     "AWS::SNS::Topic": Stub(
         "there are no alarms to tell of", arn=lambda stack, name: stack.arn("sns", name), reference="arn"
     ),
@@ -183,6 +186,7 @@ def delete(deployment: Deployment, client: ClientFactory) -> None:
     for queue in deployment.queues.values():
         client("sqs").delete_queue(QueueUrl=queue.url)
     client("scheduler").delete_schedule_group(Name=deployment.schedule_group)
+    delete_bucket(client, deployment.bucket)
 
 
 class _Creation:
@@ -196,6 +200,7 @@ class _Creation:
         self.resolver = Resolver(template)
         self.tables: list[tuple[str, str]] = []
         self.groups: list[str] = []
+        self.buckets: list[str] = []
         self.queues: dict[str, Queue] = {}
         self.functions: dict[str, Function] = {}
         self.event_sources: list[EventSource] = []
@@ -203,6 +208,7 @@ class _Creation:
         self.routes: list[Route] = []
         self.creators: Mapping[str, Callable[[str, Fragment], None]] = {
             "AWS::DynamoDB::Table": self.create_table,
+            "AWS::S3::Bucket": self.create_bucket,
             "AWS::SQS::Queue": self.create_queue,
             "AWS::Scheduler::ScheduleGroup": self.create_schedule_group,
             "AWS::Scheduler::Schedule": self.create_schedule,
@@ -239,6 +245,7 @@ class _Creation:
             table_name=table_name,
             stream_arn=stream_arn,
             schedule_group=_only(self.groups, "schedule group"),
+            bucket=_only(self.buckets, "bucket"),
             queues=self.queues,
             functions=self.functions,
             event_sources=tuple(self.event_sources),
@@ -283,6 +290,11 @@ class _Creation:
             attributes["StreamArn"] = table["LatestStreamArn"]
             self.tables.append((name, table["LatestStreamArn"]))
         self.resolver.register(logical_id, name, attributes)
+
+    def create_bucket(self, logical_id: str, properties: Fragment) -> None:
+        name = create_bucket(self.client, self.generated_name(logical_id), properties)
+        self.buckets.append(name)
+        self.resolver.register(logical_id, name, {"Arn": f"arn:{self.stack.partition}:s3:::{name}"})
 
     def create_queue(self, logical_id: str, properties: Fragment) -> None:
         _refuse_unknown(logical_id, properties, ("QueueName", *QUEUE_ATTRIBUTES))

@@ -28,13 +28,15 @@ from resonate.testing.functions import name_of, stub_of
 from resonate.testing.stack import Stack, Stuck
 from resonate_infra.testing import template as templates
 from resonate_infra.testing.aws import ENVIRONMENT, Call, Cloud
+from resonate_infra.testing.buckets import empty_bucket
 from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
-from resonate_infra.testing.pumps import QueuePump, SchedulePump, StreamPump
+from resonate_infra.testing.pumps import ExpiryPump, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.resources import Deployment, Function, create, delete
 from resonate_store.clock import Clock, ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.models import entry_of, expiry_of
+from resonate_store.payloads import Payloads
 from resonate_store.records import Record
 from resonate_store.settings import groups_of
 
@@ -74,6 +76,7 @@ class OfflineStack(Stack):
         watch: called with everything that happens, if set.
         lost: says of a stream record, before it is delivered, that it never arrives.
         duplicate: whether everything is delivered twice, to all functions.
+        expires: whether items whose time to live is over are deleted, at once; DynamoDB takes up to a few days.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class OfflineStack(Stack):
         self.watch: Callable[[Event], None] | None = None
         self.lost: Callable[[dict[str, Any]], bool] | None = None
         self.duplicate = False
+        self.expires = False
         path = template or templates.default_template()
         self._template = _load(path, path.stat().st_mtime_ns, name, tuple(sorted((parameters or {}).items())))
         # One thread only: moto takes no locks.
@@ -161,8 +165,9 @@ class OfflineStack(Stack):
             for name in (function.name, function.arn)
         }
         urls = {queue.arn: queue.url for queue in deployment.queues.values()}
+        self._expiry = ExpiryPump(self.cloud, deployment.table_name)
         self._streams = [
-            StreamPump(self.cloud, source, self._deliver, lambda record: self.lost is not None and self.lost(record))
+            StreamPump(self.cloud, source, self._deliver, self._is_lost, self._expiry.see)
             for source in deployment.event_sources
             if source.kind == "stream"
         ]
@@ -182,8 +187,10 @@ class OfflineStack(Stack):
         self.reset_counts()
 
     def _connect(self) -> None:
-        groups = groups_of(self.deployment.functions["TickFunction"].environment)
-        self._store = DynamoStore(self.deployment.table_name, clock=self.clock, groups=groups)
+        environment = {**self.deployment.functions["TickFunction"].environment, "RESONATE_REQUESTS": "1"}
+        table = self.deployment.table_name
+        payloads = Payloads.of(environment, table)
+        self._store = DynamoStore(table, clock=self.clock, groups=groups_of(environment), payloads=payloads)
 
     def clear(self) -> None:
         """Forget everything that was stored, sent or scheduled: a new stack, at a hundredth of the price.
@@ -191,13 +198,15 @@ class OfflineStack(Stack):
         Functions stay warm, and may remember records; use other ids, or have `processes` forget them.
         """
         self.watch = self.lost = self.cloud.fault = None
-        self.duplicate = False
+        self.duplicate = self.expires = False
         self._schedules.clear()
         for queue in self.deployment.queues.values():
             self.cloud.client("sqs").purge_queue(QueueUrl=queue.url)
+        empty_bucket(self.cloud.client, self.deployment.bucket)
         self.cloud.empty_table(self.deployment.stream_arn)
         for stream in self._streams:
             stream.clear()
+        self._expiry.clear()
         self.cloud.invocations.clear()
         self._forget()
         self._unmock()
@@ -291,6 +300,9 @@ class OfflineStack(Stack):
         """The earliest instant (ms) at which something will happen by itself."""
         messages = (queue.next_at() for queue in self._queues)
         instants = [*(at for at in messages if at is not None), *self._schedules.instants().values()]
+        expiry = self._expiry.next_at() if self.expires else None
+        if expiry is not None:
+            instants.append(max(expiry, self.clock.now()))
         due = self._next_wake_at()
         if due is not None:
             sweeps = max(1, -(-(due - self._swept_at) // SWEEP_INTERVAL))
@@ -381,8 +393,11 @@ class OfflineStack(Stack):
         if due is not None and due <= self.clock.now() and self.clock.now() - self._swept_at >= SWEEP_INTERVAL:
             self.sweep()
 
+    def _is_lost(self, record: dict[str, Any]) -> bool:
+        return self.lost is not None and self.lost(record)
+
     def _pump_once(self) -> int:
-        delivered = 0
+        delivered = self._expiry.pump() if self.expires else 0
         for stream in self._streams:
             delivered += stream.pump()
         waiting, self.cloud.invocations = self.cloud.invocations, []

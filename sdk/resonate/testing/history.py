@@ -22,7 +22,7 @@ from resonate import codec
 from resonate.computation import FUNC
 from resonate.errors import PayloadError, ResonateStoreError
 from resonate.history import described
-from resonate_store.interface import Store
+from resonate_store.interface import Store, whole
 from resonate_store.records import ORIGIN, PARENT, TARGET, Promise, PromiseState, Task
 from resonate_store.requests import PromiseGet, TaskGet
 
@@ -244,7 +244,7 @@ def export_history(store: Store, id: str) -> History:
     found = [_recorded(store, promise)]
     for record in found:
         if record.id == id or not record.foreign:
-            found += (_recorded(store, child) for child in store.children(record.id))
+            found += (_recorded(store, whole(child, store)) for child in store.children(record.id))
     return History(id, found)
 
 

@@ -20,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate import codec
-from resonate.computation import Action, Create, Keep, Kind, Load, Node, Work
+from resonate.computation import Action, Create, Fetch, Keep, Kind, Load, Node, Work
 from resonate.errors import NonDeterminismError
 from resonate.function import Function
 from resonate.options import Options
@@ -216,6 +216,9 @@ class _Replay:
                 self._execution.loaded(action.work, self._children(action.work.node.id))
             case Keep():
                 self._keep(action)
+            case Fetch():
+                record = self._history[action.request.id]
+                self._execution.fetched(action.node, Response(promise=self._shown(record)))
             case _ if self._is_workflow(action.work):
                 self._works[action.work.node.id] = action.work
                 self._execution.ran(action.work, call(action.work, self._loops), self._now)

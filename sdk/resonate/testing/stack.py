@@ -27,7 +27,7 @@ from resonate.testing.history import History, export_history
 from resonate.testing.waiting import Wait, instant, told, waits_of
 from resonate_store.clock import Clock
 from resonate_store.ids import problem_with
-from resonate_store.interface import Store
+from resonate_store.interface import Store, whole
 from resonate_store.records import Promise, Record, SettledState, Value
 from resonate_store.requests import PromiseGet, PromiseSettle
 
@@ -360,7 +360,7 @@ class Stack(ABC):
         record = self._record(id)
         if record is None:
             raise Stuck(id, f"there is no promise {id}")
-        return record.promise()
+        return record.promise() if record.pending else whole(record.promise(), self.store)
 
     def _settle(self, id: str, state: SettledState, value: Value) -> None:
         promise = self._promise(id)

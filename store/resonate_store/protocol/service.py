@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from resonate_store.ids import SEPARATORS
-from resonate_store.interface import Store, StoreError
+from resonate_store.interface import Store, StoreError, whole
 from resonate_store.protocol.debug import PREFIX, Debug, is_instant, perform
 from resonate_store.protocol.wire import VERSION, UnknownKind, WireError, decode_request, encode_response
 from resonate_store.records import Promise
@@ -194,7 +194,8 @@ class Service:
 
     def _children(self, id: str) -> Sequence[Promise]:
         """What lies below a task: numbered as this SDK does it, or else as the official ones do."""
-        return next((found for separator in SEPARATORS if (found := self._store.children(id, separator))), ())
+        found = next((found for separator in SEPARATORS if (found := self._store.children(id, separator))), ())
+        return [whole(promise, self._store) for promise in found]
 
     def _beyond(self, request: ProtocolRequest) -> str | None:
         match request:

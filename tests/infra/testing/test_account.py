@@ -12,6 +12,7 @@ from moto import mock_aws
 from resonate_infra.testing.account import CREATORS
 from resonate_infra.testing.resources import NOT_CREATED, Deployment, create, delete
 from resonate_infra.testing.template import Stack, Template, load
+from resonate_store.payloads import TAG
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 EVERYTHING: dict[str, str | int] = {
@@ -103,11 +104,30 @@ def test_other_stacks_find_what_they_need_under_lasting_names(deployment: Deploy
     found = client("ssm").get_parameters_by_path(Path="/resonate/market")["Parameters"]
     values = {parameter["Name"].rpartition("/")[2]: parameter["Value"] for parameter in found}
 
-    assert values.keys() == {"table", "layer", "dispatch-role", "tick-role"}
+    assert values.keys() == {"table", "bucket", "layer", "dispatch-role", "tick-role"}
     assert values["table"] == deployment.table_name
+    assert values["bucket"] == deployment.bucket
     assert values["layer"] == deployment.outputs["LayerArn"]
     for role in ("dispatch", "tick"):
         assert values[f"{role}-role"].endswith(f":role/market-{role.title()}Role")
+
+
+def test_large_values_are_encrypted_private_and_removed_when_nobody_claims_them(
+    deployment: Deployment, client: Client
+) -> None:
+    s3 = client("s3")
+    bucket = deployment.bucket
+    [encryption] = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
+    [statement] = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+    name, value = TAG
+
+    assert encryption["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    expiring = {id: rule["Filter"] for id, rule in rules.items() if "Expiration" in rule}
+    assert expiring == {"remove-unclaimed": {"Tag": {"Key": name, "Value": value}}}, "nothing else may expire"
+    assert rules["remove-unclaimed"]["Expiration"]["Days"] == 7
 
 
 def test_the_worker_has_a_url_for_signed_requests(deployment: Deployment, client: Client) -> None:

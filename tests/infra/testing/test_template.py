@@ -251,6 +251,15 @@ PROMISES = {
     f"dynamodb:{action}": ["PromiseTable.Arn"]
     for action in ("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem")
 }
+VALUES = "PayloadBucket.Arn/PromiseTable/*"
+
+
+def on_values(*actions: str) -> dict[str, list[str]]:
+    """What is allowed on large values; who may list their bucket is told of a missing one that it is missing."""
+    return {**{f"s3:{action}": [VALUES] for action in actions}, "s3:ListBucket": ["PayloadBucket.Arn"]}
+
+
+WRITING_VALUES = on_values("GetObject", "PutObject", "PutObjectTagging", "DeleteObjectTagging")
 WAKING = {
     "lambda:InvokeFunction": [f"{FUNCTION}worker"],
     "iam:PassRole": ["SchedulerRole.Arn"],
@@ -267,10 +276,11 @@ def consuming(queue: str) -> dict[str, list[str]]:
 
 
 ALLOWED = {
-    "WorkerRole": {**logs("Worker"), **PROMISES},
+    "WorkerRole": {**logs("Worker"), **PROMISES, **WRITING_VALUES},
     "DispatchRole": {
         **logs("Dispatch"),
         **PROMISES,
+        **on_values("GetObject", "PutObjectTagging", "DeleteObjectTagging", "DeleteObject"),
         **WAKING,
         **consuming("PushQueue"),
         "lambda:InvokeFunctionUrl": [f"{FUNCTION}worker"],
@@ -284,6 +294,7 @@ ALLOWED = {
     "TickRole": {
         **logs("Tick"),
         **PROMISES,
+        **WRITING_VALUES,
         **WAKING,
         **consuming("TimerQueue"),
         "dynamodb:Query": ["PromiseTable.Arn", "PromiseTable.Arn/index/wake"],
@@ -293,6 +304,7 @@ ALLOWED = {
     "ApiRole": {
         **logs("Api"),
         **PROMISES,
+        **WRITING_VALUES,
         "dynamodb:Query": ["PromiseTable.Arn", "PromiseTable.Arn/index/executions"],
         "dynamodb:DeleteItem": ["PromiseTable.Arn"],
         "dynamodb:Scan": ["PromiseTable.Arn"],
@@ -314,11 +326,11 @@ def test_the_roles_checked_above_are_all_roles(shipped: Template) -> None:
     assert roles == set(ALLOWED)
 
 
-def test_the_only_wildcard_of_a_policy_is_the_name_of_a_schedule(properties: dict[str, Fragment]) -> None:
+def test_the_only_wildcards_of_a_policy_are_names_of_schedules_and_of_values(properties: dict[str, Fragment]) -> None:
     resources = {
         resource for role in ALLOWED for _, resources in statements(properties, role) for resource in resources
     }
-    assert {resource for resource in resources if "*" in resource} == {SCHEDULES}
+    assert {resource for resource in resources if "*" in resource} == {SCHEDULES, VALUES}
 
 
 def test_the_scheduler_role_is_lent_to_the_scheduler_only(properties: dict[str, Fragment]) -> None:

@@ -1,0 +1,175 @@
+"""A month of a deployment: executions spread over 30 days, kept for a day each, and what is left when all is over.
+
+    python benchmarks/month.py [executions]
+
+Runs on the offline stack, whose clock is moved and whose items expire as DynamoDB's do: the marker of a settled root is
+removed by the service, and the stream's consumer deletes what it stood for. One in ten executions sleeps for hours, one
+calls another worker, one has results that are too large for the table, and a schedule starts one a day. Prints what it
+took; fails if a record, an object, a schedule or a message is left. A thousand executions take two or three minutes,
+nearly all of it in moto, so the test suite simulates its month with fewer (`tests/offline/test_month.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from resonate import Context, Resonate
+from resonate_infra.testing.buckets import keys_in
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.records import TARGET
+from resonate_store.requests import PromiseGet, ScheduleCreate, ScheduleDelete
+
+DAYS = 30
+LARGE = 50_000
+
+resonate = Resonate()
+Workflow = Generator[Any, Any, int]
+
+
+def step(_ctx: Context, size: int) -> str:
+    return "x" * size
+
+
+@resonate.register
+def plain(ctx: Context) -> Workflow:
+    total = 0
+    for size in (1, 2):
+        total += len((yield ctx.run(step, size)))
+    return total
+
+
+@resonate.register
+def sleeping(ctx: Context) -> Workflow:
+    yield ctx.sleep(6 * 3600)
+    return 3
+
+
+@resonate.register
+def remote(ctx: Context) -> Workflow:
+    return (yield ctx.rpc("plain"))
+
+
+@resonate.register
+def large(ctx: Context) -> Workflow:
+    text = yield ctx.run(step, LARGE)
+    return len(text)
+
+
+handler = resonate.handler()
+
+KINDS = ("plain", "plain", "sleeping", "plain", "plain", "remote", "plain", "plain", "large", "plain")
+RESULTS = {"plain": 3, "sleeping": 3, "remote": 3, "large": LARGE}
+
+
+class Month(NamedTuple):
+    """What a month has come to.
+
+    Attributes:
+        completed: executions with the outcome that they should have, those of the schedule left out.
+        most_items: the items that were in the table at most, whenever that was looked at.
+        most_schedules: the same of EventBridge schedules.
+        left: what is left in the end: items, objects, schedules and messages, by what they are.
+    """
+
+    completed: int
+    most_items: int
+    most_schedules: int
+    left: dict[str, list[str]]
+
+
+def simulate(stack: OfflineStack, executions: int) -> Month:
+    """Let a month pass on a stack whose worker is this file."""
+    stack.expires = True
+    client = stack.client(group="client")
+    call = client.options(target="worker")
+    schedule = ScheduleCreate(
+        "nightly",
+        "30 3 * * *",
+        "{{.id}}-{{.timestamp}}",
+        3_600_000,
+        promise_param=_param_of_plain(stack, client),
+        promise_tags={TARGET: "poll://any@worker"},
+    )
+    assert stack.store.apply(schedule).ok
+    pause = DAYS * 86_400 / executions
+    looks = math.ceil(pause / 14_400)  # while those who sleep do, and before anything expires
+    running: dict[str, str] = {}
+    completed = most_items = most_schedules = 0
+    for number in range(executions):
+        kind = KINDS[number % len(KINDS)]
+        call.begin_rpc(f"e{number}", kind)
+        running[f"e{number}"] = kind
+        for _ in range(looks):
+            stack.advance(seconds=pause / looks)
+            completed += _harvest(stack, client, running)
+            most_items = max(most_items, len(_items(stack)))
+            most_schedules = max(most_schedules, len(_schedules(stack)))
+    assert stack.store.apply(ScheduleDelete("nightly")).ok
+    stack.advance(days=1)
+    completed += _harvest(stack, client, running)
+    stack.advance(days=2)
+    client.stop()
+    return Month(completed, most_items, most_schedules, _left(stack))
+
+
+def _param_of_plain(stack: OfflineStack, client: Resonate) -> Any:
+    """What a call of `plain` is, as a client writes it."""
+    client.options(target="worker").begin_rpc("example", "plain")
+    stack.advance(minutes=1)
+    promise = stack.store.apply(PromiseGet("example")).promise
+    assert promise is not None
+    return promise.param
+
+
+def _harvest(stack: OfflineStack, client: Resonate, running: dict[str, str]) -> int:
+    """Forget the executions that have ended, and return how many ended as they should."""
+    ended = [id for id in running if (record := stack.store.record(id)) is not None and not record.pending]
+    return sum(client.get(id).result(0) == RESULTS[running.pop(id)] for id in ended)
+
+
+def _items(stack: OfflineStack) -> list[dict[str, Any]]:
+    return stack.cloud.client("dynamodb").scan(TableName=stack.deployment.table_name)["Items"]
+
+
+def _schedules(stack: OfflineStack) -> list[str]:
+    pages = stack.cloud.client("scheduler").get_paginator("list_schedules")
+    group = stack.deployment.schedule_group
+    found = [each["Name"] for page in pages.paginate(GroupName=group) for each in page["Schedules"]]
+    kept = {schedule.name for schedule in stack.deployment.schedules}
+    return [name for name in found if name not in kept]
+
+
+def _left(stack: OfflineStack) -> dict[str, list[str]]:
+    sqs = stack.cloud.client("sqs")
+    messages: list[str] = []
+    for name, queue in stack.deployment.queues.items():
+        counts = sqs.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
+        messages += [name] * sum(int(count) for key, count in counts.items() if key.startswith("ApproximateNumber"))
+    return {
+        "items": [item["sk"]["S"] for item in _items(stack)],
+        "objects": keys_in(stack.cloud.client, stack.deployment.bucket),
+        "schedules": _schedules(stack),
+        "messages": messages,
+    }
+
+
+def main() -> int:
+    executions = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    began = time.process_time()
+    with OfflineStack(code={"WorkerFunction": Path(__file__)}, parameters={"RetentionDays": 1}) as stack:
+        month = simulate(stack, executions)
+        calls = len(stack.calls)
+    print(f"{month.completed} of {executions} executions in {DAYS} days completed as they should")
+    print(f"at most {month.most_items} items and {month.most_schedules} schedules at a time")
+    print(f"left: {', '.join(f'{len(found)} {what}' for what, found in month.left.items())}")
+    print(f"{time.process_time() - began:.0f} s of processor time, {calls} calls of AWS services")
+    return 0 if month.completed == executions and not any(month.left.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""`resonate delete`: let an execution go now, not when its retention is over.
+
+The protocol knows no deletion, and who may delete may delete anything: it is done by whoever may write the table and
+its bucket, not over HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from resonate_infra.cli.exits import USAGE, Failure
+from resonate_infra.cli.parameters import Id
+from resonate_infra.cli.session import Session, connected
+
+if TYPE_CHECKING:
+    from resonate_store.dynamo import DynamoStore
+
+
+@connected
+def delete(
+    session: Session,
+    id: Id,
+    force: Annotated[bool, typer.Option("--force", help="Cancel it first if it is still pending.")] = False,
+) -> None:
+    """Delete an execution that has ended, with everything below it; only over --table.
+
+    Detached calls, and executions that it has started under ids of their own, stay.
+    """
+    if session.table is None:
+        raise Failure("deleting needs the table, the protocol has no such request: give --table", USAGE)
+    from resonate_store.dynamo_retention import NotDeletable
+    from resonate_store.requests import PromiseGet, PromiseSettle
+
+    promise = session.ask(PromiseGet(id)).promise
+    if force and promise is not None and promise.pending:
+        session.ask(PromiseSettle(id, "rejected_canceled"))
+    try:
+        deleted = cast("DynamoStore", session.store).delete_execution(id)
+    except NotDeletable as error:
+        raise Failure(str(error)) from None
+    if session.as_json:
+        from resonate_infra.cli.display import write_json
+
+        write_json({"id": id, "deleted": deleted})
+    else:
+        print(f"deleted {id} and {deleted - 1} promises below it")

@@ -1,0 +1,428 @@
+"""Large values, kept in S3: the table holds a claim in their place (decision 0033).
+
+DynamoDB takes 400 KB in an item and bills every KB at each write of it, so a value above a threshold is uploaded before
+its record is written, under a key that nobody used before, and the record names the key. No transition ever sees the
+difference, and whoever asks the store is shown the value.
+
+What an interruption leaves behind follows from the order. An upload is tagged as unclaimed, and a lifecycle rule of the
+bucket removes what stays so for days. Once the record is written, the tag is taken off; until that is known to have
+happened the claim says `unconfirmed`, and its record is due for the sweep a minute after each write. A deletion puts
+the tag back on, deletes the record, and then the object. So at every point a record's object exists, and an object
+without a record is tagged.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol, TypeVar, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from resonate_store.dynamo_calls import Unavailable
+from resonate_store.dynamo_writes import ADVICE, TooLarge, only_waits
+from resonate_store.effects import Change
+from resonate_store.ids import Identify, random_id
+from resonate_store.interface import StoreError
+from resonate_store.machine import Outcome
+from resonate_store.parallel import each
+from resonate_store.records import Claim, Entry, Promise, Record, Value
+from resonate_store.requests import Response
+from resonate_store.settings import SettingsError, width_of
+
+THRESHOLD: Final = 32 * 1024
+"""Values above this many bytes go to S3. A suspension on 99 promises below it is within DynamoDB's 4 MB."""
+LIMIT: Final = 5 * 1024 * 1024
+"""Values above this many bytes are refused: an invocation of Lambda answers with 6 MB at most."""
+LEAST_THRESHOLD: Final = 1024
+CACHE: Final = 16 * 1024 * 1024
+"""Bytes of values that a process keeps at hand; what lies under a key never changes."""
+WIDTH: Final = 8
+"""Requests to S3 at the same time."""
+TAG: Final = ("resonate", "unclaimed")
+"""The tag of an upload that no record claims, for the lifecycle rule of the bucket."""
+
+_PASSING: Final = frozenset({"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"})
+_MISSING: Final = frozenset({"404", "NoSuchKey"})
+_MAX_DELETED: Final = 1000
+"""Keys of one DeleteObjects."""
+
+Role = Literal["param", "value"]
+_ROLES: Final[tuple[Role, Role]] = ("param", "value")
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+logger = logging.getLogger("resonate.store")
+
+
+class Client(Protocol):
+    """What is used of botocore's S3 client."""
+
+    def put_object(self, **arguments: Any) -> dict[str, Any]: ...
+    def get_object(self, **arguments: Any) -> dict[str, Any]: ...
+    def put_object_tagging(self, **arguments: Any) -> dict[str, Any]: ...
+    def delete_object_tagging(self, **arguments: Any) -> dict[str, Any]: ...
+    def delete_objects(self, **arguments: Any) -> dict[str, Any]: ...
+
+
+class Missing(StoreError):
+    """The object of a claim is gone: its promise is being deleted, or somebody removed it."""
+
+
+class Payloads:
+    """Large values of one table in a bucket.
+
+    Args:
+        bucket: the bucket's name.
+        prefix: what the keys begin with; tables may share a bucket.
+        client: a botocore client for S3; made from the environment when first needed.
+        identify: makes the rest of each key.
+        threshold: bytes above which a value goes to the bucket.
+        limit: bytes above which a value is refused.
+        width: requests at the same time.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        client: Client | None = None,
+        identify: Identify = random_id,
+        threshold: int = THRESHOLD,
+        limit: int = LIMIT,
+        width: int = WIDTH,
+    ) -> None:
+        self.threshold = threshold
+        self.limit = limit
+        self._bucket = bucket
+        self._prefix = prefix
+        self._identify = identify
+        self._client = client
+        self._width = width
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[str, tuple[Value, int]] = OrderedDict()
+        self._cached = 0
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], table: str) -> Payloads | None:
+        """The payloads of a table, as the environment has it; None where no bucket is named.
+
+        `RESONATE_BUCKET` names the bucket, `RESONATE_PAYLOAD_THRESHOLD` and `RESONATE_PAYLOAD_LIMIT` are in bytes.
+
+        Raises:
+            SettingsError: a variable is malformed.
+        """
+        bucket = environment.get("RESONATE_BUCKET")
+        if not bucket:
+            return None
+        threshold = width_of(environment, "RESONATE_PAYLOAD_THRESHOLD", THRESHOLD)
+        if threshold < LEAST_THRESHOLD:
+            raise SettingsError(f"RESONATE_PAYLOAD_THRESHOLD must be at least {LEAST_THRESHOLD} bytes, got {threshold}")
+        limit = width_of(environment, "RESONATE_PAYLOAD_LIMIT", LIMIT)
+        if limit < threshold:
+            raise SettingsError(
+                f"RESONATE_PAYLOAD_LIMIT is {limit} bytes, less than RESONATE_PAYLOAD_THRESHOLD: {threshold}"
+            )
+        width = width_of(environment, "RESONATE_REQUESTS", WIDTH)
+        return cls(bucket, f"{table}/", threshold=threshold, limit=limit, width=width)
+
+    def upload(self, values: Sequence[Value]) -> list[Claim]:
+        """Store values, tagged as unclaimed.
+
+        Raises:
+            Unavailable, StoreError: S3 does not take them.
+        """
+        return self._each(self._upload, values)
+
+    def values(self, claims: Iterable[Claim]) -> dict[str, Value]:
+        """The values of these claims, by their keys.
+
+        Raises:
+            Missing: an object is gone.
+            Unavailable, StoreError: S3 does not answer.
+        """
+        wanted = {claim.key: claim for claim in claims}
+        return dict(zip(wanted, self._each(self._value, list(wanted.values())), strict=True))
+
+    def confirm(self, keys: Collection[str]) -> list[str]:
+        """Take the tag off; these objects are claimed by a record that is stored.
+
+        Returns:
+            The keys of those that do not exist.
+        """
+        return [key for key, found in zip(keys, self._each(self._untag, list(keys)), strict=True) if not found]
+
+    def restore(self, claim: Claim, value: Value) -> None:
+        """Store the value of a claim again, without a tag."""
+        self._put(claim.key, msgspec.json.encode(value), {})
+
+    def disclaim(self, keys: Collection[str]) -> None:
+        """Put the tag on again; the records that claim these objects are about to be deleted."""
+        self._each(self._tag, list(keys))
+
+    def delete(self, keys: Collection[str]) -> None:
+        """Delete objects that no record claims."""
+        ordered = list(keys)
+        for start in range(0, len(ordered), _MAX_DELETED):
+            objects = [{"Key": key} for key in ordered[start : start + _MAX_DELETED]]
+            answer = self._call("delete_objects", Delete={"Objects": objects, "Quiet": True})
+            for error in answer.get("Errors", []):
+                raise Unavailable(f"S3 did not delete {error.get('Key')}: {error.get('Code')}: {error.get('Message')}")
+
+    # One object
+
+    def _upload(self, value: Value) -> Claim:
+        body = msgspec.json.encode(value)
+        claim = Claim(key=f"{self._prefix}{self._identify()}", size=len(body), unconfirmed=True)
+        self._put(claim.key, body, {"Tagging": "=".join(TAG)})
+        self._remember(claim.key, value, len(body))
+        return claim
+
+    def _put(self, key: str, body: bytes, more: Mapping[str, Any]) -> None:
+        self._call("put_object", Key=key, Body=body, ContentType="application/json", **more)
+
+    def _value(self, claim: Claim) -> Value:
+        with self._lock:
+            if claim.key in self._cache:
+                self._cache.move_to_end(claim.key)
+                return self._cache[claim.key][0]
+        body = self._call("get_object", Key=claim.key)["Body"].read()
+        value = msgspec.json.decode(body, type=Value)
+        self._remember(claim.key, value, len(body))
+        return value
+
+    def _untag(self, key: str) -> bool:
+        try:
+            self._call("delete_object_tagging", Key=key)
+        except Missing:
+            return False
+        return True
+
+    def _tag(self, key: str) -> None:
+        name, value = TAG
+        try:
+            self._call("put_object_tagging", Key=key, Tagging={"TagSet": [{"Key": name, "Value": value}]})
+        except Missing:
+            logger.debug("%s is gone already", key)
+
+    def _remember(self, key: str, value: Value, size: int) -> None:
+        with self._lock:
+            _, before = self._cache.pop(key, (None, 0))
+            self._cache[key] = (value, size)
+            self._cached += size - before
+            while self._cached > CACHE:
+                _, (_, dropped) = self._cache.popitem(last=False)
+                self._cached -= dropped
+
+    # Requests
+
+    def _each(self, function: Callable[[A], B], items: Sequence[A]) -> list[B]:
+        return each(function, items, self._width)
+
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
+
+        try:
+            return getattr(self._shared_client(), operation)(Bucket=self._bucket, **arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise self._meaning_of(error, arguments.get("Key", "")) from error
+
+    def _shared_client(self) -> Client:
+        if self._client is None:
+            with self._lock:
+                self._client = self._client or _make_client(self._width)
+        return self._client
+
+    def _meaning_of(self, error: Exception, key: str) -> Exception:
+        from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
+            ClientError,
+            HTTPClientError,
+        )
+        from botocore.exceptions import ConnectionError as NotConnected  # pyright: ignore[reportMissingTypeStubs]
+
+        if not isinstance(error, ClientError):
+            if isinstance(error, (HTTPClientError, NotConnected)):
+                return Unavailable(f"S3 cannot be reached: {error} (AWS_ENDPOINT_URL leads elsewhere when set)")
+            return StoreError(f"the S3 client cannot send this: {error}")
+        answer = cast("dict[str, Any]", cast("Any", error).response)
+        code: str = answer.get("Error", {}).get("Code", "")
+        message: str = answer.get("Error", {}).get("Message", "")
+        if code in _PASSING or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            return Unavailable(f"S3 is busy: {code}: {message}")
+        if code in _MISSING:
+            return Missing(
+                f"bucket {self._bucket!r} has no object {key!r}: the promise that claims it is being deleted, or the"
+                " object was removed by hand"
+            )
+        if code == "NoSuchBucket":
+            return StoreError(
+                f"there is no bucket {self._bucket!r}: set RESONATE_BUCKET to the bucket of the table's deployment"
+            )
+        return StoreError(f"S3 refuses bucket {self._bucket!r} to us: {code}: {message}")
+
+
+class Uploads:
+    """The large values of one operation, each uploaded once however often the operation is tried.
+
+    Args:
+        payloads: where they go; None keeps everything in the table.
+    """
+
+    def __init__(self, payloads: Payloads | None) -> None:
+        self._payloads = payloads
+        self._claims: dict[tuple[str, Role], tuple[Value, Claim]] = {}
+
+    def offloaded(self, outcome: Outcome) -> Outcome:
+        """The outcome with claims in place of large values, which are uploaded.
+
+        Claims that an earlier write left unconfirmed are confirmed on this occasion.
+
+        Raises:
+            TooLarge: a value is above the limit.
+            Unavailable, StoreError: S3 does not take them.
+        """
+        payloads = self._payloads
+        if payloads is None:
+            return outcome
+        self._upload(payloads, outcome)
+        stale = {
+            claim.key
+            for change in outcome.changes
+            for claim in claims_in(change.after)
+            if claim.unconfirmed and not _unwritten(change)
+        }
+        if stale:
+            for key in payloads.confirm(stale):
+                logger.error("a record claims %s, which does not exist", key)
+        elif not self._claims:
+            return outcome
+        return replace(outcome, changes=tuple(self._claiming(change, stale) for change in outcome.changes))
+
+    def confirmed(self, outcome: Outcome) -> Outcome:
+        """The outcome, which has been written, with its claims confirmed; what fails here is left to the sweep."""
+        payloads = self._payloads
+        mine = {claim.key: (value, claim) for value, claim in self._claims.values()}
+        written = {claim.key for change in outcome.changes for claim in claims_in(change.after)} & mine.keys()
+        if payloads is None or not written:
+            return outcome
+        try:
+            for key in payloads.confirm(written):
+                # It lay unclaimed for too long: somebody stopped this process for days.
+                value, claim = mine[key]
+                payloads.restore(claim, value)
+        except StoreError as error:
+            logger.warning("claims are left to the sweep: %s", error)
+            return outcome
+        return replace(outcome, changes=tuple(_confirmed(change, written) for change in outcome.changes))
+
+    def _upload(self, payloads: Payloads, outcome: Outcome) -> None:
+        large: dict[tuple[str, Role], Value] = {}
+        for change in outcome.changes:
+            after = change.after
+            if not isinstance(after, Record):
+                continue
+            for role in _ROLES:
+                value: Value = getattr(after, role)
+                size = size_of(value)
+                if size <= payloads.threshold or self._known(after.id, role, value) is not None:
+                    continue
+                if size > payloads.limit:
+                    raise TooLarge(
+                        f"the {role} of promise {after.id!r} has {size} bytes, encoded, and {payloads.limit} is the"
+                        f" limit (RESONATE_PAYLOAD_LIMIT): {ADVICE}"
+                    )
+                large[after.id, role] = value
+        for place, claim in zip(large, payloads.upload(list(large.values())), strict=True):
+            self._claims[place] = (large[place], claim)
+
+    def _known(self, id: str, role: Role, value: Value) -> Claim | None:
+        uploaded, claim = self._claims.get((id, role), (None, None))
+        return claim if uploaded is value else None
+
+    def _claiming(self, change: Change, stale: Collection[str]) -> Change:
+        before, after = _confirmed(change, stale)
+        if not isinstance(after, Record):
+            return change
+        claims = {role: self._known(after.id, role, getattr(after, role)) for role in _ROLES}
+        return Change(before, replace(after, **{role: claim for role, claim in claims.items() if claim is not None}))
+
+
+def size_of(value: Value) -> int:
+    """The size of a value in bytes, 0 for a claim."""
+    texts = (value.data or "", *(value.headers or {}), *(value.headers or {}).values())
+    return sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in texts)
+
+
+def claims_in(entry: Entry | Promise | None) -> Iterator[Claim]:
+    """The claims of a record or a promise."""
+    if isinstance(entry, (Record, Promise)):
+        for value in (entry.param, entry.value):
+            if isinstance(value, Claim):
+                yield value
+
+
+def promises_in(response: Response) -> Iterator[Promise]:
+    """The promises that a response shows."""
+    if response.promise is not None:
+        yield response.promise
+    yield from response.preload
+    yield from response.promises or ()
+
+
+def with_values(promise: Promise, values: Mapping[str, Value]) -> Promise:
+    """The promise with these values, by their keys, in place of its claims."""
+    found = {
+        role: values[value.key]
+        for role in _ROLES
+        if isinstance(value := getattr(promise, role), Claim) and value.key in values
+    }
+    return replace(promise, **found) if found else promise
+
+
+def response_with_values(response: Response, values: Mapping[str, Value]) -> Response:
+    """The response with these values, by their keys, in place of its claims."""
+    changes: dict[str, Any] = {}
+    if response.promise is not None:
+        changes["promise"] = with_values(response.promise, values)
+    if response.preload:
+        changes["preload"] = tuple(with_values(promise, values) for promise in response.preload)
+    if response.promises is not None:
+        changes["promises"] = tuple(with_values(promise, values) for promise in response.promises)
+    return replace(response, **changes)
+
+
+def _confirmed(change: Change, keys: Collection[str]) -> Change:
+    before, after = change
+    if not isinstance(after, Record):
+        return change
+    roles = {
+        role: replace(value, unconfirmed=False)
+        for role in _ROLES
+        if isinstance(value := getattr(after, role), Claim) and value.key in keys
+    }
+    return Change(before, replace(after, **roles)) if roles else change
+
+
+def _unwritten(change: Change) -> bool:
+    """Whether the write leaves the values alone, as one that only adds waiters does."""
+    before, after = change
+    return isinstance(before, Record) and isinstance(after, Record) and only_waits(before, after)
+
+
+def _make_client(width: int) -> Client:
+    import boto3  # pyright: ignore[reportMissingTypeStubs]
+    from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
+
+    config = Config(
+        connect_timeout=2,
+        read_timeout=10,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=max(10, width),
+        tcp_keepalive=True,
+    )
+    return cast("Client", cast("Any", boto3).client("s3", config=config))
