@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -45,7 +45,9 @@ _PLACEHOLDER = re.compile(rf"<({'|'.join(_PLACEHOLDERS)})(?: (.*))?>", re.DOTALL
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the tags of `Has` and `Each`."""
+    """YAML with the tags of `Has` and `Each`, and no others, whatever libraries have added to `SafeLoader`."""
+
+    yaml_multi_constructors: ClassVar[dict[str, Any]] = {}
 
 
 def _has(loader: _Loader, node: yaml.MappingNode) -> Has:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from typer.testing import CliRunner
@@ -62,7 +65,7 @@ class CommandLine:
     def run(self, *arguments: str) -> Ran:
         """Run a command line, however it ends."""
         # Not by `invoke` of the runner, which would put all commands together anew each time.
-        with self._runner.isolation() as (out, err, _):
+        with self._runner.isolation() as (out, err, _), unchanged_levels():
             code = main(arguments)
             sys.stdout.flush()
             sys.stderr.flush()
@@ -87,3 +90,15 @@ class CommandLine:
         assert ran.err.endswith("\n"), ran
         assert ran.err.count("\n") == 1, ran
         return ran.code, ran.err.removeprefix("error: ").rstrip("\n")
+
+
+@contextmanager
+def unchanged_levels() -> Generator[None]:
+    """Let loggers be as they were: a command silences those of libraries for the rest of its process."""
+    loggers = logging.root.manager.loggerDict
+    before = {name: logging.getLogger(name).level for name in list(loggers)}
+    try:
+        yield
+    finally:
+        for name in list(loggers):
+            logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))

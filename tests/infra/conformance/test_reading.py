@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from resonate_infra.conformance.reading import ScriptError, load
 from resonate_infra.conformance.script import Any_, At, Each, Has, Keep, Kept, Long, Now, Number, Text
@@ -109,3 +110,11 @@ def test_a_file_that_is_wrong_is_refused(tmp_path: Path, text: str, message: str
 def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScriptError, match="No such file"):
         load(tmp_path / "none.yaml")
+
+
+def test_what_others_have_taught_yaml_is_not_known_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml.SafeLoader, "yaml_multi_constructors", {"!": lambda *_: {}})
+    path = written(tmp_path, "- {title: t, covers: [x], steps: [{a: !what 1, 200: 1}]}")
+
+    with pytest.raises(ScriptError, match="!what"):
+        load(path)
