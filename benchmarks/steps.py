@@ -10,8 +10,8 @@ Prints as JSON, each with its limit:
 - `replay_ms`: a worker replays 10,000 finished steps, from being offered the task to suspending again, in milliseconds
 - `bytes_per_step`: the memory that a finished step keeps, in bytes
 
-The peers are measured in the same run where they are installed; what is missing is named. With `--check` the exit code
-is 1 when a figure is over its limit.
+The peers are measured in the same run where they are installed, which the extra `peers` does; what is missing is named.
+With `--check` the exit code is 1 when a figure is over its limit.
 """
 
 import argparse
@@ -21,9 +21,11 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 from resonate import Context, Resonate, codec
@@ -159,8 +161,40 @@ def us_per_step_of_aws(workflows: int, steps: int) -> float:
     return took * 1e6 / (workflows * steps)
 
 
+def us_per_step_of_dbos(workflows: int, steps: int) -> float:
+    """DBOS on SQLite, the nearest that it has to memory: the file is in the memory file system where there is one."""
+    from dbos import DBOS
+
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+        url = f"sqlite:///{directory}/steps.sqlite"
+        DBOS(config={"name": "steps", "system_database_url": url, "log_level": "ERROR", "run_admin_server": False})
+
+        @DBOS.step()
+        def add(n: int) -> int:
+            return n + 1
+
+        @DBOS.workflow()
+        def work(steps: int) -> int:
+            n = 0
+            for _ in range(steps):
+                n = add(n)
+            return n
+
+        DBOS.launch()
+        try:
+            began = time.perf_counter()
+            for _ in range(workflows):
+                work(steps)
+            took = time.perf_counter() - began
+        finally:
+            DBOS.destroy()
+    return took * 1e6 / (workflows * steps)
+
+
 PEERS: dict[str, tuple[str, Callable[[int, int], float]]] = {
     "aws-durable-execution-sdk-python": ("aws_durable_execution_sdk_python_testing", us_per_step_of_aws),
+    "dbos": ("dbos", us_per_step_of_dbos),
 }
 """The peers by distribution: the module that must be there, and what measures it."""
 
