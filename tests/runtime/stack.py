@@ -6,8 +6,10 @@ is real, so whoever waits here waits.
 """
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +31,7 @@ WORKFLOWS = Path(__file__).parent / "workflows"
 # What the template's LoggingConfig makes of a function's environment.
 LOGGING = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": "INFO"}
 _POLL_SECONDS = 0.02
+_PUMP_SECONDS = 0.05
 
 T = TypeVar("T")
 
@@ -132,11 +135,20 @@ class RuntimeStack:
 
     def dispatch(self) -> list[Any]:
         """Deliver the stream to the dispatcher, to its end, and return the events that the worker was invoked with."""
+        while self._deliver_changes():
+            pass
+        return self._take_offers()
+
+    def _deliver_changes(self) -> bool:
+        """Deliver the next records of the stream, if there are any."""
         source = self._source("stream", "DispatchFunction")
         criteria = FilterCriteria.parse(source.filters)
-        while records := self._take_changes(source):
-            if kept := [record for record in records if criteria.keep(record)]:
-                self._deliver(source, kept)
+        records = self._take_changes(source)
+        if kept := [record for record in records if criteria.keep(record)]:
+            self._deliver(source, kept)
+        return bool(records)
+
+    def _take_offers(self) -> list[Any]:
         worker = self.deployment.functions["WorkerFunction"].name
         messages = self.endpoint.take_invocations()
         assert {message.address for message in messages} <= {worker}
@@ -146,6 +158,37 @@ class RuntimeStack:
         """Wait for messages of the timer queue to become visible, and deliver them."""
         source = self._source("queue", "TickFunction")
         self._deliver(source, wait_until(lambda: self._take_messages(source), within=within))
+
+    def run(self, until: Callable[[], object], *, within: float) -> None:
+        """Do all that AWS does between the functions, each in its own thread, until something is true."""
+        stopped = threading.Event()
+        source = self._source("queue", "TickFunction")
+
+        def offer() -> bool:
+            offers = self._take_offers()
+            for each in offers:
+                invocation = self.function("WorkerFunction").invoke(each)
+                assert invocation.error_type is None, invocation
+            return bool(offers)
+
+        def fire() -> bool:
+            if messages := self._take_messages(source):
+                self._deliver(source, messages)
+            return bool(messages)
+
+        def keep(step: Callable[[], bool]) -> None:
+            while not stopped.is_set():
+                if not step():
+                    stopped.wait(_PUMP_SECONDS)
+
+        with ThreadPoolExecutor(max_workers=3) as threads:
+            running = [threads.submit(keep, step) for step in (self._deliver_changes, offer, fire)]
+            try:
+                wait_until(lambda: until() or any(each.done() for each in running), within=within, pause=_PUMP_SECONDS)
+            finally:
+                stopped.set()
+        for each in running:
+            each.result()
 
     def _source(self, kind: str, function: str) -> EventSource:
         (source,) = (s for s in self.deployment.event_sources if (s.kind, s.function) == (kind, function))
@@ -196,10 +239,10 @@ class RuntimeStack:
         ]
 
 
-def wait_until(condition: Callable[[], T], *, within: float) -> T:
+def wait_until(condition: Callable[[], T], *, within: float, pause: float = _POLL_SECONDS) -> T:
     """Wait for a condition, for so many seconds at most, and return what made it true."""
     deadline = time.monotonic() + within
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited for {within} seconds in vain"
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause)
     return value

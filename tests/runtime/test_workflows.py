@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.sleeps import measure
 from resonate_store.records import TaskRecord
 from tests.runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.runtime.stack import WORKFLOWS, RuntimeStack, wait_until
@@ -51,6 +52,13 @@ def test_sleep_outlives_the_worker_that_began_it(stack: RuntimeStack) -> None:
     assert nap.result(0) == "Workflow nap completed after sleeping for 1.8 seconds."
     assert slept >= 1.8
     assert another.invoke(offer).payload == {"status": "lost"}
+
+
+def test_sleep_ends_after_its_time_and_soon(stack: RuntimeStack) -> None:
+    """How soon depends on the machine; `benchmarks/sleeps.py` measures it, for twenty at once."""
+    (took,) = measure(stack, 1, 5.0)
+
+    assert 5.0 <= took < 15.0
 
 
 def test_step_of_a_killed_worker_is_run_again_and_those_before_it_are_not(stack: RuntimeStack, tmp_path: Path) -> None:
