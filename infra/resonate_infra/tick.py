@@ -5,8 +5,9 @@ that is late, early, repeated or about something long gone does no harm (DESIGN 
 
 The sweep reads the `wake` index instead, a batch of each shard in turn, and stops when its time is up or it has done
 enough. What it has woken is no longer due, so the next one goes on where it stopped, in every shard; and it begins in
-another shard, so none waits for the others. Where one sweep a minute is not enough, each shard can have its own:
-`{"kind": "sweep", "shard": 3}`.
+another shard, so none waits for the others. A sweep that stops before the end hands the shards that have more over to
+sweeps of their own, `{"kind": "sweep", "shard": 3}`, which run at the same time. Those hand over nothing: what they
+leave is the next minute's, so that a backlog never makes more than one sweep of each shard a minute.
 """
 
 from __future__ import annotations
@@ -89,15 +90,21 @@ class Tick:
         clock: the source of time.
         observe: told by how much (ms) a timer or what a sweep found was late, as `TimerLag` and `SweepLag`, and how
             many entries failed, as `SweepFailures`.
+        hand_over: has somebody else sweep a shard; None if there is nobody else.
     """
 
     def __init__(
-        self, outlets: StreamOutlets, clock: Clock, observe: Callable[[str, int], None] = lambda _name, _value: None
+        self,
+        outlets: StreamOutlets,
+        clock: Clock,
+        observe: Callable[[str, int], None] = lambda _name, _value: None,
+        hand_over: Callable[[Sweep], None] | None = None,
     ) -> None:
         self._outlets = outlets
         self._store = outlets.store
         self._clock = clock
         self._observe = observe
+        self._hand_over = hand_over
         self._sweeping = SweepOutlets(outlets.store, outlets.timers, outlets.transports, outlets.retention_seconds)
 
     def act(self, message: Message, deadline: int | None = None) -> dict[str, Any]:
@@ -135,7 +142,8 @@ class Tick:
         woken = failed = lag = 0
         finished = True
         now = self._clock.now()
-        for (kind, id), at in self._due(now, shard):
+        left = self._shards(now, shard)
+        for (kind, id), at in self._due(now, left):
             if (deadline is not None and self._clock.now() >= deadline) or woken + failed >= MOST:
                 finished = False
                 break
@@ -150,25 +158,33 @@ class Tick:
         self._observe("SweepLag", lag)
         if failed:
             self._observe("SweepFailures", failed)
+        if not finished and shard is None and self._hand_over is not None:
+            for number in left:
+                self._hand_over(Sweep(number))
         result = {"kind": "sweep", "woken": woken, "failed": failed, "lag": lag, "finished": finished}
         logger.log(logging.INFO if finished else logging.WARNING, "sweep: %s", result)
         return result
 
-    def _due(self, now: int, shard: int | None) -> Iterator[tuple[Key, int]]:
-        """What is due and since when, a batch of each shard in turn."""
+    def _shards(self, now: int, shard: int | None) -> dict[int, Any]:
+        """The shards to look at, in the order in which to do it, each from its beginning."""
         shards = self._store.shards
         if shard is not None and not 0 <= shard < shards:
             raise MalformedTick(f"there is no shard {shard}: they are numbered from 0 to {shards - 1}")
         # A sweep that runs out of time must not leave out the same shards every time.
         first = now // INTERVAL
         some = range(first, first + shards) if shard is None else (shard,)
-        left: dict[int, Any] = dict.fromkeys(number % shards for number in some)
+        return dict.fromkeys(number % shards for number in some)
+
+    def _due(self, now: int, left: dict[int, Any]) -> Iterator[tuple[Key, int]]:
+        """What is due and since when, a batch of each shard in turn; a shard is left until all of it was given out."""
         while left:
             for number, start in list(left.items()):
-                entries, left[number] = self._store.due_in_shard(number, now, BATCH, start)
-                if left[number] is None:
-                    del left[number]
+                entries, more = self._store.due_in_shard(number, now, BATCH, start)
                 yield from entries
+                if more is None:
+                    del left[number]
+                else:
+                    left[number] = more
 
     def _wake(self, request: Request) -> None:
         _, changes = self._store.transact(request, announce=False)

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 import boto3
+import msgspec
 from botocore.config import Config
 
 from resonate_infra.dispatch import Dispatch
 from resonate_infra.outlets import StreamOutlets
 from resonate_infra.settings import Settings
-from resonate_infra.tick import Tick
+from resonate_infra.tick import Sweep, Tick
 from resonate_infra.timers import Timers
 from resonate_infra.transports import Pusher, Transports
 from resonate_store.clock import ambient
@@ -67,7 +68,10 @@ class Wiring:
 
     @functools.cached_property
     def tick(self) -> Tick:
-        return Tick(self.outlets, ambient(), self._observe)
+        return Tick(self.outlets, ambient(), self._observe, self._sweep_elsewhere)
+
+    def _sweep_elsewhere(self, sweep: Sweep) -> None:
+        self.outlets.send(f"lambda://{self.settings.tick_arn}", msgspec.to_builtins(sweep))
 
 
 def _client(service: str) -> Any:

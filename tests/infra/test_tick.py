@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.tick import INTERVAL, MalformedTick, Schedule, Sweep, Timer, message_of
+from resonate_infra.tick import INTERVAL, MalformedTick, Schedule, Sweep, Tick, Timer, message_of
 from resonate_store.ids import shard
 from resonate_store.records import TARGET
 from resonate_store.requests import PromiseSettle, ScheduleCreate, ScheduleGet, SchedulePause
@@ -288,6 +288,42 @@ def test_one_shard_can_be_swept_by_itself(surroundings: Surroundings) -> None:
     for unknown in (-1, surroundings.store.shards):
         with pytest.raises(MalformedTick, match=f"there is no shard {unknown}"):
             surroundings.tick.act(Sweep(unknown))
+
+
+def test_a_sweep_that_stops_early_hands_over_the_shards_that_have_more(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = timers(surroundings, 40)
+    monkeypatch.setattr("resonate_infra.tick.MOST", 5)
+    monkeypatch.setattr("resonate_infra.tick.BATCH", 2)
+    handed: list[Sweep] = []
+    tick = Tick(surroundings.outlets, surroundings.clock, hand_over=handed.append)
+
+    assert counts(tick.sweep()) == (5, 0)
+
+    pending = {shard(id, surroundings.store.shards) for id in ids if surroundings.record(id).pending}
+    assert pending <= {sweep.shard for sweep in handed}
+    assert len(handed) == len({sweep.shard for sweep in handed})
+
+
+def test_what_a_sweep_of_a_shard_leaves_is_the_next_minutes(
+    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timers(surroundings, 40)
+    monkeypatch.setattr("resonate_infra.tick.MOST", 1)
+    handed: list[Sweep] = []
+    tick = Tick(surroundings.outlets, surroundings.clock, hand_over=handed.append)
+
+    assert not tick.act(Sweep(1))["finished"]
+    assert handed == []
+
+
+def test_a_sweep_that_has_seen_everything_hands_nothing_over(surroundings: Surroundings) -> None:
+    timers(surroundings, 40)
+    handed: list[Sweep] = []
+
+    assert Tick(surroundings.outlets, surroundings.clock, hand_over=handed.append).sweep()["finished"]
+    assert handed == []
 
 
 def test_the_lag_is_that_of_the_longest_overdue(surroundings: Surroundings) -> None:

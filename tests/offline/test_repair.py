@@ -173,6 +173,8 @@ def test_the_sweep_stops_in_time_and_the_next_goes_on(stack: OfflineStack) -> No
     late_timers(stack, 30)
 
     def slow(moment: Moment, call: Call) -> None:
+        if call.operation == "Invoke":  # nobody takes shards over
+            raise ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "not now"}}, "Invoke")
         if (moment, call.operation) == ("after", "PutItem"):
             stack.clock.sleep(1000)
 
@@ -183,6 +185,25 @@ def test_the_sweep_stops_in_time_and_the_next_goes_on(stack: OfflineStack) -> No
     assert first["woken"] == 19
     assert first["woken"] + second["woken"] == 30
     assert first["failed"] == second["failed"] == 0
+
+
+def test_what_one_sweep_does_not_manage_sweeps_of_the_shards_do_in_the_same_minute(stack: OfflineStack) -> None:
+    """Each wake-up takes three seconds here; eight functions beside the first have sixty seconds each."""
+    late_timers(stack, 60)
+    sweeps: list[tuple[int | None, bool]] = []
+    stack.watch = lambda event: sweeps.append((event.event.get("shard"), event.response["finished"]))
+
+    def slow(moment: Moment, call: Call) -> None:
+        if (moment, call.operation) == ("after", "PutItem"):
+            stack.clock.sleep(1000)
+
+    stack.cloud.fault = slow
+    stack.sweep()
+
+    assert sweeps[0] == (None, False)
+    assert sweeps[1:]
+    assert all(finished for _, finished in sweeps[1:])
+    assert {stack.store.record(f"t{n}").state for n in range(60)} == {"resolved"}  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def test_the_sweep_ends_a_lease_and_offers_the_task_again(stack: OfflineStack) -> None:

@@ -297,6 +297,7 @@ ALLOWED = {
         **WRITING_VALUES,
         **WAKING,
         **consuming("TimerQueue"),
+        "lambda:InvokeFunction": [f"{FUNCTION}tick", f"{FUNCTION}worker"],
         "dynamodb:Query": ["PromiseTable.Arn", "PromiseTable.Arn/index/wake"],
         "sqs:SendMessage": ["PushQueue.Arn", "TimerQueue.Arn"],
     },
