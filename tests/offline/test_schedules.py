@@ -179,6 +179,29 @@ def test_an_event_by_hand_fires_a_schedule(stack: OfflineStack, client: Resonate
 
 
 @pytest.mark.parametrize("moment", get_args(Moment))
+def test_an_occurrence_survives_a_fault_of_its_worker_at_every_request(
+    stack: OfflineStack, client: Resonate, moment: Any
+) -> None:
+    for position in itertools.count():
+        stack.clear()
+        journal.clear()
+        id = f"worker-{moment}-{position}"
+        first = first_minute(stack)
+        fault = stack.cloud.fault = Fault(stack, "WorkerFunction", moment, position)
+        client.schedule(id, "steps_only", "* * * * *", 3)
+        stack.clock.sleep(first - stack.clock.now())
+        stack.pump()
+        client.schedules.pause(id)
+
+        assert stack.run_until_complete(f"{id}.{first}").state == "resolved", fault.hit
+        assert len(journal.runs) == 3, fault.hit
+        assert sum(journal.runs.values()) in ((3, 4) if moment == "before" else (3,)), fault.hit
+        if fault.hit is None:
+            break
+    assert position >= 6
+
+
+@pytest.mark.parametrize("moment", get_args(Moment))
 @pytest.mark.parametrize("function", ["DispatchFunction", "TickFunction"])
 def test_a_schedule_survives_a_fault_at_every_request(
     stack: OfflineStack, client: Resonate, function: str, moment: Any
