@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from resonate_infra.outlets import StreamOutlets
-from resonate_infra.transports import Pusher
+from resonate_infra.transports import ForbiddenAddress, Pusher
 from resonate_store.addresses import problem_with
 from resonate_store.effects import Change
 from resonate_store.interface import StoreError, deliver
 from resonate_store.models import Expiry, entry_of, expiry_of
 from resonate_store.records import Entry, Record
+from resonate_store.requests import TaskGet, TaskHalt
 
 MAX_DELETIONS = 1_000
 """Records of a tree that one message deletes; what is left goes on with the next."""
@@ -79,7 +80,10 @@ class Dispatch:
         elif errand.address is not None and errand.message is not None:
             if problem := problem_with(errand.address):
                 raise MalformedRecord(problem)
-            self._pusher.push(errand.address, errand.message)
+            try:
+                self._pusher.push(errand.address, errand.message)
+            except ForbiddenAddress as error:
+                self._give_up(errand.message, f"its target {errand.address}: {error}")
         else:
             raise MalformedRecord("expected {address, message} or {expired}")
 
@@ -91,6 +95,17 @@ class Dispatch:
         except StoreError as error:
             logger.warning("deleting %s is left to the push queue: %s", expiry.id, error)
             self._outlets.transports.enqueue({"expired": expiry})
+
+    def _give_up(self, message: dict[str, Any], reason: str) -> None:
+        """Halt the task that a message offers, if it is still waiting for somebody; a listener is not told."""
+        match message:
+            case {"kind": "execute", "data": {"task": {"id": str(id), "version": int(version)}}}:
+                task = self._outlets.apply(TaskGet(id)).task
+                if task is not None and (task.state, task.version) == ("pending", version):
+                    self._outlets.apply(TaskHalt(id, reason=reason))
+            case _:
+                pass
+        logger.error("a push was refused: %s", reason)
 
     def delete(self, expiry: Expiry) -> None:
         """Delete the tree whose retention is over, one bounded part at a time."""

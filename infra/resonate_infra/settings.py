@@ -26,6 +26,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         schedule_role_arn: the role with which Scheduler invokes the tick function.
         tick_arn: the tick function.
         retention_seconds: how long a settled execution is kept.
+        push_private: whether HTTP pushes may go to addresses that do not belong to the internet: for tests, and for a
+            dispatcher that runs in a network of its own.
     """
 
     table: str
@@ -36,6 +38,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     schedule_role_arn: str
     tick_arn: str
     retention_seconds: int
+    push_private: bool = False
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
@@ -50,8 +53,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         seconds = environment["RESONATE_RETENTION_SECONDS"]
         if not (seconds.isascii() and seconds.isdigit()):
             raise SettingsError(f"RESONATE_RETENTION_SECONDS must be a number of seconds, got {seconds!r}")
+        private = environment.get("RESONATE_PUSH_PRIVATE") or "off"
+        if private not in ("on", "off"):
+            raise SettingsError(f"RESONATE_PUSH_PRIVATE must be on or off, got {private!r}")
         values = {field: environment[name] for field, name in _VARIABLES.items()}
-        return cls(**{**values, "groups": groups_of(environment) or {}, "retention_seconds": int(seconds)})
+        parsed = {"groups": groups_of(environment) or {}, "retention_seconds": int(seconds)}
+        return cls(**{**values, **parsed, "push_private": private == "on"})
 
 
 _VARIABLES = {

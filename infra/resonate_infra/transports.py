@@ -11,18 +11,25 @@ our own queue is an error.
 So that nobody else can invoke a worker, a push says who it is from: a function URL is signed to with the sender's own
 credentials, any other receiver is shown the secret `RESONATE_PUSH_TOKEN` that it shares with us (REFERENCE 2.3).
 
+Whoever creates a promise says where to post, and must not make us post to ourselves or to our neighbours: in Lambda
+only public addresses are posted to, and any other ends the delivery (docs/security.md). What counts is the address
+that a connection has led to, not a name or a lookup before it, which the owner of a name could change in between.
+
 The development server posts without AWS, so its libraries are loaded only where they are used.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from urllib3 import PoolManager, Timeout
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from resonate_store.addresses import route
@@ -83,6 +90,17 @@ def invoke(client: Any, address: str, message: dict[str, Any]) -> None:
         logger.warning("invoking %s failed, the task will be offered again: %s", name, error)
 
 
+class ForbiddenAddress(HTTPError):
+    """The receiver's name or address leads to this machine or to a network that is not the internet."""
+
+
+def is_public(host: str) -> bool:
+    """Whether an IP address belongs to the internet: not loopback, link-local, private, multicast or reserved."""
+    address = ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    return (mapped or address).is_global and not (mapped or address).is_multicast
+
+
 class Pusher:
     """Posts messages to workers over HTTP.
 
@@ -92,6 +110,7 @@ class Pusher:
         connect_timeout: seconds to reach a worker.
         read_timeout: seconds to wait for its reply; a worker that takes longer has the message.
         width: pushes at the same time.
+        public_only: post to addresses of the internet only.
     """
 
     def __init__(
@@ -102,6 +121,7 @@ class Pusher:
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
         width: int = 1,
+        public_only: bool = False,
     ) -> None:
         self._session = session
         self._token = token
@@ -109,18 +129,25 @@ class Pusher:
         self._pool = PoolManager(
             retries=False, timeout=Timeout(connect=connect_timeout, read=read_timeout), maxsize=width
         )
+        if public_only:
+            self._pool.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
 
     def push(self, address: str, message: dict[str, Any]) -> bool:
         """Post a message.
 
         Returns:
             Whether the receiver has it: it answered 2xx, or did not answer in time after it was sent.
+
+        Raises:
+            ForbiddenAddress: it would have left the internet; nothing was sent.
         """
         body = msgspec.json.encode(message)
         try:
             response = self._pool.request("POST", address, body=body, headers=self._headers(address, body))
         except ReadTimeoutError:
             return True
+        except ForbiddenAddress:
+            raise
         except HTTPError as error:
             logger.warning("pushing to %s failed, the task will be offered again: %s", address, error)
             return False
@@ -142,3 +169,30 @@ class Pusher:
         request = AWSRequest("POST", address, headers=headers, data=body)
         SigV4Auth(self._session.get_credentials(), "lambda", region).add_auth(request)
         return dict(request.headers.items())
+
+
+def _checked(connected: socket.socket, host: str) -> socket.socket:
+    """A new connection, before anything is sent on it."""
+    peer = connected.getpeername()[0]
+    if is_public(peer):
+        return connected
+    connected.close()
+    raise ForbiddenAddress(f"{host} is {peer}, which is not an address of the internet, and nothing is pushed there")
+
+
+class _PublicConnection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _checked(super()._new_conn(), self.host)
+
+
+class _PublicTlsConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _checked(super()._new_conn(), self.host)
+
+
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _PublicTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicTlsConnection

@@ -64,7 +64,8 @@ class Wiring:
 
     @functools.cached_property
     def dispatch(self) -> Dispatch:
-        return Dispatch(self.outlets, Pusher(boto3.Session(), token=push_token_of(os.environ)))
+        token, public_only = push_token_of(os.environ), not self.settings.push_private
+        return Dispatch(self.outlets, Pusher(boto3.Session(), token=token, public_only=public_only))
 
     @functools.cached_property
     def tick(self) -> Tick:

@@ -62,3 +62,15 @@ def test_a_retention_that_is_no_number_of_seconds_is_refused(seconds: str) -> No
 def test_malformed_groups_are_refused(groups: str, problem: str) -> None:
     with pytest.raises(SettingsError, match=f"RESONATE_GROUPS {problem}"):
         Settings.of({**ENVIRONMENT, "RESONATE_GROUPS": groups})
+
+
+@pytest.mark.parametrize(("text", "expected"), [(None, False), ("", False), ("off", False), ("on", True)])
+def test_pushes_leave_the_internet_only_when_told(text: str | None, expected: bool) -> None:
+    environment = ENVIRONMENT if text is None else {**ENVIRONMENT, "RESONATE_PUSH_PRIVATE": text}
+
+    assert Settings.of(environment).push_private is expected
+
+
+def test_anything_else_is_neither_on_nor_off() -> None:
+    with pytest.raises(SettingsError, match="RESONATE_PUSH_PRIVATE must be on or off, got 'yes'"):
+        Settings.of({**ENVIRONMENT, "RESONATE_PUSH_PRIVATE": "yes"})

@@ -1,7 +1,10 @@
 import json
 import logging
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -11,7 +14,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from resonate_infra import transports
-from resonate_infra.transports import Pusher, Transports
+from resonate_infra.transports import ForbiddenAddress, Pusher, Transports
 from tests.infra.aws_doubles import SETTINGS, Lambda, Sqs, refusal
 
 MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
@@ -205,6 +208,69 @@ def test_what_is_signed_shows_no_secret(session: boto3.Session) -> None:
     pusher(pool, session, "s3cret").push(FUNCTION_URL, MESSAGE)
 
     assert pool.requests[0][3]["Authorization"].startswith("AWS4-HMAC-SHA256 ")
+
+
+# Where pushes may go
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "127.0.0.1",
+            "127.8.9.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "169.254.169.254",
+        ),
+        *("169.254.170.2", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0"),
+        *("fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "2002:7f00:1::"),
+    ],
+)
+def test_only_the_internet_is_public(address: str) -> None:
+    assert not transports.is_public(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1"])
+def test_the_internet_is_public(address: str) -> None:
+    assert transports.is_public(address)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)
+        yield listener
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:{}/", "http://localhost:{}/", "https://127.0.0.1:{}/", "http://[::ffff:127.0.0.1]:{}/"]
+)
+def test_nothing_is_sent_to_an_address_that_is_not_public(listener: socket.socket, url: str) -> None:
+    address = url.format(listener.getsockname()[1])
+
+    with pytest.raises(ForbiddenAddress, match="not an address of the internet"):
+        Pusher(token="s3cret", public_only=True).push(address, MESSAGE)
+
+    connection, _ = listener.accept()
+    with connection:
+        assert connection.recv(1) == b"", "closed before anything was sent, the handshake of TLS included"
+
+
+def test_what_is_public_gets_its_message(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no internet here, so this machine stands for it."""
+    monkeypatch.setattr(transports, "is_public", lambda host: host == "127.0.0.1")
+    pusher = Pusher(public_only=True)
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        pushed = thread.submit(pusher.push, f"http://127.0.0.1:{listener.getsockname()[1]}/x", MESSAGE)
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(10) == b"POST /x HT"
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+            assert pushed.result(5)
 
 
 def test_nothing_of_aws_is_loaded_to_push_without_it() -> None:

@@ -37,6 +37,16 @@ def test_the_environment_is_read_at_the_first_use_and_named_when_it_lacks_someth
             _ = wiring.tick
 
 
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("private", "public_only"), [(None, True), ("on", False)])
+def test_a_deployed_dispatcher_pushes_to_the_internet_only(private: str | None, public_only: bool) -> None:
+    more = {} if private is None else {"RESONATE_PUSH_PRIVATE": private}
+    with patch.dict(os.environ, more), patch("resonate_infra.wiring.Pusher") as pusher:
+        _ = Wiring().dispatch
+
+    assert pusher.call_args.kwargs == {"token": None, "public_only": public_only}
+
+
 def test_clients_give_up_before_the_function_is_killed() -> None:
     """All tries, with the pauses in between, take less than the 60 s of the functions."""
     config: Any = CLIENT

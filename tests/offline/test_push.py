@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,6 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
+from resonate.errors import ResonateHaltedError
 from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.transports import Pusher
 from resonate_store.records import TARGET, Promise, Value
@@ -201,3 +203,66 @@ def test_a_group_may_be_served_over_http(server: Server) -> None:
         stack.pump()
 
     assert [path for path, _, _ in server.received] == ["/gpu"]
+
+
+# Server-side requests
+
+
+@pytest.fixture
+def deployed_only(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OfflineStack]:
+    """The stack with the dispatcher's environment as a deployment has it: receivers on this machine are forbidden."""
+    dispatch = stack.deployment.functions["DispatchFunction"]
+    assert "RESONATE_PUSH_PRIVATE" not in dispatch.environment
+    functions: Any = stack.deployment.functions
+    strict = replace(dispatch, environment={**dispatch.environment, "RESONATE_PUSH_PRIVATE": ""})
+    monkeypatch.setitem(functions, "DispatchFunction", strict)
+    stack.processes.forget_all()
+    yield stack
+    stack.processes.forget_all()
+
+
+def test_a_task_whose_target_is_no_address_of_the_internet_is_halted(
+    deployed_only: OfflineStack, server: Server
+) -> None:
+    create(deployed_only, "h1", server.url)
+    deployed_only.pump()
+
+    assert server.received == []
+    task = deployed_only.store.apply(TaskGet("h1")).task
+    assert task is not None
+    assert task.state == "halted"
+    assert task.error == (
+        f"its target {server.url}: 127.0.0.1 is 127.0.0.1, which is not an address of the internet,"
+        " and nothing is pushed there"
+    )
+    client = deployed_only.client(group="client")
+    with pytest.raises(ResonateHaltedError, match="not an address of the internet"):
+        client.get("h1").result(0)
+    client.stop()
+
+
+def test_a_task_that_somebody_works_on_is_not_halted_by_an_offer_that_comes_late(
+    deployed_only: OfflineStack, server: Server
+) -> None:
+    create(deployed_only, "h1", server.url)
+    assert deployed_only.store.apply(TaskAcquire("h1", 0, "another", 60_000)).ok
+    deployed_only.pump()
+
+    task = deployed_only.store.apply(TaskGet("h1")).task
+    assert task is not None
+    assert task.state == "acquired"
+
+
+def test_a_listener_that_is_no_address_of_the_internet_is_told_nothing(
+    deployed_only: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    create(deployed_only, "p1", None)
+    assert deployed_only.store.apply(PromiseRegisterListener("p1", f"{server.url}/a")).ok
+    deployed_only.store.apply(PromiseSettle("p1", "resolved"))
+    deployed_only.pump()
+
+    assert server.received == []
+    assert "a push was refused" in caplog.text
+    record = deployed_only.store.record("p1")
+    assert record is not None
+    assert record.delivered, "nothing is left to be tried again"

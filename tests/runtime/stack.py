@@ -107,6 +107,7 @@ class RuntimeStack:
                 environment={
                     **LOGGING,
                     "AWS_ENDPOINT_URL": self.endpoint.url,
+                    "RESONATE_PUSH_PRIVATE": "on",
                     **function.environment,
                     **(environment or {}),
                 },

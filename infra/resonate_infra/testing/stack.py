@@ -98,8 +98,9 @@ class OfflineStack(Stack):
         self.expires = False
         path = template or templates.default_template()
         self._template = _load(path, path.stat().st_mtime_ns, name, tuple(sorted((parameters or {}).items())))
-        # One thread only: moto takes no locks.
-        self.processes = Processes(limited, {**ENVIRONMENT, "RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}, code)
+        # One thread only: moto takes no locks. Receivers of pushes are on this machine.
+        settings = {"RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1", "RESONATE_PUSH_PRIVATE": "on"}
+        self.processes = Processes(limited, {**ENVIRONMENT, **settings}, code)
         self.deployment: Deployment
         self.gateway: Gateway
         self._target = target

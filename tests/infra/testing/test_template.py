@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportUnknownVariableType]
 
 from resonate_infra.testing.filters import FilterCriteria
 from resonate_infra.testing.template import (
@@ -226,14 +227,27 @@ def shipped() -> Template:
 
 @pytest.fixture(scope="module")
 def properties(shipped: Template) -> dict[str, Fragment]:
+    return spelled_out(shipped)
+
+
+def spelled_out(template: Template) -> dict[str, Fragment]:
     """Every resource's properties, with references spelled out: `X` for a Ref, `X.Arn` for an attribute."""
-    resolver = Resolver(shipped)
-    for resource in shipped.resources:
+    resolver = Resolver(template)
+    for resource in template.resources:
         attributes = {
             name: f"{resource.logical_id}.{name}" for name in ("Arn", "StreamArn", "QueueName", "FunctionUrl")
         }
         resolver.register(resource.logical_id, resource.logical_id, attributes)
-    return {resource.logical_id: resolver.resolve(resource.properties) for resource in shipped.resources}
+    return {resource.logical_id: resolver.resolve(resource.properties) for resource in template.resources}
+
+
+def told(variable: str, **parameters: str | int) -> dict[str, str]:
+    """The values of an environment variable of the functions that have it."""
+    template = load(ROOT / "template.yaml", stack=STACK, parameters=parameters)
+    environments = {
+        name: each["Environment"]["Variables"] for name, each in spelled_out(template).items() if "Environment" in each
+    }
+    return {name: variables[variable] for name, variables in environments.items() if variable in variables}
 
 
 def statements(properties: dict[str, Fragment], role: str) -> Iterator[tuple[str, list[str]]]:
@@ -496,6 +510,20 @@ def test_nothing_is_traced_reserved_or_logged_whole_unless_asked(properties: dic
         assert "ReservedConcurrentExecutions" not in function
         assert function["LoggingConfig"]["ApplicationLogLevel"] == "INFO"
         assert function["Environment"]["Variables"]["POWERTOOLS_LOGGER_LOG_EVENT"] == "false"
+
+
+def test_the_push_token_is_a_secret_of_dispatcher_and_worker() -> None:
+    assert told("RESONATE_PUSH_TOKEN") == {}
+    assert told("RESONATE_PUSH_TOKEN", PushToken="s3cret") == {"WorkerFunction": "s3cret", "DispatchFunction": "s3cret"}
+    with pytest.raises(ParameterError, match="PushToken"):
+        told("RESONATE_PUSH_TOKEN", PushToken="two words")
+    document: Fragment = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    assert document["Parameters"]["PushToken"]["NoEcho"] is True
+
+
+def test_a_deployed_dispatcher_pushes_to_the_internet_only() -> None:
+    assert told("RESONATE_PUSH_PRIVATE") == {}
+    assert told("RESONATE_PUSH_PRIVATE", EndpointUrl="http://127.0.0.1:5000") == {"DispatchFunction": "on"}
 
 
 def test_the_code_of_a_function_is_its_folder(shipped: Template) -> None:
