@@ -32,12 +32,12 @@ def measure(stack: RuntimeStack, sleeps: int, seconds: float) -> list[float]:
     client = stack.client()
     warm = client.begin_rpc("warm", "sleeping_workflow", "warm", 0.0)
     stack.function("TickFunction").invoke({"kind": "sweep"})
-    stack.run(warm.done, within=PATIENCE)
+    stack.work(warm.done, within=PATIENCE)
     ids = [f"sleep-{n}" for n in range(sleeps)]
     handles = [client.begin_rpc(id, "sleeping_workflow", id, seconds) for id in ids]
 
     for handle in handles:
-        stack.run(handle.done, within=seconds + PATIENCE)
+        stack.work(handle.done, within=seconds + PATIENCE)
 
     took: list[float] = []
     for id in ids:

@@ -108,8 +108,26 @@ def test_what_is_no_request_is_answered_by_an_envelope(stack: OfflineStack, body
     assert read((response.status, response.body)).status == 400
 
 
-def test_debugging_is_off(stack: OfflineStack) -> None:
-    assert ask(stack, "debug.reset", {}).status == 403
+DEBUGGING = [
+    ("debug.start", {}, {}),
+    ("debug.reset", {}, {}),
+    ("debug.snap", {}, {}),
+    ("debug.tick", {"time": 0}, {}),
+    ("promise.get", {"id": "p"}, {"resonate:debug_time": 0}),
+]
+
+
+@pytest.mark.parametrize(("kind", "data", "head"), DEBUGGING)
+def test_debugging_is_off(stack: OfflineStack, kind: str, data: dict[str, Any], head: dict[str, Any]) -> None:
+    assert ask(stack, kind, data, **head).status == 403
+
+
+def test_debugging_stays_off_where_the_template_says_debug() -> None:
+    """The parameter is about logs: nobody may empty a table of everybody's workflows, or tell it the time."""
+    with OfflineStack(parameters={"Debug": "on"}, name="talkative", clock=ManualClock(NIGHT)) as stack:
+        ask(stack, "promise.create", create("p"))
+        assert [ask(stack, kind, data, **head).status for kind, data, head in DEBUGGING] == [403] * len(DEBUGGING)
+        assert ask(stack, "promise.get", {"id": "p"}).data["promise"]["state"] == "pending"
 
 
 def test_health_and_readiness(stack: OfflineStack) -> None:

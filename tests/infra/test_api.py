@@ -78,3 +78,8 @@ def test_any_origin_is_one_that_is_listed_or_all() -> None:
     assert Api(TABLE).cors("https://a.example") == {}
     assert Api({**TABLE, "RESONATE_CORS_ORIGINS": "*"}).cors("https://a.example")["Access-Control-Allow-Origin"] == "*"
     assert Api({**TABLE, "RESONATE_CORS_ORIGINS": "*"}).cors(None) == {}
+
+
+@pytest.mark.parametrize(("sam", "admitted"), [({}, False), ({"AWS_SAM_LOCAL": "true"}, True)])
+def test_only_under_sam_local_somebody_who_did_not_sign_is_admitted(sam: dict[str, str], admitted: bool) -> None:
+    assert Api({**TABLE, **sam}).admits({"identity": {"userArn": None}}) is admitted

@@ -134,6 +134,11 @@ class RuntimeEmulator:
     ) -> None:
         self.stop()
 
+    @property
+    def url(self) -> str:
+        """Where the function is invoked, for others than `invoke`; they queue as well."""
+        return f"http://127.0.0.1:{self._port}{_INVOCATION_PATH}"
+
     def invoke(self, event: Any) -> Invocation:
         """Invoke the function and wait for it. Concurrent requests kill the emulator, so callers queue."""
         with self._invoking:
@@ -216,7 +221,7 @@ class RuntimeEmulator:
 
     def _post(self, body: bytes) -> str:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._port}{_INVOCATION_PATH}",
+            self.url,
             data=body,
             headers={"Content-Type": "application/json"},
         )

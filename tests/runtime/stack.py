@@ -160,7 +160,7 @@ class RuntimeStack:
         source = self._source("queue", "TickFunction")
         self._deliver(source, wait_until(lambda: self._take_messages(source), within=within))
 
-    def run(self, until: Callable[[], object], *, within: float) -> None:
+    def work(self, until: Callable[[], object], *, within: float) -> None:
         """Do all that AWS does between the functions, each in its own thread, until something is true."""
         stopped = threading.Event()
         source = self._source("queue", "TickFunction")

@@ -4,6 +4,8 @@ The functions run here from the built artefacts alone, in the real runtime: no s
 their path, only the function's folder, the layer, and the packages that Lambda itself provides.
 """
 
+import base64
+import json
 import os
 import platform
 import re
@@ -14,6 +16,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -109,31 +112,84 @@ class BuiltStack(RuntimeStack):
         self._built = built
         self._provided = provided
 
-    def run(self, logical_id: str) -> RuntimeEmulator:
-        path = [self._built / logical_id, self._built / "DependenciesLayer" / "python", self._provided]
-        return self.start(
-            logical_id,
-            directory=self._built / logical_id,
-            environment={"PYTHONPATH": os.pathsep.join(map(str, path))},
-            # Without `site`, nothing of this environment is importable but the standard library.
-            interpreter=(sys.executable, "-S"),
-        )
+    def function(self, logical_id: str) -> RuntimeEmulator:
+        if logical_id not in self._functions:
+            path = [self._built / logical_id, self._built / "DependenciesLayer" / "python", self._provided]
+            self._functions[logical_id] = self.start(
+                logical_id,
+                directory=self._built / logical_id,
+                environment={"PYTHONPATH": os.pathsep.join(map(str, path))},
+                # Without `site`, nothing of this environment is importable but the standard library.
+                interpreter=(sys.executable, "-S"),
+            )
+        return self._functions[logical_id]
+
+    def ask(self, kind: str, **data: Any) -> Any:
+        """Send a request of the protocol to the API, as API Gateway does, and return the data of its answer."""
+        body = {"kind": kind, "head": {"corrId": "1", "version": "2026-04-01"}, "data": data}
+        response = self.function("ApiFunction").invoke({**event("api.json"), "body": json.dumps(body)}).payload
+        assert response["statusCode"] == 200, response
+        return json.loads(response["body"])["data"]
 
 
 # --- In the runtime
 
+EXPECTED = {
+    "api.json": ("ApiFunction", {"statusCode": 200}),
+    "dispatch-push.json": ("DispatchFunction", {"batchItemFailures": []}),
+    "dispatch.json": ("DispatchFunction", {"batchItemFailures": []}),
+    "tick-queue.json": ("TickFunction", {"batchItemFailures": []}),
+    "tick-schedule.json": ("TickFunction", {"kind": "schedule", "status": 404}),
+    "tick-timer.json": ("TickFunction", {"kind": "timer", "status": 200}),
+    "tick.json": ("TickFunction", {"kind": "sweep", "failed": 0, "finished": True}),
+    "worker-url.json": ("WorkerFunction", {"statusCode": 200, "body": '{"status":"suspended"}'}),
+    "worker.json": ("WorkerFunction", {"status": "suspended"}),
+}
+"""What each event is sent to, and what the answer has in it when the workflow of the events has begun."""
+
 
 @needs_runtime
-def test_every_built_function_does_its_work(stack: BuiltStack) -> None:
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_built_function_answers_its_events(stack: BuiltStack, name: str) -> None:
+    stack.redeploy()
     stack.client().begin_rpc(WORKFLOW, "sleeping_workflow", WORKFLOW, 5.0)
+    if not name.startswith("worker"):
+        assert stack.function("WorkerFunction").invoke(event("worker.json")).payload == {"status": "suspended"}
+    function, expected = EXPECTED[name]
+    sent = event(name)
+    if name == "dispatch-push.json":
+        # Nothing leaves this machine.
+        sent = json.loads(re.sub(r"https://\w+\.example\.com", stack.endpoint.url, json.dumps(sent)))
 
-    assert stack.run("WorkerFunction").invoke(event("worker.json")).payload == {"status": "suspended"}
-    assert stack.run("DispatchFunction").invoke(event("dispatch.json")).payload == {"batchItemFailures": []}
-    task = stack.record(WORKFLOW).task
-    assert task is not None
-    assert task.state == "pending"
-    assert stack.run("TickFunction").invoke(event("tick-timer.json")).payload["status"] == 200
-    assert stack.run("ApiFunction").invoke(event("api.json")).payload["statusCode"] == 200
+    invocation = stack.function(function).invoke(sent)
+
+    assert invocation.error_type is None, invocation
+    assert {key: invocation.payload[key] for key in expected} == expected
+
+
+def test_every_event_is_one_of_these() -> None:
+    assert {path.name for path in (ROOT / "events").glob("*.json")} == {*EXPECTED, "env.json"}
+    assert {function for function, _ in EXPECTED.values()} == set(FUNCTIONS)
+
+
+@needs_runtime
+def test_a_workflow_goes_from_the_api_over_worker_and_timer_to_its_result(stack: BuiltStack) -> None:
+    """Every function is the one that was built, and every name and address is the deployment's."""
+    stack.redeploy()
+    call = json.dumps({"func": "sleeping_workflow", "args": ["w", 1.2], "kwargs": {}, "version": 1})
+    param = {"data": base64.b64encode(call.encode()).decode()}
+    created = stack.ask(
+        "promise.create", id="w", timeoutAt=2**48, param=param, tags={"resonate:target": "poll://any@worker"}
+    )
+    assert created["promise"]["state"] == "pending"
+
+    stack.work(lambda: not stack.record("w").pending, within=60)
+
+    promise = stack.ask("promise.get", id="w")["promise"]
+    assert promise["state"] == "resolved"
+    assert base64.b64decode(promise["value"]["data"]) == b'"Workflow w completed after sleeping for 1.2 seconds."'
+    sleep = stack.ask("promise.get", id="w.1")["promise"]
+    assert promise["settledAt"] >= sleep["timeoutAt"] >= sleep["createdAt"] + 1200
 
 
 def test_everything_in_the_layer_imports_from_it_alone(built: Path, tmp_path: Path) -> None:
