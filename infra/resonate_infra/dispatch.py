@@ -23,7 +23,6 @@ from resonate_store.requests import TaskGet, TaskHalt
 MAX_DELETIONS = 1_000
 """Records of a tree that one message deletes; what is left goes on with the next."""
 
-
 logger = logging.getLogger("resonate.dispatch")
 
 

@@ -68,6 +68,20 @@ def test_each_occurrence_runs_once_and_costs_no_call_to_sqs_or_scheduler(stack: 
     assert (stack.operations("sqs"), stack.operations("scheduler")) == ({}, {})
 
 
+def test_an_occurrence_costs_what_the_documentation_says(stack: OfflineStack, client: Resonate) -> None:
+    first = first_minute(stack)
+    client.schedule("s", "double", "* * * * *", 4)
+    stack.advance(minutes=2)
+    stack.reset_counts()
+    stack.clock.sleep(first + 2 * MINUTE - stack.clock.now())
+    while not stack.invocations["TickFunction"]:
+        stack._pump_once()
+
+    asked = [call.operation for call in stack.calls if call.caller == "TickFunction"]
+    assert asked == ["GetItem", "GetItem", "TransactWriteItems"]
+    assert stack.invocations == {"TickFunction": 1}
+
+
 def test_two_recurring_schedules_of_one_fire_every_occurrence_once(stack: OfflineStack, client: Resonate) -> None:
     client.options(timezone="America/New_York").schedule("s", "double", "0 9 1,15 * fri", 4)
     stack.pump()

@@ -4,6 +4,7 @@ The processes are real and so is the time, which is what other tests cannot show
 stream and the timer queue connects one invocation with the next.
 """
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -140,3 +141,31 @@ def names_in(journal: Path) -> Counter[str]:
     if not journal.exists():
         return Counter()
     return Counter(line.rpartition(" ")[0] for line in journal.read_text().splitlines())
+
+
+def test_lines_of_a_workflow_are_written_once_and_say_whose_they_are(stack: RuntimeStack) -> None:
+    stack.client().begin_rpc("talk", "talkative", 1.2)
+    worker = stack.start("WorkerFunction", directory=WORKFLOWS)
+    (offer,) = stack.dispatch()
+    assert worker.invoke(offer).payload == {"status": "suspended"}
+    assert stack.dispatch() == []
+    stack.fire_timers(within=10)
+    (offer,) = stack.dispatch()
+    assert worker.invoke(offer).payload == {"status": "completed"}
+
+    written = [json.loads(line) for line in worker.output().splitlines() if line.startswith("{")]
+    said = [
+        (line["message"], line["level"], line["task_version"], line["attempt"], line["cold_start"], line.get("id"))
+        for line in written
+        if line.get("execution_id") == "talk" and line.get("logger") != "resonate.lambda" and "message" in line
+    ]
+    assert said == [
+        ("falling asleep", "INFO", 1, 1, True, "talk"),
+        ("awake", "INFO", 2, 1, False, "talk"),
+        ("in a step", "WARNING", 2, 1, False, None),
+        ("in a step, too", "INFO", 2, 1, False, "talk.2"),
+        ("done", "WARNING", 2, 1, False, "talk"),
+    ]
+    (first, *_) = (line for line in written if line.get("message") == "falling asleep")
+    assert (first["task_id"], first["mood"], first["root_id"]) == ("talk", "tired", "talk")
+    assert f"START RequestId: {first['requestId']}" in worker.output()

@@ -3,6 +3,7 @@
 Deployed in the place of `functions/worker` by the tests of what happens to a worker in the middle of a workflow.
 """
 
+import logging
 import os
 import threading
 import time
@@ -47,6 +48,21 @@ def together(ctx: Context) -> Generator[Any, Any, list[str]]:
     for promise in promises:
         names.append((yield promise))
     return names
+
+
+@resonate.register
+def talkative(ctx: Context, secs: float) -> Generator[Any, Any, None]:
+    """Says what it does before and after a sleep, and so does its step."""
+    ctx.logger.info("falling asleep", extra={"mood": "tired"})
+    yield ctx.sleep(secs)
+    ctx.logger.info("awake")
+    yield ctx.run(speak)
+    ctx.logger.warning("done")
+
+
+def speak(ctx: Context) -> None:
+    logging.getLogger("shop").warning("in a step")
+    ctx.logger.info("in a step, too")
 
 
 def note(_: Context, journal: str, name: str) -> str:
