@@ -1,21 +1,22 @@
 """Timers and schedules by the million under a clock that is moved: none early, none lost, none twice.
 
-    python benchmarks/timers.py [--timers N] [--schedules N] [--sleepers N]
+    python benchmarks/timers.py [--check] [--timers N] [--schedules N] [--sleepers N]
 
 Prints how many there were, and how long the store in memory took to create them and to let a year pass. Anything that
 happened at another instant than it should, or not once, ends it with an error. And the bytes that each of ten thousand
-sleeping workflows takes beyond its records.
+sleeping workflows takes beyond its records; with `--check` the exit code is 1 when these are too many.
 """
 
 import argparse
 import gc
 import json
 import random
+import sys
 import threading
 import time
 import tracemalloc
 from collections.abc import Generator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -29,6 +30,8 @@ from resonate_store.requests import PromiseCreate, ScheduleCreate, ScheduleDelet
 YEAR = 365 * 86_400_000
 DAY = 86_400
 CRONS = ("0 9 * * mon-fri", "30 2 * * *", "0 0 1,15 * fri", "@weekly", "@monthly", "15 */8 * * *")
+MOST_BYTES = 2_048
+"""A sleeping workflow takes less than that beyond its records."""
 ZONES = (None, "America/New_York", "Europe/Berlin", "Asia/Kathmandu")
 
 
@@ -75,14 +78,25 @@ def nap(ctx: Context) -> Generator[Any, Any, str]:
 
 
 def _size_of(records: list[Record]) -> int:
-    """What records by themselves take in memory: those of a copy."""
-    encoded = msgspec.msgpack.encode(records)
-    gc.collect()
-    before, _ = tracemalloc.get_traced_memory()
-    copies = msgspec.msgpack.decode(encoded, type=list[Record])
-    after, _ = tracemalloc.get_traced_memory()
-    assert len(copies) == len(records)
-    return after - before
+    """What records and everything that they hold take in memory, what they share counted once."""
+    seen: set[int] = set()
+    total, open_ = 0, cast("list[object]", list(records))
+    while open_:
+        each = open_.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        total += sys.getsizeof(each)
+        match each:
+            case msgspec.Struct():
+                open_ += [getattr(each, name) for name in each.__struct_fields__]
+            case dict():
+                open_ += [*each.keys(), *each.values()]
+            case tuple() | list():
+                open_ += each
+            case _:
+                pass
+    return total
 
 
 def sleepers(count: int) -> float:
@@ -152,6 +166,7 @@ def _check(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help=f"fail at {MOST_BYTES} bytes for a sleeping workflow")
     parser.add_argument("--timers", type=int, default=1_000_000)
     parser.add_argument("--schedules", type=int, default=200)
     parser.add_argument("--sleepers", type=int, default=10_000)
@@ -159,3 +174,4 @@ if __name__ == "__main__":
     result = simulate(options.timers, options.schedules)
     result |= {"sleepers": options.sleepers, "bytes_beyond_records": sleepers(options.sleepers)}
     print(json.dumps({name: round(value, 1) for name, value in result.items()}, indent=2))
+    sys.exit(1 if options.check and result["bytes_beyond_records"] >= MOST_BYTES else 0)
