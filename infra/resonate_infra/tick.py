@@ -8,6 +8,9 @@ enough. What it has woken is no longer due, so the next one goes on where it sto
 another shard, so none waits for the others. A sweep that stops before the end hands the shards that have more over to
 sweeps of their own, `{"kind": "sweep", "shard": 3}`, which run at the same time. Those hand over nothing: what they
 leave is the next minute's, so that a backlog never makes more than one sweep of each shard a minute.
+
+EventBridge fires a recurring schedule within its minute, and for so long the sweep leaves it alone. So what the sweep
+does fire has lost what should have - a record of the stream, or the function's name has changed - and is armed anew.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import msgspec
 
 from resonate_infra.outlets import StreamOutlets, SweepOutlets
 from resonate_store.clock import Clock
-from resonate_store.effects import repeated
+from resonate_store.effects import LATE, repeated
 from resonate_store.interface import deliver
 from resonate_store.models import Key
 from resonate_store.records import Schedule as ScheduleView
@@ -91,6 +94,7 @@ class Tick:
         observe: told by how much (ms) a timer or what a sweep found was late, as `TimerLag` and `SweepLag`, and how
             many entries failed, as `SweepFailures`.
         hand_over: has somebody else sweep a shard; None if there is nobody else.
+        patience: how late a schedule is before the sweep takes it for one that nothing else fires (ms).
     """
 
     def __init__(
@@ -99,12 +103,14 @@ class Tick:
         clock: Clock,
         observe: Callable[[str, int], None] = lambda _name, _value: None,
         hand_over: Callable[[Sweep], None] | None = None,
+        patience: int = LATE,
     ) -> None:
         self._outlets = outlets
         self._store = outlets.store
         self._clock = clock
         self._observe = observe
         self._hand_over = hand_over
+        self._patience = patience
         self._sweeping = SweepOutlets(outlets.store, outlets.timers, outlets.transports, outlets.retention_seconds)
 
     def act(self, message: Message, deadline: int | None = None) -> dict[str, Any]:
@@ -147,6 +153,8 @@ class Tick:
             if (deadline is not None and self._clock.now() >= deadline) or woken + failed >= MOST:
                 finished = False
                 break
+            if kind == "schedule" and now - at < self._patience:
+                continue  # EventBridge may be about to fire it
             lag = max(lag, now - at)
             try:
                 self._wake(PromiseWake(id) if kind == "promise" else ScheduleFire(id))

@@ -14,7 +14,10 @@ from resonate_store.records import Entry, Promise, Record, ScheduleRecord
 ARMING_HORIZON = 900_000
 """Deadlines that somebody waits for are armed as timers when they are this near (ms); the sweep keeps the others."""
 SETTLING = 120_000
-"""How long what fires a schedule may take to get going (ms); when an occurrence is this late, it has got lost."""
+"""How long what fires a schedule may take to get going (ms)."""
+LATE = 60_000
+"""How late what fires a schedule may be (ms), that is precise to the minute; an occurrence later than that has shown
+that it got lost."""
 
 
 class Execute(NamedTuple):
@@ -93,7 +96,7 @@ def repeated(change: Change) -> Change:
     """
     before, after = change
     if isinstance(before, ScheduleRecord) and isinstance(after, ScheduleRecord):
-        return Change(None, after) if after.written_at - before.next_run_at > SETTLING else change
+        return Change(None, after) if after.written_at - before.next_run_at >= LATE else change
     if isinstance(before, Record) and isinstance(after, Record) and not before.pending and after.owes:
         return Change(None, after)
     return change

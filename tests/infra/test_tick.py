@@ -230,25 +230,26 @@ def test_the_sweep_repeats_a_settlement_that_reached_nobody(surroundings: Surrou
     assert surroundings.markers() == ["expiry#awaited"]
 
 
-def test_the_sweep_fires_schedules(surroundings: Surroundings) -> None:
+def test_the_sweep_leaves_schedules_to_eventbridge_for_their_minute(surroundings: Surroundings) -> None:
     surroundings.store.apply(every_minute())
-    surroundings.clock.advance(60_000)
-
-    assert counts(surroundings.tick.sweep()) == (1, 0)
     schedule = surroundings.store.apply(ScheduleGet("every")).schedule
     assert schedule is not None
-    assert schedule.next_run_at > surroundings.clock.now()
-    assert surroundings.scheduler.schedules == {}, "that is the stream's business"
+    surroundings.clock.advance_to(schedule.next_run_at + 59_999)
+
+    assert surroundings.tick.sweep() == {"kind": "sweep", "woken": 0, "failed": 0, "lag": 0, "finished": True}
+    assert surroundings.store.apply(ScheduleGet("every")).schedule == schedule
 
 
-def test_the_sweep_arms_a_schedule_that_nothing_else_fires(surroundings: Surroundings) -> None:
-    """What armed it got lost; its first occurrence is more than two minutes late."""
+def test_the_sweep_fires_and_arms_a_schedule_that_nothing_else_fires(surroundings: Surroundings) -> None:
     surroundings.store.apply(every_minute())
-    surroundings.clock.advance(240_000)
-    surroundings.tick.sweep()
+    schedule = surroundings.store.apply(ScheduleGet("every")).schedule
+    assert schedule is not None
+    surroundings.clock.advance_to(schedule.next_run_at + 60_000)
 
-    (schedule,) = surroundings.scheduler.schedules.values()
-    assert schedule["ScheduleExpression"] == "cron(* * * * ? *)"
+    assert counts(surroundings.tick.sweep()) == (1, 0)
+    assert surroundings.record(f"every.{schedule.next_run_at}").pending
+    (armed,) = surroundings.scheduler.schedules.values()
+    assert armed["ScheduleExpression"] == "cron(* * * * ? *)"
 
 
 def test_the_sweep_is_bounded(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:

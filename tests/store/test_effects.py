@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from resonate_store.effects import (
     ARMING_HORIZON,
+    LATE,
     SETTLING,
     Arm,
     ArmSchedule,
@@ -180,7 +181,7 @@ def test_a_pause_disarms_and_its_end_arms() -> None:
 
 
 def test_a_schedule_that_the_sweep_finds_late_is_armed_anew() -> None:
-    for late, armed in ((SETTLING, []), (SETTLING + 1, [ArmSchedule("s", "* * * * *", None)])):
+    for late, armed in ((LATE - 1, []), (LATE, [ArmSchedule("s", "* * * * *", None)])):
         after = replace(SCHEDULE, next_run_at=NOW + HOUR, written_at=SCHEDULE.next_run_at + late)
         after = replace(after, next_run_at=after.written_at + HOUR)
         assert effects(*repeated(Change(SCHEDULE, after))) == armed

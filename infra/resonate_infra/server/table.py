@@ -54,7 +54,7 @@ class TableStore:
         # Our timers and messages have the methods of those that stand on AWS, and nothing else of them is asked for.
         timers, transports = cast("Timers", _Timers(self._plan, table.clock)), cast("Transports", _Messages(self))
         self._outlets = SweepOutlets(table, timers, transports, retention)
-        self._tick = Tick(self._outlets, table.clock)
+        self._tick = Tick(self._outlets, table.clock, patience=0)  # schedules are fired by this process, on time
 
     def apply(self, request: Request) -> Response:
         """Carry out one request and its effects; an effect that fails is left to the sweep."""
