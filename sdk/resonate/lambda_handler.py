@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
 
 import msgspec
 
+from resonate.drive import Loops, Report
 from resonate.options import DEFAULT_TARGET
 from resonate.registry import Registry
 from resonate.telemetry import LogFields, Metrics, ObservedStore, counts_of
-from resonate.worker import Loops, Report, Worker
+from resonate.worker import Worker
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
 from resonate_store.settings import push_token_of, width_of

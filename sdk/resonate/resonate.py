@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -18,6 +17,7 @@ from resonate.computation import FUNC
 from resonate.context import Context, Returning
 from resonate.dependencies import Dependencies
 from resonate.encoders import Encoder
+from resonate.environment import check_stores, encrypted, messages_of, store_of_environment
 from resonate.errors import ResonateStoreError, refusal
 from resonate.function import Function
 from resonate.handle import Handle
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from resonate.encryption import Encryptor
     from resonate.message_sources import LocalMessageSource, MessageSource
     from resonate.schedules import DurableSchedule, Schedules
-    from resonate_store.dynamo import DynamoStore
-    from resonate_store.remote import RemoteStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -110,14 +108,14 @@ class Resonate:
             raise ValueError(f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
         _require("log_level", log_level, (int, str))
         logging.getLogger("resonate").setLevel(log_level)
-        if _check_stores(store, message_source):
+        if check_stores(store, message_source):
             # Messages are addressed to the source, whatever this process is called otherwise.
             local = cast("LocalMessageSource", message_source)
             group, pid = local.group, pid or local.id
         self._clock = clock or (store.clock if isinstance(store, Embedded) else ambient())
-        self._store: Store = store if store is not None else _store_of_environment(self._clock)
+        self._store: Store = store if store is not None else store_of_environment(self._clock)
         if encryptor is not None:
-            self._store = _encrypted(self._store, encryptor)
+            self._store = encrypted(self._store, encryptor)
         self._promises = Promises(self._store)
         self._group = group
         self._pid = pid or random_id()
@@ -140,7 +138,7 @@ class Resonate:
         )
         messages = message_source if isinstance(message_source, Messages) else None
         if messages is None:
-            messages = _messages_of(underlying(self._store), group, self._pid, self._registry)
+            messages = messages_of(underlying(self._store), group, self._pid, self._registry)
         self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads, messages)
 
     @classmethod
@@ -523,102 +521,10 @@ class Resonate:
         return Handle(id, self._runtime, annotation, self._options.encoder, settled)
 
 
-def _store_of_environment(clock: Clock) -> Store:
-    table = os.environ.get("RESONATE_TABLE")
-    if not table:
-        return _remote_store(clock) if os.environ.get("RESONATE_URL") else MemoryStore(clock)
-    return _store_of_function(table, clock) if "AWS_LAMBDA_RUNTIME_API" in os.environ else _dynamo_store(table, clock)
-
-
-def _remote_store(clock: Clock) -> RemoteStore:
-    from resonate_store.remote import RemoteStore
-
-    return RemoteStore(clock=clock)
-
-
-def _messages_of(store: Store, group: str, pid: str, registry: Registry) -> Messages | None:
-    """Where messages come from with a server behind the store, unless it is one that pushes them to its workers."""
-    server = getattr(store, "server", None)
-    if server is None or server.scope is not None:
-        return None
-    from resonate.message_sources.poller import Poller
-
-    return Poller(group, pid, server=server, works=lambda: bool(registry.names()))
-
-
-def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
-    from resonate_store.dynamo import DynamoStore
-    from resonate_store.payloads import Payloads
-    from resonate_store.settings import groups_of
-
-    payloads = Payloads.of(os.environ, table)
-    return DynamoStore(table, clock=clock, groups=groups_of(os.environ), payloads=payloads)
-
-
-def _store_of_function(table: str, clock: Clock) -> DynamoStore:
-    """The store of a Lambda function, ready: where a function is initialised it has more processor than when invoked.
-
-    Loading AWS's client makes so many objects that collecting garbage meanwhile, none of which there is, takes a good
-    part of the time. They all stay; frozen, no later collection looks at them again.
-    """
-    import gc
-
-    # They tell at every cold start, at the level of INFO, that nothing is unusual.
-    for name in ("pynamodb.settings", "botocore.credentials"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        store = _dynamo_store(table, clock)
-        store.connect()
-    finally:
-        if collecting:
-            gc.enable()
-    gc.freeze()
-    return store
-
-
 def _require(name: str, value: Any, types: type | tuple[type, ...]) -> None:
     if not isinstance(value, types):
         expected = types.__name__ if isinstance(types, type) else " or ".join(kind.__name__ for kind in types)
         raise TypeError(f"{name} must be `{expected}`, got {type(value).__name__}")
-
-
-def _encrypted(store: Store, encryptor: Any) -> Store:
-    from resonate.encryption import EncryptedStore, Encryptor
-
-    if isinstance(encryptor, type) or not isinstance(encryptor, Encryptor):
-        raise TypeError(f"encryptor must be an `Encryptor`, got {encryptor!r}")
-    return EncryptedStore(store, encryptor)
-
-
-def _check_stores(store: Any, source: Any) -> bool:
-    """Whether messages come from the source of a store in this process; a pair that does not fit is an error."""
-    if store is not None and not (callable(getattr(store, "apply", None)) and hasattr(store, "children")):
-        raise TypeError(f"store must be a `Store`, got {type(store).__name__}")
-    local_store = _loaded("resonate.stores.local", "LocalStore", store)
-    local_source = _loaded("resonate.message_sources.local", "LocalMessageSource", source)
-    if source is not None:
-        from resonate.message_sources import MessageSource
-
-        if not isinstance(source, Messages | MessageSource):
-            raise TypeError(f"message_source must be a `MessageSource`, got {type(source).__name__}")
-        if store is None:
-            raise ValueError("message_source needs the store whose messages it has: give both or neither")
-    if local_store and not local_source:
-        raise TypeError(
-            "message_source must be a `LocalMessageSource` when store is a `LocalStore`:"
-            " message_source=store.message_source(group, id)"
-        )
-    if local_source and not local_store:
-        raise TypeError(f"message_source must not be a `LocalMessageSource` when store is {type(store).__name__}")
-    return local_source
-
-
-def _loaded(module: str, name: str, value: Any) -> bool:
-    """Whether a value is of a type whose module need not be loaded to tell: whoever made the value has loaded it."""
-    known = sys.modules.get(module)
-    return known is not None and isinstance(value, getattr(known, name))
 
 
 def _check_call(id: str, func: Any) -> None:

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from msgspec import MsgspecError, convert
 
+from resonate.drive import Report
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError, refusal
 from resonate.handle import Watcher
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
 from resonate.options import Options
-from resonate.worker import Report, Worker
+from resonate.worker import Worker
 from resonate_store.clock import Clock
 from resonate_store.ids import origin
 from resonate_store.interface import Store, StoreError, StoreUnreachable

@@ -13,10 +13,11 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from resonate import codec
+from resonate.drive import Report
 from resonate.errors import ResonateHaltedError
 from resonate.options import Options
 from resonate.registry import Registry
-from resonate.worker import Report, Worker
+from resonate.worker import Worker
 from resonate_store.clock import ManualClock
 from resonate_store.interface import Store, StoreClosed
 from resonate_store.memory import MemoryStore

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Literal, TypeVar
 from unittest.mock import patch
 
-from resonate import worker
+from resonate import drive
 from resonate.computation import Opening, Outcome, Work
-from resonate.worker import Loops
+from resonate.drive import Loops
 
 T = TypeVar("T")
 Moment = Literal["instead", "before", "after"]
@@ -89,7 +89,7 @@ class FailPoints:
     @contextmanager
     def around_functions(self) -> Generator[None]:
         """For as long as the block runs, every function that a worker calls in this process is such a place."""
-        call = worker.call
+        call = drive.call
 
         def called(work: Work, loops: Loops) -> Outcome | Opening:
             try:
@@ -97,7 +97,7 @@ class FailPoints:
             except Exception as error:
                 return None, error
 
-        with patch.object(worker, "call", called):
+        with patch.object(drive, "call", called):
             yield
 
     def _meet(self, names: tuple[str, ...], id: str, moment: Moment) -> None:

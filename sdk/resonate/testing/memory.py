@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from resonate import codec
+from resonate.drive import Loops
 from resonate.function import Function
 from resonate.lambda_handler import LEASE_MARGIN, RESERVE
 from resonate.registry import Registry
@@ -20,7 +21,7 @@ from resonate.resonate import Resonate
 from resonate.testing.faults import FailPoints, Killed
 from resonate.testing.functions import name_of, stub_of
 from resonate.testing.stack import Stack
-from resonate.worker import Loops, Worker
+from resonate.worker import Worker
 from resonate_store.addresses import expand, group_of
 from resonate_store.clock import ManualClock, installed
 from resonate_store.interface import Store, StoreClosed, StoreError

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from resonate import codec
 from resonate.computation import Action, Create, Fetch, Keep, Kind, Load, Node, Work
+from resonate.drive import Loops, call
 from resonate.errors import NonDeterminismError
 from resonate.function import Function
 from resonate.options import Options
@@ -28,7 +29,7 @@ from resonate.registry import Registry, plain_function
 from resonate.replay import Execution
 from resonate.retry_policies import RetryPolicy
 from resonate.testing.history import History, Recorded
-from resonate.worker import Loops, Worker, call
+from resonate.worker import Worker
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
 from resonate_store.records import ORIGIN, SCOPE, TARGET, Promise
