@@ -11,7 +11,7 @@ import enum
 import logging
 import types
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -177,7 +177,7 @@ class Work(Struct, eq=False):
         return f"{self.timer_stem}~{self.attempt}"
 
 
-class Opening(NamedTuple):
+class Opening(Struct, frozen=True):
     """An async function that is no step after all: what it has awaited first is a command."""
 
     coroutine: types.CoroutineType[Any, Any, Any]
@@ -215,33 +215,33 @@ class Coroutine(Struct, eq=False):
             logger.debug("%s was closed: %s", self.work.name, error)
 
 
-class Create(NamedTuple):
+class Create(Struct, frozen=True):
     """Create the node's promise, pending."""
 
     node: Node
     request: PromiseCreate
 
 
-class Load(NamedTuple):
+class Load(Struct, frozen=True):
     """Read the children of the work's promise: an earlier invocation has begun it."""
 
     work: Work
 
 
-class Run(NamedTuple):
+class Run(Struct, frozen=True):
     """Call the user's function; on the pool if it is concurrent."""
 
     work: Work
 
 
-class Keep(NamedTuple):
+class Keep(Struct, frozen=True):
     """Store the outcome of the node: in one write for a finished step, else by settling its pending promise."""
 
     node: Node
     request: PromiseRecord | PromiseSettle
 
 
-class Fetch(NamedTuple):
+class Fetch(Struct, frozen=True):
     """Read the settled promise of the node: all that is known of its value is where it lies."""
 
     node: Node
@@ -251,7 +251,7 @@ class Fetch(NamedTuple):
 Action = Create | Load | Run | Keep | Fetch
 
 
-class Finished(NamedTuple):
+class Finished(Struct, frozen=True):
     """The outcome of the root."""
 
     state: SettledState

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from resonate_store.records import Entry, Promise, Record, ScheduleRecord
 
 ARMING_HORIZON = 900_000
@@ -20,7 +22,7 @@ LATE = 60_000
 that it got lost."""
 
 
-class Execute(NamedTuple):
+class Execute(Struct, frozen=True):
     """Offer the task to its target."""
 
     address: str
@@ -28,14 +30,14 @@ class Execute(NamedTuple):
     version: int
 
 
-class Unblock(NamedTuple):
+class Unblock(Struct, frozen=True):
     """Send a settled promise to a listener."""
 
     address: str
     promise: Promise
 
 
-class Resume(NamedTuple):
+class Resume(Struct, frozen=True):
     """Tell the task `awaiter`, which registered at `version`, that `awaited` settled."""
 
     awaiter: str
@@ -43,14 +45,14 @@ class Resume(NamedTuple):
     awaited: str
 
 
-class Arm(NamedTuple):
+class Arm(Struct, frozen=True):
     """Wake the promise `id` at the instant `at`."""
 
     id: str
     at: int
 
 
-class ArmSchedule(NamedTuple):
+class ArmSchedule(Struct, frozen=True):
     """Fire the schedule `id` whenever `cron` occurs in its time zone, UTC if None."""
 
     id: str
@@ -58,20 +60,20 @@ class ArmSchedule(NamedTuple):
     timezone: str | None
 
 
-class FireSchedule(NamedTuple):
+class FireSchedule(Struct, frozen=True):
     """Fire the schedule `id` at the instant `at`, beside what is armed for it."""
 
     id: str
     at: int
 
 
-class DisarmSchedule(NamedTuple):
+class DisarmSchedule(Struct, frozen=True):
     """The schedule is paused or gone; what fires it may go."""
 
     id: str
 
 
-class Retain(NamedTuple):
+class Retain(Struct, frozen=True):
     """A root settled: its tree may be deleted once its retention is over."""
 
     id: str

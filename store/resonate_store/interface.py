@@ -135,7 +135,7 @@ def deliver(change: Change, outlets: Outlets) -> None:
             case Execute():
                 outlets.send(effect.address, message_of(effect))
             case Unblock():
-                outlets.send(effect.address, message_of(effect._replace(promise=whole(effect.promise, outlets))))
+                outlets.send(effect.address, message_of(Unblock(effect.address, whole(effect.promise, outlets))))
             case Arm():
                 outlets.arm(effect.id, effect.at)
             case ArmSchedule():

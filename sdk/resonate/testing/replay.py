@@ -231,7 +231,7 @@ class _Replay:
         return work.kind is Kind.ASYNC and (work is self._execution.root or self._has_commands(work.node.id))
 
     def _create(self, action: Create) -> None:
-        node, request = action
+        node, request = action.node, action.request
         record = self._history.find(request.id)
         if record is not None:
             self._execution.created(node, Response(promise=self._shown(record)))
@@ -256,7 +256,7 @@ class _Replay:
         self._stopped[node.id] = None
 
     def _keep(self, action: Keep) -> None:
-        node, request = action
+        node, request = action.node, action.request
         record = self._history.find(request.id)
         if isinstance(request, PromiseSettle):
             self._check_end(node.id)
