@@ -37,12 +37,13 @@ class Attempts:
         timers: the retry timers that are waited for, by id.
     """
 
-    def __init__(self, execution: Execution, dependencies: Mapping[str, Any]) -> None:
+    def __init__(self, execution: Execution, dependencies: Mapping[str, Any], private: bool) -> None:
         self.pausing: list[Work] = []
         self.timers: dict[str, Node] = {}
         self._execution = execution
         self._dependencies = dependencies
         self._tells_everything = logs.tells_everything()
+        self._private = private
 
     def end_pauses(self, now: int) -> None:
         """Go on with the functions whose pause is over."""
@@ -81,7 +82,7 @@ class Attempts:
             seen = work.begun and work.attempt == 1
             context.replaying = seen if work.kind is Kind.ASYNC else self._execution.replays(context)
         if self._tells_everything:
-            logs.tell_beginning(work)
+            logs.tell_beginning(work, private=self._private)
         if work.kind is not Kind.WORKFLOW:
             self._execution.act(Run(work))
             return
@@ -130,12 +131,12 @@ class Attempts:
                 error = refused
             else:
                 if self._tells_everything:
-                    logs.tell_success(work, value)
+                    logs.tell_success(work, value, private=self._private)
                 self.conclude(work, "resolved", payload, value, None)
                 return
         elif self._postponed(work, error):
             return
-        logs.tell_failure(work, error, None)
+        logs.tell_failure(work, error, None, private=self._private)
         self.conclude(work, "rejected", codec.encode_error(error, work.node.encoder), None, error)
 
     def _postponed(self, work: Work, error: BaseException) -> bool:
@@ -152,7 +153,7 @@ class Attempts:
         pause = work.pause_after(error, execution.now, self._draw)
         if pause is None:
             return False
-        logs.tell_failure(work, error, pause)
+        logs.tell_failure(work, error, pause, private=self._private)
         if pause <= WORTH_SUSPENDING or not work.node.durable:
             work.attempt += 1
             work.retry_at = execution.now + pause

@@ -10,15 +10,23 @@ sees is the same, so the two spellings mean the same.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Self, TypeVar
 
 from resonate.encoders import Encoder
-from resonate.options import UNSET, Options
+from resonate.options import UNSET, Options, PolicyFor
 from resonate.retry_policies import RetryPolicy
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+
+def _refuse_task(awaited: object) -> None:
+    if "asyncio" in sys.modules:  # otherwise there are no tasks
+        from resonate.event_loop import refuse_task
+
+        refuse_task(awaited)
 
 
 class Promise(Generic[T_co]):
@@ -39,6 +47,7 @@ class Promise(Generic[T_co]):
         return f"Promise(id={self.id!r}, cid={self.cid!r})"
 
     def __await__(self) -> Generator[Any, Any, T_co]:
+        _refuse_task(self)
         return (yield self)
 
 
@@ -55,6 +64,7 @@ class Command(Generic[T_co]):
         return f"<{type(self).__name__}: {self.describe()}>"
 
     def __await__(self) -> Generator[Any, Any, T_co]:
+        _refuse_task(self)
         return (yield self)
 
     def describe(self) -> str:
@@ -89,7 +99,7 @@ class LocalCall(Command[T_co]):
         id: str | None = None,
         idempotency_key: str | Callable[[str], str] | None = None,
         non_retryable_exceptions: tuple[type[BaseException], ...] | None = None,
-        retry_policy: RetryPolicy | None = None,
+        retry_policy: RetryPolicy | PolicyFor | None = None,
         tags: dict[str, str] | None = None,
         timeout: float | None = None,
     ) -> Self:

@@ -71,7 +71,7 @@ class Conventions:
             Context(id, info, self._registry, self._dependencies, self._root),
             lineage,
             tags,
-            opts.retry_policy,
+            opts.policy_for(func),
             opts.non_retryable_exceptions or (),
             id,
             kind,

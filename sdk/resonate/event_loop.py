@@ -21,6 +21,9 @@ from resonate.commands import Command, Promise
 from resonate.computation import Opening, Outcome, Work
 from resonate.errors import ApplicationError
 
+_function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="a coroutine")
+"""The name of the function that a task belongs to: tasks inherit their maker's variables."""
+
 
 class MixedAwaits(TypeError):
     """One async function awaits both commands and what an event loop brings."""
@@ -29,7 +32,8 @@ class MixedAwaits(TypeError):
         super().__init__(
             f"{name} awaits {command!r:.80} and uses asyncio ({foreign!s:.80}): a workflow must take the same path"
             " whenever it is replayed, so put what needs an event loop into an async function of its own and await"
-            " ctx.run(that_function)"
+            " ctx.run(that_function); to have several commands at work at once, await ctx.begin_run(...) for each and"
+            " then the promises"
         )
 
 
@@ -112,6 +116,7 @@ def _cancelled() -> Outcome:
 
 
 async def _call(work: Work) -> Outcome | Opening:
+    _function.set(work.name)
     return await _until_first_command(work)
 
 
@@ -147,6 +152,18 @@ def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
 
 def _is_ours(yielded: Any) -> bool:
     return isinstance(yielded, (Command, Promise))
+
+
+def refuse_task(awaited: object) -> None:
+    """A command or promise is awaited: in a task of asyncio's it would reach nobody.
+
+    Raises:
+        MixedAwaits: it is, as when it was given to `asyncio.gather`.
+    """
+    loop = asyncio._get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    if task is not None and getattr(task.get_coro(), "cr_code", None) is not _call.__code__:
+        raise MixedAwaits(_function.get(), awaited, "a task of its own")
 
 
 def _named(foreign: Any) -> str:
@@ -192,6 +209,10 @@ class _NoLoop:
     def __init__(self, name: str, command: object) -> None:
         self._name = name
         self._command = command
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any], **_: Any) -> Any:
+        coroutine.close()  # it is nobody else's, and would complain that nobody awaits it
+        raise MixedAwaits(self._name, self._command, "a task of its own")
 
     def __getattr__(self, attribute: str) -> Any:
         raise MixedAwaits(self._name, self._command, f"the event loop's {attribute}")

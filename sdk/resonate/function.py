@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from resonate.context import Context, Returning
 from resonate.encoders import Encoder
 from resonate.handle import Handle
-from resonate.options import Options
+from resonate.options import Options, PolicyFor
 from resonate.registry import Registered
 from resonate.retry_policies import RetryPolicy
 
@@ -68,7 +68,7 @@ class Function(Generic[P, R_co]):
         *,
         encoder: Encoder[Any, str | None] | None = None,
         idempotency_key: str | Callable[[str], str] | None = None,
-        retry_policy: RetryPolicy | None = None,
+        retry_policy: RetryPolicy | PolicyFor | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
         timeout: float | None = None,

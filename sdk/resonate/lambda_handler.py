@@ -78,6 +78,8 @@ class LambdaHandler:
         clock: Clock,
         pid: str,
         spans: Spans | None = None,
+        *,
+        private: bool = False,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -85,6 +87,7 @@ class LambdaHandler:
         self._clock = clock
         self._pid = pid
         self._spans = spans
+        self._private = private
         self._metrics = Metrics()
         self._log_fields = LogFields()
         self._log_fields.install(os.environ)
@@ -120,6 +123,7 @@ class LambdaHandler:
             functions=self._functions,
             requests=self._requests,
             loops=self._loops,
+            private=self._private,
         )
         try:
             reserve = min(RESERVE, remaining // 5)

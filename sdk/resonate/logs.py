@@ -4,6 +4,9 @@ Every line carries the ids of the execution and of its root. A workflow is repla
 is past what its records tell; they are written once, and not once more in every invocation. The loggers are children
 of `resonate`, whose level `Resonate(log_level=...)` sets and whose handlers get the lines; where nobody has set up
 logging they go to standard error.
+
+Where payloads are encrypted, or an encoder of its own writes those of a call, nothing of them is written here: no
+arguments, no results, and of errors only the type.
 """
 
 from __future__ import annotations
@@ -72,27 +75,33 @@ def tells_everything() -> bool:
     return _parent.isEnabledFor(logging.DEBUG)
 
 
-def tell_beginning(work: Work) -> None:
-    """A function is called."""
-    work.context.logger.debug("Running function %s", _call(work))
+def tell_beginning(work: Work, *, private: bool) -> None:
+    """A function is called; of what is `private` nothing is shown, here and below."""
+    work.context.logger.debug("Running function %s", _call(work, private))
 
 
-def tell_success(work: Work, value: Any) -> None:
+def tell_success(work: Work, value: Any, *, private: bool) -> None:
     """A function has returned."""
-    work.context.logger.debug("Function %s succeeded with %s", _call(work), _short(value))
+    if private or work.node.encoder is not None:
+        work.context.logger.debug("Function %s succeeded", _call(work, private))
+    else:
+        work.context.logger.debug("Function %s succeeded with %s", _call(work, private), _short(value))
 
 
-def tell_failure(work: Work, error: BaseException, pause: int | None) -> None:
+def tell_failure(work: Work, error: BaseException, pause: int | None, *, private: bool) -> None:
     """A function has failed, and is called again after `pause` milliseconds or, if None, not any more."""
+    shown = type(error).__name__ if private or work.node.encoder is not None else _text(error)
     if pause is None:
-        work.context.logger.error("RuntimeError. Function %s failed with %s", _call(work), _text(error))
+        work.context.logger.error("RuntimeError. Function %s failed with %s", _call(work, private), shown)
     else:
         seconds = f"{pause / 1000:.1f}"
         message = "RuntimeError. Function %s failed with %s (retrying in %ss)"
-        work.context.logger.warning(message, _call(work), _text(error), seconds)
+        work.context.logger.warning(message, _call(work, private), shown, seconds)
 
 
-def _call(work: Work) -> str:
+def _call(work: Work, private: bool) -> str:
+    if private or work.node.encoder is not None:
+        return f"{work.name}(...)"
     arguments = [_short(value) for value in work.args]
     arguments += [f"{name}={_short(value)}" for name, value in work.kwargs.items()]
     return f"{work.name}({_cut(', '.join(arguments))})"

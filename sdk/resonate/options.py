@@ -16,6 +16,8 @@ from msgspec.structs import asdict, replace
 from resonate.encoders import Encoder
 from resonate.retry_policies import RetryPolicy
 
+PolicyFor = Callable[[Callable[..., Any]], RetryPolicy]
+"""Chooses the retry policy of a function."""
 DEFAULT_TIMEOUT = 31_536_000.0
 """A year, in seconds."""
 DEFAULT_TARGET = "default"
@@ -32,7 +34,7 @@ class Options(Struct, frozen=True, kw_only=True):
     idempotency_key: str | Callable[[str], str] | None = None
     non_retryable_exceptions: tuple[type[BaseException], ...] | None = None
     overlap: str | None = None
-    retry_policy: RetryPolicy | None = None
+    retry_policy: RetryPolicy | PolicyFor | None = None
     tags: dict[str, str] | None = None
     target: str | None = None
     timeout: float | None = None
@@ -55,6 +57,20 @@ class Options(Struct, frozen=True, kw_only=True):
         """The idempotency key of the promise `id`, if one is set; a key may be made of the id."""
         key = self.idempotency_key
         return key(id) if callable(key) else key
+
+    def policy_for(self, func: Callable[..., Any]) -> RetryPolicy | None:
+        """The retry policy of a call of `func`, if one is set; it may be chosen by the function.
+
+        Raises:
+            TypeError: what was to choose it gave something else.
+        """
+        policy = self.retry_policy
+        if policy is None or isinstance(policy, RetryPolicy):
+            return policy
+        chosen: Any = policy(func)
+        if isinstance(chosen, type) or not isinstance(chosen, RetryPolicy):
+            raise TypeError(f"retry_policy must give a `RetryPolicy` for {func.__name__}, got {chosen!r:.80}")
+        return chosen
 
     def over(self, defaults: Options) -> Options:
         """These options, and those of `defaults` where nothing is set."""
@@ -86,12 +102,12 @@ def _check(name: str, value: Any) -> None:
     if name not in _TYPES:
         raise TypeError(f"unknown option {name!r}: the options are {', '.join(_TYPES)}")
     expected, shown = _TYPES[name]
-    if name == "idempotency_key" and callable(value):
+    if name in ("idempotency_key", "retry_policy") and callable(value) and not isinstance(value, type):
         return
     if not isinstance(value, expected) or (isinstance(value, bool) and name in ("timeout", "version")):
         raise TypeError(f"{name} must be `{shown}`, got {type(value).__name__}")
-    if name == "encoder" and isinstance(value, type):
-        raise TypeError(f"encoder must be an `Encoder`, got the class {value.__name__}: make one of it")
+    if name in ("encoder", "retry_policy") and isinstance(value, type):
+        raise TypeError(f"{name} must be `{shown}`, got the class {value.__name__}: make one of it")
     if name == "non_retryable_exceptions":
         for kind in cast("tuple[Any, ...]", value):
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):

@@ -60,6 +60,7 @@ class Execution:
         registry: the functions known here.
         dependencies: what contexts hand out.
         default_target: where a call goes that names no target.
+        private: whether nothing of payloads may be logged.
 
     Attributes:
         finished: the outcome of the root, once it has one.
@@ -70,7 +71,13 @@ class Execution:
     """
 
     def __init__(
-        self, root: Work, registry: Registry, dependencies: Mapping[str, Any], default_target: str = DEFAULT_TARGET
+        self,
+        root: Work,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        default_target: str = DEFAULT_TARGET,
+        *,
+        private: bool = False,
     ) -> None:
         self.finished: Finished | None = None
         self.root = root
@@ -78,7 +85,7 @@ class Execution:
         self.nodes: dict[str, Node] = {root.node.id: root.node}
         self.now = 0
         self._conventions = Conventions(root.node.id, registry, dependencies, default_target)
-        self._attempts = Attempts(self, dependencies)
+        self._attempts = Attempts(self, dependencies, private)
         self._blocked: dict[Coroutine, Node] = {}
         self.ready: deque[Coroutine] = deque()
         self._unfinished: dict[Coroutine, None] = {}

@@ -23,7 +23,7 @@ from resonate.function import Function
 from resonate.handle import Handle
 from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
-from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options
+from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, PolicyFor
 from resonate.promises import CREATE_KEY, Promises, already_exists, created_alike
 from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
@@ -135,6 +135,7 @@ class Resonate:
             self._clock,
             self._pid,
             default_target=self._rpc_target,
+            private=encryptor is not None,
         )
         messages = message_source if isinstance(message_source, Messages) else None
         if messages is None:
@@ -289,7 +290,7 @@ class Resonate:
         encoder: Encoder[Any, str | None] | None = None,
         idempotency_key: str | Callable[[str], str] | None = None,
         overlap: Overlap | None = None,
-        retry_policy: RetryPolicy | None = None,
+        retry_policy: RetryPolicy | PolicyFor | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
         timeout: float | None = None,
@@ -457,13 +458,22 @@ class Resonate:
             from resonate.tracing import Spans
 
             spans = Spans(span_processor)
-        return LambdaHandler(self._store, self._registry, self._dependencies, self._clock, self._pid, spans)
+        return LambdaHandler(
+            self._store,
+            self._registry,
+            self._dependencies,
+            self._clock,
+            self._pid,
+            spans,
+            private=self._worker.private,
+        )
 
     def _begin(
         self, id: str, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Response:
         _check_call(id, func)
         registered = self._registry.get(func, self._options.version or 0)
+        self._options.policy_for(registered.func)  # one that cannot be had is refused before anything is created
         creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
         response = self._store.apply(TaskCreate(self._pid, self._ttl, creation))
         if response.status in (409, 422):  # it exists: attach to it

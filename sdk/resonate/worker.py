@@ -71,6 +71,7 @@ class Worker:
         functions: runs `begin_run` functions; without it they run in the caller's thread, in creation order.
         requests: runs independent store requests in parallel; without it they run one after the other.
         loops: gives the event loop that async functions run on, when one is needed.
+        private: whether nothing of payloads may be logged.
 
     Attributes:
         stopping: whether no function is started any more, and tasks with functions left to run are handed over.
@@ -87,6 +88,8 @@ class Worker:
         functions: Executor | None = None,
         requests: Executor | None = None,
         loops: Loops | None = None,
+        *,
+        private: bool = False,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -97,6 +100,7 @@ class Worker:
         self.functions = functions
         self.requests = requests
         self.loops = loops or Loops()
+        self.private = private
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
         """Those that calls from this process were written with, by promise id."""
         self.stopping = False
@@ -129,7 +133,7 @@ class Worker:
             root = self._root(promise, options or Options())
         except (PayloadError, ValueError) as error:
             return self._release(task, str(error))
-        execution = Execution(root, self.registry, self.dependencies, self.default_target)
+        execution = Execution(root, self.registry, self.dependencies, self.default_target, private=self.private)
         drive = Drive(self, task, execution, deadline)
         try:
             children = self.store.children(task.id) if task.version > 1 else ()
@@ -196,7 +200,7 @@ class Worker:
             context,
             lineage,
             promise.tags,
-            options.retry_policy,
+            options.policy_for(registered.func),
             options.non_retryable_exceptions or (),
             promise.id,
             kind,

@@ -268,6 +268,49 @@ def test_a_function_awaits_either_commands_or_the_loop(driver: Driver, mixed: Ca
         driver.run("w", workflow)
 
 
+async def gathered_at_once(ctx: Context) -> None:
+    await asyncio.gather(ctx.run(double, 1), ctx.run(double, 2))
+
+
+async def gathered_later(ctx: Context) -> None:
+    await ctx.run(double, 1)
+    await asyncio.gather(ctx.run(double, 1), ctx.run(double, 2))
+
+
+async def gathered_promises(ctx: Context) -> None:
+    promises = [await ctx.begin_run(double, n) for n in range(2)]
+    await asyncio.gather(*promises)
+
+
+async def in_limited_time(ctx: Context) -> None:
+    await asyncio.wait_for(ctx.run(double, 1), 5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("tasked", [gathered_at_once, gathered_later, gathered_promises, in_limited_time])
+def test_a_command_in_a_task_of_asyncios_says_what_to_do_instead(driver: Driver, tasked: Callable[..., Any]) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(tasked).options(retry_policy=ONCE)
+
+    message = f"{tasked.__name__} awaits .* uses asyncio .*a task of its own.*await ctx.begin_run.* for each"
+    with pytest.raises(MixedAwaits, match=message):
+        driver.run("w", workflow)
+
+
+def test_a_command_outside_of_a_workflow_is_refused(driver: Driver) -> None:
+    def step(ctx: Context) -> None:
+        async def main() -> int:
+            return await ctx.run(double, 1)
+
+        asyncio.run(main())
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(step).options(retry_policy=ONCE)
+
+    with pytest.raises(MixedAwaits, match="a coroutine awaits <LFC: run double>"):
+        driver.run("w", workflow)
+
+
 def test_an_async_workflow_that_changed_is_halted(driver: Driver) -> None:
     async def workflow(ctx: Context) -> None:
         await ctx.run(double, 1)

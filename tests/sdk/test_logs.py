@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from msgspec.structs import replace
 
 from resonate import Context, Resonate
 from resonate.retry_policies import Constant, Never
+from resonate_store.records import Value
 from tests.sdk.driving import Driver, Flow
 
 
@@ -124,6 +126,74 @@ def test_what_happens_to_functions_is_told(driver: Driver, log: pytest.LogCaptur
     ):
         assert expected in told
     assert len([each for each in told if each[2] == retried]) == 1
+
+
+class Rot:
+    """A poor encoder."""
+
+    def encode(self, obj: object) -> str:
+        return repr(obj)[::-1]
+
+    def decode(self, obj: str | None) -> object:
+        return obj
+
+
+class Envelope:
+    """A poor encryptor."""
+
+    def encrypt(self, value: Value, _context: str) -> Value:
+        return replace(value, data=(value.data or "")[::-1])
+
+    def decrypt(self, value: Value, _context: str) -> Value:
+        return self.encrypt(value, _context)
+
+
+def charge(_: Context, card: str, *, fails: bool) -> str:
+    if fails:
+        raise ValueError(f"{card} is blocked")
+    return f"{card} was charged"
+
+
+def pay(ctx: Context, card: str, reversed: bool = False) -> Flow:
+    encoder = Rot() if reversed else None
+    yield ctx.run(charge, card, fails=False).options(encoder=encoder)
+    try:
+        yield ctx.run(charge, card, fails=True).options(encoder=encoder, retry_policy=Constant(0, 1))
+    except Exception:
+        return "told"
+
+
+TOLD = [
+    "Running function charge(...)",
+    "Function charge(...) succeeded",
+    "Running function charge(...)",
+    "RuntimeError. Function charge(...) failed with ValueError (retrying in 0.0s)",
+    "Running function charge(...)",
+    "RuntimeError. Function charge(...) failed with ValueError",
+]
+
+
+def test_what_an_encoder_writes_is_not_told(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    driver.run("w", pay, "4000", reversed=True)
+
+    assert [line for line in lines(log) if "charge" in line] == TOLD
+
+
+@pytest.mark.parametrize("on_lambda", [False, True])
+def test_what_is_encrypted_is_not_told(log: pytest.LogCaptureFixture, on_lambda: bool) -> None:
+    resonate = Resonate(encryptor=Envelope(), log_level="DEBUG")
+    resonate.register(pay)
+    if on_lambda:
+        resonate.options(target="elsewhere").begin_rpc("w", pay, "4000")
+        offer = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}
+        assert resonate.handler()(offer)["status"] == "completed"
+    else:
+        assert resonate.run("w", pay, "4000") == "told"
+    resonate.stop()
+
+    told = lines(log)
+    assert [line for line in told if "charge" in line] == TOLD
+    assert not [line for line in told if "4000" in line]
 
 
 def test_what_is_told_is_cut_off_and_survives_bad_reprs(driver: Driver, log: pytest.LogCaptureFixture) -> None:

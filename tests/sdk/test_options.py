@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from resonate.options import Options
-from resonate.retry_policies import Never
+from resonate.retry_policies import Constant, Never, RetryPolicy
 
 ALL: dict[str, Any] = {
     "durable": False,
@@ -46,6 +47,7 @@ def test_options_over_defaults() -> None:
         ("idempotency_key", b"k", "idempotency_key must be `str`, got bytes"),
         ("non_retryable_exceptions", [ValueError], "non_retryable_exceptions must be `tuple`, got list"),
         ("retry_policy", 3, "retry_policy must be `RetryPolicy`, got int"),
+        ("retry_policy", Never, "retry_policy must be `RetryPolicy`, got the class Never: make one of it"),
         ("tags", ["a"], "tags must be `dict`, got list"),
         ("tags", {"a": 1}, "tags must map `str` to `str`, got {'a': 1}"),
         ("tags", {1: "a"}, "tags must map `str` to `str`, got {1: 'a'}"),
@@ -70,6 +72,21 @@ def test_a_wrong_type_is_named(name: str, value: Any, message: str) -> None:
 def test_an_impossible_number_is_named(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be finite and greater than or equal to zero, got {value}"):
         Options().merge(**{name: value})
+
+
+def test_a_retry_policy_may_be_chosen_by_the_function() -> None:
+    def flaky() -> None: ...
+
+    def choose(func: Callable[..., Any]) -> RetryPolicy:
+        return Constant(3) if func is flaky else Never()
+
+    assert Options().policy_for(flaky) is None
+    assert Options(retry_policy=Never()).policy_for(flaky) == Never()
+    options = Options().merge(retry_policy=choose)
+    assert (options.policy_for(flaky), options.policy_for(print)) == (Constant(3), Never())
+    for wrong in (None, 3, Never):
+        with pytest.raises(TypeError, match="retry_policy must give a `RetryPolicy` for flaky, got"):
+            Options().merge(retry_policy=lambda _, wrong=wrong: wrong).policy_for(flaky)
 
 
 def test_options_are_frozen() -> None:

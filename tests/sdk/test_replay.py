@@ -1206,6 +1206,29 @@ def test_a_generator_is_not_retried_by_default(driver: Driver, diary: Diary) -> 
     assert diary == ["step"]
 
 
+def test_a_policy_may_be_chosen_by_the_function(driver: Driver) -> None:
+    def choose(func: Callable[..., Any]) -> RetryPolicy:
+        return Constant(5, max_retries=2) if func is fails else Never()
+
+    def fails(ctx: Context) -> None:
+        raise ValueError(f"attempt {ctx.info.attempt}")
+
+    def workflow(ctx: Context) -> Flow:
+        got = []
+        for policy in (choose, lambda _: Never(), lambda _: "often"):
+            try:
+                yield ctx.run(fails).options(retry_policy=policy)
+            except (ValueError, TypeError) as error:
+                got.append(str(error))
+        return got
+
+    assert driver.run("w", workflow) == [
+        "attempt 3",
+        "attempt 1",
+        "retry_policy must give a `RetryPolicy` for fails, got 'often'",
+    ]
+
+
 def test_a_plain_root_is_retried_across_invocations(driver: Driver) -> None:
     flaky = Flaky(driver, failures=4)
     driver.registry.add(flaky.step, "root")

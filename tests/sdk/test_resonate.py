@@ -347,6 +347,25 @@ def test_a_retry_policy_holds_for_what_runs_here(resonate: Resonate, how: str) -
     assert attempts == [1, 2, 3]
 
 
+@pytest.mark.parametrize("how", ["run", "begin_run"])
+def test_a_retry_policy_may_be_chosen_by_the_function(resonate: Resonate, how: str) -> None:
+    @resonate.register
+    def fails(ctx: Context) -> None:
+        raise ValueError(f"attempt {ctx.info.attempt}")
+
+    chosen: list[Any] = []
+    start = getattr(resonate.options(retry_policy=lambda func: (chosen.append(func), Constant(0, 2))[1]), how)
+    with pytest.raises(ValueError, match="attempt 3"):
+        handle = start("a", fails)
+        handle.result(PATIENCE)
+    assert set(chosen) == {fails.func}
+
+    with pytest.raises(TypeError, match="retry_policy must give a `RetryPolicy` for fails, got None"):
+        getattr(resonate.options(retry_policy=lambda _: None), how)("b", fails)
+    with pytest.raises(ResonateStoreError, match="not found"):
+        resonate.get("b")
+
+
 def test_a_timeout_is_an_error(resonate: Resonate) -> None:
     @resonate.register
     def waits(ctx: Context) -> Flow:
