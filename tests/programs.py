@@ -19,6 +19,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from resonate import Context, codec
+from resonate.computation import LINK
 from resonate.errors import ResonateError
 from resonate.retry_policies import Constant, Never, RetryPolicy
 from resonate_store.records import DELAY, SCOPE, TARGET, TIMER, Record, SettledState, Value
@@ -335,14 +336,15 @@ def unfinished(records: Iterable[Record], now: int) -> list[str]:
 def shape(records: Iterable[Record]) -> dict[str, tuple[str, str]]:
     """What an execution leaves behind: state and value of each promise, without what depends on time.
 
-    A promise that nobody has waited for may be due without anybody having written that.
+    A promise that nobody has waited for may be due without anybody having written that. Whether a command that names a
+    promise leaves a link to it depends on whether somebody who is not replayed any more has named it, too.
     """
     known = {record.id: record for record in records}
     overdue = tuple(f"{id}." for id, record in known.items() if OVERDUE in record.tags)
     return {
         id: ("rejected_timedout" if record.pending else record.state, plain(_content(record)))
         for id, record in known.items()
-        if "~" not in id and not id.startswith(overdue)
+        if "~" not in id and LINK not in record.tags and not id.startswith(overdue)
     }
 
 

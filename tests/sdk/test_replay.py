@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +23,7 @@ from resonate.errors import (
 )
 from resonate.options import Options
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
+from resonate_infra.testing.stack import OfflineStack
 from resonate_store.records import DELAY, ORIGIN, PARENT, SCOPE, TARGET, TIMER, Value
 from resonate_store.requests import (
     PromiseCreate,
@@ -30,14 +34,40 @@ from resonate_store.requests import (
     TaskContinue,
     TaskSuspendRegistered,
 )
+from tests.offline.driving import OfflineDriver
 from tests.sdk.driving import DAY, Driver, Flow
 
 ONCE = Never()
+REGISTERED = Path(__file__).parent.parent / "offline" / "registered.py"
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[tuple[OfflineStack, ExitStack]]:
+    """A deployed stack, set aside while nobody uses it."""
+    with OfflineStack(code={"WorkerFunction": REGISTERED}) as stack, ExitStack() as aside:
+        aside.enter_context(stack.set_aside())
+        yield stack, aside
 
 
 @pytest.fixture
-def driver() -> Driver:
-    return Driver()
+def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """A worker over a store in memory; where a test asks for more, the deployment with processes that last, or not."""
+    way = getattr(request, "param", "memory")
+    if way == "memory":
+        yield Driver()
+        return
+    stack, aside = request.getfixturevalue("deployment")
+    aside.close()
+    stack.clear()
+    yield cast("Driver", OfflineDriver(stack, forgetful=way == "forgetful"))
+    aside.enter_context(stack.set_aside())
+
+
+WAYS = ["memory", "offline", "forgetful"]
+"""In memory, on the offline stack, and there with every process lost after each invocation."""
+always_three_ways = pytest.mark.parametrize("driver", WAYS, indirect=True)
+three_ways = pytest.mark.parametrize("driver", WAYS if "RESONATE_THREE_WAYS" in os.environ else WAYS[:1], indirect=True)
+"""The test holds in all three ways; those on the stack take minutes, so they are tried when the environment asks."""
 
 
 class Diary(list[Any]):
@@ -70,6 +100,7 @@ def text_of(_: Context, first: str, *rest: str, sep: str = "") -> str:
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
+@three_ways
 def test_steps_happen_in_sequence_each_with_the_result_of_the_one_before(driver: Driver) -> None:
     def workflow(ctx: Context, n: int) -> Flow:
         once = yield ctx.run(double, n)
@@ -91,6 +122,7 @@ def test_a_step_costs_one_write_when_it_has_finished(driver: Driver) -> None:
     assert driver.tap.kinds() == ["task.acquire", *["promise.record"] * 3, "task.fulfill"]
 
 
+@three_ways
 def test_arguments_of_every_form_arrive(driver: Driver) -> None:
     def workflow(ctx: Context, first: str, *rest: str, sep: str) -> Flow:
         here = yield ctx.run(text_of, first, *rest, sep=sep)
@@ -102,6 +134,7 @@ def test_arguments_of_every_form_arrive(driver: Driver) -> None:
     assert driver.run("w", workflow, "a", "b", "c", sep="-") == ["a-b-c", "a-b-c"]
 
 
+@always_three_ways
 def test_a_result_is_what_replay_will_see_not_the_object_that_was_returned(driver: Driver) -> None:
     def pair(_: Context) -> Any:
         return (1, {2: "two"})
@@ -121,6 +154,7 @@ def test_a_result_is_what_replay_will_see_not_the_object_that_was_returned(drive
 
 
 @pytest.mark.parametrize("alias", ["lfc", "rfc", "lfi", "rfi"])
+@three_ways
 def test_the_short_names_do_the_same(driver: Driver, alias: str) -> None:
     def workflow(ctx: Context) -> Flow:
         given = yield getattr(ctx, alias)(double, 21)
@@ -131,6 +165,7 @@ def test_the_short_names_do_the_same(driver: Driver, alias: str) -> None:
     assert driver.run("w", workflow) == 42
 
 
+@three_ways
 def test_a_plain_function_can_be_the_root(driver: Driver) -> None:
     assert driver.run("d", double, 4) == 8
     assert driver.ids() == ["d"]
@@ -156,6 +191,7 @@ def test_a_context_knows_its_execution(driver: Driver) -> None:
     assert [infos[id].idempotency_key for id in ("w", "w.1", "w.2")] == ["w", "w.1", "key"]
 
 
+@three_ways
 def test_a_dependency_is_at_hand_in_workflow_and_step(driver: Driver) -> None:
     driver.dependencies["db"] = 7
 
@@ -171,6 +207,7 @@ def test_a_dependency_is_at_hand_in_workflow_and_step(driver: Driver) -> None:
 # -- promises and joining ---------------------------------------------------------------------------------------------
 
 
+@always_three_ways
 def test_a_started_step_is_awaited_later_and_as_often_as_one_likes(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         here = yield ctx.begin_run(diary.step("here", 1))
@@ -186,6 +223,7 @@ def test_a_started_step_is_awaited_later_and_as_often_as_one_likes(driver: Drive
     assert diary == ["here"]
 
 
+@three_ways
 def test_a_promise_of_another_coroutine_of_the_computation_can_be_awaited(driver: Driver) -> None:
     def inner(_: Context, promise: Any) -> Flow:
         return (yield promise) + 1
@@ -197,6 +235,7 @@ def test_a_promise_of_another_coroutine_of_the_computation_can_be_awaited(driver
     assert driver.run("w", workflow) == 9
 
 
+@three_ways
 def test_a_promise_of_another_computation_cannot_be_awaited(driver: Driver) -> None:
     promises: list[Any] = []
 
@@ -213,6 +252,7 @@ def test_a_promise_of_another_computation_cannot_be_awaited(driver: Driver) -> N
 
 
 @pytest.mark.parametrize("ending", ["return", "raise"])
+@always_three_ways
 def test_what_was_started_is_joined_in_creation_order_before_the_end(driver: Driver, diary: Diary, ending: str) -> None:
     def waits(ctx: Context, name: str, seconds: float) -> Flow:
         yield ctx.sleep(seconds)
@@ -270,6 +310,7 @@ def test_what_is_detached_is_neither_awaited_nor_bounded_by_its_caller(driver: D
     assert driver.finish("w.1") == "done"
 
 
+@three_ways
 def test_a_detached_call_can_be_awaited_all_the_same(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         promise = yield ctx.detached(double, 3)
@@ -284,6 +325,7 @@ def test_a_detached_call_can_be_awaited_all_the_same(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
+@always_three_ways
 def test_generators_nest_and_number_their_own_children(driver: Driver, begin: bool) -> None:
     def inner(ctx: Context, n: int) -> Flow:
         first = yield ctx.run(double, n)
@@ -322,6 +364,7 @@ def test_replay_repeats_no_recorded_step_and_reads_finished_generators_not_again
     assert reads == ["children:w", "children:w.1", "children:w", "children:w.2"]
 
 
+@three_ways
 def test_a_generator_may_end_without_yielding(driver: Driver) -> None:
     def inner(_: Context) -> Flow:
         return "at once"
@@ -347,6 +390,7 @@ class Insufficient(Exception):
 
 
 @pytest.mark.parametrize("where", ["run", "begin_run", "rpc", "nested"])
+@three_ways
 def test_an_error_is_raised_at_the_yield_as_its_own_type(driver: Driver, where: str) -> None:
     def fails(_: Context) -> None:
         raise Insufficient(5, available=3)
@@ -375,6 +419,7 @@ def test_an_error_is_raised_at_the_yield_as_its_own_type(driver: Driver, where: 
     assert driver.run("w", workflow) == [[5], 3]
 
 
+@three_ways
 def test_an_uncaught_error_reaches_the_caller(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         yield ctx.run(diary.step("bad", error=Insufficient(1, available=0))).options(retry_policy=ONCE)
@@ -386,6 +431,7 @@ def test_an_uncaught_error_reaches_the_caller(driver: Driver, diary: Diary) -> N
     assert driver.promise("w").state == "rejected"
 
 
+@three_ways
 def test_try_except_else_and_finally_work_around_yields(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
@@ -405,6 +451,7 @@ def test_try_except_else_and_finally_work_around_yields(driver: Driver, diary: D
     assert diary == ["fails", "handled", "cleaned"]
 
 
+@always_three_ways
 def test_what_a_finally_block_yields_happens_at_the_end_and_not_when_the_workflow_suspends(
     driver: Driver, diary: Diary
 ) -> None:
@@ -421,6 +468,7 @@ def test_what_a_finally_block_yields_happens_at_the_end_and_not_when_the_workflo
     assert [report.status for report in driver.reports] == ["suspended", "suspended", "completed"]
 
 
+@three_ways
 def test_a_step_that_raises_stop_iteration_does_not_end_the_workflow(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
@@ -432,6 +480,7 @@ def test_a_step_that_raises_stop_iteration_does_not_end_the_workflow(driver: Dri
 
 
 @pytest.mark.parametrize("rubbish", [None, 5, "text", ["a list"], object(), double], ids=lambda value: str(type(value)))
+@three_ways
 def test_yielding_anything_else_is_a_type_error_in_the_workflow(driver: Driver, rubbish: object) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
@@ -447,6 +496,7 @@ def test_yielding_anything_else_is_a_type_error_in_the_workflow(driver: Driver, 
     assert driver.ids() == ["w", "w.1"]
 
 
+@three_ways
 def test_wrong_arguments_are_the_functions_own_type_error(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
@@ -462,6 +512,7 @@ def test_wrong_arguments_are_the_functions_own_type_error(driver: Driver) -> Non
 # -- payloads that cannot travel --------------------------------------------------------------------------------------
 
 
+@three_ways
 def test_an_unencodable_result_names_its_path_and_is_not_retried(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
@@ -476,6 +527,7 @@ def test_an_unencodable_result_names_its_path_and_is_not_retried(driver: Driver,
     assert driver.promise("w.1").state == "rejected"
 
 
+@three_ways
 def test_an_unencodable_result_of_the_root_rejects_it(driver: Driver) -> None:
     def workflow(_: Context) -> Flow:
         return object()
@@ -505,6 +557,7 @@ def awaits_for_too_long(driver: Driver, closed: list[str]) -> Callable[..., Flow
     return workflow
 
 
+@three_ways
 def test_a_nested_workflow_does_not_outlast_its_time_by_what_it_awaits(driver: Driver) -> None:
     assert driver.run("w", awaits_for_too_long(driver, [])) == ["w.1", 8]
     assert driver.elapsed() == 5
@@ -528,6 +581,7 @@ def test_a_nested_workflow_whose_time_is_up_before_the_worker_suspends_is_let_go
 
 
 @pytest.mark.parametrize("how", ["rpc", "begin_rpc", "detached", "promise"])
+@three_ways
 def test_unencodable_arguments_are_raised_at_the_call(driver: Driver, how: str) -> None:
     def workflow(ctx: Context) -> Flow:
         bad = {"k": object()}
@@ -542,6 +596,7 @@ def test_unencodable_arguments_are_raised_at_the_call(driver: Driver, how: str) 
     assert driver.ids() == ["w"]
 
 
+@three_ways
 def test_a_nondurable_step_may_return_anything(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         handle = yield ctx.run(lambda _: object()).options(durable=False)
@@ -585,6 +640,7 @@ def test_a_creation_that_the_store_refuses_is_raised_at_the_yield(driver: Driver
     assert driver.run("w", workflow) == ["not like this", status, 2]
 
 
+@three_ways
 def test_a_target_that_is_no_address_is_raised_at_the_yield(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
@@ -637,6 +693,7 @@ def test_a_result_of_the_root_too_large_to_record_rejects_it(driver: Driver) -> 
 # -- ids --------------------------------------------------------------------------------------------------------------
 
 
+@always_three_ways
 def test_every_command_takes_a_number_even_when_its_id_is_overridden(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         promises = [
@@ -699,6 +756,7 @@ def test_an_overridden_id_leaves_a_link_and_replay_reads_only_that(driver: Drive
     assert "foreign" not in driver.ids()
 
 
+@three_ways
 def test_two_workflows_share_what_has_the_same_id(driver: Driver, diary: Diary) -> None:
     def shared(_: Context) -> str:
         diary.append("ran")
@@ -719,6 +777,7 @@ def test_two_workflows_share_what_has_the_same_id(driver: Driver, diary: Diary) 
 
 
 @pytest.mark.parametrize("nested", [False, True])
+@three_ways
 def test_a_shared_promise_keeps_the_deadline_it_was_created_with(driver: Driver, nested: bool) -> None:
     def step(ctx: Context) -> float:
         return ctx.info.timeout
@@ -760,6 +819,7 @@ def test_an_error_of_a_shared_promise_is_kept_in_the_link(driver: Driver) -> Non
 
 
 @pytest.mark.parametrize("id", [None, "hitl"])
+@three_ways
 def test_a_payload_from_outside_that_cannot_be_read_is_an_error_at_the_await(driver: Driver, id: str | None) -> None:
     def workflow(ctx: Context) -> Flow:
         promise = yield ctx.promise(id=id)
@@ -775,6 +835,7 @@ def test_a_payload_from_outside_that_cannot_be_read_is_an_error_at_the_await(dri
     assert "is not base64-encoded JSON" in driver.finish("w")
 
 
+@three_ways
 def test_the_same_id_twice_in_one_execution_is_one_promise(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         one = yield ctx.begin_run(diary.step("ran", 1)).options(id="same")
@@ -789,6 +850,7 @@ def test_the_same_id_twice_in_one_execution_is_one_promise(driver: Driver, diary
 
 
 @pytest.mark.parametrize("id", [None, "approval"])
+@always_three_ways
 def test_a_promise_is_settled_from_outside(driver: Driver, diary: Diary, id: str | None) -> None:
     def workflow(ctx: Context) -> Flow:
         promise = yield ctx.promise(id=id, data={"ask": "me"}, tags={"mine": "x"}, timeout=60.0)
@@ -805,6 +867,7 @@ def test_a_promise_is_settled_from_outside(driver: Driver, diary: Diary, id: str
     assert diary == ["mail"]
 
 
+@three_ways
 def test_a_promise_may_be_settled_before_anybody_asks_for_it(driver: Driver) -> None:
     driver.store.apply(PromiseCreate("early", driver._after(DAY)))
     driver.settle("early", "bird")
@@ -824,6 +887,7 @@ def test_a_promise_may_be_settled_before_anybody_asks_for_it(driver: Driver) -> 
         ({"why": "plain data"}, "rejected", "Exception({'why': 'plain data'})"),
     ],
 )
+@three_ways
 def test_a_rejection_from_outside_is_raised(driver: Driver, value: Any, state: Any, error: str) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
@@ -872,6 +936,7 @@ def test_sleeps_begun_in_nested_generators_pass_together(driver: Driver) -> None
     assert driver.elapsed() == 30
 
 
+@three_ways
 def test_a_sleep_ends_with_its_parent_at_the_latest(driver: Driver) -> None:
     def nested(ctx: Context) -> Flow:
         yield ctx.sleep(1000)
@@ -891,6 +956,7 @@ def test_a_sleep_ends_with_its_parent_at_the_latest(driver: Driver) -> None:
     ("seconds", "error"),
     [(-1, ValueError), (float("nan"), ValueError), (float("inf"), ValueError), ("1", TypeError), (True, TypeError)],
 )
+@three_ways
 def test_a_sleep_that_cannot_be_is_refused_where_it_is_asked_for(driver: Driver, seconds: Any, error: type) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
@@ -954,6 +1020,7 @@ def test_deadlines_of_children_are_capped_by_their_parents(driver: Driver, how: 
     assert driver.promise("w.1").timeout_at == driver.promise("w").timeout_at
 
 
+@three_ways
 def test_the_root_times_out_while_it_is_suspended(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         yield (yield ctx.promise())
@@ -1029,6 +1096,7 @@ def test_a_step_is_retried_as_its_policy_says(
 
 @pytest.mark.parametrize("delay", [0.5, 10])
 @pytest.mark.parametrize("retries", [0, 1, 3])
+@three_ways
 def test_a_policy_gives_up_after_its_number_of_retries(driver: Driver, delay: float, retries: int) -> None:
     flaky = Flaky(driver, failures=99)
 
@@ -1040,6 +1108,7 @@ def test_a_policy_gives_up_after_its_number_of_retries(driver: Driver, delay: fl
     assert flaky.attempts == list(range(1, retries + 2))
 
 
+@three_ways
 def test_never_and_what_is_not_retryable_are_final_at_once(driver: Driver) -> None:
     def outcome(failing: Flaky, **options: Any) -> list[int]:
         def workflow(ctx: Context) -> Flow:
@@ -1064,6 +1133,7 @@ def test_never_and_what_is_not_retryable_are_final_at_once(driver: Driver) -> No
     ]
 
 
+@always_three_ways
 def test_a_long_pause_is_a_timer_promise_that_carries_the_error(driver: Driver) -> None:
     flaky = Flaky(driver, failures=2, error=ValueError("the reason"))
 
@@ -1082,6 +1152,7 @@ def test_a_long_pause_is_a_timer_promise_that_carries_the_error(driver: Driver) 
     assert flaky.times == [0, 3600, 7200]
 
 
+@three_ways
 def test_a_short_pause_leaves_no_trace(driver: Driver) -> None:
     flaky = Flaky(driver, failures=2)
 
@@ -1112,6 +1183,7 @@ def test_a_pause_begins_when_the_attempt_has_failed(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(("delay", "attempts"), [(0.9, 6), (2, 3)])
+@three_ways
 def test_no_attempt_begins_past_the_deadline(driver: Driver, delay: float, attempts: int) -> None:
     flaky = Flaky(driver, failures=99)
 
@@ -1124,6 +1196,7 @@ def test_no_attempt_begins_past_the_deadline(driver: Driver, delay: float, attem
     assert max(flaky.times) <= 5
 
 
+@three_ways
 def test_retries_of_several_steps_wait_side_by_side(driver: Driver) -> None:
     flaky = [Flaky(driver, failures=2) for _ in range(3)]
 
@@ -1141,6 +1214,7 @@ def test_retries_of_several_steps_wait_side_by_side(driver: Driver) -> None:
     assert [each.times for each in flaky] == [[0, 10, 20], [0, 20, 40], [0, 30, 60]]
 
 
+@three_ways
 def test_a_retried_step_with_an_id_of_its_own_keeps_its_count(driver: Driver) -> None:
     flaky = Flaky(driver, failures=3)
 
@@ -1153,6 +1227,7 @@ def test_a_retried_step_with_an_id_of_its_own_keeps_its_count(driver: Driver) ->
 
 
 @pytest.mark.parametrize("delay", [0.5, 10])
+@always_three_ways
 def test_a_generator_is_retried_from_the_top_with_fresh_children(driver: Driver, diary: Diary, delay: float) -> None:
     attempts: list[int] = []
 
@@ -1193,6 +1268,7 @@ def test_short_and_long_pauses_of_a_generator_are_each_waited_for_once(driver: D
     assert began == [(1, 0), (2, 0.5), (3, 1.5), (4, 3), (5, 5)]
 
 
+@three_ways
 def test_a_generator_is_not_retried_by_default(driver: Driver, diary: Diary) -> None:
     def fails(ctx: Context) -> Flow:
         yield ctx.run(diary.step("step"))
@@ -1206,6 +1282,7 @@ def test_a_generator_is_not_retried_by_default(driver: Driver, diary: Diary) -> 
     assert diary == ["step"]
 
 
+@three_ways
 def test_a_policy_may_be_chosen_by_the_function(driver: Driver) -> None:
     def choose(func: Callable[..., Any]) -> RetryPolicy:
         return Constant(5, max_retries=2) if func is fails else Never()
@@ -1265,6 +1342,7 @@ def test_the_callers_policy_holds_for_the_root_it_runs_here(driver: Driver, gene
 # -- not durable ------------------------------------------------------------------------------------------------------
 
 
+@three_ways
 def test_a_nondurable_step_leaves_no_record_and_runs_again_on_replay(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         one = yield ctx.run(diary.step("cheap", 1)).options(durable=False)
@@ -1277,6 +1355,7 @@ def test_a_nondurable_step_leaves_no_record_and_runs_again_on_replay(driver: Dri
     assert driver.ids() == ["w", "w.3"]
 
 
+@three_ways
 def test_a_nondurable_step_is_retried_here(driver: Driver) -> None:
     flaky = Flaky(driver, failures=2)
 
@@ -1287,6 +1366,7 @@ def test_a_nondurable_step_is_retried_here(driver: Driver) -> None:
     assert (flaky.times, len(driver.reports), driver.ids()) == ([0, 10, 20], 1, ["w"])
 
 
+@three_ways
 def test_the_steps_of_a_nondurable_generator_are_durable(driver: Driver, diary: Diary) -> None:
     def inner(ctx: Context) -> Flow:
         one = yield ctx.run(diary.step("one", 1))
@@ -1390,6 +1470,7 @@ def test_a_changed_workflow_halts_its_task_until_it_is_put_right(
     assert driver.finish("w") == [None if "sleep" in command.describe() else command.name for command in done]
 
 
+@always_three_ways
 def test_a_change_in_a_nested_generator_halts_too(driver: Driver) -> None:
     def version(inner: Callable[..., Any]) -> Callable[..., Any]:
         def workflow(ctx: Context) -> Flow:
@@ -1407,6 +1488,7 @@ def test_a_change_in_a_nested_generator_halts_too(driver: Driver) -> None:
         driver.finish("w")
 
 
+@three_ways
 def test_a_workflow_cannot_catch_its_own_nondeterminism(driver: Driver, diary: Diary) -> None:
     def careless(ctx: Context) -> Flow:
         try:
@@ -1424,6 +1506,7 @@ def test_a_workflow_cannot_catch_its_own_nondeterminism(driver: Driver, diary: D
     assert diary == []
 
 
+@three_ways
 def test_a_change_behind_what_has_happened_is_no_matter(driver: Driver) -> None:
     driver.deploy(w=then(run_f))
     driver.create("w", {"func": "w"})
@@ -1442,6 +1525,7 @@ def test_a_change_behind_what_has_happened_is_no_matter(driver: Driver) -> None:
 # -- blocking ---------------------------------------------------------------------------------------------------------
 
 
+@three_ways
 def test_a_workflow_suspends_on_what_blocks_it_and_nothing_else(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         promises = []
@@ -1565,6 +1649,7 @@ def test_what_settles_between_two_parts_of_a_large_suspension_is_not_missed(
 
 
 @pytest.mark.parametrize("how", ["promise", "rpc", "nested"])
+@three_ways
 def test_awaiting_an_ancestor_is_an_error_and_not_a_hang(driver: Driver, how: str) -> None:
     def nested(ctx: Context) -> Flow:
         yield (yield ctx.promise(id="w"))

@@ -356,8 +356,7 @@ def test_a_retry_policy_may_be_chosen_by_the_function(resonate: Resonate, how: s
     chosen: list[Any] = []
     start = getattr(resonate.options(retry_policy=lambda func: (chosen.append(func), Constant(0, 2))[1]), how)
     with pytest.raises(ValueError, match="attempt 3"):
-        handle = start("a", fails)
-        handle.result(PATIENCE)
+        start("a", fails).result(PATIENCE)
     assert set(chosen) == {fails.func}
 
     with pytest.raises(TypeError, match="retry_policy must give a `RetryPolicy` for fails, got None"):
