@@ -102,12 +102,13 @@ def _check(name: str, value: Any) -> None:
     if name not in _TYPES:
         raise TypeError(f"unknown option {name!r}: the options are {', '.join(_TYPES)}")
     expected, shown = _TYPES[name]
-    if name in ("idempotency_key", "retry_policy") and callable(value) and not isinstance(value, type):
+    given = cast("object", value)  # narrowing it would leave types that make no sense
+    if isinstance(given, type):
+        raise TypeError(f"{name} must be `{shown}`, got the class {given.__name__}")
+    if name in ("idempotency_key", "retry_policy") and callable(given):
         return
-    if not isinstance(value, expected) or (isinstance(value, bool) and name in ("timeout", "version")):
-        raise TypeError(f"{name} must be `{shown}`, got {type(value).__name__}")
-    if name in ("encoder", "retry_policy") and isinstance(value, type):
-        raise TypeError(f"{name} must be `{shown}`, got the class {value.__name__}: make one of it")
+    if not isinstance(given, expected) or (isinstance(given, bool) and name in ("timeout", "version")):
+        raise TypeError(f"{name} must be `{shown}`, got {type(given).__name__}")
     if name == "non_retryable_exceptions":
         for kind in cast("tuple[Any, ...]", value):
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):

@@ -47,7 +47,7 @@ def test_options_over_defaults() -> None:
         ("idempotency_key", b"k", "idempotency_key must be `str`, got bytes"),
         ("non_retryable_exceptions", [ValueError], "non_retryable_exceptions must be `tuple`, got list"),
         ("retry_policy", 3, "retry_policy must be `RetryPolicy`, got int"),
-        ("retry_policy", Never, "retry_policy must be `RetryPolicy`, got the class Never: make one of it"),
+        ("retry_policy", Never, "retry_policy must be `RetryPolicy`, got the class Never"),
         ("tags", ["a"], "tags must be `dict`, got list"),
         ("tags", {"a": 1}, "tags must map `str` to `str`, got {'a': 1}"),
         ("tags", {1: "a"}, "tags must map `str` to `str`, got {1: 'a'}"),
