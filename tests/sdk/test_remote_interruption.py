@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, note, settings
 
 from resonate_store.remote import RemoteStore
 from resonate_store.remote_calls import Fault, Reply
+from tests.programs import PROGRAMS, Program
 from tests.sdk.driving import Killed
-from tests.sdk.test_interruption import PROGRAMS, Machine, Op
+from tests.sdk.test_interruption import Machine
 from tests.store.wire import URL, posted_to
 
 
@@ -64,7 +65,7 @@ def quiet() -> Iterator[None]:
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PROGRAMS)
-def test_no_fault_changes_the_result(program: list[Op]) -> None:
+def test_no_fault_changes_the_result(program: Program) -> None:
     at_hand: Any = Machine().execute(program)
     undisturbed = Client()
     assert undisturbed.execute(program) == at_hand
