@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from resonate import codec, logs
-from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Opening, Outcome, Run, Work
+from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Opening, Outcome, Run, Work, let_go
 from resonate.errors import PayloadError
 from resonate.history import attempt_of
 from resonate.recorded import source_of_chance
@@ -96,7 +96,7 @@ class Attempts:
     def opened(self, work: Work, opening: Opening) -> None:
         """An async function has issued its first command: it needs a promise, if it has none, and its children."""
         if work.node.settled:
-            opening.coroutine.close()
+            let_go(opening.coroutine, work.name)
             return
         first, work.is_workflow, work.opening = not work.is_workflow, True, opening
         if work.node is self._execution.root.node or not first:

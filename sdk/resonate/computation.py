@@ -35,6 +35,8 @@ NOTHING_YET: Outcome = (None, None)
 _GENERATOR = 0x20
 _COROUTINE = 0x80
 """The code flags of generator functions and of async ones (`inspect.CO_GENERATOR`, `inspect.CO_COROUTINE`)."""
+_MOST_BLOCKS = 100
+"""How many `finally` blocks within each other are let go of; one that yields for ever has to end somewhere."""
 _DEFAULT_RETRY: RetryPolicy = Exponential()
 _NO_RETRY: RetryPolicy = Never()
 
@@ -194,6 +196,21 @@ class Resumable(Protocol):
     def close(self) -> None: ...
 
 
+def let_go(resumable: Resumable, name: str) -> None:
+    """Run the `finally` blocks of a workflow that does not go on here, whatever they raise.
+
+    One that yields in such a block has not ended, but stands there now; left like that, Python would close it again
+    when it is freed, and complain to the user if there is another block that yields.
+    """
+    for _ in range(_MOST_BLOCKS):
+        try:
+            resumable.close()
+        except Exception as error:
+            logger.debug("%s was closed: %s", name, error)
+        else:
+            return
+
+
 class Coroutine(Struct, eq=False):
     """A workflow of the user's in progress: a generator, or the coroutine of an async function.
 
@@ -208,11 +225,8 @@ class Coroutine(Struct, eq=False):
     ended: Outcome | None = None
 
     def close(self) -> None:
-        """Run the `finally` blocks of the workflow; whatever they raise, it does not go on."""
-        try:
-            self.generator.close()
-        except Exception as error:
-            logger.debug("%s was closed: %s", self.work.name, error)
+        """Let go of the workflow."""
+        let_go(self.generator, self.work.name)
 
 
 class Create(Struct, frozen=True):

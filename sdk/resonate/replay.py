@@ -37,6 +37,7 @@ from resonate.computation import (
     Opening,
     Outcome,
     Work,
+    let_go,
 )
 from resonate.context import Context
 from resonate.conventions import Conventions, linked
@@ -438,7 +439,7 @@ class Execution:
         node.value, node.error = value, error
         work, node.work = node.work, None
         if work is not None and work.opening is not None:
-            work.opening.coroutine.close()
+            let_go(work.opening.coroutine, work.name)
         for coroutine in node.waiters:
             del self._blocked[coroutine]
             if coroutine.ended is None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.errors import ApplicationError, ResonateHaltedError
+from resonate.errors import ApplicationError, ResonateHaltedError, ResonateTimedoutError
 from resonate.event_loop import MixedAwaits
 from resonate.options import Options
 from resonate.retry_policies import Constant, Never
@@ -295,6 +295,27 @@ def test_a_command_in_a_task_of_asyncios_says_what_to_do_instead(driver: Driver,
     message = f"{tasked.__name__} awaits .* uses asyncio .*a task of its own.*await ctx.begin_run.* for each"
     with pytest.raises(MixedAwaits, match=message):
         driver.run("w", workflow)
+
+
+def test_one_that_comes_too_late_to_begin_is_let_go(driver: Driver) -> None:
+    async def late(ctx: Context) -> None:
+        driver.clock.advance(10_000)
+        try:
+            await ctx.sleep(1)
+        finally:
+            await ctx.run(double, 1)
+
+    def inner(ctx: Context) -> Flow:
+        yield ctx.run(late)
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(inner).options(timeout=5.0)
+        except ResonateTimedoutError as error:
+            return error.id
+
+    assert driver.run("w", workflow) == "w.1"
+    assert [report.status for report in driver.reports] == ["completed"]
 
 
 def test_a_command_outside_of_a_workflow_is_refused(driver: Driver) -> None:

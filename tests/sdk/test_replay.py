@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -466,6 +467,40 @@ def test_what_a_finally_block_yields_happens_at_the_end_and_not_when_the_workflo
     assert driver.run("w", workflow) == "done"
     assert diary == ["cleaned"]
     assert [report.status for report in driver.reports] == ["suspended", "suspended", "completed"]
+
+
+def test_finally_blocks_within_each_other_are_left_in_silence(
+    driver: Driver, diary: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever yields in a `finally` block has not ended when it is closed, and Python complains when it is freed."""
+    complaints: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            try:
+                yield ctx.sleep(10)
+            finally:
+                yield ctx.run(diary.step("inner"))
+        finally:
+            try:
+                yield ctx.run(diary.step("outer"))
+            finally:
+                yield ctx.run(asynchronous)
+
+    async def asynchronous(ctx: Context) -> None:
+        try:
+            try:
+                await ctx.sleep(10)
+            finally:
+                await ctx.run(diary.step("inner async"))
+        finally:
+            await ctx.run(diary.step("outer async"))
+
+    driver.run("w", workflow)
+    driver.worker.loops.stop()
+    assert diary == ["inner", "outer", "inner async", "outer async"]
+    assert complaints == []
 
 
 @three_ways
