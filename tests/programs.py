@@ -187,14 +187,12 @@ async def interpret_async(ctx: Context, ops: Program) -> Any:
         while True:
             try:
                 answer = await command
-            except Exception as error:
+            except BaseException as error:  # even that it is closed is the generator's to deal with
                 command = flow.throw(error)
             else:
                 command = flow.send(answer)
     except StopIteration as end:
         return end.value
-    finally:
-        flow.close()
 
 
 FUNCTIONS: list[Callable[..., Any]] = [interpret, interpret_async, step, step_async, wait_in_vain]
