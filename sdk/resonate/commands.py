@@ -212,10 +212,23 @@ class PromiseCommand(Command[Promise[T]]):
         id: str | None = None,
         idempotency_key: str | Callable[[str], str] | None = None,
         tags: dict[str, str] | None = None,
+        target: str | None = None,
         timeout: float | None = None,
+        version: int | None = None,
     ) -> Self:
-        """Set options of this promise; the timeout is in seconds."""
-        self.opts = self.opts.merge(encoder=encoder, id=id, idempotency_key=idempotency_key, tags=tags, timeout=timeout)
+        """Set options of this promise; the timeout is in seconds.
+
+        `target` and `version` are of no effect: nobody is called. Programs may give them (REFERENCE 5.4).
+        """
+        self.opts = self.opts.merge(
+            encoder=encoder,
+            id=id,
+            idempotency_key=idempotency_key,
+            tags=tags,
+            target=target,
+            timeout=timeout,
+            version=version,
+        )
         return self
 
     def describe(self) -> str:
@@ -231,8 +244,29 @@ class Sleep(Command[None]):
         super().__init__(opts)
         self.seconds = seconds
 
-    def options(self, *, id: str | None = None) -> Sleep:
-        """Set the id of the timer promise."""
+    def options(
+        self,
+        *,
+        encoder: Encoder[Any, str | None] | None = None,
+        id: str | None = None,
+        idempotency_key: str | Callable[[str], str] | None = None,
+        tags: dict[str, str] | None = None,
+        target: str | None = None,
+        timeout: float | None = None,
+        version: int | None = None,
+    ) -> Self:
+        """Set the id of the timer's promise.
+
+        The other options are of no effect: a sleep has nothing but its end. Programs may give them (REFERENCE 5.4).
+        """
+        UNSET.merge(
+            encoder=encoder,
+            idempotency_key=idempotency_key,
+            tags=tags,
+            target=target,
+            timeout=timeout,
+            version=version,
+        )
         self.opts = self.opts.merge(id=id)
         return self
 

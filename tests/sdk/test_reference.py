@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate, codec
+from resonate.encoders import JsonEncoder
 from resonate.function import Function
 from resonate.retry_policies import Constant, Exponential, Linear, Never
 from resonate_store.memory import MemoryStore
@@ -248,6 +249,28 @@ def test_a_workflow_calls_the_version_that_it_means(driver: Driver) -> None:
 
     assert driver.finish("w") == [["one", 1], ["two", 2], ["two", 2], ["one", 1], ["one", 1], "w.6"]
     assert codec.decode(driver.promise("w.6").param)["version"] == 1
+
+
+def test_options_of_a_call_on_what_calls_nobody(driver: Driver) -> None:
+    """A promise ignores target and version, a sleep everything but the id."""
+    remote: dict[str, Any] = {"tags": {"a": "b"}, "target": "elsewhere", "timeout": 60.0, "version": 3}
+
+    def workflow(ctx: Context) -> Flow:
+        promise = yield ctx.promise().options(**remote)
+        yield ctx.sleep(5).options(id="nap", encoder=JsonEncoder(), idempotency_key="k", **remote)
+        return (yield promise)
+
+    driver.begin("w", workflow)
+    driver.work()
+    driver.settle("w.1", "yes")
+
+    assert driver.finish("w") == "yes"
+    assert driver.elapsed() == 5
+    assert TARGET not in driver.promise("w.1").tags
+    assert driver.promise("w.1").tags["a"] == "b"
+    assert "a" not in driver.promise("nap").tags
+    with pytest.raises(TypeError, match="target must be `str`, got int"):
+        Context.sleep(None, 1).options(target=5)  # type: ignore[arg-type]
 
 
 def test_the_policies_by_default(driver: Driver) -> None:
