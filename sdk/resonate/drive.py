@@ -32,7 +32,7 @@ from resonate.errors import PayloadError
 from resonate.replay import Execution
 from resonate_store.interface import StoreError
 from resonate_store.records import Promise, Task
-from resonate_store.requests import PromiseGet, PromiseSettle, Response, TaskFulfill, TaskSuspend
+from resonate_store.requests import PromiseGet, PromiseSettle, Request, Response, TaskFulfill, TaskSuspend
 
 if TYPE_CHECKING:
     from resonate.event_loop import EventLoop
@@ -122,6 +122,8 @@ class Drive:
             (action,) = actions
             if isinstance(action, Run):
                 self._start(action.work)
+            elif isinstance(action, Keep):
+                self._execution.kept(action.node, self._answer(action.request))
             else:
                 self._tell(action, self._request(action))
             return
@@ -146,7 +148,10 @@ class Drive:
     def _request(self, action: Create | Keep | Fetch | Load) -> Response | Sequence[Promise]:
         if isinstance(action, Load):
             return self._store.children(action.work.node.id)
-        response = self._store.apply(action.request)
+        return self._answer(action.request)
+
+    def _answer(self, request: Request) -> Response:
+        response = self._store.apply(request)
         if response.status == 409:
             # Only a store that fences every write says so.
             raise Lost

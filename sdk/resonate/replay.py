@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from resonate import codec
 from resonate.attempts import Attempts, pending
@@ -286,7 +286,8 @@ class Execution:
         """The node of what a workflow yielded; None if it goes on with what is in its inbox."""
         if not isinstance(yielded, Command):
             return self._awaited(coroutine, yielded)
-        command = cast("Command[Any]", yielded)
+        # No cast: that would be a call, at every step.
+        command: Command[Any] = yielded  # pyright: ignore[reportUnknownVariableType]
         work = coroutine.work
         place = work.context.next_id()
         known = self.history.records.get(place)

@@ -15,11 +15,11 @@ from resonate_store.clock import Clock
 from resonate_store.effects import Change
 from resonate_store.embedded import EmbeddedStore, Key, Send, unheard
 from resonate_store.ids import parent
-from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record
+from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record, first_task
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.search import page_of, place_of
 from resonate_store.records import Entry, Record, ScheduleRecord
-from resonate_store.requests import PromiseRecord, Request, ScheduleSearch
+from resonate_store.requests import PromiseRecord, Request, ScheduleSearch, TaskCreate
 
 
 class MemoryStore(EmbeddedStore):
@@ -71,8 +71,12 @@ class MemoryStore(EmbeddedStore):
         return heapq.heappop(self._wakes)[1] if at is not None and at <= now else None
 
     def _decide(self, request: Request) -> Outcome:
-        if isinstance(request, PromiseRecord) and request.id not in self._records:  # the usual step
-            return first_record(request, self.clock.now())
+        # The usual step, and the usual execution.
+        if isinstance(request, PromiseRecord):
+            if request.id not in self._records:
+                return first_record(request, self.clock.now())
+        elif isinstance(request, TaskCreate) and request.promise.id not in self._records:
+            return first_task(request, self.clock.now())
         return super()._decide(request)
 
     def _fetch(self, need: Need) -> Any:
@@ -104,8 +108,10 @@ class MemoryStore(EmbeddedStore):
             self._records[after.id] = after
             if before is None:
                 above = parent(after.id)
-                if above:
-                    self._children.setdefault(above, {})[after.id] = None
+                if above in self._children:
+                    self._children[above][after.id] = None
+                elif above:
+                    self._children[above] = {after.id: None}
         elif isinstance(after, ScheduleRecord):
             self._schedules[after.id] = after
         elif isinstance(before, ScheduleRecord):

@@ -159,6 +159,7 @@ def _latest_write(need: Need, answer: Any) -> int:
 
 
 first_record = promises.first_record
+first_task = tasks.first_task
 with_all_told = promises.with_all_told
 
 __all__ = [
@@ -171,6 +172,7 @@ __all__ = [
     "Outcome",
     "decide",
     "first_record",
+    "first_task",
     "perform",
     "with_all_told",
 ]

@@ -186,6 +186,11 @@ class Draft:
         return min(before.wake_at, due)
 
 
+def first_written(record: Record, now: int) -> Record:
+    """A new record with the bookkeeping of its first write."""
+    return replace(record, wake_at=due_at(record, now), written_at=now, rev=1)
+
+
 def stamped_schedule(after: ScheduleRecord, before: ScheduleRecord | None, now: int) -> ScheduleRecord:
     """The schedule with the bookkeeping of a write; it is due when it next runs, unless it is paused."""
     rev = 1 if before is None else before.rev + 1

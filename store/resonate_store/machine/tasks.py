@@ -18,7 +18,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from resonate_store.machine.draft import Draft, Need, NeedChildren, Transition, settled
+from resonate_store.effects import Change
+from resonate_store.machine.draft import Draft, Need, NeedChildren, Outcome, Transition, first_written, settled
 from resonate_store.machine.promises import OFFER_INTERVAL, create_in, created, settle_in, with_callback
 from resonate_store.records import Record, TaskRecord
 from resonate_store.requests import (
@@ -59,17 +60,23 @@ def create(request: TaskCreate, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.promise.id)
     if record is None:
-        record = created(request.promise, now)
-        if record.pending:
-            record = _acquired(record, TaskRecord("pending", 0), request.pid, request.ttl, now)
-        draft.put(record)
-    elif record.task is None:
+        return first_task(request, now)
+    if record.task is None:
         return draft.outcome(Response(status=422, error="The promise exists and has no task: it has no target"))
-    elif record.task.state == "pending":
+    if record.task.state == "pending":
         record = draft.put(_acquired(record, record.task, request.pid, request.ttl, now))
     elif record.task.state != "fulfilled":
         return draft.outcome(Response(status=409, error="Already exists"))
     return draft.outcome(Response(task=record.task_view(), promise=record.promise()))
+
+
+def first_task(request: TaskCreate, now: int) -> Outcome:
+    """What creating a task comes to when nothing is stored under its id; see `promises.first_record`."""
+    record = created(request.promise, now)
+    if record.pending:
+        record = _acquired(record, TaskRecord("pending", 0), request.pid, request.ttl, now)
+    record = first_written(record, now)
+    return Outcome(Response(task=record.task_view(), promise=record.promise()), (Change(None, record),))
 
 
 def acquire(request: TaskAcquire, now: int) -> Transition:
