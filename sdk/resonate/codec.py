@@ -204,7 +204,7 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
         raise PayloadError(
             f"a payload is not base64-encoded JSON, all {len(value.data)} characters of it ({error})"
         ) from None
-    kind: Any = type(plain)
+    kind = cast("object", type(plain))
     if kind is int or kind is bool or (kind is str and plain not in _NUMBERS):
         return plain if kind is annotation or annotation is Any else restore(plain, annotation)
     if b'"__' in raw and VERBATIM not in (value.headers or ()):
