@@ -180,11 +180,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        self.wfile.flush()
+        # Before the response begins: whoever has seen it counts on being sent what comes from then on.
         serving.streams[key] = stream
-        serving._happened()
         try:
+            self.end_headers()
+            serving._happened()
             while (data := stream.get()) is not None and not serving._stopped:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         except OSError:
