@@ -19,7 +19,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from msgspec import MsgspecError, convert
@@ -137,6 +137,7 @@ class Runtime:
         if self._tasks is not None:
             return
         # Loaded with the first piece of work: a program that only registers functions, or asks, needs no pools.
+        from resonate import interrupts
         from resonate.pool import Pool
 
         with self._condition:
@@ -152,6 +153,7 @@ class Runtime:
             self._timekeeper = threading.Thread(target=self._keep_time, name="resonate-time", daemon=True)
             self._timekeeper.start()
             atexit.register(self._farewell)
+            interrupts.begin()
         if self._source is not None:
             self._source.start(self._receive, self._look_again)
 
@@ -180,6 +182,9 @@ class Runtime:
         try:
             self._end(tasks, [pool for pool in (functions, requests) if pool is not None], until)
         finally:
+            from resonate import interrupts
+
+            interrupts.end()
             self._ending = False
 
     def _end(self, tasks: Pool, others: list[Executor], until: int | None) -> None:
@@ -395,7 +400,9 @@ class Runtime:
             logger.error("task %s: %s", id, error)
             return None
         except BaseException as error:
-            logger.error("task %s is left to its lease: %s", id, type(error).__name__)
+            # Whoever interrupts a program, or lets it exit, knows that.
+            level = logging.ERROR if isinstance(error, Exception) else logging.INFO
+            logger.log(level, "task %s is left to its lease: %s", id, type(error).__name__)
             raise
         finally:
             self._let_go(id, version)
@@ -487,4 +494,5 @@ def _farewell(reference: weakref.ref[Runtime]) -> None:
     """The process ends, and nobody has called `stop`: begin nothing more, and wait a moment for what is running."""
     runtime = reference()
     if runtime is not None:
-        runtime.stop(FAREWELL)
+        with suppress(KeyboardInterrupt):  # of somebody who does not want to wait
+            runtime.stop(FAREWELL)
