@@ -119,7 +119,7 @@ class Worker:
         try:
             response = self.store.apply(TaskAcquire(id, version, self.pid, ttl))
         except DecryptionError as error:
-            logger.error("task %s is released: %s", id, error)
+            _tell_release(id, str(error))
             return Report("released", str(error))
         if response.task is None or response.promise is None:
             return _refused(response, "acquire")
@@ -149,15 +149,14 @@ class Worker:
             logger.error("task %s is halted: %s", task.id, error)
             return Report("halted", str(error)) if response.ok else _refused(response, "halt")
         except StoreError as error:
-            logger.error("task %s is released: %s", task.id, error)
             return self._release(task, f"{type(error).__name__}: {error}")
         except Exception as error:
-            logger.exception("task %s is released", task.id)
-            return self._release(task, f"{type(error).__name__}: {error}")
+            return self._release(task, f"{type(error).__name__}: {error}", error)
         finally:
             execution.close()
 
-    def _release(self, task: Task, error: str) -> Report:
+    def _release(self, task: Task, error: str, unexpected: Exception | None = None) -> Report:
+        _tell_release(task.id, error, unexpected)
         response = self.store.apply(TaskRelease(task.id, task.version, error=error))
         return Report("released", error) if response.ok else _refused(response, "release")
 
@@ -212,6 +211,11 @@ class Worker:
         if self.requests is None or len(items) < 2:
             return [function(item) for item in items]
         return list(self.requests.map(function, items))
+
+
+def _tell_release(id: str, error: str, unexpected: Exception | None = None) -> None:
+    """Say that a task cannot be worked on; where nobody looks at reports, this is all that tells."""
+    logger.warning("task %s is released, and will be tried again: %s", id, error, exc_info=unexpected)
 
 
 def _refused(response: Response, what: str) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,18 @@ def test_a_task_is_suspended_and_resumed(driver: Driver, handler: LambdaHandler)
 
     assert handler(offer(driver), LambdaContext()) == {"status": "completed"}
     assert driver.finish("w") == "rested"
+
+
+def test_a_task_that_cannot_be_run_is_told_of(
+    driver: Driver, handler: LambdaHandler, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver.create("w", {"func": "nope"})
+    caplog.set_level(logging.WARNING, "resonate")
+
+    error = "function nope not found in registry"
+    assert handler(offer(driver), LambdaContext()) == {"status": "released", "error": error}
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == [f"task w is released, and will be tried again: {error}"]
 
 
 def test_a_task_is_released_when_time_is_running_out(driver: Driver, handler: LambdaHandler) -> None:

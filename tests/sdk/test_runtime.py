@@ -578,6 +578,19 @@ def test_a_store_that_fails_is_logged_and_the_rest_goes_on(connect: Connect, cap
         bad.result(0)
 
 
+def test_a_task_that_cannot_be_run_here_is_told_of_once_an_attempt(
+    connect: Connect, memory: Memory, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    resonate = connect(store=memory)
+    resonate.begin_rpc("a", "nope")
+    memory.wait_for(TaskRelease)
+    memory.move(clock, 600)
+    memory.wait_for(TaskRelease, 2)
+
+    said = ("WARNING", "task a is released, and will be tried again: function nope not found in registry")
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [said] * 2
+
+
 def test_a_target_of_a_process_reaches_its_group(connect: Connect, memory: Memory) -> None:
     resonate = connect(store=memory, pid="me")
 
