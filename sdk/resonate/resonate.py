@@ -191,6 +191,7 @@ class Resonate:
         iam: bool | None = None,
         timeout: float | None = None,
         clock: Clock | None = None,
+        encryptor: Encryptor | None = None,
     ) -> Resonate:
         """A connection to a Resonate server: `resonate dev`, or a deployed API.
 
@@ -236,6 +237,7 @@ class Resonate:
             ttl=ttl,
             workers=workers,
             clock=clock,
+            encryptor=encryptor,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
+from resonate.encryption import AESGCMEncryptor
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
 from resonate.stores import RemoteStore
 from resonate_store.interface import StoreUnreachable
@@ -56,6 +58,20 @@ def greeting(resonate: Resonate) -> Any:
         return f"{words} {yield pending}"
 
     return greet
+
+
+def test_a_server_need_not_see_payloads(connect: Connect, serving: Serving) -> None:
+    encryptor = AESGCMEncryptor({"k": bytes(32)})
+    greet = greeting(connect(group="worker", encryptor=encryptor))
+    client = connect(group="client", encryptor=encryptor)
+
+    assert greet.run("a", "world") == "hello world"
+    assert client.options(target="poll://any@worker").rpc("b", "greet", "you") == "hello you"
+    assert client.get("a").result(PATIENCE) == "hello world"
+    kept = [payload.data for record in serving.store.records() for payload in (record.param, record.value)]
+    shown = b"".join(binascii.a2b_base64(data) for data in kept if data is not None)
+    assert shown
+    assert not [word for word in (b"hello", b"world", b"you") if word in shown]
 
 
 # -- work -------------------------------------------------------------------------------------------------------------
