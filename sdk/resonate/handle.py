@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from resonate import codec
+from resonate.arguments import require
 from resonate.encoders import Encoder
 from resonate_store.records import Promise
 
@@ -93,7 +94,9 @@ class Handle(Generic[T]):
 
         Raises:
             TimeoutError: it is still running; the handle can be asked again.
+            TypeError: `timeout` is no number.
         """
+        require("timeout", timeout, (int, float, type(None)), "in seconds")
         promise = self._outcome(timeout)
         if promise is None:
             raise TimeoutError(f"{self.id} has no outcome after {timeout} seconds")

@@ -9,10 +9,12 @@ header of the value, and mean nothing to the store.
 from __future__ import annotations
 
 import binascii
+import logging
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from resonate.arguments import require, require_text, require_texts
 from resonate.encoders import Encoder
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError, refusal
 from resonate_store.interface import Store
@@ -24,8 +26,13 @@ CREATE_KEY = "resonate:idempotency-key"
 COMPLETE_KEY = "resonate:idempotency-key"
 """Header of the value that keeps the idempotency key of a settlement."""
 
+_ANCIENT = 100_000_000_000
+"""Nobody means an instant before March 1973, but 0: it is seconds, or a duration, taken for an instant (ms)."""
 _SETTLED_CODES = {"resolved": 40301, "rejected": 40302, "rejected_canceled": 40303, "rejected_timedout": 40304}
 _WORDS = {"rejected_canceled": "canceled", "rejected_timedout": "timedout"}
+
+
+logger = logging.getLogger("resonate.promises")
 
 
 class DurableValue(Struct, frozen=True):
@@ -202,6 +209,7 @@ class Promises:
 
         Raises:
             ResonateStoreError: there is none with this id (code 100.404).
+            TypeError: the id is no text.
         """
         return self.shown(self._read(id))
 
@@ -220,7 +228,8 @@ class Promises:
 
         Args:
             id: its id.
-            timeout: the instant at which it times out, milliseconds since the epoch.
+            timeout: the instant at which it times out, milliseconds since the epoch. A promise whose instant has
+                passed is created as one that has timed out.
             ikey: makes the creation repeatable; without one a promise that exists is a conflict.
             strict: whether one that has been settled since is a conflict, too.
             headers, data: its param, for whoever settles it.
@@ -228,12 +237,19 @@ class Promises:
 
         Raises:
             ResonateStoreError: it exists and was not created by the same call (code 100.409), or the request is wrong.
+            TypeError: an argument is of the wrong type.
         """
+        check_creation(id, timeout, ikey, tags)
+        value = payload(headers, data)
         existing = self._store.apply(PromiseGet(id)).promise
         if existing is None:
             kept = self.kept(tags, ikey)
-            request = PromiseCreate(id, timeout, payload(headers, data), kept)
+            request = PromiseCreate(id, timeout, value, kept)
             created = accepted(self._store.apply(request), id)
+            if not created.pending and 0 < timeout < _ANCIENT:
+                logger.warning(
+                    "promise %s has timed out at once: its timeout, %d, is milliseconds since 1970", id, timeout
+                )
             if created.param == request.param and created.tags == kept:
                 return self.shown(created)
             existing = created
@@ -260,6 +276,7 @@ class Promises:
 
         Raises:
             ResonateStoreError: there is none (100.404), or it was settled by another call (100.40301 to 100.40304).
+            TypeError: an argument is of the wrong type.
         """
         return self._settle(id, "resolved", ikey, strict, payload(headers, data))
 
@@ -288,6 +305,7 @@ class Promises:
         return self._settle(id, "rejected_canceled", ikey, strict, payload(headers, data))
 
     def _settle(self, id: str, state: SettledState, ikey: str | None, strict: bool, value: Value) -> DurablePromise:
+        require_text("ikey", ikey)
         if ikey is not None:
             value = Value({**(value.headers or {}), COMPLETE_KEY: ikey}, value.data)
         promise = self._read(id)
@@ -310,6 +328,7 @@ class Promises:
         return shown(promise, self)
 
     def _read(self, id: str) -> Promise:
+        require("id", id, str)
         return accepted(self._store.apply(PromiseGet(id)), id)
 
 
@@ -351,8 +370,30 @@ def _refuse(promise: Promise) -> NoReturn:
     raise ResonateStoreError(f"The specified promise is already {word}", code, {"id": promise.id})
 
 
-def payload(headers: dict[str, str] | None, data: str | None) -> Value:
-    """Headers and text as they are stored."""
+def check_creation(id: str, timeout: int, ikey: str | None, tags: dict[str, str] | None) -> None:
+    """Refuse arguments of a creation that are of the wrong type.
+
+    Raises:
+        TypeError: one is.
+    """
+    require("id", id, str)
+    require("timeout", timeout, int, "the instant in milliseconds since the epoch")
+    require_text("ikey", ikey)
+    require_texts("tags", tags)
+
+
+def payload(headers: dict[str, str] | None, data: str | None, of: str = "") -> Value:
+    """Headers and text as they are stored.
+
+    Args:
+        headers, data: the payload.
+        of: what the arguments' names begin with where the caller was given them.
+
+    Raises:
+        TypeError: one is of the wrong type.
+    """
+    require_texts(f"{of}headers", headers)
+    require_text(f"{of}data", data, "for example JSON")
     encoded = None if data is None else binascii.b2a_base64(data.encode(), newline=False).decode()
     return Value(headers, encoded)
 

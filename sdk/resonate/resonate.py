@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from resonate import codec
+from resonate.arguments import require
 from resonate.computation import FUNC
 from resonate.context import Context, Returning
 from resonate.dependencies import Dependencies
@@ -93,20 +94,20 @@ class Resonate:
         clock: Clock | None = None,
         encryptor: Encryptor | None = None,
     ) -> None:
-        _require("group", group, str)
+        require("group", group, str)
         for name, number in (("ttl", ttl), ("workers", 1 if workers is None else workers)):
-            _require(name, number, int)
+            require(name, number, int)
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
         if pid is not None:
-            _require("pid", pid, str)
+            require("pid", pid, str)
         if registry is not None:
-            _require("registry", registry, Registry)
+            require("registry", registry, Registry)
         if dependencies is not None:
-            _require("dependencies", dependencies, dict)
+            require("dependencies", dependencies, dict)
         if isinstance(log_level, str) and log_level not in _LOG_LEVELS:
             raise ValueError(f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
-        _require("log_level", log_level, (int, str))
+        require("log_level", log_level, (int, str))
         logging.getLogger("resonate").setLevel(log_level)
         if check_stores(store, message_source):
             # Messages are addressed to the source, whatever this process is called otherwise.
@@ -282,7 +283,7 @@ class Resonate:
 
     def set_dependency(self, name: str, obj: Any) -> None:
         """Let functions in this process reach `obj` by `ctx.get_dependency(name)`."""
-        _require("name", name, str)
+        require("name", name, str)
         self._dependencies[name] = obj
 
     def options(
@@ -332,8 +333,8 @@ class Resonate:
             TypeError, ValueError: the function, name or version cannot be registered.
         """
         if name is not None:
-            _require("name", name, str)
-        _require("version", version, int)
+            require("name", name, str)
+        require("version", version, int)
         if func is None:
             return functools.partial(self.register, name=name, version=version)
         registered: Function[..., Any] = Function(self, self._registry.add(func, name, version))
@@ -441,7 +442,7 @@ class Resonate:
         Raises:
             ResonateStoreError: there is no promise with this id (code 100.404).
         """
-        _require("id", id, str)
+        require("id", id, str)
         response = self._store.apply(PromiseGet(id))
         if response.promise is None:
             raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
@@ -533,14 +534,8 @@ class Resonate:
         return Handle(id, self._runtime, annotation, self._options.encoder, settled)
 
 
-def _require(name: str, value: Any, types: type | tuple[type, ...]) -> None:
-    if not isinstance(value, types):
-        expected = types.__name__ if isinstance(types, type) else " or ".join(kind.__name__ for kind in types)
-        raise TypeError(f"{name} must be `{expected}`, got {type(value).__name__}")
-
-
 def _check_call(id: str, func: Any) -> None:
-    _require("id", id, str)
+    require("id", id, str)
     if problem := problem_with(id):
         raise ValueError(problem)
     if not callable(func) and not isinstance(func, str):

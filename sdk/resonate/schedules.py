@@ -7,16 +7,15 @@ promise of this client, kept in a tag of the schedule.
 
 from __future__ import annotations
 
-import binascii
-
 from msgspec import Struct
 
+from resonate.arguments import require, require_text, require_texts
 from resonate.errors import ResonateStoreError, refusal
-from resonate.promises import CREATE_KEY, DurablePromise, DurableValue, Promises, read_value
+from resonate.promises import CREATE_KEY, DurablePromise, DurableValue, Promises, payload, read_value
 from resonate_store.clock import Clock, ambient
 from resonate_store.cron import next_runs, problem_with
 from resonate_store.interface import Store
-from resonate_store.records import CatchUp, Overlap, Schedule, Value
+from resonate_store.records import CatchUp, Overlap, Schedule
 from resonate_store.requests import (
     Request,
     Response,
@@ -124,17 +123,21 @@ class Schedules:
         Raises:
             ResonateStoreError: it exists and was not created by the same call (code 100.40901), or the request is
                 wrong, say its cron expression (code 100.40000).
+            TypeError: an argument is of the wrong type.
         """
+        check_creation(id, cron, promise_id, promise_timeout, ikey, description, tags, promise_tags)
+        for name, text in (("timezone", timezone), ("catch_up", catch_up), ("overlap", overlap)):
+            require_text(name, text)
+        param = payload(promise_headers, promise_data, "promise_")
         existing = self._store.apply(ScheduleGet(id)).schedule
         if existing is None:
             kept = dict(tags or {}) if ikey is None else {**(tags or {}), CREATE_KEY: ikey}
-            encoded = None if promise_data is None else binascii.b2a_base64(promise_data.encode(), newline=False)
             request = ScheduleCreate(
                 id,
                 cron,
                 promise_id,
                 promise_timeout,
-                Value(promise_headers, None if encoded is None else encoded.decode()),
+                param,
                 promise_tags or {},
                 timezone,
                 catch_up,
@@ -181,6 +184,7 @@ class Schedules:
         Raises:
             ResonateStoreError: there is none with this id (code 100.40401).
         """
+        require("id", id, str)
         _accepted(self._store.apply(ScheduleDelete(id)), id)
 
     def pause(self, id: str) -> DurableSchedule:
@@ -198,6 +202,7 @@ class Schedules:
             ResonateStoreError: there is no such schedule (code 100.40401), or the occurrence cannot be: its promise
                 exists already, or the previous one is pending and must not overlap (code 100.40900).
         """
+        require("id", id, str)
         response = self._store.apply(ScheduleTrigger(id))
         _accepted(response, id)
         assert response.promise is not None
@@ -210,10 +215,36 @@ class Schedules:
         return next_runs(schedule.cron, after, count, schedule.timezone)
 
     def _apply(self, request: Request) -> Schedule:
+        id = getattr(request, "id", "")
+        require("id", id, str)
         response = self._store.apply(request)
-        _accepted(response, getattr(request, "id", ""))
+        _accepted(response, id)
         assert response.schedule is not None
         return response.schedule
+
+
+def check_creation(
+    id: str,
+    cron: str,
+    promise_id: str,
+    promise_timeout: int,
+    ikey: str | None,
+    description: str | None,
+    tags: dict[str, str] | None,
+    promise_tags: dict[str, str] | None,
+) -> None:
+    """Refuse arguments of a creation that are of the wrong type.
+
+    Raises:
+        TypeError: one is.
+    """
+    for name, text in (("id", id), ("cron", cron), ("promise_id", promise_id)):
+        require(name, text, str)
+    require("promise_timeout", promise_timeout, int, "milliseconds that each promise has")
+    require_text("ikey", ikey)
+    require_text("description", description)
+    require_texts("tags", tags)
+    require_texts("promise_tags", promise_tags)
 
 
 def upcoming(cron: str, after: int, count: int = 10, timezone: str | None = None) -> list[int]:

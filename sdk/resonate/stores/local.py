@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
+from resonate.arguments import require
 from resonate.encoders import Base64Encoder, Encoder
 from resonate.errors import ResonateStoreError
 from resonate.message_sources.local import LocalMessageSource, Message
@@ -25,6 +26,7 @@ from resonate.promises import (
     Promises,
     accepted,
     already_exists,
+    check_creation,
     create_key,
     payload,
 )
@@ -213,6 +215,9 @@ class LocalPromises(Promises):
         Raises:
             ResonateStoreError: see `create`.
         """
+        check_creation(id, timeout, ikey, tags)
+        require("pid", pid, str)
+        require("ttl", ttl, int, "in milliseconds")
         if TARGET not in self.kept(tags, ikey):
             return self.create(id, timeout, ikey=ikey, strict=strict, headers=headers, data=data, tags=tags), None
         request = PromiseCreate(id, timeout, payload(headers, data), self.kept(tags, ikey))
@@ -246,6 +251,8 @@ class LocalPromises(Promises):
         Raises:
             ResonateStoreError: there is no such promise (100.404), or the root has no task to resume (100.422).
         """
+        require("promise_id", promise_id, str)
+        require("root_promise_id", root_promise_id, str)
         store = self._local
         with store.transaction():
             promise = accepted(store.apply(PromiseGet(promise_id)), promise_id)
@@ -267,6 +274,8 @@ class LocalPromises(Promises):
         Raises:
             ResonateStoreError: there is no such promise (100.404), or `recv` is no address (100.400).
         """
+        require("promise_id", promise_id, str)
+        require("recv", recv, str)
         store = self._local
         with store.transaction():
             promise = accepted(store.apply(PromiseGet(promise_id)), promise_id)
@@ -348,6 +357,7 @@ class LocalTasks:
         return len(tasks)
 
     def _find(self, id: str) -> Claim:
+        require("id", id, str)
         claim = self._store.claims.get(id)
         if claim is None:
             claim = Claim(id.removeprefix("__invoke:"))

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from resonate.arguments import require
 from resonate.errors import ResonateStoreError
 from resonate.promises import CREATE_KEY, DurableValue, payload, read_value
+from resonate.schedules import check_creation
 from resonate.stores.names import legacy_tags
 from resonate_store.records import Schedule
 from resonate_store.requests import ScheduleCreate, ScheduleDelete, ScheduleGet
@@ -71,14 +73,16 @@ class LocalSchedules:
 
         Raises:
             ResonateStoreError: it exists (100.40901), or the request is wrong (100.400).
+            TypeError: an argument is of the wrong type.
         """
+        check_creation(id, cron, promise_id, promise_timeout, ikey, description, tags, promise_tags)
         store = self._store
         request = ScheduleCreate(
             id,
             cron,
             promise_id,
             promise_timeout,
-            payload(promise_headers, promise_data),
+            payload(promise_headers, promise_data, "promise_"),
             store.promises.kept(promise_tags, None),
             description=description,
             tags={**(tags or {}), **({} if ikey is None else {CREATE_KEY: ikey})},
@@ -100,6 +104,7 @@ class LocalSchedules:
         Raises:
             ResonateStoreError: there is none with this id (100.40401).
         """
+        require("id", id, str)
         schedule = self._store.apply(ScheduleGet(id)).schedule
         if schedule is None:
             raise _no_schedule(id)
@@ -111,6 +116,7 @@ class LocalSchedules:
         Raises:
             ResonateStoreError: there is none with this id (100.40401).
         """
+        require("id", id, str)
         if not self._store.apply(ScheduleDelete(id)).ok:
             raise _no_schedule(id)
 

@@ -1,0 +1,40 @@
+"""Arguments that have the wrong type are refused where they are given, by name.
+
+Type checkers find most of them before; whoever has none should not have to read a traceback of our inner life.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+
+def require(name: str, value: Any, types: type | tuple[type, ...], what: str = "") -> None:
+    """Refuse an argument that is of none of the types; a bool is no number.
+
+    Args:
+        name: the argument's.
+        value: what was given.
+        types: what it may be; `type(None)` among them for one that may be left out.
+        what: what it is, for one whose type alone does not say how it is meant.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    accepted = types if isinstance(types, tuple) else (types,)
+    if isinstance(value, accepted) and not (isinstance(value, bool) and bool not in accepted):
+        return
+    expected = " or ".join(kind.__name__ for kind in accepted if kind is not type(None))
+    raise TypeError(f"{name} must be `{expected}`{what and f', {what}'}, got {type(value).__name__}")
+
+
+def require_text(name: str, value: Any, what: str = "") -> None:
+    """Refuse what is neither text nor left out; see `require`."""
+    require(name, value, (str, type(None)), what)
+
+
+def require_texts(name: str, value: Any) -> None:
+    """Refuse what is neither a dictionary of texts by texts nor left out; see `require`."""
+    require(name, value, (dict, type(None)))
+    for key, text in cast("dict[Any, Any]", value or {}).items():
+        if not (isinstance(key, str) and isinstance(text, str)):
+            raise TypeError(f"{name} must map `str` to `str`, got {key!r:.80}: {text!r:.80}")
