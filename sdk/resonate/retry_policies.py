@@ -11,11 +11,14 @@ whoever asks, and a pause that is recorded is not drawn again on replay.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from msgspec import Struct
+
+from resonate.arguments import require
 
 
 @runtime_checkable
@@ -37,6 +40,14 @@ class _Again(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.jitter not in (None, "full", "equal"):
             raise ValueError(f'jitter must be "full", "equal" or None, got {self.jitter!r}')
+        if not (self.retry_if is None or callable(self.retry_if)):
+            raise TypeError(f"retry_if must be a function of the error, got {type(self.retry_if).__name__}")
+        kinds = cast("object", self.non_retryable)
+        if not isinstance(kinds, tuple):
+            raise TypeError(f"non_retryable must be a tuple of exception types, got {kinds!r:.80}")
+        for kind in cast("tuple[Any, ...]", kinds):
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise TypeError(f"non_retryable must be a tuple of exception types, got {kind!r:.80} in it")
 
     def retries(self, error: BaseException) -> bool:
         """Whether this error may be followed by another attempt at all."""
@@ -52,10 +63,14 @@ class _Again(Struct, frozen=True, kw_only=True):
 
 
 class Constant(_Again, frozen=True):
-    """Always the same pause of `delay` seconds."""
+    """Always the same pause of `delay` seconds, at most `max_retries` times."""
 
     delay: float = 1
     max_retries: int = sys.maxsize
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.max_retries, delay=self.delay)
 
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
@@ -65,10 +80,14 @@ class Constant(_Again, frozen=True):
 
 
 class Linear(_Again, frozen=True):
-    """A pause that grows by `delay` seconds with every failure."""
+    """A pause that grows by `delay` seconds with every failure, at most `max_retries` times."""
 
     delay: float = 1
     max_retries: int = sys.maxsize
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.max_retries, delay=self.delay)
 
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
@@ -78,12 +97,18 @@ class Linear(_Again, frozen=True):
 
 
 class Exponential(_Again, frozen=True):
-    """A pause of `delay * factor ** n` seconds after the n-th failure, at most `max_delay`."""
+    """A pause of `delay * factor ** n` seconds after the n-th failure, at most `max_delay`, and `max_retries` times."""
 
     delay: float = 1
     max_retries: int = sys.maxsize
     factor: float = 2
     max_delay: float = 30
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self.max_retries, delay=self.delay, factor=self.factor)
+        if self.max_delay != math.inf:  # which means that there is no upper limit
+            _check(self.max_retries, max_delay=self.max_delay)
 
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
@@ -103,6 +128,21 @@ class Never(Struct, frozen=True):
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
         return 0 if attempt == 0 else None
+
+
+def _check(max_retries: int, **numbers: float) -> None:
+    """Refuse what would fail only when a step does, or make it wait for ever.
+
+    Raises:
+        TypeError, ValueError: the number of retries, or one of the other numbers, is none, or cannot be.
+    """
+    require("max_retries", max_retries, int, "leave it out for no limit")
+    if max_retries < 0:
+        raise ValueError(f"max_retries must be at least 0, got {max_retries}: leave it out for no limit")
+    for name, number in numbers.items():
+        require(name, number, (int, float))
+        if not 0 <= number < math.inf:
+            raise ValueError(f"{name} must be finite and greater than or equal to zero, got {number}")
 
 
 def pause_after(policy: RetryPolicy, attempt: int, error: BaseException, draw: Callable[[], float]) -> float | None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,59 @@ def test_policies_are_values(policy: RetryPolicy) -> None:
         policy.delay = 3  # type: ignore[attr-defined]
     with pytest.raises(AssertionError, match="greater than or equal to 0"):
         policy.next(-1)
+
+
+WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"delay": "a"}, TypeError, "delay must be `int or float`, got str"),
+    ({"delay": True}, TypeError, "delay must be `int or float`, got bool"),
+    ({"delay": None}, TypeError, "delay must be `int or float`, got NoneType"),
+    ({"delay": float("nan")}, ValueError, "delay must be finite and greater than or equal to zero, got nan"),
+    ({"delay": float("inf")}, ValueError, "delay must be finite and greater than or equal to zero, got inf"),
+    ({"delay": -1}, ValueError, "delay must be finite and greater than or equal to zero, got -1"),
+    ({"max_retries": -1}, ValueError, "max_retries must be at least 0, got -1: leave it out for no limit"),
+    ({"max_retries": 1.5}, TypeError, "max_retries must be `int`, leave it out for no limit, got float"),
+    ({"max_retries": float("inf")}, TypeError, "max_retries must be `int`, leave it out for no limit, got float"),
+    ({"retry_if": ValueError()}, TypeError, "retry_if must be a function of the error, got ValueError"),
+    ({"non_retryable": ValueError}, TypeError, "non_retryable must be a tuple of exception types, got <class"),
+    ({"non_retryable": ("ValueError",)}, TypeError, "non_retryable must be a tuple of exception types, got 'ValueErr"),
+]
+
+
+@pytest.mark.parametrize(("fields", "error", "message"), WRONG)
+@pytest.mark.parametrize("policy", [Constant, Linear, Exponential])
+def test_a_policy_that_cannot_be_is_refused_when_it_is_made(
+    policy: Callable[..., RetryPolicy], fields: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        policy(**fields)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"factor": "2"}, TypeError, "factor must be `int or float`, got str"),
+        ({"factor": -2}, ValueError, "factor must be finite and greater than or equal to zero, got -2"),
+        ({"factor": float("inf")}, ValueError, "factor must be finite and greater than or equal to zero, got inf"),
+        ({"max_delay": "30"}, TypeError, "max_delay must be `int or float`, got str"),
+        ({"max_delay": -1}, ValueError, "max_delay must be finite and greater than or equal to zero, got -1"),
+        (
+            {"max_delay": float("nan")},
+            ValueError,
+            "max_delay must be finite and greater than or equal to zero, got nan",
+        ),
+    ],
+)
+def test_an_exponential_pause_that_cannot_be_is_refused(
+    fields: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        Exponential(**fields)
+    assert str(caught.value) == message
+
+
+def test_a_pause_may_grow_without_an_upper_limit() -> None:
+    assert Exponential(max_delay=float("inf")).next(20) == 2**20
 
 
 def test_jitter_spreads_the_pause_and_nothing_else() -> None:
