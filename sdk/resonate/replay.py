@@ -46,7 +46,7 @@ from resonate.history import History, described, outcome_of, shows_step
 from resonate.options import DEFAULT_TARGET, Options
 from resonate.promises import already_exists, created_alike
 from resonate.registry import Registry
-from resonate.suspension import Blocked, blocked_on, outstanding_below
+from resonate.suspension import Blocked, blocked_on, outstanding_below, refuse_above
 from resonate_store.records import Claim, Promise, SettledState, Value
 from resonate_store.requests import PromiseGet, Response
 
@@ -323,6 +323,7 @@ class Execution:
         node = self.nodes.get(yielded.id)
         if node is None or yielded.cid != self.root.node.id:
             raise ValueError(f"{yielded!r} belongs to another computation: await it by ctx.promise(id=...)")
+        refuse_above(node, coroutine.work, self.root, self.nodes)
         coroutine.attached.pop(node, None)
         return node
 
@@ -331,10 +332,12 @@ class Execution:
     def _node_for(self, command: Command[Any], place: str, parent: Work) -> Node:
         id = command.opts.id or place
         existing = self.nodes.get(id)
+        detached = isinstance(command, RemoteCall) and not command.attached
         if existing is not None:
+            if not detached:
+                refuse_above(existing, parent, self.root, self.nodes)
             return existing
         # Whoever is detached, or named on its own, lives on its own: it is the root of a tree (DESIGN 3).
-        detached = isinstance(command, RemoteCall) and not command.attached
         lineage = parent.lineage.apart(id) if detached or id != place else parent.lineage
         request = None
         if isinstance(command, LocalCall):

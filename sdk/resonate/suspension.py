@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from resonate.computation import Coroutine, Node, Work
+from resonate_store.records import PARENT
 
 WORTH_SUSPENDING = 1_000
 """A wait that is not longer than this is waited out in the worker (ms): suspending and coming back costs more."""
@@ -47,6 +48,30 @@ def blocked_on(
     }
     until = min([*near.values(), *(work.retry_at for work in pausing)], default=None)
     return Blocked(tuple(nodes), until, tuple(id for id, at in near.items() if at == until))
+
+
+def refuse_above(node: Node, work: Work, root: Work, nodes: Mapping[str, Node]) -> None:
+    """Let no workflow wait for a promise that is settled only after it has ended: its own, or one it was called for.
+
+    Args:
+        node: what it is about to wait for.
+        work: the workflow.
+        root: the function of the task.
+        nodes: the promises of the computation, by id.
+
+    Raises:
+        ValueError: it would wait for itself.
+    """
+    if node.settled or node.external:
+        return
+    above: Work | None = work
+    while above is not None:
+        if above.node is node:
+            raise ValueError(
+                f"{work.name} cannot wait for the promise {node.id}: it is settled after {work.name} has ended"
+            )
+        caller = None if above is root else nodes.get(above.tags[PARENT])
+        above = root if caller is root.node else caller and caller.work
 
 
 def outstanding_below(id: str, nodes: Iterable[Node]) -> int:

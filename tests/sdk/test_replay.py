@@ -1698,9 +1698,51 @@ def test_awaiting_an_ancestor_is_an_error_and_not_a_hang(driver: Driver, how: st
             case _:
                 yield ctx.run(nested)
 
+    name = "nested" if how == "nested" else "workflow"
+    with pytest.raises(ValueError, match=f"{name} cannot wait for the promise w: it is settled after {name} has ended"):
+        driver.run("w", workflow)
+
+
+@three_ways
+def test_a_workflow_may_catch_that_it_waits_for_itself_and_go_on(driver: Driver) -> None:
+    def nested(ctx: Context, above: Any) -> Flow:
+        refused = []
+        for wait in (
+            ctx.promise(id=ctx.id),
+            ctx.run(double, 1).options(id="child"),
+            ctx.sleep(1).options(id="w"),
+            above,
+        ):
+            try:
+                yield wait
+            except ValueError:
+                refused.append(type(wait).__name__)
+        yield ctx.sleep(10)
+        return refused
+
+    def child(ctx: Context) -> Flow:
+        itself = yield ctx.detached("workflow").options(id="w")
+        return (yield ctx.run(nested, itself))
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield (yield ctx.begin_run(child).options(id="child")))
+
+    assert driver.run("w", workflow) == ["PromiseCommand", "LFC", "Sleep", "Promise"]
+
+
+@three_ways
+def test_workflows_that_wait_for_each_other_are_halted_with_a_reason(driver: Driver) -> None:
+    def waits(ctx: Context, other: str) -> Flow:
+        yield ctx.sleep(10)
+        yield (yield ctx.promise(id=other))
+
+    def workflow(ctx: Context) -> Flow:
+        one = yield ctx.begin_run(waits, "two").options(id="one")
+        yield ctx.begin_run(waits, "one").options(id="two")
+        yield one
+
     with pytest.raises(ResonateHaltedError, match="task w waits for itself"):
         driver.run("w", workflow)
-    assert {report.status for report in driver.reports} == {"released"}
 
 
 def test_remote_calls_carry_what_a_foreign_worker_needs(driver: Driver) -> None:
