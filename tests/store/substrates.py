@@ -10,8 +10,8 @@ A test module imports the fixtures `any_store` (as `store`) and `manual_clock` (
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
 import pytest
@@ -203,10 +203,11 @@ class _Sqlite(SqliteStore):
         self.__dict__.update({**vars(store), "clock": clock})
 
 
-def in_sqlite(clock: ManualClock) -> World:
+@contextmanager
+def in_sqlite(clock: ManualClock) -> Generator[World]:
     """An empty store in SQLite; the file is not the point."""
-    store = SqliteStore(":memory:", clock)
-    return World(lambda reading: _Sqlite(store, reading), clock)
+    with closing(SqliteStore(":memory:", clock)) as store:
+        yield World(lambda reading: _Sqlite(store, reading), clock)
 
 
 @pytest.fixture(name="clock")
@@ -231,7 +232,8 @@ def any_store(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Wo
         yield in_memory(clock)
         return
     if request.param == "sqlite":
-        yield in_sqlite(clock)
+        with in_sqlite(clock) as world:
+            yield world
         return
     from resonate_store.dynamo import DynamoStore
     from resonate_store.models import table_definition

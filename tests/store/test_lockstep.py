@@ -194,6 +194,9 @@ class Lockstep(RuleBasedStateMachine):
         self.dynamo = InDynamo(table)
         self.sqlite = InSqlite()
 
+    def teardown(self) -> None:
+        self.sqlite.store.close()
+
     @property
     def sides(self) -> tuple[Side, ...]:
         return self.memory, self.dynamo, self.sqlite

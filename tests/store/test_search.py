@@ -314,22 +314,23 @@ def test_pages_of_any_size_add_up_to_the_same_everywhere(
     dynamo: Any, history: list[Request | int], searches: list[Search], data: st.DataObject
 ) -> None:
     clock = ManualClock(T0)
-    memory, sqlite = in_memory(clock), in_sqlite(clock)
+    memory = in_memory(clock)
     in_dynamo = Table(dynamo).store(clock, shards=2)
-    applies: list[Apply] = [memory.apply, sqlite.apply, in_dynamo.apply]
-    for request in history:
-        if isinstance(request, int):
-            clock.advance(request)
-        else:
+    with in_sqlite(clock) as sqlite:
+        applies: list[Apply] = [memory.apply, sqlite.apply, in_dynamo.apply]
+        for request in history:
+            if isinstance(request, int):
+                clock.advance(request)
+            else:
+                for apply in applies:
+                    apply(request)
+        for search in searches:
+            expected = found(memory.apply(replace(search, limit=1000)))
             for apply in applies:
-                apply(request)
-    for search in searches:
-        expected = found(memory.apply(replace(search, limit=1000)))
-        for apply in applies:
-            views = all_of(apply, replace(search, limit=data.draw(st.integers(1, 8))))
-            assert sorted(views, key=id_of) == sorted(expected, key=id_of)
-            if ordered(search) or apply != in_dynamo.apply:
-                assert views == expected
+                views = all_of(apply, replace(search, limit=data.draw(st.integers(1, 8))))
+                assert sorted(views, key=id_of) == sorted(expected, key=id_of)
+                if ordered(search) or apply != in_dynamo.apply:
+                    assert views == expected
 
 
 def id_of(view: Promise | Task | Schedule) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -164,9 +165,9 @@ def test_a_schedule_catches_up_after_a_crash(file: File, clock: ManualClock) -> 
 
 
 def test_without_a_file_it_ends_with_the_process(clock: ManualClock) -> None:
-    one, other = SqliteStore(":memory:", clock), SqliteStore(":memory:", clock)
-    one.apply(create("p"))
-    assert (one.apply(get("p")).status, other.apply(get("p")).status) == (200, 404)
+    with closing(SqliteStore(":memory:", clock)) as one, closing(SqliteStore(":memory:", clock)) as other:
+        one.apply(create("p"))
+        assert (one.apply(get("p")).status, other.apply(get("p")).status) == (200, 404)
 
 
 def test_threads_agree_on_one_winner(file: File) -> None:
@@ -403,7 +404,7 @@ class SqliteStoreOf:
 
 def test_the_file_belongs_to_one_process(path: Path, clock: ManualClock) -> None:
     store = SqliteStore(path, clock)
-    script = f"from resonate_store.sqlite import SqliteStore; SqliteStore({str(path)!r})"
+    script = f"from resonate_store.sqlite import SqliteStore; SqliteStore({str(path)!r}).close()"
     refused = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
     assert f"the store in {str(path)!r} is in use by another process" in refused.stderr
