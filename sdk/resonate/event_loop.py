@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
 
@@ -23,6 +25,9 @@ from resonate.errors import ApplicationError
 
 _function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="a coroutine")
 """The name of the function that a task belongs to: tasks inherit their maker's variables."""
+_timers: contextvars.ContextVar[weakref.WeakSet[asyncio.TimerHandle]] = contextvars.ContextVar("timers")
+"""What a function has the loop do later: a timeout around a command would be one, and reach nobody."""
+_Base = asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
 
 
 class MixedAwaits(TypeError):
@@ -35,6 +40,19 @@ class MixedAwaits(TypeError):
             " ctx.run(that_function); to have several commands at work at once, await ctx.begin_run(...) for each and"
             " then the promises"
         )
+
+
+class _Loop(_Base):
+    """The platform's usual loop, which notes whose timers it has."""
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        handle = super().call_at(when, callback, *args, context=context)
+        timers = _timers.get(None)
+        if timers is not None:
+            timers.add(handle)
+        return handle
 
 
 class EventLoop:
@@ -93,7 +111,7 @@ class EventLoop:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = _Loop()
                 self._thread = threading.Thread(
                     target=_run, args=(self._loop,), name="resonate-event-loop", daemon=True
                 )
@@ -117,6 +135,7 @@ def _cancelled() -> Outcome:
 
 async def _call(work: Work) -> Outcome | Opening:
     _function.set(work.name)
+    _timers.set(weakref.WeakSet())
     return await _until_first_command(work)
 
 
@@ -140,6 +159,8 @@ def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
                     sent, advance = error, coroutine.throw
             elif waited:
                 sent, advance = MixedAwaits(work.name, yielded, _named(foreign)), coroutine.throw
+            elif not all(timer.cancelled() for timer in _timers.get()):
+                sent, advance = MixedAwaits(work.name, yielded, "a timeout"), coroutine.throw
             else:
                 return Opening(coroutine, yielded)
     except StopIteration as stop:

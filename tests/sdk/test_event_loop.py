@@ -286,15 +286,34 @@ async def in_limited_time(ctx: Context) -> None:
     await asyncio.wait_for(ctx.run(double, 1), 5)
 
 
+async def timed(ctx: Context) -> None:
+    async with asyncio.timeout(5):
+        await ctx.run(double, 1)
+
+
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("tasked", [gathered_at_once, gathered_later, gathered_promises, in_limited_time])
+@pytest.mark.parametrize("tasked", [gathered_at_once, gathered_later, gathered_promises, in_limited_time, timed])
 def test_a_command_in_a_task_of_asyncios_says_what_to_do_instead(driver: Driver, tasked: Callable[..., Any]) -> None:
     def workflow(ctx: Context) -> Flow:
         yield ctx.run(tasked).options(retry_policy=ONCE)
 
-    message = f"{tasked.__name__} awaits .* uses asyncio .*a task of its own.*await ctx.begin_run.* for each"
+    message = (
+        f"{tasked.__name__} awaits .* uses asyncio .*(a task of its own|a timeout).*await ctx.begin_run.* for each"
+    )
     with pytest.raises(MixedAwaits, match=message):
         driver.run("w", workflow)
+
+
+def test_a_function_may_use_timeouts_for_what_is_the_loops(driver: Driver) -> None:
+    async def step(_: Context) -> int:
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0)
+        return 1
+
+    async def workflow(ctx: Context) -> int:
+        return await ctx.run(step)
+
+    assert driver.run("w", workflow) == 1
 
 
 def test_one_that_comes_too_late_to_begin_is_let_go(driver: Driver) -> None:

@@ -8,6 +8,7 @@ envelopes, each with the kind as a constant.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import msgspec
@@ -37,6 +38,9 @@ def document() -> dict[str, Any]:
     """The OpenAPI 3.1 document, as JSON's types."""
     types = [*DATA.values(), Promise, Task, Schedule]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    for component in components.values():
+        if "description" in component:  # a docstring, whose indentation is kept by some versions of Python
+            component["description"] = inspect.cleandoc(component["description"])
     data = dict(zip(DATA, schemas, strict=False))
     components["FenceAction"] = {
         "oneOf": [_action(kind.kind, data[kind.kind]) for kind in (PromiseCreate, PromiseSettle)]
