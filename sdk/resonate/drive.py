@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 Status = Literal["completed", "suspended", "released", "lost", "halted"]
 
+GLANCE = 1.0
+"""Seconds: a signal that arrives while the main thread begins to wait is seen when it looks again."""
 FEW = 10
 """Of more promises than this it is cheaper to read all children again than to ask about each."""
 
@@ -179,7 +181,12 @@ class Drive:
 
         None is one whose turn came too late.
         """
-        work, outcome = self._results.get()
+        while True:
+            try:
+                work, outcome = self._results.get(timeout=GLANCE)
+            except queue.Empty:
+                continue
+            break
         self._running -= 1
         if outcome is None:
             self._late = True
