@@ -117,7 +117,14 @@ def test_an_invocation_without_measurements_writes_none(
     assert '"_aws"' not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("environment", [{}, {**ENVIRONMENT, "POWERTOOLS_METRICS_DISABLED": "true"}])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {**ENVIRONMENT, "POWERTOOLS_METRICS_NAMESPACE": ""},
+        {**ENVIRONMENT, "POWERTOOLS_METRICS_DISABLED": "true"},
+    ],
+)
 def test_nothing_is_measured_unless_a_namespace_is_configured(
     environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,9 +38,9 @@ def test_the_environment_is_read_at_the_first_use_and_named_when_it_lacks_someth
 
 
 @pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize(("private", "public_only"), [(None, True), ("on", False)])
+@pytest.mark.parametrize(("private", "public_only"), [(None, True), ("", True), ("off", True), ("on", False)])
 def test_a_deployed_dispatcher_pushes_to_the_internet_only(private: str | None, public_only: bool) -> None:
-    more = {} if private is None else {"RESONATE_PUSH_PRIVATE": private}
+    more = {} if private is None else {"RESONATE_PUSH_PRIVATE": private, "RESONATE_PUSH_TOKEN": ""}
     with patch.dict(os.environ, more), patch("resonate_infra.wiring.Pusher") as pusher:
         _ = Wiring().dispatch
 
@@ -54,7 +54,15 @@ def test_clients_give_up_before_the_function_is_killed() -> None:
     assert (config.connect_timeout + config.read_timeout) * config.retries["total_max_attempts"] <= 50
 
 
-def test_clients_lead_where_the_environment_says() -> None:
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("http://127.0.0.1:4566", ["http://127.0.0.1:4566"] * 3),
+        ("", [f"https://{service}.us-east-1.amazonaws.com" for service in ("sqs", "scheduler", "dynamodb")]),
+    ],
+)
+def test_clients_lead_where_the_environment_says(named: str, expected: list[str]) -> None:
+    """A template sets the endpoint to nothing where it means AWS."""
     program = "\n".join(
         [
             "from resonate_infra.wiring import Wiring",
@@ -63,7 +71,7 @@ def test_clients_lead_where_the_environment_says() -> None:
             "      wiring.store._connection._shared_client().meta.endpoint_url)",
         ]
     )
-    somewhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "AWS_DEFAULT_REGION": "us-east-1"}
+    somewhere = {"AWS_ENDPOINT_URL": named, "AWS_DEFAULT_REGION": "us-east-1"}
     completed = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, **ENVIRONMENT, **somewhere},
@@ -73,4 +81,4 @@ def test_clients_lead_where_the_environment_says() -> None:
         check=True,
     )
 
-    assert completed.stdout.split() == ["http://127.0.0.1:4566"] * 3
+    assert completed.stdout.split() == expected

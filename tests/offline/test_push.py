@@ -212,9 +212,8 @@ def test_a_group_may_be_served_over_http(server: Server) -> None:
 def deployed_only(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OfflineStack]:
     """The stack with the dispatcher's environment as a deployment has it: receivers on this machine are forbidden."""
     dispatch = stack.deployment.functions["DispatchFunction"]
-    assert "RESONATE_PUSH_PRIVATE" not in dispatch.environment
     functions: Any = stack.deployment.functions
-    strict = replace(dispatch, environment={**dispatch.environment, "RESONATE_PUSH_PRIVATE": ""})
+    strict = replace(dispatch, environment={**dispatch.environment, "RESONATE_PUSH_PRIVATE": "off"})
     monkeypatch.setitem(functions, "DispatchFunction", strict)
     stack.processes.forget_all()
     yield stack

@@ -43,7 +43,11 @@ class RuntimeStack:
         self.endpoint = Endpoint()
         self.deployment: Deployment
         self.store: DynamoStore
-        self._template = templates.load(ROOT / "template.yaml", stack=templates.Stack("resonate"))
+        self._template = templates.load(
+            ROOT / "template.yaml",
+            stack=templates.Stack("resonate"),
+            parameters={"EndpointUrl": self.endpoint.url},
+        )
         self._functions: dict[str, RuntimeEmulator] = {}
         self._position: str | None = None
         self._open = ExitStack()
@@ -104,13 +108,7 @@ class RuntimeStack:
             RuntimeEmulator(
                 handler=function.handler,
                 directory=directory or function.code_directory,
-                environment={
-                    **LOGGING,
-                    "AWS_ENDPOINT_URL": self.endpoint.url,
-                    "RESONATE_PUSH_PRIVATE": "on",
-                    **function.environment,
-                    **(environment or {}),
-                },
+                environment={**LOGGING, **function.environment, **(environment or {})},
                 function_name=function.name,
                 timeout_seconds=timeout_seconds or function.timeout_seconds,
                 memory_megabytes=function.memory_mb,

@@ -369,6 +369,15 @@ def test_aws_answers_for_whom_it_has_authenticated_and_for_direct_invokes(
     assert handler(offer(driver), LambdaContext()) == {"status": "completed"}
 
 
+def test_an_empty_secret_is_none(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "")
+    driver.begin("w", double, 2)
+
+    response = handler_of(driver)(over_http(offer(driver)), LambdaContext())
+
+    assert reply_of(response) == (200, {"status": "completed"})
+
+
 def test_a_secret_that_fits_into_no_header_is_named_at_the_start(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

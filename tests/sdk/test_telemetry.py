@@ -110,7 +110,13 @@ def test_work_that_cannot_be_done_here_is_a_failure(deployed: Deployed, capsys: 
 
 
 @pytest.mark.parametrize(
-    "environment", [{}, {"POWERTOOLS_SERVICE_NAME": "orders"}, {**NAMESPACE, "POWERTOOLS_METRICS_DISABLED": "true"}]
+    "environment",
+    [
+        {},
+        {"POWERTOOLS_SERVICE_NAME": "orders"},
+        {**NAMESPACE, "POWERTOOLS_METRICS_NAMESPACE": ""},
+        {**NAMESPACE, "POWERTOOLS_METRICS_DISABLED": "true"},
+    ],
 )
 def test_nothing_is_measured_unless_a_namespace_is_configured(
     environment: dict[str, str], capsys: pytest.CaptureFixture[str]

@@ -263,7 +263,7 @@ def _store(options: Options, clock: Clock) -> Any:
         from resonate_store.payloads import Payloads
     except ImportError as error:
         raise StoreError(f"a table needs AWS's libraries: pip install 'resonate-serverless[aws]' ({error})") from error
-    local = "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT_URL_DYNAMODB" in os.environ
+    local = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"))
     table = DynamoStore(options.table, clock=clock, payloads=Payloads.of(os.environ, options.table))
     table.record("ready")  # better to find out now that it is not there
     return TableStore(table, LOCAL_SWEEP_INTERVAL if local else SWEEP_INTERVAL, options.retention)

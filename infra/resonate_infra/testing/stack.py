@@ -98,8 +98,8 @@ class OfflineStack(Stack):
         self.expires = False
         path = template or templates.default_template()
         self._template = _load(path, path.stat().st_mtime_ns, name, tuple(sorted((parameters or {}).items())))
-        # One thread only: moto takes no locks. Receivers of pushes are on this machine.
-        settings = {"RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1", "RESONATE_PUSH_PRIVATE": "on"}
+        # One thread only: moto takes no locks.
+        settings = {"RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}
         self.processes = Processes(limited, {**ENVIRONMENT, **settings}, code)
         self.deployment: Deployment
         self.gateway: Gateway
@@ -160,6 +160,10 @@ class OfflineStack(Stack):
     def _deploy(self) -> None:
         client = self.cloud.client
         deployment = self.deployment = create(self._template, client)
+        # Receivers of pushes are on this machine.
+        dispatch = deployment.functions["DispatchFunction"]
+        environment = {**dispatch.environment, "RESONATE_PUSH_PRIVATE": "on"}
+        deployment.functions["DispatchFunction"] = replace(dispatch, environment=environment)
         self.cloud.functions = {
             name: function.logical_id
             for function in deployment.functions.values()

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
 from typing import Any
+from unittest.mock import patch
 
 import jwt
 import pytest
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from resonate_infra.server.assembly import CannotServe, Options, Server
 from resonate_infra.testing.endpoint import Endpoint
 from resonate_store.clock import ManualClock
+from resonate_store.dynamo import DynamoStore
+from resonate_store.interface import StoreError
 from resonate_store.models import table_definition
 from tests.infra.server import test_lambdas
 from tests.infra.server.api import FAR, PATIENCE, Api
@@ -290,6 +293,18 @@ def test_a_table_keeps_the_promises_and_another_server_goes_on(table: str) -> No
 
     with serving(table=table) as api, api.poll("g", "1") as worker:
         assert worker.task() == "job"
+
+
+@pytest.mark.parametrize("named", ["", "http://127.0.0.1:4566"])
+def test_a_table_on_this_machine_is_looked_through_more_often(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """Looking costs something in AWS, where an endpoint that is empty leads."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", named)
+    with patch.object(DynamoStore, "record"), patch("resonate_infra.server.table.TableStore") as opened:
+        opened.side_effect = StoreError("seen enough")
+        with pytest.raises(CannotServe, match="seen enough"):
+            Server(Options(port=0, table="promises"))
+
+    assert opened.call_args.args[1] == (1_000 if named else 60_000)
 
 
 @pytest.mark.usefixtures("table")

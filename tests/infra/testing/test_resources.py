@@ -117,7 +117,7 @@ def test_functions_know_the_resources_that_were_created(deployment: Deployment) 
     assert (worker.handler, worker.timeout_seconds, worker.memory_mb) == ("app.handler", 300, 512)
     for name in ("DispatchFunction", "TickFunction"):
         environment = dict(deployment.functions[name].environment)
-        assert environment.items() > worker.environment.items()
+        assert environment.items() > {key: text for key, text in worker.environment.items() if text}.items()
         assert environment["RESONATE_TIMER_QUEUE_URL"] == deployment.queues["TimerQueue"].url
         assert environment["RESONATE_PUSH_QUEUE_URL"] == deployment.queues["PushQueue"].url
         assert environment["RESONATE_SCHEDULE_GROUP"] == deployment.schedule_group

@@ -513,7 +513,7 @@ def test_nothing_is_traced_reserved_or_logged_whole_unless_asked(properties: dic
 
 
 def test_the_push_token_is_a_secret_of_dispatcher_and_worker() -> None:
-    assert told("RESONATE_PUSH_TOKEN") == {}
+    assert told("RESONATE_PUSH_TOKEN") == {"WorkerFunction": "", "DispatchFunction": ""}
     assert told("RESONATE_PUSH_TOKEN", PushToken="s3cret") == {"WorkerFunction": "s3cret", "DispatchFunction": "s3cret"}
     with pytest.raises(ParameterError, match="PushToken"):
         told("RESONATE_PUSH_TOKEN", PushToken="two words")
@@ -522,7 +522,7 @@ def test_the_push_token_is_a_secret_of_dispatcher_and_worker() -> None:
 
 
 def test_a_deployed_dispatcher_pushes_to_the_internet_only() -> None:
-    assert told("RESONATE_PUSH_PRIVATE") == {}
+    assert told("RESONATE_PUSH_PRIVATE") == {"DispatchFunction": "off"}
     assert told("RESONATE_PUSH_PRIVATE", EndpointUrl="http://127.0.0.1:5000") == {"DispatchFunction": "on"}
 
 
