@@ -9,6 +9,7 @@ something else than what is shipped.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ CODE_KEYS = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVers
 
 SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
 NO_VALUE = object()
+
+# It warns that a feature of AWS's own service is not switched on here.
+logging.getLogger("samtranslator.feature_toggle").setLevel(logging.ERROR)
 
 
 class TemplateError(Exception):

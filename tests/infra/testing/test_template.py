@@ -535,3 +535,8 @@ def test_the_region_of_the_machine_does_not_matter(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     assert load(ROOT / "template.yaml", stack=STACK).resources
+
+
+def test_nothing_is_said_while_a_template_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    assert load(ROOT / "template.yaml", stack=STACK).resources
+    assert caplog.records == []
