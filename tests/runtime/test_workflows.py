@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.sleeps import measure
+from benchmarks.sleeps import LATENESS, measure
 from resonate_store.records import TaskRecord
 from tests.runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.runtime.stack import WORKFLOWS, RuntimeStack, wait_until
@@ -56,10 +56,16 @@ def test_sleep_outlives_the_worker_that_began_it(stack: RuntimeStack) -> None:
 
 
 def test_sleep_ends_after_its_time_and_soon(stack: RuntimeStack) -> None:
-    """How soon depends on the machine; `benchmarks/sleeps.py` measures it, for twenty at once."""
-    (took,) = measure(stack, 1, 5.0)
+    """Never before; within two seconds after, unless the machine has something else to do three times in a row."""
+    for tried in range(3):
+        if tried:
+            stack.redeploy()
+        (took,) = measure(stack, 1, 5.0)
+        assert took >= 5.0
+        if took <= 5.0 + LATENESS:
+            return
 
-    assert 5.0 <= took < 15.0
+    pytest.fail(f"a sleep of five seconds was over after {took}, the third time as well")
 
 
 def test_step_of_a_killed_worker_is_run_again_and_those_before_it_are_not(stack: RuntimeStack, tmp_path: Path) -> None:
