@@ -59,6 +59,30 @@ def test_its_template_looks_for_what_ours_writes(tmp_path: Path) -> None:
     assert {each["Default"] for each in theirs.values() if each["Type"].startswith("AWS::SSM")} == written
 
 
+def test_its_worker_is_told_what_ours_is(project: Path) -> None:
+    """All but what concerns the deployment's own functions: its group map, the pushes it receives, its debugging."""
+    ours = yaml_parse((ROOT / "template.yaml").read_text())
+    theirs = yaml_parse((project / "template.yaml").read_text())
+    told = theirs["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
+    expected = ours["Globals"]["Function"]["Environment"]["Variables"]
+
+    assert set(expected) - set(told) == {"RESONATE_GROUPS", "AWS_ENDPOINT_URL", "POWERTOOLS_LOGGER_LOG_EVENT"}
+    assert told["POWERTOOLS_METRICS_NAMESPACE"] == expected["POWERTOOLS_METRICS_NAMESPACE"]
+    assert theirs["Conditions"]["HasMetrics"] == ours["Conditions"]["HasMetrics"]
+    written = {
+        each["Properties"]["Name"]["Fn::Sub"].rpartition("/")[2]: each["Properties"]["Value"]
+        for each in ours["Resources"].values()
+        if each["Type"] == "AWS::SSM::Parameter"
+    }
+    assert (written["payload-threshold"], written["payload-limit"], written["metrics"]) == (
+        {"Ref": "PayloadThreshold"},
+        {"Ref": "PayloadLimit"},
+        {"Ref": "Metrics"},
+    )
+    for variable in ("RESONATE_PAYLOAD_THRESHOLD", "RESONATE_PAYLOAD_LIMIT"):
+        assert told[variable] == expected[variable]
+
+
 def test_its_worker_may_do_what_ours_may(project: Path) -> None:
     def allowed(template: Path) -> set[str]:
         role: Any = yaml_parse(template.read_text())["Resources"]["WorkerRole"]

@@ -104,7 +104,9 @@ def test_other_stacks_find_what_they_need_under_lasting_names(deployment: Deploy
     found = client("ssm").get_parameters_by_path(Path="/resonate/market")["Parameters"]
     values = {parameter["Name"].rpartition("/")[2]: parameter["Value"] for parameter in found}
 
-    assert values.keys() == {"table", "bucket", "layer", "dispatch-role", "tick-role"}
+    settings = {"payload-threshold": "32768", "payload-limit": "5242880", "metrics": "on"}
+    assert values.keys() == {"table", "bucket", "layer", "dispatch-role", "tick-role", *settings}
+    assert {name: values[name] for name in settings} == settings
     assert values["table"] == deployment.table_name
     assert values["bucket"] == deployment.bucket
     assert values["layer"] == deployment.outputs["LayerArn"]
