@@ -75,7 +75,8 @@ def test_the_policies_name_resources_that_exist(deployment: Deployment, client: 
 
     assert statements["ReadWriteAndDeletePromises"] == table["TableArn"]
     assert statements["ReadChanges"] == table["LatestStreamArn"]
-    assert statements["OfferTasks"] == deployment.functions["WorkerFunction"].arn
+    worker = deployment.functions["WorkerFunction"].arn
+    assert statements["OfferTasks"] == [worker, f"{worker}:*"]
     assert statements["ReceivePushes"] == deployment.queues["PushQueue"].arn
     [group] = client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/market-dispatch")["logGroups"]
     assert statements["WriteLogs"] == group["arn"]

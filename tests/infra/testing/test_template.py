@@ -266,6 +266,8 @@ PROMISES = {
     for action in ("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem")
 }
 VALUES = "PayloadBucket.Arn/PromiseTable/*"
+WORKER = [f"{FUNCTION}worker", f"{FUNCTION}worker:*"]
+"""The worker, and what its aliases and versions are called."""
 
 
 def on_values(*actions: str) -> dict[str, list[str]]:
@@ -275,7 +277,7 @@ def on_values(*actions: str) -> dict[str, list[str]]:
 
 WRITING_VALUES = on_values("GetObject", "PutObject", "PutObjectTagging", "DeleteObjectTagging")
 WAKING = {
-    "lambda:InvokeFunction": [f"{FUNCTION}worker"],
+    "lambda:InvokeFunction": WORKER,
     "iam:PassRole": ["SchedulerRole.Arn"],
     **{f"scheduler:{verb}Schedule": [SCHEDULES] for verb in ("Create", "Get", "Update", "Delete")},
 }
@@ -311,7 +313,7 @@ ALLOWED = {
         **WRITING_VALUES,
         **WAKING,
         **consuming("TimerQueue"),
-        "lambda:InvokeFunction": [f"{FUNCTION}tick", f"{FUNCTION}worker"],
+        "lambda:InvokeFunction": [f"{FUNCTION}tick", *WORKER],
         "dynamodb:Query": ["PromiseTable.Arn", "PromiseTable.Arn/index/wake"],
         "sqs:SendMessage": ["PushQueue.Arn", "TimerQueue.Arn"],
     },
@@ -341,11 +343,13 @@ def test_the_roles_checked_above_are_all_roles(shipped: Template) -> None:
     assert roles == set(ALLOWED)
 
 
-def test_the_only_wildcards_of_a_policy_are_names_of_schedules_and_of_values(properties: dict[str, Fragment]) -> None:
+def test_the_only_wildcards_of_a_policy_are_schedules_values_and_aliases_of_the_worker(
+    properties: dict[str, Fragment],
+) -> None:
     resources = {
         resource for role in ALLOWED for _, resources in statements(properties, role) for resource in resources
     }
-    assert {resource for resource in resources if "*" in resource} == {SCHEDULES, VALUES}
+    assert {resource for resource in resources if "*" in resource} == {SCHEDULES, VALUES, WORKER[1]}
 
 
 def test_the_scheduler_role_is_lent_to_the_scheduler_only(properties: dict[str, Fragment]) -> None:
