@@ -1,16 +1,20 @@
 """A month of a deployment: executions spread over 30 days, kept for a day each, and what is left when all is over.
 
-    python benchmarks/month.py [executions]
+    python benchmarks/month.py [--check] [--executions N]
 
 Runs on the offline stack, whose clock is moved and whose items expire as DynamoDB's do: the marker of a settled root is
 removed by the service, and the stream's consumer deletes what it stood for. One in ten executions sleeps for hours, one
 calls another worker, one has results that are too large for the table, and a schedule starts one a day. Prints what it
-took; fails if a record, an object, a schedule or a message is left. A thousand executions take two or three minutes,
-nearly all of it in moto, so the test suite simulates its month with fewer (`tests/offline/test_month.py`).
+took, what was there at most - a day's executions, not a month's - and what is left. With `--check` the exit code is 1
+when an execution did not end as it should, the table had too many items at a time, or a record, an object, a schedule
+or a message is left. A thousand executions take two or three minutes, nearly all of it in moto, so the test suite
+simulates its month with fewer (`tests/offline/test_month.py`).
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 import sys
 import time
@@ -26,6 +30,8 @@ from resonate_store.requests import PromiseGet, ScheduleCreate, ScheduleDelete
 
 DAYS = 30
 LARGE = 50_000
+MOST_ITEMS = 0.3
+"""The items in the table at most, for each execution of the month."""
 
 resonate = Resonate()
 Workflow = Generator[Any, Any, int]
@@ -159,16 +165,29 @@ def _left(stack: OfflineStack) -> dict[str, list[str]]:
 
 
 def main() -> int:
-    executions = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    parser = argparse.ArgumentParser(description="A month of executions, and what is left of it.")
+    parser.add_argument("--check", action="store_true", help="fail when something is left, or was too much meanwhile")
+    parser.add_argument("--executions", type=int, default=1000)
+    arguments = parser.parse_args()
+    executions: int = arguments.executions
     began = time.process_time()
     with OfflineStack(code={"WorkerFunction": Path(__file__)}, parameters={"RetentionDays": 1}) as stack:
         month = simulate(stack, executions)
         calls = len(stack.calls)
-    print(f"{month.completed} of {executions} executions in {DAYS} days completed as they should")
-    print(f"at most {month.most_items} items and {month.most_schedules} schedules at a time")
-    print(f"left: {', '.join(f'{len(found)} {what}' for what, found in month.left.items())}")
-    print(f"{time.process_time() - began:.0f} s of processor time, {calls} calls of AWS services")
-    return 0 if month.completed == executions and not any(month.left.values()) else 1
+    figures = {
+        "executions": executions,
+        "days": DAYS,
+        "completed": month.completed,
+        "most_items": month.most_items,
+        "most_schedules": month.most_schedules,
+        "left": {what: len(found) for what, found in month.left.items()},
+        "processor_seconds": round(time.process_time() - began),
+        "calls": calls,
+        "limits": {"most_items": round(executions * MOST_ITEMS)},
+    }
+    print(json.dumps(figures, indent=2))
+    good = month.completed == executions and month.most_items < executions * MOST_ITEMS and not any(month.left.values())
+    return 1 if arguments.check and not good else 0
 
 
 if __name__ == "__main__":
