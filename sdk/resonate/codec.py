@@ -19,10 +19,9 @@ import math
 import sys
 import traceback
 import types
-import typing
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, cast, get_args, get_origin
+from collections.abc import Iterable
+from typing import Any, cast
 
 import msgspec
 
@@ -234,63 +233,6 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
     for listing in ("__struct_fields__", "__dataclass_fields__", "__dict__"):
         names = names or getattr(value, listing, ())
     return [(f"{path}.{name}", getattr(value, name, None)) for name in names]
-
-
-class Signature(msgspec.Struct, frozen=True):
-    """What a function's annotations say: its positional parameters after the context, by name, and its result."""
-
-    positional: tuple[Any, ...] = ()
-    variadic: Any = Any
-    named: dict[str, Any] = {}
-    result: Any = Any
-
-    def arguments(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments restored to their annotated types."""
-        types_ = (*self.positional, *([self.variadic] * max(0, len(args) - len(self.positional))))
-        restored = [restore(value, annotation) for value, annotation in zip(args, types_, strict=False)]
-        return restored, {name: restore(value, self.named.get(name, Any)) for name, value in kwargs.items()}
-
-
-_signatures: dict[Any, Signature] = {}
-
-
-def signature_of(func: Callable[..., Any]) -> Signature:
-    """The annotations of a workflow or step function, read once."""
-    known = _signatures.get(func)
-    if known is None:
-        known = _signatures[func] = _read_signature(func)
-    return known
-
-
-def _read_signature(func: Callable[..., Any]) -> Signature:
-    code = getattr(func, "__code__", None)
-    if code is None or not getattr(func, "__annotations__", None):
-        return Signature()
-    try:
-        hints = typing.get_type_hints(func)
-    except Exception:
-        return Signature()
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    has_variadic = bool(code.co_flags & 0x04)
-    variadic = code.co_varnames[len(names)] if has_variadic else None
-    return Signature(
-        positional=tuple(hints.get(name, Any) for name in names[1 : code.co_argcount]),
-        variadic=hints.get(variadic, Any) if variadic else Any,
-        named={name: hints[name] for name in names[1:] if name in hints},
-        result=_result_type(hints.get("return", Any)),
-    )
-
-
-def _result_type(annotation: Any) -> Any:
-    """The type that a call produces: what a generator or coroutine returns, or the annotation itself."""
-    origin = get_origin(annotation)
-    arguments = get_args(annotation)
-    if origin is None or not isinstance(origin, type):
-        return annotation
-    name = origin.__qualname__
-    if name in ("Generator", "Coroutine") and len(arguments) == 3:
-        return arguments[2]
-    return Any if name in ("Generator", "Iterator", "Iterable", "Coroutine") else annotation
 
 
 def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None = None) -> Value:

@@ -13,6 +13,7 @@ from resonate.context import Context, Info
 from resonate.options import DEFAULT_TIMEOUT
 from resonate.promises import CREATE_KEY
 from resonate.registry import Registry
+from resonate.signatures import signature_of
 from resonate_store.addresses import expand
 from resonate_store.records import (
     BRANCH,
@@ -52,7 +53,7 @@ class Conventions:
         timeout_at = now + (_DEFAULT_MILLISECONDS if opts.timeout is None else math.ceil(opts.timeout * 1000))
         if timeout_at > lineage.timeout_at:
             timeout_at = lineage.timeout_at
-        node = Node(id, timeout_at, command.describe(), codec.signature_of(func).result)
+        node = Node(id, timeout_at, command.describe(), signature_of(func).result)
         node.durable = opts.durable is not False
         node.encoder = opts.encoder
         tags = lineage.tags_of(command.name, opts.tags)
@@ -122,7 +123,7 @@ class Conventions:
     def _result_type(self, name: str, version: int) -> Any:
         """The annotated result of a remote function, if this process happens to know the function."""
         try:
-            return codec.signature_of(self._registry.get(name, version).func).result
+            return signature_of(self._registry.get(name, version).func).result
         except ValueError:
             return Any
 

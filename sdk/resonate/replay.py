@@ -46,6 +46,7 @@ from resonate.history import History, described, outcome_of, shows_step
 from resonate.options import DEFAULT_TARGET, Options
 from resonate.promises import already_exists, created_alike
 from resonate.registry import Registry
+from resonate.signatures import signature_of
 from resonate.suspension import Blocked, blocked_on, outstanding_below, refuse_above
 from resonate_store.records import Claim, Promise, SettledState, Value
 from resonate_store.requests import PromiseGet, Response
@@ -310,7 +311,7 @@ class Execution:
             return False
         if not shows_step(known, command.name) or isinstance(known.value, Claim):
             return False
-        self._receive(coroutine, outcome_of(known, codec.signature_of(command.func).result, command.opts.encoder))
+        self._receive(coroutine, outcome_of(known, signature_of(command.func).result, command.opts.encoder))
         return True
 
     def _awaited(self, coroutine: Coroutine, yielded: Any) -> Node:

@@ -29,6 +29,7 @@ from resonate.promises import CREATE_KEY, Promises, already_exists, created_alik
 from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime, underlying
+from resonate.signatures import signature_of
 from resonate.worker import Worker
 from resonate_store.addresses import expand
 from resonate_store.clock import Clock, ambient
@@ -528,7 +529,7 @@ class Resonate:
 
     def _handle(self, id: str, func: Callable[..., Any] | str, settled: Promise | None = None) -> Handle[Any]:
         try:
-            annotation = codec.signature_of(self._registry.get(func, self._options.version or 0).func).result
+            annotation = signature_of(self._registry.get(func, self._options.version or 0).func).result
         except ValueError:
             annotation = Any
         return Handle(id, self._runtime, annotation, self._options.encoder, settled)

@@ -30,6 +30,10 @@ def restore(plain: Any, annotation: Any) -> Any:
     try:
         return _fitted(plain, annotation)
     except Exception:  # a user's __post_init__ may raise anything
+        pass
+    try:
+        return _despite_its_keys(plain, annotation)
+    except Exception:
         return plain
 
 
@@ -48,6 +52,11 @@ def _fitted(plain: Any, annotation: Any) -> Any:
         return msgspec.convert(plain, annotation, str_keys=True, dec_hook=_read_by_its_type)
     except TypeError:  # it is the annotation that msgspec cannot express
         return _piecewise(plain, annotation)
+    except msgspec.ValidationError:
+        arguments = get_args(annotation)
+        if isinstance(plain, dict) and len(arguments) == 2 and arguments[0] is bool:  # which it reads as values only
+            return _piecewise(plain, annotation)
+        raise
 
 
 def _read_by_its_type(kind: Any, plain: Any) -> Any:
@@ -138,6 +147,49 @@ def _mapping(plain: dict[str, Any], kind: type, arguments: Sequence[Any]) -> Any
         return kind(**named)
     if issubclass(kind, Mapping):
         key, item = arguments if len(arguments) == 2 else (Any, Any)
-        keys = msgspec.convert(plain, dict[key, Any], str_keys=True)
-        return {name: _fitted(value, item) for name, value in keys.items()}
+        return {_key(name, key): _fitted(value, item) for name, value in plain.items()}
     raise Unfit(f"{kind!r} cannot be made of a dictionary")
+
+
+def _key(text: str, annotation: Any) -> Any:
+    """The key of a JSON object, which is always text, as the annotated type.
+
+    Raises:
+        Exception: it does not fit.
+    """
+    if annotation is bool:
+        return {"true": True, "false": False}[text]
+    if get_origin(annotation) in (Union, types.UnionType):
+        for each in get_args(annotation):
+            try:
+                return _key(text, each)
+            except Exception:
+                continue
+        raise Unfit("none of the types fits")
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        for member in annotation:
+            if msgspec.json.encode({member.value: None}) == msgspec.json.encode({text: None}):
+                return member
+        raise Unfit(f"{annotation!r} has no such member")
+    kind: Any = dict[annotation, Any]
+    return next(iter(msgspec.convert({text: None}, kind, str_keys=True)))
+
+
+def _despite_its_keys(plain: Any, annotation: Any) -> Any:
+    """A mapping of which some key does not fit, and stays text; its other keys and its values are restored.
+
+    Raises:
+        Exception: it is something else that does not fit.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if not (isinstance(plain, dict) and len(arguments) == 2 and issubclass(origin or object, Mapping)):
+        raise Unfit(f"{annotation!r} is no mapping")
+    key, item = arguments
+    restored: dict[Any, Any] = {}
+    for name, value in cast("dict[str, Any]", plain).items():
+        try:
+            fitted = _key(name, key)
+        except Exception:
+            fitted = name
+        restored[fitted] = _fitted(value, item)
+    return restored

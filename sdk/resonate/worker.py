@@ -31,6 +31,7 @@ from resonate.options import DEFAULT_TARGET, Options
 from resonate.promises import CREATE_KEY
 from resonate.registry import Registry
 from resonate.replay import Execution
+from resonate.signatures import signature_of
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
 from resonate_store.records import ORIGIN, PREFIX, Promise, Task
@@ -178,7 +179,7 @@ class Worker:
                 ' {"func": name, "args": [...], "kwargs": {...}, "version": number}'
             ) from None
         registered = self.registry.get(call.func, call.version or 0)
-        signature = codec.signature_of(registered.func)
+        signature = signature_of(registered.func)
         args, kwargs = signature.arguments(call.args or [], call.kwargs or {})
         node = Node(promise.id, promise.timeout_at)
         node.annotation = signature.result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -230,67 +230,6 @@ def test_what_contains_itself_cannot_travel() -> None:
 def test_a_payload_that_is_no_base64_json_is_an_error(data: str) -> None:
     with pytest.raises(PayloadError, match="is not base64-encoded JSON"):
         codec.decode(Value(data=data))
-
-
-# -- signatures -------------------------------------------------------------------------------------------------------
-
-
-def generator(
-    _: Any, at: datetime, *rest: Point, colour: Colour = Colour.RED, **more: Any
-) -> Generator[Any, Any, Order]:
-    raise NotImplementedError
-
-
-def plain(_: Any, first: tuple[int, int], second: Any, third) -> set[int]:  # type: ignore[no-untyped-def]
-    raise NotImplementedError
-
-
-def iterating(_: Any) -> Iterator[int]:
-    raise NotImplementedError
-
-
-def coroutine(_: Any) -> Coroutine[Any, Any, Point]:
-    raise NotImplementedError
-
-
-def unannotated(_, a, *rest):  # type: ignore[no-untyped-def]
-    raise NotImplementedError
-
-
-def misspelt(_: Any, a: "Nonexistent") -> int:  # noqa: F821, UP037 # type: ignore[name-defined]
-    raise NotImplementedError
-
-
-def test_arguments_are_restored_by_position_and_by_name() -> None:
-    signature = codec.signature_of(generator)
-
-    args, kwargs = signature.arguments(
-        ["2025-06-15T12:00:00Z", {"x": 1}, {"x": 2}], {"colour": "red", "more": ["plain"]}
-    )
-    assert args == [NOON, Point(1), Point(2)]
-    assert kwargs == {"colour": Colour.RED, "more": ["plain"]}
-    assert codec.signature_of(plain).arguments([[1, 2], [1, 2], [1, 2]], {})[0] == [(1, 2), [1, 2], [1, 2]]
-    assert signature.arguments([], {"at": "2025-06-15T12:00:00Z"}) == ([], {"at": NOON})
-
-
-@pytest.mark.parametrize(
-    ("function", "result"),
-    [
-        (generator, Order),
-        (plain, set[int]),
-        (coroutine, Point),
-        (iterating, Any),
-        (unannotated, Any),
-        (misspelt, Any),
-        (len, Any),
-    ],
-)
-def test_the_result_type_is_what_a_caller_gets(function: Callable[..., Any], result: Any) -> None:
-    assert codec.signature_of(function).result == result
-
-
-def test_a_function_without_annotations_takes_what_comes() -> None:
-    assert codec.signature_of(unannotated).arguments([1, [2], {"x": 3}], {"a": 4}) == ([1, [2], {"x": 3}], {"a": 4})
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------

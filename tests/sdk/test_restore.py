@@ -41,6 +41,11 @@ class Corner(Enum):
     RIGHT = (1, 0)
 
 
+class Mixed(Enum):
+    ONE = 1
+    TWO = "two"
+
+
 class Point(msgspec.Struct):
     x: float
     y: int = 0
@@ -125,6 +130,9 @@ def travel(value: Any, annotation: Any) -> Any:
         ((CIRCLE, Point(0.0)), tuple[Point | Circle, ...]),
         ({"a": CIRCLE}, dict[str, Point | Circle]),
         ({1: CIRCLE}, dict[int, Point | Circle]),
+        ({Mixed.ONE: CIRCLE, Mixed.TWO: CIRCLE}, dict[Mixed, Circle]),
+        ([{Mixed.TWO: NOON}], list[dict[Mixed | int, datetime]]),
+        ({AN_ID: CIRCLE, 5: CIRCLE}, dict[Mixed | UUID | int, Circle]),
         ({AN_ID, NOON}, set[UUID | datetime]),
         (frozenset({AN_ID}), frozenset[UUID | datetime]),
         (AN_ID, UUID | datetime | str),
@@ -175,6 +183,23 @@ def test_annotations_are_restored_however_they_are_nested(value: Any, annotation
 )
 def test_what_does_not_fit_comes_back_as_it_is(plain: Any, annotation: Any) -> None:
     assert restore(plain, annotation) == plain
+
+
+def test_a_key_that_does_not_fit_stays_text_and_the_others_do_not() -> None:
+    plain = {"1": {"x": 1.0}, "three": {"x": 2.0}}
+
+    assert restore(plain, dict[Mixed, Point]) == {Mixed.ONE: Point(1.0), "three": Point(2.0)}
+    assert restore(plain, dict[int, Point]) == {1: Point(1.0), "three": Point(2.0)}
+    assert restore({"1": {"z": 1.0}, "three": {}}, dict[int, Point]) == {"1": {"z": 1.0}, "three": {}}
+    assert restore(plain, dict[int, Point] | dict[str, Point]) == {"1": Point(1.0), "three": Point(2.0)}
+
+
+def test_true_and_false_as_keys_come_back_as_what_others_call_them() -> None:
+    plain = {"true": {"x": 1.0}, "false": {"x": 2.0}}
+
+    assert restore(plain, dict[bool, Point]) == {True: Point(1.0), False: Point(2.0)}
+    assert restore(plain, dict[bool | Mixed, Point]) == {True: Point(1.0), False: Point(2.0)}
+    assert restore({"True": 1, "false": 2}, dict[bool, int]) == {"True": 1, False: 2}
 
 
 def test_of_a_union_the_first_type_that_fits_is_taken() -> None:

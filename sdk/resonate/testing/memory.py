@@ -18,6 +18,7 @@ from resonate.function import Function
 from resonate.lambda_handler import LEASE_MARGIN, RESERVE
 from resonate.registry import Registry
 from resonate.resonate import Resonate
+from resonate.signatures import signature_of
 from resonate.testing.faults import FailPoints, Killed
 from resonate.testing.functions import name_of, stub_of
 from resonate.testing.stack import Stack
@@ -186,7 +187,7 @@ class MemoryStack(Stack):
         for registries in self._groups.values():
             for registry in registries:
                 try:
-                    return codec.signature_of(registry.get(name, version).func).result
+                    return signature_of(registry.get(name, version).func).result
                 except ValueError:
                     continue
         return Any
