@@ -109,7 +109,7 @@ def encode_call(
     Raises:
         PayloadError: some argument cannot travel.
     """
-    call = {"func": name, "args": args, "kwargs": kwargs, "version": version}
+    call = {"func": name, "args": list(args), "kwargs": kwargs, "version": version}  # an encoder may know JSON only
     return encode(call, f"the arguments of {name}", "", encoder)
 
 
@@ -251,7 +251,7 @@ def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None 
     else:
         arguments = OSError.__reduce__(error)[1] if isinstance(error, OSError) else error.args
         if _travels(arguments):
-            state["args"] = arguments
+            state["args"] = list(arguments)
         if attributes := {name: item for name, item in vars(error).items() if _travels(item)}:
             state["state"] = attributes
     if encoder is not None:

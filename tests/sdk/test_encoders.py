@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -21,6 +22,7 @@ from resonate.encoders import (
     PairEncoder,
 )
 from resonate.errors import PayloadError
+from resonate.retry_policies import Never
 from resonate_store.records import Value
 from resonate_store.requests import PromiseGet
 from tests.sdk.driving import Driver, Flow
@@ -244,3 +246,22 @@ def test_an_encoder_must_make_text() -> None:
 
     with pytest.raises(PayloadError, match=r"PairEncoder\.encode returned `tuple`, and a payload is `str` or None"):
         codec.encode([1], "the value", encoder=PairEncoder(NoopEncoder(), JsonEncoder()))  # type: ignore[arg-type]
+
+
+def test_a_call_of_plain_values_is_made_with_jsonpickle_and_another_is_refused_with_its_name(
+    resonate: Resonate,
+) -> None:
+    @resonate.register
+    def picky(_: Context, *words: str, **more: Any) -> list[Any]:
+        if not words:
+            raise LookupError("nothing", 5)
+        return [*words, more]
+
+    connection = resonate.options(encoder=JsonPickleEncoder())
+
+    assert connection.run("a", picky, "b", "c", d=[1]) == ["b", "c", {"d": [1]}]
+    with pytest.raises(PayloadError, match=r"the arguments of picky .*JsonPickleEncoder .*\['args'\]\[0\] is a .*UUID"):
+        connection.run("b", "picky", UUID(int=1))
+    with pytest.raises(LookupError) as caught:
+        connection.options(retry_policy=Never()).run("c", picky)
+    assert caught.value.args == ("nothing", 5)
