@@ -10,6 +10,7 @@ from resonate import codec
 from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall, Sleep
 from resonate.computation import FUNC, LINK, Kind, Lineage, Node, Work, kind_of
 from resonate.context import Context, Info
+from resonate.encoders import Encoder
 from resonate.options import DEFAULT_TIMEOUT
 from resonate.promises import CREATE_KEY
 from resonate.registry import Registry
@@ -39,13 +40,22 @@ class Conventions:
         registry: the functions known here.
         dependencies: what contexts hand out.
         default_target: where a call goes that names no target.
+        encoders: remembers what calls were written with, by promise id: the callee may be run by this process.
     """
 
-    def __init__(self, root: str, registry: Registry, dependencies: Mapping[str, Any], default_target: str) -> None:
+    def __init__(
+        self,
+        root: str,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        default_target: str,
+        encoders: dict[str, Encoder[Any, str | None]],
+    ) -> None:
         self._root = root
         self._registry = registry
         self._dependencies = dependencies
         self._default_target = default_target
+        self._encoders = encoders
 
     def local(self, command: LocalCall[Any], id: str, lineage: Lineage, now: int) -> Node:
         """The node of a local call, with the work that settles it."""
@@ -113,6 +123,8 @@ class Conventions:
             tags[FUNC] = command.name
             version = opts.version or command.version
             param = codec.encode_call(command.name, command.args, command.kwargs, version, node.encoder)
+            if node.encoder is not None:
+                self._encoders[id] = node.encoder
             node.annotation = self._result_type(command.name, version)
         elif isinstance(command, PromiseCommand):
             param = codec.encode(command.data, f"the data of promise {id}", "data")

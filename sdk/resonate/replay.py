@@ -41,6 +41,7 @@ from resonate.computation import (
 )
 from resonate.context import Context
 from resonate.conventions import Conventions, linked
+from resonate.encoders import Encoder
 from resonate.errors import NonDeterminismError, ResonateStoreError, refusal
 from resonate.history import History, described, outcome_of, shows_step
 from resonate.options import DEFAULT_TARGET, Options
@@ -63,6 +64,7 @@ class Execution:
         dependencies: what contexts hand out.
         default_target: where a call goes that names no target.
         private: whether nothing of payloads may be logged.
+        encoders: what unsettled calls from this process were written with, by promise id.
 
     Attributes:
         finished: the outcome of the root, once it has one.
@@ -80,13 +82,15 @@ class Execution:
         default_target: str = DEFAULT_TARGET,
         *,
         private: bool = False,
+        encoders: dict[str, Encoder[Any, str | None]] | None = None,
     ) -> None:
         self.finished: Finished | None = None
         self.root = root
         self.history = History()
         self.nodes: dict[str, Node] = {root.node.id: root.node}
         self.now = 0
-        self._conventions = Conventions(root.node.id, registry, dependencies, default_target)
+        self._encoders: dict[str, Encoder[Any, str | None]] = {} if encoders is None else encoders
+        self._conventions = Conventions(root.node.id, registry, dependencies, default_target, self._encoders)
         self._attempts = Attempts(self, dependencies, private)
         self._blocked: dict[Coroutine, Node] = {}
         self.ready: deque[Coroutine] = deque()
@@ -442,6 +446,8 @@ class Execution:
             return
         node.settled = True
         node.value, node.error = value, error
+        if node.encoder is not None:
+            self._encoders.pop(node.id, None)
         work, node.work = node.work, None
         if work is not None and work.opening is not None:
             let_go(work.opening.coroutine, work.name)

@@ -134,12 +134,22 @@ class Worker:
             root = self._root(promise, options or Options())
         except (PayloadError, ValueError) as error:
             return self._release(task, str(error))
-        execution = Execution(root, self.registry, self.dependencies, self.default_target, private=self.private)
+        execution = Execution(
+            root,
+            self.registry,
+            self.dependencies,
+            self.default_target,
+            private=self.private,
+            encoders=self.encoders,
+        )
         drive = Drive(self, task, execution, deadline)
         try:
             children = self.store.children(task.id) if task.version > 1 else ()
             execution.start(children, self.clock.now())
-            return drive.to_the_end()
+            report = drive.to_the_end()
+            if report.status == "completed":
+                self.encoders.pop(task.id, None)
+            return report
         except Lost:
             return Report("lost")
         except HandOver:
@@ -173,10 +183,12 @@ class Worker:
             encoder = self.registry.encoders.get(promise.tags.get(FUNC, ""))
         try:
             call = convert(codec.decode(promise.param, encoder=encoder), Call)
-        except ValidationError as error:
+        except (PayloadError, ValidationError) as error:
+            reason = error.mesg if isinstance(error, PayloadError) else error
             raise PayloadError(
-                f"the param of promise {promise.id} is not a call ({error}): it needs a JSON object"
-                ' {"func": name, "args": [...], "kwargs": {...}, "version": number}'
+                f"the param of promise {promise.id} is not a call ({reason}): it needs a JSON object"
+                ' {"func": name, "args": [...], "kwargs": {...}, "version": number}; if it was written with an encoder'
+                " that this process was not told of, give it to the registered function: function.options(encoder=...)"
             ) from None
         registered = self.registry.get(call.func, call.version or 0)
         signature = signature_of(registered.func)

@@ -23,6 +23,7 @@ from resonate.encoders import (
 )
 from resonate.errors import PayloadError
 from resonate.retry_policies import Never
+from resonate.worker import Worker
 from resonate_store.records import Value
 from resonate_store.requests import PromiseGet
 from tests.sdk.driving import Driver, Flow
@@ -248,7 +249,7 @@ def test_an_encoder_must_make_text() -> None:
         codec.encode([1], "the value", encoder=PairEncoder(NoopEncoder(), JsonEncoder()))  # type: ignore[arg-type]
 
 
-def test_a_call_of_plain_values_is_made_with_jsonpickle_and_another_is_refused_with_its_name(
+def test_jsonpickle_takes_calls_of_plain_values_and_refuses_others_by_name(
     resonate: Resonate,
 ) -> None:
     @resonate.register
@@ -265,3 +266,42 @@ def test_a_call_of_plain_values_is_made_with_jsonpickle_and_another_is_refused_w
     with pytest.raises(LookupError) as caught:
         connection.options(retry_policy=Never()).run("c", picky)
     assert caught.value.args == ("nothing", 5)
+
+
+@pytest.mark.parametrize("how", ["rpc", "begin_rpc", "detached"])
+def test_a_call_is_read_with_its_encoder_by_the_process_that_made_it(resonate: Resonate, how: str) -> None:
+    resonate.register(double)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        result = yield getattr(ctx, how)("double", 6).options(encoder=Reversed(), id="called")
+        return result if how == "rpc" else (yield result)
+
+    assert resonate.begin_run("w", workflow).result(PATIENCE) == 12
+    stored = resonate.store.apply(PromiseGet("called")).promise
+    assert stored is not None
+    assert text_of(stored.param).endswith('"cnuf"{')
+    assert text_of(stored.value) == "21"
+
+
+def test_a_process_that_lacks_the_encoder_of_a_call_says_what_is_missing() -> None:
+    driver = Driver()
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.rpc("double", 6).options(encoder=Reversed()))
+
+    driver.register(double)
+    driver.begin("w", workflow)
+    driver.invoke()
+    elsewhere = Worker(driver.store, driver.registry, {}, driver.clock, "p2")
+    report = elsewhere.run(*driver.offers.popleft(), 60_000)
+
+    assert report.status == "released"
+    assert report.error is not None
+    assert "the param of promise w.1 is not a call" in report.error
+    assert "written with an encoder" in report.error
+    assert "function.options(encoder=...)" in report.error
+
+    driver.registry.encoders["double"] = Reversed()
+    driver.clock.advance(60_000)
+    assert driver.finish("w") == 12
