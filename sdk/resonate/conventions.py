@@ -127,7 +127,8 @@ class Conventions:
                 self._encoders[id] = node.encoder
             node.annotation = self._result_type(command.name, version)
         elif isinstance(command, PromiseCommand):
-            param = codec.encode(command.data, f"the data of promise {id}", "data")
+            if command.data is not None:  # without data there is nothing to write, whatever the value is read with
+                param = codec.encode(command.data, f"the data of promise {id}", "data", node.encoder)
         elif isinstance(command, Sleep):
             tags[TIMER] = "true"
         return node, PromiseCreate(id, node.timeout_at, param, tags)

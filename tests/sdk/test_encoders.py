@@ -305,3 +305,21 @@ def test_a_process_that_lacks_the_encoder_of_a_call_says_what_is_missing() -> No
     driver.registry.encoders["double"] = Reversed()
     driver.clock.advance(60_000)
     assert driver.finish("w") == 12
+
+
+def test_the_data_of_a_promise_is_written_by_the_encoder_that_reads_its_value(resonate: Resonate) -> None:
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        asked = yield ctx.promise(id="asked", data=[1, 2]).options(encoder=Reversed())
+        bare = yield ctx.promise(id="bare").options(encoder=Reversed())
+        return [(yield asked), (yield bare)]
+
+    handle = resonate.begin_run("w", workflow)
+    with pytest.raises(TimeoutError):
+        handle.result(0.05)
+    assert resonate.promises.get("asked").param.data == "]2 ,1["
+    assert resonate.promises.get("bare").param.data is None
+    resonate.promises.resolve("asked", data="]21[")
+    resonate.promises.resolve("bare", data="42")
+
+    assert handle.result(PATIENCE) == [[12], 24]
