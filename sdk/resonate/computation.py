@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from resonate.context import Context
 from resonate.encoders import Encoder
+from resonate.errors import SignatureError
 from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
@@ -166,7 +167,7 @@ class Work(Struct, eq=False):
 
     def pause_after(self, error: BaseException, now: int, draw: Callable[[], float]) -> int | None:
         """Milliseconds until the next attempt, or None when this failure is final (REFERENCE 5.7)."""
-        if type(error) in self.non_retryable:
+        if type(error) in self.non_retryable or isinstance(error, SignatureError):
             return None
         policy = self.policy or (_NO_RETRY if self.is_workflow else _DEFAULT_RETRY)
         pause = pause_after(policy, self.attempt, error, draw)

@@ -18,6 +18,7 @@ from msgspec import Struct
 from resonate.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
 from resonate.recorded import Random, Time
 from resonate.registry import Registry, plain_function
+from resonate.signatures import check
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -120,7 +121,10 @@ class Context:
         return self._dependencies.get(key, default)
 
     def run(self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs) -> LFC[T]:
-        """Run `func(ctx, *args, **kwargs)` here and wait for its result; it is recorded, and never runs again."""
+        """Run `func(ctx, *args, **kwargs)` here and wait for its result; it is recorded, and never runs again.
+
+        Arguments that do not fit `func` raise a `SignatureError`, which is a `TypeError`, where the command is yielded.
+        """
         plain = plain_function(func)
         return LFC(plain, plain.__name__, args, kwargs)
 
@@ -142,8 +146,9 @@ class Context:
 
         Raises:
             ValueError: `func` is a function that is not registered here; a name need not be.
+            SignatureError: `func` is a function that the call does not fit; of a name, the worker finds out.
         """
-        name, version = self._remote(func)
+        name, version = self._remote(func, args, kwargs)
         return RFC(name, args, kwargs, version=version)
 
     @overload
@@ -154,7 +159,7 @@ class Context:
     ) -> RFI[T]: ...
     def begin_rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target; yields a `Promise` to wait on later."""
-        name, version = self._remote(func)
+        name, version = self._remote(func, args, kwargs)
         return RFI(name, args, kwargs, version=version)
 
     @overload
@@ -165,7 +170,7 @@ class Context:
     ) -> RFI[T]: ...
     def detached(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target and do not wait for it, not even on return."""
-        name, version = self._remote(func)
+        name, version = self._remote(func, args, kwargs)
         return RFI(name, args, kwargs, version=version, attached=False)
 
     def promise(
@@ -214,8 +219,9 @@ class Context:
     rfc = rpc
     rfi = begin_rpc
 
-    def _remote(self, func: Callable[..., Any] | str) -> tuple[str, int]:
+    def _remote(self, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, int]:
         if isinstance(func, str):
             return func, self._registry.latest(func)
         registered = self._registry.get(func)
+        check(registered.func, registered.name, args, kwargs)
         return registered.name, registered.version

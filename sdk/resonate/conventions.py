@@ -14,7 +14,7 @@ from resonate.encoders import Encoder
 from resonate.options import DEFAULT_TIMEOUT
 from resonate.promises import CREATE_KEY
 from resonate.registry import Registry
-from resonate.signatures import signature_of
+from resonate.signatures import check, signature_of
 from resonate_store.addresses import expand
 from resonate_store.records import (
     BRANCH,
@@ -58,12 +58,19 @@ class Conventions:
         self._encoders = encoders
 
     def local(self, command: LocalCall[Any], id: str, lineage: Lineage, now: int) -> Node:
-        """The node of a local call, with the work that settles it."""
+        """The node of a local call, with the work that settles it.
+
+        Raises:
+            SignatureError: the call does not fit the function.
+        """
         opts, func = command.opts, command.func
+        signature = signature_of(func)
+        if command.kwargs or not signature.least <= len(command.args) <= signature.most:
+            check(func, command.name, command.args, command.kwargs)
         timeout_at = now + (_DEFAULT_MILLISECONDS if opts.timeout is None else math.ceil(opts.timeout * 1000))
         if timeout_at > lineage.timeout_at:
             timeout_at = lineage.timeout_at
-        node = Node(id, timeout_at, command.describe(), signature_of(func).result)
+        node = Node(id, timeout_at, command.describe(), signature.result)
         node.durable = opts.durable is not False
         node.encoder = opts.encoder
         tags = lineage.tags_of(command.name, opts.tags)

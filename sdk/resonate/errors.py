@@ -94,6 +94,17 @@ class NonDeterminismError(ResonateError):
         self.args = (id, expected, found)
 
 
+class SignatureError(ResonateError, TypeError):
+    """A call does not fit the function's parameters: an argument is missing, unknown, given twice or too many.
+
+    It is never tried again, whatever the retry policy: nothing but another call, or another function, would help.
+    """
+
+    def __init__(self, mesg: str) -> None:
+        super().__init__(mesg, 305)
+        self.args = (mesg,)
+
+
 class PayloadError(ResonateError):
     """A value cannot travel, or what arrived cannot be read."""
 

@@ -101,11 +101,15 @@ class Function(Generic[P, R_co]):
 
     def rpc(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Resonate.rpc`."""
-        return self._client().rpc(id, self.name, *args, **kwargs)
+        return self._client().rpc(id, self._callee(), *args, **kwargs)
 
     def begin_rpc(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
         """See `Resonate.begin_rpc`."""
-        return self._client().begin_rpc(id, self.name, *args, **kwargs)
+        return self._client().begin_rpc(id, self._callee(), *args, **kwargs)
+
+    def _callee(self) -> Any:
+        """The function, whose parameters are known; of another version of it only the name is."""
+        return self.func if self._options.version in (None, self.version) else self.name
 
     def _client(self) -> Resonate:
         options = self._options

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from resonate.encoders import Encoder
+from resonate.signatures import takes_context
 
 Workflow = Callable[..., Any]
 
@@ -42,9 +43,12 @@ class Registry:
         """Register a function.
 
         Raises:
+            TypeError: it has no parameter for the context.
             ValueError: it is no plain function, has no usable name, or the name or function is taken.
         """
         func = plain_function(func)
+        if not takes_context(func):
+            raise TypeError(f"{func.__name__} needs a first parameter that takes the context, such as `ctx: Context`")
         if version <= 0:
             raise ValueError(f"provided version must be greater than zero, got {version}")
         name = name or func.__name__

@@ -29,7 +29,7 @@ from resonate.promises import CREATE_KEY, Promises, already_exists, created_alik
 from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime, underlying
-from resonate.signatures import signature_of
+from resonate.signatures import check, signature_of
 from resonate.worker import Worker
 from resonate_store.addresses import expand
 from resonate_store.clock import Clock, ambient
@@ -356,6 +356,7 @@ class Resonate:
 
         Raises:
             ValueError: the function is not registered here.
+            SignatureError: the arguments do not fit it; nothing is created.
             Exception: whatever the function fails with.
         """
         response = self._begin(id, func, args, kwargs)
@@ -394,9 +395,12 @@ class Resonate:
         self, id: str, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
     ) -> Handle[T]: ...
     def begin_rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """Like `rpc`, but does not wait. A name need not be registered here; a function must be."""
+        """Like `rpc`, but does not wait. A name need not be registered here; a function must be.
+
+        Arguments that do not fit a function are refused here with a `SignatureError`; those for a name, by the worker.
+        """
         _check_call(id, func)
-        name, version = self._named(func)
+        name, version = self._named(func, args, kwargs)
         self._runtime.start()
         creation = self._creation(id, name, version, args, kwargs, self._rpc_target)
         self._attach(id, _accepted(self._store.apply(creation)))
@@ -420,7 +424,7 @@ class Resonate:
             ResonateStoreError: a schedule with this id is defined otherwise (code 100.40901), or `cron` is wrong.
         """
         _check_call(id, func)
-        name, version = self._named(func)
+        name, version = self._named(func, args, kwargs)
         self._runtime.start()
         each = self._creation(id, name, version, args, kwargs, self._rpc_target)
         options = self._options
@@ -477,6 +481,7 @@ class Resonate:
     ) -> Response:
         _check_call(id, func)
         registered = self._registry.get(func, self._options.version or 0)
+        check(registered.func, registered.name, args, kwargs)
         self._options.policy_for(registered.func)  # one that cannot be had is refused before anything is created
         creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
         response = self._store.apply(TaskCreate(self._pid, self._ttl, creation))
@@ -501,10 +506,11 @@ class Resonate:
         if not created_alike(promise, self._options.key_for(id)):
             raise already_exists(id)
 
-    def _named(self, func: Callable[..., Any] | str) -> tuple[str, int]:
+    def _named(self, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, int]:
         if isinstance(func, str):
             return func, self._options.version or self._registry.latest(func)
         registered = self._registry.get(func, self._options.version or 0)
+        check(registered.func, registered.name, args, kwargs)
         return registered.name, registered.version
 
     def _creation(

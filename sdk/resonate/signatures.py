@@ -1,13 +1,19 @@
-"""What a function's annotations say of its arguments and of its result; read once."""
+"""What a function's parameters and annotations say: the types of its arguments and result, and which calls fit it.
+
+A call that cannot be bound to the function's parameters will not be bound by trying again, so it is refused: where it
+is made if the function is known there, else where it would run, with an error that names the function and the argument.
+"""
 
 from __future__ import annotations
 
+import sys
 import typing
-from collections.abc import Callable
-from typing import Any, cast, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args, get_origin
 
 import msgspec
 
+from resonate.errors import SignatureError
 from resonate.restore import restore
 
 _VARIADIC = 0x04
@@ -18,7 +24,8 @@ _KEYWORDS = 0x08
 class Signature(msgspec.Struct, frozen=True):
     """A function's positional parameters after the context, and by name, and its result.
 
-    `variadic` and `keywords` are the annotations of `*args` and `**kwargs`.
+    `variadic` and `keywords` are the annotations of `*args` and `**kwargs`. A call with `least` to `most` positional
+    arguments and no others fits; of any other call `check` knows.
     """
 
     positional: tuple[Any, ...] = ()
@@ -26,6 +33,8 @@ class Signature(msgspec.Struct, frozen=True):
     named: dict[str, Any] = {}
     keywords: Any = Any
     result: Any = Any
+    least: int = 0
+    most: int = sys.maxsize
 
     def arguments(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments restored to their annotated types."""
@@ -45,10 +54,55 @@ def signature_of(func: Callable[..., Any]) -> Signature:
     return known
 
 
+def check(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse a call that the function, called `name`, cannot be given; its context is not among the arguments.
+
+    Raises:
+        SignatureError: an argument is missing, unknown or given twice, or there are too many.
+    """
+    signature = signature_of(func)
+    if (kwargs or not signature.least <= len(args) <= signature.most) and (problem := _problem(func, args, kwargs)):
+        raise SignatureError(f"{name} cannot be called like this: {problem}")
+
+
+def takes_context(func: Callable[..., Any]) -> bool:
+    """Whether the function has a place for the context, which it is given first."""
+    code = func.__code__
+    return bool(code.co_argcount or code.co_flags & _VARIADIC)
+
+
+def _problem(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """What keeps the function from being called, in words; `inspect` would say it, and take long to load."""
+    code = func.__code__
+    if not takes_context(func):
+        return "it has no parameter for the context, which it is given first"
+    positional = code.co_varnames[: code.co_argcount]
+    only_named = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    by_name = (*positional[code.co_posonlyargcount :], *only_named)
+    filled = positional[: 1 + len(args)]
+    if len(args) >= len(positional) > 0 and not code.co_flags & _VARIADIC:
+        return f"it takes {len(positional) - 1} positional arguments after its context, and {len(args)} were given"
+    for name in kwargs:
+        if name not in by_name and not code.co_flags & _KEYWORDS:
+            return f"it has no parameter {name!r} that can be given by name"
+        if name in by_name and name in filled:
+            return f"its parameter {name!r} was given twice"
+    required = positional[: len(positional) - len(func.__defaults__ or ())]
+    missing = [name for name in required if name not in filled and (name not in by_name or name not in kwargs)]
+    missing += [name for name in only_named if name not in kwargs and name not in (func.__kwdefaults__ or ())]
+    return f"{_listed(missing)} missing" if missing else None
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names))
+    return f"its argument {shown} is" if len(names) == 1 else f"its arguments {shown} are"
+
+
 def _read_signature(func: Callable[..., Any]) -> Signature:
     code = getattr(func, "__code__", None)
     if code is None:
         return Signature()
+    least, most = _counts(func)
     try:
         hints = typing.get_type_hints(func) if func.__annotations__ else {}
     except Exception:
@@ -68,7 +122,18 @@ def _read_signature(func: Callable[..., Any]) -> Signature:
         named=named,
         keywords=keywords,
         result=_result_type(hints.get("return", Any)),
+        least=least,
+        most=most,
     )
+
+
+def _counts(func: Callable[..., Any]) -> tuple[int, int]:
+    """How few and how many positional arguments, and no others, fit the function after its context."""
+    code = func.__code__
+    required = max(0, code.co_argcount - len(func.__defaults__ or ()) - 1)
+    if not takes_context(func) or code.co_kwonlyargcount > len(func.__kwdefaults__ or ()):
+        return sys.maxsize, sys.maxsize
+    return required, sys.maxsize if code.co_flags & _VARIADIC else code.co_argcount - 1
 
 
 def _fields_of(kind: Any) -> dict[str, Any]:
@@ -84,7 +149,7 @@ def _result_type(annotation: Any) -> Any:
     arguments = get_args(annotation)
     if origin is None or not isinstance(origin, type):
         return annotation
-    name = cast("type", origin).__qualname__
+    name = origin.__qualname__
     if name in ("Generator", "Coroutine") and len(arguments) == 3:
         return arguments[2]
     return Any if name in ("Generator", "Iterator", "Iterable", "Coroutine") else annotation

@@ -26,12 +26,12 @@ from resonate.computation import (
 from resonate.context import Context, Info
 from resonate.drive import Drive, HandOver, Loops, Lost, Report
 from resonate.encoders import Encoder
-from resonate.errors import DecryptionError, NonDeterminismError, PayloadError
+from resonate.errors import DecryptionError, NonDeterminismError, PayloadError, SignatureError
 from resonate.options import DEFAULT_TARGET, Options
 from resonate.promises import CREATE_KEY
 from resonate.registry import Registry
 from resonate.replay import Execution
-from resonate.signatures import signature_of
+from resonate.signatures import check, signature_of
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
 from resonate_store.records import ORIGIN, PREFIX, Promise, Task
@@ -202,10 +202,15 @@ class Worker:
         lineage = Lineage.of(
             promise.id, promise.tags.get(ORIGIN, promise.id), promise.tags.get(PREFIX, promise.id), promise.timeout_at
         )
+        func = registered.func
+        try:
+            check(func, registered.name, args, kwargs)
+        except SignatureError as refused:
+            func = _raising(refused)
         kind = kind_of(registered.func)
         return Work(
             node,
-            registered.func,
+            func,
             registered.name,
             tuple(args),
             kwargs,
@@ -229,6 +234,15 @@ class Worker:
 def _tell_release(id: str, error: str, unexpected: Exception | None = None) -> None:
     """Say that a task cannot be worked on; where nobody looks at reports, this is all that tells."""
     logger.warning("task %s is released, and will be tried again: %s", id, error, exc_info=unexpected)
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    """A function that fails at once: it takes the place of one that cannot be called."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
 
 
 def _refused(response: Response, what: str) -> Report:

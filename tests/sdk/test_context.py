@@ -72,8 +72,10 @@ def test_a_remote_call_takes_any_name_or_a_registered_function(
         make(ctx, foo)
 
     registry.add(foo, "known", 4)
-    assert [(make(ctx, key).name, make(ctx, key).version) for key in (foo, "known")] == [("known", 4)] * 2
-    assert make(ctx, foo).attached is (make is not Context.detached)
+    assert [(make(ctx, key, 1).name, make(ctx, key, 1).version) for key in (foo, "known")] == [("known", 4)] * 2
+    assert make(ctx, foo, 1).attached is (make is not Context.detached)
+    with pytest.raises(TypeError, match="known cannot be called like this: its argument 'n' is missing"):
+        make(ctx, foo)
 
 
 def test_a_registered_functions_wrapper_can_be_called_both_ways(ctx: Context) -> None:

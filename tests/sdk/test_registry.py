@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from resonate import Resonate
+from resonate import Context, Resonate
 from resonate.registry import Registry
 
 
-def foo() -> None: ...
+def foo(_: Context) -> None: ...
 
 
-def bar() -> None: ...
+def bar(_: Context) -> None: ...
 
 
-async def awaits() -> None: ...
+async def awaits(_: Context) -> None: ...
 
 
 async def streams() -> AsyncIterator[int]:
@@ -29,7 +29,7 @@ class Something:
     def method(self) -> None: ...
 
     @staticmethod
-    def static() -> None: ...
+    def static(_: Context) -> None: ...
 
 
 def test_a_function_is_found_by_name_and_by_itself() -> None:
@@ -65,7 +65,7 @@ def test_zero_asks_for_the_latest_version() -> None:
         ((bar, "foo"), "function foo already registered"),
         ((bar, "b", 0), "provided version must be greater than zero, got 0"),
         ((bar, "b", -1), "provided version must be greater than zero, got -1"),
-        ((lambda: None,), "name required when registering a lambda function"),
+        ((lambda _: None,), "name required when registering a lambda function"),
         ((Something,), "provided callable must be a function"),
         ((Something(),), "provided callable must be a function"),
         ((Something().method,), "provided callable must be a function"),
@@ -85,9 +85,25 @@ def test_what_cannot_be_registered(arguments: tuple[Any, ...], message: str) -> 
     assert registry.names() == ["foo"]
 
 
+def test_a_function_has_to_have_a_place_for_its_context() -> None:
+    def nothing() -> None: ...
+
+    def named(*, n: int) -> None: ...
+
+    def variadic(*args: Any) -> None: ...
+
+    registry = Registry()
+    for function in (nothing, named):
+        with pytest.raises(TypeError, match=f"{function.__name__} needs a first parameter that takes the context"):
+            registry.add(function)
+    registry.add(variadic)
+
+    assert registry.names() == ["variadic"]
+
+
 def test_a_lambda_with_a_name_a_static_method_and_an_async_function_are_functions() -> None:
     registry = Registry()
-    registry.add(lambda: None, "nameless")
+    registry.add(lambda _: None, "nameless")
     registry.add(Something.static)
     registry.add(awaits)
 
