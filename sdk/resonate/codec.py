@@ -38,6 +38,8 @@ from resonate_store.records import EMPTY, Promise, Value
 VERBATIM = "resonate:verbatim"
 """Header of a payload in which no string stands for a number."""
 
+_DEEPEST = 10
+"""How many levels of causes and of groups within groups are told of; causes may even go round in circles."""
 _NUMBERS = {"__INF__": math.inf, "__NEG_INF__": -math.inf, "__NAN__": math.nan}
 
 
@@ -237,29 +239,44 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
 
 def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None = None) -> Value:
     """The payload that carries an error; of one that the encoder cannot write, only that is told."""
-    state: dict[str, Any] = {
-        "__type": "error",
-        "name": type(error).__name__,
-        "type": f"{type(error).__module__}:{type(error).__qualname__}",
-        "message": _text(error),
-        "traceback": _unicode("".join(traceback.format_exception(error))[-8000:]),
-    }
-    if isinstance(error, ApplicationError):
-        state["name"] = state["type"] = error.type_name
-        state["message"] = error.message
-        state["traceback"] = error.remote_traceback or state["traceback"]
-    else:
-        arguments = OSError.__reduce__(error)[1] if isinstance(error, OSError) else error.args
-        if _travels(arguments):
-            state["args"] = list(arguments)
-        if attributes := {name: item for name, item in vars(error).items() if _travels(item)}:
-            state["state"] = attributes
+    state = _told(error)
+    state["traceback"] = state.get("traceback") or _unicode("".join(traceback.format_exception(error))[-8000:])
     if encoder is not None:
         try:
             return encode(state, "an error", encoder=encoder)
         except PayloadError as refused:
             return encode_error(error if isinstance(error, PayloadError) else refused)
     return encode(state, "an error")
+
+
+def _told(error: BaseException, depth: int = 0) -> dict[str, Any]:
+    """What is said of an error, of its cause and, if it is a group, of its members; only the outermost's traceback
+    comes along, which shows the others' as well."""
+    state: dict[str, Any] = {
+        "__type": "error",
+        "name": type(error).__name__,
+        "type": f"{type(error).__module__}:{type(error).__qualname__}",
+        "message": _text(error),
+    }
+    if error.__cause__ is not None and depth < _DEEPEST:
+        state["cause"] = _told(error.__cause__, depth + 1)
+    if isinstance(error, BaseExceptionGroup) and depth < _DEEPEST:
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        state["__type"] = "aggregate_error"  # as the TypeScript SDK has it
+        state["message"] = _unicode(group.message)
+        state["errors"] = [_told(each, depth + 1) for each in group.exceptions]
+    if isinstance(error, ApplicationError):
+        state["name"] = state["type"] = error.type_name
+        state["message"] = error.message
+        if error.remote_traceback:
+            state["traceback"] = error.remote_traceback
+    else:
+        arguments = OSError.__reduce__(error)[1] if isinstance(error, OSError) else error.args
+        if _travels(arguments):
+            state["args"] = list(arguments)
+        if attributes := {name: item for name, item in vars(error).items() if _travels(item)}:
+            state["state"] = attributes
+    return state
 
 
 def _text(error: BaseException) -> str:
@@ -297,13 +314,47 @@ def decode_error(promise: Promise, encoder: Encoder[Any, str | None] | None = No
     if not isinstance(content, dict):
         return Exception(content)
     error = cast("dict[str, Any]", content)
-    if error.get("__type") not in ("error", "aggregate_error"):
-        return Exception(error)
-    return _rebuilt(error) or ApplicationError(
-        str(error.get("type") or error.get("name") or ""),
-        str(error.get("message", "")),
-        str(error.get("traceback") or error.get("stack") or ""),
+    return _restored(error) if _is_error(error) else Exception(error)
+
+
+def _is_error(content: Any) -> bool:
+    return isinstance(content, dict) and cast("dict[str, Any]", content).get("__type") in ("error", "aggregate_error")
+
+
+def _restored(error: dict[str, Any]) -> BaseException:
+    """The error, as its own type if that is known here, with its cause."""
+    restored = (
+        _rebuilt(error)
+        or _group(error)
+        or ApplicationError(
+            str(error.get("type") or error.get("name") or ""),
+            str(error.get("message", "")),
+            str(error.get("traceback") or error.get("stack") or ""),
+        )
     )
+    cause: Any = error.get("cause")
+    if _is_error(cause):
+        restored.__cause__ = _restored(cause)
+    return restored
+
+
+def _members(error: dict[str, Any]) -> list[Exception]:
+    """The errors of a group; one that this process has no type for is an `ApplicationError`."""
+    listed: Any = error.get("errors")
+    if not isinstance(listed, list):
+        return []
+    members = [_restored(each) if _is_error(each) else Exception(each) for each in cast("list[Any]", listed)]
+    return [each for each in members if isinstance(each, Exception)]
+
+
+def _group(error: dict[str, Any]) -> BaseException | None:
+    """A group whose own type is not known here: as a plain one, so that `except*` finds its members."""
+    members = _members(error)
+    if not members:
+        return None
+    group = ExceptionGroup(str(error.get("message", "")), members)
+    group.add_note(f"raised as {error.get('type') or error.get('name')}")
+    return group
 
 
 def _error_content(value: Value, encoder: Encoder[Any, str | None] | None) -> Any:
@@ -328,6 +379,8 @@ def _rebuilt(error: dict[str, Any]) -> BaseException | None:
     while native.__module__ != "builtins":
         native = cast("type[Exception]", native.__base__)
     arguments: Any = error.get("args", [error.get("message", "")])
+    if issubclass(cast("type[object]", found), ExceptionGroup):
+        arguments = [error.get("message"), _members(error)]
     state: Any = error.get("state", {})
     if not isinstance(arguments, list) or not isinstance(state, dict):
         return None

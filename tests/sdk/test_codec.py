@@ -321,7 +321,6 @@ def test_what_cannot_travel_of_an_error_stays_behind_and_its_message_does_not() 
     "error",
     [
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
-        ExceptionGroup("several", [ValueError("one"), KeyError("two")]),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -392,6 +391,96 @@ def test_notes_come_along() -> None:
     error.add_note("look here")
 
     assert travel_error(error).__notes__ == ["look here"]
+
+
+class Failures(ExceptionGroup[Exception]):
+    """A group that says more than its members."""
+
+    def __init__(self, message: str, errors: list[Exception]) -> None:
+        raise NotImplementedError("no constructor runs when an error comes back")
+
+
+def failures(message: str, errors: list[Exception], **state: Any) -> Failures:
+    group = Failures.__new__(Failures, message, errors)
+    vars(group).update(state)
+    return group
+
+
+def test_a_group_comes_back_with_its_members_whatever_they_are() -> None:
+    class Local(Exception):
+        pass
+
+    group = ExceptionGroup("several", [ValueError("a", 1), ExceptionGroup("inner", [OSError(2, "b")]), Local("c")])
+    group.add_note("look here")
+    back = travel_error(group)
+
+    assert type(back) is ExceptionGroup
+    assert (back.message, back.__notes__, str(back)) == ("several", ["look here"], "several (3 sub-exceptions)")
+    value, inner, local = back.exceptions
+    assert (type(value), value.args) == (ValueError, ("a", 1))
+    assert isinstance(inner, ExceptionGroup)
+    assert isinstance(inner.exceptions[0], FileNotFoundError)
+    assert isinstance(local, ApplicationError)
+    assert local.message == "c"
+    again = travel_error(back)
+    assert [str(each) for each in again.exceptions] == [str(each) for each in back.exceptions]  # type: ignore[attr-defined]
+
+
+def test_a_users_group_comes_back_as_itself_and_an_unknown_one_as_a_group() -> None:
+    class Unknown(ExceptionGroup[Exception]):
+        pass
+
+    back = travel_error(failures("several", [KeyError("a")], code=5))
+    other = travel_error(Unknown("others", [KeyError("b")]))
+
+    assert isinstance(back, Failures)
+    assert (back.message, vars(back)["code"], back.exceptions[0].args) == ("several", 5, ("a",))
+    assert type(other) is ExceptionGroup
+    assert (other.message, other.exceptions[0].args) == ("others", ("b",))
+    assert "Unknown" in other.__notes__[0]
+
+
+def test_an_aggregate_error_of_typescript_is_a_group() -> None:
+    listed = [{"__type": "error", "name": "TypeError", "message": "boom"}, "text"]
+    back = received({"__type": "aggregate_error", "name": "AggregateError", "message": "all", "errors": listed})
+
+    assert isinstance(back, ExceptionGroup)
+    assert [str(each) for each in back.exceptions] == ["TypeError: boom", "text"]
+    content = codec.decode(codec.encode_error(back))
+    assert (content["__type"], len(content["errors"])) == ("aggregate_error", 2)
+
+
+@pytest.mark.parametrize("errors", [[], None, 5])
+def test_a_group_without_members_is_only_text(errors: Any) -> None:
+    told = {"__type": "aggregate_error", "type": "builtins:ExceptionGroup", "message": "all", "errors": errors}
+    back = received(told)
+
+    assert (type(back), str(back)) == (ApplicationError, "builtins:ExceptionGroup: all")
+
+
+def test_a_cause_comes_back() -> None:
+    cause = ValueError("cause")
+    cause.__cause__ = OSError(2, "its own")
+    effect = ExceptionGroup("effect", [LookupError("member")])
+    effect.__cause__ = cause
+    back = travel_error(effect)
+
+    assert isinstance(back.__cause__, ValueError)
+    assert isinstance(back.__cause__.__cause__, FileNotFoundError)
+    assert travel_error(LookupError()).__cause__ is None
+
+
+def test_causes_without_an_end_are_told_of_to_an_end() -> None:
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    back: BaseException | None = travel_error(one)
+    chain: list[str] = []
+    while back is not None:
+        chain.append(str(back))
+        back = back.__cause__
+
+    assert chain[:3] == ["one", "other", "one"]
+    assert len(chain) == 11
 
 
 class Unprintable(Exception):

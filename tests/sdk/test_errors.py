@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 
+from resonate import Context
 from resonate.errors import (
     ApplicationError,
     NonDeterminismError,
@@ -15,7 +18,10 @@ from resonate.errors import (
     ResonateShutdownError,
     ResonateStoreError,
     ResonateTimedoutError,
+    SignatureError,
 )
+from resonate.retry_policies import Never
+from tests.sdk.driving import Driver
 
 ERRORS: list[tuple[ResonateError, float, str]] = [
     (ResonateError("text", 42), 42, "[042.00000] text"),
@@ -25,6 +31,7 @@ ERRORS: list[tuple[ResonateError, float, str]] = [
     (ResonateCanceledError("x"), 200, "[200.00000] Promise x canceled"),
     (ResonateTimedoutError("x", 1.5), 201, "[201.00000] Promise x timedout at 1.5"),
     (ResonateShutdownError("stopped"), 300, "[300.00000] stopped"),
+    (SignatureError("f takes no x"), 305, "[305.00000] f takes no x"),
     (ResonateHaltedError("x", "poison"), 301, "[301.00000] Task x is halted: poison"),
     (
         NonDeterminismError("x.1", "run f", "run g"),
@@ -57,3 +64,21 @@ def test_a_store_error_tells_the_status_of_the_protocol() -> None:
 def test_an_application_error_shows_where_it_came_from() -> None:
     assert str(ApplicationError("their.module:Oops", "it broke", "trace")) == "their.module:Oops: it broke"
     assert str(ApplicationError("", "it broke")) == "it broke"
+
+
+def test_a_workflow_sorts_the_members_of_a_group_that_a_step_has_raised() -> None:
+    def step(_: Context) -> None:
+        raise ExceptionGroup("both", [ValueError("a"), ExceptionGroup("more", [KeyError("b"), ValueError("c")])])
+
+    def workflow(ctx: Context) -> Generator[Any, Any, list[str]]:
+        found: list[str] = []
+        try:
+            yield ctx.run(step).options(retry_policy=Never())
+        except* ValueError as values:
+            found += [type(each).__name__ for each in values.exceptions]
+        except* KeyError:
+            found.append("key")
+        yield ctx.sleep(60)  # what was found is found again on replay
+        return found
+
+    assert Driver().run("w", workflow) == ["ValueError", "ExceptionGroup", "key"]

@@ -216,9 +216,7 @@ def test_a_call_from_elsewhere_that_does_not_fit_is_rejected_at_once(kind: str) 
     driver.create("w", {"func": "it", "args": [], "kwargs": {"b": 1}})
 
     assert driver.work() == ["completed"]
-    with pytest.raises(
-        SignatureError, match=r"like this: it(s argument 'a'| has no parameter 'b')"
-    ):
+    with pytest.raises(SignatureError, match=r"like this: it(s argument 'a'| has no parameter 'b')"):
         driver.finish("w")
 
 
