@@ -25,6 +25,7 @@ from typing import Any, cast
 
 import msgspec
 
+from resonate.computation import LINK
 from resonate.encoders import Encoder
 from resonate.errors import (
     ApplicationError,
@@ -192,19 +193,20 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
     """The value that `encode` was given, restored to `annotation` where it fits.
 
     Raises:
-        PayloadError: the payload is not base64 JSON, or the encoder cannot read it.
+        PayloadError: the payload is not base64 JSON, or the encoder cannot read it; whoever knows whose payload it is
+            says so.
     """
     if encoder is not None:
         return restore(_decoded_by(encoder, value), annotation)
     if value.data is None or value.data == "":
         return None
+    raw = None
     try:
         raw = binascii.a2b_base64(value.data)
         plain = _parse.decode(raw)
-    except (binascii.Error, msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise PayloadError(
-            f"a payload is not base64-encoded JSON, all {len(value.data)} characters of it ({error})"
-        ) from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        found = f"{len(value.data)} characters, is not the base64 of" if raw is None else f"{len(raw)} bytes, is not"
+        raise PayloadError(f"its data, {found} JSON text ({error})") from None
     kind = cast("object", type(plain))
     if kind is int or kind is bool or (kind is str and plain not in _NUMBERS):
         return plain if kind is annotation or annotation is Any else restore(plain, annotation)
@@ -219,7 +221,7 @@ def _decoded_by(encoder: Encoder[Any, str | None], value: Value) -> Any:
         return encoder.decode(text)
     except Exception as error:
         raise PayloadError(
-            f"{type(encoder).__name__} cannot read a payload ({type(error).__name__}: {error})"
+            f"{type(encoder).__name__} cannot read its data ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -308,7 +310,7 @@ def decode_error(promise: Promise, encoder: Encoder[Any, str | None] | None = No
     try:
         content = _error_content(promise.value, encoder)
     except PayloadError as error:
-        return error
+        return _unreadable(promise, error, encoder)
     if isinstance(content, BaseException):
         return content
     if not isinstance(content, dict):
@@ -397,4 +399,15 @@ def outcome_of(promise: Promise, annotation: Any = Any, encoder: Encoder[Any, st
     """The value of a settled promise, or its error raised."""
     if promise.state != "resolved":
         raise decode_error(promise, encoder)
-    return decode(promise.value, annotation, encoder)
+    try:
+        return decode(promise.value, annotation, encoder)
+    except PayloadError as error:
+        raise _unreadable(promise, error, encoder) from error.__cause__
+
+
+def _unreadable(promise: Promise, error: PayloadError, encoder: Encoder[Any, str | None] | None) -> PayloadError:
+    id = promise.tags.get(LINK, promise.id)
+    mesg = f"promise {id} is {promise.state}, and its value cannot be read: {error.mesg}"
+    if encoder is None:
+        mesg += '; whoever settles it writes it with json.dumps: promises.resolve(id, data=json.dumps("approved"))'
+    return PayloadError(mesg)

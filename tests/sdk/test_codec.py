@@ -228,7 +228,7 @@ def test_what_contains_itself_cannot_travel() -> None:
 
 @pytest.mark.parametrize("data", ["bm90IGpzb24=", "x", base64.b64encode(b"[" * 100_000).decode(), "/w=="])
 def test_a_payload_that_is_no_base64_json_is_an_error(data: str) -> None:
-    with pytest.raises(PayloadError, match="is not base64-encoded JSON"):
+    with pytest.raises(PayloadError, match=r"is not (the base64 of )?JSON text"):
         codec.decode(Value(data=data))
 
 
@@ -653,3 +653,23 @@ def test_the_outcome_of_a_promise_is_its_value_or_its_error() -> None:
     assert codec.outcome_of(resolved, tuple[int, int]) == (1, 2)
     with pytest.raises(KeyError, match="gone"):
         codec.outcome_of(rejected(codec.encode_error(KeyError("gone"))))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            "YXBwcm92ZWQ=",
+            r"promise p is {}, and its value .*8 bytes, is not JSON text .*data=json\.dumps\(\"approved\"\)",
+        ),
+        (
+            "x",
+            "promise p is {}, and its value cannot be read: its data, 1 characters, is not the base64 of JSON text",
+        ),
+    ],
+)
+def test_an_outcome_that_cannot_be_read_says_whose_it_is_and_how_to_write_one(data: str, message: str) -> None:
+    for state in ("resolved", "rejected"):
+        with pytest.raises(PayloadError, match=message.format(state)) as caught:
+            codec.outcome_of(rejected(Value(data=data), state))
+        assert "approved" not in str(caught.value).replace('json.dumps("approved")', "")

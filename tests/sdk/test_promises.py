@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resonate import Context, Resonate
-from resonate.errors import ResonateCanceledError, ResonateStoreError
+from resonate.errors import PayloadError, ResonateCanceledError, ResonateStoreError
 from resonate.promises import DurablePromise, DurableValue, Promises
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
@@ -166,3 +166,22 @@ def test_a_connection_has_them() -> None:
         assert resonate.get("p").result() == 1
     finally:
         resonate.stop()
+
+
+def test_an_answer_that_is_not_json_fails_the_workflow_with_what_to_do() -> None:
+    resonate = Resonate.local()
+
+    @resonate.register
+    def asks(ctx: Context) -> Flow:
+        return (yield (yield ctx.promise(id="answer")))
+
+    handle = resonate.begin_run("w", asks)
+    with pytest.raises(TimeoutError):
+        handle.result(0.05)
+    resonate.promises.resolve("answer", data="approved")
+
+    with pytest.raises(
+        PayloadError, match=r"promise answer is resolved, and .*8 bytes, is not JSON text .*json\.dumps"
+    ):
+        handle.result(10)
+    resonate.stop()

@@ -152,9 +152,9 @@ def test_a_worker_whose_lease_has_gone_to_another_one_has_lost(driver: Driver, m
         ({"func": "double", "version": "x"}, r"Expected `int \| null`, got `str` - at `\$.version`"),
         ("double", "Expected `object`, got `str`"),
         (None, "Expected `object`, got `null`"),
-        (Value(data="bm90IGpzb24="), "a payload is not base64-encoded JSON"),
-        (Value(data="x"), "a payload is not base64-encoded JSON"),
-        (Value(data="W1tb" * 40_000), "a payload is not base64-encoded JSON"),
+        (Value(data="bm90IGpzb24="), "its data, 8 bytes, is not JSON text"),
+        (Value(data="x"), "its data, 1 characters, is not the base64 of JSON text"),
+        (Value(data="W1tb" * 40_000), "its data, 120000 bytes, is not JSON text"),
     ],
 )
 def test_a_call_that_cannot_be_made_is_given_back_and_after_ten_attempts_halted(
