@@ -406,6 +406,12 @@ class Resonate:
         self._attach(id, _accepted(self._store.apply(creation)))
         return self._handle(id, func)
 
+    @overload
+    def schedule(self, id: str, func: str, cron: str, *args: Any, **kwargs: Any) -> DurableSchedule: ...
+    @overload
+    def schedule(
+        self, id: str, func: Callable[Concatenate[Context, P], Any], cron: str, *args: P.args, **kwargs: P.kwargs
+    ) -> DurableSchedule: ...
     def schedule(
         self, id: str, func: Callable[..., Any] | str, cron: str, *args: Any, **kwargs: Any
     ) -> DurableSchedule:
@@ -422,6 +428,7 @@ class Resonate:
 
         Raises:
             ResonateStoreError: a schedule with this id is defined otherwise (code 100.40901), or `cron` is wrong.
+            SignatureError: `func` is a function that the arguments do not fit.
         """
         _check_call(id, func)
         name, version = self._named(func, args, kwargs)

@@ -4,6 +4,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any, assert_type
 
 from resonate import Context, Handle, Resonate
+from resonate.schedules import DurableSchedule
 
 resonate = Resonate.local()
 
@@ -50,6 +51,16 @@ def calls(ctx: Context) -> None:
     assert_type(resonate.run("id", "name", 1, 2), Any)
     assert_type(resonate.begin_rpc("id", "name", a=1), Handle[Any])
 
+    assert_type(resonate.schedule("id", step, "@daily", 1), DurableSchedule)
+    assert_type(resonate.schedule("id", plain, "@daily", n=1), DurableSchedule)
+    assert_type(resonate.options(timezone="UTC").schedule("id", generator, "@daily", 1, word="a"), DurableSchedule)
+    assert_type(resonate.schedule("id", asynchronous, "@daily"), DurableSchedule)
+    assert_type(resonate.schedule("id", "name", "@daily", 1, a=2), DurableSchedule)
+
+    resonate.schedule("id", plain, "@daily")  # pyright: ignore[reportCallIssue]
+    resonate.schedule("id", plain, "@daily", "1")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    resonate.schedule("id", step, "@daily", 1, 2)  # pyright: ignore[reportCallIssue]
+    resonate.schedule("id", generator, "@daily", 1, words="a")  # pyright: ignore[reportCallIssue]
     step.run(1, 1)  # pyright: ignore[reportArgumentType]
     step.run("id", "1")  # pyright: ignore[reportArgumentType]
     step.run("id")  # pyright: ignore[reportCallIssue]
