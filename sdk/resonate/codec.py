@@ -200,12 +200,13 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
         return restore(_decoded_by(encoder, value), annotation)
     if value.data is None or value.data == "":
         return None
-    raw = None
+    raw = b""
     try:
         raw = binascii.a2b_base64(value.data)
         plain = _parse.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        found = f"{len(value.data)} characters, is not the base64 of" if raw is None else f"{len(raw)} bytes, is not"
+        # What is not of its alphabet is passed over, so text that is no base64 at all may come to nothing.
+        found = f"{len(raw)} bytes, is not" if raw else f"{len(value.data)} characters, is not the base64 of"
         raise PayloadError(f"its data, {found} JSON text ({error})") from None
     kind = cast("object", type(plain))
     if kind is int or kind is bool or (kind is str and plain not in _NUMBERS):
