@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -26,6 +27,7 @@ from resonate_store.settings import SettingsError
 from tests.store.protocol.envelopes import LATER, TARGET, ask
 
 NOW = 1_750_000_000
+CURVES: dict[str, Any] = {"p256": ec.SECP256R1, "p384": ec.SECP384R1, "p521": ec.SECP521R1, "k1": ec.SECP256K1}
 
 
 @functools.cache
@@ -40,7 +42,7 @@ def private(kind: str) -> Any:
         case "dsa":
             return dsa.generate_private_key(2048)
         case curve:
-            return ec.generate_private_key({"p256": ec.SECP256R1, "p384": ec.SECP384R1, "k1": ec.SECP256K1}[curve]())
+            return ec.generate_private_key(CURVES[curve]())
 
 
 def public(kind: str) -> str:
@@ -73,6 +75,7 @@ ADMITTED = 404
         *[("rsa", algorithm) for algorithm in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")],
         ("p256", "ES256"),
         ("p384", "ES384"),
+        ("p521", "ES512"),
         ("ed25519", "EdDSA"),
     ],
 )
@@ -80,9 +83,14 @@ def test_the_key_says_which_algorithms_count(kind: str, algorithm: str) -> None:
     guarded = service(public_key=public(kind))
 
     assert status(guarded, token(algorithm, kind)) == ADMITTED
-    for other, foreign in (("RS256", "rsa"), ("ES256", "p256"), ("ES384", "p384"), ("EdDSA", "ed25519")):
+    others = ("RS256", "rsa"), ("ES256", "p256"), ("ES384", "p384"), ("ES512", "p521"), ("EdDSA", "ed25519")
+    for other, foreign in others:
         if foreign != kind:
             assert status(guarded, token(other, foreign)) == 401
+
+
+FORGED = {"exp": NOW + 3600, "prefix": "", "aud": "api"}
+"""Claims that would let everybody in everywhere."""
 
 
 def part(content: Any) -> str:
@@ -90,7 +98,7 @@ def part(content: Any) -> str:
 
 
 def forged(header: dict[str, Any], signature: str = "") -> str:
-    return f"{part(header)}.{part({'exp': NOW + 3600, 'prefix': ''})}.{signature}"
+    return f"{part(header)}.{part(FORGED)}.{signature}"
 
 
 def confused() -> str:
@@ -105,7 +113,7 @@ def confused() -> str:
 
 def tampered() -> str:
     header, _, signature = token().split(".")
-    return f"{header}.{part({'exp': NOW + 3600, 'prefix': ''})}.{signature}"
+    return f"{header}.{part(FORGED)}.{signature}"
 
 
 @pytest.mark.parametrize(
@@ -260,9 +268,30 @@ def test_what_touches_the_ids_of_another_tenant_is_refused(kind: str, data: dict
     assert (answer.status, answer.data) == (403, "Forbidden")
 
 
-@pytest.mark.parametrize(("kind", "data"), FOREIGN)
-def test_without_a_token_nothing_is_told(kind: str, data: dict[str, Any]) -> None:
-    assert ask(service(), kind, data).status == 401
+REFUSED: dict[str, Callable[[], str | None]] = {
+    "missing": lambda: None,
+    "expired": lambda: token(exp=NOW - LEEWAY // 1000, aud="api"),
+    "tampered": tampered,
+    "wrong key": lambda: token(kind="other", aud="api"),
+    "wrong algorithm": lambda: token("ES256", "p256", aud="api"),
+    "algorithm confusion": confused,
+    "unsigned": lambda: forged({"alg": "none"}),
+    "wrong audience": lambda: token(aud="others"),
+}
+
+
+@pytest.mark.parametrize("auth", REFUSED.values(), ids=REFUSED)
+def test_without_a_valid_token_nothing_is_told_about_anything(auth: Callable[[], str | None]) -> None:
+    guarded, refused = service(audience="api"), auth()
+    for kind, data in FOREIGN:
+        answer = ask(guarded, kind, data, auth=refused)
+        assert (answer.status, answer.data) == (401, "Unauthorized"), kind
+
+
+def test_the_token_that_those_are_a_little_different_from_is_valid() -> None:
+    guarded = service(audience="api")
+    for kind, data in FOREIGN:
+        assert ask(guarded, kind, data, auth=token(aud="api")).status == 403, kind
 
 
 @pytest.mark.parametrize(("kind", "data"), [(kind, data) for kind, data in FOREIGN if kind in DATA])
