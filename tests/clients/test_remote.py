@@ -1,5 +1,6 @@
 """Our own client with the deployed API as its Resonate server."""
 
+import sys
 import threading
 from typing import Any
 
@@ -9,6 +10,7 @@ from resonate import Resonate
 from resonate.errors import ResonateStoreError
 from resonate_infra.testing.stack import OfflineStack
 from tests.clients.api import Api
+from tests.clients.surroundings import ROOT, Process
 from tests.infra.test_authentication import public
 from tests.infra.test_authentication import token as token_of
 
@@ -43,3 +45,25 @@ def test_a_client_begins_executions_of_a_deployment_and_has_their_results(caplog
     assert outcomes == ["Workflow nap-1 completed after sleeping for 0.5 seconds.", 100.403]
     # It has no functions, so it misses no work where none can be polled.
     assert "cannot be polled" not in caplog.text
+
+
+def test_the_published_client_runs_as_it_is_where_its_environment_names_a_deployment() -> None:
+    with OfflineStack(parameters={"AuthPublicKey": public("rsa")}, name="published") as stack, Api(stack) as api:
+        token = token_of(prefix="sleep-workflow-", exp=stack.clock.now() // 1000 + 3600)
+        command = [sys.executable, "-P", ROOT / "examples/durable_sleep/client.py"]
+        client = Process(command, RESONATE_URL=api.url, RESONATE_TOKEN=token)
+        try:
+            assert api.serve_until(lambda: stack.store.record("sleep-workflow-1") is not None), client.lines
+            began = stack.clock.now()
+
+            def done() -> bool:
+                stack.advance(seconds=1)
+                return client.lines != []
+
+            assert api.serve_until(done)
+            assert client.end() == 0
+        finally:
+            client.kill()
+
+    assert client.lines == ["Workflow sleep-workflow-1 completed after sleeping for 5.0 seconds."]
+    assert stack.clock.now() - began >= 5_000
