@@ -1,7 +1,8 @@
 """What every official SDK is put through, with the same workflow written in each of them.
 
 A worker reserves (`ctx.run`), asks another task for a price (`ctx.rpc`), sleeps, waits for somebody's approval
-(`ctx.promise`), detaches an audit (`ctx.detached`) and returns. Each step prints a line when it really runs.
+(`ctx.promise`), detaches an audit (`ctx.detached`) and returns. Each step prints a line when it really runs. A worker
+that is started with `STUCK` holds short leases, and never comes to the end of the step that asks for the approval.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 from tests.clients.surroundings import Process, Surroundings
 
 RESULT = {"item": "lamp", "price": 42, "approvedBy": "ana"}
+
+STUCK = "stuck"
 
 Command = Callable[[str], list[str | Path]]
 """The command of a worker, or of a client, given the server's URL."""
@@ -46,6 +49,22 @@ def survives_its_worker(surroundings: Surroundings, worker: Command, client: Com
     assert result_of(asking) == RESULT
     second.line("audit lamp by ana")
     assert not {"reserve lamp", "price 7"} & set(second.lines)
+
+
+def survives_its_worker_in_a_step(surroundings: Surroundings, worker: Command, client: Command, cwd: Path) -> None:
+    """The worker is killed in the middle of a step: the next one runs that step again, and none that was done."""
+    first = surroundings.start(*worker(surroundings.url), STUCK, cwd=cwd)
+    first.line("ready")
+    asking = surroundings.start(*client(surroundings.url), cwd=cwd)
+    approval = first.line("approve ")
+    first.kill()
+
+    second = surroundings.start(*worker(surroundings.url), cwd=cwd)
+    assert second.line("approve ") == approval
+    surroundings.resolve(approval, {"by": "ana"})
+    assert result_of(asking) == RESULT
+    second.line("audit lamp by ana")
+    assert second.lines == ["ready", f"approve {approval}", "audit lamp by ana"]
 
 
 def survives_the_server(surroundings: Surroundings, worker: Command, client: Command, cwd: Path) -> None:

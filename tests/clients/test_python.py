@@ -34,6 +34,12 @@ def test_a_workflow_survives_its_worker(
     scenarios.survives_its_worker(surroundings(), worker, client, PROGRAMS)
 
 
+def test_a_workflow_survives_its_worker_in_a_step(
+    surroundings: Callable[..., Surroundings], worker: scenarios.Command, client: scenarios.Command
+) -> None:
+    scenarios.survives_its_worker_in_a_step(surroundings(), worker, client, PROGRAMS)
+
+
 def test_a_workflow_survives_the_server(
     surroundings: Callable[..., Surroundings], worker: scenarios.Command, client: scenarios.Command, tmp_path: Path
 ) -> None:

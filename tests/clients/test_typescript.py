@@ -35,6 +35,10 @@ def test_a_workflow_survives_its_worker(surroundings: Callable[..., Surroundings
     scenarios.survives_its_worker(surroundings(), worker, client, packages)
 
 
+def test_a_workflow_survives_its_worker_in_a_step(surroundings: Callable[..., Surroundings], packages: Path) -> None:
+    scenarios.survives_its_worker_in_a_step(surroundings(), worker, client, packages)
+
+
 def test_a_workflow_survives_the_server(
     surroundings: Callable[..., Surroundings], packages: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,7 @@
-"""A worker of the default group, written for the official SDK: one workflow that uses what the SDK has."""
+"""A worker of the default group, written for the official SDK: one workflow that uses what the SDK has.
+
+With `stuck` for a second argument it holds short leases, and does not come to the end of the step `ask`.
+"""
 
 import asyncio
 import sys
@@ -7,6 +10,8 @@ from typing import Any
 
 from resonate.context import Context
 from resonate.resonate import Resonate
+
+STUCK = "stuck" in sys.argv[2:]
 
 
 async def order(ctx: Context, item: str) -> dict[str, Any]:
@@ -27,6 +32,8 @@ async def reserve(_: Context, item: str) -> dict[str, Any]:
 
 async def ask(_: Context, id: str) -> None:
     print(f"approve {id}", flush=True)
+    if STUCK:
+        await asyncio.Event().wait()
 
 
 async def price(_: Context, quantity: int) -> int:
@@ -39,7 +46,7 @@ async def audit(_: Context, item: str, by: str) -> None:
 
 
 async def main(url: str) -> None:
-    resonate = Resonate(url=url, ttl=timedelta(seconds=4))
+    resonate = Resonate(url=url, ttl=timedelta(seconds=1 if STUCK else 4))
     for func in (order, price, audit):
         resonate.register(func)
     print("ready", flush=True)

@@ -1,7 +1,9 @@
-// A worker of the default group: one workflow that uses what the SDK has, printing what really runs.
+// A worker of the default group: one workflow that uses what the SDK has, printing what really runs. With `stuck` for a
+// second argument it holds short leases, and does not come to the end of the step `ask`.
 import { Resonate } from "@resonatehq/sdk";
 
-const resonate = new Resonate({ url: process.argv[2], group: "default", ttl: 4000, logLevel: "error" });
+const [url, stuck] = process.argv.slice(2);
+const resonate = new Resonate({ url, group: "default", ttl: stuck ? 1000 : 4000, logLevel: "error" });
 
 function* order(ctx, item) {
   const reserved = yield* ctx.run(reserve, item);
@@ -21,6 +23,7 @@ async function reserve(_, item) {
 
 async function ask(_, id) {
   console.log(`approve ${id}`);
+  if (stuck) await new Promise(() => setInterval(() => {}, 60000));
 }
 
 async function price(_, quantity) {
