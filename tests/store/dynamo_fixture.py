@@ -1,13 +1,15 @@
 """A DynamoDB of moto for tests of the DynamoDB store: a fresh table from the models, and a hand on the wire.
 
-moto is driven by one thread only: it takes no locks. What it lacks is played at botocore's event hooks, where every
-HTTP request passes: requests are counted there, and answers are lost or replaced there.
+What moto lacks is played at botocore's event hooks, where every HTTP request passes: requests are counted there, and
+answers are lost or replaced there. moto takes no locks: it is driven by one thread only, or through a wire, which lets
+one request pass at a time.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 
+from resonate_infra.testing import transactions
 from resonate_store.clock import Clock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.models import entry_of, key_of, table_definition
@@ -82,18 +85,28 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.faults: deque[Fault | None] = deque()
+        self._one = threading.RLock()
 
     @contextmanager
     def tapping(self, client: Any) -> Generator[Wire]:
-        """Watch a client for as long as the block runs."""
-        client.meta.events.register_first("before-send.dynamodb", self._send)
-        yield self
-        client.meta.events.unregister("before-send.dynamodb", self._send)
+        """Stand between a client and moto for as long as the block runs.
+
+        botocore asks every hook, also when one before it has answered, so moto must not have one of its own.
+        """
+        client.meta.events.unregister("before-send", botocore_stubber)
+        client.meta.events.register("before-send.dynamodb", self._send)
+        try:
+            yield self
+        finally:
+            client.meta.events.unregister("before-send.dynamodb", self._send)
+            client.meta.events.register("before-send", botocore_stubber)
 
     def _send(self, request: Any, event_name: str, **_: Any) -> AWSResponse | None:
-        self.sent.append(event_name.rpartition(".")[2])
-        fault = self.faults.popleft() if self.faults else None
-        return fault(event_name, request) if fault is not None else None
+        with self._one:
+            self.sent.append(event_name.rpartition(".")[2])
+            fault = self.faults.popleft() if self.faults else None
+            answer = fault(event_name, request) if fault is not None else None
+            return answer if answer is not None else botocore_stubber(event_name, request)
 
     def taken(self) -> list[str]:
         """The operations since the last call."""
@@ -150,7 +163,7 @@ class Table:
 @pytest.fixture(scope="session")
 def dynamo() -> Iterator[Any]:
     """A client of a DynamoDB that lasts for the whole run; everybody takes a table of their own."""
-    with pytest.MonkeyPatch.context() as environment, mock_aws():
+    with pytest.MonkeyPatch.context() as environment, mock_aws(), transactions.cheap():
         environment.setenv("AWS_DEFAULT_REGION", REGION)
         environment.delenv("AWS_ENDPOINT_URL", raising=False)
         yield make_client()

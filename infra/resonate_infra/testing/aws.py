@@ -5,9 +5,9 @@ calls are counted with the function that made them, can be made to fail before o
 of a Lambda function is kept for the stack to carry out, because moto would want a container for it.
 
 Some things go past moto or botocore, because they are slow there: the table's stream is taken out of moto directly (its
-GetRecords spends milliseconds on each record, and every transaction copies all the records there ever were), the stack
-looks up in moto's memory what is to happen next, attribute values are answered as they are stored (moto would look for
-each type that a value might have, under three names), and all sessions share what botocore loads from disk.
+GetRecords spends milliseconds on each record), a transaction copies no table (`transactions`), the stack looks up in
+moto's memory what is to happen next, attribute values are answered as they are stored (moto would look for each type
+that a value might have, under three names), and all sessions share what botocore loads from disk.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.scheduler.models import scheduler_backends
 from moto.sqs.models import sqs_backends
 
+from resonate_infra.testing import transactions
 from resonate_store.clock import Clock, installed
 
 ENVIRONMENT = {
@@ -162,6 +163,7 @@ class Cloud:
         self._keeping = True
         self._open.callback(lambda: moto.stop(remove_data=not self._keeping))
         enter(patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))
+        enter(transactions.cheap())
         enter(installed(self.clock))
         enter(patch("moto.sqs.models.unix_time_millis", lambda: float(self.clock.now())))
         enter(patch("moto.sqs.models.unix_time", lambda: self.clock.now() / 1000))
