@@ -17,6 +17,8 @@ from resonate_infra.conformance.runner import START, Send
 from tests.conformance.linearizability import Operation, answer_in, envelope
 
 CLIENTS = 32
+LOOKS = 3
+"""How many requests look, after a race, at what it came to; they are the last in a history."""
 LATER = START + 3_600_000
 TARGET = {"resonate:target": "poll://any@nobody"}
 

@@ -29,7 +29,6 @@ class OwnedTable:
         self.send: Callable[[str, dict[str, Any]], None] = unheard
         self._client = client
         self._clock = clock
-        self._backlog: deque[Change] = deque()
         self._made: tuple[Table, DynamoStore] | None = None
 
     @property
@@ -83,20 +82,27 @@ class OwnedTable:
         self.clear()
 
     def _carry_out(self, changes: Sequence[Change]) -> None:
-        self._backlog.extend(changes)
-        while self._backlog:
-            deliver(self._backlog.popleft(), _Outlets(self))
+        backlog = deque(changes)
+        outlets = _Outlets(self, backlog)
+        while backlog:
+            deliver(backlog.popleft(), outlets)
 
 
 class _Outlets:
-    """Timers need no arming, for the tick finds what is due; nothing is retained."""
+    """Timers need no arming, for the tick finds what is due; nothing is retained.
 
-    def __init__(self, table: OwnedTable) -> None:
+    Args:
+        table: where effects are written.
+        backlog: takes what follows from them; threads that write at the same time have one each.
+    """
+
+    def __init__(self, table: OwnedTable, backlog: deque[Change]) -> None:
         self._owned = table
+        self._backlog = backlog
 
     def apply(self, request: Request) -> Response:
         response, changes = self._owned._store.transact(request)
-        self._owned._backlog.extend(changes)
+        self._backlog.extend(changes)
         return response
 
     def send(self, address: str, message: dict[str, Any]) -> None:

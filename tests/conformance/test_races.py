@@ -20,11 +20,14 @@ from resonate_store.memory import MemoryStore
 from resonate_store.records import Record
 from resonate_store.sqlite import SqliteStore
 from tests.conformance.linearizability import Operation, linearization
-from tests.conformance.races import CLIENTS, SCENARIOS, race
-from tests.conformance.servers import service_over
+from tests.conformance.races import CLIENTS, LOOKS, SCENARIOS, race, resumptions, suspensions
+from tests.conformance.servers import OwnedTable, service_over
 from tests.infra.server.api import Api
+from tests.store.dynamo_fixture import Wire
+from tests.store.dynamo_fixture import dynamo as dynamo  # a fixture
 
 ROUNDS = 5
+DYNAMO_ROUNDS = 2
 SEEDS = 20
 """Races after which threads that have never met are taken to run one after the other."""
 
@@ -112,6 +115,42 @@ def test_threads_race_without_http(store: str, tmp_path: Path) -> None:
     else:
         pytest.fail(f"no two requests met in {SEEDS} races")
     stores[0].close()
+
+
+@pytest.mark.usefixtures("restless")
+def test_threads_race_over_dynamodb(dynamo: Any) -> None:
+    """Each request of DynamoDB is atomic, and between those of one client there may be any of the others'.
+
+    What a settlement resumes is another write than the settlement, so somebody may see the one before the other: the
+    order that explains what everybody saw, and what it came to, need not be that of the clock.
+    """
+    stores: list[OwnedTable] = []
+
+    def make(clock: Any) -> OwnedTable:
+        stores.append(OwnedTable(dynamo, clock))
+        return stores[0]
+
+    service = service_over(make)
+    with Wire().tapping(dynamo) as wire:
+        histories = race(lambda: service.answer, DYNAMO_ROUNDS)
+        stores[0].close()
+
+    assert overlaps(histories) >= len(histories)
+    assert "TransactWriteItems" in wire.sent
+    assert statuses(histories, "task.acquire") == {200, 409}
+    for scenario in (suspensions, resumptions):
+        for number in range(DYNAMO_ROUNDS):
+            id = f"{scenario.__name__}-{number}"
+            setup, _ = scenario(id)
+            histories[id] = at_one_time(histories[id], len(setup))
+    assert_orderly(histories, DYNAMO_ROUNDS)
+
+
+def at_one_time(history: list[Operation], setup: int) -> list[Operation]:
+    """The history as if all that raced had taken as long as the race."""
+    before, raced, after = history[:setup], history[setup:-LOOKS], history[-LOOKS:]
+    called, returned = min(each.called for each in raced), max(each.returned for each in raced)
+    return [*before, *(each._replace(called=called, returned=returned) for each in raced), *after]
 
 
 def overlaps(histories: dict[str, list[Operation]]) -> int:
