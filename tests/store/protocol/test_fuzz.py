@@ -2,29 +2,31 @@
 
 Mutations of real requests reach deeper than random JSON: every value of an envelope in turn is replaced by something
 that does not belong there, dropped or copied elsewhere. What is still a request meets a store in which requests before
-it have left their traces.
+it have left their traces: each of the substrates, and the development server behind HTTP.
 """
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from resonate_store.clock import ManualClock
+from resonate_infra.conformance.__main__ import over_http
+from resonate_infra.server.assembly import Options, Server
 from resonate_store.memory import MemoryStore
-from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
-from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import VERSION, encode_request
+from resonate_store.sqlite import SqliteStore
+from tests.conformance.servers import OwnedTable, service_over
 from tests.store.protocol.envelopes import envelope, read
 from tests.store.protocol.test_wire import REQUESTS
 
-CLOCK = RequestClock(ManualClock())
-STORE = MemoryStore(clock=CLOCK)
-SERVICE = Service(STORE, debug=EmbeddedDebug(STORE, CLOCK))
+Answer = Callable[[bytes], tuple[int, bytes]]
+EXAMPLES = {"memory": 1000, "sqlite": 300, "dynamo": 60, "http": 150}
+"""How many requests each server is asked, in the longest of the tests."""
 
 Path = tuple[str | int, ...]
 
@@ -47,6 +49,7 @@ def paths(value: Any, path: Path = ()) -> Iterator[Path]:
 
 DOCUMENTS = list(documents())
 PLACES = [(document, path) for document in DOCUMENTS for path in paths(document)]
+SPLINTERS = st.sampled_from([b"\\ud800", b'"', b"\\u0000", b"{", b"}", b"[", b"-", b"1e999"])
 STRANGE = st.one_of(
     st.sampled_from(
         [
@@ -102,41 +105,80 @@ def dropped(value: Any, path: Path) -> Any:
     return [*value[:head], *value[head + 1 :]]
 
 
-def check(body: bytes) -> None:
-    answer = read(SERVICE.answer(body))
-    assert answer.status not in (500, 503), answer.data
+@pytest.fixture(scope="module", params=EXAMPLES)
+def server(request: pytest.FixtureRequest) -> Iterator[tuple[Answer, int]]:
+    """What answers, and how often it is asked."""
+    examples = EXAMPLES[request.param]
+    if request.param == "http":
+        with Server(Options(port=0, debug=True)).running() as running:
+            yield over_http(f"http://localhost:{running.port}"), examples
+        return
+    stores: list[Any] = []
+
+    def make(clock: Any) -> Any:
+        match request.param:
+            case "memory":
+                store: Any = MemoryStore(clock)
+            case "sqlite":
+                store = SqliteStore(":memory:", clock)
+            case _:
+                store = OwnedTable(request.getfixturevalue("dynamo"), clock)
+        stores.append(store)
+        return store
+
+    yield service_over(make).answer, examples
+    if request.param != "memory":
+        stores[0].close()
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(PLACES), STRANGE, st.booleans())
-def test_a_value_that_does_not_belong_there(place: tuple[dict[str, Any], Path], new: Any, drop: bool) -> None:
-    document, path = place
-    changed = dropped(document, path) if drop and path else replaced(document, path, new)
-    check(_json(changed))
+def check(answer: Answer, body: bytes) -> None:
+    answered = read(answer(body))
+    assert answered.status not in (500, 503), answered.data
 
 
-@settings(max_examples=500, deadline=None)
-@given(st.sampled_from(DOCUMENTS), st.data())
-def test_bytes_that_do_not_belong_there(document: dict[str, Any], data: st.DataObject) -> None:
-    body = bytearray(json.dumps(document).encode())
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(body)))
-        body[at : at + data.draw(st.integers(0, 10))] = data.draw(
-            st.binary(max_size=6) | st.sampled_from([b"\\ud800", b'"', b"\\u0000", b"{", b"}", b"[", b"-", b"1e999"])
-        )
-    check(bytes(body))
+def test_a_value_that_does_not_belong_there(server: tuple[Answer, int]) -> None:
+    answer, examples = server
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.sampled_from(PLACES), STRANGE, st.booleans())
+    def holds(place: tuple[dict[str, Any], Path], new: Any, drop: bool) -> None:
+        document, path = place
+        changed = dropped(document, path) if drop and path else replaced(document, path, new)
+        check(answer, _json(changed))
+
+    holds()
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=200))
-@example(b"[" * 200_000)
-@example(envelope("promise.get", {"id": "a"}).replace(b'"a"', b'"a", "x": ' + b'{"x":' * 200_000))
-@example(b'{"kind":"promise.get","head":' + b'{"x":' * 100_000 + b"1" + b"}" * 100_000 + b',"data":{}}')
-@example(b"\xef\xbb\xbf{}")
-@example("{}".encode("utf-16"))
-@example(b"1" * 100_000)
-def test_bytes_of_any_kind(body: bytes) -> None:
-    check(body)
+def test_bytes_that_do_not_belong_there(server: tuple[Answer, int]) -> None:
+    answer, examples = server
+
+    @settings(max_examples=examples // 2, deadline=None)
+    @given(st.sampled_from(DOCUMENTS), st.data())
+    def holds(document: dict[str, Any], data: st.DataObject) -> None:
+        body = bytearray(json.dumps(document).encode())
+        for _ in range(data.draw(st.integers(1, 4))):
+            at = data.draw(st.integers(0, len(body)))
+            body[at : at + data.draw(st.integers(0, 10))] = data.draw(st.binary(max_size=6) | SPLINTERS)
+        check(answer, bytes(body))
+
+    holds()
+
+
+def test_bytes_of_any_kind(server: tuple[Answer, int]) -> None:
+    answer, examples = server
+
+    @settings(max_examples=examples // 5, deadline=None)
+    @given(st.binary(max_size=200))
+    @example(b"[" * 200_000)
+    @example(envelope("promise.get", {"id": "a"}).replace(b'"a"', b'"a", "x": ' + b'{"x":' * 200_000))
+    @example(b'{"kind":"promise.get","head":' + b'{"x":' * 100_000 + b"1" + b"}" * 100_000 + b',"data":{}}')
+    @example(b"\xef\xbb\xbf{}")
+    @example("{}".encode("utf-16"))
+    @example(b"1" * 100_000)
+    def holds(body: bytes) -> None:
+        check(answer, body)
+
+    holds()
 
 
 def _json(document: Any) -> bytes:
