@@ -129,8 +129,7 @@ class Table:
 
     Args:
         client: of the DynamoDB in which it is created.
-        streaming: without a stream the table is much cheaper, for moto copies all of it with every action of a
-            transaction, the records of the stream included.
+        streaming: without a stream the table is cheaper, for moto keeps two copies of an item for each of its records.
     """
 
     def __init__(self, client: Any, *, streaming: bool = True) -> None:

@@ -470,8 +470,8 @@ class Lockstep(RuleBasedStateMachine):
 
 def test_all_substrates_do_the_same(dynamo: Any) -> None:
     run_state_machine_as_test(
-        lambda: Lockstep(Table(dynamo)),
+        lambda: Lockstep(Table(dynamo, streaming=False)),
         settings=settings(
-            max_examples=40, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=30, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

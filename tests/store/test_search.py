@@ -315,7 +315,7 @@ def test_pages_of_any_size_add_up_to_the_same_everywhere(
 ) -> None:
     clock = ManualClock(T0)
     memory = in_memory(clock)
-    in_dynamo = Table(dynamo).store(clock, shards=2)
+    in_dynamo = Table(dynamo, streaming=False).store(clock, shards=2)
     with in_sqlite(clock) as sqlite:
         applies: list[Apply] = [memory.apply, sqlite.apply, in_dynamo.apply]
         for request in history:
