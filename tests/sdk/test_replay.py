@@ -66,9 +66,11 @@ def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
 
 WAYS = ["memory", "offline", "forgetful"]
 """In memory, on the offline stack, and there with every process lost after each invocation."""
+# Between them, they give every command, and end in every way.
 always_three_ways = pytest.mark.parametrize("driver", WAYS, indirect=True)
 three_ways = pytest.mark.parametrize("driver", WAYS if "RESONATE_THREE_WAYS" in os.environ else WAYS[:1], indirect=True)
-"""The test holds in all three ways; those on the stack take minutes, so they are tried when the environment asks."""
+"""The test holds in all three ways; those on the stack take a minute, so they are tried when the environment asks, as
+continuous integration does."""
 
 
 class Diary(list[Any]):
@@ -123,7 +125,7 @@ def test_a_step_costs_one_write_when_it_has_finished(driver: Driver) -> None:
     assert driver.tap.kinds() == ["task.acquire", *["promise.record"] * 3, "task.fulfill"]
 
 
-@three_ways
+@always_three_ways
 def test_arguments_of_every_form_arrive(driver: Driver) -> None:
     def workflow(ctx: Context, first: str, *rest: str, sep: str) -> Flow:
         here = yield ctx.run(text_of, first, *rest, sep=sep)
@@ -311,7 +313,7 @@ def test_what_is_detached_is_neither_awaited_nor_bounded_by_its_caller(driver: D
     assert driver.finish("w.1") == "done"
 
 
-@three_ways
+@always_three_ways
 def test_a_detached_call_can_be_awaited_all_the_same(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         promise = yield ctx.detached(double, 3)
@@ -391,7 +393,7 @@ class Insufficient(Exception):
 
 
 @pytest.mark.parametrize("where", ["run", "begin_run", "rpc", "nested"])
-@three_ways
+@always_three_ways
 def test_an_error_is_raised_at_the_yield_as_its_own_type(driver: Driver, where: str) -> None:
     def fails(_: Context) -> None:
         raise Insufficient(5, available=3)
@@ -432,7 +434,7 @@ def test_an_uncaught_error_reaches_the_caller(driver: Driver, diary: Diary) -> N
     assert driver.promise("w").state == "rejected"
 
 
-@three_ways
+@always_three_ways
 def test_try_except_else_and_finally_work_around_yields(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
@@ -791,7 +793,7 @@ def test_an_overridden_id_leaves_a_link_and_replay_reads_only_that(driver: Drive
     assert "foreign" not in driver.ids()
 
 
-@three_ways
+@always_three_ways
 def test_two_workflows_share_what_has_the_same_id(driver: Driver, diary: Diary) -> None:
     def shared(_: Context) -> str:
         diary.append("ran")
@@ -971,7 +973,7 @@ def test_sleeps_begun_in_nested_generators_pass_together(driver: Driver) -> None
     assert driver.elapsed() == 30
 
 
-@three_ways
+@always_three_ways
 def test_a_sleep_ends_with_its_parent_at_the_latest(driver: Driver) -> None:
     def nested(ctx: Context) -> Flow:
         yield ctx.sleep(1000)
@@ -1055,7 +1057,7 @@ def test_deadlines_of_children_are_capped_by_their_parents(driver: Driver, how: 
     assert driver.promise("w.1").timeout_at == driver.promise("w").timeout_at
 
 
-@three_ways
+@always_three_ways
 def test_the_root_times_out_while_it_is_suspended(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         yield (yield ctx.promise())
@@ -1377,7 +1379,7 @@ def test_the_callers_policy_holds_for_the_root_it_runs_here(driver: Driver, gene
 # -- not durable ------------------------------------------------------------------------------------------------------
 
 
-@three_ways
+@always_three_ways
 def test_a_nondurable_step_leaves_no_record_and_runs_again_on_replay(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         one = yield ctx.run(diary.step("cheap", 1)).options(durable=False)
@@ -1560,7 +1562,7 @@ def test_a_change_behind_what_has_happened_is_no_matter(driver: Driver) -> None:
 # -- blocking ---------------------------------------------------------------------------------------------------------
 
 
-@three_ways
+@always_three_ways
 def test_a_workflow_suspends_on_what_blocks_it_and_nothing_else(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         promises = []
@@ -1730,7 +1732,7 @@ def test_a_workflow_may_catch_that_it_waits_for_itself_and_go_on(driver: Driver)
     assert driver.run("w", workflow) == ["PromiseCommand", "LFC", "Sleep", "Promise"]
 
 
-@three_ways
+@always_three_ways
 def test_workflows_that_wait_for_each_other_are_halted_with_a_reason(driver: Driver) -> None:
     def waits(ctx: Context, other: str) -> Flow:
         yield ctx.sleep(10)
