@@ -4,11 +4,12 @@
 
 Runs on the offline stack, whose clock is moved and whose items expire as DynamoDB's do: the marker of a settled root is
 removed by the service, and the stream's consumer deletes what it stood for. One in ten executions sleeps for hours, one
-calls another worker, one has results that are too large for the table, and a schedule starts one a day. Prints what it
-took, what was there at most - a day's executions, not a month's - and what is left. With `--check` the exit code is 1
-when an execution did not end as it should, the table had too many items at a time, or a record, an object, a schedule
-or a message is left. A thousand executions take two or three minutes, nearly all of it in moto, so the test suite
-simulates its month with fewer (`tests/offline/test_month.py`).
+calls another worker, one has results that are too large for the table, and a schedule starts one a day. Beside them one
+that would sleep for two months is cancelled, and another is late. Prints what it took, what was there at most - a day's
+executions, not a month's - and what is left. With `--check` the exit code is 1 when an execution did not end as it
+should, the table had too many items at a time, or a record, an object, a schedule or a message is left. A thousand
+executions take two or three minutes, nearly all of it in moto, so the test suite simulates its month with fewer
+(`tests/offline/test_month.py`).
 """
 
 from __future__ import annotations
@@ -52,6 +53,12 @@ def plain(ctx: Context) -> Workflow:
 @resonate.register
 def sleeping(ctx: Context) -> Workflow:
     yield ctx.sleep(6 * 3600)
+    return 3
+
+
+@resonate.register
+def hibernating(ctx: Context) -> Workflow:
+    yield ctx.sleep(60 * 86_400)
     return 3
 
 
@@ -106,6 +113,10 @@ def simulate(stack: OfflineStack, executions: int) -> Month:
     looks = math.ceil(pause / 14_400)  # while those who sleep do, and before anything expires
     running: dict[str, str] = {}
     completed = most_items = most_schedules = 0
+    call.begin_rpc("unwanted", "hibernating")
+    call.options(timeout=3600).begin_rpc("late", "hibernating")
+    stack.advance(minutes=1)
+    stack.cancel("unwanted")
     for number in range(executions):
         kind = KINDS[number % len(KINDS)]
         call.begin_rpc(f"e{number}", kind)

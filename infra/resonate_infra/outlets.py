@@ -40,6 +40,9 @@ class StreamOutlets:
     def arm(self, id: str, at: int) -> None:
         self.timers.arm("timer", id, at)
 
+    def disarm(self, id: str) -> None:
+        self.timers.disarm("timer", id)
+
     def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
         self.timers.recur(id, cron, timezone)
 

@@ -57,6 +57,11 @@ class Timers:
             seconds = min(max(0, -(-delay // 1000)), QUEUE_HORIZON // 1000)
             self._sqs.send_message(QueueUrl=self._settings.timer_queue_url, MessageBody=message, DelaySeconds=seconds)
 
+    def disarm(self, kind: Kind, id: str) -> None:
+        """Delete the distant timer of the promise or schedule `id`, if it has one; a message that is on its way does no
+        harm."""
+        self._delete(self.name(kind, id))
+
     def recur(self, id: str, cron: str, timezone: str | None) -> None:
         """Have the tick function fire the schedule `id` whenever `cron` occurs in `timezone`, UTC if None."""
         expressions = eventbridge(cron)

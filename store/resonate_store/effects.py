@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from resonate_store.records import Entry, Promise, Record, ScheduleRecord
+from resonate_store.records import DELAY, Entry, Promise, Record, ScheduleRecord
 
 ARMING_HORIZON = 900_000
 """Deadlines that somebody waits for are armed as timers when they are this near (ms); the sweep keeps the others."""
@@ -52,6 +52,12 @@ class Arm(Struct, frozen=True):
     at: int
 
 
+class Disarm(Struct, frozen=True):
+    """The promise `id` needs the distant wake-up no more that it was armed with; it may go."""
+
+    id: str
+
+
 class ArmSchedule(Struct, frozen=True):
     """Fire the schedule `id` whenever `cron` occurs in its time zone, UTC if None."""
 
@@ -81,7 +87,7 @@ class Retain(Struct, frozen=True):
     settled_at: int
 
 
-Effect = Execute | Unblock | Resume | Arm | ArmSchedule | FireSchedule | DisarmSchedule | Retain
+Effect = Execute | Unblock | Resume | Arm | Disarm | ArmSchedule | FireSchedule | DisarmSchedule | Retain
 
 
 class Change(NamedTuple):
@@ -120,7 +126,10 @@ def effects(before: Entry | None, after: Entry | None) -> list[Effect]:
         return _while_pending(earlier, after) if after.pending else _on_settlement(earlier, after)
     if isinstance(after, ScheduleRecord):
         return _of_schedule(before if isinstance(before, ScheduleRecord) else None, after)
-    return [DisarmSchedule(before.id)] if isinstance(before, ScheduleRecord) else []
+    if isinstance(before, ScheduleRecord):
+        return [DisarmSchedule(before.id)]
+    # A timer that is deleted while it is pending has been left behind by its execution; others have had their effect.
+    return [Disarm(before.id)] if before is not None and before.pending and _wakes_late(before) else []
 
 
 def _of_schedule(before: ScheduleRecord | None, after: ScheduleRecord) -> list[Effect]:
@@ -135,15 +144,32 @@ def _of_schedule(before: ScheduleRecord | None, after: ScheduleRecord) -> list[E
 
 
 def _on_settlement(before: Record | None, after: Record) -> list[Effect]:
-    if not after.owes or (before is not None and not before.pending):
+    if before is not None and not before.pending:
         return []
+    disarmed: list[Effect] = [Disarm(after.id)] if _wakes_late(after) else []
+    if not after.owes:
+        return disarmed
     outstanding: list[Effect] = [Resume(awaiter, version, after.id) for awaiter, version in after.callbacks.items()]
     if after.listeners:
         promise = after.promise()
         outstanding += [Unblock(address, promise) for address in after.listeners]
     if after.root:
         outstanding.append(Retain(after.id, after.created_at, after.settled_at or after.timeout_at))
-    return outstanding
+    return outstanding + disarmed
+
+
+def _wakes_late(record: Record) -> bool:
+    """Whether a wake-up beyond the horizon was armed for a record, and has not come before its settlement, if any.
+
+    What is nearer goes by itself, at no cost; a distant one would be kept, and count, until its time.
+    """
+    if record.timer:
+        at = record.timeout_at
+    elif DELAY in record.tags:
+        at = int(record.tags[DELAY])
+    else:
+        return False
+    return at - record.created_at > ARMING_HORIZON and (record.settled_at is None or record.settled_at < at)
 
 
 def _while_pending(before: Record | None, after: Record) -> list[Effect]:

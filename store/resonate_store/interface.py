@@ -14,6 +14,7 @@ from resonate_store.effects import (
     Arm,
     ArmSchedule,
     Change,
+    Disarm,
     DisarmSchedule,
     Execute,
     FireSchedule,
@@ -89,6 +90,10 @@ class Outlets(Protocol):
         """Have the promise woken at the instant `at` (milliseconds), not earlier."""
         ...
 
+    def disarm(self, id: str) -> None:
+        """Let the promise be woken no more by what was armed for a distant instant, if that is still there."""
+        ...
+
     def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
         """Have the schedule fired whenever `cron` occurs in `timezone` (UTC if None), until it is disarmed."""
         ...
@@ -138,6 +143,8 @@ def deliver(change: Change, outlets: Outlets) -> None:
                 outlets.send(effect.address, message_of(Unblock(effect.address, whole(effect.promise, outlets))))
             case Arm():
                 outlets.arm(effect.id, effect.at)
+            case Disarm():
+                outlets.disarm(effect.id)
             case ArmSchedule():
                 outlets.arm_schedule(effect.id, effect.cron, effect.timezone)
             case FireSchedule():

@@ -111,6 +111,9 @@ class _Outlets:
     def arm(self, id: str, at: int) -> None:
         pass
 
+    def disarm(self, id: str) -> None:
+        pass
+
     def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
         pass
 

@@ -48,8 +48,11 @@ def test_timers_and_schedules_are_armed_and_disarmed(surroundings: Surroundings)
     outlets.arm_schedule("far", "0 0 * * *", "Europe/Berlin")
 
     assert surroundings.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "near", "at": now + 5000}, 5)]
-    assert len(surroundings.scheduler.schedules) == 1
+    outlets.arm("distant", now + 3_600_000)
+    assert len(surroundings.scheduler.schedules) == 2
     outlets.disarm_schedule("far")
+    outlets.disarm("distant")
+    outlets.disarm("near")
     assert surroundings.scheduler.schedules == {}
 
 

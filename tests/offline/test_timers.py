@@ -36,6 +36,12 @@ def targets(stack: OfflineStack, prefix: str) -> set[str]:
     return {each["Target"]["Arn"].rpartition(":")[2] for each in schedules}
 
 
+def timers(stack: OfflineStack) -> list[str]:
+    """The EventBridge schedules that wake a promise each."""
+    scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
+    return [each["Name"] for each in scheduler.list_schedules(GroupName=group, NamePrefix="timer-")["Schedules"]]
+
+
 # A crash before a request is one after the request before it.
 @pytest.mark.parametrize("moment", [moment for moment in get_args(Moment) if moment != "before"])
 @pytest.mark.parametrize("function", LEAST)
@@ -131,6 +137,52 @@ def test_occurrences_of_a_renamed_function_wait_until_its_name_is_back(
         assert stack.run_until_complete(id).state == "resolved"
     assert journal.runs == dict.fromkeys(occurrences, 1)
     client.stop()
+
+
+def test_a_distant_timer_goes_with_the_execution_that_left_it_behind(stack: OfflineStack, begin: Begin) -> None:
+    """Whether that was cancelled, or is deleted by hand; a sleep is never longer than its execution may last."""
+    years = 2 * 365 * 86_400.0
+    for id in ("cancelled", "deleted"):
+        begin(id, "nap", years)
+    stack.options(timeout=3600, target="worker").start("nap", years, id="late")
+    assert len(timers(stack)) == 3
+
+    stack.cancel("cancelled")
+    stack.cancel("deleted")
+    assert stack.store.delete_execution("deleted") == 2
+    stack.pump()
+    assert len(timers(stack)) == 2, "those of executions that are kept are kept with them"
+
+    stack.expires = True
+    stack.advance(days=31)
+    assert stack.store.record("late.1") is None
+    assert timers(stack) == []
+
+
+def test_a_distant_timer_goes_when_it_is_settled_by_hand(stack: OfflineStack, begin: Begin) -> None:
+    handle = begin("w1", "nap", 7 * 86_400.0)
+    stack.pump()
+    assert len(timers(stack)) == 1
+
+    stack.resolve("w1.1")
+
+    assert handle.result(0) == "slept for 604800.0 seconds"
+    assert timers(stack) == []
+
+
+def test_an_execution_with_the_id_of_a_deleted_one_has_its_own_timer(stack: OfflineStack, begin: Begin) -> None:
+    begin("w1", "nap", 7 * 86_400.0)
+    stack.pump()
+    stack.cancel("w1")
+    stack.store.delete_execution("w1")
+
+    handle = begin("w1", "nap", 7200.0)
+    promise = stack.run_until_complete("w1")
+
+    assert handle.result(0) == "slept for 7200.0 seconds"
+    assert promise.settled_at is not None
+    assert promise.settled_at - promise.created_at == 7_200_000
+    assert timers(stack) == []
 
 
 @pytest.fixture

@@ -169,6 +169,9 @@ class _Outlets:
     def arm(self, id: str, at: int) -> None:
         self._world.armed.append((id, at))
 
+    def disarm(self, id: str) -> None:
+        self._world.armed = [armed for armed in self._world.armed if armed[0] != id]
+
     def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
         self._world.recurring[id] = (cron, timezone)
 

@@ -15,6 +15,7 @@ from resonate_store.effects import (
     Arm,
     ArmSchedule,
     Change,
+    Disarm,
     DisarmSchedule,
     Execute,
     FireSchedule,
@@ -26,7 +27,7 @@ from resonate_store.effects import (
     repeated,
 )
 from resonate_store.interface import StoreError, deliver
-from resonate_store.records import EXTERNAL, ORIGIN, TARGET, TIMER, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.records import DELAY, EXTERNAL, ORIGIN, TARGET, TIMER, Record, ScheduleRecord, TaskRecord, Value
 from resonate_store.requests import PromiseDelivered, Request, Response, TaskResume
 
 NOW = 1_000_000
@@ -35,6 +36,14 @@ WORKERS = "poll://any@workers"
 
 PLAIN = Record("p", "pending", NOW + HOUR, NOW, tags={ORIGIN: "root"}, written_at=NOW, rev=1)
 TIMER_RECORD = replace(PLAIN, tags={ORIGIN: "root", TIMER: "true"})
+NEAR = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON)
+DISTANT = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON + 1)
+DELAYED = replace(
+    PLAIN,
+    timeout_at=NOW + 2 * HOUR,
+    tags={ORIGIN: "root", TARGET: "poll://any@workers", DELAY: str(NOW + HOUR)},
+    task=TaskRecord("pending", 0, retry_at=NOW + HOUR),
+)
 OFFERED = TaskRecord("pending", 3, retry_at=NOW + 30_000, offers=1)
 HELD = TaskRecord("acquired", 3, pid="p1", ttl=1000, acquired_at=NOW, expires_at=NOW + 1000)
 TASKED = replace(PLAIN, tags={ORIGIN: "root", TARGET: WORKERS}, task=OFFERED)
@@ -58,7 +67,12 @@ def settled(record: Record, **more: Any) -> Record:
         (PLAIN, settled(PLAIN)),
         (None, settled(PLAIN)),
         (TIMER_RECORD, replace(TIMER_RECORD, rev=2)),
-        (TIMER_RECORD, settled(TIMER_RECORD)),
+        (NEAR, settled(NEAR)),
+        (NEAR, None),
+        (DISTANT, replace(settled(DISTANT), settled_at=DISTANT.timeout_at)),
+        (settled(DISTANT), None),
+        (settled(DISTANT), settled(DISTANT, wake_at=NOW + 7)),
+        (DELAYED, replace(settled(DELAYED), settled_at=NOW + HOUR)),
         (TASKED, replace(TASKED, task=HELD)),
         (None, replace(TASKED, task=HELD)),
         (replace(TASKED, task=HELD), replace(TASKED, task=TaskRecord("suspended", 3))),
@@ -102,6 +116,20 @@ def test_a_new_timer_is_armed_however_far_away() -> None:
     for away in (0, ARMING_HORIZON, ARMING_HORIZON + 1, 365 * 24 * HOUR):
         timer = replace(TIMER_RECORD, timeout_at=NOW + away)
         assert effects(None, timer) == [Arm("p", NOW + away)]
+
+
+@pytest.mark.parametrize("record", [DISTANT, replace(DISTANT, timeout_at=NOW + 10**13), DELAYED])
+def test_what_would_wake_a_promise_far_from_now_goes_with_its_end_or_its_record(record: Record) -> None:
+    assert effects(record, settled(record)) == [Disarm("p")]
+    assert effects(record, None) == [Disarm("p")]
+
+
+def test_the_distant_timer_of_a_root_goes_with_its_end() -> None:
+    before = replace(DISTANT, tags={TIMER: "true"}, callbacks={"w": 1})
+    after = settled(before)
+    expected = [Resume("w", 1, "p"), Retain("p", NOW, NOW + 5), Disarm("p")]
+    assert effects(before, after) == expected
+    assert effects(None, after) == expected, "as a sweep repeats it"
 
 
 def test_an_awaited_timer_is_not_armed_again() -> None:
@@ -270,6 +298,7 @@ def test_a_delivery_ends_with_its_mark() -> None:
     [
         (Change(None, TASKED), ("send", WORKERS, message_of(Execute(WORKERS, "p", 3)))),
         (Change(None, TIMER_RECORD), ("arm", "p", NOW + HOUR)),
+        (Change(DISTANT, None), ("disarm", "p")),
         (Change(None, replace(SCHEDULE, written_at=-HOUR)), ("arm_schedule", "s", "* * * * *", None)),
         (Change(SCHEDULE, replace(SCHEDULE, written_at=NOW + 60_000)), ("fire_schedule", "s", NOW + 60_000)),
         (Change(SCHEDULE, None), ("disarm_schedule", "s")),

@@ -118,6 +118,9 @@ class Side:
     def arm(self, *armed: Any) -> None:
         self.reached.append(("arm", *armed))
 
+    def disarm(self, *disarmed: Any) -> None:
+        self.reached.append(("disarm", *disarmed))
+
     def arm_schedule(self, *armed: Any) -> None:
         self.reached.append(("arm_schedule", *armed))
 

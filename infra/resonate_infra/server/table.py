@@ -141,6 +141,9 @@ class _Timers:
     def arm(self, kind: Kind, id: str, at: int) -> None:
         self._plan(at, ("promise" if kind == "timer" else "schedule", id))
 
+    def disarm(self, kind: Kind, id: str) -> None:
+        pass
+
     def recur(self, id: str, cron: str, timezone: str | None) -> None:
         """Wake a schedule at its next occurrence; every firing plans the one after it."""
         self._plan(next_occurrence(cron, self._clock.now(), timezone), ("schedule", id))

@@ -401,6 +401,10 @@ def test_the_stream_is_filtered_as_the_store_stamps_it(properties: dict[str, Fra
         {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}}},
         {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": ["schedule"]}}}},
         {
+            "eventName": ["REMOVE"],
+            "dynamodb": {"OldImage": {"state": {"S": ["pending"]}, "tags": {"M": {"resonate:timer": {"S": ["true"]}}}}},
+        },
+        {
             "dynamodb": {
                 "NewImage": {"task": {"M": {"state": {"S": ["halted"]}}}},
                 "OldImage": {"task": {"M": {"state": {"S": [{"anything-but": ["halted"]}]}}}},
