@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.records import BRANCH, EMPTY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, Schedule
+from resonate_store.records import (
+    BRANCH,
+    DELAY,
+    EMPTY,
+    ORIGIN,
+    PARENT,
+    PREFIX,
+    SCHEDULE,
+    TARGET,
+    TIMER,
+    Schedule,
+    SettledState,
+)
 from resonate_store.requests import (
+    PromiseCreate,
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
@@ -34,6 +47,11 @@ from tests.store.substrates import T0, World, any_store, dynamo_client, manual_c
 
 FIRST = T0 + 20 * SECOND
 """The first whole minute after the start: 15:07."""
+
+
+def guess(tags: dict[str, str], *, at: int = FIRST + HOUR, param: str = "input") -> PromiseCreate:
+    """Take the id of the first occurrence of the schedule `s`, whose calls last an hour."""
+    return create(f"s.{FIRST}", tags, at=at, param=param)
 
 
 def occurrences(store: World, count: int, first: int = FIRST, every: int = MINUTE) -> list[str]:
@@ -171,34 +189,73 @@ def test_a_repeated_firing_creates_nothing_more(store: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "taken",
+    ("taken", "difference"),
     [
-        create(f"s.{FIRST}", {"mine": "yes"}, param="input"),
-        create(f"s.{FIRST}", TARGETED, param="something else"),
-        create(f"s.{FIRST}", {TARGET: "poll://any@others"}, param="input"),
+        (guess({"mine": "yes"}), "does something else"),
+        (guess(TARGETED, param="something else"), "does something else"),
+        (guess({TARGET: "poll://any@others"}), "does something else"),
+        (guess({**TARGETED, DELAY: str(FIRST + 1)}), "does not begin with the occurrence"),
+        (guess({**TARGETED, TIMER: "true"}), "does not begin with the occurrence"),
+        (guess({**TARGETED, SCHEDULE: "s"}, at=FIRST + HOUR - 1), "has another deadline"),
+        (guess(TARGETED, at=T0 + SECOND), "has another deadline"),
+        (guess(TARGETED, at=FIRST + 2 * HOUR + 1), "has another deadline"),
     ],
 )
-def test_a_promise_under_a_guessed_id_does_not_pass_for_the_occurrence(store: World, taken: Any) -> None:
+def test_a_promise_under_a_guessed_id_does_not_pass_for_the_occurrence(
+    store: World, taken: PromiseCreate, difference: str
+) -> None:
     """It is left alone, and the schedule shows what happened and goes on."""
-    store.apply(taken)
+    assert store.apply(taken).ok
     store.apply(schedule("s"))
     before = store.stored(f"s.{FIRST}")
     store.messages()
     store.pass_time(20 * SECOND)
     shown = store.apply(ScheduleGet("s")).schedule
     assert (shown.skipped_at, shown.last_promise) == (FIRST, None)
-    assert shown.skip_reason == f"promise 's.{FIRST}' exists already and does something else"
+    assert shown.skip_reason == f"promise 's.{FIRST}' exists already and {difference}"
     store.pass_time(MINUTE)
     occurrences(store, 2)
     assert store.apply(ScheduleGet("s")).schedule.last_promise == f"s.{FIRST + MINUTE}"
     assert execute(f"s.{FIRST + MINUTE}", 0) in store.messages()
-    assert replace(store.stored(f"s.{FIRST}"), task=None, rev=0, wake_at=None, written_at=0) == replace(
-        before, task=None, rev=0, wake_at=None, written_at=0
+    after = store.stored(f"s.{FIRST}")
+    assert (after.param, after.tags, after.timeout_at, after.created_at) == (
+        before.param,
+        before.tags,
+        before.timeout_at,
+        before.created_at,
     )
 
 
-def test_who_guesses_an_id_for_the_same_call_has_only_started_it(store: World) -> None:
-    store.apply(create(f"s.{FIRST}", TARGETED, param="input"))
+@pytest.mark.parametrize("tags", [TARGETED, {**TARGETED, SCHEDULE: "s"}])
+@pytest.mark.parametrize("state", get_args(SettledState))
+def test_what_somebody_has_settled_is_not_the_occurrence(
+    store: World, tags: dict[str, str], state: SettledState
+) -> None:
+    """Whatever it is tagged: it was created before its time."""
+    store.apply(guess(tags))
+    store.apply(settle(f"s.{FIRST}", state))
+    store.apply(schedule("s"))
+    store.pass_time(20 * SECOND)
+    shown = store.apply(ScheduleGet("s")).schedule
+    assert (shown.skipped_at, shown.last_promise) == (FIRST, None)
+    assert shown.skip_reason == f"promise 's.{FIRST}' exists already and is settled by somebody else"
+
+
+def test_a_schedule_made_anew_knows_the_promises_of_its_earlier_life(store: World) -> None:
+    """All occurrences may have one id; then the first of them is the only one that runs."""
+    for began in (FIRST, FIRST + MINUTE):
+        store.apply(schedule("s", promise_id="{{.id}}-only"))
+        store.pass_time(20 * SECOND if began == FIRST else MINUTE)
+        shown = store.apply(ScheduleGet("s")).schedule
+        assert (shown.last_run_at, shown.last_promise, shown.skipped_at) == (began, "s-only", None)
+        store.apply(settle("s-only"))
+        store.apply(ScheduleDelete("s"))
+    assert store.stored("s-only").created_at == FIRST
+
+
+@pytest.mark.parametrize("at", [FIRST + HOUR, FIRST + 2 * HOUR])
+def test_who_guesses_an_id_for_the_same_call_has_only_started_it(store: World, at: int) -> None:
+    store.apply(guess(TARGETED, at=at))
     store.apply(schedule("s"))
     store.pass_time(20 * SECOND)
     shown = store.apply(ScheduleGet("s")).schedule

@@ -27,7 +27,7 @@ from resonate_store.machine.draft import (
 )
 from resonate_store.machine.promises import created
 from resonate_store.machine.validation import expanded
-from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, Record, ScheduleRecord
+from resonate_store.records import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, Record, ScheduleRecord
 from resonate_store.requests import (
     PromiseCreate,
     Response,
@@ -137,8 +137,8 @@ def fire(request: ScheduleFire, now: int) -> Transition:
     draft = Draft(now)
     for at, occurrence in due.items():
         existing = known[occurrence.id]
-        if existing is not None and not _same(existing, occurrence):
-            reason = f"promise {occurrence.id!r} exists already and does something else"
+        if existing is not None and (difference := _difference(existing, occurrence, schedule)):
+            reason = f"promise {occurrence.id!r} exists already and {difference}"
             advanced = replace(advanced, skipped_at=at, skip_reason=reason)
         elif existing is None and schedule.overlap == "skip" and _runs(previous, now):
             advanced = replace(advanced, skipped_at=at, skip_reason=_overlapping(advanced.last_promise))
@@ -192,13 +192,31 @@ def _occurrence(schedule: ScheduleRecord, at: int) -> PromiseCreate:
     )
 
 
-def _same(existing: Record, occurrence: PromiseCreate) -> bool:
-    """Whether a promise, whoever created it, is the call that the occurrence would have been.
+def _difference(existing: Record, occurrence: PromiseCreate, schedule: ScheduleRecord) -> str | None:
+    """What keeps a promise, whoever created it, from being the call that the occurrence would have been, if anything.
 
-    Ids of occurrences can be guessed. Who takes one for the same call has only started it; anything else under
-    the id must not pass for the schedule's.
+    Ids of occurrences can be guessed. Who takes one for the same call, for as long, has only started it; anything else
+    under the id must not pass for the schedule's: neither what never begins, nor what ends too soon, nor what somebody
+    has settled.
     """
-    return existing.param == occurrence.param and existing.target == occurrence.tags.get(TARGET)
+    if existing.param != occurrence.param or existing.target != occurrence.tags.get(TARGET):
+        return "does something else"
+    if _own(existing, schedule):
+        return None
+    if DELAY in existing.tags or existing.timer:
+        return "does not begin with the occurrence"
+    if not 0 <= existing.timeout_at - occurrence.timeout_at <= schedule.promise_timeout:
+        return "has another deadline"
+    # Nobody can settle a promise as timed out, and it has had its time.
+    return None if existing.state in ("pending", "rejected_timedout") else "is settled by somebody else"
+
+
+def _own(existing: Record, schedule: ScheduleRecord) -> bool:
+    """Whether the schedule has created a promise: its id tells the instant of that, which nobody else can choose."""
+    life = existing.timeout_at - existing.created_at
+    if existing.tags.get(SCHEDULE) != schedule.id or life != schedule.promise_timeout:
+        return False
+    return existing.id == expanded(schedule.promise_id, schedule.id, existing.created_at)
 
 
 def _previous_of(schedule: ScheduleRecord) -> str | None:
