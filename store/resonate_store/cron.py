@@ -60,7 +60,10 @@ def problem_with(expression: str, timezone: str | None = None) -> str | None:
     try:
         next_occurrence(expression, 0)
     except ValueError:
-        return f"Invalid cron expression {expression!r}: no calendar has such a day"
+        # Only days that none of the months has never occur.
+        _, _, day, month, _ = expression.split()
+        reason = f"the day-of-month field {day!r} has no day of the months of the month field {month!r}"
+        return f"Invalid cron expression {expression!r}: {reason}"
     return None if timezone is None else problem_with_timezone(timezone)
 
 

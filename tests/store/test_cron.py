@@ -148,7 +148,11 @@ def test_it_is_evaluated_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
         ("* * L * *", "the day-of-month field 'L'"),
         ("* * 15W * *", "the day-of-month field '15W'"),
         ("* * * * mon#1", "the day-of-week field 'mon#1'"),
-        ("0 0 30 2 *", "'0 0 30 2 *': no calendar has such a day"),
+        ("0 2 30 2 *", "the day-of-month field '30' has no day of the months of the month field '2'"),
+        (
+            "0 0 31 feb,4-6/2,sep *",
+            "the day-of-month field '31' has no day of the months of the month field 'feb,4-6/2,sep'",
+        ),
         ("@reboot", "@hourly"),
         ("@sometimes", "@hourly"),
         ("@Hourly", "@hourly"),
