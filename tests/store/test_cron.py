@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
-from zoneinfo import ZoneInfo
+from itertools import count, pairwise, takewhile
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import example, given
+from croniter import croniter
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from resonate_store.cron import eventbridge, last_occurrence, next_occurrence, next_runs, problem_with
+from resonate_store.cron import (
+    eventbridge,
+    last_occurrence,
+    next_occurrence,
+    next_runs,
+    problem_with,
+    problem_with_timezone,
+)
 
 START = "2025-06-15 15:06:40"
 """A Sunday."""
@@ -346,6 +354,64 @@ def test_occurrences_are_those_of_a_calendar_read_minute_by_minute(
     for earlier, later in list(pairwise(found))[::10]:
         assert last_occurrence(expression, later, zone) == later
         assert last_occurrence(expression, later - 1000, zone) == earlier
+
+
+# -- against croniter, which knows time zones by itself -----------------------------------------------------------
+
+
+def plain_field(first: int, last: int) -> st.SearchStrategy[str]:
+    """A field that croniter understands as we do, and every Unix cron."""
+    value = st.integers(first, last)
+    span = st.tuples(st.integers(first, last - 2), st.integers(1, 2)).map(lambda ends: f"{ends[0]}-{sum(ends)}")
+    listed = st.lists(value, min_size=1, max_size=3, unique=True).map(lambda values: ",".join(map(str, values)))
+    return st.one_of(st.just("*"), st.integers(2, (last - first) // 2).map("*/{}".format), listed, span)
+
+
+PLAIN = st.tuples(*(plain_field(*span) for span in SPANS)).map(" ".join)
+INSTANTS = st.integers(ms("1990-01-01"), ms("2060-01-01")).map(lambda at: at // 1000)
+
+
+def before_a_change(after: int, zone: ZoneInfo) -> int:
+    """An instant (s) of the day before the clock is next set forward or back; `after` itself if it never is."""
+    for day in range(400):
+        at = after + day * 86_400
+        if offset(at, zone) != offset(at + 86_400, zone):
+            return at
+    return after
+
+
+def offset(at: int, zone: ZoneInfo) -> timedelta | None:
+    return datetime.fromtimestamp(at, zone).utcoffset()
+
+
+@settings(max_examples=150)
+@given(PLAIN, st.sampled_from(sorted(available_timezones() - {"localtime"})), INSTANTS, st.booleans())
+@example("*/20 1,2 * * *", NEW_YORK, ms("2025-03-09") // 1000, False)
+@example("*/20 * * * *", NEW_YORK, ms("2025-03-09") // 1000, False)
+@example("*/20 1-2 * * *", NEW_YORK, ms("2025-11-02") // 1000, False)
+def test_occurrences_are_those_of_croniter_but_for_where_the_clock_jumps(
+    expression: str, name: str, after: int, near: bool
+) -> None:
+    """Two differences are deliberate: a time that the clock shows twice occurs when it is shown first, and one that it
+    skips occurs in any case, where croniter leaves it out if the hour is any."""
+    zone = ZoneInfo(name)
+    if near:
+        after = before_a_change(after, zone)
+    assert problem_with_timezone(name) is None
+    if problem_with(expression) is not None:
+        return
+    ours = [at // 1000 for at in next_runs(expression, after * 1000, 40 if near else 10, name)]
+    clock = croniter(expression, datetime.fromtimestamp(after, zone))
+    theirs = list(takewhile(lambda at: at <= ours[-1], (round(clock.get_next(float)) for _ in count())))
+
+    assert sorted(ours) == ours
+    assert all(datetime.fromtimestamp(at, zone).fold for at in set(theirs) - set(ours)), "shown a second time"
+    for at in set(ours) - set(theirs):
+        before, now = offset(at - 1, zone), offset(at, zone)
+        assert before is not None
+        assert now is not None
+        assert now > before, "the clock was set forward"
+        assert expression.split()[1] == "*"
 
 
 # -- EventBridge's dialect ----------------------------------------------------------------------------------------
