@@ -21,6 +21,7 @@ from resonate.errors import ResonateStoreError
 from resonate.handle import Handle
 from resonate.options import DEFAULT_TIMEOUT, Options
 from resonate.resonate import Resonate
+from resonate.testing.endless import Endless, Failing
 from resonate.testing.faults import FailPoint, FailPoints, Killed, Messages
 from resonate.testing.functions import place_of
 from resonate.testing.history import History, export_history
@@ -40,7 +41,7 @@ class Stuck(AssertionError):
 
     Attributes:
         id: the execution.
-        waits: the ids that it waits for.
+        waits: the ids that it waits for; those of steps that fail over and over.
     """
 
     def __init__(self, id: str, message: str, waits: tuple[str, ...] = ()) -> None:
@@ -228,11 +229,12 @@ class Stack(ABC):
         """Move the clock to whatever is due next, again and again, until the execution has an outcome.
 
         It does not wait for what nobody will do: a promise that only somebody outside settles is waited for until its
-        deadline if it was given one, and not at all if its deadline is the year that everything has.
+        deadline if it was given one, and not at all if its deadline is the year that everything has. Nor does it let
+        a step fail all that year: a hundred attempts, while nothing else happens or is due, are enough.
 
         Args:
             id: the execution, or any promise.
-            days: how far time may go; as far as it takes if not given.
+            days: how far time may go, however often a step fails; as far as it takes if not given.
 
         Returns:
             The settled promise.
@@ -242,8 +244,13 @@ class Stack(ABC):
         """
         self.pump()
         began = self.clock.now()
+        endless: Endless | None = None
         while (promise := self._promise(id)).pending:
             unlimited = promise.timeout_at - promise.created_at == _DEFAULT_LIFE
+            if endless is None and unlimited and days is None:
+                endless = Endless(_DEFAULT_LIFE)
+            if endless is not None and endless.due() and (failing := endless.failing(self._records())):
+                raise self._endless(id, failing)
             limits = [promise.timeout_at - 1] if unlimited else []
             if days is not None:
                 limits.append(began + round(days * 86_400_000))
@@ -378,6 +385,11 @@ class Stack(ABC):
             return False
         waits = self._waits(id)
         return all(wait.kind in ("unserved", "promise", "halted") and wait.deadline > end for wait in waits)
+
+    def _endless(self, id: str, failing: list[Failing]) -> Stuck:
+        lines = "".join(f"\n  {each}" for each in failing)
+        message = f"{id} is pending and nothing else happens to it but retries; say days=... to wait for more{lines}"
+        return Stuck(id, message, tuple(each.id for each in failing))
 
     def _stuck(self, id: str, at: int | None) -> Stuck:
         waits = self._waits(id)

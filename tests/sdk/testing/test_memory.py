@@ -8,6 +8,7 @@ import pytest
 
 from resonate import Context
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError
+from resonate.retry_policies import Constant
 from resonate.testing import MemoryStack, Stuck
 from resonate_store.clock import ManualClock, ambient
 from resonate_store.interface import StoreError
@@ -221,6 +222,86 @@ def test_a_halted_task_is_told_with_its_reason(stack: MemoryStack) -> None:
 
     with pytest.raises(Stuck, match=r"its task is halted: .*was run notify when it first ran and is now run charge"):
         stack.run(erratic)
+
+
+# Retries without end
+
+
+def bad(_: Context) -> None:
+    raise KeyError("typo")
+
+
+def typing(ctx: Context) -> Flow:
+    yield ctx.run(notify, "before")
+    yield ctx.run(bad)
+
+
+def test_a_step_that_always_fails_is_named_with_its_error(stack: MemoryStack) -> None:
+    began = stack.clock.now()
+    with pytest.raises(Stuck, match=r"w1\.2: bad has failed 1\d\d times, at last with KeyError\('typo'\)") as stuck:
+        stack.run(typing, id="w1")
+    assert stuck.value.waits == ("w1.2",)
+    assert stack.clock.now() < began + DAY
+
+    with pytest.raises(Stuck, match="w2\\.2: bad has failed"):
+        stack.start(typing, id="w2").result()
+    with pytest.raises(Stuck, match="the next thing is due at"):
+        stack.run_until_complete("w2", days=0.1)
+    assert len(stack.history("w2")) > 250, "whoever says how long is let wait"
+
+
+def test_a_step_that_somebody_else_calls_is_named_too(stack: MemoryStack) -> None:
+    stack.register(typing, group="others")
+
+    def above(ctx: Context) -> Flow:
+        return (yield ctx.rpc("typing").options(target="others"))
+
+    with pytest.raises(Stuck, match=r"w1\.1\.2: bad has failed"):
+        stack.run(above, id="w1")
+
+
+def test_a_workflow_that_is_tried_again_for_ever_is_named(stack: MemoryStack) -> None:
+    def hasty(ctx: Context) -> Flow:
+        yield ctx.run(notify, "x")
+        raise LookupError("gone")
+
+    def above(ctx: Context) -> Flow:
+        yield ctx.run(hasty).options(retry_policy=Constant(3600))
+
+    with pytest.raises(Stuck, match=r"w1\.1: hasty has failed 1\d\d times, at last with LookupError\('gone'\)"):
+        stack.run(above, id="w1")
+
+
+@pytest.mark.parametrize("failures", [99, 250])
+def test_a_step_is_let_fail_while_something_else_is_due(stack: MemoryStack, failures: int) -> None:
+    tried: list[int] = []
+
+    def moody(_: Context) -> str:
+        tried.append(1)
+        if len(tried) <= failures:
+            raise ConnectionError
+        return "at last"
+
+    def above(ctx: Context) -> Flow:
+        step = yield ctx.begin_run(moody).options(retry_policy=Constant(30))
+        if failures > 100:
+            yield ctx.sleep(86_400)
+        return (yield step)
+
+    assert stack.run(above) == "at last"
+
+
+def test_a_step_is_let_fail_until_a_deadline_that_was_given(stack: MemoryStack) -> None:
+    began = stack.clock.now()
+
+    def above(ctx: Context) -> Flow:
+        yield ctx.run(bad).options(timeout=7200)
+
+    with pytest.raises(ResonateTimedoutError):
+        stack.options(timeout=7200).run(typing)
+    assert stack.clock.now() == began + 7_200_000
+    with pytest.raises((ResonateTimedoutError, KeyError)):
+        stack.run(above)
 
 
 # Others
