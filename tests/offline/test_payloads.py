@@ -117,7 +117,9 @@ def test_a_value_above_the_limit_is_an_error_of_the_call_that_produced_it(stack:
     assert objects(stack) == set(), "nothing is uploaded in vain"
 
 
-def test_whoever_calls_with_too_much_is_told_so(begin: Begin) -> None:
+def test_whoever_calls_with_too_much_is_told_so(stack: OfflineStack, begin: Begin) -> None:
+    with pytest.raises(PayloadTooLargeError, match=r"the param of promise 'w0' has \d+ bytes"):
+        stack.start("bulky", "y" * LIMIT, id="w0")
     with pytest.raises(PayloadTooLargeError, match=r"the param of promise 'w1' has \d+ bytes"):
         begin("w1", "bulky", "y" * LIMIT)
 

@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from resonate import codec
-from resonate.errors import ResonateStoreError
+from resonate.errors import refusal
 from resonate.handle import Handle
 from resonate.options import DEFAULT_TIMEOUT, Options
 from resonate.resonate import Resonate
@@ -157,6 +157,7 @@ class Stack(ABC):
 
         Raises:
             ValueError: the function is not known here, or the id is not a possible one.
+            PayloadTooLargeError: the arguments are too large.
             ResonateStoreError: the store refuses the promise.
         """
         return self.options().start(workflow, *args, id=id, **kwargs)
@@ -207,7 +208,7 @@ class Stack(ABC):
         )
         response = self.store.apply(creation)
         if response.promise is None:
-            raise ResonateStoreError(response.error or "refused", response.status * 100)
+            raise refusal(response.status, response.error)
         self.pump()
         return Handle(id, _Awaiter(self), self._result_type(name, version))
 
