@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from msgspec.structs import replace
 
 from resonate_store.effects import Change, effects
+from resonate_store.limits import ADVICE
 from resonate_store.machine import Outcome
 from resonate_store.models import AnyItem, Item, Key, entry_of, item_of, key_of, table_key, typed
 from resonate_store.records import Entry, Record
@@ -24,7 +25,6 @@ MAX_ITEM_BYTES: Final = 400 * 1024
 MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
 MAX_TRANSACTION_ITEMS: Final = 100
 
-ADVICE: Final = "keep large data elsewhere and pass a reference to it"
 _ADVICE: Final = f"set RESONATE_BUCKET to an S3 bucket, where large values go then, or {ADVICE}"
 
 

@@ -23,10 +23,11 @@ import msgspec
 from msgspec.structs import replace
 
 from resonate_store.dynamo_calls import Unavailable
-from resonate_store.dynamo_writes import ADVICE, TooLarge, only_waits
+from resonate_store.dynamo_writes import TooLarge, only_waits
 from resonate_store.effects import Change
 from resonate_store.ids import Identify, random_id
 from resonate_store.interface import StoreError
+from resonate_store.limits import LIMIT, excess, size_of
 from resonate_store.machine import Outcome
 from resonate_store.parallel import each
 from resonate_store.records import Claim, Entry, Promise, Record, Value
@@ -35,8 +36,6 @@ from resonate_store.settings import SettingsError, width_of
 
 THRESHOLD: Final = 32 * 1024
 """Values above this many bytes go to S3. A suspension on 99 promises below it is within DynamoDB's 4 MB."""
-LIMIT: Final = 5 * 1024 * 1024
-"""Values above this many bytes are refused: an invocation of Lambda answers with 6 MB at most."""
 LEAST_THRESHOLD: Final = 1024
 CACHE: Final = 16 * 1024 * 1024
 """Bytes of values that a process keeps at hand; what lies under a key never changes."""
@@ -331,11 +330,8 @@ class Uploads:
                 size = size_of(value)
                 if size <= payloads.threshold or self._known(after.id, role, value) is not None:
                     continue
-                if size > payloads.limit:
-                    raise TooLarge(
-                        f"the {role} of promise {after.id!r} has {size} bytes, encoded, and {payloads.limit} is the"
-                        f" limit (RESONATE_PAYLOAD_LIMIT): {ADVICE}"
-                    )
+                if problem := excess(after.id, role, value, payloads.limit):
+                    raise TooLarge(problem)
                 large[after.id, role] = value
         for place, claim in zip(large, payloads.upload(list(large.values())), strict=True):
             self._claims[place] = (large[place], claim)
@@ -350,12 +346,6 @@ class Uploads:
             return change
         claims = {role: self._known(after.id, role, getattr(after, role)) for role in _ROLES}
         return Change(before, replace(after, **{role: claim for role, claim in claims.items() if claim is not None}))
-
-
-def size_of(value: Value) -> int:
-    """The size of a value in bytes, 0 for a claim."""
-    texts = (value.data or "", *(value.headers or {}), *(value.headers or {}).values())
-    return sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in texts)
 
 
 def claims_in(entry: Entry | Promise | None) -> Iterator[Claim]:

@@ -12,8 +12,9 @@ from resonate_store.clock import ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.dynamo_calls import Unavailable
 from resonate_store.interface import StoreError
+from resonate_store.limits import LIMIT
 from resonate_store.parallel import each
-from resonate_store.payloads import LIMIT, TAG, THRESHOLD, WIDTH, Missing, Payloads
+from resonate_store.payloads import TAG, THRESHOLD, WIDTH, Missing, Payloads
 from resonate_store.records import ORIGIN, SCOPE, Claim, Value
 from resonate_store.requests import (
     PromiseCreate,

@@ -26,6 +26,8 @@ from resonate.worker import Worker
 from resonate_store.addresses import expand, group_of
 from resonate_store.clock import ManualClock, installed
 from resonate_store.interface import Store, StoreClosed, StoreError
+from resonate_store.limits import excess
+from resonate_store.machine import Outcome
 from resonate_store.memory import MemoryStore
 from resonate_store.records import Promise, Record
 from resonate_store.requests import Request, Response
@@ -67,7 +69,7 @@ class MemoryStack(Stack):
         self._outbox: deque[tuple[str, dict[str, Any]]] = deque()
         self._nobodys: dict[str, str] = {}
         self._pumping = False
-        self._memory = MemoryStore(self.clock, self._send)
+        self._memory = _Memory(self.clock, self._send)
         for program in programs:
             self.serve(program)
 
@@ -137,7 +139,7 @@ class MemoryStack(Stack):
         return self._memory.next_wake_at()
 
     def clear(self) -> None:
-        self._memory = MemoryStore(self.clock, self._send)
+        self._memory = _Memory(self.clock, self._send)
         self._outbox.clear()
         self._nobodys.clear()
         self._mocks = Registry()
@@ -242,6 +244,19 @@ class MemoryStack(Stack):
             if program.registry is registry:
                 dependencies.update(program.dependencies)
         return {**dependencies, **self._dependencies}
+
+
+class _Memory(MemoryStore):
+    """The store, which refuses what is too large for a deployment."""
+
+    def _decide(self, request: Request) -> Outcome:
+        outcome = super()._decide(request)
+        for _, after in outcome.changes:
+            if isinstance(after, Record):
+                problem = excess(after.id, "param", after.param) or excess(after.id, "value", after.value)
+                if problem:
+                    return Outcome(Response(status=413, error=problem))
+        return outcome
 
 
 class _Outside:

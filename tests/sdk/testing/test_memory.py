@@ -7,7 +7,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from resonate import Context
-from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError
+from resonate.errors import PayloadTooLargeError, ResonateCanceledError, ResonateStoreError, ResonateTimedoutError
 from resonate.retry_policies import Constant
 from resonate.testing import MemoryStack, Stuck
 from resonate_store.clock import ManualClock, ambient
@@ -222,6 +222,31 @@ def test_a_halted_task_is_told_with_its_reason(stack: MemoryStack) -> None:
 
     with pytest.raises(Stuck, match=r"its task is halted: .*was run notify when it first ran and is now run charge"):
         stack.run(erratic)
+
+
+# What is too large for a deployment
+
+
+def test_what_a_deployment_would_refuse_for_its_size_is_refused(stack: MemoryStack) -> None:
+    large = "x" * 6_000_000
+
+    def bulky(_: Context, text: str) -> str:
+        return text * 6_000_000
+
+    def above(ctx: Context) -> Flow:
+        refused: list[str] = []
+        for command in (ctx.run(bulky, "x"), ctx.rpc("charge", large).options(target="shop")):
+            try:
+                yield command
+            except PayloadTooLargeError as error:
+                refused.append(str(error))
+        return refused
+
+    result, argument = stack.run(above, id="w1")
+    assert "the value of promise 'w1.1' has 8000004 bytes, encoded, and 5242880 is the limit" in result
+    assert "the param of promise 'w1.2'" in argument
+    with pytest.raises(PayloadTooLargeError, match="the param of promise 'w2'"):
+        stack.start(trial, large, id="w2")
 
 
 # Retries without end
