@@ -150,6 +150,7 @@ def test_an_interrupt_that_nobody_handles_leaves_no_traceback(run: Run, resonate
 
 
 IN_MEMORY = """
+import asyncio
 import sys, threading, time
 from resonate import Resonate
 
@@ -173,6 +174,10 @@ def begins(ctx):
 def fails(ctx):
     raise ValueError("mine")
     yield
+
+async def sleep():
+    print("running")
+    await asyncio.sleep(60)
 """
 
 
@@ -184,7 +189,7 @@ def fails(ctx):
         "resonate.run('w', begins)",
         "resonate.start()\nprint('running')\nwhile True: time.sleep(1)",
         "resonate.start()\ntry:\n    resonate.run('w', calls)\nfinally:\n    resonate.stop()",
-        "import asyncio\nresonate.start()\nprint('running')\nasyncio.run(asyncio.sleep(60))",
+        "resonate.start()\nasyncio.run(sleep())",
         "other = Resonate()\nother.start()\nresonate.start()\nother.stop()\nresonate.run('w', calls)",
         "resonate.start()\nresonate.stop()\nresonate.start()\nresonate.run('w', calls)",
     ],

@@ -14,13 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportUnknownVariableType]
 
-from resonate_infra.testing.resources import create
-from resonate_infra.testing.template import Stack, load
 from tests.runtime.emulator import needs_runtime
 
 ROOT = Path(__file__).parents[2]
@@ -51,14 +47,41 @@ def told(*parameters: str) -> dict[str, dict[str, str]]:
     return json.loads(done.stdout)
 
 
+DEPLOY = """
+import json
+import sys
+from pathlib import Path
+
+import boto3
+from moto import mock_aws
+
+from resonate_infra.testing.resources import create
+from resonate_infra.testing.template import Stack, load
+
+template = load(Path("template.yaml"), stack=Stack("resonate"), parameters=json.loads(sys.argv[1]))
+with mock_aws():
+    deployment = create(template, boto3.Session("testing", "testing", region_name="us-east-1").client)
+print(json.dumps({name: dict(function.environment) for name, function in deployment.functions.items()}))
+"""
+
+
 @cache
 def deployed(**parameters: str) -> dict[str, dict[str, str]]:
-    """The environment of every function in the account that the endpoint serves."""
-    template = load(ROOT / "template.yaml", stack=Stack("resonate"), parameters=parameters)
-    with mock_aws():
-        session = boto3.Session("testing", "testing", region_name="us-east-1")
-        deployment = create(template, session.client)
-    return {name: dict(function.environment) for name, function in deployment.functions.items()}
+    """The environment of every function in the account that the endpoint serves.
+
+    In a process of its own: in this one, other tests may keep a stack of the same name.
+    """
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [sys.executable, "-c", DEPLOY, json.dumps(parameters)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_every_command_names_the_endpoint_and_the_variables() -> None:
