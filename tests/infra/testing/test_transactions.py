@@ -40,6 +40,8 @@ def client(keys: tuple[str, ...]) -> Iterator[Any]:
         for name in ("changed", "deleted", "kept"):
             client.put_item(TableName="t", Item=item(name, {"M": {"a": {"N": "1"}}}))
         yield client
+        # Where another test keeps moto running, what is left here is left for the next one.
+        client.delete_table(TableName="t")
 
 
 def item(name: str, value: Any) -> dict[str, Any]:
