@@ -133,7 +133,44 @@ class LFI(LocalCall[Promise[T]]):
     waits = False
 
 
-class RemoteCall(Command[T_co]):
+class External(Command[T_co]):
+    """A command whose promise others settle.
+
+    All of these take the options of a call, as programs may give them (REFERENCE 5.4): where nobody is called, target
+    and version are of no effect.
+    """
+
+    __slots__ = ()
+
+    def options(
+        self,
+        *,
+        encoder: Encoder[Any, str | None] | None = None,
+        id: str | None = None,
+        idempotency_key: str | Callable[[str], str] | None = None,
+        tags: dict[str, str] | None = None,
+        target: str | None = None,
+        timeout: float | None = None,
+        version: int | None = None,
+    ) -> Self:
+        """Set options; the timeout is in seconds, `target` a worker group or an address."""
+        merged = self.opts.merge(
+            encoder=encoder,
+            id=id,
+            idempotency_key=idempotency_key,
+            tags=tags,
+            target=target,
+            timeout=timeout,
+            version=version,
+        )
+        self.opts = self._those_that_count(merged)
+        return self
+
+    def _those_that_count(self, opts: Options) -> Options:
+        return opts
+
+
+class RemoteCall(External[T_co]):
     """Have a function run by whoever serves its target."""
 
     __slots__ = ("args", "attached", "kwargs", "name", "version")
@@ -155,29 +192,6 @@ class RemoteCall(Command[T_co]):
         self.version = version
         self.attached = attached
 
-    def options(
-        self,
-        *,
-        encoder: Encoder[Any, str | None] | None = None,
-        id: str | None = None,
-        idempotency_key: str | Callable[[str], str] | None = None,
-        tags: dict[str, str] | None = None,
-        target: str | None = None,
-        timeout: float | None = None,
-        version: int | None = None,
-    ) -> Self:
-        """Set options of this call; the timeout is in seconds, `target` a worker group or an address."""
-        self.opts = self.opts.merge(
-            encoder=encoder,
-            id=id,
-            idempotency_key=idempotency_key,
-            tags=tags,
-            target=target,
-            timeout=timeout,
-            version=version,
-        )
-        return self
-
     def describe(self) -> str:
         return f"rpc {self.name}"
 
@@ -195,7 +209,7 @@ class RFI(RemoteCall[Promise[T]]):
     waits = False
 
 
-class PromiseCommand(Command[Promise[T]]):
+class PromiseCommand(External[Promise[T]]):
     """Create a promise that somebody outside settles, or find the one that has this id."""
 
     __slots__ = ("data",)
@@ -205,37 +219,11 @@ class PromiseCommand(Command[Promise[T]]):
         super().__init__(opts)
         self.data = data
 
-    def options(
-        self,
-        *,
-        encoder: Encoder[Any, str | None] | None = None,
-        id: str | None = None,
-        idempotency_key: str | Callable[[str], str] | None = None,
-        tags: dict[str, str] | None = None,
-        target: str | None = None,
-        timeout: float | None = None,
-        version: int | None = None,
-    ) -> Self:
-        """Set options of this promise; the timeout is in seconds.
-
-        `target` and `version` are of no effect: nobody is called. Programs may give them (REFERENCE 5.4).
-        """
-        self.opts = self.opts.merge(
-            encoder=encoder,
-            id=id,
-            idempotency_key=idempotency_key,
-            tags=tags,
-            target=target,
-            timeout=timeout,
-            version=version,
-        )
-        return self
-
     def describe(self) -> str:
         return "a promise"
 
 
-class Sleep(Command[None]):
+class Sleep(External[None]):
     """Wait for a duration, durably."""
 
     __slots__ = ("seconds",)
@@ -244,31 +232,8 @@ class Sleep(Command[None]):
         super().__init__(opts)
         self.seconds = seconds
 
-    def options(
-        self,
-        *,
-        encoder: Encoder[Any, str | None] | None = None,
-        id: str | None = None,
-        idempotency_key: str | Callable[[str], str] | None = None,
-        tags: dict[str, str] | None = None,
-        target: str | None = None,
-        timeout: float | None = None,
-        version: int | None = None,
-    ) -> Self:
-        """Set the id of the timer's promise.
-
-        The other options are of no effect: a sleep has nothing but its end. Programs may give them (REFERENCE 5.4).
-        """
-        UNSET.merge(
-            encoder=encoder,
-            idempotency_key=idempotency_key,
-            tags=tags,
-            target=target,
-            timeout=timeout,
-            version=version,
-        )
-        self.opts = self.opts.merge(id=id)
-        return self
+    def _those_that_count(self, opts: Options) -> Options:
+        return UNSET.merge(id=opts.id)  # it has nothing but its end
 
     def describe(self) -> str:
         return "a sleep"
