@@ -16,7 +16,7 @@ import pytest
 from tests.serving import PATIENCE, Serving
 
 ROOT = Path(__file__).parents[2]
-PROMPTLY = 5.0
+PROMPTLY = 15.0
 """Seconds within which a process ends that has nothing left to do; most of it is what the machine is busy with."""
 
 Run = Callable[[str], "subprocess.Popen[str]"]
