@@ -43,7 +43,7 @@ from tests.programs import (
 from tests.sdk.driving import Driver
 
 CODE = Path(__file__).with_name("programs.py")
-COUNT = int(os.environ.get("RESONATE_PROGRAMS", "8"))
+COUNT = int(os.environ.get("RESONATE_PROGRAMS", "6"))
 
 KINDS = [
     "killed before",

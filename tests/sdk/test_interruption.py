@@ -72,7 +72,7 @@ class Machine(Driver):
             raise Killed
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(PROGRAMS)
 def test_a_killed_worker_changes_neither_the_result_nor_what_is_done(program: Program) -> None:
     undisturbed = Machine()

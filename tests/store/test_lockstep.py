@@ -475,6 +475,6 @@ def test_all_substrates_do_the_same(dynamo: Any) -> None:
     run_state_machine_as_test(
         lambda: Lockstep(Table(dynamo, streaming=False)),
         settings=settings(
-            max_examples=30, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=20, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

@@ -303,7 +303,7 @@ def histories(draw: st.DrawFn) -> list[Request | int]:
 
 
 @settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,
