@@ -79,9 +79,9 @@ class Remote:
         self._pass(request.kind)
         return self._store.apply(request)
 
-    def children(self, id: str) -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
         self._pass("children")
-        return self._store.children(id)
+        return self._store.children(id, separator)
 
     def open(self) -> "Remote":
         return self
