@@ -8,12 +8,13 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
+import pytest
 
 from resonate_store.clock import Clock, ambient
 from resonate_store.memory import MemoryStore
@@ -207,3 +208,12 @@ def _cut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         return
+
+
+@pytest.fixture(name="serving")
+def new_server() -> Iterator[Serving]:
+    """A server for one test."""
+    server = Serving()
+    server.start()
+    yield server
+    server.stop()

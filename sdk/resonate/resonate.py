@@ -458,7 +458,8 @@ class Resonate:
         response = self._store.apply(PromiseGet(id))
         if response.promise is None:
             raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
-        return Handle(id, self._runtime, encoder=self._options.encoder)
+        settled = None if response.promise.pending else response.promise
+        return Handle(id, self._runtime, encoder=self._options.encoder, settled=settled)
 
     def handler(self, *, span_processor: SpanProcessor | None = None) -> Callable[[Any, Any], Any]:
         """The Lambda handler that works on the tasks it is sent; see `resonate.lambda_handler`.

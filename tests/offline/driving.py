@@ -15,9 +15,9 @@ from resonate.registry import Registry
 from resonate.worker import Report
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.models import entry_of
-from resonate_store.records import TARGET, Promise, Record, SettledState, Task, Value
-from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskGet
-from tests.sdk.driving import DAY, SECOND
+from resonate_store.records import TARGET, Record, Value
+from resonate_store.requests import PromiseCreate
+from tests.sdk.driving import DAY, SECOND, Asking
 
 Func = TypeVar("Func", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ dependencies: dict[str, Any] = {}
 """What its contexts hand out now."""
 
 
-class OfflineDriver:
+class OfflineDriver(Asking):
     """Starts executions and waits for them; the functions of the deployment do the rest.
 
     Args:
@@ -106,29 +106,6 @@ class OfflineDriver:
             assert at is not None, f"{id} hangs: nothing is due, ever"
             self.stack.advance(seconds=(at - self.clock.now()) / SECOND)
         return codec.outcome_of(promise)
-
-    def run(self, id: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Begin and finish."""
-        self.begin(id, func, *args, **kwargs)
-        return self.finish(id)
-
-    def settle(self, id: str, value: Any = None, state: SettledState = "resolved") -> None:
-        """Settle a promise from outside; an exception for a value travels as an error."""
-        payload = codec.encode_error(value) if isinstance(value, Exception) else codec.encode(value, "a value")
-        assert self.store.apply(PromiseSettle(id, state, payload)).ok
-
-    def promise(self, id: str) -> Promise:
-        promise = self.store.apply(PromiseGet(id)).promise
-        assert promise is not None, f"there is no promise {id}"
-        return promise
-
-    def task(self, id: str) -> Task | None:
-        return self.store.apply(TaskGet(id)).task
-
-    def record(self, id: str) -> Record:
-        record = self.store.record(id)
-        assert record is not None, f"there is no record {id}"
-        return record
 
     def ids(self) -> list[str]:
         """The ids of all promises."""

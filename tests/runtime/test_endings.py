@@ -13,21 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import PATIENCE, Serving
+from tests.serving import PATIENCE, Serving, new_server  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 PROMPTLY = 15.0
 """Seconds within which a process ends that has nothing left to do; most of it is what the machine is busy with."""
 
 Run = Callable[[str], "subprocess.Popen[str]"]
-
-
-@pytest.fixture
-def serving() -> Iterator[Serving]:
-    server = Serving()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

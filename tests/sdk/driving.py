@@ -7,6 +7,7 @@ kill the worker: `Killed` is no `Exception`, so like the end of a process it pas
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor
@@ -90,7 +91,44 @@ class Tap:
         return [request if isinstance(request, str) else request.kind for request in self.requests]
 
 
-class Driver:
+class Asking(ABC):
+    """What drivers of executions have in common: questions to the store, and answers from outside."""
+
+    store: Any
+
+    @abstractmethod
+    def begin(self, id: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Create an execution."""
+
+    @abstractmethod
+    def finish(self, id: str) -> Any:
+        """Let time pass until the execution has its outcome."""
+
+    def run(self, id: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Begin and finish."""
+        self.begin(id, func, *args, **kwargs)
+        return self.finish(id)
+
+    def settle(self, id: str, value: Any = None, state: SettledState = "resolved") -> None:
+        """Settle a promise from outside; an exception for a value travels as an error."""
+        payload = codec.encode_error(value) if isinstance(value, Exception) else codec.encode(value, "a value")
+        assert self.store.apply(PromiseSettle(id, state, payload)).ok
+
+    def promise(self, id: str) -> Promise:
+        promise = self.store.apply(PromiseGet(id)).promise
+        assert promise is not None, f"there is no promise {id}"
+        return promise
+
+    def task(self, id: str) -> Task | None:
+        return self.store.apply(TaskGet(id)).task
+
+    def record(self, id: str) -> Record:
+        record = self.store.record(id)
+        assert record is not None, f"there is no record {id}"
+        return record
+
+
+class Driver(Asking):
     """The store, its clock, and one worker.
 
     Attributes:
@@ -191,29 +229,6 @@ class Driver:
             assert at is not None, f"{id} hangs: nothing is due, ever"
             self.clock.advance_to(at)
             self.store.tick()
-
-    def run(self, id: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Begin and finish."""
-        self.begin(id, func, *args, **kwargs)
-        return self.finish(id)
-
-    def settle(self, id: str, value: Any = None, state: SettledState = "resolved") -> None:
-        """Settle a promise from outside; an exception for a value travels as an error."""
-        payload = codec.encode_error(value) if isinstance(value, Exception) else codec.encode(value, "a value")
-        assert self.store.apply(PromiseSettle(id, state, payload)).ok
-
-    def promise(self, id: str) -> Promise:
-        promise = self.store.apply(PromiseGet(id)).promise
-        assert promise is not None, f"there is no promise {id}"
-        return promise
-
-    def task(self, id: str) -> Task | None:
-        return self.store.apply(TaskGet(id)).task
-
-    def record(self, id: str) -> Record:
-        record = self.store.record(id)
-        assert record is not None, f"there is no record {id}"
-        return record
 
     def ids(self) -> list[str]:
         """The ids of all promises."""

@@ -15,7 +15,7 @@ from resonate.message_sources.poller import events
 from resonate.message_sources.source import Messages
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
-from tests.serving import PATIENCE, Serving
+from tests.serving import PATIENCE, Serving, new_server  # noqa: F401
 
 Message = dict[str, Any]
 
@@ -46,14 +46,6 @@ class Inbox:
 
     def start(self, source: Messages) -> None:
         source.start(self.messages.put, self.changed)
-
-
-@pytest.fixture
-def serving() -> Iterator[Serving]:
-    server = Serving()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -17,17 +17,9 @@ from resonate_store.interface import StoreUnreachable
 from resonate_store.records import TARGET
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire, TaskHalt, TaskRelease
 from tests.sdk.driving import Flow
-from tests.serving import PATIENCE, Serving
+from tests.serving import PATIENCE, Serving, new_server  # noqa: F401
 
 Connect = Callable[..., Resonate]
-
-
-@pytest.fixture
-def serving() -> Iterator[Serving]:
-    server = Serving()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,7 @@ import pytest
 from resonate_store.interface import StoreError, StoreUnreachable
 from resonate_store.remote import RemoteStore
 from resonate_store.requests import PromiseCreate, PromiseGet, TaskCreate
-from tests.serving import PATIENCE, Serving
-
-
-@pytest.fixture
-def serving() -> Iterator[Serving]:
-    server = Serving()
-    server.start()
-    yield server
-    server.stop()
+from tests.serving import PATIENCE, Serving, new_server  # noqa: F401
 
 
 def free_port() -> int:

@@ -170,16 +170,18 @@ def delivered(request: PromiseDelivered, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
     if record is not None and record.owes:
-        draft.put(replace(record, callbacks={}, listeners={}, delivered=True))
+        draft.put(_told(record))
     return draft.outcome(Response())
 
 
 def with_all_told(record: Record, now: int) -> Record:
     """What `delivered` leaves of a record, for a substrate that knows it to be the current one."""
     later = max(now, record.written_at)
-    return replace(
-        record, callbacks={}, listeners={}, delivered=True, wake_at=None, written_at=later, rev=record.rev + 1
-    )
+    return replace(_told(record), wake_at=None, written_at=later, rev=record.rev + 1)
+
+
+def _told(record: Record) -> Record:
+    return replace(record, callbacks={}, listeners={}, delivered=True)
 
 
 def not_found(message: str = "Promise not found") -> Response:
