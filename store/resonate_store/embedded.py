@@ -204,21 +204,11 @@ class EmbeddedStore(ABC):
                     self._left.append(number)
 
 
-class _InProcess:
-    """The effects' surroundings when everything is in one process.
+class Unarmed:
+    """The part of the effects' surroundings that is empty when everything is in one process.
 
     Timers and schedules need no arming: `wake_at` is the timer. Nothing is retained: such a store is not cleaned up.
     """
-
-    def __init__(self, store: EmbeddedStore) -> None:
-        self._store = store
-
-    def apply(self, request: Request) -> Response:
-        # What effects ask for is one operation on ids that are stored already: nothing to check or to take apart.
-        return self._store._run(request)  # pyright: ignore[reportPrivateUsage]
-
-    def send(self, address: str, message: dict[str, Any]) -> None:
-        self._store._post(address, message)  # pyright: ignore[reportPrivateUsage]
 
     def arm(self, id: str, at: int) -> None:
         pass
@@ -237,3 +227,17 @@ class _InProcess:
 
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
         pass
+
+
+class _InProcess(Unarmed):
+    """The effects' surroundings when everything is in one process."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+
+    def apply(self, request: Request) -> Response:
+        # What effects ask for is one operation on ids that are stored already: nothing to check or to take apart.
+        return self._store._run(request)  # pyright: ignore[reportPrivateUsage]
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        self._store._post(address, message)  # pyright: ignore[reportPrivateUsage]

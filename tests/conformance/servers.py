@@ -13,7 +13,7 @@ from typing import Any
 from resonate_store.clock import ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.effects import Change, repeated
-from resonate_store.embedded import unheard
+from resonate_store.embedded import Unarmed, unheard
 from resonate_store.interface import deliver
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
@@ -88,7 +88,7 @@ class OwnedTable:
             deliver(backlog.popleft(), outlets)
 
 
-class _Outlets:
+class _Outlets(Unarmed):
     """Timers need no arming, for the tick finds what is due; nothing is retained.
 
     Args:
@@ -107,24 +107,6 @@ class _Outlets:
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         self._owned.send(address, message)
-
-    def arm(self, id: str, at: int) -> None:
-        pass
-
-    def disarm(self, id: str) -> None:
-        pass
-
-    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
-        pass
-
-    def fire_schedule(self, id: str, at: int) -> None:
-        pass
-
-    def disarm_schedule(self, id: str) -> None:
-        pass
-
-    def retain(self, id: str, created_at: int, settled_at: int) -> None:
-        pass
 
 
 def service_over(make: Callable[[RequestClock], Any], clock: ManualClock | None = None) -> Service:
