@@ -6,6 +6,7 @@ API.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from resonate_store.interface import StoreError
@@ -34,7 +35,8 @@ class Signature:
             session = Session()
         self._session = session
         self._service = scope.service
-        self._region: str = scope.region or session.get_config_variable("region") or ""
+        # botocore itself knows AWS_DEFAULT_REGION only; Lambda and the other SDKs have both.
+        self._region: str = scope.region or os.environ.get("AWS_REGION") or session.get_config_variable("region") or ""
         if not self._region:
             raise StoreError("requests are to be signed, but for which AWS region is not said: set AWS_REGION")
 

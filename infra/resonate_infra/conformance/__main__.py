@@ -11,6 +11,9 @@ import urllib3
 from resonate_infra.conformance.runner import Failed, NoResponse, Runner, Send
 from resonate_store.clock import ambient
 from resonate_store.ids import random_id
+from resonate_store.interface import StoreError
+from resonate_store.remote_settings import Scope, server_of
+from resonate_store.remote_signature import Signature
 
 TIMEOUT = 30.0
 """Seconds to wait for one response."""
@@ -26,10 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         scripts = [script for path in given.files or corpus() for script in load(path)]
-    except ScriptError as error:
+        runner = _runner(given)
+    except (ScriptError, StoreError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    runner = _runner(given)
     passed, failures = 0, 0
     left_out = sum(not runner.runs(script) for script in scripts)
     try:
@@ -46,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
                 if given.verbose:
                     print(f"{script.file}:{script.line}: {script.title}: passed")
         runner.finish()
-    except (urllib3.exceptions.HTTPError, NoResponse) as error:
+    except (urllib3.exceptions.HTTPError, NoResponse, StoreError) as error:
         print(f"error: {given.url} cannot be asked: {error}", file=sys.stderr)
         return 2
     without = f", {left_out} left out ({_reason(given.debug)})" if left_out else ""
@@ -64,12 +67,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--debug", action="store_true", help="the server answers debug requests: EMPTY it, and move its time"
     )
+    parser.add_argument(
+        "--iam",
+        action="store_true",
+        default=None,
+        help="sign requests with the AWS credentials of the environment; done by itself for addresses of API Gateway"
+        " without a token",
+    )
     parser.add_argument("--verbose", action="store_true", help="name the scripts that pass, too")
     return parser
 
 
 def _runner(given: argparse.Namespace) -> Runner:
-    send = over_http(given.url)
+    server = server_of({}, url=given.url, token=given.token, iam=given.iam)
+    send = over_http(server.url, server.scope)
     if given.debug:
         return Runner(send, token=given.token)
     return Runner(send, clock=ambient().now, prefix=f"c{random_id()[:12]}-", token=given.token)
@@ -79,12 +90,25 @@ def _reason(debug: bool) -> str:
     return "they need debugging off" if debug else "they need a server with debugging on, and --debug"
 
 
-def over_http(url: str) -> Send:
-    """A way to send requests to a server; each is sent once, whatever becomes of it."""
+def over_http(url: str, scope: Scope | None = None) -> Send:
+    """A way to send requests to a server; each is sent once, whatever becomes of it.
+
+    Args:
+        url: of the server.
+        scope: what requests are signed for with AWS credentials, if they are.
+
+    Raises:
+        StoreError: they cannot be signed.
+    """
     pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT)
+    signature = None if scope is None else Signature(scope)
+    address = f"{url.rstrip('/')}/"
 
     def send(body: bytes) -> tuple[int, bytes]:
-        response = pool.request("POST", url, body=body, headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        if signature is not None:
+            headers = signature.headers("POST", address, headers, body)
+        response = pool.request("POST", address, body=body, headers=headers)
         return response.status, response.data
 
     return send

@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
+import urllib3
 
 from resonate_infra.conformance.__main__ import main
 from resonate_infra.conformance.reading import corpus, load
@@ -104,3 +106,30 @@ def test_without_a_server_or_scripts_nothing_is_run(tmp_path: Path, capsys: pyte
     err = capsys.readouterr().err.splitlines()
     assert "cannot be asked" in err[0]
     assert "none.yaml" in err[-1]
+
+
+def test_requests_are_signed_where_iam_asks_for_it(
+    url: str, failing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_REGION", "eu-west-1")):
+        monkeypatch.setenv(name, value)
+    authorizations: list[str | None] = []
+    request = urllib3.PoolManager.request
+
+    def noting(pool: urllib3.PoolManager, method: str, address: str, **arguments: Any) -> Any:
+        authorizations.append(arguments["headers"].get("Authorization"))
+        return request(pool, method, address, **arguments)
+
+    monkeypatch.setattr(urllib3.PoolManager, "request", noting)
+    assert [main([url, failing]), main([url, failing, "--iam"])] == [1, 1]
+
+    plain, signed = authorizations[:2], authorizations[2:]
+    assert plain == [None, None]
+    assert all(each is not None and "AKID/" in each and "/execute-api/aws4_request" in each for each in signed)
+
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    assert main([url, failing, "--iam"]) == 2
+    assert "set AWS_REGION" in capsys.readouterr().err
+    assert main(["localhost:x y"]) == 2
+    assert "must be an address" in capsys.readouterr().err
