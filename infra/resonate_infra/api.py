@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from resonate_infra.settings import is_on, retention_of
 from resonate_store.clock import ambient
 from resonate_store.dynamo import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.payloads import Payloads
+from resonate_store.protocol.debug import RequestClock
 from resonate_store.protocol.service import Service
 from resonate_store.requests import PromiseGet
 from resonate_store.settings import SettingsError, groups_of
@@ -40,6 +42,8 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
         public_key: verifies tokens, `RESONATE_AUTH_PUBLIC_KEY`; None where API Gateway asks for AWS credentials.
         issuer, audience: what tokens must say, `RESONATE_AUTH_ISS` and `RESONATE_AUTH_AUD`.
         origins: from where browsers may send requests, `RESONATE_CORS_ORIGINS`, separated by commas; `*` for anywhere.
+        debug_requests: whether requests may stop the deployment, move its time and empty it, `RESONATE_DEBUG_REQUESTS`.
+        retention_seconds: how long an execution is kept that settles meanwhile, `RESONATE_RETENTION_SECONDS`.
     """
 
     table: str
@@ -48,6 +52,8 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
     issuer: str | None = None
     audience: str | None = None
     origins: tuple[str, ...] = ()
+    debug_requests: bool = False
+    retention_seconds: int = 0
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> ApiSettings:
@@ -66,6 +72,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
                 raise SettingsError(
                     f"RESONATE_CORS_ORIGINS names {origin!r}: an origin is such as https://example.com, or * for any"
                 )
+        debug_requests = is_on(environment, "RESONATE_DEBUG_REQUESTS")
         return cls(
             table=table,
             groups=groups_of(environment) or {},
@@ -73,6 +80,8 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
             issuer=environment.get("RESONATE_AUTH_ISS") or None,
             audience=environment.get("RESONATE_AUTH_AUD") or None,
             origins=origins,
+            debug_requests=debug_requests,
+            retention_seconds=retention_of(environment) if debug_requests else 0,
         )
 
 
@@ -91,10 +100,14 @@ class Api:
         return ApiSettings.of(self._environment)
 
     @functools.cached_property
+    def clock(self) -> RequestClock:
+        return RequestClock(ambient())
+
+    @functools.cached_property
     def store(self) -> DynamoStore:
         settings = self.settings
         payloads = Payloads.of(self._environment, settings.table)
-        return DynamoStore(settings.table, clock=ambient(), groups=settings.groups, payloads=payloads)
+        return DynamoStore(settings.table, clock=self.clock, groups=settings.groups, payloads=payloads)
 
     @functools.cached_property
     def guard(self) -> Authentication | None:
@@ -125,7 +138,12 @@ class Api:
         """Answer one request of the protocol; see `Service.answer`."""
         store = self.store.open()
         try:
-            return Service(store, guard=self.guard).answer(body)
+            if not self.settings.debug_requests:
+                return Service(store, guard=self.guard).answer(body)
+            from resonate_infra.debugging import TableDebug  # only who debugs pays for it
+
+            debug = TableDebug(store, self.clock, self.settings.retention_seconds)
+            return Service(debug, guard=self.guard, debug=debug).answer(body)
         finally:
             store.close()
 

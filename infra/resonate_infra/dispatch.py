@@ -14,9 +14,10 @@ import msgspec
 from resonate_infra.outlets import StreamOutlets
 from resonate_infra.transports import ForbiddenAddress, Pusher
 from resonate_store.addresses import problem_with
+from resonate_store.dynamo_debug import DynamoDebug, released_of
 from resonate_store.effects import Change
 from resonate_store.interface import StoreError, deliver
-from resonate_store.models import Expiry, entry_of, expiry_of
+from resonate_store.models import Expiry, entry_of, expiry_of, is_entry
 from resonate_store.records import Entry, Record
 from resonate_store.requests import TaskGet, TaskHalt
 
@@ -36,17 +37,19 @@ class Dispatch:
     Args:
         outlets: where effects go.
         pusher: posts messages over HTTP.
+        debug: says whether the deployment is stopped, and lets messages go; None where nobody can stop it.
     """
 
-    def __init__(self, outlets: StreamOutlets, pusher: Pusher) -> None:
+    def __init__(self, outlets: StreamOutlets, pusher: Pusher, debug: DynamoDebug | None = None) -> None:
         self._outlets = outlets
         self._pusher = pusher
+        self._debug = debug
 
     def stream_record(self, record: dict[str, Any]) -> Change:
         """Carry out the effects of one write, given as a DynamoDB stream record.
 
         Returns:
-            The write.
+            The write; none if the deployment is stopped, and nothing was done.
 
         Raises:
             MalformedRecord: it is no such record.
@@ -54,6 +57,8 @@ class Dispatch:
         images = record.get("dynamodb")
         if not isinstance(images, dict) or "Keys" not in images:
             raise MalformedRecord("expected a DynamoDB stream record with its images")
+        if self._debug is not None and (self._lets_go(images.get("NewImage")) or self._debug.paused()):
+            return Change(None, None)
         expiry = expiry_of(images["OldImage"]) if record.get("eventName") == "REMOVE" else None
         if expiry is not None:
             self._expired(expiry)
@@ -85,6 +90,19 @@ class Dispatch:
                 self._give_up(errand.message, f"its target {errand.address}: {error}")
         else:
             raise MalformedRecord("expected {address, message} or {expired}")
+
+    def _lets_go(self, image: dict[str, Any] | None) -> bool:
+        """Send a message that was held back; returns whether a write was about that."""
+        released = None if image is None else released_of(image)
+        if released is None or self._debug is None:
+            return False
+        from resonate_infra.debugging import message_about  # only who is debugged pays for it
+
+        message = message_about(released, self._outlets.store)
+        if message is not None:
+            self._outlets.send(released.address, message)
+        self._debug.forget(released)
+        return True
 
     def _expired(self, expiry: Expiry) -> None:
         """Begin to delete a tree. If that fails a message takes it on: of a stream record that is given up nothing is
@@ -121,4 +139,4 @@ class Errand(msgspec.Struct):
 
 
 def _entry(image: dict[str, Any] | None) -> Entry | None:
-    return None if image is None or expiry_of(image) is not None else entry_of(image)
+    return entry_of(image) if image is not None and is_entry(image) else None

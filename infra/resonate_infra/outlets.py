@@ -7,13 +7,18 @@ carries the effects of its own writes out itself.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 from resonate_infra.timers import Timers
 from resonate_infra.transports import Transports
 from resonate_store.dynamo import DynamoStore
-from resonate_store.interface import deliver
+from resonate_store.effects import Change
+from resonate_store.interface import StoreError, deliver
 from resonate_store.requests import Request, Response
+
+logger = logging.getLogger("resonate.effects")
 
 
 class StreamOutlets:
@@ -64,3 +69,11 @@ class SweepOutlets(StreamOutlets):
         for change in changes:
             deliver(change, self)
         return response
+
+    def carry_out(self, changes: Iterable[Change]) -> None:
+        """Carry out the effects of writes that were made without the stream; one that fails is left to the sweep."""
+        for change in changes:
+            try:
+                deliver(change, self)
+            except StoreError as error:
+                logger.warning("an effect failed and is left to the sweep: %s", error)

@@ -28,6 +28,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         retention_seconds: how long a settled execution is kept.
         push_private: whether HTTP pushes may go to addresses that do not belong to the internet: for tests, and for a
             dispatcher that runs in a network of its own.
+        debug_requests: whether debug requests may stop the deployment.
     """
 
     table: str
@@ -39,6 +40,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     tick_arn: str
     retention_seconds: int
     push_private: bool = False
+    debug_requests: bool = False
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
@@ -50,15 +52,38 @@ class Settings(Struct, frozen=True, kw_only=True):
         missing = [name for name in _VARIABLES.values() if not environment.get(name)]
         if missing:
             raise SettingsError(f"the environment lacks {', '.join(missing)}: template.yaml sets them")
-        seconds = environment["RESONATE_RETENTION_SECONDS"]
-        if not (seconds.isascii() and seconds.isdigit()):
-            raise SettingsError(f"RESONATE_RETENTION_SECONDS must be a number of seconds, got {seconds!r}")
-        private = environment.get("RESONATE_PUSH_PRIVATE") or "off"
-        if private not in ("on", "off"):
-            raise SettingsError(f"RESONATE_PUSH_PRIVATE must be on or off, got {private!r}")
         values = {field: environment[name] for field, name in _VARIABLES.items()}
-        parsed = {"groups": groups_of(environment) or {}, "retention_seconds": int(seconds)}
-        return cls(**{**values, **parsed, "push_private": private == "on"})
+        parsed = {
+            "groups": groups_of(environment) or {},
+            "retention_seconds": retention_of(environment),
+            "push_private": is_on(environment, "RESONATE_PUSH_PRIVATE"),
+            "debug_requests": is_on(environment, "RESONATE_DEBUG_REQUESTS"),
+        }
+        return cls(**{**values, **parsed})
+
+
+def is_on(environment: Mapping[str, str], name: str) -> bool:
+    """Whether the variable `name` is on; it is off if it is not set.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    text = environment.get(name) or "off"
+    if text not in ("on", "off"):
+        raise SettingsError(f"{name} must be on or off, got {text!r}")
+    return text == "on"
+
+
+def retention_of(environment: Mapping[str, str]) -> int:
+    """`RESONATE_RETENTION_SECONDS`: how long a settled execution is kept.
+
+    Raises:
+        SettingsError: it is no number of seconds.
+    """
+    seconds = environment.get("RESONATE_RETENTION_SECONDS", "")
+    if not (seconds.isascii() and seconds.isdigit()):
+        raise SettingsError(f"RESONATE_RETENTION_SECONDS must be a number of seconds, got {seconds!r}")
+    return int(seconds)
 
 
 _VARIABLES = {

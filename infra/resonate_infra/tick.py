@@ -95,6 +95,7 @@ class Tick:
             many entries failed, as `SweepFailures`.
         hand_over: has somebody else sweep a shard; None if there is nobody else.
         patience: how late a schedule is before the sweep takes it for one that nothing else fires (ms).
+        stopped: whether the deployment is stopped, so that nothing may happen by itself.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Tick:
         observe: Callable[[str, int], None] = lambda _name, _value: None,
         hand_over: Callable[[Sweep], None] | None = None,
         patience: int = LATE,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._outlets = outlets
         self._store = outlets.store
@@ -111,6 +113,7 @@ class Tick:
         self._observe = observe
         self._hand_over = hand_over
         self._patience = patience
+        self._stopped = stopped
         self._sweeping = SweepOutlets(outlets.store, outlets.timers, outlets.transports, outlets.retention_seconds)
 
     def act(self, message: Message, deadline: int | None = None) -> dict[str, Any]:
@@ -123,6 +126,8 @@ class Tick:
         Returns:
             What was done, for the log.
         """
+        if self._stopped():
+            return {"stopped": True}
         match message:
             case Timer():
                 return self._fire("timer", message.id, message.at, PromiseWake(message.id))

@@ -65,11 +65,13 @@ class Wiring:
     @functools.cached_property
     def dispatch(self) -> Dispatch:
         token, public_only = push_token_of(os.environ), not self.settings.push_private
-        return Dispatch(self.outlets, Pusher(boto3.Session(), token=token, public_only=public_only))
+        pusher = Pusher(boto3.Session(), token=token, public_only=public_only)
+        return Dispatch(self.outlets, pusher, self.store.debug() if self.settings.debug_requests else None)
 
     @functools.cached_property
     def tick(self) -> Tick:
-        return Tick(self.outlets, ambient(), self._observe, self._sweep_elsewhere)
+        stopped = {"stopped": self.store.debug().paused} if self.settings.debug_requests else {}
+        return Tick(self.outlets, ambient(), self._observe, self._sweep_elsewhere, **stopped)
 
     def _sweep_elsewhere(self, sweep: Sweep) -> None:
         self.outlets.send(f"lambda://{self.settings.tick_arn}", msgspec.to_builtins(sweep))

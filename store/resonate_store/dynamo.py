@@ -17,7 +17,7 @@ import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from resonate_store import addresses
 from resonate_store.clock import Clock, ambient
@@ -68,6 +68,9 @@ from resonate_store.requests import (
     TaskFence,
     TaskResume,
 )
+
+if TYPE_CHECKING:
+    from resonate_store.dynamo_debug import DynamoDebug
 
 MAX_BATCH: Final = 100
 """Items of one BatchGetItem."""
@@ -264,6 +267,12 @@ class DynamoStore:
     def _deletion(self, expiry: Expiry) -> Deletion:
         now = self.clock.now()
         return Deletion(self._call, self.table, expiry, now, lambda: self._objects, width=self._width)
+
+    def debug(self) -> DynamoDebug:
+        """What debugging does to this table."""
+        from resonate_store.dynamo_debug import DynamoDebug  # only who debugs pays for it
+
+        return DynamoDebug(self._call, self.table, lambda: self._objects, width=self._width)
 
     def connect(self) -> None:
         """Make the client now. Where Lambda initialises a function it has more processor than when it invokes it."""

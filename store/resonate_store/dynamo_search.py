@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, get_args
 from resonate_store.ids import origin
 from resonate_store.machine.draft import NeedPage, Page, Place, Shown
 from resonate_store.machine.search import place_of, shown
-from resonate_store.models import AnyItem, Item, Key, entry_of, execution_state, expiry_of, key_in, typed
+from resonate_store.models import AnyItem, Item, Key, entry_of, execution_state, is_entry, key_in, typed
 from resonate_store.records import PARENT, Entry, PromiseState
 from resonate_store.requests import PromiseSearch, ScheduleSearch, Search
 
@@ -269,7 +269,7 @@ class DynamoSearch:
         return Page(tuple(self._found), (position["pk"]["S"], position["sk"]["S"]))
 
     def _shown(self, item: AnyItem) -> Shown | None:
-        if expiry_of(item) is not None:
+        if not is_entry(item):
             return None
         entry = entry_of(item)
         if self._partition is not None and origin(entry.id) == self._partition:

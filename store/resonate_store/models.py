@@ -309,6 +309,11 @@ def _unconfirmed(value: Value) -> bool:
     return isinstance(value, Claim) and value.unconfirmed
 
 
+def is_entry(item: AnyItem) -> bool:
+    """Whether an item is a promise or a schedule; the table has other items beside them."""
+    return item["pk"][STRING][:2] in ("p#", "s#") and not item["sk"][STRING].startswith(_EXPIRY_SK)
+
+
 def entry_of(item: AnyItem) -> Entry:
     """The entry of an item; what only the table needs is left out."""
     if item["sk"][STRING] == _SCHEDULE_SK:

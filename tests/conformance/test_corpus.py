@@ -1,23 +1,24 @@
-"""The scripts of the corpus, over every substrate."""
+"""The scripts of the corpus, over every substrate; over DynamoDB as a deployment answers them, behind its API."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from resonate_infra.conformance.reading import corpus, load
-from resonate_infra.conformance.runner import Runner
+from resonate_infra.conformance.runner import Runner, Send
 from resonate_infra.conformance.script import Script
+from resonate_infra.testing.stack import OfflineStack
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
 from resonate_store.protocol.service import Service
 from resonate_store.sqlite import SqliteStore
-from tests.conformance.servers import OwnedTable, service_over
-from tests.store.dynamo_fixture import dynamo
+from tests.conformance.servers import service_over
 
-__all__ = ["dynamo"]
-
+NIGHT = 1_735_689_600_000
+"""When the deployment begins; the scripts have times of their own."""
 SCRIPTS = [script for path in corpus() for script in load(path)]
 
 
@@ -25,24 +26,31 @@ def named(script: Script) -> str:
     return f"{script.file}:{script.line}"
 
 
-@pytest.fixture(name="server", params=["memory", "sqlite", "dynamo"])
-def any_server(request: pytest.FixtureRequest) -> Iterator[Service]:
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[OfflineStack]:
+    """A deployment that may be debugged, in which somebody serves the groups of the scripts."""
+    groups = dict.fromkeys(("workers", "others", "clients", "default"), "lambda://resonate-worker")
+    parameters = {"DebugRequests": "on", "Groups": json.dumps(groups)}
+    with OfflineStack(parameters=parameters, clock=ManualClock(NIGHT)) as stack:
+        yield stack
+
+
+@pytest.fixture(name="send", params=["memory", "sqlite", "deployment"])
+def any_server(request: pytest.FixtureRequest) -> Iterator[Send]:
     if request.param == "memory":
-        yield service_over(MemoryStore)
+        yield service_over(MemoryStore).answer
     elif request.param == "sqlite":
         stores: list[SqliteStore] = []
-        yield service_over(lambda clock: stores.append(SqliteStore(":memory:", clock)) or stores[0])
+        yield service_over(lambda clock: stores.append(SqliteStore(":memory:", clock)) or stores[0]).answer
         stores[0].close()
     else:
-        client = request.getfixturevalue("dynamo")
-        tables: list[OwnedTable] = []
-        yield service_over(lambda clock: tables.append(OwnedTable(client, clock)) or tables[0])
-        tables[0].close()
+        stack = request.getfixturevalue("deployment")
+        yield lambda body: stack.api(body)[::2]
 
 
 @pytest.mark.parametrize("script", [script for script in SCRIPTS if script.debug is not False], ids=named)
-def test_a_substrate_answers_as_the_script_says(server: Service, script: Script) -> None:
-    Runner(server.answer).run(script)
+def test_a_substrate_answers_as_the_script_says(send: Send, script: Script) -> None:
+    Runner(send).run(script)
 
 
 @pytest.mark.parametrize("script", [script for script in SCRIPTS if script.debug is not True], ids=named)

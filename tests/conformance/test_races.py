@@ -21,7 +21,7 @@ from resonate_store.records import Record
 from resonate_store.sqlite import SqliteStore
 from tests.conformance.linearizability import Operation, linearization
 from tests.conformance.races import CLIENTS, LOOKS, SCENARIOS, race, resumptions, suspensions
-from tests.conformance.servers import OwnedTable, service_over
+from tests.conformance.servers import service_over, service_over_a_table
 from tests.infra.server.api import Api
 from tests.store.dynamo_fixture import Wire
 from tests.store.dynamo_fixture import dynamo as dynamo  # a fixture
@@ -124,16 +124,8 @@ def test_threads_race_over_dynamodb(dynamo: Any) -> None:
     What a settlement resumes is another write than the settlement, so somebody may see the one before the other: the
     order that explains what everybody saw, and what it came to, need not be that of the clock.
     """
-    stores: list[OwnedTable] = []
-
-    def make(clock: Any) -> OwnedTable:
-        stores.append(OwnedTable(dynamo, clock))
-        return stores[0]
-
-    service = service_over(make)
-    with Wire().tapping(dynamo) as wire:
+    with Wire().tapping(dynamo) as wire, service_over_a_table(dynamo) as service:
         histories = race(lambda: service.answer, DYNAMO_ROUNDS)
-        stores[0].close()
 
     assert overlaps(histories) >= len(histories)
     assert "TransactWriteItems" in wire.sent

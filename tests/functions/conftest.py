@@ -7,6 +7,7 @@ import pytest
 
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.clock import ManualClock
+from tests.store.protocol.envelopes import Answer, envelope, read
 
 EVENTS = Path(__file__).parents[2] / "events"
 NIGHT = 1735689600000
@@ -43,3 +44,9 @@ def asleep(begun: OfflineStack) -> OfflineStack:
     begun.clock.sleep(5000)
     begun.reset_counts()
     return begun
+
+
+def ask(stack: OfflineStack, kind: str, data: Any, *, signed: bool = True, **head: Any) -> Answer:
+    response = stack.api(envelope(kind, data, **head), signed=signed)
+    assert response.headers["Content-Type"] == "application/json"
+    return read((response.status, response.body))

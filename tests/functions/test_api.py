@@ -13,19 +13,13 @@ from botocore.exceptions import ClientError
 from resonate_infra.testing.aws import Call
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.clock import ManualClock
-from tests.functions.conftest import NIGHT, Load
+from tests.functions.conftest import NIGHT, Load, ask
 from tests.infra.test_authentication import public
 from tests.infra.test_authentication import token as token_of
-from tests.store.protocol.envelopes import Answer, envelope, read
+from tests.store.protocol.envelopes import read
 
 DAY = 86_400_000
 TARGET = {"resonate:target": "poll://any@worker"}
-
-
-def ask(stack: OfflineStack, kind: str, data: Any, *, signed: bool = True, **head: Any) -> Answer:
-    response = stack.api(envelope(kind, data, **head), signed=signed)
-    assert response.headers["Content-Type"] == "application/json"
-    return read((response.status, response.body))
 
 
 def create(id: str, **tags: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ worker is offered a task twice, and one of the two finds it taken.
 from __future__ import annotations
 
 import heapq
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -24,13 +23,10 @@ from resonate_infra.transports import Transports
 from resonate_store.clock import Clock
 from resonate_store.cron import next_occurrence
 from resonate_store.dynamo import DynamoStore
-from resonate_store.effects import Change, repeated
-from resonate_store.interface import StoreError, deliver
+from resonate_store.effects import repeated
 from resonate_store.models import Key
 from resonate_store.records import Promise, Record
 from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
-
-logger = logging.getLogger("resonate.server")
 
 
 class TableStore:
@@ -59,7 +55,7 @@ class TableStore:
     def apply(self, request: Request) -> Response:
         """Carry out one request and its effects; an effect that fails is left to the sweep."""
         response, changes = self._table.transact(request, announce=False)
-        self._carry_out(changes)
+        self._outlets.carry_out(changes)
         return response
 
     def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
@@ -96,7 +92,7 @@ class TableStore:
             kind, id = key
             request = PromiseWake(id) if kind == "promise" else ScheduleFire(id)
             response, changes = self._table.transact(request, announce=False)
-            self._carry_out([repeated(change) for change in changes])
+            self._outlets.carry_out([repeated(change) for change in changes])
             if response.schedule is not None and not response.schedule.paused:
                 self._plan(response.schedule.next_run_at, key)
             woken += 1
@@ -122,13 +118,6 @@ class TableStore:
             while self._wakes and self._wakes[0] == due:
                 heapq.heappop(self._wakes)
             return due[1]
-
-    def _carry_out(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            try:
-                deliver(change, self._outlets)
-            except StoreError as error:
-                logger.warning("an effect failed and is left to the sweep: %s", error)
 
 
 class _Timers:

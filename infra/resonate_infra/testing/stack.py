@@ -35,7 +35,7 @@ from resonate_infra.testing.pumps import ExpiryPump, QueuePump, SchedulePump, St
 from resonate_infra.testing.resources import Deployment, Function, create, delete
 from resonate_store.clock import Clock, ManualClock
 from resonate_store.dynamo import DynamoStore
-from resonate_store.models import entry_of, expiry_of
+from resonate_store.models import entry_of, is_entry
 from resonate_store.payloads import Payloads
 from resonate_store.records import Record
 from resonate_store.settings import groups_of
@@ -369,7 +369,7 @@ class OfflineStack(Stack):
 
     def _records(self) -> list[Record]:
         pages = self.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=self.deployment.table_name)
-        entries = [entry_of(item) for item in pages.search("Items[]") if expiry_of(item) is None]
+        entries = [entry_of(item) for item in pages.search("Items[]") if is_entry(item)]
         return [entry for entry in entries if isinstance(entry, Record)]
 
     def _watched(self, method: str) -> Any:

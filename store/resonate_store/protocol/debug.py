@@ -1,14 +1,14 @@
 """The debug requests: a server that a test drives, step by step and at times of its choosing (REFERENCE 1.8).
 
-Only the owner of a store in its own process can offer them, for they stop its clockwork, hold its messages back and
-empty it. `EmbeddedDebug` does that to any such store. The store has to be made on its `RequestClock`: that is how
-`resonate:debug_time` reaches the machine without anybody passing the time along.
+They stop a store's clockwork, hold its messages back and empty it. `EmbeddedDebug` does that to any store that is owned
+by one process. Whatever is debugged has to be made on a `RequestClock`: that is how `resonate:debug_time` reaches the
+machine without anybody passing the time along.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -216,19 +216,9 @@ class EmbeddedDebug:
         return self._clock.at(time)
 
     def snap(self) -> Snapshot:
-        records = self._store.records()
         with self._lock:
             messages = [self._held[key] for key in sorted(self._held)]
-        waiting = [record for record in records if record.pending]
-        return Snapshot(
-            promises=[record.promise() for record in records],
-            promise_timeouts=[PromiseTimeout(record.id, record.timeout_at) for record in waiting if record.armed],
-            callbacks=[Callback(awaiter, record.id) for record in waiting for awaiter in sorted(record.callbacks)],
-            listeners=[Listener(record.id, address) for record in waiting for address in sorted(record.listeners)],
-            tasks=[task for record in records if (task := record.task_view()) is not None],
-            task_timeouts=list(_task_timeouts(waiting)),
-            messages=messages,
-        )
+        return snapshot_of(self._store.records(), messages)
 
     def _post(self, address: str, message: dict[str, Any]) -> None:
         with self._lock:
@@ -236,6 +226,25 @@ class EmbeddedDebug:
                 self._held[_subject(address, message)] = Message(address, message)
                 return
         self._send(address, message)
+
+
+def snapshot_of(records: Sequence[Record], messages: list[Message]) -> Snapshot:
+    """Everything that is in a store.
+
+    Args:
+        records: all of them, by id.
+        messages: those that are held back, by what they are about.
+    """
+    waiting = [record for record in records if record.pending]
+    return Snapshot(
+        promises=[record.promise() for record in records],
+        promise_timeouts=[PromiseTimeout(record.id, record.timeout_at) for record in waiting if record.armed],
+        callbacks=[Callback(awaiter, record.id) for record in waiting for awaiter in sorted(record.callbacks)],
+        listeners=[Listener(record.id, address) for record in waiting for address in sorted(record.listeners)],
+        tasks=[task for record in records if (task := record.task_view()) is not None],
+        task_timeouts=list(_task_timeouts(waiting)),
+        messages=messages,
+    )
 
 
 def _task_timeouts(records: Iterable[Record]) -> Iterable[TaskTimeout]:

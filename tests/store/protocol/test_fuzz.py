@@ -20,7 +20,7 @@ from resonate_infra.server.assembly import Options, Server
 from resonate_store.memory import MemoryStore
 from resonate_store.protocol.wire import VERSION, encode_request
 from resonate_store.sqlite import SqliteStore
-from tests.conformance.servers import OwnedTable, service_over
+from tests.conformance.servers import service_over, service_over_a_table
 from tests.store.protocol.envelopes import envelope, read
 from tests.store.protocol.test_wire import REQUESTS
 
@@ -113,22 +113,15 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[Answer, int]]:
         with Server(Options(port=0, debug=True)).running() as running:
             yield over_http(f"http://localhost:{running.port}"), examples
         return
-    stores: list[Any] = []
-
-    def make(clock: Any) -> Any:
-        match request.param:
-            case "memory":
-                store: Any = MemoryStore(clock)
-            case "sqlite":
-                store = SqliteStore(":memory:", clock)
-            case _:
-                store = OwnedTable(request.getfixturevalue("dynamo"), clock)
-        stores.append(store)
-        return store
-
-    yield service_over(make).answer, examples
-    if request.param != "memory":
+    if request.param == "memory":
+        yield service_over(MemoryStore).answer, examples
+    elif request.param == "sqlite":
+        stores: list[SqliteStore] = []
+        yield service_over(lambda clock: stores.append(SqliteStore(":memory:", clock)) or stores[0]).answer, examples
         stores[0].close()
+    else:
+        with service_over_a_table(request.getfixturevalue("dynamo")) as service:
+            yield service.answer, examples
 
 
 def check(answer: Answer, body: bytes) -> None:

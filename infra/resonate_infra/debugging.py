@@ -1,0 +1,148 @@
+"""A deployment that a test drives step by step: the debug requests over its table (REFERENCE 1.8, decision 0035).
+
+While it is stopped, nothing but requests does anything. Their effects are carried out together with them, here, and at
+their time: the stream would bring them to the dispatcher at some later moment of the real clock. Messages are held back
+in the table. Dispatch and tick function look whether the deployment is stopped before they do anything, and do nothing;
+when it goes on, the sweep finds what they have left undone. A deployment that is not stopped works as ever.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, cast
+
+from resonate_infra.outlets import SweepOutlets
+from resonate_store.dynamo import DynamoStore
+from resonate_store.dynamo_debug import DynamoDebug, Held
+from resonate_store.effects import Execute, Unblock, message_of, repeated
+from resonate_store.models import Key, key_of
+from resonate_store.protocol.debug import Message, RequestClock, Snapshot, snapshot_of
+from resonate_store.records import Promise, Record
+from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resonate_infra.timers import Timers
+    from resonate_infra.transports import Transports
+
+
+class TableDebug:
+    """The debug requests over a deployment's table, and the store that other requests go to meanwhile.
+
+    Args:
+        table: made on `clock`.
+        clock: shows a request the time that it brought along.
+        retention: seconds for which a settled execution is kept.
+    """
+
+    def __init__(self, table: DynamoStore, clock: RequestClock, retention: int) -> None:
+        self._table = table
+        self._clock = clock
+        self._debug = table.debug()
+        # Nothing is armed, for a tick looks through the table: of timers and transports only these methods are called.
+        timers, transports = cast("Timers", _Unarmed()), cast("Transports", _Holding(self._debug))
+        self._outlets = SweepOutlets(table, timers, transports, retention)
+
+    # What it is as a store.
+
+    def apply(self, request: Request) -> Response:
+        """Carry out one request; while the deployment is stopped with its effects, else the stream brings them."""
+        return self._carry_out(request, stopped=self._debug.paused())
+
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        return self._table.children(id, separator)
+
+    def open(self) -> TableDebug:
+        return self
+
+    def close(self) -> None:
+        """Every later call raises `StoreClosed`."""
+        self._table.close()
+
+    # What the debug requests ask for.
+
+    def start(self) -> None:
+        self._debug.pause()
+
+    def stop(self) -> None:
+        self._debug.resume()
+
+    def reset(self) -> None:
+        self._debug.clear()
+
+    def tick(self, time: int) -> None:
+        """Wake what is due at `time`, the earliest first, and what becomes due by that, until there is nothing new."""
+        stopped = self._debug.paused()
+        woken: set[tuple[int, Key]] = set()
+        with self._clock.at(time):
+            while due := self._due(time) - woken:
+                for _, (kind, id) in sorted(due):
+                    self._carry_out(PromiseWake(id) if kind == "promise" else ScheduleFire(id), stopped=stopped)
+                woken |= due
+
+    def at(self, time: int) -> AbstractContextManager[Any]:
+        return self._clock.at(time)
+
+    def snap(self) -> Snapshot:
+        records = [entry for entry in self._debug.entries() if isinstance(entry, Record)]
+        records.sort(key=lambda record: record.id)
+        held = [(held.address, message_about(held, self._table)) for held in self._debug.held()]
+        snapshot = snapshot_of(records, [Message(address, message) for address, message in held if message])
+        snapshot.promises = self._debug.whole(snapshot.promises)
+        return snapshot
+
+    def _due(self, now: int) -> set[tuple[int, Key]]:
+        """What is due and since when, read from the table itself."""
+        entries = self._debug.entries()
+        return {
+            (entry.wake_at, key_of(entry)) for entry in entries if entry.wake_at is not None and entry.wake_at <= now
+        }
+
+    def _carry_out(self, request: Request, *, stopped: bool) -> Response:
+        response, changes = self._table.transact(request, announce=not stopped)
+        if stopped:
+            woken = isinstance(request, (PromiseWake, ScheduleFire))
+            self._outlets.carry_out([repeated(change) if woken else change for change in changes])
+        return response
+
+
+def message_about(held: Held, table: DynamoStore) -> dict[str, Any] | None:
+    """The message that is held back; None if it tells of a promise that there is no more."""
+    if held.version is not None:
+        return message_of(Execute(held.address, held.id, held.version))
+    record = table.record(held.id)
+    if record is None or record.pending:
+        return None
+    (promise,) = table.debug().whole([record.promise()])
+    return message_of(Unblock(held.address, promise))
+
+
+class _Holding:
+    """Transports that hold every message back."""
+
+    def __init__(self, debug: DynamoDebug) -> None:
+        self._debug = debug
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        data = message["data"]
+        if message["kind"] == "execute":
+            self._debug.hold(Held(address, data["task"]["id"], data["task"]["version"]))
+        else:
+            self._debug.hold(Held(address, data["promise"]["id"]))
+
+
+class _Unarmed:
+    """Timers that are none."""
+
+    def arm(self, kind: str, id: str, at: int) -> None:
+        pass
+
+    def disarm(self, kind: str, id: str) -> None:
+        pass
+
+    def recur(self, id: str, cron: str, timezone: str | None) -> None:
+        pass
+
+    def cease(self, id: str) -> None:
+        pass
