@@ -18,11 +18,11 @@ from resonate_infra.settings import is_on, retention_of
 from resonate_store.clock import ambient
 from resonate_store.dynamo import DynamoStore
 from resonate_store.interface import StoreError
-from resonate_store.payloads import Payloads
+from resonate_store.payloads import WIDTH, Payloads
 from resonate_store.protocol.debug import RequestClock
 from resonate_store.protocol.service import Service
 from resonate_store.requests import PromiseGet
-from resonate_store.settings import SettingsError, groups_of
+from resonate_store.settings import SettingsError, groups_of, width_of
 
 if TYPE_CHECKING:
     from resonate_infra.authentication import Authentication
@@ -107,7 +107,8 @@ class Api:
     def store(self) -> DynamoStore:
         settings = self.settings
         payloads = Payloads.of(self._environment, settings.table)
-        return DynamoStore(settings.table, clock=self.clock, groups=settings.groups, payloads=payloads)
+        width = width_of(self._environment, "RESONATE_REQUESTS", WIDTH)
+        return DynamoStore(settings.table, clock=self.clock, groups=settings.groups, payloads=payloads, width=width)
 
     @functools.cached_property
     def guard(self) -> Authentication | None:
