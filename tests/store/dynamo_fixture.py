@@ -26,7 +26,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 
-from resonate_infra.testing import transactions
+from resonate_infra.testing import shortcuts
 from resonate_store.clock import Clock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.models import entry_of, key_of, table_definition
@@ -162,7 +162,7 @@ class Table:
 @pytest.fixture(scope="session")
 def dynamo() -> Iterator[Any]:
     """A client of a DynamoDB that lasts for the whole run; everybody takes a table of their own."""
-    with pytest.MonkeyPatch.context() as environment, mock_aws(), transactions.cheap():
+    with pytest.MonkeyPatch.context() as environment, mock_aws(), shortcuts.taken():
         environment.setenv("AWS_DEFAULT_REGION", REGION)
         environment.delenv("AWS_ENDPOINT_URL", raising=False)
         yield make_client()

@@ -224,9 +224,9 @@ def dynamo_client() -> Iterator[Any]:
     import boto3
     from moto import mock_aws
 
-    from resonate_infra.testing import transactions
+    from resonate_infra.testing import shortcuts
 
-    with mock_aws(), transactions.cheap():
+    with mock_aws(), shortcuts.taken():
         yield boto3.client("dynamodb", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
 
 

@@ -5,7 +5,7 @@ calls are counted with the function that made them, can be made to fail before o
 of a Lambda function is kept for the stack to carry out, because moto would want a container for it.
 
 Some things go past moto or botocore, because they are slow there: the table's stream is taken out of moto directly (its
-GetRecords spends milliseconds on each record), a transaction copies no table (`transactions`), the stack looks up in
+GetRecords spends milliseconds on each record), moto takes a few `shortcuts`, the stack looks up in
 moto's memory what is to happen next, attribute values are answered as they are stored (moto would look for each type
 that a value might have, under three names), and all sessions share what botocore loads from disk.
 """
@@ -36,7 +36,7 @@ from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.scheduler.models import scheduler_backends
 from moto.sqs.models import sqs_backends
 
-from resonate_infra.testing import transactions
+from resonate_infra.testing import shortcuts
 from resonate_store.clock import Clock, installed
 
 ENVIRONMENT = {
@@ -105,7 +105,9 @@ class Cloud:
         self._replace(reset=True)
         core = botocore.session.Session()
         core.register_component("data_loader", _loader())
-        session = boto3.DEFAULT_SESSION = self._session = boto3.Session(
+        # botocore would put the text together twice for each request.
+        core.set_default_client_config(botocore.config.Config(user_agent="resonate-offline"))
+        session = boto3.DEFAULT_SESSION = self._session = _Session(
             botocore_session=core, region_name=ENVIRONMENT["AWS_REGION"]
         )
         session.events.register_first("before-call", self._before_call)
@@ -163,7 +165,7 @@ class Cloud:
         self._keeping = True
         self._open.callback(lambda: moto.stop(remove_data=not self._keeping))
         enter(patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))
-        enter(transactions.cheap())
+        enter(shortcuts.taken())
         enter(installed(self.clock))
         enter(patch("moto.sqs.models.unix_time_millis", lambda: float(self.clock.now())))
         enter(patch("moto.sqs.models.unix_time", lambda: self.clock.now() / 1000))
@@ -253,3 +255,18 @@ def _serialize_structure(self: Any, serialized: dict[str, Any], value: Any, shap
 def _loader() -> Any:
     """Reads the descriptions of services; every session would parse those megabytes of JSON for itself."""
     return botocore.session.Session().get_component("data_loader")
+
+
+class _Session(boto3.Session):
+    """A session that has one client of each kind: what a lost process had is as good for the next, and costs 10 ms."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._made: dict[tuple[Any, str], Any] = {}
+
+    def client(self, service_name: Any, **arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        config = arguments.pop("config", None)
+        key = service_name, repr((sorted(arguments.items()), config and sorted(vars(config).items())))
+        if key not in self._made:
+            self._made[key] = super().client(service_name, config=config, **arguments)
+        return self._made[key]

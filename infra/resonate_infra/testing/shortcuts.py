@@ -1,0 +1,64 @@
+"""moto without what it works out anew for each request, although nothing has changed.
+
+A test of a deployment makes thousands of requests. A good part of their time went into looking up what a class can do
+and where a service is, and into adding up the size of an item again with each of its attributes. None of that is what
+a test is about, and what moto answers stays the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import moto.core.responses
+from moto.core.base_backend import BaseBackend
+from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
+from moto.dynamodb.models.utilities import bytesize
+
+from resonate_infra.testing import transactions
+
+SURELY_SMALL = 400_000
+"""Bytes up to which an item is not too large, whatever moto counts."""
+
+_add_and_count = LimitedSizeDict.__setitem__
+
+
+@contextmanager
+def taken() -> Generator[None]:
+    """Take the shortcuts for as long as the block runs."""
+    replacements: list[tuple[Any, str, Any]] = [
+        (LimitedSizeDict, "__setitem__", _add),
+        (BaseBackend, "urls", _once_for_each_class(BaseBackend.urls)),
+        (moto.core.responses, "method_names_from_class", functools.cache(moto.core.responses.method_names_from_class)),
+    ]
+    with ExitStack() as stack:
+        stack.enter_context(transactions.cheap())
+        for owner, name, replacement in replacements:
+            stack.enter_context(patch.object(owner, name, replacement))
+        yield
+
+
+def _add(item: Any, name: str, value: Any) -> None:
+    """Set an attribute. As long as all that was ever set is small, so is what is there; only then it is counted."""
+    size = value.size() if type(value) is DynamoType else bytesize(str(value))
+    set_so_far = item.__dict__.get("set_so_far", 0) + bytesize(name) + size
+    if set_so_far <= SURELY_SMALL:
+        dict.__setitem__(item, name, value)
+    else:
+        _add_and_count(item, name, value)
+    item.set_so_far = set_so_far
+
+
+def _once_for_each_class(urls: Any) -> property:
+    """The property `urls` of a backend, which follows from its class and the environment."""
+    known: dict[type, Any] = {}
+
+    def remembered(backend: Any) -> Any:
+        if type(backend) not in known:
+            known[type(backend)] = urls.fget(backend)
+        return known[type(backend)]
+
+    return property(remembered)
