@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from resonate.message_sources.source import Messages
 from resonate.registry import Registry
@@ -20,6 +20,17 @@ from resonate_store.memory import MemoryStore
 if TYPE_CHECKING:
     from resonate_store.dynamo import DynamoStore
     from resonate_store.remote import RemoteStore
+
+
+@runtime_checkable
+class Distant(Protocol):
+    """A store elsewhere, whose requests are tried again when they fail on the way."""
+
+    insistent: bool
+
+    def within(self, seconds: float) -> Store:
+        """The store for a caller who has only so much time for a request."""
+        ...
 
 
 def store_of_environment(clock: Clock) -> Store:
@@ -93,6 +104,11 @@ def encrypted(store: Store, encryptor: Any) -> Store:
     if isinstance(encryptor, type) or not isinstance(encryptor, Encryptor):
         raise TypeError(f"encryptor must be an `Encryptor`, got {encryptor!r}")
     return EncryptedStore(store, encryptor)
+
+
+def underlying(store: Store) -> Store:
+    """The store itself, without what encrypts for it."""
+    return getattr(store, "underlying", store)
 
 
 def check_stores(store: Any, source: Any) -> bool:

@@ -18,7 +18,7 @@ from resonate.computation import FUNC
 from resonate.context import Context, Returning
 from resonate.dependencies import Dependencies
 from resonate.encoders import Encoder
-from resonate.environment import check_stores, encrypted, messages_of, store_of_environment
+from resonate.environment import check_stores, encrypted, messages_of, store_of_environment, underlying
 from resonate.errors import ResonateStoreError, refusal
 from resonate.function import Function
 from resonate.handle import Handle
@@ -28,7 +28,7 @@ from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, PolicyFor
 from resonate.promises import CREATE_KEY, Promises, already_exists, created_alike
 from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
-from resonate.runtime import Runtime, underlying
+from resonate.runtime import Runtime
 from resonate.signatures import check, signature_of
 from resonate.worker import Worker
 from resonate_store.addresses import expand

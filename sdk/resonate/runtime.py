@@ -1,10 +1,8 @@
-"""What keeps executions going in this process: a pool that works on tasks, one thread that minds the time, and
-whoever waits for a promise.
+"""What keeps executions going in this process: a pool that works on tasks, and one thread that minds the time.
 
-Messages arrive from a source: an execute message starts a worker, an unblock message wakes whoever waits on a handle.
+Messages arrive from a source: an execute message starts a worker, an unblock message wakes whoever waits (`waits`).
 With a store in this process that source is the store itself, and the thread wakes what is due in it; with a server it
-is a connection to the server; where there is none, promises are read now and then. Either way the thread keeps the
-leases of what is held here.
+is a connection to the server. Either way the thread keeps the leases of what is held here.
 
 Threads start with the first piece of work and are gone after `stop`, which waits for the functions that run but starts
 none: what is left of their tasks is handed over. They do not keep the process alive.
@@ -18,31 +16,22 @@ import itertools
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
-
-from msgspec import MsgspecError, convert
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from resonate.drive import Report
-from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError, refusal
-from resonate.handle import Watcher
+from resonate.environment import Distant, underlying
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
 from resonate.options import Options
+from resonate.waits import Waits
 from resonate.worker import Worker
 from resonate_store.clock import Clock
 from resonate_store.ids import origin
-from resonate_store.interface import Store, StoreError, StoreUnreachable
+from resonate_store.interface import Store, StoreError
 from resonate_store.records import Promise, Task
-from resonate_store.requests import (
-    PromiseGet,
-    PromiseRegisterListener,
-    Response,
-    TaskHeartbeat,
-    TaskReference,
-    TaskRelease,
-)
+from resonate_store.requests import TaskHeartbeat, TaskReference, TaskRelease
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -51,36 +40,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("resonate.runtime")
 
-GLANCE = 1.0
-"""Seconds between two looks at a promise of a store in this process: how soon a halted task is noticed."""
-FIRST_LOOK = 0.02
-"""Seconds before the first look at a promise that nobody tells us about; each pause is half as long again as the one
-before, up to `GLANCE`, and later a tenth of what has been waited, up to `LAST_LOOK`."""
-LAST_LOOK = 10.0
 REFRESH = 60.0
 """Seconds after which a listener is registered again, and the promise read: a server sends a message only once."""
-SLICE = 0.1
-"""How often whoever only reads looks whether to go on waiting (s)."""
 REQUESTS = 8
 """Requests to a server that one task makes at the same time."""
 FAREWELL = 1_000
 """How long a process that ends waits for functions that are running (ms)."""
-
-
-@runtime_checkable
-class Distant(Protocol):
-    """A store elsewhere, whose requests are tried again when they fail on the way."""
-
-    insistent: bool
-
-    def within(self, seconds: float) -> Store:
-        """The store for a caller who has only so much time for a request."""
-        ...
-
-
-def underlying(store: Store) -> Store:
-    """The store itself, without what encrypts for it."""
-    return getattr(store, "underlying", store)
 
 
 class Runtime:
@@ -111,7 +76,6 @@ class Runtime:
         inner = underlying(store)
         self._embedded = inner if isinstance(inner, Embedded) else None
         self._distant = inner if isinstance(inner, Distant) else None
-        self._plain = inner is store
         self._worker = worker
         self._clock = clock
         self._pid = pid
@@ -119,8 +83,6 @@ class Runtime:
         self._threads = threads
         self._condition = threading.Condition()
         self._held: dict[str, int] = {}
-        self._waits: dict[str, list[_Wait]] = {}
-        self._watchers: set[threading.Thread] = set()
         self._tasks: Pool | None = None
         self._timekeeper: threading.Thread | None = None
         self._planned: int | None = None
@@ -129,7 +91,10 @@ class Runtime:
         self._farewell = functools.partial(_farewell, weakref.ref(self))
         if source is None and self._embedded is not None:
             source = InProcess(self._embedded, group, pid, self._plan)
-            source.start(self._receive, self._look_again)
+            self._waits = Waits(store, clock, source, REFRESH)
+            source.start(self._receive, self._waits.look_again)
+        else:
+            self._waits = Waits(store, clock, source, REFRESH)
         self._source = source
 
     def start(self) -> None:
@@ -143,7 +108,7 @@ class Runtime:
         with self._condition:
             if self._tasks is not None or self._ending:
                 return
-            self._stopping = self._worker.stopping = False
+            self._stopping = self._worker.stopping = self._waits.stopping = False
             if self._distant is not None:
                 self._distant.insistent = True
                 self._worker.requests = Pool(REQUESTS, "resonate-request")
@@ -155,7 +120,7 @@ class Runtime:
             atexit.register(self._farewell)
             interrupts.begin()
         if self._source is not None:
-            self._source.start(self._receive, self._look_again)
+            self._source.start(self._receive, self._waits.look_again)
 
     def stop(self, within: int | None = None) -> None:
         """Stop the threads; functions that are running finish first, handles that wait are told.
@@ -170,15 +135,13 @@ class Runtime:
         with self._condition:
             tasks, self._tasks = self._tasks, None
             if tasks is None:
-                self._stopping = True
+                self._stopping = self._waits.stopping = True
                 return
             self._ending = True
             self._stopping = self._worker.stopping = True
             functions, self._worker.functions = self._worker.functions, None
             requests, self._worker.requests = self._worker.requests, None
-            for wait in itertools.chain.from_iterable(self._waits.values()):
-                wait.stopped = True
-                wait.news.set()
+            self._waits.stop()
         try:
             self._end(tasks, [pool for pool in (functions, requests) if pool is not None], until)
         finally:
@@ -203,7 +166,7 @@ class Runtime:
             # The leases of what was running have been kept until here.
             timekeeper, self._timekeeper = self._timekeeper, None
             self._condition.notify_all()
-            watchers = list(self._watchers)
+        watchers = self._waits.watchers()
         join(watchers if timekeeper is None else [timekeeper, *watchers], self._clock, until)
         self._worker.loops.stop()
 
@@ -232,105 +195,17 @@ class Runtime:
         report = self._work_on(task, promise, options)
         return None if report is None else report.promise
 
-    # Waiting
-
     def settled(self, id: str, timeout: float | None) -> Promise | None:
         """See `Awaiter.settled`."""
         if self._source is not None:
             self.start()
-        if self._embedded is not None:  # a look costs less than getting ready to wait
-            promise = _found(id, self._store.apply(PromiseGet(id)))
-            if promise is not None and not promise.pending:
-                return promise
-        began = self._clock.now()
-        with self._waiting(id) as wait:
-            pause = FIRST_LOOK
-            while True:
-                wait.news.clear()
-                left = None if timeout is None else timeout - (self._clock.now() - began) / 1000
-                if wait.promise is not None:
-                    return wait.promise
-                promise = self._look(id, wait, left, merely=timeout == 0)
-                if promise is not None and not promise.pending:
-                    return promise
-                if wait.stopped or self._stopping:
-                    raise ResonateShutdownError(f"stopped while waiting for {id}")
-                if left is not None:
-                    left = (timeout or 0) - (self._clock.now() - began) / 1000
-                    if left <= 0:
-                        return None
-                if wait.listening and self._connected:
-                    wait.news.wait(min(GLANCE if self._embedded else REFRESH, REFRESH if left is None else left))
-                else:
-                    self._rest(wait, pause if left is None else min(pause, left))
-                    waited = (self._clock.now() - began) / 1000
-                    pause = max(min(pause * 1.5, GLANCE), min(waited / 10, LAST_LOOK))
-
-    @property
-    def _connected(self) -> bool:
-        return self._source is not None and self._source.connected
-
-    @contextmanager
-    def _waiting(self, id: str) -> Generator[_Wait]:
-        wait = _Wait()
-        thread = threading.current_thread()
-        with self._condition:
-            self._waits.setdefault(id, []).append(wait)
-            if isinstance(thread, Watcher):
-                self._watchers.add(thread)
-        try:
-            yield wait
-        finally:
-            with self._condition:
-                waits = self._waits[id]
-                waits.remove(wait)
-                if not waits:
-                    del self._waits[id]
-                self._watchers.discard(thread)
-
-    def _look(self, id: str, wait: _Wait, seconds: float | None, *, merely: bool) -> Promise | None:
-        """The promise as it is now, for whom it may take that long; None when the store cannot be reached.
-
-        Where messages arrive, one is asked for, first and again every minute; not by who merely wants to know.
-        """
-        store = self._store
-        if seconds is not None and not merely and self._plain and self._distant is not None:
-            store = self._distant.within(max(seconds, SLICE))
-        try:
-            if not merely and self._source is not None and self._source.connected:
-                now = self._clock.now()
-                if not wait.listening or (self._embedded is None and now - wait.listened_at >= REFRESH * 1000):
-                    promise = _found(id, store.apply(PromiseRegisterListener(id, self._source.unicast)))
-                    if promise is None or not promise.pending:
-                        return promise
-                    wait.listening, wait.listened_at = True, now
-            response = store.apply(PromiseGet(id))
-        except StoreUnreachable:
-            if merely:
-                raise
-            return None
-        promise = _found(id, response)
-        if promise is not None and promise.pending and response.task is not None and response.task.state == "halted":
-            raise ResonateHaltedError(id, response.task.error or "no reason was given")
-        return promise
-
-    def _rest(self, wait: _Wait, seconds: float) -> None:
-        """Let time pass on the clock, which in a test may be what makes things happen."""
-        end = self._clock.now() + round(seconds * 1000)
-        while not wait.news.is_set() and (left := end - self._clock.now()) > 0:
-            self._clock.sleep(min(left, round(SLICE * 1000)))
-
-    def _look_again(self) -> None:
-        """The connection was made or lost, and messages may have been: everybody who waits looks."""
-        with self._condition:
-            for wait in itertools.chain.from_iterable(self._waits.values()):
-                wait.news.set()
+        return self._waits.settled(id, timeout)
 
     # Messages
 
     def _receive(self, message: dict[str, Any]) -> None:
         if message["kind"] == "unblock":
-            self._unblock(message["data"]["promise"])
+            self._waits.unblock(message["data"]["promise"])
             return
         if message["kind"] != "execute":
             logger.warning("a message of an unknown kind was ignored: %s", message["kind"])
@@ -344,18 +219,6 @@ class Runtime:
             )
             return
         self._enqueue(lambda: self._accept(id, version))
-
-    def _unblock(self, data: Any) -> None:
-        with self._condition:
-            waits = list(self._waits.get(data["id"], ()))
-        for wait in waits:
-            try:
-                promise = convert(data, Promise)
-            except MsgspecError:
-                promise = None  # it is read instead
-            if promise is not None and not promise.pending and self._plain:  # else it is encrypted, and read
-                wait.promise = promise
-            wait.news.set()
 
     # Tasks
 
@@ -462,32 +325,6 @@ class Runtime:
                 problem = str(error)
             if problem is not None:
                 logger.warning("the leases of %d tasks could not be extended: %s", len(references), problem)
-
-
-class _Wait:
-    """One caller who waits for one promise."""
-
-    __slots__ = ("listened_at", "listening", "news", "promise", "stopped")
-
-    def __init__(self) -> None:
-        self.news = threading.Event()
-        self.promise: Promise | None = None
-        self.listening = False
-        self.listened_at = 0
-        self.stopped = False
-
-
-def _found(id: str, response: Response) -> Promise | None:
-    """The promise of a response; None when the store fails, and may not the next time.
-
-    Raises:
-        ResonateStoreError: there is no such promise, or we may not see it.
-    """
-    if response.promise is not None or response.status >= 500:
-        return response.promise
-    if response.status == 404:
-        raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
-    raise refusal(response.status, response.error, {"id": id})
 
 
 def _farewell(reference: weakref.ref[Runtime]) -> None:
