@@ -7,18 +7,14 @@ that works without it.
 JSON has no infinities. They travel as the strings that the TypeScript SDK writes for them, and not-a-number likewise; a
 payload in which such a string stands for itself says so in a header.
 
-Errors travel as type, message, arguments and traceback text, and come back as their own type when this process has
-already imported it. Nothing is ever unpickled, nothing is imported because a payload names it, and no constructor of a
-user's class runs for an error.
+Errors travel as `error_data` tells them, with the text of their traceback; it is loaded with the first of them.
 """
 
 from __future__ import annotations
 
 import binascii
 import math
-import sys
 import traceback
-import types
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, cast
@@ -27,20 +23,13 @@ import msgspec
 
 from resonate.computation import LINK
 from resonate.encoders import Encoder
-from resonate.errors import (
-    ApplicationError,
-    PayloadError,
-    ResonateCanceledError,
-    ResonateTimedoutError,
-)
+from resonate.errors import PayloadError, ResonateCanceledError, ResonateTimedoutError
 from resonate.restore import is_model, restore
 from resonate_store.records import EMPTY, Promise, Value
 
 VERBATIM = "resonate:verbatim"
 """Header of a payload in which no string stands for a number."""
 
-_DEEPEST = 10
-"""How many levels of causes and of groups within groups are told of; causes may even go round in circles."""
 _NUMBERS = {"__INF__": math.inf, "__NEG_INF__": -math.inf, "__NAN__": math.nan}
 
 
@@ -242,56 +231,17 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
 
 def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None = None) -> Value:
     """The payload that carries an error; of one that the encoder cannot write, only that is told."""
-    state = _told(error)
-    state["traceback"] = state.get("traceback") or _unicode("".join(traceback.format_exception(error))[-8000:])
+    from resonate.error_data import data_of, without_surrogates
+
+    state = data_of(error, _travels)
+    if not state.get("traceback"):
+        state["traceback"] = without_surrogates("".join(traceback.format_exception(error))[-8000:])
     if encoder is not None:
         try:
             return encode(state, "an error", encoder=encoder)
         except PayloadError as refused:
             return encode_error(error if isinstance(error, PayloadError) else refused)
     return encode(state, "an error")
-
-
-def _told(error: BaseException, depth: int = 0) -> dict[str, Any]:
-    """What is said of an error, of its cause and, if it is a group, of its members; only the outermost's traceback
-    comes along, which shows the others' as well."""
-    state: dict[str, Any] = {
-        "__type": "error",
-        "name": type(error).__name__,
-        "type": f"{type(error).__module__}:{type(error).__qualname__}",
-        "message": _text(error),
-    }
-    if error.__cause__ is not None and depth < _DEEPEST:
-        state["cause"] = _told(error.__cause__, depth + 1)
-    if isinstance(error, BaseExceptionGroup) and depth < _DEEPEST:
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        state["__type"] = "aggregate_error"  # as the TypeScript SDK has it
-        state["message"] = _unicode(group.message)
-        state["errors"] = [_told(each, depth + 1) for each in group.exceptions]
-    if isinstance(error, ApplicationError):
-        state["name"] = state["type"] = error.type_name
-        state["message"] = error.message
-        if error.remote_traceback:
-            state["traceback"] = error.remote_traceback
-    else:
-        arguments = OSError.__reduce__(error)[1] if isinstance(error, OSError) else error.args
-        if _travels(arguments):
-            state["args"] = list(arguments)
-        if attributes := {name: item for name, item in vars(error).items() if _travels(item)}:
-            state["state"] = attributes
-    return state
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return _unicode(str(error))
-    except Exception as failure:
-        return f"its message cannot be had: __str__ raised {type(failure).__name__}"
-
-
-def _unicode(text: str) -> str:
-    """The text without lone surrogates, such as file names that are not UTF-8 bring along."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _travels(value: Any) -> bool:
@@ -314,50 +264,9 @@ def decode_error(promise: Promise, encoder: Encoder[Any, str | None] | None = No
         return _unreadable(promise, error, encoder)
     if isinstance(content, BaseException):
         return content
-    if not isinstance(content, dict):
-        return Exception(content)
-    error = cast("dict[str, Any]", content)
-    return _restored(error) if _is_error(error) else Exception(error)
+    from resonate.error_data import error_of, is_error
 
-
-def _is_error(content: Any) -> bool:
-    return isinstance(content, dict) and cast("dict[str, Any]", content).get("__type") in ("error", "aggregate_error")
-
-
-def _restored(error: dict[str, Any]) -> BaseException:
-    """The error, as its own type if that is known here, with its cause."""
-    restored = (
-        _rebuilt(error)
-        or _group(error)
-        or ApplicationError(
-            str(error.get("type") or error.get("name") or ""),
-            str(error.get("message", "")),
-            str(error.get("traceback") or error.get("stack") or ""),
-        )
-    )
-    cause: Any = error.get("cause")
-    if _is_error(cause):
-        restored.__cause__ = _restored(cause)
-    return restored
-
-
-def _members(error: dict[str, Any]) -> list[Exception]:
-    """The errors of a group; one that this process has no type for is an `ApplicationError`."""
-    listed: Any = error.get("errors")
-    if not isinstance(listed, list):
-        return []
-    members = [_restored(each) if _is_error(each) else Exception(each) for each in cast("list[Any]", listed)]
-    return [each for each in members if isinstance(each, Exception)]
-
-
-def _group(error: dict[str, Any]) -> BaseException | None:
-    """A group whose own type is not known here: as a plain one, so that `except*` finds its members."""
-    members = _members(error)
-    if not members:
-        return None
-    group = ExceptionGroup(str(error.get("message", "")), members)
-    group.add_note(f"raised as {error.get('type') or error.get('name')}")
-    return group
+    return error_of(content) if is_error(content) else Exception(content)
 
 
 def _error_content(value: Value, encoder: Encoder[Any, str | None] | None) -> Any:
@@ -367,33 +276,6 @@ def _error_content(value: Value, encoder: Encoder[Any, str | None] | None) -> An
         except PayloadError:  # it was written without the encoder: who settled the promise did not have it
             pass
     return decode(value)
-
-
-def _rebuilt(error: dict[str, Any]) -> BaseException | None:
-    """The error as its own type, if this process knows that type and the built-in part of it takes the arguments."""
-    module, _, name = str(error.get("type", "")).partition(":")
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        # Not getattr: a module may import what it is asked for.
-        found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else None
-    if not (isinstance(found, type) and issubclass(found, Exception)) or found is ApplicationError:
-        return None
-    native = found
-    while native.__module__ != "builtins":
-        native = cast("type[Exception]", native.__base__)
-    arguments: Any = error.get("args", [error.get("message", "")])
-    if issubclass(cast("type[object]", found), ExceptionGroup):
-        arguments = [error.get("message"), _members(error)]
-    state: Any = error.get("state", {})
-    if not isinstance(arguments, list) or not isinstance(state, dict):
-        return None
-    try:
-        rebuilt = native.__new__(found, *arguments)
-        native.__init__(rebuilt, *cast("list[Any]", arguments))
-    except Exception:
-        return None
-    vars(rebuilt).update(cast("dict[str, Any]", state))
-    return rebuilt
 
 
 def outcome_of(promise: Promise, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
