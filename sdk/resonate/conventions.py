@@ -11,8 +11,8 @@ from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall, Sl
 from resonate.computation import FUNC, LINK, Kind, Lineage, Node, Work, kind_of
 from resonate.context import Context, Info
 from resonate.encoders import Encoder
+from resonate.idempotency import CREATE_KEY
 from resonate.options import DEFAULT_TIMEOUT
-from resonate.promises import CREATE_KEY
 from resonate.registry import Registry
 from resonate.signatures import check, signature_of
 from resonate_store.addresses import expand

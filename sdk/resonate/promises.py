@@ -2,8 +2,8 @@
 
 `resonate.promises` is how a human's answer, a webhook or a script reaches a waiting workflow. The calls, the shape of
 `DurablePromise` and the error codes are those of the seeds' low-level store (REFERENCE 4.2, 4.3, 5.9), over the same
-requests that everything else makes: idempotency keys and `strict` are promises of this client, kept in a tag and in a
-header of the value, and mean nothing to the store.
+requests that everything else makes: idempotency keys and `strict` are promises of this client (`idempotency`), and mean
+nothing to the store.
 """
 
 from __future__ import annotations
@@ -17,20 +17,15 @@ from msgspec import Struct
 from resonate.arguments import require, require_text, require_texts
 from resonate.encoders import Encoder
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError, refusal
+from resonate.idempotency import COMPLETE_KEY, CREATE_KEY, already_exists, complete_key, create_key, settled_alike
 from resonate_store.interface import Store
-from resonate_store.records import SCOPE, TARGET, Promise, SettledState, Value
+from resonate_store.records import Promise, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
-
-CREATE_KEY = "resonate:idempotency-key"
-"""Tag that keeps the idempotency key of a creation."""
-COMPLETE_KEY = "resonate:idempotency-key"
-"""Header of the value that keeps the idempotency key of a settlement."""
 
 _ANCIENT = 100_000_000_000
 """Nobody means an instant before March 1973, but 0: it is seconds, or a duration, taken for an instant (ms)."""
 _SETTLED_CODES = {"resolved": 40301, "rejected": 40302, "rejected_canceled": 40303, "rejected_timedout": 40304}
 _WORDS = {"rejected_canceled": "canceled", "rejected_timedout": "timedout"}
-
 
 logger = logging.getLogger("resonate.promises")
 
@@ -313,11 +308,7 @@ class Promises:
             promise = accepted(self._store.apply(PromiseSettle(id, state, value)), id)
             if (promise.state, promise.value) == (state, value):
                 return self.shown(promise)
-        if promise.state == "rejected_timedout":
-            repeated = not strict
-        else:
-            repeated = ikey is not None and _complete_key(promise) == ikey and (not strict or promise.state == state)
-        return self.shown(promise) if repeated else _refuse(promise)
+        return self.shown(promise) if settled_alike(promise, state, ikey, strict) else _refuse(promise)
 
     def kept(self, tags: dict[str, str] | None, ikey: str | None) -> dict[str, str]:
         """The tags that a promise is stored with."""
@@ -330,29 +321,6 @@ class Promises:
     def _read(self, id: str) -> Promise:
         require("id", id, str)
         return accepted(self._store.apply(PromiseGet(id)), id)
-
-
-def created_alike(promise: Promise, key: str | None) -> bool:
-    """Whether a promise that may have existed before is the one that a call means to create.
-
-    Args:
-        key: the call's idempotency key; without one it is the promise's id, and whoever gave no key either, in whatever
-            language, has created the same.
-    """
-    existing = promise.tags.get(CREATE_KEY)
-    if key is None:
-        return existing is None or existing == promise.id
-    return key == create_key(promise)
-
-
-def create_key(promise: Promise) -> str | None:
-    """The idempotency key that a promise was created with; that of a call is its id unless it was given another."""
-    return promise.tags.get(CREATE_KEY) or (promise.id if SCOPE in promise.tags else None)
-
-
-def already_exists(id: str) -> ResonateStoreError:
-    """A promise with this id was created by another call."""
-    return ResonateStoreError("The specified promise already exists", 40900, {"id": id})
 
 
 def accepted(response: Response, id: str) -> Promise:
@@ -408,14 +376,6 @@ def read_value(value: Value) -> DurableValue:
     return DurableValue(headers, data)
 
 
-def _complete_key(promise: Promise) -> str | None:
-    """The idempotency key of a settlement; a call is settled with its id as the key."""
-    given = (promise.value.headers or {}).get(COMPLETE_KEY)
-    if given is None and (TARGET in promise.tags or promise.tags.get(SCOPE) == "local"):
-        return promise.id if promise.state in ("resolved", "rejected") else None
-    return given
-
-
 def shown(promise: Promise, store: Stored) -> DurablePromise:
     """A stored promise as users see it, with its methods tied to `store`."""
     return DurablePromise(
@@ -423,7 +383,7 @@ def shown(promise: Promise, store: Stored) -> DurablePromise:
         state=promise.state.upper(),
         timeout=promise.timeout_at,
         ikey_for_create=create_key(promise),
-        ikey_for_complete=_complete_key(promise),
+        ikey_for_complete=complete_key(promise),
         param=read_value(promise.param),
         value=read_value(promise.value),
         tags=promise.tags,

@@ -44,8 +44,8 @@ from resonate.conventions import Conventions, linked
 from resonate.encoders import Encoder
 from resonate.errors import NonDeterminismError, ResonateStoreError, refusal
 from resonate.history import History, described, outcome_of, shows_step
+from resonate.idempotency import already_exists, created_alike
 from resonate.options import DEFAULT_TARGET, Options
-from resonate.promises import already_exists, created_alike
 from resonate.registry import Registry
 from resonate.signatures import signature_of
 from resonate.suspension import Blocked, blocked_on, outstanding_below, refuse_above

@@ -22,10 +22,11 @@ from resonate.environment import check_stores, encrypted, messages_of, store_of_
 from resonate.errors import ResonateStoreError, refusal
 from resonate.function import Function
 from resonate.handle import Handle
+from resonate.idempotency import CREATE_KEY, already_exists, created_alike
 from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
 from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, PolicyFor
-from resonate.promises import CREATE_KEY, Promises, already_exists, created_alike
+from resonate.promises import Promises
 from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime

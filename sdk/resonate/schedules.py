@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from resonate.arguments import require, require_text, require_texts
 from resonate.errors import ResonateStoreError, refusal
-from resonate.promises import CREATE_KEY, DurablePromise, DurableValue, Promises, payload, read_value
+from resonate.idempotency import CREATE_KEY
+from resonate.promises import DurablePromise, DurableValue, Promises, payload, read_value
 from resonate_store.clock import Clock, ambient
 from resonate_store.cron import next_runs, problem_with
 from resonate_store.interface import Store

@@ -27,8 +27,8 @@ from resonate.context import Context, Info
 from resonate.drive import Drive, HandOver, Loops, Lost, Report
 from resonate.encoders import Encoder
 from resonate.errors import DecryptionError, NonDeterminismError, PayloadError, SignatureError
+from resonate.idempotency import CREATE_KEY
 from resonate.options import DEFAULT_TARGET, Options
-from resonate.promises import CREATE_KEY
 from resonate.registry import Registry
 from resonate.replay import Execution
 from resonate.signatures import check, signature_of

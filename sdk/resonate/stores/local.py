@@ -18,18 +18,9 @@ from msgspec import Struct, to_builtins
 from resonate.arguments import require
 from resonate.encoders import Base64Encoder, Encoder
 from resonate.errors import ResonateStoreError
+from resonate.idempotency import CREATE_KEY, already_exists, create_key
 from resonate.message_sources.local import LocalMessageSource, Message
-from resonate.promises import (
-    CREATE_KEY,
-    Callback,
-    DurablePromise,
-    Promises,
-    accepted,
-    already_exists,
-    check_creation,
-    create_key,
-    payload,
-)
+from resonate.promises import Callback, DurablePromise, Promises, accepted, check_creation, payload
 from resonate.stores.local_schedules import LocalSchedules
 from resonate.stores.names import address_of, legacy_tags, protocol_tags
 from resonate_store.clock import Clock

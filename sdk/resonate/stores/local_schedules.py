@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from resonate.arguments import require
 from resonate.errors import ResonateStoreError
-from resonate.promises import CREATE_KEY, DurableValue, payload, read_value
+from resonate.idempotency import CREATE_KEY
+from resonate.promises import DurableValue, payload, read_value
 from resonate.schedules import check_creation
 from resonate.stores.names import legacy_tags
 from resonate_store.records import Schedule

@@ -1,0 +1,60 @@
+"""Idempotency keys: by which a call that is made again is told from another one.
+
+The store knows none. A creation's key is kept in a tag of the promise and a settlement's in a header of its value, so
+that all clients, in whatever process, decide alike by what is stored (REFERENCE 4.2, 4.3). A call of a function has a
+key without being given one: its id.
+"""
+
+from __future__ import annotations
+
+from resonate.errors import ResonateStoreError
+from resonate_store.records import SCOPE, TARGET, Promise, SettledState
+
+CREATE_KEY = "resonate:idempotency-key"
+"""Tag that keeps the idempotency key of a creation."""
+COMPLETE_KEY = "resonate:idempotency-key"
+"""Header of the value that keeps the idempotency key of a settlement."""
+
+
+def created_alike(promise: Promise, key: str | None) -> bool:
+    """Whether a promise that may have existed before is the one that a call means to create.
+
+    Args:
+        key: the call's idempotency key; without one it is the promise's id, and whoever gave no key either, in whatever
+            language, has created the same.
+    """
+    existing = promise.tags.get(CREATE_KEY)
+    if key is None:
+        return existing is None or existing == promise.id
+    return key == create_key(promise)
+
+
+def create_key(promise: Promise) -> str | None:
+    """The idempotency key that a promise was created with; that of a call is its id unless it was given another."""
+    return promise.tags.get(CREATE_KEY) or (promise.id if SCOPE in promise.tags else None)
+
+
+def settled_alike(promise: Promise, state: SettledState, key: str | None, strict: bool) -> bool:
+    """Whether a promise that is settled is so by the call that means to settle it.
+
+    Args:
+        state: what the call settles it as.
+        key: the call's idempotency key; without one nobody can tell, and the call is another.
+        strict: whether it must have come to `state`, and in time.
+    """
+    if promise.state == "rejected_timedout":
+        return not strict
+    return key is not None and complete_key(promise) == key and (not strict or promise.state == state)
+
+
+def complete_key(promise: Promise) -> str | None:
+    """The idempotency key of a settlement; a call is settled with its id as the key."""
+    given = (promise.value.headers or {}).get(COMPLETE_KEY)
+    if given is None and (TARGET in promise.tags or promise.tags.get(SCOPE) == "local"):
+        return promise.id if promise.state in ("resolved", "rejected") else None
+    return given
+
+
+def already_exists(id: str) -> ResonateStoreError:
+    """A promise with this id was created by another call."""
+    return ResonateStoreError("The specified promise already exists", 40900, {"id": id})
