@@ -17,7 +17,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -32,6 +32,7 @@ from resonate_store.machine import Outcome
 from resonate_store.parallel import each
 from resonate_store.records import Claim, Entry, Promise, Record, Value
 from resonate_store.requests import Response
+from resonate_store.s3_calls import Bucket, Client, NoSuchObject
 from resonate_store.settings import SettingsError, width_of
 
 THRESHOLD: Final = 32 * 1024
@@ -44,8 +45,6 @@ WIDTH: Final = 8
 TAG: Final = ("resonate", "unclaimed")
 """The tag of an upload that no record claims, for the lifecycle rule of the bucket."""
 
-_PASSING: Final = frozenset({"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"})
-_MISSING: Final = frozenset({"404", "NoSuchKey"})
 _MAX_DELETED: Final = 1000
 """Keys of one DeleteObjects."""
 
@@ -56,16 +55,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 logger = logging.getLogger("resonate.store")
-
-
-class Client(Protocol):
-    """What is used of botocore's S3 client."""
-
-    def put_object(self, **arguments: Any) -> dict[str, Any]: ...
-    def get_object(self, **arguments: Any) -> dict[str, Any]: ...
-    def put_object_tagging(self, **arguments: Any) -> dict[str, Any]: ...
-    def delete_object_tagging(self, **arguments: Any) -> dict[str, Any]: ...
-    def delete_objects(self, **arguments: Any) -> dict[str, Any]: ...
 
 
 class Missing(StoreError):
@@ -98,10 +87,9 @@ class Payloads:
     ) -> None:
         self.threshold = threshold
         self.limit = limit
-        self._bucket = bucket
+        self._bucket = Bucket(bucket, client, width)
         self._prefix = prefix
         self._identify = identify
-        self._client = client
         self._width = width
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, tuple[Value, int]] = OrderedDict()
@@ -169,7 +157,7 @@ class Payloads:
         ordered = list(keys)
         for start in range(0, len(ordered), _MAX_DELETED):
             objects = [{"Key": key} for key in ordered[start : start + _MAX_DELETED]]
-            answer = self._call("delete_objects", Delete={"Objects": objects, "Quiet": True})
+            answer = self._bucket.call("delete_objects", Delete={"Objects": objects, "Quiet": True})
             for error in answer.get("Errors", []):
                 raise Unavailable(f"S3 did not delete {error.get('Key')}: {error.get('Code')}: {error.get('Message')}")
 
@@ -183,30 +171,35 @@ class Payloads:
         return claim
 
     def _put(self, key: str, body: bytes, more: Mapping[str, Any]) -> None:
-        self._call("put_object", Key=key, Body=body, ContentType="application/json", **more)
+        self._bucket.call("put_object", Key=key, Body=body, ContentType="application/json", **more)
 
     def _value(self, claim: Claim) -> Value:
         with self._lock:
             if claim.key in self._cache:
                 self._cache.move_to_end(claim.key)
                 return self._cache[claim.key][0]
-        body = self._call("get_object", Key=claim.key)["Body"].read()
+        try:
+            body = self._bucket.call("get_object", Key=claim.key)["Body"].read()
+        except NoSuchObject as error:
+            raise Missing(
+                f"{error}: the promise that claims it is being deleted, or the object was removed by hand"
+            ) from error
         value = msgspec.json.decode(body, type=Value)
         self._remember(claim.key, value, len(body))
         return value
 
     def _untag(self, key: str) -> bool:
         try:
-            self._call("delete_object_tagging", Key=key)
-        except Missing:
+            self._bucket.call("delete_object_tagging", Key=key)
+        except NoSuchObject:
             return False
         return True
 
     def _tag(self, key: str) -> None:
         name, value = TAG
         try:
-            self._call("put_object_tagging", Key=key, Tagging={"TagSet": [{"Key": name, "Value": value}]})
-        except Missing:
+            self._bucket.call("put_object_tagging", Key=key, Tagging={"TagSet": [{"Key": name, "Value": value}]})
+        except NoSuchObject:
             logger.debug("%s is gone already", key)
 
     def _remember(self, key: str, value: Value, size: int) -> None:
@@ -218,51 +211,8 @@ class Payloads:
                 _, (_, dropped) = self._cache.popitem(last=False)
                 self._cached -= dropped
 
-    # Requests
-
     def _each(self, function: Callable[[A], B], items: Sequence[A]) -> list[B]:
         return each(function, items, self._width)
-
-    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
-
-        try:
-            return getattr(self._shared_client(), operation)(Bucket=self._bucket, **arguments)
-        except (ClientError, BotoCoreError) as error:
-            raise self._meaning_of(error, arguments.get("Key", "")) from error
-
-    def _shared_client(self) -> Client:
-        if self._client is None:
-            with self._lock:
-                self._client = self._client or _make_client(self._width)
-        return self._client
-
-    def _meaning_of(self, error: Exception, key: str) -> Exception:
-        from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
-            ClientError,
-            HTTPClientError,
-        )
-        from botocore.exceptions import ConnectionError as NotConnected  # pyright: ignore[reportMissingTypeStubs]
-
-        if not isinstance(error, ClientError):
-            if isinstance(error, (HTTPClientError, NotConnected)):
-                return Unavailable(f"S3 cannot be reached: {error} (AWS_ENDPOINT_URL leads elsewhere when set)")
-            return StoreError(f"the S3 client cannot send this: {error}")
-        answer = cast("dict[str, Any]", cast("Any", error).response)
-        code: str = answer.get("Error", {}).get("Code", "")
-        message: str = answer.get("Error", {}).get("Message", "")
-        if code in _PASSING or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
-            return Unavailable(f"S3 is busy: {code}: {message}")
-        if code in _MISSING:
-            return Missing(
-                f"bucket {self._bucket!r} has no object {key!r}: the promise that claims it is being deleted, or the"
-                " object was removed by hand"
-            )
-        if code == "NoSuchBucket":
-            return StoreError(
-                f"there is no bucket {self._bucket!r}: set RESONATE_BUCKET to the bucket of the table's deployment"
-            )
-        return StoreError(f"S3 refuses bucket {self._bucket!r} to us: {code}: {message}")
 
 
 class Uploads:
@@ -402,17 +352,3 @@ def _unwritten(change: Change) -> bool:
     """Whether the write leaves the values alone, as one that only adds waiters does."""
     before, after = change
     return isinstance(before, Record) and isinstance(after, Record) and only_waits(before, after)
-
-
-def _make_client(width: int) -> Client:
-    import boto3  # pyright: ignore[reportMissingTypeStubs]
-    from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
-
-    config = Config(
-        connect_timeout=2,
-        read_timeout=10,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        max_pool_connections=max(10, width),
-        tcp_keepalive=True,
-    )
-    return cast("Client", cast("Any", boto3).client("s3", config=config))

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 import resonate_store.dynamo
-import resonate_store.payloads
+import resonate_store.s3_calls
 from resonate.errors import PayloadTooLargeError
 from resonate_infra.testing.aws import Call, Moment
 from resonate_infra.testing.buckets import keys_in
@@ -139,7 +139,7 @@ def test_where_no_value_is_large_nothing_of_s3_is_loaded(
     def never(_width: int) -> Any:
         raise AssertionError("a client of S3 costs a cold start")
 
-    monkeypatch.setattr(resonate_store.payloads, "_make_client", never)
+    monkeypatch.setattr(resonate_store.s3_calls, "_make_client", never)
     handle = begin("w1", "journey")
     stack.run_until_complete("w1")
 

@@ -1,0 +1,104 @@
+"""The calls to S3: the client they go through, what its errors mean, and which of them pass.
+
+Hardly any program has a large value, and making a client takes a good part of a cold start. So it is made with the
+first call.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final, Protocol, cast
+
+from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+)
+from botocore.exceptions import ConnectionError as NotConnected  # pyright: ignore[reportMissingTypeStubs]
+
+from resonate_store.dynamo_calls import Unavailable
+from resonate_store.interface import StoreError
+
+_PASSING: Final = frozenset({"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"})
+_MISSING: Final = frozenset({"404", "NoSuchKey"})
+
+
+class Client(Protocol):
+    """What is used of botocore's S3 client."""
+
+    def put_object(self, **arguments: Any) -> dict[str, Any]: ...
+    def get_object(self, **arguments: Any) -> dict[str, Any]: ...
+    def put_object_tagging(self, **arguments: Any) -> dict[str, Any]: ...
+    def delete_object_tagging(self, **arguments: Any) -> dict[str, Any]: ...
+    def delete_objects(self, **arguments: Any) -> dict[str, Any]: ...
+
+
+class NoSuchObject(StoreError):
+    """The bucket has no object under a key."""
+
+
+class Bucket:
+    """One bucket of S3.
+
+    Args:
+        name: its name.
+        client: a botocore client for S3; made from the environment when first needed.
+        width: requests at the same time.
+    """
+
+    def __init__(self, name: str, client: Client | None, width: int) -> None:
+        self.name = name
+        self._client = client
+        self._width = width
+        self._lock = threading.Lock()
+
+    def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        """Have S3 perform an operation, by the name of the client's method, in the bucket.
+
+        Raises:
+            NoSuchObject: there is none under the key.
+            Unavailable: S3 does not answer now.
+            StoreError: it refuses, or the request cannot be sent.
+        """
+        try:
+            return getattr(self._shared_client(), operation)(Bucket=self.name, **arguments)
+        except (ClientError, BotoCoreError) as error:
+            raise self._meaning_of(error, arguments.get("Key", "")) from error
+
+    def _shared_client(self) -> Client:
+        if self._client is None:
+            with self._lock:
+                self._client = self._client or _make_client(self._width)
+        return self._client
+
+    def _meaning_of(self, error: Exception, key: str) -> Exception:
+        if not isinstance(error, ClientError):
+            if isinstance(error, (HTTPClientError, NotConnected)):
+                return Unavailable(f"S3 cannot be reached: {error} (AWS_ENDPOINT_URL leads elsewhere when set)")
+            return StoreError(f"the S3 client cannot send this: {error}")
+        answer = cast("dict[str, Any]", cast("Any", error).response)
+        code: str = answer.get("Error", {}).get("Code", "")
+        message: str = answer.get("Error", {}).get("Message", "")
+        if code in _PASSING or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+            return Unavailable(f"S3 is busy: {code}: {message}")
+        if code in _MISSING:
+            return NoSuchObject(f"bucket {self.name!r} has no object {key!r}")
+        if code == "NoSuchBucket":
+            return StoreError(
+                f"there is no bucket {self.name!r}: set RESONATE_BUCKET to the bucket of the table's deployment"
+            )
+        return StoreError(f"S3 refuses bucket {self.name!r} to us: {code}: {message}")
+
+
+def _make_client(width: int) -> Client:
+    import boto3  # pyright: ignore[reportMissingTypeStubs]
+    from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
+
+    config = Config(
+        connect_timeout=2,
+        read_timeout=10,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=max(10, width),
+        tcp_keepalive=True,
+    )
+    return cast("Client", cast("Any", boto3).client("s3", config=config))
