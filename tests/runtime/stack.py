@@ -17,9 +17,10 @@ from typing import Any, Self, TypeVar
 
 from resonate import Resonate
 from resonate_infra.testing import template as templates
+from resonate_infra.testing.deployment import Deployment, EventSource
 from resonate_infra.testing.endpoint import Endpoint
 from resonate_infra.testing.filters import FilterCriteria
-from resonate_infra.testing.resources import Deployment, EventSource, create, delete
+from resonate_infra.testing.resources import create, delete
 from resonate_store.dynamo import DynamoStore
 from resonate_store.payloads import Payloads
 from resonate_store.records import Record

@@ -30,7 +30,8 @@ from moto import mock_aws
 
 from resonate import Resonate
 from resonate_infra.testing import template as templates
-from resonate_infra.testing.resources import Deployment, create
+from resonate_infra.testing.deployment import Deployment
+from resonate_infra.testing.resources import create
 from resonate_store.dynamo import DynamoStore
 from resonate_store.payloads import Payloads
 from resonate_store.settings import groups_of

@@ -21,7 +21,7 @@ from typing import Any
 from unittest.mock import patch
 
 from resonate.testing.faults import Killed
-from resonate_infra.testing.resources import Function
+from resonate_infra.testing.deployment import Function
 from resonate_store.clock import Clock
 
 Handler = Callable[[Any, Any], Any]

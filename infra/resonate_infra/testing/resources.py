@@ -3,8 +3,7 @@
 moto can read CloudFormation templates, but knows no EventBridge Scheduler resource there and drops a table's
 TTL. So each resource is created by the call that a person would use, and what AWS would do with the
 template's words is written down here. Nothing is skipped in silence: a resource type or property without a
-handler raises, and types that mean nothing offline are listed with the reason. What is returned describes
-functions and event sources for whoever runs them: moto runs neither.
+handler raises, and types that mean nothing offline are listed with the reason.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from resonate_infra.testing.account import Creator
 from resonate_infra.testing.buckets import create_bucket, delete_bucket
-from resonate_infra.testing.filters import FilterCriteria, Pattern
+from resonate_infra.testing.deployment import Deployment, EventSource, Function, Queue, Route, Schedule
+from resonate_infra.testing.filters import FilterCriteria
 from resonate_infra.testing.template import Fragment, Resolver, Stack, Template, TemplateError
 
 T = TypeVar("T")
@@ -35,78 +34,6 @@ class ClientFactory(Protocol):
     """Makes service clients; `boto3.Session.client` is one."""
 
     def __call__(self, service_name: Any, /) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    url: str
-    arn: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A Lambda function as its runtime would find it."""
-
-    logical_id: str
-    name: str
-    arn: str
-    handler: str
-    code_directory: Path
-    environment: Mapping[str, str]
-    timeout_seconds: int
-    memory_mb: int
-
-
-@dataclass(frozen=True, slots=True)
-class EventSource:
-    """What feeds a function. How Lambda polls and retries is for whoever pumps the events."""
-
-    function: str
-    kind: Literal["stream", "queue"]
-    arn: str
-    batch_size: int
-    filters: tuple[Pattern, ...]
-    report_batch_item_failures: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    logical_id: str
-    name: str
-    group: str
-    expression: str
-    target_arn: str
-    input: str
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A method of a path of the API, the function that answers it, and whether callers have to sign with IAM."""
-
-    method: str
-    path: str
-    function: str
-    signed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """A deployed stack. Queues and functions are keyed by their logical ids in the template."""
-
-    stack_name: str
-    region: str
-    account_id: str
-    table_name: str
-    stream_arn: str
-    schedule_group: str
-    bucket: str
-    queues: Mapping[str, Queue]
-    functions: Mapping[str, Function]
-    event_sources: tuple[EventSource, ...]
-    schedules: tuple[Schedule, ...]
-    routes: tuple[Route, ...]
-    outputs: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

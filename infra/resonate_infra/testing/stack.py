@@ -29,10 +29,11 @@ from resonate.testing.stack import Stack, Stuck
 from resonate_infra.testing import template as templates
 from resonate_infra.testing.aws import ENVIRONMENT, Call, Cloud
 from resonate_infra.testing.buckets import empty_bucket
+from resonate_infra.testing.deployment import Deployment, Function
 from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
 from resonate_infra.testing.pumps import ExpiryPump, QueuePump, SchedulePump, StreamPump
-from resonate_infra.testing.resources import Deployment, Function, create, delete
+from resonate_infra.testing.resources import create, delete
 from resonate_store.clock import Clock, ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.models import entry_of, is_entry

@@ -10,7 +10,8 @@ import pytest
 from moto import mock_aws
 
 from resonate_infra.testing.account import CREATORS
-from resonate_infra.testing.resources import NOT_CREATED, Deployment, create, delete
+from resonate_infra.testing.deployment import Deployment
+from resonate_infra.testing.resources import NOT_CREATED, create, delete
 from resonate_infra.testing.template import Stack, Template, load
 from resonate_store.payloads import TAG
 

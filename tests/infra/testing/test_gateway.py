@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from resonate_infra.testing.deployment import Route
 from resonate_infra.testing.gateway import Gateway, HttpResponse
-from resonate_infra.testing.resources import Route, create
+from resonate_infra.testing.resources import create
 from resonate_infra.testing.template import Stack, default_template, load
 from tests.infra.testing.test_resources import client  # noqa: F401
 

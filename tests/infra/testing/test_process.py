@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from resonate_infra.testing.deployment import Function
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
-from resonate_infra.testing.resources import Function
 from resonate_store.clock import ManualClock
 
 CODE = """

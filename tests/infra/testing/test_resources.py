@@ -8,10 +8,10 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
+from resonate_infra.testing.deployment import Deployment
 from resonate_infra.testing.filters import InvalidPatternError
 from resonate_infra.testing.resources import (
     NOT_CREATED,
-    Deployment,
     UnknownPropertyError,
     UnknownResourceTypeError,
     create,
