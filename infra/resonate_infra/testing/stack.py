@@ -12,7 +12,6 @@ to the stack in memory (`resonate.testing.Stack`), and what only a deployment ha
 from __future__ import annotations
 
 import functools
-import json
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,15 +21,14 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from resonate.function import Function as Registered
-from resonate.lambda_handler import LambdaHandler
-from resonate.registry import Registry
-from resonate.testing.functions import name_of, stub_of
+from resonate.testing.functions import name_of
 from resonate.testing.stack import Stack, Stuck
 from resonate_infra.testing import template as templates
 from resonate_infra.testing.aws import ENVIRONMENT, Call, Cloud
 from resonate_infra.testing.buckets import empty_bucket
 from resonate_infra.testing.deployment import Deployment, Function
 from resonate_infra.testing.gateway import Gateway, HttpResponse
+from resonate_infra.testing.mocks import Mocks
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
 from resonate_infra.testing.pumps import ExpiryPump, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.resources import create, delete
@@ -109,8 +107,7 @@ class OfflineStack(Stack):
         self._swept_at = 0
         self._wakes: tuple[int, int | None] = (-1, None)
         """The earliest `wake_at` in the table, as of a number of writes to it."""
-        self._mocks: dict[str, Registry] = {}
-        self._unmocked: dict[str, Function] = {}
+        self._mocks: Mocks
         self._hooks = ExitStack()
 
     def __enter__(self) -> OfflineStack:
@@ -183,6 +180,7 @@ class OfflineStack(Stack):
             if source.kind == "queue"
         ]
         self._schedules = SchedulePump(self.cloud, deployment.schedule_group, self._deliver)
+        self._mocks = Mocks(self.cloud, deployment, self.processes)
         self.gateway = Gateway(deployment.routes, self.invoke, self.clock.now)
         self._begin()
 
@@ -215,7 +213,7 @@ class OfflineStack(Stack):
         self._expiry.clear()
         self.cloud.invocations.clear()
         self._forget()
-        self._unmock()
+        self._mocks.clear()
         self._begin()
 
     @property
@@ -240,6 +238,11 @@ class OfflineStack(Stack):
 
     # What happens next
 
+    def mock(self, name: str, function: Callable[..., Any], *, target: str | None = None, version: int = 1) -> None:
+        """See `Stack.mock`; what has no target is called in the worker itself, so the target is needed here."""
+        if self._mocks.add(name, function, target, version):
+            self._connect()
+
     def invoke(self, function: str, event: Any) -> Any:
         """Invoke a function by its logical id, name or ARN, and return its response.
 
@@ -253,8 +256,10 @@ class OfflineStack(Stack):
         response: Any = None
         error: BaseException | None = None
         try:
-            run = self._invoke_mock if mocked else self._invoke_function
-            response = run(logical_id, event)
+            if mocked:
+                response = self._mocks.invoke(logical_id, event, self._store, self.clock)
+            else:
+                response = self.processes.invoke(self.function(logical_id), event)
         except BaseException as raised:
             error = raised
             raise
@@ -314,47 +319,6 @@ class OfflineStack(Stack):
             sweeps = max(1, -(-(due - self._swept_at) // SWEEP_INTERVAL))
             instants.append(self._swept_at + sweeps * SWEEP_INTERVAL)
         return min(instants, default=None)
-
-    # Programs that are not part of the deployment
-
-    def mock(self, name: str, function: Callable[..., Any], *, target: str | None = None, version: int = 1) -> None:
-        """See `Stack.mock`; what has no target is called in the worker itself, so the target is needed here."""
-        if target is None:
-            raise ValueError(f"name the target of {name}: without one the worker calls its own function")
-        address = f"lambda://mock-{target}" if "://" not in target else target
-        if not address.startswith("lambda://"):
-            raise ValueError(f"a mock is a group or a Lambda function, and {target!r} is neither")
-        lambda_name = address.removeprefix("lambda://")
-
-        self._mocks.setdefault(lambda_name, Registry()).add(stub_of(function), name, version)
-        self.cloud.functions = {**self.cloud.functions, lambda_name: lambda_name}
-        if address != target:
-            self._route(target, address)
-
-    def _route(self, group: str, address: str) -> None:
-        """Deploy the functions anew, with a group more."""
-        for name, function in self.deployment.functions.items():
-            self._unmocked.setdefault(name, function)
-            groups = {**(groups_of(function.environment) or {}), group: address}
-            environment = {**function.environment, "RESONATE_GROUPS": json.dumps(groups)}
-            self.deployment.functions[name] = replace(function, environment=environment)
-        self.processes.forget_all()
-        self._connect()
-
-    def _unmock(self) -> None:
-        self.cloud.functions = {key: name for key, name in self.cloud.functions.items() if key not in self._mocks}
-        self._mocks.clear()
-        if self._unmocked:
-            self.deployment.functions.update(self._unmocked)
-            self._unmocked.clear()
-            self.processes.forget_all()
-
-    def _invoke_function(self, logical_id: str, event: Any) -> Any:
-        return self.processes.invoke(self.function(logical_id), event)
-
-    def _invoke_mock(self, name: str, event: Any) -> Any:
-        handler = LambdaHandler(self._store, self._mocks[name], {}, self.clock, name)
-        return handler(event, None)
 
     # Parts
 
