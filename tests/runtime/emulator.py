@@ -25,6 +25,8 @@ from typing import Any, Self
 
 import pytest
 
+from tests.ports import free_ports
+
 _ARCHITECTURES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64"}
 _INVOCATION_PATH = "/2015-03-31/functions/function/invocations"
 # Lambda's name for it; the emulator answers with a sentence.
@@ -192,7 +194,7 @@ class RuntimeEmulator:
         binary = _emulator_binary()
         if binary is None:
             raise EmulatorError("the Lambda runtime interface emulator is missing")
-        self._port, runtime_port = _free_ports(2)
+        self._port, runtime_port = free_ports(2)
         self._process = process = subprocess.Popen(
             [
                 binary,
@@ -263,14 +265,6 @@ def _stop_process(process: subprocess.Popen[bytes]) -> None:
         process.wait()
     # The emulator takes its runtime along, unless it had to be killed itself.
     _kill_groups(runtimes)
-
-
-def _free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 def _accepts_connections(port: int) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from tests.runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.runtime.stack import ROOT, RuntimeStack, wait_until
 
@@ -31,8 +32,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 @contextmanager
 def started(function: RuntimeEmulator) -> Iterator[str]:
     """The address at which SAM serves the API, whose function is this."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [SAM, Path(__file__).with_name("start_api.py"), ROOT / "template.yaml", str(port)]
     environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""}
     with subprocess.Popen(

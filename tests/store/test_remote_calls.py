@@ -12,13 +12,8 @@ import pytest
 from resonate_store.interface import StoreError, StoreUnreachable
 from resonate_store.remote import RemoteStore
 from resonate_store.requests import PromiseCreate, PromiseGet, TaskCreate
+from tests.ports import free_port
 from tests.serving import PATIENCE, Serving, new_server  # noqa: F401
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def creation(serving: Serving, id: str = "p") -> PromiseCreate:
