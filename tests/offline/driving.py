@@ -1,30 +1,68 @@
 """`tests.sdk.driving.Driver` over the deployment: what a test of the programming model says in memory holds there, too.
 
 The worker's code is `registered.py`, which knows whatever functions the test has registered. They stay objects of the
-test's, so a test may look at what they have seen.
+test's, so a test may look at what they have seen. A client of the deployment is a program beside it, with the same
+functions: what it runs is begun by itself, and continued by the worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from resonate import codec
+from resonate import Resonate, codec
+from resonate.dependencies import Dependencies
+from resonate.encryption import Encryptor
 from resonate.errors import ResonateHaltedError
+from resonate.pool import Pool
 from resonate.registry import Registry
 from resonate.worker import Report
 from resonate_infra.testing.stack import Event, OfflineStack
-from resonate_store.models import entry_of
+from resonate_store.models import entry_of, expiry_of
 from resonate_store.records import TARGET, Record, Value
 from resonate_store.requests import PromiseCreate
 from tests.sdk.driving import DAY, SECOND, Asking
 
 Func = TypeVar("Func", bound=Callable[..., Any])
+T = TypeVar("T")
 
 registry = Registry()
 """What the worker can run now."""
-dependencies: dict[str, Any] = {}
+dependencies = Dependencies()
 """What its contexts hand out now."""
+encryptor: Encryptor | None = None
+"""What hides its payloads now."""
+
+
+class Here(Pool):
+    """Makes every call at once, in the caller's thread: like the stack, because moto takes no locks."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+    def runs_here(self) -> bool:
+        return True
+
+
+class Turning:
+    """The stack's clock for a program beside it: while that waits, the deployment does what is due."""
+
+    def __init__(self, stack: OfflineStack) -> None:
+        self._stack = stack
+        self._began_at = self.now()
+
+    def now(self) -> int:
+        return self._stack.clock.now()
+
+    def sleep(self, milliseconds: int) -> None:
+        assert self.now() - self._began_at < DAY * SECOND, "a day has passed: nothing comes of what is waited for"
+        self._stack.advance(seconds=milliseconds / SECOND)
 
 
 class OfflineDriver(Asking):
@@ -38,17 +76,44 @@ class OfflineDriver(Asking):
         reports: how each invocation of the worker ended.
     """
 
+    lateness = 1.0
+
     def __init__(self, stack: OfflineStack, *, forgetful: bool) -> None:
         self.stack = stack
         self.clock = stack.clock
         self.store = stack.store
+        self.rpc_target = f"lambda://{stack.function('WorkerFunction').name}"
         self.reports: list[Report] = []
         self.dependencies = dependencies
         dependencies.clear()
+        self._encrypt(None)
         self.deploy()
         self._began_at = stack.clock.now()
         self._forgetful = forgetful
         stack.watch = self._after_invocation
+
+    @property
+    def registry(self) -> Registry:
+        """What the worker can run now."""
+        return registry
+
+    def connect(self, **arguments: Any) -> Resonate:
+        """A client with the worker's functions and dependencies; the arguments are those of `Resonate`.
+
+        It needs `Here` in the place of its pool.
+        """
+        dependencies.update(arguments.pop("dependencies", {}))
+        self._encrypt(arguments.get("encryptor"))
+        settings = {
+            **arguments,
+            "registry": registry,
+            "dependencies": dependencies,
+            "clock": Turning(self.stack),
+            "workers": 1,
+            # The thread that keeps leases alive would do so in the midst of things.
+            "ttl": round(2 * DAY),
+        }
+        return self.stack.client(**settings)
 
     def register(self, func: Func) -> Func:
         """Make a function known; also a decorator."""
@@ -107,15 +172,26 @@ class OfflineDriver(Asking):
             self.stack.advance(seconds=(at - self.clock.now()) / SECOND)
         return codec.outcome_of(promise)
 
-    def ids(self) -> list[str]:
-        """The ids of all promises."""
-        items = self.stack.cloud.client("dynamodb").scan(TableName=self.stack.deployment.table_name)["Items"]
-        entries = [entry_of(item) for item in items if not item["sk"]["S"].startswith("expiry#")]
-        return sorted(entry.id for entry in entries if isinstance(entry, Record))
+    def records(self) -> list[Record]:
+        entries = [entry_of(item) for item in self._items() if expiry_of(item) is None]
+        return sorted((entry for entry in entries if isinstance(entry, Record)), key=lambda record: record.id)
+
+    def expire(self, id: str) -> None:
+        (item,) = [item for item in self._items() if expiry_of(item) is None and entry_of(item).id == id]
+        key = {name: item[name] for name in ("pk", "sk")}
+        self.stack.cloud.client("dynamodb").delete_item(TableName=self.stack.deployment.table_name, Key=key)
 
     def elapsed(self) -> float:
         """Seconds since the beginning of the test."""
         return (self.clock.now() - self._began_at) / SECOND
+
+    def _items(self) -> list[dict[str, Any]]:
+        scan = self.stack.cloud.client("dynamodb").get_paginator("scan")
+        return list(scan.paginate(TableName=self.stack.deployment.table_name).search("Items[]"))
+
+    def _encrypt(self, chosen: Encryptor | None) -> None:
+        global encryptor
+        encryptor = chosen
 
     def _after(self, seconds: float) -> int:
         return self.clock.now() + round(seconds * SECOND)

@@ -92,9 +92,16 @@ class Tap:
 
 
 class Asking(ABC):
-    """What drivers of executions have in common: questions to the store, and answers from outside."""
+    """What drivers of executions have in common: questions to the store, and answers from outside.
+
+    Attributes:
+        rpc_target: the address that a workflow's calls go to which name no target.
+        lateness: seconds by which a timer that lasts longer than its worker may be late.
+    """
 
     store: Any
+    rpc_target: str
+    lateness: float
 
     @abstractmethod
     def begin(self, id: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -103,6 +110,18 @@ class Asking(ABC):
     @abstractmethod
     def finish(self, id: str) -> Any:
         """Let time pass until the execution has its outcome."""
+
+    @abstractmethod
+    def records(self) -> list[Record]:
+        """Every promise, as it is stored, by id."""
+
+    @abstractmethod
+    def expire(self, id: str) -> None:
+        """Let a promise be gone, as if its time had been over for long."""
+
+    def ids(self) -> list[str]:
+        """The ids of all promises."""
+        return [record.id for record in self.records()]
 
     def run(self, id: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Begin and finish."""
@@ -136,6 +155,9 @@ class Driver(Asking):
         reports: how each invocation ended.
         time: seconds after which an invocation starts no function any more, if there is a limit.
     """
+
+    rpc_target = "poll://any@default"
+    lateness = 0.0
 
     def __init__(self, *, functions: Executor | None = None, requests: Executor | None = None) -> None:
         self.clock = ManualClock()
@@ -230,9 +252,11 @@ class Driver(Asking):
             self.clock.advance_to(at)
             self.store.tick()
 
-    def ids(self) -> list[str]:
-        """The ids of all promises."""
-        return [record.id for record in self.store.records()]
+    def records(self) -> list[Record]:
+        return self.store.records()
+
+    def expire(self, id: str) -> None:
+        del self.store._records[id]
 
     def elapsed(self) -> float:
         """Seconds since the beginning of the test."""

@@ -1,13 +1,10 @@
-"""The programming model as a workflow meets it, executed by a worker over a memory store."""
+"""The programming model as a workflow meets it, executed by a worker over a store in memory, and deployed."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -24,7 +21,6 @@ from resonate.errors import (
 )
 from resonate.options import Options
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
-from resonate_infra.testing.stack import OfflineStack
 from resonate_store.records import DELAY, ORIGIN, PARENT, SCOPE, TARGET, TIMER, Value
 from resonate_store.requests import (
     PromiseCreate,
@@ -35,42 +31,10 @@ from resonate_store.requests import (
     TaskContinue,
     TaskSuspendRegistered,
 )
-from tests.offline.driving import OfflineDriver
 from tests.sdk.driving import DAY, Driver, Flow
+from tests.sdk.ways import always_three_ways, three_ways
 
 ONCE = Never()
-REGISTERED = Path(__file__).parent.parent / "offline" / "registered.py"
-
-
-@pytest.fixture(scope="module")
-def deployment() -> Iterator[tuple[OfflineStack, ExitStack]]:
-    """A deployed stack, set aside while nobody uses it."""
-    with OfflineStack(code={"WorkerFunction": REGISTERED}) as stack, ExitStack() as aside:
-        aside.enter_context(stack.set_aside())
-        yield stack, aside
-
-
-@pytest.fixture
-def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    """A worker over a store in memory; where a test asks for more, the deployment with processes that last, or not."""
-    way = getattr(request, "param", "memory")
-    if way == "memory":
-        yield Driver()
-        return
-    stack, aside = request.getfixturevalue("deployment")
-    aside.close()
-    stack.clear()
-    yield cast("Driver", OfflineDriver(stack, forgetful=way == "forgetful"))
-    aside.enter_context(stack.set_aside())
-
-
-WAYS = ["memory", "offline", "forgetful"]
-"""In memory, on the offline stack, and there with every process lost after each invocation."""
-# Between them, they give every command, and end in every way.
-always_three_ways = pytest.mark.parametrize("driver", WAYS, indirect=True)
-three_ways = pytest.mark.parametrize("driver", WAYS if "RESONATE_THREE_WAYS" in os.environ else WAYS[:1], indirect=True)
-"""The test holds in all three ways; those on the stack take a minute, so they are tried when the environment asks, as
-continuous integration does."""
 
 
 class Diary(list[Any]):
@@ -174,6 +138,7 @@ def test_a_plain_function_can_be_the_root(driver: Driver) -> None:
     assert driver.ids() == ["d"]
 
 
+@three_ways
 def test_a_context_knows_its_execution(driver: Driver) -> None:
     infos: dict[str, Info] = {}
 
@@ -292,6 +257,7 @@ def test_what_was_started_is_joined_in_creation_order_before_the_end(driver: Dri
     assert all(not driver.promise(f"w.{n}").pending for n in (1, 2, 3, 4))
 
 
+@three_ways
 def test_what_is_detached_is_neither_awaited_nor_bounded_by_its_caller(driver: Driver) -> None:
     def elsewhere(ctx: Context) -> Flow:
         yield ctx.sleep(500)
@@ -303,7 +269,7 @@ def test_what_is_detached_is_neither_awaited_nor_bounded_by_its_caller(driver: D
 
     driver.register(elsewhere)
     driver.begin("w", workflow, timeout=60.0)
-    driver.invoke()
+    driver.work()
 
     assert not driver.promise("w").pending
     detached = driver.promise("w.1")
@@ -471,6 +437,7 @@ def test_what_a_finally_block_yields_happens_at_the_end_and_not_when_the_workflo
     assert [report.status for report in driver.reports] == ["suspended", "suspended", "completed"]
 
 
+@three_ways
 def test_finally_blocks_within_each_other_are_left_in_silence(
     driver: Driver, diary: Diary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -500,7 +467,7 @@ def test_finally_blocks_within_each_other_are_left_in_silence(
             await ctx.run(diary.step("outer async"))
 
     driver.run("w", workflow)
-    driver.worker.loops.stop()
+
     assert diary == ["inner", "outer", "inner async", "outer async"]
     assert complaints == []
 
@@ -756,6 +723,7 @@ def test_every_command_takes_a_number_even_when_its_id_is_overridden(driver: Dri
 
 
 @pytest.mark.parametrize("how", ["run", "rpc", "nested", "promise", "sleep"])
+@three_ways
 def test_an_overridden_id_leaves_a_link_and_replay_reads_only_that(driver: Driver, how: str) -> None:
     def nested(ctx: Context) -> Flow:
         return (yield ctx.run(double, 21))
@@ -788,7 +756,7 @@ def test_an_overridden_id_leaves_a_link_and_replay_reads_only_that(driver: Drive
     assert link.tags[LINK] == "foreign"
     assert link.tags[PARENT] == "w"
     assert link.state == "resolved"
-    del driver.store._records["foreign"]  # expired long ago
+    driver.expire("foreign")
     assert driver.finish("w") == (None if how == "sleep" else 42)
     assert "foreign" not in driver.ids()
 
@@ -830,6 +798,7 @@ def test_a_shared_promise_keeps_the_deadline_it_was_created_with(driver: Driver,
     assert driver.run("w", workflow) == driver._after(30) / 1000
 
 
+@three_ways
 def test_an_error_of_a_shared_promise_is_kept_in_the_link(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         promise = yield ctx.promise(id="hitl")
@@ -852,7 +821,7 @@ def test_an_error_of_a_shared_promise_is_kept_in_the_link(driver: Driver) -> Non
         settle()
         assert driver.finish(expected).startswith(expected)
         assert driver.promise(f"{expected}.1").state == "rejected"
-        del driver.store._records["hitl"]
+        driver.expire("hitl")
 
 
 @pytest.mark.parametrize("id", [None, "hitl"])
@@ -943,6 +912,7 @@ def test_a_rejection_from_outside_is_raised(driver: Driver, value: Any, state: A
 
 
 @pytest.mark.parametrize(("seconds", "suspensions"), [(0, 0), (0.0001, 0), (0.25, 0), (1, 0), (1.001, 1), (604800, 1)])
+@three_ways
 def test_a_sleep_takes_its_time_and_suspends_when_that_is_worth_it(
     driver: Driver, seconds: float, suspensions: int
 ) -> None:
@@ -950,11 +920,12 @@ def test_a_sleep_takes_its_time_and_suspends_when_that_is_worth_it(
         return (yield ctx.sleep(seconds))
 
     assert driver.run("w", workflow, timeout=10 * DAY) is None
-    assert driver.elapsed() == max(0.001 if seconds else 0, seconds)
+    assert driver.elapsed() == pytest.approx(max(0.001 if seconds else 0, seconds), abs=driver.lateness)
     assert len(driver.reports) == 1 + suspensions
     assert driver.promise("w.1").tags[TIMER] == "true"
 
 
+@three_ways
 def test_sleeps_begun_in_nested_generators_pass_together(driver: Driver) -> None:
     def nap(ctx: Context, seconds: float) -> Flow:
         yield ctx.sleep(seconds)
@@ -969,8 +940,8 @@ def test_sleeps_begun_in_nested_generators_pass_together(driver: Driver) -> None
             woken.append((yield promise))
         return woken
 
-    assert driver.run("w", workflow) == [0.5, 0.75, 30, 20]
-    assert driver.elapsed() == 30
+    assert driver.run("w", workflow) == pytest.approx([0.5, 0.75, 30, 20], abs=driver.lateness)
+    assert driver.elapsed() == pytest.approx(30, abs=driver.lateness)
 
 
 @always_three_ways
@@ -1006,9 +977,10 @@ def test_a_sleep_that_cannot_be_is_refused_where_it_is_asked_for(driver: Driver,
 
 
 @pytest.mark.parametrize("how", ["run", "begin_run", "nested", "rpc", "promise"])
+@three_ways
 def test_a_child_that_takes_too_long_raises_a_timeout(driver: Driver, how: str) -> None:
     def slow(_: Context) -> str:
-        driver.clock.advance(6_000)
+        driver.clock.sleep(6_000)
         return "too late"
 
     def nested(ctx: Context) -> Flow:
@@ -1024,23 +996,21 @@ def test_a_child_that_takes_too_long_raises_a_timeout(driver: Driver, how: str) 
                 case "nested":
                     yield ctx.run(nested).options(timeout=5.0)
                 case "rpc":
-                    yield ctx.rpc("nobody").options(timeout=5.0, target="poll://any@nobody")
+                    yield ctx.rpc(nested).options(timeout=5.0)
                 case _:
                     yield (yield ctx.promise(timeout=5.0))
         except ResonateTimedoutError as error:
             return [error.id, error.timeout]
 
+    driver.register(nested)
     deadline = driver.clock.now() / 1000 + 5
-    driver.begin("w", workflow)
-    if how == "rpc":
-        driver.invoke()
-        driver.offers.clear()  # nobody serves that group
 
-    assert driver.finish("w") == ["w.1", deadline]
+    assert driver.run("w", workflow) == ["w.1", deadline]
     assert driver.promise("w.1").state == "rejected_timedout"
 
 
 @pytest.mark.parametrize("how", ["run", "rpc", "promise", "sleep"])
+@three_ways
 def test_deadlines_of_children_are_capped_by_their_parents(driver: Driver, how: str) -> None:
     def workflow(ctx: Context) -> Flow:
         commands: dict[str, Any] = {
@@ -1051,8 +1021,9 @@ def test_deadlines_of_children_are_capped_by_their_parents(driver: Driver, how: 
         }
         yield commands[how]
 
+    driver.register(double)
     driver.begin("w", workflow, timeout=60.0)
-    driver.invoke()
+    driver.work()
 
     assert driver.promise("w.1").timeout_at == driver.promise("w").timeout_at
 
@@ -1069,9 +1040,10 @@ def test_the_root_times_out_while_it_is_suspended(driver: Driver) -> None:
     assert driver.elapsed() == 30
 
 
+@three_ways
 def test_a_workflow_that_outlives_its_own_deadline_has_lost_it(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
-        yield ctx.run(lambda _: driver.clock.advance(60_000))
+        yield ctx.run(lambda _: driver.clock.sleep(60_000))
         return "too late"
 
     driver.begin("w", workflow, timeout=30.0)
@@ -1116,6 +1088,7 @@ class Flaky:
         (None, [0, 2, 6, 14]),
     ],
 )
+@three_ways
 def test_a_step_is_retried_as_its_policy_says(
     driver: Driver, policy: RetryPolicy | None, times: list[float], begin: bool
 ) -> None:
@@ -1127,7 +1100,7 @@ def test_a_step_is_retried_as_its_policy_says(
         return (yield ctx.run(flaky.step).options(retry_policy=policy))
 
     assert driver.run("w", workflow) == "ok"
-    assert flaky.times == times
+    assert flaky.times == pytest.approx(times, abs=driver.lateness)
     assert flaky.attempts == [1, 2, 3, 4]
 
 
@@ -1201,12 +1174,13 @@ def test_a_short_pause_leaves_no_trace(driver: Driver) -> None:
     assert len(driver.reports) == 1
 
 
+@three_ways
 def test_a_pause_begins_when_the_attempt_has_failed(driver: Driver) -> None:
     begun: list[float] = []
 
     def slow(_: Context) -> None:
         begun.append(driver.elapsed())
-        driver.clock.advance(5_000)
+        driver.clock.sleep(5_000)
         if len(begun) < 4:
             raise ValueError("again")
 
@@ -1287,6 +1261,7 @@ def test_a_generator_is_retried_from_the_top_with_fresh_children(driver: Driver,
     assert {f"w.1.{n}" for n in range(1, 10)} < set(driver.ids())
 
 
+@three_ways
 def test_short_and_long_pauses_of_a_generator_are_each_waited_for_once(driver: Driver) -> None:
     began: list[tuple[int, float]] = []
 
@@ -1302,7 +1277,8 @@ def test_short_and_long_pauses_of_a_generator_are_each_waited_for_once(driver: D
         return (yield ctx.run(attempt).options(retry_policy=Linear(delay=0.5)))
 
     assert driver.run("w", workflow) == 5
-    assert began == [(1, 0), (2, 0.5), (3, 1.5), (4, 3), (5, 5)]
+    assert [attempt for attempt, _ in began] == [1, 2, 3, 4, 5]
+    assert [at for _, at in began] == pytest.approx([0, 0.5, 1.5, 3, 5], abs=driver.lateness)
 
 
 @three_ways
@@ -1343,6 +1319,7 @@ def test_a_policy_may_be_chosen_by_the_function(driver: Driver) -> None:
     ]
 
 
+@three_ways
 def test_a_plain_root_is_retried_across_invocations(driver: Driver) -> None:
     flaky = Flaky(driver, failures=4)
     driver.registry.add(flaky.step, "root")
@@ -1354,6 +1331,7 @@ def test_a_plain_root_is_retried_across_invocations(driver: Driver) -> None:
     assert driver.ids() == ["r", *(f"r.0~{n}" for n in range(1, 5))]
 
 
+@three_ways
 def test_a_delayed_root_is_retried_with_pauses_too(driver: Driver) -> None:
     flaky = Flaky(driver, failures=2)
     driver.registry.add(flaky.step, "root")
@@ -1484,6 +1462,7 @@ def nap(ctx: Context) -> Any:
         ([run_f_as_x], [run_f_as_y], "run f with the id x", "run f with the id y"),
     ],
 )
+@three_ways
 def test_a_changed_workflow_halts_its_task_until_it_is_put_right(
     driver: Driver, before: list[Any], after: list[Any], expected: str, found: str
 ) -> None:
