@@ -27,6 +27,7 @@ from resonate.worker import Worker
 from resonate_store.records import Value
 from resonate_store.requests import PromiseGet
 from tests.sdk.driving import Driver, Flow
+from tests.sdk.ways import always_three_ways, three_ways
 
 PATIENCE = 10.0
 
@@ -149,9 +150,8 @@ def double(_: Context, n: int) -> int:
     return 2 * n
 
 
-def test_a_steps_result_is_written_and_read_by_its_encoder() -> None:
-    driver = Driver()
-
+@three_ways
+def test_a_steps_result_is_written_and_read_by_its_encoder(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         one = yield ctx.run(double, 1).options(encoder=Reversed())
         two = yield (yield ctx.begin_run(double, 6).options(encoder=Reversed(), id="elsewhere"))
@@ -163,38 +163,29 @@ def test_a_steps_result_is_written_and_read_by_its_encoder() -> None:
 
     driver.begin("w", workflow)
     driver.work()
-    stored = {record.id: record.value for record in driver.store.records()}
+    stored = {record.id: record.value for record in driver.records()}
     assert text_of(stored["w.1"]) == "2"
     assert text_of(stored["elsewhere"]) == text_of(stored["w.2"]) == "21"
     assert text_of(stored["w.3"]).endswith('"epyt__"{')
-    driver.clock.advance(60_000)
 
     assert driver.finish("w") == [2, 12, ["nothing", 5]]
 
 
-def test_an_encoder_that_cannot_write_fails_the_step_and_tells_nothing_of_the_value() -> None:
-    driver = Driver()
-
+@three_ways
+def test_an_encoder_that_cannot_write_fails_the_step_and_tells_nothing_of_the_value(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         yield ctx.run(double, 21).options(encoder=Broken())
 
-    driver.begin("w", workflow)
-    driver.work()
-
     with pytest.raises(PayloadError, match="the result of double cannot travel: Broken raised OSError: no pen"):
-        driver.finish("w")
-
-
-@pytest.fixture
-def resonate() -> Any:
-    made = Resonate.local()
-    yield made
-    made.stop()
+        driver.run("w", workflow)
 
 
 @pytest.mark.parametrize("how", ["run", "begin_run", "rpc", "begin_rpc"])
-def test_a_connections_encoder_writes_arguments_and_result(resonate: Resonate, how: str) -> None:
-    resonate.register(double)
+@three_ways
+def test_a_connections_encoder_writes_arguments_and_result(resonate: Resonate, way: str, how: str) -> None:
+    function = resonate.register(double)
+    if way != "memory":  # other processes have to be told
+        function.options(encoder=Reversed())
     connection = resonate.options(encoder=Reversed())
     outcome = getattr(connection, how)("a", "double", 21)
 
@@ -207,6 +198,7 @@ def test_a_connections_encoder_writes_arguments_and_result(resonate: Resonate, h
     assert resonate.get("a").result(PATIENCE) == 24
 
 
+@three_ways
 def test_a_functions_encoder_holds_for_calls_from_elsewhere(resonate: Resonate) -> None:
     function = resonate.register(double)
     assert function.options(encoder=Reversed()) is function
@@ -222,12 +214,15 @@ def test_a_functions_encoder_holds_for_calls_from_elsewhere(resonate: Resonate) 
     assert function.run("a", 6) == 12
 
 
-def test_an_execution_keeps_its_encoder_when_it_comes_back(resonate: Resonate) -> None:
+@three_ways
+def test_an_execution_keeps_its_encoder_when_it_comes_back(resonate: Resonate, way: str) -> None:
     @resonate.register
     def workflow(ctx: Context, n: int) -> Flow:
         answer = yield (yield ctx.promise(id="answer"))
         return n + answer
 
+    if way != "memory":  # other processes have to be told
+        workflow.options(encoder=Reversed())
     handle = resonate.options(encoder=Reversed()).begin_run("w", workflow, 40)
     with pytest.raises(TimeoutError):
         handle.result(0.05)
@@ -249,6 +244,7 @@ def test_an_encoder_must_make_text() -> None:
         codec.encode([1], "the value", encoder=PairEncoder(NoopEncoder(), JsonEncoder()))  # type: ignore[arg-type]
 
 
+@three_ways
 def test_jsonpickle_takes_calls_of_plain_values_and_refuses_others_by_name(
     resonate: Resonate,
 ) -> None:
@@ -307,6 +303,7 @@ def test_a_process_that_lacks_the_encoder_of_a_call_says_what_is_missing() -> No
     assert driver.finish("w") == 12
 
 
+@always_three_ways
 def test_the_data_of_a_promise_is_written_by_the_encoder_that_reads_its_value(resonate: Resonate) -> None:
     @resonate.register
     def workflow(ctx: Context) -> Flow:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -37,7 +37,12 @@ from resonate_store.requests import (
     TaskGet,
     TaskSuspend,
 )
+from tests.sdk.conftest import Connect
 from tests.sdk.driving import Flow
+from tests.sdk.ways import three_ways
+
+if TYPE_CHECKING:
+    from tests.offline.driving import OfflineDriver
 
 PATIENCE = 10.0
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -232,19 +237,6 @@ def test_a_payload_that_was_moved_to_another_promise_is_refused(memory: MemorySt
 # Whole executions
 
 
-@pytest.fixture
-def connect() -> Iterator[Callable[..., Resonate]]:
-    made: list[Resonate] = []
-
-    def connect(**arguments: Any) -> Resonate:
-        made.append(Resonate.local(log_level="CRITICAL", **arguments))
-        return made[-1]
-
-    yield connect
-    for resonate in made:
-        resonate.stop()
-
-
 def fail_once(ctx: Context, word: str) -> str:
     if ctx.info.attempt == 1:
         raise LookupError(f"{word} in an error")
@@ -273,8 +265,9 @@ def lose(_: Context, word: str) -> Flow:
     raise KeyError(f"{word} is lost")
 
 
-def test_nothing_of_an_execution_can_be_read_in_the_store(connect: Callable[..., Resonate]) -> None:
-    resonate = connect(encryptor=AESGCMEncryptor({"old": OLD}))
+@three_ways
+def test_nothing_of_an_execution_can_be_read_in_the_store(connect: Connect, offline: OfflineDriver | None) -> None:
+    resonate = connect(encryptor=AESGCMEncryptor({"old": OLD}), log_level="CRITICAL")
     for function in (everything, echo, lose):
         resonate.register(function)
     handle = resonate.begin_run("w", everything, SECRET)
@@ -291,8 +284,7 @@ def test_nothing_of_an_execution_can_be_read_in_the_store(connect: Callable[...,
         f"{SECRET} by hand",
     ]
     assert resonate.promises.get("by-hand").param.data == SECRET
-    assert isinstance(resonate.store, MemoryStore)
-    records = resonate.store.records()
+    records = resonate.store.records() if offline is None else offline.records()
     assert {"w", "w.1", "w.2", "w.2~1", "w.3", "w.4", "w.5", "elsewhere", "by-hand"} <= {
         record.id for record in records
     }
@@ -369,10 +361,12 @@ def registry_function(registry: Registry) -> Callable[[Any], Any]:
     return lambda func: registry.add(func).func
 
 
-def test_a_caller_without_the_key_gets_a_clear_error_and_spoils_nothing(connect: Callable[..., Resonate]) -> None:
-    owner = connect(encryptor=AESGCMEncryptor({"old": OLD}))
+@pytest.mark.parametrize("how", ["run", "rpc"])
+@three_ways
+def test_a_caller_without_the_key_gets_a_clear_error_and_spoils_nothing(connect: Connect, how: str) -> None:
+    owner = connect(encryptor=AESGCMEncryptor({"old": OLD}), log_level="CRITICAL")
     owner.register(echo)
-    assert owner.run("a", echo, SECRET) == SECRET
+    assert getattr(owner, how)("a", echo, SECRET) == SECRET
 
     stranger = Resonate(store=owner.store, encryptor=AESGCMEncryptor({"old": NEW}), log_level="CRITICAL")
     try:

@@ -22,6 +22,7 @@ from resonate.errors import (
 )
 from resonate.retry_policies import Never
 from tests.sdk.driving import Driver
+from tests.sdk.ways import three_ways
 
 ERRORS: list[tuple[ResonateError, float, str]] = [
     (ResonateError("text", 42), 42, "[042.00000] text"),
@@ -66,7 +67,8 @@ def test_an_application_error_shows_where_it_came_from() -> None:
     assert str(ApplicationError("", "it broke")) == "it broke"
 
 
-def test_a_workflow_sorts_the_members_of_a_group_that_a_step_has_raised() -> None:
+@three_ways
+def test_a_workflow_sorts_the_members_of_a_group_that_a_step_has_raised(driver: Driver) -> None:
     def step(_: Context) -> None:
         raise ExceptionGroup("both", [ValueError("a"), ExceptionGroup("more", [KeyError("b"), ValueError("c")])])
 
@@ -81,4 +83,4 @@ def test_a_workflow_sorts_the_members_of_a_group_that_a_step_has_raised() -> Non
         yield ctx.sleep(60)  # what was found is found again on replay
         return found
 
-    assert Driver().run("w", workflow) == ["ValueError", "ExceptionGroup", "key"]
+    assert driver.run("w", workflow) == ["ValueError", "ExceptionGroup", "key"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,20 +13,13 @@ import pytest
 from resonate import Context, Resonate
 from resonate.errors import ApplicationError, ResonateHaltedError, ResonateTimedoutError
 from resonate.event_loop import MixedAwaits
-from resonate.options import Options
 from resonate.retry_policies import Constant, Never
-from resonate_store.records import SCOPE
+from resonate_store.records import SCOPE, TARGET
 from resonate_store.requests import PromiseCreate, PromiseRecord
 from tests.sdk.driving import Driver, Flow, Killed
+from tests.sdk.ways import always_three_ways, three_ways
 
 ONCE = Never()
-
-
-@pytest.fixture
-def driver() -> Iterator[Driver]:
-    driver = Driver()
-    yield driver
-    driver.worker.loops.stop()
 
 
 def double(_: Context, n: int) -> int:
@@ -55,6 +48,7 @@ def test_an_async_step_costs_one_record_like_any_other(driver: Driver, step: Cal
     assert driver.promise("w.1").tags[SCOPE] == "local"
 
 
+@three_ways
 def test_an_async_step_is_not_run_again(driver: Driver) -> None:
     ran: list[int] = []
 
@@ -118,30 +112,31 @@ def fails(_: Context) -> None:
     raise ValueError("no")
 
 
-def outcome_and_records(workflow: Callable[..., Any]) -> tuple[Any, list[Any], list[str]]:
-    driver = Driver()
+def outcome_and_records(driver: Driver, workflow: Callable[..., Any]) -> tuple[Any, list[Any], list[str]]:
     driver.dependencies["resonate:time"] = type("Time", (), {"time": staticmethod(lambda: 1.5)})
     driver.register(double)
     driver.begin("w", workflow, 3)
     driver.work()
-    driver.pass_time(120)
-    driver.work()
+    for _ in range(4):
+        driver.pass_time(30)
+        driver.work()
     driver.settle("approval", "yes")
     result = driver.finish("w")
-    driver.worker.loops.stop()
-    names = {"resonate:func": None}
+    differing = dict.fromkeys(("resonate:func", TARGET))
     records = [
-        (record.id, record.state, record.value if record.state == "resolved" else None, {**record.tags, **names})
-        for record in driver.store.records()
+        (record.id, record.state, record.value if record.state == "resolved" else None, {**record.tags, **differing})
+        for record in driver.records()
     ]
-    return result, records, [report.status for report in driver.reports]
+    return result, records, sorted(report.status for report in driver.reports)
 
 
-def test_both_spellings_mean_the_same() -> None:
-    result, *history = outcome_and_records(generator)
+@pytest.mark.parametrize("workflow", [generator, asynchronous])
+@always_three_ways
+def test_both_spellings_mean_the_same(driver: Driver, workflow: Callable[..., Any]) -> None:
+    result, *history = outcome_and_records(Driver(), generator)
 
     assert result == [6, 12, 10, "no", "yes", "w.7", 1, 1.5]
-    assert outcome_and_records(asynchronous) == (result, *history)
+    assert outcome_and_records(driver, workflow) == (result, *history)
 
 
 def test_an_async_workflow_has_its_promise_before_it_has_children(driver: Driver) -> None:
@@ -197,6 +192,7 @@ def test_a_killed_async_workflow_continues_and_repeats_no_step() -> None:
     assert fatal > 8
 
 
+@three_ways
 def test_async_functions_are_retried_as_what_they_are(driver: Driver) -> None:
     calls: list[str] = []
 
@@ -224,6 +220,7 @@ def test_async_functions_are_retried_as_what_they_are(driver: Driver) -> None:
     assert driver.elapsed() >= 2 + 4, "the pauses of the default policy"
 
 
+@three_ways
 def test_a_retried_async_workflow_goes_on_with_its_numbers_whoever_continues_it(driver: Driver) -> None:
     steps: list[str] = []
 
@@ -260,6 +257,7 @@ async def future_later(ctx: Context) -> None:
 
 
 @pytest.mark.parametrize("mixed", [loop_first, command_first, future_later])
+@three_ways
 def test_a_function_awaits_either_commands_or_the_loop(driver: Driver, mixed: Callable[..., Any]) -> None:
     def workflow(ctx: Context) -> Flow:
         yield ctx.run(mixed).options(retry_policy=ONCE)
@@ -293,6 +291,7 @@ async def timed(ctx: Context) -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("tasked", [gathered_at_once, gathered_later, gathered_promises, in_limited_time, timed])
+@three_ways
 def test_a_command_in_a_task_of_asyncios_says_what_to_do_instead(driver: Driver, tasked: Callable[..., Any]) -> None:
     def workflow(ctx: Context) -> Flow:
         yield ctx.run(tasked).options(retry_policy=ONCE)
@@ -304,6 +303,7 @@ def test_a_command_in_a_task_of_asyncios_says_what_to_do_instead(driver: Driver,
         driver.run("w", workflow)
 
 
+@three_ways
 def test_a_function_may_use_timeouts_for_what_is_the_loops(driver: Driver) -> None:
     async def step(_: Context) -> int:
         async with asyncio.timeout(5):
@@ -316,9 +316,10 @@ def test_a_function_may_use_timeouts_for_what_is_the_loops(driver: Driver) -> No
     assert driver.run("w", workflow) == 1
 
 
+@three_ways
 def test_one_that_comes_too_late_to_begin_is_let_go(driver: Driver) -> None:
     async def late(ctx: Context) -> None:
-        driver.clock.advance(10_000)
+        driver.clock.sleep(10_000)
         try:
             await ctx.sleep(1)
         finally:
@@ -337,6 +338,7 @@ def test_one_that_comes_too_late_to_begin_is_let_go(driver: Driver) -> None:
     assert [report.status for report in driver.reports] == ["completed"]
 
 
+@three_ways
 def test_a_command_outside_of_a_workflow_is_refused(driver: Driver) -> None:
     def step(ctx: Context) -> None:
         async def main() -> int:
@@ -351,6 +353,7 @@ def test_a_command_outside_of_a_workflow_is_refused(driver: Driver) -> None:
         driver.run("w", workflow)
 
 
+@three_ways
 def test_an_async_workflow_that_changed_is_halted(driver: Driver) -> None:
     async def workflow(ctx: Context) -> None:
         await ctx.run(double, 1)
@@ -368,6 +371,7 @@ def test_an_async_workflow_that_changed_is_halted(driver: Driver) -> None:
         driver.finish("w")
 
 
+@three_ways
 def test_being_cancelled_is_a_failure_of_the_step(driver: Driver) -> None:
     async def step(_: Context) -> None:
         raise asyncio.CancelledError
@@ -391,10 +395,12 @@ def test_what_ends_a_process_passes_through(driver: Driver) -> None:
         driver.work()
 
 
-def test_an_async_root(driver: Driver) -> None:
-    driver.begin_here("w", later, 1, options=Options(retry_policy=ONCE))
+@pytest.mark.parametrize("how", ["run", "rpc"])
+@three_ways
+def test_an_async_root(resonate: Resonate, how: str) -> None:
+    resonate.register(later)
 
-    assert driver.finish("w") == 2
+    assert getattr(resonate.options(retry_policy=ONCE), how)("w", later, 1) == 2
 
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,14 +8,14 @@ from resonate import Context, Resonate
 from resonate.options import Options
 from resonate_store.records import TARGET
 from resonate_store.requests import PromiseGet
+from tests.sdk.conftest import Connect
 from tests.sdk.driving import Flow
+from tests.sdk.ways import three_ways
 
 
 @pytest.fixture
-def resonate() -> Iterator[Resonate]:
-    resonate = Resonate.local(workers=1)
-    yield resonate
-    resonate.stop()
+def resonate(connect: Connect) -> Resonate:
+    return connect(workers=1)
 
 
 def add(_: Context, a: int, b: int = 1) -> int:
@@ -36,6 +35,7 @@ def test_it_is_still_the_function(resonate: Resonate) -> None:
     assert function != resonate.register(lambda _: None, name="another")
 
 
+@three_ways
 def test_it_starts_itself(resonate: Resonate) -> None:
     function = resonate.register(add)
 
@@ -45,31 +45,33 @@ def test_it_starts_itself(resonate: Resonate) -> None:
     assert function.begin_rpc("d", a=1, b=4).result(10) == 5
 
 
+@three_ways
 def test_its_options_stay(resonate: Resonate) -> None:
     function = resonate.register(add)
 
     assert function.options(tags={"mine": "x"}) is function
-    assert function.options(target="elsewhere", timeout=50.0) is function
+    assert function.options(target="worker", timeout=50.0) is function
     function.begin_rpc("a", 1)
     promise = resonate.store.apply(PromiseGet("a")).promise
     assert promise is not None
-    assert (promise.tags["mine"], promise.tags[TARGET]) == ("x", "poll://any@elsewhere")
+    assert (promise.tags["mine"], promise.tags[TARGET]) == ("x", "poll://any@worker")
     assert promise.timeout_at - promise.created_at == pytest.approx(50_000, abs=1_000)
     with pytest.raises(TypeError, match="timeout must be `float`, got str"):
         function.options(timeout="x")  # type: ignore[arg-type]
     assert resonate._options == Options()
 
 
+@three_ways
 def test_it_runs_its_own_version(resonate: Resonate) -> None:
     one = resonate.register(lambda _: "one", name="f", version=1)
     two = resonate.register(lambda _: "two", name="f", version=2)
 
-    assert (one.run("a"), two.run("b"), resonate.run("c", "f"), one.options(version=2).run("d")) == (
-        *("one", "two", "two"),
-        "two",
-    )
+    assert [one.run("a"), two.run("b"), resonate.run("c", "f")] == ["one", "two", "two"]
+    assert [one.rpc("d"), two.rpc("e"), resonate.rpc("f", "f")] == ["one", "two", "two"]
+    assert [one.options(version=2).run("g"), one.rpc("h")] == ["two", "two"]
 
 
+@three_ways
 def test_a_workflow_calls_it_either_way(resonate: Resonate) -> None:
     function = resonate.register(add)
 

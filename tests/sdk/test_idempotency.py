@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
+from resonate.promises import Promises
 from resonate_store.requests import PromiseCreate, PromiseGet, TaskGet
+from tests.sdk.conftest import Connect
 from tests.sdk.driving import Driver, Flow
+from tests.sdk.ways import always_three_ways, three_ways
 
 PATIENCE = 10.0
 LATER = 2**50
 HOWS = ["run", "begin_run", "rpc", "begin_rpc"]
+ELSEWHERE = "lambda://nobody"
+"""An address that the deployment knows no function for."""
 
 
 @pytest.fixture
-def resonate() -> Iterator[Resonate]:
-    made = Resonate.local(log_level="ERROR")
+def resonate(connect: Connect) -> Resonate:
+    made = connect(log_level="ERROR")
     made.register(double)
-    yield made
-    made.stop()
+    return made
 
 
 def double(_: Context, n: int) -> int:
@@ -53,6 +56,7 @@ def conflict(error: pytest.ExceptionInfo[ResonateStoreError], id: str) -> bool:
         (lambda id: f"{id}!", lambda id: f"{id}?", False),
     ],
 )
+@three_ways
 def test_calling_again(resonate: Resonate, how: str, first: Any, second: Any, alike: bool) -> None:
     assert call(resonate.options(idempotency_key=first), how, "a", 1) == 2
 
@@ -65,22 +69,22 @@ def test_calling_again(resonate: Resonate, how: str, first: Any, second: Any, al
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_a_call_that_is_refused_leaves_the_task_to_others(how: str) -> None:
-    resonate = Resonate.local(log_level="ERROR", group="mine")
+@three_ways
+def test_a_call_that_is_refused_leaves_the_task_to_others(connect: Connect, how: str) -> None:
+    resonate = connect(log_level="ERROR", group="worker")
     resonate.register(double)
-    try:
-        elsewhere = resonate.options(idempotency_key="k", target="others")
-        elsewhere.begin_rpc("a", "double", 1)
-        with pytest.raises(ResonateStoreError):
-            call(resonate, how, "a", 5)
-        task = resonate.store.apply(TaskGet("a")).task
-        assert task is not None
-        assert task.state == "pending"
-    finally:
-        resonate.stop()
+    elsewhere = resonate.options(idempotency_key="k", target=ELSEWHERE)
+    elsewhere.begin_rpc("a", "double", 1)
+    with pytest.raises(ResonateStoreError):
+        call(resonate, how, "a", 5)
+    task = resonate.store.apply(TaskGet("a")).task
+    assert task is not None
+    assert task.state == "pending"
 
 
-def test_a_function_and_the_context_have_the_key(resonate: Resonate) -> None:
+@pytest.mark.parametrize("how", ["run", "rpc"])
+@three_ways
+def test_a_function_and_the_context_have_the_key(resonate: Resonate, how: str) -> None:
     seen: list[str | None] = []
 
     def step(ctx: Context) -> None:
@@ -92,7 +96,7 @@ def test_a_function_and_the_context_have_the_key(resonate: Resonate) -> None:
         yield ctx.run(step).options(idempotency_key=lambda id: f"key of {id}")
         yield ctx.run(step)
 
-    workflow.options(idempotency_key="mine").run("w")
+    getattr(workflow.options(idempotency_key="mine"), how)("w")
 
     assert seen == ["mine", "key of w.1", "w.2"]
     assert resonate.promises.get("w").ikey_for_create == "mine"
@@ -100,6 +104,7 @@ def test_a_function_and_the_context_have_the_key(resonate: Resonate) -> None:
     assert resonate.promises.get("w.2").ikey_for_create == "w.2"
 
 
+@three_ways
 def test_the_outcome_of_a_call_is_settled_with_its_id(resonate: Resonate) -> None:
     assert resonate.run("a", double, 1) == 2
 
@@ -124,10 +129,8 @@ def test_the_outcome_of_a_call_is_settled_with_its_id(resonate: Resonate) -> Non
         ({"ikey": "k"}, "other", False),
     ],
 )
-def test_a_promise_by_name(existing: dict[str, str], key: str | None, alike: bool) -> None:
-    from resonate.promises import Promises
-
-    driver = Driver()
+@three_ways
+def test_a_promise_by_name(driver: Driver, existing: dict[str, str], key: str | None, alike: bool) -> None:
     promises = Promises(driver.store)
     promises.create("p", LATER, **existing)
     promises.resolve("p", data='"settled"')
@@ -143,16 +146,14 @@ def test_a_promise_by_name(existing: dict[str, str], key: str | None, alike: boo
         yield ctx.sleep(60)
         return found
 
-    driver.begin("w", workflow)
-    driver.work()
-    driver.clock.advance(60_000)
-
-    assert driver.finish("w") == ("settled" if alike else [100.409, {"id": "p"}])
+    assert driver.run("w", workflow) == ("settled" if alike else [100.409, {"id": "p"}])
 
 
 @pytest.mark.parametrize("kind", ["run", "begin_run", "rpc", "begin_rpc", "promise"])
-def test_another_key_is_refused_and_replay_finds_the_same_even_when_the_promise_is_gone(kind: str) -> None:
-    driver = Driver()
+@three_ways
+def test_another_key_is_refused_and_replay_finds_the_same_even_when_the_promise_is_gone(
+    driver: Driver, kind: str
+) -> None:
     driver.store.apply(PromiseCreate("p", LATER, tags={"resonate:idempotency-key": "theirs"}))
 
     def command(ctx: Context) -> Any:
@@ -172,15 +173,14 @@ def test_another_key_is_refused_and_replay_finds_the_same_even_when_the_promise_
 
     driver.begin("w", workflow)
     driver.work()
-    del driver.store._records["p"]
-    driver.clock.advance(60_000)
+    driver.expire("p")
 
     assert driver.finish("w") == [100.409, {"id": "p"}]
     assert driver.store.apply(PromiseGet("p")).status == 404
 
 
-def test_a_key_is_kept_with_every_kind_of_call() -> None:
-    driver = Driver()
+@always_three_ways
+def test_a_key_is_kept_with_every_kind_of_call(driver: Driver) -> None:
     driver.register(double)
 
     def workflow(ctx: Context) -> Flow:
@@ -192,5 +192,5 @@ def test_a_key_is_kept_with_every_kind_of_call() -> None:
     driver.begin("w", workflow)
     driver.work()
 
-    kept = {record.id: record.tags.get("resonate:idempotency-key") for record in driver.store.records()}
+    kept = {record.id: record.tags.get("resonate:idempotency-key") for record in driver.records()}
     assert {id: key for id, key in kept.items() if key} == {"w.1": "k1", "w.2": "k2", "w.3": "k3", "w.4": "k4"}

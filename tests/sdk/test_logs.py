@@ -12,11 +12,7 @@ from resonate import Context, Resonate
 from resonate.retry_policies import Constant, Never
 from resonate_store.records import Value
 from tests.sdk.driving import Driver, Flow
-
-
-@pytest.fixture
-def driver() -> Driver:
-    return Driver()
+from tests.sdk.ways import three_ways
 
 
 @pytest.fixture
@@ -33,6 +29,7 @@ def step(_: Context, n: int) -> int:
     return n
 
 
+@three_ways
 def test_a_line_tells_whose_it_is(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     def workflow(ctx: Context) -> Flow:
         yield ctx.run(talks)
@@ -46,6 +43,7 @@ def test_a_line_tells_whose_it_is(driver: Driver, log: pytest.LogCaptureFixture)
     assert (vars(record)["root_id"], vars(record)["id"]) == ("w", "w.1")
 
 
+@three_ways
 def test_a_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     def workflow(ctx: Context) -> Flow:
         ctx.logger.info("begun")
@@ -81,6 +79,7 @@ def test_a_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: 
     ]
 
 
+@three_ways
 def test_an_async_workflow_logs_once_too(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     async def workflow(ctx: Context) -> None:
         ctx.logger.info("begun")
@@ -95,10 +94,10 @@ def test_an_async_workflow_logs_once_too(driver: Driver, log: pytest.LogCaptureF
         ctx.logger.info("inner done")
 
     driver.run("w", workflow)
-    driver.worker.loops.stop()
     assert lines(log, logging.INFO) == ["begun", "inner begun", "inner done", "after a workflow", "done"]
 
 
+@three_ways
 def test_what_happens_to_functions_is_told(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     def flaky(ctx: Context, _: str, *, last: int) -> str:
         if ctx.info.attempt < last:
@@ -173,6 +172,7 @@ TOLD = [
 ]
 
 
+@three_ways
 def test_what_an_encoder_writes_is_not_told(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     driver.run("w", pay, "4000", reversed=True)
 
@@ -196,6 +196,7 @@ def test_what_is_encrypted_is_not_told(log: pytest.LogCaptureFixture, on_lambda:
     assert not [line for line in told if "4000" in line]
 
 
+@three_ways
 def test_what_is_told_is_cut_off_and_survives_bad_reprs(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     class Broken:
         def __repr__(self) -> str:

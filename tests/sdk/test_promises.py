@@ -10,6 +10,7 @@ from resonate.promises import DurablePromise, DurableValue, Promises
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
 from tests.sdk.driving import Driver, Flow
+from tests.sdk.ways import three_ways
 
 SOON = 60_000
 CALLS = ("resolve", "reject", "cancel")
@@ -137,9 +138,8 @@ def test_a_request_that_is_wrong_is_refused_with_its_reason(promises: Promises) 
     assert code_of(caught) == "100.40000"
 
 
-def test_a_workflow_gets_what_a_human_answers() -> None:
-    driver = Driver()
-
+@three_ways
+def test_a_workflow_gets_what_a_human_answers(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         approved = yield ctx.promise(id="approval")
         answer = yield approved
@@ -158,19 +158,15 @@ def test_a_workflow_gets_what_a_human_answers() -> None:
     assert driver.finish("w") == [{"by": "me"}, "veto"]
 
 
-def test_a_connection_has_them() -> None:
-    resonate = Resonate.local()
-    try:
-        resonate.promises.create("p", 2**50)
-        assert resonate.promises.resolve("p", data="1").resolved
-        assert resonate.get("p").result() == 1
-    finally:
-        resonate.stop()
+@three_ways
+def test_a_connection_has_them(resonate: Resonate) -> None:
+    resonate.promises.create("p", 2**50)
+    assert resonate.promises.resolve("p", data="1").resolved
+    assert resonate.get("p").result() == 1
 
 
-def test_an_answer_that_is_not_json_fails_the_workflow_with_what_to_do() -> None:
-    resonate = Resonate.local()
-
+@three_ways
+def test_an_answer_that_is_not_json_fails_the_workflow_with_what_to_do(resonate: Resonate) -> None:
     @resonate.register
     def asks(ctx: Context) -> Flow:
         return (yield (yield ctx.promise(id="answer")))
@@ -184,4 +180,3 @@ def test_an_answer_that_is_not_json_fails_the_workflow_with_what_to_do() -> None
         PayloadError, match=r"promise answer is resolved, and .*8 bytes, is not JSON text .*json\.dumps"
     ):
         handle.result(10)
-    resonate.stop()

@@ -1,4 +1,4 @@
-"""The client in local mode, as a program uses it: real threads, promises in memory."""
+"""The client as a program uses it: with real threads and promises in memory, or beside a deployment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,28 +21,16 @@ from resonate.retry_policies import Constant, Never
 from resonate_store.memory import MemoryStore
 from resonate_store.records import ORIGIN, SCOPE, TARGET, Promise
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle
+from tests.sdk.conftest import Connect
 from tests.sdk.driving import Flow
+from tests.sdk.ways import always_three_ways, three_ways
 
 PATIENCE = 10.0
 """Seconds after which a test that waits for a thread has failed."""
 
 
 @pytest.fixture
-def connect() -> Iterator[Callable[..., Resonate]]:
-    """Makes local connections that are stopped when the test is over."""
-    made: list[Resonate] = []
-
-    def make(**arguments: Any) -> Resonate:
-        made.append(Resonate.local(**arguments))
-        return made[-1]
-
-    yield make
-    for resonate in made:
-        resonate.stop()
-
-
-@pytest.fixture
-def resonate(connect: Callable[..., Resonate]) -> Resonate:
+def resonate(connect: Connect) -> Resonate:
     return connect(workers=4)
 
 
@@ -101,6 +89,7 @@ def test_the_hello_world_example_runs_unmodified(capsys: pytest.CaptureFixture[s
 # -- registering ------------------------------------------------------------------------------------------------------
 
 
+@three_ways
 def test_a_function_is_registered_in_three_forms(resonate: Resonate) -> None:
     @resonate.register
     def plain(_: Context) -> str:
@@ -114,6 +103,7 @@ def test_a_function_is_registered_in_three_forms(resonate: Resonate) -> None:
 
     assert all(isinstance(function, Function) for function in (plain, named, called))
     assert [resonate.run(name, name) for name in ("plain", "other", "third")] == ["plain", "named", "called"]
+    assert [resonate.rpc(name * 2, name) for name in ("plain", "other", "third")] == ["plain", "named", "called"]
     assert (named.name, named.version) == ("other", 2)
 
 
@@ -133,6 +123,7 @@ def test_what_cannot_be_registered_is_named(resonate: Resonate) -> None:
             register()
 
 
+@three_ways
 def test_versions_live_side_by_side(resonate: Resonate) -> None:
     resonate.register(lambda _: "one", name="f", version=1)
     resonate.register(lambda _: "two", name="f", version=2)
@@ -144,7 +135,7 @@ def test_versions_live_side_by_side(resonate: Resonate) -> None:
         resonate.options(version=3).run("third", "f")
 
 
-def test_a_registry_can_be_shared(connect: Callable[..., Resonate]) -> None:
+def test_a_registry_can_be_shared(connect: Connect) -> None:
     registry = Registry()
     connect(registry=registry).register(add)
 
@@ -155,6 +146,7 @@ def test_a_registry_can_be_shared(connect: Callable[..., Resonate]) -> None:
 
 
 @pytest.mark.parametrize("by", ["function", "name", "wrapper"])
+@three_ways
 def test_the_four_ways_to_start_something(resonate: Resonate, by: str) -> None:
     wrapper = resonate.register(add)
     func: Any = {"function": add, "name": "add", "wrapper": wrapper}[by]
@@ -167,6 +159,7 @@ def test_the_four_ways_to_start_something(resonate: Resonate, by: str) -> None:
     assert resonate.get("a").result(PATIENCE) == 2
 
 
+@always_three_ways
 def test_a_workflow_of_everything(resonate: Resonate) -> None:
     @resonate.register
     def workflow(ctx: Context, n: int) -> Flow:
@@ -183,6 +176,7 @@ def test_a_workflow_of_everything(resonate: Resonate) -> None:
     assert workflow.run("w", 1) == [2, 11, 101]
 
 
+@three_ways
 def test_the_same_id_runs_once(resonate: Resonate) -> None:
     runs: list[str] = []
 
@@ -217,6 +211,7 @@ def test_the_same_id_at_the_same_time_runs_once(resonate: Resonate) -> None:
     assert runs == ["a"]
 
 
+@three_ways
 def test_running_under_the_id_of_a_bare_promise_waits_for_that(resonate: Resonate) -> None:
     resonate.register(add)
     resonate.store.apply(PromiseCreate("p", 10**13))
@@ -267,6 +262,7 @@ def issue(_: Context, invoice: Invoice) -> Invoice:
     return Invoice(invoice.number + 1, invoice.total)
 
 
+@three_ways
 def test_arguments_and_results_have_their_types(resonate: Resonate) -> None:
     resonate.register(issue)
 
@@ -283,6 +279,7 @@ class Declined(Exception):
 
 
 @pytest.mark.parametrize("how", ["run", "begin_run", "rpc"])
+@three_ways
 def test_an_error_reaches_the_caller_as_itself(resonate: Resonate, how: str) -> None:
     @resonate.register
     def workflow(ctx: Context) -> Flow:
@@ -296,6 +293,7 @@ def test_an_error_reaches_the_caller_as_itself(resonate: Resonate, how: str) -> 
     assert caught.value.code == 51
 
 
+@three_ways
 def test_human_in_the_loop(resonate: Resonate) -> None:
     mailed = threading.Event()
 
@@ -315,15 +313,16 @@ def test_human_in_the_loop(resonate: Resonate) -> None:
 # -- options ----------------------------------------------------------------------------------------------------------
 
 
+@three_ways
 def test_options_are_for_what_is_started_with_them(resonate: Resonate) -> None:
     resonate.register(add)
     one = resonate.options(tags={"mine": "x"}, timeout=60.0)
-    one.options(target="elsewhere").begin_rpc("a", add, 1)
+    one.options(target="worker").begin_rpc("a", add, 1)
     resonate.run("b", add, 1)
 
     a, b = promise_of(resonate, "a"), promise_of(resonate, "b")
     assert (a.tags["mine"], a.tags[TARGET], a.tags[SCOPE], a.tags[ORIGIN]) == (
-        *("x", "poll://any@elsewhere", "global"),
+        *("x", "poll://any@worker", "global"),
         "a",
     )
     assert a.timeout_at - a.created_at == pytest.approx(60_000, abs=1_000)
@@ -333,6 +332,7 @@ def test_options_are_for_what_is_started_with_them(resonate: Resonate) -> None:
 
 
 @pytest.mark.parametrize("how", ["run", "begin_run"])
+@three_ways
 def test_a_retry_policy_holds_for_what_runs_here(resonate: Resonate, how: str) -> None:
     attempts: list[int] = []
 
@@ -348,6 +348,7 @@ def test_a_retry_policy_holds_for_what_runs_here(resonate: Resonate, how: str) -
 
 
 @pytest.mark.parametrize("how", ["run", "begin_run"])
+@three_ways
 def test_a_retry_policy_may_be_chosen_by_the_function(resonate: Resonate, how: str) -> None:
     @resonate.register
     def fails(ctx: Context) -> None:
@@ -365,6 +366,7 @@ def test_a_retry_policy_may_be_chosen_by_the_function(resonate: Resonate, how: s
         resonate.get("b")
 
 
+@three_ways
 def test_a_timeout_is_an_error(resonate: Resonate) -> None:
     @resonate.register
     def waits(ctx: Context) -> Flow:
@@ -376,7 +378,8 @@ def test_a_timeout_is_an_error(resonate: Resonate) -> None:
         handle.result(PATIENCE)
 
 
-def test_a_dependency_is_at_hand(connect: Callable[..., Resonate]) -> None:
+@three_ways
+def test_a_dependency_is_at_hand(connect: Connect) -> None:
     resonate = connect(dependencies={"a": 1})
     resonate.set_dependency("b", 2)
 
@@ -384,10 +387,10 @@ def test_a_dependency_is_at_hand(connect: Callable[..., Resonate]) -> None:
     def sums(ctx: Context) -> Flow:
         return ctx.get_dependency("a") + (yield ctx.run(lambda ctx: ctx.get_dependency("b")))
 
-    assert sums.run("w") == 3
+    assert [sums.run("w"), sums.rpc("v")] == [3, 3]
 
 
-def test_one_worker_runs_one_function_at_a_time(connect: Callable[..., Resonate]) -> None:
+def test_one_worker_runs_one_function_at_a_time(connect: Connect) -> None:
     resonate = connect(workers=1)
     alone = threading.Lock()
 
@@ -412,7 +415,7 @@ def test_one_worker_runs_one_function_at_a_time(connect: Callable[..., Resonate]
         sys.setswitchinterval(before)
 
 
-def test_several_workers_run_functions_at_the_same_time(connect: Callable[..., Resonate]) -> None:
+def test_several_workers_run_functions_at_the_same_time(connect: Connect) -> None:
     resonate = connect(workers=3)
     together = threading.Barrier(3, timeout=PATIENCE)
 
@@ -484,6 +487,7 @@ def test_running_here_needs_the_function_here(resonate: Resonate, how: str) -> N
     assert not resonate.options(target="elsewhere").begin_rpc("a", "nobody").done()
 
 
+@three_ways
 def test_unencodable_arguments_are_named_at_once(resonate: Resonate) -> None:
     resonate.register(add)
 
@@ -494,6 +498,7 @@ def test_unencodable_arguments_are_named_at_once(resonate: Resonate) -> None:
         resonate.get("a")
 
 
+@three_ways
 def test_other_refusals(resonate: Resonate) -> None:
     resonate.register(add)
 
@@ -532,7 +537,7 @@ def test_the_environment_names_a_table_and_local_does_not_care(monkeypatch: pyte
     assert Resonate(store=own).store is own
 
 
-def test_each_local_connection_has_promises_of_its_own(connect: Callable[..., Resonate]) -> None:
+def test_each_local_connection_has_promises_of_its_own(connect: Connect) -> None:
     one, two = connect(), connect()
     one.register(add)
     one.run("a", add, 1)
@@ -542,13 +547,14 @@ def test_each_local_connection_has_promises_of_its_own(connect: Callable[..., Re
 
 
 @pytest.mark.parametrize(("level", "number"), [("WARNING", logging.WARNING), (logging.DEBUG, logging.DEBUG)])
-def test_the_log_level(connect: Callable[..., Resonate], level: int | str, number: int) -> None:
+def test_the_log_level(connect: Connect, level: int | str, number: int) -> None:
     connect(log_level=level)
 
     assert logging.getLogger("resonate").level == number
     connect(log_level=logging.NOTSET)
 
 
+@three_ways
 def test_an_option_does_not_leak_into_a_handle(resonate: Resonate) -> None:
     resonate.register(add)
     handle: Handle[int] = resonate.options(timeout=60.0).begin_run("a", add, 1)

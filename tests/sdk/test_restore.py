@@ -7,6 +7,7 @@ import math
 import re
 import socket
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -20,10 +21,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resonate import codec
+from resonate import Context, codec
 from resonate.errors import PayloadError
 from resonate.restore import restore
 from resonate_store.records import Value
+from tests.sdk.driving import Driver, Flow
+from tests.sdk.ways import three_ways
 
 
 class Colour(Enum):
@@ -120,49 +123,81 @@ def travel(value: Any, annotation: Any) -> Any:
     return codec.decode(codec.encode(value, "the value"), annotation)
 
 
-@pytest.mark.parametrize(
-    ("value", "annotation"),
-    [
-        (Point(1.0), Point | Circle),
-        (CIRCLE, Point | Circle),
-        ([Point(1.0), CIRCLE], list[Point | Circle]),
-        ((CIRCLE, 1), tuple[Point | Circle, int]),
-        ((CIRCLE, Point(0.0)), tuple[Point | Circle, ...]),
-        ({"a": CIRCLE}, dict[str, Point | Circle]),
-        ({1: CIRCLE}, dict[int, Point | Circle]),
-        ({Mixed.ONE: CIRCLE, Mixed.TWO: CIRCLE}, dict[Mixed, Circle]),
-        ([{Mixed.TWO: NOON}], list[dict[Mixed | int, datetime]]),
-        ({AN_ID: CIRCLE, 5: CIRCLE}, dict[Mixed | UUID | int, Circle]),
-        ({AN_ID, NOON}, set[UUID | datetime]),
-        (frozenset({AN_ID}), frozenset[UUID | datetime]),
-        (AN_ID, UUID | datetime | str),
-        ("neither", UUID | datetime | str),
-        (None, UUID | datetime | None),
-        (b"\0", bytes | None),
-        ({"shape": CIRCLE}, Part),
-        ({}, Part),
-        (Wrapper(CIRCLE, b"\xff"), Wrapper),
-        (Wrapper(Point(1.0), b""), Annotated[Wrapper, "noted"]),
-        (Corner.RIGHT, Corner),
-        ([Corner.RIGHT], list[Corner]),
-        (ACCOUNT, Account),
-        ([ACCOUNT, None], list[Account | None]),
-        ({"a": Account(id=AN_ID, opened=NOON, balance=Decimal(1), nested=[ACCOUNT])}, dict[str, Account]),
-        (Strict(at=NOON, size=(1, 2)), Strict),
-        (Drawing([Point(0.5), CIRCLE], Corner.ORIGIN, ACCOUNT, {"s": Size(1, date(2025, 1, 1))}), Drawing),
-        (Drawing([], Corner.RIGHT, None, {}), Drawing),
-        (Size(1, date(2025, 1, 1)), Size),
-        ("b", Literal["a", "b"]),
-        (time(1, 2, 3, 4), time),
-        (time(1, tzinfo=UTC), time),
-    ],
-    ids=repr,
-)
+VALUES: list[tuple[Any, Any]] = [
+    (Point(1.0), Point | Circle),
+    (CIRCLE, Point | Circle),
+    ([Point(1.0), CIRCLE], list[Point | Circle]),
+    ((CIRCLE, 1), tuple[Point | Circle, int]),
+    ((CIRCLE, Point(0.0)), tuple[Point | Circle, ...]),
+    ({"a": CIRCLE}, dict[str, Point | Circle]),
+    ({1: CIRCLE}, dict[int, Point | Circle]),
+    ({Mixed.ONE: CIRCLE, Mixed.TWO: CIRCLE}, dict[Mixed, Circle]),
+    ([{Mixed.TWO: NOON}], list[dict[Mixed | int, datetime]]),
+    ({AN_ID: CIRCLE, 5: CIRCLE}, dict[Mixed | UUID | int, Circle]),
+    ({AN_ID, NOON}, set[UUID | datetime]),
+    (frozenset({AN_ID}), frozenset[UUID | datetime]),
+    (AN_ID, UUID | datetime | str),
+    ("neither", UUID | datetime | str),
+    (None, UUID | datetime | None),
+    (b"\0", bytes | None),
+    ({"shape": CIRCLE}, Part),
+    ({}, Part),
+    (Wrapper(CIRCLE, b"\xff"), Wrapper),
+    (Wrapper(Point(1.0), b""), Annotated[Wrapper, "noted"]),
+    (Corner.RIGHT, Corner),
+    ([Corner.RIGHT], list[Corner]),
+    (ACCOUNT, Account),
+    ([ACCOUNT, None], list[Account | None]),
+    ({"a": Account(id=AN_ID, opened=NOON, balance=Decimal(1), nested=[ACCOUNT])}, dict[str, Account]),
+    (Strict(at=NOON, size=(1, 2)), Strict),
+    (Drawing([Point(0.5), CIRCLE], Corner.ORIGIN, ACCOUNT, {"s": Size(1, date(2025, 1, 1))}), Drawing),
+    (Drawing([], Corner.RIGHT, None, {}), Drawing),
+    (Size(1, date(2025, 1, 1)), Size),
+    ("b", Literal["a", "b"]),
+    (time(1, 2, 3, 4), time),
+    (time(1, tzinfo=UTC), time),
+]
+"""Values with their annotations."""
+
+
+@pytest.mark.parametrize(("value", "annotation"), VALUES, ids=repr)
 def test_annotations_are_restored_however_they_are_nested(value: Any, annotation: Any) -> None:
     back = travel(value, annotation)
 
     assert back == value
     assert type(back) is type(value)
+
+
+def echo(annotation: Any, number: int, given: list[Any]) -> Callable[..., Any]:
+    def echo(_: Context, value: Any) -> Any:
+        given.append(value)
+        return value
+
+    echo.__annotations__.update(value=annotation, **{"return": annotation})
+    echo.__name__ = f"echo{number}"
+    return echo
+
+
+@pytest.mark.parametrize("how", ["begin_run", "begin_rpc"])
+@three_ways
+def test_a_workflow_and_its_calls_get_what_was_annotated(driver: Driver, how: str) -> None:
+    given: list[Any] = []
+    echoes = [driver.register(echo(annotation, number, given)) for number, (_, annotation) in enumerate(VALUES)]
+    found: list[Any] = []
+
+    def workflow(ctx: Context) -> Flow:
+        promises = []
+        for call, (value, _) in zip(echoes, VALUES, strict=True):
+            promises.append((yield getattr(ctx, how)(call, value)))
+        yield ctx.sleep(60)  # what follows reads it all from the store
+        for promise in promises:
+            found.append((yield promise))
+
+    driver.run("w", workflow)
+
+    expected = [(value, type(value)) for value, _ in VALUES]
+    assert [(value, type(value)) for value in given] == expected
+    assert [(value, type(value)) for value in found] == expected
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from resonate import Context
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy, pause_after
 from tests.sdk.driving import Driver, Flow
+from tests.sdk.ways import three_ways
 
 
 @pytest.mark.parametrize(
@@ -121,8 +122,8 @@ def test_a_policy_may_look_at_the_error(policy: Callable[..., RetryPolicy]) -> N
     assert pauses(policy(retry_if=lambda error: isinstance(error, OSError))) == [True, True, False]
 
 
-def test_a_drawn_pause_is_recorded_and_not_drawn_again() -> None:
-    driver = Driver()
+@three_ways
+def test_a_drawn_pause_is_recorded_and_not_drawn_again(driver: Driver) -> None:
     drawn: list[float] = []
 
     class Chance:
@@ -145,8 +146,8 @@ def test_a_drawn_pause_is_recorded_and_not_drawn_again() -> None:
     assert len(drawn) == 2
 
 
-def test_subclasses_are_final_only_when_asked() -> None:
-    driver = Driver()
+@three_ways
+def test_subclasses_are_final_only_when_asked(driver: Driver) -> None:
     calls: list[str] = []
 
     def missing(_: Context, name: str) -> None:

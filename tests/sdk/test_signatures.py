@@ -15,6 +15,7 @@ from resonate.errors import ResonateStoreError, SignatureError
 from resonate.retry_policies import Constant
 from resonate.signatures import check, signature_of
 from tests.sdk.driving import Driver, Flow
+from tests.sdk.ways import three_ways
 
 NOON = datetime(2025, 6, 15, 12, tzinfo=UTC)
 
@@ -95,14 +96,9 @@ def test_a_function_without_annotations_takes_what_comes() -> None:
     assert signature_of(unannotated).arguments([1, [2], {"x": 3}], {"a": 4}) == ([1, [2], {"x": 3}], {"a": 4})
 
 
-@pytest.fixture
-def resonate() -> Any:
-    made = Resonate.local()
-    yield made
-    made.stop()
-
-
-def test_what_else_is_given_by_name_is_restored(resonate: Resonate) -> None:
+@pytest.mark.parametrize("how", ["run", "rpc"])
+@three_ways
+def test_what_else_is_given_by_name_is_restored(resonate: Resonate, how: str) -> None:
     def corners(_: Context, x: int, /, **more: Point) -> str:
         return f"{x} {more}"
 
@@ -111,10 +107,11 @@ def test_what_else_is_given_by_name_is_restored(resonate: Resonate) -> None:
 
     for function in (corners, settings):
         resonate.register(function)
+    call = getattr(resonate, how)
 
     # The parameter named x can be given by position only, so that another x is one more.
-    assert resonate.run("a", "corners", 1, x=Point(2), y=Point(3)) == "1 " + str({"x": Point(2), "y": Point(3)})
-    assert resonate.run("b", "settings", at=NOON, corner=Point(1)) == str({"at": NOON, "corner": Point(1)})
+    assert call("a", "corners", 1, x=Point(2), y=Point(3)) == "1 " + str({"x": Point(2), "y": Point(3)})
+    assert call("b", "settings", at=NOON, corner=Point(1)) == str({"at": NOON, "corner": Point(1)})
 
 
 # Calls that do not fit
@@ -173,6 +170,7 @@ def test_a_call_fits_if_python_says_so(
 
 
 @pytest.mark.parametrize("how", ["run", "begin_run", "rpc", "begin_rpc", "schedule"])
+@three_ways
 def test_a_call_that_does_not_fit_is_refused_before_anything_is_created(resonate: Resonate, how: str) -> None:
     function = resonate.register(required)
     calls: list[Callable[[], Any]] = [lambda: resonate.schedule("a", required, "@daily", c=1)]
@@ -187,8 +185,8 @@ def test_a_call_that_does_not_fit_is_refused_before_anything_is_created(resonate
 
 
 @pytest.mark.parametrize("how", ["run", "begin_run", "rpc", "begin_rpc", "detached"])
-def test_a_workflow_gets_the_error_of_a_call_that_does_not_fit_and_goes_on(how: str) -> None:
-    driver = Driver()
+@three_ways
+def test_a_workflow_gets_the_error_of_a_call_that_does_not_fit_and_goes_on(driver: Driver, how: str) -> None:
     driver.register(required)
 
     def workflow(ctx: Context) -> Flow:
@@ -199,11 +197,12 @@ def test_a_workflow_gets_the_error_of_a_call_that_does_not_fit_and_goes_on(how: 
             return str(error)
 
     assert "required cannot be called like this: it takes 2 positional" in driver.run("w", workflow)
-    assert [record.tags.get("resonate:func") for record in driver.store.records()].count("required") == 0
+    assert [record.tags.get("resonate:func") for record in driver.records()].count("required") == 0
 
 
 @pytest.mark.parametrize("kind", ["step", "generator", "async"])
-def test_a_call_from_elsewhere_that_does_not_fit_is_rejected_at_once(kind: str) -> None:
+@three_ways
+def test_a_call_from_elsewhere_that_does_not_fit_is_rejected_at_once(driver: Driver, kind: str) -> None:
     async def spelt_async(_: Context, a: int) -> int:
         return a
 
@@ -211,7 +210,6 @@ def test_a_call_from_elsewhere_that_does_not_fit_is_rejected_at_once(kind: str) 
         yield ctx.sleep(a)
 
     function = {"step": required, "generator": spelt_as_generator, "async": spelt_async}[kind]
-    driver = Driver()
     driver.registry.add(function, "it")
     driver.create("w", {"func": "it", "args": [], "kwargs": {"b": 1}})
 
@@ -220,8 +218,8 @@ def test_a_call_from_elsewhere_that_does_not_fit_is_rejected_at_once(kind: str) 
         driver.finish("w")
 
 
-def test_an_async_function_whose_first_call_does_not_fit_is_not_tried_again() -> None:
-    driver = Driver()
+@three_ways
+def test_an_async_function_whose_first_call_does_not_fit_is_not_tried_again(driver: Driver) -> None:
     driver.register(required)
 
     async def workflow(ctx: Context) -> None:
@@ -232,8 +230,8 @@ def test_an_async_function_whose_first_call_does_not_fit_is_not_tried_again() ->
     assert driver.clock.now() < 1_000 + driver.record("w").created_at
 
 
-def test_a_type_error_from_within_a_function_is_tried_again() -> None:
-    driver = Driver()
+@three_ways
+def test_a_type_error_from_within_a_function_is_tried_again(driver: Driver) -> None:
     attempts: list[int] = []
 
     def step(ctx: Context) -> int:

@@ -16,14 +16,10 @@ from resonate_store.interface import StoreError
 from resonate_store.records import Value
 from resonate_store.requests import PromiseCreate, Request, Response, TaskAcquire, TaskContinue, TaskRelease
 from tests.sdk.driving import TTL, Driver, Flow
+from tests.sdk.ways import three_ways
 
 PATIENCE = 10.0
 """Seconds after which a test that waits for a thread has failed."""
-
-
-@pytest.fixture
-def driver() -> Driver:
-    return Driver()
 
 
 def double(_: Context, n: int) -> int:
@@ -176,14 +172,16 @@ def test_a_call_that_cannot_be_made_is_given_back_and_after_ten_attempts_halted(
     driver.work()
 
 
+@three_ways
 def test_a_missing_function_that_turns_up_is_run(driver: Driver) -> None:
     driver.create("w", {"func": "double", "args": [4]})
-    driver.invoke()
+    assert driver.work() == ["released"]
     driver.register(double)
 
     assert driver.finish("w") == 8
 
 
+@three_ways
 def test_a_call_from_another_sdk_needs_only_a_function(driver: Driver) -> None:
     def hello(_: Context) -> str:
         return "hello"
