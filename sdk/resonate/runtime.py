@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("resonate.runtime")
 
-REFRESH = 60.0
-"""Seconds after which a listener is registered again, and the promise read: a server sends a message only once."""
 REQUESTS = 8
 """Requests to a server that one task makes at the same time."""
 FAREWELL = 1_000
@@ -91,10 +89,10 @@ class Runtime:
         self._farewell = functools.partial(_farewell, weakref.ref(self))
         if source is None and self._embedded is not None:
             source = InProcess(self._embedded, group, pid, self._plan)
-            self._waits = Waits(store, clock, source, REFRESH)
+            self._waits = Waits(store, clock, source)
             source.start(self._receive, self._waits.look_again)
         else:
-            self._waits = Waits(store, clock, source, REFRESH)
+            self._waits = Waits(store, clock, source)
         self._source = source
 
     def start(self) -> None:

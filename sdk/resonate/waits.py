@@ -38,6 +38,8 @@ FIRST_LOOK = 0.02
 """Seconds before the first look at a promise that nobody tells us about; each pause is half as long again as the one
 before, up to `GLANCE`, and later a tenth of what has been waited, up to `LAST_LOOK`."""
 LAST_LOOK = 10.0
+REFRESH = 60.0
+"""Seconds after which a listener is registered again, and the promise read: a server sends a message only once."""
 SLICE = 0.1
 """How often whoever only reads looks whether to go on waiting (s)."""
 
@@ -49,13 +51,12 @@ class Waits:
         store: where promises live.
         clock: the source of time.
         source: where messages come from; None if promises can only be read.
-        refresh: seconds after which a listener is registered again, and the promise read, with a server.
 
     Attributes:
         stopping: whether whoever looks and finds nothing gets an error instead of waiting on.
     """
 
-    def __init__(self, store: Store, clock: Clock, source: Messages | None, refresh: float) -> None:
+    def __init__(self, store: Store, clock: Clock, source: Messages | None) -> None:
         self.stopping = False
         self._store = store
         inner = underlying(store)
@@ -64,7 +65,6 @@ class Waits:
         self._plain = inner is store
         self._clock = clock
         self._source = source
-        self._refresh = refresh
         self._lock = threading.RLock()  # a signal, whose handler may stop everything, can arrive while it is held
         self._waits: dict[str, list[_Wait]] = {}
         self._watchers: set[Watcher] = set()
@@ -76,7 +76,7 @@ class Waits:
             if promise is not None and not promise.pending:
                 return promise
         began = self._clock.now()
-        longest = GLANCE if self._embedded else self._refresh
+        longest = GLANCE if self._embedded else REFRESH
         with self._waiting(id) as wait:
             pause = FIRST_LOOK
             while True:
@@ -167,7 +167,7 @@ class Waits:
         try:
             if not merely and self._source is not None and self._source.connected:
                 now = self._clock.now()
-                if not wait.listening or (not self._embedded and now - wait.listened_at >= self._refresh * 1000):
+                if not wait.listening or (not self._embedded and now - wait.listened_at >= REFRESH * 1000):
                     promise = _found(id, store.apply(PromiseRegisterListener(id, self._source.unicast)))
                     if promise is None or not promise.pending:
                         return promise
