@@ -2,7 +2,8 @@
 
 A pause between two attempts that is longer than a suspension is worth is a promise: a timer that carries the error and
 whose number is the attempt's. So the worker may exit, and the count survives (DESIGN 6). Shorter ones are waited out,
-and leave nothing behind.
+and leave nothing behind; but a function that keeps failing must not keep a worker, and fill its log, for as long as the
+invocation lasts: now and then even its pause is long enough.
 
 An async function is a step until it awaits its first command. It runs on an event loop until then, and costs one record
 if it never does; if it does its promise is created, pending, and from there on it is a workflow like any generator.
@@ -25,6 +26,10 @@ from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
 if TYPE_CHECKING:
     from resonate.replay import Execution
 
+SERIES = 100
+"""Attempts in a row with short pauses between them."""
+LONG_PAUSE = 2_000
+"""The pause after a series (ms), if the policy does not have a longer one, or the timeout is nearer."""
 WORKFLOW = "resonate:workflow"
 """Tag of the retry timers of an async function that had issued commands: it repeats its attempts on replay."""
 
@@ -153,6 +158,8 @@ class Attempts:
         pause = work.pause_after(error, execution.now, self._draw)
         if pause is None:
             return False
+        if work.attempt % SERIES == 0 and execution.now + LONG_PAUSE <= work.node.timeout_at:
+            pause = max(pause, LONG_PAUSE)
         logs.tell_failure(work, error, pause, private=self._private)
         if pause <= WORTH_SUSPENDING or not work.node.durable:
             work.attempt += 1

@@ -1261,6 +1261,32 @@ def test_a_generator_is_retried_from_the_top_with_fresh_children(driver: Driver,
     assert {f"w.1.{n}" for n in range(1, 10)} < set(driver.ids())
 
 
+@pytest.mark.parametrize("durable", [True, False])
+@three_ways
+def test_a_step_that_keeps_failing_lets_the_worker_go_now_and_then(driver: Driver, durable: bool) -> None:
+    flaky = Flaky(driver, failures=250)
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky.step).options(retry_policy=Constant(delay=0), durable=durable))
+
+    assert driver.run("w", workflow) == "ok"
+    assert flaky.times[::50] == pytest.approx([0, 0, 2, 2, 4, 4], abs=2 * driver.lateness)
+    assert len(flaky.times) == 251, "no attempt is lost or repeated"
+    assert driver.ids() == (["w", "w.1", "w.1~100", "w.1~200"] if durable else ["w"])
+    assert len(driver.reports) == (3 if durable else 1)
+
+
+@three_ways
+def test_a_retry_is_not_put_off_past_the_timeout(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=120)
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky.step).options(retry_policy=Constant(delay=0.01), timeout=2))
+
+    assert driver.run("w", workflow) == "ok"
+    assert flaky.times[-1] == pytest.approx(1.2, abs=0.1)
+
+
 @three_ways
 def test_short_and_long_pauses_of_a_generator_are_each_waited_for_once(driver: Driver) -> None:
     began: list[tuple[int, float]] = []

@@ -297,6 +297,16 @@ def test_a_workflow_that_is_tried_again_for_ever_is_named(stack: MemoryStack) ->
         stack.run(above, id="w1")
 
 
+@pytest.mark.parametrize("delay", [0, 0.1])
+def test_a_step_that_fails_all_the_time_keeps_no_test_from_its_end(stack: MemoryStack, delay: float) -> None:
+    def impatient(ctx: Context) -> Flow:
+        yield ctx.run(bad).options(retry_policy=Constant(delay))
+
+    handle = stack.start(impatient, id="w1")
+    with pytest.raises(Stuck, match=r"w1\.1: bad has failed \d+ times, at last with KeyError"):
+        handle.result()
+
+
 @pytest.mark.parametrize("failures", [99, 250])
 def test_a_step_is_let_fail_while_something_else_is_due(stack: MemoryStack, failures: int) -> None:
     tried: list[int] = []
