@@ -12,6 +12,7 @@ to the stack in memory (`resonate.testing.Stack`), and what only a deployment ha
 from __future__ import annotations
 
 import functools
+import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -56,6 +57,10 @@ class Event(NamedTuple):
     event: Any
     response: Any
     error: BaseException | None
+
+
+_aside: weakref.WeakSet[OfflineStack] = weakref.WeakSet()
+"""The stacks that are set aside; they make room for one of the same name."""
 
 
 class OfflineStack(Stack):
@@ -129,13 +134,16 @@ class OfflineStack(Stack):
     def set_aside(self) -> Generator[None]:
         """Give the process back its environment, its time and its AWS clients for as long as the block runs.
 
-        The stack and everything in it is kept, so that tests which do not use it can come in between.
+        The stack and everything in it is kept, so that tests which do not use it can come in between; but not if one of
+        them opens a stack of the same name, or begins to use moto itself. `intact` tells.
         """
         self._hooks.close()
         self.cloud.suspend()
+        _aside.add(self)
         try:
             yield
         finally:
+            _aside.discard(self)
             self.cloud.resume()
             self._hook()
 
@@ -157,6 +165,9 @@ class OfflineStack(Stack):
 
     def _deploy(self) -> None:
         client = self.cloud.client
+        for other in [stack for stack in _aside if stack.deployment.stack_name == self._template.stack.name]:
+            if other.intact:  # moto is in use all the while, and has not forgotten it
+                delete(other.deployment, client)
         deployment = self.deployment = create(self._template, client)
         # Receivers of pushes are on this machine.
         dispatch = deployment.functions["DispatchFunction"]

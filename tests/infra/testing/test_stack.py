@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto import mock_aws
 
 from resonate_infra.testing.stack import Event, OfflineStack, Stuck
 from resonate_store.clock import ManualClock, SystemClock, ambient
@@ -221,3 +222,16 @@ def test_a_stack_goes_by_the_machines_clock_if_asked_to() -> None:
         stack.store.apply(PromiseCreate("w1", stack.clock.now() + HOUR, tags={TARGET: "poll://any@nobody"}))
         timer(stack, "t1", 30)
         assert stack.run_until_complete("t1").state == "resolved"
+
+
+def test_one_that_is_set_aside_makes_room_for_one_of_its_name() -> None:
+    with mock_aws():  # so that moto forgets nothing in between
+        with OfflineStack(name="aside") as first, first.set_aside():
+            with OfflineStack(name="other") as other:
+                assert other.run("hello_world", "other") == "Hello other!"
+            assert first.intact
+            with OfflineStack(name="aside") as second:
+                assert second.run("hello_world", "second") == "Hello second!"
+            assert not first.intact
+        with OfflineStack(name="aside") as again:
+            assert again.run("hello_world", "third") == "Hello third!"
