@@ -227,7 +227,7 @@ def test_a_stack_goes_by_the_machines_clock_if_asked_to() -> None:
 def test_one_that_is_set_aside_makes_room_for_one_of_its_name() -> None:
     with mock_aws():  # so that moto forgets nothing in between
         with OfflineStack(name="aside") as first, first.set_aside():
-            with OfflineStack(name="other") as other:
+            with OfflineStack(name="bystander") as other:
                 assert other.run("hello_world", "other") == "Hello other!"
             assert first.intact
             with OfflineStack(name="aside") as second:
