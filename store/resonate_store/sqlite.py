@@ -184,9 +184,9 @@ class SqliteStore(EmbeddedStore):
         elif isinstance(search, PromiseSearch) and search.roots:
             at = 2**53 if need.after is None else -int(after[0])
             rows = self._rows(
-                "SELECT record FROM promise WHERE root_at <= ?1 AND NOT (root_at = ?1 AND id <= ?2)"
+                "SELECT record FROM promise WHERE root_at <= ? AND NOT (root_at = ? AND id <= ?)"
                 " ORDER BY root_at DESC, id",
-                (at, after[1]),
+                (at, at, after[1]),
             )
         else:
             if isinstance(search, PromiseSearch) and search.id:
