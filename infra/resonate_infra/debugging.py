@@ -2,8 +2,9 @@
 
 While it is stopped, nothing but requests does anything. Their effects are carried out together with them, here, and at
 their time: the stream would bring them to the dispatcher at some later moment of the real clock. Messages are held back
-in the table. Dispatch and tick function look whether the deployment is stopped before they do anything, and do nothing;
-when it goes on, the sweep finds what they have left undone. A deployment that is not stopped works as ever.
+in the table. Dispatch and tick function look whether the deployment is stopped before they act on a change or a timer,
+and do nothing; when it goes on, the sweep finds what they have left undone. What is in the push queue is on its way
+already. A deployment that is not stopped works as ever, and a tick does what is due in it.
 """
 
 from __future__ import annotations
@@ -41,14 +42,19 @@ class TableDebug:
         self._clock = clock
         self._debug = table.debug()
         # Nothing is armed, for a tick looks through the table: of timers and transports only these methods are called.
-        timers, transports = cast("Timers", _Unarmed()), cast("Transports", _Holding(self._debug))
+        self._holding = _Holding(self._debug)
+        timers, transports = cast("Timers", _Unarmed()), cast("Transports", self._holding)
         self._outlets = SweepOutlets(table, timers, transports, retention)
 
     # What it is as a store.
 
     def apply(self, request: Request) -> Response:
         """Carry out one request; while the deployment is stopped with its effects, else the stream brings them."""
-        return self._carry_out(request, stopped=self._debug.paused())
+        if not self._debug.paused():
+            return self._table.apply(request)
+        response = self._carry_out(request)
+        self._go_on()
+        return response
 
     def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
         return self._table.children(id, separator)
@@ -73,13 +79,13 @@ class TableDebug:
 
     def tick(self, time: int) -> None:
         """Wake what is due at `time`, the earliest first, and what becomes due by that, until there is nothing new."""
-        stopped = self._debug.paused()
         woken: set[tuple[int, Key]] = set()
         with self._clock.at(time):
             while due := self._due(time) - woken:
                 for _, (kind, id) in sorted(due):
-                    self._carry_out(PromiseWake(id) if kind == "promise" else ScheduleFire(id), stopped=stopped)
+                    self._carry_out(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
                 woken |= due
+        self._go_on()
 
     def at(self, time: int) -> AbstractContextManager[Any]:
         return self._clock.at(time)
@@ -99,12 +105,17 @@ class TableDebug:
             (entry.wake_at, key_of(entry)) for entry in entries if entry.wake_at is not None and entry.wake_at <= now
         }
 
-    def _carry_out(self, request: Request, *, stopped: bool) -> Response:
-        response, changes = self._table.transact(request, announce=not stopped)
-        if stopped:
-            woken = isinstance(request, (PromiseWake, ScheduleFire))
-            self._outlets.carry_out([repeated(change) if woken else change for change in changes])
+    def _carry_out(self, request: Request) -> Response:
+        """Carry out one request with its effects; messages are held back."""
+        response, changes = self._table.transact(request, announce=False)
+        woken = isinstance(request, (PromiseWake, ScheduleFire))
+        self._outlets.carry_out([repeated(change) if woken else change for change in changes])
         return response
+
+    def _go_on(self) -> None:
+        """Let go of what was held back, if the deployment runs: all the while, or since somebody has told it to."""
+        if self._holding.held_back and not self._debug.paused():
+            self._debug.release()
 
 
 def message_about(held: Held, table: DynamoStore) -> dict[str, Any] | None:
@@ -119,12 +130,18 @@ def message_about(held: Held, table: DynamoStore) -> dict[str, Any] | None:
 
 
 class _Holding:
-    """Transports that hold every message back."""
+    """Transports that hold every message back.
+
+    Attributes:
+        held_back: whether there has been one.
+    """
 
     def __init__(self, debug: DynamoDebug) -> None:
+        self.held_back = False
         self._debug = debug
 
     def send(self, address: str, message: dict[str, Any]) -> None:
+        self.held_back = True
         data = message["data"]
         if message["kind"] == "execute":
             self._debug.hold(Held(address, data["task"]["id"], data["task"]["version"]))

@@ -21,6 +21,8 @@ from resonate_store.models import Expiry, entry_of, expiry_of, is_entry
 from resonate_store.records import Entry, Record
 from resonate_store.requests import TaskGet, TaskHalt
 
+TIME_TO_LIVE = "dynamodb.amazonaws.com"
+"""Who removes what has expired, as the stream tells it."""
 MAX_DELETIONS = 1_000
 """Records of a tree that one message deletes; what is left goes on with the next."""
 
@@ -57,9 +59,11 @@ class Dispatch:
         images = record.get("dynamodb")
         if not isinstance(images, dict) or "Keys" not in images:
             raise MalformedRecord("expected a DynamoDB stream record with its images")
+        expiry = _expiry(record)
         if self._debug is not None and (self._lets_go(images.get("NewImage")) or self._debug.paused()):
+            if expiry is not None:
+                self._outlets.store.reconsider(expiry)
             return Change(None, None)
-        expiry = expiry_of(images["OldImage"]) if record.get("eventName") == "REMOVE" else None
         if expiry is not None:
             self._expired(expiry)
             return Change(None, None)
@@ -136,6 +140,13 @@ class Errand(msgspec.Struct):
     address: str | None = None
     message: dict[str, Any] | None = None
     expired: Expiry | None = None
+
+
+def _expiry(record: dict[str, Any]) -> Expiry | None:
+    """The retention marker that DynamoDB has removed because its time was over; anybody else may remove one, too."""
+    if record.get("eventName") != "REMOVE" or (record.get("userIdentity") or {}).get("principalId") != TIME_TO_LIVE:
+        return None
+    return expiry_of(record["dynamodb"]["OldImage"])
 
 
 def _entry(image: dict[str, Any] | None) -> Entry | None:

@@ -227,6 +227,11 @@ class DynamoStore:
         """
         return self._deletion(expiry).run(most)
 
+    def reconsider(self, expiry: Expiry) -> None:
+        """Keep the execution whose retention is over for another day, if it is still there."""
+        if self.record(expiry.id) is not None:
+            self._deletion(expiry).reconsider()
+
     def delete_execution(self, id: str) -> int:
         """Delete a settled execution now: the root `id` with its tree, before its retention is over.
 

@@ -79,6 +79,10 @@ class DynamoDebug:
     def resume(self) -> None:
         """Have things go on, and let go of all messages."""
         self._call("delete_item", {"TableName": self._table, "Key": _PAUSE})
+        self.release()
+
+    def release(self) -> None:
+        """Let go of all messages."""
         for held in self.held():
             self._put(held, effects=1)
 

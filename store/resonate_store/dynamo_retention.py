@@ -106,9 +106,13 @@ class Deletion:
         try:
             return self.delete(most)
         except Running:
-            marker = expiry_item(self._id, self._expiry.created_at, self._now + RECONSIDERED)
-            self._call("put_item", {"TableName": self._table, "Item": marker})
+            self.reconsider()
             return True
+
+    def reconsider(self) -> None:
+        """Give the tree a new marker, for a day."""
+        marker = expiry_item(self._id, self._expiry.created_at, self._now + RECONSIDERED)
+        self._call("put_item", {"TableName": self._table, "Item": marker})
 
     def delete(self, most: int) -> bool:
         """Delete the tree, or as much of it as `most` records.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from resonate_store.memory import MemoryStore
 from resonate_store.protocol.service import Service
 from resonate_store.sqlite import SqliteStore
 from tests.conformance.servers import service_over
+from tests.offline.test_push import Server
 
 NIGHT = 1_735_689_600_000
 """When the deployment begins; the scripts have times of their own."""
@@ -28,11 +30,13 @@ def named(script: Script) -> str:
 
 @pytest.fixture(scope="module")
 def deployment() -> Iterator[OfflineStack]:
-    """A deployment that may be debugged, in which somebody serves the groups of the scripts."""
-    groups = dict.fromkeys(("workers", "others", "clients", "default"), "lambda://resonate-worker")
+    """A deployment that may be debugged, in which somebody takes the messages to the groups of the scripts."""
+    sink = Server()
+    groups = dict.fromkeys(("workers", "others", "clients", "default"), sink.url)
     parameters = {"DebugRequests": "on", "Groups": json.dumps(groups)}
     with OfflineStack(parameters=parameters, clock=ManualClock(NIGHT)) as stack:
         yield stack
+    sink.close()
 
 
 @pytest.fixture(name="send", params=["memory", "sqlite", "deployment"])
@@ -44,8 +48,16 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[Send]:
         yield service_over(lambda clock: stores.append(SqliteStore(":memory:", clock)) or stores[0]).answer
         stores[0].close()
     else:
-        stack = request.getfixturevalue("deployment")
-        yield lambda body: stack.api(body)[::2]
+        stack: OfflineStack = request.getfixturevalue("deployment")
+        chance = random.Random(request.node.name)
+
+        def send(body: bytes) -> tuple[int, bytes]:
+            response = stack.api(body)
+            if chance.random() < 0.5:  # what follows comes at any time, also when another script has begun
+                stack.pump()
+            return response.status, response.body
+
+        yield send
 
 
 @pytest.mark.parametrize("script", [script for script in SCRIPTS if script.debug is not False], ids=named)

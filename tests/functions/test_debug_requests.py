@@ -15,6 +15,7 @@ import pytest
 
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.clock import ManualClock
+from resonate_store.dynamo_debug import DynamoDebug, Held
 from tests.functions.conftest import NIGHT, ask
 from tests.infra.test_authentication import public, token
 from tests.offline.test_push import Server
@@ -162,6 +163,90 @@ def test_a_reset_empties_the_table_and_gives_its_large_values_up(stack: OfflineS
     assert [item["sk"]["S"] for item in items(stack)] == ["pause"], "what is stopped stays so"
     tags = [s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"] for key in keys]
     assert tags == [[{"Key": "resonate", "Value": "unclaimed"}]]
+
+
+def settle_again(stack: OfflineStack, at: int) -> None:
+    data_of(stack, "promise.create", promise("x"), at=at)
+    data_of(stack, "promise.settle", {"id": "x", "state": "resolved", "value": {}}, at=at)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_what_is_written_after_a_reset_is_not_mistaken_for_what_was_there_before(
+    stack: OfflineStack, stopped: bool
+) -> None:
+    now = stack.clock.now()
+    if stopped:
+        data_of(stack, "debug.start", {})
+    settle_again(stack, now)
+    if not stopped:
+        stack.pump()  # and the root has a retention marker, whose removal comes late
+    data_of(stack, "debug.reset", {})
+    settle_again(stack, now)
+    data_of(stack, "debug.stop", {})
+    stack.pump()
+
+    assert state(stack, "x") == "resolved"
+
+
+def test_what_expires_while_it_is_stopped_goes_later() -> None:
+    parameters: dict[str, str | int] = {"DebugRequests": "on", "RetentionDays": 1}
+    with OfflineStack(parameters=parameters, name="expiring", clock=ManualClock(NIGHT)) as stack:
+        stack.expires = True
+        settle_again(stack, NIGHT)
+        stack.pump()
+        data_of(stack, "debug.start", {})
+        stack.advance(days=2)
+        assert state(stack, "x") == "resolved"
+        data_of(stack, "debug.stop", {})
+        stack.advance(days=3)
+
+        assert items(stack) == []
+
+
+def test_a_message_that_is_held_back_as_it_goes_on_is_sent(
+    stack: OfflineStack, receiver: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_of(stack, "debug.start", {})
+    data_of(stack, "promise.create", promise("a"))
+    data_of(stack, "promise.register_listener", {"awaited": "a", "address": receiver.url})
+    hold = DynamoDebug.hold
+
+    def late(debug: DynamoDebug, message: Held) -> None:
+        monkeypatch.setattr(DynamoDebug, "hold", hold)
+        data_of(stack, "debug.stop", {})
+        hold(debug, message)
+
+    monkeypatch.setattr(DynamoDebug, "hold", late)
+    data_of(stack, "promise.settle", {"id": "a", "state": "resolved", "value": {}})
+    stack.pump()
+
+    assert [message["kind"] for _, message, _ in receiver.received] == ["unblock"]
+
+
+def test_a_tick_does_what_is_owed(stack: OfflineStack, receiver: Server) -> None:
+    data_of(stack, "promise.create", promise("a"))
+    data_of(stack, "promise.register_listener", {"awaited": "a", "address": receiver.url})
+    stack.lost = lambda _: True
+    data_of(stack, "promise.settle", {"id": "a", "state": "resolved", "value": {}})
+    stack.pump()
+    stack.lost = None
+    assert receiver.received == []
+    data_of(stack, "debug.tick", {"time": stack.clock.now() + DAY})
+    stack.pump()
+
+    assert [message["kind"] for _, message, _ in receiver.received] == ["unblock"]
+
+
+@pytest.mark.parametrize("time", [2**47 + 1, 2**53])
+def test_no_time_is_taken_that_calendars_do_not_have(stack: OfflineStack, time: int) -> None:
+    answer = ask(stack, "promise.create", promise("a"), **{"resonate:debug_time": time})
+
+    assert (answer.status, ask(stack, "debug.tick", {"time": time}).status) == (400, 400)
+    data_of(stack, "promise.create", {"id": "a", "timeoutAt": 2**53}, at=2**47)
+    data_of(stack, "schedule.create", SCHEDULE, at=2**47)
+    data_of(stack, "promise.settle", {"id": "a", "state": "resolved", "value": {}}, at=2**47)
+    stack.pump()
+    assert state(stack, "a") == "resolved"
 
 
 def items(stack: OfflineStack) -> list[dict[str, Any]]:

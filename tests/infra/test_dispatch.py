@@ -10,6 +10,9 @@ from resonate_store.requests import PromiseRegisterListener, PromiseSettle, Sche
 from tests.infra.aws_doubles import SETTINGS, refusal
 from tests.infra.surroundings import HOUR, Surroundings
 
+EXPIRED = {"userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}
+"""What the stream says of an item whose time to live was over."""
+
 
 def change(surroundings: Surroundings, id: str, before: Any = None) -> dict[str, Any]:
     """The stream record of the last write of a promise."""
@@ -36,9 +39,11 @@ def test_an_expired_marker_deletes_its_tree_part_by_part(
     marker = next(item for item in surroundings.table.items() if item["sk"]["S"] == "expiry#w1")
     keys = {key: marker[key] for key in ("pk", "sk")}
 
-    surroundings.dispatch.stream_record(
-        {"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
-    )
+    removed = {"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
+
+    surroundings.dispatch.stream_record({**removed, "userIdentity": None})
+    assert len(surroundings.table.items()) == 8, "somebody has removed the marker, and its time has not come"
+    surroundings.dispatch.stream_record({**removed, **EXPIRED})
 
     ((url, errand, _),) = surroundings.sqs.sent
     assert url == SETTINGS.push_queue_url
@@ -65,7 +70,7 @@ def test_a_tree_that_cannot_be_deleted_now_is_left_to_a_message(
     with monkeypatch.context() as patched:
         patched.setattr(DynamoStore, "delete_tree", busy)
         surroundings.dispatch.stream_record(
-            {"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
+            {"eventName": "REMOVE", **EXPIRED, "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
         )
         ((_, errand, _),) = surroundings.sqs.sent
         with pytest.raises(StoreError):  # the message comes again, and is kept among the dead letters in the end

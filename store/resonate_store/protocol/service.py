@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 
 from resonate_store.ids import SEPARATORS
 from resonate_store.interface import Store, StoreError, whole
-from resonate_store.protocol.debug import PREFIX, Debug, is_instant, perform
+from resonate_store.protocol.debug import END_OF_TIME, PREFIX, Debug, is_instant, perform
 from resonate_store.protocol.wire import VERSION, UnknownKind, WireError, decode_request, encode_response
 from resonate_store.records import Promise
 from resonate_store.requests import (
@@ -166,7 +166,7 @@ class Service:
             if self._debug is None:
                 raise Refused(403, "Debug operations are disabled")
             if head.debug_time is not None and not is_instant(head.debug_time):
-                raise Refused(400, "resonate:debug_time is not an instant in milliseconds since the epoch")
+                raise Refused(400, f"resonate:debug_time is not an instant in milliseconds, from 0 to {END_OF_TIME}")
             if debugging:
                 return 200, perform(self._debug, kind, envelope.data, head.debug_time)
         if request is None:

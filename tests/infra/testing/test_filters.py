@@ -9,7 +9,17 @@ from resonate_infra.testing.filters import FilterCriteria, InvalidPatternError, 
 EVENTS = Path(__file__).parents[3] / "events"
 
 HAS_EFFECTS = {"dynamodb": {"NewImage": {"effects": {"N": [{"exists": True}]}}}}
-MARKER_EXPIRED = {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}}}
+TIME_TO_LIVE = "dynamodb.amazonaws.com"
+MARKER_EXPIRED = {
+    "eventName": ["REMOVE"],
+    "userIdentity": {"principalId": [TIME_TO_LIVE]},
+    "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}},
+}
+
+
+def expired(sk: str) -> dict[str, Any]:
+    """A stream record of an item that DynamoDB has removed."""
+    return {**change("REMOVE", sk), "userIdentity": {"type": "Service", "principalId": TIME_TO_LIVE}}
 
 
 def change(name: str, sk: str, **new_image: dict[str, str]) -> dict[str, Any]:
@@ -26,7 +36,9 @@ def change(name: str, sk: str, **new_image: dict[str, str]) -> dict[str, Any]:
         (change("INSERT", "1#order-17.1", effects={"N": "1"}), True),
         (change("INSERT", "1#order-17.1"), False),
         (change("MODIFY", "1#order-17.1", effects={"S": "1"}), False),
-        (change("REMOVE", "expiry#order-17"), True),
+        (expired("expiry#order-17"), True),
+        (expired("1#order-17.1"), False),
+        (change("REMOVE", "expiry#order-17"), False),
         (change("REMOVE", "1#order-17.1"), False),
         (change("INSERT", "expiry#order-17"), False),
     ],

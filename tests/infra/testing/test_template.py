@@ -398,7 +398,11 @@ def test_the_stream_is_filtered_as_the_store_stamps_it(properties: dict[str, Fra
     patterns = [json.loads(entry["Pattern"]) for entry in changes["FilterCriteria"]["Filters"]]
     assert patterns == [
         {"dynamodb": {"NewImage": {"effects": {"N": [{"exists": True}]}}}},
-        {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}}},
+        {
+            "eventName": ["REMOVE"],
+            "userIdentity": {"principalId": ["dynamodb.amazonaws.com"]},
+            "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}},
+        },
         {"eventName": ["REMOVE"], "dynamodb": {"Keys": {"sk": {"S": ["schedule"]}}}},
         {
             "eventName": ["REMOVE"],
