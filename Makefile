@@ -62,7 +62,7 @@ $(CHECKOV)/bin/pip: | $(BIN)/pip
 	$(BIN)/python -m venv $(CHECKOV)
 
 $(DEMO_STAMP): pyproject.toml | $(BIN)/pip
-	$(BIN)/python $(PIP) --editable '.[testing,aws]'
+	$(BIN)/python $(PIP) --editable '.[testing,aws,cli]'
 	touch $@
 
 # The demonstration needs nothing more, so its environment is ready as well.

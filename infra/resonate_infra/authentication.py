@@ -164,7 +164,8 @@ def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
         case TaskHeartbeat():
             return [task.id for task in request.tasks]
         case ScheduleCreate():
-            return (request.id, request.promise_id)
+            # What an occurrence is called is known but for its time.
+            return (request.id, request.promise_id.replace("{{.id}}", request.id))
         case _:
             return (request.id,)
 

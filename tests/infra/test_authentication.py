@@ -250,7 +250,7 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("schedule.get", {"id": "t2.a"}),
     ("schedule.create", schedule("t1.a", "t2.{{.id}}")),
     ("schedule.create", schedule("t2.a", "t1.{{.id}}")),
-    ("schedule.create", schedule("t1.a", "{{.id}}")),
+    ("schedule.create", schedule("t2.a", "{{.id}}.{{.timestamp}}")),
     ("schedule.delete", {"id": "t2.a"}),
     ("schedule.pause", {"id": "t2.a"}),
     ("schedule.resume", {"id": "t2.a"}),

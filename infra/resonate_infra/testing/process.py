@@ -138,13 +138,28 @@ class Processes:
             self._warm[function.logical_id] = self._load(function)
         return self._warm[function.logical_id][1]
 
-    def _load(self, function: Function) -> tuple[str, Handler]:
+    def check(self, function: Function) -> None:
+        """Look whether the code of a function is there.
+
+        Raises:
+            FileNotFoundError: it is not.
+        """
+        path, _ = self._code_of(function)
+        if not path.exists():
+            raise FileNotFoundError(f"{function.logical_id} has no code: there is no {path}")
+
+    def _code_of(self, function: Function) -> tuple[Path, str]:
+        """The file of a function, and what its handler is called in there."""
         module_name, _, attribute = function.handler.rpartition(".")
-        path = self._code.get(function.logical_id, function.code_directory / f"{module_name}.py")
+        return self._code.get(function.logical_id, function.code_directory / f"{module_name}.py"), attribute
+
+    def _load(self, function: Function) -> tuple[str, Handler]:
+        self.check(function)
+        path, attribute = self._code_of(function)
         name = f"_offline_{next(self._numbers)}_{function.logical_id}"
         spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None or not path.exists():
-            raise FileNotFoundError(f"{function.logical_id} has no {path}")
+        if spec is None or spec.loader is None:
+            raise ImportError(f"the code of {function.logical_id} is no module of Python: {path}")
         module = importlib.util.module_from_spec(spec)
         with _importable(name, module), patch.object(sys, "path", [str(path.parent), *sys.path]):
             spec.loader.exec_module(module)

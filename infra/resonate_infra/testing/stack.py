@@ -12,10 +12,11 @@ to the stack in memory (`resonate.testing.Stack`), and what only a deployment ha
 from __future__ import annotations
 
 import functools
+import logging
 import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,8 @@ from resonate_store.records import Record
 from resonate_store.settings import groups_of
 
 __all__ = ["Event", "OfflineStack", "Stuck"]
+
+logger = logging.getLogger("resonate.offline")
 
 SWEEP_INTERVAL = 60_000
 """The sweep's interval (ms), as the template says."""
@@ -169,6 +172,12 @@ class OfflineStack(Stack):
             if other.intact:  # moto is in use all the while, and has not forgotten it
                 delete(other.deployment, client)
         deployment = self.deployment = create(self._template, client)
+        try:
+            for function in deployment.functions.values():
+                self.processes.check(function)
+        except FileNotFoundError:
+            delete(deployment, client)
+            raise
         # Receivers of pushes are on this machine.
         dispatch = deployment.functions["DispatchFunction"]
         environment = {**dispatch.environment, "RESONATE_PUSH_PRIVATE": "on"}
@@ -392,8 +401,10 @@ class OfflineStack(Stack):
         return delivered + self._schedules.pump()
 
     def _attempt(self, function: str, event: Any) -> None:
-        with suppress(Exception, Killed):
+        try:
             self.invoke(function, event)
+        except (Exception, Killed) as error:
+            logger.info("%s failed: %r", function, error)
 
     def _deliver(self, function: str, event: Any) -> Any:
         """Invoke for a pump, to which a killed function is one that failed."""

@@ -104,9 +104,15 @@ class Template:
 
 
 def default_template() -> Path:
-    """`template.yaml` of the working directory, or else of this project."""
+    """`template.yaml` of the working directory if that is a deployment's, or else the one of this project.
+
+    What a project has that uses the table of a deployment is another template, of a function that needs one.
+    """
     here = Path("template.yaml")
-    return here if here.exists() else Path(__file__).parents[3] / "template.yaml"
+    if here.exists() and "AWS::DynamoDB::Table" in here.read_text(encoding="utf-8"):
+        return here
+    of_the_clone, of_the_package = Path(__file__).parents[3], Path(__file__).parents[1] / "deployment"
+    return next(path for path in (of_the_clone, of_the_package) if (path / "functions").exists()) / "template.yaml"
 
 
 def load(path: Path, *, stack: Stack, parameters: Mapping[str, str | int] | None = None) -> Template:

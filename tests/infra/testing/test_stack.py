@@ -235,3 +235,13 @@ def test_one_that_is_set_aside_makes_room_for_one_of_its_name() -> None:
             assert not first.intact
         with OfflineStack(name="aside") as again:
             assert again.run("hello_world", "third") == "Hello third!"
+
+
+def test_a_function_without_code_is_named_at_once(tmp_path: Path) -> None:
+    with (
+        pytest.raises(FileNotFoundError, match=r"WorkerFunction has no code: there is no .*nowhere\.py"),
+        OfflineStack(name="bare", code={"WorkerFunction": tmp_path / "nowhere.py"}),
+    ):
+        pass
+    with OfflineStack(name="bare") as stack:  # and nothing of it is left
+        assert stack.run("hello_world", "w1") == "Hello w1!"

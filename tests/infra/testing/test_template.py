@@ -16,6 +16,7 @@ from resonate_infra.testing.template import (
     TemplateError,
     UnresolvedReferenceError,
     UnsupportedIntrinsicError,
+    default_template,
     load,
 )
 
@@ -552,3 +553,13 @@ def test_the_region_of_the_machine_does_not_matter(monkeypatch: pytest.MonkeyPat
 def test_nothing_is_said_while_a_template_is_read(caplog: pytest.LogCaptureFixture) -> None:
     assert load(ROOT / "template.yaml", stack=STACK).resources
     assert caplog.records == []
+
+
+def test_the_template_of_a_deployment_is_taken_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_template() == ROOT / "template.yaml"
+    here = tmp_path / "template.yaml"
+    here.write_text((ROOT / "infra/resonate_infra/project/template.yaml").read_text(encoding="utf-8"))
+    assert default_template() == ROOT / "template.yaml", "that of a project which uses a deployment's table"
+    here.write_text((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    assert default_template().resolve() == here
