@@ -127,6 +127,8 @@ class Attempts:
     def ended(self, work: Work, outcome: Outcome) -> None:
         """The function has returned or raised: store that, unless there is to be another attempt."""
         value, error = outcome
+        if work.context.made > work.context.count:
+            logs.tell_forgotten(work)
         if error is None:
             try:
                 payload = EMPTY

@@ -60,10 +60,11 @@ class Context:
 
     Attributes:
         count: how many commands it has issued.
+        made: how many were made with it; more than issued have been forgotten.
         replaying: whether it repeats what an earlier invocation has done; nothing is logged meanwhile.
     """
 
-    __slots__ = ("_dependencies", "_id", "_info", "_logger", "_registry", "_root", "count", "replaying")
+    __slots__ = ("_dependencies", "_id", "_info", "_logger", "_registry", "_root", "count", "made", "replaying")
 
     def __init__(
         self, id: str, info: Info, registry: Registry, dependencies: Mapping[str, Any], root: str | None = None
@@ -75,6 +76,7 @@ class Context:
         self._root = root
         self._logger: Logger | None = None
         self.count = 0
+        self.made = 0
         self.replaying = False
 
     @property
@@ -125,6 +127,7 @@ class Context:
 
         Arguments that do not fit `func` raise a `SignatureError`, which is a `TypeError`, where the command is yielded.
         """
+        self.made += 1
         plain = plain_function(func)
         return LFC(plain, plain.__name__, args, kwargs)
 
@@ -132,6 +135,7 @@ class Context:
         self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
     ) -> LFI[T]:
         """Start `func(ctx, *args, **kwargs)` here; yields a `Promise` to wait on later."""
+        self.made += 1
         plain = plain_function(func)
         return LFI(plain, plain.__name__, args, kwargs)
 
@@ -148,6 +152,7 @@ class Context:
             ValueError: `func` is a function that is not registered here; a name need not be.
             SignatureError: `func` is a function that the call does not fit; of a name, the worker finds out.
         """
+        self.made += 1
         name, version = self._remote(func, args, kwargs)
         return RFC(name, args, kwargs, version=version)
 
@@ -159,6 +164,7 @@ class Context:
     ) -> RFI[T]: ...
     def begin_rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target; yields a `Promise` to wait on later."""
+        self.made += 1
         name, version = self._remote(func, args, kwargs)
         return RFI(name, args, kwargs, version=version)
 
@@ -170,6 +176,7 @@ class Context:
     ) -> RFI[T]: ...
     def detached(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target and do not wait for it, not even on return."""
+        self.made += 1
         name, version = self._remote(func, args, kwargs)
         return RFI(name, args, kwargs, version=version, attached=False)
 
@@ -191,6 +198,7 @@ class Context:
             data: anything that can travel, for whoever settles it.
             tags: kept with the promise.
         """
+        self.made += 1
         command: PromiseCommand[Any] = PromiseCommand(data)
         return command.options(id=id, timeout=timeout, idempotency_key=idempotency_key, tags=tags)
 
@@ -205,6 +213,7 @@ class Context:
             raise TypeError(f"secs must be `float`, got {type(secs).__name__}")
         if not math.isfinite(secs) or secs < 0:
             raise ValueError(f"secs must be a finite number of seconds, zero or more, got {secs}")
+        self.made += 1
         return Sleep(secs)
 
     def typesafe(self, cmd: Command[T] | Promise[T]) -> Generator[Any, Any, T]:

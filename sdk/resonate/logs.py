@@ -99,6 +99,17 @@ def tell_failure(work: Work, error: BaseException, pause: int | None, *, private
         work.context.logger.warning(message, _call(work, private), shown, seconds)
 
 
+def tell_forgotten(work: Work) -> None:
+    """A function has made commands and not issued all of them; whatever it made them for has not happened."""
+    forgotten = work.context.made - work.context.count
+    work.context.logger.warning(
+        "Function %s made %d more command%s than it yielded: write `yield ctx.run(...)`, or `await` where it is async",
+        work.name,
+        forgotten,
+        "s" if forgotten > 1 else "",
+    )
+
+
 def _call(work: Work, private: bool) -> str:
     if private or work.node.encoder is not None:
         return f"{work.name}(...)"

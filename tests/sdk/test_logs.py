@@ -244,3 +244,32 @@ def test_nothing_of_asyncio_is_loaded_for_generators() -> None:
     )
     completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert completed.stdout == "False\n"
+
+
+@three_ways
+def test_a_command_that_nobody_yields_is_noticed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def forgets(ctx: Context) -> Flow:
+        ctx.run(step, 1)
+        yield ctx.sleep(60)
+        ctx.begin_rpc("step", 2)
+        yield ctx.run(step, 3)
+
+    def plain(ctx: Context) -> None:
+        ctx.run(step, 1)
+
+    async def awaits(ctx: Context) -> int:
+        ctx.sleep(1)
+        return await ctx.run(step, 2)
+
+    def workflow(ctx: Context) -> Flow:
+        for func in (forgets, plain, awaits):
+            yield (yield ctx.begin_run(func))
+        commands = [ctx.run(step, n) for n in range(3)]
+        for command in commands:  # noqa: UP028 - a list is no generator
+            yield command
+
+    driver.run("w", workflow)
+    assert sorted(line for line in lines(log, logging.WARNING)) == [
+        f"Function {name} than it yielded: write `yield ctx.run(...)`, or `await` where it is async"
+        for name in ("awaits made 1 more command", "forgets made 2 more commands", "plain made 1 more command")
+    ]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate, codec
+from resonate.commands import Sleep
 from resonate.encoders import JsonEncoder
 from resonate.function import Function
 from resonate.retry_policies import Constant, Exponential, Linear, Never
@@ -265,7 +266,7 @@ def test_options_of_a_call_on_what_calls_nobody(driver: Driver) -> None:
     assert driver.promise("w.1").tags["a"] == "b"
     assert "a" not in driver.promise("nap").tags
     with pytest.raises(TypeError, match="target must be `str`, got int"):
-        Context.sleep(None, 1).options(target=5)  # type: ignore[arg-type]
+        Sleep(1).options(target=5)  # type: ignore[arg-type]
 
 
 @three_ways
