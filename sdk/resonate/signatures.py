@@ -81,7 +81,9 @@ def _problem(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     by_name = (*positional[code.co_posonlyargcount :], *only_named)
     filled = positional[: 1 + len(args)]
     if len(args) >= len(positional) > 0 and not code.co_flags & _VARIADIC:
-        return f"it takes {len(positional) - 1} positional arguments after its context, and {len(args)} were given"
+        most, given = len(positional) - 1, len(args)
+        takes = f"it takes {most} positional argument{'' if most == 1 else 's'} after its context"
+        return f"{takes}, and {given} {'was' if given == 1 else 'were'} given"
     for name in kwargs:
         if name not in by_name and not code.co_flags & _KEYWORDS:
             return f"it has no parameter {name!r} that can be given by name"

@@ -148,7 +148,7 @@ def anything(*args: Any) -> int:
         (by_position, (), {"a": 1}, "its argument 'a' is missing"),
         (by_name, (), {"a": 1}, None),
         (by_name, (), {}, "its argument 'a' is missing"),
-        (by_name, (1,), {"a": 1}, "it takes 0 positional arguments after its context, and 1 were given"),
+        (by_name, (1,), {"a": 1}, "it takes 0 positional arguments after its context, and 1 was given"),
         (by_name, (), {"a": 1, "ctx": 1}, "its parameter 'ctx' was given twice"),
         (anything, (1, 2, 3), {}, None),
         (anything, (), {"a": 1}, "it has no parameter 'a' that can be given by name"),
