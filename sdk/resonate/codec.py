@@ -37,6 +37,8 @@ def _translate(value: Any) -> Any:
     """What msgspec does not know, in terms of what it does."""
     if is_model(type(value)):
         return value.model_dump(mode="json")
+    if isinstance(value, bool):  # as a key; as a value it is known
+        return "true" if value else "false"
     for plain in (str, int, float):
         if isinstance(value, plain):
             return plain(value)

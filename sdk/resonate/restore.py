@@ -3,7 +3,9 @@
 msgspec does it in one call for nearly everything: dataclasses, structs, datetimes, decimals, UUIDs, enums, bytes,
 tuples, sets, typed dictionaries. Two things it leaves to us: types of others that read themselves, which are pydantic's
 models, and annotations that it cannot express because the data alone does not tell the types apart, such as a union of
-two dataclasses. Those are taken to pieces, and of a union the first type that the data fits is taken.
+two dataclasses. Those are taken to pieces, and of a union the first type that the data fits is taken. The containers of
+`collections` are taken to pieces as well; the factory of a `defaultdict` and the `maxlen` of a `deque` are no data, so
+they come back without.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from __future__ import annotations
 import enum
 import types
 import typing
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
 import msgspec
 
 _PLAIN = (str, int, float, bool, type(None))
+_CONTAINERS = (Counter, OrderedDict, defaultdict, deque)
 
 
 class Unfit(Exception):
@@ -64,6 +68,8 @@ def _read_by_its_type(kind: Any, plain: Any) -> Any:
         import json  # only models need it: it writes what is not finite the way that pydantic reads it
 
         return kind.model_validate_json(json.dumps(plain), by_alias=True, by_name=True)
+    if (get_origin(kind) or kind) in _CONTAINERS:
+        return _piecewise(plain, kind)
     if isinstance(plain, kind):
         return plain
     raise Unfit(f"{kind!r} cannot be made of {type(plain).__name__}")
@@ -117,9 +123,11 @@ def _sequence(plain: list[Any], kind: type, arguments: Sequence[Any]) -> Any:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             arguments = [arguments[0]] * len(plain)
         return tuple(_each(plain, arguments))
-    if issubclass(kind, str) or not issubclass(kind, (list, set, frozenset, Iterable)):
+    if issubclass(kind, (str, Mapping)) or not issubclass(kind, (list, set, frozenset, Iterable)):
         raise Unfit(f"{kind!r} cannot be made of a list")
     items = _each(plain, [arguments[0] if arguments else Any] * len(plain))
+    if kind is deque:
+        return deque(items)
     if issubclass(kind, frozenset):
         return frozenset(items)
     return set(items) if issubclass(kind, set) else items
@@ -146,9 +154,20 @@ def _mapping(plain: dict[str, Any], kind: type, arguments: Sequence[Any]) -> Any
             raise Unfit(f"{kind!r} has no such fields")
         return kind(**named)
     if issubclass(kind, Mapping):
-        key, item = arguments if len(arguments) == 2 else (Any, Any)
-        return {_key(name, key): _fitted(value, item) for name, value in plain.items()}
+        key, item = _key_and_item(arguments)
+        return _contained({_key(name, key): _fitted(value, item) for name, value in plain.items()}, kind)
     raise Unfit(f"{kind!r} cannot be made of a dictionary")
+
+
+def _key_and_item(arguments: Sequence[Any]) -> tuple[Any, Any]:
+    """The annotations of a mapping's keys and values; a `Counter` has one for its keys only."""
+    return (arguments[0] if arguments else Any), (arguments[1] if len(arguments) == 2 else Any)
+
+
+def _contained(items: dict[Any, Any], kind: type) -> dict[Any, Any]:
+    if kind is defaultdict:
+        return defaultdict(None, items)
+    return cast("dict[Any, Any]", kind(items)) if kind in _CONTAINERS else items
 
 
 def _key(text: str, annotation: Any) -> Any:
@@ -182,9 +201,9 @@ def _despite_its_keys(plain: Any, annotation: Any) -> Any:
         Exception: it is something else that does not fit.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if not (isinstance(plain, dict) and len(arguments) == 2 and issubclass(origin or object, Mapping)):
+    if not (isinstance(plain, dict) and arguments and issubclass(origin or object, Mapping)):
         raise Unfit(f"{annotation!r} is no mapping")
-    key, item = arguments
+    key, item = _key_and_item(arguments)
     restored: dict[Any, Any] = {}
     for name, value in cast("dict[str, Any]", plain).items():
         try:
@@ -192,4 +211,4 @@ def _despite_its_keys(plain: Any, annotation: Any) -> Any:
         except Exception:
             fitted = name
         restored[fitted] = _fitted(value, item)
-    return restored
+    return _contained(restored, origin or dict)

@@ -6,7 +6,8 @@ import contextlib
 import math
 import re
 import socket
-from collections import deque
+import typing
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -98,6 +99,14 @@ class Drawing:
     sizes: dict[str, Size]
 
 
+@dataclass
+class Board:
+    queue: deque[Point | Circle]
+    seen: Counter[UUID]
+    order: OrderedDict[str, datetime]
+    by_day: defaultdict[date, list[Circle]]
+
+
 class Wrapper(msgspec.Struct):
     either: Circle | Point
     blob: bytes
@@ -156,6 +165,29 @@ VALUES: list[tuple[Any, Any]] = [
     ("b", Literal["a", "b"]),
     (time(1, 2, 3, 4), time),
     (time(1, tzinfo=UTC), time),
+    (deque([1, 2]), deque[int]),
+    (deque([NOON], maxlen=5), deque[datetime]),
+    (deque(["a"]), deque),
+    (deque([CIRCLE]), typing.Deque[Circle]),  # noqa: UP006
+    (deque([CIRCLE]), deque[Circle] | None),
+    (OrderedDict(b=NOON, a=NOON), OrderedDict[str, datetime]),
+    (OrderedDict(b=1, a=2), OrderedDict),
+    (defaultdict(list, {3: [CIRCLE]}), defaultdict[int, list[Circle]]),
+    (defaultdict(int, {"a": 1}), defaultdict),
+    (Counter([AN_ID, AN_ID]), Counter[UUID]),
+    (Counter("aab"), Counter),
+    (Counter({1: 2, "three": 1}), Counter[int]),
+    (Counter({True: 2, False: -1}), Counter[bool]),
+    ({True: CIRCLE}, dict[bool, Circle]),
+    (
+        Board(
+            deque([Point(1.0), CIRCLE]),
+            Counter({AN_ID: 3}),
+            OrderedDict(z=NOON, a=NOON),
+            defaultdict(list, {date(2025, 1, 1): [CIRCLE]}),
+        ),
+        Board,
+    ),
 ]
 """Values with their annotations."""
 
@@ -213,11 +245,27 @@ def test_a_workflow_and_its_calls_get_what_was_annotated(driver: Driver, how: st
         ({"a": 1}, list[Point | Circle]),
         ([1], dict[str, Point | Circle]),
         (5, Point | Circle),
+        (["a"], deque[int]),
+        ([["a", 1]], OrderedDict[str, int]),
+        ({"a": 1}, deque[str]),
+        ({"a": ["x"]}, defaultdict[str, list[int]]),
+        (5, Counter[str]),
     ],
     ids=repr,
 )
 def test_what_does_not_fit_comes_back_as_it_is(plain: Any, annotation: Any) -> None:
-    assert restore(plain, annotation) == plain
+    back = restore(plain, annotation)
+
+    assert back == plain
+    assert type(back) is type(plain)
+
+
+def test_a_default_dictionary_comes_back_without_its_factory_and_a_queue_without_its_limit() -> None:
+    with pytest.raises(KeyError):
+        travel(defaultdict(list, {"a": [1]}), defaultdict[str, list[int]])["b"]
+
+    assert list(travel(OrderedDict(b=1, a=2), OrderedDict[str, int])) == ["b", "a"]
+    assert travel(deque([1], maxlen=1), deque[int]).maxlen is None
 
 
 def test_a_key_that_does_not_fit_stays_text_and_the_others_do_not() -> None:
