@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import binascii
 import math
-import traceback
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, cast
@@ -227,23 +226,31 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
         return [(f"{path}[{index}]", item) for index, item in enumerate(cast("list[Any]", value))]
     names: Iterable[str] = ()
     for listing in ("__struct_fields__", "__dataclass_fields__", "__dict__"):
-        names = names or getattr(value, listing, ())
-    return [(f"{path}.{name}", getattr(value, name, None)) for name in names]
+        names = names or _asked(value, listing, ())
+    return [(f"{path}.{name}", _asked(value, name, None)) for name in names]
+
+
+def _asked(value: Any, name: str, otherwise: Any) -> Any:
+    """An attribute of a user's object, whose class may answer with any error."""
+    try:
+        return getattr(value, name, otherwise)
+    except Exception:
+        return otherwise
 
 
 def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None = None) -> Value:
-    """The payload that carries an error; of one that the encoder cannot write, only that is told."""
-    from resonate.error_data import data_of, without_surrogates
+    """The payload that carries an error, whatever it is; of one that the encoder cannot write, only that is told."""
+    from resonate.error_data import data_of, texts_of, traceback_of
 
     state = data_of(error, _travels)
     if not state.get("traceback"):
-        state["traceback"] = without_surrogates("".join(traceback.format_exception(error))[-8000:])
-    if encoder is not None:
-        try:
-            return encode(state, "an error", encoder=encoder)
-        except PayloadError as refused:
+        state["traceback"] = traceback_of(error)
+    try:
+        return encode(state, "an error", encoder=encoder)
+    except PayloadError as refused:
+        if encoder is not None:
             return encode_error(error if isinstance(error, PayloadError) else refused)
-    return encode(state, "an error")
+        return encode(texts_of(state), "an error")
 
 
 def _travels(value: Any) -> bool:

@@ -4,58 +4,136 @@ An error is told by its type, message, arguments and attributes, and so are its 
 comes back as its own type when this process has already imported that, with the built-in part of it made from the
 arguments; otherwise as an `ApplicationError`. Nothing is ever unpickled, nothing is imported because a payload names
 it, and no constructor of a user's class runs: who writes to the store must not get to run code in those who read.
+
+An error's class may do anything when it is asked for something, before it has travelled and even more so after, when
+its constructor has not run. So nothing that it does keeps it from being told, and an error that cannot be shown when it
+is back is an `ApplicationError` as well: an error must not break those who only print it.
 """
 
 from __future__ import annotations
 
+import binascii
+import contextlib
 import sys
+import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from resonate.errors import ApplicationError
 
 _DEEPEST = 10
 """How many levels of causes and of groups within groups are told of; causes may even go round in circles."""
+_WITHIN = 5
+"""As how many of these levels an error counts that is an argument or attribute of another."""
+_LONGEST = 8_000
+"""How much of a traceback is told (characters): its end."""
+_NO_NAME = "resonate_asks_for_what_no_error_has"
 
 
 def data_of(error: BaseException, travels: Callable[[Any], bool], depth: int = 0) -> dict[str, Any]:
     """What is said of an error, of its cause and, if it is a group, of its members.
 
     Args:
-        error: the error.
+        error: the error; whatever its class does when it is asked, this returns.
         travels: whether a value can be written; an argument or attribute that cannot is left out.
         depth: how many levels above this one are told of already.
 
     Returns:
-        Data in which arguments and attributes are as they were. It has a traceback only if the error brought one
-        along from another process: the caller adds the outermost's, which shows the others' as well.
+        Data in which arguments and attributes are as they were, but for those of which `forms` says how they are
+        written. It has a traceback only if the error brought one along from another process: the caller adds the
+        outermost's, which shows the others' as well.
     """
+    kind = type(error)
     state: dict[str, Any] = {
         "__type": "error",
-        "name": type(error).__name__,
-        "type": f"{type(error).__module__}:{type(error).__qualname__}",
+        "name": without_surrogates(kind.__name__),
+        "type": without_surrogates(f"{kind.__module__}:{kind.__qualname__}"),
         "message": _text(error),
     }
-    if error.__cause__ is not None and depth < _DEEPEST:
-        state["cause"] = data_of(error.__cause__, travels, depth + 1)
+    with contextlib.suppress(Exception):  # what is told by then has to do
+        _tell(error, state, travels, depth)
+    return state
+
+
+def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], bool], depth: int) -> None:
+    cause = _own(error, "__cause__")
+    if cause is not None and depth < _DEEPEST:
+        state["cause"] = data_of(cause, travels, depth + 1)
     if isinstance(error, BaseExceptionGroup) and depth < _DEEPEST:
         group = cast("BaseExceptionGroup[BaseException]", error)
+        members = [data_of(each, travels, depth + 1) for each in group.exceptions]
         state["__type"] = "aggregate_error"  # as the TypeScript SDK has it
         state["message"] = without_surrogates(group.message)
-        state["errors"] = [data_of(each, travels, depth + 1) for each in group.exceptions]
+        state["errors"] = members
     if isinstance(error, ApplicationError):
-        state["name"] = state["type"] = error.type_name
-        state["message"] = error.message
+        state["name"] = state["type"] = without_surrogates(error.type_name)
+        state["message"] = without_surrogates(error.message)
         if error.remote_traceback:
-            state["traceback"] = error.remote_traceback
-    else:
-        arguments = OSError.__reduce__(error)[1] if isinstance(error, OSError) else error.args
-        if travels(arguments):
-            state["args"] = list(arguments)
-        if attributes := {name: item for name, item in vars(error).items() if travels(item)}:
-            state["state"] = attributes
-    return state
+            state["traceback"] = without_surrogates(error.remote_traceback)
+        return
+    forms: dict[str, dict[str, str]] = {}
+    arguments = _arguments(error)
+    told = _written(enumerate(arguments), travels, depth)
+    if len(told) == len(arguments):
+        state["args"] = [value for _, value in told.values()]
+        forms["args"] = {name: form for name, (form, _) in told.items() if form}
+    if told := _written(_own(error, "__dict__").items(), travels, depth):
+        state["state"] = {name: value for name, (_, value) in told.items()}
+        forms["state"] = {name: form for name, (form, _) in told.items() if form}
+    if any(forms.values()):
+        state["forms"] = forms
+
+
+def _own(error: BaseException, name: str) -> Any:
+    """What the built-in part of an error has under the name, whatever the error's class has there."""
+    return vars(BaseException)[name].__get__(error)
+
+
+def _arguments(error: BaseException) -> Any:
+    """The arguments that the built-in part of an error is made from."""
+    http_error = _http_error()
+    if http_error and isinstance(error, http_error):
+        of_http = cast("Any", error)
+        headers = None if of_http.hdrs is None else [[str(name), str(text)] for name, text in of_http.hdrs.items()]
+        return of_http.filename, of_http.code, of_http.msg, headers, None
+    return OSError.__reduce__(error)[1] if isinstance(error, OSError) else _own(error, "args")
+
+
+def _written(values: Iterable[tuple[Any, Any]], travels: Callable[[Any], bool], depth: int) -> dict[str, Any]:
+    """Those of the values that can be written, each with its form: none if it is written as it is."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, value in values:
+        if isinstance(value, Exception):
+            if depth + _WITHIN <= _DEEPEST:
+                found[str(name)] = ("error", data_of(value, travels, depth + _WITHIN))
+        elif type(value) is bytes:
+            found[str(name)] = ("bytes", _base64(value))
+        elif travels(value):
+            found[str(name)] = ("", value)
+        elif type(value) is str:  # with lone surrogates, such as file names that are not UTF-8 bring along
+            found[str(name)] = ("text", _base64(value.encode("utf-8", "surrogatepass")))
+    return found
+
+
+def _base64(content: bytes) -> str:
+    return binascii.b2a_base64(content, newline=False).decode("ascii")
+
+
+def _read(form: Any, value: Any) -> Any:
+    """The value that was written in this form.
+
+    Raises:
+        Exception: it was not.
+    """
+    if form is None:
+        return value
+    if form == "error" and is_error(value):
+        return error_of(value)
+    if form not in ("bytes", "text"):
+        raise ValueError(f"there is no form {form!r}")
+    content = binascii.a2b_base64(value)
+    return content if form == "bytes" else content.decode("utf-8", "surrogatepass")
 
 
 def _text(error: BaseException) -> str:
@@ -68,6 +146,26 @@ def _text(error: BaseException) -> str:
 def without_surrogates(text: str) -> str:
     """The text without lone surrogates, such as file names that are not UTF-8 bring along."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def traceback_of(error: BaseException) -> str:
+    """The end of the text of an error's traceback; without its causes if one of them cannot be shown."""
+    try:
+        lines = traceback.format_exception(error)
+    except Exception:
+        lines = traceback.format_tb(_own(error, "__traceback__"))
+        lines = ["Traceback (most recent call last):\n", *lines, f"{type(error).__qualname__}: {_text(error)}\n"]
+    return without_surrogates("".join(lines)[-_LONGEST:])
+
+
+def texts_of(state: dict[str, Any]) -> dict[str, Any]:
+    """The data of an error without arguments and attributes, for those that one payload cannot hold together."""
+    texts = {name: value for name, value in state.items() if name not in ("args", "state", "forms")}
+    if "cause" in texts:
+        texts["cause"] = texts_of(texts["cause"])
+    if "errors" in texts:
+        texts["errors"] = [texts_of(each) for each in texts["errors"]]
+    return texts
 
 
 def is_error(content: Any) -> bool:
@@ -88,35 +186,86 @@ def error_of(error: dict[str, Any]) -> BaseException:
     )
     cause: Any = error.get("cause")
     if is_error(cause):
-        restored.__cause__ = error_of(cause)
+        vars(BaseException)["__cause__"].__set__(restored, error_of(cause))  # a frozen dataclass refuses to be assigned
     return restored
 
 
 def _rebuilt(error: dict[str, Any]) -> BaseException | None:
-    """The error as its own type, if this process knows that type and the built-in part of it takes the arguments."""
-    module, _, name = str(error.get("type", "")).partition(":")
+    """The error as its own type, if this process knows that type and it can be used as an error without more."""
+    found = _type_named(str(error.get("type", "")))
+    if found is None:
+        return None
+    http_error = _http_error()
+    native = found
+    while native.__module__ != "builtins" and native is not http_error:
+        native = cast("type[Exception]", native.__base__)
+    arguments: Any = error.get("args", [error.get("message", "")])
+    state: Any = error.get("state", {})
+    forms: Any = error.get("forms", {})
+    if not isinstance(arguments, list) or not isinstance(state, dict):
+        return None
+    try:
+        named = forms.get("args", {})
+        arguments = [_read(named.get(str(at)), value) for at, value in enumerate(cast("list[Any]", arguments))]
+        named = forms.get("state", {})
+        state = {name: _read(named.get(name), value) for name, value in cast("dict[str, Any]", state).items()}
+        if issubclass(cast("type[object]", found), ExceptionGroup):
+            arguments = [error.get("message"), _members(error)]
+        elif native is http_error:
+            arguments = _of_http(*arguments)
+        rebuilt = native.__new__(found, *arguments)
+        native.__init__(rebuilt, *arguments)
+        attributes = _own(rebuilt, "__dict__")
+        attributes.update({name: value for name, value in state.items() if name not in attributes})
+        _show(rebuilt, error.get("message"))
+    except Exception:
+        return None
+    return rebuilt
+
+
+def _type_named(name: str) -> type[Exception] | None:
+    """The class of errors that is called `module:name` in this process."""
+    module, _, name = name.partition(":")
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         # Not getattr: a module may import what it is asked for.
         found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else None
     if not (isinstance(found, type) and issubclass(found, Exception)) or found is ApplicationError:
         return None
-    native = found
-    while native.__module__ != "builtins":
-        native = cast("type[Exception]", native.__base__)
-    arguments: Any = error.get("args", [error.get("message", "")])
-    if issubclass(cast("type[object]", found), ExceptionGroup):
-        arguments = [error.get("message"), _members(error)]
-    state: Any = error.get("state", {})
-    if not isinstance(arguments, list) or not isinstance(state, dict):
-        return None
-    try:
-        rebuilt = native.__new__(found, *arguments)
-        native.__init__(rebuilt, *cast("list[Any]", arguments))
-    except Exception:
-        return None
-    vars(rebuilt).update(cast("dict[str, Any]", state))
-    return rebuilt
+    return found
+
+
+def _http_error() -> type[Exception] | None:
+    """urllib's error, if this process knows it: the one of Python's own that is of no use until it is constructed."""
+    module = sys.modules.get("urllib.error")
+    return vars(module).get("HTTPError") if module else None
+
+
+def _of_http(url: Any, code: Any, message: Any, headers: Any, _: Any) -> list[Any]:
+    """The arguments of `urllib.error.HTTPError`; the body of the response was not read, and is empty."""
+    from http.client import HTTPMessage
+    from io import BytesIO
+
+    if headers is not None:
+        pairs, headers = headers, HTTPMessage()
+        for name, text in pairs:
+            headers[name] = text
+    return [url, code, message, headers, BytesIO()]
+
+
+def _show(error: BaseException, message: Any) -> None:
+    """Do what anybody does who prints or logs an error.
+
+    Raises:
+        Exception: it cannot be shown; that its message cannot be had does not count if it never could.
+    """
+    if _text(error) != message:
+        str(error)
+    repr(error)
+    getattr(error, "__notes__", None)
+    hasattr(error, _NO_NAME)
+    if not isinstance(error, ImportError):  # of which traceback asks the module that the error names
+        traceback.format_exception_only(error)
 
 
 def _group(error: dict[str, Any]) -> BaseException | None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import http.client
+import io
 import json
+import subprocess
 import sys
+import traceback
+import urllib.error
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -71,6 +76,9 @@ class Pair(NamedTuple):
 class Movie(TypedDict):
     title: str
     year: int
+
+
+URL_ERROR = urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
 
 
 class Custom:
@@ -218,6 +226,18 @@ def test_what_cannot_travel_is_named_with_its_path(value: Any, culprit: str) -> 
         codec.encode(value, "the result of foo")
 
 
+class Elsewhere:
+    """Looks everything up in a place that it does not have."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise KeyError(name)
+
+
+def test_what_cannot_travel_is_named_whatever_it_does_when_it_is_asked() -> None:
+    with pytest.raises(PayloadError, match=r"value\[0\] is a tests\.sdk\.test_codec\.Elsewhere"):
+        codec.encode([Elsewhere()], "the value")
+
+
 def test_what_contains_itself_cannot_travel() -> None:
     endless: list[Any] = []
     endless.append(endless)
@@ -287,15 +307,22 @@ class Outer:
         Outer.Inner("deep"),
         Several("both"),
         json.JSONDecodeError("Expecting value", "{", 1),
+        UnicodeDecodeError("utf-8", b"a\xff", 1, 2, "invalid start byte"),
+        UnicodeEncodeError("utf-8", "a\ud800", 1, 2, "surrogates not allowed"),
+        UnicodeEncodeError("ascii", "\xe9", 0, 1, "ordinal not in range(128)"),
+        UnicodeTranslateError("\ud800", 0, 1, "no"),
+        FileNotFoundError(2, "No such file or directory", "\udcff.txt"),
+        ValueError(b"\xff", "\ud800"),
+        subprocess.CalledProcessError(1, ["false"], b"\xff", b""),
     ],
-    ids=repr,
+    ids=ascii,
 )
 def test_an_error_comes_back_as_itself(error: Exception) -> None:
     back = travel_error(error)
 
     assert type(back) is type(error)
     assert (back.args, str(back)) == (error.args, str(error))
-    for attribute in ("errno", "filename", "value", "msg", "lineno"):
+    for attribute in ("errno", "filename", "value", "msg", "lineno", "object", "start", "output", "stderr"):
         assert getattr(back, attribute, None) == getattr(error, attribute, None)
 
 
@@ -317,19 +344,217 @@ def test_what_cannot_travel_of_an_error_stays_behind_and_its_message_does_not() 
     assert vars(back) == {"code": 5}
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_an_error_whose_arguments_do_not_come_back_is_an_application_error_with_its_message(error: Exception) -> None:
+def test_errors_that_are_arguments_or_attributes_of_an_error_come_along() -> None:
+    error = ValueError("outer", KeyError("k"))
+    error.reason = URL_ERROR  # type: ignore[attr-defined]
     back = travel_error(error)
 
+    assert repr(back.args) == repr(error.args)
+    assert str(back.reason) == "<urlopen error [Errno 111] Connection refused>"  # type: ignore[attr-defined]
+    assert isinstance(travel_error(URL_ERROR).reason, ConnectionRefusedError)  # type: ignore[attr-defined]
+
+
+def test_an_error_that_is_its_own_attribute_is_told_to_an_end() -> None:
+    error = ValueError("x")
+    error.me = error.again = error.__cause__ = error  # type: ignore[attr-defined]
+    payload = codec.encode_error(error)
+
+    assert len(payload.data or "") < 50_000
+    assert str(travel_error(error).me.again) == "x"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("headers", [None, {"Retry-After": "5"}, [("Retry-After", "5"), ("Via", "a"), ("Via", "b")]])
+def test_an_error_of_urllib_comes_back_with_its_headers_and_without_the_body(headers: Any) -> None:
+    if isinstance(headers, list):
+        pairs, headers = headers, http.client.HTTPMessage()
+        for name, text in pairs:
+            headers[name] = text
+    error = urllib.error.HTTPError("http://x/", 404, "Not Found", headers, io.BytesIO(b"body"))
+    error.add_note("look here")
+    back = travel_error(error)
+
+    assert isinstance(back, urllib.error.HTTPError)
+    assert (back.code, back.reason, back.url, back.filename) == (404, "Not Found", "http://x/", "http://x/")
+    assert (str(back), repr(back), back.__notes__, back.read()) == (str(error), repr(error), ["look here"], b"")
+    assert error.read() == b"body"
+    assert back.headers is None if headers is None else back.headers.items() == list(headers.items())
+    assert "HTTP Error 404: Not Found" in "".join(traceback.format_exception(back))
+    assert type(travel_error(back)) is urllib.error.HTTPError
+
+
+def test_an_error_of_urllib_that_is_not_all_there_is_only_text() -> None:
+    for extra in ({}, {"args": []}, {"args": ["http://x/", 404, "m", 5, None]}, {"state": {"delete": True}}):
+        back = received({"__type": "error", "type": "urllib.error:HTTPError", "message": "m", **extra})
+
+        assert (type(back), str(back)) == (ApplicationError, "urllib.error:HTTPError: m")
+
+
+def test_a_payload_cannot_make_an_error_of_urllib_delete_a_file(tmp_path: Any) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    state = {"delete": True, "name": str(file), "_closer": None, "file": None, "close_called": False}
+    told = {"__type": "error", "type": "urllib.error:HTTPError", "message": "m", "state": state}
+    back = received({**told, "args": ["http://x/", 404, "m", None, None]})
+
+    assert isinstance(back, urllib.error.HTTPError)
+    back.close()
+    assert file.read_text() == "kept"
+
+
+class Delegating(Exception):
+    """Answers for what it wraps, which does not travel."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__("it is the inner one")
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class Asking(Exception):
+    """Answers every question with an error, as soon as it is made."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__("no answer")
+        self.response = response
+
+    def __getattr__(self, name: str) -> Any:
+        return self.__dict__["response"][name]
+
+
+class Telling(Exception):
+    def __init__(self, response: Any) -> None:
+        self.response = response
+
+    def __str__(self) -> str:
+        return f"status {self.response.real}"
+
+
+@dataclass
+class Listed(Exception):
+    code: int
+    response: Any
+
+
+class Hostile(Exception):
+    """Refuses whatever it is asked, also what every error has."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __str__(self) -> str:
+        raise RuntimeError("str")
+
+    __repr__ = __str__
+
+
+class Answering:
+    real = 503
+
+    def __repr__(self) -> str:
+        return "Answering()"
+
+
+def about(error: Exception) -> list[Any]:
+    """What those ask an error who print it, and who look for an attribute."""
+    printed = "".join(traceback.format_exception(error))
+    return [str(error), repr(error), printed, hasattr(error, "no_such_name"), getattr(error, "__notes__", None)]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Delegating(Answering()), "it is the inner one"),
+        (Asking({"code": Answering()}), "no answer"),
+        (Asking({"code": 5}), "no answer"),
+        (Telling(Answering()), "status 503"),
+        (Listed(5, Answering()), "(5, Answering())"),
+        (Hostile("x"), "its message cannot be had: __str__ raised RuntimeError"),
+    ],
+    ids=lambda case: type(case).__name__,
+)
+def test_an_error_that_could_not_be_shown_is_an_application_error_with_its_message(
+    error: Exception, message: str
+) -> None:
+    try:
+        raise error
+    except Exception as raised:
+        back = travel_error(raised)
+
     assert isinstance(back, ApplicationError)
-    assert back.type_name == f"builtins:{type(error).__name__}"
-    assert back.message == str(error)
+    assert back.type_name == f"{__name__}:{type(error).__name__}"
+    assert back.message == message
+    assert "raise error" in back.remote_traceback
+    assert about(back)
+
+
+@pytest.mark.parametrize("error", [Delegating(5), Asking({"__notes__": []}), Telling(5), Listed(5, 6)], ids=repr)
+def test_an_error_that_can_be_shown_is_itself_whatever_its_class_does(error: Exception) -> None:
+    back = travel_error(error)
+
+    if isinstance(error, Asking):  # which has no answer for other names
+        assert isinstance(back, ApplicationError)
+    else:
+        assert type(back) is type(error)
+        assert about(back) == about(error)
+
+
+def test_one_member_or_cause_that_cannot_be_told_does_not_hide_the_others() -> None:
+    group = ExceptionGroup("several", [ValueError("a"), Asking({1: Answering()}), Hostile()])
+    group.__cause__ = Hostile()
+    back = travel_error(group)
+
+    assert isinstance(back, ExceptionGroup)
+    assert [type(each) for each in back.exceptions] == [ValueError, ApplicationError, ApplicationError]
+    assert isinstance(back.__cause__, ApplicationError)
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    code: int
+
+
+def test_a_frozen_dataclass_comes_back_with_its_cause() -> None:
+    error = Frozen(5)
+    BaseException.__cause__.__set__(error, KeyError("k"))  # type: ignore[attr-defined]
+    back = travel_error(error)
+
+    assert (back, type(back.__cause__)) == (error, KeyError)
+
+
+def test_arguments_that_no_payload_can_hold_together_stay_behind() -> None:
+    error = ValueError(float("inf"), "__INF__")
+    error.__cause__ = KeyError(float("nan"), "__NAN__")
+    group = ExceptionGroup("several", [error])
+    back = travel_error(group)
+
+    assert isinstance(back, ExceptionGroup)
+    assert str(back.exceptions[0]) == str(error)
+    assert isinstance(back.exceptions[0].__cause__, KeyError)
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [5, {"args": 5}, {"args": {"0": "pickle"}}, {"args": {"0": "error"}}, {"args": {"0": "bytes"}}, {"state": []}],
+    ids=str,
+)
+def test_a_form_that_is_not_known_makes_an_error_only_text(forms: Any) -> None:
+    told = {"__type": "error", "type": "builtins:ValueError", "message": "m", "args": [5], "forms": forms}
+    back = received({**told, "state": {"a": 1}})
+
+    assert (type(back), str(back)) == (ApplicationError, "builtins:ValueError: m")
+
+
+class Importing(ImportError):
+    name = name_from = ""  # type: ignore[assignment]
+
+
+def test_a_payload_cannot_have_a_module_imported_to_show_its_error() -> None:
+    state = {"name": "antigravity", "name_from": "x"}
+    received({"__type": "error", "type": f"{__name__}:Importing", "message": "m", "state": state})
+
+    assert "antigravity" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import copy
 import pickle
+import traceback
+import urllib.error
 from collections.abc import Generator
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -84,3 +87,78 @@ def test_a_workflow_sorts_the_members_of_a_group_that_a_step_has_raised(driver: 
         return found
 
     assert driver.run("w", workflow) == ["ValueError", "ExceptionGroup", "key"]
+
+
+class Wrapping(Exception):
+    """Answers for a response, and raises KeyError for what that does not have."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__("the service has failed")
+        self.response = response
+
+    def __getattr__(self, name: str) -> Any:
+        return self.__dict__["response"][name]
+
+
+@three_ways
+def test_an_error_that_refuses_to_be_shown_fails_its_workflow_once(driver: Driver) -> None:
+    calls: list[str] = []
+
+    def step(_: Context) -> None:
+        calls.append("step")
+        raise Wrapping({1: object()})
+
+    def workflow(ctx: Context) -> Generator[Any, Any, None]:
+        yield ctx.run(step).options(retry_policy=Never())
+
+    with pytest.raises(ApplicationError, match="the service has failed") as caught:
+        driver.run("w", workflow)
+
+    assert calls == ["step"]
+    assert "the service has failed" in "".join(traceback.format_exception(caught.value))
+
+
+@three_ways
+def test_an_error_of_urllib_is_caught_by_its_type_and_fails_a_workflow_that_does_not_catch_it(driver: Driver) -> None:
+    headers = Message()
+    headers["Retry-After"] = "5"
+
+    def get(_: Context, code: int) -> None:
+        raise urllib.error.HTTPError("http://service.test/", code, "Sorry", headers, None)
+
+    def workflow(ctx: Context) -> Generator[Any, Any, None]:
+        try:
+            yield ctx.run(get, 429).options(retry_policy=Never())
+        except urllib.error.HTTPError as error:
+            yield ctx.sleep(float(error.headers["Retry-After"]))
+        yield ctx.run(get, 404).options(retry_policy=Never())
+
+    with pytest.raises(urllib.error.HTTPError, match="HTTP Error 404: Sorry") as caught:
+        driver.run("w", workflow)
+
+    assert caught.value.code == 404
+    assert "HTTP Error 404: Sorry" in "".join(traceback.format_exception(caught.value))
+
+
+@three_ways
+def test_text_that_cannot_be_decoded_is_caught_as_what_it_is(driver: Driver) -> None:
+    def decode(_: Context) -> str:
+        return b"ok \xff".decode()
+
+    def encode(_: Context) -> int:
+        return len("ok \ud800".encode())
+
+    def workflow(ctx: Context) -> Generator[Any, Any, list[str]]:
+        found: list[str] = []
+        try:
+            yield ctx.run(decode).options(retry_policy=Never())
+        except UnicodeDecodeError as error:
+            found.append(error.object[: error.start].decode())
+        try:
+            yield ctx.run(encode).options(retry_policy=Never())
+        except ValueError as error:
+            found.append(type(error).__name__)
+        yield ctx.sleep(60)  # what was found is found again on replay
+        return found
+
+    assert driver.run("w", workflow) == ["ok ", "UnicodeEncodeError"]
