@@ -60,7 +60,7 @@ def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], 
     cause = _own(error, "__cause__")
     if cause is not None and depth < _DEEPEST:
         state["cause"] = data_of(cause, travels, depth + 1)
-    if isinstance(error, BaseExceptionGroup) and depth < _DEEPEST:
+    if issubclass(type(error), BaseExceptionGroup) and depth < _DEEPEST:
         group = cast("BaseExceptionGroup[BaseException]", error)
         members = [data_of(each, travels, depth + 1) for each in group.exceptions]
         state["__type"] = "aggregate_error"  # as the TypeScript SDK has it
@@ -73,7 +73,7 @@ def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], 
             state["traceback"] = without_surrogates(error.remote_traceback)
         return
     forms: dict[str, dict[str, str]] = {}
-    arguments = _arguments(error)
+    arguments: tuple[Any, ...] = _arguments(error)
     told = _written(enumerate(arguments), travels, depth)
     if len(told) == len(arguments):
         state["args"] = [value for _, value in told.values()]
@@ -90,14 +90,14 @@ def _own(error: BaseException, name: str) -> Any:
     return vars(BaseException)[name].__get__(error)
 
 
-def _arguments(error: BaseException) -> Any:
+def _arguments(error: BaseException) -> tuple[Any, ...]:
     """The arguments that the built-in part of an error is made from."""
     http_error = _http_error()
     if http_error and isinstance(error, http_error):
         of_http = cast("Any", error)
         headers = None if of_http.hdrs is None else [[str(name), str(text)] for name, text in of_http.hdrs.items()]
         return of_http.filename, of_http.code, of_http.msg, headers, None
-    return OSError.__reduce__(error)[1] if isinstance(error, OSError) else _own(error, "args")
+    return cast("Any", OSError.__reduce__(error)[1] if isinstance(error, OSError) else _own(error, "args"))
 
 
 def _written(values: Iterable[tuple[Any, Any]], travels: Callable[[Any], bool], depth: int) -> dict[str, Any]:

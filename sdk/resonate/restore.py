@@ -155,7 +155,8 @@ def _mapping(plain: dict[str, Any], kind: type, arguments: Sequence[Any]) -> Any
         return kind(**named)
     if issubclass(kind, Mapping):
         key, item = _key_and_item(arguments)
-        return _contained({_key(name, key): _fitted(value, item) for name, value in plain.items()}, kind)
+        items = {_key(name, key): _fitted(value, item) for name, value in plain.items()}
+        return _contained(items, cast("type", kind))
     raise Unfit(f"{kind!r} cannot be made of a dictionary")
 
 
@@ -164,10 +165,11 @@ def _key_and_item(arguments: Sequence[Any]) -> tuple[Any, Any]:
     return (arguments[0] if arguments else Any), (arguments[1] if len(arguments) == 2 else Any)
 
 
-def _contained(items: dict[Any, Any], kind: type) -> dict[Any, Any]:
+def _contained(items: dict[Any, Any], kind: type) -> Any:
+    made = cast("Callable[..., Any]", kind)
     if kind is defaultdict:
-        return defaultdict(None, items)
-    return cast("dict[Any, Any]", kind(items)) if kind in _CONTAINERS else items
+        return made(None, items)
+    return made(items) if kind in _CONTAINERS else items
 
 
 def _key(text: str, annotation: Any) -> Any:
