@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +132,7 @@ class Server:
         self._loop = WakeLoop(self.store, timed, lambda: debug is not None and debug.paused)
         self._recalls = options.table is not None
         self._failure: LambdaError | None = None
+        self._on_ready: Callable[[], object] = lambda: None
         app = application(
             Service(self.store, guard=guard, debug=debug).answer,
             self._is_ready,
@@ -141,12 +142,16 @@ class Server:
         )
         self._uvicorn = Uvicorn(app, PATIENCE, self._on_listening, self._on_stopping)
 
-    def run(self) -> None:
+    def run(self, on_ready: Callable[[], object] = lambda: None) -> None:
         """Serve until `stop` is called or, in the main thread, the process is interrupted or terminated.
+
+        Args:
+            on_ready: called, in another thread, once requests are answered and the functions are imported.
 
         Raises:
             CannotServe: a function could not be imported.
         """
+        self._on_ready = on_ready
         try:
             self._uvicorn.run(self._sockets)
         finally:
@@ -187,6 +192,7 @@ class Server:
             self._failure = error
             self.stop()
             return
+        self._on_ready()
         self._loop.start()
         if self._recalls:
             try:

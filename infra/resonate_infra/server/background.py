@@ -58,7 +58,7 @@ class Background:
         while (call := self._next()) is not None:
             try:
                 call()
-            except Exception:
+            except BaseException:  # sys.exit ends a process from its main thread only; elsewhere it would end ours
                 logger.exception("a call in the background failed")
 
     def _next(self) -> Callable[[], None] | None:

@@ -137,8 +137,8 @@ class Lambdas:
         context = Context(name, self._clock.now() + round(self._timeout * 1000), self._clock)
         try:
             answer = handler(message, context)
-        except Exception as error:
-            logger.error("function %s failed: %s: %s", name, type(error).__name__, error)
+        except BaseException as error:  # sys.exit ends an invocation as anything else does; its lease ends, too
+            logger.error("function %s failed: %s", name, _shown(error))
             logger.debug("it failed here", exc_info=True)
         else:
             logger.debug("function %s answered %s", name, answer)
@@ -148,11 +148,16 @@ def _imported(function: Mapped) -> Handler:
     where = f"--lambda {function.name}={function.module}:{function.attribute}"
     try:
         module = importlib.import_module(function.module)
-    except Exception as error:
-        raise LambdaError(f"{where}: importing {function.module} failed: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # also sys.exit, which in this thread would end nothing but the thread
+        raise LambdaError(f"{where}: importing {function.module} failed: {_shown(error)}") from error
     handler = getattr(module, function.attribute, None)
     if handler is None:
         raise LambdaError(f"{where}: {function.module} has no {function.attribute}")
     if not callable(handler):
         raise LambdaError(f"{where}: it is a {type(handler).__name__}, not a handler; write resonate.handler()")
     return handler
+
+
+def _shown(error: BaseException) -> str:
+    name, message = type(error).__name__, str(error)
+    return f"{name}: {message}" if message else name

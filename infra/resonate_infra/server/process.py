@@ -27,8 +27,8 @@ def serve(options: Options, log_level: str = "info") -> int:
     try:
         server = Server(options)
         where = f"the table {options.table}" if options.table else options.data or "memory"
-        logger.info("listening on %s, promises are in %s", server.url, where)
-        server.run()
+        # Said when all is there: a script that waits for this line may go on.
+        server.run(lambda: logger.info("listening on %s, promises are in %s", server.url, where))
     except CannotServe as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -62,12 +62,15 @@ def test_a_thread_is_used_again() -> None:
     assert background.close(PATIENCE)
 
 
-def test_a_call_that_fails_is_logged_and_the_next_is_made(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit("broken"), KeyboardInterrupt("broken")])
+def test_a_call_that_fails_is_logged_and_the_next_is_made(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     background = Background("test", 1)
     made = threading.Event()
 
     def fail() -> None:
-        raise RuntimeError("broken")
+        raise error
 
     background.submit(1, fail)
     background.submit(2, made.set)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.server.lambdas import Context, LambdaError, Lambdas, Mapped, mapped
+from resonate_infra.server.lambdas import WIDTH, Context, LambdaError, Lambdas, Mapped, mapped
 from resonate_store.clock import ManualClock
 from tests.infra.server.api import PATIENCE
 
@@ -26,6 +26,8 @@ def handler(event: Any, context: Any) -> dict[str, str]:
     RECEIVED.put((event, context, threading.current_thread().name))
     if event["data"]["task"]["id"] == "broken":
         raise RuntimeError("it broke")
+    if event["data"]["task"]["id"].startswith("exit"):
+        sys.exit(3)
     return {"status": "completed"}
 
 
@@ -151,3 +153,31 @@ def test_a_function_that_fails_is_logged_in_one_line(caplog: pytest.LogCaptureFi
 
     assert lambdas.close(PATIENCE)
     assert [record.message for record in caplog.records] == ["function worker failed: RuntimeError: it broke"]
+
+
+def test_functions_that_exit_are_logged_and_use_no_thread_up(caplog: pytest.LogCaptureFixture) -> None:
+    lambdas = loaded(f"worker={HERE}:handler")
+    caplog.set_level(logging.INFO)
+    ids = [*(f"exit-{n}" for n in range(WIDTH)), "whole"]
+    for id in ids:
+        lambdas.invoke("worker", {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": 0}}})
+    events = [RECEIVED.get(timeout=PATIENCE)[0] for _ in ids]
+
+    assert {event["data"]["task"]["id"] for event in events} == set(ids)
+    assert lambdas.close(PATIENCE)
+    assert [record.message for record in caplog.records] == ["function worker failed: SystemExit: 3"] * WIDTH
+
+
+@pytest.mark.parametrize(("call", "shown"), [("sys.exit(3)", "SystemExit: 3"), ("sys.exit()", "SystemExit")])
+def test_a_module_that_exits_while_it_is_imported_is_named(
+    call: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "module_that_exits.py").write_text(f"import sys\n{call}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    lambdas = Lambdas({"worker": mapped("worker=module_that_exits:handler")}, ManualClock(), 60.0)
+
+    with pytest.raises(LambdaError) as caught:
+        lambdas.load("http://localhost:8001")
+    assert str(caught.value) == (
+        f"--lambda worker=module_that_exits:handler: importing module_that_exits failed: {shown}"
+    )

@@ -122,12 +122,20 @@ def test_a_port_that_is_taken_is_one_clear_line_and_exit_code_1() -> None:
     ]
 
 
-def test_a_function_that_cannot_be_imported_is_one_clear_line_and_exit_code_1() -> None:
-    with started("--port", "0", "--lambda", "worker=no_such_module:handler") as server:
-        server.api()
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (None, "ModuleNotFoundError: No module named 'my_handlers'"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_function_that_cannot_be_imported_is_one_clear_line_and_exit_code_1(
+    source: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if source is not None:
+        (tmp_path / "my_handlers.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with started("--port", "0", "--lambda", "worker=my_handlers:handler") as server:
         assert server.wait() == 1
 
-    assert server.lines[1:] == [
-        "error: --lambda worker=no_such_module:handler: importing no_such_module failed: ModuleNotFoundError: No module"
-        " named 'no_such_module'"
-    ]
+    assert server.lines == [f"error: --lambda worker=my_handlers:handler: importing my_handlers failed: {why}"]
