@@ -453,12 +453,13 @@ class Resonate:
         """A handle on an execution that exists.
 
         Raises:
-            ResonateStoreError: there is no promise with this id (code 100.404).
+            ResonateStoreError: there is no promise with this id (code 100.404), or it may not be read (100.403).
         """
         require("id", id, str)
         response = self._store.apply(PromiseGet(id))
         if response.promise is None:
-            raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
+            reason = "The specified promise was not found" if response.status == 404 else response.error
+            raise refusal(response.status, reason, {"id": id})
         settled = None if response.promise.pending else response.promise
         return Handle(id, self._runtime, encoder=self._options.encoder, settled=settled)
 

@@ -28,7 +28,7 @@ from resonate_infra.cli import (
     tasks,
     tree,
 )
-from resonate_infra.cli.exits import BROKEN_PIPE, FAILED, UNREACHABLE, Failure
+from resonate_infra.cli.exits import BROKEN_PIPE, FAILED, UNREACHABLE, Failure, code_for
 from resonate_infra.cli.parameters import help_of
 
 
@@ -86,11 +86,13 @@ def _code_of(run: Callable[[], Any]) -> int:
 
 
 def _unexpected(error: Exception) -> int:
-    from resonate.errors import ResonateError
+    from resonate.errors import ResonateError, ResonateStoreError
     from resonate_store.interface import StoreError
 
     if isinstance(error, StoreError):
         return _told(str(error), UNREACHABLE)
+    if isinstance(error, ResonateStoreError):
+        return _told(error.mesg, code_for(error.status))
     if isinstance(error, ResonateError):
         return _told(error.mesg, FAILED)
     if os.environ.get("RESONATE_TRACEBACK"):

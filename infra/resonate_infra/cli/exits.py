@@ -39,6 +39,13 @@ OUTCOMES = {
 """The exit code for each outcome of an execution that is waited for."""
 
 
+def code_for(status: int) -> int:
+    """The exit code for a request that was answered with this status of the protocol, 400 or more."""
+    if status == 404:
+        return NOT_FOUND
+    return UNREACHABLE if status >= 500 or status in (401, 403, 429) else FAILED
+
+
 class Failure(Exception):
     """The command ends here.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resonate_infra.cli.exits import FAILED, NOT_FOUND, UNREACHABLE, USAGE, Failure
+from resonate_infra.cli.exits import NOT_FOUND, USAGE, Failure, code_for
 from resonate_infra.cli.parameters import help_of
 
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ class Session:
         if response.status < 400:
             return response
         id = getattr(request, "id", "")
-        if response.status == 404:
-            raise Failure(f"there is no {request.kind.partition('.')[0]} {id!r}", NOT_FOUND)
-        code = UNREACHABLE if response.status >= 500 or response.status in (401, 429) else FAILED
+        code = code_for(response.status)
+        if code == NOT_FOUND:
+            raise Failure(f"there is no {request.kind.partition('.')[0]} {id!r}", code)
         raise Failure(f"{request.kind} of {id!r}: {response.error}" if id else str(response.error), code)
 
     def find(self, request: Request) -> Response | None:

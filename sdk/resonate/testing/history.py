@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from resonate import codec
 from resonate.computation import FUNC
-from resonate.errors import PayloadError, ResonateStoreError
+from resonate.errors import PayloadError, refusal
 from resonate.history import described
 from resonate_store.interface import Store, whole
 from resonate_store.records import ORIGIN, PARENT, TARGET, Promise, PromiseState, Task
@@ -235,12 +235,14 @@ def export_history(store: Store, id: str) -> History:
     deadline has passed and that nobody has looked at since is left out too (DESIGN rule 1).
 
     Raises:
-        ResonateStoreError: there is no such promise (code 100.404).
+        ResonateStoreError: there is no such promise (status 404), or it may not be read.
         StoreError: the store cannot answer.
     """
-    promise = store.apply(PromiseGet(id)).promise
+    response = store.apply(PromiseGet(id))
+    promise = response.promise
     if promise is None:
-        raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
+        reason = "The specified promise was not found" if response.status == 404 else response.error
+        raise refusal(response.status, reason, {"id": id})
     found = [_recorded(store, promise)]
     for record in found:
         if record.id == id or not record.foreign:

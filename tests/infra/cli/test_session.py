@@ -51,7 +51,22 @@ def test_a_token_is_shown_to_the_server() -> None:
         assert CommandLine().run("promises", "create", "mine.1", "--url", server.url, "--token", token).code == 0
         with_token = CommandLine(RESONATE_URL=server.url, RESONATE_TOKEN=token)
         assert with_token.json("promises", "get", "mine.1")["id"] == "mine.1"
-        assert with_token.fails("promises", "get", "yours.1")[0] == 1
+        for command in (
+            ("promises", "get", "yours.1"),
+            ("promises", "create", "yours.1"),
+            ("promises", "search"),
+            ("tasks", "get", "yours.1"),
+            ("tasks", "search"),
+            ("schedules", "get", "yours"),
+            ("executions", "list"),
+            ("tree", "yours.1"),
+            ("tree", "mine.1"),  # there is a search in it
+            ("history", "export", "yours.1"),
+            ("history", "export", "mine.1"),
+            ("invoke", "yours.2", "--func", "f"),
+        ):
+            code, line = with_token.fails(*command)
+            assert (code, "Forbidden" in line) == (7, True), (command, line)
         code, line = CommandLine(RESONATE_URL=server.url).fails("promises", "get", "mine.1")
         assert code == 7
         assert "Unauthorized" in line

@@ -18,6 +18,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from resonate import Resonate
+from resonate.errors import ResonateStoreError
 from resonate_infra.server.assembly import CannotServe, Options, Server
 from resonate_infra.testing.endpoint import Endpoint
 from resonate_store.clock import ManualClock
@@ -238,6 +240,9 @@ def test_tokens_are_asked_for_on_requests_and_streams(tmp_path: Path) -> None:
         body = {"kind": "promise.get", "head": {"corrId": "1", "version": "2026-04-01", "auth": token}}
         for id, status in (("a1", 404), ("b1", 403)):
             assert api.http("POST", "/", json.dumps({**body, "data": {"id": id}}).encode())[0] == status
+            with pytest.raises(ResonateStoreError) as caught:
+                Resonate.remote(url=f"http://localhost:{api.port}", token=token).get(id)
+            assert caught.value.status == status
         for header in ({}, {"Authorization": f"Bearer {token}x"}, {"Authorization": token}):
             assert api.http("GET", "/poll/g/1", headers=header)[::2] == (401, b"Unauthorized")
         with api.poll("g", "1", {"Authorization": f"Bearer {token}"}):
