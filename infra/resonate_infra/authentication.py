@@ -86,7 +86,7 @@ class Authentication:
         Raises:
             Refused: 401 for a token that is missing or not valid, 403 for one that has neither role nor prefix.
         """
-        claims = self.verify(token)
+        claims = self._claims(token)
         role, prefix = claims.get("role"), claims.get("prefix")
         if isinstance(role, str) and role.lower() == "admin":
             return Permission("")
@@ -94,8 +94,8 @@ class Authentication:
             raise Refused(403, "Forbidden")
         return Permission(prefix)
 
-    def verify(self, token: str | None) -> dict[str, Any]:
-        """The claims of a valid token; that is all that a connection which only listens needs.
+    def _claims(self, token: str | None) -> dict[str, Any]:
+        """The claims of a valid token.
 
         Raises:
             Refused: 401, for whatever reason, which is nobody's business.

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from resonate_infra.server.hub import Connection, Hub, TooManyConnections
-from resonate_store.protocol.service import Limits
+from resonate_store.protocol.service import Limits, Refused
 
 MAX_BODY: Final = Limits().body
 """The size of the largest request (bytes)."""
@@ -36,8 +36,8 @@ OUTDATED: Final = (
 
 Answer = Callable[[bytes], tuple[int, bytes]]
 """Takes an envelope and returns the status and the envelope of the answer."""
-Authenticate = Callable[[str | None], bool]
-"""Says whether an `Authorization` header is that of somebody who may poll."""
+Authenticate = Callable[[str | None], str]
+"""Returns the prefix of the ids that the bearer of an `Authorization` header may hear of, or raises `Refused`."""
 
 logger = logging.getLogger("resonate.server")
 
@@ -129,17 +129,19 @@ class _Endpoints:
         who = _segments(request)
         if who is None:
             return PlainTextResponse("poll at /poll/{group}/{id}", status_code=404)
-        if self._authenticate is not None and not await run_in_threadpool(
-            self._authenticate, request.headers.get("authorization")
-        ):
-            return PlainTextResponse("Unauthorized", status_code=401)
+        prefix = ""
+        if self._authenticate is not None:
+            try:
+                prefix = await run_in_threadpool(self._authenticate, request.headers.get("authorization"))
+            except Refused as refused:
+                return PlainTextResponse(refused.message, status_code=refused.status)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         if request.method == "HEAD":
             return Response(headers=headers, media_type="text/event-stream")
         group, id = who
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         try:
-            connection = self._hub.connect(group, id, lambda: loop.call_soon_threadsafe(news.set))
+            connection = self._hub.connect(group, id, lambda: loop.call_soon_threadsafe(news.set), prefix)
         except TooManyConnections as error:
             logger.warning("%s/%s is refused: %s", group, id, error)
             return PlainTextResponse(str(error), status_code=503)

@@ -23,7 +23,7 @@ from resonate_infra.transports import Pusher
 from resonate_store.clock import Clock, ambient
 from resonate_store.interface import StoreError
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
-from resonate_store.protocol.service import Refused, Service
+from resonate_store.protocol.service import Service
 from resonate_store.requests import PromiseGet
 from resonate_store.settings import SettingsError, groups_of, push_token_of
 
@@ -137,7 +137,7 @@ class Server:
             Service(self.store, guard=guard, debug=debug).answer,
             self._is_ready,
             self._hub,
-            authenticate=None if guard is None else functools.partial(_is_genuine, guard),
+            authenticate=None if guard is None else functools.partial(_prefix_of, guard),
             origins=options.origins,
         )
         self._uvicorn = Uvicorn(app, PATIENCE, self._on_listening, self._on_stopping)
@@ -248,14 +248,14 @@ def _guard(options: Options, clock: Clock) -> Authentication | None:
         raise CannotServe(f"the public key cannot be used: {error}") from error
 
 
-def _is_genuine(guard: Authentication, authorization: str | None) -> bool:
-    """Whether an `Authorization` header holds a valid token; what its bearer may do with ids is another question."""
+def _prefix_of(guard: Authentication, authorization: str | None) -> str:
+    """The prefix of the ids that the bearer of an `Authorization` header may hear of.
+
+    Raises:
+        Refused: it holds no valid token, or one that may nothing.
+    """
     scheme, _, token = (authorization or "").partition(" ")
-    try:
-        guard.verify(token.strip() if scheme.lower() == "bearer" else None)
-    except Refused:
-        return False
-    return True
+    return guard.admit(token.strip() if scheme.lower() == "bearer" else None).prefix
 
 
 def _store(options: Options, clock: Clock) -> Any:

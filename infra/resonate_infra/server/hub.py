@@ -6,6 +6,9 @@ far behind that its buffer is full, is lost, as the protocol has it. For a task 
 offer, which may be minutes away. So the hub remembers which tasks found nobody, and says when somebody is there for
 them: a worker that is started again drains what has waited for it. What then is offered is up to the store.
 
+Where tokens are asked for, a stream is opened with the prefix of its bearer's ids, and the messages about other ids
+pass it by as if it were not there: a group's name is no secret, and messages hold values.
+
 Messages come from any thread, connections live on the event loop; `notify` is how one wakes the other.
 """
 
@@ -43,9 +46,10 @@ class Letter(NamedTuple):
 class Connection:
     """One stream: a worker process of a group."""
 
-    def __init__(self, group: str, id: str, notify: Callable[[], object]) -> None:
+    def __init__(self, group: str, id: str, notify: Callable[[], object], prefix: str) -> None:
         self.group = group
         self.id = id
+        self.prefix = prefix
         self.notify = notify
         self.closed = False
         self.buffer: deque[Letter] = deque()
@@ -75,17 +79,18 @@ class Hub:
         self._held: dict[str, dict[str, str]] = {}
         self._closed = False
 
-    def connect(self, group: str, id: str, notify: Callable[[], object]) -> Connection:
+    def connect(self, group: str, id: str, notify: Callable[[], object], prefix: str = "") -> Connection:
         """Open a stream for the process `id` of a group; several may have the same id.
 
         Args:
             group, id: as in `poll://any@group/id`.
             notify: called, from any thread, when there is something to take, or the connection is closed.
+            prefix: of the tasks and promises that it may hear of.
 
         Raises:
             TooManyConnections: there are as many as there may be.
         """
-        connection = Connection(group, id, notify)
+        connection = Connection(group, id, notify, prefix)
         with self._lock:
             if sum(map(len, self._groups.values())) >= self._limit:
                 raise TooManyConnections(f"{self._limit} workers poll already, and no more can")
@@ -134,7 +139,7 @@ class Hub:
             raise ValueError(f"{address!r} is no address that anybody polls for")
         task = _task_in(message)
         with self._lock:
-            connection = self._recipient(poll)
+            connection = self._recipient(poll, task or message["data"]["promise"]["id"])
             if connection is None or connection.full:
                 if task is not None:
                     self._hold(poll.group, task, address)
@@ -155,7 +160,7 @@ class Hub:
         with self._lock:
             for task, address in self._held.get(group, {}).items():
                 poll = poll_of(address)
-                recipient = self._recipient(poll) if poll is not None else None
+                recipient = self._recipient(poll, task) if poll is not None else None
                 if recipient is not None and not recipient.full:
                     claimed.append(task)
                     if len(claimed) == BUFFER:
@@ -172,8 +177,10 @@ class Hub:
                 connection.closed = True
                 connection.notify()
 
-    def _recipient(self, poll: Poll) -> Connection | None:
-        connections = [each for each in self._groups.get(poll.group, ()) if not each.closed]
+    def _recipient(self, poll: Poll, subject: str) -> Connection | None:
+        """Who gets a message about the task or promise `subject`."""
+        group = self._groups.get(poll.group, ())
+        connections = [each for each in group if not each.closed and subject.startswith(each.prefix)]
         named = next((each for each in connections if each.id == poll.id), None)
         if named is not None or poll.cast == "uni" or not connections:
             return named

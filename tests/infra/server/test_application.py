@@ -11,6 +11,7 @@ import pytest
 
 from resonate_infra.server.application import MAX_BODY, application
 from resonate_infra.server.hub import Hub
+from resonate_store.protocol.service import Refused
 
 
 def echo(body: bytes) -> tuple[int, bytes]:
@@ -119,17 +120,21 @@ def test_too_many_streams_are_refused() -> None:
 def test_who_polls_may_have_to_say_who_he_is() -> None:
     asked: list[str | None] = []
 
-    def authenticate(authorization: str | None) -> bool:
+    def authenticate(authorization: str | None) -> str:
         asked.append(authorization)
-        return authorization == "Bearer good"
+        if authorization != "Bearer good":
+            raise Refused(*((403, "Forbidden") if authorization == "Bearer weak" else (401, "Unauthorized")))
+        return ""
 
     # With no room for streams the answer to those who may have one is 503.
     server = client(hub=Hub(limit=0), authenticate=authenticate)
     assert server.get("/poll/g/1").status_code == 401
     assert server.get("/poll/g/1").text == "Unauthorized"
     assert server.get("/poll/g/1", headers={"Authorization": "Bearer bad"}).status_code == 401
+    weak = server.get("/poll/g/1", headers={"Authorization": "Bearer weak"})
+    assert (weak.status_code, weak.text) == (403, "Forbidden")
     assert server.get("/poll/g/1", headers={"Authorization": "Bearer good"}).status_code == 503
-    assert asked == [None, None, "Bearer bad", "Bearer good"]
+    assert asked == [None, None, "Bearer bad", "Bearer weak", "Bearer good"]
     assert server.get("/health").status_code == 200
 
 

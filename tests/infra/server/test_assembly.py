@@ -247,6 +247,33 @@ def test_tokens_are_asked_for_on_requests_and_streams(tmp_path: Path) -> None:
             assert api.http("GET", "/poll/g/1", headers=header)[::2] == (401, b"Unauthorized")
         with api.poll("g", "1", {"Authorization": f"Bearer {token}"}):
             pass
+        weak = jwt.encode({"exp": NOW // 1000 + 60}, key, "EdDSA")
+        assert api.http("GET", "/poll/g/1", headers={"Authorization": f"Bearer {weak}"})[::2] == (403, b"Forbidden")
+
+
+def test_who_polls_is_told_of_the_ids_that_the_token_is_for() -> None:
+    def bearer(**claims: str) -> dict[str, str]:
+        token = jwt.encode({"exp": NOW // 1000 + 60, **claims}, "any" * 16, "HS256")
+        return {"Authorization": f"Bearer {token}"}
+
+    def done(id: str) -> None:
+        """A promise that `poll://uni@owner/1` listens to has a value."""
+        for kind, data in (
+            ("create", {"id": id, "timeoutAt": FAR}),
+            ("register_listener", {"awaited": id, "address": "poll://uni@owner/1"}),
+            ("settle", {"id": id, "state": "resolved", "value": {"data": "secret"}}),
+        ):
+            head = {"corrId": "1", "version": "2026-04-01", "auth": bearer(role="admin")["Authorization"][7:]}
+            body = json.dumps({"kind": f"promise.{kind}", "head": head, "data": data})
+            assert api.http("POST", "/", body.encode())[0] == 200
+
+    with serving(ManualClock(NOW), auth_key="none") as api, api.poll("owner", "1", bearer(prefix="b.")) as spy:
+        done("a.lost")
+        with api.poll("owner", "1", bearer(prefix="a.")) as owner:
+            done("a.1")
+            done("b.1")
+            assert owner.message()["data"]["promise"]["id"] == "a.1"
+            assert spy.message()["data"]["promise"]["id"] == "b.1"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -34,8 +34,8 @@ class Wire:
         self.offered_to.append([each.id for each in connections])
         return connections[-1]
 
-    def connect(self, group: str, id: str) -> Connection:
-        return self.hub.connect(group, id, lambda: self.notified.append(f"{group}/{id}"))
+    def connect(self, group: str, id: str, prefix: str = "") -> Connection:
+        return self.hub.connect(group, id, lambda: self.notified.append(f"{group}/{id}"), prefix)
 
     def taken(self, connection: Connection) -> list[str]:
         """The ids of tasks and promises in what waits for a connection."""
@@ -204,3 +204,25 @@ def test_a_closed_hub_ends_every_stream(wire: Wire) -> None:
     assert after.closed
     assert wire.notified == ["g/1"]
     assert not wire.hub.send("poll://any@g", execute("w"))
+
+
+@pytest.mark.parametrize("address", ["poll://any@g", "poll://any@g/1", "poll://uni@g/1"])
+@pytest.mark.parametrize("message", [execute, unblock])
+def test_a_connection_with_a_prefix_hears_of_no_other_ids(
+    wire: Wire, address: str, message: Callable[[str], dict[str, Any]]
+) -> None:
+    mine, theirs = wire.connect("g", "1", "mine."), wire.connect("g", "1", "theirs.")
+
+    assert wire.hub.send(address, message("theirs.w"))
+    assert wire.hub.send(address, message("mine.w"))
+    assert not wire.hub.send(address, message("nobodys.w"))
+    assert (wire.taken(mine), wire.taken(theirs)) == (["mine.w"], ["theirs.w"])
+
+
+def test_a_task_waits_for_somebody_who_may_hear_of_it(wire: Wire) -> None:
+    wire.connect("g", "1", "mine.")
+    assert not wire.hub.send("poll://any@g", execute("theirs.w"))
+    assert wire.hub.claim("g") == []
+
+    wire.connect("g", "2", "theirs.")
+    assert wire.hub.claim("g") == ["theirs.w"]
