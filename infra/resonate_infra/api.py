@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from resonate_infra.settings import is_on, retention_of
+from resonate_infra.settings import is_on, origins_of, retention_of
 from resonate_store.clock import ambient
 from resonate_store.dynamo import DynamoStore
 from resonate_store.interface import StoreError
@@ -65,13 +65,6 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
         table = environment.get("RESONATE_TABLE")
         if not table:
             raise SettingsError("the environment lacks RESONATE_TABLE: template.yaml sets it")
-        listed = environment.get("RESONATE_CORS_ORIGINS", "").split(",")
-        origins = tuple(origin.strip() for origin in listed if origin.strip())
-        for origin in origins:
-            if origin != "*" and not origin.startswith(("http://", "https://")):
-                raise SettingsError(
-                    f"RESONATE_CORS_ORIGINS names {origin!r}: an origin is such as https://example.com, or * for any"
-                )
         debug_requests = is_on(environment, "RESONATE_DEBUG_REQUESTS")
         return cls(
             table=table,
@@ -79,7 +72,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
             public_key=environment.get("RESONATE_AUTH_PUBLIC_KEY") or None,
             issuer=environment.get("RESONATE_AUTH_ISS") or None,
             audience=environment.get("RESONATE_AUTH_AUD") or None,
-            origins=origins,
+            origins=origins_of(environment.get("RESONATE_CORS_ORIGINS", "").split(","), "RESONATE_CORS_ORIGINS"),
             debug_requests=debug_requests,
             retention_seconds=retention_of(environment) if debug_requests else 0,
         )

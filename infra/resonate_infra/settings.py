@@ -6,7 +6,7 @@ variables are those that `template.yaml` sets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -84,6 +84,23 @@ def retention_of(environment: Mapping[str, str]) -> int:
     if not (seconds.isascii() and seconds.isdigit()):
         raise SettingsError(f"RESONATE_RETENTION_SECONDS must be a number of seconds, got {seconds!r}")
     return int(seconds)
+
+
+def origins_of(listed: Iterable[str], name: str) -> tuple[str, ...]:
+    """Origins whose pages may call the API, without the empty ones.
+
+    Args:
+        listed: as browsers write them, such as `https://example.com`, or `*` for any.
+        name: of what lists them, for the error.
+
+    Raises:
+        SettingsError: one is no origin.
+    """
+    origins = tuple(origin.strip() for origin in listed if origin.strip())
+    for origin in origins:
+        if origin != "*" and not origin.startswith(("http://", "https://")):
+            raise SettingsError(f"{name} names {origin!r}: an origin is such as https://example.com, or * for any")
+    return origins
 
 
 _VARIABLES = {

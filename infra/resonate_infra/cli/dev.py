@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -127,9 +128,9 @@ def dev(
         retention=round(seconds["--retention"]),
         lambdas=tuple(lambdas or ()),
         lambda_timeout=seconds["--lambda-timeout"],
-        groups=_checked(mapped) if mapped else None,
+        groups=_groups(mapped) if mapped else None,
         push_timeout=seconds["--push-timeout"],
-        origins=tuple(cors or ()),
+        origins=_origins(cors or ()),
         debug=debug,
         auth_key=auth_public_key,
         auth_issuer=auth_issuer,
@@ -138,7 +139,7 @@ def dev(
     raise typer.Exit(serve(options, log_level))
 
 
-def _checked(groups: dict[str, str]) -> dict[str, str]:
+def _groups(groups: dict[str, str]) -> dict[str, str]:
     """The groups, held to what `RESONATE_GROUPS` is held to."""
     import json
 
@@ -148,3 +149,13 @@ def _checked(groups: dict[str, str]) -> dict[str, str]:
         return groups_of({"RESONATE_GROUPS": json.dumps(groups)}) or {}
     except SettingsError as error:
         raise Failure(str(error).replace("RESONATE_GROUPS", "--group"), USAGE) from error
+
+
+def _origins(listed: Sequence[str]) -> tuple[str, ...]:
+    """The origins, held to what `RESONATE_CORS_ORIGINS` is held to."""
+    from resonate_infra.settings import SettingsError, origins_of
+
+    try:
+        return origins_of(listed, "--cors")
+    except SettingsError as error:
+        raise Failure(str(error), USAGE) from error

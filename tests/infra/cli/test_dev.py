@@ -92,6 +92,7 @@ def test_a_table_of_the_environment_is_not_served_by_accident(served: list[tuple
         (("--lambda-timeout", "long"), 2, "--lambda-timeout must be a duration"),
         (("--group", "worker"), 2, "--group must be NAME=ADDRESS, got 'worker'"),
         (("--group", "worker=poll"), 2, "--group"),
+        (("--cors", "*", "--cors", "example.com"), 2, "--cors names 'example.com': an origin is such as https://"),
         (("--lambda", "worker"), 1, "'worker' maps no group to a handler"),
         (("--data", "a", "--table", "b"), 1, "promises are kept in a file or in a table: give one of both"),
         (("--auth-public-key", "/no/such/file"), 1, "the public key cannot be used"),
