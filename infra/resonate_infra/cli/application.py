@@ -105,7 +105,9 @@ def _unexpected(error: Exception) -> int:
 
 
 def _told(message: str, code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    from resonate_infra.text import plain
+
+    print(f"error: {plain(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

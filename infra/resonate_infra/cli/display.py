@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from resonate_infra.cli.session import Session
+from resonate_infra.text import plain
 from resonate_store.records import SCOPE, TARGET, Promise, Schedule, Task, Value
 
 if TYPE_CHECKING:
@@ -49,13 +50,6 @@ def console(*, error: bool = False) -> Console:
     if not shown.is_terminal:
         shown.width = 10_000
     return shown
-
-
-def plain(text: str) -> str:
-    """The text with everything escaped that is not to be seen."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def payload(value: Value, raw: bool) -> dict[str, Any]:

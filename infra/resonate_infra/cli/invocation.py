@@ -54,7 +54,8 @@ def invoke(
         resonate invoke order-1 --func order --arg 30 --kwarg 'currency="EUR"' --target worker --wait
     """
     from resonate.computation import FUNC
-    from resonate_infra.cli.display import function_of, plain, promise_json, write_json
+    from resonate_infra.cli.display import function_of, promise_json, write_json
+    from resonate_infra.text import plain
     from resonate_store.requests import PromiseCreate
 
     if wait_timeout is not None and not wait:
@@ -149,7 +150,7 @@ class _Lines:
         self._latest = ""
 
     def __call__(self, task: Task | None) -> None:
-        from resonate_infra.cli.display import plain
+        from resonate_infra.text import plain
 
         line = "pending" if task is None else f"{task.state}, version {task.version}"
         if task is not None and task.error:

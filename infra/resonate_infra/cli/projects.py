@@ -18,8 +18,9 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,
 ) -> None:
     """Write a new project: workflows, a test that passes, and the template that adds them to a deployment."""
-    from resonate_infra.cli.display import plain, write_json
+    from resonate_infra.cli.display import write_json
     from resonate_infra.scaffold import scaffold
+    from resonate_infra.text import plain
 
     try:
         paths = scaffold(directory, stack=stack)

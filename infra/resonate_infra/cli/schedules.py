@@ -109,7 +109,8 @@ def get(session: Session, id: Id) -> None:
 @connected
 def delete(session: Session, id: Id) -> None:
     """Delete a schedule; what it has created stays."""
-    from resonate_infra.cli.display import plain, write_json
+    from resonate_infra.cli.display import write_json
+    from resonate_infra.text import plain
     from resonate_store.requests import ScheduleDelete
 
     session.ask(ScheduleDelete(id))

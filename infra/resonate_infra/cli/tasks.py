@@ -74,7 +74,8 @@ def continue_(session: Session, id: Id) -> None:
 
 
 def _show(session: Session, id: str) -> None:
-    from resonate_infra.cli.display import instant, plain, task_json, write_fields, write_json
+    from resonate_infra.cli.display import instant, task_json, write_fields, write_json
+    from resonate_infra.text import plain
     from resonate_store.requests import TaskGet
 
     task = session.ask(TaskGet(id)).task

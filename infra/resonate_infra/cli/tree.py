@@ -171,7 +171,8 @@ def _draw(node: Node, shown: Tree, now: int) -> None:
 def _line(node: Node, name: str, now: int) -> Any:
     from rich.text import Text
 
-    from resonate_infra.cli.display import STYLES, duration, instant, outcome, plain, shortened, taken
+    from resonate_infra.cli.display import STYLES, duration, instant, outcome, shortened, taken
+    from resonate_infra.text import plain
 
     promise, task = node.promise, node.task
     line = Text(f"{plain(name)}  ", "bold", no_wrap=True).append(f"{plain(command_of(node))}  ", "not bold")

@@ -6,10 +6,18 @@ import logging
 import sys
 
 from resonate_infra.server.assembly import CannotServe, Options, Server
+from resonate_infra.text import plain
 
 LEVELS = ("debug", "info", "warning", "error")
 
 logger = logging.getLogger("resonate.server")
+
+
+class _Lines(logging.Formatter):
+    """Writes each event as one line, whatever the ids in it are made of; a traceback follows in lines of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return plain(super().formatMessage(record))
 
 
 def serve(options: Options, log_level: str = "info") -> int:
@@ -30,7 +38,7 @@ def serve(options: Options, log_level: str = "info") -> int:
         # Said when all is there: a script that waits for this line may go on.
         server.run(lambda: logger.info("listening on %s, promises are in %s", server.url, where))
     except CannotServe as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(' '.join(str(error).split()))}", file=sys.stderr)
         return 1
     logger.info("stopped")
     return 0
@@ -38,9 +46,9 @@ def serve(options: Options, log_level: str = "info") -> int:
 
 def _log(level: str) -> None:
     """Log one line for each event to the error stream; what libraries tell of their inner life only if it is bad."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", datefmt="%H:%M:%S"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in ("uvicorn.error", "asyncio", "botocore", "boto3", "pynamodb", "python_multipart"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Every request; and that a connection was not kept, which is all that urllib3 has to warn of.

@@ -6,7 +6,7 @@ from base64 import b64encode
 
 import pytest
 
-from resonate_infra.cli.display import duration, instant, outcome, payload, plain
+from resonate_infra.cli.display import duration, instant, outcome, payload
 from resonate_store.records import EMPTY, Promise, Value
 
 
@@ -68,7 +68,3 @@ def test_errors_are_shown_as_one_line(data: str, shown: str) -> None:
     )
 
     assert outcome(rejected) == shown
-
-
-def test_text_that_cannot_be_printed_is_escaped() -> None:
-    assert plain("größe\n\x1b[2J\u202e") == "größe\\n\\x1b[2J\\u202e"

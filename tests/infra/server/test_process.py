@@ -111,6 +111,38 @@ def test_what_it_has_acknowledged_survives_its_being_killed(tmp_path: Path) -> N
     assert any('"POST / HTTP/1.1" 200' in line for line in server.lines)
 
 
+def test_no_id_makes_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_handlers.py").write_text(
+        "def handler(event, context): raise RuntimeError(event['data']['task']['id'])"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    forged = "12:00:00.000 ERROR   forged"
+    with started("--port", "0", "--lambda", "worker=my_handlers:handler") as server:
+        api = server.api()
+        api.create(f"a\n{forged}\x1b[2J\u2028", "poll://any@worker")
+        failed = server.line()
+        with api.poll("a%00%1B", "x"):
+            connected = server.line()
+        assert server.end(signal.SIGTERM) == 0
+
+    assert failed.endswith(f"function worker failed: RuntimeError: a\\n{forged}\\x1b[2J\\u2028")
+    assert connected.endswith("a\\x00\\x1b/x connected")
+    assert all(LINE.fullmatch(line) and line.isprintable() for line in server.lines), server.lines
+    assert forged not in server.lines
+
+
+def test_a_traceback_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_handlers.py").write_text("def handler(event, context): raise RuntimeError('it broke')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with started("--port", "0", "--log-level", "debug", "--lambda", "worker=my_handlers:handler") as server:
+        server.api().create("a", "poll://any@worker")
+        while server.line() != "RuntimeError: it broke":
+            pass
+        assert server.end(signal.SIGTERM) == 0
+
+    assert "Traceback (most recent call last):" in server.lines
+
+
 def test_a_port_that_is_taken_is_one_clear_line_and_exit_code_1() -> None:
     with started("--port", "0") as first:
         port = str(first.api().port)
