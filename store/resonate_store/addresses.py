@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, cast
 
-_POLL = re.compile(r"poll://(?P<cast>any|uni)@(?P<group>[^/\s@]+)(?:/(?P<id>[^/\s]+))?\Z")
+# What would begin a query or a fragment of the URL belongs to neither: a group or id that has it is percent-encoded.
+_POLL = re.compile(r"poll://(?P<cast>any|uni)@(?P<group>[^/\s@?#]+)(?:/(?P<id>[^/\s?#]+))?\Z")
 _LAMBDA = re.compile(
     r"lambda://(?:[A-Za-z0-9-_]+|arn:[^\s:]+:lambda:[^\s:]+:[^\s:]+:function:[A-Za-z0-9-_]+)(?::[A-Za-z0-9$_-]+)?\Z"
 )
