@@ -4,6 +4,7 @@ The endpoints are plain functions, which FastAPI runs in threads: requests to th
 """
 
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
@@ -23,8 +24,13 @@ class Report(BaseModel):
 
 @app.post("/reports", status_code=202)
 def submit(report: Report) -> dict[str, str]:
-    resonate.options(target="poll://any@worker").begin_rpc(report.id, "make_report", report.customer, report.secs)
-    return {"id": report.id, "status": app.url_path_for("status", id=report.id)}
+    if "/" in report.id:
+        raise HTTPException(400, "the id is a part of the report's path, and has no slash")
+    try:
+        resonate.options(target="poll://any@worker").begin_rpc(report.id, "make_report", report.customer, report.secs)
+    except ValueError as error:  # the id is empty, or too long
+        raise HTTPException(400, str(error)) from None
+    return {"id": report.id, "status": app.url_path_for("status", id=quote(report.id, safe=""))}
 
 
 @app.get("/reports/{id}")

@@ -17,7 +17,10 @@ def start_workflow() -> Any:
     workflow_id = body.get("workflow_id") if isinstance(body, dict) else None
     if not workflow_id or not isinstance(workflow_id, str):
         return {"error": "the body has to be JSON with a workflow_id"}, 400
-    handle = resonate.options(target="poll://any@worker").begin_rpc(workflow_id, "foo", workflow_id)
+    try:
+        handle = resonate.options(target="poll://any@worker").begin_rpc(workflow_id, "foo", workflow_id)
+    except ValueError as error:  # the id is too long
+        return {"error": str(error)}, 400
     return handle.result() if handle.done() else {"message": f"workflow {workflow_id} started"}
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator
 from threading import Event
 from typing import Any
+from urllib.parse import quote
 
 from resonate import Context, Resonate
 
@@ -23,7 +24,7 @@ def foo(ctx: Context, workflow_id: str) -> Generator[Any, Any, dict[str, str]]:
 
 
 def send_email(_: Context, promise_id: str) -> None:
-    print(f"email: follow {GATEWAY}/unblock-workflow?promise_id={promise_id}")
+    print(f"email: follow {GATEWAY}/unblock-workflow?promise_id={quote(promise_id, safe='')}")
 
 
 resonate.start()

@@ -49,6 +49,7 @@ def test_human_in_the_loop(server: Surroundings) -> None:
     says(start(server, command("human_in_the_loop", "flask"), {"5001": str(port)}), "Running on")
 
     assert ask("POST", begin)[0] == ask("POST", begin, {})[0] == 400
+    assert ask("POST", begin, {"workflow_id": "x" * 2_000})[0] == 400
     assert ask("GET", f"{gateway}/unblock-workflow")[0] == 400
     assert ask("GET", f"{gateway}/unblock-workflow?promise_id=nobody")[0] == 404
     assert ask("POST", begin, {"workflow_id": "order-1"}) == (200, {"message": "workflow order-1 started"})
@@ -67,6 +68,11 @@ def test_human_in_the_loop(server: Surroundings) -> None:
     )
     assert not [line for line in second.lines if line.startswith("email")], "it was sent once"
 
+    odd = {"workflow_id": "order 2/ü&a=b#"}
+    assert ask("POST", begin, odd)[0] == 200
+    assert ask("GET", second.line("email: follow ")) == (200, {"message": "workflow unblocked"})
+    second.line(f"workflow {odd['workflow_id']} is unblocked")
+
 
 @pytest.mark.parametrize(
     ("example", "program", "refused"), [("async_gateway", "chalice", 400), ("async_gateway_fastapi", "uvicorn", 422)]
@@ -80,6 +86,11 @@ def test_async_gateway(server: Surroundings, example: str, program: str, refused
 
     assert ask("GET", f"{reports}/{good}")[0] == 404
     assert ask("POST", reports, {"id": good})[0] == refused
+    for id, why in (("", "the id is empty"), ("a/b", "has no slash"), ("x" * 2_000, "1000 is the limit")):
+        status, told = ask("POST", reports, {"id": id, "customer": "ada"})
+        assert (status, why in str(told)) == (400, True), told
+    odd = ask("POST", reports, {"id": f"{example} ?#%", "customer": "ada"})[1]["status"]
+    assert ask("GET", f"http://localhost:{port}{odd}") == (200, {"status": "pending"})
     submitted = ask("POST", reports, {"id": good, "customer": "ada", "secs": 0.5})
     assert submitted == (202, {"id": good, "status": f"/reports/{good}"})
     assert ask("POST", reports, {"id": bad, "customer": "4da"})[0] == 202

@@ -4,8 +4,9 @@ It remembers nothing: any instance answers for what another one has submitted, a
 """
 
 from typing import Any
+from urllib.parse import quote, unquote
 
-from chalice import BadRequestError, Chalice, NotFoundError, Response
+from chalice import BadRequestError, Chalice, Response
 
 from resonate import Resonate
 from resonate.errors import ResonateStoreError
@@ -21,16 +22,21 @@ def submit() -> Response:
         id, customer, secs = str(body["id"]), str(body["customer"]), float(body.get("secs", 1.0))
     except (AttributeError, KeyError, TypeError, ValueError):
         raise BadRequestError("a report needs an id and a customer, and takes some seconds") from None
-    resonate.options(target="poll://any@worker").begin_rpc(id, "make_report", customer, secs)
-    return Response({"id": id, "status": f"/reports/{id}"}, status_code=202)
+    if "/" in id:
+        raise BadRequestError("the id is a part of the report's path, and has no slash")
+    try:
+        resonate.options(target="poll://any@worker").begin_rpc(id, "make_report", customer, secs)
+    except ValueError as error:  # the id is empty, or too long
+        raise BadRequestError(str(error)) from None
+    return Response({"id": id, "status": f"/reports/{quote(id, safe='')}"}, status_code=202)
 
 
 @app.route("/reports/{id}")
-def status(id: str) -> dict[str, Any]:
+def status(id: str) -> dict[str, Any] | Response:
     try:
-        handle = resonate.get(id)
+        handle = resonate.get(unquote(id))
     except ResonateStoreError as error:
-        raise NotFoundError(error.mesg) from None
+        return Response({"Message": error.mesg}, status_code=error.status)
     if not handle.done():
         return {"status": "pending"}
     try:
