@@ -63,8 +63,11 @@ class Receiver:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        class Roomy(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 64  # 20 pushes arrive at once; a connection that is turned away tries again too late
+
+        self._server = Roomy(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
