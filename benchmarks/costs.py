@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resonate import Context, Resonate
+from resonate_infra.dispatch import TIME_TO_LIVE
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.requests import PromiseSettle
 
@@ -176,6 +177,9 @@ class Meter:
     def _take(self, stream_arn: str) -> list[dict[str, Any]]:
         records = self._take_changes(stream_arn)
         self._changes += [record["dynamodb"] for record in records]
+        for record in records:
+            if record["eventName"] == "REMOVE" and is_marker(record["dynamodb"]["OldImage"]):
+                record["userIdentity"] = {"type": "Service", "principalId": TIME_TO_LIVE}
         return records
 
     def _watch(self, event: Event) -> None:
