@@ -4,6 +4,10 @@ The interpreter says what it wants done; here it is done, and what came of it is
 or suspended or this process has to leave it to others.
 
 User code may run on a pool, store requests on another; everything else happens in the caller's thread.
+
+What a workflow begins for others to see is created before it goes on. Of calls that it begins in a row only the first
+is waited for like that, where requests have a pool: the others are on their way while it goes on, and answered before
+anything else happens to it (docs/decisions/0036).
 """
 
 from __future__ import annotations
@@ -31,10 +35,12 @@ from resonate.computation import (
 from resonate.errors import PayloadError
 from resonate.replay import Execution
 from resonate_store.interface import StoreError
-from resonate_store.records import Promise, Task
+from resonate_store.records import TARGET, Promise, Task
 from resonate_store.requests import PromiseGet, PromiseSettle, Request, Response, TaskFulfill, TaskSuspend
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from resonate.event_loop import EventLoop
     from resonate.worker import Worker
 
@@ -99,11 +105,35 @@ class Drive:
         self._running = 0
         self._results: queue.SimpleQueue[tuple[Work, Outcome | Opening | None]] = queue.SimpleQueue()
         self._late = False
+        self._in_a_row = False
+        self._on_their_way: list[tuple[Create, Future[Response | Sequence[Promise]]]] = []
 
     def to_the_end(self) -> Report:
+        """Go on until the task is fulfilled or suspended.
+
+        Raises:
+            HandOver: there is no time left for all of it.
+            Lost: somebody else holds the task.
+            NonDeterminismError: the workflow is not the one that is recorded.
+            StoreError: the store cannot answer.
+        """
+        try:
+            return self._to_the_end()
+        finally:
+            for _, answer in self._on_their_way:
+                if not answer.cancel():
+                    answer.exception()  # nothing is written by whoever has let go of the task
+
+    def _to_the_end(self) -> Report:
         execution = self._execution
         while True:
             actions = execution.advance(self._clock.now())
+            if execution.ready:
+                self._begin([action for action in actions if isinstance(action, Create)])
+                continue
+            self._in_a_row = False
+            if self._on_their_way:
+                self._arrive()
             if actions:
                 self._perform(actions)
                 while not execution.ready and (actions := execution.actions()):
@@ -117,6 +147,25 @@ class Drive:
                 raise HandOver
             elif (report := self._wait()) is not None:
                 return report
+
+    def _begin(self, creations: list[Create]) -> None:
+        """Create what workflows begin that go on at once."""
+        pool = self._worker.requests
+        now: list[Create] = []
+        for creation in creations:
+            if pool is not None and self._in_a_row and TARGET in creation.request.tags:
+                self._on_their_way.append((creation, pool.submit(self._request, creation)))
+            else:
+                now.append(creation)
+        self._in_a_row = TARGET in creations[-1].request.tags
+        for creation, answer in zip(now, self._worker.map(self._request, now), strict=True):
+            self._tell(creation, answer)
+
+    def _arrive(self) -> None:
+        """Wait for the answers to what is on its way."""
+        for creation, answer in self._on_their_way:
+            self._tell(creation, answer.result())
+        self._on_their_way.clear()
 
     def _perform(self, actions: list[Action]) -> None:
         """Make all requests first, together, and then call functions: what was begun is stored before anything runs."""

@@ -7,6 +7,9 @@ function, store an outcome - and is told the result later. When nothing is left 
 on, and when the root has finished it shows the outcome. It performs no I/O and reads no clock, so the same code runs
 under a Lambda handler, in memory and in a property test.
 
+A workflow that begins what others can see goes on when that promise is created, or at least on its way: it may tell
+somebody the id before it waits for anything (docs/decisions/0036).
+
 What holds (REFERENCE 5.6): commands are numbered in creation order, and that number makes the child's id; a promise is
 awaited by yielding it; on return every attached promise that was not awaited is, in creation order; on replay each
 command must be the one that is recorded under its id.
@@ -21,7 +24,7 @@ from typing import Any
 
 from resonate import codec
 from resonate.attempts import Attempts, pending
-from resonate.commands import Command, LocalCall, RemoteCall
+from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall
 from resonate.commands import Promise as Awaitable
 from resonate.computation import (
     NOTHING_YET,
@@ -96,6 +99,7 @@ class Execution:
         self.ready: deque[Coroutine] = deque()
         self._unfinished: dict[Coroutine, None] = {}
         self._actions: list[Action] = []
+        self._beginning: dict[Coroutine, Create] = {}
 
     def start(self, children: Sequence[Promise], now: int) -> None:
         """Begin, knowing the direct children of the root."""
@@ -109,6 +113,9 @@ class Execution:
     def advance(self, now: int) -> list[Action]:
         """Run every generator as far as it can go, and return what has to be done for them to go further.
 
+        While `ready` is not empty afterwards, these are creations alone, and come before anything else: of what the
+        workflows that are ready have begun.
+
         Raises:
             NonDeterminismError: a command is not the one that is recorded under its id.
         """
@@ -117,6 +124,11 @@ class Execution:
             self._attempts.end_pauses(now)
         while self.ready:
             self._resume(self.ready.popleft())
+        if self._beginning:
+            creations: list[Action] = [*self._beginning.values()]
+            self.ready.extend(self._beginning)
+            self._beginning.clear()
+            return creations
         return self.actions()
 
     def actions(self) -> list[Action]:
@@ -261,7 +273,7 @@ class Execution:
             coroutine.inbox = (None, refused)
             return True
         if node is None:
-            return True
+            return coroutine not in self._beginning
         if not node.settled:
             self._wait(coroutine, node)
             return False
@@ -298,7 +310,7 @@ class Execution:
         known = self.history.records.get(place)
         if known is not None and isinstance(command, LocalCall) and self._replayed(coroutine, command, known):
             return None
-        node = self._node_for(command, place, work)
+        node = self._node_for(command, place, coroutine)
         if command.waits:
             return node
         if not (node.settled or (isinstance(command, RemoteCall) and not command.attached)):
@@ -334,7 +346,8 @@ class Execution:
 
     # Issuing commands
 
-    def _node_for(self, command: Command[Any], place: str, parent: Work) -> Node:
+    def _node_for(self, command: Command[Any], place: str, coroutine: Coroutine) -> Node:
+        parent = coroutine.work
         id = command.opts.id or place
         existing = self.nodes.get(id)
         detached = isinstance(command, RemoteCall) and not command.attached
@@ -360,7 +373,11 @@ class Execution:
         if known is None or not self._recall(node, place, known):
             parent.context.replaying = False
             if request is not None:
-                self.act(Create(node, request))
+                if command.waits or (isinstance(command, PromiseCommand) and self.replays(parent.context)):
+                    # As nobody else learns of it now. A workflow that has got beyond a promise has created it before.
+                    self.act(Create(node, request))
+                else:
+                    self._beginning[coroutine] = Create(node, request)
             elif node.work is not None:
                 self._start(node.work, command.opts)
         return node

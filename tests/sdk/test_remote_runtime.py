@@ -118,6 +118,21 @@ def test_a_workflow_sleeps_suspended_and_calls_others(connect: Connect, serving:
     assert handle.result(PATIENCE) == 6
 
 
+def test_what_a_workflow_begins_is_known_to_the_server_when_it_goes_on(connect: Connect) -> None:
+    worker = connect("worker")
+
+    @worker.register
+    def parent(ctx: Context) -> Flow:
+        call = yield ctx.begin_rpc("nobody").options(target="elsewhere")
+        question = yield ctx.promise()
+        found = [worker.promises.get(id=call.id).state, worker.promises.get(id=question.id).state]
+        worker.promises.resolve(id=call.id, data="1")
+        worker.promises.resolve(id=question.id, data="2")
+        return [*found, (yield call), (yield question)]
+
+    assert worker.run("p", parent) == ["PENDING", "PENDING", 1, 2]
+
+
 def test_a_waiting_client_is_told(connect: Connect, serving: Serving) -> None:
     client = connect("client")
     serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))

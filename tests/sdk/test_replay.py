@@ -1610,6 +1610,93 @@ def test_many_remote_children_cost_few_invocations(driver: Driver) -> None:
     assert len(driver.reports) < 10
 
 
+BEGINS: dict[str, Callable[[Context], Any]] = {
+    "promise": lambda ctx: ctx.promise(),
+    "promise with an id": lambda ctx: ctx.promise(id="own"),
+    "begin_rpc": lambda ctx: ctx.begin_rpc("double", 1),
+    "begin_rpc with an id": lambda ctx: ctx.begin_rpc("double", 1).options(id="own"),
+    "detached": lambda ctx: ctx.detached("double", 1),
+}
+"""What others can see, and a workflow may tell them of at once."""
+
+
+@pytest.mark.parametrize("what", BEGINS)
+@always_three_ways
+def test_what_is_begun_exists_when_the_workflow_goes_on(driver: Driver, what: str) -> None:
+    found: list[bool] = []
+
+    def workflow(ctx: Context) -> Flow:
+        promise = yield BEGINS[what](ctx)
+        found.append(promise.id in driver.ids())
+
+    driver.register(double)
+    driver.begin("w", workflow)
+    driver.work()
+
+    assert found[0]
+
+
+@pytest.mark.parametrize("what", BEGINS)
+@three_ways
+def test_what_is_begun_exists_when_an_async_workflow_goes_on(driver: Driver, what: str) -> None:
+    found: list[bool] = []
+
+    async def workflow(ctx: Context) -> None:
+        first = await BEGINS[what](ctx)
+        found.append(first.id in driver.ids())
+        second = await ctx.promise()
+        found.append(second.id in driver.ids())
+
+    driver.register(double)
+    driver.begin("w", workflow)
+    driver.work()
+
+    assert found[:2] == [True, True]
+
+
+@always_three_ways
+def test_a_workflow_may_settle_its_promise_itself(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        promise = yield ctx.promise(id="p")
+        if driver.promise("p").pending:
+            driver.settle("p", "yes")
+        return (yield promise)
+
+    assert driver.run("w", workflow) == "yes"
+
+
+def test_a_function_that_is_begun_runs_when_the_workflow_waits_and_not_for_a_creation(
+    driver: Driver, diary: Diary
+) -> None:
+    def workflow(ctx: Context) -> Flow:
+        step = yield ctx.begin_run(diary.step("step"))
+        promise = yield ctx.promise(id="p")
+        diary.append("goes on")
+        yield step
+        driver.settle("p")
+        yield promise
+
+    driver.run("w", workflow)
+
+    assert diary == ["goes on", "step"]
+    assert driver.tap.kinds()[:3] == ["task.acquire", "promise.create", "promise.record"]
+
+
+def test_a_promise_that_is_recorded_is_not_created_again(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        promise = yield ctx.promise()
+        yield ctx.begin_rpc("elsewhere").options(target="poll://any@others")
+        yield promise
+
+    driver.begin("w", workflow)
+    driver.invoke()
+    driver.settle("w.1")
+    driver.offers.extend([("w", driver.offers.pop()[1])])
+    driver.work()
+
+    assert driver.tap.kinds().count("promise.create") == 2
+
+
 def test_concurrent_generators_are_waited_for_together(driver: Driver) -> None:
     def waits(ctx: Context, n: int) -> Flow:
         return (yield (yield ctx.promise(id=f"p{n}")))

@@ -367,6 +367,17 @@ def test_a_retry_policy_may_be_chosen_by_the_function(resonate: Resonate, how: s
 
 
 @three_ways
+def test_whoever_is_told_of_a_promise_may_resolve_it_at_once(resonate: Resonate) -> None:
+    @resonate.register
+    def asks(ctx: Context) -> Flow:
+        promise = yield ctx.promise(id="the-question")
+        resonate.promises.resolve(id=promise.id, data='"yes"')
+        return (yield promise)
+
+    assert resonate.run("w", asks) == "yes"
+
+
+@three_ways
 def test_a_timeout_is_an_error(resonate: Resonate) -> None:
     @resonate.register
     def waits(ctx: Context) -> Flow:

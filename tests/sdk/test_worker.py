@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from resonate import Context, codec
-from resonate.errors import ResonateHaltedError
+from resonate.errors import ResonateHaltedError, ResonateStoreError
 from resonate.retry_policies import Constant, Never
 from resonate_store.interface import StoreError
 from resonate_store.records import Value
-from resonate_store.requests import PromiseCreate, Request, Response, TaskAcquire, TaskContinue, TaskRelease
+from resonate_store.requests import (
+    PromiseCreate,
+    Request,
+    Response,
+    TaskAcquire,
+    TaskContinue,
+    TaskRelease,
+    TaskSuspend,
+)
 from tests.sdk.driving import TTL, Driver, Flow
 from tests.sdk.ways import three_ways
 
@@ -435,24 +443,151 @@ def test_a_function_that_ends_the_process_ends_the_run(pool: ThreadPoolExecutor,
     assert task.state == "acquired"
 
 
-def test_consecutive_creations_are_sent_together(pool: ThreadPoolExecutor) -> None:
+def at_creations(ids: set[str], act: Callable[[str], object]) -> Callable[[Request | str], Response | None]:
+    """Do something when one of these promises is about to be created; it may be an answer."""
+
+    def answer(request: Request | str) -> Response | None:
+        answered = act(request.id) if isinstance(request, PromiseCreate) and request.id in ids else None
+        return answered if isinstance(answered, Response) else None
+
+    return answer
+
+
+def fan_out(ctx: Context, width: int) -> Flow:
+    promises, results = [], []
+    for n in range(width):
+        promises.append((yield ctx.begin_rpc(double, n)))
+    for promise in promises:
+        results.append((yield promise))
+    return results
+
+
+def test_calls_that_are_begun_in_a_row_are_created_together_after_the_first(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(requests=pool)
+    together = threading.Barrier(3, timeout=PATIENCE)
+    driver.register(double)
+    driver.tap.answer = at_creations({"w.2", "w.3", "w.4"}, lambda _: together.wait())
+
+    assert driver.run("w", fan_out, 4) == [0, 2, 4, 6]
+
+
+def test_workflows_that_are_begun_in_a_row_create_their_promises_together(pool: ThreadPoolExecutor) -> None:
     driver = Driver(requests=pool)
     together = threading.Barrier(3, timeout=PATIENCE)
 
-    def meets(request: Request | str) -> Response | None:
-        if isinstance(request, PromiseCreate):
-            together.wait()
+    def asks(ctx: Context) -> Flow:
+        promise = yield ctx.promise()
+        driver.settle(promise.id, 1)
+        return (yield promise)
+
+    def workflow(ctx: Context) -> Flow:
+        promises, total = [], 0
+        for _ in range(3):
+            promises.append((yield ctx.begin_run(asks)))
+        for promise in promises:
+            total += yield promise
+        return total
+
+    driver.tap.answer = at_creations({"w.1.1", "w.2.1", "w.3.1"}, lambda _: together.wait())
+
+    assert driver.run("w", workflow) == 3
+
+
+def test_a_replayed_workflow_need_not_wait_for_the_promises_that_it_has_got_beyond(pool: ThreadPoolExecutor) -> None:
+    """Their ids are their own, so they are not among the records that replay reads."""
+    driver = Driver(requests=pool)
+    together = threading.Barrier(3, timeout=PATIENCE)
+
+    def workflow(ctx: Context) -> Flow:
+        promises, total = [], 0
+        for n in range(3):
+            promises.append((yield ctx.promise(id=f"p{n}")))
+        yield ctx.run(double, 1)
+        for promise in promises:
+            total += yield promise
+        return total
+
+    driver.begin("w", workflow)
+    assert driver.invoke().status == "suspended"
+    for n in range(3):
+        driver.settle(f"p{n}", 1)
+    driver.tap.answer = at_creations({"p0", "p1", "p2"}, lambda _: together.wait())
+
+    assert driver.finish("w") == 3
+
+
+@pytest.mark.parametrize("then", ["a step", "the end"])
+def test_what_is_on_its_way_is_there_before_anything_else_happens(pool: ThreadPoolExecutor, then: str) -> None:
+    driver = Driver(requests=pool)
+    gone_on = threading.Event()
+    there: list[list[str]] = []
+
+    def workflow(ctx: Context) -> Flow:
+        for _ in range(3):
+            yield ctx.begin_rpc("elsewhere").options(target="poll://any@others")
+        gone_on.set()
+        if then == "a step":
+            yield ctx.run(lambda _: there.append(driver.ids()))
+
+    def answer(request: Request | str) -> Response | None:
+        if isinstance(request, TaskSuspend):
+            there.append(driver.ids())
+        elif isinstance(request, PromiseCreate) and request.id != "w.1":
+            assert gone_on.wait(PATIENCE)
         return None
+
+    driver.tap.answer = answer
+    driver.begin("w", workflow)
+
+    assert driver.invoke().status == "suspended"
+    assert there[0] == ["w", "w.1", "w.2", "w.3"]
+
+
+@pytest.mark.parametrize("failure", ["StoreError", "409"])
+def test_a_failure_on_the_way_ends_the_run_after_the_rest_has_arrived(pool: ThreadPoolExecutor, failure: str) -> None:
+    driver = Driver(requests=pool)
+    failed, ended = threading.Event(), threading.Event()
+    arrived: list[str] = []
+
+    def fail_or_wait(id: str) -> Response | None:
+        if id == "w.2":
+            failed.set()
+            if failure == "StoreError":
+                raise StoreError("the network is gone")
+            return Response(status=409, error="fenced")
+        assert failed.wait(PATIENCE)
+        ended.wait(0.1)
+        arrived.append(id)
+        return None
+
+    driver.register(double)
+    driver.begin("w", fan_out, 4)
+    driver.tap.answer = at_creations({"w.2", "w.3", "w.4"}, fail_or_wait)
+    report = driver.invoke()
+    ended.set()
+
+    assert report.status == ("released" if failure == "StoreError" else "lost")
+    assert sorted(arrived) == ["w.3", "w.4"]
+    if failure == "StoreError":
+        driver.tap.answer = lambda _: None
+        assert driver.finish("w") == [0, 2, 4, 6]
+
+
+def test_a_call_on_its_way_that_the_store_refuses_fails_where_it_is_awaited(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(requests=pool)
 
     def workflow(ctx: Context) -> Flow:
         promises, results = [], []
         for n in range(3):
             promises.append((yield ctx.begin_rpc(double, n)))
         for promise in promises:
-            results.append((yield promise))
+            try:
+                results.append((yield promise))
+            except ResonateStoreError as error:
+                results.append(error.mesg)
         return results
 
     driver.register(double)
-    driver.tap.answer = meets
+    driver.tap.answer = at_creations({"w.2"}, lambda _: Response(status=400, error="not like this"))
 
-    assert driver.run("w", workflow) == [0, 2, 4]
+    assert driver.run("w", workflow) == [0, "not like this", 4]
