@@ -257,7 +257,7 @@ class Drive:
 
     def _wait(self) -> Report | None:
         """Nothing is left to do here: wait a moment if that is all it takes, or suspend."""
-        blocked = self._execution.blocked()
+        blocked = self._execution.blocked(self._worker.worth_suspending)
         if blocked.until is not None:
             if self._out_of_time(blocked.until):
                 raise HandOver

@@ -51,7 +51,7 @@ from resonate.idempotency import already_exists, created_alike
 from resonate.options import DEFAULT_TARGET, Options
 from resonate.registry import Registry
 from resonate.signatures import signature_of
-from resonate.suspension import Blocked, blocked_on, outstanding_below, refuse_above
+from resonate.suspension import WORTH_SUSPENDING, Blocked, blocked_on, outstanding_below, refuse_above
 from resonate_store.records import Claim, Promise, SettledState, Value
 from resonate_store.requests import PromiseGet, Response
 
@@ -136,9 +136,13 @@ class Execution:
         actions, self._actions = self._actions, []
         return actions
 
-    def blocked(self) -> Blocked:
-        """What this execution waits for; meant for when `advance` returns nothing and no function is running."""
-        return blocked_on(self._blocked, self.root.node, self._attempts.timers, self._attempts.pausing, self.now)
+    def blocked(self, worth_suspending: int = WORTH_SUSPENDING) -> Blocked:
+        """What this execution waits for; meant for when `advance` returns nothing and no function is running.
+
+        A sleep that is not longer than `worth_suspending` (milliseconds) is to be waited out.
+        """
+        attempts = self._attempts
+        return blocked_on(self._blocked, self.root.node, attempts.timers, attempts.pausing, self.now, worth_suspending)
 
     def outstanding(self) -> int:
         """How many children of the root, awaited or not, still have to be settled by others, as far as we know."""

@@ -25,6 +25,7 @@ from resonate.environment import Distant, underlying
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
 from resonate.options import Options
+from resonate.suspension import WORTH_SUSPENDING_HERE
 from resonate.waits import Waits
 from resonate.worker import Worker
 from resonate_store.clock import Clock
@@ -88,6 +89,8 @@ class Runtime:
         self._stopping = self._ending = False
         self._farewell = functools.partial(_farewell, weakref.ref(self))
         if source is None and self._embedded is not None:
+            # Whoever sleeps is woken by our own thread, and another task can have the worker meanwhile.
+            worker.worth_suspending = WORTH_SUSPENDING_HERE
             source = InProcess(self._embedded, group, pid, self._plan)
             self._waits = Waits(store, clock, source)
             source.start(self._receive, self._waits.look_again)

@@ -10,6 +10,8 @@ from resonate_store.records import PARENT
 
 WORTH_SUSPENDING = 1_000
 """A wait that is not longer than this is waited out in the worker (ms): suspending and coming back costs more."""
+WORTH_SUSPENDING_HERE = 20
+"""The same for a sleep where store and workers are one process (ms): coming back takes a replay, and no invocation."""
 
 
 class Blocked(NamedTuple):
@@ -25,7 +27,12 @@ class Blocked(NamedTuple):
 
 
 def blocked_on(
-    waiting: Mapping[Coroutine, Node], root: Node, timers: Mapping[str, Node], pausing: Sequence[Work], now: int
+    waiting: Mapping[Coroutine, Node],
+    root: Node,
+    timers: Mapping[str, Node],
+    pausing: Sequence[Work],
+    now: int,
+    worth_suspending: int,
 ) -> Blocked:
     """What a whole execution is blocked on.
 
@@ -35,6 +42,7 @@ def blocked_on(
         timers: the retry timers that are waited for.
         pausing: the functions whose next attempt is near.
         now: the present instant (milliseconds).
+        worth_suspending: a sleep that is not longer is waited out (milliseconds).
     """
     nodes = {node.id: node for node in waiting.values() if node.external}
     for coroutine, node in waiting.items():
@@ -43,9 +51,9 @@ def blocked_on(
             # What it waits for may come after its own time is up; then it is over, and whoever called it goes on.
             nodes[own.id] = own
     nodes.update(timers)
-    near = {
-        id: node.timeout_at for id, node in nodes.items() if node.timer and node.timeout_at - now <= WORTH_SUSPENDING
-    }
+    # A pause between attempts leaves no record to come back by, so with one there is nothing but waiting.
+    horizon = now + (WORTH_SUSPENDING if pausing else worth_suspending)
+    near = {id: node.timeout_at for id, node in nodes.items() if node.timer and node.timeout_at <= horizon}
     until = min([*near.values(), *(work.retry_at for work in pausing)], default=None)
     return Blocked(tuple(nodes), until, tuple(id for id, at in near.items() if at == until))
 

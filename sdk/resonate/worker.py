@@ -32,6 +32,7 @@ from resonate.options import DEFAULT_TARGET, Options
 from resonate.registry import Registry
 from resonate.replay import Execution
 from resonate.signatures import check, signature_of
+from resonate.suspension import WORTH_SUSPENDING
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
 from resonate_store.records import ORIGIN, PREFIX, Promise, Task
@@ -76,6 +77,7 @@ class Worker:
 
     Attributes:
         stopping: whether no function is started any more, and tasks with functions left to run are handed over.
+        worth_suspending: a sleep that is not longer than this is waited out in the thread (milliseconds).
     """
 
     def __init__(
@@ -104,7 +106,9 @@ class Worker:
         self.private = private
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
         """Those that calls from this process were written with, by promise id."""
+        self._options: dict[str, Options] = {}
         self.stopping = False
+        self.worth_suspending = WORTH_SUSPENDING
 
     def run(self, id: str, version: int, ttl: int, deadline: int | None = None) -> Report:
         """Acquire the task that an execute message offers, and work on it.
@@ -129,9 +133,14 @@ class Worker:
     def run_acquired(
         self, task: Task, promise: Promise, deadline: int | None = None, options: Options | None = None
     ) -> Report:
-        """Work on a task that this process holds; `options` are the caller's for the root, such as a retry policy."""
+        """Work on a task that this process holds; `options` are the caller's for the root, such as a retry policy.
+
+        They hold for as long as the execution comes back to this process, which is the only one that knows of them.
+        """
+        if options is not None:
+            self._options[task.id] = options
         try:
-            root = self._root(promise, options or Options())
+            root = self._root(promise, self._options.get(task.id) or Options())
         except (PayloadError, ValueError) as error:
             return self._release(task, str(error))
         execution = Execution(
@@ -149,6 +158,7 @@ class Worker:
             report = drive.to_the_end()
             if report.status == "completed":
                 self.encoders.pop(task.id, None)
+                self._options.pop(task.id, None)
             return report
         except Lost:
             return Report("lost")

@@ -602,3 +602,63 @@ def test_a_target_of_a_process_reaches_its_group(connect: Connect, memory: Memor
     promise = memory.apply(PromiseGet("a")).promise
     assert promise is not None
     assert promise.tags[TARGET] == "poll://uni@default/me"
+
+
+# -- sleeps -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_workflow_that_sleeps_here_does_not_keep_the_worker_from_others() -> None:
+    store = Memory()
+    resonate = Resonate(store=store, workers=1)
+    order: list[str] = []
+
+    @resonate.register
+    def sleeps(ctx: Context) -> Flow:
+        yield ctx.sleep(0.3)
+        order.append("awake")
+
+    @resonate.register
+    def quick(_: Context) -> None:
+        order.append("quick")
+
+    sleeping, after = resonate.begin_run("a", sleeps), resonate.begin_run("b", quick)
+    after.result(PATIENCE)
+    sleeping.result(PATIENCE)
+    resonate.stop()
+
+    assert order == ["quick", "awake"]
+    assert store.count(TaskSuspend) == 1
+
+
+def test_a_sleep_that_is_shorter_than_a_suspension_is_waited_out() -> None:
+    store = Memory()
+    resonate = Resonate(store=store)
+
+    @resonate.register
+    def sleeps(ctx: Context) -> Flow:
+        yield ctx.sleep(0.005)
+        return "awake"
+
+    assert resonate.run("a", sleeps) == "awake"
+    resonate.stop()
+    assert store.count(TaskSuspend) == 0
+
+
+@pytest.mark.parametrize("how", ["run", "begin_run"])
+def test_a_retry_policy_of_the_caller_holds_after_a_sleep(how: str) -> None:
+    resonate = Resonate()
+    attempts: list[int] = []
+
+    @resonate.register
+    def fails(ctx: Context) -> Flow:
+        yield ctx.sleep(0.05)
+        attempts.append(ctx.info.attempt)
+        raise ValueError("never mind")
+
+    chosen = resonate.options(retry_policy=Constant(0, max_retries=2))
+    with pytest.raises(ValueError, match="never mind"):
+        chosen.run("a", fails) if how == "run" else chosen.begin_run("a", fails).result(PATIENCE)
+    resonate.stop()
+
+    # Each time it comes back it repeats the attempts that are over, up to their end.
+    assert attempts == [1, 1, 2, 1, 2, 3]
