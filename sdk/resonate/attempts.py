@@ -2,7 +2,8 @@
 
 A pause between two attempts that is longer than a suspension is worth is a promise: a timer that carries the error and
 whose number is the attempt's. So the worker may exit, and the count survives (DESIGN 6). Shorter ones are waited out,
-and leave nothing behind; but a function that keeps failing must not keep a worker, and fill its log, for as long as the
+and leave nothing behind, unless they are those of a root workflow: its policy is its caller's, and whoever continues it
+may not have that. But a function that keeps failing must not keep a worker, and fill its log, for as long as the
 invocation lasts: now and then even its pause is long enough.
 
 An async function is a step until it awaits its first command. It runs on an event loop until then, and costs one record
@@ -163,25 +164,40 @@ class Attempts:
         if work.attempt % SERIES == 0 and execution.now + LONG_PAUSE <= work.node.timeout_at:
             pause = max(pause, LONG_PAUSE)
         logs.tell_failure(work, error, pause, private=self._private)
+        if pause <= WORTH_SUSPENDING and work.is_workflow and work.node is execution.root.node:
+            self._note(work, error, execution.now + pause)
+            return True
         if pause <= WORTH_SUSPENDING or not work.node.durable:
-            work.attempt += 1
-            work.retry_at = execution.now + pause
-            self.pausing.append(work)
+            self._pause(work, execution.now + pause)
             return True
         if not work.created:
             work.created = True
             execution.act(Create(work.node, pending(work)))
-        rest = Node(work.timer_id(), execution.now + pause)
-        tags = {**work.tags, SCOPE: "global", TIMER: "true"}
-        for tag in (TARGET, DELAY):
-            tags.pop(tag, None)
-        tags[ORIGIN] = work.lineage.origin
-        if work.is_workflow and work.kind is Kind.ASYNC:
-            tags[WORKFLOW] = "true"
-        param = codec.encode_error(error, work.node.encoder)
+        request = _timer(work, error, execution.now + pause)
+        rest = Node(request.id, request.timeout_at)
         self._rest(work, rest)
-        execution.act(Create(rest, PromiseCreate(rest.id, rest.timeout_at, param, tags)))
+        execution.act(Create(rest, request))
         return True
+
+    def _pause(self, work: Work, until: int) -> None:
+        """Let the work wait in this process."""
+        work.attempt += 1
+        work.retry_at = until
+        self.pausing.append(work)
+
+    def _note(self, work: Work, error: BaseException, until: int) -> None:
+        """Let the root wait in this process, and record the attempt that has failed, short as the pause is.
+
+        The next attempt may be suspended. Whoever continues it repeats this one, and may not have the retry policy that
+        the caller gave: the record says that there was another attempt.
+        """
+        timer = _timer(work, error, until)
+        noted = Node(timer.id, timer.timeout_at)
+        noted.then = lambda: self._pause(work, until)
+        now = self._execution.now
+        tags = {**timer.tags, SCOPE: "local"}
+        record = PromiseRecord(timer.id, until, now, "resolved", param=timer.param, tags=tags)
+        self._execution.act(Keep(noted, record))
 
     def _draw(self) -> float:
         return source_of_chance(self._dependencies).random()
@@ -213,6 +229,17 @@ class Attempts:
         else:
             request = PromiseRecord(node.id, node.timeout_at, work.started_at, state, payload, tags=work.tags)
             self._execution.act(Keep(node, request))
+
+
+def _timer(work: Work, error: BaseException, until: int) -> PromiseCreate:
+    """The request that creates the retry timer after this attempt."""
+    tags = {**work.tags, SCOPE: "global", TIMER: "true"}
+    for tag in (TARGET, DELAY):
+        tags.pop(tag, None)
+    tags[ORIGIN] = work.lineage.origin
+    if work.is_workflow and work.kind is Kind.ASYNC:
+        tags[WORKFLOW] = "true"
+    return PromiseCreate(work.timer_id(), until, codec.encode_error(error, work.node.encoder), tags)
 
 
 def pending(work: Work) -> PromiseCreate:

@@ -362,7 +362,7 @@ class Resonate:
         """
         response = self._begin(id, func, args, kwargs)
         if response.task is not None and response.task.state == "acquired" and response.promise is not None:
-            settled = self._runtime.work(response.task, response.promise, self._options)
+            settled = self._runtime.work(response.task, response.promise)
             return self._handle(id, func, settled).result()
         return self._handle(id, func).result()
 
@@ -376,7 +376,7 @@ class Resonate:
         """Like `run`, but does not wait."""
         response = self._begin(id, func, args, kwargs)
         if response.task is not None and response.task.state == "acquired" and response.promise is not None:
-            self._runtime.submit(response.task, response.promise, self._options)
+            self._runtime.submit(response.task, response.promise)
         return self._handle(id, func)
 
     @overload
@@ -496,7 +496,9 @@ class Resonate:
         creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
         response = self._store.apply(TaskCreate(self._pid, self._ttl, creation))
         if response.status in (409, 422):  # it exists: attach to it
-            self._attach(id, _accepted(self._store.apply(PromiseGet(id))))
+            found = _accepted(self._store.apply(PromiseGet(id)))
+            self._attach(id, found)
+            self._remember(found)
             return response
         try:
             self._attach(id, _accepted(response))
@@ -505,7 +507,13 @@ class Resonate:
             if task is not None and task.state == "acquired":
                 self._store.apply(TaskRelease(task.id, task.version, handover=True))
             raise
+        self._remember(_accepted(response))
         return response
+
+    def _remember(self, promise: Promise) -> None:
+        """Have the options of a call hold for as long as this process works on it."""
+        if promise.pending:
+            self._worker.remember(promise.id, self._options)
 
     def _attach(self, id: str, promise: Promise) -> None:
         """Go on with a promise that may be another call's.

@@ -24,7 +24,6 @@ from resonate.drive import Report
 from resonate.environment import Distant, underlying
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
-from resonate.options import Options
 from resonate.suspension import WORTH_SUSPENDING_HERE
 from resonate.waits import Waits
 from resonate.worker import Worker
@@ -171,14 +170,14 @@ class Runtime:
         join(watchers if timekeeper is None else [timekeeper, *watchers], self._clock, until)
         self._worker.loops.stop()
 
-    def submit(self, task: Task, promise: Promise, options: Options) -> None:
+    def submit(self, task: Task, promise: Promise) -> None:
         """Work on a task that this process has acquired, in the background."""
         self.start()
         self._hold(task.id, task.version)
-        if not self._enqueue(lambda: self._work_on(task, promise, options), lambda: self._give_back(task)):
+        if not self._enqueue(lambda: self._work_on(task, promise), lambda: self._give_back(task)):
             self._give_back(task)
 
-    def work(self, task: Task, promise: Promise, options: Options) -> Promise | None:
+    def work(self, task: Task, promise: Promise) -> Promise | None:
         """Work on a task that this process has acquired, and return when that is done.
 
         It happens in the caller's thread, unless functions run one at a time: then it has to wait for its turn, and
@@ -190,10 +189,10 @@ class Runtime:
         self.start()
         tasks = self._tasks
         if self._threads == 1 and tasks is not None and not tasks.runs_here():
-            self.submit(task, promise, options)
+            self.submit(task, promise)
             return None
         self._hold(task.id, task.version)
-        report = self._work_on(task, promise, options)
+        report = self._work_on(task, promise)
         return None if report is None else report.promise
 
     def settled(self, id: str, timeout: float | None) -> Promise | None:
@@ -241,8 +240,8 @@ class Runtime:
         self._hold(id, version + 1)
         self._holding(id, version + 1, lambda: self._worker.run(id, version, self._ttl))
 
-    def _work_on(self, task: Task, promise: Promise, options: Options) -> Report | None:
-        return self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise, options=options))
+    def _work_on(self, task: Task, promise: Promise) -> Report | None:
+        return self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise))
 
     def _hold(self, id: str, version: int) -> None:
         """Keep the task's lease alive from now on."""

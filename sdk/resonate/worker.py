@@ -9,6 +9,7 @@ workflow's; *lost*, somebody else holds it; *halted*, going on would do harm unt
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +29,7 @@ from resonate.drive import Drive, HandOver, Loops, Lost, Report
 from resonate.encoders import Encoder
 from resonate.errors import DecryptionError, NonDeterminismError, PayloadError, SignatureError
 from resonate.idempotency import CREATE_KEY
-from resonate.options import DEFAULT_TARGET, Options
+from resonate.options import DEFAULT_TARGET, UNSET, Options
 from resonate.registry import Registry
 from resonate.replay import Execution
 from resonate.signatures import check, signature_of
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("resonate.worker")
 A = TypeVar("A")
 B = TypeVar("B")
+
+MOST_REMEMBERED = 10_000
+"""Of how many calls that a process has begun it knows the options; what others have settled is among them."""
 
 
 class Call(Struct):
@@ -106,7 +110,8 @@ class Worker:
         self.private = private
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
         """Those that calls from this process were written with, by promise id."""
-        self._options: dict[str, Options] = {}
+        self.options: OrderedDict[str, Options] = OrderedDict()
+        """Those of the calls that this process has begun, by promise id, until they are settled here."""
         self.stopping = False
         self.worth_suspending = WORTH_SUSPENDING
 
@@ -130,17 +135,21 @@ class Worker:
             return _refused(response, "acquire")
         return self.run_acquired(response.task, response.promise, deadline)
 
-    def run_acquired(
-        self, task: Task, promise: Promise, deadline: int | None = None, options: Options | None = None
-    ) -> Report:
-        """Work on a task that this process holds; `options` are the caller's for the root, such as a retry policy.
+    def remember(self, id: str, options: Options) -> None:
+        """Go by these options of the caller's, such as a retry policy, whenever this process works on the call `id`.
 
-        They hold for as long as the execution comes back to this process, which is the only one that knows of them.
+        Code is among them, so they cannot be stored. Of too many calls the oldest are forgotten.
         """
-        if options is not None:
-            self._options[task.id] = options
+        if options.retry_policy is None and options.non_retryable_exceptions is None:
+            return
+        self.options[id] = options
+        if len(self.options) > MOST_REMEMBERED:
+            self.options.popitem(last=False)
+
+    def run_acquired(self, task: Task, promise: Promise, deadline: int | None = None) -> Report:
+        """Work on a task that this process holds."""
         try:
-            root = self._root(promise, self._options.get(task.id) or Options())
+            root = self._root(promise)
         except (PayloadError, ValueError) as error:
             return self._release(task, str(error))
         execution = Execution(
@@ -158,7 +167,7 @@ class Worker:
             report = drive.to_the_end()
             if report.status == "completed":
                 self.encoders.pop(task.id, None)
-                self._options.pop(task.id, None)
+                self.options.pop(task.id, None)
             return report
         except Lost:
             return Report("lost")
@@ -181,14 +190,15 @@ class Worker:
         response = self.store.apply(TaskRelease(task.id, task.version, error=error))
         return Report("released", error) if response.ok else _refused(response, "release")
 
-    def _root(self, promise: Promise, options: Options) -> Work:
+    def _root(self, promise: Promise) -> Work:
         """The function that the task's promise calls for.
 
         Raises:
             PayloadError: the call cannot be read.
             ValueError: the function is not registered here.
         """
-        encoder = options.encoder or self.encoders.get(promise.id)
+        options = self.options.get(promise.id, UNSET)
+        encoder = self.encoders.get(promise.id)
         if encoder is None:
             encoder = self.registry.encoders.get(promise.tags.get(FUNC, ""))
         try:

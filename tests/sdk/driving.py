@@ -213,7 +213,8 @@ class Driver(Asking):
         response = self.store.apply(TaskCreate("p1", TTL, creation))
         assert response.task is not None
         assert response.promise is not None
-        self.reports.append(self.worker.run_acquired(response.task, response.promise, options=options))
+        self.worker.remember(id, options)
+        self.reports.append(self.worker.run_acquired(response.task, response.promise))
 
     def invoke(self) -> Report:
         """Run the worker for the oldest offer."""

@@ -1380,6 +1380,74 @@ def test_the_callers_policy_holds_for_the_root_it_runs_here(driver: Driver, gene
     assert flaky.times == [0, 0.5, 1]
 
 
+@pytest.mark.parametrize("delay", [0, 0.5, 1.5])
+@pytest.mark.parametrize("kind", ["step", "generator", "async"])
+def test_the_callers_policy_holds_after_a_suspension_too(driver: Driver, kind: str, delay: float) -> None:
+    attempts: list[int] = []
+
+    def fail(ctx: Context) -> None:
+        attempts.append(ctx.info.attempt)
+        raise ValueError(f"attempt {ctx.info.attempt}")
+
+    def generator(ctx: Context) -> Flow:
+        if ctx.info.attempt > 1:
+            yield ctx.sleep(5)
+        fail(ctx)
+
+    async def later(ctx: Context) -> None:
+        await ctx.sleep(5)
+        fail(ctx)
+
+    func = {"step": fail, "generator": generator, "async": later}[kind]
+    options = Options(retry_policy=Constant(delay, max_retries=2))
+    driver.begin_here("r", func, options=options)
+
+    with pytest.raises(ValueError, match="attempt 3"):
+        driver.finish("r")
+    assert attempts[-1] == 3
+    assert not driver.worker.options, "what is settled is remembered"
+
+
+@pytest.mark.parametrize("delay", [0, 0.5, 1.5])
+@pytest.mark.parametrize("kind", ["generator", "async"])
+def test_whoever_has_not_the_callers_policy_goes_on_with_the_attempt_that_was_reached(
+    driver: Driver, kind: str, delay: float
+) -> None:
+    def generator(ctx: Context) -> Flow:
+        yield ctx.run(double, ctx.info.attempt)
+        if ctx.info.attempt < 3:
+            raise ValueError("an old error")
+        yield (yield ctx.promise(id="approval"))
+        raise KeyError(f"attempt {ctx.info.attempt}")
+
+    async def coroutine(ctx: Context) -> None:
+        await ctx.run(double, ctx.info.attempt)
+        if ctx.info.attempt < 3:
+            raise ValueError("an old error")
+        await (await ctx.promise(id="approval"))
+        raise KeyError(f"attempt {ctx.info.attempt}")
+
+    func = generator if kind == "generator" else coroutine
+    driver.begin_here("r", func, options=Options(retry_policy=Constant(delay)))
+    while not driver.store.record("approval"):
+        driver.pass_time(1)
+        driver.work()
+    driver.worker.options.clear()  # as in another process
+    driver.settle("approval", "yes")
+
+    with pytest.raises(KeyError, match="attempt 3"):
+        driver.finish("r")
+
+
+def test_of_the_calls_that_were_begun_the_oldest_are_forgotten(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resonate.worker.MOST_REMEMBERED", 2)
+    for id in ("a", "b", "c"):
+        driver.worker.remember(id, Options(retry_policy=ONCE))
+    driver.worker.remember("d", Options(timeout=1))
+
+    assert list(driver.worker.options) == ["b", "c"]
+
+
 # -- not durable ------------------------------------------------------------------------------------------------------
 
 

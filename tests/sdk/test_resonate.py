@@ -347,6 +347,57 @@ def test_a_retry_policy_holds_for_what_runs_here(resonate: Resonate, how: str) -
     assert attempts == [1, 2, 3]
 
 
+@pytest.mark.parametrize("how", ["run", "begin_run", "function"])
+@always_three_ways
+def test_an_attempt_that_was_reached_goes_on_after_a_suspension(resonate: Resonate, how: str) -> None:
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        if ctx.info.attempt == 1:
+            raise ValueError("first attempt")
+        yield ctx.sleep(2)
+        return "ok"
+
+    if how == "function":
+        assert workflow.options(retry_policy=Constant(0.1)).run("w") == "ok"
+    else:
+        chosen = resonate.options(retry_policy=Constant(0.1))
+        assert (chosen.run("w", workflow) if how == "run" else chosen.begin_run("w", workflow).result(PATIENCE)) == "ok"
+
+
+def test_a_policy_with_long_pauses_comes_to_its_end(resonate: Resonate) -> None:
+    attempts: list[int] = []
+
+    @resonate.register
+    def fails(ctx: Context) -> None:
+        attempts.append(ctx.info.attempt)
+        raise ValueError("never mind")
+
+    with pytest.raises(ValueError, match="never mind"):
+        resonate.options(retry_policy=Constant(1.1, max_retries=2)).begin_run("w", fails).result(PATIENCE)
+    assert attempts == [1, 2, 3]
+
+
+def test_a_call_that_is_begun_again_goes_by_the_policy_it_is_begun_with(resonate: Resonate) -> None:
+    begun = threading.Event()
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        begun.set()
+        yield ctx.rpc("approve")
+        raise ValueError(f"attempt {ctx.info.attempt}")
+
+    workflow.begin_run("w")
+    assert begun.wait(PATIENCE)
+    again = workflow.options(retry_policy=Constant(0, max_retries=2)).begin_run("w")
+
+    @resonate.register
+    def approve(_: Context) -> str:
+        return "yes"
+
+    with pytest.raises(ValueError, match="attempt 3"):
+        again.result(PATIENCE)
+
+
 @pytest.mark.parametrize("how", ["run", "begin_run"])
 @three_ways
 def test_a_retry_policy_may_be_chosen_by_the_function(resonate: Resonate, how: str) -> None:
