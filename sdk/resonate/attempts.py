@@ -13,6 +13,7 @@ if it never does; if it does its promise is created, pending, and from there on 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from resonate import codec, logs
@@ -158,7 +159,11 @@ class Attempts:
         if timer is not None and attempt_of(timer) == work.attempt:
             self._after(work, timer)
             return True
-        pause = work.pause_after(error, execution.now, self._draw)
+        try:
+            pause = work.pause_after(error, execution.now, self._draw)
+        except Exception as broken:
+            self._blame(work, error, broken)
+            return False
         if pause is None:
             return False
         if work.attempt % SERIES == 0 and execution.now + LONG_PAUSE <= work.node.timeout_at:
@@ -178,6 +183,13 @@ class Attempts:
         self._rest(work, rest)
         execution.act(Create(rest, request))
         return True
+
+    def _blame(self, work: Work, error: BaseException, broken: Exception) -> None:
+        """The retry policy has failed, as it would whenever it is asked about this failure: so that is final."""
+        policy = type(work.policy).__name__
+        logs.tell_broken_policy(work, policy, broken, private=self._private)
+        with suppress(Exception):  # an error may be of a type that takes no notes
+            error.add_note(f"It is final because its retry policy, {policy}, raised {type(broken).__name__}: {broken}")
 
     def _pause(self, work: Work, until: int) -> None:
         """Let the work wait in this process."""

@@ -166,7 +166,11 @@ class Work(Struct, eq=False):
     opening: Opening | None = None
 
     def pause_after(self, error: BaseException, now: int, draw: Callable[[], float]) -> int | None:
-        """Milliseconds until the next attempt, or None when this failure is final (REFERENCE 5.7)."""
+        """Milliseconds until the next attempt, or None when this failure is final (REFERENCE 5.7).
+
+        Raises:
+            Exception: the retry policy cannot tell; see `retry_policies.pause_after`.
+        """
         if type(error) in self.non_retryable or isinstance(error, SignatureError):
             return None
         policy = self.policy or (_NO_RETRY if self.is_workflow else _DEFAULT_RETRY)
@@ -207,7 +211,7 @@ def let_go(resumable: Resumable, name: str) -> None:
         try:
             resumable.close()
         except Exception as error:
-            logger.debug("%s was closed: %s", name, error)
+            logger.debug("%s was closed: %s", name, type(error).__name__)
         else:
             return
 

@@ -110,6 +110,15 @@ def tell_forgotten(work: Work) -> None:
     )
 
 
+def tell_broken_policy(work: Work, policy: str, error: Exception, *, private: bool) -> None:
+    """A retry policy has failed itself, so the failure that it was asked about is final."""
+    shown = type(error).__name__
+    if not private and work.node.encoder is None:
+        shown += f": {_text(error)}"
+    message = "Function %s is not tried again: its retry policy, %s, failed with %s"
+    work.context.logger.warning(message, _call(work, private), policy, shown)
+
+
 def _call(work: Work, private: bool) -> str:
     if private or work.node.encoder is not None:
         return f"{work.name}(...)"

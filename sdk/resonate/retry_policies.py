@@ -153,10 +153,28 @@ def pause_after(policy: RetryPolicy, attempt: int, error: BaseException, draw: C
         attempt: the number of the attempt that has failed, from 1.
         error: what it failed with.
         draw: gives a random number from 0 up to 1, and is asked only for jitter.
+
+    Raises:
+        TypeError, ValueError: the policy answers with something else than a pause.
+        Exception: whatever the code of a user's own policy, or its `retry_if`, raises.
     """
     if not isinstance(policy, _Again):
-        return policy.next(attempt)
+        return _pause(policy, attempt)
     if not policy.retries(error):
         return None
     pause = policy.next(attempt)
     return None if pause is None else policy.spread(pause, draw)
+
+
+def _pause(policy: RetryPolicy, attempt: int) -> float | None:
+    """The answer of a policy that is not ours: it may be any number, such as a `Decimal`."""
+    answer = cast("object", policy.next(attempt))
+    if answer is None:
+        return None
+    asked = f"{type(policy).__name__}.next({attempt}) must be a pause in seconds or None, got {answer!r:.80}"
+    if not hasattr(answer, "__float__"):
+        raise TypeError(asked)
+    pause = float(cast("float", answer))
+    if not pause >= 0:  # which also refuses what is not a number
+        raise ValueError(asked)
+    return pause

@@ -77,7 +77,8 @@ class Worker:
         functions: runs `begin_run` functions; without it they run in the caller's thread, in creation order.
         requests: runs independent store requests in parallel; without it they run one after the other.
         loops: gives the event loop that async functions run on, when one is needed.
-        private: whether nothing of payloads may be logged.
+        private: whether payloads are encrypted. Then of what user code or payloads raise only the type is told, in the
+            log and in what is stored of a task: a message, or a traceback, may hold what nobody else may read.
 
     Attributes:
         stopping: whether no function is started any more, and tasks with functions left to run are handed over.
@@ -181,6 +182,8 @@ class Worker:
         except StoreError as error:
             return self._release(task, f"{type(error).__name__}: {error}")
         except Exception as error:
+            if self.private:
+                return self._release(task, type(error).__name__)
             return self._release(task, f"{type(error).__name__}: {error}", error)
         finally:
             execution.close()
@@ -205,12 +208,19 @@ class Worker:
             call = convert(codec.decode(promise.param, encoder=encoder), Call)
         except (PayloadError, ValidationError) as error:
             reason = error.mesg if isinstance(error, PayloadError) else error
+            if self.private:
+                reason = type(error.__cause__ or error).__name__
             raise PayloadError(
                 f"the param of promise {promise.id} is not a call ({reason}): it needs a JSON object"
                 ' {"func": name, "args": [...], "kwargs": {...}, "version": number}; if it was written with an encoder'
                 " that this process was not told of, give it to the registered function: function.options(encoder=...)"
             ) from None
-        registered = self.registry.get(call.func, call.version or 0)
+        try:
+            registered = self.registry.get(call.func, call.version or 0)
+        except ValueError:
+            if self.private and call.func != promise.tags.get(FUNC):  # it is named nowhere else
+                raise ValueError(f"the function that promise {promise.id} calls is not registered here") from None
+            raise
         signature = signature_of(registered.func)
         args, kwargs = signature.arguments(call.args or [], call.kwargs or {})
         node = Node(promise.id, promise.timeout_at)

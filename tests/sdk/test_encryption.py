@@ -293,6 +293,109 @@ def test_nothing_of_an_execution_can_be_read_in_the_store(connect: Connect, offl
         assert plaintext_in(records, part) == []
 
 
+class Prudish:
+    """An encoder that tells all about what it cannot read."""
+
+    def encode(self, obj: Any) -> str:
+        return repr(obj)
+
+    def decode(self, obj: str | None) -> Any:
+        raise ValueError(f"cannot parse {obj!r}")
+
+
+class Careless:
+    """A retry policy that tells all about its failure."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def next(self, attempt: int) -> float | None:
+        return self._secret if attempt else 0  # type: ignore[return-value]
+
+
+def talkative(ctx: Context, word: str, what: str) -> Flow:
+    def fails(_: Context) -> None:
+        raise LookupError(f"no {word}")
+
+    def step(_: Context) -> str:
+        return word
+
+    class Wordy:
+        def choose(self, _: Any) -> Any:
+            raise AttributeError(word)
+
+    if what == "retry_if":
+        yield ctx.run(fails).options(retry_policy=Constant(0, retry_if=lambda _: {}[word]))
+    elif what == "next":
+        yield ctx.run(fails).options(retry_policy=Careless(word))
+    elif what == "policy":
+        yield ctx.run(fails).options(retry_policy=Wordy().choose)
+    elif what == "result":
+        yield ctx.run(step).options(encoder=Prudish())
+        yield ctx.sleep(2)
+    elif what == "closed":
+        try:
+            yield ctx.sleep(2)
+        finally:
+            raise LookupError(word)
+    return word
+
+
+@pytest.mark.parametrize("what", ["retry_if", "next", "policy", "result", "closed"])
+@three_ways
+def test_nothing_that_user_code_raises_can_be_read(
+    connect: Connect, offline: OfflineDriver | None, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    resonate = connect(encryptor=AESGCMEncryptor({"old": OLD}), log_level="DEBUG")
+    resonate.register(talkative)
+    with pytest.raises(Exception, match=SECRET):
+        resonate.run("w", talkative, SECRET, what)
+
+    records = resonate.store.records() if offline is None else offline.records()
+    assert plaintext_in(records, SECRET) == []
+    assert SECRET not in caplog.text
+    if what in ("retry_if", "next"):
+        assert "its retry policy" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["encoder", "function", "no call", "no JSON", "unexpected"])
+def test_nothing_of_a_call_that_cannot_be_worked_on_can_be_read(
+    memory: MemoryStore, store: EncryptedStore, what: str, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    texts = {"function": f'{{"func": "{SECRET}"}}', "no call": f'["{SECRET}"]', "no JSON": SECRET}
+    param = sealed(texts.get(what, f'{{"func": "echo", "args": ["{SECRET}"]}}'))
+    clock = memory.clock
+    registry = Registry()
+    registry.add(echo)
+    store.apply(PromiseCreate("w", clock.now() + 86_400_000, param, {TARGET: "poll://any@g"}))
+    worker = Worker(store, registry, {}, clock, "p1", private=True)
+    if what == "encoder":
+        worker.encoders["w"] = Prudish()
+    if what == "unexpected":
+
+        def fail(*_: Any) -> None:
+            raise RuntimeError(SECRET)
+
+        monkeypatch.setattr("resonate.replay.Execution.start", fail)
+
+    versions = iter(range(100))
+    while (task := memory.apply(TaskGet("w")).task) is not None and task.state == "pending":
+        report = worker.run("w", next(versions), 1000)
+        assert report.status in ("released", "lost")
+        assert SECRET not in (report.error or "")
+        if (due := memory.next_wake_at()) is not None:
+            clock.sleep(max(0, due - clock.now()))
+            memory.tick()
+
+    halted = memory.record("w")
+    assert halted is not None
+    assert halted.task is not None
+    assert halted.task.state == "halted"
+    assert plaintext_in([halted], SECRET) == []
+    assert SECRET not in caplog.text
+    assert "w" in caplog.text
+
+
 @pytest.mark.parametrize("key", [{"old": NEW}, {"other": NEW}], ids=["another key", "no such key"])
 def test_a_worker_with_the_wrong_key_gives_the_task_back_and_it_is_halted_in_the_end(
     memory: MemoryStore, store: EncryptedStore, key: dict[str, bytes]

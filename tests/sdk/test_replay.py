@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -1343,6 +1344,91 @@ def test_a_policy_may_be_chosen_by_the_function(driver: Driver) -> None:
         "attempt 1",
         "retry_policy must give a `RetryPolicy` for fails, got 'often'",
     ]
+
+
+class Answering:
+    """A retry policy that gives, or raises, what it was made with."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def next(self, attempt: int) -> Any:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer if attempt else 0
+
+
+def by_code(error: Any) -> bool:
+    return error.code == 500
+
+
+BROKEN: dict[str, tuple[RetryPolicy, str]] = {
+    "retry_if": (Constant(0, retry_if=by_code), "Constant, raised AttributeError: 'ValueError' object has no"),
+    "raises": (Answering(KeyError("no such attempt")), "Answering, raised KeyError: 'no such attempt'"),
+    "text": (Answering("x"), "next(1) must be a pause in seconds or None, got 'x'"),
+    "negative": (Answering(-1), "next(1) must be a pause in seconds or None, got -1"),
+    "nan": (Answering(float("nan")), "next(1) must be a pause in seconds or None, got nan"),
+}
+
+
+@pytest.mark.parametrize("how", ["step", "generator", "async"])
+@pytest.mark.parametrize("policy", BROKEN)
+@three_ways
+def test_a_failure_is_final_if_its_policy_fails_itself(
+    driver: Driver, how: str, policy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, said = BROKEN[policy]
+    attempts: list[int] = []
+
+    def step(ctx: Context) -> None:
+        attempts.append(ctx.info.attempt)
+        raise ValueError("of the step")
+
+    def generator(ctx: Context) -> Flow:
+        yield ctx.run(double, 1)
+        step(ctx)
+
+    async def coroutine(ctx: Context) -> None:
+        step(ctx)
+
+    def workflow(ctx: Context) -> Flow:
+        func = {"step": step, "generator": generator, "async": coroutine}[how]
+        try:
+            yield ctx.run(func).options(retry_policy=broken)
+        except ValueError as error:
+            yield ctx.sleep(5)
+            return [str(error), *error.__notes__]
+
+    text, note = driver.run("w", workflow)
+    assert text == "of the step"
+    assert said in note
+    assert attempts == [1]
+    assert "is not tried again: its retry policy" in caplog.text
+
+
+@always_three_ways
+def test_a_workflow_handles_the_error_that_its_steps_policy_cannot(driver: Driver) -> None:
+    def step(_: Context) -> None:
+        raise ValueError("of the step")
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(step).options(retry_policy=BROKEN["retry_if"][0])
+        except ValueError as error:
+            return str(error)
+
+    assert driver.run("w", workflow) == "of the step"
+
+
+@three_ways
+def test_a_pause_may_be_any_number(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=1)
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky.step).options(retry_policy=Answering(Decimal("0.5"))))
+
+    assert driver.run("w", workflow) == "ok"
+    assert flaky.times == pytest.approx([0, 0.5], abs=driver.lateness)
 
 
 @three_ways

@@ -139,7 +139,8 @@ class _Replay:
         known = _with(registry, plain_function(workflow), history.root)
         # It makes the root of an execution; there is nothing in its store.
         worker = Worker(MemoryStore(ManualClock(self._now)), known, dependencies, ManualClock(self._now), "replay")
-        root = worker._root(_as_pending(history.root.promise), options)  # pyright: ignore[reportPrivateUsage]
+        worker.remember(history.id, options)
+        root = worker._root(_as_pending(history.root.promise))  # pyright: ignore[reportPrivateUsage]
         self._works[history.id] = root
         self._execution = Execution(root, known, dependencies, target)
 
