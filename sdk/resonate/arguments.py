@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from resonate_store.records import END_OF_TIME
+
 
 def require(name: str, value: Any, types: type | tuple[type, ...], what: str = "") -> None:
     """Refuse an argument that is of none of the types; a bool is no number.
@@ -38,3 +40,8 @@ def require_texts(name: str, value: Any) -> None:
     for key, text in cast("dict[Any, Any]", value or {}).items():
         if not (isinstance(key, str) and isinstance(text, str)):
             raise TypeError(f"{name} must map `str` to `str`, got {key!r:.80}: {text!r:.80}")
+
+
+def within_time(milliseconds: int) -> int:
+    """An instant or a duration that the protocol knows; one beyond its last, say `sys.maxsize`, is meant as "never"."""
+    return min(milliseconds, END_OF_TIME)

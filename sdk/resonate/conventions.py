@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from resonate import codec
+from resonate.arguments import within_time
 from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall, Sleep
 from resonate.computation import FUNC, LINK, Kind, Lineage, Node, Work, kind_of
 from resonate.context import Context, Info
@@ -109,7 +110,9 @@ class Conventions:
         opts = command.opts
         timeout = command.seconds if isinstance(command, Sleep) else opts.timeout
         timeout_at = now + (_DEFAULT_MILLISECONDS if timeout is None else math.ceil(timeout * 1000))
-        node = Node(id, timeout_at if detached else min(timeout_at, lineage.timeout_at), command.describe())
+        node = Node(
+            id, within_time(timeout_at) if detached else min(timeout_at, lineage.timeout_at), command.describe()
+        )
         node.external = True
         node.timer = isinstance(command, Sleep)
         node.encoder = opts.encoder

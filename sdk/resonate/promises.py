@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from resonate.arguments import require, require_text, require_texts
+from resonate.arguments import require, require_text, require_texts, within_time
 from resonate.encoders import Encoder
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError, refusal
 from resonate.idempotency import COMPLETE_KEY, CREATE_KEY, already_exists, complete_key, create_key, settled_alike
@@ -224,7 +224,7 @@ class Promises:
         Args:
             id: its id.
             timeout: the instant at which it times out, milliseconds since the epoch. A promise whose instant has
-                passed is created as one that has timed out.
+                passed is created as one that has timed out; one that is never to time out may have `sys.maxsize`.
             ikey: makes the creation repeatable; without one a promise that exists is a conflict.
             strict: whether one that has been settled since is a conflict, too.
             headers, data: its param, for whoever settles it.
@@ -239,7 +239,7 @@ class Promises:
         existing = self._store.apply(PromiseGet(id)).promise
         if existing is None:
             kept = self.kept(tags, ikey)
-            request = PromiseCreate(id, timeout, value, kept)
+            request = PromiseCreate(id, within_time(timeout), value, kept)
             created = accepted(self._store.apply(request), id)
             if not created.pending and 0 < timeout < _ANCIENT:
                 logger.warning(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from resonate import codec
-from resonate.arguments import require
+from resonate.arguments import require, within_time
 from resonate.computation import FUNC
 from resonate.context import Context, Returning
 from resonate.dependencies import Dependencies
@@ -440,7 +440,7 @@ class Resonate:
             id,
             cron,
             "{{.id}}.{{.timestamp}}",
-            round((DEFAULT_TIMEOUT if options.timeout is None else options.timeout) * 1000),
+            within_time(round((DEFAULT_TIMEOUT if options.timeout is None else options.timeout) * 1000)),
             each.param,
             {name: text for name, text in each.tags.items() if name not in (ORIGIN, BRANCH, PARENT, PREFIX)},
             options.timezone,
@@ -549,7 +549,7 @@ class Resonate:
         if options.encoder is not None:
             self._worker.encoders[id] = options.encoder
         param = codec.encode_call(name, args, kwargs, version, options.encoder)
-        return PromiseCreate(id, self._clock.now() + round(timeout * 1000), param, tags)
+        return PromiseCreate(id, within_time(self._clock.now() + round(timeout * 1000)), param, tags)
 
     def _handle(self, id: str, func: Callable[..., Any] | str, settled: Promise | None = None) -> Handle[Any]:
         try:

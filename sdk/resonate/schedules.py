@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from resonate.arguments import require, require_text, require_texts
+from resonate.arguments import require, require_text, require_texts, within_time
 from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import CREATE_KEY
 from resonate.promises import DurablePromise, DurableValue, Promises, payload, read_value
@@ -137,7 +137,7 @@ class Schedules:
                 id,
                 cron,
                 promise_id,
-                promise_timeout,
+                within_time(promise_timeout),
                 param,
                 promise_tags or {},
                 timezone,

@@ -24,6 +24,9 @@ CatchUp = Literal["all", "latest", "none"]
 Overlap = Literal["allow", "skip"]
 """Whether an occurrence happens while the promise of the previous one is pending."""
 
+END_OF_TIME = 2**53
+"""The last instant (ms), and the longest duration, that every JSON reader gets right."""
+
 TARGET = "resonate:target"
 TIMER = "resonate:timer"
 DELAY = "resonate:delay"

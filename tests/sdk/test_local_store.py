@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from resonate.promises import DurablePromise, DurableValue
 from resonate.stores import LocalStore
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
+from resonate_store.records import END_OF_TIME
 from tests.sdk.driving import Flow
 
 SOON = 60_000
@@ -512,3 +514,16 @@ def test_a_schedule_of_the_clients_keeps_its_key_here_too(store: LocalStore) -> 
 
     assert (found.ikey, found.tags) == ("k", {"team": "a"})
     assert code_of(caught) == 40901
+
+
+def test_what_never_times_out_has_the_last_instant_there_is(store: LocalStore, clock: ManualClock) -> None:
+    with_task, task = store.promises.create_with_task("p", sys.maxsize, "pid", sys.maxsize, tags=INVOKE)
+    schedule = store.schedules.create("s", "* * * * *", "s.{{.timestamp}}", sys.maxsize, promise_tags=INVOKE)
+    clock.advance(60_000)
+    store.tick()
+
+    assert task is not None
+    occurrences = [record for record in store.records() if record.id.startswith("s.")]
+    assert occurrences
+    assert {with_task.timeout, schedule.promise_timeout, *(each.timeout_at for each in occurrences)} == {END_OF_TIME}
+    assert store.promises.create("q", sys.maxsize).timeout == END_OF_TIME

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from resonate import Context, Resonate
@@ -9,8 +11,9 @@ from resonate.errors import PayloadError, ResonateCanceledError, ResonateStoreEr
 from resonate.promises import DurablePromise, DurableValue, Promises
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
+from resonate_store.records import END_OF_TIME
 from tests.sdk.driving import Driver, Flow
-from tests.sdk.ways import three_ways
+from tests.sdk.ways import always_three_ways, three_ways
 
 SOON = 60_000
 CALLS = ("resolve", "reject", "cancel")
@@ -30,6 +33,28 @@ def promises(clock: ManualClock) -> Promises:
 
 def code_of(error: pytest.ExceptionInfo[ResonateStoreError]) -> str:
     return str(error.value).split("]")[0].strip("[")
+
+
+@always_three_ways
+def test_what_never_times_out_has_the_last_instant_there_is(resonate: Resonate) -> None:
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.detached(elsewhere).options(timeout=sys.maxsize)).id
+
+    @resonate.register
+    def elsewhere(_: Context) -> None:
+        pass
+
+    never = resonate.options(timeout=sys.maxsize)
+    detached = never.run("w", workflow)
+    never.rpc("r", elsewhere)
+    resonate.promises.create("p", 2**70)
+
+    assert resonate.promises.create("q", sys.maxsize).pending
+    for id in ("p", "q", "r", "w", detached):
+        assert resonate.promises.get(id).timeout == END_OF_TIME
+    resonate.promises.resolve("q", data="1")
+    assert resonate.get("q").result() == 1
 
 
 def test_what_was_created_is_what_is_read(promises: Promises, clock: ManualClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from resonate.errors import ResonateStoreError
 from resonate.schedules import upcoming
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
-from resonate_store.records import ORIGIN, SCHEDULE, SCOPE, TARGET
+from resonate_store.records import END_OF_TIME, ORIGIN, SCHEDULE, SCOPE, TARGET
 from resonate_store.requests import ScheduleCreate, ScheduleGet
 
 T0 = 1_750_000_000_000
@@ -255,3 +256,15 @@ def test_next_runs(world: World) -> None:
     assert upcoming("*/10 * * * *", T0, 2) == [first, first + 10 * MINUTE]
     with pytest.raises(ValueError, match="the minute field 'x'"):
         upcoming("x * * * *", T0)
+
+
+def test_occurrences_that_never_time_out_have_the_last_instant_there_is(world: World) -> None:
+    never = world.resonate.options(timeout=sys.maxsize).schedule("daily", world.report, "* * * * *", user_id=123)
+    tags = {TARGET: "poll://any@g"}
+    by_hand = world.resonate.schedules.create("s", "* * * * *", "s.{{.timestamp}}", sys.maxsize, promise_tags=tags)
+    world.pass_time(MINUTE)
+
+    assert never.promise_timeout == by_hand.promise_timeout == END_OF_TIME
+    assert world.resonate.promises.get(f"s.{FIRST}").timeout == END_OF_TIME
+    again = world.resonate.options(timeout=sys.maxsize).schedule("daily", world.report, "* * * * *", user_id=123)
+    assert again.id == never.id

@@ -53,7 +53,7 @@ REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     # promises
     (create("p", at=-1), ("timeout", "-1")),
     (create("p", {"": "blue"}), ("tag", "empty name", "'blue'")),
-    (create("p", at=2**53 + 1), ("timeout", str(2**53 + 1))),
+    (create("p", at=2**53 + 1), ("timeout", str(2**53 + 1), f"the last is {2**53}")),
     (create("p", {"color\ud800": "blue"}), ("tag", "not valid Unicode")),
     (create("p", {"color": "\ud800"}), ("tag", "'color'", "not valid Unicode")),
     (create("p", param="\ud800"), ("data of the param", "not valid Unicode")),

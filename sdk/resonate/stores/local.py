@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from resonate.arguments import require
+from resonate.arguments import require, within_time
 from resonate.encoders import Base64Encoder, Encoder
 from resonate.errors import ResonateStoreError
 from resonate.idempotency import CREATE_KEY, already_exists, create_key
@@ -211,12 +211,12 @@ class LocalPromises(Promises):
         require("ttl", ttl, int, "in milliseconds")
         if TARGET not in self.kept(tags, ikey):
             return self.create(id, timeout, ikey=ikey, strict=strict, headers=headers, data=data, tags=tags), None
-        request = PromiseCreate(id, timeout, payload(headers, data), self.kept(tags, ikey))
+        request = PromiseCreate(id, within_time(timeout), payload(headers, data), self.kept(tags, ikey))
         store = self._local
         with store.transaction():
             existing = store.apply(PromiseGet(id)).promise
             if existing is None:
-                response = store.apply(TaskCreate(pid, ttl, request))
+                response = store.apply(TaskCreate(pid, within_time(ttl), request))
                 promise, task = self.shown(accepted(response, id)), response.task
                 if task is None or task.state != "acquired":  # its time was up before it was created
                     return promise, None
@@ -306,7 +306,7 @@ class LocalTasks:
         """
         claim, store = self._find(id), self._store
         with store.transaction():
-            response = store.apply(TaskAcquire(claim.root, counter - 1, pid, ttl))
+            response = store.apply(TaskAcquire(claim.root, counter - 1, pid, within_time(ttl)))
             if response.promise is None:
                 raise self._conflict(id, claim.root, counter, claiming=True)
             leaf = None if claim.leaf is None else store.apply(PromiseGet(claim.leaf)).promise

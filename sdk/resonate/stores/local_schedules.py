@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from resonate.arguments import require
+from resonate.arguments import require, within_time
 from resonate.errors import ResonateStoreError
 from resonate.idempotency import CREATE_KEY
 from resonate.promises import DurableValue, payload, read_value
@@ -82,7 +82,7 @@ class LocalSchedules:
             id,
             cron,
             promise_id,
-            promise_timeout,
+            within_time(promise_timeout),
             payload(promise_headers, promise_data, "promise_"),
             store.promises.kept(promise_tags, None),
             description=description,

@@ -27,7 +27,18 @@ from resonate_store.machine.draft import (
 )
 from resonate_store.machine.promises import created
 from resonate_store.machine.validation import expanded
-from resonate_store.records import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, Record, ScheduleRecord
+from resonate_store.records import (
+    BRANCH,
+    DELAY,
+    END_OF_TIME,
+    ORIGIN,
+    PARENT,
+    PREFIX,
+    SCHEDULE,
+    TARGET,
+    Record,
+    ScheduleRecord,
+)
 from resonate_store.requests import (
     PromiseCreate,
     Response,
@@ -186,7 +197,7 @@ def _occurrence(schedule: ScheduleRecord, at: int) -> PromiseCreate:
     lineage = dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)
     return PromiseCreate(
         id=id,
-        timeout_at=at + schedule.promise_timeout,
+        timeout_at=min(at + schedule.promise_timeout, END_OF_TIME),
         param=schedule.promise_param,
         tags={**schedule.promise_tags, **lineage, SCHEDULE: schedule.id},
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from resonate_store import addresses, cron, ids
-from resonate_store.records import DELAY, SCOPE, TARGET, TIMER, CatchUp, Overlap, Value
+from resonate_store.records import DELAY, END_OF_TIME, SCOPE, TARGET, TIMER, CatchUp, Overlap, Value
 from resonate_store.requests import (
     PromiseCreate,
     PromiseRecord,
@@ -41,8 +41,6 @@ MAX_LIMIT = 1000
 """The most that one page of a search may hold."""
 _SOME_INSTANT = 10**13 - 1
 """As long, written out, as any instant until the year 2286."""
-_END_OF_TIME = 2**53
-"""The last instant that every JSON reader gets right."""
 _INSTANT = re.compile(r"[0-9]{1,18}\Z")
 _SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
 
@@ -217,8 +215,11 @@ def _schedule_id(request: Any) -> str | None:
 
 
 def _occurrences(request: ScheduleCreate) -> str | None:
-    if not 0 <= request.promise_timeout <= _END_OF_TIME:
-        return f"the promise timeout is a duration in milliseconds and cannot be {request.promise_timeout}"
+    if not 0 <= request.promise_timeout <= END_OF_TIME:
+        return (
+            f"the promise timeout is a duration in milliseconds and cannot be {request.promise_timeout}: the longest is"
+            f" {END_OF_TIME}"
+        )
     if not request.promise_id:
         return "the promise id template is empty: use for example {{.id}}.{{.timestamp}}"
     return ids.problem_with(expanded(request.promise_id, request.id, _SOME_INSTANT), "promise id of an occurrence")
@@ -272,9 +273,12 @@ def expanded(template: str, id: str, at: int) -> str:
 
 
 def _timeout(timeout_at: int) -> str | None:
-    if 0 <= timeout_at <= _END_OF_TIME:
+    if 0 <= timeout_at <= END_OF_TIME:
         return None
-    return f"the timeout is an instant in milliseconds since the epoch and cannot be {timeout_at}"
+    return (
+        f"the timeout is an instant in milliseconds since the epoch and cannot be {timeout_at}: the last is"
+        f" {END_OF_TIME}"
+    )
 
 
 def _value(what: str, value: Value) -> str | None:
@@ -326,6 +330,6 @@ def _limit(limit: int) -> str | None:
 def _lease(pid: str, ttl: int) -> str | None:
     if not pid:
         return "the pid is empty: name the process that acquires the task"
-    if 1 <= ttl <= _END_OF_TIME:
+    if 1 <= ttl <= END_OF_TIME:
         return None
-    return f"the ttl is a lease in milliseconds of at least 1 and at most {_END_OF_TIME}, got {ttl}"
+    return f"the ttl is a lease in milliseconds of at least 1 and at most {END_OF_TIME}, got {ttl}"
