@@ -85,6 +85,11 @@ class Loops:
             self._loop = EventLoop()
         return self._loop
 
+    def cancel(self) -> None:
+        """Stop the functions that run on it."""
+        if self._loop is not None:
+            self._loop.cancel()
+
     def stop(self) -> None:
         """End it; it starts anew when it is needed again."""
         if self._loop is not None:
@@ -222,13 +227,15 @@ class Drive:
                 self._worker.loops.get().submit(work, lambda outcome: self._results.put((work, outcome)))
             else:
                 self._functions.submit(self._call_apart, work)
+        elif (outcome := call(work, self._worker.loops)) is None:
+            self._late = True
         else:
-            self._execution.ran(work, call(work, self._worker.loops), self._clock.now())
+            self._execution.ran(work, outcome, self._clock.now())
 
     def _next_result(self) -> tuple[Work, Outcome | Opening] | None:
         """The next function to return. A retry that is due meanwhile waits for it: a pause is a minimum.
 
-        None is one whose turn came too late.
+        None is one whose turn came too late, or that was stopped.
         """
         while True:
             try:
@@ -306,8 +313,12 @@ class Drive:
         raise StoreError(f"cannot {what} task {self._task.id}: {response.status} {response.error}")
 
 
-def call(work: Work, loops: Loops) -> Outcome | Opening:
-    """Call the user's function and catch what it raises; an async function may turn out to be a workflow."""
+def call(work: Work, loops: Loops) -> Outcome | Opening | None:
+    """Call the user's function and catch what it raises.
+
+    Returns:
+        Its outcome. An async function may turn out to be a workflow, and is None if it was stopped.
+    """
     if work.kind is Kind.ASYNC:
         return loops.get().call(work)
     try:

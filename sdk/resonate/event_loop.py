@@ -62,51 +62,81 @@ class EventLoop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._tasks: set[asyncio.Task[Outcome | Opening]] = set()
+        self._cancelling = False
 
-    def submit(self, work: Work, then: Callable[[Outcome | Opening], None]) -> None:
+    def submit(self, work: Work, then: Callable[[Outcome | Opening | None], None]) -> None:
         """Call an async function, in the contextvars of the caller.
 
         Args:
             work: the function.
-            then: told how it ended, or that it is a workflow, in the thread of the loop.
+            then: told how it ended, or that it is a workflow, in the thread of the loop; None if it was stopped.
         """
         context = contextvars.copy_context()
         loop = self._running()
 
+        def ended(task: asyncio.Task[Outcome | Opening]) -> None:
+            self._tasks.discard(task)
+            outcome = _cancelled() if task.cancelled() else task.result()
+            stopped = self._cancelling and not isinstance(outcome, Opening) and outcome[1] is not None
+            then(None if stopped else outcome)
+
         def begin() -> None:
+            if self._cancelling:
+                then(None)
+                return
             task = loop.create_task(_call(work), name=work.node.id, context=context)
-            task.add_done_callback(lambda done: then(_outcome_of(done)))
+            self._tasks.add(task)
+            task.add_done_callback(ended)
 
         loop.call_soon_threadsafe(begin)
 
-    def call(self, work: Work) -> Outcome | Opening:
-        """Call an async function and wait until it has ended, or turns out to be a workflow.
+    def call(self, work: Work) -> Outcome | Opening | None:
+        """Call an async function and wait until it has ended, or turns out to be a workflow; None if it was stopped.
 
         Raises:
             BaseException: what it raised that would end a process.
         """
         answered = threading.Event()
-        answers: list[Outcome | Opening] = []
+        answers: list[Outcome | Opening | None] = []
 
-        def answer(outcome: Outcome | Opening) -> None:
+        def answer(outcome: Outcome | Opening | None) -> None:
             answers.append(outcome)
             answered.set()
 
         self.submit(work, answer)
         answered.wait()
         outcome = answers[0]
-        if not isinstance(outcome, Opening) and (error := outcome[1]) and not isinstance(error, Exception):
+        if isinstance(outcome, tuple) and (error := outcome[1]) and not isinstance(error, Exception):
             raise error
         return outcome
 
+    def cancel(self) -> None:
+        """Stop what runs, and let nothing begin until `stop` has ended the loop.
+
+        A function that is stopped has not failed: whatever it raises is for others to find out. One that returns all
+        the same has its result.
+        """
+        with self._lock:
+            if self._loop is None or self._cancelling:
+                return
+            self._cancelling = True
+            self._loop.call_soon_threadsafe(self._cancel_tasks)
+
+    def _cancel_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
     def stop(self) -> None:
         """Cancel what still runs and end the thread."""
+        self.cancel()
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
+        self._cancelling = False
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -122,10 +152,6 @@ class EventLoop:
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which cancels and closes properly at its end
         runner.get_loop().run_forever()
-
-
-def _outcome_of(task: asyncio.Task[Outcome | Opening]) -> Outcome | Opening:
-    return _cancelled() if task.cancelled() else task.result()
 
 
 def _cancelled() -> Outcome:

@@ -5,7 +5,8 @@ With a store in this process that source is the store itself, and the thread wak
 is a connection to the server. Either way the thread keeps the leases of what is held here.
 
 Threads start with the first piece of work and are gone after `stop`, which waits for the functions that run but starts
-none: what is left of their tasks is handed over. They do not keep the process alive.
+none: what is left of their tasks is handed over. Async functions have a while to finish and are then cancelled. The
+threads do not keep the process alive.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ logger = logging.getLogger("resonate.runtime")
 
 REQUESTS = 8
 """Requests to a server that one task makes at the same time."""
+GRACE = 5_000
+"""How long `stop` waits for async functions before it cancels them (ms)."""
 FAREWELL = 1_000
 """How long a process that ends waits for functions that are running (ms)."""
 
@@ -125,6 +128,8 @@ class Runtime:
     def stop(self, within: int | None = None) -> None:
         """Stop the threads; functions that are running finish first, handles that wait are told.
 
+        An async function that has not finished after `GRACE` is cancelled, and its task handed over.
+
         Args:
             within: milliseconds after which functions that are running still are waited for no longer.
         """
@@ -157,6 +162,9 @@ class Runtime:
         if self._distant is not None:
             self._distant.insistent = False
         tasks.shutdown(wait=False, cancel_futures=True)
+        grace = self._clock.now() + GRACE
+        join(tasks.threads(), self._clock, grace if until is None else min(grace, until))
+        self._worker.loops.cancel()
         join(tasks.threads(), self._clock, until)
         for pool in others:
             pool.shutdown(wait=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -466,6 +467,103 @@ def test_a_workflow_without_an_end_does_not_hold_up_stop_and_goes_on_afterwards(
     assert begun.acquire(timeout=PATIENCE)
     resonate.stop()
     assert len(set(seen)) == len(seen), "no step is repeated"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("how", ["run", "begin_run", "root"])
+@pytest.mark.parametrize("end", ["cancelled", "fails"])
+def test_an_async_step_without_an_end_is_cancelled_by_stop_and_runs_again_afterwards(
+    connect: Connect, memory: Memory, monkeypatch: pytest.MonkeyPatch, workers: int, how: str, end: str
+) -> None:
+    monkeypatch.setattr("resonate.runtime.GRACE", 20)
+    before = threads()
+    resonate = connect(store=memory, workers=workers)
+    running = threading.Event()
+    attempts: list[int] = []
+
+    async def step(ctx: Context) -> str:
+        attempts.append(ctx.info.attempt)
+        if len(attempts) > 1:
+            return "done"
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if end == "fails":
+                raise ValueError("no more")
+
+    async def workflow(ctx: Context) -> str:
+        return await ctx.run(step) if how == "run" else await (await ctx.begin_run(step))
+
+    resonate.register(step if how == "root" else workflow, name="it")
+    handle = resonate.begin_run("w", "it")
+    assert running.wait(PATIENCE)
+    stopping = threading.Thread(target=resonate.stop)
+    stopping.start()
+    stopping.join(PATIENCE)
+
+    assert not stopping.is_alive()
+    assert threads() <= before
+    task = memory.apply(TaskGet("w")).task
+    assert task is not None
+    assert (task.state, task.attempts) == ("pending", 0)
+    resonate.start()
+    assert handle.result(PATIENCE) == "done"
+    assert attempts == [1, 1], "being stopped is no failure"
+
+
+@pytest.mark.parametrize("how", ["run", "begin_run"])
+def test_an_async_step_that_is_about_to_finish_does_so_before_stop_returns(
+    connect: Connect, memory: Memory, how: str
+) -> None:
+    resonate = connect(store=memory, workers=2)
+    running, enough = threading.Event(), threading.Event()
+
+    async def step(_: Context) -> str:
+        running.set()
+        while not enough.is_set():
+            await asyncio.sleep(0)
+        return "done"
+
+    @resonate.register
+    async def workflow(ctx: Context) -> str:
+        return await ctx.run(step) if how == "run" else await (await ctx.begin_run(step))
+
+    workflow.begin_run("w")
+    assert running.wait(PATIENCE)
+    stopping = threading.Thread(target=resonate.stop)
+    stopping.start()
+    while not resonate._runtime._stopping:
+        pass
+    enough.set()
+    stopping.join(PATIENCE)
+
+    assert not stopping.is_alive()
+    record = memory.record("w.1")
+    assert record is not None
+    assert record.state == "resolved"
+
+
+def test_an_async_step_may_finish_although_it_is_cancelled(
+    connect: Connect, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate.runtime.GRACE", 20)
+    resonate = connect(store=memory, workers=2)
+    running = threading.Event()
+
+    @resonate.register
+    async def step(_: Context) -> str:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "what there is"
+        return "all"
+
+    step.begin_run("w")
+    assert running.wait(PATIENCE)
+    resonate.stop()
+    assert resonate.get("w").result(0) == "what there is"
 
 
 def test_functions_that_wait_for_their_turn_are_not_started_by_stop(connect: Connect, memory: Memory) -> None:

@@ -223,7 +223,9 @@ class _Replay:
                 self._execution.fetched(action.node, Response(promise=self._shown(record)))
             case _ if self._is_workflow(action.work):
                 self._works[action.work.node.id] = action.work
-                self._execution.ran(action.work, call(action.work, self._loops), self._now)
+                outcome = call(action.work, self._loops)
+                assert outcome is not None, "nobody stops this loop"
+                self._execution.ran(action.work, outcome, self._now)
             case _:
                 self._do_not_run(action.work)
 
