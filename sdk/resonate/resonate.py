@@ -492,13 +492,14 @@ class Resonate:
         _check_call(id, func)
         registered = self._registry.get(func, self._options.version or 0)
         check(registered.func, registered.name, args, kwargs)
-        self._options.policy_for(registered.func)  # one that cannot be had is refused before anything is created
+        # A policy that cannot be had is refused before anything is created.
+        options = self._options.merge(retry_policy=self._options.policy_for(registered.func))
         creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
         response = self._store.apply(TaskCreate(self._pid, self._ttl, creation))
         if response.status in (409, 422):  # it exists: attach to it
             found = _accepted(self._store.apply(PromiseGet(id)))
             self._attach(id, found)
-            self._remember(found)
+            self._remember(found, options)
             return response
         try:
             self._attach(id, _accepted(response))
@@ -507,13 +508,13 @@ class Resonate:
             if task is not None and task.state == "acquired":
                 self._store.apply(TaskRelease(task.id, task.version, handover=True))
             raise
-        self._remember(_accepted(response))
+        self._remember(_accepted(response), options)
         return response
 
-    def _remember(self, promise: Promise) -> None:
+    def _remember(self, promise: Promise, options: Options) -> None:
         """Have the options of a call hold for as long as this process works on it."""
         if promise.pending:
-            self._worker.remember(promise.id, self._options)
+            self._worker.remember(promise.id, options)
 
     def _attach(self, id: str, promise: Promise) -> None:
         """Go on with a promise that may be another call's.

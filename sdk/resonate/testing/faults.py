@@ -91,7 +91,7 @@ class FailPoints:
         """For as long as the block runs, every function that a worker calls in this process is such a place."""
         call = drive.call
 
-        def called(work: Work, loops: Loops) -> Outcome | Opening:
+        def called(work: Work, loops: Loops) -> Outcome | Opening | None:
             try:
                 return self.around((work.name, work.node.id), work.node.id, lambda: call(work, loops))
             except Exception as error:
