@@ -28,7 +28,7 @@ from resonate.message_sources.source import Messages
 from resonate.suspension import WORTH_SUSPENDING_HERE
 from resonate.waits import Waits
 from resonate.worker import Worker
-from resonate_store.clock import Clock
+from resonate_store.clock import LONGEST_WAIT, Clock
 from resonate_store.ids import origin
 from resonate_store.interface import Store, StoreError
 from resonate_store.records import Promise, Task
@@ -316,7 +316,8 @@ class Runtime:
                     continue
                 instants = [at for at in (due, beat if self._held else None) if at is not None]
                 self._planned = min(instants, default=None)
-                self._condition.wait(None if self._planned is None else max(0.0, (self._planned - now) / 1000))
+                left = LONGEST_WAIT if self._planned is None else (self._planned - now) / 1000
+                self._condition.wait(min(max(0.0, left), LONGEST_WAIT))
                 self._planned = None
 
     def _heartbeat(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -527,3 +529,24 @@ def test_what_never_times_out_has_the_last_instant_there_is(store: LocalStore, c
     assert occurrences
     assert {with_task.timeout, schedule.promise_timeout, *(each.timeout_at for each in occurrences)} == {END_OF_TIME}
     assert store.promises.create("q", sys.maxsize).timeout == END_OF_TIME
+
+
+def test_a_source_can_wait_for_what_is_never_due(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = store.message_source("workers", "me")
+    store.promises.create("p", sys.maxsize, tags=INVOKE)
+    waits: list[float] = []
+
+    class Messages:
+        def get(self, timeout: float) -> Any:
+            waits.append(timeout)
+            raise queue.Empty if len(waits) < 3 else EndOfTest
+
+    monkeypatch.setattr(store, "next_wake_at", lambda: END_OF_TIME)
+    monkeypatch.setattr(source, "_messages", Messages())
+    with pytest.raises(EndOfTest):
+        source.next()
+    assert max(waits) <= threading.TIMEOUT_MAX
+
+
+class EndOfTest(Exception):
+    pass

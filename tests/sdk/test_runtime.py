@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -564,6 +565,29 @@ def test_an_async_step_may_finish_although_it_is_cancelled(
     assert running.wait(PATIENCE)
     resonate.stop()
     assert resonate.get("w").result(0) == "what there is"
+
+
+def test_time_is_minded_while_something_is_awaited_that_is_never_due(
+    connect: Connect, memory: Memory, clock: ManualClock
+) -> None:
+    resonate = connect(store=memory, clock=clock)
+
+    @resonate.register
+    def patient(ctx: Context) -> Flow:
+        yield (yield ctx.promise().options(timeout=sys.maxsize))
+
+    @resonate.register
+    def sleeper(ctx: Context) -> Flow:
+        yield ctx.sleep(60)
+        return "rested"
+
+    resonate.options(timeout=sys.maxsize).begin_run("p", patient)
+    memory.wait_for(TaskSuspend)
+    memory.move(clock, 1)
+    handle = sleeper.begin_run("s")
+    memory.wait_for(TaskSuspend, 2)
+    memory.move(clock, 60)
+    assert handle.result(PATIENCE) == "rested"
 
 
 def test_functions_that_wait_for_their_turn_are_not_started_by_stop(connect: Connect, memory: Memory) -> None:

@@ -10,6 +10,7 @@ import queue
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from resonate_store.addresses import group_of
+from resonate_store.clock import LONGEST_WAIT
 
 if TYPE_CHECKING:
     from resonate.stores.local import LocalStore
@@ -102,9 +103,8 @@ class LocalMessageSource:
         while True:
             due = self._store.next_wake_at()
             try:
-                message = self._messages.get(
-                    timeout=None if due is None else max(0, due - self._store.clock.now()) / 1000
-                )
+                left = LONGEST_WAIT if due is None else max(0, due - self._store.clock.now()) / 1000
+                message = self._messages.get(timeout=min(left, LONGEST_WAIT))
             except queue.Empty:
                 self._store.tick()
                 continue
