@@ -25,7 +25,7 @@ MAX_ITEM_BYTES: Final = 400 * 1024
 MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
 MAX_TRANSACTION_ITEMS: Final = 100
 
-_ADVICE: Final = f"large arguments and results lie in S3 where RESONATE_BUCKET is set, all else has to fit in; {ADVICE}"
+_ADVICE: Final = f"set RESONATE_BUCKET if it is not, for large values to lie in S3; all else has to fit: {ADVICE}"
 
 
 class Element(NamedTuple):

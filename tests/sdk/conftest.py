@@ -23,7 +23,7 @@ REGISTERED = Path(__file__).parent.parent / "offline" / "registered.py"
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[Deployed]:
     """The deployment that all modules share, made when it is first used, and set aside while nobody uses it."""
-    deployed = Deployed(None, REGISTERED)
+    deployed = Deployed(None, REGISTERED, "three-ways")
     yield deployed
     deployed.delete()
 

@@ -71,10 +71,16 @@ def _resonate_deployed(pytestconfig: pytest.Config) -> Generator[Deployed]:
 
 
 class Deployed:
-    """The offline stack of a session. Between the tests that use it, AWS and the time are as they were."""
+    """The offline stack of a session. Between the tests that use it, AWS and the time are as they were.
 
-    def __init__(self, template: Path | None, worker: Path | None) -> None:
+    Args:
+        template, worker: what is deployed; see `OfflineStack`.
+        name: the stack's; no other that is open meanwhile may have it, but for one that takes its place.
+    """
+
+    def __init__(self, template: Path | None, worker: Path | None, name: str = "resonate") -> None:
         self._template = template
+        self._name = name
         self._code = {"WorkerFunction": worker} if worker is not None else {}
         self._stack: OfflineStack | None = None
         self._aside = ExitStack()
@@ -88,7 +94,7 @@ class Deployed:
             self._stack.__exit__()
             self._stack = None
         if self._stack is None:
-            self._stack = OfflineStack(template=self._template, code=self._code).__enter__()
+            self._stack = OfflineStack(template=self._template, code=self._code, name=self._name).__enter__()
         else:
             self._stack.clear()
             self._stack.processes.forget_all()
