@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from resonate_store import addresses
 from resonate_store.clock import Clock, ambient
-from resonate_store.dynamo_calls import Client, ConditionFailed, Connection, Refused, Unavailable
+from resonate_store.dynamo_calls import Client, ConditionFailed, Connection, Refused, Unavailable, pages
 from resonate_store.dynamo_prediction import Known, Memory
 from resonate_store.dynamo_retention import Deletion, NotDeletable
 from resonate_store.dynamo_search import DynamoSearch
@@ -202,7 +202,9 @@ class DynamoStore:
 
     def due(self, now: int) -> list[Key]:
         """The entries whose `wake_at` has come, the earliest first; they stay due until they are woken."""
-        found = [item for shard in range(self.shards) for item in self._pages(self._due_query(shard, now))]
+        found = [
+            item for shard in range(self.shards) for item in pages(self._call, "query", self._due_query(shard, now))
+        ]
         found.sort(key=lambda item: (int(item["wake_at"]["N"]), key_in(item)))
         return [key_in(item) for item in found]
 
@@ -389,7 +391,7 @@ class DynamoStore:
             "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
             "ExpressionAttributeValues": {":pk": partition, ":prefix": prefix},
         }
-        entries = [entry_of(item) for item in self._pages(query)]
+        entries = [entry_of(item) for item in pages(self._call, "query", query)]
         self._memory.remember({key_of(entry): entry for entry in entries})
         return [entry for entry in entries if isinstance(entry, Record)]
 
@@ -400,16 +402,6 @@ class DynamoStore:
             "KeyConditionExpression": "wake_shard = :shard AND wake_at <= :now",
             "ExpressionAttributeValues": {":shard": typed(str(shard)), ":now": typed(now)},
         }
-
-    def _pages(self, query: dict[str, Any]) -> Iterator[AnyItem]:
-        position: Position | None = None
-        while True:
-            page = {} if position is None else {"ExclusiveStartKey": position}
-            answer = self._call("query", {**query, **page})
-            yield from answer["Items"]
-            position = answer.get("LastEvaluatedKey")
-            if position is None:
-                return
 
     def _call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call DynamoDB, and again, the same way, while the reason of a failure may pass."""

@@ -9,7 +9,7 @@ and then the message says what.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
@@ -55,6 +55,10 @@ class Client(Protocol):
     def transact_write_items(self, **arguments: Any) -> dict[str, Any]: ...
 
 
+Call = Callable[[str, Mapping[str, Any]], dict[str, Any]]
+"""Calls DynamoDB: takes an operation, by the name of the client's method, and its arguments."""
+
+
 class Unavailable(StoreError):
     """DynamoDB cannot answer now; the same call may succeed later."""
 
@@ -69,6 +73,17 @@ class ConditionFailed(Exception):
 
 class Refused(StoreError):
     """DynamoDB does not take what is in this request."""
+
+
+def pages(call: Call, operation: str, arguments: Mapping[str, Any]) -> Iterator[AnyItem]:
+    """All items of a query or a scan, however many pages they come in."""
+    position: dict[str, Any] = {}
+    while True:
+        answer = call(operation, {**arguments, **position})
+        yield from answer["Items"]
+        if "LastEvaluatedKey" not in answer:
+            return
+        position = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
 class Connection:

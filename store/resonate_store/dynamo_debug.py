@@ -13,11 +13,11 @@ the time by hand. A deployment does none of it unless it is made for debugging.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from resonate_store.dynamo_calls import ConditionFailed
+from resonate_store.dynamo_calls import Call, ConditionFailed, pages
 from resonate_store.models import AnyItem, Item, entry_of, is_entry, typed
 from resonate_store.parallel import each
 from resonate_store.payloads import claims_in, with_values
@@ -27,12 +27,6 @@ DEBUG_PK: Final = "debug"
 """The partition of what only debugging keeps; no entry and no retention marker lies in it."""
 _PAUSE: Final[Item] = {"pk": typed(DEBUG_PK), "sk": typed("pause")}
 _MESSAGE_SK: Final = "message#"
-
-
-class Call(Protocol):
-    """Calls DynamoDB."""
-
-    def __call__(self, operation: str, arguments: Mapping[str, Any], /) -> dict[str, Any]: ...
 
 
 class Objects(Protocol):
@@ -102,7 +96,7 @@ class DynamoDebug:
             "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
             "ExpressionAttributeValues": {":pk": typed(DEBUG_PK), ":prefix": typed(_MESSAGE_SK)},
         }
-        held = [_held_of(item) for item in self._pages("query", query) if "effects" not in item]
+        held = [_held_of(item) for item in pages(self._call, "query", query) if "effects" not in item]
         return sorted(held, key=lambda held: (held.id, held.version is None, held.address))
 
     def forget(self, released: Held) -> None:
@@ -144,16 +138,7 @@ class DynamoDebug:
         self._call("put_item", {"TableName": self._table, "Item": item})
 
     def _items(self) -> Iterator[AnyItem]:
-        return self._pages("scan", {"TableName": self._table, "ConsistentRead": True})
-
-    def _pages(self, operation: str, arguments: Mapping[str, Any]) -> Iterator[AnyItem]:
-        position: dict[str, Any] = {}
-        while True:
-            answer = self._call(operation, {**arguments, **position})
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            position = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        return pages(self._call, "scan", {"TableName": self._table, "ConsistentRead": True})
 
 
 def released_of(item: AnyItem) -> Held | None:

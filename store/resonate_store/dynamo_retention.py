@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from resonate_store.dynamo_calls import ConditionFailed
+from resonate_store.dynamo_calls import Call, ConditionFailed, pages
 from resonate_store.ids import SEPARATORS, parent
 from resonate_store.models import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
 from resonate_store.parallel import each
@@ -42,12 +42,6 @@ _NAMES: Final = {
     "#value": "value",
     "#key": "key",
 }
-
-
-class Call(Protocol):
-    """Calls DynamoDB."""
-
-    def __call__(self, operation: str, arguments: Mapping[str, Any], /) -> dict[str, Any]: ...
 
 
 class Objects(Protocol):
@@ -178,12 +172,7 @@ class Deletion:
             "ExpressionAttributeValues": {":pk": partition, ":prefix": prefix},
             **self._reading(),
         }
-        while True:
-            answer = self._call("query", query)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return pages(self._call, "query", query)
 
     def _reading(self) -> dict[str, Any]:
         return {

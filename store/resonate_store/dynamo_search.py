@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
+from resonate_store.dynamo_calls import Call
 from resonate_store.ids import origin
 from resonate_store.machine.draft import NeedPage, Page, Place, Shown
 from resonate_store.machine.search import place_of, shown
@@ -33,7 +34,6 @@ BATCH: Final = 100
 """Entries read at once for their keys."""
 _FROM_THE_START: Final[Place] = ("", "")
 
-Call = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 Read = Callable[[Sequence[Key]], Mapping[Key, Entry | None]]
 Ordered = tuple[int, str]
 """A place in the order of the search itself."""
