@@ -120,6 +120,17 @@ def threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("resonate")}
 
 
+def stop_as_it_ends(resonate: Resonate, enough: threading.Event) -> None:
+    """Let what is running end when somebody is stopping, and wait until everything has."""
+    stopping = threading.Thread(target=resonate.stop)
+    stopping.start()
+    while not resonate._runtime._stopping:
+        pass
+    enough.set()
+    stopping.join(PATIENCE)
+    assert not stopping.is_alive()
+
+
 Connect = Callable[..., Resonate]
 
 
@@ -403,14 +414,8 @@ def test_what_runs_is_finished_before_stop_returns(connect: Connect, memory: Mem
 
     workflow.begin_run("w")
     assert running.wait(PATIENCE)
-    stopping = threading.Thread(target=resonate.stop)
-    stopping.start()
-    while not resonate._runtime._stopping:
-        pass
-    enough.set()
-    stopping.join(PATIENCE)
+    stop_as_it_ends(resonate, enough)
 
-    assert not stopping.is_alive()
     assert threads() <= before
     record, task = memory.record("w.1"), memory.apply(TaskGet("w")).task
     assert record is not None
@@ -532,14 +537,8 @@ def test_an_async_step_that_is_about_to_finish_does_so_before_stop_returns(
 
     workflow.begin_run("w")
     assert running.wait(PATIENCE)
-    stopping = threading.Thread(target=resonate.stop)
-    stopping.start()
-    while not resonate._runtime._stopping:
-        pass
-    enough.set()
-    stopping.join(PATIENCE)
+    stop_as_it_ends(resonate, enough)
 
-    assert not stopping.is_alive()
     record = memory.record("w.1")
     assert record is not None
     assert record.state == "resolved"
@@ -606,12 +605,7 @@ def test_functions_that_wait_for_their_turn_are_not_started_by_stop(connect: Con
     handle = wide.begin_run("w")
     for _ in range(2):
         assert running.acquire(timeout=PATIENCE)
-    stopping = threading.Thread(target=resonate.stop)
-    stopping.start()
-    while not resonate._runtime._stopping:
-        pass
-    enough.set()
-    stopping.join(PATIENCE)
+    stop_as_it_ends(resonate, enough)
     assert len(memory.records()) == 3, "what ran is recorded"
 
     resonate.start()
