@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -7,6 +8,13 @@ from hypothesis import settings
 # Two runs of the same sources see the same examples. `--hypothesis-profile=default` looks further afield.
 settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None)
 settings.load_profile("ci")
+
+
+def pytest_configure() -> None:
+    """A suite in the background ignores SIGINT, and what it starts would ignore it, too."""
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, default)
 
 
 @pytest.hookimpl(wrapper=True)

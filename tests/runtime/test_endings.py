@@ -303,3 +303,13 @@ def test_the_example_is_interrupted_without_a_traceback(run: Run, serving: Servi
     assert ended(client) == (-signal.SIGINT, "", "")
     started = "Workflow sleep-workflow-1 starting, will sleep for 60.0 seconds.\n"
     assert ended(worker) == (-signal.SIGINT, started, "")
+
+
+def test_suite_in_the_background_does_not_ignore_interrupts() -> None:
+    """A shell starts a background job with SIGINT ignored, and its children inherit that."""
+    test = f"{__file__}::{test_an_interrupted_wait_ends_the_program_as_it_says.__name__}[local]"
+    command = ["sh", "-c", 'trap "" INT TERM; exec "$@"', "sh", sys.executable, "-m", "pytest", "-q", "-n1", test]
+
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+
+    assert "1 passed" in ran.stdout, ran.stdout
