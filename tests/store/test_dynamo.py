@@ -847,7 +847,8 @@ def test_an_endpoint_that_nobody_listens_on_is_said() -> None:
         AWS_SECRET_ACCESS_KEY="y",
         AWS_ENDPOINT_URL="http://127.0.0.1:9",
     )
-    assert 'DynamoDB cannot be reached: Could not connect to the endpoint URL: "http://127.0.0.1:9/"' in said
+    assert "DynamoDB cannot be reached: " in said
+    assert "127.0.0.1:9" in said
 
 
 def test_importing_the_store_does_not_import_boto3() -> None:

