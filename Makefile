@@ -4,13 +4,21 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 TOOLS = $(VENV)/tools
 CHECKOV = $(VENV)/checkov
-PIP = -m pip install --quiet --disable-pip-version-check
+UV = $(VENV)/uv
+DRIFT = $(VENV)-drift
+# The directory with the exact versions that the environments are made of; empty for the newest ones.
+CONSTRAINTS = constraints
+# pip install with the constraints of that name. pip before 26.2 constrains builds by the first variable, later ones by
+# the second.
+install = $(if $(CONSTRAINTS),PIP_CONSTRAINT=$(CONSTRAINTS)/$(1).txt PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)/$(1).txt) \
+	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check
 
-# The stamps say which extras an environment holds; a newer pyproject.toml outdates them.
+# The stamps say which extras an environment holds; a newer pyproject.toml or constraints file outdates them.
 DEMO_STAMP = $(VENV)/demo.stamp
 TEST_STAMP = $(VENV)/test.stamp
-TOOLS_STAMP = $(VENV)/tools.stamp
-CHECKOV_STAMP = $(VENV)/checkov.stamp
+TOOLS_STAMP = $(TOOLS)/stamp
+CHECKOV_STAMP = $(CHECKOV)/stamp
+UV_STAMP = $(UV)/stamp
 
 # What is deployed, and what users begin with.
 TEMPLATES = template.yaml infra/resonate_infra/project/template.yaml
@@ -18,14 +26,19 @@ TEMPLATES = template.yaml infra/resonate_infra/project/template.yaml
 # Validation is local, but the SAM command line insists on a region and would report its use.
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(TOOLS)/bin/sam
 
+# $(call requirements,PLACE): the list that stands in this place of pyproject.toml, a requirement a line.
+requirements = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format clean drift constraints
 
 help:
 	@echo "make demo    run the demonstration, offline"
 	@echo "make test    lint, check types and templates, run the tests"
 	@echo "make lint    the checks of 'make test' without the tests"
 	@echo "make format  rewrite the sources in the house format"
+	@echo "make drift   'make test' with the newest releases, in an environment of its own"
+	@echo "make constraints  rewrite the exact versions with the newest releases"
 	@echo "make clean   remove the environments and every cache"
 	@echo "PYTHON=... selects the interpreter, VENV=... the directory of the environment"
 
@@ -48,7 +61,7 @@ format: $(TEST_STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) tests/clients/typescript/node_modules .pytest_cache .ruff_cache .hypothesis .aws-sam build dist
+	rm -rf $(VENV) $(DRIFT) tests/clients/typescript/node_modules .pytest_cache .ruff_cache .hypothesis .aws-sam build dist
 	find . '(' -name __pycache__ -o -name node_modules ')' -type d -prune -exec rm -rf {} +
 
 # Written last when an environment is created, so an interrupted creation is taken up again.
@@ -61,19 +74,48 @@ $(TOOLS)/bin/pip: | $(BIN)/pip
 $(CHECKOV)/bin/pip: | $(BIN)/pip
 	$(BIN)/python -m venv $(CHECKOV)
 
-$(DEMO_STAMP): pyproject.toml | $(BIN)/pip
-	$(BIN)/python $(PIP) --editable '.[testing,aws,cli]'
+$(UV)/bin/pip: | $(BIN)/pip
+	$(BIN)/python -m venv $(UV)
+
+$(DEMO_STAMP): pyproject.toml $(CONSTRAINTS:%=%/main.txt) | $(BIN)/pip
+	$(call install,main) --editable '.[testing,api,cli]'
 	touch $@
 
 # The demonstration needs nothing more, so its environment is ready as well.
-$(TEST_STAMP): pyproject.toml | $(BIN)/pip
-	$(BIN)/python $(PIP) --editable '.[dev]'
+$(TEST_STAMP): pyproject.toml $(CONSTRAINTS:%=%/main.txt) | $(BIN)/pip
+	$(call install,main) --editable '.[dev]'
 	touch $(DEMO_STAMP) $@
 
-$(TOOLS_STAMP): pyproject.toml | $(TOOLS)/bin/pip
-	$(TOOLS)/bin/python $(PIP) --editable '.[sam]'
+$(TOOLS_STAMP): pyproject.toml $(CONSTRAINTS:%=%/sam.txt) | $(TOOLS)/bin/pip
+	$(call requirements,["project"]["optional-dependencies"]["sam"]) | $(call install,sam) --requirement /dev/stdin
 	touch $@
 
-$(CHECKOV_STAMP): pyproject.toml | $(CHECKOV)/bin/pip
-	$(CHECKOV)/bin/python $(PIP) --editable '.[checkov]'
+$(CHECKOV_STAMP): pyproject.toml $(CONSTRAINTS:%=%/checkov.txt) | $(CHECKOV)/bin/pip
+	$(call requirements,["project"]["optional-dependencies"]["checkov"]) | $(call install,checkov) --requirement /dev/stdin
+	touch $@
+
+# The same checks and tests in a new environment of the newest releases that pyproject.toml allows.
+drift:
+	rm -rf $(DRIFT)
+	$(MAKE) test VENV=$(DRIFT) CONSTRAINTS= || touch $(DRIFT)/failed
+	@echo "Releases that differ from the constraints:"
+	@$(DRIFT)/bin/python -m pip list --format=freeze --exclude-editable --disable-pip-version-check \
+		| grep -vxiFf constraints/main.txt || echo none
+	@if [ -e $(DRIFT)/failed ]; then echo "drift: make test fails with the newest releases" >&2; exit 1; fi
+	@echo "drift: make test passes with the newest releases"
+
+# $(call compile,FILE): exact versions of what is asked for, for every Python that pyproject.toml admits.
+compile = $(UV)/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --universal --python-version 3.11 \
+	--output-file $(1)
+
+# The first has what builds the project, too.
+constraints: $(UV_STAMP)
+	mkdir -p constraints
+	$(call requirements,["build-system"]["requires"]) | $(call compile,constraints/main.txt) pyproject.toml --extra dev -
+	$(call requirements,["project"]["optional-dependencies"]["sam"]) | $(call compile,constraints/sam.txt) -
+	$(call requirements,["project"]["optional-dependencies"]["checkov"]) | $(call compile,constraints/checkov.txt) -
+	$(call compile,layer/requirements.txt) layer/requirements.in --constraint constraints/main.txt --no-deps --generate-hashes
+
+$(UV_STAMP): pyproject.toml | $(UV)/bin/pip
+	$(call requirements,["project"]["optional-dependencies"]["constraints"]) | $(call install,main) --requirement /dev/stdin
 	touch $@

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from tests.runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.runtime.stack import ROOT, RuntimeStack
@@ -273,12 +274,34 @@ def test_a_build_without_the_runtimes_python_says_that_it_left_bytecode_out(tmp_
     assert (artifacts / "app.py").exists()
 
 
+def specifiers(path: str) -> dict[str, SpecifierSet]:
+    """The requirements of a file, by name; comments, hashes and markers left out."""
+    lines = re.findall(r"^[a-z].*?(?=\s*[\\;]|$)", (ROOT / path).read_text(), re.MULTILINE)
+    return {each.name: each.specifier for each in map(Requirement, lines)}
+
+
+def test_layer_packages_are_exact_versions_with_hashes() -> None:
+    text = (ROOT / "layer" / "requirements.txt").read_text()
+    exact, tested, wanted = map(specifiers, ("layer/requirements.txt", "constraints/main.txt", "layer/requirements.in"))
+
+    assert exact == {name: tested[name] for name in wanted}
+    assert all(wanted[name].contains(str(version).removeprefix("==")) for name, version in exact.items())
+    assert all("--hash=sha256:" in block for block in re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:])
+
+
+@pytest.mark.parametrize("name", ["main", "sam", "checkov"])
+def test_constraints_are_exact_versions_without_addresses(name: str) -> None:
+    lines = (ROOT / "constraints" / f"{name}.txt").read_text().splitlines()
+
+    assert all(re.fullmatch(r"[a-z0-9._-]+==[0-9][^ :/]*( ; .+)?", line) for line in lines)
+
+
 def test_the_list_of_packages_agrees_with_pyproject() -> None:
-    lines = (ROOT / "layer" / "requirements.txt").read_text().splitlines()
-    listed = {each.name: each.specifier for each in map(Requirement, filter(lambda line: line[0] != "#", lines))}
+    listed = specifiers("layer/requirements.in")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    requirements = map(Requirement, (*project["dependencies"], *project["optional-dependencies"]["aws"]))
-    declared = {each.name: each.specifier for each in requirements}
+    extras = project["optional-dependencies"]
+    requirements = map(Requirement, (*project["dependencies"], *extras["aws"], *extras["api"]))
+    declared = {each.name: each.specifier for each in requirements if each.name != project["name"]}
 
     # Lambda has boto3.
     assert declared.keys() - listed.keys() == {"boto3"}
