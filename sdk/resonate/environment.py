@@ -62,9 +62,12 @@ def messages_of(store: Store, group: str, pid: str, registry: Registry) -> Messa
 
 
 def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
-    from resonate_store.dynamo import DynamoStore
-    from resonate_store.payloads import Payloads
+    from resonate_store.extras import extra
     from resonate_store.settings import groups_of
+
+    with extra("aws", f"the table {table!r} of RESONATE_TABLE"):
+        from resonate_store.dynamo import DynamoStore
+        from resonate_store.payloads import Payloads
 
     payloads = Payloads.of(os.environ, table)
     return DynamoStore(table, clock=clock, groups=groups_of(os.environ), payloads=payloads)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -33,3 +35,5 @@ def init(
         return
     for path in paths:
         print(plain(str(path)))
+    if find_spec("pytest") is None:
+        print("the project's test needs pytest: pip install pytest", file=sys.stderr)

@@ -159,11 +159,14 @@ class Session:
             request = replace(request, cursor=response.cursor)
 
     def _table(self) -> DynamoStore:
+        from resonate_store.extras import MissingExtra, extra
+
         try:
-            from resonate_store.dynamo import DynamoStore
-        except ImportError as error:
-            raise Failure(f"a table needs AWS's libraries: pip install 'resonate-serverless[aws]' ({error})") from error
-        from resonate_store.payloads import Payloads
+            with extra("aws,cli", "a table"):
+                from resonate_store.dynamo import DynamoStore
+                from resonate_store.payloads import Payloads
+        except MissingExtra as error:
+            raise Failure(str(error)) from error
         from resonate_store.settings import SettingsError, groups_of
 
         _quieten("pynamodb", "botocore")

@@ -21,6 +21,7 @@ from resonate_infra.server.listening import CannotListen, Uvicorn, listen
 from resonate_infra.server.loop import WakeLoop
 from resonate_infra.transports import Pusher
 from resonate_store.clock import Clock, ambient
+from resonate_store.extras import MissingExtra, extra
 from resonate_store.interface import StoreError
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
@@ -264,11 +265,12 @@ def _store(options: Options, clock: Clock) -> Any:
 
         return SqliteStore(options.data or ":memory:", clock)
     try:
-        from resonate_infra.server.table import TableStore
-        from resonate_store.dynamo import DynamoStore
-        from resonate_store.payloads import Payloads
-    except ImportError as error:
-        raise StoreError(f"a table needs AWS's libraries: pip install 'resonate-serverless[aws]' ({error})") from error
+        with extra("aws,cli", "a table"):
+            from resonate_infra.server.table import TableStore
+            from resonate_store.dynamo import DynamoStore
+            from resonate_store.payloads import Payloads
+    except MissingExtra as error:
+        raise StoreError(str(error)) from error
     local = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"))
     table = DynamoStore(options.table, clock=clock, payloads=Payloads.of(os.environ, options.table))
     table.record("ready")  # better to find out now that it is not there

@@ -87,8 +87,13 @@ class Deployed:
 
     def take(self) -> OfflineStack:
         """The stack, in use, and with nothing in it."""
-        from resonate_infra.testing.stack import OfflineStack
+        from resonate_store.extras import MissingExtra, extra
 
+        try:
+            with extra("testing,api", "the offline stack"):
+                from resonate_infra.testing.stack import OfflineStack
+        except MissingExtra as error:
+            pytest.fail(str(error), pytrace=False)
         self._aside.close()
         if self._stack is not None and not self._stack.intact:
             self._stack.__exit__()
