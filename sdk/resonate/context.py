@@ -148,6 +148,9 @@ class Context:
     def rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFC[Any]:
         """Have `func` run by a worker of its target and wait for its result.
 
+        Without a target the call goes to this worker's group if `func` is registered here, else to the group `default`;
+        within Lambda it goes to the Lambda function that makes it.
+
         Raises:
             ValueError: `func` is a function that is not registered here; a name need not be.
             SignatureError: `func` is a function that the call does not fit; of a name, the worker finds out.

@@ -41,6 +41,7 @@ class Conventions:
         registry: the functions known here.
         dependencies: what contexts hand out.
         default_target: where a call goes that names no target.
+        group: where it goes instead if its function is registered here.
         encoders: remembers what calls were written with, by promise id: the callee may be run by this process.
     """
 
@@ -50,12 +51,14 @@ class Conventions:
         registry: Registry,
         dependencies: Mapping[str, Any],
         default_target: str,
+        group: str | None,
         encoders: dict[str, Encoder[Any, str | None]],
     ) -> None:
         self._root = root
         self._registry = registry
         self._dependencies = dependencies
         self._default_target = default_target
+        self._group = group
         self._encoders = encoders
 
     def local(self, command: LocalCall[Any], id: str, lineage: Lineage, now: int) -> Node:
@@ -129,9 +132,10 @@ class Conventions:
             tags[CREATE_KEY] = node.key
         param = Value()
         if isinstance(command, RemoteCall):
-            tags[TARGET] = expand(opts.target or self._default_target)
-            tags[FUNC] = command.name
             version = opts.version or command.version
+            target = opts.target or self._registry.target_of(command.name, version, self._group, self._default_target)
+            tags[TARGET] = expand(target)
+            tags[FUNC] = command.name
             param = codec.encode_call(command.name, command.args, command.kwargs, version, node.encoder)
             if node.encoder is not None:
                 self._encoders[id] = node.encoder

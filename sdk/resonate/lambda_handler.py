@@ -79,6 +79,7 @@ class LambdaHandler:
         pid: str,
         spans: Spans | None = None,
         *,
+        group: str | None = None,
         private: bool = False,
     ) -> None:
         self._store = store
@@ -87,6 +88,7 @@ class LambdaHandler:
         self._clock = clock
         self._pid = pid
         self._spans = spans
+        self._group = group
         self._private = private
         self._metrics = Metrics()
         self._log_fields = LogFields()
@@ -123,6 +125,7 @@ class LambdaHandler:
             functions=self._functions,
             requests=self._requests,
             loops=self._loops,
+            group=None if name else self._group,  # a function's calls stay with it, whatever it has registered
             private=self._private,
         )
         try:

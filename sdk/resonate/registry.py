@@ -92,6 +92,19 @@ class Registry:
         found = self._by_func.get(func)
         return 1 if found is None else found.version
 
+    def target_of(self, name: str, version: int, group: str | None, default: str) -> str:
+        """Return the target of a remote call that names none.
+
+        Args:
+            name, version: the function that is called; version 0 is any.
+            group: the worker group that the caller serves; None if it serves none.
+            default: where the call goes otherwise.
+        """
+        versions = self._by_name.get(name)
+        if group is None or not versions or (version and version not in versions):
+            return default
+        return group
+
     def names(self) -> list[str]:
         """The registered names, sorted."""
         return sorted(self._by_name)

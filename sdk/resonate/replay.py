@@ -66,6 +66,7 @@ class Execution:
         registry: the functions known here.
         dependencies: what contexts hand out.
         default_target: where a call goes that names no target.
+        group: where it goes instead if its function is registered here.
         private: whether nothing of payloads may be logged.
         encoders: what unsettled calls from this process were written with, by promise id.
 
@@ -84,6 +85,7 @@ class Execution:
         dependencies: Mapping[str, Any],
         default_target: str = DEFAULT_TARGET,
         *,
+        group: str | None = None,
         private: bool = False,
         encoders: dict[str, Encoder[Any, str | None]] | None = None,
     ) -> None:
@@ -93,7 +95,7 @@ class Execution:
         self.nodes: dict[str, Node] = {root.node.id: root.node}
         self.now = 0
         self._encoders: dict[str, Encoder[Any, str | None]] = {} if encoders is None else encoders
-        self._conventions = Conventions(root.node.id, registry, dependencies, default_target, self._encoders)
+        self._conventions = Conventions(root.node.id, registry, dependencies, default_target, group, self._encoders)
         self._attempts = Attempts(self, dependencies, private)
         self._blocked: dict[Coroutine, Node] = {}
         self.ready: deque[Coroutine] = deque()

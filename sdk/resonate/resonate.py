@@ -64,7 +64,8 @@ class Resonate:
 
     Args:
         dependencies: what `ctx.get_dependency` hands out, by name.
-        group: the worker group that this process belongs to.
+        group: the worker group that this process belongs to. A call that names no target goes there if its function is
+            registered here, else to the group `default`.
         log_level: level of the `resonate` loggers, a number or a name.
         message_source: where the messages of `store` arrive; a `resonate.stores.LocalStore` needs one of its own, any
             other brings it along.
@@ -128,21 +129,22 @@ class Resonate:
         shared = isinstance(dependencies, Dependencies)
         self._dependencies: dict[str, Any] = dependencies if shared else dict(dependencies or {})
         self._options = Options()
-        # In memory nobody else is there to serve another group.
-        self._rpc_target = group if isinstance(underlying(self._store), Embedded) else DEFAULT_TARGET
         threads = workers or min(32, os.cpu_count() or 1)
+        messages = message_source if isinstance(message_source, Messages) else None
+        if messages is None:
+            messages = messages_of(underlying(self._store), group, self._pid, self._registry)
+        # A process that receives no messages serves no group.
+        serves = messages is not None or isinstance(underlying(self._store), Embedded)
+        self._served = group if serves else None
         self._worker = Worker(
             self._store,
             self._registry,
             self._dependencies,
             self._clock,
             self._pid,
-            default_target=self._rpc_target,
+            group=self._served,
             private=encryptor is not None,
         )
-        messages = message_source if isinstance(message_source, Messages) else None
-        if messages is None:
-            messages = messages_of(underlying(self._store), group, self._pid, self._registry)
         self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads, messages)
 
     @classmethod
@@ -403,7 +405,7 @@ class Resonate:
         _check_call(id, func)
         name, version = self._named(func, args, kwargs)
         self._runtime.start()
-        creation = self._creation(id, name, version, args, kwargs, self._rpc_target)
+        creation = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
         self._attach(id, _accepted(self._store.apply(creation)))
         return self._handle(id, func)
 
@@ -434,7 +436,7 @@ class Resonate:
         _check_call(id, func)
         name, version = self._named(func, args, kwargs)
         self._runtime.start()
-        each = self._creation(id, name, version, args, kwargs, self._rpc_target)
+        each = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
         options = self._options
         request = ScheduleCreate(
             id,
@@ -483,6 +485,7 @@ class Resonate:
             self._clock,
             self._pid,
             spans,
+            group=self._group,
             private=self._worker.private,
         )
 
@@ -531,6 +534,9 @@ class Resonate:
         registered = self._registry.get(func, self._options.version or 0)
         check(registered.func, registered.name, args, kwargs)
         return registered.name, registered.version
+
+    def _target_of(self, name: str, version: int) -> str:
+        return self._registry.target_of(name, version, self._served, DEFAULT_TARGET)
 
     def _creation(
         self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any], target: str

@@ -77,6 +77,7 @@ class Worker:
         functions: runs `begin_run` functions; without it they run in the caller's thread, in creation order.
         requests: runs independent store requests in parallel; without it they run one after the other.
         loops: gives the event loop that async functions run on, when one is needed.
+        group: where such calls go instead if their function is registered here.
         private: whether payloads are encrypted. Then of what user code or payloads raise only the type is told, in the
             log and in what is stored of a task: a message, or a traceback, may hold what nobody else may read.
 
@@ -97,6 +98,7 @@ class Worker:
         requests: Executor | None = None,
         loops: Loops | None = None,
         *,
+        group: str | None = None,
         private: bool = False,
     ) -> None:
         self.store = store
@@ -105,6 +107,7 @@ class Worker:
         self.clock = clock
         self.pid = pid
         self.default_target = default_target
+        self.group = group
         self.functions = functions
         self.requests = requests
         self.loops = loops or Loops()
@@ -158,6 +161,7 @@ class Worker:
             self.registry,
             self.dependencies,
             self.default_target,
+            group=self.group,
             private=self.private,
             encoders=self.encoders,
         )

@@ -92,6 +92,47 @@ def test_a_function_runs_at_a_worker(connect: Connect, serving: Serving) -> None
     assert serving.count("task.create") == 0
 
 
+def test_call_without_target_goes_to_group_that_registered_function(connect: Connect, serving: Serving) -> None:
+    worker, client, default = connect("workers"), connect("clients"), connect()
+
+    @worker.register
+    def f(_: Context, x: int) -> int:
+        return x
+
+    @worker.register
+    def generator(ctx: Context) -> Flow:
+        begun = yield ctx.begin_rpc("f", 2)
+        yield ctx.detached(f, 3)
+        return [(yield ctx.rpc(f, 1)), (yield begun), (yield ctx.rpc("g", 4))]
+
+    @worker.register
+    async def coroutine(ctx: Context) -> Any:
+        return [await ctx.rpc(f, 5), await ctx.rpc("g", 6)]
+
+    default.register(lambda _, x: -x, name="g")
+    for group, resonate in (("workers", worker), ("default", default)):
+        resonate.start()
+        serving.wait_for_stream(group)
+    there = client.options(target="workers")
+
+    assert there.rpc("a", "generator") == [1, 2, -4]
+    assert there.rpc("b", "coroutine") == [5, -6]
+    assert worker.rpc("c", f, 7) == 7
+    assert client.rpc("d", "g", 8) == -8
+    worker.schedule("own", f, "@yearly", 1)
+    worker.schedule("other", "g", "@yearly", 1)
+    groups = {
+        record.tags[TARGET].removeprefix("poll://any@") + " " + record.tags["resonate:func"]
+        for record in serving.store.records()
+        if TARGET in record.tags
+    }
+    assert groups == {"workers generator", "workers coroutine", "workers f", "default g"}
+    assert [each.schedules.get(id).promise_tags[TARGET] for each, id in ((worker, "own"), (worker, "other"))] == [
+        "poll://any@workers",
+        "poll://any@default",
+    ]
+
+
 def test_a_workflow_sleeps_suspended_and_calls_others(connect: Connect, serving: Serving) -> None:
     worker, client = connect("worker"), connect("client")
 

@@ -13,7 +13,7 @@ from resonate import Context, codec
 from resonate.errors import ResonateHaltedError, ResonateStoreError
 from resonate.retry_policies import Constant, Never
 from resonate_store.interface import StoreError
-from resonate_store.records import Value
+from resonate_store.records import TARGET, Value
 from resonate_store.requests import (
     PromiseCreate,
     Request,
@@ -199,6 +199,20 @@ def test_a_call_from_another_sdk_needs_only_a_function(driver: Driver) -> None:
     for number, call in enumerate(calls):
         driver.create(f"w{number}", call)
         assert driver.finish(f"w{number}") == "hello"
+
+
+def test_replayed_call_keeps_the_target_of_its_record(driver: Driver) -> None:
+    driver.register(double)
+
+    def workflow(ctx: Context) -> Flow:
+        return [(yield ctx.rpc(double, 1)), (yield ctx.rpc(double, 2))]
+
+    driver.begin("w", workflow)
+    assert driver.invoke().status == "suspended"
+    driver.worker.group = "g"
+
+    assert driver.finish("w") == [2, 4]
+    assert [driver.record(id).tags[TARGET] for id in ("w.1", "w.2")] == ["poll://any@default", "poll://any@g"]
 
 
 @pytest.mark.parametrize("failure", [Response(status=503, error="too busy"), StoreError("no table")])
