@@ -112,7 +112,8 @@ class Resonate:
             raise ValueError(f"log_level must be a number or one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
         require("log_level", log_level, (int, str))
         logging.getLogger("resonate").setLevel(log_level)
-        if check_stores(store, message_source):
+        local_source = check_stores(store, message_source)
+        if local_source:
             # Messages are addressed to the source, whatever this process is called otherwise.
             local = cast("LocalMessageSource", message_source)
             group, pid = local.group, pid or local.id
@@ -146,6 +147,8 @@ class Resonate:
             private=encryptor is not None,
         )
         self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads, messages)
+        if store is None or local_source:
+            self._runtime.serve_every_target()
 
     @classmethod
     def local(
@@ -163,7 +166,7 @@ class Resonate:
     ) -> Resonate:
         """A connection to promises in this process's memory, whatever the environment says."""
         clock = clock or ambient()
-        return cls(
+        made = cls(
             dependencies=dependencies,
             group=group,
             log_level=log_level,
@@ -175,6 +178,8 @@ class Resonate:
             clock=clock,
             encryptor=encryptor,
         )
+        made._runtime.serve_every_target()
+        return made
 
     @classmethod
     def remote(

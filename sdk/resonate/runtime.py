@@ -17,22 +17,24 @@ import itertools
 import logging
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from resonate.computation import FUNC
 from resonate.drive import Report
 from resonate.environment import Distant, underlying
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
 from resonate.suspension import WORTH_SUSPENDING_HERE
 from resonate.waits import Waits
-from resonate.worker import Worker
+from resonate.worker import MOST_REMEMBERED, Worker
 from resonate_store.clock import LONGEST_WAIT, Clock
 from resonate_store.ids import origin
 from resonate_store.interface import Store, StoreError
 from resonate_store.records import Promise, Task
-from resonate_store.requests import TaskHeartbeat, TaskReference, TaskRelease
+from resonate_store.requests import PromiseGet, TaskHeartbeat, TaskReference, TaskRelease
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -84,6 +86,8 @@ class Runtime:
         self._threads = threads
         self._condition = threading.Condition()
         self._held: dict[str, int] = {}
+        self._begun: OrderedDict[str, None] = OrderedDict()
+        """The calls that this process has begun on a store of its own and goes on with; the oldest are forgotten."""
         self._tasks: Pool | None = None
         self._timekeeper: threading.Thread | None = None
         self._planned: int | None = None
@@ -93,12 +97,17 @@ class Runtime:
         if source is None and self._embedded is not None:
             # Whoever sleeps is woken by our own thread, and another task can have the worker meanwhile.
             worker.worth_suspending = WORTH_SUSPENDING_HERE
-            source = InProcess(self._embedded, group, pid, self._plan)
+            source = InProcess(self._embedded, group, pid, self._plan, self._begun.__contains__, self._knows)
             self._waits = Waits(store, clock, source)
             source.start(self._receive, self._waits.look_again)
         else:
             self._waits = Waits(store, clock, source)
         self._source = source
+
+    def serve_every_target(self) -> None:
+        """Serve targets that are not served otherwise, too, if the store lives in this process."""
+        if isinstance(self._source, InProcess):
+            self._source.serve_every_target()
 
     def start(self) -> None:
         """Start the threads; does nothing while they run, or while `stop` waits for them."""
@@ -181,6 +190,7 @@ class Runtime:
     def submit(self, task: Task, promise: Promise) -> None:
         """Work on a task that this process has acquired, in the background."""
         self.start()
+        self._begin(task.id)
         self._hold(task.id, task.version)
         if not self._enqueue(lambda: self._work_on(task, promise), lambda: self._give_back(task)):
             self._give_back(task)
@@ -199,6 +209,7 @@ class Runtime:
         if self._threads == 1 and tasks is not None and not tasks.runs_here():
             self.submit(task, promise)
             return None
+        self._begin(task.id)
         self._hold(task.id, task.version)
         report = self._work_on(task, promise)
         return None if report is None else report.promise
@@ -251,6 +262,19 @@ class Runtime:
     def _work_on(self, task: Task, promise: Promise) -> Report | None:
         return self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise))
 
+    def _begin(self, id: str) -> None:
+        """Have the messages about a call arrive here from now on, whatever its target."""
+        if self._embedded is not None:
+            with self._condition:
+                self._begun[id] = None
+                if len(self._begun) > MOST_REMEMBERED:
+                    self._begun.popitem(last=False)
+
+    def _knows(self, id: str) -> bool:
+        """Whether the function that a promise calls is registered here."""
+        promise = underlying(self._store).apply(PromiseGet(id)).promise
+        return promise is not None and promise.tags.get(FUNC) in self._worker.registry.names()
+
     def _hold(self, id: str, version: int) -> None:
         """Keep the task's lease alive from now on."""
         with self._condition:
@@ -266,7 +290,11 @@ class Runtime:
     def _holding(self, id: str, version: int, work: Callable[[], Report]) -> Report | None:
         """Do work on a task that is held."""
         try:
-            return work()
+            report = work()
+            if report.status in ("completed", "lost"):
+                with self._condition:
+                    self._begun.pop(id, None)
+            return report
         except StoreError as error:
             logger.error("task %s: %s", id, error)
             return None

@@ -23,14 +23,16 @@ from resonate_store.records import Entry, Promise, Record
 from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
 
 Key = tuple[Literal["promise", "schedule"], str]
-Send = Callable[[str, dict[str, Any]], None]
+Send = Callable[[str, dict[str, Any]], bool | None]
+"""Takes an address and a message; False says that the address is not served."""
 
 BATCH: Final = 100
 """Entries that one tick wakes before it lets others have the store."""
 
 
-def unheard(address: str, message: dict[str, Any]) -> None:
+def unheard(address: str, message: dict[str, Any]) -> Literal[False]:  # noqa: ARG001
     """Nobody is connected: a lost execute message is offered again, a lost unblock message is read instead."""
+    return False
 
 
 def key_of(entry: Entry) -> Key:

@@ -15,6 +15,7 @@ import pytest
 from resonate import Context, Resonate
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
 from resonate.retry_policies import Constant
+from resonate.stores import LocalStore
 from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreError
 from resonate_store.memory import MemoryStore
@@ -344,6 +345,116 @@ def test_a_message_for_another_group_is_none_of_ours(connect: Connect, memory: M
 
     assert ran == ["b"]
     assert memory.apply(TaskGet("a")).task is not None
+
+
+def test_memory_target_served_by_another_instance_runs_there(connect: Connect, memory: Memory) -> None:
+    ran: list[tuple[str, str]] = []
+
+    def instance(group: str) -> Resonate:
+        def f(ctx: Context) -> None:
+            ran.append((group, ctx.id))
+
+        made = connect(store=memory, group=group)
+        made.register(f)
+        return made
+
+    ours, theirs = instance("ours"), instance("theirs")
+    ours.options(target="theirs").rpc("a", "f")
+    ours.rpc("b", "f")
+    theirs.rpc("c", "f")
+
+    assert ran == [("theirs", "a"), ("ours", "b"), ("theirs", "c")]
+
+
+@pytest.fixture(params=["Resonate()", "Resonate.local()", "LocalStore"])
+def alone(request: pytest.FixtureRequest) -> Iterator[Resonate]:
+    """An instance whose promises are in memory, and nowhere else."""
+    if request.param == "LocalStore":
+        store = LocalStore()
+        resonate = Resonate(store=store, message_source=store.message_source("default", "1"))
+    else:
+        resonate = Resonate() if request.param == "Resonate()" else Resonate.local()
+    yield resonate
+    resonate.stop()
+
+
+@pytest.mark.parametrize("target", ["poll://any@workers", "workers", "poll://uni@workers/1", "https://worker.test"])
+def test_memory_target_without_server_is_served_by_instance(alone: Resonate, target: str) -> None:
+    @alone.register
+    def bar(_: Context, x: int) -> int:
+        return x
+
+    @alone.register
+    def generator(ctx: Context) -> Flow:
+        detached = yield ctx.detached("bar", 3).options(target=target, id="detached")
+        return [(yield ctx.rpc("bar", 2).options(target=target)), detached.id]
+
+    @alone.register
+    async def coroutine(ctx: Context) -> Any:
+        return await ctx.rpc(bar, 4).options(target=target)
+
+    there = alone.options(target=target)
+    assert there.rpc("y", "bar", 1) == 1
+    assert alone.run("g", generator) == [2, "detached"]
+    assert alone.get("detached").result(PATIENCE) == 3
+    assert there.rpc("a", coroutine) == 4
+
+
+def test_memory_target_without_server_prefers_instance_with_function(connect: Connect) -> None:
+    client = connect(group="client")
+    worker = connect(store=client.store, group="worker")
+    worker.register(lambda _: "done", name="f")
+
+    assert client.rpc("a", "f") == "done"
+    assert client.options(target="nobody").rpc("b", "f") == "done"
+
+
+@pytest.mark.parametrize("how", ["run", "begin_run"])
+def test_memory_call_with_foreign_target_is_continued_by_its_beginner(
+    connect: Connect, memory: Memory, clock: ManualClock, how: str
+) -> None:
+    began, other = connect(store=memory, group="began"), connect(store=memory, group="other")
+    ran: list[str] = []
+    for name, resonate in (("began", began), ("other", other)):
+
+        def f(ctx: Context, name: str = name) -> Flow:
+            ran.append(name)
+            yield ctx.sleep(60)
+            return name
+
+        resonate.register(f)
+
+    handles: list[Any] = []
+    there = began.options(target="poll://any@other")
+    starting = threading.Thread(target=lambda: handles.append(getattr(there, how)("a", "f")))
+    starting.start()
+    memory.wait_for(TaskSuspend)
+    memory.move(clock, 60)
+    starting.join(PATIENCE)
+
+    assert began.get("a").result(PATIENCE) == "began"
+    assert ran == ["began", "began"]
+    assert began._runtime._begun == {}
+
+
+def test_memory_call_is_continued_elsewhere_when_its_beginner_has_stopped(
+    connect: Connect, memory: Memory, clock: ManualClock
+) -> None:
+    began, other = connect(store=memory, group="began"), connect(store=memory, group="other")
+
+    def f(ctx: Context) -> Flow:
+        yield ctx.sleep(60)
+        return "done"
+
+    for resonate in (began, other):
+        resonate.register(f)
+    began.begin_run("a", f)
+    memory.wait_for(TaskSuspend)
+    began.stop()
+    memory.move(clock, 60)
+    assert began.promises.get("a").pending  # its own group is kept for it
+    began.start()
+    assert other.get("a").result(PATIENCE) == "done"
 
 
 # -- stopping ---------------------------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 Several connections may share such a store - a worker's and a client's in one test, two groups in one program. The
 store has one `send` and one `on_wake`, so an exchange takes both and hands them on: a message to the process it names,
-else to any of its group. An execute message for a group that has stopped for a while is kept until it starts again.
+else to any of its group. The execute message of a call that a connection has begun itself goes to this connection,
+whatever the call's target. Where no other process can serve a target (`serve_every_target`), the execute message of one
+that is not served goes to any connection, to one that knows the function first. An execute message for a group that
+has stopped for a while is kept until it starts again.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from resonate.message_sources.source import Receive
@@ -23,7 +26,7 @@ class Embedded(Protocol):
     """A store in this process, in which nothing happens by itself."""
 
     clock: Clock
-    send: Callable[[str, Message], None]
+    send: Callable[[str, Message], bool | None]
     on_wake: Callable[[int], None] | None
 
     def next_wake_at(self) -> int | None: ...
@@ -38,18 +41,32 @@ class InProcess:
         store: the store.
         group, id: who this process is.
         on_wake: told the instant (milliseconds) whenever the store's next wake-up comes nearer.
+        has_begun: tells whether this process has begun the call with this id.
+        knows: tells whether the function that the promise with this id calls is registered here.
     """
 
     def __init__(
-        self, store: Embedded, group: str = "default", id: str = "local", on_wake: Callable[[int], None] | None = None
+        self,
+        store: Embedded,
+        group: str = "default",
+        id: str = "local",
+        on_wake: Callable[[int], None] | None = None,
+        has_begun: Callable[[str], bool] = lambda _: False,
+        knows: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.group = group
         self.unicast = f"poll://uni@{group}/{id}"
         self.anycast = f"poll://any@{group}/{id}"
         self.on_wake = on_wake
+        self.has_begun = has_begun
+        self.knows = knows
         self.receive: Receive | None = None
         self._exchange = Exchange.of(store)
         self._exchange.add(self)
+
+    def serve_every_target(self) -> None:
+        """Have the connections to this store serve targets that are not served otherwise, from now on."""
+        self._exchange.serves_every_target = True
 
     @property
     def connected(self) -> bool:
@@ -73,6 +90,7 @@ class Exchange:
         self._sources: list[InProcess] = []
         self._kept: dict[str, tuple[str, Message]] = {}
         self._others = store.send
+        self.serves_every_target = False
         store.send = self
         store.on_wake = self._wake
 
@@ -92,22 +110,37 @@ class Exchange:
         for address, message in kept.values():
             self(address, message)
 
-    def __call__(self, address: str, message: Message) -> None:
+    def __call__(self, address: str, message: Message) -> bool:
+        task: str | None = message["data"]["task"]["id"] if message["kind"] == "execute" else None
+        begun_here = [] if task is None else [source for source in self._sources if source.has_begun(task)]
+        if _received(begun_here, message):
+            return True
         members = [source for source in self._sources if source.group == group_of(address)]
         named = [source for source in members if address in (source.unicast, source.anycast)]
         candidates = named or ([] if address.startswith("poll://uni@") else members)
-        for source in candidates:
-            receive = source.receive
-            if receive is not None:
-                receive(message)
-                return
-        if candidates and message["kind"] == "execute":
+        if not candidates:
+            served = self._others(address, message) is not False
+            if served or task is None or not self.serves_every_target:
+                return served
+            candidates = self._sources
+            if len(candidates) > 1:
+                candidates = sorted(candidates, key=lambda source: not source.knows(task))
+        if not _received(candidates, message) and task is not None:
             with self._lock:
-                self._kept[message["data"]["task"]["id"]] = (address, message)
-        elif not candidates:
-            self._others(address, message)
+                self._kept[task] = (address, message)
+        return True
 
     def _wake(self, at: int) -> None:
         for source in self._sources:
             if source.on_wake is not None:
                 source.on_wake(at)
+
+
+def _received(sources: Iterable[InProcess], message: Message) -> bool:
+    """Give a message to the first of these that is connected; whether there is one."""
+    for source in sources:
+        receive = source.receive
+        if receive is not None:
+            receive(message)
+            return True
+    return False

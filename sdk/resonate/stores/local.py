@@ -111,10 +111,12 @@ class LocalStore(MemoryStore):
         for source in self._sources:
             source.nudge()
 
-    def _to_sources(self, address: str, message: dict[str, Any]) -> None:
+    def _to_sources(self, address: str, message: dict[str, Any]) -> bool:
         source = next((source for source in self._sources if source.takes(address)), None)
-        if source is not None:
-            source.enqueue(self._notice(message) if message["kind"] == "unblock" else self._offer(message))
+        if source is None:
+            return False
+        source.enqueue(self._notice(message) if message["kind"] == "unblock" else self._offer(message))
+        return True
 
     def _offer(self, message: dict[str, Any]) -> Message:
         id, version = message["data"]["task"]["id"], message["data"]["task"]["version"]
