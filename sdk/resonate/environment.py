@@ -18,8 +18,8 @@ from resonate_store.interface import Store
 from resonate_store.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from resonate.stores.remote import RemoteStore
     from resonate_store.dynamo import DynamoStore
-    from resonate_store.remote import RemoteStore
 
 
 @runtime_checkable
@@ -46,7 +46,7 @@ def store_of_environment(clock: Clock) -> Store:
 
 
 def _remote_store(clock: Clock) -> RemoteStore:
-    from resonate_store.remote import RemoteStore
+    from resonate.stores.remote import RemoteStore
 
     return RemoteStore(clock=clock)
 

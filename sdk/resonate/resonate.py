@@ -223,7 +223,8 @@ class Resonate:
         Raises:
             TypeError, ValueError: an argument has the wrong type or value.
         """
-        from resonate_store.remote import TIMEOUT, RemoteStore
+        from resonate.stores.remote import RemoteStore
+        from resonate_store.remote import TIMEOUT
         from resonate_store.remote_settings import server_of
 
         clock = clock or ambient()

@@ -15,11 +15,12 @@ from resonate.encoders import JsonEncoder, NoopEncoder, PairEncoder
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError
 from resonate.message_sources import LocalMessageSource, MessageSource
 from resonate.promises import DurablePromise, DurableValue
-from resonate.stores import LocalStore
+from resonate.stores import LocalStore, RemoteStore
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
 from resonate_store.records import END_OF_TIME
 from tests.sdk.driving import Flow
+from tests.store.wire import URL, posted_to
 
 SOON = 60_000
 TTL = 5_000
@@ -35,13 +36,24 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def store(clock: ManualClock) -> LocalStore:
+def kept(clock: ManualClock) -> LocalStore:
+    """Where the records are."""
     return LocalStore(clock=clock)
 
 
+@pytest.fixture(params=["local", "remote"])
+def store(request: pytest.FixtureRequest, kept: LocalStore) -> Any:
+    """The store itself, or a client of a server that has it."""
+    if request.param == "local":
+        return kept
+    remote: Any = RemoteStore(URL, clock=kept.clock, post=posted_to(kept))
+    remote.tick = kept.tick
+    return remote
+
+
 @pytest.fixture
-def source(store: LocalStore) -> LocalMessageSource:
-    return store.message_source("workers", "me")
+def source(kept: LocalStore) -> LocalMessageSource:
+    return kept.message_source("workers", "me")
 
 
 def code_of(error: pytest.ExceptionInfo[ResonateStoreError]) -> int:
@@ -322,11 +334,34 @@ def test_claims_and_completions_that_are_refused(
     assert message is not None
     assert message["task"] == {"id": "__invoke:p", "counter": 2}
     tasks.claim("__invoke:p", 2, "pid", TTL)
+    store.promises.callback("bare", "p", "workers", clock.now() + SOON)
     tasks.complete("__invoke:p", 2)
     assert refused(tasks.claim, "__invoke:p", 2, "pid", TTL) == 40307
     store.promises.resolve("p")
     assert refused(tasks.claim, "__invoke:p", 2, "pid", TTL) == 40307
     assert tasks.complete("__invoke:p", 2) is True
+
+
+def test_remote_store_takes_host_and_port_in_the_order_of_0_6_7() -> None:
+    store = RemoteStore("http://promises.test", "8123", ("user", "secret"), JSON, 5)
+    assert (store.server.url, store.server.auth, store.encoder) == (
+        "http://promises.test:8123",
+        ("user", "secret"),
+        JSON,
+    )
+    assert RemoteStore("http://promises.test").server.url == "http://promises.test"
+
+
+def test_remote_task_without_a_callback_cannot_be_completed(kept: LocalStore, clock: ManualClock) -> None:
+    store = RemoteStore(URL, clock=clock, post=posted_to(kept))
+    _, task = store.promises.create_with_task("p", clock.now() + SOON, "pid", TTL, tags=INVOKE)
+    assert task is not None
+
+    with pytest.raises(ResonateStoreError, match="name at least one awaited promise") as caught:
+        task.complete()
+    assert code_of(caught) == 40000
+    store.promises.resolve("p")
+    task.complete()
 
 
 def test_a_heartbeat_keeps_all_claims_of_a_process(
@@ -499,41 +534,43 @@ def test_a_connection_runs_on_it(connected: Resonate) -> None:
     ],
 )
 def test_stores_and_sources_that_do_not_fit_are_refused(
-    store: LocalStore, make: Any, error: type[Exception], message: str
+    kept: LocalStore, make: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        Resonate(**make(store))
+        Resonate(**make(kept))
 
 
-def test_a_schedule_of_the_clients_keeps_its_key_here_too(store: LocalStore) -> None:
-    client = Resonate(store=store, message_source=store.message_source("default", "p"))
+def test_a_schedule_of_the_clients_keeps_its_key_here_too(kept: LocalStore) -> None:
+    client = Resonate(store=kept, message_source=kept.message_source("default", "p"))
     tags = {"resonate:target": "poll://any@workers"}
     client.schedules.create("s", "0 0 * * *", "x", SOON, ikey="k", tags={"team": "a"}, promise_tags=tags)
 
-    found = store.schedules.create("s", "0 0 * * *", "x", SOON, ikey="k", promise_tags=INVOKE)
+    found = kept.schedules.create("s", "0 0 * * *", "x", SOON, ikey="k", promise_tags=INVOKE)
     with pytest.raises(ResonateStoreError) as caught:
-        store.schedules.create("s", "0 0 * * *", "x", SOON, ikey="another", promise_tags=INVOKE)
+        kept.schedules.create("s", "0 0 * * *", "x", SOON, ikey="another", promise_tags=INVOKE)
 
     assert (found.ikey, found.tags) == ("k", {"team": "a"})
     assert code_of(caught) == 40901
 
 
-def test_what_never_times_out_has_the_last_instant_there_is(store: LocalStore, clock: ManualClock) -> None:
+def test_what_never_times_out_has_the_last_instant_there_is(
+    store: LocalStore, kept: LocalStore, clock: ManualClock
+) -> None:
     with_task, task = store.promises.create_with_task("p", sys.maxsize, "pid", sys.maxsize, tags=INVOKE)
     schedule = store.schedules.create("s", "* * * * *", "s.{{.timestamp}}", sys.maxsize, promise_tags=INVOKE)
     clock.advance(60_000)
     store.tick()
 
     assert task is not None
-    occurrences = [record for record in store.records() if record.id.startswith("s.")]
+    occurrences = [record for record in kept.records() if record.id.startswith("s.")]
     assert occurrences
     assert {with_task.timeout, schedule.promise_timeout, *(each.timeout_at for each in occurrences)} == {END_OF_TIME}
     assert store.promises.create("q", sys.maxsize).timeout == END_OF_TIME
 
 
-def test_a_source_can_wait_for_what_is_never_due(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = store.message_source("workers", "me")
-    store.promises.create("p", sys.maxsize, tags=INVOKE)
+def test_a_source_can_wait_for_what_is_never_due(kept: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = kept.message_source("workers", "me")
+    kept.promises.create("p", sys.maxsize, tags=INVOKE)
     waits: list[float] = []
 
     class Messages:
@@ -541,7 +578,7 @@ def test_a_source_can_wait_for_what_is_never_due(store: LocalStore, monkeypatch:
             waits.append(timeout)
             raise queue.Empty if len(waits) < 3 else EndOfTest
 
-    monkeypatch.setattr(store, "next_wake_at", lambda: END_OF_TIME)
+    monkeypatch.setattr(kept, "next_wake_at", lambda: END_OF_TIME)
     monkeypatch.setattr(source, "_messages", Messages())
     with pytest.raises(EndOfTest):
         source.next()

@@ -1,4 +1,4 @@
-"""The schedules of a `LocalStore`, in the seeds' language."""
+"""Schedules of a store by hand, as SDK 0.6.7 has them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resonate_store.records import Schedule
 from resonate_store.requests import ScheduleCreate, ScheduleDelete, ScheduleGet
 
 if TYPE_CHECKING:
-    from resonate.stores.local import LocalStore
+    from resonate.stores.by_hand import StoreByHand
 
 
 class LocalSchedule(Struct):
@@ -34,7 +34,7 @@ class LocalSchedule(Struct):
     next_runtime: int
     ikey: str | None
     created_on: int
-    store: LocalStore
+    store: StoreByHand
 
     def delete(self) -> None:
         """Delete the schedule; promises that it has created stay."""
@@ -42,13 +42,13 @@ class LocalSchedule(Struct):
 
 
 class LocalSchedules:
-    """Schedules of a `LocalStore`.
+    """Schedules of a store.
 
     Args:
         store: where they are.
     """
 
-    def __init__(self, store: LocalStore) -> None:
+    def __init__(self, store: StoreByHand) -> None:
         self._store = store
 
     def create(

@@ -1,0 +1,311 @@
+"""Promises and tasks of a store by hand, as SDK 0.6.7 has them (REFERENCE 4.3, 4.4, 5.9).
+
+They speak that SDK's language to people and tests that use a store by hand: upper-case states, `resonate:invoke` for
+`resonate:target`, tasks that are claimed and completed with a counter. The records hold the protocol's names.
+
+A task has one life in the records, and several in that language: `__invoke:p` is the task of the promise `p` until it
+is first completed, `__resume:p:q` the same one after `q` has resumed it. The counter is the version that a claim gets.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from resonate.arguments import require, within_time
+from resonate.errors import ResonateStoreError, refusal
+from resonate.idempotency import CREATE_KEY, already_exists, create_key
+from resonate.promises import Callback, DurablePromise, Promises, accepted, check_creation, payload
+from resonate.stores.names import address_of, legacy_tags, protocol_tags
+from resonate_store.clock import Clock
+from resonate_store.interface import Store
+from resonate_store.records import TARGET, Promise, Task
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    Response,
+    TaskAcquire,
+    TaskCreate,
+    TaskGet,
+    TaskHeartbeat,
+    TaskReference,
+    TaskRelease,
+)
+
+if TYPE_CHECKING:
+    from resonate.stores.local_schedules import LocalSchedules
+
+
+class Claim(Struct, frozen=True):
+    """What a task of SDK 0.6.7 stands for: the promise whose task it is, and the one that has resumed it."""
+
+    root: str
+    leaf: str | None = None
+
+
+class StoreByHand(Store, Protocol):
+    """A store whose promises and tasks can be used by hand.
+
+    Attributes:
+        clock: the source of time.
+        claims: the tasks that have been offered or claimed, by their id in SDK 0.6.7.
+    """
+
+    clock: Clock
+    claims: dict[str, Claim]
+
+    @property
+    def promises(self) -> LocalPromises: ...
+
+    @property
+    def tasks(self) -> LocalTasks: ...
+
+    @property
+    def schedules(self) -> LocalSchedules: ...
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Keep other requests of this process out while the block runs, where the store can."""
+        ...
+
+    def register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[Response, bool]:
+        """Register a callback or a listener, and say whether it is new."""
+        ...
+
+    def suspend(self, id: str, version: int) -> Response:
+        """Suspend a claimed task on the promises that it has callbacks on."""
+        ...
+
+    def claimed_by(self, pid: str) -> tuple[TaskReference, ...]:
+        """Return the tasks that a process has claimed."""
+        ...
+
+
+class LocalTask(Struct):
+    """A task that was offered or claimed."""
+
+    id: str
+    counter: int
+    store: StoreByHand
+
+    def claim(self, pid: str, ttl: int) -> tuple[DurablePromise, DurablePromise | None]:
+        """See `LocalTasks.claim`."""
+        return self.store.tasks.claim(self.id, self.counter, pid, ttl)
+
+    def complete(self) -> None:
+        """See `LocalTasks.complete`."""
+        self.store.tasks.complete(self.id, self.counter)
+
+
+class LocalPromises(Promises):
+    """Promises of a store, with the tags of SDK 0.6.7."""
+
+    def __init__(self, store: StoreByHand) -> None:
+        super().__init__(store)
+        self._by_hand = store
+
+    def kept(self, tags: dict[str, str] | None, ikey: str | None) -> dict[str, str]:
+        stored = protocol_tags(tags or {})
+        if TARGET in stored:
+            stored[TARGET] = address_of(stored[TARGET])
+        return super().kept(stored, ikey)
+
+    def shown(self, promise: Promise) -> DurablePromise:
+        found = super().shown(promise)
+        found.tags = legacy_tags({tag: text for tag, text in promise.tags.items() if tag != CREATE_KEY})
+        found.store = self._by_hand
+        return found
+
+    def create_with_task(
+        self,
+        id: str,
+        timeout: int,
+        pid: str,
+        ttl: int,
+        *,
+        ikey: str | None = None,
+        strict: bool = False,
+        headers: dict[str, str] | None = None,
+        data: str | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> tuple[DurablePromise, LocalTask | None]:
+        """Create a promise together with its task, claimed by `pid`, or find the promise.
+
+        Args:
+            ttl: how long the claim holds without a heartbeat, in milliseconds.
+
+        Returns:
+            The promise; and the task if this call has created the promise and it has a receiver (`resonate:invoke`).
+
+        Raises:
+            ResonateStoreError: see `create`.
+        """
+        check_creation(id, timeout, ikey, tags)
+        require("pid", pid, str)
+        require("ttl", ttl, int, "in milliseconds")
+        if TARGET not in self.kept(tags, ikey):
+            return self.create(id, timeout, ikey=ikey, strict=strict, headers=headers, data=data, tags=tags), None
+        request = PromiseCreate(id, within_time(timeout), payload(headers, data), self.kept(tags, ikey))
+        store = self._by_hand
+        with store.transaction():
+            existing = store.apply(PromiseGet(id)).promise
+            if existing is None:
+                response = store.apply(TaskCreate(pid, within_time(ttl), request))
+                if response.status != 409:
+                    promise, task = self.shown(accepted(response, id)), response.task
+                    if task is None or task.state != "acquired":  # its time was up before it was created
+                        return promise, None
+                    name = f"__invoke:{id}"
+                    store.claims[name] = Claim(id)
+                    return promise, LocalTask(name, task.version, store)
+                existing = accepted(store.apply(PromiseGet(id)), id)  # another process was faster
+        if ikey is None or create_key(existing) != ikey or (strict and not existing.pending):
+            raise already_exists(id)
+        return self.shown(existing), None
+
+    def callback(
+        self,
+        promise_id: str,
+        root_promise_id: str,
+        recv: str,  # noqa: ARG002
+        timeout: int,
+    ) -> tuple[DurablePromise, Callback | None]:
+        """Have the task of `root_promise_id` resumed, at its own receiver, when `promise_id` settles.
+
+        Returns:
+            The promise; and the callback, unless the promise is settled or the callback exists.
+
+        Raises:
+            ResonateStoreError: there is no such promise (100.404), or the root has no task to resume (100.422).
+        """
+        require("promise_id", promise_id, str)
+        require("root_promise_id", root_promise_id, str)
+        store = self._by_hand
+        with store.transaction():
+            promise = accepted(store.apply(PromiseGet(promise_id)), promise_id)
+            if not promise.pending:
+                return self.shown(promise), None
+            response, new = store.register(PromiseRegisterCallback(promise_id, root_promise_id))
+            promise = accepted(response, promise_id)
+            if not new:
+                return self.shown(promise), None
+        id = f"__resume:{root_promise_id}:{promise_id}"
+        store.claims[id] = Claim(root_promise_id, promise_id)
+        return self.shown(promise), Callback(id, promise_id, timeout, store.clock.now())
+
+    def subscribe(self, id: str, promise_id: str, recv: str, timeout: int) -> tuple[DurablePromise, Callback | None]:
+        """Have the promise sent to `recv` when it settles.
+
+        Returns:
+            The promise; and the subscription, unless the promise is settled or `recv` has one.
+
+        Raises:
+            ResonateStoreError: there is no such promise (100.404), or `recv` is no address (100.400).
+        """
+        require("promise_id", promise_id, str)
+        require("recv", recv, str)
+        store = self._by_hand
+        with store.transaction():
+            promise = accepted(store.apply(PromiseGet(promise_id)), promise_id)
+            if not promise.pending:
+                return self.shown(promise), None
+            response, new = store.register(PromiseRegisterListener(promise_id, address_of(recv)))
+            promise = accepted(response, promise_id)
+            if not new:
+                return self.shown(promise), None
+        return self.shown(promise), Callback(f"__notify:{promise_id}:{id}", promise_id, timeout, store.clock.now())
+
+
+class LocalTasks:
+    """Tasks of a store.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: StoreByHand) -> None:
+        self._store = store
+
+    def claim(self, id: str, counter: int, pid: str, ttl: int) -> tuple[DurablePromise, DurablePromise | None]:
+        """Take a task that was offered.
+
+        Args:
+            id, counter: as the message gives them.
+            pid: who takes it.
+            ttl: how long the claim holds without a heartbeat, in milliseconds.
+
+        Returns:
+            The promise whose task it is; and the promise that has resumed it, if one has.
+
+        Raises:
+            ResonateStoreError: there is no such task (100.40403), somebody has claimed it (100.40306), it is completed
+                (100.40307), or the counter is another (100.40308).
+        """
+        claim, store = self._find(id), self._store
+        with store.transaction():
+            response = store.apply(TaskAcquire(claim.root, counter - 1, pid, within_time(ttl)))
+            if response.promise is None:
+                raise self._conflict(id, claim.root, counter, claiming=True)
+            leaf = None if claim.leaf is None else store.apply(PromiseGet(claim.leaf)).promise
+        promises = store.promises
+        return promises.shown(response.promise), None if leaf is None else promises.shown(leaf)
+
+    def complete(self, id: str, counter: int) -> bool:
+        """Let go of a claimed task: it comes back when a promise it has a callback on settles.
+
+        Returns:
+            True, also if it was completed before.
+
+        Raises:
+            ResonateStoreError: there is no such task (100.40403), the counter is another (100.40308), or it is not
+                claimed (100.40309). A server also refuses a task that has no callback (100.40000).
+        """
+        claim, store = self._find(id), self._store
+        with store.transaction():
+            task = self._task(claim.root, id)
+            if task.state == "fulfilled" or (task.state == "suspended" and task.version == counter):
+                return True
+            response = store.suspend(claim.root, counter)
+            if response.status == 300:  # what it waits for has settled meanwhile: it is offered again at once
+                response = store.apply(TaskRelease(claim.root, counter, handover=True))
+            if response.status == 400 and (task.state, task.version) == ("acquired", counter):
+                raise refusal(400, response.error, {"id": id})
+            if not response.ok:
+                raise self._conflict(id, claim.root, counter, claiming=False)
+        return True
+
+    def heartbeat(self, pid: str) -> int:
+        """Extend all claims of a process by their ttl, and return how many there are."""
+        store = self._store
+        with store.transaction():
+            tasks = store.claimed_by(pid)
+            if tasks:
+                store.apply(TaskHeartbeat(pid, tasks))
+        return len(tasks)
+
+    def _find(self, id: str) -> Claim:
+        require("id", id, str)
+        claim = self._store.claims.get(id)
+        if claim is None:
+            claim = Claim(id.removeprefix("__invoke:"))
+        return claim
+
+    def _task(self, root: str, id: str) -> Task:
+        task = self._store.apply(TaskGet(root)).task
+        if task is None:
+            raise ResonateStoreError("The specified task was not found", 40403, {"id": id})
+        return task
+
+    def _conflict(self, id: str, root: str, counter: int, *, claiming: bool) -> ResonateStoreError:
+        task = self._task(root, id)
+        current = task.version + (task.state == "pending")
+        if claiming and task.state == "acquired" and task.version == counter:
+            return ResonateStoreError("The task is already claimed", 40306, {"id": id})
+        if claiming and task.state in ("suspended", "fulfilled"):
+            return ResonateStoreError("The task is already completed", 40307, {"id": id})
+        if current != counter:
+            return ResonateStoreError("The task counter is invalid", 40308, {"id": id, "counter": current})
+        return ResonateStoreError(f"The task is {task.state}", 40309, {"id": id})

@@ -1,0 +1,160 @@
+"""The store of a server with the low-level interface of SDK 0.6.7 (REFERENCE 4.3, 4.4, 5.9).
+
+It is the client of `resonate_store.remote` and speaks the current protocol, which does not tell which callbacks and
+subscriptions exist, nor which tasks a process has claimed. This object knows those that were made through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from resonate_store import remote
+from resonate_store.clock import Clock
+from resonate_store.ids import Identify, random_id
+from resonate_store.remote import TIMEOUT
+from resonate_store.remote_settings import Server
+from resonate_store.requests import (
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    Request,
+    Response,
+    TaskAcquire,
+    TaskCreate,
+    TaskFulfill,
+    TaskReference,
+    TaskRelease,
+    TaskSuspend,
+)
+
+if TYPE_CHECKING:
+    from resonate.encoders import Encoder
+    from resonate.stores.by_hand import Claim, LocalPromises, LocalTasks
+    from resonate.stores.local_schedules import LocalSchedules
+    from resonate_store.remote_calls import Post
+
+
+class RemoteStore(remote.RemoteStore):
+    """Promises, tasks and schedules of a server.
+
+    Args:
+        url: the server's address; with a `port` besides, its host, which SDK 0.6.7 has first.
+        encoder: how SDK 0.6.7 kept text; payloads are base64 as on the wire, whatever is given.
+
+    The other arguments are those of `resonate_store.remote.RemoteStore`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        port: str | int | None = None,
+        auth: tuple[str, str] | None = None,
+        encoder: Encoder[str | None, str | None] | None = None,
+        timeout: float = TIMEOUT,
+        *,
+        host: str | None = None,
+        token: str | None = None,
+        iam: bool | None = None,
+        server: Server | None = None,
+        clock: Clock | None = None,
+        identify: Identify = random_id,
+        jitter: Callable[[], float] | None = None,
+        post: Post | None = None,
+    ) -> None:
+        if port is not None and host is None:
+            url, host = None, url
+        super().__init__(
+            url,
+            host=host,
+            port=port,
+            auth=auth,
+            token=token,
+            iam=iam,
+            server=server,
+            timeout=timeout,
+            clock=clock,
+            identify=identify,
+            jitter=jitter,
+            post=post,
+        )
+        self._encoder = encoder
+        self.claims: dict[str, Claim] = {}
+        """The tasks that have been claimed, by their id in SDK 0.6.7."""
+        self._callbacks: dict[str, dict[str, None]] = {}
+        self._listeners: set[tuple[str, str]] = set()
+        self._claimers: dict[str, tuple[int, str]] = {}
+
+    @property
+    def encoder(self) -> Encoder[str | None, str | None]:
+        """What it was given."""
+        from resonate.encoders import Base64Encoder
+
+        return self._encoder or Base64Encoder()
+
+    @property
+    def promises(self) -> LocalPromises:
+        """Promises by hand."""
+        from resonate.stores.by_hand import LocalPromises
+
+        return LocalPromises(self)
+
+    @property
+    def tasks(self) -> LocalTasks:
+        """Tasks by hand."""
+        from resonate.stores.by_hand import LocalTasks
+
+        return LocalTasks(self)
+
+    @property
+    def schedules(self) -> LocalSchedules:
+        """Schedules by hand."""
+        from resonate.stores.local_schedules import LocalSchedules
+
+        return LocalSchedules(self)
+
+    def apply(self, request: Request) -> Response:
+        response = super().apply(request)
+        match request:
+            case TaskCreate() | TaskAcquire():
+                if response.task is not None and response.task.state == "acquired":
+                    self._claimers[response.task.id] = response.task.version, request.pid
+            case TaskFulfill() | TaskSuspend() | TaskRelease():
+                ended = response.status in (200, 404, 409)
+                if ended and self._claimers.get(request.id, (None,))[0] == request.version:
+                    del self._claimers[request.id]
+            case _:
+                pass
+        return response
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Do nothing: other processes use the server, too, and what they do meanwhile shows in the answers."""
+        return nullcontext()
+
+    def register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[Response, bool]:
+        """Register a callback or a listener, and say whether this object has not registered it before."""
+        response = self.apply(request)
+        if response.promise is None or not response.promise.pending:
+            return response, False
+        if isinstance(request, PromiseRegisterListener):
+            listener = request.awaited, request.address
+            new = listener not in self._listeners
+            self._listeners.add(listener)
+            return response, new
+        awaited = self._callbacks.setdefault(request.awaiter, {})
+        new = request.awaited not in awaited
+        awaited[request.awaited] = None
+        return response, new
+
+    def suspend(self, id: str, version: int) -> Response:
+        """Suspend a claimed task on the promises that this object has registered callbacks on."""
+        response = self.apply(TaskSuspend(id, version, tuple(self._callbacks.get(id, ()))))
+        if response.status in (200, 300):
+            self._callbacks.pop(id, None)
+        return response
+
+    def claimed_by(self, pid: str) -> tuple[TaskReference, ...]:
+        """Return the tasks that a process has claimed through this object."""
+        return tuple(
+            TaskReference(id, version) for id, (version, claimer) in list(self._claimers.items()) if claimer == pid
+        )
