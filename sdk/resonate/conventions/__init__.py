@@ -8,7 +8,8 @@ from typing import Any
 
 from resonate import codec
 from resonate.arguments import within_time
-from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall, Sleep
+from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall
+from resonate.commands import Sleep as SleepCommand
 from resonate.computation import FUNC, LINK, Kind, Lineage, Node, Work, kind_of
 from resonate.context import Context, Info
 from resonate.encoders import Encoder
@@ -111,13 +112,13 @@ class Conventions:
             PayloadError: the arguments, or the data, cannot travel.
         """
         opts = command.opts
-        timeout = command.seconds if isinstance(command, Sleep) else opts.timeout
+        timeout = command.seconds if isinstance(command, SleepCommand) else opts.timeout
         timeout_at = now + (_DEFAULT_MILLISECONDS if timeout is None else math.ceil(timeout * 1000))
         node = Node(
             id, within_time(timeout_at) if detached else min(timeout_at, lineage.timeout_at), command.describe()
         )
         node.external = True
-        node.timer = isinstance(command, Sleep)
+        node.timer = isinstance(command, SleepCommand)
         node.encoder = opts.encoder
         node.key = opts.key_for(id)
         tags = {
@@ -143,7 +144,7 @@ class Conventions:
         elif isinstance(command, PromiseCommand):
             if command.data is not None:  # without data there is nothing to write, whatever the value is read with
                 param = codec.encode(command.data, f"the data of promise {id}", "data", node.encoder)
-        elif isinstance(command, Sleep):
+        elif isinstance(command, SleepCommand):
             tags[TIMER] = "true"
         return node, PromiseCreate(id, node.timeout_at, param, tags)
 
@@ -160,3 +161,11 @@ def linked(node: Node, state: SettledState, value: Value, timeout_at: int, now: 
     assert node.link is not None
     tags = {**(node.inherited or {}), FUNC: node.command.removesuffix(f" with the id {node.id}"), LINK: node.id}
     return PromiseRecord(node.link, timeout_at, now, state, value, tags=tags)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Base", "Local", "Remote", "Sleep"):  # of SDK 0.6.7
+        from resonate.compat import conventions
+
+        return getattr(conventions, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,58 @@
+"""Messages of a `LocalMessageSource`, as dictionaries."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class TaskMesg(TypedDict):
+    """The task that is offered."""
+
+    id: str
+    counter: int
+
+
+class DurablePromiseValueMesg(TypedDict):
+    """A payload: headers, and data in base64."""
+
+    headers: dict[str, str] | None
+    data: str | None
+
+
+class DurablePromiseMesg(TypedDict):
+    """The promise that has been settled. Instants are milliseconds since the epoch."""
+
+    id: str
+    state: str
+    timeout: int
+    idempotencyKeyForCreate: str | None
+    idempotencyKeyForComplete: str | None
+    param: DurablePromiseValueMesg
+    value: DurablePromiseValueMesg
+    tags: dict[str, str] | None
+    createdOn: int
+    completedOn: int | None
+
+
+class InvokeMesg(TypedDict):
+    """A task that begins."""
+
+    type: Literal["invoke"]
+    task: TaskMesg
+
+
+class ResumeMesg(TypedDict):
+    """A task that goes on because a promise has been settled."""
+
+    type: Literal["resume"]
+    task: TaskMesg
+
+
+class NotifyMesg(TypedDict):
+    """A promise that has been settled, for a subscriber."""
+
+    type: Literal["notify"]
+    promise: DurablePromiseMesg
+
+
+Mesg = InvokeMesg | ResumeMesg | NotifyMesg

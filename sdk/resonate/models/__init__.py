@@ -1,0 +1,1 @@
+"""Import path of SDK 0.6.7."""

@@ -1,0 +1,5 @@
+"""Import path of SDK 0.6.7."""
+
+from resonate.retry_policies import Constant
+
+__all__ = ["Constant"]
