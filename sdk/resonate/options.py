@@ -118,4 +118,5 @@ def _check(name: str, value: Any) -> None:
         if not all(isinstance(part, str) for part in (*tags, *tags.values())):
             raise TypeError(f"tags must map `str` to `str`, got {tags!r}")
     if name in ("timeout", "version") and not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be finite and greater than or equal to zero, got {value}")
+        wanted = "greater than or equal to zero" if value < 0 else "finite and greater than or equal to zero"
+        raise ValueError(f"{name} must be {wanted}, got {value}")

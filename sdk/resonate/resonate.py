@@ -31,7 +31,7 @@ from resonate.registry import Registry
 from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime
 from resonate.signatures import check, signature_of
-from resonate.worker import Worker
+from resonate.worker import Call, Worker
 from resonate_store.addresses import expand
 from resonate_store.clock import Clock, ambient
 from resonate_store.ids import problem_with, random_id
@@ -518,6 +518,8 @@ class Resonate:
                 self._store.apply(TaskRelease(task.id, task.version, handover=True))
             raise
         self._remember(_accepted(response), options)
+        if options.encoder is not None:
+            self._worker.calls[id] = Call(registered.name, list(args), kwargs, registered.version)
         return response
 
     def _remember(self, promise: Promise, options: Options) -> None:

@@ -114,6 +114,8 @@ class Worker:
         self.private = private
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
         """Those that calls from this process were written with, by promise id."""
+        self.calls: dict[str, Call] = {}
+        """Those that this process has begun with an encoder, by promise id: an encoder may keep nothing."""
         self.options: OrderedDict[str, Options] = OrderedDict()
         """Those of the calls that this process has begun, by promise id, until they are settled here."""
         self.stopping = False
@@ -172,6 +174,7 @@ class Worker:
             report = drive.to_the_end()
             if report.status == "completed":
                 self.encoders.pop(task.id, None)
+                self.calls.pop(task.id, None)
                 self.options.pop(task.id, None)
             return report
         except Lost:
@@ -208,17 +211,7 @@ class Worker:
         encoder = self.encoders.get(promise.id)
         if encoder is None:
             encoder = self.registry.encoders.get(promise.tags.get(FUNC, ""))
-        try:
-            call = convert(codec.decode(promise.param, encoder=encoder), Call)
-        except (PayloadError, ValidationError) as error:
-            reason = error.mesg if isinstance(error, PayloadError) else error
-            if self.private:
-                reason = type(error.__cause__ or error).__name__
-            raise PayloadError(
-                f"the param of promise {promise.id} is not a call ({reason}): it needs a JSON object"
-                ' {"func": name, "args": [...], "kwargs": {...}, "version": number}; if it was written with an encoder'
-                " that this process was not told of, give it to the registered function: function.options(encoder=...)"
-            ) from None
+        call = self._call(promise, encoder)
         try:
             registered = self.registry.get(call.func, call.version or 0)
         except ValueError:
@@ -257,6 +250,27 @@ class Worker:
             kind,
             kind is Kind.WORKFLOW,
         )
+
+    def _call(self, promise: Promise, encoder: Encoder[Any, str | None] | None) -> Call:
+        """Read the call from the promise's param, or take what this process has begun.
+
+        Raises:
+            PayloadError: the call cannot be read.
+        """
+        try:
+            return convert(codec.decode(promise.param, encoder=encoder), Call)
+        except (PayloadError, ValidationError) as error:
+            known = self.calls.get(promise.id)
+            if known is not None:
+                return known
+            reason = error.mesg if isinstance(error, PayloadError) else error
+            if self.private:
+                reason = type(error.__cause__ or error).__name__
+            raise PayloadError(
+                f"the param of promise {promise.id} is not a call ({reason}): it needs a JSON object"
+                ' {"func": name, "args": [...], "kwargs": {...}, "version": number}; if it was written with an encoder'
+                " that this process was not told of, give it to the registered function: function.options(encoder=...)"
+            ) from None
 
     def map(self, function: Callable[[A], B], items: Sequence[A]) -> Iterable[B]:
         """Apply `function` to every item, in parallel where there is an executor for store requests."""

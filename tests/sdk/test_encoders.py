@@ -280,6 +280,35 @@ def test_a_call_is_read_with_its_encoder_by_the_process_that_made_it(resonate: R
     assert text_of(stored.value) == "21"
 
 
+@pytest.mark.parametrize("how", ["run", "begin_run"])
+def test_call_whose_encoder_keeps_nothing_runs_where_it_was_begun(how: str) -> None:
+    resonate = Resonate.local()
+    seen: list[int] = []
+
+    @resonate.register
+    def workflow(ctx: Context, n: int, *, more: int) -> Flow:
+        seen.append(n + more)
+        yield ctx.sleep(0.05)
+        return n
+
+    @resonate.register
+    def failing(_: Context) -> None:
+        raise LookupError("gone")
+
+    connection = resonate.options(encoder=NoopEncoder(), retry_policy=Never())
+
+    def outcome(id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = getattr(connection, how)(id, function, *args, **kwargs)
+        return begun if how == "run" else begun.result(10)
+
+    assert outcome("a", workflow, 1, more=2) is None
+    assert seen == [3, 3]
+    with pytest.raises(Exception, match="None"):
+        outcome("b", failing)
+    assert (resonate._worker.calls, resonate._worker.encoders) == ({}, {})
+    resonate.stop()
+
+
 def test_a_process_that_lacks_the_encoder_of_a_call_says_what_is_missing() -> None:
     driver = Driver()
 

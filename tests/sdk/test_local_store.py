@@ -364,6 +364,26 @@ def test_remote_task_without_a_callback_cannot_be_completed(kept: LocalStore, cl
     task.complete()
 
 
+def test_claim_without_duration_ends_at_once(store: LocalStore, clock: ManualClock, source: LocalMessageSource) -> None:
+    store.promises.create("p", clock.now() + SOON, tags=INVOKE)
+    source.next()
+    root, _ = store.tasks.claim("__invoke:p", 1, "pid", 0)
+    assert root == store.promises.get("p")
+    assert store.tasks.heartbeat("pid") == 1
+    clock.advance(1)
+    store.tick()
+
+    for call in (lambda: store.tasks.complete("__invoke:p", 1), lambda: store.tasks.claim("__invoke:p", 1, "pid", 0)):
+        with pytest.raises(ResonateStoreError) as caught:
+            call()
+        assert code_of(caught) in (40308, 40309)
+    assert store.tasks.claim("__invoke:p", 2, "pid", 0)[0] == root
+    with pytest.raises(ResonateStoreError, match="ttl is a lease in milliseconds"):
+        store.tasks.claim("__invoke:p", 2, "pid", -1)
+    _, task = store.promises.create_with_task("q", clock.now() + SOON, "pid", 0, tags=INVOKE)
+    assert task is not None
+
+
 def test_a_heartbeat_keeps_all_claims_of_a_process(
     store: LocalStore, clock: ManualClock, source: LocalMessageSource
 ) -> None:

@@ -66,11 +66,16 @@ def test_a_wrong_type_is_named(name: str, value: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("timeout", -0.1), ("version", -1), ("timeout", float("inf")), ("timeout", float("nan"))],
+    ("name", "value", "wanted"),
+    [
+        ("timeout", -0.1, "greater than or equal to zero"),
+        ("version", -1, "greater than or equal to zero"),
+        ("timeout", float("inf"), "finite and greater than or equal to zero"),
+        ("timeout", float("nan"), "finite and greater than or equal to zero"),
+    ],
 )
-def test_an_impossible_number_is_named(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be finite and greater than or equal to zero, got {value}"):
+def test_an_impossible_number_is_named(name: str, value: float, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be {wanted}, got {value}"):
         Options().merge(**{name: value})
 
 

@@ -90,7 +90,9 @@ class _Gone:
     """Answers any method on a route of the legacy protocol; a class, since for a function Starlette wants a list."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await JSONResponse({"error": OUTDATED}, status_code=410)(scope, receive, send)
+        # The form of the legacy protocol, so that its SDKs show the message.
+        error = {"message": OUTDATED, "code": 41000}
+        await JSONResponse({"error": error}, status_code=410)(scope, receive, send)
 
 
 _gone = _Gone()

@@ -153,7 +153,7 @@ class LocalPromises(Promises):
         with store.transaction():
             existing = store.apply(PromiseGet(id)).promise
             if existing is None:
-                response = store.apply(TaskCreate(pid, within_time(ttl), request))
+                response = store.apply(TaskCreate(pid, _lease(ttl), request))
                 if response.status != 409:
                     promise, task = self.shown(accepted(response, id)), response.task
                     if task is None or task.state != "acquired":  # its time was up before it was created
@@ -235,7 +235,7 @@ class LocalTasks:
         Args:
             id, counter: as the message gives them.
             pid: who takes it.
-            ttl: how long the claim holds without a heartbeat, in milliseconds.
+            ttl: how long the claim holds without a heartbeat, in milliseconds; 0 is as short as can be.
 
         Returns:
             The promise whose task it is; and the promise that has resumed it, if one has.
@@ -246,7 +246,9 @@ class LocalTasks:
         """
         claim, store = self._find(id), self._store
         with store.transaction():
-            response = store.apply(TaskAcquire(claim.root, counter - 1, pid, within_time(ttl)))
+            response = store.apply(TaskAcquire(claim.root, counter - 1, pid, _lease(ttl)))
+            if response.status == 400:
+                raise refusal(400, response.error, {"id": id})
             if response.promise is None:
                 raise self._conflict(id, claim.root, counter, claiming=True)
             leaf = None if claim.leaf is None else store.apply(PromiseGet(claim.leaf)).promise
@@ -309,3 +311,8 @@ class LocalTasks:
         if current != counter:
             return ResonateStoreError("The task counter is invalid", 40308, {"id": id, "counter": current})
         return ResonateStoreError(f"The task is {task.state}", 40309, {"id": id})
+
+
+def _lease(ttl: int) -> int:
+    """The duration as a lease (ms), of which the protocol's shortest is 1."""
+    return within_time(ttl) if ttl else 1

@@ -16,8 +16,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
-from resonate_store.records import Promise, Schedule, Task
+from resonate_store.records import END_OF_TIME, Promise, Schedule, Task
 from resonate_store.requests import (
     PromiseCreate,
     PromiseGet,
@@ -49,6 +50,9 @@ from resonate_store.requests import (
 
 VERSION = "2026-04-01"
 """The version of the protocol; every envelope names it."""
+
+NEVER = 2**63 - 1
+"""What clients in other languages send for "never" (ms); it is kept as `END_OF_TIME`, which every language can read."""
 
 _Data = TypeVar("_Data")
 
@@ -153,8 +157,12 @@ def decode_request(kind: str, data: Any) -> ProtocolRequest:
         raise UnknownKind(f"Unknown operation: {kind}")
     read = _read(decoder, data, "Invalid request")
     match read:
+        case PromiseCreate():
+            return _within_time(read)
+        case ScheduleCreate(promise_timeout=timeout) if END_OF_TIME < timeout <= NEVER:
+            return replace(read, promise_timeout=END_OF_TIME)
         case TaskCreateData():
-            return TaskCreate(read.pid, read.ttl, read.action.data)
+            return TaskCreate(read.pid, read.ttl, _within_time(read.action.data))
         case TaskFulfillData():
             return TaskFulfill(read.id, read.version, read.action.data)
         case TaskSuspendData():
@@ -177,7 +185,15 @@ def _fenced(action: FenceAction) -> PromiseCreate | PromiseSettle:
         raise WireError(
             f"Invalid fence action kind: {action.kind!r} is neither {PromiseCreate.kind} nor {PromiseSettle.kind}"
         )
-    return _read(_DECODERS[action.kind], action.data, "Invalid request: the fence's action")
+    read = _read(_DECODERS[action.kind], action.data, "Invalid request: the fence's action")
+    return _within_time(read) if isinstance(read, PromiseCreate) else read
+
+
+def _within_time(creation: PromiseCreate) -> PromiseCreate:
+    """The creation with the last instant there is, if its timeout is beyond that."""
+    if END_OF_TIME < creation.timeout_at <= NEVER:
+        return replace(creation, timeout_at=END_OF_TIME)
+    return creation
 
 
 def encode_request(request: ProtocolRequest) -> tuple[str, Any]:

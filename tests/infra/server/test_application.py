@@ -79,7 +79,9 @@ def test_the_legacy_routes_are_gone(method: str, path: str) -> None:
 
     assert answer.status_code == 410
     if method != "HEAD":
-        assert "update the Resonate SDK" in answer.json()["error"]
+        error = answer.json()["error"]
+        assert "update the Resonate SDK" in error["message"]
+        assert error["code"] == 41000
 
 
 @pytest.mark.parametrize(

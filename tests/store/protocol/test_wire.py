@@ -327,6 +327,20 @@ def test_what_is_no_request_is_refused_by_name(kind: str, data: Any, message: st
         decode_request(kind, data)
 
 
+@pytest.mark.parametrize(("sent", "kept"), [(2**53, 2**53), (2**53 + 1, 2**53), (2**63 - 1, 2**53), (2**63, 2**63)])
+def test_timeout_beyond_the_last_instant_is_read_as_never(sent: int, kept: int) -> None:
+    create = {"id": "p", "timeoutAt": sent}
+    action = {"kind": "promise.create", "head": {}, "data": create}
+    read = [
+        decode_request("promise.create", create),
+        decode_request("task.create", {"pid": "p", "ttl": 1, "action": action}).promise,
+        decode_request("task.fence", {"id": "t", "version": 1, "action": action}).action,
+    ]
+    assert [creation.timeout_at for creation in read] == [kept] * 3
+    schedule = {"id": "s", "cron": "* * * * *", "promiseId": "x", "promiseTimeout": sent}
+    assert decode_request("schedule.create", schedule).promise_timeout == kept
+
+
 def test_what_the_protocol_does_not_know_is_ignored() -> None:
     assert decode_request("promise.get", {"id": "a", "later": [1]}) == PromiseGet("a")
     assert decode_response(TaskGet("a"), 200, {"task": RECORDS["TASK"], "later": 1}) == Response(task=TASK)
