@@ -437,8 +437,9 @@ def test_memory_call_with_foreign_target_is_continued_by_its_beginner(
     assert began._runtime._begun == {}
 
 
-def test_memory_call_is_continued_elsewhere_when_its_beginner_has_stopped(
-    connect: Connect, memory: Memory, clock: ManualClock
+@pytest.mark.parametrize(("target", "continued"), [("began", False), ("other", True)])
+def test_memory_call_of_stopped_beginner_is_continued_by_its_target(
+    connect: Connect, memory: Memory, clock: ManualClock, target: str, continued: bool
 ) -> None:
     began, other = connect(store=memory, group="began"), connect(store=memory, group="other")
 
@@ -448,13 +449,15 @@ def test_memory_call_is_continued_elsewhere_when_its_beginner_has_stopped(
 
     for resonate in (began, other):
         resonate.register(f)
-    began.begin_run("a", f)
+    began.options(target=target).begin_run("a", f)
     memory.wait_for(TaskSuspend)
     began.stop()
     memory.move(clock, 60)
-    assert began.promises.get("a").pending  # its own group is kept for it
+    if continued:
+        assert other.get("a").result(PATIENCE) == "done"
+    assert began.promises.get("a").pending is not continued
     began.start()
-    assert other.get("a").result(PATIENCE) == "done"
+    assert began.get("a").result(PATIENCE) == "done"
 
 
 # -- stopping ---------------------------------------------------------------------------------------------------------
