@@ -371,7 +371,8 @@ def test_claim_without_duration_ends_at_once(store: LocalStore, clock: ManualClo
     assert root == store.promises.get("p")
     assert store.tasks.heartbeat("pid") == 1
     clock.advance(1)
-    store.tick()
+    if not isinstance(store, LocalStore):
+        store.tick()  # as its server does
 
     for call in (lambda: store.tasks.complete("__invoke:p", 1), lambda: store.tasks.claim("__invoke:p", 1, "pid", 0)):
         with pytest.raises(ResonateStoreError) as caught:

@@ -67,6 +67,10 @@ class StoreByHand(Store, Protocol):
     @property
     def schedules(self) -> LocalSchedules: ...
 
+    def catch_up(self) -> None:
+        """Do what is due, such as to end leases, where nobody else does it."""
+        ...
+
     def transaction(self) -> AbstractContextManager[object]:
         """Keep other requests of this process out while the block runs, where the store can."""
         ...
@@ -245,6 +249,7 @@ class LocalTasks:
                 (100.40307), or the counter is another (100.40308).
         """
         claim, store = self._find(id), self._store
+        store.catch_up()
         with store.transaction():
             response = store.apply(TaskAcquire(claim.root, counter - 1, pid, _lease(ttl)))
             if response.status == 400:
@@ -266,6 +271,7 @@ class LocalTasks:
                 claimed (100.40309). A server also refuses a task that has no callback (100.40000).
         """
         claim, store = self._find(id), self._store
+        store.catch_up()
         with store.transaction():
             task = self._task(claim.root, id)
             if task.state == "fulfilled" or (task.state == "suspended" and task.version == counter):

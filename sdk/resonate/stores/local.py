@@ -67,6 +67,10 @@ class LocalStore(MemoryStore):
         """Schedules by hand."""
         return self._schedule_store
 
+    def catch_up(self) -> None:
+        """Do what is due: a store without a `Resonate` has no thread for it."""
+        self.tick()
+
     def transaction(self) -> AbstractContextManager[Any]:
         """Lets nobody else in while its block runs, which may make several requests."""
         return self._exclusive
