@@ -30,6 +30,8 @@ RESOURCE_KEYS = frozenset({"Type", "Properties", "Condition", "Metadata", "Delet
 
 CODE_KEYS = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
+JAVA_DOT = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\.", re.DOTALL)
+"""An escape, a class of characters, or a dot that is in neither."""
 SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
 NO_VALUE = object()
 
@@ -171,7 +173,7 @@ def _check_parameter(name: str, value: str, declaration: Fragment) -> None:
     allowed = [str(choice) for choice in declaration.get("AllowedValues", [value])]
     if value not in allowed:
         raise ParameterError(f"parameter {name} is {value!r}; allowed are {', '.join(allowed)}")
-    if not re.fullmatch(declaration.get("AllowedPattern", ".*"), value, re.DOTALL):
+    if "AllowedPattern" in declaration and not _as_java(declaration["AllowedPattern"]).fullmatch(value):
         raise ParameterError(f"parameter {name} is {value!r}, which does not match its AllowedPattern")
     if kind == "Number":
         try:
@@ -181,6 +183,16 @@ def _check_parameter(name: str, value: str, declaration: Fragment) -> None:
         low, high = declaration.get("MinValue", number), declaration.get("MaxValue", number)
         if not low <= number <= high:
             raise ParameterError(f"parameter {name} is {value}; it must be from {low} to {high}")
+
+
+def _as_java(pattern: str) -> re.Pattern[str]:
+    """Compile an AllowedPattern as CloudFormation reads it: a regular expression of Java.
+
+    There, a dot matches no line terminator, of which Python knows one only, and the classes such as \\s are ASCII.
+    """
+    return re.compile(
+        JAVA_DOT.sub(lambda found: r"[^\n\r\x85\u2028\u2029]" if found[0] == "." else found[0], pattern), re.ASCII
+    )
 
 
 # --- The order of creation

@@ -148,6 +148,25 @@ def test_parameters_that_cloudformation_would_refuse_are_refused(
         read(tmp_path, PARAMETERS, **parameters)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "matching", "refused"),
+    [
+        ("^(arn:.+)?$", "arn:x", "arn:x\ny"),
+        ("^(arn:.+)?$", "", "arn:x\r"),
+        (r"^[\s\S]*$", "a\nb\u2028c", None),
+        (r"^\.[.]$", "..", ".\n"),
+        ("a", "a", "ab"),
+        (r"\s", "\t", "\u00a0"),
+    ],
+)
+def test_allowed_pattern_matches_as_in_java(tmp_path: Path, pattern: str, matching: str, refused: str | None) -> None:
+    text = PARAMETERS.replace('"^(arn:.+)?$"', f"'{pattern}'").replace('Default: ""', "Default: 'a'")
+    assert read(tmp_path, text, Topic=matching).parameters["Topic"] == matching
+    if refused is not None:
+        with pytest.raises(ParameterError, match="AllowedPattern"):
+            read(tmp_path, text, Topic=refused)
+
+
 def test_a_parameter_without_default_needs_a_value(tmp_path: Path) -> None:
     text = PARAMETERS.replace("Default: 7, ", "")
     with pytest.raises(ParameterError, match="Days"):
@@ -386,6 +405,32 @@ def test_the_api_asks_for_aws_credentials_unless_it_has_a_key(shipped: Template)
     )
     assert security(shipped) == {"POST /": signed, "OPTIONS /": None, "GET /health": signed, "GET /ready": signed}
     assert security(keyed) == {"POST /": [], "OPTIONS /": None, "GET /health": [], "GET /ready": []}
+
+
+PEM = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA6s0AAGvdiQn2DyLzqnGbHMQTTDkJmFLMCkGBOU3dD5o=
+-----END PUBLIC KEY-----
+"""
+GROUPS = """
+{
+  "worker": "lambda://shop-worker",
+  "other": "https://worker.example.com/"
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameter", "text", "variable"),
+    [
+        ("AuthPublicKey", PEM, "RESONATE_AUTH_PUBLIC_KEY"),
+        ("AuthPublicKey", PEM.replace("\n", "\r\n"), "RESONATE_AUTH_PUBLIC_KEY"),
+        ("AuthPublicKey", PEM.replace("\n", "\\n"), "RESONATE_AUTH_PUBLIC_KEY"),
+        ("Groups", GROUPS, "RESONATE_GROUPS"),
+        ("Groups", GROUPS.replace("\n", "\r\n"), "RESONATE_GROUPS"),
+    ],
+)
+def test_parameter_of_several_lines_reaches_its_function(parameter: str, text: str, variable: str) -> None:
+    assert set(told(variable, **{parameter: text}).values()) == {text}
 
 
 @pytest.mark.parametrize("key", ["none", "secret", "-----BEGIN PRIVATE KEY-----"])
