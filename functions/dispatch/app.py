@@ -1,6 +1,8 @@
 """The dispatch function: what follows every write to the table, and the HTTP pushes that come of it."""
 
 import logging
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -17,6 +19,9 @@ logger = logging.getLogger("resonate.dispatch")
 changes = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False, logger=logger)
 pushes = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
+RESERVE = 5_000
+"""The end of an invocation, in which it begins nothing new (ms)."""
+
 
 @observability.handler
 def handler(event: dict[str, Any], context: Any) -> Any:
@@ -25,7 +30,12 @@ def handler(event: dict[str, Any], context: Any) -> Any:
         case {"Records": [{"eventSource": "aws:dynamodb"}, *_]}:
             return process_partial_response(event, on_change, changes, context)
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
-            return process_partial_response(event, on_push, pushes, context)
+            deadline = ambient().now() + context.get_remaining_time_in_millis() - RESERVE
+            failures = wiring.dispatch.queue_messages([record["body"] for record in event["Records"]], deadline)
+            outcomes = {
+                record["messageId"]: failure for record, failure in zip(event["Records"], failures, strict=True)
+            }
+            return process_partial_response(event, partial(on_push, outcomes), pushes, context)
     raise ValueError("expected a batch of DynamoDB stream records or of SQS messages")
 
 
@@ -35,5 +45,7 @@ def on_change(record: DynamoDBRecord) -> None:
     observability.change(change, ambient().now())
 
 
-def on_push(record: SQSRecord) -> None:
-    wiring.dispatch.queue_message(record.body)
+def on_push(failures: Mapping[str, Exception | None], record: SQSRecord) -> None:
+    failure = failures[record.message_id]
+    if failure is not None:
+        raise failure

@@ -7,12 +7,13 @@ because DynamoDB, SQS or Scheduler does makes its record fail, and Lambda sends 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from resonate_infra.outlets import StreamOutlets
-from resonate_infra.transports import ForbiddenAddress, Pusher
+from resonate_infra.transports import TOTAL_TIMEOUT, ForbiddenAddress, Pusher
 from resonate_store.addresses import problem_with
 from resonate_store.dynamo_debug import DynamoDebug, released_of
 from resonate_store.effects import Change
@@ -25,6 +26,8 @@ TIME_TO_LIVE = "dynamodb.amazonaws.com"
 """Who removes what has expired, as the stream tells it."""
 MAX_DELETIONS = 1_000
 """Records of a tree that one message deletes; what is left goes on with the next."""
+PUSH = round(TOTAL_TIMEOUT * 1000) + 1_000
+"""Time that pushes take at most (ms), all of them together."""
 
 logger = logging.getLogger("resonate.dispatch")
 
@@ -73,27 +76,70 @@ class Dispatch:
         deliver(change, self._outlets)
         return change
 
+    def queue_messages(self, bodies: Sequence[str], deadline: int | None = None) -> list[Exception | None]:
+        """Do what a batch of messages of the push queue asks for: post messages, all at the same time, and delete.
+
+        What there is no time for is put on the queue again, as a new message: it can be received at once, and none of
+        the receptions counts that lead to the dead letters.
+
+        Args:
+            bodies: the bodies of the messages.
+            deadline: the instant (ms) by which all is to be done.
+
+        Returns:
+            For each message why it failed, or None. `MalformedRecord` if it is no such message.
+        """
+        failures: list[Exception | None] = [None] * len(bodies)
+        pushes: dict[int, tuple[str, dict[str, Any]]] = {}
+        deletions: dict[int, Expiry] = {}
+        for number, body in enumerate(bodies):
+            try:
+                errand = _errand(body)
+                if errand.expired is not None:
+                    deletions[number] = errand.expired
+                elif not self._has_time(deadline, PUSH):
+                    self._outlets.transports.enqueue(errand)
+                elif (push := self._push_of(errand)) is not None:
+                    pushes[number] = push
+            except Exception as error:
+                failures[number] = error
+        outcomes = self._pusher.push_all(list(pushes.values()))
+        for (number, (address, message)), outcome in zip(pushes.items(), outcomes, strict=True):
+            try:
+                if isinstance(outcome, ForbiddenAddress):
+                    self._give_up(message, f"its target {address}: {outcome}")
+            except Exception as error:
+                failures[number] = error
+        for number, expiry in deletions.items():
+            try:
+                if self._has_time(deadline):
+                    self.delete(expiry)
+                else:
+                    self._outlets.transports.enqueue({"expired": expiry})
+            except Exception as error:
+                failures[number] = error
+        return failures
+
     def queue_message(self, body: str) -> None:
-        """Do what one message of the push queue asks for: post a message, or go on deleting a tree.
+        """Do what one message of the push queue asks for.
 
         Raises:
             MalformedRecord: it is no such message.
         """
-        try:
-            errand = msgspec.json.decode(body, type=Errand)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise MalformedRecord(f"expected {{address, message}} or {{expired}}: {error}") from None
-        if errand.expired is not None:
-            self.delete(errand.expired)
-        elif errand.address is not None and errand.message is not None:
-            if problem := problem_with(errand.address):
-                raise MalformedRecord(problem)
-            try:
-                self._pusher.push(errand.address, errand.message)
-            except ForbiddenAddress as error:
-                self._give_up(errand.message, f"its target {errand.address}: {error}")
-        else:
+        (failure,) = self.queue_messages([body])
+        if failure is not None:
+            raise failure
+
+    def _push_of(self, errand: Errand) -> tuple[str, dict[str, Any]] | None:
+        """The address and the message to post there; None if there is nothing to say any more."""
+        if errand.address is None or errand.message is None:
             raise MalformedRecord("expected {address, message} or {expired}")
+        if problem := problem_with(errand.address):
+            raise MalformedRecord(problem)
+        return errand.address, errand.message
+
+    def _has_time(self, deadline: int | None, milliseconds: int = 0) -> bool:
+        return deadline is None or self._outlets.store.clock.now() + milliseconds <= deadline
 
     def _lets_go(self, image: dict[str, Any] | None) -> bool:
         """Send a message that was held back; returns whether a write was about that."""
@@ -140,6 +186,13 @@ class Errand(msgspec.Struct):
     address: str | None = None
     message: dict[str, Any] | None = None
     expired: Expiry | None = None
+
+
+def _errand(body: str) -> Errand:
+    try:
+        return msgspec.json.decode(body, type=Errand)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise MalformedRecord(f"expected {{address, message}} or {{expired}}: {error}") from None
 
 
 def _expiry(record: dict[str, Any]) -> Expiry | None:

@@ -5,6 +5,10 @@ server, so it goes through a queue, whose consumer posts it with a short timeout
 function URL, signs it. A `poll://` group is served by the push address that it is mapped to; a group that maps to
 nothing has workers that poll, if it has any, and they find the task by themselves.
 
+A push ends within `TOTAL_TIMEOUT`, whatever its receiver does. The timeouts of a socket count from one byte to the
+next, so a receiver that sends a byte every few seconds would never meet them. Of an answer only the status counts, and
+its body is not read.
+
 A receiver that fails is logged and left to redispatch: the task stays pending and is offered again. Only a failure of
 our own queue is an error.
 
@@ -20,9 +24,13 @@ The development server posts without AWS, so its libraries are loaded only where
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +38,7 @@ from urllib.parse import urlsplit
 import msgspec
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from resonate_store.addresses import route
 
@@ -40,6 +48,10 @@ CONNECT_TIMEOUT = 5.0
 """Seconds to reach a worker over HTTP."""
 READ_TIMEOUT = 5.0
 """Seconds to wait for its reply; a worker that takes longer has the message."""
+TOTAL_TIMEOUT = 10.0
+"""Seconds that a push takes at most, from the look-up of its address to the last header of the answer."""
+MAX_ADDRESSES = 3
+"""Addresses of one name that a push tries to reach; they share the time to connect."""
 
 
 class Transports:
@@ -69,7 +81,8 @@ class Transports:
 
     def enqueue(self, errand: dict[str, Any]) -> None:
         """Put something on the push queue, for its consumer to do."""
-        body = msgspec.json.encode(errand).decode()
+        # SQS refuses a few characters that an id may have, so everything but ASCII is escaped.
+        body = json.dumps(msgspec.to_builtins(errand))
         self._sqs.send_message(QueueUrl=self._push_queue_url, MessageBody=body)
 
 
@@ -109,6 +122,7 @@ class Pusher:
         token: the secret shared with every other worker; None to show none.
         connect_timeout: seconds to reach a worker.
         read_timeout: seconds to wait for its reply; a worker that takes longer has the message.
+        total_timeout: seconds that a push takes at most.
         width: pushes at the same time.
         public_only: post to addresses of the internet only.
     """
@@ -120,17 +134,23 @@ class Pusher:
         token: str | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
+        total_timeout: float = TOTAL_TIMEOUT,
         width: int = 1,
         public_only: bool = False,
     ) -> None:
         self._session = session
         self._token = token
+        self._total_timeout = total_timeout
         # A pool keeps one connection open for each of those who post, and that to the hosts used last.
         self._pool = PoolManager(
             retries=False, timeout=Timeout(connect=connect_timeout, read=read_timeout), maxsize=width
         )
-        if public_only:
-            self._pool.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTlsPool}
+        rules = {"total_timeout": total_timeout, "public_only": public_only}
+        plain, tls = type("_Plain", (_Connection,), rules), type("_Tls", (_TlsConnection,), rules)
+        self._pool.pool_classes_by_scheme = {
+            "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+            "https": type("_TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
+        }
 
     def push(self, address: str, message: dict[str, Any]) -> bool:
         """Post a message.
@@ -141,9 +161,50 @@ class Pusher:
         Raises:
             ForbiddenAddress: it would have left the internet; nothing was sent.
         """
+        (outcome,) = self.push_all([(address, message)])
+        if isinstance(outcome, ForbiddenAddress):
+            raise outcome
+        return outcome
+
+    def push_all(self, pushes: Sequence[tuple[str, dict[str, Any]]]) -> list[bool | ForbiddenAddress]:
+        """Post several messages at the same time, and return within `total_timeout`.
+
+        Returns:
+            For each address and message what `push` returns, or the error that it raises.
+        """
+        begun = [self._start(address, message) for address, message in pushes]
+        # A connection keeps the time by itself. What it cannot end is the look-up of a name, whose thread is left.
+        wait(begun, timeout=self._total_timeout + _GRACE)
+        outcomes: list[bool | ForbiddenAddress] = []
+        for (address, _), future in zip(pushes, begun, strict=True):
+            if future.done():
+                outcomes.append(future.result())
+            else:
+                logger.warning("pushing to %s failed, the task will be offered again: its name is not found", address)
+                outcomes.append(False)
+        return outcomes
+
+    def _start(self, address: str, message: dict[str, Any]) -> Future[bool | ForbiddenAddress]:
+        future: Future[bool | ForbiddenAddress] = Future()
+
+        def post() -> None:
+            try:
+                future.set_result(self._post(address, message))
+            except ForbiddenAddress as error:
+                future.set_result(error)
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=post, name="resonate-push", daemon=True).start()
+        return future
+
+    def _post(self, address: str, message: dict[str, Any]) -> bool:
         body = msgspec.json.encode(message)
         try:
-            response = self._pool.request("POST", address, body=body, headers=self._headers(address, body))
+            headers = self._headers(address, body)
+            response = self._pool.request(
+                "POST", address, body=body, headers=headers, preload_content=False, redirect=False
+            )
         except ReadTimeoutError:
             return True
         except ForbiddenAddress:
@@ -151,6 +212,8 @@ class Pusher:
         except HTTPError as error:
             logger.warning("pushing to %s failed, the task will be offered again: %s", address, error)
             return False
+        # A connection can serve again if nothing is left on it. A body is not read, so its connection ends.
+        (response.drain_conn if response.length_remaining == 0 else response.close)()
         if 200 <= response.status < 300:
             return True
         logger.warning("%s answered %d, the task will be offered again", address, response.status)
@@ -180,19 +243,96 @@ def _checked(connected: socket.socket, host: str) -> socket.socket:
     raise ForbiddenAddress(f"{host} is {peer}, which is not an address of the internet, and nothing is pushed there")
 
 
-class _PublicConnection(HTTPConnection):
+_GRACE = 0.5
+"""Seconds that a push which has just been ended may take to say so."""
+
+
+class _Connection(HTTPConnection):
+    """Connection that ends an exchange when it takes too long in all, and that keeps to the internet if told.
+
+    Attributes:
+        total_timeout: seconds from the beginning of an exchange to the last header of its answer.
+        public_only: whether other addresses than those of the internet are refused.
+    """
+
+    total_timeout = TOTAL_TIMEOUT
+    public_only = False
+    _watch: threading.Timer | None = None
+    _expired = False
+
+    def connect(self) -> None:
+        self._begin()
+        try:
+            super().connect()
+        except TimeoutError as error:
+            # The handshake of TLS. A timeout of reading would mean that the message is sent.
+            raise NewConnectionError(self, f"{self.host} does not answer: {error}") from error
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._begin()
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._require_time()
+
+    def getresponse(self) -> Any:
+        try:
+            return super().getresponse()
+        finally:
+            self._end()
+            self._require_time()
+
+    def close(self) -> None:
+        self._end()
+        super().close()
+
     def _new_conn(self) -> socket.socket:
-        return _checked(super()._new_conn(), self.host)
+        """Connect to one of the first addresses of the host, in the time to connect altogether."""
+        try:
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)[:MAX_ADDRESSES]
+        except (OSError, UnicodeError) as error:
+            raise NewConnectionError(self, f"{self.host} cannot be looked up: {error}") from error
+        timeout: Any = self.timeout
+        failure: OSError | None = None
+        for family, kind, protocol, _, address in found:
+            connected = socket.socket(family, kind, protocol)
+            try:
+                connected.settimeout(timeout / len(found))
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connected.connect(address)
+            except OSError as error:
+                failure = error
+                connected.close()
+                continue
+            connected.settimeout(timeout)
+            return _checked(connected, self.host) if self.public_only else connected
+        raise NewConnectionError(self, f"{self.host} cannot be reached: {failure}") from failure
+
+    def _begin(self) -> None:
+        if self._watch is None:
+            self._expired = False
+            self._watch = threading.Timer(self.total_timeout, self._expire)
+            self._watch.daemon = True
+            self._watch.start()
+
+    def _end(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+
+    def _expire(self) -> None:
+        self._expired = True
+        connected = self.sock
+        if connected is not None:
+            with suppress(OSError):
+                # That of TLS would read on without decrypting.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+    def _require_time(self) -> None:
+        """Raise if the time was over, in the place of what followed from ending the connection."""
+        if self._expired:
+            raise TimeoutError(f"it took longer than {self.total_timeout} seconds")
 
 
-class _PublicTlsConnection(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _checked(super()._new_conn(), self.host)
-
-
-class _PublicPool(HTTPConnectionPool):
-    ConnectionCls = _PublicConnection
-
-
-class _PublicTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicTlsConnection
+class _TlsConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""

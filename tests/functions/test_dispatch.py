@@ -1,4 +1,6 @@
 import copy
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,8 +51,8 @@ def test_records_that_fail_are_reported_one_by_one_and_logged(
 def test_pushes_are_posted(stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        "resonate_infra.transports.Pusher.push",
-        lambda _, address, message: pushed.append((address, message["kind"])),
+        "resonate_infra.transports.Pusher.push_all",
+        lambda _, pushes: [pushed.append((address, message["kind"])) or True for address, message in pushes],
     )
 
     assert stack.invoke("DispatchFunction", event("dispatch-push")) == {"batchItemFailures": []}
@@ -60,8 +62,26 @@ def test_pushes_are_posted(stack: OfflineStack, event: Load, monkeypatch: pytest
     ]
 
 
+def test_push_without_time_is_visible_at_once_and_counts_anew(
+    stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions: Any = stack.deployment.functions
+    short = replace(functions["DispatchFunction"], timeout_seconds=10)
+    monkeypatch.setitem(functions, "DispatchFunction", short)
+    monkeypatch.setattr("resonate_infra.transports.Pusher.push_all", lambda _, pushes: [False] * len(pushes))
+    batch = event("dispatch-push")
+
+    assert stack.invoke("DispatchFunction", batch) == {"batchItemFailures": []}
+    given_back = stack.cloud.client("sqs").receive_message(
+        QueueUrl=stack.deployment.queues["PushQueue"].url, MaxNumberOfMessages=10, AttributeNames=["All"]
+    )["Messages"]
+    addresses = {json.loads(message["Body"])["address"] for message in given_back}
+    assert addresses == {json.loads(record["body"])["address"] for record in batch["Records"]}
+    assert {message["Attributes"]["ApproximateReceiveCount"] for message in given_back} == {"1"}
+
+
 def test_a_malformed_push_is_reported(stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resonate_infra.transports.Pusher.push", lambda *_: True)
+    monkeypatch.setattr("resonate_infra.transports.Pusher.push_all", lambda _, pushes: [True] * len(pushes))
     batch = event("dispatch-push")
     batch["Records"][0]["body"] = "{}"
 

@@ -25,9 +25,9 @@ class Pushed:
     def __init__(self) -> None:
         self.pushed: list[tuple[str, dict[str, Any]]] = []
 
-    def push(self, address: str, message: dict[str, Any]) -> bool:
-        self.pushed.append((address, message))
-        return True
+    def push_all(self, pushes: list[tuple[str, dict[str, Any]]]) -> list[bool]:
+        self.pushed += pushes
+        return [True] * len(pushes)
 
 
 class Surroundings:

@@ -218,6 +218,23 @@ def test_a_message_of_the_push_queue_is_posted(surroundings: Surroundings) -> No
     assert surroundings.pusher.pushed == [("https://worker.example.com/", message)]
 
 
+def test_message_without_time_left_is_given_back(surroundings: Surroundings) -> None:
+    push = json.dumps({"address": "https://worker.example.com/", "message": {"kind": "execute"}})
+    deletion = json.dumps({"expired": ["w1", 7]})
+    now = surroundings.clock.now()
+
+    assert surroundings.dispatch.queue_messages([push], now + 5_000) == [None]
+    assert surroundings.pusher.pushed == []
+    ((_, given_back, delay),) = surroundings.sqs.sent
+    assert (given_back["address"], given_back["message"], delay) == (
+        "https://worker.example.com/",
+        {"kind": "execute"},
+        0,
+    )
+    assert surroundings.dispatch.queue_messages([deletion], now - 1) == [None]
+    assert surroundings.sqs.sent[1][1]["expired"] == ["w1", 7]
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -3,8 +3,10 @@ import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -118,7 +120,7 @@ class Pool:
         self.requests: list[tuple[str, str, bytes, dict[str, str]]] = []
         self._outcome = outcome
 
-    def request(self, method: str, url: str, *, body: bytes, headers: dict[str, str]) -> HTTPResponse:
+    def request(self, method: str, url: str, *, body: bytes, headers: dict[str, str], **_: bool) -> HTTPResponse:
         self.requests.append((method, url, body, headers))
         if isinstance(self._outcome, Exception):
             raise self._outcome
@@ -271,6 +273,123 @@ def test_what_is_public_gets_its_message(listener: socket.socket, monkeypatch: p
             assert connection.recv(10) == b"POST /x HT"
             connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
             assert pushed.result(5)
+
+
+# Receivers that take their time
+
+
+def take(connection: socket.socket) -> None:
+    """Read a message to its end."""
+    taken = b""
+    while not taken.endswith(b"}}}"):
+        taken = taken[-3:] + (connection.recv(65_536) or b"}}}")
+
+
+def serving(listener: socket.socket, answer: Callable[[socket.socket], object]) -> tuple[str, threading.Thread]:
+    """The address of a receiver that takes a message and then does `answer`, until its connection ends."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            take(connection)
+            answer(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/", thread
+
+
+def test_push_to_receiver_that_drips_ends_in_time(listener: socket.socket) -> None:
+    sent: list[bytes] = []
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        pause = threading.Event()
+        while len(sent) < 500:
+            connection.sendall(b"x")
+            sent.append(b"x")
+            pause.wait(0.01)
+
+    address, server = serving(listener, drip)
+
+    assert Pusher(total_timeout=0.2).push(address, MESSAGE), "it has the message, whatever it says to it"
+    server.join(5)
+    assert len(sent) < 500, "its connection was ended"
+
+
+def test_push_does_not_read_the_body_of_an_answer(listener: socket.socket) -> None:
+    sent: list[int] = []
+
+    def flood(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 314572800\r\n\r\n")
+        for _ in range(300):
+            connection.sendall(bytes(1_048_576))
+            sent.append(1_048_576)
+
+    address, server = serving(listener, flood)
+
+    assert Pusher().push(address, MESSAGE)
+    server.join(5)
+    assert sum(sent) < 30_000_000, "no more than what the buffers of the system hold"
+
+
+def test_push_that_is_not_taken_in_time_fails(listener: socket.socket) -> None:
+    large = {**MESSAGE, "data": "x" * 50_000_000}
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+    assert not Pusher(total_timeout=0.2, read_timeout=10, connect_timeout=10).push(address, large)
+
+
+def test_handshake_that_is_not_answered_ends_in_time(listener: socket.socket) -> None:
+    assert not Pusher(connect_timeout=0.1).push(f"https://127.0.0.1:{listener.getsockname()[1]}/", MESSAGE)
+
+
+def test_name_that_is_not_looked_up_in_time_ends_the_push(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: done.wait(5) or [])
+
+    assert not Pusher(total_timeout=0.0).push("http://worker.example.com/", MESSAGE)
+    done.set()
+
+
+def test_addresses_of_one_name_share_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float | None] = []
+
+    class Unreachable(socket.socket):
+        def connect(self, address: Any) -> None:
+            tried.append(self.gettimeout())
+            raise TimeoutError(f"{address} does not answer")
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{n}", 80)) for n in range(100)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "socket", Unreachable)
+
+    assert not Pusher(connect_timeout=6).push("http://worker.example.com/", MESSAGE)
+    assert tried == [2, 2, 2]
+
+
+def test_pushes_of_a_batch_are_posted_at_the_same_time(listener: socket.socket) -> None:
+    together = threading.Barrier(3, timeout=5)
+
+    def answer(connection: socket.socket) -> None:
+        together.wait()
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    addresses = [serving(listener, answer)[0] for _ in range(3)]
+
+    assert Pusher().push_all([(address, MESSAGE) for address in addresses]) == [True, True, True]
+
+
+def test_connection_without_a_body_left_on_it_serves_again(listener: socket.socket) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        take(connection)
+        connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
+
+    address, _ = serving(listener, answer)
+    pusher = Pusher()
+
+    assert [pusher.push(address, MESSAGE), pusher.push(address, MESSAGE)] == [True, False]
 
 
 def test_nothing_of_aws_is_loaded_to_push_without_it() -> None:
