@@ -16,6 +16,7 @@ from resonate_infra.outlets import SweepOutlets
 from resonate_store.dynamo import DynamoStore
 from resonate_store.dynamo_debug import DynamoDebug, Held
 from resonate_store.effects import Execute, Unblock, message_of, repeated
+from resonate_store.interface import Applies
 from resonate_store.models import Key, key_of
 from resonate_store.protocol.debug import Message, RequestClock, Snapshot, snapshot_of
 from resonate_store.records import Promise, Record
@@ -142,11 +143,12 @@ class _Holding:
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         self.held_back = True
-        data = message["data"]
-        if message["kind"] == "execute":
-            self._debug.hold(Held(address, data["task"]["id"], data["task"]["version"]))
-        else:
-            self._debug.hold(Held(address, data["promise"]["id"]))
+        task = message["data"]["task"]
+        self._debug.hold(Held(address, task["id"], task["version"]))
+
+    def notify(self, address: str, promise: Promise, store: Applies) -> None:  # noqa: ARG002 - as transports do
+        self.held_back = True
+        self._debug.hold(Held(address, promise.id))
 
 
 class _Unarmed:

@@ -16,11 +16,11 @@ from resonate_infra.outlets import StreamOutlets
 from resonate_infra.transports import TOTAL_TIMEOUT, ForbiddenAddress, Pusher
 from resonate_store.addresses import problem_with
 from resonate_store.dynamo_debug import DynamoDebug, released_of
-from resonate_store.effects import Change
+from resonate_store.effects import Change, Execute, Unblock, message_of
 from resonate_store.interface import StoreError, deliver
 from resonate_store.models import Expiry, entry_of, expiry_of, is_entry
 from resonate_store.records import Entry, Record
-from resonate_store.requests import TaskGet, TaskHalt
+from resonate_store.requests import PromiseGet, TaskGet, TaskHalt
 
 TIME_TO_LIVE = "dynamodb.amazonaws.com"
 """Who removes what has expired, as the stream tells it."""
@@ -28,6 +28,8 @@ MAX_DELETIONS = 1_000
 """Records of a tree that one message deletes; what is left goes on with the next."""
 PUSH = round(TOTAL_TIMEOUT * 1000) + 1_000
 """Time that pushes take at most (ms), all of them together."""
+
+EXPECTED = "expected {address, message}, {address, settled} or {expired}"
 
 logger = logging.getLogger("resonate.dispatch")
 
@@ -131,12 +133,33 @@ class Dispatch:
             raise failure
 
     def _push_of(self, errand: Errand) -> tuple[str, dict[str, Any]] | None:
-        """The address and the message to post there; None if there is nothing to say any more."""
-        if errand.address is None or errand.message is None:
-            raise MalformedRecord("expected {address, message} or {expired}")
-        if problem := problem_with(errand.address):
+        """The address and the message to post there; None if there is nothing to post."""
+        address, message = errand.address, errand.message
+        if address is None or (message is None) == (errand.settled is None):
+            raise MalformedRecord(EXPECTED)
+        if problem := problem_with(address):
             raise MalformedRecord(problem)
-        return errand.address, errand.message
+        if errand.settled is not None:
+            message = self._notice(address, errand.settled)
+        if message is not None and address.startswith("lambda://"):
+            self._outlets.send(address, message)
+            return None
+        return None if message is None else (address, message)
+
+    def _notice(self, address: str, id: str) -> dict[str, Any] | None:
+        """The message that tells a listener of a settled promise; None if the promise is gone.
+
+        Raises:
+            StoreError: the promise cannot be read.
+        """
+        response = self._outlets.apply(PromiseGet(id))
+        if response.status >= 500:
+            raise StoreError(f"{id!r} cannot be read: {response.error}")
+        promise = response.promise
+        if promise is None or promise.state == "pending":
+            logger.warning("%s is not told of %s, which is gone", address, id)
+            return None
+        return message_of(Unblock(address, promise))
 
     def _has_time(self, deadline: int | None, milliseconds: int = 0) -> bool:
         return deadline is None or self._outlets.store.clock.now() + milliseconds <= deadline
@@ -146,11 +169,10 @@ class Dispatch:
         released = None if image is None else released_of(image)
         if released is None or self._debug is None:
             return False
-        from resonate_infra.debugging import message_about  # only who is debugged pays for it
-
-        message = message_about(released, self._outlets.store)
-        if message is not None:
-            self._outlets.send(released.address, message)
+        if released.version is not None:
+            self._outlets.send(released.address, message_of(Execute(released.address, released.id, released.version)))
+        elif (record := self._outlets.store.record(released.id)) is not None and not record.pending:
+            self._outlets.notify(released.address, record.promise())
         self._debug.forget(released)
         return True
 
@@ -180,11 +202,16 @@ class Dispatch:
             self._outlets.transports.enqueue({"expired": expiry})
 
 
-class Errand(msgspec.Struct):
-    """A message on the push queue: an address to post a message to, or a root to go on deleting."""
+class Errand(msgspec.Struct, omit_defaults=True):
+    """A message on the push queue: what to post where, or a root to go on deleting.
+
+    What is posted is `message`, or tells of the settled promise with the id `settled`: its values may be too large for
+    a queue.
+    """
 
     address: str | None = None
     message: dict[str, Any] | None = None
+    settled: str | None = None
     expired: Expiry | None = None
 
 
@@ -192,7 +219,7 @@ def _errand(body: str) -> Errand:
     try:
         return msgspec.json.decode(body, type=Errand)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise MalformedRecord(f"expected {{address, message}} or {{expired}}: {error}") from None
+        raise MalformedRecord(f"{EXPECTED}: {error}") from None
 
 
 def _expiry(record: dict[str, Any]) -> Expiry | None:

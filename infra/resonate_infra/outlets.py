@@ -16,6 +16,7 @@ from resonate_infra.transports import Transports
 from resonate_store.dynamo import DynamoStore
 from resonate_store.effects import Change
 from resonate_store.interface import StoreError, deliver
+from resonate_store.records import Promise
 from resonate_store.requests import Request, Response
 
 logger = logging.getLogger("resonate.effects")
@@ -41,6 +42,9 @@ class StreamOutlets:
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         self.transports.send(address, message)
+
+    def notify(self, address: str, promise: Promise) -> None:
+        self.transports.notify(address, promise, self)
 
     def arm(self, id: str, at: int) -> None:
         self.timers.arm("timer", id, at)

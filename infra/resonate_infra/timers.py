@@ -9,10 +9,10 @@ ever means "not before", and arming one twice is harmless.
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-import msgspec
 from botocore.exceptions import ClientError
 
 from resonate_infra.settings import Settings
@@ -49,7 +49,7 @@ class Timers:
 
     def arm(self, kind: Kind, id: str, at: int) -> None:
         """Have the tick function look at the promise or schedule `id` at the instant `at` (ms), not earlier."""
-        message = msgspec.json.encode({"kind": kind, "id": id, "at": at}).decode()
+        message = json.dumps({"kind": kind, "id": id, "at": at})
         delay = at - self._clock.now()
         if delay > QUEUE_HORIZON:
             self._schedule(kind, id, min(at - EARLY, self._clock.now() + FARTHEST), message)
@@ -65,7 +65,7 @@ class Timers:
     def recur(self, id: str, cron: str, timezone: str | None) -> None:
         """Have the tick function fire the schedule `id` whenever `cron` occurs in `timezone`, UTC if None."""
         expressions = eventbridge(cron)
-        message = msgspec.json.encode({"kind": "schedule", "id": id}).decode()
+        message = json.dumps({"kind": "schedule", "id": id})
         for number, expression in enumerate(expressions):
             self._put(self.recurrence(id, number), expression, message, ScheduleExpressionTimezone=timezone or "UTC")
         for number in range(len(expressions), RECURRENCES):

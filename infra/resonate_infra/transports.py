@@ -41,6 +41,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from resonate_store.addresses import route
+from resonate_store.interface import Applies
+from resonate_store.records import Promise
 
 logger = logging.getLogger("resonate.transports")
 
@@ -79,7 +81,18 @@ class Transports:
         else:
             self.enqueue({"address": destination, "message": message})
 
-    def enqueue(self, errand: dict[str, Any]) -> None:
+    def notify(self, address: str, promise: Promise, store: Applies) -> None:  # noqa: ARG002 - not needed before it is sent
+        """Have a settled promise sent to a listener.
+
+        Its values may be larger than any message. So the queue carries the promise's id, and its consumer reads it.
+        """
+        destination = route(address, self._groups)
+        if destination is None:
+            logger.info("%s is mapped to no push address; it has to ask for %s", address, promise.id)
+        else:
+            self.enqueue({"address": destination, "settled": promise.id})
+
+    def enqueue(self, errand: Any) -> None:
         """Put something on the push queue, for its consumer to do."""
         # SQS refuses a few characters that an id may have, so everything but ASCII is escaped.
         body = json.dumps(msgspec.to_builtins(errand))

@@ -150,11 +150,12 @@ def _on_settlement(before: Record | None, after: Record) -> list[Effect]:
     if not after.owes:
         return disarmed
     outstanding: list[Effect] = [Resume(awaiter, version, after.id) for awaiter, version in after.callbacks.items()]
+    # Before the listeners: that an execution goes in the end must not depend on them.
+    if after.root:
+        outstanding.append(Retain(after.id, after.created_at, after.settled_at or after.timeout_at))
     if after.listeners:
         promise = after.promise()
         outstanding += [Unblock(address, promise) for address in after.listeners]
-    if after.root:
-        outstanding.append(Retain(after.id, after.created_at, after.settled_at or after.timeout_at))
     return outstanding + disarmed
 
 

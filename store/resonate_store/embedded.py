@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
 
 from resonate_store.clock import Clock, ambient
-from resonate_store.effects import Change, repeated
-from resonate_store.interface import Store, deliver
+from resonate_store.effects import Change, Unblock, message_of, repeated
+from resonate_store.interface import Store, deliver, whole
 from resonate_store.machine import Outcome, decide, perform, with_all_told
 from resonate_store.machine.draft import Need
 from resonate_store.records import Entry, Promise, Record
@@ -243,3 +243,6 @@ class _InProcess(Unarmed):
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         self._store._post(address, message)  # pyright: ignore[reportPrivateUsage]
+
+    def notify(self, address: str, promise: Promise) -> None:
+        self.send(address, message_of(Unblock(address, whole(promise, self))))

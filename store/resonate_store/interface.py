@@ -86,6 +86,10 @@ class Outlets(Protocol):
         """Hand the message over to whoever delivers to `address`; never wait for the receiver's work."""
         ...
 
+    def notify(self, address: str, promise: Promise) -> None:
+        """Have the settled promise sent to a listener; its values may be claims. Never wait for the listener."""
+        ...
+
     def arm(self, id: str, at: int) -> None:
         """Have the promise woken at the instant `at` (milliseconds), not earlier."""
         ...
@@ -140,7 +144,7 @@ def deliver(change: Change, outlets: Outlets) -> None:
             case Execute():
                 outlets.send(effect.address, message_of(effect))
             case Unblock():
-                outlets.send(effect.address, message_of(Unblock(effect.address, whole(effect.promise, outlets))))
+                outlets.notify(effect.address, effect.promise)
             case Arm():
                 outlets.arm(effect.id, effect.at)
             case Disarm():

@@ -36,6 +36,8 @@ class Sqs:
     def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int = 0) -> None:
         assert isinstance(DelaySeconds, int)
         assert 0 <= DelaySeconds <= 900
+        assert MessageBody.isascii(), "SQS refuses a few characters"
+        assert len(MessageBody) <= 262_144
         self.sent.append((QueueUrl, json.loads(MessageBody), DelaySeconds))
 
 

@@ -6,6 +6,7 @@ import pytest
 from resonate_infra.dispatch import MalformedRecord
 from resonate_store.dynamo import DynamoStore
 from resonate_store.interface import StoreError
+from resonate_store.records import Value
 from resonate_store.requests import PromiseRegisterListener, PromiseSettle, ScheduleCreate
 from tests.infra.aws_doubles import SETTINGS, refusal
 from tests.infra.surroundings import HOUR, Surroundings
@@ -135,7 +136,8 @@ def test_a_settlement_resumes_unblocks_and_is_cleared(surroundings: Surroundings
     task = surroundings.record("awaiter").task
     assert task is not None
     assert (task.state, task.resumes) == ("pending", ("awaited",))
-    assert [body["message"]["kind"] for _, body, _ in surroundings.sqs.sent] == ["unblock"]
+    ((_, body, _),) = surroundings.sqs.sent
+    assert body == {"address": "https://client.example.com/", "settled": "awaited"}
     awaited = surroundings.record("awaited")
     assert (awaited.delivered, awaited.callbacks, awaited.listeners, awaited.wake_at) == (True, {}, {}, None)
     assert surroundings.markers() == ["expiry#awaited"]
@@ -218,6 +220,55 @@ def test_a_message_of_the_push_queue_is_posted(surroundings: Surroundings) -> No
     assert surroundings.pusher.pushed == [("https://worker.example.com/", message)]
 
 
+def test_listener_is_told_what_the_promise_is_when_its_message_arrives(surroundings: Surroundings) -> None:
+    surroundings.create("p1")
+    surroundings.store.apply(PromiseSettle("p1", "resolved", Value(data="Mg==")))
+    message = {"address": "https://client.example.com/", "settled": "p1"}
+    surroundings.dispatch.queue_message(json.dumps(message))
+
+    ((address, unblock),) = surroundings.pusher.pushed
+    assert (address, unblock["kind"]) == ("https://client.example.com/", "unblock")
+    assert (unblock["data"]["promise"]["id"], unblock["data"]["promise"]["value"]) == ("p1", {"data": "Mg=="})
+
+
+def test_listener_of_a_promise_that_is_gone_is_not_told(
+    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = {"address": "https://client.example.com/", "settled": "p1"}
+    surroundings.dispatch.queue_message(json.dumps(message))
+
+    assert surroundings.pusher.pushed == []
+    assert "https://client.example.com/ is not told of p1, which is gone" in caplog.text
+
+
+def test_listener_that_is_a_function_is_told_through_the_queue(surroundings: Surroundings) -> None:
+    surroundings.create("p1")
+    surroundings.store.apply(PromiseRegisterListener("p1", "lambda://client"))
+    before = surroundings.images("p1")
+    surroundings.store.apply(PromiseSettle("p1", "resolved"))
+    surroundings.dispatch.stream_record(change(surroundings, "p1", before))
+    ((_, message, _),) = surroundings.sqs.sent
+    surroundings.dispatch.queue_message(json.dumps(message))
+
+    ((name, _, unblock),) = surroundings.functions.invoked
+    assert (name, unblock["data"]["promise"]["id"]) == ("client", "p1")
+
+
+def test_retention_does_not_depend_on_a_listener(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise refusal("InvalidMessageContents", "SendMessage")
+
+    surroundings.create("p1")
+    surroundings.store.apply(PromiseRegisterListener("p1", "https://client.example.com/"))
+    before = surroundings.images("p1")
+    surroundings.store.apply(PromiseSettle("p1", "resolved"))
+    monkeypatch.setattr(surroundings.sqs, "send_message", refuse)
+
+    with pytest.raises(Exception, match="InvalidMessageContents"):
+        surroundings.dispatch.stream_record(change(surroundings, "p1", before))
+    assert surroundings.markers() == ["expiry#p1"]
+
+
 def test_message_without_time_left_is_given_back(surroundings: Surroundings) -> None:
     push = json.dumps({"address": "https://worker.example.com/", "message": {"kind": "execute"}})
     deletion = json.dumps({"expired": ["w1", 7]})
@@ -245,10 +296,12 @@ def test_message_without_time_left_is_given_back(surroundings: Surroundings) -> 
         '{"address": "https://worker.example.com/"}',
         '{"message": {}}',
         '{"address": 7, "message": {}}',
+        '{"address": "https://worker.example.com/", "message": {}, "settled": "p1"}',
+        '{"settled": "p1"}',
         '{"address": "nowhere", "message": {}}',
     ],
 )
 def test_any_other_message_is_refused(surroundings: Surroundings, body: str) -> None:
-    with pytest.raises(MalformedRecord, match=r"expected \{address, message\}|is not an address"):
+    with pytest.raises(MalformedRecord, match=r"expected \{address, message\}, |is not an address"):
         surroundings.dispatch.queue_message(body)
     assert surroundings.pusher.pushed == []

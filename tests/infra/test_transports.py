@@ -17,6 +17,8 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, Rea
 
 from resonate_infra import transports
 from resonate_infra.transports import ForbiddenAddress, Pusher, Transports
+from resonate_store.addresses import route
+from resonate_store.records import Promise, Value
 from tests.infra.aws_doubles import SETTINGS, Lambda, Sqs, refusal
 
 MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
@@ -72,6 +74,22 @@ def test_an_http_address_goes_through_the_push_queue(wire: Wire, address: str, d
     wire.transports.send(address, MESSAGE)
 
     assert wire.sqs.sent == [(SETTINGS.push_queue_url, {"address": destination, "message": MESSAGE}, 0)]
+    assert wire.functions.invoked == []
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8000/x", "poll://any@remote", "lambda://worker", "poll://any@default"]
+)
+def test_queue_carries_the_id_of_a_settled_promise(wire: Wire, address: str) -> None:
+    value = Value(data="x" * 2_000_000)
+    promise = Promise(id="p\uffff", state="resolved", param=Value(), value=value, tags={}, timeout_at=2, created_at=1)
+    wire.transports.notify(address, promise, wire)  # pyright: ignore[reportArgumentType]
+
+    ((url, message, _),) = wire.sqs.sent
+    assert (url, message) == (
+        SETTINGS.push_queue_url,
+        {"address": route(address, SETTINGS.groups), "settled": "p\uffff"},
+    )
     assert wire.functions.invoked == []
 
 

@@ -196,6 +196,20 @@ def test_listeners_get_the_settled_promise(stack: OfflineStack, server: Server) 
     assert (record.delivered, record.listeners) == (True, {})
 
 
+def test_listener_gets_a_value_larger_than_a_message_and_the_promise_goes(stack: OfflineStack, server: Server) -> None:
+    create(stack, "p1", None)
+    assert stack.store.apply(PromiseRegisterListener("p1", server.url)).ok
+    large = Value(data="x" * 2_000_000)
+    assert stack.store.apply(PromiseSettle("p1", "resolved", large)).ok
+    stack.pump()
+
+    ((_, body, _),) = server.received
+    assert body["data"]["promise"]["value"] == {"data": large.data}
+    stack.expires = True
+    stack.advance(days=32)
+    assert stack.store.record("p1") is None
+
+
 def test_a_group_may_be_served_over_http(server: Server) -> None:
     groups = json.dumps({"gpu": f"{server.url}/gpu"})
     with OfflineStack(parameters={"Groups": groups}, name="pushed") as stack:

@@ -286,9 +286,9 @@ def test_a_delivery_ends_with_its_mark() -> None:
     assert outlets.calls == [
         ("apply", TaskResume("w", 2, "p")),
         ("apply", TaskResume("v", 0, "p")),
-        ("send", "poll://uni@g/1", message_of(Unblock("poll://uni@g/1", after.promise()))),
-        ("send", "https://x/y", message_of(Unblock("https://x/y", after.promise()))),
         ("retain", "p", NOW, NOW + 5),
+        ("notify", "poll://uni@g/1", after.promise()),
+        ("notify", "https://x/y", after.promise()),
         ("apply", PromiseDelivered("p")),
     ]
 

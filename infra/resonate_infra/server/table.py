@@ -23,7 +23,8 @@ from resonate_infra.transports import Transports
 from resonate_store.clock import Clock
 from resonate_store.cron import next_occurrence
 from resonate_store.dynamo import DynamoStore
-from resonate_store.effects import repeated
+from resonate_store.effects import Unblock, message_of, repeated
+from resonate_store.interface import Applies, whole
 from resonate_store.models import Key
 from resonate_store.records import Promise, Record
 from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
@@ -149,3 +150,6 @@ class _Messages:
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         self._store.send(address, message)
+
+    def notify(self, address: str, promise: Promise, store: Applies) -> None:
+        self._store.send(address, message_of(Unblock(address, whole(promise, store))))
