@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from resonate_store.clock import Clock, ambient
 from resonate_store.protocol.service import Refused
+from resonate_store.records import lineage_elsewhere
 from resonate_store.requests import (
+    PromiseCreate,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSearch,
@@ -153,12 +155,15 @@ def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
             return (request.awaited, request.awaiter)
         case PromiseRegisterListener():
             return (request.awaited,)
+        case PromiseCreate():
+            return _creation(request)
         case TaskCreate():
-            return (request.promise.id,)
+            return _creation(request.promise)
         case TaskFulfill():
             return (request.id, request.settle.id)
         case TaskFence():
-            return (request.id, request.action.id)
+            action = request.action
+            return (request.id, *(_creation(action) if isinstance(action, PromiseCreate) else (action.id,)))
         case TaskSuspend():
             return (request.id, *request.awaited)
         case TaskHeartbeat():
@@ -168,6 +173,11 @@ def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
             return (request.id, request.promise_id.replace("{{.id}}", request.id))
         case _:
             return (request.id,)
+
+
+def _creation(promise: PromiseCreate) -> Sequence[str]:
+    """The id of a new promise, and the others that its lineage tags put it among; those above it are its own."""
+    return (promise.id, *lineage_elsewhere(promise.id, promise.tags))
 
 
 def _is_time(claim: Any) -> bool:

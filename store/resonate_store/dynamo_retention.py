@@ -12,7 +12,8 @@ needed, which would cost twice as much.
 A record's large values go with it: the objects are tagged as unclaimed, then the record is deleted, and then they are.
 An interruption leaves a record whose objects exist, or objects that the bucket's lifecycle removes.
 
-Roots below the root - detached calls, occurrences of a schedule - keep their own time, with everything below them. The
+Roots below the root - detached calls, occurrences of a schedule - keep their own time, with everything below them. So
+does a promise that names an origin which it is not below, as the official SDKs do when a call is given an id. The
 official SDKs give a detached call the origin of its caller; as long as such a task runs, its caller's tree stays.
 """
 
@@ -25,18 +26,21 @@ from resonate_store.dynamo_calls import Call, ConditionFailed, pages
 from resonate_store.ids import SEPARATORS, parent
 from resonate_store.models import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
 from resonate_store.parallel import each
-from resonate_store.records import ORIGIN
+from resonate_store.records import ORIGIN, PARENT, begins_tree
 
 BATCH: Final = 100
 """Records that are deleted together; their objects are in one request each time."""
 RECONSIDERED: Final = 86_400_000
 """After how long a tree is looked at again whose end had come while a task in it was running (ms)."""
 
-_PROJECTION: Final = "pk, sk, #id, #token, tags.#origin, #state, timeout_at, task.#state, #param.#key, #value.#key"
+_PROJECTION: Final = (
+    "pk, sk, #id, #token, tags.#origin, tags.#parent, #state, timeout_at, task.#state, #param.#key, #value.#key"
+)
 _NAMES: Final = {
     "#id": "id",
     "#token": "token",
     "#origin": ORIGIN,
+    "#parent": PARENT,
     "#state": "state",
     "#param": "param",
     "#value": "value",
@@ -223,4 +227,4 @@ def _doomed(item: AnyItem) -> Doomed:
 
 def _is_root(item: AnyItem) -> bool:
     tags = item.get("tags", {}).get("M", {})
-    return tags.get(ORIGIN, item["id"])["S"] == item["id"]["S"]
+    return begins_tree(item["id"]["S"], {name: text["S"] for name, text in tags.items()})

@@ -56,6 +56,15 @@ def parent(id: str) -> str:
     return above
 
 
+def is_below(id: str, top: str) -> bool:
+    """Whether the id lies in the tree of ids below `top`."""
+    if not top or len(id) <= len(top) or not id.startswith(top):
+        return False
+    if id[len(top)] == ".":
+        return True
+    return id[len(top)] == ":" and (colon := _LINEAGE.search(id)) is not None and colon.start() == len(top)
+
+
 def shard(id: str, shards: int) -> int:
     """A stable number in `0..shards-1` for the origin of `id`; a tree stays in one shard."""
     return zlib.crc32(origin(id).encode()) % shards

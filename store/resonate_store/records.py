@@ -11,9 +11,12 @@ many are left out of garbage collection. Instants are milliseconds since the epo
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Literal, cast
 
 from msgspec import Struct
+
+from resonate_store.ids import is_below, parent
 
 PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 SettledState = Literal["resolved", "rejected", "rejected_canceled"]
@@ -37,6 +40,8 @@ BRANCH = "resonate:branch"
 PREFIX = "resonate:prefix"
 SCOPE = "resonate:scope"
 SCHEDULE = "resonate:schedule"
+LINEAGE = (ORIGIN, PARENT, BRANCH, PREFIX)
+"""Tags that name other promises: where a promise belongs among the calls of an execution."""
 
 
 class Value(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -44,6 +49,24 @@ class Value(Struct, frozen=True, gc=False, omit_defaults=True):
 
     headers: dict[str, str] | None = None
     data: str | None = None
+
+
+def begins_tree(id: str, tags: Mapping[str, str]) -> bool:
+    """Whether a promise is the top of a retention tree.
+
+    It is when it names no other origin, or one that it is not below: no deletion of that one would find it. Below such
+    a promise, those that name their parent go with it.
+    """
+    top = tags.get(ORIGIN, id)
+    if top == id:
+        return True
+    return not is_below(id, top) and (tags.get(PARENT) or None) != parent(id)
+
+
+def lineage_elsewhere(id: str, tags: Mapping[str, str]) -> list[str]:
+    """The ids in a promise's lineage tags that are neither its own nor above it."""
+    named = (tags[name] for name in LINEAGE if name in tags)
+    return [other for other in named if other != id and not is_below(id, other)]
 
 
 class Claim(Value, frozen=True, omit_defaults=True):
@@ -180,7 +203,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def root(self) -> bool:
         """Whether this record is the top of a retention tree (DESIGN 3)."""
-        return self.tags.get(ORIGIN, self.id) == self.id
+        return begins_tree(self.id, self.tags)
 
     @property
     def armed(self) -> bool:

@@ -221,7 +221,17 @@ def schedule(id: str, promise: str) -> dict[str, Any]:
     return {"id": id, "cron": "* * * * *", "promiseId": promise, "promiseTimeout": 1, "promiseTags": TARGET}
 
 
+def placed(id: str, **lineage: str) -> dict[str, Any]:
+    return {"id": id, "timeoutAt": LATER, "tags": TARGET | {f"resonate:{name}": to for name, to in lineage.items()}}
+
+
 FOREIGN: list[tuple[str, dict[str, Any]]] = [
+    ("promise.create", placed("t1.a", origin="t2.a")),
+    ("promise.create", placed("t1.a", parent="t2.a")),
+    ("promise.create", placed("t1.a", branch="t2.a")),
+    ("promise.create", placed("t1.a", prefix="t2.a")),
+    ("task.create", {"pid": "p", "ttl": 1, "action": action("promise.create", placed("t1.a", origin="t2.a"))}),
+    ("task.fence", {"id": "t1.a", "version": 1, "action": action("promise.create", placed("t1.b", origin="t2.b"))}),
     ("promise.get", {"id": "t2.a"}),
     ("promise.create", create("t2.a")),
     ("promise.settle", {"id": "t2.a", "state": "resolved"}),
@@ -266,6 +276,20 @@ def test_what_touches_the_ids_of_another_tenant_is_refused(kind: str, data: dict
     answer = ask(service(), kind, data, auth=token())
 
     assert (answer.status, answer.data) == (403, "Forbidden")
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        placed("t1.a", origin="t1.a", parent="t1.a", branch="t1.a", prefix="t1.a"),
+        placed("t1.a.2.1", origin="t1.a", parent="t1.a.2", branch="t1.a.2.1", prefix="t1.a"),
+        placed("t1.a:d0123456789abcdef", origin="t1.a", parent="t1.a:2", prefix="t1.a"),
+        placed("t1.report", origin="t1.a", parent="t1.a.1"),  # a call that was given an id
+        placed("t1.a", origin="t1"),  # a dotted prefix of its own id
+    ],
+)
+def test_lineage_within_the_prefix_of_a_token_is_admitted(promise: dict[str, Any]) -> None:
+    assert ask(service(), "promise.create", promise, auth=token()).status == 200
 
 
 REFUSED: dict[str, Callable[[], str | None]] = {

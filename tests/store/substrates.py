@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import pytest
 
 from resonate_store.clock import Clock, ManualClock
-from resonate_store.effects import Change, repeated
+from resonate_store.effects import Change, Unblock, message_of, repeated
 from resonate_store.interface import deliver
 from resonate_store.memory import MemoryStore
 from resonate_store.records import Promise, Record, TaskRecord
@@ -165,6 +165,9 @@ class _Outlets:
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         self._world.sent.append((address, message))
+
+    def notify(self, address: str, promise: Promise) -> None:
+        self.send(address, message_of(Unblock(address, promise)))
 
     def arm(self, id: str, at: int) -> None:
         self._world.armed.append((id, at))

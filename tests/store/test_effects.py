@@ -34,7 +34,7 @@ NOW = 1_000_000
 HOUR = 3_600_000
 WORKERS = "poll://any@workers"
 
-PLAIN = Record("p", "pending", NOW + HOUR, NOW, tags={ORIGIN: "root"}, written_at=NOW, rev=1)
+PLAIN = Record("root.p", "pending", NOW + HOUR, NOW, tags={ORIGIN: "root"}, written_at=NOW, rev=1)
 TIMER_RECORD = replace(PLAIN, tags={ORIGIN: "root", TIMER: "true"})
 NEAR = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON)
 DISTANT = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON + 1)
@@ -99,35 +99,37 @@ def test_nothing_follows_a_write_that_concerns_nobody(before: Any, after: Any) -
 def test_a_settlement_reaches_everybody_who_waits(before: Record | None) -> None:
     after = settled(WAITED)
     assert effects(before, after) == [
-        Resume("w", 2, "p"),
-        Resume("v", 0, "p"),
+        Resume("w", 2, "root.p"),
+        Resume("v", 0, "root.p"),
         Unblock("poll://uni@g/1", after.promise()),
         Unblock("https://x/y", after.promise()),
     ]
 
 
-@pytest.mark.parametrize(("tags", "root"), [({}, True), ({ORIGIN: "p"}, True), ({ORIGIN: "q"}, False)])
+@pytest.mark.parametrize(
+    ("tags", "root"), [({}, True), ({ORIGIN: "root.p"}, True), ({ORIGIN: "q"}, True), ({ORIGIN: "root"}, False)]
+)
 def test_a_settled_root_may_expire(tags: dict[str, str], root: bool) -> None:
     before = replace(PLAIN, tags=tags)
-    assert effects(before, settled(before)) == ([Retain("p", NOW, NOW + 5)] if root else [])
+    assert effects(before, settled(before)) == ([Retain("root.p", NOW, NOW + 5)] if root else [])
 
 
 def test_a_new_timer_is_armed_however_far_away() -> None:
     for away in (0, ARMING_HORIZON, ARMING_HORIZON + 1, 365 * 24 * HOUR):
         timer = replace(TIMER_RECORD, timeout_at=NOW + away)
-        assert effects(None, timer) == [Arm("p", NOW + away)]
+        assert effects(None, timer) == [Arm("root.p", NOW + away)]
 
 
 @pytest.mark.parametrize("record", [DISTANT, replace(DISTANT, timeout_at=NOW + 10**13), DELAYED])
 def test_what_would_wake_a_promise_far_from_now_goes_with_its_end_or_its_record(record: Record) -> None:
-    assert effects(record, settled(record)) == [Disarm("p")]
-    assert effects(record, None) == [Disarm("p")]
+    assert effects(record, settled(record)) == [Disarm("root.p")]
+    assert effects(record, None) == [Disarm("root.p")]
 
 
 def test_the_distant_timer_of_a_root_goes_with_its_end() -> None:
     before = replace(DISTANT, tags={TIMER: "true"}, callbacks={"w": 1})
     after = settled(before)
-    expected = [Resume("w", 1, "p"), Retain("p", NOW, NOW + 5), Disarm("p")]
+    expected = [Resume("w", 1, "root.p"), Retain("root.p", NOW, NOW + 5), Disarm("root.p")]
     assert effects(before, after) == expected
     assert effects(None, after) == expected, "as a sweep repeats it"
 
@@ -145,7 +147,7 @@ def test_the_arming_horizon_is_15_minutes() -> None:
 def test_the_first_waiter_arms_a_near_deadline(waiters: dict[str, Any], away: int, armed: bool) -> None:
     before = replace(PLAIN, timeout_at=NOW + HOUR + away)
     after = replace(before, **waiters, written_at=NOW + HOUR)
-    assert effects(before, after) == ([Arm("p", NOW + HOUR + away)] if armed else [])
+    assert effects(before, after) == ([Arm("root.p", NOW + HOUR + away)] if armed else [])
     assert effects(after, replace(after, callbacks={"w": 2, "v": 1}, listeners={"x": 1})) == []
 
 
@@ -164,19 +166,19 @@ def test_the_first_waiter_arms_a_near_deadline(waiters: dict[str, Any], away: in
     ],
 )
 def test_a_task_that_became_pending_or_is_offered_again_is_executed(before: Record | None) -> None:
-    assert effects(before, TASKED) == [Execute(WORKERS, "p", 3)]
+    assert effects(before, TASKED) == [Execute(WORKERS, "root.p", 3)]
 
 
 def test_a_task_that_is_held_back_is_armed_instead() -> None:
     held_back = replace(TASKED, task=TaskRecord("pending", 0, retry_at=NOW + 9))
-    assert effects(None, held_back) == [Arm("p", NOW + 9)]
-    assert effects(replace(TASKED, task=HELD), held_back) == [Arm("p", NOW + 9)]
+    assert effects(None, held_back) == [Arm("root.p", NOW + 9)]
+    assert effects(replace(TASKED, task=HELD), held_back) == [Arm("root.p", NOW + 9)]
     assert effects(held_back, replace(held_back, callbacks={"w": 1})) == []
 
 
 def test_a_task_that_is_awaited_and_offered_has_both_effects() -> None:
     awaited = replace(TASKED, callbacks={"w": 1}, timeout_at=NOW + 1)
-    assert effects(None, awaited) == [Arm("p", NOW + 1), Execute(WORKERS, "p", 3)]
+    assert effects(None, awaited) == [Arm("root.p", NOW + 1), Execute(WORKERS, "root.p", 3)]
 
 
 # -- schedules ----------------------------------------------------------------------------------------------------
@@ -224,10 +226,10 @@ def test_a_deleted_schedule_is_disarmed() -> None:
 
 def test_messages_have_the_protocols_shape() -> None:
     """REFERENCE 2.1."""
-    assert message_of(Execute(WORKERS, "p", 3)) == {
+    assert message_of(Execute(WORKERS, "root.p", 3)) == {
         "kind": "execute",
         "head": {},
-        "data": {"task": {"id": "p", "version": 3}},
+        "data": {"task": {"id": "root.p", "version": 3}},
     }
     promise = settled(PLAIN).promise()
     assert message_of(Unblock(WORKERS, promise)) == {
@@ -235,7 +237,7 @@ def test_messages_have_the_protocols_shape() -> None:
         "head": {},
         "data": {
             "promise": {
-                "id": "p",
+                "id": "root.p",
                 "state": "resolved",
                 "param": {},
                 "value": {"data": "v"},
@@ -284,21 +286,21 @@ def test_a_delivery_ends_with_its_mark() -> None:
     outlets = Recorder()
     deliver(Change(before, after), outlets)
     assert outlets.calls == [
-        ("apply", TaskResume("w", 2, "p")),
-        ("apply", TaskResume("v", 0, "p")),
-        ("retain", "p", NOW, NOW + 5),
+        ("apply", TaskResume("w", 2, "root.p")),
+        ("apply", TaskResume("v", 0, "root.p")),
+        ("retain", "root.p", NOW, NOW + 5),
         ("notify", "poll://uni@g/1", after.promise()),
         ("notify", "https://x/y", after.promise()),
-        ("apply", PromiseDelivered("p")),
+        ("apply", PromiseDelivered("root.p")),
     ]
 
 
 @pytest.mark.parametrize(
     ("change", "call"),
     [
-        (Change(None, TASKED), ("send", WORKERS, message_of(Execute(WORKERS, "p", 3)))),
-        (Change(None, TIMER_RECORD), ("arm", "p", NOW + HOUR)),
-        (Change(DISTANT, None), ("disarm", "p")),
+        (Change(None, TASKED), ("send", WORKERS, message_of(Execute(WORKERS, "root.p", 3)))),
+        (Change(None, TIMER_RECORD), ("arm", "root.p", NOW + HOUR)),
+        (Change(DISTANT, None), ("disarm", "root.p")),
         (Change(None, replace(SCHEDULE, written_at=-HOUR)), ("arm_schedule", "s", "* * * * *", None)),
         (Change(SCHEDULE, replace(SCHEDULE, written_at=NOW + 60_000)), ("fire_schedule", "s", NOW + 60_000)),
         (Change(SCHEDULE, None), ("disarm_schedule", "s")),
@@ -315,7 +317,7 @@ def test_a_busy_store_fails_the_delivery_before_its_mark() -> None:
     outlets = Recorder(status=503)
     with pytest.raises(StoreError, match=r"task\.resume of 'w': busy"):
         deliver(Change(WAITED, settled(WAITED)), outlets)
-    assert outlets.calls == [("apply", TaskResume("w", 2, "p"))]
+    assert outlets.calls == [("apply", TaskResume("w", 2, "root.p"))]
 
 
 def test_a_write_without_effects_marks_nothing_delivered() -> None:

@@ -8,7 +8,7 @@ from resonate_store.clock import ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.dynamo_retention import NotDeletable
 from resonate_store.models import Expiry, expiry_of
-from resonate_store.records import ORIGIN, SCOPE, TARGET
+from resonate_store.records import ORIGIN, PARENT, SCOPE, TARGET, Record
 from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseRegisterListener, PromiseSettle
 from tests.store.dynamo_fixture import Table, Wire, after, lost, make_client
 from tests.store.substrates import T0
@@ -97,6 +97,42 @@ def test_a_root_below_the_root_stays_with_its_own_tree(store: DynamoStore, table
 
     assert store.delete_tree(settle(store, "a.2"), most=1000)
     assert ids(table) == set()
+
+
+@pytest.mark.parametrize(
+    ("id", "origin", "parent", "is_root"),
+    [
+        ("a", "a", "a", True),
+        ("a.1", "a", "a", False),
+        ("a.1.2", "a", None, False),
+        ("a:1", "a", None, False),
+        ("a:b", "a", None, True),  # a colon before anything but a number is a part of the name
+        ("ab", "a", None, True),
+        ("report", "a", "a.1", True),  # what an official client creates for a call with an id
+        ("report.1", "a", "report", False),
+        ("report:1.2", "a", "report:1", False),
+        ("report.1", "a", None, True),
+    ],
+)
+def test_record_that_its_origin_does_not_lead_to_is_a_root(
+    id: str, origin: str, parent: str | None, is_root: bool
+) -> None:
+    tags = {ORIGIN: origin} | ({PARENT: parent} if parent else {})
+    assert Record(id, "pending", 2, 1, tags=tags).root is is_root
+
+
+def test_promise_with_the_origin_of_another_goes_with_its_own_tree(store: DynamoStore, table: Table) -> None:
+    create(store, "a", "b")
+    create(store, "b.1", origin="a")
+    for id, parent in (("report", "a"), ("report.1", "report"), ("report.1.1", "report.1")):
+        assert store.apply(PromiseCreate(id, T0 + 9 * DAY, tags={ORIGIN: "a", PARENT: parent})).ok
+
+    assert store.delete_tree(settle(store, "report"), most=1000)
+    assert ids(table) == {"a", "b", "b.1"}
+    assert store.delete_tree(settle(store, "b"), most=1000)
+    assert ids(table) == {"a", "b.1"}
+    assert store.delete_tree(settle(store, "b.1"), most=1000)
+    assert ids(table) == {"a"}
 
 
 def test_a_pending_root_keeps_everything(store: DynamoStore, table: Table) -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from resonate_store.machine.validation import problem_with
-from resonate_store.records import DELAY, SCOPE, TARGET, TIMER, Value
+from resonate_store.records import DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Value
 from resonate_store.requests import (
     PromiseDelivered,
     PromiseWake,
@@ -55,6 +55,9 @@ REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     (create("p", {"": "blue"}), ("tag", "empty name", "'blue'")),
     (create("p", at=2**53 + 1), ("timeout", str(2**53 + 1), f"the last is {2**53}")),
     (create("p", {"color\ud800": "blue"}), ("tag", "not valid Unicode")),
+    (create("p", {ORIGIN: ""}), ("the id in the tag resonate:origin is empty",)),
+    (create("p", {PARENT: "q\0"}), ("the id in the tag resonate:parent", "NUL")),
+    (create("p", {PREFIX: "q" * 1001}), ("the id in the tag resonate:prefix is 1001 bytes long",)),
     (create("p", {"color": "\ud800"}), ("tag", "'color'", "not valid Unicode")),
     (create("p", param="\ud800"), ("data of the param", "not valid Unicode")),
     (replace(create("p"), param=Value({"": "json"}, "1")), ("header of the param", "empty name")),

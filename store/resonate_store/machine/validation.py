@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from resonate_store import addresses, cron, ids
-from resonate_store.records import DELAY, END_OF_TIME, SCOPE, TARGET, TIMER, CatchUp, Overlap, Value
+from resonate_store.records import DELAY, END_OF_TIME, LINEAGE, SCOPE, TARGET, TIMER, CatchUp, Overlap, Value
 from resonate_store.requests import (
     PromiseCreate,
     PromiseRecord,
@@ -59,9 +59,18 @@ def _creation(request: PromiseCreate) -> str | None:
         ids.problem_with(request.id)
         or _timeout(request.timeout_at)
         or _names("tag", request.tags)
+        or _lineage(request)
         or _value("param", request.param)
         or _dispatch(request)
     )
+
+
+def _lineage(request: PromiseCreate) -> str | None:
+    for name in LINEAGE:
+        named = request.tags.get(name, request.id)
+        if named != request.id and (problem := ids.problem_with(named, f"id in the tag {name}")):
+            return problem
+    return None
 
 
 def _dispatch(request: PromiseCreate) -> str | None:
