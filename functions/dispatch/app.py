@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from resonate_infra.dispatch import REMOVING
 from resonate_infra.observability import Observability, fields_of
 from resonate_infra.wiring import Wiring
 from resonate_store.clock import ambient
@@ -28,7 +29,8 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     """Take a batch of the table's stream or of the push queue; the records that failed are sent again."""
     match event:
         case {"Records": [{"eventSource": "aws:dynamodb"}, *_]}:
-            return process_partial_response(event, on_change, changes, context)
+            until = ambient().now() + REMOVING
+            return process_partial_response(event, partial(on_change, until), changes, context)
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             deadline = ambient().now() + context.get_remaining_time_in_millis() - RESERVE
             failures = wiring.dispatch.queue_messages([record["body"] for record in event["Records"]], deadline)
@@ -39,9 +41,9 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     raise ValueError("expected a batch of DynamoDB stream records or of SQS messages")
 
 
-def on_change(record: DynamoDBRecord) -> None:
+def on_change(removing_until: int, record: DynamoDBRecord) -> None:
     with observability.logger.append_context_keys(**fields_of(record.raw_event)):
-        change = wiring.dispatch.stream_record(record.raw_event)
+        change = wiring.dispatch.stream_record(record.raw_event, removing_until)
     observability.change(change, ambient().now())
 
 

@@ -24,8 +24,12 @@ from resonate_store.requests import PromiseGet, TaskGet, TaskHalt
 
 TIME_TO_LIVE = "dynamodb.amazonaws.com"
 """Who removes what has expired, as the stream tells it."""
+SMALL = 25
+"""Records of a tree that is deleted by the stream's consumer, while resumes wait; a larger one is left to the queue."""
 MAX_DELETIONS = 1_000
 """Records of a tree that one message deletes; what is left goes on with the next."""
+REMOVING = 1_000
+"""How long a batch of the stream or of the queue may delete (ms); what is left goes to the queue, one by one."""
 PUSH = round(TOTAL_TIMEOUT * 1000) + 1_000
 """Time that pushes take at most (ms), all of them together."""
 
@@ -52,8 +56,12 @@ class Dispatch:
         self._pusher = pusher
         self._debug = debug
 
-    def stream_record(self, record: dict[str, Any]) -> Change:
+    def stream_record(self, record: dict[str, Any], removing_until: int | None = None) -> Change:
         """Carry out the effects of one write, given as a DynamoDB stream record.
+
+        Args:
+            record: the stream record.
+            removing_until: the instant (ms) after which no tree is deleted, but left to the queue.
 
         Returns:
             The write; none if the deployment is stopped, and nothing was done.
@@ -70,7 +78,7 @@ class Dispatch:
                 self._outlets.store.reconsider(expiry)
             return Change(None, None)
         if expiry is not None:
-            self._expired(expiry)
+            self._expired(expiry, removing_until)
             return Change(None, None)
         change = Change(_entry(images.get("OldImage")), _entry(images.get("NewImage")))
         if isinstance(change.after, Record):
@@ -112,10 +120,13 @@ class Dispatch:
                     self._give_up(message, f"its target {address}: {outcome}")
             except Exception as error:
                 failures[number] = error
+        until = self._outlets.store.clock.now() + REMOVING
+        if deadline is not None:
+            until = min(until, deadline)
         for number, expiry in deletions.items():
             try:
-                if self._has_time(deadline):
-                    self.delete(expiry)
+                if self._has_time(until):
+                    self._delete(expiry, until)
                 else:
                     self._outlets.transports.enqueue({"expired": expiry})
             except Exception as error:
@@ -176,13 +187,18 @@ class Dispatch:
         self._debug.forget(released)
         return True
 
-    def _expired(self, expiry: Expiry) -> None:
-        """Begin to delete a tree. If that fails a message takes it on: of a stream record that is given up nothing is
-        left but its position, and no sweep looks for what has expired; a message can be sent again when all is well."""
+    def _expired(self, expiry: Expiry, until: int | None) -> None:
+        """Delete a small tree, if there is time, and leave any other to the queue: resumes wait meanwhile.
+
+        If it fails a message takes it on, too: of a stream record that is given up nothing is left but its position,
+        and no sweep looks for what has expired; a message can be sent again when all is well.
+        """
+        gone = False
         try:
-            self.delete(expiry)
+            gone = self._has_time(until) and self._outlets.store.delete_tree(expiry, SMALL, whole=True)
         except StoreError as error:
             logger.warning("deleting %s is left to the push queue: %s", expiry.id, error)
+        if not gone:
             self._outlets.transports.enqueue({"expired": expiry})
 
     def _give_up(self, message: dict[str, Any], reason: str) -> None:
@@ -196,9 +212,9 @@ class Dispatch:
                 pass
         logger.error("a push was refused: %s", reason)
 
-    def delete(self, expiry: Expiry) -> None:
-        """Delete the tree whose retention is over, one bounded part at a time."""
-        if not self._outlets.store.delete_tree(expiry, MAX_DELETIONS):
+    def _delete(self, expiry: Expiry, until: int) -> None:
+        """Delete the tree whose retention is over, or a part of it, and leave what remains to another message."""
+        if not self._outlets.store.delete_tree(expiry, MAX_DELETIONS, until):
             self._outlets.transports.enqueue({"expired": expiry})
 
 

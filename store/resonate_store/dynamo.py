@@ -221,13 +221,19 @@ class DynamoStore:
         entries = [(key_in(item), int(item["wake_at"]["N"])) for item in answer["Items"]]
         return entries, answer.get("LastEvaluatedKey")
 
-    def delete_tree(self, expiry: Expiry, most: int) -> bool:
+    def delete_tree(self, expiry: Expiry, most: int, until: int | None = None, *, whole: bool = False) -> bool:
         """Delete the execution whose retention is over, or as much of it as `most` records.
+
+        Args:
+            expiry: the execution.
+            most: how many records to delete at most.
+            until: the instant (ms) after which nothing is begun but the first batch of records.
+            whole: whether to delete nothing of an execution that has more records than `most`.
 
         Returns:
             Whether it is gone; False to go on later.
         """
-        return self._deletion(expiry).run(most)
+        return self._deletion(expiry).run(most, until, whole=whole)
 
     def reconsider(self, expiry: Expiry) -> None:
         """Keep the execution whose retention is over for another day, if it is still there."""
@@ -272,8 +278,8 @@ class DynamoStore:
         return deletion.deleted
 
     def _deletion(self, expiry: Expiry) -> Deletion:
-        now = self.clock.now()
-        return Deletion(self._call, self.table, expiry, now, lambda: self._objects, width=self._width)
+        objects, now = lambda: self._objects, self.clock.now
+        return Deletion(self._call, self.table, expiry, now, objects, width=self._width)
 
     def debug(self) -> DynamoDebug:
         """What debugging does to this table."""

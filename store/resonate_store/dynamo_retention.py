@@ -74,7 +74,7 @@ class Deletion:
         call: calls DynamoDB.
         table: the table's name.
         expiry: the root, in one of its lives.
-        now: the instant in milliseconds.
+        now: tells the instant in milliseconds.
         objects: the bucket, asked for when a record has values in it.
         width: requests to DynamoDB at the same time.
 
@@ -83,7 +83,14 @@ class Deletion:
     """
 
     def __init__(
-        self, call: Call, table: str, expiry: Expiry, now: int, objects: Callable[[], Objects], *, width: int = 1
+        self,
+        call: Call,
+        table: str,
+        expiry: Expiry,
+        now: Callable[[], int],
+        objects: Callable[[], Objects],
+        *,
+        width: int = 1,
     ) -> None:
         self.deleted = 0
         self._call = call
@@ -94,26 +101,33 @@ class Deletion:
         self._expiry = expiry
         self._id = expiry.id
 
-    def run(self, most: int) -> bool:
+    def run(self, most: int, until: int | None = None, *, whole: bool = False) -> bool:
         """Delete the tree, or as much of it as `most` records; when a task in it is running, give it a new marker.
+
+        Args:
+            most: how many records to delete at most.
+            until: the instant (ms) after which nothing is begun but the first batch of records.
+            whole: whether to delete nothing of a tree that has more records than `most`; so many are read at most.
 
         Returns:
             Whether there is nothing more to do now: it is gone, was never ours to delete, or has been given a new
             marker; False to go on later.
         """
         try:
-            return self.delete(most)
+            return self.delete(most, until, whole=whole)
         except Running:
             self.reconsider()
             return True
+        except _Larger:
+            return False
 
     def reconsider(self) -> None:
         """Give the tree a new marker, for a day."""
-        marker = expiry_item(self._id, self._expiry.created_at, self._now + RECONSIDERED)
+        marker = expiry_item(self._id, self._expiry.created_at, self._now() + RECONSIDERED)
         self._call("put_item", {"TableName": self._table, "Item": marker})
 
-    def delete(self, most: int) -> bool:
-        """Delete the tree, or as much of it as `most` records.
+    def delete(self, most: int, until: int | None = None, *, whole: bool = False) -> bool:
+        """Delete the tree, or as much of it as `most` records and the instant `until` (ms) allow.
 
         Returns:
             Whether it is gone, or was never ours to delete; False to go on later.
@@ -121,36 +135,44 @@ class Deletion:
         Raises:
             Running: a task in it is running.
         """
-        tree = self.tree()
+        tree = self.tree(most if whole else None)
         if tree is None:
             return True
         batches = [level[start : start + BATCH] for level in tree for start in range(0, len(level), BATCH)]
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            if number and until is not None and self._now() >= until:
+                return False
             if most <= 0 or not self._remove(batch[:most]):
                 return False
             most -= len(batch)
         return most >= 0
 
-    def tree(self) -> list[list[Doomed]] | None:
+    def tree(self, most: int | None = None) -> list[list[Doomed]] | None:
         """The records to delete, the deepest level first; None if the root is not the settled one of that life.
+
+        Args:
+            most: how many records there may be, the root included; None for any number.
 
         Raises:
             Running: a task in it is running.
         """
-        levels = list(self._levels())
+        levels = list(self._levels(most))
         answer = self._call("get_item", {"Key": table_key(("promise", self._id)), **self._reading()})
         root = answer.get("Item")
         if root is None or root["created_at"] != typed(self._expiry.created_at) or root["state"]["S"] == "pending":
             return None
         return [*reversed(levels), [_doomed(root)]]
 
-    def _levels(self) -> Iterator[list[Doomed]]:
+    def _levels(self, most: int | None) -> Iterator[list[Doomed]]:
         """The records of the tree below the root, level by level; parents precede children, so there are no gaps."""
         foreign: set[str] = set()
-        below = 1
+        below = found = 1
         while True:
             level: list[Doomed] = []
-            for item in self._records(below):
+            for item in self._records(below, most):
+                found += 1
+                if most is not None and found > most:
+                    raise _Larger
                 id: str = item["id"]["S"]
                 if parent(id) in foreign or _is_root(item):
                     foreign.add(id)
@@ -164,17 +186,18 @@ class Deletion:
             below += 1
 
     def _runs(self, item: AnyItem) -> bool:
-        return "task" in item and item["state"]["S"] == "pending" and int(item["timeout_at"]["N"]) > self._now
+        return "task" in item and item["state"]["S"] == "pending" and int(item["timeout_at"]["N"]) > self._now()
 
-    def _records(self, below: int) -> Iterator[AnyItem]:
+    def _records(self, below: int, most: int | None) -> Iterator[AnyItem]:
         for separator in SEPARATORS:
-            yield from self._records_apart(*depth_prefix(self._id, below, separator))
+            yield from self._records_apart(*depth_prefix(self._id, below, separator), most)
 
-    def _records_apart(self, partition: dict[str, Any], prefix: dict[str, Any]) -> Iterator[AnyItem]:
+    def _records_apart(self, partition: dict[str, Any], prefix: dict[str, Any], most: int | None) -> Iterator[AnyItem]:
         query: dict[str, Any] = {
             "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
             "ExpressionAttributeValues": {":pk": partition, ":prefix": prefix},
             **self._reading(),
+            **({} if most is None else {"Limit": most + 1}),
         }
         return pages(self._call, "query", query)
 
@@ -213,6 +236,10 @@ class Deletion:
             # Gone is what was wanted, whoever did it; an answer that was lost looks the same.
             return failure.images.get(0) is None
         return True
+
+
+class _Larger(Exception):
+    """The tree has more records than were asked for."""
 
 
 class Running(NotDeletable):

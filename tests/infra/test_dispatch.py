@@ -3,13 +3,14 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.dispatch import MalformedRecord
+from resonate_infra.dispatch import REMOVING, SMALL, MalformedRecord
 from resonate_store.dynamo import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.records import Value
 from resonate_store.requests import PromiseRegisterListener, PromiseSettle, ScheduleCreate
 from tests.infra.aws_doubles import SETTINGS, refusal
 from tests.infra.surroundings import HOUR, Surroundings
+from tests.store.dynamo_fixture import Wire, after
 
 EXPIRED = {"userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}
 """What the stream says of an item whose time to live was over."""
@@ -27,27 +28,94 @@ def change(surroundings: Surroundings, id: str, before: Any = None) -> dict[str,
 # The stream
 
 
+def expired(surroundings: Surroundings, id: str, records: int) -> dict[str, Any]:
+    """Create a settled execution with that many records; returns what the stream says of its marker's removal."""
+    surroundings.create(id, target="poll://any@default")
+    for number in range(1, records):
+        surroundings.create(f"{id}.{number}", origin=id)
+    surroundings.store.apply(PromiseSettle(id, "resolved"))
+    root = surroundings.record(id)
+    surroundings.store.retain(id, root.created_at, root.settled_at or 0, 1)
+    marker = next(item for item in surroundings.table.items() if item["sk"]["S"] == f"expiry#{id}")
+    keys = {key: marker[key] for key in ("pk", "sk")}
+    return {"eventName": "REMOVE", **EXPIRED, "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
+
+
+def records(surroundings: Surroundings) -> int:
+    """How many records are in the table, without markers: it is DynamoDB that removes these."""
+    return len(surroundings.table.items()) - len(surroundings.markers())
+
+
+def test_small_tree_is_deleted_at_once(surroundings: Surroundings) -> None:
+    surroundings.dispatch.stream_record(expired(surroundings, "w1", SMALL))
+
+    assert (records(surroundings), surroundings.sqs.sent) == (0, [])
+
+
+def test_larger_tree_is_left_to_the_queue_as_it_is(surroundings: Surroundings, wire: Wire) -> None:
+    removal = expired(surroundings, "w1", SMALL + 1)
+    wire.taken()
+    surroundings.dispatch.stream_record(removal)
+
+    assert wire.taken() == ["Query"]
+    ((url, errand, _),) = surroundings.sqs.sent
+    assert url == SETTINGS.push_queue_url
+    assert records(surroundings) == SMALL + 1
+    surroundings.dispatch.queue_message(json.dumps(errand))
+    assert records(surroundings) == 0
+
+
+def test_batch_of_removals_ends_within_two_seconds(surroundings: Surroundings, wire: Wire) -> None:
+    removals = [expired(surroundings, f"w{number}", 3) for number in range(40)]
+    wire.faults.extend([after(lambda: surroundings.clock.advance(20))] * 1_000)
+    begun = surroundings.clock.now()
+    for removal in removals:
+        surroundings.dispatch.stream_record(removal, begun + REMOVING)
+
+    assert surroundings.clock.now() - begun <= 2_000
+    left = [json.dumps(errand) for _, errand, _ in surroundings.sqs.sent]
+    assert 0 < len(left) < 40
+    while left:  # and so does a batch of the queue
+        begun = surroundings.clock.now()
+        surroundings.sqs.sent.clear()
+        assert surroundings.dispatch.queue_messages(left[:10]) == [None] * len(left[:10])
+        assert surroundings.clock.now() - begun <= 2_000
+        left = left[10:] + [json.dumps(errand) for _, errand, _ in surroundings.sqs.sent]
+    assert records(surroundings) == 0
+
+
+def test_large_tree_is_deleted_in_batches_of_two_seconds(surroundings: Surroundings, wire: Wire) -> None:
+    surroundings.dispatch.stream_record(expired(surroundings, "w1", 301))
+    batches = 0
+    while surroundings.sqs.sent:
+        ((_, errand, _),) = surroundings.sqs.sent
+        surroundings.sqs.sent.clear()
+        wire.faults.extend([after(lambda: surroundings.clock.advance(15))] * 1_000)
+        begun = surroundings.clock.now()
+        surroundings.dispatch.queue_message(json.dumps(errand))
+        assert surroundings.clock.now() - begun <= 2_000
+        wire.faults.clear()
+        batches += 1
+
+    assert (records(surroundings), batches) == (0, 4)
+
+
 def test_an_expired_marker_deletes_its_tree_part_by_part(
     surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("resonate_infra.dispatch.SMALL", 6)
     monkeypatch.setattr("resonate_infra.dispatch.MAX_DELETIONS", 5)
-    surroundings.create("w1", target="poll://any@default")
-    for number in range(1, 7):
-        surroundings.create(f"w1.{number}", origin="w1")
-    surroundings.store.apply(PromiseSettle("w1", "resolved"))
-    root = surroundings.record("w1")
-    surroundings.store.retain("w1", root.created_at, root.settled_at or 0, 1)
-    marker = next(item for item in surroundings.table.items() if item["sk"]["S"] == "expiry#w1")
-    keys = {key: marker[key] for key in ("pk", "sk")}
+    removed = {**expired(surroundings, "w1", 7), "userIdentity": None}
 
-    removed = {"eventName": "REMOVE", "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
-
-    surroundings.dispatch.stream_record({**removed, "userIdentity": None})
+    surroundings.dispatch.stream_record(removed)
     assert len(surroundings.table.items()) == 8, "somebody has removed the marker, and its time has not come"
     surroundings.dispatch.stream_record({**removed, **EXPIRED})
 
     ((url, errand, _),) = surroundings.sqs.sent
     assert url == SETTINGS.push_queue_url
+    surroundings.sqs.sent.clear()
+    surroundings.dispatch.queue_message(json.dumps(errand))
+    ((_, errand, _),) = surroundings.sqs.sent
     assert surroundings.record("w1"), "the root goes last"
     assert len(surroundings.table.items()) == 3, "the root, its marker, and one more than a message deletes"
     surroundings.dispatch.queue_message(json.dumps(errand))
@@ -58,21 +126,14 @@ def test_an_expired_marker_deletes_its_tree_part_by_part(
 def test_a_tree_that_cannot_be_deleted_now_is_left_to_a_message(
     surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    surroundings.create("w1", target="poll://any@default")
-    surroundings.store.apply(PromiseSettle("w1", "resolved"))
-    root = surroundings.record("w1")
-    surroundings.store.retain("w1", root.created_at, root.settled_at or 0, 1)
-    marker = next(item for item in surroundings.table.items() if item["sk"]["S"] == "expiry#w1")
-    keys = {key: marker[key] for key in ("pk", "sk")}
+    removal = expired(surroundings, "w1", 1)
 
-    def busy(*_: object) -> bool:
+    def busy(*_: object, **__: object) -> bool:
         raise StoreError("S3 is busy")
 
     with monkeypatch.context() as patched:
         patched.setattr(DynamoStore, "delete_tree", busy)
-        surroundings.dispatch.stream_record(
-            {"eventName": "REMOVE", **EXPIRED, "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
-        )
+        surroundings.dispatch.stream_record(removal)
         ((_, errand, _),) = surroundings.sqs.sent
         with pytest.raises(StoreError):  # the message comes again, and is kept among the dead letters in the end
             surroundings.dispatch.queue_message(json.dumps(errand))
