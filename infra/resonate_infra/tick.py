@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -31,6 +32,8 @@ from resonate_store.requests import PromiseWake, Request, ScheduleFire, Schedule
 
 BATCH = 100
 """Entries that the sweep takes from a shard at a time."""
+COUNTED = 1_000
+"""Halted tasks of a shard that are counted at most."""
 MOST = 20_000
 """Entries that one sweep wakes at most."""
 HASTE = 5_000
@@ -91,8 +94,8 @@ class Tick:
     Args:
         outlets: where effects go.
         clock: the source of time.
-        observe: told by how much (ms) a timer or what a sweep found was late, as `TimerLag` and `SweepLag`, and how
-            many entries failed, as `SweepFailures`.
+        observe: told by how much (ms) a timer or what a sweep found was late, as `TimerLag` and `SweepLag`, how many
+            entries failed, as `SweepFailures`, and how many tasks a sweep of all shards found halted, as `HaltedNow`.
         hand_over: has somebody else sweep a shard; None if there is nobody else.
         patience: how late a schedule is before the sweep takes it for one that nothing else fires (ms).
         stopped: whether the deployment is stopped, so that nothing may happen by itself.
@@ -154,7 +157,8 @@ class Tick:
         finished = True
         now = self._clock.now()
         left = self._shards(now, shard)
-        for (kind, id), at in self._due(now, left):
+        halted = [entry for number in left for entry in self._store.halted_in_shard(number, COUNTED)]
+        for (kind, id), at in chain((entry for entry in halted if entry[1] <= now), self._due(now, left)):
             if (deadline is not None and self._clock.now() >= deadline) or woken + failed >= MOST:
                 finished = False
                 break
@@ -169,6 +173,8 @@ class Tick:
                 logger.exception("waking %s %s failed", kind, id)
                 failed += 1
         self._observe("SweepLag", lag)
+        if shard is None:
+            self._observe("HaltedNow", len(halted))
         if failed:
             self._observe("SweepFailures", failed)
         if not finished and shard is None and self._hand_over is not None:

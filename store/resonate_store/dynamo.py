@@ -40,6 +40,7 @@ from resonate_store.models import (
     depth_prefix,
     entry_of,
     expiry_item,
+    halted_shard,
     key_in,
     key_of,
     table_key,
@@ -54,7 +55,7 @@ from resonate_store.payloads import (
     response_with_values,
     with_values,
 )
-from resonate_store.records import ORIGIN, TARGET, Claim, Entry, Promise, Record, Value
+from resonate_store.records import END_OF_TIME, ORIGIN, TARGET, Claim, Entry, Promise, Record, Value
 from resonate_store.requests import (
     PromiseCreate,
     PromiseDelivered,
@@ -202,9 +203,8 @@ class DynamoStore:
 
     def due(self, now: int) -> list[Key]:
         """The entries whose `wake_at` has come, the earliest first; they stay due until they are woken."""
-        found = [
-            item for shard in range(self.shards) for item in pages(self._call, "query", self._due_query(shard, now))
-        ]
+        partitions = [name for shard in range(self.shards) for name in (str(shard), halted_shard(shard))]
+        found = [item for name in partitions for item in pages(self._call, "query", self._due_query(name, now))]
         found.sort(key=lambda item: (int(item["wake_at"]["N"]), key_in(item)))
         return [key_in(item) for item in found]
 
@@ -217,9 +217,12 @@ class DynamoStore:
             The entries with their `wake_at`, and the position to go on from; None at the end.
         """
         page = {} if start is None else {"ExclusiveStartKey": start}
-        answer = self._call("query", {**self._due_query(shard, now), **page, "Limit": limit})
-        entries = [(key_in(item), int(item["wake_at"]["N"])) for item in answer["Items"]]
-        return entries, answer.get("LastEvaluatedKey")
+        answer = self._call("query", {**self._due_query(str(shard), now), **page, "Limit": limit})
+        return _instants(answer), answer.get("LastEvaluatedKey")
+
+    def halted_in_shard(self, shard: int, limit: int) -> list[tuple[Key, int]]:
+        """The first `limit` halted tasks of one shard with their `wake_at`, the earliest first, due or not."""
+        return _instants(self._call("query", {**self._due_query(halted_shard(shard), END_OF_TIME), "Limit": limit}))
 
     def delete_tree(self, expiry: Expiry, most: int, until: int | None = None, *, whole: bool = False) -> bool:
         """Delete the execution whose retention is over, or as much of it as `most` records.
@@ -401,12 +404,12 @@ class DynamoStore:
         self._memory.remember({key_of(entry): entry for entry in entries})
         return [entry for entry in entries if isinstance(entry, Record)]
 
-    def _due_query(self, shard: int, now: int) -> dict[str, Any]:
+    def _due_query(self, shard: str, now: int) -> dict[str, Any]:
         return {
             "TableName": self.table,
             "IndexName": "wake",
             "KeyConditionExpression": "wake_shard = :shard AND wake_at <= :now",
-            "ExpressionAttributeValues": {":shard": typed(str(shard)), ":now": typed(now)},
+            "ExpressionAttributeValues": {":shard": typed(shard), ":now": typed(now)},
         }
 
     def _call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -469,3 +472,8 @@ class DynamoStore:
             f"nobody serves the group {addresses.group_of(target)!r} of the target {target!r}: RESONATE_GROUPS maps"
             f" {known}"
         )
+
+
+def _instants(answer: Mapping[str, Any]) -> list[tuple[Key, int]]:
+    """The entries that a query of the index `wake` has found, with their `wake_at`."""
+    return [(key_in(item), int(item["wake_at"]["N"])) for item in answer["Items"]]

@@ -275,6 +275,11 @@ def execution_state(state: PromiseState | Literal["schedule"], shard: int) -> st
     return f"{state}#{shard}"
 
 
+def halted_shard(shard: int) -> str:
+    """The partition of the index `wake` that the halted tasks of one shard are in; so they can be counted."""
+    return f"halted#{shard}"
+
+
 def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards: int = SHARDS) -> Item:
     """The item of an entry.
 
@@ -297,12 +302,16 @@ def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards:
         "token": token,
         "effects": effects or None,
         "wake_at": wake_at,
-        "wake_shard": None if wake_at is None else str(place),
+        "wake_shard": None if wake_at is None else halted_shard(place) if _halted(entry) else str(place),
     }
     if isinstance(entry, ScheduleRecord):
         return _serialized(ScheduleModel, {**fields, "execution_state": execution_state("schedule", place)})
     fields["execution_state"] = execution_state(entry.state, place) if entry.root else None
     return _serialized(PromiseModel, fields)
+
+
+def _halted(entry: Entry) -> bool:
+    return isinstance(entry, Record) and entry.task is not None and entry.task.state == "halted"
 
 
 def _unconfirmed(value: Value) -> bool:

@@ -6,7 +6,14 @@ import pytest
 from resonate_infra.tick import INTERVAL, MalformedTick, Schedule, Sweep, Tick, Timer, message_of
 from resonate_store.ids import shard
 from resonate_store.records import TARGET
-from resonate_store.requests import PromiseSettle, ScheduleCreate, ScheduleGet, SchedulePause
+from resonate_store.requests import (
+    PromiseSettle,
+    ScheduleCreate,
+    ScheduleGet,
+    SchedulePause,
+    TaskContinue,
+    TaskHalt,
+)
 from tests.infra.aws_doubles import SETTINGS
 from tests.infra.surroundings import HOUR, Surroundings
 
@@ -387,3 +394,38 @@ def test_a_firing_that_is_early_by_the_clocks_of_two_machines_comes_again(surrou
     surroundings.tick.act(Schedule("every", schedule.next_run_at))
     assert surroundings.record(f"every.{schedule.next_run_at}").pending
     assert surroundings.sqs.sent == []
+
+
+def test_sweep_counts_the_tasks_that_are_halted(surroundings: Surroundings) -> None:
+    observed: list[tuple[str, int]] = []
+    tick = Tick(surroundings.outlets, surroundings.clock, lambda name, value: observed.append((name, value)))
+    for number in range(20):
+        surroundings.create(f"w{number}", target="poll://any@default")
+        assert surroundings.store.apply(TaskHalt(f"w{number}")).ok
+    surroundings.create("running", target="poll://any@default")
+    tick.sweep()
+    assert dict(observed)["HaltedNow"] == 20
+
+    assert surroundings.store.apply(TaskContinue("w7")).ok
+    surroundings.store.apply(PromiseSettle("w8", "rejected"))
+    tick.sweep()
+    assert dict(observed)["HaltedNow"] == 18
+
+    surroundings.clock.advance(2 * HOUR)
+    tick.sweep()  # their promises time out all the same
+    tick.sweep()
+    assert dict(observed)["HaltedNow"] == 0
+    assert surroundings.record("w0").state == "rejected_timedout"
+
+
+def test_sweep_of_one_shard_does_not_count_halted_tasks(surroundings: Surroundings) -> None:
+    observed: list[str] = []
+    Tick(surroundings.outlets, surroundings.clock, lambda name, _: observed.append(name)).sweep(shard=3)
+    assert observed == ["SweepLag"]
+
+
+def test_halted_tasks_are_among_what_is_due(surroundings: Surroundings) -> None:
+    surroundings.create("w1", target="poll://any@default")
+    assert surroundings.store.apply(TaskHalt("w1")).ok
+    surroundings.clock.advance(2 * HOUR)
+    assert surroundings.store.due(surroundings.clock.now()) == [("promise", "w1")]

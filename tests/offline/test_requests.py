@@ -147,4 +147,4 @@ def test_an_idle_minute_costs_a_query_for_each_shard(stack: OfflineStack) -> Non
     stack.reset_counts()
     stack.sweep()
 
-    assert costs(stack) == {"TickFunction": Counter(Query=stack.store.shards)}
+    assert costs(stack) == {"TickFunction": Counter(Query=2 * stack.store.shards)}

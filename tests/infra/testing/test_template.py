@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -505,10 +506,93 @@ def test_every_queue_is_encrypted_and_every_failure_queue_is_watched(
         "TimerDeadLetterQueue.QueueName",
         "PushDeadLetterQueue.QueueName",
         "EffectFailureQueue.QueueName",
+        "PushQueue.QueueName",
+        "ScheduleGroup",
         "DispatchFunction",
         "TickFunction",
         "ApiFunction",
     }
+
+
+def test_failed_sweep_is_not_retried_and_a_throttled_one_does_not_wait(properties: dict[str, Fragment]) -> None:
+    configuration = properties["TickFunctionEventInvokeConfig"]
+    assert (configuration["MaximumRetryAttempts"], configuration["MaximumEventAgeInSeconds"]) == (0, 60)
+
+
+def test_timers_do_not_take_the_concurrency_of_everything_else(properties: dict[str, Fragment]) -> None:
+    assert properties["TickFunctionTimers"]["ScalingConfig"] == {"MaximumConcurrency": "100"}
+    assert properties["DispatchFunctionPushes"]["ScalingConfig"] == {"MaximumConcurrency": "10"}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ("on", ("Resonate", "SweepLag", "SampleCount", [{"Name": "service", "Value": "shop"}])),
+        ("off", ("AWS/Lambda", "Invocations", "Sum", [{"Name": "FunctionName", "Value": "TickFunction"}])),
+    ],
+)
+def test_missing_sweep_alarm_counts_what_sweeps_report(metrics: str, expected: tuple[Any, ...]) -> None:
+    template = load(ROOT / "template.yaml", stack=STACK, parameters={"Metrics": metrics})
+    alarm = spelled_out(template)["SweepMissingAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"], alarm["Dimensions"]) == expected
+    assert (alarm["TreatMissingData"], alarm["Period"]) == ("breaching", 300)
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "metric", "dimensions"),
+    [
+        ("SweepEntryAlarm", "Resonate", "SweepFailures", {"service": "shop"}),
+        ("PushDelayAlarm", "AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "PushQueue.QueueName"}),
+        ("SchedulerDropAlarm", "AWS/Scheduler", "InvocationDroppedCount", {"ScheduleGroup": "ScheduleGroup"}),
+    ],
+)
+def test_alarm_watches_its_metric(
+    properties: dict[str, Fragment], name: str, namespace: str, metric: str, dimensions: dict[str, str]
+) -> None:
+    alarm = properties[name]
+    assert (alarm["Namespace"], alarm["MetricName"]) == (namespace, metric)
+    assert {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]} == dimensions
+
+
+def test_halted_task_alarm_lasts_as_long_as_a_task_is_halted(properties: dict[str, Fragment]) -> None:
+    alarm = properties["HaltedTaskAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == ("Resonate", "HaltedNow", "Maximum")
+    assert alarm["TreatMissingData"] == "ignore"
+
+
+def test_table_throttle_alarm_looks_at_the_table_and_its_indexes(properties: dict[str, Fragment]) -> None:
+    watched = [metric["MetricStat"]["Metric"] for metric in properties["TableThrottleAlarm"]["Metrics"][1:]]
+    assert {
+        (metric["MetricName"], *(dimension["Value"] for dimension in metric["Dimensions"])) for metric in watched
+    } == {
+        ("ReadThrottleEvents", "PromiseTable"),
+        ("WriteThrottleEvents", "PromiseTable"),
+        ("WriteThrottleEvents", "PromiseTable", "wake"),
+        ("WriteThrottleEvents", "PromiseTable", "executions"),
+    }
+
+
+@pytest.mark.parametrize("name", ["ThrottleAlarm", "TableThrottleAlarm"])
+def test_sum_of_metrics_fills_the_gaps_of_each(properties: dict[str, Fragment], name: str) -> None:
+    total, *parts = properties[name]["Metrics"]
+    assert total["Expression"] == " + ".join(f"FILL({part['Id']}, 0)" for part in parts)
+
+
+def alarms(template: Template) -> dict[str, Fragment]:
+    return {r.logical_id: r.properties for r in template.resources if r.type == "AWS::CloudWatch::Alarm"}
+
+
+def test_operators_page_says_what_to_do_about_every_alarm(shipped: Template) -> None:
+    page = (ROOT / "docs/operate.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `") and "Alarm`" in line]
+    documented = [name for row in rows for name in re.findall(r"`(\w+Alarm)`", row.split("|")[1])]
+    assert sorted(documented) == sorted(alarms(shipped))
+
+
+def test_costs_page_counts_the_alarms(shipped: Template) -> None:
+    metrics = sum(max(1, len(alarm.get("Metrics", [])) - 1) for alarm in alarms(shipped).values())
+    page = (ROOT / "docs/costs.md").read_text(encoding="utf-8")
+    assert f"{len(alarms(shipped))} alarms over {metrics} metrics" in page
 
 
 def test_every_function_logs_to_a_group_that_expires(shipped: Template, properties: dict[str, Fragment]) -> None:
