@@ -68,6 +68,15 @@ def dev(
             metavar="ORIGIN", rich_help_panel=_ACCESS, help="Let web pages of this origin call; * for all; repeatable."
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=_ACCESS,
+            help="Answer to this name as well, without tokens; localhost and --host count already; * for all;"
+            " repeatable.",
+        ),
+    ] = None,
     auth_public_key: Annotated[
         str | None,
         typer.Option(
@@ -131,6 +140,7 @@ def dev(
         groups=_groups(mapped) if mapped else None,
         push_timeout=seconds["--push-timeout"],
         origins=_origins(cors or ()),
+        allowed_hosts=tuple(allow_host or ()),
         debug=debug,
         auth_key=auth_public_key,
         auth_issuer=auth_issuer,

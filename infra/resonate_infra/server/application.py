@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from resonate_infra.server.hub import Connection, Hub, TooManyConnections
+from resonate_infra.server.origins import OriginCheck
 from resonate_store.protocol.service import Limits, Refused
 
 MAX_BODY: Final = Limits().body
@@ -49,6 +50,7 @@ def application(
     *,
     authenticate: Authenticate | None = None,
     origins: Sequence[str] = (),
+    hosts: Sequence[str] | None = None,
     keep_alive: float = KEEP_ALIVE,
 ) -> Starlette:
     """The server as an ASGI application.
@@ -59,6 +61,8 @@ def application(
         hub: the streams.
         authenticate: checks who polls; everybody may if it is None.
         origins: pages of these origins may call; "*" for all.
+        hosts: names of the server besides those of loopback. Given where no tokens are asked for: then requests to any
+            other name, and those of any other page, are refused (see `OriginCheck`).
         keep_alive: the longest silence on a stream, in seconds.
     """
     endpoints = _Endpoints(answer, ready, hub, authenticate, keep_alive)
@@ -71,7 +75,10 @@ def application(
             *(Route(f"/{name}", _gone) for name in LEGACY),
             *(Route(f"/{name}/{{rest:path}}", _gone) for name in LEGACY),
         ],
-        middleware=[_cross_origin(origins)] if origins else [],
+        middleware=[
+            *([] if hosts is None else [Middleware(OriginCheck, hosts=hosts, origins=origins)]),
+            *([_cross_origin(origins)] if origins else []),
+        ],
     )
     app.router.redirect_slashes = False
     return app

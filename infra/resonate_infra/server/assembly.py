@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -64,6 +65,8 @@ class Options(Struct, frozen=True, kw_only=True):
         push_token: the secret that is shown to workers over HTTP; that of `RESONATE_PUSH_TOKEN` if not given.
         push_timeout: seconds to wait for a worker's reply over HTTP.
         origins: pages of these origins may call the server; "*" for all.
+        allowed_hosts: names under which the server is called, besides loopback, `host` and that of `url`; "*" for all.
+            Where tokens are asked for, it may be called by any name.
         debug: whether requests may move the clock and look inside.
         auth_key: the public key of those who sign tokens, in PEM or as the name of a file that holds it; "none" to take
             any token for genuine; without it, nobody needs a token.
@@ -82,6 +85,7 @@ class Options(Struct, frozen=True, kw_only=True):
     push_token: str | None = None
     push_timeout: float = 180.0
     origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     debug: bool = False
     auth_key: str | None = None
     auth_issuer: str | None = None
@@ -107,6 +111,7 @@ class Server:
     def __init__(self, options: Options, clock: Clock | None = None) -> None:
         timed = RequestClock(clock or ambient())
         functions, groups, token = _checked(options)
+        hosts = _hosts(options)
         guard = _guard(options, timed)
         try:
             self._sockets = listen(options.host, options.port)
@@ -140,6 +145,7 @@ class Server:
             self._hub,
             authenticate=None if guard is None else functools.partial(_prefix_of, guard),
             origins=options.origins,
+            hosts=hosts,
         )
         self._uvicorn = Uvicorn(app, PATIENCE, self._on_listening, self._on_stopping)
 
@@ -247,6 +253,17 @@ def _guard(options: Options, clock: Clock) -> Authentication | None:
         )
     except (OSError, UnicodeError, SettingsError) as error:
         raise CannotServe(f"the public key cannot be used: {error}") from error
+
+
+def _hosts(options: Options) -> tuple[str, ...] | None:
+    """The names under which the server may be called; None if a token that a page cannot have decides instead."""
+    if options.auth_key is not None and options.auth_key.strip() != "none":
+        return None
+    try:
+        named = urlsplit(options.url or "").hostname
+    except ValueError as error:
+        raise CannotServe(f"the url {options.url!r} is not an address such as http://localhost:8001: {error}") from None
+    return (options.host, *([named] if named else []), *options.allowed_hosts)
 
 
 def _prefix_of(guard: Authentication, authorization: str | None) -> str:

@@ -51,7 +51,18 @@ def test_every_option_reaches_the_server(served: list[tuple[Options, str]]) -> N
     CommandLine(RESONATE_AUTH_ISS="issuer").ok(
         *("dev", "--host", "0.0.0.0", "--port", "9", "--url", "http://me", "--table", "t", "--retention", "2h"),
         *("--lambda", "a=b:c", "--lambda", "d=e:f", "--lambda-timeout", "1.5", "--group", "g=https://a.example"),
-        *("--push-timeout", "3s", "--cors", "*", "--auth-public-key", "none", "--auth-audience", "us"),
+        *(
+            "--push-timeout",
+            "3s",
+            "--cors",
+            "*",
+            "--allow-host",
+            "box",
+            "--auth-public-key",
+            "none",
+            "--auth-audience",
+            "us",
+        ),
         *("--debug", "--log-level", "warning"),
     )
 
@@ -68,6 +79,7 @@ def test_every_option_reaches_the_server(served: list[tuple[Options, str]]) -> N
                 groups={"g": "https://a.example"},
                 push_timeout=3.0,
                 origins=("*",),
+                allowed_hosts=("box",),
                 debug=True,
                 auth_key="none",
                 auth_issuer="issuer",

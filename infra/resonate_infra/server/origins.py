@@ -1,0 +1,104 @@
+"""Middleware that refuses what a web page on this machine's browser could send to a server without tokens.
+
+A browser sends requests of any page to any address. Without tokens, two headers tell such a request from an SDK's:
+
+- `Host` names the server as the browser knows it. A page whose name was made to lead to this machine (DNS rebinding)
+  sends its own name there.
+- `Origin` names the page. Browsers send it with every POST and every stream, and leave it out of plain GET requests
+  of other sites, which `Sec-Fetch-Site` shows. A form can send a body without asking first, but not as JSON.
+
+SDKs, curl and health checks send neither `Origin` nor `Sec-Fetch-Site`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+ANY = "*"
+_WILDCARDS = ("", "0.0.0.0", "::")
+_FOREIGN_SITES = ("cross-site", "same-site")
+
+
+class OriginCheck:
+    """ASGI middleware: answer 403 to a foreign `Host` or `Origin`, and 415 to a page's body that is not JSON.
+
+    Args:
+        app: what answers the other requests.
+        hosts: names and addresses of the server besides those of loopback; "*" for all. An address that stands for
+            every address of the machine, such as 0.0.0.0, admits every address, but no name.
+        origins: origins whose pages may call; "*" for all.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Sequence[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(map(_normal, hosts))
+        self._any_address = any(host in _WILDCARDS for host in self._hosts)
+        self._origins = frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(str(scope["method"]), Headers(scope=scope)) if scope["type"] == "http" else None
+        await (self._app if refusal is None else refusal)(scope, receive, send)
+
+    def _refusal(self, method: str, headers: Mapping[str, str]) -> PlainTextResponse | None:
+        """The response to a request that is refused; None if it is not."""
+        host, origin = headers.get("host"), headers.get("origin")
+        # No browser leaves the host out; clients of HTTP/1.0 may.
+        if host is not None and not self._admits_host(host):
+            return PlainTextResponse(
+                f"This server does not answer as {host!r}: if that is its name, start it with"
+                f" --allow-host {_name_in(host) or host}",
+                status_code=403,
+            )
+        if origin is None:
+            foreign = headers.get("sec-fetch-site") in _FOREIGN_SITES and ANY not in self._origins
+            return PlainTextResponse("A page of another site may not call", status_code=403) if foreign else None
+        if not self._admits_origin(origin, host):
+            return PlainTextResponse(
+                f"Pages of {origin!r} may not call: to let them, start the server with --cors {origin}",
+                status_code=403,
+            )
+        if method == "POST" and not _is_json(headers.get("content-type", "")):
+            return PlainTextResponse("A page has to send Content-Type: application/json", status_code=415)
+        return None
+
+    def _admits_host(self, host: str) -> bool:
+        name = _name_in(host)
+        if name is None:
+            return False
+        if ANY in self._hosts or name in self._hosts or name == "localhost" or name.endswith(".localhost"):
+            return True
+        try:
+            address = ip_address(name)
+        except ValueError:
+            return False
+        # An address in a URL leads to no other machine, so it cannot have been rebound.
+        return self._any_address or (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+    def _admits_origin(self, origin: str, host: str | None) -> bool:
+        own = host is not None and origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+        return own or ANY in self._origins or origin in self._origins
+
+
+def _name_in(host: str) -> str | None:
+    """The name or address in a `Host` header, without its port; None if it is malformed."""
+    try:
+        found = urlsplit(f"//{host}")
+        name, _ = found.hostname, found.port
+    except ValueError:
+        return None
+    return _normal(name) if name and found.netloc == host and "@" not in host else None
+
+
+def _normal(name: str) -> str:
+    return name.lower().rstrip(".")
+
+
+def _is_json(content_type: str) -> bool:
+    media = content_type.partition(";")[0].strip().lower()
+    return media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
