@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from resonate_infra.server.application import application
 from resonate_infra.server.delivery import CONCURRENCY, Delivery, lambda_client_of, served_groups
+from resonate_infra.server.files import limit_of_files, room_in
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import LambdaError, Lambdas, Mapped, mapped
 from resonate_infra.server.listening import CannotListen, Uvicorn, listen
@@ -125,7 +126,8 @@ class Server:
             self._close_sockets()
             raise CannotServe(str(error)) from error
         self._clock = timed
-        self._hub = Hub()
+        room = room_in(limit_of_files())
+        self._hub = Hub(limit=room.streams)
         self._lambdas = Lambdas(functions, timed, options.lambda_timeout)
         pusher = Pusher(
             token=token, connect_timeout=PUSH_CONNECT_TIMEOUT, read_timeout=options.push_timeout, width=CONCURRENCY
@@ -147,7 +149,14 @@ class Server:
             origins=options.origins,
             hosts=hosts,
         )
-        self._uvicorn = Uvicorn(app, PATIENCE, self._on_listening, self._on_stopping)
+        self._uvicorn = Uvicorn(
+            app,
+            PATIENCE,
+            self._on_listening,
+            self._on_stopping,
+            connections=room.connections,
+            backlog=room.backlog,
+        )
 
     def run(self, on_ready: Callable[[], object] = lambda: None) -> None:
         """Serve until `stop` is called or, in the main thread, the process is interrupted or terminated.

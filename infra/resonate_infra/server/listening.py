@@ -4,22 +4,99 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
+import logging
 import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 KEEP_ALIVE = 75
 """Seconds for which an idle connection stays open: clients use it again, and one that is closed just then fails."""
 
+REQUEST_TIMEOUT = 60.0
+"""Seconds in which a request has to arrive whole, headers and body, from its first byte or from its connection on."""
+CONNECTIONS = 8_192
+"""Connections at the same time, if the server is not told."""
+BACKLOG = 128
+"""Connections that wait to be accepted."""
+
 LAST_PORT = 65_535
+
+_TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+
+logger = logging.getLogger("resonate.server")
 
 
 class CannotListen(Exception):
     """There is no listening at this address; the message says why and what to do."""
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's connection, which is refused where there are too many, and closed when a request does not arrive.
+
+    uvicorn itself closes a connection only when it is idle after a response, and not a new one or half a request.
+
+    Args:
+        most: connections at the same time.
+        timeout_s: in which a request has to arrive.
+    """
+
+    def __init__(self, *arguments: Any, most: int, timeout_s: float, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._most = most
+        self._timeout_s = timeout_s
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > self._most:
+            transport.write(_FULL)
+            transport.close()
+            return
+        self._deadline = self.loop.call_later(self._timeout_s, self._time_out)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._clear()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def _watch(self) -> None:
+        if not self._arriving():
+            self._clear()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(self._timeout_s, self._time_out)
+
+    def _arriving(self) -> bool:
+        """Whether a part of a request is here, and another is not."""
+        state = self.conn.their_state
+        return state is h11.SEND_BODY or (state is h11.IDLE and bool(self.conn.trailing_data[0]))
+
+    def _clear(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _time_out(self) -> None:
+        self._deadline = None
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+            self.transport.write(_TIMED_OUT)
+        self.transport.close()
 
 
 class Uvicorn(uvicorn.Server):
@@ -30,13 +107,27 @@ class Uvicorn(uvicorn.Server):
         patience: seconds that requests in progress are given at the end.
         on_listening: called when requests are answered; must not block.
         on_stopping: called in a thread before requests are waited for.
+        connections: at the same time; another is answered 503.
+        backlog: connections that wait to be accepted.
+        request_timeout_s: seconds in which a request has to arrive; then it is answered 408.
     """
 
     def __init__(
-        self, app: Any, patience: float, on_listening: Callable[[], None], on_stopping: Callable[[], None]
+        self,
+        app: Any,
+        patience: float,
+        on_listening: Callable[[], None],
+        on_stopping: Callable[[], None],
+        *,
+        connections: int = CONNECTIONS,
+        backlog: int = BACKLOG,
+        request_timeout_s: float = REQUEST_TIMEOUT,
     ) -> None:
+        protocol: Any = functools.partial(_Protocol, most=connections, timeout_s=request_timeout_s)
         config = uvicorn.Config(
             app,
+            http=protocol,
+            backlog=backlog,
             lifespan="off",
             ws="none",
             log_config=None,
@@ -49,6 +140,7 @@ class Uvicorn(uvicorn.Server):
         self._on_stopping = on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_OutOfFiles())
         await super().startup(sockets)
         self._on_listening()
 
@@ -61,6 +153,24 @@ class Uvicorn(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True
+
+
+class _OutOfFiles:
+    """Exception handler of the event loop: says once that connections cannot be accepted, and else does as always.
+
+    asyncio reports it for each connection that waits, with a traceback, and tries again every second.
+    """
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)):
+            loop.default_exception_handler(context)
+        elif not self._told:
+            self._told = True
+            logger.error("no more connections can be accepted at present: %s; raise the limit (ulimit -n)", error)
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -6,6 +6,7 @@ import logging
 import sys
 
 from resonate_infra.server.assembly import CannotServe, Options, Server
+from resonate_infra.server.files import raise_limit_of_files
 from resonate_infra.text import plain
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -32,6 +33,7 @@ def serve(options: Options, log_level: str = "info") -> int:
         The exit code: 0 after SIGINT or SIGTERM, 1 when the server could not start, with a line that says why.
     """
     _log(log_level)
+    raise_limit_of_files()
     try:
         server = Server(options)
         where = f"the table {options.table}" if options.table else options.data or "memory"

@@ -63,3 +63,33 @@ def test_a_quiet_stream_is_kept_alive_and_ends_when_told_before_requests_are_wai
             pass
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b"HTTP/1.1 408 Request Timeout"),
+        (b"POST / HTT", b"HTTP/1.1 408 Request Timeout"),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nX: ", b"HTTP/1.1 408 Request Timeout"),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", b"HTTP/1.1 408 Request Timeout"),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET ", b"HTTP/1.1 200 OK"),
+    ],
+)
+def test_half_sent_request_is_closed(sent: bytes, answer: bytes) -> None:
+    listening = threading.Event()
+    app = application(lambda body: (200, body), lambda: True, Hub())
+    uvicorn = Uvicorn(app, PATIENCE, listening.set, lambda: None, request_timeout_s=0.05)
+    sockets = listen("localhost", 0)
+    thread = threading.Thread(target=uvicorn.run, args=(sockets,))
+    thread.start()
+    assert listening.wait(PATIENCE)
+    try:
+        with socket.create_connection(("127.0.0.1", sockets[0].getsockname()[1]), PATIENCE) as client:
+            client.sendall(sent)
+            received = client.makefile("rb").read()
+    finally:
+        uvicorn.should_exit = True
+        thread.join(PATIENCE)
+
+    assert received.startswith(answer)
+    assert b"408" in received

@@ -22,8 +22,10 @@ LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR) +\S.*")
 class Process:
     """`resonate dev` in a process of its own."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, limit: str | None = None) -> None:
         command = [sys.executable, "-m", "resonate_infra.cli", "dev", *arguments]
+        if limit is not None:
+            command = ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *command]
         paths = [path for path in sys.path if path]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         environment.pop("RESONATE_GROUPS", None)
@@ -65,8 +67,8 @@ class Process:
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator[Process]:
-    process = Process(*arguments)
+def started(*arguments: str, limit: str | None = None) -> Iterator[Process]:
+    process = Process(*arguments, limit=limit)
     try:
         yield process
     finally:
