@@ -38,10 +38,10 @@ class Unblock(Struct, frozen=True):
 
 
 class Resume(Struct, frozen=True):
-    """Tell the task `awaiter`, which registered at `version`, that `awaited` settled."""
+    """Tell the task `awaiter` that `awaited` settled; `version` is the one that waits, None if every version does."""
 
     awaiter: str
-    version: int
+    version: int | None
     awaited: str
 
 
@@ -149,7 +149,7 @@ def _on_settlement(before: Record | None, after: Record) -> list[Effect]:
     disarmed: list[Effect] = [Disarm(after.id)] if _wakes_late(after) else []
     if not after.owes:
         return disarmed
-    outstanding: list[Effect] = [Resume(awaiter, version, after.id) for awaiter, version in after.callbacks.items()]
+    outstanding: list[Effect] = [Resume(awaiter, version, after.id) for awaiter, version in after.waiters]
     # Before the listeners: that an execution goes in the end must not depend on them.
     if after.root:
         outstanding.append(Retain(after.id, after.created_at, after.settled_at or after.timeout_at))

@@ -43,6 +43,9 @@ SCHEDULE = "resonate:schedule"
 LINEAGE = (ORIGIN, PARENT, BRANCH, PREFIX)
 """Tags that name other promises: where a promise belongs among the calls of an execution."""
 
+STANDING = "\0"
+"""Stands before the awaiter's id in the key of a registration that counts for every version; no id contains it."""
+
 
 class Value(Struct, frozen=True, gc=False, omit_defaults=True):
     """An opaque payload: `data` as text, plus headers that say how to read it."""
@@ -167,9 +170,12 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
 class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     """A promise with its task, its waiters and its bookkeeping: one item of the store.
 
-    `callbacks` maps an awaiter's id to the task version at which it registered, `listeners` an address to the instant
-    of registration. `rev` increments with every write, `written_at` is the instant of the last one, `wake_at` the
-    earliest instant at which anything may be due. `delivered` says that a settlement has reached everybody.
+    `callbacks` maps an awaiter's id to the task version that waits, which a later wait refreshes. An explicit
+    registration has a second entry, under `STANDING` and the id, with the instant of the awaiter's creation: it counts
+    for every version of this life until it is delivered, and code that does not know it finds the first entry.
+    `listeners` maps an address to the instant of registration. `rev` increments with every write, `written_at` is the
+    instant of the last one, `wake_at` the earliest instant at which anything may be due. `delivered` says that a
+    settlement has reached everybody.
     """
 
     id: str
@@ -218,6 +224,17 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
         if self.delivered or self.state == "pending":
             return False
         return bool(self.callbacks or self.listeners) or self.root
+
+    @property
+    def waiters(self) -> list[tuple[str, int | None]]:
+        """The ids of the tasks that wait, each with the version that does; None if every version does."""
+        waiters: list[tuple[str, int | None]] = []
+        for key, version in self.callbacks.items():
+            if key.startswith(STANDING):
+                waiters.append((key.removeprefix(STANDING), None))
+            elif STANDING + key not in self.callbacks:
+                waiters.append((key, version))
+        return waiters
 
     def promise(self) -> Promise:
         return Promise(

@@ -284,11 +284,14 @@ class TaskExtend(Struct, frozen=True):
 
 
 class TaskResume(Struct, frozen=True):
-    """Internal: the promise `awaited` settled; tell the task that registered for it at `version`."""
+    """Internal: the promise `awaited` settled; tell the task whose `version` waits for it.
+
+    None stands for a registration that counts for every version; `awaited` keeps it until it is delivered.
+    """
 
     kind: ClassVar = "task.resume"
     id: str
-    version: int
+    version: int | None
     awaited: str
 
 

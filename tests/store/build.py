@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resonate_store.records import DELAY, EXTERNAL, SCOPE, TARGET, TIMER, SettledState, Value
+from resonate_store.records import DELAY, EXTERNAL, SCOPE, STANDING, TARGET, TIMER, SettledState, Value
 from resonate_store.requests import (
     PromiseCreate,
     PromiseGet,
@@ -72,6 +72,11 @@ def recorded(
 
 def callback(awaited: str, awaiter: str) -> PromiseRegisterCallback:
     return PromiseRegisterCallback(awaited, awaiter)
+
+
+def registered(*awaiters: str, version: int = 1) -> dict[str, int]:
+    """The callbacks of a promise that these tasks, made at `T0`, have registered for explicitly."""
+    return dict.fromkeys(awaiters, version) | {STANDING + id: T0 for id in awaiters}
 
 
 def listen(awaited: str, address: str = LISTENER) -> PromiseRegisterListener:

@@ -376,7 +376,8 @@ class Lockstep(RuleBasedStateMachine):
 
     def resume(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "suspended", "acquired", "pending")
-        return TaskResume(id, self.version(data, id), self.a_promise(data, id))
+        version = data.draw(st.sampled_from([self.version(data, id), None]))
+        return TaskResume(id, version, self.a_promise(data, id))
 
     def mark_delivered(self, data: st.DataObject) -> Request:
         return PromiseDelivered(data.draw(IDS))

@@ -17,7 +17,7 @@ from resonate_store.clock import ManualClock, installed
 from resonate_store.effects import Change
 from resonate_store.interface import deliver
 from resonate_store.memory import MemoryStore
-from resonate_store.records import ORIGIN, Record
+from resonate_store.records import ORIGIN, STANDING, Record
 from resonate_store.requests import (
     PromiseWake,
     Request,
@@ -558,9 +558,17 @@ class Histories(RuleBasedStateMachine):
         self.tell(change)
 
     def tell(self, change: Change) -> None:
-        """Make one delivery: it resumes whoever waits for it at this version, and nobody else."""
+        """Make one delivery: it resumes whoever waits for it, at this version or at any, and nobody else."""
         deliver(change, self.world.outlets)
-        told = change.after.callbacks if isinstance(change.after, Record) and change.after.owes else {}
+        told: dict[str, int] = {}
+        if isinstance(change.after, Record) and change.after.owes:
+            told, left = change.after.callbacks, self.before[change.after.id].callbacks
+            # A registration is told once, whatever the version, and then gone.
+            told = {id: version for id, version in told.items() if STANDING + id not in told} | {
+                id: task.version
+                for id, record in self.before.items()
+                if (task := record.task) is not None and STANDING + id in told and STANDING + id in left
+            }
         for id, was in self.before.items():
             if was.task is not None and was.task.state in ("suspended", "halted"):
                 meant = was.task.state == "suspended" and told.get(id) == was.task.version
@@ -647,7 +655,8 @@ class Histories(RuleBasedStateMachine):
         for record in self.before.values():
             if record.task is not None and record.task.state == "suspended":
                 assert any(
-                    other.callbacks.get(record.id) == record.task.version and (other.pending or other.owes)
+                    {(record.id, None), (record.id, record.task.version)} & set(other.waiters)
+                    and (other.pending or other.owes)
                     for other in self.before.values()
                 )
 
@@ -656,16 +665,14 @@ class Histories(RuleBasedStateMachine):
         self.world.backlog.clear()
         self.world.release()
         waiting = {
-            (awaited.id, awaiter, version)
-            for awaited in self.before.values()
-            for awaiter, version in awaited.callbacks.items()
+            (awaited.id, awaiter, version) for awaited in self.before.values() for awaiter, version in awaited.waiters
         }
         for _ in range(3):
             self.world.pass_time(MINUTE)
             self.compare(None, None)
         for awaited, awaiter, version in waiting:
             task = self.before[awaiter].task
-            if not self.before[awaited].pending and task is not None and task.version == version:
+            if not self.before[awaited].pending and task is not None and version in (None, task.version):
                 assert task.state != "suspended"
         for record in self.before.values():
             assert not record.owes

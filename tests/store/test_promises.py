@@ -29,6 +29,7 @@ from tests.store.build import (
     held,
     listen,
     recorded,
+    registered,
     settle,
     suspended,
     value,
@@ -271,7 +272,7 @@ def test_register_callback_answers_the_awaited_promise(store: World) -> None:
     response = store.apply(callback("p", "w"))
     assert (response.status, response.promise) == (200, before.promise())
     after = store.stored("p")
-    assert (after.callbacks, after.rev, after.wake_at) == ({"w": 1}, before.rev + 1, T0 + DAY)
+    assert (after.callbacks, after.rev, after.wake_at) == (registered("w"), before.rev + 1, T0 + DAY)
     assert store.messages() == []
 
 
@@ -281,7 +282,7 @@ def test_many_awaiters_keep_their_own_callbacks(store: World) -> None:
     for id in awaiters:
         held(store, id)
         store.apply(callback("p", id))
-    assert store.stored("p").callbacks == dict.fromkeys(awaiters, 1)
+    assert store.stored("p").callbacks == registered(*awaiters)
 
 
 # -- promise.register_listener ------------------------------------------------------------------------------------

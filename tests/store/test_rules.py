@@ -44,6 +44,7 @@ from tests.store.build import (
     held,
     listen,
     recorded,
+    registered,
     release,
     schedule,
     settle,
@@ -574,7 +575,7 @@ def test_rule_06_a_running_task_buffers_resumes_of_its_version(store: World) -> 
     held(store, "w")
     store.apply(create("a", OUTSIDE))
     store.apply(callback("a", "w"))
-    assert store.stored("a").callbacks == {"w": 1}
+    assert store.stored("a").callbacks == registered("w")
     store.apply(settle("a"))
     assert (store.task("w").state, store.task("w").resumes, store.messages()) == ("acquired", ("a",), [])
 
@@ -624,7 +625,7 @@ def test_rule_06_a_waiting_awaiter_registers_for_its_next_version(store: World, 
     if state == "halted":
         store.apply(TaskHalt("w"))
     store.apply(callback("a", "w"))
-    assert store.stored("a").callbacks == {"w": 1}
+    assert store.stored("a").callbacks == registered("w")
     if state == "halted":
         store.apply(TaskContinue("w"))
     store.apply(acquire("w", 0))
@@ -639,7 +640,7 @@ def test_rule_06_a_suspended_awaiter_registers_for_its_present_version(store: Wo
     suspended(store, "w", "a")
     store.apply(create("b", OUTSIDE))
     store.apply(callback("b", "w"))
-    assert store.stored("b").callbacks == {"w": 1}
+    assert store.stored("b").callbacks == registered("w")
     store.apply(settle("b"))
     assert (store.task("w").resumes, store.messages()) == (("b",), [execute("w", 1)])
 

@@ -10,11 +10,11 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 KEEP_ALIVE = 75
 """Seconds for which an idle connection stays open: clients use it again, and one that is closed just then fails."""
@@ -94,7 +94,8 @@ class _Protocol(H11Protocol):
         self._deadline = None
         if self.transport.is_closing():
             return
-        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # there is none before the first request
+        if cycle is None or not cycle.response_started or cycle.response_complete:
             self.transport.write(_TIMED_OUT)
         self.transport.close()
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from resonate_store.effects import Change
 from resonate_store.machine.draft import Draft, Outcome, Transition, due_at, settled, timeout_state
-from resonate_store.records import DELAY, EMPTY, TARGET, TIMER, Record, TaskRecord
+from resonate_store.records import DELAY, EMPTY, STANDING, TARGET, TIMER, Record, TaskRecord
 from resonate_store.requests import (
     PromiseCreate,
     PromiseDelivered,
@@ -145,11 +145,15 @@ def register_callback(request: PromiseRegisterCallback, now: int) -> Transition:
     if awaited.pending and awaiter.pending:  # rules 6 and 7
         version = task.version + 1 if task.state in ("pending", "halted") else task.version
         awaited = with_callback(draft, awaited, request.awaiter, version)
+        awaited = with_callback(draft, awaited, STANDING + request.awaiter, awaiter.created_at)
     return draft.outcome(Response(promise=awaited.promise()))
 
 
 def with_callback(draft: Draft, awaited: Record, awaiter: str, version: int) -> Record:
-    """Register the awaiter's task at `version`; registering again refreshes the version (rule 6)."""
+    """Register the awaiter's task at `version`; registering again refreshes the version (rule 6).
+
+    See `Record.callbacks` for what else may stand in place of an id and a version.
+    """
     if awaited.callbacks.get(awaiter) == version:
         return awaited
     return draft.put(replace(awaited, callbacks={**awaited.callbacks, awaiter: version}))

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from resonate_store.effects import Change
 from resonate_store.machine.draft import Draft, Need, NeedChildren, Outcome, Transition, first_written, settled
 from resonate_store.machine.promises import OFFER_INTERVAL, create_in, created, settle_in, with_callback
-from resonate_store.records import Record, TaskRecord
+from resonate_store.records import STANDING, Record, TaskRecord
 from resonate_store.requests import (
     PromiseCreate,
     Response,
@@ -290,18 +290,38 @@ def resume_halted(request: TaskContinue, now: int) -> Transition:
 
 
 def resume(request: TaskResume, now: int) -> Transition:
-    """Rule 6: exactly one settlement makes a suspended task pending; a late or repeated one changes nothing."""
+    """Rule 6: exactly one settlement makes a suspended task pending; a late or repeated one changes nothing.
+
+    A wait of one version is over with that version. One of every version is taken from the awaited promise in the same
+    write, so that nothing is left for a repeated delivery.
+    """
     draft = Draft(now)
-    (record,) = yield from draft.read(request.id)
-    if record is None or record.task is None or record.task.version != request.version:
+    standing = request.version is None
+    record, *others = yield from draft.read(request.id, *((request.awaited,) if standing else ()))
+    if record is None or record.task is None:
         return draft.outcome(Response())
     task = record.task
+    waits = any(_waits(record, task, other) for other in others) if standing else task.version == request.version
+    if not waits or task.state == "fulfilled":
+        return draft.outcome(Response())
     if task.state == "suspended":
         draft.put(replace(record, task=replace(offered(task, now), resumes=(request.awaited,))))
     elif task.state in ("acquired", "pending") and request.awaited not in task.resumes:
         resumes = tuple(sorted((*task.resumes, request.awaited)))
         draft.put(replace(record, task=replace(task, resumes=resumes)))
+    for awaited in filter(None, others):
+        taken = (record.id, STANDING + record.id)
+        left = {key: version for key, version in awaited.callbacks.items() if key not in taken}
+        draft.put(replace(awaited, callbacks=left))
     return draft.outcome(Response())
+
+
+def _waits(awaiter: Record, task: TaskRecord, awaited: Record | None) -> bool:
+    """Whether this life of the awaiter, or its present version, has still to be told that `awaited` settled."""
+    if awaited is None or awaited.pending:
+        return False
+    registered = awaited.callbacks.get(STANDING + awaiter.id) == awaiter.created_at
+    return registered or awaited.callbacks.get(awaiter.id) == task.version
 
 
 def _not_held(record: Record | None, version: int, message: str | None = None) -> Response | None:

@@ -239,7 +239,7 @@ def snapshot_of(records: Sequence[Record], messages: list[Message]) -> Snapshot:
     return Snapshot(
         promises=[record.promise() for record in records],
         promise_timeouts=[PromiseTimeout(record.id, record.timeout_at) for record in waiting if record.armed],
-        callbacks=[Callback(awaiter, record.id) for record in waiting for awaiter in sorted(record.callbacks)],
+        callbacks=[Callback(awaiter, record.id) for record in waiting for awaiter, _ in sorted(record.waiters)],
         listeners=[Listener(record.id, address) for record in waiting for address in sorted(record.listeners)],
         tasks=[task for record in records if (task := record.task_view()) is not None],
         task_timeouts=list(_task_timeouts(waiting)),
