@@ -52,6 +52,7 @@ lint: $(TEST_STAMP) $(TOOLS_STAMP) $(CHECKOV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/mypy
 	$(BIN)/cfn-lint $(TEMPLATES)
 	for template in $(TEMPLATES); do $(SAM) validate --lint --template $$template || exit; done
 	$(CHECKOV)/bin/checkov --file $(TEMPLATES) --framework cloudformation --compact --quiet --skip-download
@@ -61,7 +62,8 @@ format: $(TEST_STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DRIFT) tests/clients/typescript/node_modules .pytest_cache .ruff_cache .hypothesis .aws-sam build dist
+	rm -rf $(VENV) $(DRIFT) tests/clients/typescript/node_modules .aws-sam build dist
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . '(' -name __pycache__ -o -name node_modules ')' -type d -prune -exec rm -rf {} +
 
 # Written last when an environment is created, so an interrupted creation is taken up again.

@@ -1,25 +1,27 @@
-"""What a type checker tells the users of the programming model: `tests/typing` holds programs, and what pyright says.
+"""What type checkers tell the users of the programming model: `tests/typing` holds programs, and what they say.
 
 The programs state the types that they expect, and where they expect an error; an error too many or too few fails.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAMS = Path(__file__).parent / "typing"
 
 
+def check(*arguments: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=300, check=False
+    ).stdout
+
+
 def test_types_are_inferred_and_mistakes_are_found() -> None:
-    completed = subprocess.run(
-        [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(PROGRAMS)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    report = json.loads(completed.stdout)
+    report = json.loads(check("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(PROGRAMS)))
 
     assert report["summary"]["filesAnalyzed"] == len(list(PROGRAMS.glob("*.py"))) > 2
     places = [
@@ -27,3 +29,12 @@ def test_types_are_inferred_and_mistakes_are_found() -> None:
         for each in report["generalDiagnostics"]
     ]
     assert places == []
+
+
+@pytest.mark.parametrize("options", [["--strict"], []], ids=["strict", "default"])
+def test_mypy_infers_the_types_that_pyright_infers(options: list[str]) -> None:
+    own = [f"--config-file={os.devnull}", f"--cache-dir={os.devnull}", "--python-version=3.11"]
+
+    said = check("mypy", *own, *options, str(PROGRAMS))
+
+    assert said == f"Success: no issues found in {len(list(PROGRAMS.glob('*.py')))} source files\n"

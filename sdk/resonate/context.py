@@ -4,7 +4,8 @@ The methods make commands and touch nothing; only yielding or awaiting a command
 short ones of the seeds (`run`/`lfc`, `begin_run`/`lfi`, `rpc`/`rfc`, `begin_rpc`/`rfi`) are the same.
 
 Their types tell what a call gives: `ctx.run(f, 1)` of an `f` that returns an `int`, be it a function, a generator or
-async, is a `LFC[int]`, and `f` is called with the arguments it takes after its context.
+async, is a `LFC[int]`, and `f` is called with the arguments it takes after its context. There is an overload for each
+of the three, because mypy infers nothing from their union.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Y = TypeVar("Y")
+S = TypeVar("S")
 
-Returning = Generator[Any, Any, T] | Coroutine[Any, Any, T] | T
-"""What calling a function gives, of which the durable result is `T`: a generator's and a coroutine's is what it
-returns."""
+if TYPE_CHECKING:
+    # With `Any` in the place of Y and S, mypy finds overloads ambiguous and infers `Any`.
+    GeneratorFunction = Callable[Concatenate["Context", P], Generator[Y, S, T]]
+    AsyncFunction = Callable[Concatenate["Context", P], Coroutine[Any, Any, T]]
+    PlainFunction = Callable[Concatenate["Context", P], T]
 
 _TIME = Time()
 _RANDOM = Random()
@@ -122,7 +127,13 @@ class Context:
             raise TypeError(f"key must be `str`, got {type(key).__name__}")
         return self._dependencies.get(key, default)
 
-    def run(self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs) -> LFC[T]:
+    @overload
+    def run(self, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs) -> LFC[T]: ...
+    @overload
+    def run(self, func: AsyncFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> LFC[T]: ...
+    @overload
+    def run(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> LFC[T]: ...
+    def run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> LFC[Any]:
         """Run `func(ctx, *args, **kwargs)` here and wait for its result; it is recorded, and never runs again.
 
         Arguments that do not fit `func` raise a `SignatureError`, which is a `TypeError`, where the command is yielded.
@@ -131,9 +142,13 @@ class Context:
         plain = plain_function(func)
         return LFC(plain, plain.__name__, args, kwargs)
 
-    def begin_run(
-        self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> LFI[T]:
+    @overload
+    def begin_run(self, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs) -> LFI[T]: ...
+    @overload
+    def begin_run(self, func: AsyncFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> LFI[T]: ...
+    @overload
+    def begin_run(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> LFI[T]: ...
+    def begin_run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> LFI[Any]:
         """Start `func(ctx, *args, **kwargs)` here; yields a `Promise` to wait on later."""
         self.made += 1
         plain = plain_function(func)
@@ -142,9 +157,11 @@ class Context:
     @overload
     def rpc(self, func: str, *args: Any, **kwargs: Any) -> RFC[Any]: ...
     @overload
-    def rpc(
-        self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> RFC[T]: ...
+    def rpc(self, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs) -> RFC[T]: ...
+    @overload
+    def rpc(self, func: AsyncFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> RFC[T]: ...
+    @overload
+    def rpc(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> RFC[T]: ...
     def rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFC[Any]:
         """Have `func` run by a worker of its target and wait for its result.
 
@@ -162,9 +179,11 @@ class Context:
     @overload
     def begin_rpc(self, func: str, *args: Any, **kwargs: Any) -> RFI[Any]: ...
     @overload
-    def begin_rpc(
-        self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> RFI[T]: ...
+    def begin_rpc(self, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs) -> RFI[T]: ...
+    @overload
+    def begin_rpc(self, func: AsyncFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> RFI[T]: ...
+    @overload
+    def begin_rpc(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> RFI[T]: ...
     def begin_rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target; yields a `Promise` to wait on later."""
         self.made += 1
@@ -174,9 +193,11 @@ class Context:
     @overload
     def detached(self, func: str, *args: Any, **kwargs: Any) -> RFI[Any]: ...
     @overload
-    def detached(
-        self, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> RFI[T]: ...
+    def detached(self, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs) -> RFI[T]: ...
+    @overload
+    def detached(self, func: AsyncFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> RFI[T]: ...
+    @overload
+    def detached(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> RFI[T]: ...
     def detached(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target and do not wait for it, not even on return."""
         self.made += 1

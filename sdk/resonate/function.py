@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from resonate.context import Context, Returning
+from resonate.context import Context
 from resonate.encoders import Encoder
 from resonate.handle import Handle
 from resonate.options import Options, PolicyFor
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Y = TypeVar("Y")
+S = TypeVar("S")
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -91,19 +93,47 @@ class Function(Generic[P, R_co]):
             self._resonate.registry.encoders[self.name] = encoder
         return self
 
-    def run(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T:
+    @overload
+    def run(self: Function[P, Generator[Y, S, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self: Function[P, Coroutine[Any, Any, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def run(self, id: str, *args: Any, **kwargs: Any) -> Any:
         """See `Resonate.run`."""
         return self._client().run(id, self.name, *args, **kwargs)
 
-    def begin_run(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    @overload
+    def begin_run(self: Function[P, Generator[Y, S, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    @overload
+    def begin_run(
+        self: Function[P, Coroutine[Any, Any, T]], id: str, *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[T]: ...
+    @overload
+    def begin_run(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    def begin_run(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
         """See `Resonate.begin_run`."""
         return self._client().begin_run(id, self.name, *args, **kwargs)
 
-    def rpc(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T:
+    @overload
+    def rpc(self: Function[P, Generator[Y, S, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def rpc(self: Function[P, Coroutine[Any, Any, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def rpc(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def rpc(self, id: str, *args: Any, **kwargs: Any) -> Any:
         """See `Resonate.rpc`."""
         return self._client().rpc(id, self._callee(), *args, **kwargs)
 
-    def begin_rpc(self: Function[P, Returning[T]], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]:
+    @overload
+    def begin_rpc(self: Function[P, Generator[Y, S, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    @overload
+    def begin_rpc(
+        self: Function[P, Coroutine[Any, Any, T]], id: str, *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[T]: ...
+    @overload
+    def begin_rpc(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    def begin_rpc(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
         """See `Resonate.begin_rpc`."""
         return self._client().begin_rpc(id, self._callee(), *args, **kwargs)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from resonate import codec
 from resonate.arguments import require, within_time
 from resonate.computation import FUNC
-from resonate.context import Context, Returning
+from resonate.context import Context
 from resonate.dependencies import Dependencies
 from resonate.encoders import Encoder
 from resonate.environment import check_stores, encrypted, messages_of, store_of_environment, underlying
@@ -43,12 +43,15 @@ from resonate_store.requests import PromiseCreate, PromiseGet, Response, Schedul
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
+    from resonate.context import AsyncFunction, GeneratorFunction, PlainFunction
     from resonate.encryption import Encryptor
     from resonate.message_sources import LocalMessageSource, MessageSource
     from resonate.schedules import DurableSchedule, Schedules
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Y = TypeVar("Y")
+S = TypeVar("S")
 R = TypeVar("R")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -353,9 +356,11 @@ class Resonate:
     @overload
     def run(self, id: str, func: str, *args: Any, **kwargs: Any) -> Any: ...
     @overload
-    def run(
-        self, id: str, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T: ...
+    def run(self, id: str, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self, id: str, func: AsyncFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
         """Run a registered function here, durably, and wait for its result.
 
@@ -378,8 +383,12 @@ class Resonate:
     def begin_run(self, id: str, func: str, *args: Any, **kwargs: Any) -> Handle[Any]: ...
     @overload
     def begin_run(
-        self, id: str, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+        self, id: str, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs
     ) -> Handle[T]: ...
+    @overload
+    def begin_run(self, id: str, func: AsyncFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    @overload
+    def begin_run(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     def begin_run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Like `run`, but does not wait."""
         response = self._begin(id, func, args, kwargs)
@@ -390,9 +399,11 @@ class Resonate:
     @overload
     def rpc(self, id: str, func: str, *args: Any, **kwargs: Any) -> Any: ...
     @overload
-    def rpc(
-        self, id: str, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T: ...
+    def rpc(self, id: str, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def rpc(self, id: str, func: AsyncFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def rpc(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
         """Have a function run by a worker of the target group, durably, and wait for its result."""
         return self.begin_rpc(id, func, *args, **kwargs).result()
@@ -401,8 +412,12 @@ class Resonate:
     def begin_rpc(self, id: str, func: str, *args: Any, **kwargs: Any) -> Handle[Any]: ...
     @overload
     def begin_rpc(
-        self, id: str, func: Callable[Concatenate[Context, P], Returning[T]], *args: P.args, **kwargs: P.kwargs
+        self, id: str, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs
     ) -> Handle[T]: ...
+    @overload
+    def begin_rpc(self, id: str, func: AsyncFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    @overload
+    def begin_rpc(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     def begin_rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Like `rpc`, but does not wait. A name need not be registered here; a function must be.
 

@@ -39,7 +39,7 @@ async def workflow(ctx: Context, n: int) -> list[str]:
     assert_type(await ctx.time.strftime("%Y"), str)
     assert_type(await ctx.random.randint(1, 6), int)
 
-    await ctx.run(step, "1")  # pyright: ignore[reportArgumentType]
-    await ctx.begin_rpc(workflow)  # pyright: ignore[reportCallIssue]
-    await 5  # pyright: ignore[reportGeneralTypeIssues]
+    await ctx.run(step, "1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    await ctx.begin_rpc(workflow)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    await 5  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
     return [(await ctx.run(plain, n)).upper()]

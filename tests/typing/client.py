@@ -29,10 +29,18 @@ async def asynchronous(ctx: Context) -> bytes:
     return b""
 
 
+@resonate.register()
+def unnamed(ctx: Context, n: int) -> str:
+    return str(n)
+
+
 def calls(ctx: Context) -> None:
     assert_type(step(ctx, 1), str)
     assert_type(generator(ctx, 1), Generator[Any, Any, float])
-    assert_type(asynchronous(ctx), Coroutine[Any, Any, bytes])  # pyright: ignore[reportAssertTypeFailure]
+    coroutine: Coroutine[Any, Any, bytes] = asynchronous(ctx)  # mypy and pyright name its type differently
+    coroutine.close()
+    assert_type(unnamed(ctx, 1), str)
+    assert_type(resonate.register(plain).run("id", 1), str)
 
     assert_type(step.run("id", 1), str)
     assert_type(step.begin_run("id", n=1), Handle[str])
@@ -41,6 +49,9 @@ def calls(ctx: Context) -> None:
     assert_type(generator.options(timeout=5).rpc("id", 1), float)
     assert_type(asynchronous.run("id"), bytes)
     assert_type(asynchronous.begin_run("id").result(), bytes)
+    assert_type(asynchronous.options(version=2).begin_rpc("id"), Handle[bytes])
+    annotated = generator.run("id", 1)
+    assert_type(annotated, float)
 
     assert_type(resonate.run("id", plain, 1), str)
     assert_type(resonate.run("id", step, 1), str)
@@ -50,6 +61,7 @@ def calls(ctx: Context) -> None:
     assert_type(resonate.options(timeout=5).begin_rpc("id", asynchronous), Handle[bytes])
     assert_type(resonate.run("id", "name", 1, 2), Any)
     assert_type(resonate.begin_rpc("id", "name", a=1), Handle[Any])
+    assert_type(resonate.get("id"), Handle[Any])
 
     assert_type(resonate.schedule("id", step, "@daily", 1), DurableSchedule)
     assert_type(resonate.schedule("id", plain, "@daily", n=1), DurableSchedule)
@@ -57,19 +69,19 @@ def calls(ctx: Context) -> None:
     assert_type(resonate.schedule("id", asynchronous, "@daily"), DurableSchedule)
     assert_type(resonate.schedule("id", "name", "@daily", 1, a=2), DurableSchedule)
 
-    resonate.schedule("id", plain, "@daily")  # pyright: ignore[reportCallIssue]
-    resonate.schedule("id", plain, "@daily", "1")  # pyright: ignore[reportCallIssue, reportArgumentType]
-    resonate.schedule("id", step, "@daily", 1, 2)  # pyright: ignore[reportCallIssue]
-    resonate.schedule("id", generator, "@daily", 1, words="a")  # pyright: ignore[reportCallIssue]
-    step.run(1, 1)  # pyright: ignore[reportArgumentType]
-    step.run("id", "1")  # pyright: ignore[reportArgumentType]
-    step.run("id")  # pyright: ignore[reportCallIssue]
-    step(1)  # pyright: ignore[reportCallIssue]
-    generator.begin_run("id", 1, 2)  # pyright: ignore[reportArgumentType]
-    resonate.run("id", plain)  # pyright: ignore[reportCallIssue]
-    resonate.begin_run("id", plain, "1")  # pyright: ignore[reportCallIssue, reportArgumentType]
-    resonate.register(lambda: 1)  # pyright: ignore[reportArgumentType]
-    resonate.register("name")  # pyright: ignore[reportArgumentType]
+    resonate.schedule("id", plain, "@daily")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    resonate.schedule("id", plain, "@daily", "1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    resonate.schedule("id", step, "@daily", 1, 2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    resonate.schedule("id", generator, "@daily", 1, words="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    step.run(1, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    step.run("id", "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    step.run("id")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    step(1)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    generator.begin_run("id", 1, 2)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    resonate.run("id", plain)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    resonate.begin_run("id", plain, "1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    resonate.register(lambda: 1)  # type: ignore[arg-type, misc]  # pyright: ignore[reportArgumentType]
+    resonate.register("name")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 async def awaits(handle: Handle[float]) -> None:

@@ -1,11 +1,13 @@
 """What a type checker infers in a workflow that is a generator."""
 
 from collections.abc import Generator
-from typing import Any, assert_type
+from functools import partial
+from typing import Any, NoReturn, TypeVar, assert_type
 
 from resonate import Context, Promise, Resonate, Yieldable
 
 resonate = Resonate.local()
+T = TypeVar("T")
 
 
 def plain(ctx: Context, n: int, *, word: str = "") -> str:
@@ -32,6 +34,27 @@ def named(ctx: Context, n: int) -> Generator[Any, Any, set[int]]:
     return {n}
 
 
+def fails(ctx: Context) -> NoReturn:
+    raise ValueError
+
+
+def of_anything(ctx: Context, n: T, data: dict[str, Any] | None = None) -> Generator[Yieldable, Any, dict[str, T]]:
+    yield ctx.sleep(1)
+    return {"n": n}
+
+
+class Shop:
+    def buy(self, ctx: Context, n: int) -> Generator[Any, Any, str]:
+        yield ctx.sleep(n)
+        return ""
+
+    async def sell(self, ctx: Context, n: int) -> bytes:
+        return bytes(n)
+
+    def __call__(self, ctx: Context, n: int) -> float:
+        return n / 2
+
+
 def workflow(ctx: Context) -> Generator[Any, Any, str]:
     assert_type((yield from ctx.typesafe(ctx.run(plain, 1, word="a"))), str)
     assert_type((yield from ctx.typesafe(ctx.run(generator, 1))), float)
@@ -52,17 +75,26 @@ def workflow(ctx: Context) -> Generator[Any, Any, str]:
     assert_type((yield from ctx.typesafe(ctx.sleep(1))), None)
     assert_type((yield from ctx.typesafe(ctx.time.time())), float)
     assert_type((yield from ctx.typesafe(ctx.random.choice(["a"]))), str)
+    assert_type((yield from ctx.typesafe(ctx.run(of_anything, 1, {}))), dict[str, int])
+    assert_type((yield from ctx.typesafe(ctx.begin_rpc(of_anything, "a"))), Promise[dict[str, str]])
+    assert_type((yield from ctx.typesafe(ctx.run(Shop().buy, 1))), str)
+    assert_type((yield from ctx.typesafe(ctx.run(Shop().sell, n=1))), bytes)
+    assert_type((yield from ctx.typesafe(ctx.begin_run(Shop(), 1))), Promise[float])
+    assert_type((yield from ctx.typesafe(ctx.run(partial(plain, n=1)))), str)
+    assert_type((yield from ctx.typesafe(ctx.run(lambda _: 1))), int)
+    yield ctx.run(fails)
 
-    ctx.run(plain)  # pyright: ignore[reportCallIssue]
-    ctx.run(plain, "1")  # pyright: ignore[reportArgumentType]
-    ctx.run(plain, 1, 2)  # pyright: ignore[reportCallIssue]
-    ctx.run(plain, 1, words="a")  # pyright: ignore[reportCallIssue]
-    ctx.begin_run(generator, n="1")  # pyright: ignore[reportArgumentType]
-    ctx.run(asynchronous, None)  # pyright: ignore[reportArgumentType]
-    ctx.run(registered, "1")  # pyright: ignore[reportArgumentType]
-    ctx.run("plain", 1)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    ctx.rpc(named, "1")  # pyright: ignore[reportCallIssue, reportArgumentType]
-    ctx.run(plain, 1).options(target="g")  # pyright: ignore[reportCallIssue]
-    ctx.sleep("1")  # pyright: ignore[reportArgumentType]
-    ctx.run(lambda: 1)  # pyright: ignore[reportArgumentType]
+    ctx.run(plain)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    ctx.run(plain, "1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ctx.run(plain, 1, 2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    ctx.run(plain, 1, words="a")  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+    ctx.begin_run(generator, n="1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ctx.run(asynchronous, None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ctx.run(registered, "1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ctx.run("plain", 1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ctx.rpc(named, "1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ctx.run(plain, 1).options(target="g")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ctx.sleep("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ctx.run(Shop().buy, "1")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    ctx.run(lambda: 1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     return "done"
