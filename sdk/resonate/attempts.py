@@ -21,11 +21,13 @@ from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Openi
 from resonate.errors import PayloadError
 from resonate.history import attempt_of
 from resonate.recorded import source_of_chance
+from resonate.retry_policies import RetryPolicy
 from resonate.suspension import WORTH_SUSPENDING
 from resonate_store.records import DELAY, EMPTY, ORIGIN, SCOPE, TARGET, TIMER, Promise, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
 
 if TYPE_CHECKING:
+    from resonate.registry import Registry
     from resonate.replay import Execution
 
 SERIES = 100
@@ -44,11 +46,14 @@ class Attempts:
         timers: the retry timers that are waited for, by id.
     """
 
-    def __init__(self, execution: Execution, dependencies: Mapping[str, Any], private: bool) -> None:
+    def __init__(
+        self, execution: Execution, dependencies: Mapping[str, Any], registry: Registry, private: bool
+    ) -> None:
         self.pausing: list[Work] = []
         self.timers: dict[str, Node] = {}
         self._execution = execution
         self._dependencies = dependencies
+        self._registry = registry
         self._tells_everything = logs.tells_everything()
         self._private = private
 
@@ -159,16 +164,18 @@ class Attempts:
         if timer is not None and attempt_of(timer) == work.attempt:
             self._after(work, timer)
             return True
+        policy = work.policy
         try:
-            pause = work.pause_after(error, execution.now, self._draw)
+            policy = work.policy_in_force(self._registry.retry_policy)
+            pause = work.pause_after(error, execution.now, self._draw, policy)
         except Exception as broken:
-            self._blame(work, error, broken)
+            self._blame(work, policy or self._registry.retry_policy, error, broken)
             return False
         if pause is None:
             return False
         if work.attempt % SERIES == 0 and execution.now + LONG_PAUSE <= work.node.timeout_at:
             pause = max(pause, LONG_PAUSE)
-        logs.tell_failure(work, error, pause, private=self._private)
+        logs.tell_failure(work, error, pause, private=self._private, policy=policy)
         if pause <= WORTH_SUSPENDING and work.is_workflow and work.node is execution.root.node:
             self._note(work, error, execution.now + pause)
             return True
@@ -184,9 +191,9 @@ class Attempts:
         execution.act(Create(rest, request))
         return True
 
-    def _blame(self, work: Work, error: BaseException, broken: Exception) -> None:
+    def _blame(self, work: Work, asked: Any, error: BaseException, broken: Exception) -> None:
         """The retry policy has failed, as it would whenever it is asked about this failure: so that is final."""
-        policy = type(work.policy).__name__
+        policy = type(asked).__name__ if isinstance(asked, RetryPolicy) else "Resonate(retry_policy=...)"
         logs.tell_broken_policy(work, policy, broken, private=self._private)
         with suppress(Exception):  # an error may be of a type that takes no notes
             error.add_note(f"It is final because its retry policy, {policy}, raised {type(broken).__name__}: {broken}")

@@ -18,6 +18,7 @@ from msgspec import Struct
 from resonate.context import Context
 from resonate.encoders import Encoder
 from resonate.errors import SignatureError
+from resonate.options import Options, PolicyFor
 from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
@@ -165,7 +166,21 @@ class Work(Struct, eq=False):
     retry_at: int = 0
     opening: Opening | None = None
 
-    def pause_after(self, error: BaseException, now: int, draw: Callable[[], float]) -> int | None:
+    def policy_in_force(self, default: RetryPolicy | PolicyFor | None) -> RetryPolicy:
+        """Return the retry policy of this work: that of the call, else the program's default, else ours.
+
+        A policy that is the program's default is for steps. One that the program chooses by function is for all.
+
+        Raises:
+            Exception: the program's default cannot choose.
+        """
+        if self.policy is not None:
+            return self.policy
+        if default is None or (self.is_workflow and isinstance(default, RetryPolicy)):
+            return _NO_RETRY if self.is_workflow else _DEFAULT_RETRY
+        return Options(retry_policy=default).policy_for(self.func) or _DEFAULT_RETRY
+
+    def pause_after(self, error: BaseException, now: int, draw: Callable[[], float], policy: RetryPolicy) -> int | None:
         """Milliseconds until the next attempt, or None when this failure is final (REFERENCE 5.7).
 
         Raises:
@@ -173,7 +188,6 @@ class Work(Struct, eq=False):
         """
         if type(error) in self.non_retryable or isinstance(error, SignatureError):
             return None
-        policy = self.policy or (_NO_RETRY if self.is_workflow else _DEFAULT_RETRY)
         pause = pause_after(policy, self.attempt, error, draw)
         if pause is None or now + pause * 1000 > self.node.timeout_at:
             return None

@@ -13,14 +13,23 @@ from __future__ import annotations
 
 import logging
 import reprlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+from resonate_store.clock import instant
 
 if TYPE_CHECKING:
     from resonate.computation import Work
     from resonate.context import Context
+    from resonate.retry_policies import RetryPolicy
 
 LONGEST = 100
 """Arguments and values are cut off after this many characters."""
+
+PATIENCE = 3
+"""A function that fails so often may be one that cannot succeed: its lines say until when it is called again."""
+MANY = 1_000_000
+"""A policy that allows more retries than this has no limit that is worth a word."""
 
 _parent = logging.getLogger("resonate")
 _shown = reprlib.Repr()
@@ -39,8 +48,6 @@ class _StandardError(logging.StreamHandler[Any]):
 
     @property
     def stream(self) -> Any:
-        import sys
-
         return sys.stderr
 
 
@@ -88,15 +95,29 @@ def tell_success(work: Work, value: Any, *, private: bool) -> None:
         work.context.logger.debug("Function %s succeeded with %s", _call(work, private), _short(value))
 
 
-def tell_failure(work: Work, error: BaseException, pause: int | None, *, private: bool) -> None:
-    """A function has failed, and is called again after `pause` milliseconds or, if None, not any more."""
+def tell_failure(
+    work: Work, error: BaseException, pause: int | None, *, private: bool, policy: RetryPolicy | None = None
+) -> None:
+    """A function has failed, and is called again after `pause` milliseconds or, if None, not any more.
+
+    From its third failure on the line says until when `policy` lets it be called again.
+    """
     shown = type(error).__name__ if private or work.node.encoder is not None else _text(error)
     if pause is None:
         work.context.logger.error("RuntimeError. Function %s failed with %s", _call(work, private), shown)
     else:
         seconds = f"{pause / 1000:.1f}"
-        message = "RuntimeError. Function %s failed with %s (retrying in %ss)"
-        work.context.logger.warning(message, _call(work, private), shown, seconds)
+        message = "RuntimeError. Function %s failed with %s (%sretrying in %ss%s)"
+        many = work.attempt >= PATIENCE
+        number, end = (f"attempt {work.attempt}; ", _end(work, policy)) if many else ("", "")
+        work.context.logger.warning(message, _call(work, private), shown, number, seconds, end)
+
+
+def _end(work: Work, policy: RetryPolicy | None) -> str:
+    """Say when a function that keeps failing is called no more."""
+    left = getattr(policy, "max_retries", sys.maxsize) - work.attempt + 1
+    times = "" if left > MANY else f", at most {left} more time{'' if left == 1 else 's'}"
+    return f"{times}, until {instant(work.node.timeout_at)}"
 
 
 def tell_forgotten(work: Work) -> None:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resonate.encoders import Encoder
 from resonate.signatures import takes_context
 
+if TYPE_CHECKING:
+    from resonate.options import PolicyFor
+    from resonate.retry_policies import RetryPolicy
+
 Workflow = Callable[..., Any]
 
+MOST_NAMED = 20
+"""An error names this many registered functions."""
 _ASYNC_GENERATOR = 0x200
 """The code flag of `async def` functions that yield (`inspect.CO_ASYNC_GENERATOR`)."""
 
@@ -32,10 +38,12 @@ class Registry:
 
     Attributes:
         encoders: by function name, what reads the arguments and writes the results of calls that come from elsewhere.
+        retry_policy: the program's default, for calls that say none; see `Resonate`.
     """
 
     def __init__(self) -> None:
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
+        self.retry_policy: RetryPolicy | PolicyFor | None = None
         self._by_name: dict[str, dict[int, Registered]] = {}
         self._by_func: dict[Workflow, Registered] = {}
 
@@ -74,10 +82,12 @@ class Registry:
             versions = {} if known is None else {known.version: known}
             name = getattr(key, "__name__", "unknown")
         if not versions:
-            raise ValueError(f"function {name} not found in registry")
+            known = f"it has {_listed(self.names())}" if self._by_name else "nothing is registered here"
+            raise ValueError(f"function {name} not found in registry: {known}")
         found = versions.get(version or max(versions))
         if found is None:
-            raise ValueError(f"function {name} version {version} not found in registry")
+            known = ", ".join(map(str, sorted(versions)))
+            raise ValueError(f"function {name} version {version} not found in registry: it has version {known}")
         return found
 
     def latest(self, key: str | Workflow) -> int:
@@ -125,6 +135,11 @@ def plain_function(func: Any) -> types.FunctionType:
             f"{func.__name__} is an async generator: an async function awaits its commands and yields nothing"
         )
     return func
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _unwrapped(func: Any) -> Any:

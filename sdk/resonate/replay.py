@@ -96,7 +96,7 @@ class Execution:
         self.now = 0
         self._encoders: dict[str, Encoder[Any, str | None]] = {} if encoders is None else encoders
         self._conventions = Conventions(root.node.id, registry, dependencies, default_target, group, self._encoders)
-        self._attempts = Attempts(self, dependencies, private)
+        self._attempts = Attempts(self, dependencies, registry, private)
         self._blocked: dict[Coroutine, Node] = {}
         self.ready: deque[Coroutine] = deque()
         self._unfinished: dict[Coroutine, None] = {}

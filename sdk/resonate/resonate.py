@@ -74,6 +74,9 @@ class Resonate:
             other brings it along.
         pid: names this process; random if not given.
         registry: the functions known here; a new one if not given.
+        retry_policy: for calls that name none. A policy is for steps, and workflows are not retried; a function of the
+            called function chooses for both. If not given, steps are retried with `Exponential()`: without end, after
+            pauses of 2, 4, 8, 16, 30, 30 ... seconds, until their timeout, which is a year.
         store: where promises live. If not given: the DynamoDB table that `RESONATE_TABLE` names, else the server at
             `RESONATE_URL`, else memory.
         ttl: seconds for which a task stays ours without a heartbeat.
@@ -94,6 +97,7 @@ class Resonate:
         message_source: Messages | MessageSource | None = None,
         pid: str | None = None,
         registry: Registry | None = None,
+        retry_policy: RetryPolicy | PolicyFor | None = None,
         store: Store | None = None,
         ttl: int = 10,
         workers: int | None = None,
@@ -129,6 +133,8 @@ class Resonate:
         self._pid = pid or random_id()
         self._ttl = ttl * 1000
         self._registry = registry or Registry()
+        if retry_policy is not None:
+            self._registry.retry_policy = Options().merge(retry_policy=retry_policy).retry_policy
         # Those of a `Dependencies` are shared: what is added to it later is found.
         shared = isinstance(dependencies, Dependencies)
         self._dependencies: dict[str, Any] = dependencies if shared else dict(dependencies or {})
@@ -162,6 +168,7 @@ class Resonate:
         log_level: int | str = logging.INFO,
         pid: str | None = None,
         registry: Registry | None = None,
+        retry_policy: RetryPolicy | PolicyFor | None = None,
         ttl: int = 10,
         workers: int | None = None,
         clock: Clock | None = None,
@@ -175,6 +182,7 @@ class Resonate:
             log_level=log_level,
             pid=pid,
             registry=registry,
+            retry_policy=retry_policy,
             store=MemoryStore(clock),
             ttl=ttl,
             workers=workers,
@@ -196,6 +204,7 @@ class Resonate:
         message_source_port: str | int | None = None,
         pid: str | None = None,
         registry: Registry | None = None,
+        retry_policy: RetryPolicy | PolicyFor | None = None,
         store_port: str | int | None = None,
         ttl: int = 10,
         workers: int | None = None,
@@ -247,6 +256,7 @@ class Resonate:
             log_level=log_level,
             pid=pid,
             registry=registry,
+            retry_policy=retry_policy,
             store=RemoteStore(server=server, timeout=TIMEOUT if timeout is None else timeout, clock=clock),
             ttl=ttl,
             workers=workers,

@@ -96,3 +96,14 @@ def installed(clock: Clock) -> Generator[Clock]:
         yield clock
     finally:
         _ambient = before
+
+
+def instant(at: int) -> str:
+    """Write an instant (milliseconds since the epoch) in UTC, as ISO 8601; beyond the year 9999 as `never`."""
+    from datetime import UTC, datetime, timedelta
+
+    try:
+        moment = datetime.fromtimestamp(0, tz=UTC) + timedelta(milliseconds=at)
+    except OverflowError:
+        return "never"
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

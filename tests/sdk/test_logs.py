@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from resonate import Context, Resonate
 from resonate.retry_policies import Constant, Never
+from resonate_store.clock import instant
 from resonate_store.records import Value
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways
@@ -125,6 +126,28 @@ def test_what_happens_to_functions_is_told(driver: Driver, log: pytest.LogCaptur
     ):
         assert expected in told
     assert len([each for each in told if each[2] == retried]) == 1
+
+
+@three_ways
+def test_failures_from_the_third_on_say_until_when_they_are_retried(
+    driver: Driver, log: pytest.LogCaptureFixture
+) -> None:
+    def flaky(ctx: Context) -> None:
+        if ctx.info.attempt < 5:
+            raise ValueError("not yet")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(flaky).options(timeout=600, retry_policy=Constant(delay=2, max_retries=4))
+
+    driver.run("w", workflow)
+    until = instant(driver.promise("w.1").timeout_at)
+    said = [line.partition("not yet ")[2] for line in lines(log, logging.WARNING)]
+    assert said == [
+        "(retrying in 2.0s)",
+        "(retrying in 2.0s)",
+        f"(attempt 3; retrying in 2.0s, at most 2 more times, until {until})",
+        f"(attempt 4; retrying in 2.0s, at most 1 more time, until {until})",
+    ]
 
 
 class Rot:

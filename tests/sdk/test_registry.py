@@ -113,11 +113,11 @@ def test_a_lambda_with_a_name_a_static_method_and_an_async_function_are_function
 @pytest.mark.parametrize(
     ("key", "version", "message"),
     [
-        ("bar", 0, "function bar not found in registry"),
-        (bar, 0, "function bar not found in registry"),
-        ("foo", 2, "function foo version 2 not found in registry"),
-        (foo, 2, "function foo version 2 not found in registry"),
-        (functools.partial(foo), 0, "function unknown not found in registry"),
+        ("bar", 0, "function bar not found in registry: it has foo"),
+        (bar, 0, "function bar not found in registry: it has foo"),
+        ("foo", 2, "function foo version 2 not found in registry: it has version 1"),
+        (foo, 2, "function foo version 2 not found in registry: it has version 1"),
+        (functools.partial(foo), 0, "function unknown not found in registry: it has foo"),
     ],
 )
 def test_what_is_not_registered(key: str | Callable[..., Any], version: int, message: str) -> None:

@@ -17,7 +17,8 @@ from resonate import Context, Handle, Resonate, codec
 from resonate.errors import PayloadError, ResonateStoreError, ResonateTimedoutError
 from resonate.function import Function
 from resonate.registry import Registry
-from resonate.retry_policies import Constant, Never
+from resonate.retry_policies import Constant, Never, RetryPolicy
+from resonate.testing import MemoryStack
 from resonate_store.memory import MemoryStore
 from resonate_store.records import ORIGIN, SCOPE, TARGET, Promise
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle
@@ -84,6 +85,68 @@ def test_the_hello_world_example_runs_unmodified(capsys: pytest.CaptureFixture[s
         "running baz",
         "Hello World from foo! Hello World from bar! Hello World from baz!",
     ]
+
+
+# -- the default retry policy -----------------------------------------------------------------------------------------
+
+
+def attempts_under(default: Any, **options: Any) -> list[str]:
+    """What is called, in order, when a step of a workflow fails and the workflow with it."""
+    calls: list[str] = []
+
+    def step(_: Context) -> None:
+        calls.append("step")
+        raise ValueError
+
+    def workflow(ctx: Context) -> Flow:
+        calls.append("workflow")
+        yield ctx.run(step).options(**options)
+
+    program = Resonate(retry_policy=default)
+    program.register(workflow)
+    with MemoryStack(program) as stack, pytest.raises(ValueError, match=r"^$"):
+        stack.run(workflow)
+    return calls
+
+
+def test_retry_policy_of_a_program_is_the_default_of_its_steps() -> None:
+    assert attempts_under(Constant(5, 2)) == ["workflow", "step", "workflow", "step", "workflow", "step"]
+    assert attempts_under(Constant(0, 2)) == ["workflow", "step", "step", "step"]
+    assert attempts_under(Never()) == ["workflow", "step"]
+
+
+def test_retry_policy_of_a_call_comes_before_the_programs() -> None:
+    assert attempts_under(Constant(0, 2), retry_policy=Never()) == ["workflow", "step"]
+
+
+def test_retry_policy_chosen_by_function_holds_for_workflows_too() -> None:
+    def choose(func: Callable[..., Any]) -> RetryPolicy:
+        return Constant(0, 1) if func.__name__ == "workflow" else Never()
+
+    assert attempts_under(choose) == ["workflow", "step", "workflow", "step"]
+
+
+def test_retry_policy_of_a_program_holds_in_its_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_FUNCTIONS", "1")
+    program = Resonate(retry_policy=Never())
+
+    @program.register
+    def fails(_: Context) -> None:
+        raise ValueError("at once")
+
+    program.options(target="elsewhere").begin_rpc("a", fails)
+    offer = {"kind": "execute", "head": {}, "data": {"task": {"id": "a", "version": 0}}}
+
+    assert program.handler()(offer) == {"status": "completed"}
+    with pytest.raises(ValueError, match="at once"):
+        program.get("a").result()
+    program.stop()
+
+
+def test_retry_policy_of_a_program_that_is_none_is_refused() -> None:
+    for make in (Resonate, Resonate.local, Resonate.remote):
+        with pytest.raises(TypeError, match="retry_policy must be `RetryPolicy`, got int"):
+            make(retry_policy=3)
 
 
 # -- registering ------------------------------------------------------------------------------------------------------

@@ -817,7 +817,8 @@ def test_a_task_that_cannot_be_run_here_is_told_of_once_an_attempt(
     memory.move(clock, 600)
     memory.wait_for(TaskRelease, 2)
 
-    said = ("WARNING", "task a is released, and will be tried again: function nope not found in registry")
+    why = "function nope not found in registry: nothing is registered here"
+    said = ("WARNING", f"task a is released, and will be tried again: {why}")
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [said] * 2
 
 

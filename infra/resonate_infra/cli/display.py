@@ -11,13 +11,13 @@ import binascii
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from resonate_infra.cli.session import Session
 from resonate_infra.text import plain
+from resonate_store import clock
 from resonate_store.records import SCOPE, TARGET, Promise, Schedule, Task, Value
 
 if TYPE_CHECKING:
@@ -132,13 +132,7 @@ def function_of(promise: Promise) -> str:
 
 def instant(at: int | None) -> str:
     """An instant (milliseconds) in UTC; the far future, where deadlines that never come are, as `never`."""
-    if at is None:
-        return ""
-    try:
-        moment = datetime.fromtimestamp(0, tz=UTC) + timedelta(milliseconds=at)
-    except OverflowError:
-        return "never"
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return "" if at is None else clock.instant(at)
 
 
 def duration(milliseconds: int) -> str:
