@@ -16,9 +16,11 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
+from resonate_store.addresses import group_of
 from resonate_store.clock import Clock, ambient
 from resonate_store.memory import MemoryStore
 from resonate_store.protocol.service import Service
+from resonate_store.records import TARGET, Promise
 
 PATIENCE = 10.0
 """Seconds after which a test that waits for a thread has failed."""
@@ -48,7 +50,7 @@ class Serving:
         self.headers: dict[str, Any] = {}
         self.port = 0
         self._news = threading.Condition()
-        self._service = Service(self.store)
+        self._service = Service(self.store, workers=self._workers)
         self._nudged = threading.Event()
         self._stopped = True
         self._connections: set[socket.socket] = set()
@@ -107,6 +109,9 @@ class Serving:
         for key in named or ([] if cast == "uni" else members):
             self.streams[key].put(b"data: " + msgspec.json.encode(message) + b"\n\n")
             return
+
+    def _workers(self, promise: Promise) -> int:
+        return sum(group == group_of(promise.tags[TARGET]) for group, _ in self.streams)
 
     def _keep_time(self) -> None:
         while not self._stopped:

@@ -15,6 +15,7 @@ Waiting takes no thread but the caller's. Threads, tasks and leases are the runt
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -27,10 +28,13 @@ from resonate.errors import ResonateHaltedError, ResonateShutdownError, Resonate
 from resonate.handle import Watcher
 from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
+from resonate_store.addresses import wait_for
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreUnreachable
-from resonate_store.records import Promise
+from resonate_store.records import TARGET, Promise
 from resonate_store.requests import PromiseGet, PromiseRegisterListener, Response
+
+logger = logging.getLogger("resonate.runtime")
 
 GLANCE = 1.0
 """Seconds between two looks at a promise of a store in this process: how soon a halted task is noticed."""
@@ -40,6 +44,8 @@ before, up to `GLANCE`, and later a tenth of what has been waited, up to `LAST_L
 LAST_LOOK = 10.0
 REFRESH = 60.0
 """Seconds after which a listener is registered again, and the promise read: a server sends a message only once."""
+UNSERVED = 5_000
+"""Milliseconds of waiting after which it is told that no worker is there: one may just be starting, even here."""
 SLICE = 0.1
 """How often whoever only reads looks whether to go on waiting (s)."""
 
@@ -76,6 +82,7 @@ class Waits:
             if promise is not None and not promise.pending:
                 return promise
         began = self._clock.now()
+        told = False
         longest = GLANCE if self._embedded else REFRESH
         with self._waiting(id) as wait:
             pause = FIRST_LOOK
@@ -87,6 +94,9 @@ class Waits:
                 promise = self._look(id, wait, left, merely=timeout == 0)
                 if promise is not None and not promise.pending:
                     return promise
+                if not told and wait.unserved is not None and self._clock.now() - began >= UNSERVED:
+                    told = True
+                    logger.warning("%s is %s", id, wait.unserved)
                 if wait.stopped or self.stopping:
                     raise ResonateShutdownError(f"stopped while waiting for {id}")
                 if left is not None:
@@ -94,7 +104,8 @@ class Waits:
                     if left <= 0:
                         return None
                 if wait.listening and self._connected:
-                    wait.news.wait(longest if left is None else min(longest, left))
+                    soon = UNSERVED / 1000 if wait.unserved is not None and not told else longest
+                    wait.news.wait(soon if left is None else min(soon, left))
                 else:
                     self._rest(wait, pause if left is None else min(pause, left))
                     waited = (self._clock.now() - began) / 1000
@@ -178,6 +189,9 @@ class Waits:
                 raise
             return None
         promise = _found(id, response)
+        wait.unserved = None
+        if promise is not None and response.task is not None and response.task.workers == 0:
+            wait.unserved = wait_for(promise.tags.get(TARGET, ""), 0)
         if promise is not None and promise.pending and response.task is not None and response.task.state == "halted":
             raise ResonateHaltedError(id, response.task.error or "no reason was given")
         return promise
@@ -192,7 +206,7 @@ class Waits:
 class _Wait:
     """One caller who waits for one promise."""
 
-    __slots__ = ("listened_at", "listening", "news", "promise", "stopped")
+    __slots__ = ("listened_at", "listening", "news", "promise", "stopped", "unserved")
 
     def __init__(self) -> None:
         self.news = threading.Event()
@@ -200,6 +214,7 @@ class _Wait:
         self.listening = False
         self.listened_at = 0
         self.stopped = False
+        self.unserved: str | None = None
 
 
 def _found(id: str, response: Response) -> Promise | None:

@@ -74,6 +74,16 @@ def group_of(address: str) -> str | None:
     return match["group"] if match else None
 
 
+def wait_for(address: str, workers: int | None) -> str:
+    """Say what a task that is offered at `address` waits for, when so many workers poll for it (None: unknown)."""
+    poll = poll_of(address)
+    if poll is None:
+        return f"waiting for {address} to take it"
+    if poll.cast == "uni":
+        return f"waiting for the worker {poll.id} of {poll.group}" + ("" if workers != 0 else "; it is not connected")
+    return f"waiting for a worker of {poll.group}" + ("" if workers != 0 else "; none is connected")
+
+
 def route(address: str, groups: Mapping[str, str]) -> str | None:
     """The push address that `address` leads to, or None when it has to be polled for."""
     group = group_of(address)

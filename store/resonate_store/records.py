@@ -110,7 +110,11 @@ class Promise(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel",
 
 
 class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):
-    """A task as the protocol shows it; `attempts` and `error` are our additions (DESIGN rule 12)."""
+    """A task as the protocol shows it; what follows `pid` is ours (docs/compatibility.md).
+
+    `retry_at` is the instant before which a pending task is not offered. `workers` is how many workers poll for it now;
+    only a server that they poll knows it, and only `promise.get` shows it, of a pending task.
+    """
 
     id: str
     state: TaskState
@@ -121,6 +125,8 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     attempts: int = 0
     error: str | None = None
     halted_at: int | None = None
+    retry_at: int | None = None
+    workers: int | None = None
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -261,6 +267,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
             attempts=self.task.attempts,
             error=self.task.error,
             halted_at=self.task.halted_at,
+            retry_at=self.task.retry_at if self.task.state == "pending" and not self.task.offers else None,
         )
 
 

@@ -205,6 +205,18 @@ def test_a_message_that_got_lost_is_made_up_for(
     assert waiting.result(PATIENCE) is None
 
 
+def test_waiting_without_a_worker_of_the_target_is_logged_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("resonate.waits.UNSERVED", 0)
+    handle = connect("client").options(target="svcc").begin_rpc("a", "f")
+    with pytest.raises(TimeoutError):
+        handle.result(0.1)
+
+    told = [record.getMessage() for record in caplog.records if record.name == "resonate.runtime"]
+    assert told == ["a is waiting for a worker of svcc; none is connected"]
+
+
 def test_a_question_registers_nothing(connect: Connect, serving: Serving) -> None:
     client = connect("client")
     client.start()

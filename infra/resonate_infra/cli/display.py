@@ -111,8 +111,12 @@ def outcome(promise: Promise) -> str:
     if "data" not in value:
         return ""
     data = value["data"]
-    if promise.state == "resolved":
-        return compact(data)
+    return compact(data) if promise.state == "resolved" else error_text(promise.value)
+
+
+def error_text(value: Value) -> str:
+    """An error that is a payload, on one line."""
+    data = payload(value, False).get("data")
     if isinstance(data, dict) and data.get("__type") == "error":
         return plain(f"{data.get('name') or 'error'}: {data.get('message', '')}".removesuffix(": "))
     return compact(data)

@@ -26,7 +26,10 @@ FIRST_PAUSE = 50
 """The pause before the second look at the execution (ms), half as long again with every further one."""
 LONGEST_PAUSE = 1_000
 
-Show = Callable[["Task | None"], None]
+LOOK_BELOW = 10_000
+"""How often it is asked what the calls of a suspended execution wait for (ms)."""
+
+Show = Callable[["Promise", "Task | None"], None]
 
 
 @connected
@@ -104,7 +107,7 @@ def _settled(session: Session, promise: Promise, patience: int | None, quiet: bo
     Raises:
         Failure: its task is halted.
     """
-    from resonate_store.requests import PromiseGet, TaskGet
+    from resonate_infra.cli.waiting import read
 
     session.persist()
     clock = session.clock
@@ -112,8 +115,10 @@ def _settled(session: Session, promise: Promise, patience: int | None, quiet: bo
     pause = FIRST_PAUSE
     with _progress(session, promise.id, quiet) as show:
         while promise.pending:
-            task = session.ask(TaskGet(promise.id)).task
-            show(task)
+            promise, task = read(session, promise.id)
+            if not promise.pending:
+                break
+            show(promise, task)
             if task is not None and task.state == "halted":
                 why = f": {task.error}" if task.error else ""
                 raise Failure(
@@ -124,9 +129,6 @@ def _settled(session: Session, promise: Promise, patience: int | None, quiet: bo
                 break
             clock.sleep(pause if left is None else min(pause, left))
             pause = min(pause * 3 // 2, LONGEST_PAUSE)
-            read = session.ask(PromiseGet(promise.id)).promise
-            assert read is not None
-            promise = read
     return promise
 
 
@@ -134,30 +136,46 @@ def _settled(session: Session, promise: Promise, patience: int | None, quiet: bo
 def _progress(session: Session, id: str, quiet: bool) -> Generator[Show]:
     """Shows what happens: the tree on a terminal, lines elsewhere."""
     if quiet:
-        yield lambda _task: None
+        yield lambda _promise, _task: None
     elif sys.stderr.isatty():
         with _drawing(session, id) as show:
             yield show
     else:
-        yield _Lines(id)
+        yield _Lines(session)
 
 
 class _Lines:
-    """Writes a line whenever the task has changed."""
+    """Writes a line whenever the task, or what it waits for, has changed."""
 
-    def __init__(self, id: str) -> None:
-        self._id = id
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._latest = ""
+        self._below: tuple[int, str] = (-1, "")
+        self._looked_at = 0
 
-    def __call__(self, task: Task | None) -> None:
+    def __call__(self, promise: Promise, task: Task | None) -> None:
+        from resonate_infra.cli.waiting import of_task
         from resonate_infra.text import plain
 
         line = "pending" if task is None else f"{task.state}, version {task.version}"
-        if task is not None and task.error:
-            line += f", failed attempts {task.attempts}: {plain(task.error)}"
+        waits = of_task(promise, task)
+        if task is not None and task.state == "suspended":
+            waits = self._waits_below(promise, task)
+        elif task is not None and task.error and not waits:
+            line += f", failed attempts {task.attempts}: {task.error}"
+        line += f", {waits}" if waits else ""
         if line != self._latest:
             self._latest = line
-            print(f"{plain(self._id)}: {line}", file=sys.stderr, flush=True)
+            print(f"{plain(promise.id)}: {plain(line)}", file=sys.stderr, flush=True)
+
+    def _waits_below(self, promise: Promise, task: Task) -> str:
+        """What the calls of a suspended execution wait for: asked when it has suspended, and now and then."""
+        from resonate_infra.cli.waiting import of_execution
+
+        now = self._session.clock.now()
+        if self._below[0] != task.version or now - self._looked_at >= LOOK_BELOW:
+            self._below, self._looked_at = (task.version, of_execution(self._session, promise, task)), now
+        return self._below[1]
 
 
 @contextlib.contextmanager
@@ -171,5 +189,5 @@ def _drawing(session: Session, id: str) -> Generator[Show]:
         return drawn(call_tree(session, id), session.clock.now())
 
     with Live(console=console(error=True), auto_refresh=False, vertical_overflow="crop") as live:
-        yield lambda _task: live.update(shown(), refresh=True)
+        yield lambda _promise, _task: live.update(shown(), refresh=True)
         live.update(shown(), refresh=True)

@@ -13,6 +13,9 @@ from resonate_infra.cli.session import Session, connected
 
 group = typer.Typer(help="Look at promises, create and settle them.")
 
+MOST_EXPLAINED = 100
+"""Pending executions of a list of which it is told what they wait for."""
+
 State = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 Data = Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="Its value.", show_default=False)]
 
@@ -123,6 +126,7 @@ def find(
 ) -> None:
     """Search, and write what is found."""
     from resonate_infra.cli.display import function_of, instant, promise_json, taken, write_found
+    from resonate_infra.cli.waiting import of_execution, task_of
     from resonate_store.records import Promise
     from resonate_store.requests import PromiseSearch
 
@@ -131,11 +135,19 @@ def find(
         found += page.promises or ()
         cursor = page.cursor
 
-    def row(promise: Promise) -> list[str]:
-        return [promise.id, promise.state, function_of(promise), instant(promise.created_at), taken(promise)]
+    # Each costs requests of its own, so only of executions, and not of all that there may be.
+    asked = [each for each in found if each.pending][:MOST_EXPLAINED] if roots else []
+    short = not session.as_json
+    waits = {each.id: of_execution(session, each, task_of(session, each), short=short) for each in asked}
 
-    columns = ("ID", "STATE", "FUNCTION", "CREATED", "TOOK")
+    def row(promise: Promise) -> list[str]:
+        cells = [promise.id, promise.state, function_of(promise), instant(promise.created_at), taken(promise)]
+        return [*cells, waits.get(promise.id, "")] if roots else cells
+
+    columns = ("ID", "STATE", "FUNCTION", "CREATED", "TOOK", *(("WAITS",) if roots else ()))
     documents = [promise_json(each, session.raw) for each in found]
+    if roots:
+        documents = [{**each, "waits": waits.get(each["id"]) or None} for each in documents]
     write_found(session, "executions" if roots else "promises", found, documents, (columns, row), cursor)
 
 

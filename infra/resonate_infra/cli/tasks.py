@@ -91,6 +91,7 @@ def _show(session: Session, id: str) -> None:
             ("held by", plain(task.pid or "")),
             ("attempts", str(task.attempts)),
             ("resumes", str(task.resumes or "")),
+            ("next attempt", instant(task.retry_at)),
             ("halted", instant(task.halted_at)),
             ("error", plain(task.error or "")),
         ]

@@ -1,8 +1,9 @@
 """`resonate tree`: an execution as the calls it consists of.
 
 The tree is read with one search by id, which is one partition of a table, and a look at each task that is not over. A
-retry timer (`{step}~{attempt}`) is not a node of its own: it is an attempt of its step. What the official SDKs have
-made has a colon below the root, and is read a level further down; what ours has made has none, which saves a search.
+retry timer (`{step}~{attempt}`, or `{id}.0~{attempt}` for the function of a task) is not a node: it is an attempt of
+its step. What the official SDKs have made has a colon below the root, and is read a level further down; what ours has
+made has none, which saves a search.
 """
 
 from __future__ import annotations
@@ -58,6 +59,15 @@ class Node:
         waiting = [timer.timeout_at for timer in self.retries if timer.pending]
         return waiting[-1] if self.pending and waiting else None
 
+    def waits(self, *, short: bool = False) -> str:
+        """Say what it waits for that is worth telling: a worker, its next attempt; empty if nothing is."""
+        from resonate_infra.cli.waiting import of_attempt, of_task
+
+        waiting = [timer for timer in self.retries if timer.pending]
+        if self.pending and waiting:
+            return of_attempt(waiting[-1], short=short)
+        return of_task(self.promise, self.task, short=short)
+
     def all(self) -> Iterator[Node]:
         """This node and everything below it."""
         yield self
@@ -80,6 +90,7 @@ def call_tree(session: Session, id: str) -> Node:
         Failure: there is no such promise, or nobody who answers.
     """
     from resonate.computation import FUNC
+    from resonate_infra.cli.waiting import task_of
     from resonate_store.ids import parent
     from resonate_store.interface import whole
     from resonate_store.requests import PromiseGet, PromiseSearch
@@ -96,16 +107,19 @@ def call_tree(session: Session, id: str) -> Node:
         for page in session.pages(PromiseSearch(id=f"{each}."), None):
             found.update({promise.id: promise for promise in page.promises or ()})
 
-    nodes = {id: Node(root, _task(session, root))}
+    nodes = {id: Node(root, task_of(session, root))}
     timers: list[tuple[int, str, Promise]] = []
     for promise in sorted(found.values(), key=lambda promise: _place(promise.id)):
         step, _, attempt = promise.id.rpartition("~")
         if step in found and attempt.isdecimal():
             timers.append((int(attempt), step, promise))
             continue
+        if attempt.isdecimal() and step.endswith(".0") and step[:-2] in (id, *found):
+            timers.append((int(attempt), step[:-2], promise))  # of the function of a task
+            continue
         parent_node = nodes.get(parent(promise.id))
         if parent_node is not None:  # else it only looks as if it lay below
-            node = nodes[promise.id] = Node(promise, _task(session, promise))
+            node = nodes[promise.id] = Node(promise, task_of(session, promise))
             parent_node.children.append(node)
     for _, step, timer in sorted(timers, key=lambda each: each[:2]):
         if step in nodes:
@@ -136,6 +150,7 @@ def tree_json(node: Node, raw: bool) -> dict[str, Any]:
         "function": function_of(promise) or None,
         "attempts": node.attempts,
         "retryAt": node.retry_at,
+        "waits": node.waits() or None,
         "durationMs": None if promise.settled_at is None else promise.settled_at - promise.created_at,
         "task": None if node.task is None else task_json(node.task),
     }
@@ -171,7 +186,7 @@ def _draw(node: Node, shown: Tree, now: int) -> None:
 def _line(node: Node, name: str, now: int) -> Any:
     from rich.text import Text
 
-    from resonate_infra.cli.display import STYLES, duration, instant, outcome, shortened, taken
+    from resonate_infra.cli.display import STYLES, duration, outcome, shortened, taken
     from resonate_infra.text import plain
 
     promise, task = node.promise, node.task
@@ -180,24 +195,15 @@ def _line(node: Node, name: str, now: int) -> Any:
     if task is not None:
         line.append(f" ({task.state}, version {task.version})", f"not bold {STYLES[task.state]}")
     line.append(f"  {taken(promise) or 'for ' + duration(now - promise.created_at)}", "not bold dim")
-    if node.attempts > 1:
+    waits = node.waits(short=True)
+    if node.attempts > 1 and not waits:
         line.append(f"  attempt {node.attempts}", "not bold")
-    if node.retry_at is not None:
-        line.append(f"  again at {instant(node.retry_at)}", "not bold")
-    error = task.error if task is not None and task.error else outcome(promise)
+    if waits:
+        line.append(f"  {plain(waits)}", "not bold yellow")
+    error = task.error if task is not None and task.error and not waits else outcome(promise)
     if error:
         line.append(f"  {shortened(plain(error))}", f"not bold {'' if promise.state == 'resolved' else 'red'}")
     return line
-
-
-def _task(session: Session, promise: Promise) -> Task | None:
-    from resonate_store.records import TARGET, TIMER
-    from resonate_store.requests import TaskGet
-
-    if not promise.pending or TARGET not in promise.tags or promise.tags.get(TIMER) == "true":
-        return None
-    response = session.find(TaskGet(promise.id))
-    return None if response is None else response.task
 
 
 def _place(id: str) -> list[tuple[int, str]]:

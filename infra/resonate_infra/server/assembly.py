@@ -27,6 +27,7 @@ from resonate_store.extras import MissingExtra, extra
 from resonate_store.interface import StoreError
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
+from resonate_store.records import Promise
 from resonate_store.requests import PromiseGet
 from resonate_store.settings import SettingsError, groups_of, push_token_of
 
@@ -138,11 +139,11 @@ class Server:
         self.store.send = self._delivery.send
         debug = EmbeddedDebug(self.store, timed, lambda: self._loop.nudge()) if options.debug else None
         self._loop = WakeLoop(self.store, timed, lambda: debug is not None and debug.paused)
-        self._recalls = options.table is not None
+        self._shares = options.table is not None
         self._failure: LambdaError | None = None
         self._on_ready: Callable[[], object] = lambda: None
         app = application(
-            Service(self.store, guard=guard, debug=debug).answer,
+            Service(self.store, guard=guard, debug=debug, workers=self._workers).answer,
             self._is_ready,
             self._hub,
             authenticate=None if guard is None else functools.partial(_prefix_of, guard),
@@ -210,7 +211,7 @@ class Server:
             return
         self._on_ready()
         self._loop.start()
-        if self._recalls:
+        if self._shares:
             try:
                 self._delivery.recall(self.store, self._clock.now())
             except StoreError as error:
@@ -220,6 +221,11 @@ class Server:
         self._hub.close()
         if not self._lambdas.close(PATIENCE):
             logger.warning("a function still runs and is left behind; its task is offered again when its lease ends")
+
+    def _workers(self, promise: Promise) -> int | None:
+        """Return how many workers poll for the task of a promise; None if it is not known here."""
+        workers = self._delivery.workers(promise)
+        return None if workers == 0 and self._shares else workers  # another server may have some
 
     def _is_ready(self) -> bool:
         try:

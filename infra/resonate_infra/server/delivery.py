@@ -16,12 +16,14 @@ from resonate_infra.server.background import Background
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import Lambdas
 from resonate_infra.transports import Pusher, invoke
-from resonate_store.addresses import route
+from resonate_store.addresses import poll_of, route, wait_for
 from resonate_store.effects import Execute, effects, message_of
-from resonate_store.records import Record
+from resonate_store.records import TARGET, Promise, Record
 
 CONCURRENCY = 256
 """Pushes and invokes in flight."""
+MOST_UNSERVED = 1_000
+"""Addresses that no worker is there for and that the log has told of; beyond that it tells of them again."""
 REOFFER_HORIZON = 900_000
 """A task on offer is offered again within this time (ms), so it is due by then: that is how they are found."""
 
@@ -64,6 +66,7 @@ class Delivery:
         self._pusher = pusher
         self._lambda_client = lambda_client
         self._background = Background("resonate-push", CONCURRENCY)
+        self._unserved: set[str] = set()
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         """Hand a message over to its transport, without waiting for the receiver."""
@@ -74,6 +77,8 @@ class Delivery:
         if destination is None:
             sent = self._hub.send(address, message)
             logger.debug("%s %s %s", message["kind"], "to" if sent else "finds nobody at", address)
+            if execute:
+                self._note(address, message["data"]["task"]["id"], sent)
             return
         data = message["data"]
         key = (destination, message["kind"], data["task" if execute else "promise"]["id"])
@@ -86,6 +91,25 @@ class Delivery:
             self._background.submit(key, lambda: invoke(client(), destination, message))
         else:
             logger.warning("nothing serves %s: start the server with --lambda %s=module:handler", destination, name)
+
+    def workers(self, promise: Promise) -> int | None:
+        """Return how many workers poll for the task of a promise; None if it has a target that is sent its tasks."""
+        address = promise.tags.get(TARGET, "")
+        if poll_of(address) is None or route(address, self._groups) is not None:
+            return None
+        return self._hub.workers(address, promise.id)
+
+    def _note(self, address: str, task: str, sent: bool) -> None:
+        """Log the first task that no worker is there for; once per address, until one takes a task there."""
+        if sent:
+            self._unserved.discard(address)
+        elif address not in self._unserved and not self._hub.workers(address, task):
+            if len(self._unserved) == MOST_UNSERVED:
+                self._unserved.clear()
+            self._unserved.add(address)
+            groups = ", ".join(self._hub.groups())
+            others = f" (connected are workers of {groups})" if groups else ""
+            logger.warning("%s is %s%s", task, wait_for(address, 0), others)
 
     def serve(self, store: Offering) -> None:
         """Offer to whoever connects the tasks that have waited for somebody like that in `store`."""

@@ -151,6 +151,17 @@ class Hub:
             connection.notify()
         return True
 
+    def workers(self, address: str, subject: str) -> int:
+        """Return how many streams a message about the task or promise `subject` could take to a poll address."""
+        poll = poll_of(address)
+        with self._lock:
+            return 0 if poll is None else len(self._candidates(poll, subject))
+
+    def groups(self) -> list[str]:
+        """Return the groups that have a stream, sorted."""
+        with self._lock:
+            return sorted(self._groups)
+
     def claim(self, group: str) -> list[str]:
         """Held tasks of a group that somebody is there for now, no more than fit into a buffer.
 
@@ -179,13 +190,18 @@ class Hub:
 
     def _recipient(self, poll: Poll, subject: str) -> Connection | None:
         """Who gets a message about the task or promise `subject`."""
-        group = self._groups.get(poll.group, ())
-        connections = [each for each in group if not each.closed and subject.startswith(each.prefix)]
+        connections = self._candidates(poll, subject)
         named = next((each for each in connections if each.id == poll.id), None)
-        if named is not None or poll.cast == "uni" or not connections:
+        if named is not None or not connections:
             return named
         # Nobody is passed over only because somebody else is behind.
         return self._choose([each for each in connections if not each.full] or connections)
+
+    def _candidates(self, poll: Poll, subject: str) -> list[Connection]:
+        """Return the streams that may get a message about `subject`."""
+        group = self._groups.get(poll.group, ())
+        connections = [each for each in group if not each.closed and subject.startswith(each.prefix)]
+        return [each for each in connections if each.id == poll.id] if poll.cast == "uni" else connections
 
     def _hold(self, group: str, task: str, address: str) -> None:
         held = self._held.setdefault(group, {})

@@ -8,7 +8,7 @@ store, even a defect of ours, which is logged and shown to nobody.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from resonate_store.protocol.wire import VERSION, UnknownKind, WireError, decode
 from resonate_store.records import Promise
 from resonate_store.requests import (
     PromiseCreate,
+    PromiseGet,
     PromiseSearch,
     ProtocolRequest,
     Response,
@@ -105,15 +106,23 @@ class Service:
         guard: tells who may make them; without one, everybody may.
         debug: takes the `debug.*` requests and `resonate:debug_time`; without one, both are refused.
         limits: how large requests may be.
+        workers: tells how many workers poll for the task of a promise; None if that is not known.
     """
 
     def __init__(
-        self, store: Store, *, guard: Guard | None = None, debug: Debug | None = None, limits: Limits | None = None
+        self,
+        store: Store,
+        *,
+        guard: Guard | None = None,
+        debug: Debug | None = None,
+        limits: Limits | None = None,
+        workers: Callable[[Promise], int | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._guard = guard
         self._debug = debug
         self._limits = limits or Limits()
+        self._workers = workers
 
     def answer(self, body: bytes) -> tuple[int, bytes]:
         """Answer one request.
@@ -176,6 +185,8 @@ class Service:
         now = head.debug_time
         with nullcontext() if self._debug is None or now is None else self._debug.at(now):
             response = self._with_preload(request, self._store.apply(request))
+        if isinstance(request, PromiseGet):
+            response = self._with_workers(response)
         return response.status, encode_response(request, response, head.corr_id)
 
     def _with_preload(self, request: ProtocolRequest, response: Response) -> Response:
@@ -191,6 +202,13 @@ class Service:
                 return msgspec.structs.replace(response, preload=_by_id(known.values()))
             case _:
                 return response
+
+    def _with_workers(self, response: Response) -> Response:
+        """Show how many workers there are to take a pending task."""
+        promise, task = response.promise, response.task
+        if promise is None or task is None or task.state != "pending":
+            return response
+        return msgspec.structs.replace(response, task=msgspec.structs.replace(task, workers=self._workers(promise)))
 
     def _children(self, id: str) -> Sequence[Promise]:
         """What lies below a task: numbered as this SDK does it, or else as the official ones do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.infra.cli.conftest import FAILED, NO_WORKER, Suspend
 from tests.infra.cli.driving import CommandLine
 
 
@@ -15,3 +16,17 @@ def test_executions_are_listed_and_their_parts_are_not(resonate: CommandLine, id
     rows = resonate.ok("executions", "list", "--tag", f"test={id}", "--state", "resolved").rows
     assert [row[:3] for row in rows] == [[f"{id}-{n}", "resolved", "order"] for n in (1, 0)]
     assert resonate.ok("executions", "list", "--tag", "test=none").err == "no executions found\n"
+
+
+def test_executions_say_what_they_wait_for(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+    tags = {"test": id}
+    suspend(f"{id}-0", error=ValueError("cannot do 1"), tags=tags)
+    suspend(f"{id}-1", tags=tags)
+    resonate.ok("invoke", f"{id}-2", "-f", "order", "-t", "svcc", "--tag", f"test={id}")
+    resonate.ok("invoke", f"{id}-3", "-f", "double", "-a", "1", "-t", "worker", "--tag", f"test={id}", "--wait")
+    waits = {f"{id}-0": f"{id}-0.1: {FAILED}", f"{id}-1": f"{id}-1.1: {NO_WORKER}", f"{id}-2": NO_WORKER}
+
+    found = resonate.json("executions", "list", "--tag", f"test={id}")["executions"]
+    assert {each["id"]: each["waits"] for each in found} == {**waits, f"{id}-3": None}
+    listed = resonate.ok("executions", "list", "--tag", f"test={id}").out
+    assert [text for text in waits.values() if text not in listed] == []

@@ -7,6 +7,8 @@ import threading
 import pytest
 
 from resonate import Resonate
+from resonate_infra.server.assembly import Server
+from tests.infra.cli.conftest import FAILED, Suspend
 from tests.infra.cli.driving import CommandLine
 from tests.infra.server.api import PATIENCE
 
@@ -89,9 +91,30 @@ def test_whoever_waits_is_told_why_attempts_fail(resonate: CommandLine, id: str)
     ran = resonate.run("invoke", id, "-f", "no_such", "-t", "worker", "--wait", "--wait-timeout", "300ms")
 
     assert ran.code == 9
-    [failed, *_] = [line for line in ran.err.splitlines() if "failed attempts" in line]
-    assert failed.startswith(f"{id}: pending, version 1, failed attempts 1: ")
-    assert "no_such" in failed
+    [failed, *_] = [line for line in ran.err.splitlines() if "failed" in line]
+    known = "it has detaches, double, fails, order, retries, sleeps"
+    why = f"attempt 1 failed: function no_such not found in registry: {known}"
+    assert failed.startswith(f"{id}: pending, version 1, {why}; next at 20")
+
+
+def test_invoke_says_that_no_worker_of_the_target_is_connected(
+    resonate: CommandLine, over_table: CommandLine, server: Server, id: str
+) -> None:
+    waiting = ("invoke", id, "-f", "order", "-t", f"group-{id}", "--wait", "--wait-timeout", "0")
+    waits = f"{id}: pending, version 0, waiting for a worker of group-{id}"
+
+    assert resonate.run(*waiting).err.splitlines()[0] == f"{waits}; none is connected"
+    assert over_table.run(*waiting).err.splitlines()[0] == waits
+    connection = server._hub.connect(f"group-{id}", "1", lambda: None)
+    assert resonate.run(*waiting).err.splitlines()[0] == waits
+    server._hub.disconnect(connection)
+
+
+def test_invoke_says_why_a_step_is_retried_and_when(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+    suspend(id, error=ValueError("cannot do 1"))
+    ran = resonate.run("invoke", id, "-f", "f", "--wait", "--wait-timeout", "0")
+
+    assert ran.err.splitlines()[0] == f"{id}: suspended, version 1, {id}.1: {FAILED}"
 
 
 def test_whoever_waits_sees_the_outcome_when_it_comes(resonate: CommandLine, client: Resonate, id: str) -> None:

@@ -6,10 +6,12 @@ import re
 
 import pytest
 
+from resonate.codec import encode_error
 from resonate_infra.server.assembly import Server
 from resonate_store.clock import ManualClock
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from resonate_store.requests import PromiseCreate, PromiseRecord
+from tests.infra.cli.conftest import NO_WORKER, Suspend
 from tests.infra.cli.driving import CommandLine
 from tests.store.dynamo_fixture import Table
 
@@ -59,7 +61,34 @@ def test_a_step_that_is_tried_again_says_when(resonate: CommandLine, id: str) ->
     [step] = resonate.json("tree", id)["children"]
     assert (step["attempts"], step["children"]) == (2, [])
     assert step["retryAt"] > step["createdAt"] + 3_000_000
-    assert "  attempt 2  again at 20" in resonate.ok("tree", id).out
+    assert step["waits"].startswith("attempt 1 failed: RuntimeError: not today; next at 20")
+    assert f"  {step['waits']}" in resonate.ok("tree", id).out
+
+
+def test_tree_says_that_no_worker_of_the_target_is_connected(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+    suspend(id)
+
+    assert resonate.ok("tree", id).out.splitlines()[1].rstrip().endswith(f"  {NO_WORKER}")
+    root = resonate.json("tree", id)
+    assert (root["waits"], root["children"][0]["waits"]) == (None, NO_WORKER)
+
+
+def test_tree_over_a_table_says_what_is_known(over_table: CommandLine, id: str) -> None:
+    over_table.ok("invoke", id, "-f", "order", "-t", "svcc")
+    over_table.ok("invoke", f"{id}-lambda", "-f", "order", "-t", "lambda://f")
+
+    assert over_table.json("tree", id)["waits"] == "waiting for a worker of svcc"
+    assert over_table.json("tree", f"{id}-lambda")["waits"] == "waiting for lambda://f to take it"
+
+
+def test_tree_shows_the_attempts_of_an_execution_itself(server: Server, resonate: CommandLine, id: str) -> None:
+    target = {ORIGIN: id, BRANCH: id, TARGET: "poll://any@svcc", "resonate:func": "f"}
+    timer = {ORIGIN: id, BRANCH: id, PARENT: id, TIMER: "true"}
+    assert server.store.apply(PromiseCreate(id, 2**52, tags=target)).ok
+    assert server.store.apply(PromiseCreate(f"{id}.0~1", 2**52, encode_error(ValueError("no")), timer)).ok
+
+    root = resonate.json("tree", id)
+    assert (root["waits"], root["children"]) == ("attempt 1 failed: ValueError: no; next at never", [])
 
 
 def test_a_detached_call_is_an_execution_of_its_own(resonate: CommandLine, id: str) -> None:

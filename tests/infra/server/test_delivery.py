@@ -15,7 +15,7 @@ from resonate_infra.server.lambdas import Lambdas, Mapped
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
 from resonate_store.records import DELAY, TARGET
-from resonate_store.requests import PromiseCreate, PromiseSettle, TaskAcquire
+from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire
 from tests.infra.aws_doubles import Lambda
 from tests.infra.server.api import PATIENCE
 
@@ -140,6 +140,34 @@ def test_there_is_aws_where_the_environment_or_the_table_says_so() -> None:
     assert lambda_client_of({}, None) is None
     assert lambda_client_of({}, "promises") is not None
     assert lambda_client_of({"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}, None) is not None
+
+
+def test_a_group_without_workers_is_logged_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.hub.connect("h", "1", lambda: None)
+    for id in ("a", "b", "c"):
+        scene.create(id, "poll://any@svcc")
+    scene.create("d", "poll://uni@svcc/1")
+    scene.create("e", "poll://any@h")
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "a is waiting for a worker of svcc; none is connected (connected are workers of h)",
+        "d is waiting for the worker 1 of svcc; it is not connected (connected are workers of h)",
+    ]
+
+
+def test_workers_are_counted_where_tasks_are_polled_for(scene: Scene) -> None:
+    for id in ("1", "2"):
+        scene.hub.connect("g", id, lambda: None, prefix="a" if id == "1" else "")
+
+    def counted(id: str, target: str) -> int | None:
+        scene.create(id, target)
+        promise = scene.store.apply(PromiseGet(id)).promise
+        assert promise is not None
+        return scene.delivery.workers(promise)
+
+    assert [counted("a", "poll://any@g"), counted("b", "poll://any@g")] == [2, 1]
+    assert [counted("ab", "poll://uni@g/1"), counted("ba", "poll://uni@g/1"), counted("c", "poll://any@h")] == [1, 0, 0]
+    assert [counted(f"p-{n}", to) for n, to in enumerate(("poll://any@worker", "lambda://x", "http://x"))] == [None] * 3
 
 
 def test_a_worker_that_comes_is_offered_what_has_waited(scene: Scene) -> None:

@@ -52,6 +52,25 @@ def test_a_request_is_answered_in_its_envelope(service: Service) -> None:
     }
 
 
+def test_a_pending_task_shows_how_many_workers_poll_for_it(store: MemoryStore) -> None:
+    service = Service(store, workers=lambda promise: len(promise.tags))
+    ask(service, "promise.create", CREATE)
+
+    assert ask(service, "promise.get", {"id": "a"}).data["task"]["workers"] == 1
+    assert "workers" not in ask(service, "task.get", {"id": "a"}).data["task"]
+    ask(service, "task.acquire", {"id": "a", "version": 0, "pid": "p", "ttl": 60_000})
+    assert "workers" not in ask(service, "promise.get", {"id": "a"}).data["task"]
+
+
+def test_a_task_that_is_held_back_shows_until_when(service: Service) -> None:
+    ask(service, "promise.create", CREATE)
+    assert "retryAt" not in ask(service, "promise.get", {"id": "a"}).data["task"]
+    ask(service, "task.acquire", {"id": "a", "version": 0, "pid": "p", "ttl": 60_000})
+    ask(service, "task.release", {"id": "a", "version": 1, "error": "no"})
+
+    assert ask(service, "promise.get", {"id": "a"}).data["task"]["retryAt"] > 1_750_000_000_000
+
+
 def test_a_task_goes_through_its_life(service: Service) -> None:
     pending = ask(service, "promise.create", CREATE)
     acquired = ask(service, "task.acquire", {"id": "a", "version": 0, "pid": "p", "ttl": 60_000})

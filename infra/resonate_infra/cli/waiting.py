@@ -1,0 +1,104 @@
+"""What an execution waits for, in words: a worker that is not there, the next attempt of a step that fails.
+
+What is known depends on where the promises are. The development server counts the workers that poll; a table and other
+servers do not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resonate_infra.cli.session import Session
+    from resonate_store.records import Promise, Task
+
+MOST_READ = 50
+"""Pending promises of one execution that are looked at; what it waits for is told of the first."""
+MOST_TASKS = 5
+"""Tasks among them that are asked for."""
+
+
+def task_of(session: Session, promise: Promise) -> Task | None:
+    """Return the task of a pending promise, with what the server knows of it; None if it has none."""
+    from resonate_store.records import TARGET, TIMER
+
+    if not promise.pending or TARGET not in promise.tags or promise.tags.get(TIMER) == "true":
+        return None
+    return read(session, promise.id)[1]
+
+
+def read(session: Session, id: str) -> tuple[Promise, Task | None]:
+    """Read a promise and its task, with one request where the server shows both.
+
+    Raises:
+        Failure: there is no such promise, or no store that answers.
+    """
+    from resonate_store.records import TARGET
+    from resonate_store.requests import PromiseGet, TaskGet
+
+    response = session.ask(PromiseGet(id))
+    promise, task = response.promise, response.task
+    assert promise is not None
+    if task is None and promise.pending and TARGET in promise.tags:
+        found = session.find(TaskGet(id))
+        task = None if found is None else found.task
+    return promise, task
+
+
+def of_task(promise: Promise, task: Task | None, *, short: bool = False) -> str:
+    """Say what a task waits for; empty if it waits for nothing that is worth telling.
+
+    With `short`, here and below, a long error is cut off.
+    """
+    from resonate_infra.cli.display import shortened
+    from resonate_store.addresses import wait_for
+    from resonate_store.records import TARGET
+
+    if task is None or task.state != "pending":
+        return ""
+    error = shortened(task.error or "") if short else task.error
+    failed = f"attempt {task.attempts} failed: {error}" if task.attempts and error else ""
+    if task.retry_at is not None:
+        return _next(failed, task.retry_at)
+    waits = wait_for(promise.tags.get(TARGET, ""), task.workers)
+    return f"{failed}; {waits}" if failed else waits
+
+
+def of_attempt(timer: Promise, *, short: bool = False) -> str:
+    """Say why a step is retried and when, as its pending retry timer tells."""
+    from resonate_infra.cli.display import error_text, shortened
+
+    attempt, error = timer.id.rpartition("~")[2], error_text(timer.param)
+    return _next(f"attempt {attempt} failed: {shortened(error) if short else error}", timer.timeout_at)
+
+
+def _next(failed: str, at: int) -> str:
+    from resonate_store.clock import instant
+
+    return f"{failed}; next at {instant(at)}" if failed else f"waiting until {instant(at)}"
+
+
+def of_execution(session: Session, promise: Promise, task: Task | None, *, short: bool = False) -> str:
+    """Say what a pending execution waits for, or what is first among what its calls wait for; empty if nothing is."""
+    if not promise.pending:
+        return ""
+    return of_task(promise, task, short=short) or next(_below(session, promise, short), "")
+
+
+def _below(session: Session, promise: Promise, short: bool) -> Iterator[str]:
+    from resonate.computation import FUNC
+    from resonate_store.requests import PromiseSearch
+
+    tasks = 0
+    for separator in (".",) if FUNC in promise.tags else (".", ":"):
+        search = PromiseSearch(state="pending", id=f"{promise.id}{separator}")
+        for page in session.pages(search, MOST_READ):
+            for each in page.promises or ():
+                step, _, attempt = each.id.rpartition("~")
+                if step and attempt.isdecimal():
+                    yield f"{step.removesuffix('.0')}: {of_attempt(each, short=short)}"
+                elif tasks < MOST_TASKS and (task := task_of(session, each)) is not None:
+                    tasks += 1
+                    if words := of_task(each, task, short=short):
+                        yield f"{each.id}: {words}"
