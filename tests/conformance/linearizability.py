@@ -46,11 +46,12 @@ def envelope(kind: str, data: Any) -> bytes:
 
 
 def answer_in(body: bytes) -> tuple[int, Any]:
-    """Status and data of a response, without its preload."""
+    """Status and data of a response, without its preload, and without the workers that the server counts."""
     response = json.loads(body)
     data = response["data"]
     if isinstance(data, dict):
         data.pop("preload", None)
+        (data.get("task") or {}).pop("workers", None)
     return response["head"]["status"], data
 
 
