@@ -40,6 +40,8 @@ BRANCH = "resonate:branch"
 PREFIX = "resonate:prefix"
 SCOPE = "resonate:scope"
 SCHEDULE = "resonate:schedule"
+ELAPSED = "resonate:elapsed"
+"""Tag of a step that a worker has recorded at a server: how long it had run (ms) when its promise was created."""
 LINEAGE = (ORIGIN, PARENT, BRANCH, PREFIX)
 """Tags that name other promises: where a promise belongs among the calls of an execution."""
 

@@ -22,7 +22,7 @@ from resonate_store.clock import Clock, ambient
 from resonate_store.ids import Identify, parent, random_id
 from resonate_store.interface import StoreClosed, StoreError
 from resonate_store.protocol.wire import WireError, decode_response, encode_request
-from resonate_store.records import PARENT, Promise, Task
+from resonate_store.records import ELAPSED, PARENT, Promise, Task
 from resonate_store.remote_calls import Calls, Post
 from resonate_store.remote_settings import Server, server_of
 from resonate_store.requests import (
@@ -168,8 +168,14 @@ class RemoteStore:
         return self._exchange(PromiseGet(promise.id)).promise or promise
 
     def _record(self, request: PromiseRecord) -> Response:
-        """Rule 13 over HTTP: create the promise and settle it; what is settled already is adopted."""
-        response = self._step(PromiseCreate(request.id, request.timeout_at, request.param, request.tags))
+        """Rule 13 over HTTP: create the promise and settle it; what is settled already is adopted.
+
+        The server takes the promise for as old as the step's end, so a tag says how long the step has run.
+        """
+        tags, elapsed = request.tags, self.clock.now() - request.created_at
+        if elapsed > 0:
+            tags = {**tags, ELAPSED: str(elapsed)}
+        response = self._step(PromiseCreate(request.id, request.timeout_at, request.param, tags))
         if response.promise is None or not response.promise.pending:
             return response
         return self._step(PromiseSettle(request.id, request.state, request.value))

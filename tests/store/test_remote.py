@@ -12,7 +12,7 @@ import pytest
 from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreClosed, StoreError, StoreUnreachable
 from resonate_store.memory import MemoryStore
-from resonate_store.records import PARENT, TARGET, TIMER, Value
+from resonate_store.records import ELAPSED, PARENT, TARGET, TIMER, Value
 from resonate_store.remote import RemoteStore
 from resonate_store.remote_calls import Reply
 from resonate_store.requests import (
@@ -90,6 +90,16 @@ def test_a_step_is_two_fenced_round_trips_and_looks_as_if_recorded(client: Clien
     assert record is not None
     assert response.promise == record.promise()
     assert (record.state, record.value.data, record.tags) == ("resolved", "out", {PARENT: "w"})
+
+
+def test_a_step_says_how_long_it_has_run(client: Client) -> None:
+    client.hold()
+    client.memory.clock.sleep(1_000)
+    client.apply(step("w.1", tags={PARENT: "w"}))
+
+    record = client.memory.record("w.1")
+    assert record is not None
+    assert record.tags == {PARENT: "w", ELAPSED: "1000"}
 
 
 def test_a_step_that_is_settled_already_is_adopted_in_one_round_trip(client: Client) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from resonate_infra.cli.session import Session
 from resonate_infra.text import plain
 from resonate_store import clock
-from resonate_store.records import SCOPE, TARGET, Promise, Schedule, Task, Value
+from resonate_store.records import ELAPSED, SCOPE, TARGET, Promise, Schedule, Task, Value
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -153,9 +153,18 @@ def duration(milliseconds: int) -> str:
     return f"{seconds // 86_400}d {seconds % 86_400 // 3600}h"
 
 
+def taken_ms(promise: Promise) -> int | None:
+    """How long a settled promise was pending (ms); of a step that was recorded at its end, how long it has run."""
+    if promise.settled_at is None:
+        return None
+    elapsed = promise.tags.get(ELAPSED, "")
+    return promise.settled_at - promise.created_at + (int(elapsed) if elapsed.isdecimal() else 0)
+
+
 def taken(promise: Promise) -> str:
-    """How long a settled promise was pending."""
-    return "" if promise.settled_at is None else duration(promise.settled_at - promise.created_at)
+    """How long a settled promise was pending; see `taken_ms`."""
+    milliseconds = taken_ms(promise)
+    return "" if milliseconds is None else duration(milliseconds)
 
 
 def write_fields(fields: Iterable[tuple[str, str]]) -> None:

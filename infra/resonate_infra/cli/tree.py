@@ -141,7 +141,7 @@ def tree(session: Session, id: Id) -> None:
 
 def tree_json(node: Node, raw: bool) -> dict[str, Any]:
     """A tree as JSON: each promise with `command`, `function`, `attempts`, its task, and its `children`."""
-    from resonate_infra.cli.display import function_of, promise_json, task_json
+    from resonate_infra.cli.display import function_of, promise_json, taken_ms, task_json
 
     promise = node.promise
     document = {
@@ -151,7 +151,7 @@ def tree_json(node: Node, raw: bool) -> dict[str, Any]:
         "attempts": node.attempts,
         "retryAt": node.retry_at,
         "waits": node.waits() or None,
-        "durationMs": None if promise.settled_at is None else promise.settled_at - promise.created_at,
+        "durationMs": taken_ms(promise),
         "task": None if node.task is None else task_json(node.task),
     }
     return {**document, "children": [tree_json(child, raw) for child in node.children]}

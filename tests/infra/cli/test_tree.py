@@ -8,8 +8,8 @@ import pytest
 
 from resonate.codec import encode_error
 from resonate_infra.server.assembly import Server
-from resonate_store.clock import ManualClock
-from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.clock import ManualClock, ambient
+from resonate_store.records import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from resonate_store.requests import PromiseCreate, PromiseRecord
 from tests.infra.cli.conftest import NO_WORKER, Suspend
 from tests.infra.cli.driving import CommandLine
@@ -89,6 +89,14 @@ def test_tree_shows_the_attempts_of_an_execution_itself(server: Server, resonate
 
     root = resonate.json("tree", id)
     assert (root["waits"], root["children"]) == ("attempt 1 failed: ValueError: no; next at never", [])
+
+
+def test_tree_shows_how_long_a_step_has_run_over_a_server(server: Server, resonate: CommandLine, id: str) -> None:
+    tags = {ORIGIN: id, BRANCH: id, SCOPE: "local", "resonate:func": "f", ELAPSED: "61000"}
+    assert server.store.apply(PromiseRecord(id, 2**52, ambient().now(), "resolved", tags=tags)).ok
+
+    assert resonate.ok("tree", id).out.rstrip() == f"{id}  execution of f  resolved  1m 1s"
+    assert resonate.json("tree", id)["durationMs"] // 1000 == 61
 
 
 def test_a_detached_call_is_an_execution_of_its_own(resonate: CommandLine, id: str) -> None:
