@@ -1,8 +1,8 @@
 """How values travel: JSON, base64 in `value.data`, as the official SDKs write it (REFERENCE 6.6).
 
-Results and arguments are restored to the types that the function's annotations name, see `restore`. Where there is no
-annotation, or the value does not fit it, plain JSON comes back: an annotation that is wrong must not break a workflow
-that works without it.
+Results are restored to the types that the function's annotations name, see `restore`. Where there is no annotation, or
+the value does not fit it, plain JSON comes back: a step that is done must not be lost because its annotation is wrong.
+Arguments that do not fit are refused by the worker instead (docs/decisions/0050).
 
 JSON has no infinities. They travel as the strings that the TypeScript SDK writes for them, and not-a-number likewise; a
 payload in which such a string stands for itself says so in a header.
@@ -22,8 +22,9 @@ import msgspec
 
 from resonate.computation import LINK
 from resonate.encoders import Encoder
-from resonate.errors import PayloadError, ResonateCanceledError, ResonateTimedoutError
-from resonate.restore import is_model, restore
+from resonate.errors import PayloadError, ResonateCanceledError, ResonateTimedoutError, ResultTypeError
+from resonate.forms import written
+from resonate.restore import Unfit, restore
 from resonate_store.records import EMPTY, Promise, Value
 
 VERBATIM = "resonate:verbatim"
@@ -32,21 +33,7 @@ VERBATIM = "resonate:verbatim"
 _NUMBERS = {"__INF__": math.inf, "__NEG_INF__": -math.inf, "__NAN__": math.nan}
 
 
-def _translate(value: Any) -> Any:
-    """What msgspec does not know, in terms of what it does."""
-    if is_model(type(value)):
-        return value.model_dump(mode="json")
-    if isinstance(value, bool):  # as a key; as a value it is known
-        return "true" if value else "false"
-    for plain in (str, int, float):
-        if isinstance(value, plain):
-            return plain(value)
-    if isinstance(value, deque):
-        return list(cast("deque[Any]", value))
-    raise NotImplementedError(f"{type(value).__module__}.{type(value).__qualname__}")
-
-
-_json = msgspec.json.Encoder(enc_hook=_translate)
+_json = msgspec.json.Encoder(enc_hook=written)
 _parse = msgspec.json.Decoder()
 
 
@@ -74,7 +61,7 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
             return Value(None, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
         # None is written like that, and so are the numbers that JSON has no word for; hardly a payload holds either.
         if b"null" in encoded:
-            plain, found = _named(msgspec.to_builtins(value, enc_hook=_translate, str_keys=True))
+            plain, found = _named(msgspec.to_builtins(value, enc_hook=written, str_keys=True))
             if found:
                 if b'"__' in encoded and _names_in(_parse.decode(encoded)):
                     raise ValueError("it holds both a number that is not finite and the text that stands for one")
@@ -183,6 +170,7 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
     """The value that `encode` was given, restored to `annotation` where it fits.
 
     Raises:
+        Unfit: it does not fit a type that was `restore.Asked` for.
         PayloadError: the payload is not base64 JSON, or the encoder cannot read it; whoever knows whose payload it is
             says so.
     """
@@ -295,6 +283,10 @@ def outcome_of(promise: Promise, annotation: Any = Any, encoder: Encoder[Any, st
         return decode(promise.value, annotation, encoder)
     except PayloadError as error:
         raise _unreadable(promise, error, encoder) from error.__cause__
+    except Unfit as unfit:
+        raise ResultTypeError(
+            f"promise {promise.tags.get(LINK, promise.id)}: result_type does not fit: {unfit}"
+        ) from None
 
 
 def _unreadable(promise: Promise, error: PayloadError, encoder: Encoder[Any, str | None] | None) -> PayloadError:

@@ -173,7 +173,7 @@ class External(Command[T_co]):
 class RemoteCall(External[T_co]):
     """Have a function run by whoever serves its target."""
 
-    __slots__ = ("args", "attached", "kwargs", "name", "version")
+    __slots__ = ("args", "attached", "kwargs", "name", "result_type", "version")
 
     def __init__(
         self,
@@ -184,6 +184,7 @@ class RemoteCall(External[T_co]):
         *,
         version: int = 1,
         attached: bool = True,
+        result_type: Any = None,
     ) -> None:
         super().__init__(opts)
         self.name = name
@@ -191,6 +192,7 @@ class RemoteCall(External[T_co]):
         self.kwargs = kwargs
         self.version = version
         self.attached = attached
+        self.result_type = result_type
 
     def describe(self) -> str:
         return f"rpc {self.name}"

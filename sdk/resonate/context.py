@@ -155,6 +155,8 @@ class Context:
         return LFI(plain, plain.__name__, args, kwargs)
 
     @overload
+    def rpc(self, func: str, *args: Any, result_type: type[T], **kwargs: Any) -> RFC[T]: ...
+    @overload
     def rpc(self, func: str, *args: Any, **kwargs: Any) -> RFC[Any]: ...
     @overload
     def rpc(self, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs) -> RFC[T]: ...
@@ -168,14 +170,22 @@ class Context:
         Without a target the call goes to this worker's group if `func` is registered here, else to the group `default`;
         within Lambda it goes to the Lambda function that makes it.
 
+        Args:
+            func: a registered function, or the name of one that need not be registered here.
+            args, kwargs: its arguments.
+            result_type: for a name, the type that the result is restored to. If the result does not fit it, the task
+                is halted. A function's result is restored to its annotation, or left as it is.
+
         Raises:
             ValueError: `func` is a function that is not registered here; a name need not be.
             SignatureError: `func` is a function that the call does not fit; of a name, the worker finds out.
         """
         self.made += 1
-        name, version = self._remote(func, args, kwargs)
-        return RFC(name, args, kwargs, version=version)
+        name, version, asked = self._remote(func, args, kwargs)
+        return RFC(name, args, kwargs, version=version, result_type=asked)
 
+    @overload
+    def begin_rpc(self, func: str, *args: Any, result_type: type[T], **kwargs: Any) -> RFI[T]: ...
     @overload
     def begin_rpc(self, func: str, *args: Any, **kwargs: Any) -> RFI[Any]: ...
     @overload
@@ -187,9 +197,11 @@ class Context:
     def begin_rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target; yields a `Promise` to wait on later."""
         self.made += 1
-        name, version = self._remote(func, args, kwargs)
-        return RFI(name, args, kwargs, version=version)
+        name, version, asked = self._remote(func, args, kwargs)
+        return RFI(name, args, kwargs, version=version, result_type=asked)
 
+    @overload
+    def detached(self, func: str, *args: Any, result_type: type[T], **kwargs: Any) -> RFI[T]: ...
     @overload
     def detached(self, func: str, *args: Any, **kwargs: Any) -> RFI[Any]: ...
     @overload
@@ -201,8 +213,8 @@ class Context:
     def detached(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Have `func` run by a worker of its target and do not wait for it, not even on return."""
         self.made += 1
-        name, version = self._remote(func, args, kwargs)
-        return RFI(name, args, kwargs, version=version, attached=False)
+        name, version, asked = self._remote(func, args, kwargs)
+        return RFI(name, args, kwargs, version=version, attached=False, result_type=asked)
 
     def promise(
         self,
@@ -252,9 +264,12 @@ class Context:
     rfc = rpc
     rfi = begin_rpc
 
-    def _remote(self, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, int]:
+    def _remote(
+        self, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[str, int, Any]:
+        """Return the name and version to call, and the type that is asked for."""
         if isinstance(func, str):
-            return func, self._registry.latest(func)
+            return func, self._registry.latest(func), kwargs.pop("result_type", None)
         registered = self._registry.get(func)
         check(registered.func, registered.name, args, kwargs)
-        return registered.name, registered.version
+        return registered.name, registered.version, None

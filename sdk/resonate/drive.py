@@ -120,6 +120,7 @@ class Drive:
             HandOver: there is no time left for all of it.
             Lost: somebody else holds the task.
             NonDeterminismError: the workflow is not the one that is recorded.
+            ResultTypeError: a result is not what the workflow asks for.
             StoreError: the store cannot answer.
         """
         try:

@@ -12,6 +12,7 @@ from typing import Any
 from resonate import codec
 from resonate.computation import FUNC, LINK, Outcome
 from resonate.encoders import Encoder
+from resonate.errors import ResultTypeError
 from resonate_store.records import SCOPE, TARGET, TIMER, Promise
 
 
@@ -85,8 +86,14 @@ def shows_step(promise: Promise, name: str) -> bool:
 
 
 def outcome_of(promise: Promise, annotation: Any, encoder: Encoder[Any, str | None] | None) -> Outcome:
-    """What a settled promise gives to whoever waits for it."""
+    """What a settled promise gives to whoever waits for it.
+
+    Raises:
+        ResultTypeError: it is not what `result_type=` asks for.
+    """
     try:
         return codec.outcome_of(promise, annotation, encoder), None
     except Exception as error:
+        if isinstance(error, ResultTypeError) and promise.state == "resolved":
+            raise
         return None, error

@@ -26,11 +26,15 @@ _ASYNC_GENERATOR = 0x200
 
 
 class Registered(NamedTuple):
-    """A registered function."""
+    """A registered function.
+
+    `validate` says whether arguments that do not fit its annotations are refused.
+    """
 
     name: str
     func: Workflow
     version: int
+    validate: bool = True
 
 
 class Registry:
@@ -47,8 +51,14 @@ class Registry:
         self._by_name: dict[str, dict[int, Registered]] = {}
         self._by_func: dict[Workflow, Registered] = {}
 
-    def add(self, func: Workflow, name: str | None = None, version: int = 1) -> Registered:
+    def add(self, func: Workflow, name: str | None = None, version: int = 1, *, validate: bool = True) -> Registered:
         """Register a function.
+
+        Args:
+            func: the function.
+            name: its name, if it is not the function's own.
+            version: its version.
+            validate: whether arguments that do not fit its annotations are refused.
 
         Raises:
             TypeError: it has no parameter for the context.
@@ -64,7 +74,7 @@ class Registry:
             raise ValueError("name required when registering a lambda function")
         if func in self._by_func or version in self._by_name.get(name, {}):
             raise ValueError(f"function {name} already registered")
-        registered = Registered(name, func, version)
+        registered = Registered(name, func, version, validate)
         self._by_name.setdefault(name, {})[version] = registered
         self._by_func[func] = registered
         return registered

@@ -45,7 +45,7 @@ from resonate.computation import (
 from resonate.context import Context
 from resonate.conventions import Conventions, linked
 from resonate.encoders import Encoder
-from resonate.errors import NonDeterminismError, ResonateStoreError, refusal
+from resonate.errors import NonDeterminismError, ResonateStoreError, ResultTypeError, refusal
 from resonate.history import History, described, outcome_of, shows_step
 from resonate.idempotency import already_exists, created_alike
 from resonate.options import DEFAULT_TARGET, Options
@@ -273,7 +273,7 @@ class Execution:
         """Act on what a workflow yielded; whether it goes on at once."""
         try:
             node = self._issue(coroutine, yielded)
-        except NonDeterminismError:
+        except (NonDeterminismError, ResultTypeError):
             raise
         except Exception as refused:
             coroutine.inbox = (None, refused)

@@ -28,6 +28,7 @@ from resonate.message_sources.source import Messages
 from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, PolicyFor
 from resonate.promises import Promises
 from resonate.registry import Registry
+from resonate.restore import Asked
 from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime
 from resonate.signatures import check, signature_of
@@ -345,12 +346,33 @@ class Resonate:
 
     @overload
     def register(
-        self, func: Callable[Concatenate[Context, P], R], /, *, name: str | None = None, version: int = 1
+        self,
+        func: Callable[Concatenate[Context, P], R],
+        /,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        validate: bool = True,
     ) -> Function[P, R]: ...
     @overload
-    def register(self, /, *, name: str | None = None, version: int = 1) -> Registering: ...
-    def register(self, func: Callable[..., Any] | None = None, /, *, name: str | None = None, version: int = 1) -> Any:
+    def register(self, /, *, name: str | None = None, version: int = 1, validate: bool = True) -> Registering: ...
+    def register(
+        self,
+        func: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        validate: bool = True,
+    ) -> Any:
         """Make a function known under a name and version; also `@register` and `@register(name=, version=)`.
+
+        Args:
+            func: the function.
+            name: its name, if it is not the function's own.
+            version: its version, 1 or more.
+            validate: whether arguments that do not fit its annotations are refused; otherwise those arrive as plain
+                JSON data.
 
         Raises:
             TypeError, ValueError: the function, name or version cannot be registered.
@@ -358,9 +380,10 @@ class Resonate:
         if name is not None:
             require("name", name, str)
         require("version", version, int)
+        require("validate", validate, bool)
         if func is None:
-            return functools.partial(self.register, name=name, version=version)
-        registered: Function[..., Any] = Function(self, self._registry.add(func, name, version))
+            return functools.partial(self.register, name=name, version=version, validate=validate)
+        registered: Function[..., Any] = Function(self, self._registry.add(func, name, version, validate=validate))
         return registered
 
     @overload
@@ -407,6 +430,8 @@ class Resonate:
         return self._handle(id, func)
 
     @overload
+    def rpc(self, id: str, func: str, *args: Any, result_type: type[T], **kwargs: Any) -> T: ...
+    @overload
     def rpc(self, id: str, func: str, *args: Any, **kwargs: Any) -> Any: ...
     @overload
     def rpc(self, id: str, func: GeneratorFunction[P, Y, S, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -415,9 +440,18 @@ class Resonate:
     @overload
     def rpc(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
-        """Have a function run by a worker of the target group, durably, and wait for its result."""
+        """Have a function run by a worker of the target group, durably, and wait for its result.
+
+        See `begin_rpc` for the arguments.
+
+        Raises:
+            ResultTypeError: the result does not fit `result_type`.
+            Exception: whatever the function fails with.
+        """
         return self.begin_rpc(id, func, *args, **kwargs).result()
 
+    @overload
+    def begin_rpc(self, id: str, func: str, *args: Any, result_type: type[T], **kwargs: Any) -> Handle[T]: ...
     @overload
     def begin_rpc(self, id: str, func: str, *args: Any, **kwargs: Any) -> Handle[Any]: ...
     @overload
@@ -432,13 +466,21 @@ class Resonate:
         """Like `rpc`, but does not wait. A name need not be registered here; a function must be.
 
         Arguments that do not fit a function are refused here with a `SignatureError`; those for a name, by the worker.
+
+        Args:
+            id: names the execution.
+            func: the function or its registered name.
+            args, kwargs: its arguments.
+            result_type: for a name, the type that the result is restored to; one that does not fit it is a
+                `ResultTypeError`. A function's result is restored to its annotation, or left as it is.
         """
         _check_call(id, func)
+        asked = kwargs.pop("result_type", None) if isinstance(func, str) else None
         name, version = self._named(func, args, kwargs)
         self._runtime.start()
         creation = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
         self._attach(id, _accepted(self._store.apply(creation)))
-        return self._handle(id, func)
+        return self._handle(id, func, asked=asked)
 
     @overload
     def schedule(self, id: str, func: str, cron: str, *args: Any, **kwargs: Any) -> DurableSchedule: ...
@@ -482,8 +524,16 @@ class Resonate:
         )
         return self.schedules.define(request)
 
-    def get(self, id: str) -> Handle[Any]:
+    @overload
+    def get(self, id: str, *, result_type: type[T]) -> Handle[T]: ...
+    @overload
+    def get(self, id: str, *, result_type: Any = None) -> Handle[Any]: ...
+    def get(self, id: str, *, result_type: Any = None) -> Handle[Any]:
         """A handle on an execution that exists.
+
+        Args:
+            id: its id.
+            result_type: the type that its result is restored to; a result that does not fit is a `ResultTypeError`.
 
         Raises:
             ResonateStoreError: there is no promise with this id (code 100.404), or it may not be read (100.403).
@@ -494,7 +544,8 @@ class Resonate:
             reason = "The specified promise was not found" if response.status == 404 else response.error
             raise refusal(response.status, reason, {"id": id})
         settled = None if response.promise.pending else response.promise
-        return Handle(id, self._runtime, encoder=self._options.encoder, settled=settled)
+        annotation = Any if result_type is None else Asked(result_type)
+        return Handle(id, self._runtime, annotation, self._options.encoder, settled)
 
     def handler(self, *, span_processor: SpanProcessor | None = None) -> Callable[[Any, Any], Any]:
         """The Lambda handler that works on the tasks it is sent; see `resonate.lambda_handler`.
@@ -591,7 +642,11 @@ class Resonate:
         param = codec.encode_call(name, args, kwargs, version, options.encoder)
         return PromiseCreate(id, within_time(self._clock.now() + round(timeout * 1000)), param, tags)
 
-    def _handle(self, id: str, func: Callable[..., Any] | str, settled: Promise | None = None) -> Handle[Any]:
+    def _handle(
+        self, id: str, func: Callable[..., Any] | str, settled: Promise | None = None, asked: Any = None
+    ) -> Handle[Any]:
+        if asked is not None:
+            return Handle(id, self._runtime, Asked(asked), self._options.encoder, settled)
         try:
             annotation = signature_of(self._registry.get(func, self._options.version or 0).func).result
         except ValueError:

@@ -6,15 +6,19 @@ is made if the function is known there, else where it would run, with an error t
 
 from __future__ import annotations
 
+import logging
 import sys
+import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args, get_origin
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Optional, get_args, get_origin
 
 import msgspec
 
 from resonate.errors import SignatureError
-from resonate.restore import restore
+from resonate.restore import fit, plain_hint, restore
+
+logger = logging.getLogger("resonate.signatures")
 
 _VARIADIC = 0x04
 _KEYWORDS = 0x08
@@ -24,10 +28,11 @@ _KEYWORDS = 0x08
 class Signature(msgspec.Struct, frozen=True):
     """A function's positional parameters after the context, and by name, and its result.
 
-    `variadic` and `keywords` are the annotations of `*args` and `**kwargs`. A call with `least` to `most` positional
-    arguments and no others fits; of any other call `check` knows.
+    `names` are those of the positional ones; `variadic` and `keywords` are the annotations of `*args` and `**kwargs`. A
+    call with `least` to `most` positional arguments and no others fits; of any other call `check` knows.
     """
 
+    names: tuple[str, ...] = ()
     positional: tuple[Any, ...] = ()
     variadic: Any = Any
     named: dict[str, Any] = {}
@@ -36,11 +41,26 @@ class Signature(msgspec.Struct, frozen=True):
     least: int = 0
     most: int = sys.maxsize
 
-    def arguments(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments restored to their annotated types."""
+    def arguments(
+        self, args: list[Any], kwargs: dict[str, Any], *, strict: bool = False
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments restored to their annotated types.
+
+        Args:
+            args, kwargs: the arguments as JSON data.
+            strict: whether one that does not fit is an error; otherwise it stays as it is.
+
+        Raises:
+            Unfit: an argument does not fit; its path begins with the parameter.
+        """
         types_ = (*self.positional, *([self.variadic] * max(0, len(args) - len(self.positional))))
-        restored = [restore(value, annotation) for value, annotation in zip(args, types_, strict=False)]
-        return restored, {name: restore(value, self.named.get(name, self.keywords)) for name, value in kwargs.items()}
+        by_name = {name: (value, self.named.get(name, self.keywords)) for name, value in kwargs.items()}
+        if not strict:
+            restored = [restore(value, annotation) for value, annotation in zip(args, types_, strict=False)]
+            return restored, {name: restore(*each) for name, each in by_name.items()}
+        names = (*self.names, *[f"argument {number}" for number in range(len(self.names) + 1, len(args) + 1)])
+        fitted = [fit(value, *each) for value, *each in zip(args, types_, names, strict=False)]
+        return fitted, {name: fit(*each, name) for name, each in by_name.items()}
 
 
 _signatures: dict[Any, Signature] = {}
@@ -105,20 +125,21 @@ def _read_signature(func: Callable[..., Any]) -> Signature:
     if code is None:
         return Signature()
     least, most = _counts(func)
-    try:
-        hints = typing.get_type_hints(func) if func.__annotations__ else {}
-    except Exception:
-        hints = {}
+    hints = _hints_of(func) if func.__annotations__ else {}
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     stars = iter(code.co_varnames[len(names) :])
     variadic = hints.get(next(stars), Any) if code.co_flags & _VARIADIC else Any
     keywords = hints.get(next(stars), Any) if code.co_flags & _KEYWORDS else Any
+    for name in _with_default_none(func):
+        if name in hints and hints[name] is not Any:
+            hints[name] = Optional[hints[name]]  # noqa: UP045 - an annotation may be a text, which has no `|`
     by_name = names[max(1, code.co_posonlyargcount) :]
     named = {name: hints[name] for name in by_name if name in hints}
     if get_origin(keywords) is typing.Unpack:
         named = {**_fields_of(get_args(keywords)[0]), **named}
         keywords = Any
     return Signature(
+        names=names[1 : code.co_argcount],
         positional=tuple(hints.get(name, Any) for name in names[1 : code.co_argcount]),
         variadic=variadic,
         named=named,
@@ -127,6 +148,67 @@ def _read_signature(func: Callable[..., Any]) -> Signature:
         least=least,
         most=most,
     )
+
+
+def _hints_of(func: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations of a function, but for its context's; what one names that does not exist is not known.
+
+    They are read when the function is first called. When it is registered, its module may not have got to the classes
+    that they name.
+    """
+    code = func.__code__
+    context = code.co_varnames[0] if code.co_argcount else None
+    annotations = {name: each for name, each in func.__annotations__.items() if name != context}
+    try:
+        return _resolved(func, annotations)
+    except Exception:  # one of them; the others count
+        pass
+    hints: dict[str, Any] = {}
+    for name, annotation in annotations.items():
+        try:
+            hints |= _resolved(func, {name: annotation})
+        except Exception as error:
+            logger.warning(
+                "the annotation %s of %s in %s.%s cannot be resolved (%s), so nothing is restored or checked by it:"
+                " import what it names when the program runs, not under TYPE_CHECKING",
+                annotation,
+                "the result" if name == "return" else f"the parameter {name}",
+                func.__module__,
+                func.__qualname__,
+                error,
+            )
+    return hints
+
+
+def _resolved(func: Any, annotations: dict[str, Any]) -> dict[str, Any]:
+    """Return these annotations of a function, evaluated.
+
+    Raises:
+        Exception: one cannot be.
+    """
+    if getattr(func, "__no_type_check__", False):
+        return {}
+    like = types.SimpleNamespace(__annotations__=annotations, __type_params__=getattr(func, "__type_params__", ()))
+    while hasattr(func, "__wrapped__"):
+        func = func.__wrapped__
+    hints = typing.get_type_hints(like, func.__globals__, include_extras=True)
+    return {name: _without_notes(hint) for name, hint in hints.items()}
+
+
+def _without_notes(hint: Any) -> Any:
+    """Return the type of an `Annotated` that says nothing which msgspec checks."""
+    if get_origin(hint) is not typing.Annotated or any(isinstance(each, msgspec.Meta) for each in hint.__metadata__):
+        return hint
+    return hint.__origin__
+
+
+def _with_default_none(func: Callable[..., Any]) -> Iterator[str]:
+    """Yield the parameters whose default is None: they accept it, whatever their annotation says."""
+    code = func.__code__
+    defaults = func.__defaults__ or ()
+    positional = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+    yield from (name for name, default in zip(positional, defaults, strict=True) if default is None)
+    yield from (name for name, default in (func.__kwdefaults__ or {}).items() if default is None)
 
 
 def _counts(func: Callable[..., Any]) -> tuple[int, int]:
@@ -140,7 +222,7 @@ def _counts(func: Callable[..., Any]) -> tuple[int, int]:
 
 def _fields_of(kind: Any) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(kind)
+        return {name: plain_hint(hint) for name, hint in typing.get_type_hints(kind, include_extras=True).items()}
     except Exception:
         return {}
 

@@ -27,12 +27,20 @@ from resonate.computation import (
 from resonate.context import Context, Info
 from resonate.drive import Drive, HandOver, Loops, Lost, Report
 from resonate.encoders import Encoder
-from resonate.errors import DecryptionError, NonDeterminismError, PayloadError, SignatureError
+from resonate.errors import (
+    DecryptionError,
+    NonDeterminismError,
+    PayloadError,
+    ResonateError,
+    ResultTypeError,
+    SignatureError,
+)
 from resonate.idempotency import CREATE_KEY
 from resonate.options import DEFAULT_TARGET, UNSET, Options
-from resonate.registry import Registry
+from resonate.registry import Registered, Registry
 from resonate.replay import Execution
-from resonate.signatures import check, signature_of
+from resonate.restore import Unfit
+from resonate.signatures import Signature, check, signature_of
 from resonate.suspension import WORTH_SUSPENDING
 from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
@@ -155,7 +163,9 @@ class Worker:
     def run_acquired(self, task: Task, promise: Promise, deadline: int | None = None) -> Report:
         """Work on a task that this process holds."""
         try:
-            root = self._root(promise)
+            root = self._root(task, promise)
+        except SignatureError as error:
+            return self._halt(task, error)
         except (PayloadError, ValueError) as error:
             return self._release(task, str(error))
         execution = Execution(
@@ -182,10 +192,8 @@ class Worker:
         except HandOver:
             response = self.store.apply(TaskRelease(task.id, task.version, handover=True))
             return Report("released") if response.ok else _refused(response, "release")
-        except NonDeterminismError as error:
-            response = self.store.apply(TaskHalt(task.id, task.version, str(error)))
-            logger.error("task %s is halted: %s", task.id, error)
-            return Report("halted", str(error)) if response.ok else _refused(response, "halt")
+        except (NonDeterminismError, ResultTypeError) as error:
+            return self._halt(task, error)
         except StoreError as error:
             return self._release(task, f"{type(error).__name__}: {error}")
         except Exception as error:
@@ -195,16 +203,26 @@ class Worker:
         finally:
             execution.close()
 
+    def _halt(self, task: Task, error: ResonateError) -> Report:
+        """Leave a task alone until its code or data has been corrected."""
+        reason = str(error)
+        if self.private and isinstance(error, ResultTypeError):
+            reason = f"{type(error).__name__}: a result does not fit its result_type"
+        response = self.store.apply(TaskHalt(task.id, task.version, reason))
+        logger.error("task %s is halted: %s", task.id, reason)
+        return Report("halted", reason) if response.ok else _refused(response, "halt")
+
     def _release(self, task: Task, error: str, unexpected: Exception | None = None) -> Report:
         _tell_release(task.id, error, unexpected)
         response = self.store.apply(TaskRelease(task.id, task.version, error=error))
         return Report("released", error) if response.ok else _refused(response, "release")
 
-    def _root(self, promise: Promise) -> Work:
-        """The function that the task's promise calls for.
+    def _root(self, task: Task, promise: Promise) -> Work:
+        """The function that the task's promise calls for; one that fails if the arguments do not fit it.
 
         Raises:
             PayloadError: the call cannot be read.
+            SignatureError: the arguments do not fit the function, and the execution has a history.
             ValueError: the function is not registered here.
         """
         options = self.options.get(promise.id, UNSET)
@@ -219,7 +237,19 @@ class Worker:
                 raise ValueError(f"the function that promise {promise.id} calls is not registered here") from None
             raise
         signature = signature_of(registered.func)
-        args, kwargs = signature.arguments(call.args or [], call.kwargs or {})
+        func = registered.func
+        args, kwargs = call.args or [], call.kwargs or {}
+        try:
+            check(func, registered.name, args, kwargs)
+            args, kwargs = self._restored(registered, signature, args, kwargs)
+        except SignatureError as refused:
+            # It is the deployment that may be wrong, so what an earlier one has begun is not rejected.
+            if task.version > 1 or self.store.children(task.id):
+                if self.private or encoder is not None:
+                    # A halted task says openly why, and only the type of an error that payloads cause is told.
+                    raise SignatureError(f"the arguments of {promise.id} do not fit {registered.name}") from None
+                raise
+            func = _raising(refused)
         node = Node(promise.id, promise.timeout_at)
         node.annotation = signature.result
         node.encoder = encoder
@@ -229,11 +259,6 @@ class Worker:
         lineage = Lineage.of(
             promise.id, promise.tags.get(ORIGIN, promise.id), promise.tags.get(PREFIX, promise.id), promise.timeout_at
         )
-        func = registered.func
-        try:
-            check(func, registered.name, args, kwargs)
-        except SignatureError as refused:
-            func = _raising(refused)
         kind = kind_of(registered.func)
         return Work(
             node,
@@ -271,6 +296,19 @@ class Worker:
                 ' {"func": name, "args": [...], "kwargs": {...}, "version": number}; if it was written with an encoder'
                 " that this process was not told of, give it to the registered function: function.options(encoder=...)"
             ) from None
+
+    def _restored(
+        self, registered: Registered, signature: Signature, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return arguments as their annotated types.
+
+        Raises:
+            SignatureError: one does not fit.
+        """
+        try:
+            return signature.arguments(args, kwargs, strict=registered.validate)
+        except Unfit as unfit:
+            raise SignatureError(f"{registered.name}: {unfit}") from None
 
     def map(self, function: Callable[[A], B], items: Sequence[A]) -> Iterable[B]:
         """Apply `function` to every item, in parallel where there is an executor for store requests."""

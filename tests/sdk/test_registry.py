@@ -36,7 +36,7 @@ def test_a_function_is_found_by_name_and_by_itself() -> None:
     registry = Registry()
     added = registry.add(foo)
 
-    assert added == ("foo", foo, 1)
+    assert added == ("foo", foo, 1, True)
     assert registry.get("foo") == registry.get("foo", 1) == registry.get(foo) == added
     assert registry.names() == ["foo"]
 

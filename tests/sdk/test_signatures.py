@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, TypedDict, Unpack
+from typing import Annotated, Any, Protocol, TypedDict, TypeVar, Unpack
 
 import msgspec
+import pydantic
 import pytest
 
 from resonate import Context, Resonate
-from resonate.errors import ResonateStoreError, SignatureError
+from resonate.errors import ResonateHaltedError, ResonateStoreError, ResultTypeError, SignatureError
 from resonate.retry_policies import Constant
 from resonate.signatures import check, signature_of
+from resonate_store.requests import TaskContinue
 from tests.sdk.driving import Driver, Flow
-from tests.sdk.ways import three_ways
+from tests.sdk.ways import always_three_ways, three_ways
 
 NOON = datetime(2025, 6, 15, 12, tzinfo=UTC)
 
@@ -84,7 +87,7 @@ def test_arguments_are_restored_by_position_and_by_name() -> None:
         (coroutine, Point),
         (iterating, Any),
         (unannotated, Any),
-        (misspelt, Any),
+        (misspelt, int),
         (len, Any),
     ],
 )
@@ -245,3 +248,262 @@ def test_a_type_error_from_within_a_function_is_tried_again(driver: Driver) -> N
 
     assert driver.run("w", workflow) == 5
     assert attempts == [1, 2, 3]
+
+
+# Arguments that are not of the annotated type
+
+T = TypeVar("T")
+
+
+@dataclass
+class Line:
+    amount: int
+    note: str = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+@dataclass
+class Cart:
+    lines: list[Line]
+
+
+class Account(pydantic.BaseModel):
+    limit: float
+    names: list[str] = []
+
+
+class Readable(Protocol):
+    def read(self) -> str: ...
+
+
+def taking(annotation: Any, kind: str = "step", default: Any = ...) -> Callable[..., Any]:
+    """A function with a parameter `cart` of this type, which it returns."""
+
+    def step(_: Context, cart: Any) -> Any:
+        return cart
+
+    def workflow(ctx: Context, cart: Any) -> Flow:
+        yield ctx.sleep(60)
+        return cart
+
+    async def asynchronous(ctx: Context, cart: Any) -> Any:
+        await ctx.sleep(60)
+        return cart
+
+    func = {"step": step, "generator": workflow, "async": asynchronous}[kind]
+    func.__annotations__["cart"] = annotation
+    if default is not ...:
+        func.__defaults__ = (default,)
+    return func
+
+
+UNFIT: list[tuple[Any, Any, str]] = [
+    ({"nonsense": 1}, Cart, "cart.lines: missing"),
+    ({"lines": [{"amount": 1}, {"amount": 2}, {"amount": "x"}]}, Cart, "cart.lines[2].amount: expected int, got str"),
+    ({"lines": [{"amount": 1}, 5]}, Cart | None, "cart.lines[1]: expected Line, got int"),
+    ("1", int, "cart: expected int, got str"),
+    (1.5, int, "cart: expected int, got float"),
+    (True, int, "cart: expected int, got bool"),
+    (None, str, "cart: expected str, got None"),
+    ("soon", datetime, "cart: expected datetime, got 'soon'"),
+    ({"a": [1, "b"]}, dict[str, list[int]], "cart['a'][1]: expected int, got str"),
+    ({"a": 1}, dict[int, int], "cart: expected keys of int, got 'a'"),
+    ([1], tuple[int, int], "cart: expected 2 items, got 1"),
+    ("green", Colour, "cart: expected Colour, got 'green'"),
+    ({"y": 1}, Point, "cart.x: missing"),
+    ({"corner": {"x": "a"}}, Settings, "cart.corner.x: expected int, got str"),
+    ({"limit": 1, "names": ["a", 5]}, Account, "cart.names[1]: Input should be a valid string"),
+    ([{"x": 1}, {"amount": "x"}], list[Point | Line], "cart[1]: expected Point or Line, got dict"),
+]
+
+
+@pytest.mark.parametrize(("given", "annotation", "problem"), UNFIT)
+@three_ways
+def test_argument_that_does_not_fit_is_rejected_with_its_path(
+    driver: Driver, given: Any, annotation: Any, problem: str
+) -> None:
+    driver.registry.add(taking(annotation), "buy")
+    driver.create("w", {"func": "buy", "args": [given]})
+
+    assert driver.work() == ["completed"]
+    with pytest.raises(SignatureError) as refused:
+        driver.finish("w")
+    assert refused.value.mesg == f"buy: {problem}"
+
+
+@pytest.mark.parametrize("kind", ["step", "generator", "async"])
+@always_three_ways
+def test_argument_that_does_not_fit_is_rejected_whatever_the_function_is(driver: Driver, kind: str) -> None:
+    driver.registry.add(taking(Cart, kind), "buy")
+    driver.create("w", {"func": "buy", "kwargs": {"cart": {"lines": [{}]}}})
+
+    assert driver.work() == ["completed"]
+    with pytest.raises(SignatureError, match=r"buy: cart\.lines\[0\]\.amount: missing"):
+        driver.finish("w")
+
+
+@pytest.mark.parametrize("kind", ["generator", "async"])
+@pytest.mark.parametrize("missing", [True, False])
+@always_three_ways
+def test_execution_with_history_is_halted_until_its_arguments_fit(driver: Driver, kind: str, missing: bool) -> None:
+    def more(ctx: Context, cart: Any, more: int) -> Flow:
+        raise NotImplementedError
+
+    driver.deploy(buy=taking(Any, kind))
+    driver.create("w", {"func": "buy", "args": [{"lines": 1}]})
+    driver.work()
+    driver.deploy(buy=more if missing else taking(Cart, kind))
+
+    with pytest.raises(ResonateHaltedError, match="'more' is missing" if missing else "buy: cart.lines: expected list"):
+        driver.finish("w")
+    assert driver.reports[-1].status == "halted"
+    driver.deploy(buy=taking(dict[str, int], kind))
+    assert driver.store.apply(TaskContinue("w")).ok
+    assert driver.finish("w") == {"lines": 1}
+
+
+def test_execution_whose_first_worker_died_after_a_step_is_halted(driver: Driver) -> None:
+    driver.deploy(buy=taking(Cart))
+    driver.create("w.1", {"func": "buy", "args": [5]})
+    driver.create("w", {"func": "buy", "args": [5]})
+
+    assert sorted(driver.work()) == ["completed", "halted"]
+
+
+FIT: list[tuple[Any, Any, Any]] = [
+    (1, float, 1.0),
+    ({"lines": [{"amount": 1, "note": None}]}, Cart, Cart([Line(1)])),
+    ("5", Annotated[int, "a type that says nothing"] | str, "5"),
+    ({"limit": "5"}, Account, Account(limit=5)),
+    ([1, "a"], list[T], [1, "a"]),  # type: ignore[valid-type]
+    ({"a": 1}, Readable, {"a": 1}),
+    ([1], Any, [1]),
+    ([1], object, [1]),
+    ([1], "list[Nowhere]", [1]),
+    ("2025-06-15T12:00:00Z", "datetime", NOON),
+]
+
+
+@pytest.mark.parametrize(("given", "annotation", "restored"), FIT)
+@three_ways
+def test_argument_that_fits_or_cannot_be_judged_is_accepted(
+    driver: Driver, given: Any, annotation: Any, restored: Any
+) -> None:
+    driver.registry.add(taking(annotation), "buy")
+    driver.create("w", {"func": "buy", "args": [given]})
+
+    driver.work()
+
+    assert signature_of(driver.registry.get("buy").func).arguments([given], {}, strict=True) == ([restored], {})
+    assert driver.promise("w").state == "resolved"
+
+
+@three_ways
+def test_none_is_accepted_where_it_is_the_default(driver: Driver) -> None:
+    driver.registry.add(taking(int, default=None), "buy")
+    driver.create("by-position", {"func": "buy", "args": [None]})
+    driver.create("by-name", {"func": "buy", "kwargs": {"cart": None}})
+
+    assert driver.work() == ["completed", "completed"]
+    assert driver.finish("by-position") is driver.finish("by-name") is None
+
+
+def test_annotation_that_cannot_be_resolved_is_told_once(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
+    func = taking("Nowhere")
+    func.__annotations__["return"] = "int"
+    driver.registry.add(func, "buy")
+    for id in ("a", "b"):
+        driver.create(id, {"func": "buy", "args": [{"x": 1}]})
+    driver.work()
+
+    (line,) = [record.message for record in caplog.records if "cannot be resolved" in record.message]
+    assert "the annotation Nowhere of the parameter cart in tests.sdk.test_signatures.taking.<locals>.step" in line
+    assert signature_of(func).result is int
+
+
+@three_ways
+def test_function_registered_without_validation_takes_what_comes(resonate: Resonate) -> None:
+    resonate.register(taking(Cart), name="buy", validate=False)
+
+    assert resonate.rpc("a", "buy", {"nonsense": 1}) == {"nonsense": 1}
+
+
+@three_ways
+def test_caller_gets_the_error_of_an_argument_that_does_not_fit(resonate: Resonate) -> None:
+    buy = resonate.register(name="buy")(taking(int))
+
+    for call in (lambda: buy.run("a", "1"), lambda: buy.rpc("b", "1"), lambda: resonate.rpc("c", "buy", "1")):
+        with pytest.raises(SignatureError, match="buy: cart: expected int, got str"):
+            call()
+
+
+def test_nothing_of_encrypted_arguments_is_told_of_a_halted_task(driver: Driver) -> None:
+    driver.worker.private = True
+    driver.deploy(buy=taking(Any, "generator"))
+    driver.create("w", {"func": "buy", "args": [{"secret": 1}]})
+    driver.work()
+    driver.deploy(buy=taking(dict[str, str], "generator"))
+
+    with pytest.raises(ResonateHaltedError) as halted:
+        driver.finish("w")
+    assert halted.value.reason == "[305.00000] the arguments of w do not fit buy"
+
+
+# Results
+
+
+def test_result_that_does_not_fit_its_annotation_stays_as_it_is(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    def step(_: Context) -> Cart:
+        return {"nonsense": 1}  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+    def workflow(ctx: Context) -> Flow:
+        one = yield ctx.run(step)
+        yield ctx.sleep(60)  # what came before is replayed
+        return [one, (yield ctx.run(step))]
+
+    assert driver.run("w", workflow) == [{"nonsense": 1}, {"nonsense": 1}]
+    told = [record for record in caplog.records if "a result is not the Cart that its function" in record.message]
+    assert len(told) <= 1
+
+
+@always_three_ways
+def test_call_by_name_restores_the_result_to_the_type_asked_for(driver: Driver) -> None:
+    driver.registry.add(taking(Any), "echo")
+
+    def workflow(ctx: Context) -> Flow:
+        promise = yield ctx.begin_rpc("echo", {"x": 2}, result_type=Point)
+        found = [(yield ctx.rpc("echo", {"x": 1}, result_type=Point)), (yield promise)]
+        return [type(each).__name__ for each in found]
+
+    assert driver.run("w", workflow) == ["Point", "Point"]
+
+
+@always_three_ways
+def test_result_that_is_not_what_a_workflow_asks_for_halts_it(driver: Driver) -> None:
+    def asking(kind: Any) -> Callable[..., Any]:
+        def workflow(ctx: Context) -> Flow:
+            return repr((yield ctx.rpc("echo", {"x": 1}, result_type=kind)))
+
+        return workflow
+
+    driver.deploy(w=asking(Cart), echo=taking(Any))
+    driver.create("w", {"func": "w"})
+    with pytest.raises(ResonateHaltedError, match=r"promise w\.1: result_type does not fit: lines: missing"):
+        driver.finish("w")
+
+    driver.deploy(w=asking(Point), echo=taking(Any))
+    assert driver.store.apply(TaskContinue("w")).ok
+    assert driver.finish("w") == "Point(x=1, y=0)"
+
+
+@three_ways
+def test_client_asks_for_the_type_of_a_result(resonate: Resonate) -> None:
+    resonate.register(taking(Any), name="echo")
+
+    assert resonate.rpc("a", "echo", {"x": 1}, result_type=Point) == Point(1)
+    assert resonate.begin_rpc("b", "echo", {"x": 1}, result_type=Point).result() == Point(1)
+    assert resonate.get("a", result_type=Point).result() == Point(1)
+    assert resonate.get("a").result() == {"x": 1}
+    with pytest.raises(ResultTypeError, match="promise a: result_type does not fit: lines: missing"):
+        resonate.get("a", result_type=Cart).result()

@@ -16,6 +16,7 @@ from resonate.encoders import Encoder
 from resonate.idempotency import CREATE_KEY
 from resonate.options import DEFAULT_TIMEOUT
 from resonate.registry import Registry
+from resonate.restore import Asked
 from resonate.signatures import check, signature_of
 from resonate_store.addresses import expand
 from resonate_store.records import (
@@ -140,7 +141,8 @@ class Conventions:
             param = codec.encode_call(command.name, command.args, command.kwargs, version, node.encoder)
             if node.encoder is not None:
                 self._encoders[id] = node.encoder
-            node.annotation = self._result_type(command.name, version)
+            asked = command.result_type
+            node.annotation = self._result_type(command.name, version) if asked is None else Asked(asked)
         elif isinstance(command, PromiseCommand):
             if command.data is not None:  # without data there is nothing to write, whatever the value is read with
                 param = codec.encode(command.data, f"the data of promise {id}", "data", node.encoder)

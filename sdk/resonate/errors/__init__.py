@@ -95,13 +95,24 @@ class NonDeterminismError(ResonateError):
 
 
 class SignatureError(ResonateError, TypeError):
-    """A call does not fit the function's parameters: an argument is missing, unknown, given twice or too many.
+    """A call does not fit the function: an argument is missing, unknown, given twice, too many, or of the wrong type.
 
     It is never tried again, whatever the retry policy: nothing but another call, or another function, would help.
     """
 
     def __init__(self, mesg: str) -> None:
         super().__init__(mesg, 305)
+        self.args = (mesg,)
+
+
+class ResultTypeError(ResonateError, TypeError):
+    """A result is not of the type that the caller has asked for by `result_type=`.
+
+    In a workflow it halts the task: deploy code that asks for the right type and continue it.
+    """
+
+    def __init__(self, mesg: str) -> None:
+        super().__init__(mesg, 306)
         self.args = (mesg,)
 
 
