@@ -23,7 +23,7 @@ import msgspec
 from resonate.computation import LINK
 from resonate.encoders import Encoder
 from resonate.errors import PayloadError, ResonateCanceledError, ResonateTimedoutError, ResultTypeError
-from resonate.forms import written
+from resonate.forms import is_model, written
 from resonate.restore import Unfit, restore
 from resonate_store.records import EMPTY, Promise, Value
 
@@ -143,8 +143,8 @@ def _numbered(plain: Any) -> Any:
 
 
 def _find_culprit(value: Any, path: str) -> tuple[str, str]:
-    """The path of the first part that cannot travel."""
-    for child_path, child in _parts(value, path):
+    """The path of the first part that cannot travel; a model is one part, for it says how its fields are written."""
+    for child_path, child in () if is_model(type(value)) else _parts(value, path):
         try:
             _json.encode(child)
         except RecursionError:

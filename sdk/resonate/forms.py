@@ -7,8 +7,10 @@ for a type: whoever holds a value of it, or an annotation, has its module loaded
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, cast
 
 _AS_TEXT = {
@@ -31,9 +33,10 @@ def written(value: Any) -> Any:
 
     Raises:
         NotImplementedError: its type has no JSON form.
+        ValueError: it is a model that its JSON form does not come back as.
     """
     if is_model(type(value)):
-        return value.model_dump(mode="json")
+        return _data_of(value)
     if isinstance(value, bool):  # as a key; as a value it is known
         return "true" if value else "false"
     for plain in (str, int, float):
@@ -81,6 +84,70 @@ def is_model(kind: Any) -> bool:
     return isinstance(kind, type) and hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_validate_json")
 
 
+def _data_of(model: Any) -> Any:
+    """Return the data of a pydantic model, without its computed fields.
+
+    What a model writes need not be what it reads: a secret is masked, an excluded field is left out, a serializer may
+    do anything. So the data is read again, and compared.
+
+    Raises:
+        ValueError: it does not come back as the same model.
+    """
+    data = model.model_dump(mode="json", round_trip=True)
+    try:
+        back = model_of(type(model), data)
+    except Exception as error:
+        raise ValueError(f"its JSON form cannot be read again: {type(error).__name__}: {error}") from None
+    if (lost := _difference(model, back, "")) is not None:
+        raise ValueError(
+            f"{lost.removeprefix('.') or 'it'} would not come back as it is: it is excluded, masked, or not read as it is"
+            " written"
+        )
+    return data
+
+
+def _difference(one: Any, other: Any, path: str) -> str | None:
+    """Return the path of the first part in which two values differ; a part that cannot be compared does not."""
+    if one is other or _equal(one, other):
+        return None
+    if type(one) is not type(other):
+        return path
+    for at, mine, its in _pairs(one, other, path):
+        if (found := _difference(mine, its, at)) is not None:
+            return found
+    if is_model(type(one)) or isinstance(one, (dict, list, tuple, deque)):
+        return None if _count(one) == _count(other) else path
+    return None if type(one).__eq__ is object.__eq__ or one != one else path  # not a number differs from itself
+
+
+def _pairs(one: Any, other: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the parts that two values of one type have in common, with their paths."""
+    if is_model(type(one)):
+        kind: Any = type(one)
+        names: list[str] = [*kind.model_fields, *(one.model_extra or ())]
+        for name in names:
+            yield f"{path}.{name}", getattr(one, name), getattr(other, name, None)
+    elif isinstance(one, dict):
+        for key, item in cast("dict[Any, Any]", one).items():
+            if key in other:
+                yield f"{path}[{key!r}]", item, other[key]
+    elif isinstance(one, (list, tuple, deque)):
+        for index, (mine, its) in enumerate(zip(cast("list[Any]", one), other, strict=False)):
+            yield f"{path}[{index}]", mine, its
+
+
+def _count(value: Any) -> int:
+    return len(value.model_extra or ()) if is_model(type(value)) else len(value)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two values are equal, also as types: 1 is not 1.0."""
+    try:
+        return type(one) is type(other) and not is_model(type(one)) and bool(one == other)
+    except Exception:  # a user's `__eq__`, or an array's
+        return False
+
+
 def model_of(kind: Any, plain: Any) -> Any:
     """Return the pydantic model that JSON data stands for.
 
@@ -89,4 +156,37 @@ def model_of(kind: Any, plain: Any) -> Any:
     """
     import json  # only models need it: it writes what is not finite the way that pydantic reads it
 
-    return kind.model_validate_json(json.dumps(plain), by_alias=True, by_name=True)
+    try:
+        return kind.model_validate_json(json.dumps(plain), by_alias=True, by_name=True)
+    except ValueError as error:
+        fewer = _without_extras(plain, error)
+        if fewer is None:
+            raise
+        model = kind.model_validate_json(json.dumps(fewer), by_alias=True, by_name=True)
+        if model.model_dump(mode="json") != plain:
+            raise
+        return model
+
+
+def _without_extras(plain: Any, error: Any) -> Any:
+    """Return data without the fields that a model forbids, if nothing else is wrong with it.
+
+    Computed fields are among the data of models that earlier versions have stored.
+    """
+    try:
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+    except Exception:  # it is a user's validator that has raised it
+        return None
+    if not isinstance(plain, dict) or any(each["type"] != "extra_forbidden" for each in errors):
+        return None
+    fewer = copy.deepcopy(cast("dict[str, Any]", plain))
+    for each in errors:
+        *above, name = each["loc"]
+        part: Any = fewer
+        try:
+            for step in above:
+                part = part[step]
+            del part[name]
+        except (LookupError, TypeError):
+            return None
+    return fewer

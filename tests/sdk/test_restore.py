@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from resonate import Context, codec
 from resonate.errors import PayloadError
-from resonate.restore import restore
+from resonate.restore import Unfit, fit, restore
 from resonate_store.records import Value
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways
@@ -357,6 +357,99 @@ def test_a_model_that_cannot_be_written_is_refused() -> None:
 
     with pytest.raises(PayloadError, match=r"value\[0\].* is a .*Loose|value\[0\].anything is an object"):
         codec.encode([Loose(anything=object())], "the value")
+
+
+# Models whose JSON form is not what they read
+
+
+class Login(pydantic.BaseModel):
+    user: str
+    password: pydantic.SecretStr = pydantic.SecretStr("")
+    token: str = pydantic.Field(default="none", exclude=True)
+
+
+class Told(pydantic.BaseModel):
+    """It writes its secret in the open, as it says itself."""
+
+    password: pydantic.SecretStr
+
+    @pydantic.field_serializer("password")
+    def tell(self, password: pydantic.SecretStr) -> str:
+        return password.get_secret_value()
+
+
+class Rectangle(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    width: float
+    inner: list[Rectangle] = []
+
+    @pydantic.computed_field
+    @property
+    def area(self) -> float:
+        return self.width**2
+
+
+class Loose(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+    ratio: float
+
+
+class Opaque(pydantic.BaseModel):
+    ratio: float
+    at: Annotated[object, pydantic.PlainValidator(lambda _: object()), pydantic.PlainSerializer(str)] = None
+    pairs: dict[str, list[float]] = {}
+
+
+@pytest.mark.parametrize(
+    ("model", "lost"),
+    [
+        (
+            Login(user="a", password=pydantic.SecretStr("x")),
+            r"args\[0\] is a .*Login.*: password would not come back as it is",
+        ),
+        (Login(user="a", token="x"), r"args\[0\] is a .*Login.* token would not come back as it is"),
+        ({"a": [Login(user="a", token="x")]}, r"args\[0\]\['a'\]\[0\] is a .*Login"),
+        (Login.model_construct(user=5), "cannot be read again: ValidationError"),
+        (Loose(ratio=1, more=(1, 2)), "ValueError: more would not"),  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ],
+    ids=repr,
+)
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_model_that_would_come_back_as_another_is_refused(model: Any, lost: str) -> None:
+    with pytest.raises(PayloadError, match=lost):
+        codec.encode_call("login", (model,), {}, 1)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Login(user="a"),
+        Told(password=pydantic.SecretStr("x")),
+        Rectangle(width=2, inner=[Rectangle(width=1)]),
+        Loose(ratio=1, pairs={"a": [1.5]}, more=[1]),  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ],
+    ids=repr,
+)
+def test_model_comes_back_equal(model: Any) -> None:
+    back = travel(model, type(model))
+
+    assert type(back) is type(model)
+    assert back == model
+
+
+def test_model_with_parts_that_cannot_be_compared_travels() -> None:
+    back = travel(Opaque(ratio=math.nan, at=object(), pairs={"a": [math.nan]}), Opaque)
+
+    assert math.isnan(back.ratio)
+    assert math.isnan(back.pairs["a"][0])
+
+
+def test_model_stored_with_its_computed_fields_is_read() -> None:
+    model = Rectangle(width=2, inner=[Rectangle(width=1)])
+
+    assert restore(model.model_dump(mode="json"), Rectangle) == model
+    with pytest.raises(Unfit, match="area: Extra inputs are not permitted"):
+        fit({"width": 2, "area": 5}, Rectangle, "")
 
 
 class Name(str):
