@@ -21,7 +21,9 @@ from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Openi
 from resonate.errors import PayloadError
 from resonate.history import attempt_of
 from resonate.recorded import source_of_chance
+from resonate.restore import Doubtful
 from resonate.retry_policies import RetryPolicy
+from resonate.signatures import check_value
 from resonate.suspension import WORTH_SUSPENDING
 from resonate_store.records import DELAY, EMPTY, ORIGIN, SCOPE, TARGET, TIMER, Promise, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
@@ -141,6 +143,8 @@ class Attempts:
                 payload = EMPTY
                 if work.node.durable:
                     payload = codec.encode(value, f"the result of {work.name}", "result", work.node.encoder)
+                    if type(work.node.annotation) is Doubtful:
+                        check_value(f"the result of {work.name}", "it", value, work.node.annotation)
             except PayloadError as refused:
                 error = refused
             else:

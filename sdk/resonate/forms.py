@@ -98,22 +98,22 @@ def _data_of(model: Any) -> Any:
         back = model_of(type(model), data)
     except Exception as error:
         raise ValueError(f"its JSON form cannot be read again: {type(error).__name__}: {error}") from None
-    if (lost := _difference(model, back, "")) is not None:
+    if (lost := difference(model, back, "")) is not None:
         raise ValueError(
-            f"{lost.removeprefix('.') or 'it'} would not come back as it is: it is excluded, masked, or not read as it is"
-            " written"
+            f"{lost.removeprefix('.') or 'it'} would not come back as it is: it is excluded, masked, or not read as it"
+            " is written"
         )
     return data
 
 
-def _difference(one: Any, other: Any, path: str) -> str | None:
+def difference(one: Any, other: Any, path: str) -> str | None:
     """Return the path of the first part in which two values differ; a part that cannot be compared does not."""
     if one is other or _equal(one, other):
         return None
     if type(one) is not type(other):
         return path
     for at, mine, its in _pairs(one, other, path):
-        if (found := _difference(mine, its, at)) is not None:
+        if (found := difference(mine, its, at)) is not None:
             return found
     if is_model(type(one)) or isinstance(one, (dict, list, tuple, deque)):
         return None if _count(one) == _count(other) else path
@@ -123,7 +123,7 @@ def _difference(one: Any, other: Any, path: str) -> str | None:
 def _pairs(one: Any, other: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield the parts that two values of one type have in common, with their paths."""
     if is_model(type(one)):
-        kind: Any = type(one)
+        kind = cast("Any", type(one))
         names: list[str] = [*kind.model_fields, *(one.model_extra or ())]
         for name in names:
             yield f"{path}.{name}", getattr(one, name), getattr(other, name, None)

@@ -31,7 +31,7 @@ from resonate.registry import Registry
 from resonate.restore import Asked
 from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime
-from resonate.signatures import check, signature_of
+from resonate.signatures import UNKNOWN, Signature, check, signature_of
 from resonate.worker import Call, Worker
 from resonate_store.addresses import expand
 from resonate_store.clock import Clock, ambient
@@ -640,6 +640,8 @@ class Resonate:
         if options.encoder is not None:
             self._worker.encoders[id] = options.encoder
         param = codec.encode_call(name, args, kwargs, version, options.encoder)
+        if options.encoder is None:
+            self._signature(name, version).check_values(name, args, kwargs)
         return PromiseCreate(id, within_time(self._clock.now() + round(timeout * 1000)), param, tags)
 
     def _handle(
@@ -647,11 +649,15 @@ class Resonate:
     ) -> Handle[Any]:
         if asked is not None:
             return Handle(id, self._runtime, Asked(asked), self._options.encoder, settled)
-        try:
-            annotation = signature_of(self._registry.get(func, self._options.version or 0).func).result
-        except ValueError:
-            annotation = Any
+        annotation = self._signature(func, self._options.version or 0).result
         return Handle(id, self._runtime, annotation, self._options.encoder, settled)
+
+    def _signature(self, func: Callable[..., Any] | str, version: int) -> Signature:
+        """Return the signature of a function that may not be known here."""
+        try:
+            return signature_of(self._registry.get(func, version).func)
+        except ValueError:
+            return UNKNOWN
 
 
 def _check_call(id: str, func: Any) -> None:

@@ -28,7 +28,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
-from resonate.forms import is_model, model_of, read, written
+from resonate.forms import difference, is_model, model_of, read, written
 
 _SCALARS = (str, int, float, bool, type(None))
 _PLAIN = (*_SCALARS, list, dict)
@@ -76,6 +76,40 @@ class Asked:
         self.annotation = annotation
 
 
+class Doubtful:
+    """A type of which JSON data does not always tell the values apart, such as `datetime | str`.
+
+    Args:
+        annotation: the type.
+    """
+
+    __slots__ = ("annotation",)
+
+    def __init__(self, annotation: Any) -> None:
+        self.annotation = annotation
+
+    def changes(self, value: Any) -> bool:
+        """Whether a value would come back as another."""
+        try:
+            back = _fitted(_again(value), self.annotation, "")
+        except Exception:  # whoever encodes or reads it says so
+            return False
+        return not (isinstance(value, type(back)) and value == back) and difference(value, back, "") is not None
+
+
+def doubted(annotation: Any) -> Any:
+    """Return the annotation, as `Doubtful` if msgspec cannot tell its values apart."""
+    if annotation is Any or annotation in _PLAIN:
+        return annotation
+    try:
+        msgspec.json.Decoder(annotation)
+    except TypeError:
+        return Doubtful(annotation)
+    except Exception:  # it cannot be resolved
+        return annotation
+    return annotation
+
+
 def restore(plain: Any, annotation: Any) -> Any:
     """Convert JSON data to the annotated type; data that does not fit comes back as it is, and the log says so once.
 
@@ -86,6 +120,8 @@ def restore(plain: Any, annotation: Any) -> Any:
         return plain
     if type(annotation) is Asked:
         return fit(plain, annotation.annotation, "")
+    if type(annotation) is Doubtful:
+        annotation = annotation.annotation
     try:
         return _fitted(plain, annotation, "")
     except Unfit:
@@ -113,6 +149,8 @@ def fit(plain: Any, annotation: Any, path: str) -> Any:
     """
     if annotation is Any or (type(plain) is annotation and annotation in _PLAIN):
         return plain
+    if type(annotation) is Doubtful:
+        annotation = annotation.annotation
     try:
         return _fitted(plain, annotation, path)
     except Unresolved as error:

@@ -15,8 +15,8 @@ from typing import Any, Optional, get_args, get_origin
 
 import msgspec
 
-from resonate.errors import SignatureError
-from resonate.restore import fit, plain_hint, restore
+from resonate.errors import PayloadError, SignatureError
+from resonate.restore import Doubtful, doubted, fit, plain_hint, restore
 
 logger = logging.getLogger("resonate.signatures")
 
@@ -29,7 +29,8 @@ class Signature(msgspec.Struct, frozen=True):
     """A function's positional parameters after the context, and by name, and its result.
 
     `names` are those of the positional ones; `variadic` and `keywords` are the annotations of `*args` and `**kwargs`. A
-    call with `least` to `most` positional arguments and no others fits; of any other call `check` knows.
+    call with `least` to `most` positional arguments and no others fits; of any other call `check` knows. `doubtful`
+    says that of a parameter JSON data does not tell all values apart.
     """
 
     names: tuple[str, ...] = ()
@@ -38,11 +39,12 @@ class Signature(msgspec.Struct, frozen=True):
     named: dict[str, Any] = {}
     keywords: Any = Any
     result: Any = Any
+    doubtful: bool = False
     least: int = 0
     most: int = sys.maxsize
 
     def arguments(
-        self, args: list[Any], kwargs: dict[str, Any], *, strict: bool = False
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, strict: bool = False
     ) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments restored to their annotated types.
 
@@ -53,15 +55,56 @@ class Signature(msgspec.Struct, frozen=True):
         Raises:
             Unfit: an argument does not fit; its path begins with the parameter.
         """
-        types_ = (*self.positional, *([self.variadic] * max(0, len(args) - len(self.positional))))
-        by_name = {name: (value, self.named.get(name, self.keywords)) for name, value in kwargs.items()}
-        if not strict:
-            restored = [restore(value, annotation) for value, annotation in zip(args, types_, strict=False)]
-            return restored, {name: restore(*each) for name, each in by_name.items()}
-        names = (*self.names, *[f"argument {number}" for number in range(len(self.names) + 1, len(args) + 1)])
-        fitted = [fit(value, *each) for value, *each in zip(args, types_, names, strict=False)]
-        return fitted, {name: fit(*each, name) for name, each in by_name.items()}
+        each = list(self._annotated(args, kwargs))
+        if strict:
+            values = [fit(value, annotation, name) for name, value, annotation in each]
+        else:
+            values = [restore(value, annotation) for _, value, annotation in each]
+        return values[: len(args)], dict(zip(kwargs, values[len(args) :], strict=True))
 
+    def check_values(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Refuse arguments that would arrive as others, where JSON does not tell the members of a union apart.
+
+        Raises:
+            PayloadError: one would.
+        """
+        if not self.doubtful:
+            return
+        for parameter, value, annotation in self._annotated(args, kwargs):
+            check_value(f"the arguments of {name}", parameter, value, annotation)
+
+    def _annotated(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+        """Yield each argument between the name and the annotation of its parameter."""
+        for number, value in enumerate(args):
+            known = number < len(self.names)
+            name = self.names[number] if known else f"argument {number + 1}"
+            yield name, value, self.positional[number] if known else self.variadic
+        for name, value in kwargs.items():
+            yield name, value, self.named.get(name, self.keywords)
+
+
+def check_value(what: str, place: str, value: Any, annotation: Any) -> None:
+    """Refuse a value that would come back as another.
+
+    Args:
+        what: names the payload in the error.
+        place: names the value.
+        value: the value.
+        annotation: what it would be restored to.
+
+    Raises:
+        PayloadError: it would.
+    """
+    if type(annotation) is Doubtful and annotation.changes(value):
+        raise PayloadError(
+            f"{what} cannot travel: {place} is a {type(value).__name__}, which would come back as another member of"
+            f" {annotation.annotation}, for their JSON forms are alike: annotate one type, or tell them apart by a tag"
+            " or field"
+        )
+
+
+UNKNOWN = Signature()
+"""Of a function that is not known here."""
 
 _signatures: dict[Any, Signature] = {}
 
@@ -133,6 +176,9 @@ def _read_signature(func: Callable[..., Any]) -> Signature:
     for name in _with_default_none(func):
         if name in hints and hints[name] is not Any:
             hints[name] = Optional[hints[name]]  # noqa: UP045 - an annotation may be a text, which has no `|`
+    variadic, keywords = doubted(variadic), keywords if get_origin(keywords) is typing.Unpack else doubted(keywords)
+    result = doubted(_result_type(hints.pop("return", Any)))
+    hints = {name: doubted(hint) for name, hint in hints.items() if name in names}
     by_name = names[max(1, code.co_posonlyargcount) :]
     named = {name: hints[name] for name in by_name if name in hints}
     if get_origin(keywords) is typing.Unpack:
@@ -144,7 +190,8 @@ def _read_signature(func: Callable[..., Any]) -> Signature:
         variadic=variadic,
         named=named,
         keywords=keywords,
-        result=_result_type(hints.get("return", Any)),
+        result=result,
+        doubtful=any(type(each) is Doubtful for each in (*hints.values(), *named.values(), variadic, keywords)),
         least=least,
         most=most,
     )
@@ -222,7 +269,9 @@ def _counts(func: Callable[..., Any]) -> tuple[int, int]:
 
 def _fields_of(kind: Any) -> dict[str, Any]:
     try:
-        return {name: plain_hint(hint) for name, hint in typing.get_type_hints(kind, include_extras=True).items()}
+        return {
+            name: doubted(plain_hint(hint)) for name, hint in typing.get_type_hints(kind, include_extras=True).items()
+        }
     except Exception:
         return {}
 

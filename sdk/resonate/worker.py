@@ -163,7 +163,7 @@ class Worker:
     def run_acquired(self, task: Task, promise: Promise, deadline: int | None = None) -> Report:
         """Work on a task that this process holds."""
         try:
-            root = self._root(task, promise)
+            root = self._root(promise, first=task.version == 1)
         except SignatureError as error:
             return self._halt(task, error)
         except (PayloadError, ValueError) as error:
@@ -217,8 +217,12 @@ class Worker:
         response = self.store.apply(TaskRelease(task.id, task.version, error=error))
         return Report("released", error) if response.ok else _refused(response, "release")
 
-    def _root(self, task: Task, promise: Promise) -> Work:
+    def _root(self, promise: Promise, *, first: bool = False) -> Work:
         """The function that the task's promise calls for; one that fails if the arguments do not fit it.
+
+        Args:
+            promise: the task's promise.
+            first: whether the task has not been acquired before.
 
         Raises:
             PayloadError: the call cannot be read.
@@ -244,7 +248,7 @@ class Worker:
             args, kwargs = self._restored(registered, signature, args, kwargs)
         except SignatureError as refused:
             # It is the deployment that may be wrong, so what an earlier one has begun is not rejected.
-            if task.version > 1 or self.store.children(task.id):
+            if not first or self.store.children(promise.id):
                 if self.private or encoder is not None:
                     # A halted task says openly why, and only the type of an error that payloads cause is told.
                     raise SignatureError(f"the arguments of {promise.id} do not fit {registered.name}") from None

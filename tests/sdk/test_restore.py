@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resonate import Context, codec
+from resonate import Context, Resonate, codec
 from resonate.errors import PayloadError
 from resonate.restore import Unfit, fit, restore
 from resonate_store.records import Value
@@ -295,6 +295,93 @@ def test_of_members_that_fit_alike_the_first_is_taken() -> None:
     assert travel([1], set[int] | list[int]) == {1}
     assert travel(Point(1.0, 2), Point | Other) == Point(1.0, 2)
     assert travel(Point(1.0, 2), Other | Point) == Other(1.0, 2)
+
+
+class UA(msgspec.Struct):
+    a: int
+
+
+class UB(msgspec.Struct):
+    a: int
+
+
+class UC(msgspec.Struct):
+    a: int
+    c: int = 0
+
+
+class Dotted(pydantic.BaseModel):
+    a: int
+    dots: list[int]
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [
+        (UA(1), UA | UC),
+        (UC(1, 2), UA | UC),
+        (UC(1), UA | UC),
+        (UA(1), UC | UA),
+        ([UC(1, 2), UA(1)], list[UA | UC]),
+        ({"a": UC(1, 2)}, dict[str, UA | UC | None]),
+        (Dotted(a=1, dots=[2]), UA | Dotted),
+        (UA(1), Dotted | UA | UC),
+        ("2025-06-15T12:00:00Z", datetime | str),
+        ("2025-06-15T12:00:00Z", UUID | datetime | str | None),
+        (["1.5", 2, 2.5], list[Decimal | str | int | float]),
+        ("red", Colour | str),
+        (1, float | int),
+        (True, int | bool | datetime),
+        (b"a", Literal[b"a", "b"]),
+        (Colour.RED, Literal[Colour.RED, 5]),
+    ],
+    ids=repr,
+)
+def test_member_of_a_union_that_fits_exactly_is_restored(value: Any, annotation: Any) -> None:
+    back = travel(value, annotation)
+
+    assert back == value
+    assert type(back) is type(value)
+
+
+def test_unknown_fields_do_not_keep_the_nearest_member_from_being_restored() -> None:
+    assert restore({"a": 1, "c": 2, "new": 3}, UA | UC) == UC(1, 2)
+
+
+@pytest.mark.parametrize("how", ["run", "begin_run", "rpc", "begin_rpc"])
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [(NOON, datetime | str), (UB(1), UA | UB), ([UB(1)], list[UA | UB]), (Colour.RED, str | Colour | None)],
+    ids=repr,
+)
+@three_ways
+def test_value_that_would_come_back_as_another_member_is_refused(
+    driver: Driver, value: Any, annotation: Any, how: str
+) -> None:
+    given: list[Any] = []
+    call = driver.register(echo(annotation, 0, given))
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            answer = yield getattr(ctx, how)(call, value)
+            if how.startswith("begin"):
+                yield answer
+        except PayloadError as error:
+            return error.mesg
+
+    place = "the result of echo0 cannot travel: it" if "run" in how else "the arguments of echo0 cannot travel: value"
+    assert f"{place} is a {type(value).__name__}, which would come back as another member" in driver.run("w", workflow)
+    assert len(given) == ("run" in how)
+
+
+@three_ways
+def test_client_is_refused_a_value_that_would_arrive_as_another_member(resonate: Resonate) -> None:
+    function = resonate.register(echo(datetime | str, 0, []))
+
+    for call in (function.run, function.rpc):
+        with pytest.raises(PayloadError, match="the arguments of echo0 cannot travel: value is a datetime"):
+            call("a", NOON)
+    assert function.run("b", "2025-06-15T12:00:00Z") == "2025-06-15T12:00:00Z"
 
 
 # Numbers that JSON does not have

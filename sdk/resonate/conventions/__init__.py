@@ -17,7 +17,7 @@ from resonate.idempotency import CREATE_KEY
 from resonate.options import DEFAULT_TIMEOUT
 from resonate.registry import Registry
 from resonate.restore import Asked
-from resonate.signatures import check, signature_of
+from resonate.signatures import UNKNOWN, Signature, check, signature_of
 from resonate_store.addresses import expand
 from resonate_store.records import (
     BRANCH,
@@ -139,10 +139,13 @@ class Conventions:
             tags[TARGET] = expand(target)
             tags[FUNC] = command.name
             param = codec.encode_call(command.name, command.args, command.kwargs, version, node.encoder)
-            if node.encoder is not None:
+            signature = self._signature(command.name, version)
+            if node.encoder is None:
+                signature.check_values(command.name, command.args, command.kwargs)
+            else:
                 self._encoders[id] = node.encoder
             asked = command.result_type
-            node.annotation = self._result_type(command.name, version) if asked is None else Asked(asked)
+            node.annotation = signature.result if asked is None else Asked(asked)
         elif isinstance(command, PromiseCommand):
             if command.data is not None:  # without data there is nothing to write, whatever the value is read with
                 param = codec.encode(command.data, f"the data of promise {id}", "data", node.encoder)
@@ -150,12 +153,12 @@ class Conventions:
             tags[TIMER] = "true"
         return node, PromiseCreate(id, node.timeout_at, param, tags)
 
-    def _result_type(self, name: str, version: int) -> Any:
-        """The annotated result of a remote function, if this process happens to know the function."""
+    def _signature(self, name: str, version: int) -> Signature:
+        """The signature of a remote function, if this process happens to know the function."""
         try:
-            return signature_of(self._registry.get(name, version).func).result
+            return signature_of(self._registry.get(name, version).func)
         except ValueError:
-            return Any
+            return UNKNOWN
 
 
 def linked(node: Node, state: SettledState, value: Value, timeout_at: int, now: int) -> PromiseRecord:
