@@ -30,6 +30,11 @@ from resonate_store.records import EMPTY, Promise, Value
 VERBATIM = "resonate:verbatim"
 """Header of a payload in which no string stands for a number."""
 
+_LARGEST_ERROR = 256 * 1024
+"""An error that takes more (bytes) is stored without its arguments and attributes."""
+_LARGEST_PART = 128 * 1024
+"""An argument or attribute of an error that takes more (bytes) is left out."""
+
 _NUMBERS = {"__INF__": math.inf, "__NEG_INF__": -math.inf, "__NAN__": math.nan}
 
 
@@ -234,19 +239,22 @@ def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None 
     if not state.get("traceback"):
         state["traceback"] = traceback_of(error)
     try:
-        return encode(state, "an error", encoder=encoder)
+        payload = encode(state, "an error", encoder=encoder)
     except PayloadError as refused:
         if encoder is not None:
             return encode_error(error if isinstance(error, PayloadError) else refused)
         return encode(texts_of(state), "an error")
+    if len(payload.data or "") > _LARGEST_ERROR:
+        # An error is stored wherever the result would have been, and a result that is too large ends as one.
+        return encode(texts_of(state), "an error", encoder=encoder)
+    return payload
 
 
 def _travels(value: Any) -> bool:
     try:
-        _json.encode(value)
+        return len(_json.encode(value)) <= _LARGEST_PART
     except Exception:
         return False
-    return True
 
 
 def decode_error(promise: Promise, encoder: Encoder[Any, str | None] | None = None) -> BaseException:

@@ -5,6 +5,9 @@ comes back as its own type when this process has already imported that, with the
 arguments; otherwise as an `ApplicationError`. Nothing is ever unpickled, nothing is imported because a payload names
 it, and no constructor of a user's class runs: who writes to the store must not get to run code in those who read.
 
+What an error looked like where it was raised, the text of its traceback, is a note of the error that comes back
+(`RemoteTraceback`), and is not told as a note again: it is part of the next traceback.
+
 An error's class may do anything when it is asked for something, before it has travelled and even more so after, when
 its constructor has not run. So nothing that it does keeps it from being told, and an error that cannot be shown when it
 is back is an `ApplicationError` as well: an error must not break those who only print it.
@@ -28,21 +31,48 @@ _WITHIN = 5
 """As how many of these levels an error counts that is an argument or attribute of another."""
 _LONGEST = 8_000
 """How much of a traceback is told (characters): its end."""
+_SHORTEST = 300
+"""A traceback is not told if there is less room for it (characters): members of a group share theirs."""
+_MOST_MEMBERS = 100
+"""How many members of a group are told of that is too large to be told whole."""
+_MOST_TEXT = 64 * 1024
+"""How much of a message, or of a text among the arguments, is told (characters): its beginning."""
 _NO_NAME = "resonate_asks_for_what_no_error_has"
 
 
-def data_of(error: BaseException, travels: Callable[[Any], bool], depth: int = 0) -> dict[str, Any]:
+class RemoteTraceback(str):
+    """The note of an error that came back: its traceback where it was raised.
+
+    Attributes:
+        text: the traceback.
+    """
+
+    text: str
+
+    @classmethod
+    def of(cls, text: str) -> RemoteTraceback:
+        """Return the note that shows this traceback."""
+        lines = "\n  ".join(text.rstrip("\n").split("\n"))
+        note = cls(f"Remote traceback:\n  {lines}")
+        note.text = text
+        return note
+
+
+def data_of(
+    error: BaseException, travels: Callable[[Any], bool], depth: int = 0, room: int = _LONGEST
+) -> dict[str, Any]:
     """What is said of an error, of its cause and, if it is a group, of its members.
 
     Args:
         error: the error; whatever its class does when it is asked, this returns.
         travels: whether a value can be written; an argument or attribute that cannot is left out.
         depth: how many levels above this one are told of already.
+        room: how long the tracebacks of the members of a group may be together (characters).
 
     Returns:
         Data in which arguments and attributes are as they were, but for those of which `forms` says how they are
-        written. It has a traceback only if the error brought one along from another process: the caller adds the
-        outermost's, which shows the others' as well.
+        written. Of its own it has a traceback only if the error brought one along from another process. Members of a
+        group have theirs, for they may part from it; the caller adds the outermost's, which shows the others' as well.
     """
     kind = type(error)
     state: dict[str, Any] = {
@@ -52,25 +82,29 @@ def data_of(error: BaseException, travels: Callable[[Any], bool], depth: int = 0
         "message": _text(error),
     }
     with contextlib.suppress(Exception):  # what is told by then has to do
-        _tell(error, state, travels, depth)
+        _tell(error, state, travels, depth, room)
     return state
 
 
-def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], bool], depth: int) -> None:
+def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], bool], depth: int, room: int) -> None:
     cause = _own(error, "__cause__")
     if cause is not None and depth < _DEEPEST:
-        state["cause"] = data_of(cause, travels, depth + 1)
+        state["cause"] = data_of(cause, travels, depth + 1, room // 2)
     if issubclass(type(error), BaseExceptionGroup) and depth < _DEEPEST:
         group = cast("BaseExceptionGroup[BaseException]", error)
-        members = [data_of(each, travels, depth + 1) for each in group.exceptions]
+        share = room // max(2, len(group.exceptions))
+        members = [data_of(each, travels, depth + 1, share // 2) for each in group.exceptions]
+        for member, told in zip(group.exceptions, members, strict=True):
+            if share >= _SHORTEST and not told.get("traceback") and has_traceback(member):
+                told["traceback"] = traceback_of(member, share)
         state["__type"] = "aggregate_error"  # as the TypeScript SDK has it
-        state["message"] = without_surrogates(group.message)
+        state["message"] = _beginning(without_surrogates(group.message))
         state["errors"] = members
     if isinstance(error, ApplicationError):
         state["name"] = state["type"] = without_surrogates(error.type_name)
-        state["message"] = without_surrogates(error.message)
+        state["message"] = _beginning(without_surrogates(error.message))
         if error.remote_traceback:
-            state["traceback"] = without_surrogates(error.remote_traceback)
+            state["traceback"] = without_surrogates(error.remote_traceback)[-_LONGEST:]
         return
     forms: dict[str, dict[str, str]] = {}
     arguments: tuple[Any, ...] = _arguments(error)
@@ -78,7 +112,12 @@ def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], 
     if len(told) == len(arguments):
         state["args"] = [value for _, value in told.values()]
         forms["args"] = {name: form for name, (form, _) in told.items() if form}
-    if told := _written(_own(error, "__dict__").items(), travels, depth):
+    attributes = dict(_own(error, "__dict__"))
+    if notes := _notes(attributes):
+        attributes["__notes__"] = [note for note in notes if not isinstance(note, RemoteTraceback)]
+        if not attributes["__notes__"]:
+            del attributes["__notes__"]
+    if told := _written(attributes.items(), travels, depth):
         state["state"] = {name: value for name, (_, value) in told.items()}
         forms["state"] = {name: form for name, (form, _) in told.items() if form}
     if any(forms.values()):
@@ -88,6 +127,27 @@ def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], 
 def _own(error: BaseException, name: str) -> Any:
     """What the built-in part of an error has under the name, whatever the error's class has there."""
     return vars(BaseException)[name].__get__(error)
+
+
+def _notes(attributes: dict[str, Any]) -> list[Any]:
+    """Return an error's notes, of which a class or a payload may have made anything."""
+    notes = attributes.get("__notes__")
+    return cast("list[Any]", notes) if isinstance(notes, list) else []
+
+
+def _remote(error: BaseException) -> RemoteTraceback | None:
+    """Return the traceback that an error has brought along, if any."""
+    notes = _notes(_own(error, "__dict__"))
+    return next((note for note in reversed(notes) if isinstance(note, RemoteTraceback)), None)
+
+
+def has_traceback(error: BaseException) -> bool:
+    """Whether an error was raised, here or elsewhere."""
+    return _own(error, "__traceback__") is not None or _remote(error) is not None
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}... ({len(text):,} characters)"
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:
@@ -107,8 +167,11 @@ def _written(values: Iterable[tuple[Any, Any]], travels: Callable[[Any], bool], 
         if isinstance(value, Exception):
             if depth + _WITHIN <= _DEEPEST:
                 found[str(name)] = ("error", data_of(value, travels, depth + _WITHIN))
+        elif type(value) is str and len(value) > _MOST_TEXT:
+            found[str(name)] = ("", _beginning(without_surrogates(value)))
         elif type(value) is bytes:
-            found[str(name)] = ("bytes", _base64(value))
+            if len(value) <= _MOST_TEXT:
+                found[str(name)] = ("bytes", _base64(value))
         elif travels(value):
             found[str(name)] = ("", value)
         elif type(value) is str:  # with lone surrogates, such as file names that are not UTF-8 bring along
@@ -138,7 +201,7 @@ def _read(form: Any, value: Any) -> Any:
 
 def _text(error: BaseException) -> str:
     try:
-        return without_surrogates(str(error))
+        return _beginning(without_surrogates(str(error)))
     except Exception as failure:
         return f"its message cannot be had: __str__ raised {type(failure).__name__}"
 
@@ -148,23 +211,61 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def traceback_of(error: BaseException) -> str:
-    """The end of the text of an error's traceback; without its causes if one of them cannot be shown."""
+def traceback_of(error: BaseException, room: int = _LONGEST) -> str:
+    """Return the end of the text of an error's traceback, from the user's code on.
+
+    Args:
+        error: the error; if one of its causes cannot be shown, they are left out.
+        room: how long the text may be (characters).
+    """
+    remote = _remote(error)
+    if remote is not None and _own(error, "__traceback__") is None:
+        return _end(remote.text, room)
+    frames = _own(error, "__traceback__")
+    theirs = frames
+    while theirs is not None and theirs.tb_frame.f_globals.get("__name__", "").startswith("resonate."):
+        theirs = theirs.tb_next
+    message = _text(error)
     try:
-        lines = traceback.format_exception(error)
+        if len(message) > room // 4:
+            raise ValueError("the message would leave no room for the frames")
+        lines = traceback.format_exception(type(error), error, theirs or frames)
     except Exception:
-        lines = traceback.format_tb(_own(error, "__traceback__"))
-        lines = ["Traceback (most recent call last):\n", *lines, f"{type(error).__qualname__}: {_text(error)}\n"]
-    return without_surrogates("".join(lines)[-_LONGEST:])
+        lines = traceback.format_tb(theirs or frames)
+        lines = [
+            "Traceback (most recent call last):\n",
+            *lines,
+            f"{type(error).__qualname__}: {message[: room // 4]}\n",
+        ]
+    return _end(without_surrogates("".join(lines)), room)
 
 
-def texts_of(state: dict[str, Any]) -> dict[str, Any]:
-    """The data of an error without arguments and attributes, for those that one payload cannot hold together."""
+def _end(text: str, room: int) -> str:
+    """Return whole lines at the end of a text, as many as there is room for."""
+    if len(text) <= room:
+        return text
+    end = text[-room:]
+    return f"...\n{end[end.find(chr(10)) + 1 :]}"
+
+
+def texts_of(state: dict[str, Any], room: int = _LONGEST, most: int = _MOST_MEMBERS) -> dict[str, Any]:
+    """Return the data of an error without arguments and attributes, for one that a payload cannot hold whole.
+
+    Args:
+        state: the data.
+        room: how long its message may be (characters); its members share four times as much.
+        most: how many members it may have.
+    """
     texts = {name: value for name, value in state.items() if name not in ("args", "state", "forms")}
+    texts["message"] = str(texts["message"])[:room]
     if "cause" in texts:
-        texts["cause"] = texts_of(texts["cause"])
+        texts["cause"] = texts_of(texts["cause"], room, most)
     if "errors" in texts:
-        texts["errors"] = [texts_of(each) for each in texts["errors"]]
+        members = texts["errors"][:most]
+        share = max(_SHORTEST, 4 * room // max(1, len(members)))
+        texts["errors"] = [texts_of(each, share, most // 10) for each in members]
+        for each in texts["errors"]:
+            each.pop("traceback", None)
     return texts
 
 
@@ -184,6 +285,10 @@ def error_of(error: dict[str, Any]) -> BaseException:
             str(error.get("traceback") or error.get("stack") or ""),
         )
     )
+    text = str(error.get("traceback") or error.get("stack") or "")
+    if '  File "' in text or "\n    at " in text:
+        attributes = _own(restored, "__dict__")
+        attributes["__notes__"] = [*_notes(attributes), RemoteTraceback.of(text)]
     cause: Any = error.get("cause")
     if is_error(cause):
         vars(BaseException)["__cause__"].__set__(restored, error_of(cause))  # a frozen dataclass refuses to be assigned

@@ -91,9 +91,11 @@ def outcome_of(promise: Promise, annotation: Any, encoder: Encoder[Any, str | No
     Raises:
         ResultTypeError: it is not what `result_type=` asks for.
     """
+    if promise.state != "resolved":
+        return None, codec.decode_error(promise, encoder)
     try:
         return codec.outcome_of(promise, annotation, encoder), None
+    except ResultTypeError:
+        raise
     except Exception as error:
-        if isinstance(error, ResultTypeError) and promise.state == "resolved":
-            raise
         return None, error

@@ -98,19 +98,33 @@ def tell_success(work: Work, value: Any, *, private: bool) -> None:
 def tell_failure(
     work: Work, error: BaseException, pause: int | None, *, private: bool, policy: RetryPolicy | None = None
 ) -> None:
-    """A function has failed, and is called again after `pause` milliseconds or, if None, not any more.
+    """Log that a function has failed, and is called again after `pause` milliseconds or, if None, not any more.
 
-    From its third failure on the line says until when `policy` lets it be called again.
+    From its third failure on the line says until when `policy` lets it be called again. The traceback is shown with the
+    first failure and with the last.
     """
-    shown = type(error).__name__ if private or work.node.encoder is not None else _text(error)
+    hidden = private or work.node.encoder is not None
+    shown = type(error).__name__ if hidden else f"{type(error).__name__}: {_text(error)}"
+    traceback = error if not hidden and (pause is None or work.attempt == 1) and _can_be_shown(error) else None
     if pause is None:
-        work.context.logger.error("RuntimeError. Function %s failed with %s", _call(work, private), shown)
+        work.context.logger.error("%s. Function %s failed", shown, _call(work, private), exc_info=traceback)
     else:
+        message = "%s. Function %s failed (%sretrying in %ss%s)"
         seconds = f"{pause / 1000:.1f}"
-        message = "RuntimeError. Function %s failed with %s (%sretrying in %ss%s)"
         many = work.attempt >= PATIENCE
         number, end = (f"attempt {work.attempt}; ", _end(work, policy)) if many else ("", "")
-        work.context.logger.warning(message, _call(work, private), shown, number, seconds, end)
+        work.context.logger.warning(message, shown, _call(work, private), number, seconds, end, exc_info=traceback)
+
+
+def _can_be_shown(error: BaseException) -> bool:
+    """Whether a handler can format an error, whose class may do anything then."""
+    import traceback
+
+    try:
+        traceback.format_exception(error)
+    except Exception:
+        return False
+    return True
 
 
 def _end(work: Work, policy: RetryPolicy | None) -> str:

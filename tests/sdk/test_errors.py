@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resonate import Context
+from resonate import Context, codec
 from resonate.errors import (
     ApplicationError,
     NonDeterminismError,
@@ -21,11 +21,13 @@ from resonate.errors import (
     ResonateShutdownError,
     ResonateStoreError,
     ResonateTimedoutError,
+    ResultTypeError,
     SignatureError,
 )
 from resonate.retry_policies import Never
-from tests.sdk.driving import Driver
-from tests.sdk.ways import three_ways
+from resonate_store.records import EMPTY, Promise, Value
+from tests.sdk.driving import Driver, Flow
+from tests.sdk.ways import always_three_ways, three_ways
 
 ERRORS: list[tuple[ResonateError, float, str]] = [
     (ResonateError("text", 42), 42, "[042.00000] text"),
@@ -43,6 +45,7 @@ ERRORS: list[tuple[ResonateError, float, str]] = [
         "[302.00000] x.1 was run f when it first ran and is now run g: a workflow must repeat its steps on replay",
     ),
     (PayloadError("cannot travel"), 303, "[303.00000] cannot travel"),
+    (ResultTypeError("no Order"), 306, "[306.00000] no Order"),
 ]
 
 
@@ -162,3 +165,138 @@ def test_text_that_cannot_be_decoded_is_caught_as_what_it_is(driver: Driver) -> 
         return found
 
     assert driver.run("w", workflow) == ["ok ", "UnicodeEncodeError"]
+
+
+class Refused(Exception):
+    pass
+
+
+def deep_in_a_step(reason: str) -> None:
+    raise Refused(f"no {reason}")
+
+
+def failing(_: Context, reason: str) -> None:
+    try:
+        deep_in_a_step(reason)
+    except Refused as error:
+        error.add_note("look here")
+        raise KeyError("payment") from error
+
+
+def calling(ctx: Context, reason: str) -> Flow:
+    yield ctx.run(failing, reason).options(retry_policy=Never())
+
+
+def received(payload: Value) -> BaseException:
+    return codec.decode_error(
+        Promise(id="x", state="rejected", param=EMPTY, value=payload, tags={}, timeout_at=0, created_at=0)
+    )
+
+
+def shown(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+@always_three_ways
+def test_error_that_comes_back_shows_the_frames_of_its_step(driver: Driver) -> None:
+    driver.register(calling)
+
+    def workflow(ctx: Context) -> Flow:
+        seen: list[str] = []
+        for call in (ctx.run(failing, "card").options(retry_policy=Never()), ctx.rpc(calling, "cash")):
+            try:
+                yield call
+            except KeyError as error:
+                yield ctx.sleep(60)  # what comes before is replayed
+                seen.append(shown(error))
+                last = error
+        yield ctx.run(told, seen)
+        raise last
+
+    texts: list[str] = []
+
+    def told(_: Context, seen: list[str]) -> None:
+        texts.extend(seen)
+
+    with pytest.raises(KeyError) as caught:
+        driver.run("w", workflow)
+    texts.append(shown(caught.value))
+
+    for text, reason in zip(texts, ["card", "cash", "cash"], strict=True):
+        for part in ("in deep_in_a_step", "in failing", "Refused: no " + reason, "look here", "direct cause"):
+            assert part in text
+    assert "in calling" in texts[1]
+    assert "in workflow" in texts[2]
+    assert isinstance(caught.value.__cause__, Refused)
+    assert caught.value.__cause__.__notes__ == ["look here"]
+
+
+@three_ways
+def test_members_of_a_group_show_their_own_frames(driver: Driver) -> None:
+    def both(_: Context) -> None:
+        errors: list[Exception] = []
+        for reason in ("card", "cash"):
+            try:
+                deep_in_a_step(reason)
+            except Refused as error:
+                errors.append(error)
+        raise ExceptionGroup("both", errors)
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(both).options(retry_policy=Never())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        driver.run("w", workflow)
+
+    assert "in both" in shown(caught.value)
+    for member, reason in zip(caught.value.exceptions, ("card", "cash"), strict=True):
+        assert "in deep_in_a_step" in shown(member)
+        assert f"Refused: no {reason}" in shown(member)
+
+
+def test_traceback_stays_bounded_however_many_workflows_it_passes() -> None:
+    error: BaseException = Refused("m" * 100)
+    for _ in range(50):
+        try:
+            raise error
+        except Refused as raised:
+            payload = codec.encode_error(raised)
+        error = received(payload)
+
+    assert len(payload.data or "") < 20_000
+    assert len(error.__notes__) == 1
+    assert "in test_traceback_stays_bounded" in shown(error)
+
+
+def test_error_in_a_long_message_keeps_type_frames_and_beginning() -> None:
+    try:
+        raise KeyError("m" * 3_000_000)
+    except KeyError as error:
+        payload = codec.encode_error(error)
+    back = received(payload)
+
+    assert isinstance(back, KeyError)
+    assert back.args[0].startswith("mmm")
+    assert back.args[0].endswith("... (3,000,000 characters)")
+    assert "in test_error_in_a_long_message" in back.__notes__[0]
+    assert len(payload.data or "") < 256 * 1024
+
+
+def test_error_with_large_parts_is_stored_without_them() -> None:
+    error = ExceptionGroup("all", [ValueError("m" * 50_000, [number]) for number in range(200)])
+    error.add_note("n" * 200_000)
+    payload = codec.encode_error(error)
+    back = received(payload)
+
+    assert isinstance(back, ExceptionGroup)
+    assert len(back.exceptions) == 100
+    assert len(payload.data or "") < 256 * 1024
+
+
+def test_error_stored_by_an_older_worker_is_read() -> None:
+    told = {"__type": "error", "name": "KeyError", "type": "builtins:KeyError", "message": "'k'", "args": ["k"]}
+    told["traceback"] = "Traceback (most recent call last):\n  File \"old.py\", line 1, in f\nKeyError: 'k'"
+    back = received(codec.encode(told, "it"))
+
+    assert isinstance(back, KeyError)
+    assert 'File "old.py", line 1, in f' in shown(back)

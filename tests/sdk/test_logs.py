@@ -115,14 +115,14 @@ def test_what_happens_to_functions_is_told(driver: Driver, log: pytest.LogCaptur
     with pytest.raises(ValueError, match="never"):
         driver.run("w", workflow)
     told = [(each.levelname, each.name, each.getMessage()) for each in log.records if each.name[:9] == "resonate:"]
-    retried = "RuntimeError. Function flaky('a', last=2) failed with not yet (retrying in 2.5s)"
+    retried = "ValueError: not yet. Function flaky('a', last=2) failed (retrying in 2.5s)"
     for expected in (
         ("DEBUG", "resonate:w:w", "Running function workflow()"),
         ("DEBUG", "resonate:w:w.1", "Running function flaky('a', last=2)"),
         ("WARNING", "resonate:w:w.1", retried),
         ("DEBUG", "resonate:w:w.1", "Function flaky('a', last=2) succeeded with 'done'"),
-        ("ERROR", "resonate:w:w.2", "RuntimeError. Function fails() failed with never"),
-        ("ERROR", "resonate:w:w", "RuntimeError. Function workflow() failed with never"),
+        ("ERROR", "resonate:w:w.2", "ValueError: never. Function fails() failed"),
+        ("ERROR", "resonate:w:w", "ValueError: never. Function workflow() failed"),
     ):
         assert expected in told
     assert len([each for each in told if each[2] == retried]) == 1
@@ -141,13 +141,27 @@ def test_failures_from_the_third_on_say_until_when_they_are_retried(
 
     driver.run("w", workflow)
     until = instant(driver.promise("w.1").timeout_at)
-    said = [line.partition("not yet ")[2] for line in lines(log, logging.WARNING)]
+    said = [line.partition(" failed ")[2] for line in lines(log, logging.WARNING)]
     assert said == [
         "(retrying in 2.0s)",
         "(retrying in 2.0s)",
         f"(attempt 3; retrying in 2.0s, at most 2 more times, until {until})",
         f"(attempt 4; retrying in 2.0s, at most 1 more time, until {until})",
     ]
+
+
+@three_ways
+def test_failure_is_logged_with_its_traceback_first_and_last(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def fails(_: Context) -> None:
+        raise ValueError("never")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(fails).options(retry_policy=Constant(delay=2.5, max_retries=2))
+
+    with pytest.raises(ValueError, match="never"):
+        driver.run("w", workflow)
+    told = [record for record in log.records if "ValueError: never. Function fails()" in record.getMessage()]
+    assert ["in fails" in logging.Formatter().format(record) for record in told] == [True, False, True]
 
 
 class Rot:
@@ -189,9 +203,9 @@ TOLD = [
     "Running function charge(...)",
     "Function charge(...) succeeded",
     "Running function charge(...)",
-    "RuntimeError. Function charge(...) failed with ValueError (retrying in 0.0s)",
+    "ValueError. Function charge(...) failed (retrying in 0.0s)",
     "Running function charge(...)",
-    "RuntimeError. Function charge(...) failed with ValueError",
+    "ValueError. Function charge(...) failed",
 ]
 
 
