@@ -2,7 +2,6 @@
 
 import base64
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -138,17 +137,28 @@ def test_an_error_of_a_step_reaches_the_caller(stack: OfflineStack, begin: Begin
     assert stack.invocations["WorkerFunction"] == 1, "an error of the workflow's is an outcome, and no failed attempt"
 
 
-def test_an_error_of_an_unknown_type_reaches_the_caller_by_name(
-    stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_of_an_unknown_type_reaches_the_caller_by_name(stack: OfflineStack, begin: Begin) -> None:
     handle = begin("w1", "failing", "stock")
     stack.pump()
-    for name in [name for name in sys.modules if name.startswith("_offline_")]:
-        monkeypatch.delitem(sys.modules, name)  # the caller is another program
 
     with pytest.raises(ApplicationError, match="no tea left") as raised:
         handle.result(0)
-    assert raised.value.type_name.endswith("OutOfStock")
+    assert raised.value.type_name == "tests.offline.workflows:OutOfStock"
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_error_of_a_modules_own_type_is_caught_after_a_cold_start(
+    stack: OfflineStack, begin: Begin, cold: bool
+) -> None:
+    handle = begin("w1", "catching_its_own")
+    while not handle.done():
+        if cold:
+            stack.processes.forget_all()
+        at = stack.next_event_at()
+        assert at is not None
+        stack.advance(seconds=max(0, at - stack.clock.now()) / 1000)
+
+    assert handle.result(0) == "twice no tea left"
 
 
 def test_an_error_of_a_remote_function_can_be_caught(stack: OfflineStack, begin: Begin) -> None:

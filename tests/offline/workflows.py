@@ -224,6 +224,19 @@ def deadline(ctx: Context, timeout: float) -> Workflow:
 
 
 @resonate.register
+def catching_its_own(ctx: Context) -> Workflow:
+    """Catch a step's error in the process that saw it and, replayed, in another."""
+    try:
+        yield ctx.run(refuse, "stock").options(retry_policy=Never())
+    except OutOfStock as error:
+        yield ctx.sleep(60)
+        try:
+            yield ctx.rpc("failing", "stock")
+        except OutOfStock:
+            return f"twice {error}"
+
+
+@resonate.register
 def catching(ctx: Context) -> Workflow:
     try:
         yield ctx.rpc("failing", "value")

@@ -1,9 +1,13 @@
 """Functions as Lambda runs them, in this process.
 
 A function's module is loaded from its code directory under its own environment, as a cold start does, and called with
-an event and a context whose remaining time is counted on the stack's clock. A killed function is loaded anew for its
-next invocation: nothing that it had in memory survives. A function that takes longer than its timeout is killed, as
-far as that can be seen here: when it waits, on the stack's clock, past its deadline.
+an event and a context whose remaining time is counted on the stack's clock. The module has the name that it has when it
+is deployed, in every process, so an error of its own type is caught by type whichever process raised it. Several
+functions, and the test itself, may have modules of one name: each has its own there while it runs.
+
+A killed function is loaded anew for its next invocation: nothing that it had in memory survives. A function that takes
+longer than its timeout is killed, as far as that can be seen here: when it waits, on the stack's clock, past its
+deadline.
 """
 
 from __future__ import annotations
@@ -90,7 +94,7 @@ class Processes:
         self._clock = clock
         self._environment = environment
         self._code = dict(code or {})
-        self._warm: dict[str, tuple[str, Handler]] = {}
+        self._warm: dict[str, tuple[ModuleType, Handler]] = {}
         self._numbers = itertools.count(1)
 
     def invoke(self, function: Function, event: Any) -> Any:
@@ -106,20 +110,19 @@ class Processes:
         )
         with self._environment_of(function), self._clock.limited(context.deadline):
             try:
-                return self._handler(function)(event, context)
+                module, handler = self._loaded(function)
+                with _known(module):
+                    return handler(event, context)
             except Killed:
                 self.forget(function)
                 raise
 
     def forget(self, function: Function) -> None:
         """Let the next invocation be a cold start."""
-        name, _ = self._warm.pop(function.logical_id, ("", None))
-        sys.modules.pop(name, None)
+        self._warm.pop(function.logical_id, None)
 
     def forget_all(self) -> None:
         """Let every function's next invocation be a cold start."""
-        for name, _ in self._warm.values():
-            sys.modules.pop(name, None)
         self._warm.clear()
 
     @contextmanager
@@ -133,10 +136,10 @@ class Processes:
         with patch.dict(os.environ, variables):
             yield
 
-    def _handler(self, function: Function) -> Handler:
+    def _loaded(self, function: Function) -> tuple[ModuleType, Handler]:
         if function.logical_id not in self._warm:
             self._warm[function.logical_id] = self._load(function)
-        return self._warm[function.logical_id][1]
+        return self._warm[function.logical_id]
 
     def check(self, function: Function) -> None:
         """Look whether the code of a function is there.
@@ -153,25 +156,41 @@ class Processes:
         module_name, _, attribute = function.handler.rpartition(".")
         return self._code.get(function.logical_id, function.code_directory / f"{module_name}.py"), attribute
 
-    def _load(self, function: Function) -> tuple[str, Handler]:
+    def _name_of(self, function: Function) -> str:
+        """Return the module name of a function's code: of a file in place of it, the one that imports it."""
+        path = self._code.get(function.logical_id)
+        if path is None:
+            return function.handler.rpartition(".")[0]
+        names = [path.stem]
+        for directory in path.resolve().parents:
+            if not (directory / "__init__.py").exists():
+                break
+            names.append(directory.name)
+        return ".".join(reversed(names))
+
+    def _load(self, function: Function) -> tuple[ModuleType, Handler]:
         self.check(function)
         path, attribute = self._code_of(function)
-        name = f"_offline_{next(self._numbers)}_{function.logical_id}"
+        name = self._name_of(function)
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise ImportError(f"the code of {function.logical_id} is no module of Python: {path}")
         module = importlib.util.module_from_spec(spec)
-        with _importable(name, module), patch.object(sys, "path", [str(path.parent), *sys.path]):
+        with _known(module), patch.object(sys, "path", [str(path.parent), *sys.path]):
             spec.loader.exec_module(module)
-        return name, getattr(module, attribute)
+        return module, getattr(module, attribute)
 
 
 @contextmanager
-def _importable(name: str, module: ModuleType) -> Generator[None]:
-    """Annotations are looked up in `sys.modules`, so the module has to stay there once it is loaded."""
+def _known(module: ModuleType) -> Generator[None]:
+    """For as long as the block runs, the module is the one of its name: annotations and errors are looked up there."""
+    name = module.__name__
+    before = sys.modules.get(name)
     sys.modules[name] = module
     try:
         yield
-    except BaseException:
-        del sys.modules[name]
-        raise
+    finally:
+        if before is None:
+            sys.modules.pop(name, None)
+        else:
+            sys.modules[name] = before

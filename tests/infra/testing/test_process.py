@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,32 @@ def test_another_file_may_take_the_place_of_the_code(clock: ManualClock, functio
     processes = Processes(LimitedClock(clock), {}, {"EchoFunction": other})
 
     assert processes.invoke(function, {}) == "other"
+
+
+def test_module_has_the_name_of_the_deployed_package_in_every_process(processes: Processes, function: Function) -> None:
+    (function.code_directory / "app.py").write_text(
+        "import sys\ndef handler(event, context):\n"
+        "    return __name__, sys.modules[__name__].handler is handler, event and event()\n"
+    )
+    other = replace(function, logical_id="OtherFunction")
+    before = sys.modules.get("app")
+
+    for _ in range(2):
+        assert processes.invoke(function, None) == ("app", True, None)
+        processes.forget_all()
+    assert processes.invoke(function, lambda: processes.invoke(other, None)) == ("app", True, ("app", True, None))
+    assert sys.modules.get("app") is before
+
+
+def test_code_in_a_package_has_the_name_that_imports_it(clock: ManualClock, function: Function, tmp_path: Path) -> None:
+    package = tmp_path / "shop" / "orders"
+    package.mkdir(parents=True)
+    for directory in (package, package.parent):
+        (directory / "__init__.py").touch()
+    (package / "main.py").write_text("def handler(event, context):\n    return __name__\n")
+    processes = Processes(LimitedClock(clock), {}, {"EchoFunction": package / "main.py"})
+
+    assert processes.invoke(replace(function, handler="main.handler"), None) == "shop.orders.main"
 
 
 def test_missing_code_is_named(processes: Processes, function: Function) -> None:
