@@ -21,7 +21,7 @@ from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Openi
 from resonate.errors import PayloadError
 from resonate.history import attempt_of
 from resonate.recorded import source_of_chance
-from resonate.restore import Doubtful
+from resonate.restore import Doubtful, tell_change
 from resonate.retry_policies import RetryPolicy
 from resonate.signatures import check_value
 from resonate.suspension import WORTH_SUSPENDING
@@ -150,6 +150,8 @@ class Attempts:
             else:
                 if self._tells_everything:
                     logs.tell_success(work, value, private=self._private)
+                    if work.node.durable:
+                        tell_change(f"the result of {work.name}", value, work.node.annotation)
                 self.conclude(work, "resolved", payload, value, None)
                 return
         elif self._postponed(work, error):

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import binascii
 import math
+import re
 from collections import deque
 from collections.abc import Iterable
+from datetime import datetime, time, timedelta
 from typing import Any, cast
 
 import msgspec
@@ -34,6 +36,11 @@ _LARGEST_ERROR = 256 * 1024
 """An error that takes more (bytes) is stored without its arguments and attributes."""
 _LARGEST_PART = 128 * 1024
 """An argument or attribute of an error that takes more (bytes) is left out."""
+
+_ZONED = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
+_ZONED_TIME = re.compile(rb'"\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
+"""Instants with an offset other than UTC's. Each begins with a literal, for which a search is fast."""
+_MINUTE, _NONE = timedelta(minutes=1), timedelta(0)
 
 _NUMBERS = {"__INF__": math.inf, "__NEG_INF__": -math.inf, "__NAN__": math.nan}
 
@@ -58,13 +65,17 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
         return _encoded_by(encoder, value, what)
     if value is None:
         return EMPTY
-    if type(value) is int or type(value) is bool:  # most results, which need none of what follows
-        return Value(None, binascii.b2a_base64(_json.encode(value), newline=False).decode("ascii"))
     try:
         encoded = _json.encode(value)
+        if type(value) is int or type(value) is bool:  # most results, which need none of what follows
+            return Value(None, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
         if type(value) is str and value not in _NUMBERS:
             return Value(None, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
         # None is written like that, and so are the numbers that JSON has no word for; hardly a payload holds either.
+        if _ZONED.search(encoded) or _ZONED_TIME.search(encoded):
+            plain = msgspec.to_builtins(value, builtin_types=(datetime, time), enc_hook=written, str_keys=True)
+            value, found = _zoned(plain)
+            encoded = _json.encode(value) if found else encoded
         if b"null" in encoded:
             plain, found = _named(msgspec.to_builtins(value, enc_hook=written, str_keys=True))
             if found:
@@ -112,6 +123,21 @@ def _encoded_by(encoder: Encoder[Any, str | None], value: Any, what: str) -> Val
             " `str` or None"
         )
     return Value(data=binascii.b2a_base64(text.encode(), newline=False).decode("ascii"))
+
+
+def _zoned(plain: Any) -> tuple[Any, bool]:
+    """The data with texts for instants whose offset has seconds, which msgspec rounds, and whether there are any."""
+    if isinstance(plain, (datetime, time)):
+        offset = plain.utcoffset()
+        odd = offset is not None and offset % _MINUTE != _NONE
+        return (plain.isoformat() if odd else plain), odd
+    if isinstance(plain, dict):
+        zoned = {key: _zoned(item) for key, item in cast("dict[Any, Any]", plain).items()}
+        return {key: item for key, (item, _) in zoned.items()}, any(found for _, found in zoned.values())
+    if isinstance(plain, (list, tuple)):
+        listed = [_zoned(item) for item in cast("list[Any]", plain)]
+        return [item for item, _ in listed], any(found for _, found in listed)
+    return plain, False
 
 
 def _named(plain: Any) -> tuple[Any, bool]:

@@ -32,7 +32,7 @@ from resonate.computation import (
     Run,
     Work,
 )
-from resonate.errors import PayloadError
+from resonate.errors import refusal
 from resonate.replay import Execution
 from resonate_store.interface import StoreError
 from resonate_store.records import TARGET, Promise, Task
@@ -301,7 +301,7 @@ class Drive:
             TaskFulfill(task.id, task.version, PromiseSettle(task.id, finished.state, finished.value))
         )
         if response.status == 413:
-            payload = codec.encode_error(PayloadError(response.error or "the result is too large"))
+            payload = codec.encode_error(refusal(413, response.error or "the result is too large"))
             settle = PromiseSettle(task.id, "rejected", payload)
             response = self._store.apply(TaskFulfill(task.id, task.version, settle))
         if not response.ok:

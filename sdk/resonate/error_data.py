@@ -107,12 +107,12 @@ def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], 
             state["traceback"] = without_surrogates(error.remote_traceback)[-_LONGEST:]
         return
     forms: dict[str, dict[str, str]] = {}
-    arguments: tuple[Any, ...] = _arguments(error)
+    arguments: tuple[Any, ...] = _arguments(error, travels)
     told = _written(enumerate(arguments), travels, depth)
     if len(told) == len(arguments):
         state["args"] = [value for _, value in told.values()]
         forms["args"] = {name: form for name, (form, _) in told.items() if form}
-    attributes = dict(_own(error, "__dict__"))
+    attributes = {**_in_slots(error), **_own(error, "__dict__")}
     if notes := _notes(attributes):
         attributes["__notes__"] = [note for note in notes if not isinstance(note, RemoteTraceback)]
         if not attributes["__notes__"]:
@@ -127,6 +127,26 @@ def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], 
 def _own(error: BaseException, name: str) -> Any:
     """What the built-in part of an error has under the name, whatever the error's class has there."""
     return vars(BaseException)[name].__get__(error)
+
+
+def _slots_of(kind: type) -> dict[str, types.MemberDescriptorType]:
+    """Return the slots of an error's class and its bases, by name."""
+    return {
+        name: slot
+        for each in reversed(kind.__mro__)
+        if each.__module__ != "builtins"
+        for name, slot in vars(each).items()
+        if isinstance(slot, types.MemberDescriptorType)
+    }
+
+
+def _in_slots(error: BaseException) -> dict[str, Any]:
+    """Return those attributes of an error that lie in slots."""
+    found: dict[str, Any] = {}
+    for name, slot in _slots_of(type(error)).items():
+        with contextlib.suppress(AttributeError):  # it is empty
+            found[name] = slot.__get__(error)
+    return found
 
 
 def _notes(attributes: dict[str, Any]) -> list[Any]:
@@ -150,13 +170,20 @@ def _beginning(text: str) -> str:
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}... ({len(text):,} characters)"
 
 
-def _arguments(error: BaseException) -> tuple[Any, ...]:
+def _arguments(error: BaseException, travels: Callable[[Any], bool]) -> tuple[Any, ...]:
     """The arguments that the built-in part of an error is made from."""
     http_error = _http_error()
     if http_error and isinstance(error, http_error):
         of_http = cast("Any", error)
         headers = None if of_http.hdrs is None else [[str(name), str(text)] for name, text in of_http.hdrs.items()]
         return of_http.filename, of_http.code, of_http.msg, headers, None
+    validation_error = _validation_error()
+    if validation_error and isinstance(error, validation_error):
+        of_pydantic = cast("Any", error)
+        problems: list[dict[str, Any]] = of_pydantic.errors(include_url=False, include_context=False)
+        return of_pydantic.title, [
+            {name: part for name, part in each.items() if name != "input" or travels(part)} for each in problems
+        ]
     return cast("Any", OSError.__reduce__(error)[1] if isinstance(error, OSError) else _own(error, "args"))
 
 
@@ -318,10 +345,18 @@ def _rebuilt(error: dict[str, Any]) -> BaseException | None:
             arguments = [error.get("message"), _members(error)]
         elif native is http_error:
             arguments = _of_http(*arguments)
-        rebuilt = native.__new__(found, *arguments)
-        native.__init__(rebuilt, *arguments)
+        if found is _validation_error():
+            rebuilt = _of_pydantic(found, *arguments)
+        else:
+            rebuilt = native.__new__(found, *arguments)
+            native.__init__(rebuilt, *arguments)
+        slots = _slots_of(found)
         attributes = _own(rebuilt, "__dict__")
-        attributes.update({name: value for name, value in state.items() if name not in attributes})
+        for name, value in state.items():
+            if name in slots:
+                slots[name].__set__(rebuilt, value)
+            elif name not in attributes:
+                attributes[name] = value
         _show(rebuilt, error.get("message"))
     except Exception:
         return None
@@ -356,6 +391,23 @@ def _of_http(url: Any, code: Any, message: Any, headers: Any, _: Any) -> list[An
         for name, text in pairs:
             headers[name] = text
     return [url, code, message, headers, BytesIO()]
+
+
+def _validation_error() -> Any:
+    """Pydantic's error, if this process knows it: it is made of its own parts only."""
+    module = sys.modules.get("pydantic_core")
+    return vars(module).get("ValidationError") if module else None
+
+
+def _of_pydantic(kind: Any, title: Any, problems: Any) -> BaseException:
+    """Return a `pydantic.ValidationError` of its title and what it says of each problem."""
+    from pydantic_core import PydanticCustomError
+
+    lines = [
+        {"type": PydanticCustomError(each["type"], each["msg"]), "loc": tuple(each["loc"]), "input": each.get("input")}
+        for each in problems
+    ]
+    return kind.from_exception_data(title, lines)
 
 
 def _show(error: BaseException, message: Any) -> None:

@@ -46,7 +46,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
         Raises:
             TypeError: an option is unknown or has the wrong type.
-            ValueError: a timeout or version is negative.
+            ValueError: a timeout or version is negative, or a text is empty.
         """
         for name, value in changes.items():
             if value is not None:
@@ -98,6 +98,9 @@ _TYPES: dict[str, tuple[Any, str]] = {
 }
 
 
+_NOT_EMPTY = ("id", "idempotency_key", "target")
+
+
 def _check(name: str, value: Any) -> None:
     if name not in _TYPES:
         raise TypeError(f"unknown option {name!r}: the options are {', '.join(_TYPES)}")
@@ -109,6 +112,8 @@ def _check(name: str, value: Any) -> None:
         return
     if not isinstance(given, expected) or (isinstance(given, bool) and name in ("timeout", "version")):
         raise TypeError(f"{name} must be `{shown}`, got {type(given).__name__}")
+    if name in _NOT_EMPTY and not value:
+        raise ValueError(f"{name} must not be empty: leave it out for the default")
     if name == "non_retryable_exceptions":
         for kind in cast("tuple[Any, ...]", value):
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import re
 import types
 import typing
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -35,6 +36,8 @@ _PLAIN = (*_SCALARS, list, dict)
 _CONTAINERS = (Counter, OrderedDict, defaultdict, deque)
 _LONGEST = 40
 """How much of a text an error shows (characters)."""
+_SECONDS = re.compile(r"[+-]\d\d:\d\d:\d\d(\.\d+)?$")
+"""An offset that has seconds, which msgspec does not read."""
 _MOST_TOLD = 1_000
 """How many annotations are remembered about which something was logged."""
 
@@ -95,6 +98,25 @@ class Doubtful:
         except Exception:  # whoever encodes or reads it says so
             return False
         return not (isinstance(value, type(back)) and value == back) and difference(value, back, "") is not None
+
+
+def tell_change(what: str, value: Any, annotation: Any) -> None:
+    """Log once that a value without an annotation comes back as another type, at the level DEBUG.
+
+    Args:
+        what: names the value, such as "the result of f".
+        value: the value.
+        annotation: its annotation.
+    """
+    if annotation is not Any or type(value) in _PLAIN or what in _told or len(_told) >= _MOST_TOLD:
+        return
+    try:
+        again = cast("type", type(_again(value)))
+    except Exception:  # it does not travel, and whoever sends it is told
+        return
+    if again is not type(value):
+        _told.add(what)
+        logger.debug("%s is a %s and comes back as a %s: annotate it", what, type(value).__name__, again.__name__)
 
 
 def doubted(annotation: Any) -> Any:
@@ -260,6 +282,11 @@ def _instant(plain: str, kind: Any, path: str) -> Any:
             return msgspec.convert(plain, each)
         except msgspec.ValidationError:
             continue
+    if kind is not date and _SECONDS.search(plain):
+        try:
+            return kind.fromisoformat(plain)
+        except ValueError:
+            pass
     raise Unfit(path, _expected(kind, plain))
 
 

@@ -16,7 +16,7 @@ from typing import Any, Optional, get_args, get_origin
 import msgspec
 
 from resonate.errors import PayloadError, SignatureError
-from resonate.restore import Doubtful, doubted, fit, plain_hint, restore
+from resonate.restore import Doubtful, doubted, fit, plain_hint, restore, tell_change
 
 logger = logging.getLogger("resonate.signatures")
 
@@ -68,6 +68,9 @@ class Signature(msgspec.Struct, frozen=True):
         Raises:
             PayloadError: one would.
         """
+        if logger.isEnabledFor(logging.DEBUG):
+            for parameter, value, annotation in self._annotated(args, kwargs):
+                tell_change(f"{parameter} of {name}", value, annotation)
         if not self.doubtful:
             return
         for parameter, value, annotation in self._annotated(args, kwargs):

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypedDict
 from uuid import UUID
 
 import msgspec
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -693,6 +694,44 @@ def test_a_cause_comes_back() -> None:
     assert isinstance(back.__cause__, ValueError)
     assert isinstance(back.__cause__.__cause__, FileNotFoundError)
     assert travel_error(LookupError()).__cause__ is None
+
+
+class Slotted(Exception):
+    __slots__ = ("code", "empty")
+
+    def __init__(self, code: int) -> None:
+        super().__init__("slotted")
+        self.code = code
+
+
+def test_attributes_in_slots_of_an_error_come_along() -> None:
+    back = travel_error(Slotted(5))
+
+    assert isinstance(back, Slotted)
+    assert (back.code, hasattr(back, "empty"), vars(back)) == (5, False, {})
+
+
+class Form(pydantic.BaseModel):
+    count: int
+    names: list[str] = []
+
+
+def test_validation_error_of_pydantic_comes_back_as_itself() -> None:
+    with pytest.raises(pydantic.ValidationError) as raised:
+        Form.model_validate({"count": "{x}", "names": [1, object()]})
+    raised.value.add_note("look here")
+    back = travel_error(raised.value)
+
+    assert isinstance(back, pydantic.ValidationError)
+    assert back.title == "Form"
+    fields = ("type", "loc", "msg")
+    assert [[each[name] for name in fields] for each in back.errors()] == [
+        [each[name] for name in fields] for each in raised.value.errors()
+    ]
+    assert [each["input"] for each in back.errors()] == ["{x}", 1, None]
+    assert "look here" in back.__notes__
+    malformed = {"__type": "error", "type": "pydantic_core._pydantic_core:ValidationError", "args": ["Form", [{}]]}
+    assert isinstance(received(malformed), ApplicationError)
 
 
 def test_causes_without_an_end_are_told_of_to_an_end() -> None:

@@ -79,6 +79,12 @@ def test_an_impossible_number_is_named(name: str, value: float, wanted: str) -> 
         Options().merge(**{name: value})
 
 
+@pytest.mark.parametrize("name", ["id", "idempotency_key", "target"])
+def test_empty_text_is_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must not be empty: leave it out for the default"):
+        Options().merge(**{name: ""})
+
+
 def test_a_retry_policy_may_be_chosen_by_the_function() -> None:
     def flaky() -> None: ...
 

@@ -15,6 +15,7 @@ from resonate.context import Info
 from resonate.errors import (
     NonDeterminismError,
     PayloadError,
+    PayloadTooLargeError,
     ResonateCanceledError,
     ResonateHaltedError,
     ResonateStoreError,
@@ -691,7 +692,7 @@ def test_a_result_of_the_root_too_large_to_record_rejects_it(driver: Driver) -> 
 
     driver.tap.answer = answer
 
-    with pytest.raises(PayloadError, match="would have 500 KB"):
+    with pytest.raises(PayloadTooLargeError, match="would have 500 KB"):
         driver.run("w", double, 1)
 
 

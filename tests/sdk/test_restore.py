@@ -10,9 +10,12 @@ import typing
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
+from fractions import Fraction
+from ipaddress import IPv4Address, IPv6Network
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 from uuid import UUID
 
@@ -127,6 +130,10 @@ class Item:
     socket: Any
 
 
+class Name(str):
+    __slots__ = ()
+
+
 AN_ID = UUID("12345678-1234-5678-1234-567812345678")
 NOON = datetime(2025, 6, 15, 12, tzinfo=UTC)
 CIRCLE = Circle(Point(1.5, 2), Decimal("1.50"))
@@ -169,6 +176,20 @@ VALUES: list[tuple[Any, Any]] = [
     (Drawing([], Corner.RIGHT, None, {}), Drawing),
     (Size(1, date(2025, 1, 1)), Size),
     ("b", Literal["a", "b"]),
+    (Colour.RED, Literal[Colour.RED, Colour.BLUE]),
+    (b"a", Literal[b"a"]),
+    ([True, 1], list[Literal[1, True, "1"]]),
+    (Path("a/b"), Path),
+    (PurePosixPath("a"), PurePosixPath | None),
+    ({Path("a"): IPv4Address("1.2.3.4")}, dict[Path, IPv4Address]),
+    (IPv6Network("::/8"), IPv6Network),
+    ([Fraction(1, 3), Fraction(2)], list[Fraction]),
+    (Name("x"), Name),
+    (datetime(1890, 1, 1, tzinfo=timezone(timedelta(seconds=1172))), datetime),
+    ([time(1, 2, tzinfo=timezone(timedelta(hours=-1, seconds=-1))), None], list[time | None]),
+    ({"a": datetime(1890, 1, 1, tzinfo=timezone(timedelta(seconds=-75))), "b": NOON}, dict[str, datetime]),
+    (datetime(2025, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=45))), date),
+    (10**4299, int),
     (time(1, 2, 3, 4), time),
     (time(1, tzinfo=UTC), time),
     (deque([1, 2]), deque[int]),
@@ -438,6 +459,20 @@ def test_an_argument_that_cannot_travel_is_named_with_its_path() -> None:
             codec.encode_call("ship", (), {"by": connection}, 1)
 
 
+@pytest.mark.parametrize("value", [10**4300, [10**4300]], ids=["alone", "nested"])
+@three_ways
+def test_number_with_too_many_digits_fails_its_step_at_once(driver: Driver, value: Any) -> None:
+    def step(_: Context) -> Any:
+        return value
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(step)
+
+    with pytest.raises(PayloadError, match=r"the result of step cannot travel: result.* is an int"):
+        driver.run("w", workflow)
+    assert [report.status for report in driver.reports] == ["completed"]
+
+
 def test_a_model_that_cannot_be_written_is_refused() -> None:
     class Loose(pydantic.BaseModel):
         anything: Any
@@ -537,10 +572,6 @@ def test_model_stored_with_its_computed_fields_is_read() -> None:
     assert restore(model.model_dump(mode="json"), Rectangle) == model
     with pytest.raises(Unfit, match="area: Extra inputs are not permitted"):
         fit({"width": 2, "area": 5}, Rectangle, "")
-
-
-class Name(str):
-    __slots__ = ()
 
 
 @pytest.mark.parametrize(("value", "plain"), [(Name("x"), "x"), (deque([1, 2]), [1, 2]), (range(0), None)], ids=repr)
