@@ -511,7 +511,13 @@ def delayed(stack: Substrate) -> None:
     stack.options(tags={DELAY: str(at)}).start("sleeper", 60.0, id="delayed")
 
 
-scenario("delayed", delayed, result=["before now", "after now"], histories=("delayed",))
+def held_back(stack: Substrate) -> Any:
+    stack.advance(days=4, hours=22)
+    early = dict(conditions.runs)
+    return [early, ended("delayed")(stack)]
+
+
+scenario("delayed", delayed, held_back, result=[{}, ["before now", "after now"]], histories=("delayed",))
 
 
 def killed(stack: Substrate) -> None:

@@ -247,6 +247,20 @@ def test_table_has_retention_markers_timers_and_messages() -> None:
     assert keys == [["address", "message"], ["address", "message"], ["expired"]]
 
 
+def test_table_has_the_attributes_that_only_the_table_needs() -> None:
+    lines = [line for fixture in FIRST if fixture.substrate == "dynamodb" for line in lines_of(fixture)[1:]]
+    found = {name for line in lines if "item" in line for name in line["item"]}
+    assert found - {each.name for kind in (Record, ScheduleRecord) for each in structs.fields(kind)} == {
+        "effects",
+        "execution_state",
+        "expire_at",
+        "pk",
+        "sk",
+        "token",
+        "wake_shard",
+    }
+
+
 @both
 def test_every_field_that_is_stored_is_in_some_fixture(substrate: str) -> None:
     """A new field of a record needs a fixture that has it: see README.md."""
