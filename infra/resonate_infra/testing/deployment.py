@@ -69,7 +69,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployed stack. Queues and functions are keyed by their logical ids in the template."""
+    """A deployed stack. Queues and functions are keyed by their logical ids in the template.
+
+    `creates_table` and `creates_bucket` say whether these are its own; it can be told to use existing ones.
+    """
 
     stack_name: str
     region: str
@@ -84,3 +87,5 @@ class Deployment:
     schedules: tuple[Schedule, ...]
     routes: tuple[Route, ...]
     outputs: Mapping[str, str]
+    creates_table: bool = True
+    creates_bucket: bool = True

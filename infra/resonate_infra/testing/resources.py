@@ -78,7 +78,13 @@ NOT_CREATED: Mapping[str, Stub] = {
 NAME_PROPERTIES = ("RoleName", "LogGroupName", "LayerName", "DashboardName")
 
 # Properties that the API takes under the same name and in the same form as CloudFormation.
-TABLE_AS_IS = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
+TABLE_AS_IS = (
+    "AttributeDefinitions",
+    "KeySchema",
+    "BillingMode",
+    "DeletionProtectionEnabled",
+    "GlobalSecondaryIndexes",
+)
 TABLE_TRANSLATED = (
     "TableName",
     "StreamSpecification",
@@ -109,11 +115,14 @@ def create(template: Template, client: ClientFactory, others: Mapping[str, Creat
 
 def delete(deployment: Deployment, client: ClientFactory) -> None:
     """Delete what `create` has made: somebody else in this process may have moto open for longer than its stack."""
-    client("dynamodb").delete_table(TableName=deployment.table_name)
+    if deployment.creates_table:
+        client("dynamodb").update_table(TableName=deployment.table_name, DeletionProtectionEnabled=False)
+        client("dynamodb").delete_table(TableName=deployment.table_name)
     for queue in deployment.queues.values():
         client("sqs").delete_queue(QueueUrl=queue.url)
     client("scheduler").delete_schedule_group(Name=deployment.schedule_group)
-    delete_bucket(client, deployment.bucket)
+    if deployment.creates_bucket:
+        delete_bucket(client, deployment.bucket)
 
 
 class _Creation:
@@ -164,7 +173,11 @@ class _Creation:
                 name = self.generated_name(resource.logical_id)
                 created = self.others[resource.type](self.client, name, properties)
                 self.resolver.register(resource.logical_id, created.reference, created.attributes)
-        (table_name, stream_arn) = _only(self.tables, "table with a stream")
+        outputs = {name: self.resolver.resolve(output["Value"]) for name, output in self.template.outputs.items()}
+        # What exists already is known by the outputs and by what is fed from its stream.
+        streams = [source.arn for source in self.event_sources if source.kind == "stream"]
+        adopted = [(outputs["TableName"], arn) for arn in streams] if not self.tables else []
+        (table_name, stream_arn) = _only([*self.tables, *adopted], "table with a stream")
         return Deployment(
             stack_name=self.stack.name,
             region=self.stack.region,
@@ -172,13 +185,15 @@ class _Creation:
             table_name=table_name,
             stream_arn=stream_arn,
             schedule_group=_only(self.groups, "schedule group"),
-            bucket=_only(self.buckets, "bucket"),
+            bucket=_only(self.buckets or [outputs["BucketName"]], "bucket"),
             queues=self.queues,
             functions=self.functions,
             event_sources=tuple(self.event_sources),
             schedules=tuple(self.schedules),
             routes=tuple(self.routes),
-            outputs={name: self.resolver.resolve(output["Value"]) for name, output in self.template.outputs.items()},
+            outputs=outputs,
+            creates_table=bool(self.tables),
+            creates_bucket=bool(self.buckets),
         )
 
     def generated_name(self, logical_id: str) -> str:

@@ -232,6 +232,11 @@ def _references(value: Any) -> Iterator[str]:
         case {"Fn::Sub": str(text)}:
             for name in SUBSTITUTION.findall(text):
                 yield name.partition(".")[0]
+        case {"Fn::Sub": [str(text), dict(variables)]}:  # pyright: ignore[reportUnknownVariableType]
+            for name in SUBSTITUTION.findall(text):
+                if name not in variables:
+                    yield name.partition(".")[0]
+            yield from _references(variables)
         case dict():
             for item in value.values():  # pyright: ignore[reportUnknownVariableType]
                 yield from _references(item)
@@ -271,6 +276,9 @@ class Resolver:
                 return self._attribute(name, attribute)
             case {"Fn::Sub": str(text)}:
                 return SUBSTITUTION.sub(self._substitute, text)
+            case {"Fn::Sub": [str(text), dict(variables)]}:  # pyright: ignore[reportUnknownVariableType]
+                own = self.resolve(variables)
+                return SUBSTITUTION.sub(lambda found: own.get(found[1]) or self._substitute(found), text)
             case {"Fn::If": [str(condition), positive, negative]}:
                 return self.resolve(positive if self.condition(condition) else negative)
             case {"Fn::FindInMap": [str(mapping), first, second]}:

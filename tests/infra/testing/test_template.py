@@ -63,6 +63,7 @@ Resources:
         ("!Ref AWS::StackName", "shop"),
         ("!Sub '${AWS::Partition}:${AWS::Region}:${AWS::AccountId}:x'", "aws:eu-central-1:111122223333:x"),
         ("!Sub '${Jobs} ${Jobs.Arn} {plain}'", "https://sqs/jobs arn:jobs {plain}"),
+        ("!Sub ['${x} ${Jobs.Arn} ${AWS::Region}', {x: !Ref Jobs}]", "https://sqs/jobs arn:jobs eu-central-1"),
         ("!FindInMap [Seconds, !Sub '1', Day]", "86400"),
         (
             "[!Ref Jobs, {deep: [!GetAtt Jobs.Arn]}, 5, true]",
@@ -90,7 +91,7 @@ Conditions: {{Trial: !Not [!Equals [!Ref Stage, live]]}}
     [
         ("!Join [',', [a, b]]", "Fn::Join"),
         ("!Select [0, [a]]", "Fn::Select"),
-        ("!Sub ['${x}', {x: y}]", "Fn::Sub"),
+        ("!Sub ['${x}', y]", "Fn::Sub"),
         ("!Sub '${!literal}'", "literal"),
         ("{Condition: Trial}", "Condition"),
     ],
@@ -286,7 +287,7 @@ PROMISES = {
     f"dynamodb:{action}": ["PromiseTable.Arn"]
     for action in ("GetItem", "BatchGetItem", "Query", "PutItem", "UpdateItem", "ConditionCheckItem")
 }
-VALUES = "PayloadBucket.Arn/PromiseTable/*"
+VALUES = "arn:aws:s3:::PayloadBucket/PromiseTable/*"
 WORKER = [f"{FUNCTION}worker", f"{FUNCTION}worker:*"]
 """The worker, and what its aliases and versions are called."""
 
@@ -576,6 +577,46 @@ def test_table_throttle_alarm_looks_at_the_table_and_its_indexes(properties: dic
 def test_sum_of_metrics_fills_the_gaps_of_each(properties: dict[str, Fragment], name: str) -> None:
     total, *parts = properties[name]["Metrics"]
     assert total["Expression"] == " + ".join(f"FILL({part['Id']}, 0)" for part in parts)
+
+
+EXISTING: dict[str, str | int] = {
+    "ExistingTableName": "restored",
+    "ExistingTableStream": "2026-11-29T20:00:00.000",
+    "ExistingBucketName": "values",
+    "FormerTableName": "damaged",
+}
+
+
+def test_existing_table_and_bucket_take_the_place_of_new_ones() -> None:
+    template = load(ROOT / "template.yaml", stack=STACK, parameters=EXISTING)
+    resolver = Resolver(template)
+    kept = {r.logical_id: r for r in template.resources if r.type in ("AWS::DynamoDB::Table", "AWS::S3::Bucket")}
+    assert {name: resolver.condition(r.condition or "") for name, r in kept.items()} == {
+        "PromiseTable": False,
+        "PayloadBucket": False,
+    }
+    properties = spelled_out(template)
+    texts = json.dumps({name: each for name, each in properties.items() if name not in kept})
+    assert "PromiseTable" not in texts
+    assert "PayloadBucket" not in texts.replace('"PayloadBucketPolicy"', "")
+    table = "arn:aws:dynamodb:eu-central-1:111122223333:table/restored"
+    assert properties["DispatchFunctionChanges"]["EventSourceArn"] == f"{table}/stream/2026-11-29T20:00:00.000"
+    for role in ("WorkerRole", "DispatchRole", "TickRole", "ApiRole"):
+        allowed = dict(statements(properties, role))
+        assert allowed["dynamodb:PutItem"] == [table]
+        assert allowed["s3:GetObject"] == ["arn:aws:s3:::values/restored/*", "arn:aws:s3:::values/damaged/*"]
+    assert told("RESONATE_TABLE", **EXISTING)["WorkerFunction"] == "restored"
+    assert told("RESONATE_BUCKET", **EXISTING)["WorkerFunction"] == "values"
+
+
+@pytest.mark.parametrize(("parameters", "protected"), [({}, True), ({"DeletionProtection": "off"}, False)])
+def test_table_is_protected_from_deletion_unless_told(parameters: dict[str, str | int], protected: bool) -> None:
+    template = load(ROOT / "template.yaml", stack=STACK, parameters=parameters)
+    assert spelled_out(template)["PromiseTable"]["DeletionProtectionEnabled"] is protected
+    document: Fragment = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    for name in ("PromiseTable", "PayloadBucket"):
+        assert document["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert document["Resources"][name]["UpdateReplacePolicy"] == "Retain"
 
 
 def alarms(template: Template) -> dict[str, Fragment]:

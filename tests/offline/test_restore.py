@@ -1,0 +1,98 @@
+"""The way back from a disaster: the commands of docs/operate.md, "Restore", on the offline stack."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.testing.template import ParameterError
+from resonate_store.records import TARGET, Value
+from resonate_store.requests import PromiseCreate, PromiseSettle
+
+PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
+DAY = 86_400_000
+LARGE = Value(data="x" * 100_000)
+
+
+def commands(step: int, **variables: str) -> Iterator[list[str]]:
+    """The words of each command of a step, with variables of the shell."""
+    section = PAGE.read_text(encoding="utf-8").partition("\n## Restore\n")[2].partition("\n## ")[0]
+    text = re.split(r"^(?=\d\. )", section, flags=re.MULTILINE)[step].replace("\\\n", "")
+    for command in re.findall(r"^ *\$ (.*)$", text, re.MULTILINE):
+        yield [re.sub(r"\$([A-Z]+)", lambda found: variables[found[1]], word) for word in shlex.split(command)]
+
+
+def overrides(step: int, **variables: str) -> dict[str, str | int]:
+    """The parameters that the command `sam deploy` of a step gives."""
+    (deploy,) = [words for words in commands(step, **variables) if words[:2] == ["sam", "deploy"]]
+    return dict(word.split("=", 1) for word in deploy[deploy.index("--parameter-overrides") + 1 :])
+
+
+def carry_out(client: Any, step: int, **variables: str) -> None:
+    """Carry out the commands of a step that change something in DynamoDB, as the AWS command line does."""
+    for words in commands(step, **variables):
+        if words[:2] != ["aws", "dynamodb"] or words[2] == "wait":
+            continue
+        request: dict[str, Any] = {}
+        for option, value in zip(words[3:], [*words[4:], "--"], strict=True):
+            if option.startswith("--"):
+                name = "".join(part.capitalize() for part in option.removeprefix("--no-").lstrip("-").split("-"))
+                request[name] = not option.startswith("--no-") if value.startswith("--") else _argument(value)
+        request.pop("RestoreDateTime", None)  # moto restores the latest state
+        getattr(client("dynamodb"), words[2].replace("-", "_"))(**request)
+
+
+def _argument(text: str) -> Any:
+    if "=" not in text:
+        return text
+    fields = dict(field.split("=", 1) for field in text.split(","))
+    return {name: value == "true" if value in ("true", "false") else value for name, value in fields.items()}
+
+
+def test_executions_go_on_in_a_restored_table() -> None:
+    with mock_aws(), OfflineStack(name="shop") as damaged:
+        assert overrides(1) == {f"{name}Concurrency": "0" for name in ("Worker", "Dispatch", "Tick", "Api")}, (
+            "everything is stopped"
+        )
+        damaged.options(target="worker").start("sleeping_workflow", "w1", 7 * 86_400.0, id="w1")
+        damaged.store.apply(PromiseCreate("large", damaged.clock.now() + DAY, tags={TARGET: "poll://any@worker"}))
+        assert damaged.store.apply(PromiseSettle("large", "resolved", LARGE)).ok
+        damaged.pump()
+        table, bucket = damaged.deployment.table_name, damaged.deployment.bucket
+
+        carry_out(damaged.cloud.client, 2, DAMAGED=table)
+        carry_out(damaged.cloud.client, 3)
+        restored = damaged.cloud.client("dynamodb").describe_table(TableName="resonate-restored")["Table"]
+        now = damaged.clock.now()
+        # The stack is gone, with its queues and timers; table and bucket are retained.
+        damaged.deployment = replace(damaged.deployment, creates_table=False, creates_bucket=False)
+        label = restored["LatestStreamLabel"]
+        parameters = {**overrides(4, STREAM=label, DAMAGED=table), "ExistingBucketName": bucket}
+        with damaged.set_aside(), OfflineStack(name="shop", parameters=parameters) as stack:
+            stack.clock.sleep(now - stack.clock.now())
+            assert stack.deployment.table_name == stack.deployment.outputs["TableName"] == "resonate-restored"
+            assert stack.deployment.bucket == bucket
+            carry_out(stack.cloud.client, 7, DAMAGED=table)
+            promise = stack.store.apply(PromiseCreate("large", now + DAY)).promise
+            assert promise is not None
+            assert promise.value == LARGE
+            stack.run_until_complete("w1")
+            record = stack.store.record("w1")
+            assert record is not None
+            assert record.state == "resolved"
+            assert record.settled_at is not None
+            assert 7 * DAY <= record.settled_at - record.created_at < 7 * DAY + 120_000
+            assert stack.run("hello_world", "World") == "Hello World!"
+            tables = stack.cloud.client("dynamodb").list_tables()["TableNames"]
+            assert tables == ["resonate-restored"]
+
+
+def test_runbook_names_a_label_of_a_stream() -> None:
+    with pytest.raises(ParameterError, match="ExistingTableStream"):
+        OfflineStack(name="shop", parameters={"ExistingTableStream": "arn:aws:dynamodb"})
