@@ -20,7 +20,7 @@ from resonate_store.effects import Change, Execute, Unblock, message_of
 from resonate_store.interface import StoreError, deliver
 from resonate_store.models import Expiry, entry_of, expiry_of, is_entry
 from resonate_store.records import Entry, Record
-from resonate_store.requests import PromiseGet, TaskGet, TaskHalt
+from resonate_store.requests import PromiseGet
 
 TIME_TO_LIVE = "dynamodb.amazonaws.com"
 """Who removes what has expired, as the stream tells it."""
@@ -117,7 +117,7 @@ class Dispatch:
         for (number, (address, message)), outcome in zip(pushes.items(), outcomes, strict=True):
             try:
                 if isinstance(outcome, ForbiddenAddress):
-                    self._give_up(message, f"its target {address}: {outcome}")
+                    self._outlets.give_up(message, f"its target {address}: {outcome}")
             except Exception as error:
                 failures[number] = error
         until = self._outlets.store.clock.now() + REMOVING
@@ -200,17 +200,6 @@ class Dispatch:
             logger.warning("deleting %s is left to the push queue: %s", expiry.id, error)
         if not gone:
             self._outlets.transports.enqueue({"expired": expiry})
-
-    def _give_up(self, message: dict[str, Any], reason: str) -> None:
-        """Halt the task that a message offers, if it is still waiting for somebody; a listener is not told."""
-        match message:
-            case {"kind": "execute", "data": {"task": {"id": str(id), "version": int(version)}}}:
-                task = self._outlets.apply(TaskGet(id)).task
-                if task is not None and (task.state, task.version) == ("pending", version):
-                    self._outlets.apply(TaskHalt(id, reason=reason))
-            case _:
-                pass
-        logger.error("a push was refused: %s", reason)
 
     def _delete(self, expiry: Expiry, until: int) -> None:
         """Delete the tree whose retention is over, or a part of it, and leave what remains to another message."""

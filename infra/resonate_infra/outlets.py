@@ -17,7 +17,7 @@ from resonate_store.dynamo import DynamoStore
 from resonate_store.effects import Change
 from resonate_store.interface import StoreError, deliver
 from resonate_store.records import Promise
-from resonate_store.requests import Request, Response
+from resonate_store.requests import Request, Response, TaskGet, TaskHalt
 
 logger = logging.getLogger("resonate.effects")
 
@@ -41,7 +41,21 @@ class StreamOutlets:
         return self.store.apply(request)
 
     def send(self, address: str, message: dict[str, Any]) -> None:
-        self.transports.send(address, message)
+        if self.transports.leads_home(address):
+            self.give_up(message, f"its target {address} is a function of the deployment, and no worker")
+        else:
+            self.transports.send(address, message)
+
+    def give_up(self, message: dict[str, Any], reason: str) -> None:
+        """Halt the task that a message offers, if it is still waiting for somebody; a listener is not told."""
+        match message:
+            case {"kind": "execute", "data": {"task": {"id": str(id), "version": int(version)}}}:
+                task = self.apply(TaskGet(id)).task
+                if task is not None and (task.state, task.version) == ("pending", version):
+                    self.apply(TaskHalt(id, reason=reason))
+            case _:
+                pass
+        logger.error("a push was refused: %s", reason)
 
     def notify(self, address: str, promise: Promise) -> None:
         self.transports.notify(address, promise, self)

@@ -28,7 +28,7 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from ipaddress import ip_address
@@ -63,13 +63,27 @@ class Transports:
         lambda_client, sqs: boto3 clients.
         groups: which push address serves a worker group.
         push_queue_url: the queue of HTTP pushes.
+        own: names of functions that are no workers, although we may invoke them.
     """
 
-    def __init__(self, lambda_client: Any, sqs: Any, groups: Mapping[str, str], push_queue_url: str) -> None:
+    def __init__(
+        self,
+        lambda_client: Any,
+        sqs: Any,
+        groups: Mapping[str, str],
+        push_queue_url: str,
+        own: Collection[str] = (),
+    ) -> None:
+        self._own = own
         self._lambda = lambda_client
         self._sqs = sqs
         self._groups = groups
         self._push_queue_url = push_queue_url
+
+    def leads_home(self, address: str) -> bool:
+        """Whether messages to an address would invoke a function of the deployment that is no worker."""
+        destination = route(address, self._groups) or ""
+        return destination.startswith("lambda://") and function_of(destination) in self._own
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         """Hand a message over to its transport, without waiting for the receiver's work."""
@@ -114,6 +128,12 @@ def invoke(client: Any, address: str, message: dict[str, Any]) -> None:
         client.invoke(FunctionName=name, InvocationType="Event", Payload=msgspec.json.encode(message))
     except (ClientError, BotoCoreError) as error:
         logger.warning("invoking %s failed, the task will be offered again: %s", name, error)
+
+
+def function_of(address: str) -> str:
+    """The name of the function that `lambda://...` means, without an account, an alias or a version."""
+    name = address.removeprefix("lambda://")
+    return name.split(":")[6] if name.startswith("arn:") else name.split(":")[0]
 
 
 class ForbiddenAddress(HTTPError):

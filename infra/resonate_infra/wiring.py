@@ -20,7 +20,7 @@ from resonate_infra.outlets import StreamOutlets
 from resonate_infra.settings import Settings
 from resonate_infra.tick import Sweep, Tick
 from resonate_infra.timers import Timers
-from resonate_infra.transports import Pusher, Transports
+from resonate_infra.transports import Pusher, Transports, function_of
 from resonate_store.clock import ambient
 from resonate_store.dynamo import DynamoStore
 from resonate_store.payloads import WIDTH, Payloads
@@ -58,7 +58,7 @@ class Wiring:
         return StreamOutlets(
             self.store,
             Timers(sqs, _client("scheduler"), settings, ambient()),
-            Transports(_client("lambda"), sqs, settings.groups, settings.push_queue_url),
+            Transports(_client("lambda"), sqs, settings.groups, settings.push_queue_url, (self._tick_name,)),
             settings.retention_seconds,
         )
 
@@ -74,7 +74,11 @@ class Wiring:
         return Tick(self.outlets, ambient(), self._observe, self._sweep_elsewhere, **stopped)
 
     def _sweep_elsewhere(self, sweep: Sweep) -> None:
-        self.outlets.send(f"lambda://{self.settings.tick_arn}", msgspec.to_builtins(sweep))
+        self.outlets.transports.send(f"lambda://{self.settings.tick_arn}", msgspec.to_builtins(sweep))
+
+    @property
+    def _tick_name(self) -> str:
+        return function_of(f"lambda://{self.settings.tick_arn}")
 
 
 def _client(service: str) -> Any:

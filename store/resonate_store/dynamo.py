@@ -357,10 +357,23 @@ class DynamoStore:
         try:
             self._call(write.operation, write.arguments)
         except ConditionFailed as failure:
-            entries, ours = failure_of(write, failure.images)
+            entries, ours = failure_of(write, self._images(write.keys, failure.images))
             self._memory.remember(entries)
             return None if ours else entries
         return None
+
+    def _images(self, keys: Sequence[Key], images: Mapping[int, AnyItem | None]) -> Mapping[int, AnyItem | None]:
+        """The images that a failed write came with; those that are missing are read, by their positions.
+
+        An item that is missing may not exist any more. But not every endpoint sends the images that it is asked for.
+        """
+        unseen = {str(table_key(keys[position])): position for position, image in images.items() if image is None}
+        if not unseen:
+            return images
+        read: dict[int, AnyItem | None] = {}
+        for item in self._items([table_key(keys[position]) for position in unseen.values()]):
+            read[unseen[str({"pk": item["pk"], "sk": item["sk"]})]] = item
+        return {**images, **read}
 
     def _read(self, keys: Collection[Key]) -> dict[Key, Entry | None]:
         """The current entries under these keys."""

@@ -233,9 +233,14 @@ class Deletion:
         try:
             self._call("delete_item", arguments)
         except ConditionFailed as failure:
-            # Gone is what was wanted, whoever did it; an answer that was lost looks the same.
-            return failure.images.get(0) is None
+            # Gone is what was wanted, whoever did it; an answer that was lost looks the same. It is looked at, for not
+            # every endpoint sends the image of a record that has been written meanwhile.
+            return failure.images.get(0) is None and self._is_gone(record)
         return True
+
+    def _is_gone(self, record: Doomed) -> bool:
+        answer = self._call("get_item", {"TableName": self._table, "Key": record.key, "ConsistentRead": True})
+        return "Item" not in answer
 
 
 class _Larger(Exception):

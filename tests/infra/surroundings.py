@@ -39,7 +39,7 @@ class Surroundings:
         self.sqs, self.scheduler, self.functions, self.pusher = Sqs(), Scheduler(), Lambda(), Pushed()
         self.store = table.store(self.clock)
         timers = Timers(self.sqs, self.scheduler, SETTINGS, self.clock)
-        transports = Transports(self.functions, self.sqs, SETTINGS.groups, SETTINGS.push_queue_url)
+        transports = Transports(self.functions, self.sqs, SETTINGS.groups, SETTINGS.push_queue_url, ("tick",))
         self.outlets = StreamOutlets(table.store(self.clock), timers, transports, SETTINGS.retention_seconds)
         self.sweeping = SweepOutlets(table.store(self.clock), timers, transports, SETTINGS.retention_seconds)
         self.dispatch = Dispatch(self.outlets, self.pusher)  # pyright: ignore[reportArgumentType]

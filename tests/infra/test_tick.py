@@ -429,3 +429,21 @@ def test_halted_tasks_are_among_what_is_due(surroundings: Surroundings) -> None:
     assert surroundings.store.apply(TaskHalt("w1")).ok
     surroundings.clock.advance(2 * HOUR)
     assert surroundings.store.due(surroundings.clock.now()) == [("promise", "w1")]
+
+
+@pytest.mark.parametrize(
+    "target", ["lambda://tick", "lambda://tick:live", "lambda://arn:aws:lambda:us-east-1:1:function:tick:3"]
+)
+def test_task_that_targets_the_tick_function_is_halted(surroundings: Surroundings, target: str) -> None:
+    surroundings.create("w1", target=target)
+    surroundings.create("w2", target="lambda://tick-worker")
+    surroundings.clock.advance(HOUR // 2)
+    surroundings.tick.sweep()
+
+    assert [name for name, _, _ in surroundings.functions.invoked] == ["tick-worker"]
+    task = surroundings.record("w1").task
+    assert task is not None
+    assert (task.state, task.error) == (
+        "halted",
+        f"its target {target} is a function of the deployment, and no worker",
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from resonate_infra.testing.endpoint import Endpoint
 from tests.runtime.emulator import RuntimeEmulator, needs_runtime
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +61,10 @@ def test_a_port_that_is_taken_is_said_in_one_line() -> None:
 
     assert done.returncode == 1
     assert done.stderr == f"cannot listen on 127.0.0.1:{port}: {os.strerror(98)}; choose another --port\n"
+
+
+@pytest.mark.parametrize(("host", "reached"), [("127.0.0.2", "127.0.0.2"), ("0.0.0.0", "127.0.0.1")])
+def test_endpoint_is_reached_where_it_listens(host: str, reached: str) -> None:
+    with Endpoint(host) as endpoint:
+        assert endpoint.url.startswith(f"http://{reached}:")
+        assert endpoint.client("sqs").list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -421,6 +422,35 @@ def test_many_wait_on_one_promise_without_competing(
     record = store.record("a")
     assert record is not None
     assert (len(record.listeners), record.rev) == (6, 7)
+
+
+def ignoring_images(_event_name: str, request: Any) -> None:
+    """The endpoint does not know `ReturnValuesOnConditionCheckFailure`."""
+    request.body = re.sub(rb', "ReturnValuesOnConditionCheckFailure": "ALL_OLD"', b"", request.body)
+
+
+def test_endpoint_that_sends_no_images_is_read_once(
+    table: Table, store: DynamoStore, wire: Wire, clock: ManualClock
+) -> None:
+    done(store, create_task("a"), create("a.1"))
+    rival = table.store(clock, client=make_client())
+    wire.taken()
+    wire.faults.append(after(lambda: (clock.advance(1), done(rival, heartbeat(("a", 1)))), ignoring_images))
+    done(store, suspend("a", "a.1"))
+    assert wire.taken() == [TRANSACT, GET, TRANSACT]
+
+    wire.faults.append(after(lambda: done(rival, settle("a.1")), ignoring_images))
+    assert store.apply(create("a.1")).promise == rival.apply(get("a.1")).promise
+    assert wire.taken().count(GET) <= 1
+
+
+def test_endpoint_that_sends_no_images_tells_nobody_of_a_write_of_ours(table: Table, clock: ManualClock) -> None:
+    client = make_client(tries=2)
+    store = table.store(clock, client=client)
+    with Wire().tapping(client) as wire:
+        wire.faults.extend([lost, ignoring_images])
+        assert store.apply(create("a")).status == 200
+        assert wire.taken() == [PUT, PUT, GET]
 
 
 def test_endless_competition_is_given_up(table: Table, wire: Wire, clock: ManualClock) -> None:

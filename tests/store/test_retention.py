@@ -219,7 +219,7 @@ def test_an_answer_that_is_lost_is_no_news(table: Table, clock: ManualClock) -> 
     create(store, "a.1", origin="a")
     expiry = settle(store, "a")
     with Wire().tapping(client) as wire:
-        wire.faults.extend([None] * 5 + [lost, None, lost])
+        wire.faults.extend([None] * 5 + [lost, None, None, lost])
         assert store.delete_tree(expiry, most=1000)
     assert wire.sent.count("DeleteItem") == 4
     assert ids(table) == set()

@@ -25,8 +25,8 @@ def create_bucket(client: Any, name: str, properties: Fragment) -> str:
     unknown = sorted(set(properties) - set(_KNOWN))
     if unknown:
         raise TemplateError(f"{name}: no offline counterpart known for {', '.join(unknown)}")
-    # Names of buckets are in lower case; CloudFormation's generated ones are, too.
-    bucket = properties.get("BucketName", name.lower())
+    # Names of buckets are in lower case and have 63 characters at most; CloudFormation's generated ones have, too.
+    bucket = properties.get("BucketName", name.lower()[:63])
     s3 = client("s3")
     region = s3.meta.region_name
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}

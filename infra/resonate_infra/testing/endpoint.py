@@ -68,13 +68,15 @@ class Endpoint:
         self._session = boto3.Session("testing", "testing", region_name=REGION)
         self._clients: dict[str, Any] = {}
         self._mock = mock_aws()
+        self._host = host
         self._server = _Server((host, port), _Requests)
         self._server.endpoint = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        host = "127.0.0.1" if self._host in ("", "0.0.0.0") else self._host
+        return f"http://{host}:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._mock.start()

@@ -75,6 +75,8 @@ NOT_CREATED: Mapping[str, Stub] = {
     "AWS::SSM::Parameter": Stub("there is no other stack to read them"),
 }
 
+MAX_FUNCTION_NAME = 64
+"""Characters of a function's name that Lambda takes."""
 NAME_PROPERTIES = ("RoleName", "LogGroupName", "LayerName", "DashboardName")
 
 # Properties that the API takes under the same name and in the same form as CloudFormation.
@@ -274,6 +276,11 @@ class _Creation:
 
     def describe_function(self, logical_id: str, properties: Fragment) -> None:
         name = properties.get("FunctionName", self.generated_name(logical_id))
+        if len(name) > MAX_FUNCTION_NAME:
+            raise TemplateError(
+                f"{logical_id} would be called {name!r}, and Lambda takes {MAX_FUNCTION_NAME} characters: choose a"
+                f" shorter name for the stack than {self.stack.name!r}"
+            )
         arn = self.stack.arn("lambda", f"function:{name}")
         variables = properties.get("Environment", {}).get("Variables", {})
         self.functions[logical_id] = Function(

@@ -16,7 +16,8 @@ from resonate_infra.testing.resources import (
     UnknownResourceTypeError,
     create,
 )
-from resonate_infra.testing.template import Stack, load
+from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.testing.template import Stack, TemplateError, load
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "template.yaml"
@@ -37,6 +38,13 @@ def deployment(client: Client) -> Deployment:
 
 
 # --- Storage
+
+
+def test_stack_name_too_long_for_its_functions_is_refused() -> None:
+    with OfflineStack(name="n" * 55) as stack:
+        assert len(stack.deployment.functions["DispatchFunction"].name) == 64
+    with pytest.raises(TemplateError, match="choose a shorter name for the stack"), OfflineStack(name="n" * 56):
+        pass
 
 
 def test_the_table_has_its_keys_and_both_indexes(deployment: Deployment, client: Client) -> None:
