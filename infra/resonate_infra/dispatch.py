@@ -118,6 +118,8 @@ class Dispatch:
             try:
                 if isinstance(outcome, ForbiddenAddress):
                     self._outlets.give_up(message, f"its target {address}: {outcome}")
+                elif isinstance(outcome, Exception):
+                    raise outcome
             except Exception as error:
                 failures[number] = error
         until = self._outlets.store.clock.now() + REMOVING

@@ -195,11 +195,11 @@ class Pusher:
             ForbiddenAddress: it would have left the internet; nothing was sent.
         """
         (outcome,) = self.push_all([(address, message)])
-        if isinstance(outcome, ForbiddenAddress):
+        if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def push_all(self, pushes: Sequence[tuple[str, dict[str, Any]]]) -> list[bool | ForbiddenAddress]:
+    def push_all(self, pushes: Sequence[tuple[str, dict[str, Any]]]) -> list[bool | Exception]:
         """Post several messages at the same time, and return within `total_timeout`.
 
         Returns:
@@ -208,7 +208,7 @@ class Pusher:
         begun = [self._start(address, message) for address, message in pushes]
         # A connection keeps the time by itself. What it cannot end is the look-up of a name, whose thread is left.
         wait(begun, timeout=self._total_timeout + _GRACE)
-        outcomes: list[bool | ForbiddenAddress] = []
+        outcomes: list[bool | Exception] = []
         for (address, _), future in zip(pushes, begun, strict=True):
             if future.done():
                 outcomes.append(future.result())
@@ -217,16 +217,14 @@ class Pusher:
                 outcomes.append(False)
         return outcomes
 
-    def _start(self, address: str, message: dict[str, Any]) -> Future[bool | ForbiddenAddress]:
-        future: Future[bool | ForbiddenAddress] = Future()
+    def _start(self, address: str, message: dict[str, Any]) -> Future[bool | Exception]:
+        future: Future[bool | Exception] = Future()
 
         def post() -> None:
             try:
                 future.set_result(self._post(address, message))
-            except ForbiddenAddress as error:
+            except Exception as error:
                 future.set_result(error)
-            except BaseException as error:
-                future.set_exception(error)
 
         threading.Thread(target=post, name="resonate-push", daemon=True).start()
         return future

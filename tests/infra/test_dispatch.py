@@ -330,6 +330,16 @@ def test_retention_does_not_depend_on_a_listener(surroundings: Surroundings, mon
     assert surroundings.markers() == ["expiry#p1"]
 
 
+def test_push_that_fails_leaves_its_batch_alone(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ValueError("no such address")
+    monkeypatch.setattr(surroundings.pusher, "push_all", lambda _: [True, error, False])
+    push = json.dumps({"address": "https://worker.example.com/", "message": {"kind": "execute"}})
+
+    failures = surroundings.dispatch.queue_messages([push, "{}", push, push])
+    assert (failures[0], failures[2], failures[3]) == (None, error, None)
+    assert isinstance(failures[1], MalformedRecord)
+
+
 def test_message_without_time_left_is_given_back(surroundings: Surroundings) -> None:
     push = json.dumps({"address": "https://worker.example.com/", "message": {"kind": "execute"}})
     deletion = json.dumps({"expired": ["w1", 7]})
