@@ -28,6 +28,8 @@ from resonate_store.settings import push_token_of, width_of
 
 CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 """Clients give up while the function that uses them still has time to say so."""
+BATCH = 10
+"""Messages of the push queue that come together, as the template says; they are posted at the same time."""
 
 
 class Wiring:
@@ -65,7 +67,7 @@ class Wiring:
     @functools.cached_property
     def dispatch(self) -> Dispatch:
         token, public_only = push_token_of(os.environ), not self.settings.push_private
-        pusher = Pusher(boto3.Session(), token=token, public_only=public_only)
+        pusher = Pusher(boto3.Session(), token=token, public_only=public_only, width=BATCH)
         return Dispatch(self.outlets, pusher, self.store.debug() if self.settings.debug_requests else None)
 
     @functools.cached_property

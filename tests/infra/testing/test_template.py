@@ -20,6 +20,7 @@ from resonate_infra.testing.template import (
     default_template,
     load,
 )
+from resonate_infra.wiring import BATCH
 
 ROOT = Path(__file__).parents[3]
 STACK = Stack("shop", region="eu-central-1", account_id="111122223333")
@@ -523,6 +524,10 @@ def test_failed_sweep_is_not_retried_and_a_throttled_one_does_not_wait(propertie
 def test_timers_do_not_take_the_concurrency_of_everything_else(properties: dict[str, Fragment]) -> None:
     assert properties["TickFunctionTimers"]["ScalingConfig"] == {"MaximumConcurrency": "100"}
     assert properties["DispatchFunctionPushes"]["ScalingConfig"] == {"MaximumConcurrency": "10"}
+
+
+def test_pushes_of_a_batch_have_a_connection_each(properties: dict[str, Fragment]) -> None:
+    assert properties["DispatchFunctionPushes"]["BatchSize"] == BATCH
 
 
 @pytest.mark.parametrize(
