@@ -111,12 +111,13 @@ def tell_change(what: str, value: Any, annotation: Any) -> None:
     if annotation is not Any or type(value) in _PLAIN or what in _told or len(_told) >= _MOST_TOLD:
         return
     try:
-        again = cast("type", type(_again(value)))
+        again = _again(value)
     except Exception:  # it does not travel, and whoever sends it is told
         return
-    if again is not type(value):
+    if type(again) is not type(value):
         _told.add(what)
-        logger.debug("%s is a %s and comes back as a %s: annotate it", what, type(value).__name__, again.__name__)
+        before, after = type(value).__name__, type(again).__name__
+        logger.debug("%s is a %s and comes back as a %s: annotate it", what, before, after)
 
 
 def doubted(annotation: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -137,7 +138,10 @@ def test_an_error_of_a_step_reaches_the_caller(stack: OfflineStack, begin: Begin
     assert stack.invocations["WorkerFunction"] == 1, "an error of the workflow's is an outcome, and no failed attempt"
 
 
-def test_an_error_of_an_unknown_type_reaches_the_caller_by_name(stack: OfflineStack, begin: Begin) -> None:
+def test_an_error_of_an_unknown_type_reaches_the_caller_by_name(
+    stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "tests.offline.workflows", raising=False)  # another test may have imported it
     handle = begin("w1", "failing", "stock")
     stack.pump()
 

@@ -129,6 +129,12 @@ def verbose(ctx: Context, text: str) -> Workflow:
 
 
 @resonate.register
+def oversized(ctx: Context, size: int) -> Workflow:
+    yield ctx.run(add, 0, 1)
+    return "y" * size
+
+
+@resonate.register
 def immoderate(ctx: Context, size: int) -> Workflow:
     """Produces a value that is too large, first as a result and then as an argument."""
     refused = []

@@ -1400,7 +1400,7 @@ def test_a_failure_is_final_if_its_policy_fails_itself(
             yield ctx.sleep(5)
             return [str(error), *error.__notes__]
 
-    text, note = driver.run("w", workflow)
+    text, note, *_ = driver.run("w", workflow)
     assert text == "of the step"
     assert said in note
     assert attempts == [1]

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from resonate import codec
 from resonate.computation import Action, Create, Fetch, Keep, Kind, Load, Node, Work
 from resonate.drive import Loops, call
-from resonate.errors import NonDeterminismError
+from resonate.errors import NonDeterminismError, SignatureError
 from resonate.function import Function
 from resonate.options import Options
 from resonate.registry import Registry, plain_function
@@ -140,7 +140,12 @@ class _Replay:
         # It makes the root of an execution; there is nothing in its store.
         worker = Worker(MemoryStore(ManualClock(self._now)), known, dependencies, ManualClock(self._now), "replay")
         worker.remember(history.id, options)
-        root = worker._root(_as_pending(history.root.promise))  # pyright: ignore[reportPrivateUsage]
+        children = history.children(history.id)
+        promise = _as_pending(history.root.promise)
+        try:
+            root = worker._root(promise, first=not children)  # pyright: ignore[reportPrivateUsage]
+        except SignatureError as error:
+            raise Difference(history, children[0].id, children[0].command, error.mesg) from None
         self._works[history.id] = root
         self._execution = Execution(root, known, dependencies, target)
 
