@@ -11,7 +11,7 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.encryption import AESGCMEncryptor
-from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
+from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError, SignatureError
 from resonate.stores import RemoteStore
 from resonate_store.interface import StoreUnreachable
 from resonate_store.records import TARGET
@@ -131,6 +131,18 @@ def test_call_without_target_goes_to_group_that_registered_function(connect: Con
         "poll://any@workers",
         "poll://any@default",
     ]
+
+
+def test_argument_that_does_not_fit_is_the_same_error_over_http(connect: Connect, serving: Serving) -> None:
+    worker, client = connect("worker"), connect("client")
+    greet = greeting(worker)
+    worker.start()
+    serving.wait_for_stream("worker")
+
+    for call in (lambda: client.options(target="worker").rpc("a", "greet", 5), lambda: greet.run("b", 5)):  # type: ignore[arg-type]
+        with pytest.raises(SignatureError) as refused:
+            call()
+        assert refused.value.mesg == "greet: name: expected str, got int"
 
 
 def test_a_workflow_sleeps_suspended_and_calls_others(connect: Connect, serving: Serving) -> None:

@@ -61,7 +61,10 @@ def calls(ctx: Context) -> None:
     assert_type(resonate.options(timeout=5).begin_rpc("id", asynchronous), Handle[bytes])
     assert_type(resonate.run("id", "name", 1, 2), Any)
     assert_type(resonate.begin_rpc("id", "name", a=1), Handle[Any])
+    assert_type(resonate.rpc("id", "name", 1, result_type=list[int]), list[int])
+    assert_type(resonate.begin_rpc("id", "name", 1, result_type=str), Handle[str])
     assert_type(resonate.get("id"), Handle[Any])
+    assert_type(resonate.get("id", result_type=str).result(), str)
 
     assert_type(resonate.schedule("id", step, "@daily", 1), DurableSchedule)
     assert_type(resonate.schedule("id", plain, "@daily", n=1), DurableSchedule)

@@ -71,6 +71,8 @@ def workflow(ctx: Context) -> Generator[Any, Any, str]:
     assert_type((yield from ctx.typesafe(ctx.rfi(plain, 1))), Promise[str])
     assert_type((yield from ctx.typesafe(ctx.detached(plain, 1))), Promise[str])
     assert_type((yield from ctx.typesafe(ctx.rpc("plain", 1, 2, 3))), Any)
+    assert_type((yield from ctx.typesafe(ctx.rpc("plain", 1, result_type=str))), str)
+    assert_type((yield from ctx.typesafe(ctx.begin_rpc("plain", 1, result_type=list[str]))), Promise[list[str]])
     assert_type((yield from ctx.typesafe(ctx.promise())), Promise[Any])
     assert_type((yield from ctx.typesafe(ctx.sleep(1))), None)
     assert_type((yield from ctx.typesafe(ctx.time.time())), float)
