@@ -72,6 +72,14 @@ def test_an_unfinished_execution_is_replayed_as_far_as_it_got(
     assert len(replayed.commands) == len(recorded(name))
 
 
+def test_recorded_arguments_that_do_not_fit_are_a_difference() -> None:
+    def stricter(ctx: Context, user: int) -> Flow:
+        raise NotImplementedError
+
+    with pytest.raises(Difference, match=r"finished\.1\n  recorded: run notify\n  now:      trial: user: expected int"):
+        replay(recorded("finished"), stricter)
+
+
 def test_no_step_runs_and_no_store_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def must_not_run(*_: Any) -> None:
         raise AssertionError("a step ran")
