@@ -7,7 +7,6 @@ for a type: whoever holds a value of it, or an annotation, has its module loaded
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -179,6 +178,8 @@ def _without_extras(plain: Any, error: Any) -> Any:
         return None
     if not isinstance(plain, dict) or any(each["type"] != "extra_forbidden" for each in errors):
         return None
+    import copy
+
     fewer = copy.deepcopy(cast("dict[str, Any]", plain))
     for each in errors:
         *above, name = each["loc"]

@@ -149,13 +149,17 @@ def restore(plain: Any, annotation: Any) -> Any:
         return _fitted(plain, annotation, "")
     except Unfit:
         pass
-    except Unresolved as error:
-        _tell_once(annotation, "data is not restored to %s, which cannot be resolved: %s", error)
+    except Exception as error:
+        _tell_unresolved(annotation, error)
         return plain
     try:
         return _despite_its_keys(plain, annotation)
     except Exception:
-        _tell_once(annotation, "a result is not the %s that its function is annotated with, and stays %s", type(plain))
+        _tell_once(
+            annotation,
+            "a result is not the %s that its function is annotated with, and stays a %s",
+            type(plain).__name__,
+        )
         return plain
 
 
@@ -176,16 +180,23 @@ def fit(plain: Any, annotation: Any, path: str) -> Any:
         annotation = annotation.annotation
     try:
         return _fitted(plain, annotation, path)
-    except Unresolved as error:
-        _tell_once(annotation, "data is not restored to %s, which cannot be resolved: %s", error)
+    except Unfit:
+        raise
+    except Exception as error:
+        _tell_unresolved(annotation, error)
         return plain
 
 
-def _tell_once(annotation: Any, message: str, detail: Any) -> None:
+def _tell_unresolved(annotation: Any, error: Exception) -> None:
+    reason = str(error) if isinstance(error, Unresolved) else type(error).__name__
+    _tell_once(annotation, "data is neither restored to %s nor checked: it cannot be resolved (%s)", reason)
+
+
+def _tell_once(annotation: Any, message: str, detail: str) -> None:
     name = _name_of(annotation)
     if name not in _told and len(_told) < _MOST_TOLD:
         _told.add(name)
-        logger.warning(message, name, detail.__name__ if isinstance(detail, type) else detail)
+        logger.warning(message, name, detail)
 
 
 def _fitted(plain: Any, annotation: Any, path: str) -> Any:
@@ -197,9 +208,7 @@ def _fitted(plain: Any, annotation: Any, path: str) -> Any:
     """
     try:
         return msgspec.convert(plain, annotation, str_keys=True, dec_hook=_read_by_its_type)
-    except (
-        Exception
-    ):  # it does not fit, or it takes rules that msgspec does not have; a `__post_init__` may raise anything
+    except Exception:  # a `__post_init__` may raise anything; where it is wrong, and whether, is found out below
         return _piecewise(plain, annotation, path)
 
 
@@ -503,9 +512,14 @@ def _structure(plain: dict[str, Any], kind: Any, fields: Mapping[str, str], hint
         missing = sorted(kind.__required_keys__ - plain.keys())
         if missing:
             raise Unfit(_below(path, missing[0]), "missing")
-        if more := sorted(plain.keys() - hints.keys()):
+        items = {
+            name: _fitted(item, plain_hint(hints[name]), _below(path, name))
+            for name, item in plain.items()
+            if name in hints
+        }
+        if more := sorted(plain.keys() - items.keys()):
             raise Unfit(_below(path, more[0]), "unknown")
-        return {name: _fitted(item, plain_hint(hints[name]), _below(path, name)) for name, item in plain.items()}
+        return items
     config = getattr(kind, "__struct_config__", None)
     if config is not None and config.tag is not None and plain.get(config.tag_field, config.tag) != config.tag:
         raise Unfit(_below(path, config.tag_field), f"expected {config.tag!r}")
