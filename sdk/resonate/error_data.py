@@ -167,7 +167,11 @@ def has_traceback(error: BaseException) -> bool:
 
 
 def _beginning(text: str) -> str:
-    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}... ({len(text):,} characters)"
+    """Return a text, or its beginning, which is not cut again when the error travels on."""
+    if len(text) <= _MOST_TEXT:
+        return text
+    end = f"... ({len(text):,} characters)"
+    return text[: _MOST_TEXT - len(end)] + end
 
 
 def _arguments(error: BaseException, travels: Callable[[Any], bool]) -> tuple[Any, ...]:

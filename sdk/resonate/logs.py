@@ -30,6 +30,8 @@ PATIENCE = 3
 """A function that fails so often may be one that cannot succeed: its lines say until when it is called again."""
 MANY = 1_000_000
 """A policy that allows more retries than this has no limit that is worth a word."""
+LONGEST_TRACEBACK = 64 * 1024
+"""A traceback that would be longer (characters) is not logged; the error that comes back shows its end."""
 
 _parent = logging.getLogger("resonate")
 _shown = reprlib.Repr()
@@ -105,7 +107,7 @@ def tell_failure(
     """
     hidden = private or work.node.encoder is not None
     shown = type(error).__name__ if hidden else f"{type(error).__name__}: {_text(error)}"
-    traceback = error if not hidden and (pause is None or work.attempt == 1) and _can_be_shown(error) else None
+    traceback = error if not hidden and (pause is None or work.attempt == 1) and _is_showable(error) else None
     if pause is None:
         work.context.logger.error("%s. Function %s failed", shown, _call(work, private), exc_info=traceback)
     else:
@@ -116,15 +118,14 @@ def tell_failure(
         work.context.logger.warning(message, shown, _call(work, private), number, seconds, end, exc_info=traceback)
 
 
-def _can_be_shown(error: BaseException) -> bool:
-    """Whether a handler can format an error, whose class may do anything then."""
+def _is_showable(error: BaseException) -> bool:
+    """Whether a handler can format an error, whose class may do anything then, and in a line of bearable length."""
     import traceback
 
     try:
-        traceback.format_exception(error)
+        return sum(map(len, traceback.format_exception(error))) <= LONGEST_TRACEBACK
     except Exception:
         return False
-    return True
 
 
 def _end(work: Work, policy: RetryPolicy | None) -> str:

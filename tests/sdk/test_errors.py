@@ -282,6 +282,30 @@ def test_error_in_a_long_message_keeps_type_frames_and_beginning() -> None:
     assert len(payload.data or "") < 256 * 1024
 
 
+@always_three_ways
+def test_error_with_a_long_message_is_caught_by_type_wherever_it_is_raised(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    def loud(_: Context) -> None:
+        raise KeyError("m" * 3_000_000)
+
+    def workflow(ctx: Context) -> Flow:
+        caught: list[int] = []
+        for call in (ctx.run(loud).options(retry_policy=Never()), ctx.rpc(louder)):
+            try:
+                yield call
+            except KeyError as error:
+                caught.append(len(error.args[0]))
+        return caught
+
+    def louder(ctx: Context) -> Flow:
+        yield ctx.run(loud).options(retry_policy=Never())
+
+    driver.register(louder)
+    assert driver.run("w", workflow) == [64 * 1024] * 2
+    assert len(caplog.text) < 10_000
+
+
 def test_error_with_large_parts_is_stored_without_them() -> None:
     error = ExceptionGroup("all", [ValueError("m" * 50_000, [number]) for number in range(200)])
     error.add_note("n" * 200_000)
