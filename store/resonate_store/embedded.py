@@ -50,12 +50,14 @@ class EmbeddedStore(ABC):
 
     Attributes:
         on_wake: told the instant (milliseconds) whenever the next wake-up comes nearer.
+        offers_apart_ms: the longest pause between two offers of a task; that of a deployment if None.
     """
 
     def __init__(self, clock: Clock | None, send: Send, exclusive: AbstractContextManager[Any]) -> None:
         self.clock: Clock = clock or ambient()
         self.send: Send = send
         self.on_wake: Callable[[int], None] | None = None
+        self.offers_apart_ms: int | None = None
         self._exclusive = exclusive
         self._undelivered: deque[Change] = deque()
         self._outbox: deque[tuple[int | None, str, dict[str, Any]]] = deque()
@@ -158,7 +160,7 @@ class EmbeddedStore(ABC):
                 if key is None:
                     return woken
                 kind, id = key
-                perform(PromiseWake(id) if kind == "promise" else ScheduleFire(id), self._run)
+                perform(PromiseWake(id, self.offers_apart_ms) if kind == "promise" else ScheduleFire(id), self._run)
                 self._undelivered = deque(map(repeated, self._undelivered))
                 self._deliver()
         return BATCH

@@ -303,10 +303,15 @@ class PromiseDelivered(Struct, frozen=True):
 
 
 class PromiseWake(Struct, frozen=True):
-    """Internal: do whatever is due on a record now - its deadline, its lease, its redispatch - and re-arm it."""
+    """Internal: do whatever is due on a record now - its deadline, its lease, its redispatch - and re-arm it.
+
+    `offers_apart_ms` is the longest pause before a task that nobody has taken is offered again; the machine's own if
+    None.
+    """
 
     kind: ClassVar = "promise.wake"
     id: str
+    offers_apart_ms: int | None = None
 
 
 class ScheduleFire(Struct, frozen=True):

@@ -183,7 +183,7 @@ def test_a_call_that_cannot_be_made_is_given_back_and_after_ten_attempts_halted(
 @three_ways
 def test_a_missing_function_that_turns_up_is_run(driver: Driver) -> None:
     driver.create("w", {"func": "double", "args": [4]})
-    assert driver.work() == ["released"]
+    assert set(driver.work()) == {"released"}
     driver.register(double)
 
     assert driver.finish("w") == 8

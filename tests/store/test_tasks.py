@@ -29,6 +29,7 @@ from tests.store.build import (
     heartbeat,
     held,
     listen,
+    recorded,
     release,
     settle,
     suspend,
@@ -345,16 +346,28 @@ def test_a_release_keeps_its_error_for_whoever_looks(store: World) -> None:
     assert store.apply(TaskGet("w")).task.error == "KeyError: 'x'"
 
 
-def test_a_task_that_is_released_waits_no_longer_than_15_minutes(store: World) -> None:
-    """A task with progress between its failures is never halted, and never further away than 15 minutes."""
+def test_released_task_is_offered_at_once_then_backed_off(store: World) -> None:
     held(store, "w", at=T0 + 100 * DAY)
-    for version in range(1, 10):
+    store.apply(release("w"))
+    assert store.messages() == [execute("w", 1)]
+    for version, pause in enumerate([2, 4, 8, 16, 32, 64, 128, 256], start=2):
+        store.apply(acquire("w", version - 1))
         store.apply(release("w", version))
-        pause = (store.task("w").retry_at or 0) - store.clock.now()
-        assert 0 < pause <= 15 * MINUTE
-        store.pass_time(pause)
+        store.pass_time(pause * SECOND - 1)
+        assert store.messages() == []
+        store.pass_time(1)
         assert store.messages() == [execute("w", version)]
-        store.apply(acquire("w", version))
+
+
+def test_task_released_after_progress_is_offered_at_once(store: World) -> None:
+    held(store, "w")
+    store.apply(release("w"))
+    store.apply(acquire("w", 1))
+    store.apply(recorded("w.1"))
+    store.messages()
+    store.apply(release("w", 2))
+
+    assert (store.task("w").attempts, store.messages()) == (0, [execute("w", 2)])
 
 
 # -- task.fulfill -------------------------------------------------------------------------------------------------

@@ -40,6 +40,8 @@ PATIENCE = 5.0
 """Seconds that requests and functions in progress are given when the server stops."""
 PUSH_CONNECT_TIMEOUT = 10.0
 """Seconds to reach a worker over HTTP."""
+OFFERS_APART_MS = 30_000
+"""The pause between two offers of a task that nobody takes, as in the official server: here an offer costs nothing."""
 SWEEP_INTERVAL = 60_000
 """The pause between two sweeps of a table in AWS, as in a deployment (ms)."""
 LOCAL_SWEEP_INTERVAL = 1_000
@@ -295,7 +297,9 @@ def _store(options: Options, clock: Clock) -> Any:
     if not options.table:
         from resonate_store.sqlite import SqliteStore
 
-        return SqliteStore(options.data or ":memory:", clock)
+        store = SqliteStore(options.data or ":memory:", clock)
+        store.offers_apart_ms = OFFERS_APART_MS
+        return store
     try:
         with extra("aws,cli", "a table"):
             from resonate_infra.server.table import TableStore

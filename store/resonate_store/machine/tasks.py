@@ -42,10 +42,10 @@ from resonate_store.requests import (
 
 MAX_ATTEMPTS = 10
 """Attempts without progress after which a task is halted (rule 12)."""
-MAX_BACKOFF = 900_000
-"""The longest pause between two offers of a task (ms)."""
-RETRY_BACKOFF = 1_000
-"""The pause after a failed attempt, doubled with every further one (ms)."""
+MAX_PAUSE_MS = 300_000
+"""The longest pause between two offers of a task."""
+RETRY_PAUSE_MS = 2_000
+"""The pause after the second failed attempt in a row, doubled with every further one; after the first there is none."""
 
 
 def get(request: TaskGet, now: int) -> Transition:
@@ -160,15 +160,15 @@ def _after_attempt(task: TaskRecord, attempts: int, error: str, now: int, *, imm
     if attempts >= MAX_ATTEMPTS:
         reason = f"halted after {attempts} attempts without progress; the last error: {error}"
         return TaskRecord("halted", task.version, attempts=attempts, error=reason, halted_at=now)
-    if immediately:
+    if immediately or attempts <= 1:
         return replace(offered(task, now), attempts=attempts, error=error)
-    pause = min(RETRY_BACKOFF * 2**attempts, MAX_BACKOFF)
+    pause = min(RETRY_PAUSE_MS * 2 ** (attempts - 2), MAX_PAUSE_MS)
     return TaskRecord("pending", task.version, retry_at=now + pause, attempts=attempts, error=error)
 
 
-def redispatched(task: TaskRecord, now: int) -> TaskRecord:
-    """The task offered once more, and the next offer twice as far away (rule 12)."""
-    pause = min(OFFER_INTERVAL * 2**task.offers, MAX_BACKOFF)
+def redispatched(task: TaskRecord, now: int, longest_ms: int | None = None) -> TaskRecord:
+    """The task offered once more, and the next offer twice as far away, at most `longest_ms` (rule 12)."""
+    pause = min(OFFER_INTERVAL * 2**task.offers, MAX_PAUSE_MS if longest_ms is None else longest_ms)
     return replace(task, retry_at=now + pause, offers=task.offers + 1)
 
 

@@ -23,7 +23,7 @@ def wake(request: PromiseWake, now: int) -> Transition:
     if task is not None and task.state == "acquired" and (task.expires_at or 0) <= now:
         record = draft.put(replace(record, task=(yield from lease_expired(record, task, now))))
     elif task is not None and task.state == "pending" and (task.retry_at or 0) <= now:
-        record = draft.put(replace(record, task=redispatched(task, now)))
+        record = draft.put(replace(record, task=redispatched(task, now, request.offers_apart_ms)))
     if record.wake_at is None or record.wake_at <= now:
         draft.rearm(record.id)
     return draft.outcome(Response(promise=record.promise()))

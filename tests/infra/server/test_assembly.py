@@ -26,6 +26,7 @@ from resonate_store.clock import ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.models import table_definition
+from resonate_store.requests import PromiseCreate
 from tests.infra.server import test_lambdas
 from tests.infra.server.api import FAR, PATIENCE, Api
 
@@ -370,3 +371,17 @@ def test_promises_outlive_the_server_in_a_file(tmp_path: Path) -> None:
     with serving(data=data) as api, api.poll("g", "1") as worker:
         assert worker.task() == "job"
         assert api.ask("promise.get", id="job")["promise"]["state"] == "pending"
+
+
+def test_development_server_offers_a_task_every_30_seconds() -> None:
+    clock = ManualClock(NOW)
+    server = Server(Options(port=0), clock)
+    sent: list[Any] = []
+    server.store.send = lambda *message: sent.append(message)
+    server.store.apply(PromiseCreate("job", FAR, tags={"resonate:target": "poll://any@g"}))
+    for _ in range(5):
+        clock.advance(30_000)
+        server.store.tick()
+    server.close()
+
+    assert len(sent) == 6
