@@ -647,7 +647,7 @@ def test_rule_06_a_suspended_awaiter_registers_for_its_present_version(store: Wo
 
 @pytest.mark.parametrize("end", ["halt", "fulfill", "deadline", "settle"])
 def test_rule_06_a_task_that_is_over_ignores_resumes(store: World, end: str) -> None:
-    """Rule 6: fulfilled and logically dead tasks ignore every resume; a halted one stays halted."""
+    """Rule 6: fulfilled and logically dead tasks ignore every resume; a halted one stays halted and notes it."""
     suspended(store, "w", "a", at=DEADLINE)
     if end == "halt":
         store.apply(TaskHalt("w"))
@@ -663,7 +663,33 @@ def test_rule_06_a_task_that_is_over_ignores_resumes(store: World, end: str) -> 
     store.apply(settle("a"))
     assert store.messages() == []
     assert store.task("w").state == ("halted" if end == "halt" else "fulfilled")
-    assert store.task("w").resumes == ()
+    assert store.task("w").resumes == (("a",) if end == "halt" else ())
+
+
+@pytest.mark.parametrize("end", ["release", "handover", "second release", "expiry", "last attempt", "halt", "continue"])
+def test_rule_06_resumes_are_counted_until_the_next_acquisition(store: World, end: str) -> None:
+    """Rule 6: however an attempt ends, what it was not told stays counted."""
+    store.apply(create("w", TARGETED))
+    for _ in range({"second release": 1, "last attempt": 9}.get(end, 0)):
+        crash(store, "w")
+    version = store.task("w").version + 1
+    store.apply(acquire("w", version - 1))
+    store.apply(create("a", OUTSIDE))
+    store.apply(callback("a", "w"))
+    store.apply(settle("a"))
+    if end == "expiry":
+        store.pass_time(TTL)
+    elif end in ("halt", "continue"):
+        store.apply(TaskHalt("w"))
+    else:
+        store.apply(release("w", version, handover=end == "handover"))
+    if end == "continue":
+        store.apply(TaskContinue("w"))
+
+    assert store.task("w").state == ("halted" if end in ("halt", "last attempt") else "pending")
+    assert store.apply(TaskGet("w")).task.resumes == 1
+    store.apply(TaskContinue("w"))
+    assert store.apply(acquire("w", version)).task.resumes == 0
 
 
 def test_rule_06_a_resume_of_what_does_not_exist_is_ignored(store: World) -> None:

@@ -125,9 +125,15 @@ def release(request: TaskRelease, now: int) -> Transition:
 
 
 def offered(task: TaskRecord, now: int) -> TaskRecord:
-    """The task pending at its version and offered right away; earlier attempts stay counted."""
+    """The task pending at its version and offered right away; resumes and earlier attempts stay counted."""
     return TaskRecord(
-        "pending", task.version, retry_at=now + OFFER_INTERVAL, offers=1, attempts=task.attempts, error=task.error
+        "pending",
+        task.version,
+        retry_at=now + OFFER_INTERVAL,
+        offers=1,
+        resumes=task.resumes,
+        attempts=task.attempts,
+        error=task.error,
     )
 
 
@@ -159,11 +165,13 @@ def lease_expired(record: Record, task: TaskRecord, now: int) -> Generator[Need,
 def _after_attempt(task: TaskRecord, attempts: int, error: str, now: int, *, immediately: bool) -> TaskRecord:
     if attempts >= MAX_ATTEMPTS:
         reason = f"halted after {attempts} attempts without progress; the last error: {error}"
-        return TaskRecord("halted", task.version, attempts=attempts, error=reason, halted_at=now)
+        return TaskRecord("halted", task.version, resumes=task.resumes, attempts=attempts, error=reason, halted_at=now)
     if immediately or attempts <= 1:
         return replace(offered(task, now), attempts=attempts, error=error)
     pause = min(RETRY_PAUSE_MS * 2 ** (attempts - 2), MAX_PAUSE_MS)
-    return TaskRecord("pending", task.version, retry_at=now + pause, attempts=attempts, error=error)
+    return TaskRecord(
+        "pending", task.version, retry_at=now + pause, resumes=task.resumes, attempts=attempts, error=error
+    )
 
 
 def redispatched(task: TaskRecord, now: int, longest_ms: int | None = None) -> TaskRecord:
@@ -272,7 +280,12 @@ def halt(request: TaskHalt, now: int) -> Transition:
         return draft.outcome(_conflict("Task is not acquired at this version"))
     if task.state != "halted":
         halted = TaskRecord(
-            "halted", task.version, attempts=task.attempts, error=request.reason or "halted on request", halted_at=now
+            "halted",
+            task.version,
+            resumes=task.resumes,
+            attempts=task.attempts,
+            error=request.reason or "halted on request",
+            halted_at=now,
         )
         draft.put(replace(record, task=halted))
     return draft.outcome(Response())
@@ -285,7 +298,8 @@ def resume_halted(request: TaskContinue, now: int) -> Transition:
         return draft.outcome(not_found())
     if record.task.state != "halted":
         return draft.outcome(_conflict("Task is not halted"))
-    draft.put(replace(record, task=offered(TaskRecord("pending", record.task.version), now)))
+    continued = TaskRecord("pending", record.task.version, resumes=record.task.resumes)
+    draft.put(replace(record, task=offered(continued, now)))
     return draft.outcome(Response())
 
 
@@ -306,7 +320,7 @@ def resume(request: TaskResume, now: int) -> Transition:
         return draft.outcome(Response())
     if task.state == "suspended":
         draft.put(replace(record, task=replace(offered(task, now), resumes=(request.awaited,))))
-    elif task.state in ("acquired", "pending") and request.awaited not in task.resumes:
+    elif request.awaited not in task.resumes:
         resumes = tuple(sorted((*task.resumes, request.awaited)))
         draft.put(replace(record, task=replace(task, resumes=resumes)))
     for awaited in filter(None, others):
