@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from msgspec import Struct
@@ -139,7 +140,7 @@ class Context:
         Arguments that do not fit `func` raise a `SignatureError`, which is a `TypeError`, where the command is yielded.
         """
         self.made += 1
-        plain = plain_function(func)
+        plain = plain_function(func) if type(func) is FunctionType else self._registry.plain(func)
         return LFC(plain, plain.__name__, args, kwargs)
 
     @overload
@@ -151,7 +152,7 @@ class Context:
     def begin_run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> LFI[Any]:
         """Start `func(ctx, *args, **kwargs)` here; yields a `Promise` to wait on later."""
         self.made += 1
-        plain = plain_function(func)
+        plain = plain_function(func) if type(func) is FunctionType else self._registry.plain(func)
         return LFI(plain, plain.__name__, args, kwargs)
 
     @overload

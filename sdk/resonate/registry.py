@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from resonate.callables import adapted, core_of, name_of, refuse_called
 from resonate.encoders import Encoder
-from resonate.signatures import takes_context
+from resonate.signatures import ADAPTED, takes_context
 
 if TYPE_CHECKING:
     from resonate.options import PolicyFor
@@ -49,7 +50,7 @@ class Registry:
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
         self.retry_policy: RetryPolicy | PolicyFor | None = None
         self._by_name: dict[str, dict[int, Registered]] = {}
-        self._by_func: dict[Workflow, Registered] = {}
+        self._by_func: dict[Workflow | int, Registered] = {}
 
     def add(self, func: Workflow, name: str | None = None, version: int = 1, *, validate: bool = True) -> Registered:
         """Register a function.
@@ -62,9 +63,10 @@ class Registry:
 
         Raises:
             TypeError: it has no parameter for the context.
-            ValueError: it is no plain function, has no usable name, or the name or function is taken.
+            ValueError: it is no function, has no usable name, or the name or function is taken.
         """
-        func = plain_function(func)
+        given = _unwrapped(func)
+        func = plain_function(given)
         if not takes_context(func):
             raise TypeError(f"{func.__name__} needs a first parameter that takes the context, such as `ctx: Context`")
         if version <= 0:
@@ -72,11 +74,12 @@ class Registry:
         name = name or func.__name__
         if name == "<lambda>":
             raise ValueError("name required when registering a lambda function")
-        if func in self._by_func or version in self._by_name.get(name, {}):
-            raise ValueError(f"function {name} already registered")
+        taken = self._by_func.get(_key(given)) or self._by_name.get(name, {}).get(version)
+        if taken is not None:
+            raise ValueError(f"function {name} already registered: {_told(taken)}")
         registered = Registered(name, func, version, validate)
         self._by_name.setdefault(name, {})[version] = registered
-        self._by_func[func] = registered
+        self._by_func[func] = self._by_func[_key(given)] = registered
         return registered
 
     def get(self, key: str | Workflow, version: int = 0) -> Registered:
@@ -88,9 +91,13 @@ class Registry:
         if isinstance(key, str):
             versions, name = self._by_name.get(key, {}), key
         else:
-            known = self._by_func.get(_unwrapped(key))
+            refuse_called(key)
+            known = self._by_func.get(_key(_unwrapped(key)))
             versions = {} if known is None else {known.version: known}
-            name = getattr(key, "__name__", "unknown")
+            name = name_of(key)
+            if known is None and name in self._by_name:
+                others = " and ".join(map(_told, self._by_name[name].values()))
+                raise ValueError(f"function {name} not found in registry: this one was not registered, {others}")
         if not versions:
             known = f"it has {_listed(self.names())}" if self._by_name else "nothing is registered here"
             raise ValueError(f"function {name} not found in registry: {known}")
@@ -104,7 +111,7 @@ class Registry:
         """The highest version known here, or 1 for a function that only others know."""
         if isinstance(key, str):
             return max(self._by_name.get(key, {}), default=1)
-        found = self._by_func.get(_unwrapped(key))
+        found = self._by_func.get(_key(_unwrapped(key)))
         return found.version if found else 1
 
     def version_of(self, func: Workflow) -> int:
@@ -125,26 +132,50 @@ class Registry:
             return default
         return group
 
+    def plain(self, func: Any) -> types.FunctionType:
+        """Return the function behind `func`, and for a registered one always the same; see `plain_function`."""
+        if type(func) is not types.FunctionType:
+            known = self._by_func.get(_key(_unwrapped(func)))
+            if known is not None:
+                return cast("types.FunctionType", known.func)
+        return plain_function(func)
+
     def names(self) -> list[str]:
         """The registered names, sorted."""
         return sorted(self._by_name)
 
 
 def plain_function(func: Any) -> types.FunctionType:
-    """The function behind `func`, which must be a plain one: not a method, a class or a callable object.
+    """The function behind `func`, or one that stands for it: for a bound method, a partial, an object with `__call__`.
 
     Raises:
-        ValueError: it is not.
+        TypeError: it has no parameter for the context.
+        ValueError: it is none of these.
     """
     if type(func) is not types.FunctionType:
         func = _unwrapped(func)
         if not isinstance(func, types.FunctionType):
-            raise ValueError("provided callable must be a function")
+            if core_of(func).func.__code__.co_flags & _ASYNC_GENERATOR:
+                plain_function(core_of(func).func)  # which refuses it
+            return adapted(func)
     if func.__code__.co_flags & _ASYNC_GENERATOR:
         raise ValueError(
             f"{func.__name__} is an async generator: an async function awaits its commands and yields nothing"
         )
     return func
+
+
+def _key(func: Any) -> Any:
+    """By what a callable is found: bound methods are made anew whenever they are taken, objects may have no hash."""
+    return func if isinstance(func, (types.FunctionType, types.MethodType)) else id(func)
+
+
+def _told(registered: Registered) -> str:
+    """Say which function has a name, and where it is defined."""
+    name, func, version = registered
+    code = core_of(getattr(getattr(func, ADAPTED, None), "func", func)).func.__code__
+    place = f"{func.__module__}.{func.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
+    return f"{place} is version {version} of {name}"
 
 
 def _listed(names: list[str]) -> str:

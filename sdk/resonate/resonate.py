@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from resonate import codec
 from resonate.arguments import require, within_time
+from resonate.callables import instead
 from resonate.computation import FUNC
 from resonate.context import Context
 from resonate.dependencies import Dependencies
@@ -665,7 +666,7 @@ def _check_call(id: str, func: Any) -> None:
     if problem := problem_with(id):
         raise ValueError(problem)
     if not callable(func) and not isinstance(func, str):
-        raise TypeError(f"func must be a function or its name, got {type(func).__name__}")
+        raise TypeError(f"func must be a function or its name, {instead(func)}")
 
 
 def _accepted(response: Response) -> Promise:

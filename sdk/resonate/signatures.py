@@ -109,6 +109,16 @@ def check_value(what: str, place: str, value: Any, annotation: Any) -> None:
 UNKNOWN = Signature()
 """Of a function that is not known here."""
 
+class Adapted(msgspec.Struct, frozen=True):
+    """What a function stands for that was made of another callable: the callable, and what is left to fill of it."""
+
+    func: Callable[..., Any]
+    signature: Signature
+
+
+ADAPTED = "_resonate_adapted"
+"""The attribute of such a function."""
+
 _signatures: dict[Any, Signature] = {}
 
 
@@ -116,6 +126,9 @@ def signature_of(func: Callable[..., Any]) -> Signature:
     """The signature of a workflow or step function, read once."""
     known = _signatures.get(func)
     if known is None:
+        adapted: Adapted | None = getattr(func, ADAPTED, None)
+        if adapted is not None:  # made anew for every call, so it is not kept
+            return adapted.signature
         known = _signatures[func] = _read_signature(func)
     return known
 
@@ -139,6 +152,9 @@ def takes_context(func: Callable[..., Any]) -> bool:
 
 def _problem(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
     """What keeps the function from being called, in words; `inspect` would say it, and take long to load."""
+    adapted: Adapted | None = getattr(func, ADAPTED, None)
+    if adapted is not None:
+        return _problem_of_binding(adapted.func, args, kwargs)
     code = func.__code__
     if not takes_context(func):
         return "it has no parameter for the context, which it is given first"
@@ -159,6 +175,17 @@ def _problem(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     missing = [name for name in required if name not in filled and (name not in by_name or name not in kwargs)]
     missing += [name for name in only_named if name not in kwargs and name not in (func.__kwdefaults__ or ())]
     return f"{_listed(missing)} missing" if missing else None
+
+
+def _problem_of_binding(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """What keeps a callable that is no plain function from being called."""
+    import inspect
+
+    try:
+        inspect.signature(func).bind(None, *args, **kwargs)
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def _listed(names: list[str]) -> str:

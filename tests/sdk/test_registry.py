@@ -32,6 +32,9 @@ class Something:
     def static(_: Context) -> None: ...
 
 
+FOO = rf".*\.foo \({__file__}:\d+\)"
+
+
 def test_a_function_is_found_by_name_and_by_itself() -> None:
     registry = Registry()
     added = registry.add(foo)
@@ -61,19 +64,16 @@ def test_zero_asks_for_the_latest_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((foo, "other"), "function other already registered"),
-        ((bar, "foo"), "function foo already registered"),
+        ((foo, "other"), f"function other already registered: {FOO} is version 1 of foo"),
+        ((bar, "foo"), f"function foo already registered: {FOO} is version 1 of foo"),
         ((bar, "b", 0), "provided version must be greater than zero, got 0"),
         ((bar, "b", -1), "provided version must be greater than zero, got -1"),
         ((lambda _: None,), "name required when registering a lambda function"),
-        ((Something,), "provided callable must be a function"),
-        ((Something(),), "provided callable must be a function"),
-        ((Something().method,), "provided callable must be a function"),
-        ((functools.partial(bar),), "provided callable must be a function"),
+        ((Something,), "provided callable must be a function, got the class Something: give a function"),
         ((streams,), "streams is an async generator: an async function awaits its commands and yields nothing"),
-        ((functools.lru_cache(bar),), "provided callable must be a function"),
-        ((len,), "provided callable must be a function"),
-        (("bar",), "provided callable must be a function"),
+        ((functools.lru_cache(bar),), "provided callable must be a function, got bar, which is not written in Python"),
+        ((len,), "provided callable must be a function, got len, which is not written in Python: wrap it"),
+        (("bar",), "provided callable must be a function, got str"),
     ],
 )
 def test_what_cannot_be_registered(arguments: tuple[Any, ...], message: str) -> None:
@@ -117,7 +117,8 @@ def test_a_lambda_with_a_name_a_static_method_and_an_async_function_are_function
         (bar, 0, "function bar not found in registry: it has foo"),
         ("foo", 2, "function foo version 2 not found in registry: it has version 1"),
         (foo, 2, "function foo version 2 not found in registry: it has version 1"),
-        (functools.partial(foo), 0, "function unknown not found in registry: it has foo"),
+        (functools.partial(foo), 0, f"function foo not found in registry: this one was not registered, {FOO}"),
+        (bar(None), 0, r"got NoneType: give the function and its arguments, \(step, 4\) and not \(step\(ctx, 4\)\)"),
     ],
 )
 def test_what_is_not_registered(key: str | Callable[..., Any], version: int, message: str) -> None:

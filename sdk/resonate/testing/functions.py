@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Generator
 from types import CoroutineType
 from typing import Any, cast
 
+from resonate.callables import name_of as named
 from resonate.context import Context
 from resonate.function import Function
 
@@ -16,7 +17,7 @@ def name_of(workflow: Callable[..., Any] | str) -> str:
         return workflow
     if isinstance(workflow, Function):
         return cast("Function[..., Any]", workflow).name
-    return workflow.__name__
+    return named(workflow)
 
 
 def stub_of(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,4 +39,4 @@ def place_of(place: str | Callable[..., Any]) -> str:
     """What a fail-point calls a place: a function by its own name, which is what a worker knows of a step."""
     if isinstance(place, Function):
         return cast("Function[..., Any]", place).func.__name__
-    return place if isinstance(place, str) else place.__name__
+    return place if isinstance(place, str) else named(place)
