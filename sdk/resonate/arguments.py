@@ -5,9 +5,47 @@ Type checkers find most of them before; whoever has none should not have to read
 
 from __future__ import annotations
 
+import sys
+import warnings
+from datetime import timedelta
 from typing import Any, cast
 
 from resonate_store.records import END_OF_TIME
+
+Seconds = float | timedelta
+"""A duration: a number of seconds, or a `timedelta`."""
+YEAR = 31_557_600
+"""Seconds."""
+_HOUR_IN_MS = 3_600_000
+
+
+def seconds_of(duration: Any) -> Any:
+    """Return a duration in seconds, and as it is what is no `timedelta`."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
+def warn_of_milliseconds(name: str, seconds: float) -> None:
+    """Warn of a number of seconds that looks like milliseconds; one beyond all time is meant as never.
+
+    It does above ten years. It also does above one, where it would be a whole number of hours in milliseconds.
+    """
+    many = seconds > 10 * YEAR or (seconds > YEAR and seconds % _HOUR_IN_MS == 0)
+    if many and seconds < END_OF_TIME / 1000:
+        warnings.warn(
+            f"{name} is in seconds, and {seconds:,.0f} are {seconds / YEAR:,.1f} years: if they are milliseconds, give"
+            f" {seconds / 1000:,.0f}; if not, timedelta(seconds={seconds:.0f}) says so",
+            stacklevel=_depth(),
+        )
+
+
+def _depth() -> int:
+    """How far the code of the user is from whoever calls this, for a warning."""
+    depth = 1
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - `inspect` would take long to load
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("resonate."):
+        frame = frame.f_back
+        depth += 1
+    return depth
 
 
 def require(name: str, value: Any, types: type | tuple[type, ...], what: str = "") -> None:

@@ -14,8 +14,9 @@ import sys
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Self, TypeVar
 
+from resonate.arguments import Seconds
 from resonate.encoders import Encoder
-from resonate.options import UNSET, Options, PolicyFor
+from resonate.options import UNSET, Options, PolicyFor, by_name
 from resonate.retry_policies import RetryPolicy
 
 T = TypeVar("T")
@@ -91,6 +92,7 @@ class LocalCall(Command[T_co]):
         self.args = args
         self.kwargs = kwargs
 
+    @by_name(lambda command: command.describe())
     def options(
         self,
         *,
@@ -101,9 +103,9 @@ class LocalCall(Command[T_co]):
         non_retryable_exceptions: tuple[type[BaseException], ...] | None = None,
         retry_policy: RetryPolicy | PolicyFor | None = None,
         tags: dict[str, str] | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
     ) -> Self:
-        """Set options of this call; the timeout is in seconds."""
+        """Set options of this call; a timeout that is a number is in seconds."""
         self.opts = self.opts.merge(
             durable=durable,
             encoder=encoder,
@@ -142,6 +144,7 @@ class External(Command[T_co]):
 
     __slots__ = ()
 
+    @by_name(lambda command: command.describe())
     def options(
         self,
         *,
@@ -150,10 +153,10 @@ class External(Command[T_co]):
         idempotency_key: str | Callable[[str], str] | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         version: int | None = None,
     ) -> Self:
-        """Set options; the timeout is in seconds, `target` a worker group or an address."""
+        """Set options; a timeout that is a number is in seconds, `target` is a worker group or an address."""
         merged = self.opts.merge(
             encoder=encoder,
             id=id,

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from datetime import timedelta
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from msgspec import Struct
 
+from resonate.arguments import YEAR, Seconds, warn_of_milliseconds
 from resonate.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
 from resonate.recorded import Random, Time
 from resonate.registry import Registry, plain_function
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     AsyncFunction = Callable[Concatenate["Context", P], Coroutine[Any, Any, T]]
     PlainFunction = Callable[Concatenate["Context", P], T]
 
+_NOT_GIVEN: Any = object()
 _TIME = Time()
 _RANDOM = Random()
 
@@ -122,10 +125,20 @@ class Context:
         self.count += 1
         return f"{self._id}.{self.count}"
 
-    def get_dependency(self, key: str, default: Any = None) -> Any:
-        """What `Resonate.set_dependency(key, ...)` was given in this process, or `default`."""
+    def get_dependency(self, key: str, default: Any = _NOT_GIVEN) -> Any:
+        """Return what `Resonate.set_dependency(key, ...)` was given in this process, or `default`.
+
+        Without a default it is None, as in SDK 0.6.7, and a warning names the dependencies that there are.
+        """
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"key must be `str`, got {type(key).__name__}")
+        if default is _NOT_GIVEN and key not in self._dependencies:
+            known = ", ".join(sorted(name for name in self._dependencies if not name.startswith("resonate:")))
+            text = (
+                "no dependency %r is set here, so it is None: there %s; get_dependency(%r, None) asks without warning"
+            )
+            self.logger.warning(text, key, f"are {known}" if known else "are none", key)
+            return None
         return self._dependencies.get(key, default)
 
     @overload
@@ -221,7 +234,7 @@ class Context:
         self,
         *,
         id: str | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         idempotency_key: str | None = None,
         data: Any = None,
         tags: dict[str, str] | None = None,
@@ -230,7 +243,7 @@ class Context:
 
         Args:
             id: its id; made from this execution's id if not given.
-            timeout: seconds after which it is rejected, a year if not given.
+            timeout: after how long it is rejected, a number of seconds or a `timedelta`; a year if not given.
             idempotency_key: kept with the promise.
             data: anything that can travel, for whoever settles it.
             tags: kept with the promise.
@@ -239,17 +252,22 @@ class Context:
         command: PromiseCommand[Any] = PromiseCommand(data)
         return command.options(id=id, timeout=timeout, idempotency_key=idempotency_key, tags=tags)
 
-    def sleep(self, secs: float) -> Sleep:
-        """Wait for `secs` seconds, durably: no process is kept alive for it, and there is no upper limit.
+    def sleep(self, secs: Seconds) -> Sleep:
+        """Wait for a number of seconds, or a `timedelta`, durably: no process is kept alive, and there is no limit.
 
         Raises:
-            TypeError: `secs` is not a number.
+            TypeError: `secs` is neither.
             ValueError: it is negative or not finite.
         """
+        unit = isinstance(secs, timedelta)
+        if isinstance(secs, timedelta):
+            secs = secs.total_seconds()
         if not isinstance(secs, (int, float)) or isinstance(secs, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"secs must be `float`, got {type(secs).__name__}")
         if not math.isfinite(secs) or secs < 0:
             raise ValueError(f"secs must be a finite number of seconds, zero or more, got {secs}")
+        if secs > YEAR and not unit:
+            warn_of_milliseconds("secs", secs)
         self.made += 1
         return Sleep(secs)
 

@@ -6,10 +6,11 @@ import functools
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
+from resonate.arguments import Seconds
 from resonate.context import Context
 from resonate.encoders import Encoder
 from resonate.handle import Handle
-from resonate.options import Options, PolicyFor
+from resonate.options import Options, PolicyFor, by_name
 from resonate.registry import Registered
 from resonate.retry_policies import RetryPolicy
 
@@ -65,6 +66,7 @@ class Function(Generic[P, R_co]):
     def __hash__(self) -> int:
         return hash(self.func)
 
+    @by_name(lambda function: f"the function {function.name}")
     def options(
         self,
         *,
@@ -73,7 +75,7 @@ class Function(Generic[P, R_co]):
         retry_policy: RetryPolicy | PolicyFor | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         version: int | None = None,
     ) -> Function[P, R_co]:
         """Set options for what this function starts, in place; the timeout is in seconds.

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from resonate import codec
-from resonate.arguments import require
+from resonate.arguments import Seconds, require, seconds_of
 from resonate.encoders import Encoder
 from resonate_store.records import Promise
 
@@ -86,16 +86,17 @@ class Handle(Generic[T]):
             self._settled = self._awaiter.settled(self.id, timeout)
         return self._settled
 
-    def result(self, timeout: float | None = None) -> T:
+    def result(self, timeout: Seconds | None = None) -> T:
         """Wait for the outcome and return it, or raise the error that the execution failed with.
 
         Args:
-            timeout: seconds to wait at most; forever if None.
+            timeout: how long to wait at most, a number of seconds or a `timedelta`; forever if None.
 
         Raises:
             TimeoutError: it is still running; the handle can be asked again.
             TypeError: `timeout` is no number.
         """
+        timeout = cast("float | None", seconds_of(timeout))
         require("timeout", timeout, (int, float, type(None)), "in seconds")
         promise = self._outcome(timeout)
         if promise is None:

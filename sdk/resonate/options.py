@@ -6,13 +6,16 @@ function (REFERENCE 5.4). Timeouts are durations in seconds.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from resonate.arguments import YEAR, warn_of_milliseconds
 from resonate.encoders import Encoder
 from resonate.retry_policies import RetryPolicy
 
@@ -48,10 +51,16 @@ class Options(Struct, frozen=True, kw_only=True):
             TypeError: an option is unknown or has the wrong type.
             ValueError: a timeout or version is negative, or a text is empty.
         """
-        for name, value in changes.items():
-            if value is not None:
-                _check(name, value)
-        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+        given = {name: value for name, value in changes.items() if value is not None}
+        timeout = given.get("timeout")
+        unit = isinstance(timeout, timedelta)
+        if isinstance(timeout, timedelta):
+            given["timeout"] = timeout.total_seconds()
+        for name, value in given.items():
+            _check(name, value)
+        if timeout is not None and not unit and given["timeout"] > YEAR:
+            warn_of_milliseconds("timeout", given["timeout"])
+        return replace(self, **given)
 
     def key_for(self, id: str) -> str | None:
         """The idempotency key of the promise `id`, if one is set; a key may be made of the id."""
@@ -125,3 +134,30 @@ def _check(name: str, value: Any) -> None:
     if name in ("timeout", "version") and not 0 <= value < math.inf:
         wanted = "greater than or equal to zero" if value < 0 else "finite and greater than or equal to zero"
         raise ValueError(f"{name} must be {wanted}, got {value}")
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def by_name(owner: Callable[[Any], str]) -> Callable[[Method], Method]:
+    """Have a method `options` refuse an option that it does not know by name, and list those that it does.
+
+    Args:
+        owner: says of the method's object whose options they are.
+    """
+
+    def decorate(method: Method) -> Method:
+        known = cast("Any", method).__kwdefaults__.keys()
+
+        @functools.wraps(method)
+        def options(self: Any, *args: Any, **given: Any) -> Any:
+            if args:
+                raise TypeError("options are given by name, such as options(timeout=5)")
+            if not given.keys() <= known:
+                unknown = ", ".join(map(repr, (name for name in given if name not in known)))
+                raise TypeError(f"unknown option {unknown} of {owner(self)}: its options are {', '.join(known)}")
+            return method(self, **given)
+
+        return cast("Method", options)
+
+    return decorate

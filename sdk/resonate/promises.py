@@ -12,7 +12,7 @@ import binascii
 import logging
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
-from msgspec import Struct
+from msgspec import MsgspecError, Struct, json
 
 from resonate.arguments import require, require_text, require_texts, within_time
 from resonate.encoders import Encoder
@@ -22,6 +22,8 @@ from resonate_store.interface import Store
 from resonate_store.records import Promise, SettledState, Value
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
 
+NOT_GIVEN: Any = object()
+"""Stands for an argument that was left out, where None is a value."""
 _ANCIENT = 100_000_000_000
 """Nobody means an instant before March 1973, but 0: it is seconds, or a duration, taken for an instant (ms)."""
 _SETTLED_CODES = {"resolved": 40301, "rejected": 40302, "rejected_canceled": 40303, "rejected_timedout": 40304}
@@ -94,16 +96,30 @@ class DurablePromise(Struct):
         return (self.timeout - self.created_on) / 1000
 
     def resolve(
-        self, data: str | None, *, ikey: str | None = None, strict: bool = False, headers: dict[str, str] | None = None
+        self,
+        data: str | None = None,
+        *,
+        ikey: str | None = None,
+        strict: bool = False,
+        headers: dict[str, str] | None = None,
+        value: Any = NOT_GIVEN,
     ) -> None:
         """See `Promises.resolve`; this object then shows the outcome."""
-        self._become(self.store.promises.resolve(self.id, ikey=ikey, strict=strict, headers=headers, data=data))
+        promises = self.store.promises
+        self._become(promises.resolve(self.id, ikey=ikey, strict=strict, headers=headers, data=data, value=value))
 
     def reject(
-        self, data: str | None, *, ikey: str | None = None, strict: bool = False, headers: dict[str, str] | None = None
+        self,
+        data: str | None = None,
+        *,
+        ikey: str | None = None,
+        strict: bool = False,
+        headers: dict[str, str] | None = None,
+        value: Any = NOT_GIVEN,
     ) -> None:
         """See `Promises.reject`; this object then shows the outcome."""
-        self._become(self.store.promises.reject(self.id, ikey=ikey, strict=strict, headers=headers, data=data))
+        promises = self.store.promises
+        self._become(promises.reject(self.id, ikey=ikey, strict=strict, headers=headers, data=data, value=value))
 
     def cancel(
         self, data: str | None, *, ikey: str | None = None, strict: bool = False, headers: dict[str, str] | None = None
@@ -189,10 +205,12 @@ class Promises:
 
     Args:
         store: where they live.
+        checked: whether a promise is settled only with what whoever awaits it can read: JSON, unless there are headers.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, checked: bool = False) -> None:
         self._store = store
+        self._checked = checked
 
     @property
     def promises(self) -> Promises:
@@ -260,20 +278,25 @@ class Promises:
         strict: bool = False,
         headers: dict[str, str] | None = None,
         data: str | None = None,
+        value: Any = NOT_GIVEN,
     ) -> DurablePromise:
-        """Resolve a promise; whoever awaits it gets `data`, which is read as JSON.
+        """Resolve a promise: `resolve(id, value="yes")`.
 
         Args:
             id: the promise.
             ikey: makes the call repeatable; without one a promise that is settled is a conflict.
             strict: whether it must have been resolved, and in time, for a repetition to succeed.
-            headers, data: its value.
+            headers, data: its value as it is stored: the text of a JSON document. With headers, which may be empty, it
+                may be any text, for a promise that is awaited with an encoder of its own.
+            value: its value, which is encoded as a workflow's result is; instead of `data`.
 
         Raises:
             ResonateStoreError: there is none (100.404), or it was settled by another call (100.40301 to 100.40304).
             TypeError: an argument is of the wrong type.
+            ValueError: `data` is no JSON, so whoever awaits the promise could not read it. Nothing is settled.
+            PayloadError: `value` cannot travel.
         """
-        return self._settle(id, "resolved", ikey, strict, payload(headers, data))
+        return self._settle(id, "resolved", ikey, strict, self._value_of(id, headers, data, value))
 
     def reject(
         self,
@@ -283,9 +306,10 @@ class Promises:
         strict: bool = False,
         headers: dict[str, str] | None = None,
         data: str | None = None,
+        value: Any = NOT_GIVEN,
     ) -> DurablePromise:
-        """Reject a promise; see `resolve`. Whoever awaits it gets an error that carries `data`."""
-        return self._settle(id, "rejected", ikey, strict, payload(headers, data))
+        """Reject a promise; see `resolve`. Whoever awaits it gets the exception `value`, or one that carries `data`."""
+        return self._settle(id, "rejected", ikey, strict, self._value_of(id, headers, data, value))
 
     def cancel(
         self,
@@ -297,7 +321,29 @@ class Promises:
         data: str | None = None,
     ) -> DurablePromise:
         """Cancel a promise; see `resolve`. Whoever awaits it gets a `ResonateCanceledError`."""
-        return self._settle(id, "rejected_canceled", ikey, strict, payload(headers, data))
+        return self._settle(id, "rejected_canceled", ikey, strict, self._value_of(id, headers, data, NOT_GIVEN))
+
+    def _value_of(self, id: str, headers: dict[str, str] | None, data: str | None, value: Any) -> Value:
+        """The payload that a promise is settled with.
+
+        Raises:
+            TypeError, ValueError: it is given twice, is of the wrong type, or could not be read.
+        """
+        if value is NOT_GIVEN:
+            if self._checked and headers is None and isinstance(data, str) and not _is_json(data):
+                raise ValueError(
+                    f"data must be JSON, got {data!r:.80}: value={data!r:.80} encodes it; with headers={{}} it may be"
+                    " any text, for a promise that is awaited with an encoder of its own"
+                )
+            return payload(headers, data)
+        if data is not None:
+            raise TypeError("a promise is settled with value, which is encoded, or with data, which is JSON: give one")
+        from resonate import codec
+
+        what = f"the value of promise {id}"
+        encoded = codec.encode_error(value) if isinstance(value, BaseException) else codec.encode(value, what, "value")
+        given = payload(headers, None).headers or {}
+        return Value({**(encoded.headers or {}), **given} or None, encoded.data)
 
     def _settle(self, id: str, state: SettledState, ikey: str | None, strict: bool, value: Value) -> DurablePromise:
         require_text("ikey", ikey)
@@ -321,6 +367,14 @@ class Promises:
     def _read(self, id: str) -> Promise:
         require("id", id, str)
         return accepted(self._store.apply(PromiseGet(id)), id)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.decode(text)
+    except (MsgspecError, UnicodeError, RecursionError):
+        return False
+    return True
 
 
 def accepted(response: Response, id: str) -> Promise:

@@ -76,12 +76,12 @@ class Random:
 
 
 def _time(ctx: Context) -> float:
-    source = ctx.get_dependency("resonate:time")
+    source = ctx.get_dependency("resonate:time", None)
     return ambient().now() / 1000 if source is None else source.time()
 
 
 def _strftime(ctx: Context, format: str) -> str:
-    source = ctx.get_dependency("resonate:time")
+    source = ctx.get_dependency("resonate:time", None)
     if source is not None:
         return source.strftime(format)
     return datetime.fromtimestamp(ambient().now() / 1000).astimezone().strftime(format)
@@ -92,7 +92,7 @@ def _drawn(name: str, *args: Any) -> LFC[Any]:
 
 
 def _draw(ctx: Context, name: str, *args: Any) -> Any:
-    draw: Callable[..., Any] = getattr(ctx.get_dependency(RANDOM) or _source(), name)
+    draw: Callable[..., Any] = getattr(ctx.get_dependency(RANDOM, None) or _source(), name)
     return draw(*args)
 
 

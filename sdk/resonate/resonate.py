@@ -10,10 +10,11 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from resonate import codec
-from resonate.arguments import require, within_time
+from resonate.arguments import Seconds, require, seconds_of, within_time
 from resonate.callables import instead
 from resonate.computation import FUNC
 from resonate.context import Context
@@ -26,7 +27,7 @@ from resonate.handle import Handle
 from resonate.idempotency import CREATE_KEY, already_exists, created_alike
 from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
-from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, PolicyFor
+from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, PolicyFor, by_name
 from resonate.promises import Promises
 from resonate.registry import Registry
 from resonate.restore import Asked
@@ -101,14 +102,15 @@ class Resonate:
         registry: Registry | None = None,
         retry_policy: RetryPolicy | PolicyFor | None = None,
         store: Store | None = None,
-        ttl: int = 10,
+        ttl: int | timedelta = 10,
         workers: int | None = None,
         clock: Clock | None = None,
         encryptor: Encryptor | None = None,
     ) -> None:
         require("group", group, str)
-        for name, number in (("ttl", ttl), ("workers", 1 if workers is None else workers)):
-            require(name, number, int)
+        lease = seconds_of(ttl)
+        for name, number in (("ttl", lease), ("workers", 1 if workers is None else workers)):
+            require(name, number, (int, float) if isinstance(ttl, timedelta) else int)
             if number < 1:
                 raise ValueError(f"{name} must be at least 1, got {number}")
         if pid is not None:
@@ -130,10 +132,10 @@ class Resonate:
         self._store: Store = store if store is not None else store_of_environment(self._clock)
         if encryptor is not None:
             self._store = encrypted(self._store, encryptor)
-        self._promises = Promises(self._store)
+        self._promises = Promises(self._store, checked=True)
         self._group = group
         self._pid = pid or random_id()
-        self._ttl = ttl * 1000
+        self._ttl = round(lease * 1000)
         self._registry = registry or Registry()
         if retry_policy is not None:
             self._registry.retry_policy = Options().merge(retry_policy=retry_policy).retry_policy
@@ -171,7 +173,7 @@ class Resonate:
         pid: str | None = None,
         registry: Registry | None = None,
         retry_policy: RetryPolicy | PolicyFor | None = None,
-        ttl: int = 10,
+        ttl: int | timedelta = 10,
         workers: int | None = None,
         clock: Clock | None = None,
         encryptor: Encryptor | None = None,
@@ -208,12 +210,12 @@ class Resonate:
         registry: Registry | None = None,
         retry_policy: RetryPolicy | PolicyFor | None = None,
         store_port: str | int | None = None,
-        ttl: int = 10,
+        ttl: int | timedelta = 10,
         workers: int | None = None,
         url: str | None = None,
         token: str | None = None,
         iam: bool | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         clock: Clock | None = None,
         encryptor: Encryptor | None = None,
     ) -> Resonate:
@@ -259,7 +261,7 @@ class Resonate:
             pid=pid,
             registry=registry,
             retry_policy=retry_policy,
-            store=RemoteStore(server=server, timeout=TIMEOUT if timeout is None else timeout, clock=clock),
+            store=RemoteStore(server=server, timeout=TIMEOUT if timeout is None else seconds_of(timeout), clock=clock),
             ttl=ttl,
             workers=workers,
             clock=clock,
@@ -311,6 +313,7 @@ class Resonate:
         require("name", name, str)
         self._dependencies[name] = obj
 
+    @by_name(lambda _: "Resonate.options")
     def options(
         self,
         *,
@@ -321,11 +324,11 @@ class Resonate:
         retry_policy: RetryPolicy | PolicyFor | None = None,
         tags: dict[str, str] | None = None,
         target: str | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         timezone: str | None = None,
         version: int | None = None,
     ) -> Resonate:
-        """This connection with options for what it starts; the timeout is in seconds, options add up.
+        """This connection with options for what it starts; a timeout that is a number is in seconds, options add up.
 
         `catch_up`, `overlap` and `timezone` are for `schedule`.
         """

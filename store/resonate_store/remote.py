@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from copy import copy
+from datetime import timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -84,12 +85,13 @@ class RemoteStore:
         token: str | None = None,
         iam: bool | None = None,
         server: Server | None = None,
-        timeout: float = TIMEOUT,
+        timeout: float | timedelta = TIMEOUT,
         clock: Clock | None = None,
         identify: Identify = random_id,
         jitter: Callable[[], float] | None = None,
         post: Post | None = None,
     ) -> None:
+        timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         if timeout <= 0:
             raise ValueError(f"timeout must be greater than zero, got {timeout}")
         self.clock: Clock = clock or ambient()

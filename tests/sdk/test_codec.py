@@ -924,7 +924,7 @@ def test_the_outcome_of_a_promise_is_its_value_or_its_error() -> None:
     [
         (
             "YXBwcm92ZWQ=",
-            r"promise p is {}, and its value .*8 bytes, is not JSON text .*data=json\.dumps\(\"approved\"\)",
+            r"promise p is {}, and its value .*8 bytes, is not JSON text .*value=\"approved\"\)",
         ),
         (
             "x",
@@ -936,4 +936,4 @@ def test_an_outcome_that_cannot_be_read_says_whose_it_is_and_how_to_write_one(da
     for state in ("resolved", "rejected"):
         with pytest.raises(PayloadError, match=message.format(state)) as caught:
             codec.outcome_of(rejected(Value(data=data), state))
-        assert "approved" not in str(caught.value).replace('json.dumps("approved")', "")
+        assert "approved" not in str(caught.value).replace('value="approved"', "")

@@ -43,6 +43,13 @@ def test_dependencies(ctx: Context) -> None:
         ctx.get_dependency(5)  # type: ignore[arg-type]
 
 
+def test_missing_dependency_is_logged_unless_a_default_is_given(ctx: Context, caplog: pytest.LogCaptureFixture) -> None:
+    assert (ctx.get_dependency("bd"), ctx.get_dependency("bd", None), ctx.get_dependency("db")) == (None, None, 7)
+
+    told = "no dependency 'bd' is set here, so it is None: there are db; get_dependency('bd', None) asks without"
+    assert [record.getMessage().startswith(told) for record in caplog.records] == [True]
+
+
 def test_making_a_command_does_nothing(ctx: Context) -> None:
     for command in (ctx.run(foo, 1), ctx.begin_run(foo, n=1), ctx.rpc("foo"), ctx.promise(), ctx.sleep(1)):
         assert command is not None

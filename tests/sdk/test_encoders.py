@@ -345,7 +345,7 @@ def test_the_data_of_a_promise_is_written_by_the_encoder_that_reads_its_value(re
         handle.result(0.05)
     assert resonate.promises.get("asked").param.data == "]2 ,1["
     assert resonate.promises.get("bare").param.data is None
-    resonate.promises.resolve("asked", data="]21[")
+    resonate.promises.resolve("asked", headers={}, data="]21[")
     resonate.promises.resolve("bare", data="42")
 
     assert handle.result(PATIENCE) == [[12], 24]

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from resonate import Context, Resonate
 from resonate.options import Options
-from resonate.retry_policies import Constant, Never, RetryPolicy
+from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
+
+MINUTE = timedelta(minutes=1)
+POLICIES = [Constant(delay=MINUTE), Linear(delay=MINUTE), Exponential(delay=MINUTE, max_delay=timedelta(minutes=2))]
 
 ALL: dict[str, Any] = {
     "durable": False,
@@ -83,6 +89,56 @@ def test_an_impossible_number_is_named(name: str, value: float, wanted: str) -> 
 def test_empty_text_is_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must not be empty: leave it out for the default"):
         Options().merge(**{name: ""})
+
+
+@pytest.mark.parametrize(("timeout", "years"), [(86_400_000, "2.7"), (315_576_001, "10.0"), (6e12, "190,128.5")])
+def test_timeout_that_looks_like_milliseconds_warns_where_it_is_given(timeout: float, years: str) -> None:
+    ctx = Context("w", None, Resonate.local().registry, {})  # type: ignore[arg-type]
+    calls: list[Callable[..., Any]] = [
+        Resonate.local().options,
+        ctx.rpc("f").options,
+        lambda timeout: ctx.promise(timeout=timeout),
+        lambda timeout: ctx.sleep(timeout),
+    ]
+    for call in calls:
+        with pytest.warns(UserWarning, match=f"(timeout|secs) is in seconds, and .* are {years} years") as warned:
+            call(timeout=timeout)
+        assert [each.filename for each in warned] == [__file__]
+
+
+@pytest.mark.parametrize("timeout", [5 * 365 * 86_400, 315_576_000, timedelta(days=10_000), sys.maxsize, 2**53])
+def test_long_timeout_that_is_meant_does_not_warn(timeout: Any) -> None:
+    Options().merge(timeout=timeout)
+    Context("w", None, Resonate.local().registry, {}).sleep(timeout)  # type: ignore[arg-type]
+
+
+def test_timedelta_is_a_timeout() -> None:
+    day = timedelta(days=1)
+    resonate = Resonate(ttl=timedelta(seconds=20), retry_policy=Constant(timedelta(seconds=3)))
+    function = resonate.register(lambda _: 1, name="one")
+    ctx = Context("w", None, resonate.registry, {})  # type: ignore[arg-type]
+
+    for command in (ctx.run(function), ctx.rpc("one"), ctx.begin_rpc("one"), ctx.promise()):
+        assert command.options(timeout=day).opts.timeout == 86_400
+    assert ctx.promise(timeout=day).opts.timeout == ctx.sleep(day).seconds == 86_400
+    assert resonate.options(timeout=day)._options == function.options(timeout=day)._options == Options(timeout=86_400)
+    assert resonate._ttl == 20_000
+    assert [policy.next(2) for policy in POLICIES] == [60, 120, 120]
+    resonate.promises.create("p", 2**50)
+    with pytest.raises(TimeoutError):
+        resonate.get("p").result(timedelta(milliseconds=1))
+    with pytest.raises(ValueError, match="timeout must be greater than or equal to zero, got -1"):
+        ctx.run(function).options(timeout=timedelta(seconds=-1))
+    with pytest.raises(ValueError, match="secs must be a finite number"):
+        ctx.sleep(timedelta(seconds=-1))
+
+
+def test_unknown_option_of_a_connection_or_function_is_named() -> None:
+    resonate = Resonate.local()
+    function = resonate.register(lambda _: 1, name="one")
+    for owner, options in (("Resonate.options", resonate.options), ("the function one", function.options)):
+        with pytest.raises(TypeError, match=f"unknown option 'colour' of {owner}: its options are .*timeout"):
+            options(colour="red")  # type: ignore[call-arg]
 
 
 def test_a_retry_policy_may_be_chosen_by_the_function() -> None:

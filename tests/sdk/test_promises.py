@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
-from resonate import Context, Resonate
+from resonate import Context, Resonate, codec
 from resonate.errors import PayloadError, ResonateCanceledError, ResonateStoreError
 from resonate.promises import DurablePromise, DurableValue, Promises
 from resonate_store.clock import ManualClock
@@ -199,9 +200,46 @@ def test_an_answer_that_is_not_json_fails_the_workflow_with_what_to_do(resonate:
     handle = resonate.begin_run("w", asks)
     with pytest.raises(TimeoutError):
         handle.result(0.05)
-    resonate.promises.resolve("answer", data="approved")
+    resonate.promises.resolve("answer", headers={}, data="approved")
 
-    with pytest.raises(
-        PayloadError, match=r"promise answer is resolved, and .*8 bytes, is not JSON text .*json\.dumps"
-    ):
+    with pytest.raises(PayloadError, match=r"promise answer is resolved, and .*8 bytes, is not JSON text .*value="):
         handle.result(10)
+
+
+@three_ways
+def test_data_that_is_no_json_does_not_settle_the_promise(resonate: Resonate) -> None:
+    resonate.promises.create("p", 2**50)
+    promise = resonate.promises.get("p")
+    for settle in (promise.resolve, promise.reject, promise.cancel):
+        with pytest.raises(ValueError, match="data must be JSON, got 'yes': value='yes' encodes it"):
+            settle("yes")
+
+    assert resonate.promises.get("p").pending
+
+
+@three_ways
+@pytest.mark.parametrize("value", ["yes", None, {"by": "me"}, (1, 2), b"raw"])
+def test_value_is_encoded_for_whoever_awaits_the_promise(resonate: Resonate, value: Any) -> None:
+    resonate.promises.create("p", 2**50)
+    resonate.promises.resolve("p", ikey="k", headers={"a": "b"}, value=value)
+    assert resonate.promises.resolve("p", ikey="k", value=value).value.headers["a"] == "b"
+
+    assert resonate.get("p").result() == codec.decode(codec.encode(value, "a value"))
+
+
+@three_ways
+def test_value_of_a_rejection_is_raised(resonate: Resonate) -> None:
+    for id, value, error in (("a", KeyError("no"), KeyError), ("b", "no", Exception)):
+        resonate.promises.create(id, 2**50)
+        resonate.promises.get(id).reject(value=value)
+        with pytest.raises(error, match="no"):
+            resonate.get(id).result()
+
+
+def test_value_and_data_at_once_are_refused(resonate: Resonate) -> None:
+    resonate.promises.create("p", 2**50)
+    with pytest.raises(TypeError, match="give one"):
+        resonate.promises.resolve("p", data="1", value=1)
+    with pytest.raises(PayloadError, match="the value of promise p cannot travel"):
+        resonate.promises.resolve("p", value=object())
+    assert resonate.promises.get("p").pending

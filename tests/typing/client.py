@@ -1,6 +1,7 @@
 """What a type checker infers of the client, of registered functions and of handles."""
 
 from collections.abc import Coroutine, Generator
+from datetime import timedelta
 from typing import Any, assert_type
 
 from resonate import Context, Handle, Resonate
@@ -65,6 +66,8 @@ def calls(ctx: Context) -> None:
     assert_type(resonate.begin_rpc("id", "name", 1, result_type=str), Handle[str])
     assert_type(resonate.get("id"), Handle[Any])
     assert_type(resonate.get("id", result_type=str).result(), str)
+    assert_type(resonate.options(timeout=timedelta(days=1)).run("id", step, 1), str)
+    assert_type(step.options(timeout=timedelta(days=1)).begin_run("id", 1).result(timedelta(seconds=1)), str)
 
     assert_type(resonate.schedule("id", step, "@daily", 1), DurableSchedule)
     assert_type(resonate.schedule("id", plain, "@daily", n=1), DurableSchedule)

@@ -1,10 +1,12 @@
 """What a type checker infers in a workflow that is a generator."""
 
 from collections.abc import Generator
+from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn, TypeVar, assert_type
 
 from resonate import Context, Promise, Resonate, Yieldable
+from resonate.retry_policies import Constant
 
 resonate = Resonate.local()
 T = TypeVar("T")
@@ -75,6 +77,9 @@ def workflow(ctx: Context) -> Generator[Any, Any, str]:
     assert_type((yield from ctx.typesafe(ctx.begin_rpc("plain", 1, result_type=list[str]))), Promise[list[str]])
     assert_type((yield from ctx.typesafe(ctx.promise())), Promise[Any])
     assert_type((yield from ctx.typesafe(ctx.sleep(1))), None)
+    assert_type((yield from ctx.typesafe(ctx.sleep(timedelta(days=1)))), None)
+    assert_type((yield from ctx.typesafe(ctx.run(plain, 1).options(timeout=timedelta(days=1)))), str)
+    assert_type((yield from ctx.typesafe(ctx.run(plain, 1).options(retry_policy=Constant(timedelta(days=1))))), str)
     assert_type((yield from ctx.typesafe(ctx.time.time())), float)
     assert_type((yield from ctx.typesafe(ctx.random.choice(["a"]))), str)
     assert_type((yield from ctx.typesafe(ctx.run(of_anything, 1, {}))), dict[str, int])

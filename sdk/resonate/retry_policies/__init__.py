@@ -1,7 +1,8 @@
 """When a failed step runs again.
 
 A policy is asked `next(n)` after the n-th failure and answers with a pause in seconds, or None to give up (REFERENCE
-5.7). Policies are frozen values without state of their own, so the number of an attempt is all that has to survive.
+5.7). Pauses are given in seconds or as a `timedelta`. Policies are frozen values without state of their own, so the
+number of an attempt is all that has to survive.
 
 The three that try again can be told more, by keyword: `jitter` spreads the pauses of those who failed together, "full"
 over all of the pause and "equal" over its second half; `retry_if` is asked about the error, and `non_retryable` names
@@ -17,8 +18,9 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
-from resonate.arguments import require
+from resonate.arguments import Seconds, require, seconds_of
 
 
 @runtime_checkable
@@ -65,50 +67,51 @@ class _Again(Struct, frozen=True, kw_only=True):
 class Constant(_Again, frozen=True):
     """Always the same pause of `delay` seconds, at most `max_retries` times."""
 
-    delay: float = 1
+    delay: Seconds = 1
     max_retries: int = sys.maxsize
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self.max_retries, delay=self.delay)
+        _check(self.max_retries, delay=_converted(self, "delay"))
 
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
         if attempt == 0:
             return 0
-        return self.delay if attempt <= self.max_retries else None
+        return _seconds(self.delay) if attempt <= self.max_retries else None
 
 
 class Linear(_Again, frozen=True):
     """A pause that grows by `delay` seconds with every failure, at most `max_retries` times."""
 
-    delay: float = 1
+    delay: Seconds = 1
     max_retries: int = sys.maxsize
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self.max_retries, delay=self.delay)
+        _check(self.max_retries, delay=_converted(self, "delay"))
 
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
         if attempt == 0:
             return 0
-        return self.delay * attempt if attempt <= self.max_retries else None
+        return _seconds(self.delay) * attempt if attempt <= self.max_retries else None
 
 
 class Exponential(_Again, frozen=True):
     """A pause of `delay * factor ** n` seconds after the n-th failure, at most `max_delay`, and `max_retries` times."""
 
-    delay: float = 1
+    delay: Seconds = 1
     max_retries: int = sys.maxsize
     factor: float = 2
-    max_delay: float = 30
+    max_delay: Seconds = 30
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self.max_retries, delay=self.delay, factor=self.factor)
-        if self.max_delay != math.inf:  # which means that there is no upper limit
-            _check(self.max_retries, max_delay=self.max_delay)
+        _check(self.max_retries, delay=_converted(self, "delay"), factor=self.factor)
+        max_delay = _converted(self, "max_delay")
+        if max_delay != math.inf:  # which means that there is no upper limit
+            _check(self.max_retries, max_delay=max_delay)
 
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
@@ -117,9 +120,9 @@ class Exponential(_Again, frozen=True):
         if attempt > self.max_retries:
             return None
         try:
-            return min(self.delay * self.factor**attempt, self.max_delay)
+            return min(_seconds(self.delay) * self.factor**attempt, _seconds(self.max_delay))
         except OverflowError:
-            return self.max_delay
+            return _seconds(self.max_delay)
 
 
 class Never(Struct, frozen=True):
@@ -128,6 +131,18 @@ class Never(Struct, frozen=True):
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
         return 0 if attempt == 0 else None
+
+
+def _converted(policy: Struct, name: str) -> Any:
+    """A duration of a policy in seconds, which the policy keeps."""
+    seconds = seconds_of(getattr(policy, name))
+    force_setattr(policy, name, seconds)
+    return seconds
+
+
+def _seconds(duration: Seconds) -> float:
+    """What a policy keeps of a duration is a number."""
+    return cast("float", duration)
 
 
 def _check(max_retries: int, **numbers: float) -> None:

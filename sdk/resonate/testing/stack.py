@@ -17,9 +17,10 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from resonate import codec
+from resonate.arguments import Seconds
 from resonate.errors import refusal
 from resonate.handle import Handle
-from resonate.options import DEFAULT_TIMEOUT, Options
+from resonate.options import DEFAULT_TIMEOUT, Options, by_name
 from resonate.resonate import Resonate
 from resonate.testing.endless import Endless, Failing
 from resonate.testing.faults import FailPoint, FailPoints, Killed, Messages
@@ -132,15 +133,16 @@ class Stack(ABC):
 
     # Executions
 
+    @by_name(lambda _: "Stack.options")
     def options(
         self,
         *,
         tags: dict[str, str] | None = None,
         target: str | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         version: int | None = None,
     ) -> Starter:
-        """Options for an execution: `stack.options(timeout=60).run(workflow)`; the timeout is in seconds."""
+        """Options for an execution: `stack.options(timeout=60).run(workflow)`; a number is in seconds."""
         return Starter(self, Options().merge(tags=tags, target=target, timeout=timeout, version=version))
 
     def start(

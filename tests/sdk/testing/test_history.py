@@ -103,7 +103,7 @@ def test_long_values_and_foreign_payloads_do_not_break_the_table(stack: MemorySt
     assert len(max(repr(stack.history("a1")).splitlines(), key=len)) < 120
     program = Resonate(store=stack.client().store)
     stack.store.apply(PromiseCreate("p1", stack.clock.now() + 1000))
-    program.promises.resolve("p1", data="not json")
+    program.promises.resolve("p1", headers={}, data="not json")
     assert stack.history("p1").root.outcome() == "resolved, 12 characters"
 
 
