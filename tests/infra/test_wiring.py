@@ -44,7 +44,7 @@ def test_a_deployed_dispatcher_pushes_to_the_internet_only(private: str | None, 
     with patch.dict(os.environ, more), patch("resonate_infra.wiring.Pusher") as pusher:
         _ = Wiring().dispatch
 
-    assert pusher.call_args.kwargs == {"token": None, "public_only": public_only}
+    assert pusher.call_args.kwargs == {"token": None, "public_only": public_only, "width": 10}
 
 
 def test_clients_give_up_before_the_function_is_killed() -> None:
