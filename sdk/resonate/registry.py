@@ -172,7 +172,7 @@ def _key(func: Any) -> Any:
 
 def _told(registered: Registered) -> str:
     """Say which function has a name, and where it is defined."""
-    name, func, version = registered
+    name, func, version, _ = registered
     code = core_of(getattr(getattr(func, ADAPTED, None), "func", func)).func.__code__
     place = f"{func.__module__}.{func.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
     return f"{place} is version {version} of {name}"

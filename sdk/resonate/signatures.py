@@ -109,6 +109,7 @@ def check_value(what: str, place: str, value: Any, annotation: Any) -> None:
 UNKNOWN = Signature()
 """Of a function that is not known here."""
 
+
 class Adapted(msgspec.Struct, frozen=True):
     """What a function stands for that was made of another callable: the callable, and what is left to fill of it."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,7 +147,7 @@ class TableStack(OfflineStack):
     def renew(self, instant: int) -> None:
         """Be as good as new, at this instant (ms)."""
         self._holding.close()
-        self._holding.enter_context(patch.object(Pusher, "push", self._push))
+        self._holding.enter_context(patch.object(Pusher, "push_all", self._push_all))
         self.settable.set(instant)
         self.clear()
         self.processes.forget_all()
@@ -160,9 +160,9 @@ class TableStack(OfflineStack):
         if isinstance(event.event, Mapping) and event.event.get("kind") == "unblock":
             self.heard.append(_noted(LISTENER, event.event))
 
-    def _push(self, address: str, message: dict[str, Any], *_: Any, **__: Any) -> bool:
-        self.heard.append(_noted(address, message))
-        return True
+    def _push_all(self, pushes: Sequence[tuple[str, dict[str, Any]]]) -> list[bool]:
+        self.heard += [_noted(address, message) for address, message in pushes]
+        return [True] * len(pushes)
 
 
 def _noted(address: str, message: Mapping[str, Any]) -> Heard:
