@@ -55,6 +55,8 @@ class Signature(msgspec.Struct, frozen=True):
         Raises:
             Unfit: an argument does not fit; its path begins with the parameter.
         """
+        if strict and not kwargs and len(args) <= len(self.names):  # as most calls are
+            return [fit(*each) for each in zip(args, self.positional, self.names, strict=False)], {}
         each = list(self._annotated(args, kwargs))
         if strict:
             values = [fit(value, annotation, name) for name, value, annotation in each]
