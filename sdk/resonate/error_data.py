@@ -23,7 +23,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from resonate.errors import ApplicationError
+from resonate.errors import ApplicationError, ResonateError
 
 _DEEPEST = 10
 """How many levels of causes and of groups within groups are told of; causes may even go round in circles."""
@@ -252,23 +252,29 @@ def traceback_of(error: BaseException, room: int = _LONGEST) -> str:
     remote = _remote(error)
     if remote is not None and _own(error, "__traceback__") is None:
         return _end(remote.text, room)
-    frames = _own(error, "__traceback__")
-    theirs = frames
-    while theirs is not None and theirs.tb_frame.f_globals.get("__name__", "").startswith("resonate."):
-        theirs = theirs.tb_next
+    frames = frames_of(error)
     message = _text(error)
     try:
         if len(message) > room // 4:
             raise ValueError("the message would leave no room for the frames")
-        lines = traceback.format_exception(type(error), error, theirs or frames)
+        lines = traceback.format_exception(type(error), error, frames)
     except Exception:
-        lines = traceback.format_tb(theirs or frames)
+        lines = traceback.format_tb(frames)
         lines = [
             "Traceback (most recent call last):\n",
             *lines,
             f"{type(error).__qualname__}: {message[: room // 4]}\n",
         ]
     return _end(without_surrogates("".join(lines)), room)
+
+
+def frames_of(error: BaseException) -> types.TracebackType | None:
+    """Return an error's frames, from the user's code on; None if our code has raised an error of ours."""
+    frames: types.TracebackType | None = _own(error, "__traceback__")
+    theirs = frames
+    while theirs is not None and theirs.tb_frame.f_globals.get("__name__", "").startswith("resonate."):
+        theirs = theirs.tb_next
+    return theirs if theirs is not None or isinstance(error, ResonateError) else frames
 
 
 def _end(text: str, room: int) -> str:

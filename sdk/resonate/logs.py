@@ -122,6 +122,10 @@ def _is_showable(error: BaseException) -> bool:
     """Whether a handler can format an error, whose class may do anything then, and in a line of bearable length."""
     import traceback
 
+    from resonate.error_data import frames_of
+
+    if frames_of(error) is None:
+        return False  # type and message say it all
     try:
         return sum(map(len, traceback.format_exception(error))) <= LONGEST_TRACEBACK
     except Exception:

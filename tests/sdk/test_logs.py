@@ -8,7 +8,7 @@ import sys
 import pytest
 from msgspec.structs import replace
 
-from resonate import Context, Resonate
+from resonate import Context, Resonate, codec
 from resonate.retry_policies import Constant, Never
 from resonate_store.clock import instant
 from resonate_store.records import Value
@@ -186,6 +186,19 @@ def test_value_that_changes_its_type_without_an_annotation_is_told_once(
         "items of unannotated is a tuple and comes back as a list: annotate it",
         "the result of unannotated is a set and comes back as a list: annotate it",
     ]
+
+
+def test_arguments_that_do_not_fit_are_logged_without_our_frames(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    driver.register(step)
+    driver.create("w", {"func": "step", "args": ["x"]})
+    driver.work()
+
+    (record,) = [each for each in log.records if each.levelno >= logging.ERROR]
+    assert (
+        record.getMessage() == "SignatureError: [305.00000] step: n: expected int, got str. Function step('x') failed"
+    )
+    assert record.exc_info is None
+    assert not hasattr(codec.decode_error(driver.promise("w")), "__notes__")
 
 
 class Rot:
