@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from resonate_infra.settings import Settings
 from resonate_store.clock import Clock
-from resonate_store.cron import eventbridge
+from resonate_store.cron import eventbridge, eventbridge_timezone
 
 QUEUE_HORIZON = 900_000
 """The longest delay of an SQS message (ms)."""
@@ -64,10 +64,10 @@ class Timers:
 
     def recur(self, id: str, cron: str, timezone: str | None) -> None:
         """Have the tick function fire the schedule `id` whenever `cron` occurs in `timezone`, UTC if None."""
-        expressions = eventbridge(cron)
+        expressions, zone = eventbridge(cron), eventbridge_timezone(cron, timezone)
         message = json.dumps({"kind": "schedule", "id": id})
         for number, expression in enumerate(expressions):
-            self._put(self.recurrence(id, number), expression, message, ScheduleExpressionTimezone=timezone or "UTC")
+            self._put(self.recurrence(id, number), expression, message, ScheduleExpressionTimezone=zone)
         for number in range(len(expressions), RECURRENCES):
             self._delete(self.recurrence(id, number))
 

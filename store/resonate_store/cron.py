@@ -4,10 +4,15 @@ Five fields in Unix numbering (0 or 7 is Sunday), names and the usual `@hourly` 
 day-of-week that are both restricted mean either, as Unix cron has it (DESIGN 4). The calendar is croniter's, which is
 imported when a schedule is first met: workers without schedules never pay for it.
 
-An expression speaks of the wall clock of its time zone, UTC unless one is named, and every time on that clock occurs
-once: a time that the clock skips in spring occurs at the instant at which the clock is set forward, together with the
-others that it skips; a time that the clock shows twice in autumn occurs when it is shown first. There croniter is not
-asked: it would let the second showing occur as well.
+An expression speaks of the wall clock of its time zone, UTC unless one is named. Where the clock is changed, there are
+two kinds, as in Vixie's cron and the Open Cron Pattern Specification:
+
+- A fixed hour (`30 2 * * *`): every time on the clock occurs once. A time that the clock skips in spring occurs at the
+  instant at which the clock is set forward; a time that it shows twice in autumn occurs when it is shown first.
+- Any hour (`*` or `*/n`): the expression goes on in real time. It occurs whenever the clock shows one of its times,
+  also in the hour that is repeated, and a time that the clock skips does not occur.
+
+There croniter is not asked, whose rules are others.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
+_MONTHS = [(year, month) for year in range(2025, 2038) for month in range(1, 13)]
 _LONGEST_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 _DESCRIPTORS = {
     "@yearly": "0 0 1 1 *",
@@ -30,6 +36,9 @@ _DESCRIPTORS = {
     "@hourly": "0 * * * *",
 }
 _PART = re.compile(r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,2}))?")
+_ANY = re.compile(r"\*(/[0-9]{1,2})?")
+_DAY = 86_400
+"""Seconds: no clock is set forward or back by more."""
 _ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*\Z")
 
 
@@ -85,6 +94,8 @@ def next_occurrence(expression: str, after: int, timezone: str | None = None) ->
     if timezone is None:
         return int(_neighbour(expression, seconds, "get_next")) * 1000
     zone = _zone(timezone)
+    if _goes_on(expression):
+        return _next_shown(expression, seconds, zone) * 1000
     local = _wall(seconds, zone)
     while True:
         local = int(_neighbour(expression, local, "get_next"))
@@ -99,6 +110,8 @@ def last_occurrence(expression: str, until: int, timezone: str | None = None) ->
     if timezone is None:
         return int(_neighbour(expression, seconds + 1, "get_prev")) * 1000
     zone = _zone(timezone)
+    if _goes_on(expression):
+        return _last_shown(expression, seconds, zone) * 1000
     # While the clock shows an hour for the second time, that hour has occurred as a whole already.
     local = max(_wall(seconds, zone), seconds + _offset(datetime.fromtimestamp(seconds, zone).replace(fold=0))) + 1
     while True:
@@ -108,6 +121,65 @@ def last_occurrence(expression: str, until: int, timezone: str | None = None) ->
             return occurrence * 1000
 
 
+def _next_shown(expression: str, after: int, zone: tzinfo) -> int:
+    """The first instant (s) after `after` at which the clock shows a time of the expression."""
+    wall = _wall(after, zone)
+    found = _shown_from(expression, wall, zone, lambda at: at > after)
+    change = _change(after, after + _DAY, zone)
+    if change is not None and (again := _wall(change, zone)) <= wall:
+        # It is set back soon, and then shows times that it has shown before.
+        return min(found, _shown_from(expression, again - 1, zone, lambda at: at >= change))
+    return found
+
+
+def _last_shown(expression: str, until: int, zone: tzinfo) -> int:
+    """The last instant (s) that is not later than `until` at which the clock shows a time of the expression."""
+    wall = _wall(until, zone)
+    found = _shown_from(expression, wall + 1, zone, lambda at: at <= until, back=True)
+    change = _change(until - _DAY, until, zone)
+    if change is not None and (before := _wall(change - 1, zone) + 1) > wall:
+        # It was set back not long ago, and had shown times that it has not shown again yet.
+        return max(found, _shown_from(expression, before, zone, lambda at: at < change, back=True))
+    return found
+
+
+def _shown_from(expression: str, wall: int, zone: tzinfo, suits: Callable[[int], bool], *, back: bool = False) -> int:
+    """The nearest instant that suits, of those at which the clock shows a time of the expression after `wall`."""
+    while True:
+        wall = int(_neighbour(expression, wall, "get_prev" if back else "get_next"))
+        showings = [at for at in _showings(wall, zone) if suits(at)]
+        if showings:
+            return max(showings) if back else min(showings)
+
+
+def _showings(wall: int, zone: tzinfo) -> list[int]:
+    """The instants at which the zone's clock shows a time: one, or two, or none if it is set forward past it."""
+    shown = datetime.fromtimestamp(wall, UTC).replace(tzinfo=zone)
+    first, second = _offset(shown), _offset(shown.replace(fold=1))
+    return [] if first < second else sorted({wall - first, wall - second})
+
+
+def _change(since: int, until: int, zone: tzinfo) -> int | None:
+    """The instant after `since`, and not after `until`, at which the zone's clock is changed; None if it is not."""
+    before = _wall(since, zone) - since
+    if _wall(until, zone) - until == before:
+        return None
+    while until - since > 1:
+        middle = (since + until) // 2
+        if _wall(middle, zone) - middle == before:
+            since = middle
+        else:
+            until = middle
+    return until
+
+
+@lru_cache(maxsize=1024)
+def _goes_on(expression: str) -> bool:
+    """Whether its hour is `*` or `*/n`: such an expression goes on in real time when the clock is changed."""
+    hour = _DESCRIPTORS.get(expression, expression).split()[1]
+    return _values(expression)[1] is None or _ANY.fullmatch(hour) is not None
+
+
 def next_runs(expression: str, after: int, count: int, timezone: str | None = None) -> list[int]:
     """The next `count` occurrences strictly after the instant `after`, in milliseconds since the epoch."""
     occurrences: list[int] = []
@@ -115,6 +187,22 @@ def next_runs(expression: str, after: int, count: int, timezone: str | None = No
         after = next_occurrence(expression, after, timezone)
         occurrences.append(after)
     return occurrences
+
+
+def eventbridge_timezone(expression: str, timezone: str | None) -> str:
+    """Return the time zone in which EventBridge is to evaluate the translation of an expression.
+
+    It fires once at a time that the clock shows twice. What occurs every hour of every day also occurs in the hour
+    that is repeated, and at the same minutes in UTC, unless the zone's minutes are others. Of the rest, such as
+    `0 */2 * * *`, the sweep fires what occurs in that hour.
+    """
+    minute, *others = _values(expression)
+    if timezone is None or any(values is not None for values in others):
+        return timezone or "UTC"
+    zone = _zone(timezone)
+    offsets = {_offset(datetime(year, month, 1, tzinfo=zone)) for year, month in _MONTHS}
+    same = minute is None or all(offset % 3600 == 0 for offset in offsets)
+    return "UTC" if len(offsets) > 1 and same else timezone
 
 
 def eventbridge(expression: str) -> list[str]:
@@ -261,11 +349,6 @@ def _instant(local: int, zone: tzinfo) -> int:
     before, after = _offset(shown), _offset(shown.replace(fold=1))
     if before >= after:
         return local - before
-    early, late = local - after, local - before
-    while late - early > 1:
-        middle = (early + late) // 2
-        if _wall(middle, zone) - middle == before:
-            early = middle
-        else:
-            late = middle
-    return late
+    change = _change(local - after, local - before, zone)
+    assert change is not None
+    return change
