@@ -13,7 +13,7 @@ from resonate import codec
 from resonate.computation import FUNC, LINK, Outcome
 from resonate.encoders import Encoder
 from resonate.errors import ResultTypeError
-from resonate_store.records import SCOPE, TARGET, TIMER, Promise
+from resonate_store.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER, Promise
 
 
 class History:
@@ -99,3 +99,9 @@ def outcome_of(promise: Promise, annotation: Any, encoder: Encoder[Any, str | No
         raise
     except Exception as error:
         return None, error
+
+
+def independent(promise: Promise) -> bool:
+    """Whether it is the root of an execution that was started by itself, whatever its id begins with."""
+    tags = promise.tags
+    return tags.get(ORIGIN) == promise.id and tags.get(PARENT, promise.id) == promise.id

@@ -30,6 +30,7 @@ from resonate_infra.cli import (
 )
 from resonate_infra.cli.exits import BROKEN_PIPE, FAILED, UNREACHABLE, Failure, code_for
 from resonate_infra.cli.parameters import help_of
+from resonate_infra.cli.session import before_commands
 
 
 class Commands(TyperGroup):
@@ -141,7 +142,7 @@ def application() -> Any:
     app = typer.Typer(
         cls=Commands,
         name="resonate",
-        callback=_options,
+        callback=before_commands(_options),
         help=help_of(_options),
         no_args_is_help=True,
         pretty_exceptions_enable=False,

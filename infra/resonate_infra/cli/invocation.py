@@ -20,7 +20,7 @@ from resonate_infra.cli.parameters import ONE_YEAR, Args, Func, Id, Kwargs, Tags
 from resonate_infra.cli.session import Session, connected
 
 if TYPE_CHECKING:
-    from resonate_store.records import Promise, Task
+    from resonate_store.records import Promise, Task, Value
 
 FIRST_PAUSE = 50
 """The pause before the second look at the execution (ms), half as long again with every further one."""
@@ -56,7 +56,6 @@ def invoke(
 
         resonate invoke order-1 --func order --arg 30 --kwarg 'currency="EUR"' --target worker --wait
     """
-    from resonate.computation import FUNC
     from resonate_infra.cli.display import function_of, promise_json, write_json
     from resonate_infra.text import plain
     from resonate_store.requests import PromiseCreate
@@ -68,9 +67,11 @@ def invoke(
     timeout_at = session.clock.now() + milliseconds_of(timeout, "--timeout")
     promise = session.ask(PromiseCreate(id, timeout_at, param, {**lineage(id), **tags})).promise
     assert promise is not None
-    if promise.tags.get(FUNC) != func:
+    if function_of(promise) != func:
         other = f"a call of {function_of(promise)!r}" if function_of(promise) else "no call"
         raise Failure(f"{id!r} exists already, and is {other}: choose another id", FAILED)
+    if (arg or kwarg) and _arguments(promise.param) != _arguments(param):
+        print(f"{plain(id)} exists already, and was called with other arguments, which hold", file=sys.stderr)
     if wait:
         try:
             promise = _settled(session, promise, patience, quiet)
@@ -82,6 +83,14 @@ def invoke(
         print(f"{plain(id)} is {promise.state}")
     if wait:
         _end(session, promise)
+
+
+def _arguments(param: Value) -> tuple[Any, Any]:
+    """The arguments of a call, whoever has encoded it."""
+    from resonate_infra.cli.display import payload
+
+    call = payload(param, False).get("data")
+    return (call.get("args") or [], call.get("kwargs") or {}) if isinstance(call, dict) else (call, None)
 
 
 def _end(session: Session, promise: Promise) -> None:

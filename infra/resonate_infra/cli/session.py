@@ -189,6 +189,8 @@ class Session:
         return store
 
 
+WITHOUT = ("dev", "init")
+"""Commands that do not ask for promises."""
 MAX_PAGE = 1000
 """The most that one page of a search holds."""
 
@@ -202,13 +204,43 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
         for name, (annotation, default) in _OPTIONS.items()
     ]
 
-    def run(**given: Any) -> None:
-        session = Session(**{name: given.pop(name) for name in _OPTIONS})
+    def run(ctx: typer.Context, **given: Any) -> None:
+        in_front: dict[str, Any] = ctx.find_root().obj or {}
+        session = Session(**{name: given.pop(name) or in_front.get(name) for name in _OPTIONS})
         command(session, **given)
 
     run.__name__, run.__doc__, run.__module__ = command.__name__, help_of(command), command.__module__
-    run.__signature__ = inspect.Signature([*own, *shared])  # pyright: ignore[reportFunctionMemberAccess]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *shared)}
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    run.__signature__ = inspect.Signature([context, *own, *shared])  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (context, *own, *shared)}
+    return run
+
+
+def before_commands(callback: Callable[..., None]) -> Callable[..., None]:
+    """Give the callback of the whole command line these options too: they may stand before the command.
+
+    A command that has none of them refuses them.
+    """
+    signature = inspect.signature(callback, eval_str=True)
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in _OPTIONS.items()
+    ]
+    parameters = [context, *signature.parameters.values(), *shared]
+
+    def run(ctx: typer.Context, **given: Any) -> None:
+        in_front = {name: given.pop(name) for name in _OPTIONS}
+        said = [name for name, value in in_front.items() if value]
+        if said and ctx.invoked_subcommand in WITHOUT:
+            option = "--json" if said[0] == "as_json" else f"--{said[0]}"
+            raise Failure(f"{option} does not belong before {ctx.invoked_subcommand}: it has options of its own", USAGE)
+        ctx.obj = in_front
+        callback(**given)
+
+    run.__name__, run.__doc__, run.__module__ = callback.__name__, callback.__doc__, callback.__module__
+    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 

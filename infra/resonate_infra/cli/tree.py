@@ -90,6 +90,7 @@ def call_tree(session: Session, id: str) -> Node:
         Failure: there is no such promise, or nobody who answers.
     """
     from resonate.computation import FUNC
+    from resonate.history import independent
     from resonate_infra.cli.waiting import task_of
     from resonate_store.ids import parent
     from resonate_store.interface import whole
@@ -118,7 +119,7 @@ def call_tree(session: Session, id: str) -> Node:
             timers.append((int(attempt), step[:-2], promise))  # of the function of a task
             continue
         parent_node = nodes.get(parent(promise.id))
-        if parent_node is not None:  # else it only looks as if it lay below
+        if parent_node is not None and not independent(promise):  # else it only looks as if it lay below
             node = nodes[promise.id] = Node(promise, task_of(session, promise))
             parent_node.children.append(node)
     for _, step, timer in sorted(timers, key=lambda each: each[:2]):

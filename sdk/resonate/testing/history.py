@@ -21,7 +21,7 @@ from msgspec import Struct
 from resonate import codec
 from resonate.computation import FUNC
 from resonate.errors import PayloadError, refusal
-from resonate.history import described
+from resonate.history import described, independent
 from resonate_store.interface import Store, whole
 from resonate_store.records import ORIGIN, PARENT, TARGET, Promise, PromiseState, Task
 from resonate_store.requests import PromiseGet, TaskGet
@@ -231,7 +231,8 @@ class _Document(Struct, frozen=True):
 def export_history(store: Store, id: str) -> History:
     """Take the history of an execution out of a store: the promise `id` and everything below it.
 
-    The trees of detached calls are executions of their own and are left out; their roots are there. A promise whose
+    The trees of detached calls are executions of their own and are left out; their roots are there. An execution that
+    was started by itself is none of it, even if its id begins with this one and a dot. A promise whose
     deadline has passed and that nobody has looked at since is left out too (DESIGN rule 1).
 
     Raises:
@@ -246,7 +247,8 @@ def export_history(store: Store, id: str) -> History:
     found = [_recorded(store, promise)]
     for record in found:
         if record.id == id or not record.foreign:
-            found += (_recorded(store, whole(child, store)) for child in store.children(record.id))
+            below = (child for child in store.children(record.id) if not independent(child))
+            found += (_recorded(store, whole(child, store)) for child in below)
     return History(id, found)
 
 

@@ -135,6 +135,13 @@ def test_an_id_that_something_else_has_is_exit_code_1(resonate: CommandLine, id:
     assert resonate.fails("invoke", f"{id}-bare", *ORDER) == (1, f"'{id}-bare' " + told.format("no call"))
 
 
+def test_an_id_that_was_called_with_other_arguments_says_so(resonate: CommandLine, id: str) -> None:
+    told = f"{id} exists already, and was called with other arguments, which hold\n"
+    assert resonate.ok("invoke", id, "-f", "double", "-a", "1", "-t", "nobody").err == ""
+    assert resonate.ok("invoke", id, "-f", "double", "-a", "1", "-t", "nobody").err == ""
+    assert resonate.ok("invoke", id, "-f", "double", "-a", "2", "-t", "nobody").err == told
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -70,3 +72,19 @@ def test_a_token_is_shown_to_the_server() -> None:
         code, line = CommandLine(RESONATE_URL=server.url).fails("promises", "get", "mine.1")
         assert code == 7
         assert "Unauthorized" in line
+
+
+def test_options_of_all_commands_may_stand_before_the_command(server: Server, over_table: CommandLine, id: str) -> None:
+    elsewhere = CommandLine(RESONATE_URL="http://localhost:1")
+    elsewhere.ok("--url", server.url, "promises", "create", id)
+
+    assert json.loads(elsewhere.ok("--url", server.url, "--json", "tree", id).out)["id"] == id
+    assert elsewhere.json("--url", "http://localhost:2", "tree", id, "--url", server.url)["id"] == id
+    assert elsewhere.run("tree", id).code == 7
+    assert over_table.ok("invoke", id, "-f", "f").code == 0
+    told = "promises are at --url or in --table: give one of both"
+    assert over_table.fails("--url", server.url, "--table", "t", "tree", id) == (2, told)
+    for command in ("dev", "init"):
+        told = f"--json does not belong before {command}: it has options of its own; see resonate --help"
+        code, line = elsewhere.fails("--json", command, "x")
+        assert (code, told.startswith(line)) == (2, True)

@@ -139,6 +139,15 @@ def test_what_the_official_sdks_have_made_has_a_colon_below_the_root(
     assert [each["id"] for each in tree["children"][1]["children"]] == [f"{id}:1.0"]
 
 
+def test_executions_whose_ids_begin_alike_are_apart(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+    suspend(id)
+    suspend(f"{id}.b")
+    resonate.ok("promises", "create", f"{id}.c")
+
+    assert [each["id"] for each in resonate.json("tree", id)["children"]] == [f"{id}.c", f"{id}.1"]
+    assert [each["id"] for each in resonate.json("tree", f"{id}.b")["children"]] == [f"{id}.b.1"]
+
+
 @pytest.mark.parametrize("json", [(), ("--json",)])
 def test_an_execution_that_is_not_there_is_exit_code_6(resonate: CommandLine, json: tuple[str, ...]) -> None:
     assert resonate.fails("tree", "nobody", *json) == (6, "there is no promise 'nobody'")

@@ -55,6 +55,15 @@ def test_a_history_reads_like_a_table(stack: MemoryStack) -> None:
     assert len(widths) == 1, "the columns are aligned"
 
 
+def test_history_leaves_out_executions_whose_ids_begin_alike(stack: MemoryStack) -> None:
+    stack.run(branching, id="a")
+    before = [record.id for record in stack.history("a")]
+    stack.run(branching, id="a.b")
+
+    assert [record.id for record in stack.history("a")] == before
+    assert stack.history("a.b")["a.b.1"].command == stack.history("a")["a.1"].command
+
+
 def test_detached_calls_are_there_and_their_trees_are_not(stack: MemoryStack) -> None:
     stack.run(branching, id="b1")
     history = stack.history("b1")
