@@ -4,9 +4,26 @@ Write a workflow as a generator, `yield` what should happen durably, and run it 
 Lambda without changing a line.
 """
 
+from typing import TYPE_CHECKING
+
 from resonate.commands import Promise, Yieldable
 from resonate.context import Context
 from resonate.handle import Handle
 from resonate.resonate import Resonate
 
 __all__ = ["Context", "Handle", "Promise", "Resonate", "Yieldable"]
+
+if TYPE_CHECKING:
+    __version__: str
+else:  # a type checker would take every name for one that this module has
+
+    def __getattr__(name: str) -> str:
+        """Look `__version__` up when it is asked for: a cold start does not pay for it."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("resonate-serverless")
+        except PackageNotFoundError:  # the files were copied without the distribution's metadata
+            return "unknown"

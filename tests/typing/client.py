@@ -4,7 +4,9 @@ from collections.abc import Coroutine, Generator
 from datetime import timedelta
 from typing import Any, assert_type
 
+import resonate as package
 from resonate import Context, Handle, Resonate
+from resonate import Nothing as Nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 from resonate.schedules import DurableSchedule
 
 resonate = Resonate.local()
@@ -36,6 +38,7 @@ def unnamed(ctx: Context, n: int) -> str:
 
 
 def calls(ctx: Context) -> None:
+    assert_type(package.__version__, str)
     assert_type(step(ctx, 1), str)
     assert_type(generator(ctx, 1), Generator[Any, Any, float])
     coroutine: Coroutine[Any, Any, bytes] = asynchronous(ctx)  # mypy and pyright name its type differently

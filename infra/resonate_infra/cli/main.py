@@ -16,6 +16,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; those of the process if not given.
     """
     try:
+        from resonate_infra.distributions import conflict
+
+        if (line := conflict()) is not None:
+            print(f"warning: {line}", file=sys.stderr)
         try:
             from resonate_infra.cli.application import application
         except ModuleNotFoundError as error:

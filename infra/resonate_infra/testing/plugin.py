@@ -12,6 +12,8 @@ nothing of AWS before a test asks for a fixture.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +24,14 @@ import pytest
 if TYPE_CHECKING:
     from resonate.testing import MemoryStack, Stack
     from resonate_infra.testing.stack import OfflineStack
+
+
+def pytest_load_initial_conftests() -> None:
+    """Say it if the official SDK is installed too: what a test imports as `resonate` is then a mixture of both."""
+    from resonate_infra.distributions import conflict
+
+    if "PYTEST_XDIST_WORKER" not in os.environ and (line := conflict()) is not None:
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
