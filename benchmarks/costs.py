@@ -155,8 +155,8 @@ class Meter:
         requests = stack.operations()
         return Usage(
             write_units=sum(map(units, self._changes)) + transactions,
-            # The sweep reads its index whether there is anything or not.
-            read_units=requests["GetItem"] + requests["Query"] - self._sweeps * stack.store.shards,
+            # The sweep reads its index whether there is anything or not, halted tasks apart from all others.
+            read_units=requests["GetItem"] + requests["Query"] - self._sweeps * 2 * stack.store.shards,
             invocations=stack.invocations.total() - self._sweeps,
             SQS_messages=stack.operations("sqs")["SendMessage"],
             schedules=stack.operations("scheduler")["CreateSchedule"],
