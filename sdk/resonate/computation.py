@@ -29,6 +29,8 @@ FUNC = "resonate:func"
 """Tag that names the function of a call, so that replay can tell whether it is still the same command."""
 LINK = "resonate:link"
 """Tag of the record that stands at `{parent}.{n}` for a promise with an id of its own; it names that id."""
+REFUSED = "resonate:refused"
+"""Tag of such a record whose promise could not be created; it says when its workflow gets the error."""
 
 Outcome = tuple[Any, BaseException | None]
 """What a function has returned, or the error that it has raised."""
@@ -112,8 +114,8 @@ class Node(Struct, eq=False):
     `external` says that somebody outside settles it: a remote call, a sleep, a bare promise, a retry timer. `link` is
     the node's place in its parent, `{parent}.{n}`, when an overridden id has put the promise elsewhere. `work` is the
     function that settles it here, `then` what else happens once it is settled. `inherited` are the tags of its place.
-    `refused` says that the store has turned its outcome down once. `encoder` writes and reads its payloads, `key` is
-    its idempotency key; neither is set unless the command says so.
+    `refused` says that the store has turned its outcome down once, `uncreated` that it has refused the promise itself.
+    `encoder` writes and reads its payloads, `key` is its idempotency key; neither is set unless the command says so.
     """
 
     id: str
@@ -125,6 +127,7 @@ class Node(Struct, eq=False):
     link: str | None = None
     inherited: dict[str, str] | None = None
     refused: bool = False
+    uncreated: bool = False
     durable: bool = True
     external: bool = False
     timer: bool = False
@@ -233,7 +236,10 @@ def let_go(resumable: Resumable, name: str) -> None:
 class Coroutine(Struct, eq=False):
     """A workflow of the user's in progress: a generator, or the coroutine of an async function.
 
-    `opening` is what it has issued already, `ended` its outcome while it still waits for what it started.
+    `opening` is what it has issued already, `ended` its outcome while it still waits for what it started. `row` is the
+    number of its latest command that belongs to a row of begun calls. `sent` are the creations of that row which are
+    not answered yet, `refused` those that were refused and not raised yet: True if the error is raised before the
+    workflow waits, False if at its end. `row_open` says that one of the two has to be looked at before it waits.
     """
 
     work: Work
@@ -242,6 +248,10 @@ class Coroutine(Struct, eq=False):
     attached: dict[Node, None] = {}
     inbox: Outcome = NOTHING_YET
     ended: Outcome | None = None
+    row: int = -1
+    row_open: bool = False
+    sent: dict[Node, None] = {}
+    refused: dict[Node, bool] = {}
 
     def close(self) -> None:
         """Let go of the workflow."""
@@ -249,10 +259,16 @@ class Coroutine(Struct, eq=False):
 
 
 class Create(Struct, frozen=True):
-    """Create the node's promise, pending."""
+    """Create the node's promise, pending.
+
+    `coroutine` is the workflow that goes on once it is created. `in_row` says that the workflow has begun another call
+    just before, so it may go on without the answer.
+    """
 
     node: Node
     request: PromiseCreate
+    coroutine: Coroutine | None = None
+    in_row: bool = False
 
 
 class Load(Struct, frozen=True):

@@ -34,9 +34,19 @@ from resonate.computation import (
 )
 from resonate.errors import refusal
 from resonate.replay import Execution
+from resonate_store import addresses, ids
 from resonate_store.interface import StoreError
+from resonate_store.limits import excess
 from resonate_store.records import TARGET, Promise, Task
-from resonate_store.requests import PromiseGet, PromiseSettle, Request, Response, TaskFulfill, TaskSuspend
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseSettle,
+    Request,
+    Response,
+    TaskFulfill,
+    TaskSuspend,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -110,7 +120,6 @@ class Drive:
         self._running = 0
         self._results: queue.SimpleQueue[tuple[Work, Outcome | Opening | None]] = queue.SimpleQueue()
         self._late = False
-        self._in_a_row = False
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[Promise]]]] = []
 
     def to_the_end(self) -> Report:
@@ -137,10 +146,9 @@ class Drive:
             if execution.ready:
                 self._begin([action for action in actions if isinstance(action, Create)])
                 continue
-            self._in_a_row = False
             if self._on_their_way:
                 self._arrive()
-            if actions:
+            elif actions:
                 self._perform(actions)
                 while not execution.ready and (actions := execution.actions()):
                     self._perform(actions)  # as a step has run and is to be recorded
@@ -159,11 +167,11 @@ class Drive:
         pool = self._worker.requests
         now: list[Create] = []
         for creation in creations:
-            if pool is not None and self._in_a_row and TARGET in creation.request.tags:
+            if pool is not None and creation.in_row and not _is_refused(creation.request):
+                self._execution.sent(creation)
                 self._on_their_way.append((creation, pool.submit(self._request, creation)))
             else:
                 now.append(creation)
-        self._in_a_row = TARGET in creations[-1].request.tags
         for creation, answer in zip(now, self._worker.map(self._request, now), strict=True):
             self._tell(creation, answer)
 
@@ -196,7 +204,7 @@ class Drive:
         if isinstance(action, Keep):
             self._execution.kept(action.node, cast("Response", answer))
         elif isinstance(action, Create):
-            self._execution.created(action.node, cast("Response", answer))
+            self._execution.created(action, cast("Response", answer))
         elif isinstance(action, Fetch):
             self._execution.fetched(action.node, cast("Response", answer))
         else:
@@ -312,6 +320,15 @@ class Drive:
         if response.status in (404, 409):
             raise Lost
         raise StoreError(f"cannot {what} task {self._task.id}: {response.status} {response.error}")
+
+
+def _is_refused(request: PromiseCreate) -> bool:
+    """Whether stores refuse this creation for its id, address or size: then its workflow waits for the answer."""
+    return (
+        ids.problem_with(request.id) is not None
+        or addresses.problem_with(request.tags[TARGET]) is not None
+        or excess(request.id, "param", request.param) is not None
+    )
 
 
 def call(work: Work, loops: Loops) -> Outcome | Opening | None:

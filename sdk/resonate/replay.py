@@ -28,6 +28,7 @@ from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall
 from resonate.commands import Promise as Awaitable
 from resonate.computation import (
     NOTHING_YET,
+    REFUSED,
     Action,
     Coroutine,
     Create,
@@ -45,7 +46,7 @@ from resonate.computation import (
 from resonate.context import Context
 from resonate.conventions import Conventions, linked
 from resonate.encoders import Encoder
-from resonate.errors import NonDeterminismError, ResonateStoreError, ResultTypeError, refusal
+from resonate.errors import NonDeterminismError, ResultTypeError, refusal
 from resonate.history import History, described, outcome_of, shows_step
 from resonate.idempotency import already_exists, created_alike
 from resonate.options import DEFAULT_TARGET, Options
@@ -102,6 +103,7 @@ class Execution:
         self._unfinished: dict[Coroutine, None] = {}
         self._actions: list[Action] = []
         self._beginning: dict[Coroutine, Create] = {}
+        self._sent = 0
 
     def start(self, children: Sequence[Promise], now: int) -> None:
         """Begin, knowing the direct children of the root."""
@@ -116,7 +118,7 @@ class Execution:
         """Run every generator as far as it can go, and return what has to be done for them to go further.
 
         While `ready` is not empty afterwards, these are creations alone, and come before anything else: of what the
-        workflows that are ready have begun.
+        workflows that are ready have begun. While creations are `sent` and not answered there is nothing else to do.
 
         Raises:
             NonDeterminismError: a command is not the one that is recorded under its id.
@@ -131,7 +133,7 @@ class Execution:
             self.ready.extend(self._beginning)
             self._beginning.clear()
             return creations
-        return self.actions()
+        return [] if self._sent else self.actions()
 
     def actions(self) -> list[Action]:
         """What has to be done that has not been told yet."""
@@ -164,17 +166,67 @@ class Execution:
 
     # What became of an action
 
-    def created(self, node: Node, response: Response) -> None:
-        """The node's promise exists now, or the store has refused it."""
+    def sent(self, creation: Create) -> None:
+        """A creation is on its way, and its workflow goes on meanwhile: until it is about to wait, or ends."""
+        coroutine = creation.coroutine
+        assert coroutine is not None, "only what a workflow begins is sent ahead"
+        coroutine.sent[creation.node] = None
+        coroutine.row_open = True
+        self._sent += 1
+
+    def created(self, creation: Create, response: Response) -> None:
+        """The promise exists now, or the store has refused it."""
+        node, coroutine = creation.node, creation.coroutine
+        when = "end"
+        if coroutine is not None:
+            when = "row" if node in coroutine.sent else "yield"
+            if when == "row":
+                self._answered(coroutine, node)
         if response.promise is None:
             error = refusal(response.status, response.error)
-            # Nobody asks for it if it is detached, so it is said here.
             logger.warning("promise %s (%s) was refused: %s", node.id, node.command or "a retry timer", error)
-            self.settle(node, None, error)
         elif created_alike(response.promise, node.key):
             self._exists(node, response.promise)
+            return
         else:
-            self._refuse(node, already_exists(node.id))
+            error = already_exists(node.id)
+        self._announce(node, error, coroutine, when)
+        if node.link is None:
+            self.settle(node, None, error)
+        else:
+            self._drop_work(node)
+            # Replay finds the same under the command's number, whatever becomes of the promise.
+            self._keep_here(node, "rejected", codec.encode_error(error, node.encoder), {REFUSED: when})
+
+    def _answered(self, coroutine: Coroutine, node: Node) -> None:
+        """One of the creations that were sent ahead is answered; after the last, a workflow that is held goes on."""
+        del coroutine.sent[node]
+        self._sent -= 1
+        if not coroutine.sent and (coroutine.opening is not None or coroutine.ended is not None):
+            self.ready.append(coroutine)
+
+    def _announce(self, node: Node, error: BaseException, coroutine: Coroutine | None, when: str) -> None:
+        """The node's promise cannot be created: see to it that its workflow gets the error.
+
+        Args:
+            node: the node, before it is settled.
+            error: why it cannot be created.
+            coroutine: the workflow that has begun it; None if it waits for it, or begins it when it waits.
+            when: "yield", where the workflow is; "row", when it is about to wait; "end", when it ends. A workflow that
+                awaits the promise before gets the error there.
+        """
+        node.uncreated, node.error = True, error
+        for other in (*self._unfinished, *self._blocked):
+            if other is not coroutine and node in other.attached:
+                other.refused[node] = False
+        if coroutine is None:
+            return
+        coroutine.attached.pop(node, None)
+        if when == "yield":
+            self.ready.remove(coroutine)
+            self._wait(coroutine, node)
+        else:
+            coroutine.refused[node] = when == "row"
 
     def loaded(self, work: Work, children: Sequence[Promise]) -> None:
         """These are the children of a workflow that an earlier invocation had begun."""
@@ -195,6 +247,7 @@ class Execution:
         if promise is None:
             error = refusal(response.status, response.error)
             if node.work is None or node.refused:
+                self._announce(node, error, None, "end")
                 self.settle(node, None, error)
             else:
                 node.refused = True
@@ -267,10 +320,19 @@ class Execution:
             if not self._take(coroutine, yielded):
                 return
         self._unfinished.pop(coroutine, None)
-        self._join(coroutine, coroutine.ended)
+        if not coroutine.sent:
+            self._join(coroutine, coroutine.ended)
 
     def _take(self, coroutine: Coroutine, yielded: Any) -> bool:
         """Act on what a workflow yielded; whether it goes on at once."""
+        if coroutine.row_open and not _goes_on(yielded):
+            if coroutine.sent:
+                coroutine.opening = yielded  # it is held until all of them are answered
+                return False
+            coroutine.row_open = False
+            if (error := _refusal_in_row(coroutine)) is not None:
+                coroutine.inbox = (None, error)
+                return True
         try:
             node = self._issue(coroutine, yielded)
         except (NonDeterminismError, ResultTypeError):
@@ -299,6 +361,8 @@ class Execution:
             if not node.settled:
                 self._wait(coroutine, node)
                 return
+        if coroutine.refused and ended[1] is None:
+            ended = (None, _noted(list(coroutine.refused)))
         self._attempts.ended(coroutine.work, ended)
 
     def _wait(self, coroutine: Coroutine, node: Node) -> None:
@@ -319,6 +383,9 @@ class Execution:
         node = self._node_for(command, place, coroutine)
         if command.waits:
             return node
+        if node.uncreated and node.settled and node not in coroutine.refused:
+            assert node.error is not None
+            raise node.error
         if not (node.settled or (isinstance(command, RemoteCall) and not command.attached)):
             coroutine.attached[node] = None
         coroutine.inbox = (Awaitable(node.id, self.root.node.id), None)
@@ -348,6 +415,8 @@ class Execution:
             raise ValueError(f"{yielded!r} belongs to another computation: await it by ctx.promise(id=...)")
         refuse_above(node, coroutine.work, self.root, self.nodes)
         coroutine.attached.pop(node, None)
+        coroutine.refused.pop(node, None)
+        coroutine.row = -1
         return node
 
     # Issuing commands
@@ -356,7 +425,11 @@ class Execution:
         parent = coroutine.work
         id = command.opts.id or place
         existing = self.nodes.get(id)
-        detached = isinstance(command, RemoteCall) and not command.attached
+        remote = isinstance(command, RemoteCall)
+        detached = remote and not command.attached
+        in_row = not command.waits and coroutine.row == parent.context.count - 1
+        if remote or (in_row and isinstance(command, LocalCall)):
+            coroutine.row = parent.context.count
         if existing is not None:
             if not detached:
                 refuse_above(existing, parent, self.root, self.nodes)
@@ -376,14 +449,19 @@ class Execution:
             if node.work is not None:
                 node.work.timer_stem = place
         known = self.history.records.get(place)
-        if known is None or not self._recall(node, place, known):
+        if known is not None and self._recall(node, place, known):
+            if REFUSED in known.tags:
+                self._recall_refusal(node, coroutine, known.tags[REFUSED])
+        else:
             parent.context.replaying = False
             if request is not None:
-                if command.waits or (isinstance(command, PromiseCommand) and self.replays(parent.context)):
-                    # As nobody else learns of it now. A workflow that has got beyond a promise has created it before.
+                beyond = id != place and isinstance(command, PromiseCommand) and self.replays(parent.context)
+                if command.waits or beyond:
+                    # As nobody else learns of it now. A workflow that has got beyond a promise has created it before;
+                    # one with the default id would be among the records, unless it was refused.
                     self.act(Create(node, request))
                 else:
-                    self._beginning[coroutine] = Create(node, request)
+                    self._beginning[coroutine] = Create(node, request, coroutine, in_row)
             elif node.work is not None:
                 self._start(node.work, command.opts)
         return node
@@ -402,6 +480,13 @@ class Execution:
         else:
             self._adopt(node, known)
         return True
+
+    def _recall_refusal(self, node: Node, coroutine: Coroutine, when: str) -> None:
+        """The creation was refused when the workflow first ran: it gets the error at the same place again."""
+        node.uncreated = True
+        if when != "yield":
+            coroutine.refused[node] = when == "row"
+            coroutine.row_open |= when == "row"
 
     def _start(self, work: Work, opts: Options) -> None:
         """A finished step is recorded in one write; whatever else runs here is created pending before it runs."""
@@ -447,21 +532,20 @@ class Execution:
             error = codec.decode_error(promise, node.encoder)
             self._keep_here(node, "rejected", codec.encode_error(error, node.encoder))
 
-    def _keep_here(self, node: Node, state: SettledState, value: Value) -> None:
+    def _keep_here(self, node: Node, state: SettledState, value: Value, tags: dict[str, str] | None = None) -> None:
         node.external = False
-        self.act(Keep(node, linked(node, state, value, self.root.node.timeout_at, self.now)))
-
-    def _refuse(self, node: Node, error: ResonateStoreError) -> None:
-        """The command has failed for good: replay finds the same under its number, whatever becomes of the promise."""
-        node.work = None
-        if node.link is None:
-            self.settle(node, None, error)
-        else:
-            self._keep_here(node, "rejected", codec.encode_error(error, node.encoder))
+        self.act(Keep(node, linked(node, state, value, self.root.node.timeout_at, self.now, tags)))
 
     def _adopt(self, node: Node, promise: Promise) -> None:
         """Take the outcome of a settled promise as the node's."""
         self.settle(node, *outcome_of(promise, node.annotation, node.encoder))
+
+    @staticmethod
+    def _drop_work(node: Node) -> None:
+        """Nothing settles the node here any more."""
+        work, node.work = node.work, None
+        if work is not None and work.opening is not None:
+            let_go(work.opening.coroutine, work.name)
 
     def settle(self, node: Node, value: Any, error: BaseException | None) -> None:
         """The node has its outcome: whoever waits for it goes on."""
@@ -471,9 +555,8 @@ class Execution:
         node.value, node.error = value, error
         if node.encoder is not None:
             self._encoders.pop(node.id, None)
-        work, node.work = node.work, None
-        if work is not None and work.opening is not None:
-            let_go(work.opening.coroutine, work.name)
+        if node.work is not None:
+            self._drop_work(node)
         for coroutine in node.waiters:
             del self._blocked[coroutine]
             if coroutine.ended is None:
@@ -483,3 +566,25 @@ class Execution:
         node.waiters.clear()
         if node.then is not None:
             node.then()
+
+
+def _goes_on(yielded: Any) -> bool:
+    """Whether a workflow that yields this belongs to those that begin calls in a row."""
+    return isinstance(yielded, Command) and not yielded.waits and not isinstance(yielded, PromiseCommand)
+
+
+def _refusal_in_row(coroutine: Coroutine) -> BaseException | None:
+    """The error of what was refused of the latest row, which the workflow is told now."""
+    nodes = [node for node, in_row in coroutine.refused.items() if in_row]
+    for node in nodes:
+        del coroutine.refused[node]
+    return _noted(nodes) if nodes else None
+
+
+def _noted(nodes: list[Node]) -> BaseException:
+    """The error of the first of these nodes, with a note that names them: it is raised at another command."""
+    error = nodes[0].error
+    assert error is not None, "what was refused has an error"
+    more = f", and so were {len(nodes) - 1} that were begun after it" if len(nodes) > 1 else ""
+    error.add_note(f"the promise {nodes[0].id} ({nodes[0].command}) could not be created{more}")
+    return error

@@ -587,7 +587,9 @@ def test_a_failure_on_the_way_ends_the_run_after_the_rest_has_arrived(pool: Thre
         assert driver.finish("w") == [0, 2, 4, 6]
 
 
-def test_a_call_on_its_way_that_the_store_refuses_fails_where_it_is_awaited(pool: ThreadPoolExecutor) -> None:
+def test_refused_call_on_its_way_is_raised_at_next_yield_and_await(
+    pool: ThreadPoolExecutor,
+) -> None:
     driver = Driver(requests=pool)
 
     def workflow(ctx: Context) -> Flow:
@@ -604,4 +606,4 @@ def test_a_call_on_its_way_that_the_store_refuses_fails_where_it_is_awaited(pool
     driver.register(double)
     driver.tap.answer = at_creations({"w.2"}, lambda _: Response(status=400, error="not like this"))
 
-    assert driver.run("w", workflow) == [0, "not like this", 4]
+    assert driver.run("w", workflow) == ["not like this", "not like this", 4]

@@ -13,11 +13,13 @@ from resonate.commands import Sleep as SleepCommand
 from resonate.computation import FUNC, LINK, Kind, Lineage, Node, Work, kind_of
 from resonate.context import Context, Info
 from resonate.encoders import Encoder
+from resonate.errors import refusal
 from resonate.idempotency import CREATE_KEY
 from resonate.options import DEFAULT_TIMEOUT
 from resonate.registry import Registry
 from resonate.restore import Asked
 from resonate.signatures import UNKNOWN, Signature, check, signature_of
+from resonate_store import ids
 from resonate_store.addresses import expand
 from resonate_store.records import (
     BRANCH,
@@ -32,6 +34,8 @@ from resonate_store.records import (
 )
 from resonate_store.requests import PromiseCreate, PromiseRecord
 
+_SHORT_ID = ids.MAX_ID_BYTES // 4
+"""So many characters are within the limit of bytes, whatever they are."""
 _DEFAULT_MILLISECONDS = round(DEFAULT_TIMEOUT * 1000)
 
 
@@ -67,9 +71,12 @@ class Conventions:
         """The node of a local call, with the work that settles it.
 
         Raises:
+            ResonateStoreError: no promise can have this id.
             SignatureError: the call does not fit the function.
         """
         opts, func = command.opts, command.func
+        if (opts.id or len(id) > _SHORT_ID) and opts.durable is not False and (problem := ids.problem_with(id)):
+            raise refusal(400, problem)
         signature = signature_of(func)
         if command.kwargs or not signature.least <= len(command.args) <= signature.most:
             check(func, command.name, command.args, command.kwargs)
@@ -161,10 +168,16 @@ class Conventions:
             return UNKNOWN
 
 
-def linked(node: Node, state: SettledState, value: Value, timeout_at: int, now: int) -> PromiseRecord:
-    """The request that keeps the outcome of a promise with an overridden id at its command's own number."""
+def linked(
+    node: Node, state: SettledState, value: Value, timeout_at: int, now: int, more: dict[str, str] | None = None
+) -> PromiseRecord:
+    """The request that keeps the outcome of a promise with an overridden id at its command's own number.
+
+    `more` are further tags of the record.
+    """
     assert node.link is not None
-    tags = {**(node.inherited or {}), FUNC: node.command.removesuffix(f" with the id {node.id}"), LINK: node.id}
+    command = node.command.removesuffix(f" with the id {node.id}")
+    tags = {**(node.inherited or {}), FUNC: command, LINK: node.id, **(more or {})}
     return PromiseRecord(node.link, timeout_at, now, state, value, tags=tags)
 
 

@@ -242,7 +242,7 @@ class _Replay:
         node, request = action.node, action.request
         record = self._history.find(request.id)
         if record is not None:
-            self._execution.created(node, Response(promise=self._shown(record)))
+            self._execution.created(action, Response(promise=self._shown(record)))
         elif request.tags.get(ORIGIN) == request.id:
             self._apart.append(node)
         else:
