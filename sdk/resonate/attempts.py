@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from resonate import codec, logs
 from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Opening, Outcome, Run, Work, let_go
-from resonate.errors import PayloadError
+from resonate.errors import PayloadError, ProgramError
 from resonate.history import attempt_of
 from resonate.recorded import source_of_chance
 from resonate.restore import Doubtful, tell_change
@@ -146,7 +147,7 @@ class Attempts:
                     if type(work.node.annotation) is Doubtful:
                         check_value(f"the result of {work.name}", "it", value, work.node.annotation)
             except PayloadError as refused:
-                error = refused
+                error = _unreturnable(work, value) or refused
             else:
                 if self._tells_everything:
                     logs.tell_success(work, value, private=self._private)
@@ -254,6 +255,18 @@ class Attempts:
         else:
             request = PromiseRecord(node.id, node.timeout_at, work.started_at, state, payload, tags=work.tags)
             self._execution.act(Keep(node, request))
+
+
+def _unreturnable(work: Work, value: object) -> ProgramError | None:
+    """Return the error of a function that returns a generator or coroutine, which then never runs; else None."""
+    if not isinstance(value, (GeneratorType, CoroutineType)):
+        return None
+    value.close()  # pyright: ignore[reportUnknownMemberType]
+    kind = "generator" if isinstance(value, GeneratorType) else "coroutine"
+    return ProgramError(
+        f"{work.name} returned the {kind} {value.__name__}, which never runs like that: give the function itself to"
+        f" ctx.run({value.__name__}, ...), or end with `return (yield from {value.__name__}(...))`, or `await` it"
+    )
 
 
 def _timer(work: Work, error: BaseException, until: int) -> PromiseCreate:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from resonate.context import Context
 from resonate.encoders import Encoder
-from resonate.errors import SignatureError
+from resonate.errors import is_final
 from resonate.options import Options, PolicyFor
 from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, SettledState, Value
@@ -189,7 +189,7 @@ class Work(Struct, eq=False):
         Raises:
             Exception: the retry policy cannot tell; see `retry_policies.pause_after`.
         """
-        if type(error) in self.non_retryable or isinstance(error, SignatureError):
+        if type(error) in self.non_retryable or is_final(error):
             return None
         pause = pause_after(policy, self.attempt, error, draw)
         if pause is None or now + pause * 1000 > self.node.timeout_at:

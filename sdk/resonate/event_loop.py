@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from resonate.commands import Command, Promise
 from resonate.computation import Opening, Outcome, Work
-from resonate.errors import ApplicationError
+from resonate.errors import ApplicationError, ProgramError
 
 _function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="a coroutine")
 """The name of the function that a task belongs to: tasks inherit their maker's variables."""
@@ -30,7 +30,7 @@ _timers: contextvars.ContextVar[weakref.WeakSet[asyncio.TimerHandle]] = contextv
 _Base = asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
 
 
-class MixedAwaits(TypeError):
+class MixedAwaits(ProgramError):
     """One async function awaits both commands and what an event loop brings."""
 
     def __init__(self, name: str, command: object, foreign: object) -> None:
@@ -43,7 +43,7 @@ class MixedAwaits(TypeError):
 
 
 class _Loop(_Base):
-    """The platform's usual loop, which notes whose timers it has."""
+    """The platform's usual loop, which notes whose timers it has, and says why a command is no task."""
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -53,6 +53,11 @@ class _Loop(_Base):
         if timers is not None:
             timers.add(handle)
         return handle
+
+    def create_task(self, coro: Any, **arguments: Any) -> asyncio.Task[Any]:
+        if _is_ours(coro):
+            raise MixedAwaits(_function.get(), coro, "a task of its own")
+        return super().create_task(coro, **arguments)
 
 
 class EventLoop:
@@ -258,7 +263,8 @@ class _NoLoop:
         self._command = command
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any], **_: Any) -> Any:
-        coroutine.close()  # it is nobody else's, and would complain that nobody awaits it
+        if not _is_ours(coroutine):
+            coroutine.close()  # it is nobody else's, and would complain that nobody awaits it
         raise MixedAwaits(self._name, self._command, "a task of its own")
 
     def __getattr__(self, attribute: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.errors import ApplicationError, ResonateHaltedError, ResonateTimedoutError
+from resonate.errors import ApplicationError, ResonateHaltedError, ResonateTimedoutError, is_final
 from resonate.event_loop import MixedAwaits
 from resonate.retry_policies import Constant, Never
 from resonate_store.records import SCOPE, TARGET
@@ -301,6 +301,54 @@ def test_a_command_in_a_task_of_asyncios_says_what_to_do_instead(driver: Driver,
     )
     with pytest.raises(MixedAwaits, match=message):
         driver.run("w", workflow)
+
+
+async def in_task_group(ctx: Context) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ctx.run(double, 1))  # pyright: ignore[reportArgumentType]
+
+
+async def in_task_of_task_group(ctx: Context) -> None:
+    async def waits() -> None:
+        await ctx.run(double, 1)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(waits())
+
+
+async def bare(ctx: Context) -> None:
+    await ctx.run(double, 1)
+    asyncio.create_task(ctx.run(double, 1))  # pyright: ignore[reportArgumentType]  # noqa: RUF006
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        loop_first,
+        command_first,
+        gathered_at_once,
+        gathered_later,
+        in_limited_time,
+        timed,
+        in_task_group,
+        in_task_of_task_group,
+        bare,
+    ],
+)
+@pytest.mark.parametrize("begin", [False, True])
+def test_async_function_that_mixes_awaits_fails_at_once(driver: Driver, mixed: Callable[..., Any], begin: bool) -> None:
+    async def workflow(ctx: Context) -> None:
+        if begin:
+            await (await ctx.begin_run(mixed).options(retry_policy=Constant(delay=1)))
+        else:
+            await ctx.run(mixed)
+
+    with pytest.raises((MixedAwaits, ExceptionGroup)) as raised:
+        driver.run("w", workflow)
+
+    assert is_final(raised.value)
+    assert driver.elapsed() == 0
+    assert not [id for id in driver.ids() if "~" in id]
 
 
 @three_ways

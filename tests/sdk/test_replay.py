@@ -16,10 +16,12 @@ from resonate.errors import (
     NonDeterminismError,
     PayloadError,
     PayloadTooLargeError,
+    ProgramError,
     ResonateCanceledError,
     ResonateHaltedError,
     ResonateStoreError,
     ResonateTimedoutError,
+    SignatureError,
 )
 from resonate.options import Options
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
@@ -2011,3 +2013,48 @@ def test_remote_calls_carry_what_a_foreign_worker_needs(driver: Driver) -> None:
     assert driver.promise("w.2").tags[TARGET] == "https://example.com/run"
     assert codec.decode(driver.promise("w.3").param)["func"] == "double"
     assert driver.promise("w.3").tags[TARGET] == "poll://any@default"
+
+
+# -- errors that no repetition cures -----------------------------------------------------------------------------------
+
+
+HOPELESS: dict[str, BaseException] = {
+    "signature": SignatureError("no such argument"),
+    "payload": PayloadError("no JSON form"),
+    "too large": PayloadTooLargeError("6 MB"),
+    "history": NonDeterminismError("w.1", "run a", "run b"),
+    "program": ProgramError("not like this"),
+}
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("kind", HOPELESS)
+def test_step_error_that_no_repetition_cures_is_final(driver: Driver, kind: str, grouped: bool) -> None:
+    error = HOPELESS[kind]
+    calls: list[int] = []
+
+    def step(ctx: Context) -> None:
+        calls.append(ctx.info.attempt)
+        if grouped:
+            raise BaseExceptionGroup("all", [ValueError("a"), BaseExceptionGroup("some", [error])])
+        raise error
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(step).options(retry_policy=Constant(delay=60))
+
+    with pytest.raises((type(error), ExceptionGroup)):
+        driver.run("w", workflow)
+
+    assert calls == [1]
+
+
+def test_step_that_returns_generator_is_final_and_says_so(driver: Driver) -> None:
+    def nested(ctx: Context) -> Flow:
+        yield ctx.sleep(1)
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(lambda ctx: nested(ctx))
+
+    with pytest.raises(ProgramError, match=r"<lambda> returned the generator nested.*ctx\.run\(nested"):
+        driver.run("w", workflow)
+    assert driver.elapsed() == 0

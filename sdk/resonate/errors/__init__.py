@@ -116,6 +116,10 @@ class ResultTypeError(ResonateError, TypeError):
         self.args = (mesg,)
 
 
+class ProgramError(TypeError):
+    """A function is written in a way that cannot work, as its text says. It is never tried again."""
+
+
 class PayloadError(ResonateError):
     """A value cannot travel, or what arrived cannot be read."""
 
@@ -177,3 +181,11 @@ class ApplicationError(Exception):
 
     def __str__(self) -> str:
         return f"{self.type_name}: {self.message}" if self.type_name else self.message
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether no repetition can cure this failure of a function, or one that its exception group holds."""
+    if isinstance(error, BaseExceptionGroup):
+        group: BaseExceptionGroup[BaseException] = error  # pyright: ignore[reportUnknownVariableType]
+        return any(is_final(member) for member in group.exceptions)
+    return isinstance(error, (ProgramError, SignatureError, PayloadError, NonDeterminismError))
