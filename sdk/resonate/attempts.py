@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from resonate import codec, logs
 from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Opening, Outcome, Run, Work, let_go
-from resonate.errors import PayloadError, ProgramError
-from resonate.history import attempt_of
+from resonate.errors import NonDeterminismError, PayloadError, ProgramError, is_final
+from resonate.history import NOTHING, attempt_of, described
 from resonate.recorded import source_of_chance
 from resonate.restore import Doubtful, tell_change
-from resonate.retry_policies import RetryPolicy
+from resonate.retry_policies import Never, RetryPolicy
 from resonate.signatures import check_value
 from resonate.suspension import WORTH_SUSPENDING
 from resonate_store.records import DELAY, EMPTY, ORIGIN, SCOPE, TARGET, TIMER, Promise, SettledState, Value
@@ -149,6 +149,7 @@ class Attempts:
             except PayloadError as refused:
                 error = _unreturnable(work, value) or refused
             else:
+                self._require_all_recorded(work, None)
                 if self._tells_everything:
                     logs.tell_success(work, value, private=self._private)
                     if work.node.durable:
@@ -157,8 +158,21 @@ class Attempts:
                 return
         elif self._postponed(work, error):
             return
+        if isinstance(work.policy, (Never, type(None))) or is_final(error):  # else it may have had another attempt
+            self._require_all_recorded(work, error)
         logs.tell_failure(work, error, None, private=self._private)
         self.conclude(work, "rejected", codec.encode_error(error, work.node.encoder), None, error)
+
+    def _require_all_recorded(self, work: Work, error: BaseException | None) -> None:
+        """A workflow ends: every command that is recorded must have been issued.
+
+        Raises:
+            NonDeterminismError: one was not.
+        """
+        if work.kind is not Kind.STEP or work.node is self._execution.root.node:
+            missing = self._execution.history.beyond(work.node.id, work.context.count)
+            if missing is not None:
+                raise NonDeterminismError(missing.id, described(missing), NOTHING) from error
 
     def _postponed(self, work: Work, error: BaseException) -> bool:
         """Arrange the next attempt after a failure, if the retry policy grants one."""

@@ -15,6 +15,9 @@ from resonate.encoders import Encoder
 from resonate.errors import ResultTypeError
 from resonate_store.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER, Promise
 
+NOTHING = "nothing"
+"""What there is at an id where only the history, or only today's code, has a command."""
+
 
 class History:
     """The records of an execution, by id.
@@ -28,18 +31,23 @@ class History:
         self._timers: dict[str, Promise] = {}
         self._lengths: dict[str, int] = {}
 
-    def remember(self, children: Sequence[Promise]) -> None:
-        """Take in the direct children of one promise."""
+    def remember(self, parent: str, children: Sequence[Promise]) -> None:
+        """Take in the direct children of the promise `parent`: not executions whose id only looks like a child's."""
         records = self.records
+        begin, length = len(parent) + 1, 0
         for child in children:
             id = child.id
+            if child.tags.get(PARENT) == parent:
+                number = id[begin:]
+                if number.isdigit() and int(number) > length:
+                    length = int(number)
+            elif not ("~" in id or may_belong(child, parent)):
+                continue
             records[id] = child
             if "~" in id:
                 self._remember_timer(id, child)
-        if children:
-            parent = children[0].id.rpartition(".")[0]
-            numbers = [child.id.rpartition(".")[2] for child in children]
-            self._lengths[parent] = max([int(number) for number in numbers if number.isdigit()], default=0)
+        if length:
+            self._lengths[parent] = length
 
     def _remember_timer(self, id: str, timer: Promise) -> None:
         stem, _, attempt = id.rpartition("~")
@@ -53,6 +61,22 @@ class History:
     def reaches(self, id: str, count: int) -> bool:
         """Whether the promise `id` is known to have had more than `count` commands."""
         return self._lengths.get(id, 0) > count
+
+    def beyond(self, id: str, count: int) -> Promise | None:
+        """The first command of the promise `id` that is known after the first `count`."""
+        if not self.reaches(id, count):
+            return None
+        begin = len(id) + 1
+        numbers = [record.id[begin:] for record in self.records.values() if record.tags.get(PARENT) == id]
+        return self.records[f"{id}.{min(int(n) for n in numbers if n.isdigit() and int(n) > count)}"]
+
+
+def may_belong(promise: Promise, parent: str) -> bool:
+    """Whether a promise whose id is that of a command of `parent` may be this command's.
+
+    One without a parent may have been made before by whoever settles it, but not a call: that is an execution.
+    """
+    return promise.tags.get(PARENT, "" if TARGET in promise.tags else parent) == parent
 
 
 def attempt_of(timer: Promise | None) -> int:

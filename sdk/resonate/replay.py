@@ -12,7 +12,7 @@ somebody the id before it waits for anything (docs/decisions/0036).
 
 What holds (REFERENCE 5.6): commands are numbered in creation order, and that number makes the child's id; a promise is
 awaited by yielding it; on return every attached promise that was not awaited is, in creation order; on replay each
-command must be the one that is recorded under its id.
+command must be the one that is recorded under its id, and none that is recorded may be missing at the end.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Execution:
     def start(self, children: Sequence[Promise], now: int) -> None:
         """Begin, knowing the direct children of the root."""
         self.now = now
-        self.history.remember(children)
+        self.history.remember(self.root.node.id, children)
         self.root.timer_stem = f"{self.root.node.id}.0"
         self.root.created, self.root.begun = True, bool(children)
         self.root.context.replaying = self.replays(self.root.context)
@@ -230,7 +230,7 @@ class Execution:
 
     def loaded(self, work: Work, children: Sequence[Promise]) -> None:
         """These are the children of a workflow that an earlier invocation had begun."""
-        self.history.remember(children)
+        self.history.remember(work.node.id, children)
         self._attempts.proceed(work)
 
     def ran(self, work: Work, outcome: Outcome | Opening, now: int) -> None:

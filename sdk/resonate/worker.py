@@ -208,6 +208,8 @@ class Worker:
         reason = str(error)
         if self.private and isinstance(error, ResultTypeError):
             reason = f"{type(error).__name__}: a result does not fit its result_type"
+        if isinstance(error, NonDeterminismError) and (cause := error.__cause__) is not None:
+            reason += f"; it raised {type(cause).__name__}" + ("" if self.private else f": {cause}")
         response = self.store.apply(TaskHalt(task.id, task.version, reason))
         logger.error("task %s is halted: %s", task.id, reason)
         return Report("halted", reason) if response.ok else _refused(response, "halt")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, codec
-from resonate.computation import LINK
+from resonate.computation import FUNC, LINK
 from resonate.context import Info
 from resonate.errors import (
     NonDeterminismError,
@@ -1719,6 +1719,131 @@ def test_a_change_behind_what_has_happened_is_no_matter(driver: Driver) -> None:
     driver.deploy(w=longer)
 
     assert driver.finish("w") == ["f", "g", "more"]
+
+
+def shorter(kind: str) -> Callable[..., Any]:
+    """The new code of a workflow that ran f, slept and ran g: it ends after f."""
+
+    def generator(ctx: Context) -> Flow:
+        yield ctx.run(f)
+        if kind == "raises":
+            raise ValueError("early")
+        return "early"
+
+    async def asynchronous(ctx: Context) -> str:
+        await ctx.run(f)
+        return "early"
+
+    def plain(_: Context) -> str:
+        return "early"
+
+    return {"async": asynchronous, "plain": plain}.get(kind, generator)
+
+
+def sleeping(ctx: Context) -> Flow:
+    yield ctx.run(f)
+    yield ctx.sleep(100)
+    return (yield ctx.run(g))
+
+
+@pytest.mark.parametrize(
+    ("kind", "nested"),
+    [
+        ("returns", False),
+        ("raises", False),
+        ("async", False),
+        ("plain", False),
+        ("returns", True),
+        ("raises", True),
+        ("async", True),
+    ],
+)
+@three_ways
+def test_workflow_that_ends_before_its_history_is_halted(driver: Driver, kind: str, nested: bool) -> None:
+    def above(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def workflow(ctx: Context) -> Flow:
+            return (yield ctx.run(inner))
+
+        return workflow if nested else inner
+
+    new = shorter(kind)
+    new.__name__ = "sleeping"
+    driver.deploy(w=above(sleeping), f=f)
+    driver.create("w", {"func": "w"})
+    driver.work()
+    driver.deploy(w=above(new), f=f)
+
+    with pytest.raises(ResonateHaltedError) as halted:
+        driver.finish("w")
+
+    id, command = ("w.1.2" if nested else "w.2"), "a sleep"
+    if kind == "plain":
+        id, command = "w.1", "run f"
+    assert str(NonDeterminismError(id, command, "nothing")) in halted.value.reason
+    assert ("it raised ValueError: early" in halted.value.reason) == (kind == "raises")
+    driver.deploy(w=above(sleeping), f=f)
+    assert driver.store.apply(TaskContinue("w")).ok
+    assert driver.finish("w") == "g"
+
+
+@three_ways
+def test_execution_that_looks_like_a_later_command_halts_nothing(driver: Driver) -> None:
+    lineage = dict.fromkeys((ORIGIN, PARENT), "w.7")
+    driver.register(f)
+    driver.begin("w", sleeping)
+    driver.create("w.7", {"func": "f"}, tags=lineage)
+    driver.create("w.8", {"func": "f"})
+    driver.work()
+
+    assert driver.finish("w") == "g"
+
+
+def test_records_of_a_worker_that_is_ahead_halt_nothing(driver: Driver) -> None:
+    """A worker whose lease is over goes on, and records more than its successor has issued."""
+    driver.begin("w", sleeping)
+    driver.invoke()
+    ahead = {SCOPE: "local", PARENT: "w", FUNC: "g"}
+    at = driver.clock.now()
+    assert driver.store.apply(PromiseRecord("w.3", at + 1_000_000, at, "resolved", tags=ahead)).ok
+
+    assert driver.finish("w") is None
+    assert driver.reports[-1].status == "completed"
+
+
+@pytest.mark.parametrize("delay", [0.5, 60])
+def test_workflow_that_retried_before_replays_its_attempts(driver: Driver, delay: float) -> None:
+    def inner(ctx: Context) -> Flow:
+        yield ctx.run(f)
+        if ctx.info.attempt < 3:
+            raise ValueError("not yet")
+        yield ctx.sleep(100)
+        return ctx.info.attempt
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(inner).options(retry_policy=Constant(delay=delay, max_retries=2)))
+
+    assert driver.run("w", workflow) == 3
+
+
+def test_begun_commands_never_awaited_and_retry_timers_halt_nothing(driver: Driver) -> None:
+    calls: list[int] = []
+
+    def flaky(_: Context) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("once")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.detached("elsewhere").options(target="poll://any@others")
+        yield ctx.run(flaky).options(retry_policy=Constant(delay=60))
+        yield ctx.begin_run(f).options(id="own")
+        yield ctx.promise()
+        yield ctx.sleep(100)
+        yield ctx.detached("elsewhere").options(target="poll://any@others")
+        driver.settle("w.4")
+        return "done"
+
+    assert driver.run("w", workflow) == "done"
 
 
 # -- blocking ---------------------------------------------------------------------------------------------------------

@@ -188,4 +188,4 @@ def is_final(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         group: BaseExceptionGroup[BaseException] = error  # pyright: ignore[reportUnknownVariableType]
         return any(is_final(member) for member in group.exceptions)
-    return isinstance(error, (ProgramError, SignatureError, PayloadError, NonDeterminismError))
+    return isinstance(error, (ProgramError, SignatureError, ResultTypeError, PayloadError, NonDeterminismError))

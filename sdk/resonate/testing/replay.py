@@ -24,6 +24,7 @@ from resonate.computation import Action, Create, Fetch, Keep, Kind, Load, Node, 
 from resonate.drive import Loops, call
 from resonate.errors import NonDeterminismError, SignatureError
 from resonate.function import Function
+from resonate.history import NOTHING
 from resonate.options import Options
 from resonate.registry import Registry, plain_function
 from resonate.replay import Execution
@@ -34,9 +35,6 @@ from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
 from resonate_store.records import ORIGIN, SCOPE, TARGET, Promise
 from resonate_store.requests import PromiseRecord, PromiseSettle, Response
-
-NOTHING = "nothing"
-"""What there is at an id where the other side has a command."""
 
 
 class Difference(AssertionError):
@@ -165,9 +163,7 @@ class _Replay:
     def _replayed(self) -> Replayed:
         """What the replay came to, once it cannot go on."""
         finished = self._execution.finished is not None
-        if finished:
-            self._check_end(self._history.id)
-        elif self._ended(self._history.root) and not self._stopped:
+        if not finished and self._ended(self._history.root) and not self._stopped:
             now = f"waits for {', '.join(self._execution.blocked().ids)}"
             raise Difference(self._history, self._history.id, self._history.root.outcome(), now)
         commands = tuple(
@@ -228,6 +224,8 @@ class _Replay:
                 self._execution.fetched(action.node, Response(promise=self._shown(record)))
             case _ if self._is_workflow(action.work):
                 self._works[action.work.node.id] = action.work
+                # A worker reads them at its first command, of which there may be none.
+                self._execution.history.remember(action.work.node.id, self._children(action.work.node.id))
                 outcome = call(action.work, self._loops)
                 assert outcome is not None, "nobody stops this loop"
                 self._execution.ran(action.work, outcome, self._now)
@@ -266,22 +264,10 @@ class _Replay:
     def _keep(self, action: Keep) -> None:
         node, request = action.node, action.request
         record = self._history.find(request.id)
-        if isinstance(request, PromiseSettle):
-            self._check_end(node.id)
         if record is not None and not record.pending:
             self._execution.kept(node, Response(promise=record.promise))
             return
         self._execution.kept(node, Response(promise=_as_settled(request, record, self._now)))
-
-    def _check_end(self, id: str) -> None:
-        """A workflow has come to its end: it must have issued every command that is recorded."""
-        work = self._works.get(id)
-        if work is None:
-            return
-        for record in self._history.children(id):
-            number = record.id.removeprefix(f"{id}.")
-            if number.isdecimal() and int(number) > work.context.count:
-                raise Difference(self._history, record.id, record.command, NOTHING)
 
     def _children(self, id: str) -> list[Promise]:
         return [self._shown(record) for record in self._history.children(id)]
