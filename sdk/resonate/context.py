@@ -250,6 +250,8 @@ class Context:
         """
         self.made += 1
         command: PromiseCommand[Any] = PromiseCommand(data)
+        if id is timeout is idempotency_key is tags is None:
+            return command
         return command.options(id=id, timeout=timeout, idempotency_key=idempotency_key, tags=tags)
 
     def sleep(self, secs: Seconds) -> Sleep:

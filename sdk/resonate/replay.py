@@ -378,8 +378,12 @@ class Execution:
         work = coroutine.work
         place = work.context.next_id()
         known = self.history.records.get(place)
-        if known is not None and isinstance(command, LocalCall) and self._replayed(coroutine, command, known):
-            return None
+        if known is not None and known.state != "pending" and not command.opts.id and place not in self.nodes:
+            if isinstance(command, LocalCall):
+                if self._replayed(coroutine, command, known):
+                    return None
+            elif self._replayed_external(coroutine, command, known):
+                return None
         node = self._node_for(command, place, coroutine)
         if command.waits:
             return node
@@ -396,12 +400,38 @@ class Execution:
 
         Nearly all of a replay passes through here.
         """
-        if not command.waits or known.state == "pending" or command.opts.id or known.id in self.nodes:
-            return False
         if not shows_step(known, command.name) or isinstance(known.value, Claim):
             return False
-        self._receive(coroutine, outcome_of(known, signature_of(command.func).result, command.opts.encoder))
+        annotation = signature_of(command.func).result
+        outcome = outcome_of(known, annotation, command.opts.encoder)
+        if command.waits:
+            self._receive(coroutine, outcome)
+        else:
+            self._replay_begun(coroutine, command, known, annotation, outcome)
         return True
+
+    def _replayed_external(self, coroutine: Coroutine, command: Command[Any], known: Promise) -> bool:
+        """Answer a command whose promise others have settled: nothing is encoded, and no request is made up."""
+        if isinstance(known.value, Claim) or described(known) != command.describe():
+            return False
+        annotation = self._conventions.result_type(command) if isinstance(command, RemoteCall) else Any
+        outcome = outcome_of(known, annotation, command.opts.encoder)
+        if command.waits:
+            self._receive(coroutine, outcome)
+        else:
+            self._replay_begun(coroutine, command, known, annotation, outcome)
+        return True
+
+    def _replay_begun(
+        self, coroutine: Coroutine, command: Command[Any], known: Promise, annotation: Any, outcome: Outcome
+    ) -> None:
+        """Give a workflow the promise of what it begins, whose outcome is recorded."""
+        node = Node(known.id, known.timeout_at, command.describe(), annotation, command.opts.encoder, settled=True)
+        node.value, node.error = outcome
+        node.external = not isinstance(command, LocalCall)
+        self.nodes[known.id] = node
+        self._is_in_row(coroutine, command)
+        coroutine.inbox = (Awaitable(known.id, self.root.node.id), None)
 
     def _awaited(self, coroutine: Coroutine, yielded: Any) -> Node:
         """The node of a promise that a workflow awaits."""
@@ -425,11 +455,8 @@ class Execution:
         parent = coroutine.work
         id = command.opts.id or place
         existing = self.nodes.get(id)
-        remote = isinstance(command, RemoteCall)
-        detached = remote and not command.attached
-        in_row = not command.waits and coroutine.row == parent.context.count - 1
-        if remote or (in_row and isinstance(command, LocalCall)):
-            coroutine.row = parent.context.count
+        detached = isinstance(command, RemoteCall) and not command.attached
+        in_row = self._is_in_row(coroutine, command)
         if existing is not None:
             if not detached:
                 refuse_above(existing, parent, self.root, self.nodes)
@@ -465,6 +492,16 @@ class Execution:
             elif node.work is not None:
                 self._start(node.work, command.opts)
         return node
+
+    def _is_in_row(self, coroutine: Coroutine, command: Command[Any]) -> bool:
+        """Whether a command continues a row of begun calls: a remote one begins a row, a local one continues it."""
+        if not _goes_on(command):
+            return False
+        count = coroutine.work.context.count
+        in_row = coroutine.row == count - 1
+        if in_row or isinstance(command, RemoteCall):
+            coroutine.row = count
+        return in_row
 
     def _recall(self, node: Node, place: str, known: Promise) -> bool:
         """The command has been issued before: go by what is recorded at its place, if that says anything."""

@@ -182,6 +182,24 @@ def test_call_in_a_row_refused_by_store_is_raised_at_next_yield(pool: ThreadPool
     assert "the promise w.2 (rpc elsewhere) could not be created" in "".join(raised.value.__notes__)
 
 
+def test_promise_after_a_call_is_answered_at_its_yield(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(requests=pool)
+    found: list[bool] = []
+
+    def workflow(ctx: Context) -> Flow:
+        for begin in (elsewhere, lambda ctx: ctx.rpc(nested).options(target="poll://any@default")):
+            yield begin(ctx)
+            promise = yield ctx.promise()
+            found.append(promise.id in driver.ids())
+            driver.settle(promise.id)
+
+    driver.register(nested)
+    driver.begin("w", workflow)
+    driver.work()
+
+    assert set(found) == {True}
+
+
 def test_refusal_in_a_row_is_raised_at_the_same_yield_on_replay(pool: ThreadPoolExecutor) -> None:
     driver = Driver(requests=pool)
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from resonate import Context, codec
+from resonate.commands import LocalCall
 from resonate.computation import FUNC, LINK
 from resonate.context import Info
+from resonate.conventions import Conventions
 from resonate.errors import (
     NonDeterminismError,
     PayloadError,
@@ -1844,6 +1846,36 @@ def test_begun_commands_never_awaited_and_retry_timers_halt_nothing(driver: Driv
         return "done"
 
     assert driver.run("w", workflow) == "done"
+
+
+def test_replayed_command_with_settled_record_builds_no_request(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    external, local = Conventions.external, Conventions.local
+
+    def noted(self: Conventions, command: Any, id: str, *arguments: Any, **more: Any) -> Any:
+        built.append(id)
+        return (local if isinstance(command, LocalCall) else external)(self, command, id, *arguments, **more)
+
+    def workflow(ctx: Context) -> Flow:
+        built.clear()
+        yield ctx.sleep(60)
+        yield ctx.rpc(double, 1)
+        call = yield ctx.begin_rpc(double, 2)
+        step = yield ctx.begin_run(double, 3)
+        promise = yield ctx.promise()
+        if driver.promise(promise.id).pending:
+            driver.settle(promise.id, 5)
+        got = [(yield call), (yield step), (yield promise)]
+        yield ctx.sleep(60)
+        return [*got, *built]
+
+    monkeypatch.setattr(Conventions, "external", noted)
+    monkeypatch.setattr(Conventions, "local", noted)
+    driver.register(double)
+
+    assert driver.run("w", workflow) == [4, 6, 5]
 
 
 # -- blocking ---------------------------------------------------------------------------------------------------------

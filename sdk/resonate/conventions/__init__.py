@@ -151,14 +151,19 @@ class Conventions:
                 signature.check_values(command.name, command.args, command.kwargs)
             else:
                 self._encoders[id] = node.encoder
-            asked = command.result_type
-            node.annotation = signature.result if asked is None else Asked(asked)
+            node.annotation = self.result_type(command)
         elif isinstance(command, PromiseCommand):
             if command.data is not None:  # without data there is nothing to write, whatever the value is read with
                 param = codec.encode(command.data, f"the data of promise {id}", "data", node.encoder)
         elif isinstance(command, SleepCommand):
             tags[TIMER] = "true"
         return node, PromiseCreate(id, node.timeout_at, param, tags)
+
+    def result_type(self, command: RemoteCall[Any]) -> Any:
+        """The type that the call asks for, else the function's annotation if this process happens to know it."""
+        if command.result_type is not None:
+            return Asked(command.result_type)
+        return self._signature(command.name, command.opts.version or command.version).result
 
     def _signature(self, name: str, version: int) -> Signature:
         """The signature of a remote function, if this process happens to know the function."""
