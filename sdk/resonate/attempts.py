@@ -95,7 +95,7 @@ class Attempts:
         if work.kind is not Kind.STEP:
             # An async function is begun with its first command, so whatever it logs before that has been logged.
             seen = work.begun and work.attempt == 1
-            context.replaying = seen if work.kind is Kind.ASYNC else self._execution.replays(context)
+            context.replaying = seen if work.kind is Kind.ASYNC else self._execution.repeats(work)
         if self._tells_everything:
             logs.tell_beginning(work, private=self._private)
         if work.kind is not Kind.WORKFLOW:
@@ -131,7 +131,7 @@ class Attempts:
             return
         from resonate.event_loop import OutsideLoop
 
-        work.context.replaying = self._execution.replays(work.context)
+        work.context.replaying = self._execution.repeats(work)
         self._execution.enter(work, OutsideLoop(opening.coroutine, work.name, opening.command), opening.command)
 
     def ended(self, work: Work, outcome: Outcome) -> None:
@@ -160,6 +160,7 @@ class Attempts:
             return
         if isinstance(work.policy, (Never, type(None))) or is_final(error):  # else it may have had another attempt
             self._require_all_recorded(work, error)
+        work.context.replaying = False
         logs.tell_failure(work, error, None, private=self._private)
         self.conclude(work, "rejected", codec.encode_error(error, work.node.encoder), None, error)
 

@@ -104,14 +104,17 @@ class Execution:
         self._actions: list[Action] = []
         self._beginning: dict[Coroutine, Create] = {}
         self._sent = 0
+        self._resumed_by: frozenset[str] = frozenset()
+        self._resumed_at: int | None = None
 
-    def start(self, children: Sequence[Promise], now: int) -> None:
-        """Begin, knowing the direct children of the root."""
+    def start(self, children: Sequence[Promise], now: int, resumed_by: Sequence[str] = ()) -> None:
+        """Begin, knowing the direct children of the root, and the promises that have resumed it from a suspension."""
         self.now = now
-        self.history.remember(self.root.node.id, children)
+        self._resumed_by = frozenset(resumed_by)
+        self._remember(self.root.node.id, children)
         self.root.timer_stem = f"{self.root.node.id}.0"
-        self.root.created, self.root.begun = True, bool(children)
-        self.root.context.replaying = self.replays(self.root.context)
+        self.root.created, self.root.begun = True, bool(children or resumed_by)
+        self.root.context.replaying = self.repeats(self.root)
         self._attempts.begin(self.root)
 
     def advance(self, now: int) -> list[Action]:
@@ -230,8 +233,14 @@ class Execution:
 
     def loaded(self, work: Work, children: Sequence[Promise]) -> None:
         """These are the children of a workflow that an earlier invocation had begun."""
-        self.history.remember(work.node.id, children)
+        self._remember(work.node.id, children)
         self._attempts.proceed(work)
+
+    def _remember(self, parent: str, children: Sequence[Promise]) -> None:
+        self.history.remember(parent, children)
+        for child in children if self._resumed_by else ():
+            if child.id in self._resumed_by and child.settled_at is not None:
+                self._resumed_at = min(child.settled_at, self._resumed_at or child.settled_at)
 
     def ran(self, work: Work, outcome: Outcome | Opening, now: int) -> None:
         """The user's function has returned or raised, or turns out to be a workflow."""
@@ -301,6 +310,25 @@ class Execution:
         """Whether more commands of this execution are known than it has issued by now."""
         return self.history.reaches(context.id, context.count)
 
+    def repeats(self, work: Work) -> bool:
+        """Whether a workflow that is called has been at least as far before.
+
+        One that a suspension ended was blocked by something that has settled since, or has not: it repeats what it has
+        done until it receives that. Of one that ended otherwise, such as by a crash, only its records tell.
+        """
+        return self.replays(work.context) or (bool(self._resumed_by) and work.begun and work.attempt == 1)
+
+    def _is_news(self, node: Node) -> bool:
+        """Whether a settled promise was pending when the execution was suspended."""
+        known = self.history.records.get(node.link or node.id)
+        return node.durable and (known is None or known.pending or self._settled_since(node.id, known))
+
+    def _settled_since(self, id: str, known: Promise) -> bool:
+        """Whether a promise has settled since the suspension: it has resumed the task, or settled after that."""
+        return id in self._resumed_by or (
+            self._resumed_at is not None and known.settled_at is not None and known.settled_at > self._resumed_at
+        )
+
     def _resume(self, coroutine: Coroutine) -> None:
         generator = coroutine.generator
         if coroutine.opening is not None:
@@ -345,15 +373,15 @@ class Execution:
         if not node.settled:
             self._wait(coroutine, node)
             return False
-        self._receive(coroutine, (node.value, node.error))
+        self._receive(coroutine, (node.value, node.error), is_news=bool(self._resumed_by) and self._is_news(node))
         return True
 
-    def _receive(self, coroutine: Coroutine, outcome: Outcome) -> None:
+    def _receive(self, coroutine: Coroutine, outcome: Outcome, *, is_news: bool = False) -> None:
         """Give a workflow the recorded outcome of what it waits for."""
         coroutine.inbox = outcome
         context = coroutine.work.context
         if context.replaying:
-            context.replaying = self.replays(context)
+            context.replaying = not is_news if self._resumed_by else self.replays(context)
 
     def _join(self, coroutine: Coroutine, ended: Outcome) -> None:
         """Structured concurrency: a coroutine ends after everything that it started and did not detach."""
@@ -417,7 +445,8 @@ class Execution:
         annotation = self._conventions.result_type(command) if isinstance(command, RemoteCall) else Any
         outcome = outcome_of(known, annotation, command.opts.encoder)
         if command.waits:
-            self._receive(coroutine, outcome)
+            is_news = bool(self._resumed_by) and self._settled_since(known.id, known)
+            self._receive(coroutine, outcome, is_news=is_news)
         else:
             self._replay_begun(coroutine, command, known, annotation, outcome)
         return True
@@ -480,7 +509,10 @@ class Execution:
             if REFUSED in known.tags:
                 self._recall_refusal(node, coroutine, known.tags[REFUSED])
         else:
-            parent.context.replaying = False
+            if node.link is None and node.durable:
+                parent.context.replaying = False
+            elif not self._resumed_by:  # else it may have been begun before, and has no record that says so
+                parent.context.replaying = not node.durable and self.replays(parent.context)
             if request is not None:
                 beyond = id != place and isinstance(command, PromiseCommand) and self.replays(parent.context)
                 if command.waits or beyond:
@@ -577,6 +609,13 @@ class Execution:
         """Take the outcome of a settled promise as the node's."""
         self.settle(node, *outcome_of(promise, node.annotation, node.encoder))
 
+    def _still_replays(self, context: Context, node: Node) -> bool:
+        """Whether a workflow that was held up by a node, and goes on in this invocation, has been there before."""
+        if self._resumed_by:
+            return not self._is_news(node)
+        known = self.history.records.get(node.link or node.id)
+        return self.replays(context) if not node.durable or (known is not None and not known.pending) else False
+
     @staticmethod
     def _drop_work(node: Node) -> None:
         """Nothing settles the node here any more."""
@@ -598,7 +637,9 @@ class Execution:
             del self._blocked[coroutine]
             if coroutine.ended is None:
                 coroutine.inbox = (value, error)
-                coroutine.work.context.replaying = False
+                context = coroutine.work.context
+                if context.replaying:
+                    context.replaying = self._still_replays(context, node)
             self.ready.append(coroutine)
         node.waiters.clear()
         if node.then is not None:

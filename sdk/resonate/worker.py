@@ -180,7 +180,7 @@ class Worker:
         drive = Drive(self, task, execution, deadline)
         try:
             children = self.store.children(task.id) if task.version > 1 else ()
-            execution.start(children, self.clock.now())
+            execution.start(children, self.clock.now(), task.resumed_by)
             report = drive.to_the_end()
             if report.status == "completed":
                 self.encoders.pop(task.id, None)

@@ -116,6 +116,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
 
     `retry_at` is the instant before which a pending task is not offered. `workers` is how many workers poll for it now;
     only a server that they poll knows it, and only `promise.get` shows it, of a pending task.
+    `resumed_by` is shown to the worker that acquires a task: the awaited promises that have resumed it.
     """
 
     id: str
@@ -129,6 +130,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
     halted_at: int | None = None
     retry_at: int | None = None
     workers: int | None = None
+    resumed_by: tuple[str, ...] = ()
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):

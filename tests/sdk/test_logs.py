@@ -4,6 +4,7 @@ import logging
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from resonate import Context, Resonate, codec
 from resonate.retry_policies import Constant, Never
 from resonate_store.clock import instant
-from resonate_store.records import Value
+from resonate_store.records import Claim, Value
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways
 
@@ -78,6 +79,98 @@ def test_a_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: 
         "with a promise",
         "after a promise",
     ]
+
+
+def fan_in(ctx: Context) -> Flow:
+    promises = []
+    for n in range(4):
+        promises.append((yield ctx.begin_rpc("step", n)))
+    for promise in promises:
+        ctx.logger.info("%s got %s", ctx.id, (yield promise))
+
+
+async def fan_in_async(ctx: Context) -> None:
+    promises = [await ctx.begin_rpc("step", n) for n in range(4)]
+    for promise in promises:
+        ctx.logger.info("%s got %s", ctx.id, await promise)
+
+
+def fan_in_twice(ctx: Context) -> Flow:
+    one = yield ctx.begin_run(fan_in)
+    two = yield ctx.begin_run(fan_in_async)
+    for promise in (one, two):
+        yield promise
+        ctx.logger.info("ended")
+
+
+@pytest.mark.parametrize(("workflow", "ids"), [(fan_in, ["w"]), (fan_in_async, ["w"]), (fan_in_twice, ["w.1", "w.2"])])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_fan_in_of_begun_promises_logs_each_line_once(
+    driver: Driver, log: pytest.LogCaptureFixture, workflow: Any, ids: list[str], order: list[int]
+) -> None:
+    driver.register(step)
+    driver.begin("w", workflow)
+    driver.invoke()
+    driver.offers.clear()
+    for n in order:
+        for id in ids:
+            driver.settle(f"{id}.{n + 1}", n)
+            driver.pass_time(1)
+        driver.work()
+    driver.finish("w")
+
+    told = lines(log, logging.INFO)
+    expected = [f"{id} got {n}" for id in ids for n in range(4)] + ["ended"] * (2 if len(ids) > 1 else 0)
+    assert sorted(told) == sorted(expected)
+    assert len(driver.reports) > 2
+
+
+@three_ways
+def test_human_answers_under_own_ids_log_each_line_once(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def workflow(ctx: Context) -> Flow:
+        ctx.logger.info("begun")
+        yield ctx.run(lambda _: None).options(durable=False)
+        ctx.logger.info("after a step that leaves no record")
+        for n in range(3):
+            promise = yield ctx.promise(id=f"approval-{n}")
+            ctx.logger.info("asked %s", n)
+            yield promise
+            ctx.logger.info("answered %s", n)
+
+    driver.begin("w", workflow)
+    for n in range(3):
+        driver.work()
+        driver.settle(f"approval-{n}")
+        driver.pass_time(1)
+    driver.finish("w")
+
+    assert lines(log, logging.INFO) == [
+        "begun",
+        "after a step that leaves no record",
+        *[f"{what} {n}" for n in range(3) for what in ("asked", "answered")],
+    ]
+
+
+def test_large_result_read_anew_on_replay_logs_each_line_once(
+    driver: Driver, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(step, 1)
+        ctx.logger.info("large")
+        yield ctx.sleep(60)
+        ctx.logger.info("slept")
+        yield ctx.sleep(60)
+
+    children = driver.tap.children
+
+    def claimed(id: str, separator: str = ".") -> list[Any]:
+        found = children(id, separator)
+        return [replace(each, value=Claim(key="k")) if each.id == "w.1" else each for each in found]
+
+    monkeypatch.setattr(driver.tap, "children", claimed)
+    driver.run("w", workflow)
+
+    assert lines(log, logging.INFO) == ["large", "slept"]
 
 
 @three_ways

@@ -88,8 +88,12 @@ def acquire(request: TaskAcquire, now: int) -> Transition:
         return draft.outcome(_conflict("Task is not pending"))
     if record.task.version != request.version:
         return draft.outcome(_conflict("Version mismatch"))
+    resumed_by = record.task.resumes
     record = draft.put(_acquired(record, record.task, request.pid, request.ttl, now))
-    return draft.outcome(Response(task=record.task_view(), promise=record.promise()))
+    task = record.task_view()
+    if task is not None and resumed_by:
+        task = replace(task, resumed_by=resumed_by)
+    return draft.outcome(Response(task=task, promise=record.promise()))
 
 
 def _acquired(record: Record, task: TaskRecord, pid: str, ttl: int, now: int) -> Record:
