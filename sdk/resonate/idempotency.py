@@ -58,3 +58,13 @@ def complete_key(promise: Promise) -> str | None:
 def already_exists(id: str) -> ResonateStoreError:
     """A promise with this id was created by another call."""
     return ResonateStoreError("The specified promise already exists", 40900, {"id": id})
+
+
+def belongs_elsewhere(id: str) -> ResonateStoreError:
+    """The id of a command is that of an execution that was begun on its own."""
+    return ResonateStoreError(
+        f"the promise {id} exists and is an execution of its own, not this command: give executions ids that no command"
+        " of another has, such as ones without a dot, or give this command an id by .options(id=...)",
+        40900,
+        {"id": id},
+    )

@@ -47,13 +47,13 @@ from resonate.context import Context
 from resonate.conventions import Conventions, linked
 from resonate.encoders import Encoder
 from resonate.errors import NonDeterminismError, ResultTypeError, refusal
-from resonate.history import History, described, outcome_of, shows_step
-from resonate.idempotency import already_exists, created_alike
+from resonate.history import History, described, may_belong, outcome_of, shows_step
+from resonate.idempotency import already_exists, belongs_elsewhere, created_alike
 from resonate.options import DEFAULT_TARGET, Options
 from resonate.registry import Registry
 from resonate.signatures import signature_of
 from resonate.suspension import WORTH_SUSPENDING, Blocked, blocked_on, outstanding_below, refuse_above
-from resonate_store.records import Claim, Promise, SettledState, Value
+from resonate_store.records import PARENT, Claim, Promise, SettledState, Value
 from resonate_store.requests import PromiseGet, Response
 
 logger = logging.getLogger("resonate.replay")
@@ -188,6 +188,8 @@ class Execution:
         if response.promise is None:
             error = refusal(response.status, response.error)
             logger.warning("promise %s (%s) was refused: %s", node.id, node.command or "a retry timer", error)
+        elif node.command and node.link is None and not may_belong(response.promise, node.id.rpartition(".")[0]):
+            error = belongs_elsewhere(node.id)
         elif created_alike(response.promise, node.key):
             self._exists(node, response.promise)
             return
@@ -265,6 +267,11 @@ class Execution:
             self._copy_here(node, promise)
         else:
             work = node.work
+            if work is not None and promise.tags is not work.tags and _is_foreign(node, work, promise):
+                error = belongs_elsewhere(node.id)
+                self._announce(node, error, None, "end")
+                self.settle(node, None, error)
+                return
             self._adopt(node, promise)
             if work is not None and not work.concurrent and node.link is None:
                 self.nodes.pop(node.id, None)
@@ -649,6 +656,11 @@ class Execution:
 def _goes_on(yielded: Any) -> bool:
     """Whether a workflow that yields this belongs to those that begin calls in a row."""
     return isinstance(yielded, Command) and not yielded.waits and not isinstance(yielded, PromiseCommand)
+
+
+def _is_foreign(node: Node, work: Work, promise: Promise) -> bool:
+    """Whether the promise at a command's own number is not the command's."""
+    return node.link is None and not may_belong(promise, work.tags[PARENT])
 
 
 def _refusal_in_row(coroutine: Coroutine) -> BaseException | None:

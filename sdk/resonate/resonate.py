@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from resonate.message_sources import LocalMessageSource, MessageSource
     from resonate.schedules import DurableSchedule, Schedules
 
+logger = logging.getLogger("resonate.client")
+
 P = ParamSpec("P")
 T = TypeVar("T")
 Y = TypeVar("Y")
@@ -483,7 +485,7 @@ class Resonate:
         name, version = self._named(func, args, kwargs)
         self._runtime.start()
         creation = self._creation(id, name, version, args, kwargs, self._target_of(name, version))
-        self._attach(id, _accepted(self._store.apply(creation)))
+        self._attach(id, name, _accepted(self._store.apply(creation)))
         return self._handle(id, func, asked=asked)
 
     @overload
@@ -587,11 +589,11 @@ class Resonate:
         response = self._store.apply(TaskCreate(self._pid, self._ttl, creation))
         if response.status in (409, 422):  # it exists: attach to it
             found = _accepted(self._store.apply(PromiseGet(id)))
-            self._attach(id, found)
+            self._attach(id, registered.name, found)
             self._remember(found, options)
             return response
         try:
-            self._attach(id, _accepted(response))
+            self._attach(id, registered.name, _accepted(response))
         except ResonateStoreError:
             task = response.task
             if task is not None and task.state == "acquired":
@@ -607,14 +609,17 @@ class Resonate:
         if promise.pending:
             self._worker.remember(promise.id, options)
 
-    def _attach(self, id: str, promise: Promise) -> None:
-        """Go on with a promise that may be another call's.
+    def _attach(self, id: str, name: str, promise: Promise) -> None:
+        """Go on with a promise that may be another call's, and warn if that calls another function than `name`.
 
         Raises:
             ResonateStoreError: it was created with another idempotency key.
         """
         if not created_alike(promise, self._options.key_for(id)):
             raise already_exists(id)
+        existing = promise.tags.get(FUNC, name)
+        if existing != name:
+            logger.warning("%s exists and calls %s, not %s: its result is that of %s", id, existing, name, existing)
 
     def _named(self, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, int]:
         if isinstance(func, str):

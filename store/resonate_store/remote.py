@@ -23,7 +23,7 @@ from resonate_store.clock import Clock, ambient
 from resonate_store.ids import Identify, parent, random_id
 from resonate_store.interface import StoreClosed, StoreError
 from resonate_store.protocol.wire import WireError, decode_response, encode_request
-from resonate_store.records import ELAPSED, PARENT, Promise, Task
+from resonate_store.records import ELAPSED, PARENT, TARGET, Promise, Task
 from resonate_store.remote_calls import Calls, Post
 from resonate_store.remote_settings import Server, server_of
 from resonate_store.requests import (
@@ -178,7 +178,8 @@ class RemoteStore:
         if elapsed > 0:
             tags = {**tags, ELAPSED: str(elapsed)}
         response = self._step(PromiseCreate(request.id, request.timeout_at, request.param, tags))
-        if response.promise is None or not response.promise.pending:
+        promise = response.promise
+        if promise is None or not promise.pending or TARGET in promise.tags:
             return response
         return self._step(PromiseSettle(request.id, request.state, request.value))
 

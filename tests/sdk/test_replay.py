@@ -1800,6 +1800,42 @@ def test_execution_that_looks_like_a_later_command_halts_nothing(driver: Driver)
     assert driver.finish("w") == "g"
 
 
+COMMANDS: dict[str, Callable[[Context], Any]] = {
+    "run": lambda ctx: ctx.run(f),
+    "nested": lambda ctx: ctx.run(sleeping),
+    "rpc": lambda ctx: ctx.rpc("f"),
+    "begin_rpc": lambda ctx: ctx.begin_rpc("f"),
+    "promise": lambda ctx: ctx.promise(),
+    "sleep": lambda ctx: ctx.sleep(10),
+}
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+@pytest.mark.parametrize("done", [False, True])
+@three_ways
+def test_execution_under_a_commands_id_is_not_adopted(driver: Driver, what: str, done: bool) -> None:
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield COMMANDS[what](ctx)
+        except ResonateStoreError as error:
+            yield ctx.sleep(10)
+            return error.mesg
+
+    def execution(ctx: Context) -> Flow:
+        if not done:
+            yield (yield ctx.promise())
+        return "its own"
+
+    driver.register(f)
+    driver.begin("w.1", execution)
+    driver.work()
+
+    assert "w.1 exists and is an execution of its own" in driver.run("w", workflow)
+    if not done:
+        driver.settle("w.1.1")
+    assert driver.finish("w.1") == "its own"
+
+
 def test_records_of_a_worker_that_is_ahead_halt_nothing(driver: Driver) -> None:
     """A worker whose lease is over goes on, and records more than its successor has issued."""
     driver.begin("w", sleeping)

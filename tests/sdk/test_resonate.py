@@ -685,3 +685,21 @@ def test_an_option_does_not_leak_into_a_handle(resonate: Resonate) -> None:
     handle: Handle[int] = resonate.options(timeout=60.0).begin_run("a", add, 1)
 
     assert (handle.id, handle.result(PATIENCE)) == ("a", 2)
+
+
+def test_second_function_under_an_id_warns_with_both_names(
+    resonate: Resonate, caplog: pytest.LogCaptureFixture
+) -> None:
+    @resonate.register
+    def one(_: Context) -> str:
+        return "one"
+
+    @resonate.register
+    def two(_: Context) -> str:
+        return "two"
+
+    assert resonate.run("same", one) == "one"
+    assert resonate.run("same", one) == "one"
+    assert "same exists" not in caplog.text
+    assert resonate.run("same", two) == "one"
+    assert "same exists and calls one, not two" in caplog.text

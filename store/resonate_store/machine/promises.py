@@ -99,12 +99,15 @@ def settle_in(draft: Draft, request: PromiseSettle, record: Record | None) -> Ou
 
 
 def record_outcome(request: PromiseRecord, now: int) -> Transition:
-    """Rule 13: store what has already happened; an outcome that is already stored is adopted."""
+    """Rule 13: store what has already happened; an outcome that is already stored is adopted.
+
+    A promise with a task is an execution, and no finished step: it stays as it is.
+    """
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
     if record is None:
         return first_record(request, now)
-    if record.pending:
+    if record.pending and record.task is None:
         record = draft.put(settled(record, request.state, request.value, now))
     return draft.outcome(Response(promise=record.promise()))
 
