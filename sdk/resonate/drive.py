@@ -32,7 +32,9 @@ from resonate.computation import (
     Run,
     Work,
 )
+from resonate.environment import underlying
 from resonate.errors import refusal
+from resonate.lease import Lease, Lost
 from resonate.replay import Execution
 from resonate_store import addresses, ids
 from resonate_store.interface import StoreError
@@ -41,6 +43,7 @@ from resonate_store.records import TARGET, Promise, Task
 from resonate_store.requests import (
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
     PromiseSettle,
     Request,
     Response,
@@ -60,10 +63,6 @@ GLANCE = 1.0
 """Seconds: a signal that arrives while the main thread begins to wait is seen when it looks again."""
 FEW = 10
 """Of more promises than this it is cheaper to read all children again than to ask about each."""
-
-
-class Lost(Exception):
-    """Somebody else holds the task, or its promise is settled: nothing that we do for it counts any more."""
 
 
 class HandOver(Exception):
@@ -109,16 +108,20 @@ class Loops:
 class Drive:
     """One run of an execution against a store."""
 
-    def __init__(self, worker: Worker, task: Task, execution: Execution, deadline: int | None) -> None:
+    def __init__(self, worker: Worker, lease: Lease, task: Task, execution: Execution, deadline: int | None) -> None:
         self._worker = worker
         self._store = worker.store
         self._clock = worker.clock
         self._functions = worker.functions
+        self._lease = lease
+        self._fenced = bool(getattr(underlying(worker.store), "fences_records", False))
         self._task = task
         self._execution = execution
         self._deadline = deadline
         self._running = 0
-        self._results: queue.SimpleQueue[tuple[Work, Outcome | Opening | None]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Work, Outcome | Opening | Lost | StoreError | None]] = (
+            queue.SimpleQueue()
+        )
         self._late = False
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[Promise]]]] = []
 
@@ -127,7 +130,7 @@ class Drive:
 
         Raises:
             HandOver: there is no time left for all of it.
-            Lost: somebody else holds the task.
+            Lost: another worker holds the task, it is halted or settled, or its lease has ended here.
             NonDeterminismError: the workflow is not the one that is recorded.
             ResultTypeError: a result is not what the workflow asks for.
             StoreError: the store cannot answer.
@@ -165,6 +168,8 @@ class Drive:
     def _begin(self, creations: list[Create]) -> None:
         """Create what workflows begin that go on at once."""
         pool = self._worker.requests
+        if self._clock.now() > self._lease.sure_until:
+            self._lease.check(self._store, self._clock)
         now: list[Create] = []
         for creation in creations:
             if pool is not None and creation.in_row and not _is_refused(creation.request):
@@ -188,21 +193,41 @@ class Drive:
             if isinstance(action, Run):
                 self._start(action.work)
             elif isinstance(action, Keep):
-                self._execution.kept(action.node, self._answer(action.request))
+                asked_at = self._clock.now() if self._fenced else 0
+                self._kept(action, self._answer(action.request), asked_at)
             else:
+                self._before([action])
                 self._tell(action, self._request(action))
             return
         requests = [action for action in actions if not isinstance(action, Run)]
         if requests:
+            self._before(requests)
             for action, answer in zip(requests, self._worker.map(self._request, requests), strict=True):
                 self._tell(action, answer)
         for action in actions:
             if isinstance(action, Run):
                 self._start(action.work)
 
+    def _before(self, requests: Sequence[Create | Keep | Fetch | Load]) -> None:
+        """Have no other worker begin anything for a task that this one holds no longer."""
+        if self._clock.now() > self._lease.sure_until and any(
+            isinstance(action, Create) and TARGET in action.request.tags for action in requests
+        ):
+            self._lease.check(self._store, self._clock)
+
+    def _kept(self, action: Keep, response: Response, asked_at: int) -> None:
+        """Take what the store has as the outcome; if it is another worker's, see first who holds the task."""
+        promise, request = response.promise, action.request
+        if self._fenced and isinstance(request, PromiseRecord):
+            if response.ok and asked_at and request.id.startswith(f"{self._task.id}."):
+                self._lease.confirm(asked_at)
+        elif promise is not None and _is_of_another(promise, request):
+            self._lease.verify(self._store, self._clock.now(), consistent=True)
+        self._execution.kept(action.node, response)
+
     def _tell(self, action: Create | Keep | Fetch | Load, answer: Response | Sequence[Promise]) -> None:
         if isinstance(action, Keep):
-            self._execution.kept(action.node, cast("Response", answer))
+            self._kept(action, cast("Response", answer), 0)
         elif isinstance(action, Create):
             self._execution.created(action, cast("Response", answer))
         elif isinstance(action, Fetch):
@@ -228,9 +253,13 @@ class Drive:
         return self._worker.stopping or (self._deadline is not None and now >= self._deadline)
 
     def _start(self, work: Work) -> None:
-        if self._late or self._worker.stopping or (self._deadline is not None and self._clock.now() >= self._deadline):
+        now = self._clock.now()
+        if self._late or self._worker.stopping or (self._deadline is not None and now >= self._deadline):
             self._late = True
-        elif work.concurrent and self._functions is not None:
+            return
+        if now > self._lease.sure_until:
+            self._lease.check(self._store, self._clock)
+        if work.concurrent and self._functions is not None:
             self._running += 1
             if work.kind is Kind.ASYNC:
                 self._worker.loops.get().submit(work, lambda outcome: self._results.put((work, outcome)))
@@ -253,6 +282,8 @@ class Drive:
                 continue
             break
         self._running -= 1
+        if isinstance(outcome, (Lost, StoreError)):
+            raise outcome
         if outcome is None:
             self._late = True
             return None
@@ -264,6 +295,11 @@ class Drive:
         """Call the user's function in a thread of the pool; what would end a process ends this run."""
         if self._worker.stopping:
             self._results.put((work, None))
+            return
+        try:
+            self._lease.check(self._store, self._clock)  # it may have waited long for this thread
+        except (Lost, StoreError) as error:
+            self._results.put((work, error))
             return
         try:
             outcome = call(work, self._worker.loops)
@@ -282,11 +318,13 @@ class Drive:
             return None
         if not blocked.ids:
             raise RuntimeError(f"task {self._task.id} waits for itself: one of its promises awaits its own completion")
+        asked_at = self._clock.now()
         response = self._store.apply(TaskSuspend(self._task.id, self._task.version, blocked.ids))
         if response.ok:
             return Report("suspended")
         if response.status != 300:
             self._unless_lost(response, "suspend")
+        self._lease.confirm(asked_at)
         for promise in response.preload:
             self._execution.settled(promise)
         if not response.preload:
@@ -329,6 +367,15 @@ def _is_refused(request: PromiseCreate) -> bool:
         or addresses.problem_with(request.tags[TARGET]) is not None
         or excess(request.id, "param", request.param) is not None
     )
+
+
+def _is_of_another(promise: Promise, request: PromiseRecord | PromiseSettle) -> bool:
+    """Whether what is stored is the outcome that another worker has found."""
+    if isinstance(request, PromiseRecord) and promise.created_at != request.created_at:
+        return True
+    if promise.state not in ("resolved", "rejected"):  # which no worker writes
+        return False
+    return promise.state != request.state or promise.value != request.value
 
 
 def call(work: Work, loops: Loops) -> Outcome | Opening | None:

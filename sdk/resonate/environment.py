@@ -110,8 +110,10 @@ def encrypted(store: Store, encryptor: Any) -> Store:
 
 
 def underlying(store: Store) -> Store:
-    """The store itself, without what encrypts for it."""
-    return getattr(store, "underlying", store)
+    """The store itself, without what encrypts for it or counts."""
+    while (inner := getattr(store, "underlying", None)) is not None:
+        store = inner
+    return store
 
 
 def check_stores(store: Any, source: Any) -> bool:

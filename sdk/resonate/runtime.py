@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from resonate.computation import FUNC
 from resonate.drive import Report
 from resonate.environment import Distant, underlying
+from resonate.lease import Lease
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
 from resonate.suspension import WORTH_SUSPENDING_HERE
@@ -85,7 +86,7 @@ class Runtime:
         self._ttl = ttl
         self._threads = threads
         self._condition = threading.Condition()
-        self._held: dict[str, int] = {}
+        self._held: dict[str, Lease] = {}
         self._begun: OrderedDict[str, None] = OrderedDict()
         """The calls that this process has begun on a store of its own and goes on with; the oldest are forgotten."""
         self._tasks: Pool | None = None
@@ -189,10 +190,11 @@ class Runtime:
 
     def submit(self, task: Task, promise: Promise) -> None:
         """Work on a task that this process has acquired, in the background."""
+        lease = self._lease(task)
         self.start()
         self._begin(task.id)
-        self._hold(task.id, task.version)
-        if not self._enqueue(lambda: self._work_on(task, promise), lambda: self._give_back(task)):
+        self._hold(lease)
+        if not self._enqueue(lambda: self._work_on(task, promise, lease), lambda: self._give_back(task)):
             self._give_back(task)
 
     def work(self, task: Task, promise: Promise) -> Promise | None:
@@ -204,14 +206,15 @@ class Runtime:
         Returns:
             The settled promise, if all of the work could be done at once.
         """
+        lease = self._lease(task)
         self.start()
         tasks = self._tasks
         if self._threads == 1 and tasks is not None and not tasks.runs_here():
             self.submit(task, promise)
             return None
         self._begin(task.id)
-        self._hold(task.id, task.version)
-        report = self._work_on(task, promise)
+        self._hold(lease)
+        report = self._work_on(task, promise, lease)
         return None if report is None else report.promise
 
     def settled(self, id: str, timeout: float | None) -> Promise | None:
@@ -256,11 +259,12 @@ class Runtime:
 
     def _accept(self, id: str, version: int) -> None:
         """Acquire the task that a message offers, and work on it; its version is the next one from then on."""
-        self._hold(id, version + 1)
-        self._holding(id, version + 1, lambda: self._worker.run(id, version, self._ttl))
+        lease = Lease(id, version + 1, self._clock.now(), self._ttl)
+        self._hold(lease)
+        self._holding(id, version + 1, lambda: self._worker.run(id, version, self._ttl, lease=lease))
 
-    def _work_on(self, task: Task, promise: Promise) -> Report | None:
-        return self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise))
+    def _work_on(self, task: Task, promise: Promise, lease: Lease) -> Report | None:
+        return self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise, lease=lease))
 
     def _begin(self, id: str) -> None:
         """Have the messages about a call arrive here from now on, whatever its target."""
@@ -275,16 +279,21 @@ class Runtime:
         promise = underlying(self._store).apply(PromiseGet(id)).promise
         return promise is not None and promise.tags.get(FUNC) in self._worker.registry.names()
 
-    def _hold(self, id: str, version: int) -> None:
+    def _lease(self, task: Task) -> Lease:
+        """The lease of a task that this process has just created."""
+        return Lease(task.id, task.version, self._clock.now(), self._ttl)
+
+    def _hold(self, lease: Lease) -> None:
         """Keep the task's lease alive from now on."""
         with self._condition:
-            self._held[id] = version
+            self._held[lease.id] = lease
             if len(self._held) == 1 and self._embedded is None:
                 self._condition.notify_all()
 
     def _let_go(self, id: str, version: int) -> None:
         with self._condition:
-            if self._held.get(id) == version:
+            lease = self._held.get(id)
+            if lease is not None and lease.version == version:
                 del self._held[id]
 
     def _holding(self, id: str, version: int, work: Callable[[], Report]) -> Report | None:
@@ -331,8 +340,8 @@ class Runtime:
             self._news = False
             now = self._clock.now()
             if now >= beat:
-                self._heartbeat()
-                beat = now + self._ttl // 2
+                # After a failure there is time for several more before the leases end.
+                beat = now + self._ttl // (2 if self._heartbeat() else 10)
             due = None if self._embedded is None or self._stopping else self._embedded.next_wake_at()
             if due is not None and due <= now and self._embedded is not None:
                 self._embedded.tick()
@@ -348,20 +357,34 @@ class Runtime:
                 self._condition.wait(min(max(0.0, left), LONGEST_WAIT))
                 self._planned = None
 
-    def _heartbeat(self) -> None:
-        """Extend the leases of what is held, an execution at a time: servers want the tasks of one request related."""
+    def _heartbeat(self) -> bool:
+        """Extend the leases of what is held, and return whether all of it was done.
+
+        One request is made for each execution: servers want the tasks of one request related.
+        """
+        complete = True
+        now = self._clock.now()
         with self._condition:
-            held = sorted(self._held.items(), key=lambda task: origin(task[0]))
+            # A lease that has ended here stays ended: another worker may have the task by now.
+            held = [lease for lease in self._held.values() if now < lease.ends_at]
+        held.sort(key=lambda lease: origin(lease.id))
         store: Store = self._store if self._distant is None else self._distant.within(self._ttl / 2000)
-        for _, tasks in itertools.groupby(held, key=lambda task: origin(task[0])):
-            references = tuple(TaskReference(id, version) for id, version in tasks)
+        for _, group in itertools.groupby(held, key=lambda lease: origin(lease.id)):
+            leases = list(group)
+            references = tuple(TaskReference(lease.id, lease.version) for lease in leases)
+            asked_at = self._clock.now()
             try:
                 response = store.apply(TaskHeartbeat(self._pid, references))
                 problem = response.error or f"{response.status}" if not response.ok else None
             except StoreError as error:
                 problem = str(error)
-            if problem is not None:
+            if problem is None:
+                for lease in leases:
+                    lease.extend(asked_at, self._ttl)
+            else:
+                complete = False
                 logger.warning("the leases of %d tasks could not be extended: %s", len(references), problem)
+        return complete
 
 
 def _farewell(reference: weakref.ref[Runtime]) -> None:

@@ -42,7 +42,7 @@ class ObservedStore:
     """
 
     def __init__(self, store: Store, fields: LogFields, settled: Callable[[Promise], None] | None = None) -> None:
-        self._store = store
+        self.underlying = self._store = store
         self._fields = fields
         self._settled = settled
         self._lock = threading.Lock()

@@ -25,7 +25,7 @@ from resonate.computation import (
     kind_of,
 )
 from resonate.context import Context, Info
-from resonate.drive import Drive, HandOver, Loops, Lost, Report
+from resonate.drive import Drive, HandOver, Loops, Report
 from resonate.encoders import Encoder
 from resonate.errors import (
     DecryptionError,
@@ -36,6 +36,7 @@ from resonate.errors import (
     SignatureError,
 )
 from resonate.idempotency import CREATE_KEY
+from resonate.lease import Lease, Lost
 from resonate.options import DEFAULT_TARGET, UNSET, Options
 from resonate.registry import Registered, Registry
 from resonate.replay import Execution
@@ -59,6 +60,8 @@ logger = logging.getLogger("resonate.worker")
 A = TypeVar("A")
 B = TypeVar("B")
 
+LONGEST_LEASE_MS = 366 * 86_400_000
+"""The lease of a task whose server does not say how long it is."""
 MOST_REMEMBERED = 10_000
 """Of how many calls that a process has begun it knows the options; what others have settled is among them."""
 
@@ -129,17 +132,19 @@ class Worker:
         self.stopping = False
         self.worth_suspending = WORTH_SUSPENDING
 
-    def run(self, id: str, version: int, ttl: int, deadline: int | None = None) -> Report:
+    def run(self, id: str, version: int, ttl: int, deadline: int | None = None, lease: Lease | None = None) -> Report:
         """Acquire the task that an execute message offers, and work on it.
 
         Args:
             id, version: as the message gives them.
             ttl: the lease in milliseconds; it must outlive the time that this process may still run.
             deadline: the instant (milliseconds) after which no function is started.
+            lease: what the caller extends while this runs, if it does.
 
         Raises:
             StoreError: the store cannot answer; the lease will bring the task back.
         """
+        lease = lease or Lease(id, version + 1, self.clock.now(), ttl)
         try:
             response = self.store.apply(TaskAcquire(id, version, self.pid, ttl))
         except DecryptionError as error:
@@ -147,7 +152,7 @@ class Worker:
             return Report("released", str(error))
         if response.task is None or response.promise is None:
             return _refused(response, "acquire")
-        return self.run_acquired(response.task, response.promise, deadline)
+        return self.run_acquired(response.task, response.promise, deadline, lease)
 
     def remember(self, id: str, options: Options) -> None:
         """Go by these options of the caller's, such as a retry policy, whenever this process works on the call `id`.
@@ -160,8 +165,11 @@ class Worker:
         if len(self.options) > MOST_REMEMBERED:
             self.options.popitem(last=False)
 
-    def run_acquired(self, task: Task, promise: Promise, deadline: int | None = None) -> Report:
-        """Work on a task that this process holds."""
+    def run_acquired(
+        self, task: Task, promise: Promise, deadline: int | None = None, lease: Lease | None = None
+    ) -> Report:
+        """Work on a task that this process holds, by a lease that began just now if none is given."""
+        lease = lease or Lease(task.id, task.version, self.clock.now(), task.ttl or LONGEST_LEASE_MS)
         try:
             root = self._root(promise, first=task.version == 1)
         except SignatureError as error:
@@ -177,7 +185,7 @@ class Worker:
             private=self.private,
             encoders=self.encoders,
         )
-        drive = Drive(self, task, execution, deadline)
+        drive = Drive(self, lease, task, execution, deadline)
         try:
             children = self.store.children(task.id) if task.version > 1 else ()
             execution.start(children, self.clock.now(), task.resumed_by)

@@ -44,6 +44,7 @@ from resonate_store.models import (
     key_in,
     key_of,
     table_key,
+    task_projection,
     typed,
 )
 from resonate_store.payloads import (
@@ -68,6 +69,7 @@ from resonate_store.requests import (
     TaskCreate,
     TaskFence,
     TaskResume,
+    TaskVerify,
 )
 
 if TYPE_CHECKING:
@@ -165,6 +167,8 @@ class DynamoStore:
         if problem is not None:
             return Response(status=400, error=problem), []
         changes: list[Change] = []
+        if isinstance(request, TaskVerify):
+            return perform(request, lambda _: self._verified(request)), []
         response = perform(request, lambda operation: self._run(operation, announce, changes))
         if isinstance(request, _UNSEEN):
             return response, changes
@@ -329,6 +333,18 @@ class DynamoStore:
             status=503,
             error=f"given up after {self._max_attempts} tries: others keep writing to the same records",
         )
+
+    def _verified(self, request: TaskVerify) -> Response:
+        """Read who holds a task, in one request that reads no value and remembers nothing."""
+        arguments = {
+            "TableName": self.table,
+            "Key": table_key(("promise", request.id)),
+            "ConsistentRead": request.consistent,
+            **task_projection(),
+        }
+        item = self._call("get_item", arguments).get("Item")
+        record = None if item is None else entry_of(item)
+        return decide(request, self.clock.now(), lambda _need: (record,)).response
 
     def _decide(self, operation: Request, known: Known) -> Outcome:
         now = self.clock.now()

@@ -45,6 +45,7 @@ from resonate_store.requests import (
     TaskHalt,
     TaskRelease,
     TaskSuspend,
+    TaskVerify,
 )
 
 TIMEOUT: Final = 30.0
@@ -74,6 +75,9 @@ class RemoteStore:
     Raises:
         TypeError, ValueError: an argument has the wrong type or value.
     """
+
+    fences_records: Final = True
+    """Whether the outcome of a step is refused from a worker that does not hold the task any more."""
 
     def __init__(
         self,
@@ -130,7 +134,7 @@ class RemoteStore:
         self._closed = True
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request; `promise.record` is one or two fenced ones.
+        """Carry out one request; `promise.record` is one or two fenced ones, `task.verify` is a `task.get`.
 
         Raises:
             StoreUnreachable: the server did not answer in time.
@@ -138,6 +142,8 @@ class RemoteStore:
         """
         if isinstance(request, PromiseRecord):
             return self._record(request)
+        if isinstance(request, TaskVerify):
+            return self._verified(request)
         response = self._exchange(request)  # pyright: ignore[reportArgumentType]
         self._note(request, response)
         return response
@@ -182,6 +188,16 @@ class RemoteStore:
         if promise is None or not promise.pending or TARGET in promise.tags:
             return response
         return self._step(PromiseSettle(request.id, request.state, request.value))
+
+    def _verified(self, request: TaskVerify) -> Response:
+        """Ask for the task, and say whether it is held at this version."""
+        response = self._exchange(TaskGet(request.id))
+        if response.task is None:
+            return response
+        if (response.task.state, response.task.version) == ("acquired", request.version):
+            return Response()
+        self._held.drop(request.id, request.version)
+        return Response(status=409, error="Task is not acquired at this version")
 
     def _step(self, action: PromiseCreate | PromiseSettle) -> Response:
         """A write of the nearest task above it that we hold, if there is one: the first writer wins either way."""

@@ -283,6 +283,18 @@ class TaskExtend(Struct, frozen=True):
     pid: str
 
 
+class TaskVerify(Struct, frozen=True):
+    """Internal: whether a task is still held at this version and its promise is pending; no value is read.
+
+    Unless `consistent` is set, the answer may be a moment old: that costs half as much in a table.
+    """
+
+    kind: ClassVar = "task.verify"
+    id: str
+    version: int
+    consistent: bool = False
+
+
 class TaskResume(Struct, frozen=True):
     """Internal: the promise `awaited` settled; tell the task whose `version` waits for it.
 
@@ -352,6 +364,7 @@ InternalRequest = (
     | TaskRegister
     | TaskSuspendRegistered
     | TaskExtend
+    | TaskVerify
     | TaskResume
     | PromiseDelivered
     | PromiseWake

@@ -125,6 +125,14 @@ def test_a_workflow_that_never_waits_costs_its_steps_and_five_writes_and_a_read(
     assert stack.invocations.total() <= 3
 
 
+@pytest.mark.parametrize(("seconds", "reads"), [(1, 0), (10, 3)])
+def test_a_running_worker_reads_its_task_every_two_seconds(
+    stack: OfflineStack, begin: Begin, seconds: int, reads: int
+) -> None:
+    spent = whole(stack, begin, "busy", seconds)
+    assert spent - whole(stack, begin, "steps_only", seconds) == Counter(GetItem=reads)
+
+
 def test_a_nested_workflow_costs_two_writes_more_than_its_steps(stack: OfflineStack, begin: Begin) -> None:
     assert whole(stack, begin, "nesting") - whole(stack, begin, "steps_only", 2) == Counter(PutItem=2)
 

@@ -78,6 +78,12 @@ def steps_only(ctx: Context, steps: int) -> Workflow:
 
 
 @resonate.register
+def busy(ctx: Context, steps: int) -> Workflow:
+    for _ in range(steps):
+        yield ctx.run(work, 1.0)
+
+
+@resonate.register
 def nesting(ctx: Context) -> Workflow:
     return (yield ctx.run(steps_only.func, 2))
 

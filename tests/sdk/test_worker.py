@@ -13,18 +13,23 @@ from resonate import Context, codec
 from resonate.errors import ResonateHaltedError, ResonateStoreError
 from resonate.retry_policies import Constant, Never
 from resonate_store.interface import StoreError
-from resonate_store.records import TARGET, Value
+from resonate_store.records import SCOPE, TARGET, Value
+from resonate_store.remote import RemoteStore
 from resonate_store.requests import (
     PromiseCreate,
+    PromiseRecord,
+    PromiseSettle,
     Request,
     Response,
     TaskAcquire,
     TaskContinue,
+    TaskHalt,
     TaskRelease,
     TaskSuspend,
 )
 from tests.sdk.driving import TTL, Driver, Flow
-from tests.sdk.ways import three_ways
+from tests.sdk.ways import always_three_ways, three_ways
+from tests.store.wire import URL, Line
 
 PATIENCE = 10.0
 """Seconds after which a test that waits for a thread has failed."""
@@ -101,6 +106,149 @@ def test_a_repeated_offer_is_lost_and_changes_nothing(driver: Driver, offers: in
 
 def test_an_offer_of_what_does_not_exist_is_lost(driver: Driver) -> None:
     assert driver.worker.run("nothing", 0, TTL).status == "lost"
+
+
+Step = Callable[[Context], Any]
+
+
+def _sequence(step: Step) -> Callable[..., Any]:
+    def workflow(ctx: Context) -> Flow:
+        for _ in range(6):
+            yield ctx.run(step)
+
+    return workflow
+
+
+def _async_sequence(step: Step) -> Callable[..., Any]:
+    async def workflow(ctx: Context) -> None:
+        for _ in range(6):
+            await ctx.run(step)
+
+    return workflow
+
+
+def _nested(step: Step) -> Callable[..., Any]:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(_sequence(step))
+
+    return workflow
+
+
+def _begun(step: Step) -> Callable[..., Any]:
+    def workflow(ctx: Context) -> Flow:
+        for _ in range(6):
+            yield (yield ctx.begin_run(step))
+
+    return workflow
+
+
+SPELLINGS = [_sequence, _async_sequence, _nested, _begun]
+STOPS: dict[str, Request] = {
+    "halt": TaskHalt("w"),
+    "cancel": PromiseSettle("w", "rejected_canceled"),
+}
+
+
+@always_three_ways
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("stop", STOPS)
+def test_no_step_begins_two_seconds_after_a_halt_or_cancel(
+    driver: Driver, spelling: Callable[[Step], Callable[..., Any]], stop: str
+) -> None:
+    began: list[int] = []
+    stopped_at: list[int] = []
+
+    def step(_: Context) -> None:
+        began.append(driver.clock.now())
+        driver.clock.sleep(900)
+        if len(began) == 2:
+            assert driver.store.apply(STOPS[stop]).ok
+            stopped_at.append(driver.clock.now())
+
+    driver.begin("w", spelling(step))
+    driver.work()
+
+    assert len(began) < 6
+    assert max(began) <= stopped_at[0] + 2_000
+    assert driver.reports[-1].status == "lost"
+
+
+def test_no_step_begins_after_the_lease_and_nothing_is_asked(driver: Driver) -> None:
+    ran: list[str] = []
+
+    def step(ctx: Context) -> None:
+        ran.append(ctx.id)
+        driver.clock.sleep(TTL)
+
+    driver.begin("w", _sequence(step))
+    assert driver.invoke().status == "lost"
+    assert ran == ["w.1"]
+    assert driver.tap.kinds() == ["task.acquire", "promise.record"]
+
+
+@pytest.mark.parametrize("holder", ["us", "another"])
+def test_another_workers_outcome_stops_the_worker_without_the_task(driver: Driver, holder: str) -> None:
+    """A record of another worker's makes both ask at once: the one that holds the version goes on."""
+    ran: list[str] = []
+
+    def step(ctx: Context) -> str:
+        ran.append(ctx.id)
+        if ctx.id == "w.2":
+            now = driver.clock.now()
+            another = PromiseRecord("w.2", now + 1_000, now - 1, "resolved", tags={SCOPE: "local"})
+            assert driver.store.apply(another).ok
+            if holder == "another":
+                assert driver.store.apply(TaskRelease("w", 1, handover=True)).ok
+                assert driver.store.apply(TaskAcquire("w", 1, "another", TTL)).ok
+        return "ours"
+
+    def workflow(ctx: Context) -> Flow:
+        got = []
+        for _ in range(4):
+            got.append((yield ctx.run(step)))
+        return got
+
+    driver.begin("w", workflow)
+    report = driver.invoke()
+
+    assert driver.tap.kinds().count("task.verify") == 1
+    if holder == "us":
+        assert report.status == "completed"
+        assert codec.decode(driver.promise("w").value) == ["ours", None, "ours", "ours"]
+    else:
+        assert report.status == "lost"
+        assert ran == ["w.1", "w.2"]
+
+
+def test_fenced_records_of_a_remote_store_count_as_news(driver: Driver) -> None:
+    """Over HTTP every step is fenced, so its worker asks for the task only after a step that takes long."""
+    line = Line(driver.store)
+    driver.worker.store = RemoteStore(URL, clock=driver.clock, post=line)
+    ran: list[str] = []
+
+    def step(ctx: Context) -> None:
+        ran.append(ctx.id)
+        driver.clock.sleep(1_000)
+        if ctx.id == "w.4":
+            assert driver.store.apply(TaskHalt("w")).ok
+
+    driver.begin("w", _sequence(step))
+
+    assert driver.invoke().status == "lost"
+    assert ran == ["w.1", "w.2", "w.3", "w.4"]
+    assert b"task.get" not in b"".join(line.bodies)
+
+
+@pytest.mark.parametrize(("seconds", "reads"), [(1, 0), (2, 0), (10, 4)])
+def test_the_task_is_read_at_most_every_two_seconds(driver: Driver, seconds: int, reads: int) -> None:
+    def workflow(ctx: Context) -> Flow:
+        for _ in range(seconds * 10):
+            yield ctx.run(lambda _: driver.clock.sleep(100))
+
+    driver.begin("w", workflow)
+
+    assert driver.invoke().status == "completed"
+    assert driver.tap.kinds().count("task.verify") == reads
 
 
 @pytest.mark.parametrize("moment", ["suspend", "fulfill", "release", "halt"])

@@ -29,6 +29,7 @@ from resonate_store.requests import (
     ScheduleGet,
     TaskGet,
     TaskResume,
+    TaskVerify,
 )
 from tests.store.build import (
     DAY,
@@ -103,6 +104,26 @@ def test_finding_what_exists_is_one_refused_write_or_one_read(table: Table, stor
     assert wire.taken() == [PUT]
     assert store.apply(create("a")).promise == found
     assert wire.taken() == [GET]
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+def test_verifying_a_task_is_one_projected_read(
+    store: DynamoStore, wire: Wire, monkeypatch: pytest.MonkeyPatch, consistent: bool
+) -> None:
+    done(store, create_task("a"))
+    wire.taken()
+    read: list[dict[str, Any]] = []
+    call = store._connection.call
+    monkeypatch.setattr(
+        store._connection, "call", lambda operation, sent: (read.append(sent), call(operation, sent))[1]
+    )
+
+    assert store.apply(TaskVerify("a", 1, consistent)).status == 200
+    assert store.apply(TaskVerify("a", 2, consistent)).status == 409
+    assert store.apply(TaskVerify("b", 1, consistent)).status == 404
+    assert wire.taken() == [GET] * 3
+    assert {arguments["ConsistentRead"] for arguments in read} == {consistent}
+    assert not {"param", "value"} & set(read[0]["ExpressionAttributeNames"].values())
 
 
 def test_acquiring_is_one_read_and_one_write(store: DynamoStore, wire: Wire) -> None:

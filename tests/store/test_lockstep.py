@@ -48,6 +48,7 @@ from resonate_store.requests import (
     TaskResume,
     TaskSuspend,
     TaskSuspendRegistered,
+    TaskVerify,
 )
 from resonate_store.sqlite import SqliteStore
 from tests.store.build import (
@@ -269,6 +270,7 @@ class Lockstep(RuleBasedStateMachine):
             self.fence,
             self.heartbeat,
             self.extend,
+            self.verify,
             self.halt,
             self.resume_halted,
             self.resume,
@@ -365,6 +367,10 @@ class Lockstep(RuleBasedStateMachine):
     def extend(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "acquired")
         return TaskExtend(id, self.version(data, id), data.draw(PIDS))
+
+    def verify(self, data: st.DataObject) -> Request:
+        id = self.a_task(data, "acquired")
+        return TaskVerify(id, self.version(data, id), data.draw(st.booleans()))
 
     def halt(self, data: st.DataObject) -> Request:
         id = self.a_task(data, "pending", "acquired", "suspended")

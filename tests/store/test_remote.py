@@ -36,6 +36,7 @@ from resonate_store.requests import (
     TaskReference,
     TaskRelease,
     TaskSuspend,
+    TaskVerify,
 )
 from tests.store.wire import URL, Line
 
@@ -100,6 +101,14 @@ def test_a_step_says_how_long_it_has_run(client: Client) -> None:
     record = client.memory.record("w.1")
     assert record is not None
     assert record.tags == {PARENT: "w", ELAPSED: "1000"}
+
+
+def test_verifying_a_task_is_one_round_trip(client: Client) -> None:
+    client.hold()
+    assert client.apply(TaskVerify("w", 1)).status == 200
+    assert client.apply(TaskVerify("w", 2)).status == 409
+    assert client.apply(TaskVerify("nothing", 1)).status == 404
+    assert client.kinds()[1:] == ["task.get"] * 3
 
 
 def test_a_step_that_is_settled_already_is_adopted_in_one_round_trip(client: Client) -> None:

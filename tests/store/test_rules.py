@@ -20,6 +20,7 @@ from resonate_store.requests import (
     TaskRegister,
     TaskResume,
     TaskSuspendRegistered,
+    TaskVerify,
 )
 from tests.store.build import (
     DAY,
@@ -204,6 +205,7 @@ DEAD: list[tuple[str, Request, int]] = [
     ("acquired", TaskRegister("w", 1, ("other",)), 409),
     ("acquired", TaskSuspendRegistered("w", 1), 409),
     ("acquired", fence("w", create("w.1")), 409),
+    ("acquired", TaskVerify("w", 1), 409),
     ("acquired", TaskHalt("w"), 409),
     ("acquired", TaskHalt("w", 1), 409),
     ("acquired", PromiseWake("w"), 200),

@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from resonate_store.records import EMPTY, TARGET, TaskRecord
-from resonate_store.requests import Request, TaskContinue, TaskGet, TaskHalt, TaskHeartbeat, TaskSuspendRegistered
+from resonate_store.requests import (
+    Request,
+    TaskContinue,
+    TaskGet,
+    TaskHalt,
+    TaskHeartbeat,
+    TaskSuspendRegistered,
+    TaskVerify,
+)
 from tests.store.build import (
     DAY,
     HOUR,
@@ -74,6 +82,10 @@ OUTCOMES: dict[str, tuple[Request, dict[str, int]]] = {
     ),
     "fence": (
         fence("w", create("w.1")),
+        {"pending": 409, "acquired": 200, "suspended": 409, "halted": 409, "fulfilled": 409},
+    ),
+    "verify": (
+        TaskVerify("w", 1),
         {"pending": 409, "acquired": 200, "suspended": 409, "halted": 409, "fulfilled": 409},
     ),
     "halt": (TaskHalt("w"), {"pending": 200, "acquired": 200, "suspended": 200, "halted": 200, "fulfilled": 409}),

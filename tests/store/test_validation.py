@@ -26,6 +26,7 @@ from resonate_store.requests import (
     TaskRegister,
     TaskResume,
     TaskSuspendRegistered,
+    TaskVerify,
 )
 from tests.store.build import (
     DAY,
@@ -184,6 +185,7 @@ def test_every_id_is_checked_wherever_it_is_named(id: str) -> None:
         (TaskRegister(id, 1, ("a",)), "id"),
         (TaskSuspendRegistered(id, 1), "id"),
         (TaskExtend(id, 1, "p1"), "id"),
+        (TaskVerify(id, 1), "id"),
         (TaskResume(id, 1, "a"), "id"),
         (PromiseDelivered(id), "id"),
         (PromiseWake(id), "id"),

@@ -49,6 +49,7 @@ from resonate_store.requests import (
     TaskSearch,
     TaskSuspend,
     TaskSuspendRegistered,
+    TaskVerify,
 )
 
 MAX_AWAITED = 99
@@ -74,6 +75,7 @@ _TRANSITIONS: dict[type, Callable[[Any, int], Transition]] = {
     TaskSuspendRegistered: tasks.suspend_registered,
     TaskFence: tasks.fence,
     TaskExtend: tasks.extend,
+    TaskVerify: tasks.verify,
     TaskHalt: tasks.halt,
     TaskContinue: tasks.resume_halted,
     TaskResume: tasks.resume,

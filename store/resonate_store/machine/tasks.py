@@ -19,7 +19,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from resonate_store.effects import Change
-from resonate_store.machine.draft import Draft, Need, NeedChildren, Outcome, Transition, first_written, settled
+from resonate_store.machine.draft import (
+    Draft,
+    Need,
+    NeedChildren,
+    NeedRecords,
+    Outcome,
+    Transition,
+    first_written,
+    settled,
+)
 from resonate_store.machine.promises import OFFER_INTERVAL, create_in, created, settle_in, with_callback
 from resonate_store.records import STANDING, Record, TaskRecord
 from resonate_store.requests import (
@@ -38,6 +47,7 @@ from resonate_store.requests import (
     TaskResume,
     TaskSuspend,
     TaskSuspendRegistered,
+    TaskVerify,
 )
 
 MAX_ATTEMPTS = 10
@@ -270,6 +280,19 @@ def extend(request: TaskExtend, now: int) -> Transition:
         if task.pid == request.pid and task.ttl is not None:
             draft.put(replace(record, task=replace(task, expires_at=now + task.ttl)))
     return draft.outcome(Response())
+
+
+def verify(request: TaskVerify, now: int) -> Transition:
+    """Say whether the task is held, from its version and deadline alone.
+
+    A due promise is not settled here: a substrate reads less than the whole record, and the answer shows no outcome.
+    """
+    record: Record | None
+    (record,) = yield NeedRecords((request.id,))
+    refusal = _not_held(record, request.version)
+    if refusal is None and record is not None and record.timeout_at <= now:
+        refusal = _conflict("Task is fulfilled")
+    return Outcome(refusal or Response())
 
 
 def halt(request: TaskHalt, now: int) -> Transition:

@@ -1,0 +1,90 @@
+"""What a process knows of its hold on a task: until when it lasts, and when it was last confirmed.
+
+A worker begins nothing for a task after the end of its lease, nor more than `NEWS_MS` after it last learned that the
+task is still its own. It learns that from acquiring the task, from every write that the store fences by the task's
+version, and, where those are too old, from a read of the version alone (docs/decisions/0045).
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from resonate_store.clock import Clock
+from resonate_store.interface import Store, StoreError
+from resonate_store.requests import TaskVerify
+
+NEWS_MS: Final = 2_000
+"""How long a worker goes on without news of its task (ms)."""
+
+
+class Lost(Exception):
+    """Another worker holds the task, or its promise is settled: nothing that we do for it counts any more."""
+
+
+class Lease:
+    """The hold of this process on one task.
+
+    Args:
+        id: the task.
+        version: the version at which it is held.
+        asked_at: the instant (ms) at which the acquisition was sent, so the lease ends here no later than in the store.
+        ttl: its length (ms).
+
+    Attributes:
+        ends_at: the instant (ms) at which it ends on this process's clock.
+        sure_until: the last instant (ms) at which something may begin without a look at the store.
+    """
+
+    __slots__ = ("_confirmed_at", "_reading", "ends_at", "id", "sure_until", "version")
+
+    def __init__(self, id: str, version: int, asked_at: int, ttl: int) -> None:
+        self.id = id
+        self.version = version
+        self.ends_at = asked_at + ttl
+        self._confirmed_at = asked_at
+        self._reading = threading.Lock()
+        self.sure_until = min(self.ends_at - 1, asked_at + NEWS_MS)
+
+    def extend(self, asked_at: int, ttl: int) -> None:
+        """Note that a heartbeat sent at `asked_at` was answered. The answer does not tell whether the task is held."""
+        self.ends_at = max(self.ends_at, asked_at + ttl)
+        self.sure_until = min(self.ends_at - 1, self._confirmed_at + NEWS_MS)
+
+    def confirm(self, asked_at: int) -> None:
+        """Note that the store has accepted a request of `asked_at` that only the holder of the task may make."""
+        self._confirmed_at = asked_at
+        self.sure_until = min(self.ends_at - 1, asked_at + NEWS_MS)
+
+    def check(self, store: Store, clock: Clock) -> None:
+        """Return if something may begin for the task now; ask the store if the latest news is too old.
+
+        Raises:
+            Lost: the lease has ended, or the task is held no longer.
+            StoreError: the store cannot answer.
+        """
+        if clock.now() <= self.sure_until:
+            return
+        with self._reading:
+            now = clock.now()
+            if now <= self.sure_until:  # another thread has asked meanwhile
+                return
+            if now < self.ends_at:
+                self.verify(store, now)
+                now = clock.now()
+            if now >= self.ends_at:
+                raise Lost
+
+    def verify(self, store: Store, now: int, *, consistent: bool = False) -> None:
+        """Ask the store whether the task is still held at its version.
+
+        Raises:
+            Lost: it is not.
+            StoreError: the store cannot answer.
+        """
+        response = store.apply(TaskVerify(self.id, self.version, consistent))
+        if response.status in (404, 409):
+            raise Lost
+        if not response.ok:
+            raise StoreError(response.error or f"the store answered {response.status}")
+        self.confirm(now)
