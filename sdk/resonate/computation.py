@@ -18,6 +18,7 @@ from msgspec import Struct
 from resonate.context import Context
 from resonate.encoders import Encoder
 from resonate.errors import is_final
+from resonate.exits import failure_of
 from resonate.options import Options, PolicyFor
 from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, SettledState, Value
@@ -227,7 +228,9 @@ def let_go(resumable: Resumable, name: str) -> None:
     for _ in range(_MOST_BLOCKS):
         try:
             resumable.close()
-        except Exception as error:
+        except BaseException as error:
+            if failure_of(error, name) is None:
+                raise
             logger.debug("%s was closed: %s", name, type(error).__name__)
         else:
             return

@@ -34,6 +34,7 @@ from resonate.computation import (
 )
 from resonate.environment import underlying
 from resonate.errors import refusal
+from resonate.exits import failure_of
 from resonate.lease import Lease, Lost
 from resonate.replay import Execution
 from resonate_store import addresses, ids
@@ -379,7 +380,7 @@ def _is_of_another(promise: Promise, request: PromiseRecord | PromiseSettle) -> 
 
 
 def call(work: Work, loops: Loops) -> Outcome | Opening | None:
-    """Call the user's function and catch what it raises.
+    """Call the user's function and catch what it raises, unless that ends the process.
 
     Returns:
         Its outcome. An async function may turn out to be a workflow, and is None if it was stopped.
@@ -388,5 +389,8 @@ def call(work: Work, loops: Loops) -> Outcome | Opening | None:
         return loops.get().call(work)
     try:
         return work.func(work.context, *work.args, **work.kwargs), None
-    except Exception as error:
-        return None, error
+    except BaseException as error:
+        failure = failure_of(error, work.name)
+        if failure is None:
+            raise
+        return None, failure

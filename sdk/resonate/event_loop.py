@@ -22,6 +22,7 @@ from typing import Any, cast
 from resonate.commands import Command, Promise
 from resonate.computation import Opening, Outcome, Work
 from resonate.errors import ApplicationError, ProgramError
+from resonate.exits import failure_of
 
 _function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="a coroutine")
 """The name of the function that a task belongs to: tasks inherit their maker's variables."""
@@ -82,7 +83,10 @@ class EventLoop:
 
         def ended(task: asyncio.Task[Outcome | Opening]) -> None:
             self._tasks.discard(task)
-            outcome = _cancelled() if task.cancelled() else task.result()
+            try:
+                outcome = task.result()
+            except BaseException as error:  # cancelled, or a GeneratorExit, which closes what is above it as well
+                outcome = None, failure_of(error, work.name) or error
             stopped = self._cancelling and not isinstance(outcome, Opening) and outcome[1] is not None
             then(None if stopped else outcome)
 
@@ -156,12 +160,13 @@ class EventLoop:
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which cancels and closes properly at its end
-        runner.get_loop().run_forever()
-
-
-def _cancelled() -> Outcome:
-    """Being cancelled is how a function failed, and not the end of whoever runs it."""
-    return None, ApplicationError("asyncio.CancelledError", "the function was cancelled")
+        loop = runner.get_loop()
+        while True:
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                continue  # asyncio raises here, too, what a task of the user's raised: it is that task's failure
+            return
 
 
 async def _call(work: Work) -> Outcome | Opening:
@@ -196,10 +201,8 @@ def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
                 return Opening(coroutine, yielded)
     except StopIteration as stop:
         return stop.value, None
-    except asyncio.CancelledError:
-        return _cancelled()
     except BaseException as error:  # even what ends a process is not the loop's to raise
-        return None, error
+        return None, failure_of(error, work.name) or error
 
 
 def _is_ours(yielded: Any) -> bool:

@@ -47,6 +47,7 @@ from resonate.context import Context
 from resonate.conventions import Conventions, linked
 from resonate.encoders import Encoder
 from resonate.errors import NonDeterminismError, ResultTypeError, refusal
+from resonate.exits import failure_of
 from resonate.history import History, described, may_belong, outcome_of, shows_step
 from resonate.idempotency import already_exists, belongs_elsewhere, created_alike
 from resonate.options import DEFAULT_TARGET, Options
@@ -349,8 +350,11 @@ class Execution:
             except StopIteration as stop:
                 coroutine.ended = (stop.value, None)
                 break
-            except Exception as raised:
-                coroutine.ended = (None, raised)
+            except BaseException as raised:
+                failure = failure_of(raised, coroutine.work.name)
+                if failure is None:
+                    raise
+                coroutine.ended = (None, failure)
                 break
             if not self._take(coroutine, yielded):
                 return

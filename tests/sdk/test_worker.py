@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, codec
-from resonate.errors import ResonateHaltedError, ResonateStoreError
+from resonate.errors import ApplicationError, ResonateHaltedError, ResonateStoreError
 from resonate.retry_policies import Constant, Never
 from resonate_store.interface import StoreError
 from resonate_store.records import SCOPE, TARGET, Value
@@ -586,23 +588,107 @@ def test_an_error_in_a_thread_is_an_error_at_the_await(pool: ThreadPoolExecutor)
     assert driver.run("w", workflow) == "there"
 
 
-@pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
-def test_a_function_that_ends_the_process_ends_the_run(pool: ThreadPoolExecutor, begin: bool) -> None:
-    driver = Driver(functions=pool)
+def _exits_async(error: BaseException, *, inner: bool) -> Callable[..., Any]:
+    async def exits(_: Context) -> None:
+        async def raises() -> None:
+            raise error
 
-    def leaves(_: Context) -> None:
-        raise SystemExit(3)
+        await (asyncio.gather(raises()) if inner else raises())
+
+    return exits
+
+
+def _exits(error: BaseException) -> Callable[..., Any]:
+    def exits(_: Context) -> None:
+        raise error
+
+    return exits
+
+
+def _exiting_workflow(error: BaseException) -> Callable[..., Any]:
+    def exits(ctx: Context) -> Flow:
+        yield ctx.run(double, 1)
+        raise error
+
+    return exits
+
+
+EXITS = [SystemExit(3), asyncio.CancelledError(), GeneratorExit(), BaseExceptionGroup("", [SystemExit()])]
+EXITING: dict[str, Callable[[BaseException], Callable[..., Any]]] = {
+    "plain": _exits,
+    "async": lambda error: _exits_async(error, inner=False),
+    "async task": lambda error: _exits_async(error, inner=True),
+    "workflow": _exiting_workflow,
+}
+
+
+@three_ways
+@pytest.mark.parametrize("begin", [True, False])
+@pytest.mark.parametrize("spelling", EXITING)
+@pytest.mark.parametrize("error", EXITS, ids=lambda error: type(error).__name__)
+def test_a_step_that_raises_an_exit_fails_at_once(
+    driver: Driver, caplog: pytest.LogCaptureFixture, error: BaseException, spelling: str, begin: bool
+) -> None:
+    exits = EXITING[spelling](error)
 
     def workflow(ctx: Context) -> Flow:
-        yield (yield ctx.begin_run(leaves)) if begin else ctx.run(leaves)
+        try:
+            if begin:
+                yield (yield ctx.begin_run(exits).options(retry_policy=Never()))
+            else:
+                yield ctx.run(exits).options(retry_policy=Never())
+        except ApplicationError as failed:
+            return failed.type_name
 
-    driver.begin("w", workflow)
+    assert driver.run("w", workflow).rpartition(".")[2] == type(error).__name__
+    assert [report.status for report in driver.reports] == ["completed"]
+    assert type(error).__name__ in caplog.text
 
-    with pytest.raises(SystemExit):
-        driver.invoke()
-    task = driver.task("w")
-    assert task is not None
-    assert task.state == "acquired"
+
+def test_an_interrupt_raised_in_a_thread_fails_its_step(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(functions=pool)
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield (yield ctx.begin_run(_exits(KeyboardInterrupt())).options(retry_policy=Never()))
+        except ApplicationError as failed:
+            return failed.type_name
+
+    assert driver.run("w", workflow) == "KeyboardInterrupt"
+
+
+def test_an_exit_is_retried_as_the_policy_of_its_step_says(driver: Driver) -> None:
+    def exits_once(ctx: Context) -> int:
+        if ctx.info.attempt == 1:
+            raise SystemExit(3)
+        return ctx.info.attempt
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(exits_once).options(retry_policy=Constant(0, 1)))
+
+    assert driver.run("w", workflow) == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs a signal of one's own")
+def test_an_interrupt_and_an_exit_by_signal_end_the_run(driver: Driver) -> None:
+    def terminate(_number: int, _frame: object) -> None:
+        raise SystemExit(0)
+
+    def interrupted(_: Context) -> None:
+        raise KeyboardInterrupt
+
+    def terminated(_: Context) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, terminate)
+    try:
+        for id, step, end in (("i", interrupted, KeyboardInterrupt), ("t", terminated, SystemExit)):
+            driver.begin(id, step)
+            with pytest.raises(end):
+                driver.invoke()
+            assert driver.promise(id).pending
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def at_creations(ids: set[str], act: Callable[[str], object]) -> Callable[[Request | str], Response | None]:
