@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from resonate import codec, logs
 from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Opening, Outcome, Run, Work, let_go
-from resonate.errors import NonDeterminismError, PayloadError, ProgramError, is_final
+from resonate.errors import NonDeterminismError, PayloadError, ProgramError, ResonateTimedoutError, is_final
 from resonate.history import NOTHING, attempt_of, described
 from resonate.recorded import source_of_chance
 from resonate.restore import Doubtful, tell_change
@@ -174,6 +174,12 @@ class Attempts:
             missing = self._execution.history.beyond(work.node.id, work.context.count)
             if missing is not None:
                 raise NonDeterminismError(missing.id, described(missing), NOTHING) from error
+
+    def overdue(self, work: Work) -> None:
+        """The promise's time is up while the function still runs: it is over, whatever the function comes to."""
+        error = ResonateTimedoutError(work.node.id, work.node.timeout_at / 1000)
+        logs.tell_failure(work, error, None, private=self._private)
+        self.conclude(work, "rejected", codec.encode_error(error, work.node.encoder), None, error)
 
     def _postponed(self, work: Work, error: BaseException) -> bool:
         """Arrange the next attempt after a failure, if the retry policy grants one."""

@@ -12,13 +12,17 @@ anything else happens to it (docs/decisions/0036).
 
 from __future__ import annotations
 
+import contextvars
+import heapq
 import queue
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from msgspec import Struct
 
 from resonate import codec
+from resonate.abandoned import abandoned
 from resonate.computation import (
     Action,
     Create,
@@ -31,6 +35,7 @@ from resonate.computation import (
     Outcome,
     Run,
     Work,
+    let_go,
 )
 from resonate.environment import underlying
 from resonate.errors import refusal
@@ -60,6 +65,13 @@ if TYPE_CHECKING:
 
 Status = Literal["completed", "suspended", "released", "lost", "halted"]
 
+Answer = Outcome | Opening | Lost | StoreError | None
+"""What calling a function came to; None if it did not get to run, or was stopped."""
+
+WATCHED_MS = 30 * 86_400_000
+"""A step whose deadline is farther away than this (ms) runs in the thread of its workflow, to its end."""
+RESPONSE_S = 1.0
+"""How long an async function may take to end when it is cancelled (s)."""
 GLANCE = 1.0
 """Seconds: a signal that arrives while the main thread begins to wait is seen when it looks again."""
 FEW = 10
@@ -95,6 +107,15 @@ class Loops:
             self._loop = EventLoop()
         return self._loop
 
+    def give_up(self, work: Work) -> None:
+        """Cancel an async function; if another blocks the loop, leave that behind and let a new one take its place."""
+        loop = self._loop
+        if loop is not None and not loop.give_up(work) and loop is self._loop:
+            self._loop = None
+            thread = loop.leave()
+            if thread is not None:
+                abandoned.add(thread, f"{work.name} (an event loop that something blocks)")
+
     def cancel(self) -> None:
         """Stop the functions that run on it."""
         if self._loop is not None:
@@ -104,6 +125,50 @@ class Loops:
         """End it; it starts anew when it is needed again."""
         if self._loop is not None:
             self._loop.stop()
+
+
+class _Call:
+    """A call of a function that is waited for until the instant `ends_at` (ms).
+
+    Args:
+        answer: given what it came to, if that was in time.
+    """
+
+    def __init__(self, work: Work, ends_at: int, answer: Callable[[Answer], None]) -> None:
+        self.work = work
+        self.ends_at = ends_at
+        self.thread: threading.Thread | None = None
+        self.returned = threading.Event()
+        self._answer = answer
+        self._lock = threading.Lock()
+        self._over = False
+
+    def begin(self) -> bool:
+        """Note the thread that makes the call; False if nobody waits for it any longer."""
+        with self._lock:
+            self.thread = threading.current_thread()
+            return not self._over
+
+    def end(self, answer: Answer) -> None:
+        """Hand out what the function came to, unless its time was up: then it counts for nothing."""
+        with self._lock:
+            late, self._over = self._over, True
+        self.returned.set()
+        if not late:
+            self._answer(answer)
+            return
+        if self.thread is not None:
+            abandoned.remove(self.thread)
+        if isinstance(answer, Opening):
+            let_go(answer.coroutine, self.work.name)
+
+    def give_up(self) -> bool:
+        """Wait for it no longer; False if it has just ended."""
+        with self._lock:
+            if self._over:
+                return False
+            self._over = True
+            return True
 
 
 class Drive:
@@ -120,9 +185,9 @@ class Drive:
         self._execution = execution
         self._deadline = deadline
         self._running = 0
-        self._results: queue.SimpleQueue[tuple[Work, Outcome | Opening | Lost | StoreError | None]] = (
-            queue.SimpleQueue()
-        )
+        self._steps = worker.steps
+        self._results: queue.SimpleQueue[tuple[Work, Answer]] = queue.SimpleQueue()
+        self._watched: list[tuple[int, int, _Call]] = []
         self._late = False
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[Promise]]]] = []
 
@@ -255,34 +320,139 @@ class Drive:
 
     def _start(self, work: Work) -> None:
         now = self._clock.now()
-        if self._late or self._worker.stopping or (self._deadline is not None and now >= self._deadline):
+        if (
+            self._late
+            or self._worker.stopping
+            or abandoned.full
+            or (self._deadline is not None and now >= self._deadline)
+        ):
             self._late = True
             return
         if now > self._lease.sure_until:
             self._lease.check(self._store, self._clock)
-        if work.concurrent and self._functions is not None:
-            self._running += 1
-            if work.kind is Kind.ASYNC:
-                self._worker.loops.get().submit(work, lambda outcome: self._results.put((work, outcome)))
+        ends_at = work.node.timeout_at
+        watched = False
+        if ends_at <= (now + WATCHED_MS if self._deadline is None else self._deadline):
+            if ends_at <= now:
+                if self._is_over(work, now):
+                    return
             else:
-                self._functions.submit(self._call_apart, work)
+                watched = self._steps is not None
+        if work.concurrent and self._functions is not None:
+            self._submit(work, watched)
+        elif watched:
+            self._call_watched(work)
         elif (outcome := call(work, self._worker.loops)) is None:
             self._late = True
         else:
             self._execution.ran(work, outcome, self._clock.now())
 
+    def _is_over(self, work: Work, now: int) -> bool:
+        """Whether the work's time was up before its function began, by the store's clock as well as by ours."""
+        self._unless_over(now)
+        above = self._execution.over_with(work, now)
+        if above is not None:
+            self._refresh((above.id,))
+            return above.settled
+        over = work.created and work.node is not self._execution.root.node
+        if over:
+            self._execution.overdue(work, now)
+        return over
+
+    def _unless_over(self, now: int) -> None:
+        """Raise `Lost` if the time of the task's own promise is up."""
+        if now >= self._execution.root.node.timeout_at:
+            self._lease.verify(self._store, now)
+
+    def _submit(self, work: Work, watched: bool) -> None:
+        """Have a function called beside others."""
+        assert self._functions is not None
+        self._running += 1
+        answer: Callable[[Answer], None] = lambda outcome: self._results.put((work, outcome))  # noqa: E731
+        given: _Call | None = None
+        if watched and (work.kind is Kind.ASYNC or hasattr(self._functions, "leave")):
+            given = _Call(work, work.node.timeout_at, answer)
+            heapq.heappush(self._watched, (given.ends_at, id(given), given))
+            answer = given.end
+        if work.kind is Kind.ASYNC:
+            self._worker.loops.get().submit(work, answer)
+        else:
+            self._functions.submit(self._call_apart, work, answer, given)
+
+    def _call_watched(self, work: Work) -> None:
+        """Call a function in a thread of its own, and go on without it when its time is up."""
+        assert self._steps is not None
+        answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        given = _Call(work, work.node.timeout_at, answers.put)
+        self._steps.submit(contextvars.copy_context().run, self._call_apart, work, given.end, given)
+        while True:
+            left = given.ends_at - self._clock.now()
+            if left <= 0 and given.give_up():
+                self._go_on_without(given, self._steps)
+                return
+            try:
+                outcome = answers.get(timeout=max(0.0, min(GLANCE, left / 1000)))
+            except queue.Empty:
+                continue
+            break
+        if (result := self._checked(work, outcome)) is not None:
+            self._execution.ran(*result, self._clock.now())
+
+    def _go_on_without(self, given: _Call, pool: object) -> None:
+        """Leave a function behind whose time is up, and tell the workflow."""
+        work, thread = given.work, given.thread
+        if work.kind is Kind.ASYNC:
+            self._worker.loops.give_up(work)
+            if thread is not None and given.returned.wait(RESPONSE_S):
+                thread = None
+        if thread is not None:
+            # Its pool needs no replacement for a thread that has ended meanwhile, or that was never one of its own.
+            leave: Callable[[threading.Thread], None] | None = getattr(pool, "leave", None)
+            if leave is not None:
+                leave(thread)
+            room = abandoned.add(thread, work.name)
+            if given.returned.is_set():
+                abandoned.remove(thread)
+            if abandoned.full:
+                self._worker.exhausted()
+            if not room:
+                self._late = True
+                return
+        now = self._clock.now()
+        self._unless_over(now)
+        above = self._execution.over_with(work, now)
+        if above is not None:
+            self._refresh((above.id,))
+        if above is None or not above.settled:
+            self._execution.overdue(work, now)
+
     def _next_result(self) -> tuple[Work, Outcome | Opening] | None:
         """The next function to return. A retry that is due meanwhile waits for it: a pause is a minimum.
 
-        None is one whose turn came too late, or that was stopped.
+        None is one whose turn came too late, that was stopped, or that has outlived its time.
         """
         while True:
+            patience = GLANCE
+            if self._watched:
+                left = self._watched[0][0] - self._clock.now()
+                if left <= 0:
+                    given = heapq.heappop(self._watched)[2]
+                    if given.give_up():
+                        self._running -= 1
+                        self._go_on_without(given, self._functions)
+                        return None
+                    continue
+                patience = min(GLANCE, left / 1000)
             try:
-                work, outcome = self._results.get(timeout=GLANCE)
+                work, outcome = self._results.get(timeout=patience)
             except queue.Empty:
                 continue
             break
         self._running -= 1
+        return self._checked(work, outcome)
+
+    def _checked(self, work: Work, outcome: Answer) -> tuple[Work, Outcome | Opening] | None:
+        """What a function came to; None if it did not get to run, or was stopped."""
         if isinstance(outcome, (Lost, StoreError)):
             raise outcome
         if outcome is None:
@@ -292,21 +462,23 @@ class Drive:
             raise error
         return work, outcome
 
-    def _call_apart(self, work: Work) -> None:
-        """Call the user's function in a thread of the pool; what would end a process ends this run."""
+    def _call_apart(self, work: Work, answer: Callable[[Answer], None], given: _Call | None) -> None:
+        """Call the user's function in a thread of a pool; what would end a process ends this run."""
+        if given is not None and not given.begin():
+            return
         if self._worker.stopping:
-            self._results.put((work, None))
+            answer(None)
             return
         try:
             self._lease.check(self._store, self._clock)  # it may have waited long for this thread
         except (Lost, StoreError) as error:
-            self._results.put((work, error))
+            answer(error)
             return
         try:
             outcome = call(work, self._worker.loops)
         except BaseException as error:
             outcome = None, error
-        self._results.put((work, outcome))
+        answer(outcome)
 
     def _wait(self) -> Report | None:
         """Nothing is left to do here: wait a moment if that is all it takes, or suspend."""

@@ -19,15 +19,18 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, cast
 
+from resonate.abandoned import abandoned
 from resonate.commands import Command, Promise
 from resonate.computation import Opening, Outcome, Work
-from resonate.errors import ApplicationError, ProgramError
+from resonate.errors import ProgramError
 from resonate.exits import failure_of
 
 _function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="a coroutine")
 """The name of the function that a task belongs to: tasks inherit their maker's variables."""
 _timers: contextvars.ContextVar[weakref.WeakSet[asyncio.TimerHandle]] = contextvars.ContextVar("timers")
 """What a function has the loop do later: a timeout around a command would be one, and reach nobody."""
+RESPONSE_S = 1.0
+"""How long a loop may take to cancel a function before its thread counts as blocked (s)."""
 _Base = asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
 
 
@@ -68,8 +71,8 @@ class EventLoop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._tasks: set[asyncio.Task[Outcome | Opening]] = set()
-        self._cancelling = False
+        self._tasks: dict[Work, asyncio.Task[Outcome | Opening]] = {}
+        self._cancelling = self._left = self._given_up = False
 
     def submit(self, work: Work, then: Callable[[Outcome | Opening | None], None]) -> None:
         """Call an async function, in the contextvars of the caller.
@@ -82,20 +85,22 @@ class EventLoop:
         loop = self._running()
 
         def ended(task: asyncio.Task[Outcome | Opening]) -> None:
-            self._tasks.discard(task)
+            del self._tasks[work]
             try:
                 outcome = task.result()
             except BaseException as error:  # cancelled, or a GeneratorExit, which closes what is above it as well
                 outcome = None, failure_of(error, work.name) or error
             stopped = self._cancelling and not isinstance(outcome, Opening) and outcome[1] is not None
             then(None if stopped else outcome)
+            if self._left and not self._tasks:
+                loop.stop()
 
         def begin() -> None:
             if self._cancelling:
                 then(None)
                 return
             task = loop.create_task(_call(work), name=work.node.id, context=context)
-            self._tasks.add(task)
+            self._tasks[work] = task
             task.add_done_callback(ended)
 
         loop.call_soon_threadsafe(begin)
@@ -120,6 +125,39 @@ class EventLoop:
             raise error
         return outcome
 
+    def give_up(self, work: Work) -> bool:
+        """Cancel an async function that is not waited for any longer.
+
+        Returns:
+            Whether the loop has done so: if it does not in `RESPONSE_S`, a function blocks its thread.
+        """
+        loop = self._loop
+        self._given_up = True
+        responded = threading.Event()
+
+        def cancel() -> None:
+            task = self._tasks.get(work)
+            if task is not None:
+                task.cancel()
+            responded.set()
+
+        if loop is None:
+            return True
+        loop.call_soon_threadsafe(cancel)
+        return responded.wait(RESPONSE_S)
+
+    def leave(self) -> threading.Thread | None:
+        """Leave the thread behind, which a function blocks; it ends when the functions that run on it have ended."""
+
+        def end() -> None:
+            self._left = True
+            if not self._tasks and self._loop is not None:
+                self._loop.stop()
+
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(end)
+        return self._thread
+
     def cancel(self) -> None:
         """Stop what runs, and let nothing begin until `stop` has ended the loop.
 
@@ -133,7 +171,7 @@ class EventLoop:
             self._loop.call_soon_threadsafe(self._cancel_tasks)
 
     def _cancel_tasks(self) -> None:
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
 
     def stop(self) -> None:
@@ -144,7 +182,8 @@ class EventLoop:
             self._loop = self._thread = None
         if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
-            thread.join()
+            # One that was given up and goes on all the same is not waited for.
+            thread.join(RESPONSE_S if self._given_up else None)
         self._cancelling = False
 
     def _running(self) -> asyncio.AbstractEventLoop:
@@ -159,14 +198,20 @@ class EventLoop:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which cancels and closes properly at its end
-        loop = runner.get_loop()
-        while True:
-            try:
-                loop.run_forever()
-            except (SystemExit, KeyboardInterrupt):
-                continue  # asyncio raises here, too, what a task of the user's raised: it is that task's failure
-            return
+    try:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which cancels and closes properly at its end
+            _run_until_stopped(runner.get_loop())
+    finally:
+        abandoned.remove(threading.current_thread())
+
+
+def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue  # asyncio raises here, too, what a task of the user's raised: it is that task's failure
+        return
 
 
 async def _call(work: Work) -> Outcome | Opening:

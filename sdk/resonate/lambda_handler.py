@@ -7,8 +7,9 @@ its body, and an SQS batch.
 
 Where `RESONATE_PUSH_TOKEN` is set, an HTTP event has to show it as its bearer token, or be signed with IAM.
 
-With less than `RESERVE` left no further function is started and the task is handed over. When the invocation ends its
-store is closed, so a thread that the platform freezes and thaws can write nothing.
+With less than `RESERVE` left no further function is started and the task is handed over. A step that outlives its
+timeout is left behind in its thread. When the invocation ends its store is closed, so a thread that the platform
+freezes and thaws can write nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import base64
 import logging
 import os
 from collections.abc import Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
 
 import msgspec
 
+from resonate.abandoned import Exhausted, abandoned
 from resonate.drive import Loops, Report
 from resonate.options import DEFAULT_TARGET
 from resonate.registry import Registry
@@ -32,6 +33,7 @@ from resonate_store.interface import Store, StoreError
 from resonate_store.settings import push_token_of, width_of
 
 if TYPE_CHECKING:
+    from resonate.pool import Pool
     from resonate.tracing import Spans
 
 RESERVE = 5_000
@@ -68,6 +70,7 @@ class LambdaHandler:
     Raises:
         MalformedEvent: the event is none of these.
         StoreError: the store cannot answer; for an asynchronous invoke and a batch this makes Lambda try again.
+        Exhausted: too many threads are left behind; on Lambda the process ends instead, and is replaced.
     """
 
     def __init__(
@@ -93,8 +96,9 @@ class LambdaHandler:
         self._metrics = Metrics()
         self._log_fields = LogFields()
         self._log_fields.install(os.environ)
-        self._functions = _executor("RESONATE_FUNCTIONS")
-        self._requests = _executor("RESONATE_REQUESTS")
+        self._functions = _pool("RESONATE_FUNCTIONS")
+        self._requests = _pool("RESONATE_REQUESTS")
+        self._steps = _steps()
         self._push_token = push_token_of(os.environ)
         self._loops = Loops()
 
@@ -109,6 +113,10 @@ class LambdaHandler:
         return _shown(self._work(offer_of(content), context))
 
     def _work(self, offer: Offer, context: Any) -> Report:
+        if abandoned.full:
+            if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+                raise SystemExit(str(abandoned))  # Lambda replaces an environment whose process has ended
+            raise Exhausted(str(abandoned))
         remaining = _remaining(context)
         now = self._clock.now()
         self._log_fields.offered(offer.id, offer.version)
@@ -128,6 +136,7 @@ class LambdaHandler:
             group=None if name else self._group,  # a function's calls stay with it, whatever it has registered
             private=self._private,
         )
+        worker.steps = self._steps
         try:
             reserve = min(RESERVE, remaining // 5)
             report = worker.run(offer.id, offer.version, remaining + LEASE_MARGIN, now + remaining - reserve)
@@ -150,6 +159,8 @@ class LambdaHandler:
             return _http(200, _shown(self._work(offer_of(_body(event)), context)))
         except MalformedEvent as error:
             return _http(400, {"error": str(error)})
+        except Exhausted as error:
+            return _http(503, {"error": str(error)})
         except StoreError as error:
             logger.error("%s", error)
             return _http(500, {"error": f"Handler failed: {error}"})
@@ -175,7 +186,7 @@ class LambdaHandler:
         for record in records:
             try:
                 self._work(offer_of(_parsed(record.get("body"))), context)
-            except (MalformedEvent, StoreError) as error:
+            except (MalformedEvent, Exhausted, StoreError) as error:
                 logger.error("message %s: %s", record.get("messageId"), error)
                 failures.append({"itemIdentifier": record["messageId"]})
         return {"batchItemFailures": failures}
@@ -187,9 +198,18 @@ def _is_batch(records: Any) -> TypeGuard[list[dict[str, Any]]]:
     return all(isinstance(record, dict) and "messageId" in record for record in cast("list[Any]", records))
 
 
-def _executor(name: str) -> Executor | None:
+def _pool(name: str) -> Pool | None:
+    from resonate.pool import Pool
+
     width = width_of(os.environ, name, WIDTH)
-    return ThreadPoolExecutor(width, thread_name_prefix=name.lower()) if width > 1 else None
+    return Pool(width, name.lower()) if width > 1 else None
+
+
+def _steps() -> Pool:
+    """The threads of steps with a timeout: an invocation waits for one, and may leave others behind."""
+    from resonate.pool import STEP_THREADS, Pool
+
+    return Pool(STEP_THREADS, "resonate-step")
 
 
 def offer_of(message: Any) -> Offer:

@@ -18,6 +18,9 @@ from resonate_store.clock import Clock
 
 T = TypeVar("T")
 
+STEP_THREADS = 10_000
+"""The width of a pool for steps with a timeout: a task has one at a time, so the number of tasks is the limit."""
+
 
 class Pool(Executor):
     """An executor of daemon threads, which start when they are needed.
@@ -51,12 +54,15 @@ class Pool(Executor):
             if self._idle >= len(self._queue):
                 self._changed.notify()
             elif len(self._threads) < self._width:
-                self._started += 1
-                name = f"{self._name}-{self._started}"
-                thread = threading.Thread(target=self._run, name=name, daemon=True)
-                self._threads.add(thread)
-                thread.start()
+                self._add_thread()
         return future
+
+    def _add_thread(self) -> None:
+        self._started += 1
+        name = f"{self._name}-{self._started}"
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._threads.add(thread)
+        thread.start()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no further calls; those that wait are made still, unless they are cancelled."""
@@ -75,6 +81,14 @@ class Pool(Executor):
         """The threads that have not ended."""
         with self._changed:
             return list(self._threads)
+
+    def leave(self, thread: threading.Thread) -> None:
+        """Leave a thread behind in the call that it makes: another takes its place, and it ends when it returns."""
+        with self._changed:
+            if thread in self._threads:
+                self._threads.remove(thread)
+                if len(self._queue) > self._idle and not self._closed:
+                    self._add_thread()
 
     def runs_here(self) -> bool:
         """Whether the caller is one of its calls."""
@@ -97,6 +111,8 @@ class Pool(Executor):
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
         with self._changed:
+            if threading.current_thread() not in self._threads:
+                return None
             while not self._queue:
                 if self._closed:
                     return None

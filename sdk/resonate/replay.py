@@ -253,6 +253,22 @@ class Execution:
         else:
             self._attempts.ended(work, outcome)
 
+    def overdue(self, work: Work, now: int) -> None:
+        """The time of the work's promise is up, and its function is not waited for any longer."""
+        self.now = now
+        if not work.node.settled:
+            self._attempts.overdue(work)
+
+    def over_with(self, work: Work, now: int) -> Node | None:
+        """The highest nested workflow above `work` whose time is up as well; None if there is none."""
+        found: Node | None = None
+        above = self.nodes.get(work.lineage.id)
+        while above is not None and above is not self.root.node:
+            if above.durable and not above.settled and above.timeout_at <= now:
+                found = above
+            above = self.nodes.get(above.work.tags.get(PARENT, "")) if above.work is not None else None
+        return found
+
     def kept(self, node: Node, response: Response) -> None:
         """The node's outcome is stored; what the store shows is what counts."""
         promise = response.promise

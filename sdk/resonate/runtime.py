@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from resonate.abandoned import abandoned
 from resonate.computation import FUNC
 from resonate.drive import Report
 from resonate.environment import Distant, underlying
@@ -46,6 +47,8 @@ logger = logging.getLogger("resonate.runtime")
 
 REQUESTS = 8
 """Requests to a server that one task makes at the same time."""
+PAUSED_S = 1.0
+"""How often a process that takes no task looks whether it may again (s)."""
 GRACE = 5_000
 """How long `stop` waits for async functions before it cancels them (ms)."""
 FAREWELL = 1_000
@@ -93,7 +96,8 @@ class Runtime:
         self._timekeeper: threading.Thread | None = None
         self._planned: int | None = None
         self._news = False
-        self._stopping = self._ending = False
+        self._stopping = self._ending = self._paused = False
+        worker.exhausted = self._pause
         self._farewell = functools.partial(_farewell, weakref.ref(self))
         if source is None and self._embedded is not None:
             # Whoever sleeps is woken by our own thread, and another task can have the worker meanwhile.
@@ -116,7 +120,7 @@ class Runtime:
             return
         # Loaded with the first piece of work: a program that only registers functions, or asks, needs no pools.
         from resonate import interrupts
-        from resonate.pool import Pool
+        from resonate.pool import STEP_THREADS, Pool
 
         with self._condition:
             if self._tasks is not None or self._ending:
@@ -125,7 +129,9 @@ class Runtime:
             if self._distant is not None:
                 self._distant.insistent = True
                 self._worker.requests = Pool(REQUESTS, "resonate-request")
+            self._paused = False
             self._tasks = Pool(self._threads, "resonate-task")
+            self._worker.steps = Pool(STEP_THREADS, "resonate-step")
             if self._threads > 1:
                 self._worker.functions = Pool(self._threads, "resonate-function")
             self._timekeeper = threading.Thread(target=self._keep_time, name="resonate-time", daemon=True)
@@ -138,7 +144,8 @@ class Runtime:
     def stop(self, within: int | None = None) -> None:
         """Stop the threads; functions that are running finish first, handles that wait are told.
 
-        An async function that has not finished after `GRACE` is cancelled, and its task handed over.
+        A function that has outlived its timeout is not waited for. An async function that has not finished after
+        `GRACE` is cancelled, and its task handed over.
 
         Args:
             within: milliseconds after which functions that are running still are waited for no longer.
@@ -156,9 +163,10 @@ class Runtime:
             self._stopping = self._worker.stopping = True
             functions, self._worker.functions = self._worker.functions, None
             requests, self._worker.requests = self._worker.requests, None
+            steps, self._worker.steps = self._worker.steps, None
             self._waits.stop()
         try:
-            self._end(tasks, [pool for pool in (functions, requests) if pool is not None], until)
+            self._end(tasks, [pool for pool in (functions, steps, requests) if pool is not None], until)
         finally:
             from resonate import interrupts
 
@@ -208,6 +216,9 @@ class Runtime:
         """
         lease = self._lease(task)
         self.start()
+        if abandoned.full:
+            self._give_back(task)
+            return None
         tasks = self._tasks
         if self._threads == 1 and tasks is not None and not tasks.runs_here():
             self.submit(task, promise)
@@ -233,6 +244,9 @@ class Runtime:
             logger.warning("a message of an unknown kind was ignored: %s", message["kind"])
             return
         id, version = message["data"]["task"]["id"], message["data"]["task"]["version"]
+        if abandoned.full:
+            self._pause()
+            return
         if self._embedded is None and not self._worker.registry.names():
             logger.warning(
                 "task %s was offered here, where no function is registered: give processes that do no work a group of"
@@ -242,11 +256,30 @@ class Runtime:
             return
         self._enqueue(lambda: self._accept(id, version))
 
+    def _pause(self) -> None:
+        """Receive nothing while too many threads are left behind, so that others are offered what comes."""
+        with self._condition:
+            if self._paused or self._stopping:
+                return
+            self._paused = True
+            self._condition.notify_all()
+        if self._source is not None:
+            self._source.stop()
+
+    def _resume(self) -> None:
+        """Receive again: some of the threads that were left behind have ended."""
+        with self._condition:
+            if not self._paused or self._stopping:
+                return
+            self._paused = False
+        if self._source is not None:
+            self._source.start(self._receive, self._waits.look_again)
+
     # Tasks
 
     def _enqueue(self, job: Callable[[], object], otherwise: Callable[[], None] | None = None) -> bool:
         """Have the job done by the pool; `otherwise` is what happens if everything stops before it is begun."""
-        if self._stopping:
+        if self._stopping or abandoned.full:
             return False
         self.start()
         with self._condition:
@@ -342,6 +375,8 @@ class Runtime:
             if now >= beat:
                 # After a failure there is time for several more before the leases end.
                 beat = now + self._ttl // (2 if self._heartbeat() else 10)
+            if self._paused and not abandoned.full:
+                self._resume()
             due = None if self._embedded is None or self._stopping else self._embedded.next_wake_at()
             if due is not None and due <= now and self._embedded is not None:
                 self._embedded.tick()
@@ -354,7 +389,7 @@ class Runtime:
                 instants = [at for at in (due, beat if self._held else None) if at is not None]
                 self._planned = min(instants, default=None)
                 left = LONGEST_WAIT if self._planned is None else (self._planned - now) / 1000
-                self._condition.wait(min(max(0.0, left), LONGEST_WAIT))
+                self._condition.wait(min(max(0.0, left), PAUSED_S if self._paused else LONGEST_WAIT))
                 self._planned = None
 
     def _heartbeat(self) -> bool:

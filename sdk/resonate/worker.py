@@ -56,6 +56,8 @@ from resonate_store.requests import (
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from resonate.pool import Pool
+
 logger = logging.getLogger("resonate.worker")
 A = TypeVar("A")
 B = TypeVar("B")
@@ -93,6 +95,9 @@ class Worker:
             log and in what is stored of a task: a message, or a traceback, may hold what nobody else may read.
 
     Attributes:
+        steps: the threads of functions that run one at a time but may outlive their time; without them they run in the
+            caller's thread, to their end.
+        exhausted: called when this process has left behind as many threads as it may.
         stopping: whether no function is started any more, and tasks with functions left to run are handed over.
         worth_suspending: a sleep that is not longer than this is waited out in the thread (milliseconds).
     """
@@ -129,6 +134,8 @@ class Worker:
         """Those that this process has begun with an encoder, by promise id: an encoder may keep nothing."""
         self.options: OrderedDict[str, Options] = OrderedDict()
         """Those of the calls that this process has begun, by promise id, until they are settled here."""
+        self.steps: Pool | None = None
+        self.exhausted: Callable[[], None] = lambda: None
         self.stopping = False
         self.worth_suspending = WORTH_SUSPENDING
 

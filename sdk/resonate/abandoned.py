@@ -1,0 +1,74 @@
+"""The threads of this process that are left behind: each runs a function that has outlived its time.
+
+A thread cannot be ended from outside. The workflow goes on without it, another thread takes its place in its pool, and
+whatever it returns is dropped. So that a process does not fill with such threads, there is a limit: from `LIMIT` on a
+worker begins nothing more, and hands over what it has (docs/decisions/0046).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from typing import Final
+
+LIMIT: Final = 16
+"""Threads that a process may leave behind before its workers begin nothing more."""
+
+logger = logging.getLogger("resonate.worker")
+
+
+class Exhausted(Exception):
+    """This process has left behind as many threads as it may, and takes no task."""
+
+
+class Abandoned:
+    """The threads that are left behind, with the names of the functions that they run.
+
+    Attributes:
+        full: whether there are as many as there may be.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.full = False
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._names: dict[threading.Thread, str] = {}
+
+    def add(self, thread: threading.Thread, name: str) -> bool:
+        """Note a thread that is left behind; False if there are as many already as there may be."""
+        with self._lock:
+            if self.full:
+                return False
+            self._names[thread] = name
+            count = len(self._names)
+            self.full = count >= self._limit
+        logger.warning(
+            "step %s has outlived its timeout and its thread is left behind (%d of %d)", name, count, self._limit
+        )
+        if self.full:
+            logger.error("%s", self)
+        return True
+
+    def remove(self, thread: threading.Thread) -> None:
+        """Forget a thread: its function has returned after all."""
+        with self._lock:
+            self._names.pop(thread, None)
+            self.full = len(self._names) >= self._limit
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __str__(self) -> str:
+        with self._lock:
+            counts = Counter(self._names.values())
+        steps = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(counts.items()))
+        return (
+            f"{counts.total()} threads are left behind by steps that outlived their timeouts: {steps}; this process"
+            " takes no new task and hands its tasks over: restart it, and give what these steps wait for a timeout of"
+            " its own"
+        )
+
+
+abandoned = Abandoned()
+"""Those of this process."""
