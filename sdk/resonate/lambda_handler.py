@@ -186,8 +186,9 @@ class LambdaHandler:
         for record in records:
             try:
                 self._work(offer_of(_parsed(record.get("body"))), context)
-            except (MalformedEvent, Exhausted, StoreError) as error:
-                logger.error("message %s: %s", record.get("messageId"), error)
+            except Exception as error:  # one message must not have the others delivered again
+                expected = isinstance(error, (MalformedEvent, Exhausted, StoreError))
+                logger.error("message %s: %s", record.get("messageId"), error, exc_info=None if expected else error)
                 failures.append({"itemIdentifier": record["messageId"]})
         return {"batchItemFailures": failures}
 

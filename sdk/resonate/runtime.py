@@ -244,8 +244,11 @@ class Runtime:
             logger.warning("a message of an unknown kind was ignored: %s", message["kind"])
             return
         id, version = message["data"]["task"]["id"], message["data"]["task"]["version"]
+        if not isinstance(id, str) or not isinstance(version, int):
+            raise TypeError("a task has a text as its id and a number as its version")
         if abandoned.full:
             self._pause()
+            self._decline(message)
             return
         if self._embedded is None and not self._worker.registry.names():
             logger.warning(
@@ -254,7 +257,13 @@ class Runtime:
                 id,
             )
             return
-        self._enqueue(lambda: self._accept(id, version))
+        if not self._enqueue(lambda: self._accept(id, version), lambda: self._decline(message)):
+            self._decline(message)
+
+    def _decline(self, message: dict[str, Any]) -> None:
+        """Let another process have an offer; a server makes it again by itself when the stream has ended."""
+        if isinstance(self._source, InProcess):
+            self._source.decline(message)
 
     def _pause(self) -> None:
         """Receive nothing while too many threads are left behind, so that others are offered what comes."""

@@ -450,6 +450,22 @@ def test_a_batch_reports_what_has_failed_and_nothing_else(driver: Driver, handle
     assert [driver.promise(id).state for id in ("good", "bad", "better")] == ["resolved", "pending", "resolved"]
 
 
+def test_a_message_that_fails_unexpectedly_fails_alone(driver: Driver, handler: LambdaHandler) -> None:
+    def fails(request: Request | str) -> Response | None:
+        if "poison" in str(request):
+            raise RuntimeError("unexpected")
+        return None
+
+    driver.tap.answer = fails
+    for id in ("poison", "good"):
+        driver.begin(id, double, 2)
+
+    reply = handler(batch(offer(driver), offer(driver)), LambdaContext())
+
+    assert reply == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert driver.promise("good").state == "resolved"
+
+
 def test_a_record_without_a_body_fails_alone(driver: Driver, handler: LambdaHandler) -> None:
     driver.begin("w", double, 2)
     event = batch(offer(driver))

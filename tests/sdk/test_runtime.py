@@ -511,6 +511,28 @@ def test_stop_tells_whoever_waits_and_a_new_start_goes_on(connect: Connect, else
     assert handle.result(PATIENCE) is None
 
 
+def test_what_a_stopped_worker_did_not_acquire_goes_to_another(connect: Connect, memory: Memory) -> None:
+    enough, running = threading.Event(), threading.Event()
+
+    def work(ctx: Context) -> str:
+        if ctx.id == "0":
+            running.set()
+            assert enough.wait(PATIENCE)
+        return ctx.id
+
+    first, second = (connect(store=memory, workers=1, pid=pid) for pid in ("1", "2"))
+    for worker in (first, second):
+        worker.register(work, name="work")
+    handles = [second.options(target="poll://any@default/1").begin_rpc(f"{n}", "work") for n in range(5)]
+    assert running.wait(PATIENCE)
+    stopping = threading.Thread(target=first.stop)
+    stopping.start()
+
+    assert [handle.result(PATIENCE) for handle in handles[1:]] == ["1", "2", "3", "4"]
+    enough.set()
+    stopping.join(PATIENCE)
+
+
 def test_what_runs_is_finished_before_stop_returns(connect: Connect, memory: Memory) -> None:
     before = threads()
     resonate = connect(store=memory, workers=2)

@@ -131,9 +131,13 @@ class Delivery:
         return self._background.close(seconds)
 
     def _offer(self, store: Offering, group: str) -> None:
-        for id in self._hub.claim(group):
-            for offer in _offers(store, id):
-                self.send(offer.address, message_of(offer))
+        while claimed := self._hub.claim(group):
+            for id in claimed:
+                try:
+                    for offer in _offers(store, id):
+                        self.send(offer.address, message_of(offer))
+                except Exception:  # which must not keep the others from their workers
+                    logger.exception("task %s cannot be offered before its next offer is due", id)
 
     def _push(self, address: str, message: dict[str, Any]) -> None:
         self._pusher.push(address, message)

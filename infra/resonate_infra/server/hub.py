@@ -4,7 +4,8 @@
 goes, like `poll://any@group`, to any connection of the group. A message that finds nobody, or whose connection is so
 far behind that its buffer is full, is lost, as the protocol has it. For a task that would mean to wait for the next
 offer, which may be minutes away. So the hub remembers which tasks found nobody, and says when somebody is there for
-them: a worker that is started again drains what has waited for it. What then is offered is up to the store.
+them: a worker that is started again drains what has waited for it. What then is offered is up to the store. When a
+stream ends, that includes what was written to it: the worker may not have got to all of it.
 
 Where tokens are asked for, a stream is opened with the prefix of its bearer's ids, and the messages about other ids
 pass it by as if it were not there: a group's name is no secret, and messages hold values.
@@ -53,6 +54,8 @@ class Connection:
         self.notify = notify
         self.closed = False
         self.buffer: deque[Letter] = deque()
+        self.offered: dict[str, str] = {}
+        """The tasks that were written to the stream, the latest last, with the addresses that they were for."""
 
     @property
     def full(self) -> bool:
@@ -100,7 +103,7 @@ class Hub:
         return connection
 
     def disconnect(self, connection: Connection) -> None:
-        """Forget a stream; what was not taken from it goes to somebody else."""
+        """Forget a stream; what was not taken from it, or is still on offer, goes to another."""
         with self._lock:
             connections = self._groups.get(connection.group, [])
             if connection not in connections:
@@ -110,8 +113,13 @@ class Hub:
                 del self._groups[connection.group]
             connection.closed = True
             left, connection.buffer = connection.buffer, deque()
+            for task, address in connection.offered.items():
+                self._hold(connection.group, task, address)
+            others = self._groups.get(connection.group, [])
         for letter in left:
             self.send(*letter)
+        if others:
+            self._tell_of_room(others[0])
 
     def take(self, connection: Connection) -> bytes | None:
         """The next message for a stream, as JSON, or None when there is none at present."""
@@ -119,6 +127,12 @@ class Hub:
             if not connection.buffer:
                 return None
             letter = connection.buffer.popleft()
+            task = _task_in(letter.message)
+            if task is not None:
+                connection.offered.pop(task, None)
+                connection.offered[task] = letter.address
+                if len(connection.offered) > MAX_HELD:
+                    del connection.offered[next(iter(connection.offered))]
             emptied = not connection.buffer
         if emptied:
             self._tell_of_room(connection)

@@ -21,6 +21,14 @@ from resonate_store.clock import Clock
 Message = dict[str, Any]
 
 
+class Addressed(dict[str, Any]):
+    """A message that knows the address it was sent to."""
+
+    def __init__(self, message: Message, address: str) -> None:
+        super().__init__(message)
+        self.address = address
+
+
 @runtime_checkable
 class Embedded(Protocol):
     """A store in this process, in which nothing happens by itself."""
@@ -81,6 +89,10 @@ class InProcess:
     def stop(self) -> None:
         self.receive = None
 
+    def decline(self, message: Message) -> None:
+        """Give an offer back that this process does not come to: another is made it, or this one when it starts."""
+        self._exchange.decline(self, message)
+
 
 class Exchange:
     """Hands a store's messages and wake-ups on to the connections in this process."""
@@ -110,14 +122,24 @@ class Exchange:
         for address, message in kept.values():
             self(address, message)
 
+    def decline(self, source: InProcess, message: Message) -> None:
+        """Make an offer again that a process of its group does not come to."""
+        address = message.address if isinstance(message, Addressed) else source.anycast
+        if source.receive is None:
+            self(address, message)
+        else:
+            with self._lock:
+                self._kept[message["data"]["task"]["id"]] = (address, message)
+
     def __call__(self, address: str, message: Message) -> bool:
         task: str | None = message["data"]["task"]["id"] if message["kind"] == "execute" else None
         begun_here = [] if task is None else [source for source in self._sources if source.has_begun(task)]
-        if _received(begun_here, message):
+        if _received(begun_here, address, message):
             return True
         members = [source for source in self._sources if source.group == group_of(address)]
         named = [source for source in members if address in (source.unicast, source.anycast)]
-        candidates = named or ([] if address.startswith("poll://uni@") else members)
+        others = [] if address.startswith("poll://uni@") else [each for each in members if each not in named]
+        candidates = [*named, *others]
         if not candidates:
             served = self._others(address, message) is not False
             if served or task is None or not self.serves_every_target:
@@ -125,7 +147,7 @@ class Exchange:
             candidates = self._sources
             if len(candidates) > 1:
                 candidates = sorted(candidates, key=lambda source: not source.knows(task))
-        if not _received(candidates, message) and task is not None:
+        if not _received(candidates, address, message) and task is not None:
             with self._lock:
                 self._kept[task] = (address, message)
         return True
@@ -136,11 +158,11 @@ class Exchange:
                 source.on_wake(at)
 
 
-def _received(sources: Iterable[InProcess], message: Message) -> bool:
+def _received(sources: Iterable[InProcess], address: str, message: Message) -> bool:
     """Give a message to the first of these that is connected; whether there is one."""
     for source in sources:
         receive = source.receive
         if receive is not None:
-            receive(message)
+            receive(Addressed(message, address))
             return True
     return False

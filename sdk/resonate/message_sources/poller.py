@@ -183,7 +183,7 @@ class Poller:
             for data in events(stream):
                 try:
                     yield msgspec.json.decode(data)
-                except (msgspec.MsgspecError, UnicodeError) as error:
+                except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
                     logger.warning("%s sent what is no message: %s", self.url, error)
         except SSLError as error:
             raise StoreError(f"the server cannot be trusted: {error}") from error

@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from resonate import Resonate
+from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
 from resonate_infra.server.assembly import CannotServe, Options, Server
 from resonate_infra.testing.endpoint import Endpoint
@@ -117,6 +117,37 @@ def test_starting_the_worker_is_enough_to_drain_what_waits(api: Api) -> None:
         api.create(f"job-{n}", "poll://any@workers")
     with api.poll("workers", "w-1") as worker:
         assert {worker.task() for _ in range(250)} == {f"job-{n}" for n in range(250)}
+
+
+def test_what_a_stopped_worker_did_not_acquire_is_offered_at_once(api: Api) -> None:
+    """By the clock, the next offer would be made after 30 s."""
+    enough, running = threading.Event(), threading.Event()
+
+    def work(ctx: Context) -> str:
+        if ctx.id == "0":
+            running.set()
+            assert enough.wait(PATIENCE)
+        return ctx.id
+
+    url = f"http://localhost:{api.port}"
+    first, second, client = (
+        Resonate.remote(url=url, group=group, workers=1) for group in ("workers", "workers", "client")
+    )
+    for worker in (first, second):
+        worker.register(work, name="work")
+    first.start()
+    handles = [client.options(target="workers").begin_rpc(f"{n}", "work") for n in range(12)]
+    assert running.wait(PATIENCE)
+    second.start()
+    stopping = threading.Thread(target=first.stop)
+    stopping.start()
+
+    assert [handle.result(PATIENCE) for handle in handles[1:]] == [f"{n}" for n in range(1, 12)]
+    enough.set()
+    stopping.join(PATIENCE)
+    assert handles[0].result(PATIENCE) == "0"
+    second.stop()
+    client.stop()
 
 
 def test_a_request_that_is_too_large_is_told_so(api: Api) -> None:

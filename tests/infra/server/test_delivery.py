@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from resonate_infra.server.delivery import Delivery, lambda_client_of, served_groups
-from resonate_infra.server.hub import Hub
+from resonate_infra.server.hub import BUFFER, Hub
 from resonate_infra.server.lambdas import Lambdas, Mapped
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
-from resonate_store.records import DELAY, TARGET
+from resonate_store.records import DELAY, TARGET, Record
 from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire
 from tests.infra.aws_doubles import Lambda
 from tests.infra.server.api import PATIENCE
@@ -198,6 +198,47 @@ def test_it_is_not_offered_what_somebody_has_or_nobody_needs_any_more(scene: Sce
     assert b'"id":"open"' in message
     assert scene.hub.take(connection) is None
     assert scene.hub.claim("g") == []
+
+
+def test_a_task_that_cannot_be_read_delays_no_other(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for id in ("a", "poison", "z"):
+        scene.create(id, "poll://any@g")
+    record = scene.store.record
+
+    def read(id: str) -> Record | None:
+        if id == "poison":
+            raise ValueError("damaged")
+        return record(id)
+
+    monkeypatch.setattr(scene.store, "record", read)
+    news: Queue[None] = Queue()
+    connection = scene.hub.connect("g", "1", lambda: news.put(None))
+    for _ in range(2):
+        news.get(timeout=PATIENCE)
+
+    messages = [scene.hub.take(connection) for _ in range(3)]
+    assert messages[0] is not None
+    assert b'"id":"a"' in messages[0]
+    assert messages[1] is not None
+    assert b'"id":"z"' in messages[1]
+    assert messages[2] is None
+
+
+def test_more_than_a_buffer_of_settled_tasks_hides_no_open_one(scene: Scene) -> None:
+    one = scene.hub.connect("g", "1", lambda: None)
+    for n in range(BUFFER + 1):
+        scene.create(f"{n}", "poll://any@g")
+        assert scene.hub.take(one) is not None
+    for n in range(BUFFER):
+        assert scene.store.apply(PromiseSettle(f"{n}", "resolved")).ok
+    notified = threading.Event()
+    two = scene.hub.connect("g", "2", notified.set)
+    scene.hub.disconnect(one)
+
+    assert notified.wait(PATIENCE)
+    message = scene.hub.take(two)
+    assert message is not None
+    assert f'"id":"{BUFFER}"'.encode() in message
 
 
 def test_a_table_is_asked_what_an_earlier_server_had_on_offer(scene: Scene) -> None:

@@ -177,6 +177,30 @@ def test_what_a_connection_leaves_behind_goes_to_another(wire: Wire) -> None:
     assert wire.taken(two) == ["v"]
 
 
+def test_what_was_written_to_a_stream_that_ends_is_offered_again(wire: Wire) -> None:
+    one = wire.connect("g", "1")
+    for id in ("w", "v"):
+        wire.hub.send("poll://any@g/1", execute(id))
+    assert wire.taken(one) == ["w", "v"]
+    wire.connect("g", "2")
+    wire.hub.disconnect(one)
+
+    assert wire.room == ["g"]
+    assert wire.hub.claim("g") == ["w", "v"]
+
+
+def test_offers_written_to_a_stream_are_remembered_within_limits(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "MAX_HELD", 2)
+    one = wire.connect("g", "1")
+    for id in ("a", "b", "a", "c"):
+        wire.hub.send("poll://any@g", execute(id))
+    wire.taken(one)
+    wire.hub.disconnect(one)
+    wire.connect("g", "2")
+
+    assert wire.hub.claim("g") == ["a", "c"]
+
+
 def test_what_the_last_connection_leaves_behind_waits(wire: Wire) -> None:
     one = wire.connect("g", "1")
     wire.hub.send("poll://any@g", execute("w"))
