@@ -303,7 +303,13 @@ class Resonate:
         return Schedules(self._store, self._clock)
 
     def start(self) -> None:
-        """Begin to accept work; running or waiting for anything does it too."""
+        """Begin to accept work; running or waiting for anything does it too.
+
+        Threads do not survive a fork: start after it, in each process that is to work.
+
+        Raises:
+            RuntimeError: it was started in the process that this one was forked from.
+        """
         self._runtime.start()
 
     def stop(self) -> None:
@@ -634,6 +640,7 @@ class Resonate:
     def _creation(
         self, id: str, name: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any], target: str
     ) -> PromiseCreate:
+        self._runtime.refuse_fork()
         options = self._options
         timeout = DEFAULT_TIMEOUT if options.timeout is None else options.timeout
         lineage = dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)

@@ -15,6 +15,7 @@ import atexit
 import functools
 import itertools
 import logging
+import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -97,6 +98,7 @@ class Runtime:
         self._planned: int | None = None
         self._news = False
         self._stopping = self._ending = self._paused = False
+        self._process = os.getpid()
         worker.exhausted = self._pause
         self._farewell = functools.partial(_farewell, weakref.ref(self))
         if source is None and self._embedded is not None:
@@ -115,8 +117,13 @@ class Runtime:
             self._source.serve_every_target()
 
     def start(self) -> None:
-        """Start the threads; does nothing while they run, or while `stop` waits for them."""
+        """Start the threads; does nothing while they run, or while `stop` waits for them.
+
+        Raises:
+            RuntimeError: they run in the process that this one was forked from.
+        """
         if self._tasks is not None:
+            self.refuse_fork()
             return
         # Loaded with the first piece of work: a program that only registers functions, or asks, needs no pools.
         from resonate import interrupts
@@ -130,6 +137,7 @@ class Runtime:
                 self._distant.insistent = True
                 self._worker.requests = Pool(REQUESTS, "resonate-request")
             self._paused = False
+            self._process = os.getpid()
             self._tasks = Pool(self._threads, "resonate-task")
             self._worker.steps = Pool(STEP_THREADS, "resonate-step")
             if self._threads > 1:
@@ -141,6 +149,22 @@ class Runtime:
         if self._source is not None:
             self._source.start(self._receive, self._waits.look_again)
 
+    def refuse_fork(self) -> None:
+        """Raise an error in a process that was forked from the one in which the threads run.
+
+        Raises:
+            RuntimeError: it was.
+        """
+        if self._forked():
+            raise RuntimeError(
+                f"this Resonate was started in process {self._process}, and its threads did not come along into the"
+                f" forked process {os.getpid()}, so nothing would run here: make a Resonate after the fork, or fork"
+                " before it is started or first used"
+            )
+
+    def _forked(self) -> bool:
+        return self._tasks is not None and self._process != os.getpid()
+
     def stop(self, within: int | None = None) -> None:
         """Stop the threads; functions that are running finish first, handles that wait are told.
 
@@ -150,6 +174,8 @@ class Runtime:
         Args:
             within: milliseconds after which functions that are running still are waited for no longer.
         """
+        if self._forked():
+            return  # what there is to stop, and the connection, belong to the other process
         until = None if within is None else self._clock.now() + within
         if self._source is not None:
             # First: what is handed over from now on is offered to others, or kept until the next start.

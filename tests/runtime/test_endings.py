@@ -64,6 +64,48 @@ def line(process: subprocess.Popen[str]) -> str:
 LOCAL = "resonate = Resonate.local(workers=4)"
 REMOTE = "resonate = Resonate.remote(workers=4)"
 
+FORKED = """
+import os
+import warnings
+from resonate import Resonate
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 advises against forks with threads, too
+
+{resonate}
+
+@resonate.register
+def double(ctx, n):
+    return 2 * n
+
+assert double.run("before", 1) == 2
+child = os.fork()
+if child:
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert double.run("after", 2) == 4
+else:
+    for use in (double.begin_run, double.run, double.begin_rpc):
+        try:
+            use("child", 3)
+        except RuntimeError as error:
+            assert "was started in process" in str(error)
+        else:
+            raise AssertionError("the child accepts what nobody runs")
+    own = {own}
+    own.register(double.func, name="double")
+    assert own.run("own", "double", 4) == 8
+    own.stop()
+resonate.stop()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
+def test_a_fork_of_a_started_program_is_refused_and_harmless(run: Run, resonate: str) -> None:
+    process = run(FORKED.format(resonate=resonate, own=resonate.removeprefix("resonate = ")))
+
+    assert ended(process) == (0, "", "")
+
+
 STUCK = """
 import threading
 from resonate import Resonate
