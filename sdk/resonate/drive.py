@@ -58,7 +58,7 @@ from resonate_store.requests import (
 )
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
     from resonate.event_loop import EventLoop
     from resonate.worker import Worker
@@ -218,9 +218,9 @@ class Drive:
             if self._on_their_way:
                 self._arrive()
             elif actions:
-                self._perform(actions)
+                self._perform(actions, execution.now)
                 while not execution.ready and (actions := execution.actions()):
-                    self._perform(actions)  # as a step has run and is to be recorded
+                    self._perform(actions, self._clock.now())  # as a step has run and is to be recorded
             elif execution.finished is not None:
                 return self._fulfill(execution.finished)
             elif self._running:
@@ -252,12 +252,12 @@ class Drive:
             self._tell(creation, answer.result())
         self._on_their_way.clear()
 
-    def _perform(self, actions: list[Action]) -> None:
+    def _perform(self, actions: list[Action], now: int) -> None:
         """Make all requests first, together, and then call functions: what was begun is stored before anything runs."""
         if len(actions) == 1:  # as in a sequence of steps
             (action,) = actions
             if isinstance(action, Run):
-                self._start(action.work)
+                self._start(action.work, now)
             elif isinstance(action, Keep):
                 asked_at = self._clock.now() if self._fenced else 0
                 self._kept(action, self._answer(action.request), asked_at)
@@ -270,9 +270,13 @@ class Drive:
             self._before(requests)
             for action, answer in zip(requests, self._worker.map(self._request, requests), strict=True):
                 self._tell(action, answer)
+        beside = self._functions is not None
+        now = self._clock.now()
         for action in actions:
             if isinstance(action, Run):
-                self._start(action.work)
+                if not (beside and action.work.concurrent):
+                    now = self._clock.now()  # the function before it may have taken its time
+                self._start(action.work, now)
 
     def _before(self, requests: Sequence[Create | Keep | Fetch | Load]) -> None:
         """Have no other worker begin anything for a task that this one holds no longer."""
@@ -284,6 +288,14 @@ class Drive:
     def _kept(self, action: Keep, response: Response, asked_at: int) -> None:
         """Take what the store has as the outcome; if it is another worker's, see first who holds the task."""
         promise, request = response.promise, action.request
+        if (
+            promise is not None
+            and promise.value is request.value
+            and not self._fenced
+            and (isinstance(request, PromiseSettle) or promise.created_at == request.created_at)
+        ):
+            self._execution.kept(action.node, response)  # it is ours, as in nearly every case
+            return
         if self._fenced and isinstance(request, PromiseRecord):
             if response.ok and asked_at and request.id.startswith(f"{self._task.id}."):
                 self._lease.confirm(asked_at)
@@ -318,28 +330,30 @@ class Drive:
     def _out_of_time(self, now: int) -> bool:
         return self._worker.stopping or (self._deadline is not None and now >= self._deadline)
 
-    def _start(self, work: Work) -> None:
-        now = self._clock.now()
-        if (
-            self._late
-            or self._worker.stopping
-            or abandoned.full
-            or (self._deadline is not None and now >= self._deadline)
-        ):
+    def _start(self, work: Work, now: int) -> None:
+        deadline = self._deadline
+        if self._late or self._worker.stopping or abandoned.full or (deadline is not None and now >= deadline):
             self._late = True
             return
         if now > self._lease.sure_until:
             self._lease.check(self._store, self._clock)
         ends_at = work.node.timeout_at
         watched = False
-        if ends_at <= (now + WATCHED_MS if self._deadline is None else self._deadline):
+        if ends_at <= (now + WATCHED_MS if deadline is None else deadline):
             if ends_at <= now:
                 if self._is_over(work, now):
                     return
             else:
                 watched = self._steps is not None
-        if work.concurrent and self._functions is not None:
-            self._submit(work, watched)
+        functions = self._functions
+        if work.concurrent and functions is not None:
+            self._running += 1
+            if watched and (work.kind is Kind.ASYNC or hasattr(functions, "leave")):
+                self._submit_watched(work, functions)
+            elif work.kind is Kind.ASYNC:
+                self._worker.loops.get().submit(work, lambda outcome: self._results.put((work, outcome)))
+            else:
+                functions.submit(self._call_apart, work)
         elif watched:
             self._call_watched(work)
         elif (outcome := call(work, self._worker.loops)) is None:
@@ -364,27 +378,21 @@ class Drive:
         if now >= self._execution.root.node.timeout_at:
             self._lease.verify(self._store, now)
 
-    def _submit(self, work: Work, watched: bool) -> None:
-        """Have a function called beside others."""
-        assert self._functions is not None
-        self._running += 1
-        answer: Callable[[Answer], None] = lambda outcome: self._results.put((work, outcome))  # noqa: E731
-        given: _Call | None = None
-        if watched and (work.kind is Kind.ASYNC or hasattr(self._functions, "leave")):
-            given = _Call(work, work.node.timeout_at, answer)
-            heapq.heappush(self._watched, (given.ends_at, id(given), given))
-            answer = given.end
+    def _submit_watched(self, work: Work, functions: Executor) -> None:
+        """Have a function called beside others, and go on without it when its time is up."""
+        given = _Call(work, work.node.timeout_at, lambda outcome: self._results.put((work, outcome)))
+        heapq.heappush(self._watched, (given.ends_at, id(given), given))
         if work.kind is Kind.ASYNC:
-            self._worker.loops.get().submit(work, answer)
+            self._worker.loops.get().submit(work, given.end)
         else:
-            self._functions.submit(self._call_apart, work, answer, given)
+            functions.submit(self._call_in_time, given)
 
     def _call_watched(self, work: Work) -> None:
         """Call a function in a thread of its own, and go on without it when its time is up."""
         assert self._steps is not None
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         given = _Call(work, work.node.timeout_at, answers.put)
-        self._steps.submit(contextvars.copy_context().run, self._call_apart, work, given.end, given)
+        self._steps.submit(contextvars.copy_context().run, self._call_in_time, given)
         while True:
             left = given.ends_at - self._clock.now()
             if left <= 0 and given.give_up():
@@ -453,6 +461,8 @@ class Drive:
 
     def _checked(self, work: Work, outcome: Answer) -> tuple[Work, Outcome | Opening] | None:
         """What a function came to; None if it did not get to run, or was stopped."""
+        if type(outcome) is tuple and outcome[1] is None:
+            return work, outcome
         if isinstance(outcome, (Lost, StoreError)):
             raise outcome
         if outcome is None:
@@ -462,23 +472,28 @@ class Drive:
             raise error
         return work, outcome
 
-    def _call_apart(self, work: Work, answer: Callable[[Answer], None], given: _Call | None) -> None:
-        """Call the user's function in a thread of a pool; what would end a process ends this run."""
-        if given is not None and not given.begin():
-            return
+    def _call_apart(self, work: Work) -> None:
+        """Call the user's function in a thread of the pool."""
+        self._results.put((work, self._called(work)))
+
+    def _call_in_time(self, given: _Call) -> None:
+        """Call the user's function in a thread of a pool, if it is still waited for."""
+        if given.begin():
+            given.end(self._called(given.work))
+
+    def _called(self, work: Work) -> Answer:
+        """What the user's function comes to in this thread; what would end a process ends this run."""
         if self._worker.stopping:
-            answer(None)
-            return
+            return None
         try:
-            self._lease.check(self._store, self._clock)  # it may have waited long for this thread
+            if self._clock.now() > self._lease.sure_until:  # it may have waited long for this thread
+                self._lease.check(self._store, self._clock)
         except (Lost, StoreError) as error:
-            answer(error)
-            return
+            return error
         try:
-            outcome = call(work, self._worker.loops)
+            return call(work, self._worker.loops)
         except BaseException as error:
-            outcome = None, error
-        answer(outcome)
+            return None, error
 
     def _wait(self) -> Report | None:
         """Nothing is left to do here: wait a moment if that is all it takes, or suspend."""

@@ -36,6 +36,7 @@ class Pool(Executor):
         self._changed = threading.Condition()
         self._queue: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._threads: set[threading.Thread] = set()
+        self._left: set[threading.Thread] = set()
         self._started = 0
         self._idle = 0
         self._closed = False
@@ -87,6 +88,7 @@ class Pool(Executor):
         with self._changed:
             if thread in self._threads:
                 self._threads.remove(thread)
+                self._left.add(thread)
                 if len(self._queue) > self._idle and not self._closed:
                     self._add_thread()
 
@@ -111,7 +113,8 @@ class Pool(Executor):
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
         with self._changed:
-            if threading.current_thread() not in self._threads:
+            if self._left and (thread := threading.current_thread()) in self._left:
+                self._left.remove(thread)
                 return None
             while not self._queue:
                 if self._closed:

@@ -11,7 +11,13 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.encryption import AESGCMEncryptor
-from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError, SignatureError
+from resonate.errors import (
+    ResonateHaltedError,
+    ResonateShutdownError,
+    ResonateStoreError,
+    ResonateTimedoutError,
+    SignatureError,
+)
 from resonate.stores import RemoteStore
 from resonate_store.interface import StoreUnreachable
 from resonate_store.records import TARGET
@@ -345,6 +351,32 @@ def test_who_knows_no_function_takes_no_task(
     assert record.task is not None
     assert (record.task.version, record.task.attempts) == (0, 0)
     assert "task w was offered here, where no function is registered" in caplog.text
+
+
+def test_steps_left_behind_hold_up_neither_a_polling_worker_nor_stop(connect: Connect, serving: Serving) -> None:
+    enough = threading.Event()
+    worker, client = connect("worker", workers=2), connect("client")
+
+    @worker.register
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(hangs).options(timeout=0.05)
+        except ResonateTimedoutError as error:
+            return error.id
+
+    def hangs(_: Context) -> None:
+        enough.wait(PATIENCE)
+
+    worker.start()
+    serving.wait_for_stream("worker")
+    handles = [client.options(target="worker").begin_rpc(f"w{n}", "workflow") for n in range(4)]
+
+    assert [handle.result(PATIENCE) for handle in handles] == [f"w{n}.1" for n in range(4)]
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    stopping.join(PATIENCE)
+    assert not stopping.is_alive()
+    enough.set()
 
 
 def test_a_halted_task_is_an_error(connect: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
