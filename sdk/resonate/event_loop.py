@@ -143,7 +143,10 @@ class EventLoop:
 
         if loop is None:
             return True
-        loop.call_soon_threadsafe(cancel)
+        try:
+            loop.call_soon_threadsafe(cancel)
+        except RuntimeError:  # it has been closed meanwhile, and with it everything that ran on it
+            return True
         return responded.wait(RESPONSE_S)
 
     def leave(self) -> threading.Thread | None:

@@ -418,9 +418,10 @@ class Resonate:
             SignatureError: the arguments do not fit it; nothing is created.
             Exception: whatever the function fails with.
         """
+        asked_at = self._clock.now()
         response = self._begin(id, func, args, kwargs)
         if response.task is not None and response.task.state == "acquired" and response.promise is not None:
-            settled = self._runtime.work(response.task, response.promise)
+            settled = self._runtime.work(response.task, response.promise, asked_at)
             return self._handle(id, func, settled).result()
         return self._handle(id, func).result()
 
@@ -436,9 +437,10 @@ class Resonate:
     def begin_run(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     def begin_run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Like `run`, but does not wait."""
+        asked_at = self._clock.now()
         response = self._begin(id, func, args, kwargs)
         if response.task is not None and response.task.state == "acquired" and response.promise is not None:
-            self._runtime.submit(response.task, response.promise)
+            self._runtime.submit(response.task, response.promise, asked_at)
         return self._handle(id, func)
 
     @overload

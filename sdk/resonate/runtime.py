@@ -222,32 +222,36 @@ class Runtime:
         join(watchers if timekeeper is None else [timekeeper, *watchers], self._clock, until)
         self._worker.loops.stop()
 
-    def submit(self, task: Task, promise: Promise) -> None:
-        """Work on a task that this process has acquired, in the background."""
-        lease = self._lease(task)
+    def submit(self, task: Task, promise: Promise, asked_at: int | None = None) -> None:
+        """Work on a task that this process has acquired, in the background; see `work` for the arguments."""
+        lease = self._lease(task, asked_at)
         self.start()
         self._begin(task.id)
         self._hold(lease)
         if not self._enqueue(lambda: self._work_on(task, promise, lease), lambda: self._give_back(task)):
             self._give_back(task)
 
-    def work(self, task: Task, promise: Promise) -> Promise | None:
+    def work(self, task: Task, promise: Promise, asked_at: int | None = None) -> Promise | None:
         """Work on a task that this process has acquired, and return when that is done.
 
         It happens in the caller's thread, unless functions run one at a time: then it has to wait for its turn, and
         for that the caller does not wait.
 
+        Args:
+            task, promise: as they were acquired.
+            asked_at: the instant (ms) at which that was asked for, from which the lease counts; now if not given.
+
         Returns:
             The settled promise, if all of the work could be done at once.
         """
-        lease = self._lease(task)
+        lease = self._lease(task, asked_at)
         self.start()
         if abandoned.full:
             self._give_back(task)
             return None
         tasks = self._tasks
         if self._threads == 1 and tasks is not None and not tasks.runs_here():
-            self.submit(task, promise)
+            self.submit(task, promise, asked_at)
             return None
         self._begin(task.id)
         self._hold(lease)
@@ -347,9 +351,9 @@ class Runtime:
         promise = underlying(self._store).apply(PromiseGet(id)).promise
         return promise is not None and promise.tags.get(FUNC) in self._worker.registry.names()
 
-    def _lease(self, task: Task) -> Lease:
+    def _lease(self, task: Task, asked_at: int | None) -> Lease:
         """The lease of a task that this process has just created."""
-        return Lease(task.id, task.version, self._clock.now(), self._ttl)
+        return Lease(task.id, task.version, self._clock.now() if asked_at is None else asked_at, self._ttl)
 
     def _hold(self, lease: Lease) -> None:
         """Keep the task's lease alive from now on."""
