@@ -1,5 +1,6 @@
 """What the workflows under test have done, kept outside of the worker: it survives every kill."""
 
+import threading
 from collections import Counter
 
 runs: Counter[str] = Counter()
@@ -7,7 +8,11 @@ runs: Counter[str] = Counter()
 asked: list[str] = []
 """Ids of promises that workflows left for others to settle, in order."""
 
+enough = threading.Event()
+"""Lets the steps return that have outlived their timeouts."""
+
 
 def clear() -> None:
+    enough.clear()
     runs.clear()
     asked.clear()

@@ -48,6 +48,21 @@ def test_a_parent_that_times_out_first_takes_its_sleep_along(stack: OfflineStack
     quiet(stack)
 
 
+def test_a_step_left_behind_records_nothing_after_its_invocation(stack: OfflineStack, begin: Begin) -> None:
+    begin("w1", "outlived", 0.02)
+    assert stack.run_until_complete("w1").state == "resolved"
+    history = stack.history("w1")
+    assert [record.state for record in history] == ["resolved", "rejected_timedout", "resolved"]
+    stack.reset_counts()
+
+    journal.enough.set()
+    while journal.runs["w1.1"] == 0:
+        pass
+    stack.pump()
+    assert stack.history("w1") == history
+    assert not stack.calls
+
+
 def test_a_timed_out_execution_is_not_retried_and_wakes_who_waits(stack: OfflineStack, begin: Begin) -> None:
     began = stack.clock.now()
     handle = begin("w1", "deadline", 300.0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resonate import Context, Resonate
+from resonate.errors import ResonateTimedoutError
 from resonate.retry_policies import Constant, Never
 from resonate_store.clock import ambient
 from tests.offline import journal
@@ -81,6 +82,23 @@ def steps_only(ctx: Context, steps: int) -> Workflow:
 def busy(ctx: Context, steps: int) -> Workflow:
     for _ in range(steps):
         yield ctx.run(work, 1.0)
+
+
+def hang(ctx: Context, seconds: float) -> str:
+    """A step that outlives its timeout, and returns when it is let."""
+    ambient().sleep(round(seconds * 1000))
+    journal.enough.wait(10)
+    journal.runs[ctx.id] += 1
+    return "too late"
+
+
+@resonate.register
+def outlived(ctx: Context, seconds: float) -> Workflow:
+    try:
+        yield ctx.run(hang, seconds).options(timeout=seconds)
+    except ResonateTimedoutError as error:
+        yield ctx.sleep(60)
+        return error.id
 
 
 @resonate.register
