@@ -40,8 +40,10 @@ NOTHING_YET: Outcome = (None, None)
 _GENERATOR = 0x20
 _COROUTINE = 0x80
 """The code flags of generator functions and of async ones (`inspect.CO_GENERATOR`, `inspect.CO_COROUTINE`)."""
-_MOST_BLOCKS = 100
+MOST_BLOCKS = 10
 """How many `finally` blocks within each other are let go of; one that yields for ever has to end somewhere."""
+_endless: list[Resumable] = []
+"""Workflows that cannot be closed; they are kept, because Python complains when one is freed."""
 _DEFAULT_RETRY: RetryPolicy = Exponential()
 _NO_RETRY: RetryPolicy = Never()
 
@@ -219,13 +221,16 @@ class Resumable(Protocol):
     def close(self) -> None: ...
 
 
-def let_go(resumable: Resumable, name: str) -> None:
+def let_go(resumable: Resumable, name: str) -> bool:
     """Run the `finally` blocks of a workflow that does not go on here, whatever they raise.
+
+    Returns:
+        Whether it has ended; one that catches GeneratorExit in a loop never does.
 
     One that yields in such a block has not ended, but stands there now; left like that, Python would close it again
     when it is freed, and complain to the user if there is another block that yields.
     """
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(MOST_BLOCKS):
         try:
             resumable.close()
         except BaseException as error:
@@ -233,7 +238,9 @@ def let_go(resumable: Resumable, name: str) -> None:
                 raise
             logger.debug("%s was closed: %s", name, type(error).__name__)
         else:
-            return
+            return True
+    _endless.append(resumable)
+    return False
 
 
 class Coroutine(Struct, eq=False):
@@ -256,9 +263,9 @@ class Coroutine(Struct, eq=False):
     sent: dict[Node, None] = {}
     refused: dict[Node, bool] = {}
 
-    def close(self) -> None:
-        """Let go of the workflow."""
-        let_go(self.generator, self.work.name)
+    def close(self) -> bool:
+        """Let go of the workflow; whether it has ended."""
+        return let_go(self.generator, self.work.name)
 
 
 class Create(Struct, frozen=True):

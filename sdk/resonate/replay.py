@@ -156,17 +156,20 @@ class Execution:
         """How many children of the root, awaited or not, still have to be settled by others, as far as we know."""
         return outstanding_below(self.root.node.id, self.nodes.values())
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
         """Let go of the generators that have not finished.
+
+        Returns:
+            The names of the workflows that do not end when they are closed.
 
         Python runs their `finally` blocks now. What those yield does not happen here: it will when a later replay of
         the workflow gets there.
         """
-        for coroutine in self._unfinished:
-            coroutine.close()
+        endless = [coroutine.work.name for coroutine in self._unfinished if not coroutine.close()]
         self._unfinished.clear()
         # It refers to us: without it both are freed now, and need not wait for a garbage collection.
         del self._attempts
+        return endless
 
     # What became of an action
 

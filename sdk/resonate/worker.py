@@ -18,6 +18,7 @@ from msgspec import Struct, ValidationError, convert
 from resonate import codec
 from resonate.computation import (
     FUNC,
+    MOST_BLOCKS,
     Kind,
     Lineage,
     Node,
@@ -192,6 +193,15 @@ class Worker:
             private=self.private,
             encoders=self.encoders,
         )
+        try:
+            report = self._drive(task, lease, execution, deadline)
+        finally:
+            endless = execution.close()
+        if endless and report.status in ("suspended", "released"):
+            return self._halt_endless(task, endless[0])
+        return report
+
+    def _drive(self, task: Task, lease: Lease, execution: Execution, deadline: int | None) -> Report:
         drive = Drive(self, lease, task, execution, deadline)
         try:
             children = self.store.children(task.id) if task.version > 1 else ()
@@ -215,8 +225,14 @@ class Worker:
             if self.private:
                 return self._release(task, type(error).__name__)
             return self._release(task, f"{type(error).__name__}: {error}", error)
-        finally:
-            execution.close()
+
+    def _halt_endless(self, task: Task, name: str) -> Report:
+        """A workflow that does not end when it is closed would go on without its records: no invocation may keep it."""
+        reason = (
+            f"{name} catches GeneratorExit, which ends a workflow when it is suspended, and yields again, {MOST_BLOCKS}"
+            " times: write `except Exception` instead of `except BaseException` or a bare `except`"
+        )
+        return self._halted(task.id, None, reason)
 
     def _halt(self, task: Task, error: ResonateError) -> Report:
         """Leave a task alone until its code or data has been corrected."""
@@ -225,8 +241,11 @@ class Worker:
             reason = f"{type(error).__name__}: a result does not fit its result_type"
         if isinstance(error, NonDeterminismError) and (cause := error.__cause__) is not None:
             reason += f"; it raised {type(cause).__name__}" + ("" if self.private else f": {cause}")
-        response = self.store.apply(TaskHalt(task.id, task.version, reason))
-        logger.error("task %s is halted: %s", task.id, reason)
+        return self._halted(task.id, task.version, reason)
+
+    def _halted(self, id: str, version: int | None, reason: str) -> Report:
+        logger.error("task %s is halted: %s", id, reason)
+        response = self.store.apply(TaskHalt(id, version, reason))
         return Report("halted", reason) if response.ok else _refused(response, "halt")
 
     def _release(self, task: Task, error: str, unexpected: Exception | None = None) -> Report:

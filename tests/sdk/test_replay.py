@@ -443,6 +443,40 @@ def test_what_a_finally_block_yields_happens_at_the_end_and_not_when_the_workflo
     assert [report.status for report in driver.reports] == ["suspended", "suspended", "completed"]
 
 
+@pytest.mark.parametrize("spelling", ["generator", "async", "nested"])
+@three_ways
+def test_workflow_that_catches_base_exception_in_a_loop_is_halted(
+    driver: Driver, spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    caught: list[BaseException] = []
+
+    def stubborn(ctx: Context) -> Flow:
+        while True:
+            try:
+                return (yield ctx.sleep(10))
+            except BaseException as error:
+                caught.append(error)
+
+    async def stubborn_async(ctx: Context) -> None:
+        while True:
+            try:
+                return await ctx.sleep(10)
+            except BaseException as error:
+                caught.append(error)
+
+    def above(ctx: Context) -> Flow:
+        yield ctx.run(stubborn)
+
+    workflow = {"generator": stubborn, "async": stubborn_async, "nested": above}[spelling]
+
+    with pytest.raises(ResonateHaltedError, match=r"stubborn(_async)? catches GeneratorExit.*`except Exception`"):
+        driver.run("w", workflow)
+    assert len(caught) == 10
+    assert complaints == []
+
+
 @three_ways
 def test_finally_blocks_within_each_other_are_left_in_silence(
     driver: Driver, diary: Diary, monkeypatch: pytest.MonkeyPatch
