@@ -144,7 +144,7 @@ class _Call:
         self._over = False
 
     def begin(self) -> bool:
-        """Note the thread that makes the call; False if nobody waits for it any longer."""
+        """Note the thread that makes the call; False if it is no longer waited for."""
         with self._lock:
             self.thread = threading.current_thread()
             return not self._over
@@ -407,7 +407,7 @@ class Drive:
             self._execution.ran(*result, self._clock.now())
 
     def _go_on_without(self, given: _Call, pool: object) -> None:
-        """Leave a function behind whose time is up, and tell the workflow."""
+        """Leave a function behind whose time is up, and resume its workflow."""
         work, thread = given.work, given.thread
         if work.kind is Kind.ASYNC:
             self._worker.loops.give_up(work)

@@ -46,7 +46,7 @@ def _ends_the_process(error: BaseException) -> bool:
     if isinstance(error, GeneratorExit) or threading.current_thread() is not threading.main_thread():
         return False
     if isinstance(error, KeyboardInterrupt):
-        return "AWS_LAMBDA_RUNTIME_API" not in os.environ  # where nobody presses keys
+        return "AWS_LAMBDA_RUNTIME_API" not in os.environ  # where there is no keyboard
     handlers = set(_signal_handlers())
     traceback = error.__traceback__
     while traceback is not None:

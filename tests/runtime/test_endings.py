@@ -89,7 +89,7 @@ else:
         except RuntimeError as error:
             assert "was started in process" in str(error)
         else:
-            raise AssertionError("the child accepts what nobody runs")
+            raise AssertionError("the child accepts what nothing runs")
     own = {own}
     own.register(double.func, name="double")
     assert own.run("own", "double", 4) == 8

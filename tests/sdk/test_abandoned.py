@@ -266,7 +266,7 @@ def test_a_process_with_too_many_hands_over_and_takes_nothing(
     resonate.stop()
 
 
-def test_lambda_goes_on_without_a_step_and_its_thread_writes_nothing(driver: Driver, hanging: Hanging) -> None:
+def test_lambda_goes_on_without_a_step_left_behind(driver: Driver, hanging: Hanging) -> None:
     handler = LambdaHandler(driver.tap, driver.registry, {}, driver.clock, "p")
     driver.begin("w", one_step(hanging.plain, "run"))
     id, version = driver.offers.popleft()

@@ -353,7 +353,7 @@ def test_who_knows_no_function_takes_no_task(
     assert "task w was offered here, where no function is registered" in caplog.text
 
 
-def test_steps_left_behind_hold_up_neither_a_polling_worker_nor_stop(connect: Connect, serving: Serving) -> None:
+def test_steps_left_behind_hold_up_no_polling_worker(connect: Connect, serving: Serving) -> None:
     enough = threading.Event()
     worker, client = connect("worker", workers=2), connect("client")
 

@@ -119,7 +119,7 @@ def test_starting_the_worker_is_enough_to_drain_what_waits(api: Api) -> None:
         assert {worker.task() for _ in range(250)} == {f"job-{n}" for n in range(250)}
 
 
-def test_what_a_stopped_worker_did_not_acquire_is_offered_at_once(api: Api) -> None:
+def test_offers_that_a_stopped_worker_did_not_acquire_are_repeated(api: Api) -> None:
     """By the clock, the next offer would be made after 30 s."""
     enough, running = threading.Event(), threading.Event()
 

@@ -224,7 +224,7 @@ def test_a_task_that_cannot_be_read_delays_no_other(scene: Scene, monkeypatch: p
     assert messages[2] is None
 
 
-def test_more_than_a_buffer_of_settled_tasks_hides_no_open_one(scene: Scene) -> None:
+def test_settled_tasks_beyond_a_buffer_hide_no_open_one(scene: Scene) -> None:
     one = scene.hub.connect("g", "1", lambda: None)
     for n in range(BUFFER + 1):
         scene.create(f"{n}", "poll://any@g")

@@ -177,7 +177,7 @@ def test_what_a_connection_leaves_behind_goes_to_another(wire: Wire) -> None:
     assert wire.taken(two) == ["v"]
 
 
-def test_what_was_written_to_a_stream_that_ends_is_offered_again(wire: Wire) -> None:
+def test_offers_written_to_a_stream_that_ends_are_repeated(wire: Wire) -> None:
     one = wire.connect("g", "1")
     for id in ("w", "v"):
         wire.hub.send("poll://any@g/1", execute(id))
