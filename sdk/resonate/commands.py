@@ -105,7 +105,11 @@ class LocalCall(Command[T_co]):
         tags: dict[str, str] | None = None,
         timeout: Seconds | None = None,
     ) -> Self:
-        """Set options of this call; a timeout that is a number is in seconds."""
+        """Set options of this call.
+
+        `timeout` is in seconds, or a `timedelta`. When it has passed, the workflow goes on with a `ResonateTimedoutError`: an async
+        function is cancelled, and a function in a thread is left behind.
+        """
         self.opts = self.opts.merge(
             durable=durable,
             encoder=encoder,
