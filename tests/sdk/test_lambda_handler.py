@@ -134,7 +134,7 @@ def test_a_task_that_cannot_be_run_is_told_of(
     driver.create("w", {"func": "nope"})
     caplog.set_level(logging.WARNING, "resonate")
 
-    error = "function nope not found in registry"
+    error = "function nope not found in registry: nothing is registered here"
     assert handler(offer(driver), LambdaContext()) == {"status": "released", "error": error}
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told == [f"task w is released, and will be tried again: {error}"]
@@ -165,7 +165,7 @@ def test_a_task_is_released_with_the_reason(driver: Driver, handler: LambdaHandl
 
     assert handler(offer(driver), LambdaContext()) == {
         "status": "released",
-        "error": "function nobody not found in registry",
+        "error": "function nobody not found in registry: nothing is registered here",
     }
 
 
