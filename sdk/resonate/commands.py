@@ -107,8 +107,8 @@ class LocalCall(Command[T_co]):
     ) -> Self:
         """Set options of this call.
 
-        `timeout` is in seconds, or a `timedelta`. When it has passed, the workflow goes on with a `ResonateTimedoutError`: an async
-        function is cancelled, and a function in a thread is left behind.
+        `timeout` is in seconds, or a `timedelta`. When it has passed, the workflow goes on with a
+        `ResonateTimedoutError`: an async function is cancelled, and a function in a thread is left behind.
         """
         self.opts = self.opts.merge(
             durable=durable,

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from resonate import Context, Resonate, codec
 from resonate.retry_policies import Constant, Never
 from resonate_store.clock import instant
+from resonate_store.memory import MemoryStore
 from resonate_store.records import Claim, Value
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways
@@ -348,7 +349,7 @@ def test_what_an_encoder_writes_is_not_told(driver: Driver, log: pytest.LogCaptu
 
 @pytest.mark.parametrize("on_lambda", [False, True])
 def test_what_is_encrypted_is_not_told(log: pytest.LogCaptureFixture, on_lambda: bool) -> None:
-    resonate = Resonate(encryptor=Envelope(), log_level="DEBUG")
+    resonate = Resonate(store=MemoryStore(), encryptor=Envelope(), log_level="DEBUG")
     resonate.register(pay)
     if on_lambda:
         resonate.options(target="elsewhere").begin_rpc("w", pay, "4000")

@@ -96,7 +96,7 @@ def attempts_under(default: Any, **options: Any) -> list[str]:
 
     def step(_: Context) -> None:
         calls.append("step")
-        raise ValueError
+        raise LookupError
 
     def workflow(ctx: Context) -> Flow:
         calls.append("workflow")
@@ -104,7 +104,7 @@ def attempts_under(default: Any, **options: Any) -> list[str]:
 
     program = Resonate(retry_policy=default)
     program.register(workflow)
-    with MemoryStack(program) as stack, pytest.raises(ValueError, match=r"^$"):
+    with MemoryStack(program) as stack, pytest.raises(LookupError):
         stack.run(workflow)
     return calls
 
@@ -128,7 +128,7 @@ def test_retry_policy_chosen_by_function_holds_for_workflows_too() -> None:
 
 def test_retry_policy_of_a_program_holds_in_its_handler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_FUNCTIONS", "1")
-    program = Resonate(retry_policy=Never())
+    program = Resonate(store=MemoryStore(), retry_policy=Never())
 
     @program.register
     def fails(_: Context) -> None:
