@@ -85,9 +85,12 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
                 return Value(data=binascii.b2a_base64(encoded, newline=False).decode("ascii"))
     except Exception as error:  # a model's serialiser may raise anything
         path, culprit = _find_culprit(value, root)
+        advice = "pass plain data, a dataclass, a msgspec.Struct or a pydantic model"
+        if culprit.startswith("a resonate.commands."):
+            advice = "it is not its own result: write `yield` (or `await`) in front of it"
         raise PayloadError(
             f"{what} cannot travel: {path or 'the call'} is {culprit}, which has no JSON form"
-            f" ({type(error).__name__}: {error}); pass plain data, a dataclass, a msgspec.Struct or a pydantic model"
+            f" ({type(error).__name__}: {error}); {advice}"
         ) from None
     headers = {VERBATIM: "true"} if b'"__' in encoded and _names_in(_parse.decode(encoded)) else None
     return Value(headers, binascii.b2a_base64(encoded, newline=False).decode("ascii"))

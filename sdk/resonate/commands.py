@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from resonate.arguments import Seconds
 from resonate.encoders import Encoder
+from resonate.errors import ProgramError
 from resonate.options import UNSET, Options, PolicyFor, by_name
 from resonate.retry_policies import RetryPolicy
 
@@ -28,6 +29,24 @@ def _refuse_task(awaited: object) -> None:
         from resonate.event_loop import refuse_task
 
         refuse_task(awaited)
+
+
+def misused(thing: object) -> ProgramError:
+    """A command or promise is used as if it were its own result."""
+    return ProgramError(f"{thing!r:.200} is not its own result: write `yield` (or `await`) in front of it")
+
+
+def _refuse_operators(kind: Any) -> None:
+    """Have operators say what is missing. Type checkers do not see them, so they refuse these uses as well."""
+
+    def refuse(self: object, *_: object) -> NoReturn:
+        raise misused(self)
+
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"):
+        setattr(kind, f"__{name}__", refuse)
+        setattr(kind, f"__r{name}__", refuse)
+    for name in ("lt", "le", "gt", "ge", "getitem", "neg", "int", "float", "index"):
+        setattr(kind, f"__{name}__", refuse)
 
 
 class Promise(Generic[T_co]):
@@ -247,6 +266,9 @@ class Sleep(External[None]):
     def describe(self) -> str:
         return "a sleep"
 
+
+_refuse_operators(Promise)
+_refuse_operators(Command)
 
 Yieldable = Command[Any] | Promise[Any]
 """Everything that a workflow may yield."""

@@ -1948,6 +1948,42 @@ def test_replayed_command_with_settled_record_builds_no_request(
     assert driver.run("w", workflow) == [4, 6, 5]
 
 
+def add(_: Context, a: Any, b: Any = 0) -> Any:
+    return a + b
+
+
+NOT_YIELDED: dict[str, Callable[[Context], Any]] = {
+    "argument of a step": lambda ctx: (yield ctx.run(add, ctx.run(f))),
+    "argument of a call": lambda ctx: (yield ctx.rpc("add", {"a": [ctx.run(f)]})),
+    "promise as an argument of a step": lambda ctx: (yield ctx.run(add, (yield ctx.begin_run(f)), 1)),
+    "operand": lambda ctx: (yield ctx.begin_run(f)) + 1,
+    "right operand": lambda ctx: 1 + (yield ctx.begin_run(f)),
+    "command as an operand": lambda ctx: (yield ctx.run(f)) and ctx.run(f) * 2,
+    "comparison": lambda ctx: (yield ctx.begin_run(f)) > 1,
+    "item": lambda ctx: (yield ctx.begin_run(f))[0],
+    "iteration": lambda ctx: (yield from ctx.run(f)),  # pyright: ignore
+    "result": lambda ctx: ((yield ctx.run(f)), ctx.run(f)),
+}
+
+
+@pytest.mark.parametrize("how", NOT_YIELDED)
+def test_command_used_as_its_result_says_to_yield_it(driver: Driver, how: str) -> None:
+    def workflow(ctx: Context) -> Flow:
+        return (yield from NOT_YIELDED[how](ctx))
+
+    with pytest.raises((ProgramError, PayloadError), match="write `yield`"):
+        driver.run("w", workflow)
+    assert driver.elapsed() == 0
+
+
+def test_promise_is_true_and_compares_equal_to_itself(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        promise = yield ctx.begin_run(f)
+        return bool(promise) and promise == promise
+
+    assert driver.run("w", workflow) is True
+
+
 # -- blocking ---------------------------------------------------------------------------------------------------------
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from resonate import codec
 from resonate.arguments import within_time
-from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall
+from resonate.commands import Command, LocalCall, PromiseCommand, RemoteCall, misused
 from resonate.commands import Sleep as SleepCommand
 from resonate.computation import FUNC, LINK, Kind, Lineage, Node, Work, kind_of
 from resonate.context import Context, Info
@@ -73,10 +73,14 @@ class Conventions:
         Raises:
             ResonateStoreError: no promise can have this id.
             SignatureError: the call does not fit the function.
+            ProgramError: an argument is a command that was not yielded.
         """
         opts, func = command.opts, command.func
         if (opts.id or len(id) > _SHORT_ID) and opts.durable is not False and (problem := ids.problem_with(id)):
             raise refusal(400, problem)
+        for argument in command.args:
+            if isinstance(argument, Command):
+                raise misused(cast("object", argument))
         signature = signature_of(func)
         if command.kwargs or not signature.least <= len(command.args) <= signature.most:
             check(func, command.name, command.args, command.kwargs)

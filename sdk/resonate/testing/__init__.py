@@ -12,7 +12,7 @@ See docs/testing.md. `resonate_infra.testing` has the same vocabulary for the La
 from resonate.testing.faults import FailPoint, Killed
 from resonate.testing.history import History, HistoryFormatError, Recorded, export_history
 from resonate.testing.memory import MemoryStack
-from resonate.testing.replay import Difference, Replayed, replay
+from resonate.testing.replay import Difference, Replayed, ReplayWarning, replay
 from resonate.testing.stack import Stack, Stuck
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Killed",
     "MemoryStack",
     "Recorded",
+    "ReplayWarning",
     "Replayed",
     "Stack",
     "Stuck",

@@ -7,11 +7,13 @@ would have to be able to go on. An async function is a workflow if commands of i
 
 A history passes if every command of today's code is the recorded one under its id, and if a workflow that has come to
 its end issues as many commands as it has records. Results are not compared: another result of a step's function, or of
-the workflow, does not keep a worker from going on.
+the workflow, does not keep a worker from going on. Nor do other arguments, other data or another length of a sleep: a
+worker goes by the record. They are worth a warning where the history has them.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +22,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate import codec
-from resonate.computation import Action, Create, Fetch, Keep, Kind, Load, Node, Work
+from resonate.commands import Command, LocalCall, RemoteCall, Sleep
+from resonate.computation import Action, Coroutine, Create, Fetch, Keep, Kind, Load, Node, Work
 from resonate.drive import Loops, call
-from resonate.errors import NonDeterminismError, SignatureError
+from resonate.errors import NonDeterminismError, PayloadError, SignatureError
 from resonate.function import Function
 from resonate.history import NOTHING
 from resonate.options import Options
@@ -33,8 +36,11 @@ from resonate.testing.history import History, Recorded
 from resonate.worker import Worker
 from resonate_store.clock import ManualClock
 from resonate_store.memory import MemoryStore
-from resonate_store.records import ORIGIN, SCOPE, TARGET, Promise
+from resonate_store.records import END_OF_TIME, ORIGIN, SCOPE, TARGET, Promise
 from resonate_store.requests import PromiseRecord, PromiseSettle, Response
+
+TOLERANCE_MS = 500
+"""Lengths of a sleep that differ by less are the same: two clocks have measured them."""
 
 
 class Difference(AssertionError):
@@ -66,6 +72,66 @@ class Difference(AssertionError):
         )
 
 
+class ReplayWarning(UserWarning):
+    """Today's code replays a history with other arguments, or another length of a sleep."""
+
+
+class _Comparing(Execution):
+    """Compares arguments of remote calls, data of promises and lengths of sleeps with what is recorded.
+
+    Attributes:
+        recorded: the history.
+        changed: what differs, by id, in words.
+    """
+
+    recorded: History
+    changed: dict[str, str]
+
+    def _issue(self, coroutine: Coroutine, yielded: Any) -> Node | None:
+        now = self.now
+        issued = super()._issue(coroutine, yielded)
+        if isinstance(yielded, Command) and not isinstance(yielded, LocalCall) and not yielded.opts.id:
+            command = cast("Command[Any]", yielded)
+            context = coroutine.work.context
+            record = self.recorded.find(f"{context.id}.{context.count}")
+            if record is not None:
+                self._compare(record, command, min(coroutine.work.lineage.timeout_at, END_OF_TIME), now)
+        return issued
+
+    def _compare(self, record: Recorded, command: Command[Any], until: int, now: int) -> None:
+        if isinstance(command, Sleep):
+            then = record.timeout_at - record.created_at
+            length = min(round(command.seconds * 1000), until - record.created_at)
+            if abs(then - length) >= TOLERANCE_MS:
+                self._note(record, f"slept {then / 1000:g} s when it was recorded, and now {command.seconds:g} s")
+            return
+        try:
+            _, request = self._conventions.external(command, record.id, self.root.lineage, now, detached=False)
+        except Exception:  # a worker answers from the record and encodes nothing
+            return
+        if request.param == record.promise.param:
+            return
+        try:
+            then, today = record.param, codec.decode(request.param)
+        except PayloadError:  # written with an encoder of the program's own, or encrypted
+            return
+        if isinstance(command, RemoteCall):
+            then, today = _arguments(then), _arguments(today)
+        if then != today:
+            self._note(record, f"had {then!r:.200} when it was recorded, and now {today!r:.200}")
+
+    def _note(self, record: Recorded, text: str) -> None:
+        self.changed[record.id] = f"{record.id} ({record.command}) {text}: a worker goes on with what is recorded"
+
+
+def _arguments(call: Any) -> Any:
+    """The arguments of a call; which version they are for does not count."""
+    if not isinstance(call, dict):
+        return call
+    known = cast("dict[str, Any]", call)
+    return {"args": known.get("args") or [], "kwargs": known.get("kwargs") or {}}
+
+
 class Replayed(Struct, frozen=True):
     """How far a replay got that found no difference.
 
@@ -73,11 +139,14 @@ class Replayed(Struct, frozen=True):
         finished: whether today's code came to the end of the workflow.
         commands: the ids of the records that were replayed, in the order of the history.
         stopped_at: what it stopped at: commands that have no record yet, or no outcome.
+        changed: the ids of remote calls and promises with other arguments or data than today's, and of sleeps with
+            another length.
     """
 
     finished: bool
     commands: tuple[str, ...]
     stopped_at: tuple[str, ...]
+    changed: tuple[str, ...] = ()
 
 
 def replay(
@@ -99,6 +168,10 @@ def replay(
             given.
         retry_policy: the policy with which the execution was started, if it was with one.
 
+    Warns:
+        ReplayWarning: the arguments of a remote call, the data of a promise or the length of a sleep differ. The
+            arguments of local calls are not recorded.
+
     Raises:
         Difference: it does not; the error shows the first command that differs.
         HistoryFormatError: the text is no history.
@@ -113,7 +186,11 @@ def replay(
         program = workflow.resonate
         registry = registry or program.registry
         dependencies = program.dependencies if dependencies is None else dependencies
-    return _Replay(history, workflow, registry, dependencies or {}, Options(retry_policy=retry_policy)).run()
+    replaying = _Replay(history, workflow, registry, dependencies or {}, Options(retry_policy=retry_policy))
+    replayed = replaying.run()
+    for message in replaying.changed:
+        warnings.warn(message, ReplayWarning, stacklevel=2)
+    return replayed
 
 
 class _Replay:
@@ -145,7 +222,13 @@ class _Replay:
         except SignatureError as error:
             raise Difference(history, children[0].id, children[0].command, error.mesg) from None
         self._works[history.id] = root
-        self._execution = Execution(root, known, dependencies, target)
+        self._execution = _Comparing(root, known, dependencies, target)
+        self._execution.recorded, self._execution.changed = history, {}
+
+    @property
+    def changed(self) -> list[str]:
+        """What is not compared by a worker and differs, in words."""
+        return list(self._execution.changed.values())
 
     def run(self) -> Replayed:
         try:
@@ -170,7 +253,9 @@ class _Replay:
             record.id for record in self._history if record.id == self._history.id or self._issued(record.id)
         )
         waiting = () if finished else self._execution.blocked().ids
-        return Replayed(finished, commands, tuple(dict.fromkeys((*self._stopped, *waiting))))
+        return Replayed(
+            finished, commands, tuple(dict.fromkeys((*self._stopped, *waiting))), tuple(self._execution.changed)
+        )
 
     def _step(self) -> bool:
         """Go on as far as possible; whether anything has become of it."""

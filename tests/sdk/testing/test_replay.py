@@ -9,7 +9,7 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.retry_policies import Constant
-from resonate.testing import Difference, History, HistoryFormatError, MemoryStack, replay
+from resonate.testing import Difference, History, HistoryFormatError, MemoryStack, ReplayWarning, replay
 from tests.sdk.testing.programs import (
     Flow,
     approval,
@@ -97,6 +97,7 @@ def test_no_step_runs_and_no_store_is_asked(monkeypatch: pytest.MonkeyPatch) -> 
     assert replay(stopped, trial).stopped_at == ("finished.3",)
 
 
+@pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
 def test_other_results_are_no_difference() -> None:
     def trial_in_dollars(ctx: Context, user: str, days: float = 30) -> Flow:
         yield ctx.run(notify, f"hello {user}")
@@ -278,6 +279,7 @@ def test_the_first_command_that_differs_is_shown(workflow: Callable[..., Any], i
     assert lines[-1].startswith(f"> {id} "), "the history is shown up to there"
 
 
+@pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
 def test_what_comes_after_the_records_of_an_unfinished_execution_may_change() -> None:
     def other_end(ctx: Context, user: str) -> Flow:
         yield ctx.run(notify, user)
@@ -344,6 +346,7 @@ def test_a_nested_async_workflow_must_not_change(name: str) -> None:
         assert (difference.value.id, difference.value.recorded, difference.value.now) == (id, was, now)
 
 
+@pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
 def test_a_generator_may_become_an_async_function_that_does_the_same() -> None:
     async def trial_anew(ctx: Context, user: str) -> Any:
         await ctx.run(notify, user)
@@ -403,3 +406,33 @@ def _without(history: History, id: str) -> History:
     document["records"][0]["promise"] |= {"state": "pending", "value": {}}
     del document["records"][0]["promise"]["settledAt"]
     return History.from_json(json.dumps(document))
+
+
+def test_changed_arguments_data_and_sleeps_are_warned_of() -> None:
+    def calls(ctx: Context, to: str, data: Any, seconds: float, local: int) -> Flow:
+        yield ctx.rpc("notify", to)
+        yield ctx.sleep(seconds)
+        yield ctx.run(charge, local)
+        yield ctx.begin_rpc("notify", text=to)
+        yield (yield ctx.promise(data=data, timeout=5))
+
+    def then(ctx: Context) -> Flow:
+        yield from calls(ctx, "ada", [1], 60, 1)
+
+    def other(ctx: Context) -> Flow:
+        yield from calls(ctx, "bob", [2], 61, 2)
+
+    def same(ctx: Context) -> Flow:
+        yield from calls(ctx, "ada", [1], 60.25, 2)
+
+    stack = MemoryStack()
+    stack.mock("notify", lambda *_, **__: None)
+    stack.start(then, id="w")
+    stack.advance(minutes=2)
+    history = stack.history("w")
+
+    with pytest.warns(ReplayWarning) as warned:
+        assert replay(history, other).changed == ("w.1", "w.2", "w.4", "w.5")
+    assert "w.2 (a sleep) slept 60 s when it was recorded, and now 61 s" in str(warned[1].message)
+    assert "'ada'" in str(warned[0].message)
+    assert replay(history, same).changed == ()
