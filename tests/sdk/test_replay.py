@@ -2278,6 +2278,35 @@ def test_remote_calls_carry_what_a_foreign_worker_needs(driver: Driver) -> None:
     assert driver.promise("w.3").tags[TARGET] == "poll://any@default"
 
 
+# -- branches ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@three_ways
+def test_finished_branch_changes_no_shared_state_on_replay(driver: Driver, shared: bool) -> None:
+    """What README says of branches: they return what others need."""
+
+    def workflow(ctx: Context) -> Flow:
+        left = 2
+
+        def branch(ctx: Context, seconds: float) -> Flow:
+            nonlocal left
+            yield ctx.sleep(seconds)
+            if shared:
+                left -= 1
+            return 1
+
+        branches = []
+        for seconds in (60, 120):
+            branches.append((yield ctx.begin_run(branch, seconds)))
+        for promise in branches:
+            done = yield promise
+            left -= 0 if shared else done
+        return left
+
+    assert driver.run("w", workflow) == (1 if shared else 0)
+
+
 # -- errors that no repetition cures -----------------------------------------------------------------------------------
 
 
