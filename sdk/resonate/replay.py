@@ -536,7 +536,7 @@ class Execution:
                 node.work.timer_stem = place
         known = self.history.records.get(place)
         if known is not None and self._recall(node, place, known):
-            if REFUSED in known.tags:
+            if REFUSED in known.tags and not command.waits:
                 self._recall_refusal(node, coroutine, known.tags[REFUSED])
         else:
             if node.link is None and node.durable:
