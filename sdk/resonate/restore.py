@@ -396,6 +396,11 @@ def _member(plain: Any, kind: type[enum.Enum], path: str) -> enum.Enum:
     for member in kind:
         if type(again := _again(member.value)) is type(plain) and again == plain:
             return member
+    if issubclass(kind, enum.Flag) and type(plain) is int:  # several members together
+        try:
+            return kind(plain)
+        except ValueError:
+            pass
     raise Unfit(path, _expected(kind, plain))
 
 

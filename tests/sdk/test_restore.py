@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from enum import Enum, IntEnum
+from enum import Enum, Flag, IntEnum
 from fractions import Fraction
 from ipaddress import IPv4Address, IPv6Network
 from pathlib import Path, PurePosixPath
@@ -41,6 +41,11 @@ class Colour(Enum):
 class Level(IntEnum):
     LOW = 1
     HIGH = 3
+
+
+class Access(Flag):
+    READ = 1
+    WRITE = 2
 
 
 class Corner(Enum):
@@ -180,6 +185,8 @@ VALUES: list[tuple[Any, Any]] = [
     (b"a", Literal[b"a"]),
     ([True, 1], list[Literal[1, True, "1"]]),
     (Path("a/b"), Path),
+    (Access.READ | Access.WRITE, Access),
+    ([Access.READ, Access(0)], list[Access]),
     (PurePosixPath("a"), PurePosixPath | None),
     ({Path("a"): IPv4Address("1.2.3.4")}, dict[Path, IPv4Address]),
     (IPv6Network("::/8"), IPv6Network),
