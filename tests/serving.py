@@ -50,7 +50,7 @@ class Serving:
         self.headers: dict[str, Any] = {}
         self.port = 0
         self._news = threading.Condition()
-        self._service = Service(self.store, workers=self._workers)
+        self._service = Service(self.store, workers=self._workers, clock=self.clock)
         self._nudged = threading.Event()
         self._stopped = True
         self._connections: set[socket.socket] = set()

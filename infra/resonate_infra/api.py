@@ -133,11 +133,11 @@ class Api:
         store = self.store.open()
         try:
             if not self.settings.debug_requests:
-                return Service(store, guard=self.guard).answer(body)
+                return Service(store, guard=self.guard, clock=self.clock).answer(body)
             from resonate_infra.debugging import TableDebug  # only who debugs pays for it
 
             debug = TableDebug(store, self.clock, self.settings.retention_seconds)
-            return Service(debug, guard=self.guard, debug=debug).answer(body)
+            return Service(debug, guard=self.guard, debug=debug, clock=self.clock).answer(body)
         finally:
             store.close()
 

@@ -178,6 +178,7 @@ class Drive:
         self._worker = worker
         self._store = worker.store
         self._clock = worker.clock
+        self._time = worker.time
         self._functions = worker.functions
         self._lease = lease
         self._fenced = bool(getattr(underlying(worker.store), "fences_records", False))
@@ -211,21 +212,21 @@ class Drive:
     def _to_the_end(self) -> Report:
         execution = self._execution
         while True:
-            actions = execution.advance(self._clock.now())
+            actions = execution.advance(self._time.now())
             if execution.ready:
                 self._begin([action for action in actions if isinstance(action, Create)])
                 continue
             if self._on_their_way:
                 self._arrive()
             elif actions:
-                self._perform(actions, execution.now)
+                self._perform(actions, self._here(execution.now))
                 while not execution.ready and (actions := execution.actions()):
                     self._perform(actions, self._clock.now())  # as a step has run and is to be recorded
             elif execution.finished is not None:
                 return self._fulfill(execution.finished)
             elif self._running:
                 if (result := self._next_result()) is not None:
-                    execution.ran(*result, self._clock.now())
+                    execution.ran(*result, self._time.now())
             elif self._late:
                 raise HandOver
             elif (report := self._wait()) is not None:
@@ -337,11 +338,11 @@ class Drive:
             return
         if now > self._lease.sure_until:
             self._lease.check(self._store, self._clock)
-        ends_at = work.node.timeout_at
+        ends_at = self._here(work.node.timeout_at)
         watched = False
         if ends_at <= (now + WATCHED_MS if deadline is None else deadline):
             if ends_at <= now:
-                if self._is_over(work, now):
+                if self._is_over(work):
                     return
             else:
                 watched = self._steps is not None
@@ -359,11 +360,15 @@ class Drive:
         elif (outcome := call(work, self._worker.loops)) is None:
             self._late = True
         else:
-            self._execution.ran(work, outcome, self._clock.now())
+            self._execution.ran(work, outcome, self._time.now())
 
-    def _is_over(self, work: Work, now: int) -> bool:
+    def _here(self, instant: int) -> int:
+        """An instant of the store's time, such as a deadline, as this machine's clock shows it."""
+        return instant if self._time is self._clock else instant - self._time.now() + self._clock.now()
+
+    def _is_over(self, work: Work) -> bool:
         """Whether the work's time was up before its function began, by the store's clock as well as by ours."""
-        self._unless_over(now)
+        now = self._unless_over()
         above = self._execution.over_with(work, now)
         if above is not None:
             self._refresh((above.id,))
@@ -373,14 +378,16 @@ class Drive:
             self._execution.overdue(work, now)
         return over
 
-    def _unless_over(self, now: int) -> None:
-        """Raise `Lost` if the time of the task's own promise is up."""
+    def _unless_over(self) -> int:
+        """Return the store's time; raise `Lost` if that of the task's own promise is up."""
+        now = self._time.now()
         if now >= self._execution.root.node.timeout_at:
-            self._lease.verify(self._store, now)
+            self._lease.verify(self._store, self._clock.now())
+        return now
 
     def _submit_watched(self, work: Work, functions: Executor) -> None:
         """Have a function called beside others, and go on without it when its time is up."""
-        given = _Call(work, work.node.timeout_at, lambda outcome: self._results.put((work, outcome)))
+        given = _Call(work, self._here(work.node.timeout_at), lambda outcome: self._results.put((work, outcome)))
         heapq.heappush(self._watched, (given.ends_at, id(given), given))
         if work.kind is Kind.ASYNC:
             self._worker.loops.get().submit(work, given.end)
@@ -391,7 +398,7 @@ class Drive:
         """Call a function in a thread of its own, and go on without it when its time is up."""
         assert self._steps is not None
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        given = _Call(work, work.node.timeout_at, answers.put)
+        given = _Call(work, self._here(work.node.timeout_at), answers.put)
         self._steps.submit(contextvars.copy_context().run, self._call_in_time, given)
         while True:
             left = given.ends_at - self._clock.now()
@@ -404,7 +411,7 @@ class Drive:
                 continue
             break
         if (result := self._checked(work, outcome)) is not None:
-            self._execution.ran(*result, self._clock.now())
+            self._execution.ran(*result, self._time.now())
 
     def _go_on_without(self, given: _Call, pool: object) -> None:
         """Leave a function behind whose time is up, and resume its workflow."""
@@ -426,8 +433,7 @@ class Drive:
             if not room:
                 self._late = True
                 return
-        now = self._clock.now()
-        self._unless_over(now)
+        now = self._unless_over()
         above = self._execution.over_with(work, now)
         if above is not None:
             self._refresh((above.id,))
@@ -499,9 +505,10 @@ class Drive:
         """Nothing is left to do here: wait a moment if that is all it takes, or suspend."""
         blocked = self._execution.blocked(self._worker.worth_suspending)
         if blocked.until is not None:
-            if self._out_of_time(blocked.until):
+            pause = blocked.until - self._time.now()
+            if self._out_of_time(self._clock.now() + pause):
                 raise HandOver
-            self._clock.sleep(blocked.until - self._clock.now())
+            self._clock.sleep(pause)
             self._refresh(blocked.timers)
             return None
         if not blocked.ids:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from resonate.errors import DecryptionError
+from resonate_store.clock import Clock
 from resonate_store.ids import random_bytes
 from resonate_store.interface import Store
 from resonate_store.records import SCHEDULE, Promise, Schedule, Value
@@ -159,6 +160,10 @@ class EncryptedStore:
     def __init__(self, store: Store, encryptor: Encryptor) -> None:
         self.underlying = store
         self._encryptor = encryptor
+
+    @property
+    def server_clock(self) -> Clock | None:
+        return getattr(self.underlying, "server_clock", None)
 
     def apply(self, request: Request) -> Response:
         """Carry out one request; a task whose promise cannot be read is given back at once.

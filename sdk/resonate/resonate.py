@@ -42,6 +42,7 @@ from resonate_store.interface import Store
 from resonate_store.memory import MemoryStore
 from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, CatchUp, Overlap, Promise
 from resonate_store.requests import PromiseCreate, PromiseGet, Response, ScheduleCreate, TaskCreate, TaskRelease
+from resonate_store.server_clock import deadline_in, time_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -300,7 +301,7 @@ class Resonate:
         """Schedules by hand: create, get, delete, pause, resume, trigger."""
         from resonate.schedules import Schedules  # most programs have none, and every cold start would pay for it
 
-        return Schedules(self._store, self._clock)
+        return Schedules(self._store, time_of(self._store, self._clock))
 
     def start(self) -> None:
         """Begin to accept work; running or waiting for anything does it too.
@@ -660,7 +661,8 @@ class Resonate:
         param = codec.encode_call(name, args, kwargs, version, options.encoder)
         if options.encoder is None:
             self._signature(name, version).check_values(name, args, kwargs)
-        return PromiseCreate(id, within_time(self._clock.now() + round(timeout * 1000)), param, tags)
+        timeout_at = within_time(deadline_in(round(timeout * 1000), self._store, self._clock, id))
+        return PromiseCreate(id, timeout_at, param, tags)
 
     def _handle(
         self, id: str, func: Callable[..., Any] | str, settled: Promise | None = None, asked: Any = None

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from resonate.computation import LINK
+from resonate_store.clock import Clock
 from resonate_store.ids import origin
 from resonate_store.interface import Store
 from resonate_store.records import Promise, Task
@@ -49,6 +50,10 @@ class ObservedStore:
         self.task: Task | None = None
         self.steps = 0
         self.replayed = 0
+
+    @property
+    def server_clock(self) -> Clock | None:
+        return getattr(self._store, "server_clock", None)
 
     def apply(self, request: Request) -> Response:
         response = self._store.apply(request)

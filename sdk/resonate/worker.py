@@ -53,6 +53,7 @@ from resonate_store.requests import (
     TaskHalt,
     TaskRelease,
 )
+from resonate_store.server_clock import time_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -122,6 +123,8 @@ class Worker:
         self.registry = registry
         self.dependencies = dependencies
         self.clock = clock
+        self.time = time_of(store, clock)
+        """Deadlines are computed in it: the server's time, if there is a server that tells it."""
         self.pid = pid
         self.default_target = default_target
         self.group = group
@@ -205,7 +208,7 @@ class Worker:
         drive = Drive(self, lease, task, execution, deadline)
         try:
             children = self.store.children(task.id) if task.version > 1 else ()
-            execution.start(children, self.clock.now(), task.resumed_by)
+            execution.start(children, self.time.now(), task.resumed_by)
             report = drive.to_the_end()
             if report.status == "completed":
                 self.encoders.pop(task.id, None)

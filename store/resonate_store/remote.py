@@ -47,6 +47,7 @@ from resonate_store.requests import (
     TaskSuspend,
     TaskVerify,
 )
+from resonate_store.server_clock import ServerClock
 
 TIMEOUT: Final = 30.0
 """Seconds after which a request that nobody answers is given up."""
@@ -112,6 +113,11 @@ class RemoteStore:
         self._closed = False
 
     @property
+    def server_clock(self) -> ServerClock:
+        """Shows the server's time, in which deadlines are computed."""
+        return self._calls.server_clock
+
+    @property
     def insistent(self) -> bool:
         """Whether requests that fail on the way are made again; whoever is about to stop switches it off."""
         return self._calls.insistent
@@ -166,7 +172,7 @@ class RemoteStore:
             found += map(self._certain, response.promises)
             cursor = response.cursor
             if cursor is None:
-                now = self.clock.now()
+                now = self.server_clock.now()
                 return [promise for promise in found if not promise.pending or promise.timeout_at > now]
 
     def _certain(self, promise: Promise) -> Promise:

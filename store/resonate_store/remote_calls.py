@@ -19,8 +19,9 @@ from msgspec import Raw, Struct
 from resonate_store.clock import Clock
 from resonate_store.ids import Identify
 from resonate_store.interface import StoreError, StoreUnreachable
-from resonate_store.protocol.wire import VERSION
+from resonate_store.protocol.wire import TIME, VERSION
 from resonate_store.remote_settings import Server
+from resonate_store.server_clock import ServerClock
 
 if TYPE_CHECKING:
     from resonate_store.remote_signature import Signature
@@ -78,6 +79,7 @@ class Answer(NamedTuple):
 
 class _Head(Struct):
     status: int
+    time: int | None = msgspec.field(name=TIME, default=None)
 
 
 class _Envelope(Struct):
@@ -100,12 +102,14 @@ class Calls:
 
     Attributes:
         insistent: whether faults are tried again. Whoever is about to stop switches it off, and waits for no pause.
+        server_clock: shows the server's time.
     """
 
     def __init__(
         self, server: Server, clock: Clock, identify: Identify, jitter: Callable[[], float], post: Post | None = None
     ) -> None:
         self.insistent = True
+        self.server_clock = ServerClock(clock)
         self._server = server
         self._clock = clock
         self._identify = identify
@@ -136,11 +140,12 @@ class Calls:
             answer: Answer | None = None
             wait = 0
             try:
-                reply = self._post(body, self._headers(body), max(0.001, (end - self._clock.now()) / 1000))
+                headers, sent_at = self._headers(body), self._clock.now()
+                reply = self._post(body, headers, max(0.001, (end - sent_at) / 1000))
             except Fault as fault:
                 reason, sent = str(fault), fault.sent
             else:
-                answer = self._answer(reply, doubtful)
+                answer = self._answer(reply, doubtful, sent_at)
                 if answer is not None and answer.status < 500 and answer.status != 429:
                     self._is_up()
                     return answer
@@ -166,7 +171,7 @@ class Calls:
             self._signature = Signature(self._server.scope)
         return self._signature.headers("POST", f"{self._server.url}/", headers, body)
 
-    def _answer(self, reply: Reply, doubtful: bool) -> Answer | None:
+    def _answer(self, reply: Reply, doubtful: bool, sent_at: int) -> Answer | None:
         """The answer in a response; None for a passing failure of somebody in between.
 
         Raises:
@@ -177,6 +182,7 @@ class Calls:
         except (msgspec.MsgspecError, UnicodeError):
             pass
         else:
+            self.server_clock.hear(sent_at, self._clock.now(), envelope.head.time)
             return Answer(envelope.head.status, envelope.data, doubtful)
         if reply.status == 413:
             return Answer(413, Raw(msgspec.json.encode(_shown(reply))), doubtful)

@@ -31,7 +31,12 @@ def test_an_event_of_api_gateway_is_answered(begun: OfflineStack, event: Load) -
 
     assert response["statusCode"] == 200
     answer = json.loads(response["body"])
-    assert answer["head"] == {"corrId": "1", "status": 200, "version": "2026-04-01"}
+    assert answer["head"] == {
+        "corrId": "1",
+        "status": 200,
+        "version": "2026-04-01",
+        "resonate:time": begun.clock.now(),
+    }
     assert answer["data"]["promise"]["state"] == "pending"
     assert answer["data"]["task"]["state"] == "pending"
 

@@ -59,12 +59,13 @@ def invoke(
     from resonate_infra.cli.display import function_of, promise_json, write_json
     from resonate_infra.text import plain
     from resonate_store.requests import PromiseCreate
+    from resonate_store.server_clock import deadline_in
 
     if wait_timeout is not None and not wait:
         raise Failure("--wait-timeout says how long to wait: give --wait, too", USAGE)
     patience = None if wait_timeout is None else milliseconds_of(wait_timeout, "--wait-timeout")
     param, tags = call(func, arg or (), kwarg or (), version, target, pairs_of(tag or (), "--tag"))
-    timeout_at = session.clock.now() + milliseconds_of(timeout, "--timeout")
+    timeout_at = deadline_in(milliseconds_of(timeout, "--timeout"), session.store, session.clock, id)
     promise = session.ask(PromiseCreate(id, timeout_at, param, {**lineage(id), **tags})).promise
     assert promise is not None
     if function_of(promise) != func:

@@ -50,11 +50,12 @@ def create(
     from resonate_store.addresses import expand
     from resonate_store.records import TARGET
     from resonate_store.requests import PromiseCreate
+    from resonate_store.server_clock import deadline_in
 
     tags = pairs_of(tag or (), "--tag")
     if target is not None:
         tags[TARGET] = expand(target)
-    timeout_at = session.clock.now() + milliseconds_of(timeout, "--timeout")
+    timeout_at = deadline_in(milliseconds_of(timeout, "--timeout"), session.store, session.clock, id)
     write_promise(session, _only(session.ask(PromiseCreate(id, timeout_at, _value(data), tags))))
 
 

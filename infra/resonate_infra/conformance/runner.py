@@ -25,6 +25,8 @@ Send = Callable[[bytes], tuple[int, bytes]]
 """Takes the body of a request; returns the HTTP status and the body of the response."""
 
 VERSION: Final = "2026-04-01"
+TIME: Final = "resonate:time"
+"""Where the head of a response may say the time of the server; ours, and not part of the protocol."""
 START: Final = 4_000_406_400_000
 """When a script begins whose time is its own: a Sunday, 00:00 UTC, in the year 2096.
 
@@ -271,6 +273,8 @@ class Runner:
             raise NoResponse(f"status {status}, and the body is not JSON ({error}): {answer[:300]!r}") from error
         if not isinstance(envelope, Mapping) or envelope.keys() != {"kind", "head", "data"}:
             raise NoResponse(f"status {status}, and the body is no envelope: {shown(envelope)}")
+        if isinstance(envelope["head"], dict) and isinstance(envelope["head"].get(TIME), int):
+            del envelope["head"][TIME]  # a server may say it, or not
         return status, envelope
 
 

@@ -145,7 +145,7 @@ class Server:
         self._failure: LambdaError | None = None
         self._on_ready: Callable[[], object] = lambda: None
         app = application(
-            Service(self.store, guard=guard, debug=debug, workers=self._workers).answer,
+            Service(self.store, guard=guard, debug=debug, workers=self._workers, clock=timed).answer,
             self._is_ready,
             self._hub,
             authenticate=None if guard is None else functools.partial(_prefix_of, guard),

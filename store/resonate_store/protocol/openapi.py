@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from resonate_store.protocol.wire import DATA, HELD, VERSION
+from resonate_store.protocol.wire import DATA, HELD, TIME, VERSION
 from resonate_store.records import Promise, Schedule, Task
 from resonate_store.requests import PromiseCreate, PromiseSearch, PromiseSettle, ScheduleSearch, TaskFence, TaskSearch
 
@@ -57,7 +57,13 @@ def document() -> dict[str, Any]:
             optional=("auth", "resonate:debug_time"),
         ),
         "ResponseHead": _object(
-            {"corrId": {"type": "string"}, "status": {"type": "integer"}, "version": {"const": VERSION}}
+            {
+                "corrId": {"type": "string"},
+                "status": {"type": "integer"},
+                "version": {"const": VERSION},
+                TIME: {"type": "integer", "description": "The server's time in milliseconds; ours."},
+            },
+            optional=(TIME,),
         ),
         "Request": {
             "oneOf": [

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Raw, Struct
 
+from resonate_store.clock import Clock
 from resonate_store.ids import SEPARATORS
 from resonate_store.interface import Store, StoreError, whole
 from resonate_store.protocol.debug import END_OF_TIME, PREFIX, Debug, is_instant, perform
-from resonate_store.protocol.wire import VERSION, UnknownKind, WireError, decode_request, encode_response
+from resonate_store.protocol.wire import TIME, VERSION, UnknownKind, WireError, decode_request, encode_response
 from resonate_store.records import Promise
 from resonate_store.requests import (
     PromiseCreate,
@@ -107,6 +108,7 @@ class Service:
         debug: takes the `debug.*` requests and `resonate:debug_time`; without one, both are refused.
         limits: how large requests may be.
         workers: tells how many workers poll for the task of a promise; None if that is not known.
+        clock: the store's; without one, responses do not tell the server's time.
     """
 
     def __init__(
@@ -117,12 +119,14 @@ class Service:
         debug: Debug | None = None,
         limits: Limits | None = None,
         workers: Callable[[Promise], int | None] = lambda _: None,
+        clock: Clock | None = None,
     ) -> None:
         self._store = store
         self._guard = guard
         self._debug = debug
         self._limits = limits or Limits()
         self._workers = workers
+        self._clock = clock
 
     def answer(self, body: bytes) -> tuple[int, bytes]:
         """Answer one request.
@@ -135,26 +139,26 @@ class Service:
         """
         if len(body) > self._limits.body:
             error = f"The request has {len(body)} bytes and {self._limits.body} is the limit"
-            return _response("unknown", "0", 413, error)
+            return self._response("unknown", "0", 413, error)
         try:
             envelope = _ENVELOPE.decode(body)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-            return _response(*_recovered(body), 400, f"Invalid request envelope: {reason}")
+            return self._response(*_recovered(body), 400, f"Invalid request envelope: {reason}")
         kind, corr_id = envelope.kind, envelope.head.corr_id
         try:
             status, data = self._answer(envelope)
-            answer = _response(kind, corr_id, status, data)
+            answer = self._response(kind, corr_id, status, data)
         except Refused as refused:
-            answer = _response(kind, corr_id, refused.status, refused.message)
+            answer = self._response(kind, corr_id, refused.status, refused.message)
         except WireError as error:
-            answer = _response(kind, corr_id, 400, str(error))
+            answer = self._response(kind, corr_id, 400, str(error))
         except StoreError:
             logger.exception("the store cannot answer %r (%r)", kind, corr_id)
-            answer = _response(kind, corr_id, 503, "The store cannot answer at the moment")
+            answer = self._response(kind, corr_id, 503, "The store cannot answer at the moment")
         except Exception:
             logger.exception("%r (%r) failed", kind, corr_id)
-            answer = _response(kind, corr_id, 500, "Internal error")
+            answer = self._response(kind, corr_id, 500, "Internal error")
         logger.debug("%s %s: %d", kind, corr_id, answer[0])
         return answer
 
@@ -215,6 +219,12 @@ class Service:
         found = next((found for separator in SEPARATORS if (found := self._store.children(id, separator))), ())
         return [whole(promise, self._store) for promise in found]
 
+    def _response(self, kind: str, corr_id: str, status: int, data: Any) -> tuple[int, bytes]:
+        head: dict[str, Any] = {"corrId": corr_id, "status": status, "version": VERSION}
+        if self._clock is not None:
+            head[TIME] = self._clock.now()
+        return status, msgspec.json.encode({"kind": kind, "head": head, "data": data})
+
     def _beyond(self, request: ProtocolRequest) -> str | None:
         match request:
             case (
@@ -266,8 +276,3 @@ def _recovered(body: bytes) -> tuple[str, str]:
             return kind, "0"
         case _:
             return "unknown", "0"
-
-
-def _response(kind: str, corr_id: str, status: int, data: Any) -> tuple[int, bytes]:
-    head = {"corrId": corr_id, "status": status, "version": VERSION}
-    return status, msgspec.json.encode({"kind": kind, "head": head, "data": data})

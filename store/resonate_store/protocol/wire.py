@@ -50,6 +50,8 @@ from resonate_store.requests import (
 
 VERSION = "2026-04-01"
 """The version of the protocol; every envelope names it."""
+TIME = "resonate:time"
+"""Where the head of a response says what time it is for the server (ms); ours, other servers do not have it."""
 
 NEVER = 2**63 - 1
 """What clients in other languages send for "never" (ms); it is kept as `END_OF_TIME`, which every language can read."""
