@@ -442,6 +442,18 @@ def test_a_resumed_task_is_offered_again_like_any_other(store: World) -> None:
     assert store.task("w").resumes == ("a",)
 
 
+def test_acquired_task_names_the_promises_that_resumed_it(store: World) -> None:
+    suspended(store, "w", "a")
+    store.apply(settle("a"))
+
+    acquired = store.apply(acquire("w", 1)).task
+    assert acquired is not None
+    assert (acquired.resumed_by, acquired.resumes) == (("a",), 0)
+    shown = store.apply(TaskGet("w")).task
+    assert shown is not None
+    assert shown.resumed_by == ()
+
+
 def test_a_suspension_can_be_repeated_on_what_is_left(store: World) -> None:
     """The loop of a worker: 300 names what has settled; the rest can be awaited at the same version."""
     held(store, "w")
