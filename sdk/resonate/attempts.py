@@ -94,7 +94,7 @@ class Attempts:
         work.started_at = self._execution.now
         if work.kind is not Kind.STEP:
             # An async function is begun with its first command, so whatever it logs before that has been logged.
-            seen = work.begun and work.attempt == 1
+            seen = work.begun and not work.is_new and work.attempt == 1
             context.replaying = seen if work.kind is Kind.ASYNC else self._execution.repeats(work)
         if self._tells_everything:
             logs.tell_beginning(work, private=self._private)

@@ -146,9 +146,10 @@ class Work(Struct, eq=False):
     """A function of the user's that is run here, as often as its retry policy says, to settle `node`.
 
     `lineage` is where it stands: its parent's until it has children. `tags` are those of its promise. `timer_stem` is
-    what the ids of its retry timers begin with. `begun` says that an earlier invocation has begun it, `created` that
-    its promise exists, pending, and `is_workflow` that it issues commands. `opening` is an async function that has
-    issued its first command, and that command, until everything is there for it to go on.
+    what the ids of its retry timers begin with. `begun` says that an earlier invocation has begun it, or may have,
+    `is_new` that its caller had not been so far before, `created` that its promise exists, pending, and `is_workflow`
+    that it issues commands. `opening` is an async function that has issued its first command, and that command, until
+    everything is there for it to go on.
     """
 
     node: Node
@@ -168,6 +169,7 @@ class Work(Struct, eq=False):
     attempt: int = 1
     created: bool = False
     begun: bool = False
+    is_new: bool = False
     started_at: int = 0
     retry_at: int = 0
     opening: Opening | None = None

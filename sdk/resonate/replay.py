@@ -343,7 +343,9 @@ class Execution:
         One that a suspension ended was blocked by something that has settled since, or has not: it repeats what it has
         done until it receives that. Of one that ended otherwise, such as by a crash, only its records tell.
         """
-        return self.replays(work.context) or (bool(self._resumed_by) and work.begun and work.attempt == 1)
+        return self.replays(work.context) or (
+            bool(self._resumed_by) and work.begun and not work.is_new and work.attempt == 1
+        )
 
     def _is_news(self, node: Node) -> bool:
         """Whether a settled promise was pending when the execution was suspended."""
@@ -552,6 +554,7 @@ class Execution:
                 else:
                     self._beginning[coroutine] = Create(node, request, coroutine, in_row)
             elif node.work is not None:
+                node.work.is_new = not parent.context.replaying
                 self._start(node.work, command.opts)
         return node
 

@@ -152,6 +152,36 @@ def test_human_answers_under_own_ids_log_each_line_once(driver: Driver, log: pyt
     ]
 
 
+@pytest.mark.parametrize("spelling", ["generator", "async"])
+def test_workflow_with_its_own_id_begun_late_logs_each_line_once(
+    driver: Driver, log: pytest.LogCaptureFixture, spelling: str
+) -> None:
+    def generator(ctx: Context) -> Flow:
+        ctx.logger.info("begun")
+        yield (yield ctx.promise(id="asked"))
+        ctx.logger.info("ended")
+
+    async def asynchronous(ctx: Context) -> None:
+        ctx.logger.info("begun")
+        await (await ctx.promise(id="asked"))
+        ctx.logger.info("ended")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.sleep(60)
+        yield ctx.run(generator if spelling == "generator" else asynchronous).options(id="inner")
+        ctx.logger.info("done")
+        yield ctx.sleep(60)
+
+    driver.begin("w", workflow)
+    driver.work()
+    driver.pass_time(60)
+    driver.work()
+    driver.settle("asked")
+    driver.finish("w")
+
+    assert lines(log, logging.INFO) == ["begun", "ended", "done"]
+
+
 def test_large_result_read_anew_on_replay_logs_each_line_once(
     driver: Driver, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
