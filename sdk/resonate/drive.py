@@ -188,6 +188,7 @@ class Drive:
         self._running = 0
         self._steps = worker.steps
         self._results: queue.SimpleQueue[tuple[Work, Answer]] = queue.SimpleQueue()
+        self._watched_until = self._clock.now() + WATCHED_MS if deadline is None else deadline
         self._watched: list[tuple[int, int, _Call]] = []
         self._late = False
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[Promise]]]] = []
@@ -221,7 +222,7 @@ class Drive:
             elif actions:
                 self._perform(actions, self._here(execution.now))
                 while not execution.ready and (actions := execution.actions()):
-                    self._perform(actions, self._clock.now())  # as a step has run and is to be recorded
+                    self._perform(actions, None)  # as a step has run and is to be recorded
             elif execution.finished is not None:
                 return self._fulfill(execution.finished)
             elif self._running:
@@ -253,15 +254,27 @@ class Drive:
             self._tell(creation, answer.result())
         self._on_their_way.clear()
 
-    def _perform(self, actions: list[Action], now: int) -> None:
+    def _perform(self, actions: list[Action], now: int | None) -> None:
         """Make all requests first, together, and then call functions: what was begun is stored before anything runs."""
         if len(actions) == 1:  # as in a sequence of steps
             (action,) = actions
             if isinstance(action, Run):
-                self._start(action.work, now)
+                self._start(action.work, self._clock.now() if now is None else now)
             elif isinstance(action, Keep):
+                request = action.request
                 asked_at = self._clock.now() if self._fenced else 0
-                self._kept(action, self._answer(action.request), asked_at)
+                response = self._answer(request)
+                promise = response.promise
+                if (
+                    promise is not None
+                    and promise.value is request.value
+                    and type(request) is PromiseRecord
+                    and promise.created_at == request.created_at
+                    and not self._fenced
+                ):
+                    self._execution.kept(action.node, response)  # it is ours, as in nearly every case
+                else:
+                    self._kept(action, response, asked_at)
             else:
                 self._before([action])
                 self._tell(action, self._request(action))
@@ -289,14 +302,6 @@ class Drive:
     def _kept(self, action: Keep, response: Response, asked_at: int) -> None:
         """Take what the store has as the outcome; if it is another worker's, see first who holds the task."""
         promise, request = response.promise, action.request
-        if (
-            promise is not None
-            and promise.value is request.value
-            and not self._fenced
-            and (isinstance(request, PromiseSettle) or promise.created_at == request.created_at)
-        ):
-            self._execution.kept(action.node, response)  # it is ours, as in nearly every case
-            return
         if self._fenced and isinstance(request, PromiseRecord):
             if response.ok and asked_at and request.id.startswith(f"{self._task.id}."):
                 self._lease.confirm(asked_at)
@@ -340,14 +345,13 @@ class Drive:
             self._lease.check(self._store, self._clock)
         ends_at = self._here(work.node.timeout_at)
         watched = False
-        if ends_at <= (now + WATCHED_MS if deadline is None else deadline):
+        if ends_at <= self._watched_until:
             if ends_at <= now:
                 if self._is_over(work):
                     return
             else:
                 watched = self._steps is not None
-        functions = self._functions
-        if work.concurrent and functions is not None:
+        if work.concurrent and (functions := self._functions) is not None:
             self._running += 1
             if watched and (work.kind is Kind.ASYNC or hasattr(functions, "leave")):
                 self._submit_watched(work, functions)
