@@ -114,7 +114,9 @@ def difference(one: Any, other: Any, path: str) -> str | None:
     for at, mine, its in _pairs(one, other, path):
         if (found := difference(mine, its, at)) is not None:
             return found
-    if is_model(type(one)) or isinstance(one, (dict, list, tuple, deque)):
+    if isinstance(one, dict):
+        return None if cast("dict[Any, Any]", one).keys() == other.keys() else path
+    if is_model(type(one)) or isinstance(one, (list, tuple, deque)):
         return None if _count(one) == _count(other) else path
     return None if type(one).__eq__ is object.__eq__ or one != one else path  # not a number differs from itself
 

@@ -124,6 +124,8 @@ def doubted(annotation: Any) -> Any:
     """Return the annotation, as `Doubtful` if msgspec cannot tell its values apart."""
     if annotation is Any or annotation in _PLAIN:
         return annotation
+    if _has_doubtful_keys(annotation):
+        return Doubtful(annotation)
     try:
         msgspec.json.Decoder(annotation)
     except TypeError:
@@ -131,6 +133,16 @@ def doubted(annotation: Any) -> Any:
     except Exception:  # it cannot be resolved
         return annotation
     return annotation
+
+
+def _has_doubtful_keys(annotation: Any) -> bool:
+    """Whether it has a mapping whose keys may be text or something else: all keys of JSON are text."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if isinstance(origin, type) and issubclass(origin, Mapping) and arguments:
+        keys = get_args(arguments[0])
+        if get_origin(arguments[0]) in (Union, types.UnionType) and str in keys:
+            return True
+    return any(map(_has_doubtful_keys, arguments))
 
 
 def restore(plain: Any, annotation: Any) -> Any:
@@ -628,6 +640,8 @@ def _key(text: str, annotation: Any) -> Any:
     if annotation is bool:
         return {"true": True, "false": False}[text]
     if get_origin(annotation) in (Union, types.UnionType):
+        if str in get_args(annotation):
+            return text
         for each in get_args(annotation):
             try:
                 return _key(text, each)

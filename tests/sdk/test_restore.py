@@ -210,7 +210,8 @@ VALUES: list[tuple[Any, Any]] = [
     (defaultdict(int, {"a": 1}), defaultdict),
     (Counter([AN_ID, AN_ID]), Counter[UUID]),
     (Counter("aab"), Counter),
-    (Counter({1: 2, "three": 1}), Counter[int | str]),
+    (Counter({1: 2, 3: 1}), Counter[int]),
+    (Counter({"1": 2, "three": 1}), Counter[int | str]),
     (Counter({True: 2, False: -1}), Counter[bool]),
     ({True: CIRCLE}, dict[bool, Circle]),
     (
@@ -379,7 +380,13 @@ def test_unknown_fields_do_not_keep_the_nearest_member_from_being_restored() -> 
 @pytest.mark.parametrize("how", ["run", "begin_run", "rpc", "begin_rpc"])
 @pytest.mark.parametrize(
     ("value", "annotation"),
-    [(NOON, datetime | str), (UB(1), UA | UB), ([UB(1)], list[UA | UB]), (Colour.RED, str | Colour | None)],
+    [
+        (NOON, datetime | str),
+        (UB(1), UA | UB),
+        ([UB(1)], list[UA | UB]),
+        (Colour.RED, str | Colour | None),
+        ({1: 2, "a": 3}, dict[int | str, int]),
+    ],
     ids=repr,
 )
 @three_ways
