@@ -89,15 +89,15 @@ class Dispatch:
     def queue_messages(self, bodies: Sequence[str], deadline: int | None = None) -> list[Exception | None]:
         """Do what a batch of messages of the push queue asks for: post messages, all at the same time, and delete.
 
-        What there is no time for is put on the queue again, as a new message: it can be received at once, and none of
-        the receptions counts that lead to the dead letters.
+        A message without time left is sent to the queue again as a new message. It can be received at once, and its
+        receptions, which lead to the dead letters, count anew.
 
         Args:
             bodies: the bodies of the messages.
             deadline: the instant (ms) by which all is to be done.
 
         Returns:
-            For each message why it failed, or None. `MalformedRecord` if it is no such message.
+            For each message why it failed, or None. `MalformedRecord` if it is not such a message.
         """
         failures: list[Exception | None] = [None] * len(bodies)
         pushes: dict[int, tuple[str, dict[str, Any]]] = {}
@@ -170,7 +170,7 @@ class Dispatch:
             raise StoreError(f"{id!r} cannot be read: {response.error}")
         promise = response.promise
         if promise is None or promise.state == "pending":
-            logger.warning("%s is not told of %s, which is gone", address, id)
+            logger.warning("%s is not notified of %s, which is gone", address, id)
             return None
         return message_of(Unblock(address, promise))
 
@@ -210,10 +210,10 @@ class Dispatch:
 
 
 class Errand(msgspec.Struct, omit_defaults=True):
-    """A message on the push queue: what to post where, or a root to go on deleting.
+    """A message on the push queue: what to post where, or a root to continue deleting.
 
-    What is posted is `message`, or tells of the settled promise with the id `settled`: its values may be too large for
-    a queue.
+    What is posted is `message`, or the settled promise with the id `settled`, whose values may be too large for a
+    queue.
     """
 
     address: str | None = None

@@ -42,12 +42,12 @@ class StreamOutlets:
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         if self.transports.leads_home(address):
-            self.give_up(message, f"its target {address} is a function of the deployment, and no worker")
+            self.give_up(message, f"its target {address} is a function of the deployment and not a worker")
         else:
             self.transports.send(address, message)
 
     def give_up(self, message: dict[str, Any], reason: str) -> None:
-        """Halt the task that a message offers, if it is still waiting for somebody; a listener is not told."""
+        """Halt the task that a message offers, if no worker has it yet. A message to a listener is dropped."""
         match message:
             case {"kind": "execute", "data": {"task": {"id": str(id), "version": int(version)}}}:
                 task = self.apply(TaskGet(id)).task

@@ -63,7 +63,7 @@ class Transports:
         lambda_client, sqs: boto3 clients.
         groups: which push address serves a worker group.
         push_queue_url: the queue of HTTP pushes.
-        own: names of functions that are no workers, although we may invoke them.
+        own: names of functions that we may invoke, but that are not workers.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Transports:
         self._push_queue_url = push_queue_url
 
     def leads_home(self, address: str) -> bool:
-        """Whether messages to an address would invoke a function of the deployment that is no worker."""
+        """Whether messages to an address would invoke a function of the deployment that is not a worker."""
         destination = route(address, self._groups) or ""
         return destination.startswith("lambda://") and function_of(destination) in self._own
 
@@ -279,7 +279,7 @@ _GRACE = 0.5
 
 
 class _Connection(HTTPConnection):
-    """Connection that ends an exchange when it takes too long in all, and that keeps to the internet if told.
+    """Connection that ends an exchange when it takes too long in all, and can refuse addresses outside the internet.
 
     Attributes:
         total_timeout: seconds from the beginning of an exchange to the last header of its answer.

@@ -233,8 +233,8 @@ class Deletion:
         try:
             self._call("delete_item", arguments)
         except ConditionFailed as failure:
-            # Gone is what was wanted, whoever did it; an answer that was lost looks the same. It is looked at, for not
-            # every endpoint sends the image of a record that has been written meanwhile.
+            # A missing item counts as deleted, by us or by another; a lost answer looks the same. It is read, because
+            # some endpoints send no image of a record that was written meanwhile.
             return failure.images.get(0) is None and self._is_gone(record)
         return True
 

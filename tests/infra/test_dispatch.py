@@ -281,7 +281,7 @@ def test_a_message_of_the_push_queue_is_posted(surroundings: Surroundings) -> No
     assert surroundings.pusher.pushed == [("https://worker.example.com/", message)]
 
 
-def test_listener_is_told_what_the_promise_is_when_its_message_arrives(surroundings: Surroundings) -> None:
+def test_listener_gets_the_promise_as_its_message_is_delivered(surroundings: Surroundings) -> None:
     surroundings.create("p1")
     surroundings.store.apply(PromiseSettle("p1", "resolved", Value(data="Mg==")))
     message = {"address": "https://client.example.com/", "settled": "p1"}
@@ -292,17 +292,17 @@ def test_listener_is_told_what_the_promise_is_when_its_message_arrives(surroundi
     assert (unblock["data"]["promise"]["id"], unblock["data"]["promise"]["value"]) == ("p1", {"data": "Mg=="})
 
 
-def test_listener_of_a_promise_that_is_gone_is_not_told(
+def test_listener_of_a_deleted_promise_gets_nothing(
     surroundings: Surroundings, caplog: pytest.LogCaptureFixture
 ) -> None:
     message = {"address": "https://client.example.com/", "settled": "p1"}
     surroundings.dispatch.queue_message(json.dumps(message))
 
     assert surroundings.pusher.pushed == []
-    assert "https://client.example.com/ is not told of p1, which is gone" in caplog.text
+    assert "https://client.example.com/ is not notified of p1, which is gone" in caplog.text
 
 
-def test_listener_that_is_a_function_is_told_through_the_queue(surroundings: Surroundings) -> None:
+def test_listener_function_is_invoked_through_the_queue(surroundings: Surroundings) -> None:
     surroundings.create("p1")
     surroundings.store.apply(PromiseRegisterListener("p1", "lambda://client"))
     before = surroundings.images("p1")

@@ -445,5 +445,5 @@ def test_task_that_targets_the_tick_function_is_halted(surroundings: Surrounding
     assert task is not None
     assert (task.state, task.error) == (
         "halted",
-        f"its target {target} is a function of the deployment, and no worker",
+        f"its target {target} is a function of the deployment and not a worker",
     )

@@ -465,7 +465,7 @@ def test_endpoint_that_sends_no_images_is_read_once(
     assert wire.taken().count(GET) <= 1
 
 
-def test_endpoint_that_sends_no_images_tells_nobody_of_a_write_of_ours(table: Table, clock: ManualClock) -> None:
+def test_endpoint_without_images_recognises_a_write_of_ours(table: Table, clock: ManualClock) -> None:
     client = make_client(tries=2)
     store = table.store(clock, client=client)
     with Wire().tapping(client) as wire:

@@ -71,7 +71,7 @@ class Route:
 class Deployment:
     """A deployed stack. Queues and functions are keyed by their logical ids in the template.
 
-    `creates_table` and `creates_bucket` say whether these are its own; it can be told to use existing ones.
+    `creates_table` and `creates_bucket` say whether the stack created them or uses existing ones.
     """
 
     stack_name: str
