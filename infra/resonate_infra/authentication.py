@@ -8,6 +8,7 @@ request reads or writes counts, nested ones as well; the official server looks a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,8 @@ LEEWAY = 60_000
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES: dict[type, str] = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
 _SHORTEST_RSA = 2048
+_LATEST_S = 2**43
+"""An expiry beyond this is never; clocks of streams need not count so far."""
 
 
 class Authentication:
@@ -90,11 +93,12 @@ class Authentication:
         """
         claims = self._claims(token)
         role, prefix = claims.get("role"), claims.get("prefix")
+        expires_at = int(min(claims["exp"], _LATEST_S) * 1000) + LEEWAY
         if isinstance(role, str) and role.lower() == "admin":
-            return Permission("")
+            return Permission("", expires_at)
         if not isinstance(prefix, str):
             raise Refused(403, "Forbidden")
-        return Permission(prefix)
+        return Permission(prefix, expires_at)
 
     def _claims(self, token: str | None) -> dict[str, Any]:
         """The claims of a valid token.
@@ -133,10 +137,16 @@ class Authentication:
 
 
 class Permission:
-    """What somebody may do: everything to the ids that begin with a prefix, or with an empty one, everything."""
+    """What somebody may do: everything to the ids that begin with a prefix, or with an empty one, everything.
 
-    def __init__(self, prefix: str) -> None:
+    Attributes:
+        prefix: of the ids.
+        expires_at: the instant (ms) from which the token is refused.
+    """
+
+    def __init__(self, prefix: str, expires_at: int) -> None:
         self.prefix = prefix
+        self.expires_at = expires_at
 
     def covers(self, request: ProtocolRequest | None) -> bool:
         """Whether the request is allowed; None stands for one that has no ids, such as a debug request."""
@@ -181,7 +191,9 @@ def _creation(promise: PromiseCreate) -> Sequence[str]:
 
 
 def _is_time(claim: Any) -> bool:
-    return isinstance(claim, int | float) and not isinstance(claim, bool)
+    if isinstance(claim, float):
+        return math.isfinite(claim)  # Python reads Infinity and NaN, which are not JSON
+    return isinstance(claim, int) and not isinstance(claim, bool)
 
 
 def _read(pem: str) -> tuple[Any, tuple[str, ...]]:

@@ -31,7 +31,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,6 +54,9 @@ TOTAL_TIMEOUT = 10.0
 """Seconds that a push takes at most, from the look-up of its address to the last header of the answer."""
 MAX_ADDRESSES = 3
 """Addresses of one name that a push tries to reach; they share the time to connect."""
+
+
+_TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
 
 
 class Transports:
@@ -141,8 +144,13 @@ class ForbiddenAddress(HTTPError):
 
 
 def is_public(host: str) -> bool:
-    """Whether an IP address belongs to the internet: not loopback, link-local, private, multicast or reserved."""
+    """Whether an IP address belongs to the internet: not loopback, link-local, private, multicast or reserved.
+
+    An address that stands for one of IPv4 behind a gateway (NAT64, IPv4-compatible) is not, wherever it leads.
+    """
     address = ip_address(host.partition("%")[0])
+    if any(address in network for network in _TRANSLATED):
+        return False
     mapped = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
     return (mapped or address).is_global and not (mapped or address).is_multicast
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -135,6 +136,9 @@ def tampered() -> str:
         pytest.param(lambda: token(exp=None), id="without expiry"),
         pytest.param(lambda: token(exp="tomorrow"), id="expiry that is none"),
         pytest.param(lambda: token(exp=True), id="expiry that is none either"),
+        pytest.param(lambda: token(exp=math.inf), id="expiry that never comes"),
+        pytest.param(lambda: token(exp=math.nan), id="expiry that is no number"),
+        pytest.param(lambda: token(nbf=-math.inf), id="beginning that is none"),
         pytest.param(lambda: token(nbf=NOW + LEEWAY // 1000 + 1), id="not valid yet"),
     ],
 )

@@ -248,6 +248,7 @@ def test_what_is_signed_shows_no_secret(session: boto3.Session) -> None:
         ),
         *("169.254.170.2", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0"),
         *("fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "2002:7f00:1::"),
+        *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "::7f00:1", "::a9fe:a9fe"),
     ],
 )
 def test_only_the_internet_is_public(address: str) -> None:

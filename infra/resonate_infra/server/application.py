@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from starlette.applications import Starlette
@@ -37,8 +38,22 @@ OUTDATED: Final = (
 
 Answer = Callable[[bytes], tuple[int, bytes]]
 """Takes an envelope and returns the status and the envelope of the answer."""
-Authenticate = Callable[[str | None], str]
-"""Returns the prefix of the ids that the bearer of an `Authorization` header may hear of, or raises `Refused`."""
+
+
+class Admission(NamedTuple):
+    """What the bearer of a token may hear.
+
+    Attributes:
+        prefix: of the ids.
+        left_s: returns for how many more seconds the token is valid; None if it does not expire.
+    """
+
+    prefix: str = ""
+    left_s: Callable[[], float] | None = None
+
+
+Authenticate = Callable[[str | None], Admission]
+"""Returns what the bearer of an `Authorization` header may hear, or raises `Refused`."""
 
 logger = logging.getLogger("resonate.server")
 
@@ -138,10 +153,10 @@ class _Endpoints:
         who = _segments(request)
         if who is None:
             return PlainTextResponse("poll at /poll/{group}/{id}", status_code=404)
-        prefix = ""
+        admission = Admission()
         if self._authenticate is not None:
             try:
-                prefix = await run_in_threadpool(self._authenticate, request.headers.get("authorization"))
+                admission = await run_in_threadpool(self._authenticate, request.headers.get("authorization"))
             except Refused as refused:
                 return PlainTextResponse(refused.message, status_code=refused.status)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -150,20 +165,27 @@ class _Endpoints:
         group, id = who
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         try:
-            connection = self._hub.connect(group, id, lambda: loop.call_soon_threadsafe(news.set), prefix)
+            connection = self._hub.connect(group, id, lambda: loop.call_soon_threadsafe(news.set), admission.prefix)
         except TooManyConnections as error:
             logger.warning("%s/%s is refused: %s", group, id, error)
             return PlainTextResponse(str(error), status_code=503)
-        return _Stream(self._hub, connection, news, self._keep_alive, headers)
+        return _Stream(self._hub, connection, news, self._keep_alive, headers, admission.left_s)
 
 
 class _Stream(StreamingResponse):
     """A stream, which the hub forgets however it ends, be it before its first byte."""
 
     def __init__(
-        self, hub: Hub, connection: Connection, news: asyncio.Event, keep_alive: float, headers: dict[str, str]
+        self,
+        hub: Hub,
+        connection: Connection,
+        news: asyncio.Event,
+        keep_alive: float,
+        headers: dict[str, str],
+        left_s: Callable[[], float] | None,
     ) -> None:
-        super().__init__(_events(hub, connection, news, keep_alive), headers=headers, media_type="text/event-stream")
+        events = _events(hub, connection, news, keep_alive, left_s or _endless)
+        super().__init__(events, headers=headers, media_type="text/event-stream")
         self._hub = hub
         self._connection = connection
 
@@ -177,13 +199,19 @@ class _Stream(StreamingResponse):
             logger.info("%s disconnected", who)
 
 
-async def _events(hub: Hub, connection: Connection, news: asyncio.Event, keep_alive: float) -> AsyncIterator[bytes]:
-    while not connection.closed:
+def _endless() -> float:
+    return math.inf
+
+
+async def _events(
+    hub: Hub, connection: Connection, news: asyncio.Event, keep_alive: float, left_s: Callable[[], float]
+) -> AsyncIterator[bytes]:
+    while not connection.closed and left_s() > 0:
         news.clear()
         while (message := hub.take(connection)) is not None:
             yield b"data: " + message + b"\n\n"
         try:
-            await asyncio.wait_for(news.wait(), keep_alive)
+            await asyncio.wait_for(news.wait(), min(keep_alive, max(0.0, left_s())))
         except TimeoutError:
             yield b": keep-alive\n\n"
 

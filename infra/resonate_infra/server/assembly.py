@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from resonate_infra.server.application import application
+from resonate_infra.server.application import Admission, application
 from resonate_infra.server.delivery import CONCURRENCY, Delivery, lambda_client_of, served_groups
 from resonate_infra.server.files import limit_of_files, room_in
 from resonate_infra.server.hub import Hub
@@ -148,7 +148,7 @@ class Server:
             Service(self.store, guard=guard, debug=debug, workers=self._workers, clock=timed).answer,
             self._is_ready,
             self._hub,
-            authenticate=None if guard is None else functools.partial(_prefix_of, guard),
+            authenticate=None if guard is None else functools.partial(_admission, guard, timed),
             origins=options.origins,
             hosts=hosts,
         )
@@ -283,14 +283,15 @@ def _hosts(options: Options) -> tuple[str, ...] | None:
     return (options.host, *([named] if named else []), *options.allowed_hosts)
 
 
-def _prefix_of(guard: Authentication, authorization: str | None) -> str:
-    """The prefix of the ids that the bearer of an `Authorization` header may hear of.
+def _admission(guard: Authentication, clock: Clock, authorization: str | None) -> Admission:
+    """What the bearer of an `Authorization` header may hear, and for how long.
 
     Raises:
         Refused: it holds no valid token, or one that may nothing.
     """
     scheme, _, token = (authorization or "").partition(" ")
-    return guard.admit(token.strip() if scheme.lower() == "bearer" else None).prefix
+    permission = guard.admit(token.strip() if scheme.lower() == "bearer" else None)
+    return Admission(permission.prefix, lambda: (permission.expires_at - clock.now()) / 1000)
 
 
 def _store(options: Options, clock: Clock) -> Any:

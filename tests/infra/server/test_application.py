@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from resonate_infra.server.application import MAX_BODY, application
+from resonate_infra.server.application import MAX_BODY, Admission, application
 from resonate_infra.server.hub import Hub
 from resonate_store.protocol.service import Refused
 
@@ -122,11 +122,11 @@ def test_too_many_streams_are_refused() -> None:
 def test_who_polls_may_have_to_say_who_he_is() -> None:
     asked: list[str | None] = []
 
-    def authenticate(authorization: str | None) -> str:
+    def authenticate(authorization: str | None) -> Admission:
         asked.append(authorization)
         if authorization != "Bearer good":
             raise Refused(*((403, "Forbidden") if authorization == "Bearer weak" else (401, "Unauthorized")))
-        return ""
+        return Admission()
 
     # With no room for streams the answer to those who may have one is 503.
     server = client(hub=Hub(limit=0), authenticate=authenticate)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
+from resonate_infra.authentication import LEEWAY
 from resonate_infra.server.assembly import CannotServe, Options, Server
 from resonate_infra.testing.endpoint import Endpoint
 from resonate_store.clock import ManualClock
@@ -284,6 +285,20 @@ def test_tokens_are_asked_for_on_requests_and_streams(tmp_path: Path) -> None:
             pass
         weak = jwt.encode({"exp": NOW // 1000 + 60}, key, "EdDSA")
         assert api.http("GET", "/poll/g/1", headers={"Authorization": f"Bearer {weak}"})[::2] == (403, b"Forbidden")
+
+
+def test_stream_ends_with_its_token() -> None:
+    clock = ManualClock(NOW)
+    token = jwt.encode({"exp": NOW // 1000, "role": "admin"}, "any" * 16, "HS256")
+    with serving(clock, auth_key="none") as api, api.poll("g", "1", {"Authorization": f"Bearer {token}"}) as stream:
+        clock.advance(LEEWAY)
+        body = {"kind": "promise.create", "head": {"corrId": "1", "version": "2026-04-01"}}
+        later = jwt.encode({"exp": NOW // 1000 + 60, "role": "admin"}, "any" * 16, "HS256")
+        body["head"]["auth"] = later
+        body["data"] = {"id": "job", "timeoutAt": FAR, "tags": {"resonate:target": "poll://any@g"}}
+        assert api.http("POST", "/", json.dumps(body).encode())[0] == 200
+        while line := stream.line():
+            assert line.startswith("data:")
 
 
 def test_who_polls_is_told_of_the_ids_that_the_token_is_for() -> None:
