@@ -181,10 +181,19 @@ def _goes_on(expression: str) -> bool:
 
 
 def next_runs(expression: str, after: int, count: int, timezone: str | None = None) -> list[int]:
-    """The next `count` occurrences strictly after the instant `after`, in milliseconds since the epoch."""
+    """The next `count` occurrences strictly after the instant `after`, in milliseconds since the epoch.
+
+    Raises:
+        ValueError: one of them is not within the years 1 to 9999.
+    """
     occurrences: list[int] = []
     for _ in range(count):
-        after = next_occurrence(expression, after, timezone)
+        try:
+            after = next_occurrence(expression, after, timezone)
+        except (OverflowError, ValueError, OSError):
+            raise ValueError(
+                f"{expression!r} has no occurrence within the years 1 to 9999 after the instant {after} ms"
+            ) from None
         occurrences.append(after)
     return occurrences
 

@@ -8,6 +8,7 @@ receiver may call back at once.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,11 +17,12 @@ from typing import Any, Final, Literal
 
 from resonate_store.clock import Clock, ambient
 from resonate_store.effects import Change, Unblock, message_of, repeated
-from resonate_store.interface import Store, deliver, whole
+from resonate_store.interface import DamagedRecord, Store, deliver, whole
 from resonate_store.machine import Outcome, decide, perform, with_all_told
 from resonate_store.machine.draft import Need
+from resonate_store.machine.validation import problem_with
 from resonate_store.records import Entry, Promise, Record
-from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
+from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire, TaskHeartbeat
 
 Key = tuple[Literal["promise", "schedule"], str]
 Send = Callable[[str, dict[str, Any]], bool | None]
@@ -28,6 +30,10 @@ Send = Callable[[str, dict[str, Any]], bool | None]
 
 BATCH: Final = 100
 """Entries that one tick wakes before it lets others have the store."""
+HEARTBEATS: Final = 500
+"""Tasks of a heartbeat that are extended before others get the store."""
+
+logger = logging.getLogger("resonate.store")
 
 
 def unheard(address: str, message: dict[str, Any]) -> Literal[False]:  # noqa: ARG001
@@ -64,6 +70,7 @@ class EmbeddedStore(ABC):
         self._left: list[int] = []
         """Numbers of messages that have been sent; messages without a number are not kept anywhere."""
         self._outlets = _InProcess(self)
+        self._waking: Key = ("promise", "")
 
     # What a substrate provides; each is called by somebody who has entered `exclusive`, if not said otherwise.
 
@@ -116,7 +123,16 @@ class EmbeddedStore(ABC):
         """The direct children of a promise, in any order."""
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request and all its effects."""
+        """Carry out one request and all its effects.
+
+        A heartbeat of many tasks is carried out in parts: one lease does not depend on another.
+        """
+        if isinstance(request, TaskHeartbeat) and len(request.tasks) > HEARTBEATS:
+            if problem := problem_with(request):
+                return Response(status=400, error=problem)
+            for start in range(0, len(request.tasks), HEARTBEATS):
+                self.apply(TaskHeartbeat(request.pid, request.tasks[start : start + HEARTBEATS]))
+            return Response()
         with self._exclusive:
             response = perform(request, self._run)
             self._deliver()
@@ -148,10 +164,24 @@ class EmbeddedStore(ABC):
             The number of entries that were woken.
         """
         woken = 0
-        while batch := self._wake():
+        while True:
+            try:
+                batch = self._wake()
+            except DamagedRecord as error:
+                # It would be the first that is due for ever, and nothing else would be woken.
+                logger.error("%s; it is not looked at again until somebody asks for it", error)
+                with self._exclusive:
+                    self._set_aside(self._waking)
+                continue
+            if not batch:
+                break
             woken += batch
         self._flush()
         return woken
+
+    def _set_aside(self, key: Key) -> None:
+        """Have an entry woken no more that cannot be read. Called by somebody who has entered `exclusive`."""
+        raise NotImplementedError(f"{key} cannot be set aside")
 
     def _wake(self) -> int:
         with self._exclusive:
@@ -159,6 +189,7 @@ class EmbeddedStore(ABC):
                 key = self._first_due(self.clock.now())
                 if key is None:
                     return woken
+                self._waking = key
                 kind, id = key
                 perform(PromiseWake(id, self.offers_apart_ms) if kind == "promise" else ScheduleFire(id), self._run)
                 self._undelivered = deque(map(repeated, self._undelivered))

@@ -36,6 +36,10 @@ class StoreUnreachable(StoreError):
     """The store did not answer in time. What was asked may have been done or not; asking again later may help."""
 
 
+class DamagedRecord(StoreError):
+    """What is stored under an id cannot be read; the message names it."""
+
+
 class StoreClosed(StoreError):
     """The invocation that this store belonged to has ended; nothing may be written any more."""
 

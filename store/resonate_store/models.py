@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
 
-from msgspec import convert, structs, to_builtins
+from msgspec import MsgspecError, convert, structs, to_builtins
 from pynamodb.attributes import Attribute, BooleanAttribute, TTLAttribute, UnicodeAttribute
 from pynamodb.constants import BOOLEAN, LIST, MAP, NUMBER, STRING
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
 from resonate_store.ids import depth, origin, shard
+from resonate_store.interface import DamagedRecord
 from resonate_store.records import Claim, Entry, PromiseState, Record, ScheduleRecord, TaskRecord, Value
 
 Item = dict[str, dict[str, Any]]
@@ -324,10 +325,19 @@ def is_entry(item: AnyItem) -> bool:
 
 
 def entry_of(item: AnyItem) -> Entry:
-    """The entry of an item; what only the table needs is left out."""
-    if item["sk"][STRING] == _SCHEDULE_SK:
-        return ScheduleRecord(**_deserialized(_SCHEDULE_FIELDS, item))
-    return Record(**_deserialized(_RECORD_FIELDS, item))
+    """The entry of an item; what only the table needs is left out.
+
+    Raises:
+        DamagedRecord: it is none that can be read.
+    """
+    try:
+        if item["sk"][STRING] == _SCHEDULE_SK:
+            return ScheduleRecord(**_deserialized(_SCHEDULE_FIELDS, item))
+        return Record(**_deserialized(_RECORD_FIELDS, item))
+    except (LookupError, TypeError, ValueError, MsgspecError) as error:
+        kind, id = key_in(item)
+        reason = f"{type(error).__name__}: {error}"
+        raise DamagedRecord(f"the record of the {kind} {id!r} is damaged and cannot be read: {reason}") from error
 
 
 def task_projection() -> dict[str, Any]:

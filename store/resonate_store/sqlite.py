@@ -11,21 +11,28 @@ from the settlement until a transaction after it was sent, so it is sent at leas
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
 
 from resonate_store.clock import Clock
 from resonate_store.effects import Change
 from resonate_store.embedded import EmbeddedStore, Key, Send, unheard
 from resonate_store.ids import parent
-from resonate_store.interface import Store, StoreClosed, StoreError, deliver
+from resonate_store.interface import DamagedRecord, Store, StoreClosed, StoreError, deliver
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.search import page_of
@@ -34,6 +41,8 @@ from resonate_store.requests import PromiseSearch, Request, Response, ScheduleSe
 
 Synchronous = Literal["full", "normal", "off"]
 
+MEMORY: Final = ":memory:"
+"""The path of a store without a file."""
 APPLICATION_ID: Final = 0x52736E74
 """Stands in the file's header and says whose it is: "Rsnt"."""
 SCHEMA_VERSION: Final = 1
@@ -59,9 +68,13 @@ COMMIT;
 """
 _DUE: Final = "SELECT wake_at, '{0}', id FROM {0} WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"
 
+_T = TypeVar("_T")
+
+logger = logging.getLogger("resonate.store")
+
 _encoder = msgspec.msgpack.Encoder()
-_record_of = msgspec.msgpack.Decoder(Record).decode
-_schedule_of = msgspec.msgpack.Decoder(ScheduleRecord).decode
+_records = msgspec.msgpack.Decoder(Record)
+_schedules = msgspec.msgpack.Decoder(ScheduleRecord)
 _message_of = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
@@ -92,7 +105,9 @@ class SqliteStore(EmbeddedStore):
         self.path = fspath(path)
         if not self.path:  # for SQLite, a file that is deleted when it is closed
             raise ValueError("the path is empty: name a file, or ':memory:' for none")
+        self._log = _Log(self.path)
         self._db = _connect(self.path, synchronous)
+        self._log.hold()
         self._posted = 0
         self._transaction = _Transaction(self._db, self.path, committed=self._committed, undone=self._undone)
         super().__init__(clock, send, self._transaction)
@@ -109,6 +124,7 @@ class SqliteStore(EmbeddedStore):
                     self._write_begins()
             finally:
                 self._transaction.close()
+                self._log.release()
 
     def clear(self) -> None:
         with self._exclusive:
@@ -123,7 +139,7 @@ class SqliteStore(EmbeddedStore):
 
     def records(self) -> list[Record]:
         with self._exclusive:
-            return [_record_of(row[0]) for row in self._rows("SELECT record FROM promise ORDER BY id")]
+            return [_record_of(*row) for row in self._rows("SELECT id, record FROM promise ORDER BY id")]
 
     def next_wake_at(self) -> int | None:
         """The earliest instant (milliseconds) at which `tick` has something to do; 0 to repeat what was owed."""
@@ -136,9 +152,25 @@ class SqliteStore(EmbeddedStore):
         with self._exclusive:
             return [(kind, id) for _, kind, id in self._due(now, -1)]
 
+    def ready(self) -> bool:
+        """Whether the store can write, too: write the file's header as it is.
+
+        Raises:
+            StoreError: it cannot, for example because the disk is full.
+        """
+        with self._exclusive:
+            self._write_begins()
+            self._rows(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        return True
+
     def tick(self) -> int:
         self._recovered = False
         return super().tick()
+
+    def _set_aside(self, key: Key) -> None:
+        kind, id = key
+        self._write_begins()
+        self._rows(f"UPDATE {kind} SET wake_at = NULL WHERE id = ?", (id,))
 
     def _earliest(self) -> int | None:
         ((promise, schedule),) = self._rows(
@@ -159,17 +191,17 @@ class SqliteStore(EmbeddedStore):
         if isinstance(need, NeedRecords):
             return tuple(map(self._record, need.ids))
         if isinstance(need, NeedSchedule):
-            for row in self._rows("SELECT record FROM schedule WHERE id = ?", (need.id,)):
-                return _schedule_of(row[0])
+            for row in self._rows("SELECT id, record FROM schedule WHERE id = ?", (need.id,)):
+                return _schedule_of(*row)
             return None
         return tuple(self._children_of(need.id)) if isinstance(need, NeedChildren) else self._page(need)
 
     def _record(self, id: str) -> Record | None:
         row = self._rows("SELECT record FROM promise WHERE id = ?", (id,)).fetchone()
-        return None if row is None else _record_of(row[0])
+        return None if row is None else _record_of(id, row[0])
 
     def _children_of(self, id: str) -> Sequence[Record]:
-        return [_record_of(row[0]) for row in self._rows("SELECT record FROM promise WHERE parent = ?", (id,))]
+        return [_record_of(*row) for row in self._rows("SELECT id, record FROM promise WHERE parent = ?", (id,))]
 
     def _page(self, need: NeedPage) -> Page | None:
         if need.after is not None and isinstance(need.after[0], str):
@@ -180,11 +212,11 @@ class SqliteStore(EmbeddedStore):
     def _ordered(self, need: NeedPage) -> Generator[Entry]:
         search, after, prefix = need.search, need.after or (0, ""), ""
         if isinstance(search, ScheduleSearch):
-            rows = self._rows("SELECT record FROM schedule WHERE id > ? ORDER BY id", (after[1],))
+            rows = self._rows("SELECT id, record FROM schedule WHERE id > ? ORDER BY id", (after[1],))
         elif isinstance(search, PromiseSearch) and search.roots:
             at = 2**53 if need.after is None else -int(after[0])
             rows = self._rows(
-                "SELECT record FROM promise WHERE root_at <= ? AND NOT (root_at = ? AND id <= ?)"
+                "SELECT id, record FROM promise WHERE root_at <= ? AND NOT (root_at = ? AND id <= ?)"
                 " ORDER BY root_at DESC, id",
                 (at, at, after[1]),
             )
@@ -192,13 +224,13 @@ class SqliteStore(EmbeddedStore):
             if isinstance(search, PromiseSearch) and search.id:
                 prefix = search.id
             rows = self._rows(
-                "SELECT record FROM promise WHERE id > ? AND id >= ? ORDER BY id",
+                "SELECT id, record FROM promise WHERE id > ? AND id >= ? ORDER BY id",
                 (after[1], prefix),
             )
         decode = _schedule_of if isinstance(search, ScheduleSearch) else _record_of
         with closing(rows):
             for row in rows:
-                entry = decode(row[0])
+                entry = decode(*row)
                 if not entry.id.startswith(prefix):
                     return  # the ids that begin alike stand together
                 yield entry
@@ -248,8 +280,13 @@ class SqliteStore(EmbeddedStore):
         with self._exclusive:
             kept = self._rows("SELECT number, address, message FROM outbox ORDER BY number").fetchall()
             self._outbox.extend((number, address, _message_of(message)) for number, address, message in kept)
-            query = "SELECT record FROM promise WHERE wake_at IS NOT NULL ORDER BY wake_at, id"
-            for record in [_record_of(row[0]) for row in self._rows(query).fetchall()]:
+            query = "SELECT id, record FROM promise WHERE wake_at IS NOT NULL ORDER BY wake_at, id"
+            for id, stored in self._rows(query).fetchall():
+                try:
+                    record = _record_of(id, stored)
+                except DamagedRecord as error:
+                    logger.error("%s; the others are served", error)
+                    continue
                 deliver(Change(None, record), self._outlets)
                 self._deliver()
             self._posted = 0
@@ -335,6 +372,49 @@ class _Transaction:
         return error
 
 
+class _Log:
+    """The file of SQLite's write-ahead log, and our lock on it.
+
+    SQLite's own lock follows the file when it is renamed, but the log stays where it was: another process that opens a
+    new file of the old name would take that log for its own, and take from this store what was acknowledged.
+
+    Args:
+        path: of the file that the log belongs to.
+
+    Raises:
+        StoreError: another process has it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._held: int | None = None
+        self.hold()
+
+    def hold(self) -> None:
+        """Lock the log that is there now, if one is."""
+        if self._path == MEMORY or fcntl is None:
+            return
+        self.release()
+        try:
+            log = os.open(f"{os.path.realpath(self._path)}-wal", os.O_RDWR)
+        except OSError:
+            return
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(log)
+            raise StoreError(_in_use(self._path)) from None
+        except OSError:  # a file system that has no locks
+            os.close(log)
+            return
+        self._held = log
+
+    def release(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
 class _Invocation:
     """The store for the duration of one invocation; it can be closed while the file stays open."""
 
@@ -360,8 +440,28 @@ class _Invocation:
         return self._store
 
 
+def _record_of(id: str, stored: bytes) -> Record:
+    return _decoded(_records, "promise", id, stored)
+
+
+def _schedule_of(id: str, stored: bytes) -> ScheduleRecord:
+    return _decoded(_schedules, "schedule", id, stored)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_T], kind: str, id: str, stored: bytes) -> _T:
+    try:
+        return decoder.decode(stored)
+    except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
+        raise DamagedRecord(f"the record of the {kind} {id!r} is damaged and cannot be read: {error}") from error
+
+
 def _connect(path: str, synchronous: Synchronous) -> sqlite3.Connection:
     """The file, ours alone, with the tables in it."""
+    if path != MEMORY:
+        # Made here and not by SQLite, which lets everybody read it; its log gets the same mode.
+        with suppress(OSError):
+            # Only a new file: closing one that is open elsewhere in this process would take SQLite's locks away.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
         # No `timeout`: whoever holds the file holds it for good. Our own lock keeps threads apart.
         db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
@@ -401,7 +501,11 @@ def _prepare(db: sqlite3.Connection, path: str, synchronous: Synchronous) -> Non
 def _refusal(path: str, error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"the store in {path!r} is in use by another process: end that one, or name another file"
+        return _in_use(path)
     if code == sqlite3.SQLITE_NOTADB:
         return f"{path!r} is no SQLite database: name a file of its own for the store"
     return f"cannot open {path!r} as a store: {error}"
+
+
+def _in_use(path: str) -> str:
+    return f"the store in {path!r} is in use by another process: end that one, or name another file"

@@ -505,3 +505,10 @@ def test_the_longest_translation_is_within_what_scheduler_takes() -> None:
     """Pairs of neighbours are what compresses worst."""
     pairs = [",".join(str(n) for n in range(first, last + 1) if n % 3) for first, last in SPANS]
     assert max(map(len, eventbridge(" ".join(pairs)))) <= 256
+
+
+@pytest.mark.parametrize("timezone", [None, "Europe/Berlin"])
+@pytest.mark.parametrize("after", [253_402_300_799_000, 10**18, -(10**18)])
+def test_next_runs_outside_of_the_calendar_say_so(after: int, timezone: str | None) -> None:
+    with pytest.raises(ValueError, match="no occurrence within the years 1 to 9999"):
+        next_runs("* * * * *", after, 3, timezone)

@@ -688,6 +688,29 @@ class TestHistories(Histories.TestCase):  # type: ignore[name-defined,misc]
     settings = settings(max_examples=250, stateful_step_count=40, deadline=None, derandomize=True, database=None)
 
 
+def test_heartbeat_of_many_tasks_lets_others_have_the_store(clock: ManualClock) -> None:
+    store = MemoryStore(clock)
+    held: list[int] = []
+    run = store._run
+
+    def counted(request: Request) -> Response:
+        held[-1] += 1
+        return run(request)
+
+    class Lock:
+        def __enter__(self) -> None:
+            held.append(0)
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    store._run = counted  # type: ignore[method-assign]
+    store._exclusive = Lock()  # type: ignore[assignment]
+    assert store.apply(heartbeat(*((f"w{n}", 1) for n in range(1_201)))).status == 200
+    assert held == [500, 500, 201]
+    assert store.apply(heartbeat(*(("", 1) for _ in range(1_201)))).status == 400
+
+
 def test_the_property_test_sees_a_world(clock: ManualClock) -> None:
     """The harness of the histories: held deliveries stay in the backlog until they are made."""
     world: World = in_memory(clock)

@@ -9,6 +9,7 @@ from pynamodb.models import Model
 
 from resonate_store.ids import SEPARATORS, origin
 from resonate_store.ids import parent as parent_of
+from resonate_store.interface import DamagedRecord
 from resonate_store.models import (
     SHARDS,
     ExpiryModel,
@@ -198,3 +199,13 @@ def test_a_marker_tells_which_life_of_which_root_it_ends(id: str) -> None:
 
 def test_only_a_marker_is_one() -> None:
     assert expiry_of(item_of(Record("expiry#a", "pending", 1, 0))) is None
+
+
+def test_damaged_item_is_named() -> None:
+    item = item_of(Record("w.1", "pending", 1, 1))
+    for damaged in ({**item, "rev": {"N": "many"}}, {**item, "task": {"M": {"state": {"N": "1"}}}}):
+        with pytest.raises(DamagedRecord, match=r"record of the promise 'w\.1' is damaged"):
+            entry_of(damaged)
+    del item["state"]
+    with pytest.raises(DamagedRecord, match="damaged"):
+        entry_of(item)

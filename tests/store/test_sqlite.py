@@ -17,6 +17,7 @@ import pytest
 
 from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreClosed, StoreError
+from resonate_store.protocol.service import Service
 from resonate_store.records import Record
 from resonate_store.requests import PromiseSearch, Request, ScheduleGet
 from resonate_store.sqlite import SqliteStore
@@ -43,6 +44,7 @@ from tests.store.build import (
     settle,
     suspend,
 )
+from tests.store.protocol.envelopes import envelope
 from tests.store.substrates import T0, manual_clock  # noqa: F401
 
 Sent = list[tuple[str, dict[str, Any]]]
@@ -522,3 +524,61 @@ def test_everything_is_forgotten_on_request(file: File) -> None:
     file.crash()
     assert file.store.records() == []
     assert file.store.next_wake_at() is None
+
+
+def test_new_file_and_its_log_are_readable_by_their_owner_only(file: File) -> None:
+    file.store.apply(create("p"))
+
+    assert {path.stat().st_mode & 0o777 for path in file.path.parent.iterdir()} == {0o600}
+
+
+def test_file_that_was_renamed_is_not_served_twice(file: File) -> None:
+    file.store.apply(create("p"))
+    renamed = file.path.rename(file.path.with_name("renamed.db"))
+
+    for path in (file.path, renamed):
+        with pytest.raises(StoreError, match="in use by another process"):
+            SqliteStore(path)
+    assert file.store.apply(get("p")).status == 200
+
+
+def test_store_on_a_full_disk_is_not_ready(file: File) -> None:
+    assert file.store.ready()
+    file.store._transaction._db = _Full(file.store._db)
+    with pytest.raises(StoreError, match="disk is full"):
+        file.store.ready()
+    file.store._transaction._db = file.store._db
+
+
+class _Full:
+    """A database that cannot be written any more."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def execute(self, statement: str) -> Any:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._db.execute(statement)
+
+
+def damage(file: File, id: str) -> None:
+    with file.store._exclusive:
+        file.store._write_begins()
+        file.store._rows("UPDATE promise SET record = ? WHERE id = ?", (b"\x91\x01", id))
+
+
+def test_damaged_record_is_named_and_stops_nothing_else(file: File, clock: ManualClock) -> None:
+    for id in ("bad", "good"):
+        file.store.apply(create(id, OUTSIDE, at=T0 + SECOND))
+    damage(file, "bad")
+    status, answer = Service(file.store).answer(envelope("promise.get", {"id": "bad"}))
+    assert (status, b"record of the promise 'bad' is damaged" in answer) == (503, True)
+
+    clock.advance(SECOND)
+    file.store.tick()
+    assert file.store.record("good").state == "rejected_timedout"
+    assert file.crash().apply(get("good")).status == 200

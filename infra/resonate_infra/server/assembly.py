@@ -28,7 +28,6 @@ from resonate_store.interface import StoreError
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
 from resonate_store.records import Promise
-from resonate_store.requests import PromiseGet
 from resonate_store.settings import SettingsError, groups_of, push_token_of
 
 if TYPE_CHECKING:
@@ -231,7 +230,7 @@ class Server:
 
     def _is_ready(self) -> bool:
         try:
-            return self.store.apply(PromiseGet("ready")).status < 500
+            return self.store.ready()
         except StoreError as error:
             logger.error("the store cannot be used: %s", error)
             return False

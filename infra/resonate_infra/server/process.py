@@ -46,6 +46,21 @@ def serve(options: Options, log_level: str = "info") -> int:
     return 0
 
 
+class _WithoutQuery(logging.Filter):
+    """Masks the query of each request in the access log: some clients put a token there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_masked, record.args))
+        return True
+
+
+def _masked(part: object) -> object:
+    if not isinstance(part, str) or "?" not in part:
+        return part
+    return f"{part.partition('?')[0]}?***"
+
+
 def _log(level: str) -> None:
     """Log one line for each event to the error stream; what libraries tell of their inner life only if it is bad."""
     handler = logging.StreamHandler()
@@ -54,5 +69,7 @@ def _log(level: str) -> None:
     for name in ("uvicorn.error", "asyncio", "botocore", "boto3", "pynamodb", "python_multipart"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Every request; and that a connection was not kept, which is all that urllib3 has to warn of.
-    logging.getLogger("uvicorn.access").setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    access = logging.getLogger("uvicorn.access")
+    access.setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    access.addFilter(_WithoutQuery())
     logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -27,7 +27,7 @@ from resonate_store.effects import Unblock, message_of, repeated
 from resonate_store.interface import Applies, whole
 from resonate_store.models import Key
 from resonate_store.records import Promise, Record
-from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
+from resonate_store.requests import PromiseGet, PromiseWake, Request, Response, ScheduleFire
 
 
 class TableStore:
@@ -68,6 +68,10 @@ class TableStore:
     def close(self) -> None:
         """Every later call raises `StoreClosed`."""
         self._table.close()
+
+    def ready(self) -> bool:
+        """Whether the table answers."""
+        return self.apply(PromiseGet("ready")).status < 500
 
     def record(self, id: str) -> Record | None:
         """The record as it is stored."""

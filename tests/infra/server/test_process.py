@@ -93,6 +93,16 @@ def test_it_stops_when_asked_to_closes_its_streams_and_says_so_in_lines(number: 
     ]
 
 
+def test_query_of_a_request_is_masked_in_the_log() -> None:
+    with started("--port", "0", "--log-level", "debug") as server:
+        assert server.api().http("GET", "/health?token=s3cret")[0] == 200
+        server.end(signal.SIGTERM)
+
+    lines = "\n".join(server.lines)
+    assert "/health?***" in lines
+    assert "s3cret" not in lines
+
+
 def test_what_it_has_acknowledged_survives_its_being_killed(tmp_path: Path) -> None:
     data = str(tmp_path / "promises.db")
     with started("--port", "0", "--data", data) as server:
