@@ -375,11 +375,22 @@ def test_task_released_after_progress_is_offered_at_once(store: World) -> None:
     held(store, "w")
     store.apply(release("w"))
     store.apply(acquire("w", 1))
+    store.clock.advance(1)
     store.apply(recorded("w.1"))
     store.messages()
     store.apply(release("w", 2))
 
     assert (store.task("w").attempts, store.messages()) == (0, [execute("w", 2)])
+
+
+def test_task_released_in_the_instant_of_its_wake_up_does_not_spin(store: World) -> None:
+    suspended(store, "w", "w.1")
+    store.apply(settle("w.1"))
+    store.apply(acquire("w", 1))
+    store.messages()
+    store.apply(release("w", 2))
+
+    assert (store.messages(), store.task("w").retry_at) == ([], T0 + 2 * SECOND)
 
 
 # -- task.fulfill -------------------------------------------------------------------------------------------------

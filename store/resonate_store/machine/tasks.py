@@ -134,7 +134,10 @@ def release(request: TaskRelease, now: int) -> Transition:
     else:
         attempts = yield from attempts_after(record, record.task)
         error = request.error or "released without a reason"
-        draft.put(replace(record, task=_after_attempt(record.task, attempts, error, now, immediately=False)))
+        # What is as old as the acquisition may be what woke the task, and no progress: no reason to go round at once.
+        progressed = attempts == 0 and now > (record.task.acquired_at or 0)
+        at_once = progressed or attempts == 1
+        draft.put(replace(record, task=_after_attempt(record.task, attempts, error, now, immediately=at_once)))
     return draft.outcome(Response())
 
 
@@ -180,9 +183,9 @@ def _after_attempt(task: TaskRecord, attempts: int, error: str, now: int, *, imm
     if attempts >= MAX_ATTEMPTS:
         reason = f"halted after {attempts} attempts without progress; the last error: {error}"
         return TaskRecord("halted", task.version, resumes=task.resumes, attempts=attempts, error=reason, halted_at=now)
-    if immediately or attempts <= 1:
+    if immediately:
         return replace(offered(task, now), attempts=attempts, error=error)
-    pause = min(RETRY_PAUSE_MS * 2 ** (attempts - 2), MAX_PAUSE_MS)
+    pause = min(RETRY_PAUSE_MS * 2 ** max(0, attempts - 2), MAX_PAUSE_MS)
     return TaskRecord(
         "pending", task.version, retry_at=now + pause, resumes=task.resumes, attempts=attempts, error=error
     )
