@@ -506,7 +506,8 @@ class Execution:
             raise ValueError(f"{yielded!r} belongs to another computation: await it by ctx.promise(id=...)")
         refuse_above(node, coroutine.work, self.root, self.nodes)
         coroutine.attached.pop(node, None)
-        coroutine.refused.pop(node, None)
+        if coroutine.refused:
+            coroutine.refused.pop(node, None)
         coroutine.row = -1
         return node
 
@@ -516,8 +517,10 @@ class Execution:
         parent = coroutine.work
         id = command.opts.id or place
         existing = self.nodes.get(id)
-        detached = isinstance(command, RemoteCall) and not command.attached
-        in_row = self._is_in_row(coroutine, command)
+        remote = isinstance(command, RemoteCall)
+        detached = remote and not command.attached
+        # Only remote calls begin a row: fans of local ones need not ask.
+        in_row = (coroutine.row >= 0 or remote) and self._is_in_row(coroutine, command)
         if existing is not None:
             if not detached:
                 refuse_above(existing, parent, self.root, self.nodes)
