@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -93,8 +94,8 @@ def test_whoever_waits_is_told_why_attempts_fail(resonate: CommandLine, id: str)
     assert ran.code == 9
     [failed, *_] = [line for line in ran.err.splitlines() if "failed" in line]
     known = "it has detaches, double, fails, order, retries, sleeps"
-    why = f"attempt 1 failed: function no_such not found in registry: {known}"
-    assert failed.startswith(f"{id}: pending, version 1, {why}; next at 20")
+    why = rf"attempt \1 failed: function no_such not found in registry: {known}"
+    assert re.match(rf"{id}: pending, version (\d), {why}", failed)
 
 
 def test_invoke_says_that_no_worker_of_the_target_is_connected(
