@@ -2,7 +2,7 @@
 
 A thread cannot be ended from outside. The workflow goes on without it, another thread takes its place in its pool, and
 whatever it returns is dropped. So that a process does not fill with such threads, there is a limit: from `LIMIT` on a
-worker begins nothing more, and hands over what it has (docs/decisions/0046).
+worker begins nothing more, and hands over what it has (docs/decisions/0043).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Results are restored to the types that the function's annotations name, see `restore`. Where there is no annotation, or
 the value does not fit it, plain JSON comes back: a step that is done must not be lost because its annotation is wrong.
-Arguments that do not fit are refused by the worker instead (docs/decisions/0050).
+Arguments that do not fit are refused by the worker instead (docs/decisions/0045).
 
 JSON has no infinities. They travel as the strings that the TypeScript SDK writes for them, and not-a-number likewise; a
 payload in which such a string stands for itself says so in a header.

@@ -2,7 +2,7 @@
 
 A worker begins nothing for a task after the end of its lease, nor more than `NEWS_MS` after it last learned that the
 task is still its own. It learns that from acquiring the task, from every write that the store fences by the task's
-version, and, where those are too old, from a read of the version alone (docs/decisions/0045).
+version, and, where those are too old, from a read of the version alone (docs/decisions/0042).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ tuples, sets, typed dictionaries. What it refuses is taken to pieces here, for t
 The containers of `collections` are taken to pieces as well; the factory of a `defaultdict` and the `maxlen` of a
 `deque` are no data, so they come back without.
 
-`fit` refuses what does not fit, `restore` leaves it as it is (docs/decisions/0050).
+`fit` refuses what does not fit, `restore` leaves it as it is (docs/decisions/0045).
 """
 
 from __future__ import annotations
