@@ -116,6 +116,9 @@ class Side:
     def send(self, *sent: Any) -> None:
         self.reached.append(("send", *sent))
 
+    def notify(self, *notified: Any) -> None:
+        self.reached.append(("notify", *notified))
+
     def arm(self, *armed: Any) -> None:
         self.reached.append(("arm", *armed))
 

