@@ -137,7 +137,7 @@ class Authentication:
 
 
 class Permission:
-    """What somebody may do: everything to the ids that begin with a prefix, or with an empty one, everything.
+    """What a caller may do: everything to the ids that begin with a prefix, or with an empty one, everything.
 
     Attributes:
         prefix: of the ids.

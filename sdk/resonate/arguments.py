@@ -39,7 +39,7 @@ def warn_of_milliseconds(name: str, seconds: float) -> None:
 
 
 def _depth() -> int:
-    """How far the code of the user is from whoever calls this, for a warning."""
+    """Return the `stacklevel` that makes a warning show the line of the user."""
     depth = 1
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - `inspect` would take long to load
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("resonate."):

@@ -49,7 +49,7 @@ def adapted(func: Any) -> types.FunctionType:
     """Return a plain function that stands for a callable.
 
     Raises:
-        ValueError: it is no callable that can be given a context; the message says what to write instead.
+        ValueError: it is not a callable that can be given a context; the message says what to write instead.
         TypeError: it has no parameter for the context.
     """
     core = core_of(func)
@@ -103,7 +103,7 @@ def instead(given: Any) -> str:
         return f"got {name}, which is not written in Python: wrap it, def step(ctx, ...): return {name}(...)"
     kind = cast("type[Any]", type(given)).__name__
     if kind == "coroutine":
-        given.close()  # or Python warns that nobody has awaited it
+        given.close()  # or Python warns that it was not awaited
     name = given.__name__ if kind in ("coroutine", "generator") else "step"
     return f"got {kind}: give the function and its arguments, ({name}, 4) and not ({name}(ctx, 4))"
 

@@ -330,5 +330,5 @@ def _unreadable(promise: Promise, error: PayloadError, encoder: Encoder[Any, str
     id = promise.tags.get(LINK, promise.id)
     mesg = f"promise {id} is {promise.state}, and its value cannot be read: {error.mesg}"
     if encoder is None:
-        mesg += '; whoever settles it has it encoded, promises.resolve(id, value="approved"), or writes JSON'
+        mesg += '; settle it with a value that is encoded, promises.resolve(id, value="approved"), or with JSON'
     return PayloadError(mesg)

@@ -47,7 +47,7 @@ class MixedAwaits(ProgramError):
 
 
 class _Loop(_Base):
-    """The platform's usual loop, which notes whose timers it has, and says why a command is no task."""
+    """The platform's usual loop, which notes whose timers it has, and says why a command is not a task."""
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -315,7 +315,7 @@ class _NoLoop:
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any], **_: Any) -> Any:
         if not _is_ours(coroutine):
-            coroutine.close()  # it is nobody else's, and would complain that nobody awaits it
+            coroutine.close()  # Python would warn that it was not awaited
         raise MixedAwaits(self._name, self._command, "a task of its own")
 
     def __getattr__(self, attribute: str) -> Any:

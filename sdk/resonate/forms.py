@@ -2,7 +2,7 @@
 
 msgspec writes and reads the standard types, dataclasses and structs by itself. It asks here about pydantic models,
 subclasses of JSON types, `deque`, and types that travel as text, such as paths and IP addresses. Nothing is imported
-for a type: whoever holds a value of it, or an annotation, has its module loaded.
+for a type: a program that holds a value of it, or an annotation, has loaded its module.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def read(kind: Any, plain: Any) -> Any:
     """Return data as a type that msgspec does not know.
 
     Raises:
-        NotImplementedError: there is no rule for this type.
+        NotImplementedError: no rule is known for this type.
         Exception: the data does not fit it.
     """
     if isinstance(plain, kind):

@@ -74,7 +74,7 @@ class History:
 def may_belong(promise: Promise, parent: str) -> bool:
     """Whether a promise whose id is that of a command of `parent` may be this command's.
 
-    One without a parent may have been made before by whoever settles it, but not a call: that is an execution.
+    One without a parent may have been made before by the program that settles it, but not a call: that is an execution.
     """
     return promise.tags.get(PARENT, "" if TARGET in promise.tags else parent) == parent
 
@@ -110,7 +110,7 @@ def shows_step(promise: Promise, name: str) -> bool:
 
 
 def outcome_of(promise: Promise, annotation: Any, encoder: Encoder[Any, str | None] | None) -> Outcome:
-    """What a settled promise gives to whoever waits for it.
+    """Return what a settled promise gives to the workflow that waits for it.
 
     Raises:
         ResultTypeError: it is not what `result_type=` asks for.

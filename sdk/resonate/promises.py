@@ -205,7 +205,7 @@ class Promises:
 
     Args:
         store: where they live.
-        checked: whether a promise is settled only with what whoever awaits it can read: JSON, unless there are headers.
+        checked: whether a promise is settled only with what its awaiter can read: JSON, unless there are headers.
     """
 
     def __init__(self, store: Store, *, checked: bool = False) -> None:
@@ -293,7 +293,7 @@ class Promises:
         Raises:
             ResonateStoreError: there is none (100.404), or it was settled by another call (100.40301 to 100.40304).
             TypeError: an argument is of the wrong type.
-            ValueError: `data` is no JSON, so whoever awaits the promise could not read it. Nothing is settled.
+            ValueError: `data` is not JSON, so the awaiter of the promise could not read it. Nothing is settled.
             PayloadError: `value` cannot travel.
         """
         return self._settle(id, "resolved", ikey, strict, self._value_of(id, headers, data, value))

@@ -63,7 +63,7 @@ class Registry:
 
         Raises:
             TypeError: it has no parameter for the context.
-            ValueError: it is no function, has no usable name, or the name or function is taken.
+            ValueError: it is not a function, has no usable name, or the name or function is taken.
         """
         given = _unwrapped(func)
         func = plain_function(given)

@@ -95,7 +95,7 @@ class Doubtful:
         """Whether a value would come back as another."""
         try:
             back = _fitted(_again(value), self.annotation, "")
-        except Exception:  # whoever encodes or reads it says so
+        except Exception:  # the encoder or reader says so
             return False
         return not (isinstance(value, type(back)) and value == back) and difference(value, back, "") is not None
 
@@ -112,7 +112,7 @@ def tell_change(what: str, value: Any, annotation: Any) -> None:
         return
     try:
         again = _again(value)
-    except Exception:  # it does not travel, and whoever sends it is told
+    except Exception:  # it does not travel, and the sender gets the error
         return
     if type(again) is not type(value):
         _told.add(what)
@@ -230,7 +230,7 @@ def _read_by_its_type(kind: Any, plain: Any) -> Any:
         return _piecewise(plain, kind, "")
     try:
         return read(kind, plain)
-    except TypeError as error:  # it is no class, or a protocol
+    except TypeError as error:  # it is not a class, or a protocol
         if isinstance(kind, type) and not getattr(kind, "_is_protocol", False):
             raise
         raise Unresolved(str(error)) from None
@@ -253,7 +253,7 @@ def _piecewise(plain: Any, annotation: Any, path: str) -> Any:
         return _literal(plain, arguments, path)
     kind: Any = origin or annotation
     if not isinstance(kind, type):
-        raise Unresolved(f"{_name_of(annotation)} is no type")
+        raise Unresolved(f"{_name_of(annotation)} is not a type")
     kind = cast("type[Any]", kind)
     if is_model(kind):
         return _model(plain, kind, path)
@@ -454,7 +454,7 @@ def _sequence(plain: list[Any], kind: type, arguments: Sequence[Any], path: str)
 
 
 def _collection(kind: Any) -> Callable[..., Any] | None:
-    """Return what makes a collection of this kind, which may be abstract, of a list; None if it is no collection."""
+    """Return what makes a collection of this kind, which may be abstract, of a list; None if it is not a collection."""
     if issubclass(kind, (list, deque, set, frozenset)):
         return cast("Callable[..., Any]", kind)
     for concrete in (list, set):
@@ -574,7 +574,7 @@ def _default_is_none(kind: Any, field: str) -> bool:
 def _has_default(kind: Any, field: str) -> bool:
     fields = getattr(kind, "__dataclass_fields__", None)
     if fields is not None:
-        from dataclasses import MISSING  # whoever has a dataclass has loaded it
+        from dataclasses import MISSING  # a program with a dataclass has loaded it
 
         each = fields[field]
         return not each.init or each.default is not MISSING or each.default_factory is not MISSING
@@ -665,7 +665,7 @@ def _despite_its_keys(plain: Any, annotation: Any) -> Any:
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if not (isinstance(plain, dict) and arguments and issubclass(origin or object, Mapping)):
-        raise Unfit("", f"{annotation!r} is no mapping")
+        raise Unfit("", f"{annotation!r} is not a mapping")
     key, item = _key_and_item(arguments)
     restored: dict[Any, Any] = {}
     for name, value in cast("dict[str, Any]", plain).items():

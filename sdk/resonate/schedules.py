@@ -252,8 +252,8 @@ def upcoming(cron: str, after: int, count: int = 10, timezone: str | None = None
     """When an expression occurs, before there is a schedule of it: the next `count` occurrences after an instant.
 
     Raises:
-        ValueError: it is no expression, or no time zone; the message names the field that is wrong. Or an occurrence
-            is not within the years 1 to 9999.
+        ValueError: it is not an expression, or not a time zone; the message names the field that is wrong. Or an
+            occurrence is not within the years 1 to 9999.
     """
     if problem := problem_with(cron, timezone):
         raise ValueError(problem)

@@ -181,7 +181,7 @@ def _problem(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 
 
 def _problem_of_binding(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """What keeps a callable that is no plain function from being called."""
+    """What keeps a callable that is not a plain function from being called."""
     import inspect
 
     try:

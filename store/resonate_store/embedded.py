@@ -168,8 +168,8 @@ class EmbeddedStore(ABC):
             try:
                 batch = self._wake()
             except DamagedRecord as error:
-                # It would be the first that is due for ever, and nothing else would be woken.
-                logger.error("%s; it is not looked at again until somebody asks for it", error)
+                # It would stay the first that is due, and no other would be woken.
+                logger.error("%s; it is not read again until a request names it", error)
                 with self._exclusive:
                     self._set_aside(self._waking)
                 continue
@@ -180,7 +180,7 @@ class EmbeddedStore(ABC):
         return woken
 
     def _set_aside(self, key: Key) -> None:
-        """Have an entry woken no more that cannot be read. Called by somebody who has entered `exclusive`."""
+        """Stop waking an entry that cannot be read. The caller has entered `exclusive`."""
         raise NotImplementedError(f"{key} cannot be set aside")
 
     def _wake(self) -> int:

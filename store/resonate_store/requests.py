@@ -317,7 +317,7 @@ class PromiseDelivered(Struct, frozen=True):
 class PromiseWake(Struct, frozen=True):
     """Internal: do whatever is due on a record now - its deadline, its lease, its redispatch - and re-arm it.
 
-    `offers_apart_ms` is the longest pause before a task that nobody has taken is offered again; the machine's own if
+    `offers_apart_ms` is the longest pause before a task that no worker has taken is offered again; the machine's own if
     None.
     """
 

@@ -137,7 +137,7 @@ def tampered() -> str:
         pytest.param(lambda: token(exp="tomorrow"), id="expiry that is none"),
         pytest.param(lambda: token(exp=True), id="expiry that is none either"),
         pytest.param(lambda: token(exp=math.inf), id="expiry that never comes"),
-        pytest.param(lambda: token(exp=math.nan), id="expiry that is no number"),
+        pytest.param(lambda: token(exp=math.nan), id="expiry that is not a number"),
         pytest.param(lambda: token(nbf=-math.inf), id="beginning that is none"),
         pytest.param(lambda: token(nbf=NOW + LEEWAY // 1000 + 1), id="not valid yet"),
     ],

@@ -219,7 +219,7 @@ def test_data_that_is_no_json_does_not_settle_the_promise(resonate: Resonate) ->
 
 @three_ways
 @pytest.mark.parametrize("value", ["yes", None, {"by": "me"}, (1, 2), b"raw"])
-def test_value_is_encoded_for_whoever_awaits_the_promise(resonate: Resonate, value: Any) -> None:
+def test_value_is_encoded_for_the_awaiter_of_the_promise(resonate: Resonate, value: Any) -> None:
     resonate.promises.create("p", 2**50)
     resonate.promises.resolve("p", ikey="k", headers={"a": "b"}, value=value)
     assert resonate.promises.resolve("p", ikey="k", value=value).value.headers["a"] == "b"

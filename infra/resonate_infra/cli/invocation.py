@@ -87,7 +87,7 @@ def invoke(
 
 
 def _arguments(param: Value) -> tuple[Any, Any]:
-    """The arguments of a call, whoever has encoded it."""
+    """The arguments of a call, of this SDK or of another."""
     from resonate_infra.cli.display import payload
 
     call = payload(param, False).get("data")

@@ -32,7 +32,7 @@ def read(session: Session, id: str) -> tuple[Promise, Task | None]:
     """Read a promise and its task, with one request where the server shows both.
 
     Raises:
-        Failure: there is no such promise, or no store that answers.
+        Failure: the promise does not exist, or the store does not answer.
     """
     from resonate_store.records import TARGET
     from resonate_store.requests import PromiseGet, TaskGet

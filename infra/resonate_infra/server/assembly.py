@@ -40,7 +40,7 @@ PATIENCE = 5.0
 PUSH_CONNECT_TIMEOUT = 10.0
 """Seconds to reach a worker over HTTP."""
 OFFERS_APART_MS = 30_000
-"""The pause between two offers of a task that nobody takes, as in the official server: here an offer costs nothing."""
+"""Pause between offers of a task that no worker takes, as in the official server: here an offer costs nothing."""
 SWEEP_INTERVAL = 60_000
 """The pause between two sweeps of a table in AWS, as in a deployment (ms)."""
 LOCAL_SWEEP_INTERVAL = 1_000

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Each is loaded by whoever asks for it: in memory no client of a server is needed, and with a server no memory.
+    # Each is loaded when it is asked for: in memory no client of a server is needed, and with a server no memory.
     if name == "LocalStore":
         from resonate.stores.local import LocalStore
 

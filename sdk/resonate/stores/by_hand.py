@@ -68,7 +68,7 @@ class StoreByHand(Store, Protocol):
     def schedules(self) -> LocalSchedules: ...
 
     def catch_up(self) -> None:
-        """Do what is due, such as to end leases, where nobody else does it."""
+        """Do what is due, such as to end leases, where no other thread does it."""
         ...
 
     def transaction(self) -> AbstractContextManager[object]:
@@ -183,7 +183,7 @@ class LocalPromises(Promises):
             The promise; and the callback, unless the promise is settled or the callback exists.
 
         Raises:
-            ResonateStoreError: there is no such promise (100.404), or the root has no task to resume (100.422).
+            ResonateStoreError: the promise does not exist (100.404), or the root has no task to resume (100.422).
         """
         require("promise_id", promise_id, str)
         require("root_promise_id", root_promise_id, str)
@@ -207,7 +207,7 @@ class LocalPromises(Promises):
             The promise; and the subscription, unless the promise is settled or `recv` has one.
 
         Raises:
-            ResonateStoreError: there is no such promise (100.404), or `recv` is no address (100.400).
+            ResonateStoreError: the promise does not exist (100.404), or `recv` is not an address (100.400).
         """
         require("promise_id", promise_id, str)
         require("recv", recv, str)
@@ -245,7 +245,7 @@ class LocalTasks:
             The promise whose task it is; and the promise that has resumed it, if one has.
 
         Raises:
-            ResonateStoreError: there is no such task (100.40403), somebody has claimed it (100.40306), it is completed
+            ResonateStoreError: the task does not exist (100.40403), it is claimed (100.40306), it is completed
                 (100.40307), or the counter is another (100.40308).
         """
         claim, store = self._find(id), self._store
@@ -267,7 +267,7 @@ class LocalTasks:
             True, also if it was completed before.
 
         Raises:
-            ResonateStoreError: there is no such task (100.40403), the counter is another (100.40308), or it is not
+            ResonateStoreError: the task does not exist (100.40403), the counter is another (100.40308), or it is not
                 claimed (100.40309). A server also refuses a task that has no callback (100.40000).
         """
         claim, store = self._find(id), self._store
