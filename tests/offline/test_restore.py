@@ -56,7 +56,7 @@ def _argument(text: str) -> Any:
 
 
 def test_executions_go_on_in_a_restored_table() -> None:
-    with mock_aws(), OfflineStack(name="shop") as damaged:
+    with mock_aws(), OfflineStack(name="books") as damaged:
         assert overrides(1) == {f"{name}Concurrency": "0" for name in ("Worker", "Dispatch", "Tick", "Api")}, (
             "everything is stopped"
         )
@@ -74,7 +74,7 @@ def test_executions_go_on_in_a_restored_table() -> None:
         damaged.deployment = replace(damaged.deployment, creates_table=False, creates_bucket=False)
         label = restored["LatestStreamLabel"]
         parameters = {**overrides(4, STREAM=label, DAMAGED=table), "ExistingBucketName": bucket}
-        with damaged.set_aside(), OfflineStack(name="shop", parameters=parameters) as stack:
+        with damaged.set_aside(), OfflineStack(name="books", parameters=parameters) as stack:
             stack.clock.sleep(now - stack.clock.now())
             assert stack.deployment.table_name == stack.deployment.outputs["TableName"] == "resonate-restored"
             assert stack.deployment.bucket == bucket
@@ -95,4 +95,4 @@ def test_executions_go_on_in_a_restored_table() -> None:
 
 def test_runbook_names_a_label_of_a_stream() -> None:
     with pytest.raises(ParameterError, match="ExistingTableStream"):
-        OfflineStack(name="shop", parameters={"ExistingTableStream": "arn:aws:dynamodb"})
+        OfflineStack(name="books", parameters={"ExistingTableStream": "arn:aws:dynamodb"})

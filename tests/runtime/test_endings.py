@@ -273,7 +273,7 @@ def test_whoever_interrupts_twice_need_not_wait(run: Run, serving: Serving) -> N
 def test_other_errors_are_reported_as_ever(run: Run, waiting: str, last: str) -> None:
     _, _, err = ended(run(IN_MEMORY + waiting))
 
-    assert err.splitlines()[-1] == last
+    assert err.splitlines()[-1].strip() == last
 
 
 def test_a_worker_that_is_interrupted_leaves_at_once(run: Run, serving: Serving) -> None:

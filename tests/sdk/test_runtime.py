@@ -434,6 +434,7 @@ def test_memory_call_with_foreign_target_is_continued_by_its_beginner(
 
     assert began.get("a").result(PATIENCE) == "began"
     assert ran == ["began", "began"]
+    began.stop()
     assert began._runtime._begun == {}
 
 

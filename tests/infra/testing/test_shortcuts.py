@@ -93,7 +93,7 @@ def test_services_are_found_where_they_are_and_do_what_they_can(client: Any) -> 
     sqs.delete_queue(QueueUrl=queue)
     s3.delete_object(Bucket="with-shortcuts", Key="k")
     s3.delete_bucket(Bucket="with-shortcuts")
-    assert TABLE in client.list_tables()["TableNames"]
+    assert client.describe_table(TableName=TABLE)["Table"]["TableStatus"] == "ACTIVE"
     assert not client.scan(TableName=TABLE)["Items"]
 
 
