@@ -179,6 +179,7 @@ class Drive:
         self._store = worker.store
         self._clock = worker.clock
         self._time = worker.time
+        self._one_clock = worker.time is worker.clock
         self._functions = worker.functions
         self._lease = lease
         self._fenced = bool(getattr(underlying(worker.store), "fences_records", False))
@@ -220,7 +221,7 @@ class Drive:
             if self._on_their_way:
                 self._arrive()
             elif actions:
-                self._perform(actions, self._here(execution.now))
+                self._perform(actions, execution.now if self._one_clock else None)
                 while not execution.ready and (actions := execution.actions()):
                     self._perform(actions, None)  # as a step has run and is to be recorded
             elif execution.finished is not None:
@@ -343,7 +344,7 @@ class Drive:
             return
         if now > self._lease.sure_until:
             self._lease.check(self._store, self._clock)
-        ends_at = self._here(work.node.timeout_at)
+        ends_at = work.node.timeout_at if self._one_clock else self._here(work.node.timeout_at)
         watched = False
         if ends_at <= self._watched_until:
             if ends_at <= now:
@@ -368,7 +369,7 @@ class Drive:
 
     def _here(self, instant: int) -> int:
         """An instant of the store's time, such as a deadline, as this machine's clock shows it."""
-        return instant if self._time is self._clock else instant - self._time.now() + self._clock.now()
+        return instant if self._one_clock else instant - self._time.now() + self._clock.now()
 
     def _is_over(self, work: Work) -> bool:
         """Whether the work's time was up before its function began, by the store's clock as well as by ours."""

@@ -667,8 +667,9 @@ class Execution:
         node.value, node.error = value, error
         if node.encoder is not None:
             self._encoders.pop(node.id, None)
-        if node.work is not None:
-            self._drop_work(node)
+        work, node.work = node.work, None
+        if work is not None and work.opening is not None:
+            let_go(work.opening.coroutine, work.name)
         for coroutine in node.waiters:
             del self._blocked[coroutine]
             if coroutine.ended is None:

@@ -46,6 +46,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("resonate.runtime")
 
+_forks = 0
+"""How often the processes that led to this one were forked: asking for the process id at every call takes longer."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
 REQUESTS = 8
 """Requests to a server that one task makes at the same time."""
 PAUSED_S = 1.0
@@ -98,7 +110,7 @@ class Runtime:
         self._planned: int | None = None
         self._news = False
         self._stopping = self._ending = self._paused = False
-        self._process = os.getpid()
+        self._process, self._forks = os.getpid(), _forks
         worker.exhausted = self._pause
         self._farewell = functools.partial(_farewell, weakref.ref(self))
         if source is None and self._embedded is not None:
@@ -137,7 +149,7 @@ class Runtime:
                 self._distant.insistent = True
                 self._worker.requests = Pool(REQUESTS, "resonate-request")
             self._paused = False
-            self._process = os.getpid()
+            self._process, self._forks = os.getpid(), _forks
             self._tasks = Pool(self._threads, "resonate-task")
             self._worker.steps = Pool(STEP_THREADS, "resonate-step")
             if self._threads > 1:
@@ -163,7 +175,7 @@ class Runtime:
             )
 
     def _forked(self) -> bool:
-        return self._tasks is not None and self._process != os.getpid()
+        return self._tasks is not None and self._forks != _forks
 
     def stop(self, within: int | None = None) -> None:
         """Stop the threads; functions that are running finish first, handles that wait are told.
@@ -226,8 +238,7 @@ class Runtime:
         """Work on a task that this process has acquired, in the background; see `work` for the arguments."""
         lease = self._lease(task, asked_at)
         self.start()
-        self._begin(task.id)
-        self._hold(lease)
+        self._hold(lease, begun=True)
         if not self._enqueue(lambda: self._work_on(task, promise, lease), lambda: self._give_back(task)):
             self._give_back(task)
 
@@ -253,8 +264,7 @@ class Runtime:
         if self._threads == 1 and tasks is not None and not tasks.runs_here():
             self.submit(task, promise, asked_at)
             return None
-        self._begin(task.id)
-        self._hold(lease)
+        self._hold(lease, begun=True)
         report = self._work_on(task, promise, lease)
         return None if report is None else report.promise
 
@@ -338,14 +348,6 @@ class Runtime:
     def _work_on(self, task: Task, promise: Promise, lease: Lease) -> Report | None:
         return self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise, lease=lease))
 
-    def _begin(self, id: str) -> None:
-        """Have the messages about a call arrive here from now on, whatever its target."""
-        if self._embedded is not None:
-            with self._condition:
-                self._begun[id] = None
-                if len(self._begun) > MOST_REMEMBERED:
-                    self._begun.popitem(last=False)
-
     def _knows(self, id: str) -> bool:
         """Whether the function that a promise calls is registered here."""
         promise = underlying(self._store).apply(PromiseGet(id)).promise
@@ -355,26 +357,36 @@ class Runtime:
         """The lease of a task that this process has just created."""
         return Lease(task.id, task.version, self._clock.now() if asked_at is None else asked_at, self._ttl)
 
-    def _hold(self, lease: Lease) -> None:
-        """Keep the task's lease alive from now on."""
+    def _hold(self, lease: Lease, *, begun: bool = False) -> None:
+        """Keep the task's lease alive from now on.
+
+        If the store is in this process, the messages about a call that was begun here arrive here, too, whatever its
+        target.
+        """
         with self._condition:
             self._held[lease.id] = lease
-            if len(self._held) == 1 and self._embedded is None:
-                self._condition.notify_all()
+            if self._embedded is None:
+                if len(self._held) == 1:
+                    self._condition.notify_all()
+            elif begun:
+                self._begun[lease.id] = None
+                if len(self._begun) > MOST_REMEMBERED:
+                    self._begun.popitem(last=False)
 
-    def _let_go(self, id: str, version: int) -> None:
+    def _let_go(self, id: str, version: int, *, over: bool = False) -> None:
         with self._condition:
             lease = self._held.get(id)
             if lease is not None and lease.version == version:
                 del self._held[id]
+            if over:
+                self._begun.pop(id, None)
 
     def _holding(self, id: str, version: int, work: Callable[[], Report]) -> Report | None:
         """Do work on a task that is held."""
+        over = False
         try:
             report = work()
-            if report.status in ("completed", "lost"):
-                with self._condition:
-                    self._begun.pop(id, None)
+            over = report.status in ("completed", "lost")
             return report
         except StoreError as error:
             logger.error("task %s: %s", id, error)
@@ -385,7 +397,7 @@ class Runtime:
             logger.log(level, "task %s is left to its lease: %s", id, type(error).__name__)
             raise
         finally:
-            self._let_go(id, version)
+            self._let_go(id, version, over=over)
 
     def _give_back(self, task: Task) -> None:
         """Let others have a task that nothing has been done for."""

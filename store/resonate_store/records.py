@@ -65,6 +65,8 @@ def begins_tree(id: str, tags: Mapping[str, str]) -> bool:
     top = tags.get(ORIGIN, id)
     if top == id:
         return True
+    if top and id.startswith(top) and id[len(top)] == ".":  # as in nearly every case
+        return False
     return not is_below(id, top) and (tags.get(PARENT) or None) != parent(id)
 
 
@@ -233,7 +235,7 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
         """Whether its settlement still has to reach somebody."""
         if self.delivered or self.state == "pending":
             return False
-        return bool(self.callbacks or self.listeners) or self.root
+        return bool(self.callbacks or self.listeners) or begins_tree(self.id, self.tags)
 
     @property
     def waiters(self) -> list[tuple[str, int | None]]:
