@@ -15,6 +15,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ AWS = ("boto3", "botocore", "s3transfer")
 PROVIDED = (*AWS, "awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 UNWANTED = {"boto3", "botocore", "s3transfer", "pip", "setuptools", "wheel", "inquirer", "moto", "pytest"}
 MEGABYTES = 15
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def make(
@@ -296,12 +298,44 @@ def test_constraints_are_exact_versions_without_addresses(name: str) -> None:
     assert all(re.fullmatch(r"[a-z0-9._-]+==[0-9][^ :/]*( ; .+)?", line) for line in lines)
 
 
+def requirements(*extras: str) -> dict[str, SpecifierSet]:
+    """The requirements of pyproject.toml itself and of these extras, by name."""
+    listed = chain(PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras))
+    return {each.name: each.specifier for each in map(Requirement, listed) if each.name != PROJECT["name"]}
+
+
+def test_every_requirement_has_an_upper_bound() -> None:
+    found = requirements(*PROJECT["optional-dependencies"])
+
+    assert [name for name, specifier in found.items() if not re.search("<|==", str(specifier))] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"), [("main", ["api", "cli", "dev"]), ("sam", ["sam"]), ("checkov", ["checkov"])]
+)
+def test_constraints_name_a_version_of_every_requirement(name: str, extras: list[str]) -> None:
+    exact, wanted = specifiers(f"constraints/{name}.txt"), requirements(*extras)
+    if name != "main":
+        wanted = {extra: wanted[extra] for extra in wanted.keys() - requirements().keys()}
+
+    assert [name for name in wanted if not wanted[name].contains(str(exact[name]).removeprefix("=="))] == []
+
+
+def test_extra_of_workers_leaves_out_what_the_api_needs() -> None:
+    assert not {"chalice", "pyjwt"} & requirements("aws").keys()
+    assert {"chalice", "pyjwt"} <= requirements("api").keys()
+
+
+def test_wheels_are_ignored_and_none_is_tracked() -> None:
+    tracked = subprocess.run(["git", "ls-files", "*.whl"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert tracked.stdout == ""
+    assert "*.whl" in (ROOT / ".gitignore").read_text().splitlines()
+
+
 def test_the_list_of_packages_agrees_with_pyproject() -> None:
     listed = specifiers("layer/requirements.in")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    requirements = map(Requirement, (*project["dependencies"], *extras["aws"], *extras["api"]))
-    declared = {each.name: each.specifier for each in requirements if each.name != project["name"]}
+    declared = requirements("aws", "api")
 
     # Lambda has boto3.
     assert declared.keys() - listed.keys() == {"boto3"}
