@@ -189,6 +189,8 @@ def test_blocked_event_loop_is_left_and_replaced(
     driver.begin("w", workflow)
     assert driver.invoke().status == "completed"
     assert codec.decode(driver.promise("w").value) == "from another loop"
+    hanging.enough.set()
+    assert hanging.returned.wait(PATIENCE), "the workflow did not wait for the end of the step"
 
 
 @pytest.mark.usefixtures("functions")
