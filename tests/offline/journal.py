@@ -11,8 +11,12 @@ asked: list[str] = []
 enough = threading.Event()
 """Lets the steps return that have outlived their timeouts."""
 
+returned = threading.Event()
+"""Set when such a step has returned."""
+
 
 def clear() -> None:
     enough.clear()
+    returned.clear()
     runs.clear()
     asked.clear()
