@@ -14,14 +14,12 @@ import pytest
 PROGRAMS = Path(__file__).parent / "typing"
 
 
-def check(*arguments: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=300, check=False
-    ).stdout
+def check(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_types_are_inferred_and_mistakes_are_found() -> None:
-    report = json.loads(check("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(PROGRAMS)))
+    report = json.loads(check("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(PROGRAMS)).stdout)
 
     assert report["summary"]["filesAnalyzed"] == len(list(PROGRAMS.glob("*.py"))) > 2
     places = [
@@ -35,6 +33,7 @@ def test_types_are_inferred_and_mistakes_are_found() -> None:
 def test_mypy_infers_the_types_that_pyright_infers(options: list[str]) -> None:
     own = [f"--config-file={os.devnull}", f"--cache-dir={os.devnull}", "--python-version=3.11"]
 
-    said = check("mypy", *own, *options, str(PROGRAMS))
+    checked = check("mypy", *own, *options, str(PROGRAMS))
 
-    assert said == f"Success: no issues found in {len(list(PROGRAMS.glob('*.py')))} source files\n"
+    assert checked.returncode == 0, checked.stdout
+    assert str(len(list(PROGRAMS.glob("*.py")))) in checked.stdout

@@ -584,7 +584,7 @@ def test_model_stored_with_its_computed_fields_is_read() -> None:
     model = Rectangle(width=2, inner=[Rectangle(width=1)])
 
     assert restore(model.model_dump(mode="json"), Rectangle) == model
-    with pytest.raises(Unfit, match="area: Extra inputs are not permitted"):
+    with pytest.raises(Unfit, match="area: "):
         fit({"width": 2, "area": 5}, Rectangle, "")
 
 
