@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextvars
 import heapq
 import queue
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
@@ -185,11 +186,12 @@ class Drive:
         self._fenced = bool(getattr(underlying(worker.store), "fences_records", False))
         self._task = task
         self._execution = execution
-        self._deadline = deadline
         self._running = 0
         self._steps = worker.steps
         self._results: queue.SimpleQueue[tuple[Work, Answer]] = queue.SimpleQueue()
-        self._watched_until = self._clock.now() + WATCHED_MS if deadline is None else deadline
+        self._ends_at = sys.maxsize if deadline is None else deadline
+        watched_until = self._clock.now() + WATCHED_MS if deadline is None else deadline
+        self._watched_until = watched_until + (0 if self._one_clock else self._time.now() - self._clock.now())
         self._watched: list[tuple[int, int, _Call]] = []
         self._late = False
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[Promise]]]] = []
@@ -263,19 +265,13 @@ class Drive:
                 self._start(action.work, self._clock.now() if now is None else now)
             elif isinstance(action, Keep):
                 request = action.request
-                asked_at = self._clock.now() if self._fenced else 0
-                response = self._answer(request)
-                promise = response.promise
-                if (
-                    promise is not None
-                    and promise.value is request.value
-                    and type(request) is PromiseRecord
-                    and promise.created_at == request.created_at
-                    and not self._fenced
-                ):
+                if self._fenced or type(request) is not PromiseRecord:
+                    asked_at = self._clock.now()
+                    self._kept(action, self._answer(request), asked_at)
+                elif (stored := (response := self._answer(request)).promise) and stored.tags is request.tags:
                     self._execution.kept(action.node, response)  # it is ours, as in nearly every case
                 else:
-                    self._kept(action, response, asked_at)
+                    self._kept(action, response, 0)
             else:
                 self._before([action])
                 self._tell(action, self._request(action))
@@ -335,23 +331,20 @@ class Drive:
         return response
 
     def _out_of_time(self, now: int) -> bool:
-        return self._worker.stopping or (self._deadline is not None and now >= self._deadline)
+        return self._worker.stopping or now >= self._ends_at
 
     def _start(self, work: Work, now: int) -> None:
-        deadline = self._deadline
-        if self._late or self._worker.stopping or abandoned.full or (deadline is not None and now >= deadline):
+        if self._late or self._worker.stopping or abandoned.full or now >= self._ends_at:
             self._late = True
             return
         if now > self._lease.sure_until:
             self._lease.check(self._store, self._clock)
-        ends_at = work.node.timeout_at if self._one_clock else self._here(work.node.timeout_at)
         watched = False
-        if ends_at <= self._watched_until:
-            if ends_at <= now:
-                if self._is_over(work):
-                    return
-            else:
+        if work.node.timeout_at <= self._watched_until:
+            if self._here(work.node.timeout_at) > now:
                 watched = self._steps is not None
+            elif self._is_over(work):
+                return
         if work.concurrent and (functions := self._functions) is not None:
             self._running += 1
             if watched and (work.kind is Kind.ASYNC or hasattr(functions, "leave")):

@@ -63,10 +63,10 @@ def begins_tree(id: str, tags: Mapping[str, str]) -> bool:
     a promise, those that name their parent go with it.
     """
     top = tags.get(ORIGIN, id)
+    if id.startswith(f"{top}.") and top:  # as in nearly every case
+        return False
     if top == id:
         return True
-    if top and id.startswith(top) and id[len(top)] == ".":  # as in nearly every case
-        return False
     return not is_below(id, top) and (tags.get(PARENT) or None) != parent(id)
 
 

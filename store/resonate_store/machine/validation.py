@@ -91,18 +91,30 @@ def _settlement(request: PromiseSettle) -> str | None:
     return ids.problem_with(request.id) or _state(request.state) or _value("value", request.value)
 
 
+class _Known:
+    """The tags of the latest step that had no problem. The steps of a workflow that call one function share theirs."""
+
+    tags: dict[str, str] | None = None
+
+
 def _recording(request: PromiseRecord) -> str | None:
-    problem = (
+    return (
         ids.problem_with(request.id)
         or _timeout(request.timeout_at)
         or _state(request.state)
-        or _names("tag", request.tags)
+        or (None if request.tags is _Known.tags else _tags_of_step(request.tags))
         or _value("param", request.param)
         or _value("value", request.value)
     )
-    if problem is None and request.tags.get(SCOPE) != "local":
+
+
+def _tags_of_step(tags: dict[str, str]) -> str | None:
+    if problem := _names("tag", tags):
+        return problem
+    if tags.get(SCOPE) != "local":
         return f"the record of a finished step is local: tag it {SCOPE}=local"
-    return problem
+    _Known.tags = tags
+    return None
 
 
 def _callback(request: PromiseRegisterCallback) -> str | None:
