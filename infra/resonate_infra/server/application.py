@@ -35,6 +35,8 @@ OUTDATED: Final = (
     "This server speaks the current Resonate protocol, one envelope to POST /, and not the API under"
     " /promises, /schedules and /tasks: update the Resonate SDK of this program"
 )
+_CLOSE: Final = {"Connection": "close"}
+"""The header of every answer to a poll. A connection that stays open without a stream takes the place of a request."""
 
 Answer = Callable[[bytes], tuple[int, bytes]]
 """Takes an envelope and returns the status and the envelope of the answer."""
@@ -158,7 +160,7 @@ class _Endpoints:
             try:
                 admission = await run_in_threadpool(self._authenticate, request.headers.get("authorization"))
             except Refused as refused:
-                return PlainTextResponse(refused.message, status_code=refused.status)
+                return PlainTextResponse(refused.message, status_code=refused.status, headers=_CLOSE)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         if request.method == "HEAD":
             return Response(headers=headers, media_type="text/event-stream")
@@ -168,8 +170,8 @@ class _Endpoints:
             connection = self._hub.connect(group, id, lambda: loop.call_soon_threadsafe(news.set), admission.prefix)
         except TooManyConnections as error:
             logger.warning("%s/%s is refused: %s", group, id, error)
-            return PlainTextResponse(str(error), status_code=503)
-        return _Stream(self._hub, connection, news, self._keep_alive, headers, admission.left_s)
+            return PlainTextResponse(str(error), status_code=503, headers=_CLOSE)
+        return _Stream(self._hub, connection, news, self._keep_alive, headers | _CLOSE, admission.left_s)
 
 
 class _Stream(StreamingResponse):

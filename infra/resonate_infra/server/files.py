@@ -24,7 +24,7 @@ class Room(NamedTuple):
 
     Attributes:
         connections: open at the same time.
-        streams: of these, so that some are left for requests.
+        streams: of these. Half, because a worker that polls holds a second connection open for its requests.
         backlog: connections that one turn of the event loop accepts for each address, before any can be refused.
     """
 
@@ -37,7 +37,7 @@ def room_in(limit: int) -> Room:
     """Share a limit of open files out."""
     backlog = max(1, min(_BACKLOG, limit // 8))
     connections = limit - min(limit // 2, _OTHER + CONCURRENCY + 2 * backlog)
-    streams = min(MAX_CONNECTIONS, connections - connections // 4)
+    streams = min(MAX_CONNECTIONS, connections // 2)
     return Room(connections, streams, backlog)
 
 

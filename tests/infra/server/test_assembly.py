@@ -299,6 +299,7 @@ def test_stream_ends_with_its_token() -> None:
         assert api.http("POST", "/", json.dumps(body).encode())[0] == 200
         while line := stream.line():
             assert line.startswith("data:")
+        assert stream.response.getheader("connection") == "close"
 
 
 def test_who_polls_is_told_of_the_ids_that_the_token_is_for() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -16,12 +17,33 @@ from tests.infra.server.test_process import started
 def test_streams_leave_room_for_requests_and_connections_for_files(limit: int) -> None:
     room = room_in(limit)
 
-    assert 0 < room.streams < room.connections
+    assert 0 < 2 * room.streams <= room.connections
     assert room.connections + 2 * room.backlog < limit
 
 
 def test_room_for_streams_is_full_where_the_limit_can_be_raised() -> None:
     assert room_in(WANTED).streams == 1_000
+
+
+def test_every_polling_worker_has_a_connection_for_requests() -> None:
+    room = room_in(256)
+    with started("--port", "0", limit="-n 256") as server, ExitStack() as open_connections:
+        api = server.api()
+        for n in range(room.streams):
+            open_connections.enter_context(api.poll("g", f"{n}"))
+            request = open_connections.enter_context(socket.create_connection(("127.0.0.1", api.port), PATIENCE))
+            request.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert request.recv(12) == b"HTTP/1.1 200"
+
+
+def test_refused_stream_closes_its_connection() -> None:
+    with started("--port", "0", limit="-n 64") as server, ExitStack() as open_connections:
+        api = server.api()
+        for n in range(room_in(64).streams):
+            open_connections.enter_context(api.poll("g", f"{n}"))
+        refused = open_connections.enter_context(socket.create_connection(("127.0.0.1", api.port), PATIENCE))
+        refused.sendall(b"GET /poll/g/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"".join(iter(lambda: refused.recv(4096), b"")).startswith(b"HTTP/1.1 503")
 
 
 def test_soft_limit_of_files_is_raised_at_start() -> None:
@@ -46,7 +68,7 @@ def test_server_answers_with_as_many_streams_as_it_takes() -> None:
         polls = [answered("/poll/g/1") for _ in range(room.streams + 1)]
         assert [answer for _, answer in polls] == [b"HTTP/1.1 200"] * room.streams + [b"HTTP/1.1 503"]
         assert api.create("p")["state"] == "pending"
-        idle = [answered("/health") for _ in range(room.connections - room.streams)]
+        idle = [answered("/health") for _ in range(room.connections - room.streams + 1)]
         assert idle[-1][1] == b"HTTP/1.1 503"
         for connection, _ in polls + idle:
             connection.close()
