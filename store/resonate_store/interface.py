@@ -40,6 +40,10 @@ class DamagedRecord(StoreError):
     """What is stored under an id cannot be read; the message names it."""
 
 
+class MovedFile(StoreError):
+    """The path of the store's file does not lead to it any more; the message names it."""
+
+
 class StoreClosed(StoreError):
     """The invocation that this store belonged to has ended; nothing may be written any more."""
 

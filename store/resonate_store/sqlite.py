@@ -32,7 +32,7 @@ from resonate_store.clock import Clock
 from resonate_store.effects import Change
 from resonate_store.embedded import EmbeddedStore, Key, Send, unheard
 from resonate_store.ids import parent
-from resonate_store.interface import DamagedRecord, Store, StoreClosed, StoreError, deliver
+from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreClosed, StoreError, deliver
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.search import page_of
@@ -66,6 +66,7 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
+_EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 _DUE: Final = "SELECT wake_at, '{0}', id FROM {0} WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"
 
 _T = TypeVar("_T")
@@ -108,6 +109,7 @@ class SqliteStore(EmbeddedStore):
         self._log = _Log(self.path)
         self._db = _connect(self.path, synchronous)
         self._log.hold()
+        self._place = _Place(self.path)
         self._posted = 0
         self._transaction = _Transaction(self._db, self.path, committed=self._committed, undone=self._undone)
         super().__init__(clock, send, self._transaction)
@@ -117,11 +119,11 @@ class SqliteStore(EmbeddedStore):
         return _Invocation(self)
 
     def close(self) -> None:
-        """Close the file; every later call raises `StoreClosed`."""
+        """Close the file, with its log written into it; every later call raises `StoreClosed`."""
         with suppress(StoreClosed):
             try:
                 with self._exclusive:
-                    self._write_begins()
+                    self._begin()
             finally:
                 self._transaction.close()
                 self._log.release()
@@ -156,7 +158,7 @@ class SqliteStore(EmbeddedStore):
         """Whether the store can write, too: write the file's header as it is.
 
         Raises:
-            StoreError: it cannot, for example because the disk is full.
+            StoreError: it cannot, for example because the disk is full, or the file was moved.
         """
         with self._exclusive:
             self._write_begins()
@@ -296,7 +298,24 @@ class SqliteStore(EmbeddedStore):
         return self._db.execute(statement, parameters)
 
     def _write_begins(self) -> None:
-        """Begin the transaction, if this is its first write; with it goes what was sent since the last one."""
+        """Begin the transaction, if this is its first write.
+
+        Raises:
+            MovedFile: the file was moved, so a later process would not find what is written now.
+        """
+        if self._db.in_transaction:
+            return
+        if self._place.left():
+            with suppress(sqlite3.Error):
+                self._db.execute(_EMPTY_LOG)  # what was acknowledged before goes into the file, wherever it is
+            raise MovedFile(
+                f"{self.path!r} was moved, deleted or replaced while it was in use, and nothing more is stored: stop"
+                " this process, then start it with the file under its new name, or move the file back"
+            )
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a transaction, if none has begun; with it goes what was sent since the last one."""
         if not self._db.in_transaction:
             self._rows("BEGIN IMMEDIATE")
             if self._left:
@@ -354,8 +373,17 @@ class _Transaction:
 
     def close(self) -> None:
         with self.lock:
-            self._closed = True
-            self._db.close()
+            if not self._closed:
+                self._closed = True
+                self._empty_log()
+                self._db.close()
+
+    def _empty_log(self) -> None:
+        """Write the log into the file. SQLite does it only for a file that still has its name."""
+        try:
+            self._db.execute(_EMPTY_LOG)
+        except sqlite3.Error as error:
+            logger.error("the log of %r cannot be written into it, keep both files together: %s", self._path, error)
 
     def _end(self, error: BaseException | None) -> BaseException | None:
         if error is None and self._db.in_transaction:
@@ -413,6 +441,29 @@ class _Log:
         if self._held is not None:
             os.close(self._held)
             self._held = None
+
+
+class _Place:
+    """Whether a path still leads to the file that was opened there.
+
+    Args:
+        path: of a file that is open.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(path)  # the working directory may change
+        self._file = None if path == MEMORY else self._found()
+
+    def left(self) -> bool:
+        """Whether the file was moved, deleted or replaced. One `stat`, far less than the write that it precedes."""
+        return self._file is not None and self._found() != self._file
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 class _Invocation:

@@ -542,6 +542,54 @@ def test_file_that_was_renamed_is_not_served_twice(file: File) -> None:
     assert file.store.apply(get("p")).status == 200
 
 
+def test_store_whose_file_was_renamed_refuses_writes(file: File) -> None:
+    file.store.apply(create("p"))
+    renamed = file.path.rename(file.path.with_name("renamed.db"))
+
+    for write in (lambda: file.store.apply(create("q")), file.store.ready, file.store.clear):
+        with pytest.raises(StoreError, match=r"promises.db' was moved.*: stop this process"):
+            write()
+    assert file.store.apply(get("p")).status == 200
+    renamed.rename(file.path)
+    assert file.store.apply(create("q")).status == 200
+
+
+@pytest.mark.parametrize("change", ["delete", "replace"])
+def test_store_whose_file_is_gone_is_not_ready(file: File, change: str) -> None:
+    file.path.unlink()
+    if change == "replace":
+        file.path.write_bytes(b"")
+
+    with pytest.raises(StoreError, match="moved, deleted or replaced"):
+        file.store.ready()
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_renamed_file_holds_every_acknowledged_write_after_close(file: File, noticed: bool) -> None:
+    file.store.apply(create("p"))
+    renamed = file.path.rename(file.path.with_name("renamed.db"))
+    if noticed:
+        with pytest.raises(StoreError):
+            file.store.ready()
+    file.store.close()
+
+    with closing(SqliteStore(renamed)) as store:
+        assert [record.id for record in store.records()] == ["p"]
+
+
+def test_renamed_file_is_whole_once_a_write_is_refused(file: File) -> None:
+    file.store.apply(create("p"))
+    renamed = file.path.rename(file.path.with_name("renamed.db"))
+    with pytest.raises(StoreError):
+        file.store.ready()
+
+    assert Path(f"{file.path}-wal").stat().st_size == 0
+    copy = renamed.with_name("copy.db")
+    copy.write_bytes(renamed.read_bytes())
+    with closing(SqliteStore(copy)) as store:
+        assert [record.id for record in store.records()] == ["p"]
+
+
 def test_store_on_a_full_disk_is_not_ready(file: File) -> None:
     assert file.store.ready()
     file.store._transaction._db = _Full(file.store._db)

@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from resonate_infra.server.hub import Connection, Hub, TooManyConnections
 from resonate_infra.server.origins import OriginCheck
+from resonate_store.interface import StoreError
 from resonate_store.protocol.service import Limits, Refused
 
 MAX_BODY: Final = Limits().body
@@ -74,7 +75,7 @@ def application(
 
     Args:
         answer: answers one envelope.
-        ready: whether the store can be used; called in a thread, like `answer`.
+        ready: whether the store can be used, or a `StoreError` that says why not; called in a thread, like `answer`.
         hub: the streams.
         authenticate: checks who polls; everybody may if it is None.
         origins: pages of these origins may call; "*" for all.
@@ -149,7 +150,12 @@ class _Endpoints:
         return Response()
 
     async def is_ready(self, _request: Request) -> Response:
-        return Response(status_code=200 if await run_in_threadpool(self._ready) else 503)
+        try:
+            return Response(status_code=200 if await run_in_threadpool(self._ready) else 503)
+        except StoreError as error:
+            logger.error("the store cannot be used: %s", error)
+            # The reason names files and tables, which are not for callers without a token.
+            return PlainTextResponse(str(error) if self._authenticate is None else "", status_code=503)
 
     async def poll(self, request: Request) -> Response:
         who = _segments(request)

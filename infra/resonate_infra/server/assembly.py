@@ -145,7 +145,7 @@ class Server:
         self._on_ready: Callable[[], object] = lambda: None
         app = application(
             Service(self.store, guard=guard, debug=debug, workers=self._workers, clock=timed).answer,
-            self._is_ready,
+            self.store.ready,
             self._hub,
             authenticate=None if guard is None else functools.partial(_admission, guard, timed),
             origins=options.origins,
@@ -227,13 +227,6 @@ class Server:
         """Return how many workers poll for the task of a promise; None if it is not known here."""
         workers = self._delivery.workers(promise)
         return None if workers == 0 and self._shares else workers  # another server may have some
-
-    def _is_ready(self) -> bool:
-        try:
-            return self.store.ready()
-        except StoreError as error:
-            logger.error("the store cannot be used: %s", error)
-            return False
 
     def _close_sockets(self) -> None:
         for each in self._sockets:

@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 
 from resonate_store.clock import Clock
 from resonate_store.ids import SEPARATORS
-from resonate_store.interface import DamagedRecord, Store, StoreError, whole
+from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreError, whole
 from resonate_store.protocol.debug import END_OF_TIME, PREFIX, Debug, is_instant, perform
 from resonate_store.protocol.wire import TIME, VERSION, UnknownKind, WireError, decode_request, encode_response
 from resonate_store.records import Promise
@@ -153,7 +153,7 @@ class Service:
             answer = self._response(kind, corr_id, refused.status, refused.message)
         except WireError as error:
             answer = self._response(kind, corr_id, 400, str(error))
-        except DamagedRecord as error:
+        except (DamagedRecord, MovedFile) as error:
             logger.exception("the store cannot answer %r (%r)", kind, corr_id)
             answer = self._response(kind, corr_id, 503, str(error))
         except StoreError:

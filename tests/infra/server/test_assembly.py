@@ -420,6 +420,19 @@ def test_promises_outlive_the_server_in_a_file(tmp_path: Path) -> None:
         assert api.ask("promise.get", id="job")["promise"]["state"] == "pending"
 
 
+def test_server_whose_file_was_renamed_refuses_writes(tmp_path: Path) -> None:
+    data, renamed = tmp_path / "promises.db", tmp_path / "renamed.db"
+    with serving(data=str(data)) as api:
+        api.create("before")
+        data.rename(renamed)
+        assert "promises.db' was moved" in api.ask("promise.create", 503, id="after", timeoutAt=FAR)
+        status, _, why = api.http("GET", "/ready")
+        assert (status, b"promises.db' was moved" in why) == (503, True)
+    with serving(data=str(renamed)) as api:
+        assert api.ask("promise.get", id="before")["promise"]["state"] == "pending"
+        api.ask("promise.get", 404, id="after")
+
+
 def test_development_server_offers_a_task_every_30_seconds() -> None:
     clock = ManualClock(NOW)
     server = Server(Options(port=0), clock)
