@@ -6,6 +6,7 @@ variables are those that `template.yaml` sets.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -87,21 +88,44 @@ def retention_of(environment: Mapping[str, str]) -> int:
 
 
 def origins_of(listed: Iterable[str], name: str) -> tuple[str, ...]:
-    """Origins whose pages may call the API, without the empty ones.
+    """Origins whose pages may call the API, as browsers write them, without the empty ones.
 
     Args:
-        listed: as browsers write them, such as `https://example.com`, or `*` for any.
+        listed: such as `https://example.com`, or `*` for any.
         name: of what lists them, for the error.
 
     Raises:
-        SettingsError: one is no origin.
+        SettingsError: one is not an origin.
     """
-    origins = tuple(origin.strip() for origin in listed if origin.strip())
-    for origin in origins:
-        if origin != "*" and not origin.startswith(("http://", "https://")):
-            raise SettingsError(f"{name} names {origin!r}: an origin is such as https://example.com, or * for any")
-    return origins
+    origins: list[str] = []
+    for text in filter(None, map(str.strip, listed)):
+        origin = text if text == "*" else origin_of(text)
+        if origin is None:
+            raise SettingsError(
+                f"{name} names {text!r}: an origin is such as https://example.com or http://localhost:3000, without a"
+                " path, or * for any"
+            )
+        origins.append(origin)
+    return tuple(origins)
 
+
+def origin_of(text: str) -> str | None:
+    """Return an origin as browsers write it: in lower case, without a slash or its scheme's port; None if it is none.
+
+    A name that is not ASCII is not an origin, because browsers write its punycode.
+    """
+    found = _ORIGIN.fullmatch(text.lower())
+    if found is None:
+        return None
+    scheme, host, port = found.groups()
+    number = int(port or _PORTS[scheme])
+    if number > 65_535:
+        return None
+    return f"{scheme}://{host}" if number == _PORTS[scheme] else f"{scheme}://{host}:{number}"
+
+
+_ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", re.ASCII)
+_PORTS = {"http": 80, "https": 443}
 
 _VARIABLES = {
     "table": "RESONATE_TABLE",

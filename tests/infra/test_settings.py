@@ -1,6 +1,6 @@
 import pytest
 
-from resonate_infra.settings import Settings, SettingsError
+from resonate_infra.settings import Settings, SettingsError, origins_of
 
 ENVIRONMENT = {
     "RESONATE_TABLE": "promises",
@@ -74,3 +74,37 @@ def test_pushes_leave_the_internet_only_when_told(text: str | None, expected: bo
 def test_anything_else_is_neither_on_nor_off() -> None:
     with pytest.raises(SettingsError, match="RESONATE_PUSH_PRIVATE must be on or off, got 'yes'"):
         Settings.of({**ENVIRONMENT, "RESONATE_PUSH_PRIVATE": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("listed", "origin"),
+    [
+        ("http://localhost:8000/", "http://localhost:8000"),
+        ("HTTPS://Example.com", "https://example.com"),
+        ("https://example.com:443", "https://example.com"),
+        ("http://example.com:443/", "http://example.com:443"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("*", "*"),
+    ],
+)
+def test_origin_is_kept_as_browsers_write_it(listed: str, origin: str) -> None:
+    assert origins_of(["", f" {listed} "], "--cors") == (origin,)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "null",
+        "example.com",
+        "http://",
+        "http://a/p",
+        "http://a?q",
+        "http://*.a",
+        "http://u@a",
+        "http://a:65536",
+        "http://\u00fc.a",
+    ],
+)
+def test_origin_that_can_never_match_is_refused(listed: str) -> None:
+    with pytest.raises(SettingsError, match=r"--cors names .*: an origin is such as .* without a path"):
+        origins_of([listed], "--cors")

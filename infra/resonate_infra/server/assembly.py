@@ -21,6 +21,7 @@ from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import LambdaError, Lambdas, Mapped, mapped
 from resonate_infra.server.listening import CannotListen, Uvicorn, listen
 from resonate_infra.server.loop import WakeLoop
+from resonate_infra.server.origins import allowed_host_of
 from resonate_infra.transports import Pusher
 from resonate_store.clock import Clock, ambient
 from resonate_store.extras import MissingExtra, extra
@@ -265,14 +266,26 @@ def _guard(options: Options, clock: Clock) -> Authentication | None:
 
 
 def _hosts(options: Options) -> tuple[str, ...] | None:
-    """The names under which the server may be called; None if a token that a page cannot have decides instead."""
+    """The names under which the server may be called; None if a token that a page cannot have decides instead.
+
+    Raises:
+        CannotServe: an allowed host or the url is malformed.
+    """
+    allowed: list[str] = []
+    for text in options.allowed_hosts:
+        if (host := allowed_host_of(text)) is None:
+            raise CannotServe(
+                f"--allow-host names {text!r}: give the name of a host without scheme, path or wildcard, such as"
+                " resonate or resonate.example.com, or * for any"
+            )
+        allowed.append(host)
     if options.auth_key is not None and options.auth_key.strip() != "none":
         return None
     try:
         named = urlsplit(options.url or "").hostname
     except ValueError as error:
         raise CannotServe(f"the url {options.url!r} is not an address such as http://localhost:8001: {error}") from None
-    return (options.host, *([named] if named else []), *options.allowed_hosts)
+    return (options.host, *([named] if named else []), *allowed)
 
 
 def _admission(guard: Authentication, clock: Clock, authorization: str | None) -> Admission:

@@ -12,6 +12,7 @@ SDKs, curl and health checks send neither `Origin` nor `Sec-Fetch-Site`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -52,7 +53,7 @@ class OriginCheck:
         if host is not None and not self._admits_host(host):
             return PlainTextResponse(
                 f"This server does not answer as {host!r}: if that is its name, start it with"
-                f" --allow-host {_name_in(host) or host}",
+                f" --allow-host {host_of(host) or host}",
                 status_code=403,
             )
         if origin is None:
@@ -68,7 +69,7 @@ class OriginCheck:
         return None
 
     def _admits_host(self, host: str) -> bool:
-        name = _name_in(host)
+        name = host_of(host)
         if name is None:
             return False
         if ANY in self._hosts or name in self._hosts or name == "localhost" or name.endswith(".localhost"):
@@ -85,14 +86,29 @@ class OriginCheck:
         return own or ANY in self._origins or origin in self._origins
 
 
-def _name_in(host: str) -> str | None:
-    """The name or address in a `Host` header, without its port; None if it is malformed."""
+def host_of(text: str) -> str | None:
+    """Return the name or address in a `Host` header, without its port; None if it is malformed."""
     try:
-        found = urlsplit(f"//{host}")
+        found = urlsplit(f"//{text}")
         name, _ = found.hostname, found.port
     except ValueError:
         return None
-    return _normal(name) if name and found.netloc == host and "@" not in host else None
+    return _normal(name) if name and found.netloc == text and "@" not in text else None
+
+
+def allowed_host_of(text: str) -> str | None:
+    """Return the host that a user allows, as `OriginCheck` compares it; None if no `Host` header can match it."""
+    text = text.strip()
+    if text == ANY:
+        return ANY
+    name = host_of(text) or text
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        return name if _NAME.fullmatch(name) else None
+
+
+_NAME = re.compile(r"[a-z0-9._-]+", re.ASCII)
 
 
 def _normal(name: str) -> str:

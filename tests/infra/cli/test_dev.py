@@ -105,6 +105,7 @@ def test_a_table_of_the_environment_is_not_served_by_accident(served: list[tuple
         (("--group", "worker"), 2, "--group must be NAME=ADDRESS, got 'worker'"),
         (("--group", "worker=poll"), 2, "--group"),
         (("--cors", "*", "--cors", "example.com"), 2, "--cors names 'example.com': an origin is such as https://"),
+        (("--allow-host", "http://foo:3"), 1, "--allow-host names 'http://foo:3': give the name of a host"),
         (("--lambda", "worker"), 1, "'worker' maps no group to a handler"),
         (("--data", "a", "--table", "b"), 1, "promises are kept in a file or in a table: give one of both"),
         (("--auth-public-key", "/no/such/file"), 1, "the public key cannot be used"),

@@ -144,6 +144,28 @@ def test_only_tokens_that_are_verified_admit_any_page(key: str | None, status: i
         assert create(api, **FOREIGN) == status
 
 
+@pytest.mark.parametrize(
+    ("allowed", "host"),
+    [
+        ("resonate:8001", "resonate:8001"),
+        (" Resonate. ", "resonate"),
+        ("my_service", "my_service:9"),
+        ("fd00::1", "[fd00::1]:8001"),
+        ("[FD00::1]", "[fd00::1]"),
+        ("*", "any.example"),
+    ],
+)
+def test_allowed_host_is_answered(allowed: str, host: str) -> None:
+    with serving(allowed_hosts=(allowed,)) as api:
+        assert create(api, Host=host) == 200
+
+
+@pytest.mark.parametrize("allowed", ["http://foo:3", "*.foo", "foo/", "", "foo:port", "a b", "b\u00fccher.example"])
+def test_allowed_host_that_can_never_match_is_refused(allowed: str) -> None:
+    with pytest.raises(CannotServe, match=r"--allow-host names .* without scheme, path or wildcard"):
+        Server(Options(port=0, allowed_hosts=(allowed,)))
+
+
 def test_url_that_is_malformed_is_refused() -> None:
     with pytest.raises(CannotServe, match="the url 'http://\\[x' is not an address"):
         Server(Options(port=0, url="http://[x"))
