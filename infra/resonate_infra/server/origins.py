@@ -21,6 +21,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from resonate_infra.settings import origin_of
+
 ANY = "*"
 _WILDCARDS = ("", "0.0.0.0", "::")
 _FOREIGN_SITES = ("cross-site", "same-site")
@@ -51,19 +53,12 @@ class OriginCheck:
         host, origin = headers.get("host"), headers.get("origin")
         # No browser leaves the host out; clients of HTTP/1.0 may.
         if host is not None and not self._admits_host(host):
-            return PlainTextResponse(
-                f"This server does not answer as {host!r}: if that is its name, start it with"
-                f" --allow-host {host_of(host) or host}",
-                status_code=403,
-            )
+            return PlainTextResponse(_refused_host(host), status_code=403)
         if origin is None:
             foreign = headers.get("sec-fetch-site") in _FOREIGN_SITES and ANY not in self._origins
             return PlainTextResponse("A page of another site may not call", status_code=403) if foreign else None
         if not self._admits_origin(origin, host):
-            return PlainTextResponse(
-                f"Pages of {origin!r} may not call: to let them, start the server with --cors {origin}",
-                status_code=403,
-            )
+            return PlainTextResponse(_refused_origin(origin), status_code=403)
         if method == "POST" and not _is_json(headers.get("content-type", "")):
             return PlainTextResponse("A page has to send Content-Type: application/json", status_code=415)
         return None
@@ -84,6 +79,28 @@ class OriginCheck:
     def _admits_origin(self, origin: str, host: str | None) -> bool:
         own = host is not None and origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
         return own or ANY in self._origins or origin in self._origins
+
+
+def _refused_host(host: str) -> str:
+    allowed = allowed_host_of(host)
+    if allowed in (None, ANY):
+        return f"The Host header {host!r} is not the name of a server: call this one at http://localhost and its port"
+    return f"This server does not answer as {host!r}: if that is its name, start it with --allow-host {allowed}"
+
+
+def _refused_origin(origin: str) -> str:
+    if (allowed := origin_of(origin)) is not None:
+        return f"Pages of {origin!r} may not call: to let them, start the server with --cors {allowed}"
+    if origin == "null":
+        return (
+            "Pages without an origin (a file, a sandboxed frame, a redirect) may not call: serve the page over HTTP,"
+            " for example at http://localhost:8000, and start the server with --cors and that origin"
+        )
+    if not origin:
+        return "The Origin header is empty: leave it out, or send the page's origin, such as http://localhost:8000"
+    return (
+        f"Pages of {origin!r} may not call: --cors lists http and https origins; only --cors '*' admits others, and all"
+    )
 
 
 def host_of(text: str) -> str | None:

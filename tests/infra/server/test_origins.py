@@ -39,7 +39,38 @@ def test_foreign_host_is_refused_on_every_route(host: str, method: str, path: st
     answer = answering(origins=("*",)).request(method, path, headers={"Host": host})
 
     assert answer.status_code == 403
-    assert "--allow-host" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("host", "advice"),
+    [
+        ("resonate:8001", "start it with --allow-host resonate"),
+        ("[fd00::1]:8001", "start it with --allow-host fd00::1"),
+        ("", "The Host header '' is not the name of a server: call this one at http://localhost"),
+        ("[::1", "is not the name of a server"),
+        ("a b", "is not the name of a server"),
+        ("*", "is not the name of a server"),
+    ],
+)
+def test_refused_host_gets_advice_that_works(host: str, advice: str) -> None:
+    assert advice in answering().post("/", content=b"{}", headers={"Host": host}).text
+
+
+@pytest.mark.parametrize(
+    ("origin", "advice"),
+    [
+        (PAGE, "start the server with --cors http://app.example"),
+        ("null", "serve the page over HTTP"),
+        ("", "The Origin header is empty: leave it out"),
+        ("chrome-extension://x", "only --cors '*' admits others"),
+    ],
+)
+def test_refused_origin_gets_advice_that_works(origin: str, advice: str) -> None:
+    headers = {"Host": "localhost:8001", "Origin": origin}
+    text = answering().post("/", content=b"{}", headers=headers | JSON).text
+
+    assert advice in text
+    assert "--cors null" not in text
 
 
 @pytest.mark.parametrize(
