@@ -99,6 +99,7 @@ class Tick:
         hand_over: has somebody else sweep a shard; None if there is nobody else.
         patience: how late a schedule is before the sweep takes it for one that nothing else fires (ms).
         stopped: whether the deployment is stopped, so that nothing may happen by itself.
+        idle_level: the level at which a sweep that finds nothing due is logged.
     """
 
     def __init__(
@@ -109,7 +110,9 @@ class Tick:
         hand_over: Callable[[Sweep], None] | None = None,
         patience: int = LATE,
         stopped: Callable[[], bool] = lambda: False,
+        idle_level: int = logging.INFO,
     ) -> None:
+        self._idle_level = idle_level
         self._outlets = outlets
         self._store = outlets.store
         self._clock = clock
@@ -181,7 +184,8 @@ class Tick:
             for number in left:
                 self._hand_over(Sweep(number))
         result = {"kind": "sweep", "woken": woken, "failed": failed, "lag": lag, "finished": finished}
-        logger.log(logging.INFO if finished else logging.WARNING, "sweep: %s", result)
+        level = logging.INFO if woken or failed else self._idle_level
+        logger.log(level if finished else logging.WARNING, "sweep: %s", result)
         return result
 
     def _shards(self, now: int, shard: int | None) -> dict[int, Any]:

@@ -259,6 +259,15 @@ def test_the_sweep_fires_and_arms_a_schedule_that_nothing_else_fires(surrounding
     assert armed["ScheduleExpression"] == "cron(* * * * ? *)"
 
 
+def test_idle_sweep_of_a_deployment_is_logged_as_info(
+    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "resonate.tick")
+    surroundings.tick.sweep()
+
+    assert [record.levelname for record in caplog.records if record.name == "resonate.tick"] == ["INFO"]
+
+
 def test_the_sweep_is_bounded(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
     timers(surroundings, 40)
     monkeypatch.setattr("resonate_infra.tick.MOST", 25)

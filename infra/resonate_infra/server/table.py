@@ -12,6 +12,7 @@ worker is offered a task twice, and one of the two finds it taken.
 from __future__ import annotations
 
 import heapq
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -51,7 +52,8 @@ class TableStore:
         # Our timers and messages have the methods of those that stand on AWS, and nothing else of them is asked for.
         timers, transports = cast("Timers", _Timers(self._plan, table.clock)), cast("Transports", _Messages(self))
         self._outlets = SweepOutlets(table, timers, transports, retention)
-        self._tick = Tick(self._outlets, table.clock, patience=0)  # schedules are fired by this process, on time
+        # Schedules are fired by this process, on time. It sweeps a local table every second.
+        self._tick = Tick(self._outlets, table.clock, patience=0, idle_level=logging.DEBUG)
 
     def apply(self, request: Request) -> Response:
         """Carry out one request and its effects; an effect that fails is left to the sweep."""

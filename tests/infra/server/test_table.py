@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -129,6 +130,18 @@ def test_a_lease_that_ends_is_noticed_by_the_sweep(scene: Scene) -> None:
     assert record is not None
     assert record.task is not None
     assert (record.task.state, record.task.version) == ("pending", 1)
+
+
+def test_sweep_that_wakes_nothing_is_logged_as_debug(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "resonate.tick")
+    scene.advance(SWEEP)
+    assert {record.levelname for record in caplog.records if record.name == "resonate.tick"} == {"DEBUG"}
+    caplog.clear()
+    scene.create("w", "poll://any@g")
+    assert scene.store.apply(TaskAcquire("w", 0, "p", 1_000)).ok
+    scene.advance(2 * SWEEP)
+
+    assert "INFO" in {record.levelname for record in caplog.records if record.name == "resonate.tick"}
 
 
 def test_an_effect_that_fails_is_left_to_the_sweep(scene: Scene, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
