@@ -188,9 +188,10 @@ class Pusher:
         )
         rules = {"total_timeout": total_timeout, "public_only": public_only}
         plain, tls = type("_Plain", (_Connection,), rules), type("_Tls", (_TlsConnection,), rules)
+        named = {"__str__": _shown}  # urllib3 begins the text of an error with that of the pool
         self._pool.pool_classes_by_scheme = {
-            "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("_TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
+            "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain, **named}),
+            "https": type("_TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls, **named}),
         }
 
     def push(self, address: str, message: dict[str, Any]) -> bool:
@@ -273,6 +274,12 @@ class Pusher:
         return dict(request.headers.items())
 
 
+def _shown(target: Any) -> str:
+    """Return host and port of a connection or pool, as logs name it."""
+    host = target.host or ""
+    return f"[{host}]:{target.port}" if ":" in host and host[0] != "[" else f"{host}:{target.port}"
+
+
 def _checked(connected: socket.socket, host: str) -> socket.socket:
     """A new connection, before anything is sent on it."""
     peer = connected.getpeername()[0]
@@ -299,13 +306,17 @@ class _Connection(HTTPConnection):
     _watch: threading.Timer | None = None
     _expired = False
 
+    def __str__(self) -> str:
+        # urllib3 begins the text of an error with that of the connection.
+        return _shown(self)
+
     def connect(self) -> None:
         self._begin()
         try:
             super().connect()
         except TimeoutError as error:
             # The handshake of TLS. A timeout of reading would mean that the message is sent.
-            raise NewConnectionError(self, f"{self.host} does not answer: {error}") from error
+            raise NewConnectionError(self, f"does not answer: {error}") from error
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._begin()
@@ -330,7 +341,7 @@ class _Connection(HTTPConnection):
         try:
             found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)[:MAX_ADDRESSES]
         except (OSError, UnicodeError) as error:
-            raise NewConnectionError(self, f"{self.host} cannot be looked up: {error}") from error
+            raise NewConnectionError(self, f"cannot be looked up: {error}") from error
         timeout: Any = self.timeout
         failure: OSError | None = None
         for family, kind, protocol, _, address in found:
@@ -345,7 +356,7 @@ class _Connection(HTTPConnection):
                 continue
             connected.settimeout(timeout)
             return _checked(connected, self.host) if self.public_only else connected
-        raise NewConnectionError(self, f"{self.host} cannot be reached: {failure}") from failure
+        raise NewConnectionError(self, f"cannot be reached: {failure}") from failure
 
     def _begin(self) -> None:
         if self._watch is None:

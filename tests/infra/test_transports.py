@@ -190,6 +190,22 @@ def test_a_receiver_has_the_message_if_it_says_so_or_says_nothing(
     assert ("will be offered again" in caplog.text) is not delivered
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::ffff:127.0.0.1]"])
+def test_failed_push_is_logged_with_host_and_port(scheme: str, host: str, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    Pusher().push(f"{scheme}://{host}:{port}/x", MESSAGE)
+
+    assert f"offered again: {host}:{port}: cannot be reached: " in caplog.text
+    assert "_Plain" not in caplog.text
+    assert "_Tls" not in caplog.text
+
+
+def test_pool_is_shown_as_host_and_port() -> None:
+    assert str(Pusher()._pool.connection_from_url("https://a.example:9/x")) == "a.example:9"
+
+
 def test_function_urls_are_signed_for_their_own_region(session: boto3.Session) -> None:
     pool = Pool()
     pusher(pool, session).push(FUNCTION_URL, MESSAGE)
