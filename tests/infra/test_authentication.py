@@ -149,6 +149,7 @@ def test_what_is_no_valid_token_is_refused(auth: Any) -> None:
 
 
 def test_clocks_may_differ_a_little() -> None:
+    assert LEEWAY == 60_000, "docs/security.md names it"
     assert status(service(), token(exp=NOW - LEEWAY // 1000 + 1)) == ADMITTED
     assert status(service(), token(nbf=NOW + LEEWAY // 1000)) == ADMITTED
 
