@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from resonate_infra.cli.arguments import json_of, milliseconds_of, pairs_of
-from resonate_infra.cli.exits import FAILED, USAGE, Failure
+from resonate_infra.cli.exits import FAILED, UNREACHABLE, USAGE, Failure
 from resonate_infra.cli.parameters import ONE_YEAR, All, Cursor, Id, Limit, Tags, Timeout
 from resonate_infra.cli.session import Session, connected
+
+if TYPE_CHECKING:
+    from resonate_store.records import Promise
 
 group = typer.Typer(help="Look at promises, create and settle them.")
 
@@ -127,8 +130,6 @@ def find(
 ) -> None:
     """Search, and write what is found."""
     from resonate_infra.cli.display import function_of, instant, promise_json, taken, write_found
-    from resonate_infra.cli.waiting import of_execution, task_of
-    from resonate_store.records import Promise
     from resonate_store.requests import PromiseSearch
 
     found: list[Promise] = []
@@ -139,7 +140,7 @@ def find(
     # Each costs requests of its own, so only of executions, and not of all that there may be.
     asked = [each for each in found if each.pending][:MOST_EXPLAINED] if roots else []
     short = not session.as_json
-    waits = {each.id: of_execution(session, each, task_of(session, each), short=short) for each in asked}
+    waits = {each.id: _waits(session, each, short) for each in asked}
 
     def row(promise: Promise) -> list[str]:
         cells = [promise.id, promise.state, function_of(promise), instant(promise.created_at), taken(promise)]
@@ -150,6 +151,18 @@ def find(
     if roots:
         documents = [{**each, "waits": waits.get(each["id"]) or None} for each in documents]
     write_found(session, "executions" if roots else "promises", found, documents, (columns, row), cursor)
+
+
+def _waits(session: Session, promise: Promise, short: bool) -> str:
+    """Say what an execution waits for; empty if that cannot be read: the others of the list are shown all the same."""
+    from resonate_infra.cli.waiting import of_execution, task_of
+
+    try:
+        return of_execution(session, promise, task_of(session, promise), short=short)
+    except Failure as failure:
+        if failure.code == UNREACHABLE:  # and so is what the others wait for
+            raise
+        return ""
 
 
 def _settle(session: Session, id: str, state: Any, value: Any) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from resonate_store.clock import Clock
     from resonate_store.dynamo import DynamoStore
     from resonate_store.interface import Store
+    from resonate_store.records import Promise, PromiseState
     from resonate_store.remote import RemoteStore
     from resonate_store.requests import Request, Response
 
@@ -157,6 +158,19 @@ class Session:
             if response.cursor is None or left == 0:
                 return
             request = replace(request, cursor=response.cursor)
+
+    def below(self, id: str, separator: str, limit: int | None, state: PromiseState | None = None) -> Iterator[Promise]:
+        """Search for the promises whose ids begin with `id` and the separator.
+
+        An id that has no room for a separator cannot have any: the search would be refused.
+        """
+        from resonate_store.ids import problem_with
+        from resonate_store.requests import PromiseSearch
+
+        prefix = f"{id}{separator}"
+        if problem_with(prefix) is None:
+            for page in self.pages(PromiseSearch(state=state, id=prefix), limit):
+                yield from page.promises or ()
 
     def _table(self) -> DynamoStore:
         from resonate_store.extras import MissingExtra, extra

@@ -94,7 +94,7 @@ def call_tree(session: Session, id: str) -> Node:
     from resonate_infra.cli.waiting import task_of
     from resonate_store.ids import parent
     from resonate_store.interface import whole
-    from resonate_store.requests import PromiseGet, PromiseSearch
+    from resonate_store.requests import PromiseGet
 
     root = session.ask(PromiseGet(id)).promise
     assert root is not None
@@ -105,8 +105,7 @@ def call_tree(session: Session, id: str) -> Node:
             found[child.id] = whole(child, session.store)
             above.append(child.id)
     for each in above:
-        for page in session.pages(PromiseSearch(id=f"{each}."), None):
-            found.update({promise.id: promise for promise in page.promises or ()})
+        found.update({promise.id: promise for promise in session.below(each, ".", None)})
 
     nodes = {id: Node(root, task_of(session, root))}
     timers: list[tuple[int, str, Promise]] = []

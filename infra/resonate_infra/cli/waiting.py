@@ -89,19 +89,16 @@ def of_execution(session: Session, promise: Promise, task: Task | None, *, short
 def _below(session: Session, promise: Promise, short: bool) -> Iterator[str]:
     from resonate.computation import FUNC
     from resonate_store.records import ORIGIN
-    from resonate_store.requests import PromiseSearch
 
     tasks, origin = 0, promise.tags.get(ORIGIN, promise.id)
     for separator in (".",) if FUNC in promise.tags else (".", ":"):
-        search = PromiseSearch(state="pending", id=f"{promise.id}{separator}")
-        for page in session.pages(search, MOST_READ):
-            for each in page.promises or ():
-                if each.tags.get(ORIGIN, origin) != origin:
-                    continue  # of an execution of its own, whose id begins alike
-                step, _, attempt = each.id.rpartition("~")
-                if step and attempt.isdecimal():
-                    yield f"{step.removesuffix('.0')}: {of_attempt(each, short=short)}"
-                elif tasks < MOST_TASKS and (task := task_of(session, each)) is not None:
-                    tasks += 1
-                    if words := of_task(each, task, short=short):
-                        yield f"{each.id}: {words}"
+        for each in session.below(promise.id, separator, MOST_READ, "pending"):
+            if each.tags.get(ORIGIN, origin) != origin:
+                continue  # of an execution of its own, whose id begins alike
+            step, _, attempt = each.id.rpartition("~")
+            if step and attempt.isdecimal():
+                yield f"{step.removesuffix('.0')}: {of_attempt(each, short=short)}"
+            elif tasks < MOST_TASKS and (task := task_of(session, each)) is not None:
+                tasks += 1
+                if words := of_task(each, task, short=short):
+                    yield f"{each.id}: {words}"
