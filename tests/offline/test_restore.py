@@ -17,6 +17,7 @@ from resonate_store.requests import PromiseCreate, PromiseSettle
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
 DAY = 86_400_000
+RESTORED = "resonate-restored"
 LARGE = Value(data="x" * 100_000)
 
 
@@ -66,17 +67,17 @@ def test_executions_go_on_in_a_restored_table() -> None:
         damaged.pump()
         table, bucket = damaged.deployment.table_name, damaged.deployment.bucket
 
-        carry_out(damaged.cloud.client, 2, DAMAGED=table)
-        carry_out(damaged.cloud.client, 3)
-        restored = damaged.cloud.client("dynamodb").describe_table(TableName="resonate-restored")["Table"]
+        carry_out(damaged.cloud.client, 2, DAMAGED=table, RESTORED=RESTORED)
+        carry_out(damaged.cloud.client, 3, RESTORED=RESTORED)
+        restored = damaged.cloud.client("dynamodb").describe_table(TableName=RESTORED)["Table"]
         now = damaged.clock.now()
         # The stack is gone, with its queues and timers; table and bucket are retained.
         damaged.deployment = replace(damaged.deployment, creates_table=False, creates_bucket=False)
         label = restored["LatestStreamLabel"]
-        parameters = {**overrides(4, STREAM=label, DAMAGED=table), "ExistingBucketName": bucket}
+        parameters = {**overrides(4, STREAM=label, DAMAGED=table, RESTORED=RESTORED), "ExistingBucketName": bucket}
         with damaged.set_aside(), OfflineStack(name="books", parameters=parameters) as stack:
             stack.clock.sleep(now - stack.clock.now())
-            assert stack.deployment.table_name == stack.deployment.outputs["TableName"] == "resonate-restored"
+            assert stack.deployment.table_name == stack.deployment.outputs["TableName"] == RESTORED
             assert stack.deployment.bucket == bucket
             carry_out(stack.cloud.client, 7, DAMAGED=table)
             promise = stack.store.apply(PromiseCreate("large", now + DAY)).promise
@@ -90,7 +91,7 @@ def test_executions_go_on_in_a_restored_table() -> None:
             assert 7 * DAY <= record.settled_at - record.created_at < 7 * DAY + 120_000
             assert stack.run("hello_world", "World") == "Hello World!"
             tables = stack.cloud.client("dynamodb").list_tables()["TableNames"]
-            assert tables == ["resonate-restored"]
+            assert tables == [RESTORED]
 
 
 def test_runbook_names_a_label_of_a_stream() -> None:

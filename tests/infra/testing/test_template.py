@@ -609,9 +609,20 @@ def test_existing_table_and_bucket_take_the_place_of_new_ones() -> None:
     for role in ("WorkerRole", "DispatchRole", "TickRole", "ApiRole"):
         allowed = dict(statements(properties, role))
         assert allowed["dynamodb:PutItem"] == [table]
-        assert allowed["s3:GetObject"] == ["arn:aws:s3:::values/restored/*", "arn:aws:s3:::values/damaged/*"]
+        assert allowed["s3:GetObject"] == ["arn:aws:s3:::values/*"], "those of every table before"
     assert told("RESONATE_TABLE", **EXISTING)["WorkerFunction"] == "restored"
     assert told("RESONATE_BUCKET", **EXISTING)["WorkerFunction"] == "values"
+
+
+@pytest.mark.parametrize(("former", "prefix"), [("", "books/"), ("damaged", "")])
+def test_worker_of_project_may_use_values_of_all_former_tables(former: str, prefix: str, tmp_path: Path) -> None:
+    text = (ROOT / "infra/resonate_infra/project/template.yaml").read_text(encoding="utf-8")
+    copy = tmp_path / "template.yaml"
+    copy.write_text(text.replace("AWS::SSM::Parameter::Value<String>", "String"))
+    parameters: dict[str, str | int] = {"TableName": "books", "BucketName": "values", "FormerTableName": former}
+    project = load(copy, stack=STACK, parameters=parameters)
+    allowed = dict(statements(spelled_out(project), "WorkerRole"))
+    assert allowed["s3:GetObject"] == [f"arn:aws:s3:::values/{prefix}*"]
 
 
 @pytest.mark.parametrize(("parameters", "protected"), [({}, True), ({"DeletionProtection": "off"}, False)])
