@@ -50,8 +50,12 @@ class Node:
 
     @property
     def attempts(self) -> int:
-        """How often it has been tried: a step by its retry timers, a task as its failures are counted."""
-        return len(self.retries) + 1 if self.retries else (self.task.attempts if self.task is not None else 0) + 1
+        """How often it has been tried: a step by its latest retry timer, a task as its failures are counted."""
+        from resonate.history import attempt_of
+
+        if self.retries:  # short pauses leave no timer, so their number is not their count
+            return attempt_of(self.retries[-1]) + 1
+        return (self.task.attempts if self.task is not None else 0) + 1
 
     @property
     def retry_at(self) -> int | None:

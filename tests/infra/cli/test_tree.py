@@ -91,6 +91,17 @@ def test_tree_shows_the_attempts_of_an_execution_itself(server: Server, resonate
     assert (root["waits"], root["children"]) == ("attempt 1 failed: ValueError: no; next at never", [])
 
 
+def test_tree_counts_attempts_that_left_no_record(server: Server, resonate: CommandLine, id: str) -> None:
+    lineage = {ORIGIN: id, BRANCH: id}
+    step = {**lineage, PARENT: id, SCOPE: "local", "resonate:func": "f"}
+    timer = PromiseRecord(f"{id}.1~100", 2**52, ambient().now(), "resolved", tags={**step, TIMER: "true"})
+    for request in (PromiseCreate(id, 2**52, tags=lineage), PromiseCreate(f"{id}.1", 2**52, tags=step), timer):
+        assert server.store.apply(request).ok
+
+    assert resonate.json("tree", id)["children"][0]["attempts"] == 101
+    assert resonate.ok("tree", id).out.splitlines()[1].rstrip().endswith("  attempt 101")
+
+
 def test_tree_shows_how_long_a_step_has_run_over_a_server(server: Server, resonate: CommandLine, id: str) -> None:
     tags = {ORIGIN: id, BRANCH: id, SCOPE: "local", "resonate:func": "f", ELAPSED: "61000"}
     assert server.store.apply(PromiseRecord(id, 2**52, ambient().now(), "resolved", tags=tags)).ok
