@@ -573,7 +573,9 @@ def test_table_throttle_alarm_looks_at_the_table_and_its_indexes(properties: dic
     } == {
         ("ReadThrottleEvents", "PromiseTable"),
         ("WriteThrottleEvents", "PromiseTable"),
+        ("ReadThrottleEvents", "PromiseTable", "wake"),
         ("WriteThrottleEvents", "PromiseTable", "wake"),
+        ("ReadThrottleEvents", "PromiseTable", "executions"),
         ("WriteThrottleEvents", "PromiseTable", "executions"),
     }
 
