@@ -648,6 +648,18 @@ def test_operators_page_says_what_to_do_about_every_alarm(shipped: Template) -> 
     assert sorted(documented) == sorted(alarms(shipped))
 
 
+@pytest.mark.parametrize("kind", ["Timer", "Push"])
+def test_restore_says_when_a_stopped_deployment_fills_its_dead_letters(
+    properties: dict[str, Fragment], kind: str
+) -> None:
+    queue = properties[f"{kind}Queue"]
+    minutes = queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"] // 60
+    restore = (ROOT / "docs/operate.md").read_text(encoding="utf-8").partition("\n## Restore\n")[2]
+    stop = " ".join(restore.partition("\n2. ")[0].split())
+    assert f"After {minutes} minutes timers and pushes go to the dead letters" in stop
+    assert f"`{kind}FailureAlarm`" in stop
+
+
 def test_costs_page_counts_the_alarms(shipped: Template) -> None:
     metrics = sum(max(1, len(alarm.get("Metrics", [])) - 1) for alarm in alarms(shipped).values())
     page = (ROOT / "docs/costs.md").read_text(encoding="utf-8")
