@@ -21,7 +21,7 @@ def factorial(ctx: Context, n: int) -> Generator[Any, Any, int]:
     yield ctx.run(announce, n)
     if n <= 1:
         return 1
-    below = yield ctx.rpc("factorial", n - 1).options(target=WORKER, id=f"factorial-{n - 1}")
+    below: int = yield ctx.rpc("factorial", n - 1).options(target=WORKER, id=f"factorial-{n - 1}")
     return n * below
 
 

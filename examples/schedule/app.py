@@ -14,7 +14,8 @@ resonate = Resonate(group="worker")
 @resonate.register
 def generate_report(ctx: Context, user_id: int) -> Generator[Any, Any, str]:
     orders = yield ctx.run(count_orders, user_id)
-    return (yield ctx.run(publish, user_id, orders))
+    report: str = yield ctx.run(publish, user_id, orders)
+    return report
 
 
 def count_orders(_: Context, user_id: int) -> int:

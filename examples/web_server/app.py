@@ -20,12 +20,14 @@ resonate = Resonate(group="worker")
 @resonate.register
 def foo(ctx: Context) -> Generator[Any, Any, str]:
     print("running foo")
-    return (yield ctx.run(bar))
+    value: str = yield ctx.run(bar)
+    return value
 
 
 def bar(ctx: Context) -> Generator[Any, Any, str]:
     print("running bar")
-    return (yield ctx.run(baz))
+    value: str = yield ctx.run(baz)
+    return value
 
 
 def baz(_: Context) -> str:
