@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from resonate import codec, logs
 from resonate.computation import Create, Finished, Keep, Kind, Load, Node, Opening, Outcome, Run, Work, let_go
 from resonate.errors import NonDeterminismError, PayloadError, ProgramError, ResonateTimedoutError, is_final
+from resonate.exits import failure_of
 from resonate.history import NOTHING, attempt_of, described
 from resonate.recorded import source_of_chance
 from resonate.restore import Doubtful, tell_change
@@ -103,8 +104,11 @@ class Attempts:
             return
         try:
             generator = work.func(context, *work.args, **work.kwargs)
-        except Exception as error:
-            self.ended(work, (None, error))
+        except BaseException as error:
+            failure = failure_of(error, work.name)
+            if failure is None:
+                raise
+            self.ended(work, (None, failure))
         else:
             self._execution.enter(work, generator)
 

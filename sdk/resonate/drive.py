@@ -473,7 +473,10 @@ class Drive:
             self._late = True
             return None
         if not isinstance(outcome, Opening) and (error := outcome[1]) and not isinstance(error, Exception):
-            raise error
+            failure = failure_of(error, work.name)
+            if failure is None:
+                raise error
+            return work, (None, failure)
         return work, outcome
 
     def _call_apart(self, work: Work) -> None:

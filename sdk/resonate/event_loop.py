@@ -23,7 +23,7 @@ from resonate.abandoned import abandoned
 from resonate.commands import Command, Promise
 from resonate.computation import Opening, Outcome, Work
 from resonate.errors import ProgramError
-from resonate.exits import failure_of
+from resonate.exits import failure_of, is_outcome_of_test
 
 _function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="a coroutine")
 """The name of the function that a task belongs to: tasks inherit their maker's variables."""
@@ -89,7 +89,7 @@ class EventLoop:
             try:
                 outcome = task.result()
             except BaseException as error:  # cancelled, or a GeneratorExit, which closes what is above it as well
-                outcome = None, failure_of(error, work.name) or error
+                outcome = None, _failure(error, work.name)
             stopped = self._cancelling and not isinstance(outcome, Opening) and outcome[1] is not None
             then(None if stopped else outcome)
             if self._left and not self._tasks:
@@ -122,7 +122,9 @@ class EventLoop:
         answered.wait()
         outcome = answers[0]
         if isinstance(outcome, tuple) and (error := outcome[1]) and not isinstance(error, Exception):
-            raise error
+            if (failure := failure_of(error, work.name)) is None:
+                raise error
+            return None, failure
         return outcome
 
     def give_up(self, work: Work) -> bool:
@@ -250,7 +252,12 @@ def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
     except StopIteration as stop:
         return stop.value, None
     except BaseException as error:  # even what ends a process is not the loop's to raise
-        return None, failure_of(error, work.name) or error
+        return None, _failure(error, work.name)
+
+
+def _failure(error: BaseException, name: str) -> BaseException:
+    """Return the failure of a function, or what the thread that waits for it decides about."""
+    return error if is_outcome_of_test(error) else failure_of(error, name) or error
 
 
 def _is_ours(yielded: Any) -> bool:

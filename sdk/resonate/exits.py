@@ -1,19 +1,32 @@
 """What a function raises that is no `Exception`: its own failure, or the end of the process.
 
-`sys.exit()` in a step, a `KeyboardInterrupt` raised in a thread, a `CancelledError` of a library and a `GeneratorExit`
-are failures of the function that raises them. A Ctrl-C, and the exit that a signal handler asks for, are not: Python
-raises both in the main thread, in whatever runs there.
+`sys.exit()` in a step, a `KeyboardInterrupt` raised in a thread, a `CancelledError` of a library, a `GeneratorExit` and
+any other `BaseException` are failures of the function that raises them. A Ctrl-C, and the exit that a signal handler
+asks for, are not: Python raises both in the main thread, in whatever runs there. In tests a killed worker and pytest's
+own outcomes (`pytest.fail`, `pytest.skip`) are not either.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from types import CodeType
 from typing import Any, cast
 
 from resonate.errors import ApplicationError
+
+
+class EndOfProcess(BaseException):
+    """Base of what stands for the end of the process in tests; the worker does not catch it."""
+
+
+def is_outcome_of_test(error: BaseException) -> bool:
+    """Return whether pytest itself raised this, by `pytest.fail`, `pytest.skip` and the like."""
+    outcomes = sys.modules.get("_pytest.outcomes")  # private, but the public functions raise nothing else
+    kind = getattr(outcomes, "OutcomeException", None)
+    return isinstance(kind, type) and isinstance(error, kind)
 
 
 def failure_of(error: BaseException, name: str) -> Exception | None:
@@ -25,6 +38,8 @@ def failure_of(error: BaseException, name: str) -> Exception | None:
     """
     if isinstance(error, Exception):
         return error
+    if isinstance(error, EndOfProcess):
+        return None
     import asyncio  # loaded with the first failure of this kind, and not with every worker
 
     if isinstance(error, asyncio.CancelledError):
@@ -32,21 +47,32 @@ def failure_of(error: BaseException, name: str) -> Exception | None:
             error.__traceback__
         )
     kind = type(error).__name__
-    message = f"{name} raised {error!r:.200}, which ends no step: raise an Exception, or return"
+    message = f"{name} raised {_shown(error)}, which ends no step: raise an Exception, or return"
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         if any(failure_of(member, name) is None for member in group.exceptions):
             return None
-    elif not isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)) or _ends_the_process(error):
+    elif _ends_the_process(error):
         return None
     return ApplicationError(kind, message).with_traceback(error.__traceback__)
 
 
+def _shown(error: BaseException) -> str:
+    try:
+        return f"{error!r:.200}"
+    except Exception:  # the class may be a user's
+        return type(error).__name__
+
+
 def _ends_the_process(error: BaseException) -> bool:
-    if isinstance(error, GeneratorExit) or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         return False
+    if is_outcome_of_test(error):
+        return True  # the test that called the worker, in its own thread, fails or is skipped
     if isinstance(error, KeyboardInterrupt):
         return "AWS_LAMBDA_RUNTIME_API" not in os.environ  # where there is no keyboard
+    if not isinstance(error, SystemExit):
+        return False
     handlers = set(_signal_handlers())
     traceback = error.__traceback__
     while traceback is not None:

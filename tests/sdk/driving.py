@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from resonate import codec
 from resonate.drive import Report
 from resonate.errors import ResonateHaltedError
+from resonate.exits import EndOfProcess
 from resonate.options import Options
 from resonate.registry import Registry
 from resonate.worker import Worker
@@ -35,7 +36,7 @@ DAY = 86_400.0
 TTL = 60 * SECOND
 
 
-class Killed(BaseException):
+class Killed(EndOfProcess):
     """The worker's process ends here."""
 
 

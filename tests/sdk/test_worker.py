@@ -613,7 +613,21 @@ def _exiting_workflow(error: BaseException) -> Callable[..., Any]:
     return exits
 
 
-EXITS = [SystemExit(3), asyncio.CancelledError(), GeneratorExit(), BaseExceptionGroup("", [SystemExit()])]
+class Unusual(BaseException):
+    """Like `trio.Cancelled` and `gevent.Timeout`; nothing can be said about it."""
+
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+EXITS = [
+    SystemExit(3),
+    asyncio.CancelledError(),
+    GeneratorExit(),
+    BaseExceptionGroup("", [SystemExit()]),
+    Unusual("why"),
+    BaseExceptionGroup("", [Unusual()]),
+]
 EXITING: dict[str, Callable[[BaseException], Callable[..., Any]]] = {
     "plain": _exits,
     "async": lambda error: _exits_async(error, inner=False),
@@ -655,6 +669,26 @@ def test_an_interrupt_raised_in_a_thread_fails_its_step(pool: ThreadPoolExecutor
             return failed.type_name
 
     assert driver.run("w", workflow) == "KeyboardInterrupt"
+
+
+def test_pytest_outcome_in_a_thread_fails_its_step(pool: ThreadPoolExecutor) -> None:
+    driver = Driver(functions=pool)
+    fails = _exits(pytest.fail.Exception("not so"))
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield (yield ctx.begin_run(fails).options(retry_policy=Never()))
+        except ApplicationError as failed:
+            return failed.type_name
+
+    assert driver.run("w", workflow) == "Failed"
+
+
+@pytest.mark.parametrize("spelling", EXITING)
+def test_pytest_outcome_in_the_threads_of_a_test_reaches_it(driver: Driver, spelling: str) -> None:
+    driver.begin("w", EXITING[spelling](pytest.fail.Exception("not so")))
+    with pytest.raises(pytest.fail.Exception, match="not so"):
+        driver.work()
 
 
 def test_an_exit_is_retried_as_the_policy_of_its_step_says(driver: Driver) -> None:

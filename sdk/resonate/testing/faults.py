@@ -16,12 +16,13 @@ from unittest.mock import patch
 from resonate import drive
 from resonate.computation import Opening, Outcome, Work
 from resonate.drive import Loops
+from resonate.exits import EndOfProcess
 
 T = TypeVar("T")
 Moment = Literal["instead", "before", "after"]
 
 
-class Killed(BaseException):
+class Killed(EndOfProcess):
     """Stands for the end of a process in the middle of what it was doing; no handler gets to catch it."""
 
 
