@@ -34,7 +34,19 @@ LONGEST_TRACEBACK = 64 * 1024
 """A traceback that would be longer (characters) is not logged; the error that comes back shows its end."""
 
 _parent = logging.getLogger("resonate")
-_shown = reprlib.Repr()
+
+
+class _Repr(reprlib.Repr):
+    """Shortens values; an integer that Python does not write in decimal is shown by its size."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"<int of {x.bit_length()} bits>"
+
+
+_shown = _Repr()
 _shown.maxlevel = 4
 _shown.maxstring = _shown.maxother = _shown.maxlong = LONGEST
 for _kind in ("maxdict", "maxlist", "maxtuple", "maxset", "maxfrozenset", "maxdeque", "maxarray"):
@@ -168,7 +180,10 @@ def _call(work: Work, private: bool) -> str:
 
 
 def _short(value: Any) -> str:
-    return _cut(_shown.repr(value))  # which also survives a `__repr__` that raises
+    try:
+        return _cut(_shown.repr(value))  # which survives most of what a `__repr__` raises
+    except Exception as failure:
+        return f"<{type(value).__name__} whose repr raised {type(failure).__name__}>"
 
 
 def _text(error: BaseException) -> str:

@@ -691,7 +691,10 @@ def _expected(kind: Any, plain: Any) -> str:
 def _shown(plain: Any) -> str:
     if not isinstance(plain, _SCALARS):
         return type(plain).__name__
-    text = repr(plain)
+    try:
+        text = repr(plain)
+    except ValueError:  # Python does not write an integer of more than 4,300 digits
+        return type(plain).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

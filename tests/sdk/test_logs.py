@@ -394,6 +394,41 @@ def test_what_is_encrypted_is_not_told(log: pytest.LogCaptureFixture, on_lambda:
     assert not [line for line in told if "4000" in line]
 
 
+class Number(int):
+    """Like an enum's member, it is shown by its own class."""
+
+
+class deque:
+    """Has the name of a type that the log shows part by part."""
+
+    def __len__(self) -> int:
+        raise LookupError
+
+
+HUGE = 10**5000
+
+
+@three_ways
+@pytest.mark.parametrize("value", [HUGE, [HUGE], {"n": (HUGE,)}, Number(HUGE), deque()], ids=lambda v: type(v).__name__)
+def test_value_that_cannot_be_shown_does_not_fail_attempts(
+    driver: Driver, log: pytest.LogCaptureFixture, value: Any
+) -> None:
+    def fails(*_args: Any, **_kwargs: Any) -> None:
+        raise KeyError("k")
+
+    def returns(_: Context) -> Any:
+        return value
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(returns).options(durable=False)
+        yield ctx.run(fails, value, n=value).options(retry_policy=Constant(0, 1))
+
+    with pytest.raises(KeyError, match="k"):
+        driver.run("w", workflow)
+    assert [report.status for report in driver.reports] == ["completed"]
+    assert len([line for line in lines(log) if line.startswith("KeyError: 'k'. Function fails(")]) == 2
+
+
 @three_ways
 def test_what_is_told_is_cut_off_and_survives_bad_reprs(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     class Broken:
