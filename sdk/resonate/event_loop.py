@@ -22,7 +22,7 @@ from typing import Any, cast
 from resonate.abandoned import abandoned
 from resonate.commands import Command, Promise
 from resonate.computation import Opening, Outcome, Work
-from resonate.errors import ProgramError
+from resonate.errors import MOST_CAUSES, ProgramError
 from resonate.exits import failure_of, is_outcome_of_test
 
 _function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="a coroutine")
@@ -274,6 +274,50 @@ def refuse_task(awaited: object) -> None:
     task = None if loop is None else asyncio.current_task(loop)
     if task is not None and getattr(task.get_coro(), "cr_code", None) is not _call.__code__:
         raise MixedAwaits(_function.get(), awaited, "a task of its own")
+
+
+def explain_misuse(error: Exception, name: str) -> Exception:
+    """Return what asyncio refuses to take a command for as `MixedAwaits`; other errors as they are.
+
+    `asyncio.run`, `asyncio.wait` and `asyncio.run_coroutine_threadsafe` look at what they are given and call nothing of
+    it, so only the traceback tells. If the user's error is raised `from` such a refusal, its cause is replaced.
+
+    Args:
+        error: what a function has raised.
+        name: the function's.
+    """
+    if (mixed := _misuse(error, name)) is not None:
+        return mixed
+    link: BaseException = error
+    for _ in range(MOST_CAUSES):
+        cause = link.__cause__
+        if cause is None or isinstance(cause, ProgramError):
+            break
+        if (mixed := _misuse(cause, name)) is not None:
+            vars(BaseException)["__cause__"].__set__(link, mixed)  # a frozen dataclass refuses to be assigned
+            break
+        link = cause
+    return error
+
+
+def _misuse(error: BaseException, name: str) -> MixedAwaits | None:
+    """Return the error that asyncio has raised itself, in a call that has a command as its argument, as ours."""
+    traceback = error.__traceback__
+    if traceback is None or not isinstance(error, (TypeError, ValueError, RuntimeError, AttributeError)):
+        return None
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    frame = traceback.tb_frame
+    module = frame.f_globals.get("__name__")
+    if not isinstance(module, str) or module.partition(".")[0] != "asyncio":
+        return None
+    for value in frame.f_locals.values():
+        for each in cast("Any", value) if isinstance(value, (list, tuple, set, frozenset)) else (value,):
+            if _is_ours(each):
+                mixed = MixedAwaits(name, each, f"asyncio.{frame.f_code.co_name.lstrip('_')}")
+                mixed.__cause__ = error
+                return mixed.with_traceback(error.__traceback__)
+    return None
 
 
 def _named(foreign: Any) -> str:

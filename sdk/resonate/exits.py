@@ -37,6 +37,10 @@ def failure_of(error: BaseException, name: str) -> Exception | None:
         name: the function's.
     """
     if isinstance(error, Exception):
+        if "asyncio" in sys.modules:
+            from resonate.event_loop import explain_misuse
+
+            return explain_misuse(error, name)
         return error
     if isinstance(error, EndOfProcess):
         return None

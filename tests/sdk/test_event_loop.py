@@ -321,9 +321,40 @@ async def bare(ctx: Context) -> None:
     asyncio.create_task(ctx.run(double, 1))  # pyright: ignore[reportArgumentType]  # noqa: RUF006
 
 
+async def waited(ctx: Context) -> None:
+    await asyncio.wait([ctx.run(double, 1)])  # type: ignore[type-var] # pyright: ignore
+
+
+async def waited_promises(ctx: Context) -> None:
+    promises = [await ctx.begin_run(double, n) for n in range(2)]
+    await asyncio.wait(promises)  # type: ignore[type-var] # pyright: ignore
+
+
+async def from_a_thread(ctx: Context) -> None:
+    asyncio.run_coroutine_threadsafe(ctx.run(double, 1), asyncio.get_running_loop())  # pyright: ignore
+
+
+async def run_in_a_loop(ctx: Context) -> None:
+    asyncio.run(ctx.run(double, 1))  # type: ignore[arg-type] # pyright: ignore
+
+
+async def run_in_a_thread(ctx: Context) -> None:
+    await asyncio.to_thread(lambda: asyncio.run(ctx.run(double, 1)))  # type: ignore[arg-type] # pyright: ignore
+
+
+def run_in_a_plain_step(ctx: Context) -> None:
+    asyncio.run(ctx.run(double, 1))  # type: ignore[arg-type] # pyright: ignore
+
+
 @pytest.mark.parametrize(
     "mixed",
     [
+        waited,
+        waited_promises,
+        from_a_thread,
+        run_in_a_loop,
+        run_in_a_thread,
+        run_in_a_plain_step,
         loop_first,
         command_first,
         gathered_at_once,
@@ -349,6 +380,44 @@ def test_async_function_that_mixes_awaits_fails_at_once(driver: Driver, mixed: C
     assert is_final(raised.value)
     assert driver.elapsed() == 0
     assert not [id for id in driver.ids() if "~" in id]
+
+
+class Wrapped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("mixed", [gathered_at_once, in_task_group, waited, run_in_a_loop])
+def test_own_error_raised_from_mixed_awaits_is_final(driver: Driver, mixed: Callable[..., Any]) -> None:
+    async def wraps(ctx: Context) -> None:
+        try:
+            await mixed(ctx)
+        except Exception as error:
+            raise Wrapped("w") from error
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(wraps).options(retry_policy=Constant(1, 2))
+
+    with pytest.raises(Wrapped) as raised:
+        driver.run("w", workflow)
+
+    assert is_final(raised.value)
+    assert driver.elapsed() == 0
+
+
+def test_asyncio_error_without_a_command_stays_itself(driver: Driver) -> None:
+    async def runs(_: Context) -> None:
+        idle = asyncio.sleep(0)
+        try:
+            asyncio.run(idle)
+        finally:
+            idle.close()
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(runs).options(retry_policy=Constant(1, 1))
+
+    with pytest.raises(RuntimeError, match="cannot be called from a running event loop"):
+        driver.run("w", workflow)
+    assert driver.elapsed() == 1
 
 
 @three_ways

@@ -24,6 +24,7 @@ from resonate.errors import (
     ResonateStoreError,
     ResonateTimedoutError,
     SignatureError,
+    is_final,
 )
 from resonate.options import Options
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
@@ -2338,6 +2339,22 @@ def test_step_error_that_no_repetition_cures_is_final(driver: Driver, kind: str,
         driver.run("w", workflow)
 
     assert calls == [1]
+
+
+def test_only_program_errors_make_those_raised_from_them_final() -> None:
+    def wrapped(cause: BaseException, times: int) -> BaseException:
+        for _ in range(times):
+            error = ValueError("w")
+            error.__cause__ = cause
+            cause = error
+        return cause
+
+    cycle = wrapped(KeyError("k"), 2)
+    cycle.__cause__.__cause__ = cycle  # type: ignore[union-attr]
+    group = ExceptionGroup("g", [ValueError("a"), HOPELESS["program"]])  # type: ignore[list-item]
+
+    assert all(map(is_final, (wrapped(HOPELESS["program"], 3), wrapped(group, 1))))
+    assert not any(map(is_final, (wrapped(HOPELESS["payload"], 1), wrapped(HOPELESS["signature"], 1), cycle)))
 
 
 def test_step_that_returns_generator_is_final_and_says_so(driver: Driver) -> None:

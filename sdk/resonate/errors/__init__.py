@@ -183,9 +183,31 @@ class ApplicationError(Exception):
         return f"{self.type_name}: {self.message}" if self.type_name else self.message
 
 
+MOST_CAUSES = 16
+"""How many causes of an error are looked at: they may be in a cycle."""
+
+
 def is_final(error: BaseException) -> bool:
-    """Whether no repetition can cure this failure of a function, or one that its exception group holds."""
+    """Whether no repetition can cure this failure of a function, or one that its exception group holds.
+
+    An error raised `from` a `ProgramError` is final as well: repetition does not correct a program. A cause of another
+    kind, such as a `PayloadError`, does not count: the next attempt may make that call with other arguments.
+    """
     if isinstance(error, BaseExceptionGroup):
         group: BaseExceptionGroup[BaseException] = error  # pyright: ignore[reportUnknownVariableType]
         return any(is_final(member) for member in group.exceptions)
-    return isinstance(error, (ProgramError, SignatureError, ResultTypeError, PayloadError, NonDeterminismError))
+    if isinstance(error, (ProgramError, SignatureError, ResultTypeError, PayloadError, NonDeterminismError)):
+        return True
+    cause = error.__cause__
+    for _ in range(MOST_CAUSES):
+        if cause is None or _is_of_the_program(cause):
+            return cause is not None
+        cause = cause.__cause__
+    return False
+
+
+def _is_of_the_program(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        group: BaseExceptionGroup[BaseException] = error  # pyright: ignore[reportUnknownVariableType]
+        return any(map(_is_of_the_program, group.exceptions))
+    return isinstance(error, ProgramError)
