@@ -34,24 +34,25 @@ class History:
     def remember(self, parent: str, children: Sequence[Promise]) -> None:
         """Take in the direct children of the promise `parent`: not executions whose id only looks like a child's."""
         records = self.records
-        begin, length = len(parent) + 1, 0
+        length = 0
         for child in children:
             id = child.id
             if child.tags.get(PARENT) == parent:
-                number = id[begin:]
-                if number.isdigit() and int(number) > length:
-                    length = int(number)
+                length = max(length, number_of(child, parent))
             elif not ("~" in id or may_belong(child, parent)):
                 continue
             records[id] = child
             if "~" in id:
                 self._remember_timer(id, child)
+        while _may_be_detached(records.get(f"{parent}.{length + 1}"), parent):
+            length += 1
         if length:
             self._lengths[parent] = length
 
     def _remember_timer(self, id: str, timer: Promise) -> None:
         stem, _, attempt = id.rpartition("~")
-        if attempt.isdigit() and int(attempt) > attempt_of(self._timers.get(stem)):
+        named = timer.tags.get(ORIGIN) == id  # an overridden id
+        if not named and attempt.isdecimal() and int(attempt) > attempt_of(self._timers.get(stem)):
             self._timers[stem] = timer
 
     def timer(self, stem: str) -> Promise | None:
@@ -59,16 +60,40 @@ class History:
         return self._timers.get(stem)
 
     def reaches(self, id: str, count: int) -> bool:
-        """Whether the promise `id` is known to have had more than `count` commands."""
+        """Return whether the promise `id` has probably had more than `count` commands.
+
+        Detached calls at its end are counted, though their records look like those of calls with an overridden id.
+        """
         return self._lengths.get(id, 0) > count
 
     def beyond(self, id: str, count: int) -> Promise | None:
-        """The first command of the promise `id` that is known after the first `count`."""
+        """Return the first record that a command of the promise `id` after the first `count` has surely made."""
         if not self.reaches(id, count):
             return None
-        begin = len(id) + 1
-        numbers = [record.id[begin:] for record in self.records.values() if record.tags.get(PARENT) == id]
-        return self.records[f"{id}.{min(int(n) for n in numbers if n.isdigit() and int(n) > count)}"]
+        later = {number: record for record in self.records.values() if (number := number_of(record, id)) > count}
+        return later[min(later)] if later else None
+
+
+def number_of(promise: Promise, parent: str) -> int:
+    """Return the number of the command of `parent` that has surely made this promise; 0 if none has.
+
+    A promise that is its own origin has no sure number: an overridden id may look like a number, and the record of such
+    a call looks like that of a detached one.
+    """
+    tags, number = promise.tags, promise.id[len(parent) + 1 :]
+    if tags.get(PARENT) != parent or tags.get(ORIGIN) == promise.id or not number.isdecimal():
+        return 0
+    return int(number)
+
+
+def _may_be_detached(promise: Promise | None, parent: str) -> bool:
+    """Return whether a detached call of `parent` may have made this promise."""
+    return (
+        promise is not None
+        and TARGET in promise.tags
+        and promise.tags.get(PARENT) == parent
+        and promise.tags.get(ORIGIN) == promise.id
+    )
 
 
 def may_belong(promise: Promise, parent: str) -> bool:

@@ -1871,6 +1871,65 @@ def test_execution_under_a_commands_id_is_not_adopted(driver: Driver, what: str,
     assert driver.finish("w.1") == "its own"
 
 
+def outlasting(ctx: Context) -> Flow:
+    yield ctx.sleep(500)
+
+
+NUMBERED: dict[str, Callable[[Context, str], Any]] = {
+    "run": lambda ctx, id: ctx.run(f).options(id=id),
+    "nested": lambda ctx, id: ctx.run(sleeping).options(id=id),
+    "begin_run": lambda ctx, id: ctx.begin_run(f).options(id=id),
+    "rpc": lambda ctx, id: ctx.rpc("f").options(id=id),
+    "begin_rpc": lambda ctx, id: ctx.begin_rpc("f").options(id=id),
+    "detached": lambda ctx, id: ctx.detached("outlasting").options(id=id),
+    "promise": lambda ctx, id: ctx.promise(id=id, timeout=150),
+    "sleep": lambda ctx, id: ctx.sleep(1).options(id=id),
+}
+
+
+@pytest.mark.parametrize("spelling", ["generator", "async"])
+@pytest.mark.parametrize("what", NUMBERED)
+@three_ways
+def test_overridden_ids_that_look_like_later_commands_halt_nothing(driver: Driver, what: str, spelling: str) -> None:
+    def workflow(ctx: Context) -> Flow:
+        for number in ("5", "1001", "007"):
+            yield NUMBERED[what](ctx, f"{ctx.id}.{number}")
+        yield ctx.sleep(100)
+        return "done"
+
+    async def async_workflow(ctx: Context) -> str:
+        for number in ("5", "1001", "007"):
+            await NUMBERED[what](ctx, f"{ctx.id}.{number}")
+        await ctx.sleep(100)
+        return "done"
+
+    driver.register(f)
+    driver.register(outlasting)
+
+    assert driver.run("w", workflow if spelling == "generator" else async_workflow) == "done"
+
+
+@pytest.mark.parametrize("suffix", ["²", "2~7", "2~²"])
+@three_ways
+def test_overridden_id_like_a_retry_timer_counts_no_attempt(driver: Driver, suffix: str) -> None:
+    attempts: list[int] = []
+
+    def flaky(ctx: Context) -> None:
+        attempts.append(ctx.info.attempt)
+        if len(attempts) == 1:
+            raise ValueError("once")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.rpc("f").options(id=f"{ctx.id}.{suffix}")
+        yield ctx.run(flaky).options(retry_policy=Constant(delay=60))
+
+    driver.register(f)
+    driver.run("w", workflow)
+
+    assert attempts == [1, 2]
+    assert not any(report.status == "released" for report in driver.reports)
+
+
 def test_records_of_a_worker_that_is_ahead_halt_nothing(driver: Driver) -> None:
     """A worker whose lease is over goes on, and records more than its successor has issued."""
     driver.begin("w", sleeping)

@@ -193,6 +193,20 @@ def test_steps_that_leave_no_record_end_a_replay() -> None:
     assert (replayed.finished, replayed.stopped_at) == (False, ("volatile-1.1",))
 
 
+def test_replay_takes_overridden_ids_like_numbers_for_no_commands() -> None:
+    def picks(ctx: Context) -> Flow:
+        yield ctx.detached("pick", 1).options(id=f"{ctx.id}.4")
+        yield ctx.run(charge, 2).options(id=f"{ctx.id}.1001")
+        yield ctx.sleep(60)
+
+    stack = MemoryStack(shop)
+    stack.run(picks)
+    history = stack.history("picks-1")
+    assert {"picks-1.4", "picks-1.1001"} < {record.id for record in history}
+
+    assert replay(history, picks).finished
+
+
 def test_functions_and_dependencies_of_the_program_are_there() -> None:
     program = Resonate(dependencies={"rounds": 2})
 
