@@ -68,3 +68,13 @@ def belongs_elsewhere(id: str) -> ResonateStoreError:
         40900,
         {"id": id},
     )
+
+
+def taken_by(id: str, place: str) -> ResonateStoreError:
+    """Return the error of a command whose id was given to another command before: to the one at `place`."""
+    return ResonateStoreError(
+        f"the promise {id} has the id of this command, but .options(id=...) gave that id to the command {place}: give"
+        f" {place} an id that no command has by its number, such as one that does not end in a dot and a number",
+        40900,
+        {"id": id},
+    )

@@ -49,7 +49,7 @@ from resonate.encoders import Encoder
 from resonate.errors import NonDeterminismError, ResultTypeError, refusal
 from resonate.exits import failure_of
 from resonate.history import History, described, may_belong, outcome_of, shows_step
-from resonate.idempotency import already_exists, belongs_elsewhere, created_alike
+from resonate.idempotency import already_exists, belongs_elsewhere, created_alike, taken_by
 from resonate.options import DEFAULT_TARGET, Options
 from resonate.registry import Registry
 from resonate.signatures import signature_of
@@ -522,6 +522,8 @@ class Execution:
         # Only remote calls begin a row: fans of local ones need not ask.
         in_row = (coroutine.row >= 0 or remote) and self._is_in_row(coroutine, command)
         if existing is not None:
+            if id == place and existing.link is not None:
+                raise taken_by(id, existing.link)
             if not detached:
                 refuse_above(existing, parent, self.root, self.nodes)
             return existing

@@ -1930,6 +1930,38 @@ def test_overridden_id_like_a_retry_timer_counts_no_attempt(driver: Driver, suff
     assert not any(report.status == "released" for report in driver.reports)
 
 
+@pytest.mark.parametrize("spelling", ["generator", "async"])
+@pytest.mark.parametrize("given", ["run", "rpc", "begin_rpc"])
+@pytest.mark.parametrize("what", COMMANDS)
+@three_ways
+def test_command_whose_number_is_a_siblings_id_is_refused(driver: Driver, what: str, given: str, spelling: str) -> None:
+    seen: list[str] = []
+
+    def workflow(ctx: Context) -> Flow:
+        yield NUMBERED[given](ctx, f"{ctx.id}.2")
+        try:
+            yield COMMANDS[what](ctx)
+        except ResonateStoreError as error:
+            seen.append(error.mesg)
+        yield ctx.sleep(200)
+        return "done"
+
+    async def async_workflow(ctx: Context) -> str:
+        await NUMBERED[given](ctx, f"{ctx.id}.2")
+        try:
+            await COMMANDS[what](ctx)
+        except ResonateStoreError as error:
+            seen.append(error.mesg)
+        await ctx.sleep(200)
+        return "done"
+
+    driver.register(f)
+
+    assert driver.run("w", workflow if spelling == "generator" else async_workflow) == "done"
+    assert len(seen) > 1
+    assert all(".options(id=...) gave that id to the command w.1: give w.1 an id" in text for text in seen)
+
+
 def test_records_of_a_worker_that_is_ahead_halt_nothing(driver: Driver) -> None:
     """A worker whose lease is over goes on, and records more than its successor has issued."""
     driver.begin("w", sleeping)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
+from resonate.errors import ResonateStoreError
 from resonate.retry_policies import Constant
 from resonate.testing import Difference, History, HistoryFormatError, MemoryStack, ReplayWarning, replay
 from tests.sdk.testing.programs import (
@@ -205,6 +206,20 @@ def test_replay_takes_overridden_ids_like_numbers_for_no_commands() -> None:
     assert {"picks-1.4", "picks-1.1001"} < {record.id for record in history}
 
     assert replay(history, picks).finished
+
+
+def test_replay_refuses_a_command_whose_number_is_a_siblings_id() -> None:
+    def clash(ctx: Context) -> Flow:
+        first = yield ctx.run(charge, 1).options(id=f"{ctx.id}.2")
+        try:
+            return [first, (yield ctx.run(charge, 2))]
+        except ResonateStoreError as error:
+            return [first, error.code]
+
+    stack = MemoryStack()
+    assert stack.run(clash) == ["charged 1 -", 100.409]
+
+    assert replay(stack.history("clash-1"), clash).finished
 
 
 def test_functions_and_dependencies_of_the_program_are_there() -> None:
