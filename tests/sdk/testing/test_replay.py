@@ -194,7 +194,7 @@ def test_steps_that_leave_no_record_end_a_replay() -> None:
     assert (replayed.finished, replayed.stopped_at) == (False, ("volatile-1.1",))
 
 
-def test_replay_takes_overridden_ids_like_numbers_for_no_commands() -> None:
+def test_replay_counts_no_overridden_id_as_a_command() -> None:
     def picks(ctx: Context) -> Flow:
         yield ctx.detached("pick", 1).options(id=f"{ctx.id}.4")
         yield ctx.run(charge, 2).options(id=f"{ctx.id}.1001")
