@@ -183,7 +183,9 @@ class Drive:
         self._one_clock = worker.time is worker.clock
         self._functions = worker.functions
         self._lease = lease
-        self._fenced = bool(getattr(underlying(worker.store), "fences_records", False))
+        self._fences_by: Callable[[str, int], bool] | None
+        self._fences_by = getattr(underlying(worker.store), "fences_records_by", None)
+        self._fenced = self._fences_by is not None
         self._task = task
         self._execution = execution
         self._running = 0
@@ -299,8 +301,10 @@ class Drive:
     def _kept(self, action: Keep, response: Response, asked_at: int) -> None:
         """Take what the store has as the outcome; if it is another worker's, see first who holds the task."""
         promise, request = response.promise, action.request
-        if self._fenced and isinstance(request, PromiseRecord):
-            if response.ok and asked_at and request.id.startswith(f"{self._task.id}."):
+        if self._fences_by is not None and isinstance(request, PromiseRecord):
+            ours = asked_at and request.id.startswith(f"{self._task.id}.")
+            # The store fences by the newest version that this process holds, which may be another attempt's.
+            if response.ok and ours and self._fences_by(self._task.id, self._task.version):
                 self._lease.confirm(asked_at)
         elif promise is not None and _is_of_another(promise, request):
             self._lease.verify(self._store, self._clock.now(), consistent=True)
@@ -507,7 +511,8 @@ class Drive:
         blocked = self._execution.blocked(self._worker.worth_suspending)
         if blocked.until is not None:
             pause = blocked.until - self._time.now()
-            if self._out_of_time(self._clock.now() + pause):
+            now = self._clock.now()
+            if self._out_of_time(now + pause):
                 raise HandOver
             self._clock.sleep(pause)
             self._refresh(blocked.timers)

@@ -34,27 +34,40 @@ class Lease:
     Attributes:
         ends_at: the instant (ms) at which it ends on this process's clock.
         sure_until: the last instant (ms) at which something may begin without a look at the store.
+        ended: whether this process holds the task at a newer version.
     """
 
-    __slots__ = ("_confirmed_at", "_reading", "ends_at", "id", "sure_until", "version")
+    __slots__ = ("_changing", "_confirmed_at", "_reading", "ended", "ends_at", "id", "sure_until", "version")
 
     def __init__(self, id: str, version: int, asked_at: int, ttl: int) -> None:
         self.id = id
         self.version = version
         self.ends_at = asked_at + ttl
+        self.ended = False
         self._confirmed_at = asked_at
         self._reading = threading.Lock()
+        self._changing = threading.Lock()
         self.sure_until = min(self.ends_at - 1, asked_at + NEWS_MS)
 
     def extend(self, asked_at: int, ttl: int) -> None:
         """Note that a heartbeat sent at `asked_at` was answered. The answer does not tell whether the task is held."""
-        self.ends_at = max(self.ends_at, asked_at + ttl)
-        self.sure_until = min(self.ends_at - 1, self._confirmed_at + NEWS_MS)
+        with self._changing:
+            if not self.ended:
+                self.ends_at = max(self.ends_at, asked_at + ttl)
+                self.sure_until = min(self.ends_at - 1, self._confirmed_at + NEWS_MS)
 
     def confirm(self, asked_at: int) -> None:
         """Note that the store has accepted a request of `asked_at` that only the holder of the task may make."""
-        self._confirmed_at = asked_at
-        self.sure_until = min(self.ends_at - 1, asked_at + NEWS_MS)
+        with self._changing:
+            if not self.ended:
+                self._confirmed_at = asked_at
+                self.sure_until = min(self.ends_at - 1, asked_at + NEWS_MS)
+
+    def end(self) -> None:
+        """End the lease for good: the attempt that works by it begins nothing more, and its worker ends as lost."""
+        with self._changing:
+            self.ended = True
+            self.ends_at = self.sure_until = 0
 
     def check(self, store: Store, clock: Clock) -> None:
         """Return if something may begin for the task now; ask the store if the latest news is too old.

@@ -239,8 +239,8 @@ class Runtime:
         lease = self._lease(task, asked_at)
         self.start()
         self._hold(lease, begun=True)
-        if not self._enqueue(lambda: self._work_on(task, promise, lease), lambda: self._give_back(task)):
-            self._give_back(task)
+        if not self._enqueue(lambda: self._work_on(task, promise, lease), lambda: self._give_back(task, lease)):
+            self._give_back(task, lease)
 
     def work(self, task: Task, promise: Promise, asked_at: int | None = None) -> Promise | None:
         """Work on a task that this process has acquired, and return when that is done.
@@ -258,7 +258,7 @@ class Runtime:
         lease = self._lease(task, asked_at)
         self.start()
         if abandoned.full:
-            self._give_back(task)
+            self._give_back(task, lease)
             return None
         tasks = self._tasks
         if self._threads == 1 and tasks is not None and not tasks.runs_here():
@@ -342,11 +342,15 @@ class Runtime:
     def _accept(self, id: str, version: int) -> None:
         """Acquire the task that a message offers, and work on it; its version is the next one from then on."""
         lease = Lease(id, version + 1, self._clock.now(), self._ttl)
-        self._hold(lease)
-        self._holding(id, version + 1, lambda: self._worker.run(id, version, self._ttl, lease=lease))
+        with self._condition:
+            known = self._held.get(id)
+            if known is not None and known.version > version:
+                return  # the same offer again, or an older one
+            self._hold(lease)
+        self._holding(lease, lambda: self._worker.run(id, version, self._ttl, lease=lease))
 
     def _work_on(self, task: Task, promise: Promise, lease: Lease) -> Report | None:
-        return self._holding(task.id, task.version, lambda: self._worker.run_acquired(task, promise, lease=lease))
+        return self._holding(lease, lambda: self._worker.run_acquired(task, promise, lease=lease))
 
     def _knows(self, id: str) -> bool:
         """Whether the function that a promise calls is registered here."""
@@ -360,10 +364,16 @@ class Runtime:
     def _hold(self, lease: Lease, *, begun: bool = False) -> None:
         """Keep the task's lease alive from now on.
 
-        If the store is in this process, the messages about a call that was begun here arrive here, too, whatever its
-        target.
+        An older attempt that still runs here ends as lost before its next step. If the store is in this process, the
+        messages about a call that was begun here arrive here, too, whatever its target.
         """
         with self._condition:
+            known = self._held.get(lease.id)
+            if known is not None and known.version > lease.version:
+                lease.end()
+                return
+            if known is not None and known.version < lease.version:
+                known.end()
             self._held[lease.id] = lease
             if self._embedded is None:
                 if len(self._held) == 1:
@@ -373,15 +383,14 @@ class Runtime:
                 if len(self._begun) > MOST_REMEMBERED:
                     self._begun.popitem(last=False)
 
-    def _let_go(self, id: str, version: int, *, over: bool = False) -> None:
+    def _let_go(self, lease: Lease, *, over: bool = False) -> None:
         with self._condition:
-            lease = self._held.get(id)
-            if lease is not None and lease.version == version:
-                del self._held[id]
-            if over:
-                self._begun.pop(id, None)
+            if self._held.get(lease.id) is lease:
+                del self._held[lease.id]
+            if over and not lease.ended:
+                self._begun.pop(lease.id, None)
 
-    def _holding(self, id: str, version: int, work: Callable[[], Report]) -> Report | None:
+    def _holding(self, lease: Lease, work: Callable[[], Report]) -> Report | None:
         """Do work on a task that is held."""
         over = False
         try:
@@ -389,19 +398,19 @@ class Runtime:
             over = report.status in ("completed", "lost")
             return report
         except StoreError as error:
-            logger.error("task %s: %s", id, error)
+            logger.error("task %s: %s", lease.id, error)
             return None
         except BaseException as error:
             # Whoever interrupts a program, or lets it exit, knows that.
             level = logging.ERROR if isinstance(error, Exception) else logging.INFO
-            logger.log(level, "task %s is left to its lease: %s", id, type(error).__name__)
+            logger.log(level, "task %s is left to its lease: %s", lease.id, type(error).__name__)
             raise
         finally:
-            self._let_go(id, version, over=over)
+            self._let_go(lease, over=over)
 
-    def _give_back(self, task: Task) -> None:
+    def _give_back(self, task: Task, lease: Lease) -> None:
         """Let others have a task that nothing has been done for."""
-        self._let_go(task.id, task.version)
+        self._let_go(lease)
         try:
             self._store.apply(TaskRelease(task.id, task.version, handover=True))
         except StoreError as error:

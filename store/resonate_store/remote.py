@@ -77,9 +77,6 @@ class RemoteStore:
         TypeError, ValueError: an argument has the wrong type or value.
     """
 
-    fences_records: Final = True
-    """Whether the outcome of a step is refused from a worker that does not hold the task any more."""
-
     def __init__(
         self,
         url: str | None = None,
@@ -153,6 +150,13 @@ class RemoteStore:
         response = self._exchange(request)  # pyright: ignore[reportArgumentType]
         self._note(request, response)
         return response
+
+    def fences_records_by(self, id: str, version: int) -> bool:
+        """Return whether the records below this task are fenced by this version: the newest one that is held here.
+
+        A store that has this method refuses the outcome of a step from a worker that does not hold the task any more.
+        """
+        return self._held.version(id) == version
 
     def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
         """The direct children: of a task that has just been acquired what came with it, else what is found."""
@@ -336,6 +340,11 @@ class _Held:
             known = self._tasks.get(id)
             if known is not None and known.version == version:
                 del self._tasks[id]
+
+    def version(self, id: str) -> int | None:
+        with self._lock:
+            known = self._tasks.get(id)
+            return None if known is None else known.version
 
     def keep_preload(self, id: str, version: int, preload: Sequence[Promise]) -> None:
         """What a task that goes on was shown of its children, for whoever asks for them next."""

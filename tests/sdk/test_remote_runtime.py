@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
+from resonate.drive import Report
 from resonate.encryption import AESGCMEncryptor
 from resonate.errors import (
     ResonateHaltedError,
@@ -19,9 +20,18 @@ from resonate.errors import (
     SignatureError,
 )
 from resonate.stores import RemoteStore
+from resonate.worker import Worker
 from resonate_store.interface import StoreUnreachable
 from resonate_store.records import TARGET
-from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire, TaskHalt, TaskRelease
+from resonate_store.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseSettle,
+    TaskAcquire,
+    TaskContinue,
+    TaskHalt,
+    TaskRelease,
+)
 from tests.sdk.driving import Flow
 from tests.serving import PATIENCE, Serving, new_server  # noqa: F401
 
@@ -334,6 +344,75 @@ def test_who_has_lost_a_task_writes_nothing_more(connect: Connect, serving: Serv
     assert (record.state, record.task.state, record.task.pid) == ("pending", "acquired", "other")
     assert serving.store.record("w.2") is None
     assert serving.count("task.release") == 0
+
+
+def _generator(step: Callable[..., None]) -> Callable[..., Any]:
+    def workflow(ctx: Context) -> Flow:
+        for n in range(4):
+            yield ctx.run(step, n)
+
+    return workflow
+
+
+def _coroutine(step: Callable[..., None]) -> Callable[..., Any]:
+    async def workflow(ctx: Context) -> None:
+        for n in range(4):
+            await ctx.run(step, n)
+
+    return workflow
+
+
+def _begun(step: Callable[..., None]) -> Callable[..., Any]:
+    def workflow(ctx: Context) -> Flow:
+        for n in range(4):
+            yield (yield ctx.begin_run(step, n))
+
+    return workflow
+
+
+@pytest.mark.parametrize("spelling", [_generator, _coroutine, _begun])
+@pytest.mark.parametrize("place", ["memory", "http"])
+def test_old_attempt_begins_nothing_beside_a_newer_one(
+    connect: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch, place: str, spelling: Callable[..., Any]
+) -> None:
+    """After halt and continue one process has both, and each step that the newer one has still to run runs once."""
+    local = Resonate.local(workers=2)
+    resonate, store = (local, local.store) if place == "memory" else (connect(), serving.store)
+    ran: list[int] = []
+    first, second, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def note(self: Worker, *arguments: Any, **keywords: Any) -> Report:
+        report = work(self, *arguments, **keywords)
+        if report.status == "lost":
+            ended.set()
+        return report
+
+    work = Worker.run_acquired
+    monkeypatch.setattr(Worker, "run_acquired", note)
+
+    def step(_: Context, n: int) -> None:
+        ran.append(n)
+        if ran == [0, 1]:
+            first.set()
+            assert second.wait(PATIENCE)
+        elif ran == [0, 1, 1]:
+            second.set()
+            assert ended.wait(PATIENCE)
+
+    resonate.register(spelling(step), name="w")
+    resonate.start()
+    if place == "http":
+        serving.wait_for_stream("default")
+    try:
+        handle = resonate.begin_run("w", "w")
+        assert first.wait(PATIENCE)
+        assert store.apply(TaskHalt("w")).ok
+        assert store.apply(TaskContinue("w")).ok
+        handle.result(PATIENCE)
+    finally:
+        local.stop()
+
+    assert ran == [0, 1, 1, 2, 3]
 
 
 def test_who_knows_no_function_takes_no_task(

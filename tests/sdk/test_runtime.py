@@ -14,6 +14,7 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
+from resonate.lease import Lease, Lost
 from resonate.retry_policies import Constant
 from resonate.stores import LocalStore
 from resonate_store.clock import ManualClock
@@ -237,6 +238,37 @@ def test_leases_are_kept_in_a_store_elsewhere_too(connect: Connect, begin: bool)
     assert (long.begin_run("w").result(PATIENCE) if begin else long.run("w")) == "done"
     beat = next(request for request in store.seen if isinstance(request, TaskHeartbeat))
     assert [(task.id, task.version) for task in beat.tasks] == [("w", 1)]
+
+
+def test_lease_is_kept_when_an_offer_arrives_again(connect: Connect, memory: Memory, clock: ManualClock) -> None:
+    resonate = connect(store=memory, clock=clock, ttl=10)
+    running, enough = threading.Event(), threading.Event()
+
+    @resonate.register
+    def long(_: Context) -> str:
+        running.set()
+        assert enough.wait(PATIENCE)
+        return "done"
+
+    handle = resonate.begin_rpc("w", long)
+    assert running.wait(PATIENCE)
+    resonate._runtime._accept("w", 0)
+    memory.move(clock, 6)
+    memory.wait_for(TaskHeartbeat)
+    enough.set()
+
+    assert handle.result(PATIENCE) == "done"
+
+
+def test_ended_lease_is_neither_extended_nor_confirmed(memory: Memory, clock: ManualClock) -> None:
+    lease = Lease("w", 1, clock.now(), 10_000)
+    lease.end()
+    lease.extend(clock.now(), 10_000)
+    lease.confirm(clock.now())
+
+    with pytest.raises(Lost):
+        lease.check(memory, clock)
+    assert memory.seen == []
 
 
 def test_a_heartbeat_that_fails_is_tried_again(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:

@@ -241,6 +241,25 @@ def test_fenced_records_of_a_remote_store_count_as_news(driver: Driver) -> None:
     assert b"task.get" not in b"".join(line.bodies)
 
 
+def test_records_fenced_by_a_newer_version_do_not_confirm_the_lease(driver: Driver) -> None:
+    """Another attempt in the same process holds the task, and the store fences by its version."""
+    driver.worker.store = RemoteStore(URL, clock=driver.clock, post=Line(driver.store))
+    ran: list[str] = []
+
+    def step(ctx: Context) -> None:
+        ran.append(ctx.id)
+        driver.clock.sleep(1_000)
+        if ctx.id == "w.2":
+            assert driver.store.apply(TaskHalt("w")).ok
+            assert driver.store.apply(TaskContinue("w")).ok
+            assert driver.worker.store.apply(TaskAcquire("w", 1, "p1", TTL)).ok
+
+    driver.begin("w", _sequence(step))
+
+    assert driver.invoke().status == "lost"
+    assert ran == ["w.1", "w.2", "w.3", "w.4"]
+
+
 @pytest.mark.parametrize(("seconds", "reads"), [(1, 0), (2, 0), (10, 4)])
 def test_the_task_is_read_at_most_every_two_seconds(driver: Driver, seconds: int, reads: int) -> None:
     def workflow(ctx: Context) -> Flow:
