@@ -514,6 +514,8 @@ class Drive:
             now = self._clock.now()
             if self._out_of_time(now + pause):
                 raise HandOver
+            if now > self._lease.sure_until:
+                self._lease.check(self._store, self._clock)
             self._clock.sleep(pause)
             self._refresh(blocked.timers)
             return None

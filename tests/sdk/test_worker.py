@@ -260,6 +260,23 @@ def test_records_fenced_by_a_newer_version_do_not_confirm_the_lease(driver: Driv
     assert ran == ["w.1", "w.2", "w.3", "w.4"]
 
 
+@pytest.mark.parametrize("stop", STOPS)
+def test_worker_that_waits_out_short_sleeps_stops_after_halt_or_cancel(driver: Driver, stop: str) -> None:
+    slept: list[int] = []
+
+    def workflow(ctx: Context) -> Flow:
+        for n in range(10):
+            yield ctx.sleep(0.6)
+            slept.append(n)
+            if n == 1:
+                assert driver.store.apply(STOPS[stop]).ok
+
+    driver.begin("w", workflow)
+
+    assert driver.invoke().status == "lost"
+    assert slept == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(("seconds", "reads"), [(1, 0), (2, 0), (10, 4)])
 def test_the_task_is_read_at_most_every_two_seconds(driver: Driver, seconds: int, reads: int) -> None:
     def workflow(ctx: Context) -> Flow:
