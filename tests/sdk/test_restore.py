@@ -373,6 +373,39 @@ def test_member_of_a_union_that_fits_exactly_is_restored(value: Any, annotation:
     assert type(back) is type(value)
 
 
+@dataclass
+class Base:
+    a: int
+
+
+@dataclass
+class Derived(Base):
+    b: int = 0
+
+
+class DerivedUA(UA):
+    b: int = 0
+
+
+class DerivedDotted(Dotted):
+    b: int = 0
+
+
+@pytest.mark.parametrize(
+    ("value", "base"),
+    [
+        (Derived(1, 2), Base(1)),
+        (DerivedUA(1, 2), UA(1)),
+        (DerivedDotted(a=1, dots=[2], b=3), Dotted(a=1, dots=[2])),
+    ],
+    ids=repr,
+)
+def test_subclass_instance_comes_back_as_what_is_annotated(value: Any, base: Any) -> None:
+    for annotation, expected in ((type(base), base), (type(base) | type(value), value)):
+        back = travel(value, annotation)
+        assert (type(back), back) == (type(expected), expected)
+
+
 def test_unknown_fields_do_not_keep_the_nearest_member_from_being_restored() -> None:
     assert restore({"a": 1, "c": 2, "new": 3}, UA | UC) == UC(1, 2)
 
