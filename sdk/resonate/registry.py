@@ -91,6 +91,8 @@ class Registry:
         if isinstance(key, str):
             versions, name = self._by_name.get(key, {}), key
         else:
+            if type(key) is types.FunctionType and (own := self._by_func.get(key)) and version in (0, own.version):
+                return own
             refuse_called(key)
             known = self._by_func.get(_key(_unwrapped(key)))
             versions = {} if known is None else {known.version: known}

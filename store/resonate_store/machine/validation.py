@@ -66,6 +66,8 @@ def _creation(request: PromiseCreate) -> str | None:
 
 
 def _lineage(request: PromiseCreate) -> str | None:
+    if set(map(request.tags.get, LINEAGE)) <= {request.id, None}:  # as those of an execution
+        return None
     for name in LINEAGE:
         named = request.tags.get(name, request.id)
         if named != request.id and (problem := ids.problem_with(named, f"id in the tag {name}")):
