@@ -48,6 +48,17 @@ def test_missing_extra_is_named_in_the_last_line(package: str, program: str, sai
     assert without(package, program).stderr.splitlines()[-1].endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("module", "subject"), [("resonate_infra.demo", "the demo"), ("resonate_infra.testing.endpoint", "the endpoint")]
+)
+@pytest.mark.parametrize("package", ["boto3", "moto", "samtranslator"])
+def test_program_of_offline_stack_says_what_to_install(module: str, subject: str, package: str) -> None:
+    ran = without(package, f"import runpy; runpy.run_module({module!r}, run_name='__main__')")
+
+    said = f"{subject} needs {package}: pip install 'resonate-serverless[testing,api]'\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", said)
+
+
 def test_offline_fixture_names_the_missing_extra(tmp_path: Path) -> None:
     test = tmp_path / "test_it.py"
     test.write_text(OFFLINE)

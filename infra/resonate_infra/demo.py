@@ -9,11 +9,15 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import redirect_stdout
-from typing import Any, Literal, TextIO
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from resonate_infra.testing.aws import Call
-from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.clock import Clock, ManualClock, SystemClock
+from resonate_store.extras import extra
+
+if TYPE_CHECKING:
+    from resonate_infra.testing.aws import Call
+    from resonate_infra.testing.stack import Event, OfflineStack
 
 ID = "sleep-workflow-1"
 WEEK = 7 * 86_400.0
@@ -87,6 +91,8 @@ class Narrator:
 
 def run(clock: Clock, seconds: float) -> None:
     """Run the durable-sleep program once and tell about it."""
+    from resonate_infra.testing.stack import OfflineStack
+
     with OfflineStack(clock=clock) as stack:
         narrator = Narrator(stack, clock, ID)
         client = stack.client(group="client")
@@ -108,10 +114,12 @@ def run(clock: Clock, seconds: float) -> None:
 
 
 def main() -> None:
-    print("A workflow that sleeps for 5 seconds, in real time:\n")
-    run(SystemClock(), 5.0)
-    print("The same workflow sleeping for 7 days, with the clock moved:\n")
-    run(ManualClock(), WEEK)
+    with extra("testing,api", "the demo", ends_program=True):
+        import_module("resonate_infra.testing.stack")  # before anything is printed
+        print("A workflow that sleeps for 5 seconds, in real time:\n")
+        run(SystemClock(), 5.0)
+        print("The same workflow sleeping for 7 days, with the clock moved:\n")
+        run(ManualClock(), WEEK)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,23 @@ class MissingExtra(ModuleNotFoundError):
 
 
 @contextmanager
-def extra(name: str, subject: str) -> Generator[None]:
+def extra(name: str, subject: str, *, ends_program: bool = False) -> Generator[None]:
     """Import modules that need an extra.
 
     Args:
         name: the extra, or several separated by commas, such as `aws`.
         subject: what needs it; the message begins with it.
+        ends_program: whether the process ends with the message as its only line, and exit code 1.
 
     Raises:
         MissingExtra: an import in the block failed.
+        SystemExit: the same, with `ends_program`.
     """
     try:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         message = f"{subject} needs {package}: pip install 'resonate-serverless[{name}]'"
+        if ends_program:
+            raise SystemExit(message) from None
         raise MissingExtra(message, name=error.name) from None

@@ -23,18 +23,21 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
-import boto3
-import requests
-from botocore.config import Config
-from moto import mock_aws
-
 from resonate import Resonate
-from resonate_infra.testing import template as templates
-from resonate_infra.testing.deployment import Deployment
-from resonate_infra.testing.resources import create
-from resonate_store.dynamo import DynamoStore
-from resonate_store.payloads import Payloads
+from resonate_store.extras import extra
 from resonate_store.settings import groups_of
+
+with extra("testing,api", "the endpoint", ends_program=__name__ == "__main__"):
+    import boto3
+    import requests
+    from botocore.config import Config
+    from moto import mock_aws
+
+    from resonate_infra.testing import template as templates
+    from resonate_infra.testing.deployment import Deployment
+    from resonate_infra.testing.resources import create
+    from resonate_store.dynamo import DynamoStore
+    from resonate_store.payloads import Payloads
 
 REGION = "us-east-1"
 _SERVICE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
