@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from resonate_infra.testing.endpoint import Endpoint
+from resonate_infra.testing.endpoint import Endpoint, main
 from tests.runtime.emulator import RuntimeEmulator, needs_runtime
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +61,19 @@ def test_a_port_that_is_taken_is_said_in_one_line() -> None:
 
     assert done.returncode == 1
     assert done.stderr == f"cannot listen on 127.0.0.1:{port}: {os.strerror(98)}; choose another --port\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "option"),
+    [("no.such.host.invalid", 0, "--host"), ("192.0.2.1", 0, "--host"), ("a..b", 0, "--host"), ("", 65536, "--port")],
+)
+def test_endpoint_names_the_option_it_cannot_listen_with(
+    host: str, port: int, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--host", host, "--port", str(port)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"cannot listen on {host}:{port}: ")
+    assert said.endswith(f"; choose another {option}\n")
 
 
 @pytest.mark.parametrize(("host", "reached"), [("127.0.0.2", "127.0.0.2"), ("0.0.0.0", "127.0.0.1")])

@@ -14,8 +14,10 @@ serves an account in which `template.yaml` is deployed and the execution of `eve
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import re
+import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -172,6 +174,13 @@ def deploy(endpoint: Endpoint, stack_name: str = "resonate") -> Deployment:
     return deployment
 
 
+def _option_at_fault(error: Exception) -> str:
+    """Return the option whose value cannot be listened on: a host that is unknown or not ours, else the port."""
+    unknown = isinstance(error, (socket.gaierror, UnicodeError))
+    elsewhere = isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    return "--host" if unknown or elsewhere else "--port"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m resonate_infra.testing.endpoint", description="AWS for sam local")
@@ -180,9 +189,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         endpoint = Endpoint(options.host, options.port)
-    except OSError as error:
-        where = f"{options.host}:{options.port}"
-        print(f"cannot listen on {where}: {error.strerror}; choose another --port", file=sys.stderr)
+    except (OSError, UnicodeError, OverflowError) as error:
+        where, reason = f"{options.host}:{options.port}", getattr(error, "strerror", None) or error
+        print(f"cannot listen on {where}: {reason}; choose another {_option_at_fault(error)}", file=sys.stderr)
         return 1
     with endpoint:
         deployment = deploy(endpoint)
