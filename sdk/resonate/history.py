@@ -6,7 +6,7 @@ attempts a function has had; they are numbered after the attempt that they follo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resonate import codec
@@ -34,11 +34,13 @@ class History:
     def remember(self, parent: str, children: Sequence[Promise]) -> None:
         """Take in the direct children of the promise `parent`: not executions whose id only looks like a child's."""
         records = self.records
-        length = 0
+        length, begin = 0, len(parent) + 1
         for child in children:
             id = child.id
             if child.tags.get(PARENT) == parent:
-                length = max(length, number_of(child, parent))
+                number = _number(id, child.tags, begin)
+                if number > length:
+                    length = number
             elif not ("~" in id or may_belong(child, parent)):
                 continue
             records[id] = child
@@ -80,10 +82,12 @@ def number_of(promise: Promise, parent: str) -> int:
     A promise that is its own origin has no sure number: an overridden id may look like a number, and the record of such
     a call looks like that of a detached one.
     """
-    tags, number = promise.tags, promise.id[len(parent) + 1 :]
-    if tags.get(PARENT) != parent or tags.get(ORIGIN) == promise.id or not number.isdecimal():
-        return 0
-    return int(number)
+    return _number(promise.id, promise.tags, len(parent) + 1) if promise.tags.get(PARENT) == parent else 0
+
+
+def _number(id: str, tags: Mapping[str, str], begin: int) -> int:
+    number = id[begin:]
+    return int(number) if number.isdecimal() and tags.get(ORIGIN) != id else 0
 
 
 def _may_be_detached(promise: Promise | None, parent: str) -> bool:
