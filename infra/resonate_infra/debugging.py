@@ -141,7 +141,7 @@ class _Holding:
         self.held_back = False
         self._debug = debug
 
-    def leads_home(self, address: str) -> bool:  # noqa: ARG002 - asked when it is let go
+    def leads_home(self, address: str) -> bool:  # noqa: ARG002 - asked when the message is sent
         return False
 
     def send(self, address: str, message: dict[str, Any]) -> None:

@@ -553,7 +553,7 @@ class Execution:
             if request is not None:
                 beyond = id != place and isinstance(command, PromiseCommand) and self.replays(parent.context)
                 if command.waits or beyond:
-                    # As nobody else learns of it now. A workflow that has got beyond a promise has created it before;
+                    # No other program learns of it now. A workflow that has got beyond a promise has created it before;
                     # one with the default id would be among the records, unless it was refused.
                     self.act(Create(node, request))
                 else:
@@ -669,9 +669,9 @@ class Execution:
         node.value, node.error = value, error
         if node.encoder is not None:
             self._encoders.pop(node.id, None)
-        work, node.work = node.work, None
-        if work is not None and work.opening is not None:
-            let_go(work.opening.coroutine, work.name)
+        if node.work is not None and node.work.opening is not None:
+            self._drop_work(node)
+        node.work = None  # without a call, as for every step
         for coroutine in node.waiters:
             del self._blocked[coroutine]
             if coroutine.ended is None:
