@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from resonate import Context, Resonate
 from resonate_infra.dispatch import TIME_TO_LIVE
 from resonate_infra.testing.stack import Event, OfflineStack
-from resonate_store.requests import PromiseSettle
+from resonate_store.model.requests import PromiseSettle
 
 # Dollars for a million, in us-east-1, without the free tiers, as AWS published them in November 2026.
 WRITE_UNITS = 0.625

@@ -21,10 +21,10 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from resonate import Context, Resonate, codec
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
-from resonate_store.records import TARGET, Promise
-from resonate_store.requests import PromiseCreate, Request, Response
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TARGET, Promise
+from resonate_store.model.requests import PromiseCreate, Request, Response
 
 LIMIT = 10
 """The parent is invoked less often than that."""

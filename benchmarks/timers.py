@@ -21,11 +21,11 @@ from typing import Any, cast
 import msgspec
 
 from resonate import Context, Resonate, codec
-from resonate_store.clock import ManualClock
-from resonate_store.cron import next_occurrence
-from resonate_store.memory import MemoryStore
-from resonate_store.records import ORIGIN, TARGET, TIMER, Record
-from resonate_store.requests import PromiseCreate, ScheduleCreate, ScheduleDelete
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.cron import next_occurrence
+from resonate_store.model.records import ORIGIN, TARGET, TIMER, Record
+from resonate_store.model.requests import PromiseCreate, ScheduleCreate, ScheduleDelete
 
 YEAR = 365 * 86_400_000
 DAY = 86_400

@@ -22,7 +22,7 @@ from resonate import Context, codec
 from resonate.computation import LINK
 from resonate.errors import ResonateError
 from resonate.retry_policies import Constant, Never, RetryPolicy
-from resonate_store.records import DELAY, SCOPE, TARGET, TIMER, Record, SettledState, Value
+from resonate_store.model.records import DELAY, SCOPE, TARGET, TIMER, Record, SettledState, Value
 
 Op = dict[str, Any]
 Program = list[Op]

@@ -16,11 +16,11 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
-from resonate_store.addresses import group_of
-from resonate_store.clock import Clock, ambient
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.addresses import group_of
+from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.records import TARGET, Promise
 from resonate_store.protocol.service import Service
-from resonate_store.records import TARGET, Promise
 
 PATIENCE = 10.0
 """Seconds after which a test that waits for a thread has failed."""

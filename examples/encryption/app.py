@@ -14,7 +14,7 @@ from typing import Any
 from resonate import Context, Resonate
 from resonate.encryption import AESGCMEncryptor
 from resonate.retry_policies import Constant
-from resonate_store.requests import PromiseGet
+from resonate_store.model.requests import PromiseGet
 
 # A deployment takes its keys from a secret store, and makes them with AESGCM.generate_key(256).
 KEY = os.environ.get("PAYMENTS_KEY", "").encode() or b"32 bytes that everybody can read"

@@ -11,7 +11,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from resonate_store.clock import ambient
+from resonate_store.model.clock import ambient
 
 directory = Path(sys.argv[1])
 directory.mkdir(parents=True, exist_ok=True)

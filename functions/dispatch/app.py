@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from resonate_infra.dispatch import REMOVING
 from resonate_infra.observability import Observability, fields_of
 from resonate_infra.wiring import Wiring
-from resonate_store.clock import ambient
+from resonate_store.model.clock import ambient
 
 observability = Observability()
 wiring = Wiring()

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from resonate_infra.observability import Observability, fields_of_message
 from resonate_infra.tick import message_of
 from resonate_infra.wiring import Wiring
-from resonate_store.clock import ambient
+from resonate_store.model.clock import ambient
 
 observability = Observability()
 wiring = Wiring(observability.observe)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from resonate_infra.settings import is_on, origins_of, retention_of
-from resonate_store.clock import ambient
-from resonate_store.dynamo import DynamoStore
+from resonate_store.dynamo.large_values import WIDTH, Payloads
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
-from resonate_store.payloads import WIDTH, Payloads
+from resonate_store.model.clock import ambient
+from resonate_store.model.requests import PromiseGet
 from resonate_store.protocol.debug import RequestClock
 from resonate_store.protocol.service import Service
-from resonate_store.requests import PromiseGet
 from resonate_store.settings import SettingsError, groups_of, width_of
 
 if TYPE_CHECKING:

@@ -19,10 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from resonate_store.clock import Clock, ambient
-from resonate_store.protocol.service import Refused
-from resonate_store.records import lineage_elsewhere
-from resonate_store.requests import (
+from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.records import lineage_elsewhere
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRegisterCallback,
     PromiseRegisterListener,
@@ -37,6 +36,7 @@ from resonate_store.requests import (
     TaskSearch,
     TaskSuspend,
 )
+from resonate_store.protocol.service import Refused
 from resonate_store.settings import SettingsError
 
 UNVERIFIED = "none"

@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
 from resonate_infra.outlets import SweepOutlets
-from resonate_store.dynamo import DynamoStore
-from resonate_store.dynamo_debug import DynamoDebug, Held
-from resonate_store.effects import Execute, Unblock, message_of, repeated
+from resonate_store.dynamo.debug_items import DynamoDebug, Held
+from resonate_store.dynamo.items import Key, key_of
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies
-from resonate_store.models import Key, key_of
+from resonate_store.machine.effects import Execute, Unblock, message_of, repeated
+from resonate_store.model.records import Promise, Record
+from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
 from resonate_store.protocol.debug import Message, RequestClock, Snapshot, snapshot_of
-from resonate_store.records import Promise, Record
-from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

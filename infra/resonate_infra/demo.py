@@ -12,8 +12,8 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from resonate_store.clock import Clock, ManualClock, SystemClock
 from resonate_store.extras import extra
+from resonate_store.model.clock import Clock, ManualClock, SystemClock
 
 if TYPE_CHECKING:
     from resonate_infra.testing.aws import Call

@@ -14,13 +14,13 @@ import msgspec
 
 from resonate_infra.outlets import StreamOutlets
 from resonate_infra.transports import TOTAL_TIMEOUT, ForbiddenAddress, Pusher
-from resonate_store.addresses import problem_with
-from resonate_store.dynamo_debug import DynamoDebug, released_of
-from resonate_store.effects import Change, Execute, Unblock, message_of
+from resonate_store.dynamo.debug_items import DynamoDebug, released_of
+from resonate_store.dynamo.items import Expiry, entry_of, expiry_of, is_entry
 from resonate_store.interface import StoreError, deliver
-from resonate_store.models import Expiry, entry_of, expiry_of, is_entry
-from resonate_store.records import Entry, Record
-from resonate_store.requests import PromiseGet
+from resonate_store.machine.effects import Change, Execute, Unblock, message_of
+from resonate_store.model.addresses import problem_with
+from resonate_store.model.records import Entry, Record
+from resonate_store.model.requests import PromiseGet
 
 TIME_TO_LIVE = "dynamodb.amazonaws.com"
 """Who removes what has expired, as the stream tells it."""

@@ -20,9 +20,9 @@ from aws_lambda_powertools.logging.utils import copy_config_to_registered_logger
 from aws_lambda_powertools.metrics import MetricUnit
 
 from resonate_infra.tick import Message, Schedule, Sweep, Timer
-from resonate_store.effects import Change
-from resonate_store.ids import origin
-from resonate_store.records import PromiseState, Record
+from resonate_store.machine.effects import Change
+from resonate_store.model.ids import origin
+from resonate_store.model.records import PromiseState, Record
 
 Handler = Callable[[dict[str, Any], Any], Any]
 

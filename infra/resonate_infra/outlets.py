@@ -13,11 +13,11 @@ from typing import Any
 
 from resonate_infra.timers import Timers
 from resonate_infra.transports import Transports
-from resonate_store.dynamo import DynamoStore
-from resonate_store.effects import Change
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError, deliver
-from resonate_store.records import Promise
-from resonate_store.requests import Request, Response, TaskGet, TaskHalt
+from resonate_store.machine.effects import Change
+from resonate_store.model.records import Promise
+from resonate_store.model.requests import Request, Response, TaskGet, TaskHalt
 
 logger = logging.getLogger("resonate.effects")
 

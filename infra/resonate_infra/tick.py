@@ -23,12 +23,12 @@ from typing import Any
 import msgspec
 
 from resonate_infra.outlets import StreamOutlets, SweepOutlets
-from resonate_store.clock import Clock
-from resonate_store.effects import LATE, repeated
+from resonate_store.dynamo.items import Key
 from resonate_store.interface import deliver
-from resonate_store.models import Key
-from resonate_store.records import Schedule as ScheduleView
-from resonate_store.requests import PromiseWake, Request, ScheduleFire, ScheduleGet
+from resonate_store.machine.effects import LATE, repeated
+from resonate_store.model.clock import Clock
+from resonate_store.model.records import Schedule as ScheduleView
+from resonate_store.model.requests import PromiseWake, Request, ScheduleFire, ScheduleGet
 
 BATCH = 100
 """Entries that the sweep takes from a shard at a time."""

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from resonate_infra.settings import Settings
-from resonate_store.clock import Clock
-from resonate_store.cron import eventbridge, eventbridge_timezone
+from resonate_store.model.clock import Clock
+from resonate_store.model.cron import eventbridge, eventbridge_timezone
 
 QUEUE_HORIZON = 900_000
 """The longest delay of an SQS message (ms)."""

@@ -40,9 +40,9 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeou
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
-from resonate_store.addresses import route
 from resonate_store.interface import Applies
-from resonate_store.records import Promise
+from resonate_store.model.addresses import route
+from resonate_store.model.records import Promise
 
 logger = logging.getLogger("resonate.transports")
 

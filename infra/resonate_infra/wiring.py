@@ -21,9 +21,9 @@ from resonate_infra.settings import Settings
 from resonate_infra.tick import Sweep, Tick
 from resonate_infra.timers import Timers
 from resonate_infra.transports import Pusher, Transports, function_of
-from resonate_store.clock import ambient
-from resonate_store.dynamo import DynamoStore
-from resonate_store.payloads import WIDTH, Payloads
+from resonate_store.dynamo.large_values import WIDTH, Payloads
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.model.clock import ambient
 from resonate_store.settings import push_token_of, width_of
 
 CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})

@@ -10,7 +10,7 @@ import warnings
 from datetime import timedelta
 from typing import Any, cast
 
-from resonate_store.records import END_OF_TIME
+from resonate_store.model.records import END_OF_TIME
 
 Seconds = float | timedelta
 """A duration: a number of seconds, or a `timedelta`."""

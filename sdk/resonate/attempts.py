@@ -27,8 +27,8 @@ from resonate.restore import Doubtful, tell_change
 from resonate.retry_policies import Never, RetryPolicy
 from resonate.signatures import check_value
 from resonate.suspension import WORTH_SUSPENDING
-from resonate_store.records import DELAY, EMPTY, ORIGIN, SCOPE, TARGET, TIMER, Promise, SettledState, Value
-from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
+from resonate_store.model.records import DELAY, EMPTY, ORIGIN, SCOPE, TARGET, TIMER, Promise, SettledState, Value
+from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle
 
 if TYPE_CHECKING:
     from resonate.registry import Registry

@@ -27,7 +27,7 @@ from resonate.encoders import Encoder
 from resonate.errors import PayloadError, ResonateCanceledError, ResonateTimedoutError, ResultTypeError
 from resonate.forms import is_model, written
 from resonate.restore import Unfit, restore
-from resonate_store.records import EMPTY, Promise, Value
+from resonate_store.model.records import EMPTY, Promise, Value
 
 VERBATIM = "resonate:verbatim"
 """Header of a payload in which no string stands for a number."""

@@ -21,8 +21,8 @@ from resonate.errors import is_final
 from resonate.exits import failure_of
 from resonate.options import Options, PolicyFor
 from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
-from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, SettledState, Value
-from resonate_store.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
+from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, SettledState, Value
+from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
 
 logger = logging.getLogger("resonate.replay")
 

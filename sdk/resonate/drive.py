@@ -43,11 +43,11 @@ from resonate.errors import refusal
 from resonate.exits import failure_of
 from resonate.lease import Lease, Lost
 from resonate.replay import Execution
-from resonate_store import addresses, ids
 from resonate_store.interface import StoreError
-from resonate_store.limits import excess
-from resonate_store.records import TARGET, Promise, Task
-from resonate_store.requests import (
+from resonate_store.model import addresses, ids
+from resonate_store.model.limits import excess
+from resonate_store.model.records import TARGET, Promise, Task
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRecord,

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from resonate.errors import DecryptionError
-from resonate_store.clock import Clock
-from resonate_store.ids import random_bytes
 from resonate_store.interface import Store
-from resonate_store.records import SCHEDULE, Promise, Schedule, Value
-from resonate_store.requests import (
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import random_bytes
+from resonate_store.model.records import SCHEDULE, Promise, Schedule, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRecord,
     PromiseSettle,

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from resonate.message_sources.source import Messages
 from resonate.registry import Registry
-from resonate_store.clock import Clock
 from resonate_store.interface import Store
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import Clock
 
 if TYPE_CHECKING:
     from resonate.stores.remote import RemoteStore
-    from resonate_store.dynamo import DynamoStore
+    from resonate_store.dynamo.store import DynamoStore
 
 
 @runtime_checkable
@@ -66,8 +66,8 @@ def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
     from resonate_store.settings import groups_of
 
     with extra("aws", f"the table {table!r} of RESONATE_TABLE"):
-        from resonate_store.dynamo import DynamoStore
-        from resonate_store.payloads import Payloads
+        from resonate_store.dynamo.large_values import Payloads
+        from resonate_store.dynamo.store import DynamoStore
 
     payloads = Payloads.of(os.environ, table)
     return DynamoStore(table, clock=clock, groups=groups_of(os.environ), payloads=payloads)

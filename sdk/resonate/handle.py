@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from resonate import codec
 from resonate.arguments import Seconds, require, seconds_of
 from resonate.encoders import Encoder
-from resonate_store.records import Promise
+from resonate_store.model.records import Promise
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -13,7 +13,7 @@ from resonate import codec
 from resonate.computation import FUNC, LINK, Outcome
 from resonate.encoders import Encoder
 from resonate.errors import ResultTypeError
-from resonate_store.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER, Promise
+from resonate_store.model.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER, Promise
 
 NOTHING = "nothing"
 """What there is at an id where only the history, or only today's code, has a command."""

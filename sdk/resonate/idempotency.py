@@ -8,7 +8,7 @@ key without being given one: its id.
 from __future__ import annotations
 
 from resonate.errors import ResonateStoreError
-from resonate_store.records import SCOPE, TARGET, Promise, SettledState
+from resonate_store.model.records import SCOPE, TARGET, Promise, SettledState
 
 CREATE_KEY = "resonate:idempotency-key"
 """Tag that keeps the idempotency key of a creation."""

@@ -28,8 +28,8 @@ from resonate.options import DEFAULT_TARGET
 from resonate.registry import Registry
 from resonate.telemetry import LogFields, Metrics, ObservedStore, counts_of
 from resonate.worker import Worker
-from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
+from resonate_store.model.clock import Clock
 from resonate_store.settings import push_token_of, width_of
 
 if TYPE_CHECKING:

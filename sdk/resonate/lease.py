@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
-from resonate_store.requests import TaskVerify
+from resonate_store.model.clock import Clock
+from resonate_store.model.requests import TaskVerify
 
 NEWS_MS: Final = 2_000
 """How long a worker goes on without news of its task (ms)."""

@@ -16,7 +16,7 @@ import reprlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from resonate_store.clock import instant
+from resonate_store.model.clock import instant
 
 if TYPE_CHECKING:
     from resonate.computation import Work

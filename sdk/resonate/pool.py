@@ -14,7 +14,7 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, TypeVar
 
-from resonate_store.clock import Clock
+from resonate_store.model.clock import Clock
 
 T = TypeVar("T")
 

@@ -19,8 +19,8 @@ from resonate.encoders import Encoder
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError, refusal
 from resonate.idempotency import COMPLETE_KEY, CREATE_KEY, already_exists, complete_key, create_key, settled_alike
 from resonate_store.interface import Store
-from resonate_store.records import Promise, SettledState, Value
-from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
+from resonate_store.model.records import Promise, SettledState, Value
+from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
 
 NOT_GIVEN: Any = object()
 """Stands for an argument that was left out, where None is a value."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from resonate.commands import LFC
 from resonate.options import Options
 from resonate.retry_policies import Never
-from resonate_store.clock import ambient
+from resonate_store.model.clock import ambient
 
 if TYPE_CHECKING:
     from random import Random as Source

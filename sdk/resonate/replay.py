@@ -54,8 +54,8 @@ from resonate.options import DEFAULT_TARGET, Options
 from resonate.registry import Registry
 from resonate.signatures import signature_of
 from resonate.suspension import WORTH_SUSPENDING, Blocked, blocked_on, outstanding_below, refuse_above
-from resonate_store.records import PARENT, Claim, Promise, SettledState, Value
-from resonate_store.requests import PromiseGet, Response
+from resonate_store.model.records import PARENT, Claim, Promise, SettledState, Value
+from resonate_store.model.requests import PromiseGet, Response
 
 logger = logging.getLogger("resonate.replay")
 

@@ -35,13 +35,13 @@ from resonate.retry_policies import RetryPolicy
 from resonate.runtime import Runtime
 from resonate.signatures import UNKNOWN, Signature, check, signature_of
 from resonate.worker import Call, Worker
-from resonate_store.addresses import expand
-from resonate_store.clock import Clock, ambient
-from resonate_store.ids import problem_with, random_id
 from resonate_store.interface import Store
-from resonate_store.memory import MemoryStore
-from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, CatchUp, Overlap, Promise
-from resonate_store.requests import PromiseCreate, PromiseGet, Response, ScheduleCreate, TaskCreate, TaskRelease
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.addresses import expand
+from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.ids import problem_with, random_id
+from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, CatchUp, Overlap, Promise
+from resonate_store.model.requests import PromiseCreate, PromiseGet, Response, ScheduleCreate, TaskCreate, TaskRelease
 from resonate_store.server_clock import deadline_in, time_of
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Resonate:
         """A connection to a Resonate server: `resonate dev`, or a deployed API.
 
         What is not given is taken from the environment (`RESONATE_URL`, `RESONATE_HOST`, `RESONATE_TOKEN` and more,
-        see `resonate_store.remote_settings`); where nothing is said, the server is at http://localhost:8001.
+        see `resonate_store.remote.settings`); where nothing is said, the server is at http://localhost:8001.
 
         Args:
             auth: user name and password, for HTTP basic authentication.
@@ -243,8 +243,8 @@ class Resonate:
             TypeError, ValueError: an argument has the wrong type or value.
         """
         from resonate.stores.remote import RemoteStore
-        from resonate_store.remote import TIMEOUT
-        from resonate_store.remote_settings import server_of
+        from resonate_store.remote.settings import server_of
+        from resonate_store.remote.store import TIMEOUT
 
         clock = clock or ambient()
         server = server_of(
@@ -515,7 +515,7 @@ class Resonate:
         Args:
             id: names the schedule.
             func: the function or its registered name.
-            cron: five fields in Unix numbering, or `@hourly` and the like; see `resonate_store.cron`.
+            cron: five fields in Unix numbering, or `@hourly` and the like; see `resonate_store.model.cron`.
 
         Raises:
             ResonateStoreError: a schedule with this id is defined otherwise (code 100.40901), or `cron` is wrong.

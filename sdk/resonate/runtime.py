@@ -33,11 +33,11 @@ from resonate.message_sources.source import Messages
 from resonate.suspension import WORTH_SUSPENDING_HERE
 from resonate.waits import Waits
 from resonate.worker import MOST_REMEMBERED, Worker
-from resonate_store.clock import LONGEST_WAIT, Clock
-from resonate_store.ids import origin
 from resonate_store.interface import Store, StoreError
-from resonate_store.records import Promise, Task
-from resonate_store.requests import PromiseGet, TaskHeartbeat, TaskReference, TaskRelease
+from resonate_store.model.clock import LONGEST_WAIT, Clock
+from resonate_store.model.ids import origin
+from resonate_store.model.records import Promise, Task
+from resonate_store.model.requests import PromiseGet, TaskHeartbeat, TaskReference, TaskRelease
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

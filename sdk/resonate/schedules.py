@@ -13,11 +13,11 @@ from resonate.arguments import require, require_text, require_texts, within_time
 from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import CREATE_KEY
 from resonate.promises import DurablePromise, DurableValue, Promises, payload, read_value
-from resonate_store.clock import Clock, ambient
-from resonate_store.cron import next_runs, problem_with
 from resonate_store.interface import Store
-from resonate_store.records import CatchUp, Overlap, Schedule
-from resonate_store.requests import (
+from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.cron import next_runs, problem_with
+from resonate_store.model.records import CatchUp, Overlap, Schedule
+from resonate_store.model.requests import (
     Request,
     Response,
     ScheduleCreate,

@@ -21,11 +21,11 @@ from typing import Any
 import msgspec
 
 from resonate.computation import LINK
-from resonate_store.clock import Clock
-from resonate_store.ids import origin
 from resonate_store.interface import Store
-from resonate_store.records import Promise, Task
-from resonate_store.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire, TaskFulfill
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import origin
+from resonate_store.model.records import Promise, Task
+from resonate_store.model.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire, TaskFulfill
 
 
 class ObservedStore:

@@ -23,8 +23,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from resonate.computation import FUNC
-from resonate_store.ids import origin
-from resonate_store.records import ORIGIN, PARENT, SCOPE, Promise
+from resonate_store.model.ids import origin
+from resonate_store.model.records import ORIGIN, PARENT, SCOPE, Promise
 
 _SCOPE = InstrumentationScope("resonate")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)

@@ -28,11 +28,11 @@ from resonate.errors import ResonateHaltedError, ResonateShutdownError, Resonate
 from resonate.handle import Watcher
 from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
-from resonate_store.addresses import wait_for
-from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreUnreachable
-from resonate_store.records import TARGET, Promise
-from resonate_store.requests import PromiseGet, PromiseRegisterListener, Response
+from resonate_store.model.addresses import wait_for
+from resonate_store.model.clock import Clock
+from resonate_store.model.records import TARGET, Promise
+from resonate_store.model.requests import PromiseGet, PromiseRegisterListener, Response
 
 logger = logging.getLogger("resonate.runtime")
 

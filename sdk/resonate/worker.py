@@ -44,15 +44,10 @@ from resonate.replay import Execution
 from resonate.restore import Unfit
 from resonate.signatures import Signature, check, signature_of
 from resonate.suspension import WORTH_SUSPENDING
-from resonate_store.clock import Clock
 from resonate_store.interface import Store, StoreError
-from resonate_store.records import ORIGIN, PREFIX, Promise, Task
-from resonate_store.requests import (
-    Response,
-    TaskAcquire,
-    TaskHalt,
-    TaskRelease,
-)
+from resonate_store.model.clock import Clock
+from resonate_store.model.records import ORIGIN, PREFIX, Promise, Task
+from resonate_store.model.requests import Response, TaskAcquire, TaskHalt, TaskRelease
 from resonate_store.server_clock import time_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from resonate_store.effects import (
+from resonate_store.machine.effects import (
     Arm,
     ArmSchedule,
     Change,
@@ -24,8 +24,8 @@ from resonate_store.effects import (
     effects,
     message_of,
 )
-from resonate_store.records import Promise, Record
-from resonate_store.requests import PromiseDelivered, PromiseGet, Request, Response, TaskResume
+from resonate_store.model.records import Promise, Record
+from resonate_store.model.requests import PromiseDelivered, PromiseGet, Request, Response, TaskResume
 
 
 class StoreError(Exception):

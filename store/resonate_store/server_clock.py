@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from resonate_store.clock import Clock
 from resonate_store.interface import Applies
-from resonate_store.requests import PromiseGet
+from resonate_store.model.clock import Clock
+from resonate_store.model.requests import PromiseGet
 
 SHORT_MS: Final = 86_400_000
 """Deadlines that are nearer than this are worth a request, if the server has not been heard of yet."""

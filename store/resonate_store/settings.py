@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from resonate_store import addresses
+from resonate_store.model import addresses
 
 
 class SettingsError(ValueError):

@@ -13,14 +13,8 @@ from types import FunctionType
 from typing import Any
 
 from resonate_store import machine
+from resonate_store.model.requests import Response, TaskHeartbeat, TaskRegister, TaskSuspend, TaskSuspendRegistered
 from resonate_store.protocol.wire import DATA
-from resonate_store.requests import (
-    Response,
-    TaskHeartbeat,
-    TaskRegister,
-    TaskSuspend,
-    TaskSuspendRegistered,
-)
 
 OPERATIONS: dict[type[Any], tuple[type, ...]] = {
     TaskHeartbeat: (),

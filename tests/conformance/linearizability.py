@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from resonate_infra.conformance.runner import START, VERSION
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
 

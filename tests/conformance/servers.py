@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from resonate_infra.debugging import TableDebug
-from resonate_store.clock import ManualClock
+from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
 from tests.store.dynamo_fixture import Table

@@ -12,10 +12,10 @@ from resonate_infra.conformance.reading import corpus, load
 from resonate_infra.conformance.runner import Runner, Send
 from resonate_infra.conformance.script import Script
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
+from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
-from resonate_store.sqlite import SqliteStore
 from tests.conformance.servers import service_over
 from tests.offline.test_push import Server
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from resonate_infra.conformance.reading import corpus, load
 from resonate_infra.conformance.runner import Runner
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
 from resonate_store.protocol.wire import DATA
 from tests.conformance.answers import statuses_of_the_machine
 from tests.conformance.servers import service_over

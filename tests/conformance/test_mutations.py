@@ -13,8 +13,8 @@ import pytest
 
 from resonate_infra.conformance.reading import corpus, load
 from resonate_infra.conformance.runner import Failed, NoResponse, Runner, Send
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
 from tests.conformance.servers import service_over
 from tests.conformance.test_coverage import STATUSES

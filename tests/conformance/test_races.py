@@ -15,10 +15,10 @@ import pytest
 
 from resonate_infra.conformance.__main__ import over_http
 from resonate_infra.server.assembly import Options, Server
-from resonate_store.effects import Change
-from resonate_store.memory import MemoryStore
-from resonate_store.records import Record
-from resonate_store.sqlite import SqliteStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
+from resonate_store.machine.effects import Change
+from resonate_store.model.records import Record
 from tests.conformance.linearizability import Operation, linearization
 from tests.conformance.races import CLIENTS, LOOKS, SCENARIOS, race, resumptions, suspensions
 from tests.conformance.servers import service_over, service_over_a_table

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.clock import ManualClock
+from resonate_store.model.clock import ManualClock
 from tests.store.protocol.envelopes import Answer, envelope, read
 
 EVENTS = Path(__file__).parents[2] / "events"

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from resonate_infra.testing.aws import Call
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.clock import ManualClock
+from resonate_store.model.clock import ManualClock
 from tests.functions.conftest import NIGHT, Load, ask
 from tests.infra.test_authentication import public
 from tests.infra.test_authentication import token as token_of

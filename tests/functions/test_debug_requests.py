@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.clock import ManualClock
-from resonate_store.dynamo_debug import DynamoDebug, Held
+from resonate_store.dynamo.debug_items import DynamoDebug, Held
+from resonate_store.model.clock import ManualClock
 from tests.functions.conftest import NIGHT, ask
 from tests.infra.test_authentication import public, token
 from tests.offline.test_push import Server

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.models import entry_of, item_of
-from resonate_store.requests import PromiseGet
+from resonate_store.dynamo.items import entry_of, item_of
+from resonate_store.model.requests import PromiseGet
 from tests.functions.conftest import Load
 
 

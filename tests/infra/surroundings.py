@@ -10,9 +10,9 @@ from resonate_infra.outlets import StreamOutlets, SweepOutlets
 from resonate_infra.tick import Tick
 from resonate_infra.timers import Timers
 from resonate_infra.transports import Transports
-from resonate_store.clock import ManualClock
-from resonate_store.records import ORIGIN, TARGET, TIMER, Record
-from resonate_store.requests import PromiseCreate, Response, TaskAcquire, TaskSuspend
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import ORIGIN, TARGET, TIMER, Record
+from resonate_store.model.requests import PromiseCreate, Response, TaskAcquire, TaskSuspend
 from tests.infra.aws_doubles import SETTINGS, Lambda, Scheduler, Sqs
 from tests.store.dynamo_fixture import Table
 

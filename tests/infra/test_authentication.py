@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from resonate_infra.authentication import LEEWAY, Authentication
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import DATA
 from resonate_store.settings import SettingsError

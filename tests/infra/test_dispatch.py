@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 
 from resonate_infra.dispatch import REMOVING, SMALL, MalformedRecord
-from resonate_store.dynamo import DynamoStore
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
-from resonate_store.records import Value
-from resonate_store.requests import PromiseRegisterListener, PromiseSettle, ScheduleCreate
+from resonate_store.model.records import Value
+from resonate_store.model.requests import PromiseRegisterListener, PromiseSettle, ScheduleCreate
 from tests.infra.aws_doubles import SETTINGS, refusal
 from tests.infra.surroundings import HOUR, Surroundings
 from tests.store.dynamo_fixture import Wire, after

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from resonate_infra.observability import Observability, fields_of, fields_of_message
 from resonate_infra.tick import message_of
-from resonate_store.effects import Change
-from resonate_store.records import TARGET, PromiseState, Record, TaskRecord
+from resonate_store.machine.effects import Change
+from resonate_store.model.records import TARGET, PromiseState, Record, TaskRecord
 
 ENVIRONMENT = {"POWERTOOLS_METRICS_NAMESPACE": "Shop", "POWERTOOLS_SERVICE_NAME": "orders"}
 STARTED = Record(

@@ -1,5 +1,5 @@
-from resonate_store.records import Record
-from resonate_store.requests import PromiseSettle, TaskResume
+from resonate_store.model.records import Record
+from resonate_store.model.requests import PromiseSettle, TaskResume
 from tests.infra.aws_doubles import SETTINGS
 from tests.infra.surroundings import Surroundings
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from resonate_infra.testing.recurrence import Recurrence
-from resonate_store.clock import ManualClock
-from resonate_store.cron import eventbridge, eventbridge_timezone, problem_with
-from resonate_store.memory import MemoryStore
-from resonate_store.records import SCHEDULE
-from resonate_store.requests import ScheduleFire
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.cron import eventbridge, eventbridge_timezone, problem_with
+from resonate_store.model.records import SCHEDULE
+from resonate_store.model.requests import ScheduleFire
 from tests.store.build import DAY, MINUTE, schedule
 from tests.store.test_cron import CHANGES, EXPRESSIONS, NEW_YORK, ZONES, by_the_minute, first_shown, goes_on
 

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from resonate_infra.tick import INTERVAL, MalformedTick, Schedule, Sweep, Tick, Timer, message_of
-from resonate_store.ids import shard
-from resonate_store.records import TARGET
-from resonate_store.requests import (
+from resonate_store.model.ids import shard
+from resonate_store.model.records import TARGET
+from resonate_store.model.requests import (
     PromiseSettle,
     ScheduleCreate,
     ScheduleGet,

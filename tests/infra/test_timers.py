@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from resonate_infra.tick import Tick, message_of
 from resonate_infra.timers import EARLY, QUEUE_HORIZON, Timers
-from resonate_store.clock import ManualClock
-from resonate_store.requests import PromiseWake, Response
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import PromiseWake, Response
 from tests.infra.aws_doubles import SETTINGS, Scheduler, Sqs, refusal
 
 DAY = 86_400_000

@@ -18,8 +18,8 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, Rea
 
 from resonate_infra import transports
 from resonate_infra.transports import ForbiddenAddress, Pusher, Transports
-from resonate_store.addresses import route
-from resonate_store.records import Promise, Value
+from resonate_store.model.addresses import route
+from resonate_store.model.records import Promise, Value
 from tests.infra.aws_doubles import SETTINGS, Lambda, Sqs, refusal
 
 MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}

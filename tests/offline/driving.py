@@ -19,9 +19,9 @@ from resonate.pool import Pool
 from resonate.registry import Registry
 from resonate.worker import Report
 from resonate_infra.testing.stack import Event, OfflineStack
-from resonate_store.models import entry_of, expiry_of
-from resonate_store.records import TARGET, Record, Value
-from resonate_store.requests import PromiseCreate
+from resonate_store.dynamo.items import entry_of, expiry_of
+from resonate_store.model.records import TARGET, Record, Value
+from resonate_store.model.requests import PromiseCreate
 from tests.sdk.driving import DAY, SECOND, Asking
 
 Func = TypeVar("Func", bound=Callable[..., Any])

@@ -7,8 +7,8 @@ from botocore.exceptions import ConnectionClosedError
 from resonate_infra.testing.aws import Call, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.models import entry_of
-from resonate_store.records import Record
+from resonate_store.dynamo.items import entry_of
+from resonate_store.model.records import Record
 from tests.offline import journal
 
 

@@ -7,17 +7,17 @@ from typing import Any, get_args
 
 import pytest
 
-import resonate_store.dynamo
-import resonate_store.s3_calls
+import resonate_store.dynamo.s3
+import resonate_store.dynamo.store
 from resonate.errors import PayloadTooLargeError
 from resonate_infra.testing.aws import Call, Moment
 from resonate_infra.testing.buckets import keys_in
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.dynamo_retention import NotDeletable
-from resonate_store.payloads import TAG
-from resonate_store.records import ORIGIN, SCOPE, Value
-from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseSettle
+from resonate_store.dynamo.deletion import NotDeletable
+from resonate_store.dynamo.large_values import TAG
+from resonate_store.model.records import ORIGIN, SCOPE, Value
+from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle
 from tests.offline import journal
 from tests.offline.conftest import WORKFLOWS, Begin
 from tests.offline.faults import Fault
@@ -139,7 +139,7 @@ def test_where_no_value_is_large_nothing_of_s3_is_loaded(
     def never(_width: int) -> Any:
         raise AssertionError("a client of S3 costs a cold start")
 
-    monkeypatch.setattr(resonate_store.s3_calls, "_make_client", never)
+    monkeypatch.setattr(resonate_store.dynamo.s3, "_make_client", never)
     handle = begin("w1", "journey")
     stack.run_until_complete("w1")
 

@@ -13,8 +13,8 @@ import pytest
 
 from resonate.errors import ResonateHaltedError, ResonateStoreError
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.records import TARGET, Task, Value
-from resonate_store.requests import PromiseCreate, TaskContinue, TaskGet
+from resonate_store.model.records import TARGET, Task, Value
+from resonate_store.model.requests import PromiseCreate, TaskContinue, TaskGet
 from tests.offline import journal
 from tests.offline.conftest import WORKFLOWS, Begin
 

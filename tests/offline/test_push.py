@@ -17,8 +17,8 @@ import pytest
 from resonate.errors import ResonateHaltedError
 from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.transports import Pusher
-from resonate_store.records import TARGET, Promise, Value
-from resonate_store.requests import (
+from resonate_store.model.records import TARGET, Promise, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRegisterListener,
     PromiseSettle,

@@ -25,9 +25,9 @@ from resonate.worker import Loops
 from resonate_infra.testing.aws import Call, Invocation, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
-from resonate_store.models import entry_of
-from resonate_store.records import Promise, Record
-from resonate_store.requests import PromiseSettle
+from resonate_store.dynamo.items import entry_of
+from resonate_store.model.records import Promise, Record
+from resonate_store.model.requests import PromiseSettle
 from tests.programs import (
     FUNCTIONS,
     PROGRAMS,

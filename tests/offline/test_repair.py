@@ -9,9 +9,15 @@ from botocore.exceptions import ClientError
 from resonate_infra.testing.aws import Call, Moment
 from resonate_infra.testing.pumps import MAX_STREAM_RETRIES
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.ids import shard
-from resonate_store.records import TARGET, TIMER
-from resonate_store.requests import PromiseCreate, PromiseRegisterCallback, PromiseSettle, TaskAcquire, TaskSuspend
+from resonate_store.model.ids import shard
+from resonate_store.model.records import TARGET, TIMER
+from resonate_store.model.requests import (
+    PromiseCreate,
+    PromiseRegisterCallback,
+    PromiseSettle,
+    TaskAcquire,
+    TaskSuspend,
+)
 from tests.offline.conftest import Begin
 
 HOUR = 3_600_000

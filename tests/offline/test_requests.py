@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.requests import PromiseSettle
+from resonate_store.model.requests import PromiseSettle
 from tests.offline import journal
 from tests.offline.conftest import Begin
 

@@ -12,8 +12,8 @@ from moto import mock_aws
 
 from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.testing.template import ParameterError
-from resonate_store.records import TARGET, Value
-from resonate_store.requests import PromiseCreate, PromiseSettle
+from resonate_store.model.records import TARGET, Value
+from resonate_store.model.requests import PromiseCreate, PromiseSettle
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
 DAY = 86_400_000

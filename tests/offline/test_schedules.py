@@ -15,7 +15,7 @@ from resonate import Resonate
 from resonate_infra.testing.aws import Moment
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.machine.schedules import MAX_OCCURRENCES
-from resonate_store.records import SCHEDULE
+from resonate_store.model.records import SCHEDULE
 from tests.offline import journal
 from tests.offline.faults import Fault
 

@@ -9,7 +9,7 @@ import pytest
 from resonate_infra.testing.aws import Call
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.requests import TaskGet
+from resonate_store.model.requests import TaskGet
 from tests.offline import journal
 from tests.offline.conftest import Begin
 

@@ -12,7 +12,7 @@ import pytest
 
 from resonate_infra.testing.aws import Moment
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.requests import TaskContinue
+from resonate_store.model.requests import TaskContinue
 from tests.offline import journal
 from tests.offline.conftest import WORKFLOWS, Begin
 from tests.offline.faults import Fault

@@ -9,8 +9,8 @@ import pytest
 
 from resonate.errors import ApplicationError, ResonateCanceledError
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.records import Value
-from resonate_store.requests import PromiseSettle
+from resonate_store.model.records import Value
+from resonate_store.model.requests import PromiseSettle
 from tests.offline import journal
 from tests.offline.conftest import Begin
 

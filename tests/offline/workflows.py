@@ -8,7 +8,7 @@ from typing import Any
 from resonate import Context, Resonate
 from resonate.errors import ResonateTimedoutError
 from resonate.retry_policies import Constant, Never
-from resonate_store.clock import ambient
+from resonate_store.model.clock import ambient
 from tests.offline import journal
 
 Workflow = Generator[Any, Any, Any]

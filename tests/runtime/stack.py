@@ -21,9 +21,9 @@ from resonate_infra.testing.deployment import Deployment, EventSource
 from resonate_infra.testing.endpoint import Endpoint
 from resonate_infra.testing.filters import FilterCriteria
 from resonate_infra.testing.resources import create, delete
-from resonate_store.dynamo import DynamoStore
-from resonate_store.payloads import Payloads
-from resonate_store.records import Record
+from resonate_store.dynamo.large_values import Payloads
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.model.records import Record
 from tests.runtime.emulator import RuntimeEmulator
 
 ROOT = Path(__file__).parents[2]

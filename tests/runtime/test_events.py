@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from resonate_store.clock import ManualClock
-from resonate_store.dynamo import DynamoStore
-from resonate_store.records import TIMER
-from resonate_store.requests import PromiseCreate
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TIMER
+from resonate_store.model.requests import PromiseCreate
 from tests.runtime.emulator import needs_runtime
 from tests.runtime.stack import ROOT, RuntimeStack
 

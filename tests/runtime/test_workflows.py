@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.sleeps import LATENESS, measure
-from resonate_store.records import TaskRecord
+from resonate_store.model.records import TaskRecord
 from tests.runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.runtime.stack import WORKFLOWS, RuntimeStack, wait_until
 

@@ -20,11 +20,19 @@ from resonate.exits import EndOfProcess
 from resonate.options import Options
 from resonate.registry import Registry
 from resonate.worker import Worker
-from resonate_store.clock import ManualClock
 from resonate_store.interface import Store, StoreClosed
-from resonate_store.memory import MemoryStore
-from resonate_store.records import TARGET, Promise, Record, SettledState, Task, Value
-from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, Request, Response, TaskCreate, TaskGet
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TARGET, Promise, Record, SettledState, Task, Value
+from resonate_store.model.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseSettle,
+    Request,
+    Response,
+    TaskCreate,
+    TaskGet,
+)
 
 Flow = Generator[Any, Any, Any]
 """What a workflow is, where a test does not care about its result's type."""

@@ -16,10 +16,10 @@ from resonate.abandoned import Abandoned, Exhausted, abandoned
 from resonate.errors import ResonateTimedoutError
 from resonate.lambda_handler import LambdaHandler
 from resonate.pool import Pool
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
-from resonate_store.requests import PromiseGet, Request, Response, TaskRelease
-from resonate_store.sqlite import SqliteStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import PromiseGet, Request, Response, TaskRelease
 from tests.sdk.driving import Driver, Flow
 
 PATIENCE = 10.0

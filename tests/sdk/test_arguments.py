@@ -11,8 +11,8 @@ import pytest
 from resonate import Resonate
 from resonate.promises import Promises
 from resonate.stores import LocalStore
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
 
 T = 2**50
 INSTANT = "timeout must be `int`, the instant in milliseconds since the epoch, got"

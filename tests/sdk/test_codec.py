@@ -37,7 +37,7 @@ from resonate.errors import (
     ResonateStoreError,
     ResonateTimedoutError,
 )
-from resonate_store.records import EMPTY, Promise, PromiseState, Value
+from resonate_store.model.records import EMPTY, Promise, PromiseState, Value
 
 
 class Colour(Enum):

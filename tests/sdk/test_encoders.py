@@ -24,8 +24,8 @@ from resonate.encoders import (
 from resonate.errors import PayloadError
 from resonate.retry_policies import Never
 from resonate.worker import Worker
-from resonate_store.records import Value
-from resonate_store.requests import PromiseGet
+from resonate_store.model.records import Value
+from resonate_store.model.requests import PromiseGet
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import always_three_ways, three_ways
 

@@ -16,11 +16,11 @@ from resonate.errors import DecryptionError
 from resonate.registry import Registry
 from resonate.retry_policies import Constant
 from resonate.worker import Worker
-from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreError
-from resonate_store.memory import MemoryStore
-from resonate_store.records import TARGET, Record, Value
-from resonate_store.requests import (
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TARGET, Record, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRecord,

@@ -25,7 +25,7 @@ from resonate.errors import (
     SignatureError,
 )
 from resonate.retry_policies import Never
-from resonate_store.records import EMPTY, Promise, Value
+from resonate_store.model.records import EMPTY, Promise, Value
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import always_three_ways, three_ways
 

@@ -6,8 +6,8 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.options import Options
-from resonate_store.records import TARGET
-from resonate_store.requests import PromiseGet
+from resonate_store.model.records import TARGET
+from resonate_store.model.requests import PromiseGet
 from tests.sdk.conftest import Connect
 from tests.sdk.driving import Flow
 from tests.sdk.ways import three_ways

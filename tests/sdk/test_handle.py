@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from resonate import Handle, codec
 from resonate.errors import PayloadError, ResonateShutdownError, ResonateTimedoutError
-from resonate_store.records import EMPTY, Promise, PromiseState, Value
+from resonate_store.model.records import EMPTY, Promise, PromiseState, Value
 
 PATIENCE = 10.0
 """Seconds after which a test that waits for a thread has failed."""

@@ -9,7 +9,7 @@ import pytest
 from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
 from resonate.promises import Promises
-from resonate_store.requests import PromiseCreate, PromiseGet, TaskGet
+from resonate_store.model.requests import PromiseCreate, PromiseGet, TaskGet
 from tests.sdk.conftest import Connect
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import always_three_ways, three_ways

@@ -16,9 +16,9 @@ from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateT
 from resonate.message_sources import LocalMessageSource, MessageSource
 from resonate.promises import DurablePromise, DurableValue
 from resonate.stores import LocalStore, RemoteStore
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
-from resonate_store.records import END_OF_TIME
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import END_OF_TIME
 from tests.sdk.driving import Flow
 from tests.store.wire import URL, posted_to
 

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from resonate import Context, Resonate, codec
 from resonate.retry_policies import Constant, Never
-from resonate_store.clock import instant
-from resonate_store.memory import MemoryStore
-from resonate_store.records import Claim, Value
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import instant
+from resonate_store.model.records import Claim, Value
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways
 

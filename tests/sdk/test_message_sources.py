@@ -13,8 +13,8 @@ from resonate.message_sources import Poller
 from resonate.message_sources.in_process import InProcess
 from resonate.message_sources.poller import events
 from resonate.message_sources.source import Messages
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
 from tests.serving import PATIENCE, Serving, new_server  # noqa: F401
 
 Message = dict[str, Any]

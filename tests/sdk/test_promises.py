@@ -10,9 +10,9 @@ import pytest
 from resonate import Context, Resonate, codec
 from resonate.errors import PayloadError, ResonateCanceledError, ResonateStoreError
 from resonate.promises import DurablePromise, DurableValue, Promises
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
-from resonate_store.records import END_OF_TIME
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import END_OF_TIME
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import always_three_ways, three_ways
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from resonate import Context
-from resonate_store.clock import installed
+from resonate_store.model.clock import installed
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways
 

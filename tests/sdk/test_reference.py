@@ -14,9 +14,9 @@ from resonate.commands import Sleep
 from resonate.encoders import JsonEncoder
 from resonate.function import Function
 from resonate.retry_policies import Constant, Exponential, Linear, Never
-from resonate_store.memory import MemoryStore
-from resonate_store.records import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Promise
-from resonate_store.requests import PromiseGet
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.records import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Promise
+from resonate_store.model.requests import PromiseGet
 from tests.sdk.driving import DAY, Driver, Flow
 from tests.sdk.ways import three_ways
 

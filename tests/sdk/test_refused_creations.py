@@ -11,7 +11,7 @@ import pytest
 from resonate import Context, Resonate
 from resonate.errors import PayloadTooLargeError, ResonateStoreError
 from resonate.testing import MemoryStack
-from resonate_store.requests import PromiseCreate, PromiseRecord, Request, Response
+from resonate_store.model.requests import PromiseCreate, PromiseRecord, Request, Response
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways
 from tests.serving import Serving, new_server  # noqa: F401  # pyright: ignore[reportUnusedImport]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 
-from resonate_store.remote import RemoteStore
-from resonate_store.remote_calls import Fault, Reply
+from resonate_store.remote.http import Fault, Reply
+from resonate_store.remote.store import RemoteStore
 from tests.programs import PROGRAMS, Program
 from tests.sdk.driving import Killed
 from tests.sdk.test_interruption import Machine

@@ -22,8 +22,8 @@ from resonate.errors import (
 from resonate.stores import RemoteStore
 from resonate.worker import Worker
 from resonate_store.interface import StoreUnreachable
-from resonate_store.records import TARGET
-from resonate_store.requests import (
+from resonate_store.model.records import TARGET
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseSettle,

@@ -28,8 +28,8 @@ from resonate.errors import (
 )
 from resonate.options import Options
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
-from resonate_store.records import DELAY, ORIGIN, PARENT, SCOPE, TARGET, TIMER, Value
-from resonate_store.requests import (
+from resonate_store.model.records import DELAY, ORIGIN, PARENT, SCOPE, TARGET, TIMER, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRecord,
     PromiseSettle,

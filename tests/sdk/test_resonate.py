@@ -19,9 +19,9 @@ from resonate.function import Function
 from resonate.registry import Registry
 from resonate.retry_policies import Constant, Never, RetryPolicy
 from resonate.testing import MemoryStack
-from resonate_store.memory import MemoryStore
-from resonate_store.records import ORIGIN, SCOPE, TARGET, Promise
-from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.records import ORIGIN, SCOPE, TARGET, Promise
+from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle
 from tests.sdk.conftest import Connect
 from tests.sdk.driving import Flow
 from tests.sdk.ways import always_three_ways, three_ways

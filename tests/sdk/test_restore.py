@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from resonate import Context, Resonate, codec
 from resonate.errors import PayloadError
 from resonate.restore import Unfit, fit, restore
-from resonate_store.records import Value
+from resonate_store.model.records import Value
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways
 

@@ -17,11 +17,11 @@ from resonate.errors import ResonateHaltedError, ResonateShutdownError, Resonate
 from resonate.lease import Lease, Lost
 from resonate.retry_policies import Constant
 from resonate.stores import LocalStore
-from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreError
-from resonate_store.memory import MemoryStore
-from resonate_store.records import TARGET, TIMER, Promise
-from resonate_store.requests import (
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TARGET, TIMER, Promise
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseSettle,

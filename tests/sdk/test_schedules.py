@@ -11,10 +11,10 @@ import pytest
 from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
 from resonate.schedules import upcoming
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
-from resonate_store.records import END_OF_TIME, ORIGIN, SCHEDULE, SCOPE, TARGET
-from resonate_store.requests import ScheduleCreate, ScheduleGet
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import END_OF_TIME, ORIGIN, SCHEDULE, SCOPE, TARGET
+from resonate_store.model.requests import ScheduleCreate, ScheduleGet
 
 T0 = 1_750_000_000_000
 FIRST = T0 + 20_000

@@ -11,14 +11,14 @@ import pytest
 from resonate import Context, Resonate
 from resonate.registry import Registry
 from resonate.worker import Worker
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import Record, Value
+from resonate_store.model.requests import PromiseCreate, PromiseGet
 from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import TIME
-from resonate_store.records import Record, Value
-from resonate_store.remote import RemoteStore
-from resonate_store.remote_calls import Reply
-from resonate_store.requests import PromiseCreate, PromiseGet
+from resonate_store.remote.http import Reply
+from resonate_store.remote.store import RemoteStore
 from resonate_store.server_clock import ServerClock, deadline_in
 
 T0 = ManualClock().now()

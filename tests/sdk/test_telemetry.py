@@ -9,10 +9,10 @@ import pytest
 
 from resonate import Context, Resonate, codec
 from resonate.telemetry import LogFields, Metrics
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
-from resonate_store.records import TARGET, Task
-from resonate_store.requests import PromiseCreate, PromiseSettle
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TARGET, Task
+from resonate_store.model.requests import PromiseCreate, PromiseSettle
 
 NAMESPACE = {"POWERTOOLS_METRICS_NAMESPACE": "Shop", "POWERTOOLS_SERVICE_NAME": "orders"}
 

@@ -14,10 +14,10 @@ from opentelemetry.trace import StatusCode
 from resonate import Context, Resonate, codec
 from resonate.retry_policies import Never
 from resonate.tracing import context_of
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
-from resonate_store.records import TARGET
-from resonate_store.requests import PromiseCreate, PromiseSettle
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TARGET
+from resonate_store.model.requests import PromiseCreate, PromiseSettle
 
 NIGHT = 1_735_689_600_000
 

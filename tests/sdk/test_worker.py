@@ -15,9 +15,8 @@ from resonate import Context, codec
 from resonate.errors import ApplicationError, ResonateHaltedError, ResonateStoreError
 from resonate.retry_policies import Constant, Never
 from resonate_store.interface import StoreError
-from resonate_store.records import SCOPE, TARGET, Value
-from resonate_store.remote import RemoteStore
-from resonate_store.requests import (
+from resonate_store.model.records import SCOPE, TARGET, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRecord,
     PromiseSettle,
@@ -29,6 +28,7 @@ from resonate_store.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from resonate_store.remote.store import RemoteStore
 from tests.sdk.driving import TTL, Driver, Flow
 from tests.sdk.ways import always_three_ways, three_ways
 from tests.store.wire import URL, Line

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from resonate_store.records import DELAY, EXTERNAL, SCOPE, STANDING, TARGET, TIMER, SettledState, Value
-from resonate_store.requests import (
+from resonate_store.model.records import DELAY, EXTERNAL, SCOPE, STANDING, TARGET, TIMER, SettledState, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRecord,

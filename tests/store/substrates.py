@@ -16,13 +16,13 @@ from typing import Any, Protocol
 
 import pytest
 
-from resonate_store.clock import Clock, ManualClock
-from resonate_store.effects import Change, Unblock, message_of, repeated
 from resonate_store.interface import deliver
-from resonate_store.memory import MemoryStore
-from resonate_store.records import Promise, Record, TaskRecord
-from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire
-from resonate_store.sqlite import SqliteStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
+from resonate_store.machine.effects import Change, Unblock, message_of, repeated
+from resonate_store.model.clock import Clock, ManualClock
+from resonate_store.model.records import Promise, Record, TaskRecord
+from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
 
 T0 = 1_750_000_000_000
 """The first instant of every test: a Sunday, 15:06:40 UTC."""
@@ -243,8 +243,8 @@ def any_store(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Wo
         with in_sqlite(clock) as world:
             yield world
         return
-    from resonate_store.dynamo import DynamoStore
-    from resonate_store.models import table_definition
+    from resonate_store.dynamo.items import table_definition
+    from resonate_store.dynamo.store import DynamoStore
 
     client = request.getfixturevalue("client")
     client.create_table(**table_definition("store"))

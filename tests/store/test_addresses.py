@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_store.addresses import expand, group_of, poll_of, problem_with, route
+from resonate_store.model.addresses import expand, group_of, poll_of, problem_with, route
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:worker"
 

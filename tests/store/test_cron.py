@@ -12,7 +12,7 @@ from croniter import croniter
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from resonate_store.cron import (
+from resonate_store.model.cron import (
     eventbridge,
     last_occurrence,
     next_occurrence,

@@ -11,14 +11,14 @@ import botocore.endpoint
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.clock import ManualClock
-from resonate_store.dynamo import DynamoStore
-from resonate_store.dynamo_writes import MAX_ITEM_BYTES, size_of
-from resonate_store.effects import Change
+from resonate_store.dynamo.items import expiry_of
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.dynamo.writes import MAX_ITEM_BYTES, size_of
 from resonate_store.interface import StoreClosed, StoreError
-from resonate_store.models import expiry_of
-from resonate_store.records import TIMER, Value
-from resonate_store.requests import (
+from resonate_store.machine.effects import Change
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TIMER, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,
     PromiseRegisterListener,
@@ -328,7 +328,7 @@ def test_a_new_life_of_an_id_is_not_overwritten_from_the_old_one(table: Table, s
 
 
 def test_only_so_many_images_are_remembered(store: DynamoStore, monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:
-    monkeypatch.setattr("resonate_store.dynamo_prediction.MAX_REMEMBERED", 1)
+    monkeypatch.setattr("resonate_store.dynamo.known.MAX_REMEMBERED", 1)
     done(store, create("a"), create("b"))
     wire.taken()
     done(store, settle("b"), settle("a"))
@@ -871,10 +871,10 @@ def _alone(script: str, **environment: str) -> str:
 
 
 TRYING = """
-from resonate_store.clock import ManualClock
+from resonate_store.model.clock import ManualClock
 from resonate_store.dynamo import DynamoStore
 from resonate_store.interface import StoreError
-from resonate_store.requests import PromiseGet
+from resonate_store.model.requests import PromiseGet
 try:
     print(DynamoStore("t", clock=ManualClock()).apply(PromiseGet("a")).error)
 except StoreError as error:

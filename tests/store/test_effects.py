@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.effects import (
+from resonate_store.interface import StoreError, deliver
+from resonate_store.machine.effects import (
     ARMING_HORIZON,
     LATE,
     SETTLING,
@@ -26,9 +27,18 @@ from resonate_store.effects import (
     message_of,
     repeated,
 )
-from resonate_store.interface import StoreError, deliver
-from resonate_store.records import DELAY, EXTERNAL, ORIGIN, TARGET, TIMER, Record, ScheduleRecord, TaskRecord, Value
-from resonate_store.requests import PromiseDelivered, Request, Response, TaskResume
+from resonate_store.model.records import (
+    DELAY,
+    EXTERNAL,
+    ORIGIN,
+    TARGET,
+    TIMER,
+    Record,
+    ScheduleRecord,
+    TaskRecord,
+    Value,
+)
+from resonate_store.model.requests import PromiseDelivered, Request, Response, TaskResume
 
 NOW = 1_000_000
 HOUR = 3_600_000

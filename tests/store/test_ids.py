@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resonate_store.ids import MAX_ID_BYTES, depth, origin, parent, problem_with, random_id, shard
+from resonate_store.model.ids import MAX_ID_BYTES, depth, origin, parent, problem_with, random_id, shard
 
 
 @pytest.mark.parametrize(

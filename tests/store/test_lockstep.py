@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
-from resonate_store.clock import ManualClock
-from resonate_store.dynamo import DynamoStore
-from resonate_store.effects import Change, effects
+from resonate_store.dynamo.items import Key, entry_of, key_of
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import deliver
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine import NeedSchedule
-from resonate_store.memory import MemoryStore
-from resonate_store.models import Key, entry_of, key_of
-from resonate_store.records import ORIGIN, CatchUp, Entry, Overlap, Record, TaskState
-from resonate_store.requests import (
+from resonate_store.machine.effects import Change, effects
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import ORIGIN, CatchUp, Entry, Overlap, Record, TaskState
+from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseSettle,
     PromiseWake,
@@ -50,7 +51,6 @@ from resonate_store.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
-from resonate_store.sqlite import SqliteStore
 from tests.store.build import (
     HOUR,
     LISTENER,

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from resonate_store.clock import ManualClock, installed
-from resonate_store.effects import Change
 from resonate_store.interface import deliver
-from resonate_store.memory import MemoryStore
-from resonate_store.records import ORIGIN, STANDING, Record
-from resonate_store.requests import (
+from resonate_store.local.memory import MemoryStore
+from resonate_store.machine.effects import Change
+from resonate_store.model.clock import ManualClock, installed
+from resonate_store.model.records import ORIGIN, STANDING, Record
+from resonate_store.model.requests import (
     PromiseWake,
     Request,
     Response,

@@ -7,10 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pynamodb.models import Model
 
-from resonate_store.ids import SEPARATORS, origin
-from resonate_store.ids import parent as parent_of
-from resonate_store.interface import DamagedRecord
-from resonate_store.models import (
+from resonate_store.dynamo.items import (
     SHARDS,
     ExpiryModel,
     PromiseModel,
@@ -26,7 +23,10 @@ from resonate_store.models import (
     table_definition,
     table_key,
 )
-from resonate_store.records import Entry, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.interface import DamagedRecord
+from resonate_store.model.ids import SEPARATORS, origin
+from resonate_store.model.ids import parent as parent_of
+from resonate_store.model.records import Entry, Record, ScheduleRecord, TaskRecord, Value
 
 TEXT = st.text(max_size=8)
 # The names that Python calls, and PynamoDB's attributes, give a meaning to.

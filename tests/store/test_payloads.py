@@ -8,15 +8,15 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from resonate_store.clock import ManualClock
-from resonate_store.dynamo import DynamoStore
-from resonate_store.dynamo_calls import Unavailable
+from resonate_store.dynamo.client import Unavailable
+from resonate_store.dynamo.large_values import TAG, THRESHOLD, WIDTH, Missing, Payloads
+from resonate_store.dynamo.parallel import each
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
-from resonate_store.limits import LIMIT
-from resonate_store.parallel import each
-from resonate_store.payloads import TAG, THRESHOLD, WIDTH, Missing, Payloads
-from resonate_store.records import ORIGIN, SCOPE, Claim, Value
-from resonate_store.requests import (
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.limits import LIMIT
+from resonate_store.model.records import ORIGIN, SCOPE, Claim, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRecord,

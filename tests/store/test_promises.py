@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from resonate_store.effects import Change
 from resonate_store.interface import deliver
-from resonate_store.records import EMPTY, ORIGIN, Promise, Record, Value
-from resonate_store.requests import PromiseCreate, PromiseDelivered, PromiseWake, TaskHalt
+from resonate_store.machine.effects import Change
+from resonate_store.model.records import EMPTY, ORIGIN, Promise, Record, Value
+from resonate_store.model.requests import PromiseCreate, PromiseDelivered, PromiseWake, TaskHalt
 from tests.store.build import (
     DAY,
     HOUR,

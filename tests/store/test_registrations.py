@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from resonate_store.clock import ManualClock
 from resonate_store.machine import decide
-from resonate_store.records import STANDING, Record, TaskRecord
-from resonate_store.requests import TaskContinue, TaskHalt, TaskResume
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import STANDING, Record, TaskRecord
+from resonate_store.model.requests import TaskContinue, TaskHalt, TaskResume
 from tests.store.build import (
     OUTSIDE,
     TTL,

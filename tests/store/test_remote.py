@@ -9,13 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreClosed, StoreError, StoreUnreachable
-from resonate_store.memory import MemoryStore
-from resonate_store.records import ELAPSED, PARENT, TARGET, TIMER, Value
-from resonate_store.remote import RemoteStore
-from resonate_store.remote_calls import Reply
-from resonate_store.requests import (
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import ELAPSED, PARENT, TARGET, TIMER, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRecord,
@@ -38,6 +36,8 @@ from resonate_store.requests import (
     TaskSuspend,
     TaskVerify,
 )
+from resonate_store.remote.http import Reply
+from resonate_store.remote.store import RemoteStore
 from tests.store.wire import URL, Line
 
 T0 = ManualClock().now()

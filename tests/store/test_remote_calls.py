@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from resonate_store.interface import StoreError, StoreUnreachable
-from resonate_store.remote import RemoteStore
-from resonate_store.requests import PromiseCreate, PromiseGet, TaskCreate
+from resonate_store.model.requests import PromiseCreate, PromiseGet, TaskCreate
+from resonate_store.remote.store import RemoteStore
 from tests.ports import free_port
 from tests.serving import PATIENCE, Serving, new_server  # noqa: F401
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_store.clock import ManualClock
+from resonate_store.model.clock import ManualClock
 from tests.store import test_promises, test_rules, test_schedules, test_tasks
 from tests.store.substrates import World, manual_clock  # noqa: F401
 from tests.store.test_rules import chunks_of_five  # noqa: F401

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resonate_store.remote_settings import Scope, Server, server_of
+from resonate_store.remote.settings import Scope, Server, server_of
 from resonate_store.settings import SettingsError
 
 LOCAL = "http://localhost:8001"

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from resonate_store.clock import ManualClock
-from resonate_store.dynamo import DynamoStore
-from resonate_store.dynamo_retention import NotDeletable
-from resonate_store.models import Expiry, expiry_of
-from resonate_store.records import ORIGIN, PARENT, SCOPE, TARGET, Record
-from resonate_store.requests import PromiseCreate, PromiseRecord, PromiseRegisterListener, PromiseSettle
+from resonate_store.dynamo.deletion import NotDeletable
+from resonate_store.dynamo.items import Expiry, expiry_of
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import ORIGIN, PARENT, SCOPE, TARGET, Record
+from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseRegisterListener, PromiseSettle
 from tests.store.dynamo_fixture import Table, Wire, after, lost, make_client
 from tests.store.substrates import T0
 

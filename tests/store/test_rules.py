@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.clock import ManualClock
 from resonate_store.machine import MAX_AWAITED
-from resonate_store.records import EMPTY, EXTERNAL, SCOPE, TIMER, Promise, Value
-from resonate_store.requests import (
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import EMPTY, EXTERNAL, SCOPE, TIMER, Promise, Value
+from resonate_store.model.requests import (
     PromiseWake,
     Request,
     TaskContinue,

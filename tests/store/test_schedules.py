@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.records import (
+from resonate_store.model.records import (
     BRANCH,
     DELAY,
     EMPTY,
@@ -21,7 +21,7 @@ from resonate_store.records import (
     Schedule,
     SettledState,
 )
-from resonate_store.requests import (
+from resonate_store.model.requests import (
     PromiseCreate,
     ScheduleDelete,
     ScheduleFire,

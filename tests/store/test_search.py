@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from resonate_store import dynamo_search
-from resonate_store.clock import ManualClock
-from resonate_store.records import ORIGIN, PARENT, Promise, Schedule, Task
-from resonate_store.requests import (
+from resonate_store.dynamo import search as dynamo_search
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import ORIGIN, PARENT, Promise, Schedule, Task
+from resonate_store.model.requests import (
     PromiseSearch,
     Request,
     Response,

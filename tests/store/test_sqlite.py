@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreClosed, StoreError
+from resonate_store.local.sqlite import SqliteStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import Record
+from resonate_store.model.requests import PromiseSearch, Request, ScheduleGet
 from resonate_store.protocol.service import Service
-from resonate_store.records import Record
-from resonate_store.requests import PromiseSearch, Request, ScheduleGet
-from resonate_store.sqlite import SqliteStore
 from tests.store.build import (
     DAY,
     HOUR,
@@ -333,9 +333,9 @@ def failing_at(n: int, file: File, request: Request) -> str | None:
 
 WRITER = """
 import sys
-from resonate_store.records import EMPTY, SCOPE, TARGET, Value
-from resonate_store.requests import *
-from resonate_store.sqlite import SqliteStore
+from resonate_store.model.records import EMPTY, SCOPE, TARGET, Value
+from resonate_store.model.requests import *
+from resonate_store.local.sqlite import SqliteStore
 
 store = SqliteStore(sys.argv[1], synchronous="off")
 now, start = store.clock.now(), int(sys.argv[2])
@@ -406,7 +406,7 @@ class SqliteStoreOf:
 
 def test_the_file_belongs_to_one_process(path: Path, clock: ManualClock) -> None:
     store = SqliteStore(path, clock)
-    script = f"from resonate_store.sqlite import SqliteStore; SqliteStore({str(path)!r}).close()"
+    script = f"from resonate_store.local.sqlite import SqliteStore; SqliteStore({str(path)!r}).close()"
     refused = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
     assert f"the store in {str(path)!r} is in use by another process" in refused.stderr

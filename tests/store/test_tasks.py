@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from resonate_store.records import EMPTY, TARGET, TaskRecord
-from resonate_store.requests import (
+from resonate_store.model.records import EMPTY, TARGET, TaskRecord
+from resonate_store.model.requests import (
     Request,
     TaskContinue,
     TaskGet,

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from resonate_store.machine.validation import problem_with
-from resonate_store.records import DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Value
-from resonate_store.requests import (
+from resonate_store.model.records import DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Value
+from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseWake,
     Request,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from resonate_store.clock import Clock, ManualClock
-from resonate_store.effects import Change
 from resonate_store.interface import Store
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.machine.effects import Change
+from resonate_store.model.clock import Clock, ManualClock
+from resonate_store.model.records import Record
+from resonate_store.model.requests import PromiseRecord, ProtocolRequest, Request, Response
 from resonate_store.protocol.service import Service
-from resonate_store.records import Record
-from resonate_store.remote import RemoteStore
-from resonate_store.remote_calls import Fault, Post, Reply
-from resonate_store.requests import PromiseRecord, ProtocolRequest, Request, Response
+from resonate_store.remote.http import Fault, Post, Reply
+from resonate_store.remote.store import RemoteStore
 from tests.store.substrates import World, _Memory
 
 URL = "http://server"

@@ -24,8 +24,8 @@ from resonate import codec
 from resonate.retry_policies import Constant
 from resonate.schedules import Schedules
 from resonate_infra.testing.aws import Call, Moment
-from resonate_store.records import DELAY, EXTERNAL, TARGET, Value
-from resonate_store.requests import (
+from resonate_store.model.records import DELAY, EXTERNAL, TARGET, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRegisterListener,

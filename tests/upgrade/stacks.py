@@ -23,17 +23,17 @@ from resonate.testing import MemoryStack, Stack
 from resonate.worker import Worker
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_infra.transports import Pusher
-from resonate_store.addresses import group_of
-from resonate_store.clock import ManualClock
-from resonate_store.embedded import Send
 from resonate_store.interface import Store, StoreError
+from resonate_store.local.embedded import Send
+from resonate_store.local.sqlite import SqliteStore
+from resonate_store.model.addresses import group_of
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import Promise
+from resonate_store.model.requests import PromiseGet, PromiseSettle, Request
 from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import VERSION
-from resonate_store.records import Promise
-from resonate_store.remote import RemoteStore
-from resonate_store.remote_calls import Reply
-from resonate_store.requests import PromiseGet, PromiseSettle, Request
-from resonate_store.sqlite import SqliteStore
+from resonate_store.remote.http import Reply
+from resonate_store.remote.store import RemoteStore
 from tests.upgrade import workflows
 
 WORKFLOWS: Final = Path(workflows.__file__)

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from resonate_store.models import entry_of, expiry_of, is_entry
-from resonate_store.records import Claim, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.dynamo.items import entry_of, expiry_of, is_entry
+from resonate_store.model.records import Claim, Record, ScheduleRecord, TaskRecord, Value
 from tests.upgrade.fixtures import SUBSTRATES, Fixture, fixtures_of, generations, hashes, lines_of, sealed
 from tests.upgrade.scenarios import SCENARIOS
 from tests.upgrade.stacks import LISTENER

@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from resonate.testing.history import export_history
-from resonate_store.clock import ManualClock
+from resonate_store.model.clock import ManualClock
 from tests.upgrade import conditions
 from tests.upgrade.fixtures import Fixture, history_path, seal, write
 from tests.upgrade.scenarios import SCENARIOS, Scenario

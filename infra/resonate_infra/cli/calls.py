@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from resonate_infra.cli.arguments import arguments_of
 
 if TYPE_CHECKING:
-    from resonate_store.records import Value
+    from resonate_store.model.records import Value
 
 
 def call(
@@ -33,8 +33,8 @@ def call(
 
     from resonate import codec
     from resonate.computation import FUNC
-    from resonate_store.addresses import expand
-    from resonate_store.records import SCOPE, TARGET
+    from resonate_store.model.addresses import expand
+    from resonate_store.model.records import SCOPE, TARGET
 
     tags = {**tags, SCOPE: "global", TARGET: expand(target), FUNC: func}
     return codec.encode_call(func, positional, named, version), tags
@@ -42,6 +42,6 @@ def call(
 
 def lineage(id: str) -> dict[str, str]:
     """The tags of a promise that is the root of an execution."""
-    from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX
+    from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX
 
     return dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)

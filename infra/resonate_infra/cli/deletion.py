@@ -15,7 +15,7 @@ from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
 
 if TYPE_CHECKING:
-    from resonate_store.dynamo import DynamoStore
+    from resonate_store.dynamo.store import DynamoStore
 
 
 @connected
@@ -30,8 +30,8 @@ def delete(
     """
     if session.table is None:
         raise Failure("deleting needs the table, the protocol has no such request: give --table", USAGE)
-    from resonate_store.dynamo_retention import NotDeletable
-    from resonate_store.requests import PromiseGet, PromiseSettle
+    from resonate_store.dynamo.deletion import NotDeletable
+    from resonate_store.model.requests import PromiseGet, PromiseSettle
 
     promise = session.ask(PromiseGet(id)).promise
     if force and promise is not None and promise.pending:

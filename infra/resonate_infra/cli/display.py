@@ -17,8 +17,8 @@ import msgspec
 
 from resonate_infra.cli.session import Session
 from resonate_infra.text import plain
-from resonate_store import clock
-from resonate_store.records import ELAPSED, SCOPE, TARGET, Promise, Schedule, Task, Value
+from resonate_store.model import clock
+from resonate_store.model.records import ELAPSED, SCOPE, TARGET, Promise, Schedule, Task, Value
 
 if TYPE_CHECKING:
     from rich.console import Console

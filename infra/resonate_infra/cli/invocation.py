@@ -20,7 +20,7 @@ from resonate_infra.cli.parameters import ONE_YEAR, Args, Func, Id, Kwargs, Tags
 from resonate_infra.cli.session import Session, connected
 
 if TYPE_CHECKING:
-    from resonate_store.records import Promise, Task, Value
+    from resonate_store.model.records import Promise, Task, Value
 
 FIRST_PAUSE = 50
 """The pause before the second look at the execution (ms), half as long again with every further one."""
@@ -58,7 +58,7 @@ def invoke(
     """
     from resonate_infra.cli.display import function_of, promise_json, write_json
     from resonate_infra.text import plain
-    from resonate_store.requests import PromiseCreate
+    from resonate_store.model.requests import PromiseCreate
     from resonate_store.server_clock import deadline_in
 
     if wait_timeout is not None and not wait:

@@ -12,7 +12,7 @@ from resonate_infra.cli.parameters import ONE_YEAR, All, Cursor, Id, Limit, Tags
 from resonate_infra.cli.session import Session, connected
 
 if TYPE_CHECKING:
-    from resonate_store.records import Promise
+    from resonate_store.model.records import Promise
 
 group = typer.Typer(help="Look at promises, create and settle them.")
 
@@ -28,7 +28,7 @@ Data = Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="
 def get(session: Session, id: Id) -> None:
     """Show one promise."""
     from resonate_infra.cli.display import write_promise
-    from resonate_store.requests import PromiseGet
+    from resonate_store.model.requests import PromiseGet
 
     write_promise(session, _only(session.ask(PromiseGet(id))))
 
@@ -50,9 +50,9 @@ def create(
 ) -> None:
     """Create a promise, or show the one that has this id already."""
     from resonate_infra.cli.display import write_promise
-    from resonate_store.addresses import expand
-    from resonate_store.records import TARGET
-    from resonate_store.requests import PromiseCreate
+    from resonate_store.model.addresses import expand
+    from resonate_store.model.records import TARGET
+    from resonate_store.model.requests import PromiseCreate
     from resonate_store.server_clock import deadline_in
 
     tags = pairs_of(tag or (), "--tag")
@@ -96,7 +96,7 @@ def reject(
 @connected
 def cancel(session: Session, id: Id) -> None:
     """Cancel a promise; whoever waits for it is told so, and a task that works on it has no one to work for."""
-    from resonate_store.records import EMPTY
+    from resonate_store.model.records import EMPTY
 
     _settle(session, id, "rejected_canceled", EMPTY)
 
@@ -130,7 +130,7 @@ def find(
 ) -> None:
     """Search, and write what is found."""
     from resonate_infra.cli.display import function_of, instant, promise_json, taken, write_found
-    from resonate_store.requests import PromiseSearch
+    from resonate_store.model.requests import PromiseSearch
 
     found: list[Promise] = []
     for page in session.pages(PromiseSearch(state, tags, id, roots, cursor=cursor), limit):
@@ -167,7 +167,7 @@ def _waits(session: Session, promise: Promise, short: bool) -> str:
 
 def _settle(session: Session, id: str, state: Any, value: Any) -> None:
     from resonate_infra.cli.display import write_promise
-    from resonate_store.requests import PromiseSettle
+    from resonate_store.model.requests import PromiseSettle
 
     promise = _only(session.ask(PromiseSettle(id, state, value)))
     if promise.state != state or promise.value != value:
@@ -177,7 +177,7 @@ def _settle(session: Session, id: str, state: Any, value: Any) -> None:
 
 
 def _value(data: str | None) -> Any:
-    from resonate_store.records import EMPTY
+    from resonate_store.model.records import EMPTY
 
     if data is None:
         return EMPTY

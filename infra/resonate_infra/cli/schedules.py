@@ -54,9 +54,9 @@ def create(
 
     resonate schedules create report --cron '0 7 * * mon' --timezone Europe/Berlin --func report --target worker
     """
-    from resonate_store.addresses import expand
-    from resonate_store.records import EMPTY, TARGET
-    from resonate_store.requests import ScheduleCreate
+    from resonate_store.model.addresses import expand
+    from resonate_store.model.records import EMPTY, TARGET
+    from resonate_store.model.requests import ScheduleCreate
 
     tags = pairs_of(tag or (), "--tag")
     if func is not None:
@@ -100,7 +100,7 @@ def create(
 @connected
 def get(session: Session, id: Id) -> None:
     """Show one schedule."""
-    from resonate_store.requests import ScheduleGet
+    from resonate_store.model.requests import ScheduleGet
 
     _write(session, session.ask(ScheduleGet(id)).schedule)
 
@@ -111,7 +111,7 @@ def delete(session: Session, id: Id) -> None:
     """Delete a schedule; what it has created stays."""
     from resonate_infra.cli.display import write_json
     from resonate_infra.text import plain
-    from resonate_store.requests import ScheduleDelete
+    from resonate_store.model.requests import ScheduleDelete
 
     session.ask(ScheduleDelete(id))
     if session.as_json:
@@ -125,8 +125,8 @@ def delete(session: Session, id: Id) -> None:
 def list_(session: Session, tag: Tags = None, limit: Limit = 100, all: All = False, cursor: Cursor = None) -> None:
     """Show schedules; --tag looks at the tags of what they create."""
     from resonate_infra.cli.display import instant, schedule_json, write_found
-    from resonate_store.records import Schedule
-    from resonate_store.requests import ScheduleSearch
+    from resonate_store.model.records import Schedule
+    from resonate_store.model.requests import ScheduleSearch
 
     found: list[Schedule] = []
     for page in session.pages(ScheduleSearch(pairs_of(tag or (), "--tag"), cursor=cursor), None if all else limit):
@@ -146,7 +146,7 @@ def list_(session: Session, tag: Tags = None, limit: Limit = 100, all: All = Fal
 @connected
 def pause(session: Session, id: Id) -> None:
     """Let nothing happen until the schedule is resumed."""
-    from resonate_store.requests import SchedulePause
+    from resonate_store.model.requests import SchedulePause
 
     _write(session, session.ask(SchedulePause(id)).schedule)
 
@@ -155,7 +155,7 @@ def pause(session: Session, id: Id) -> None:
 @connected
 def resume(session: Session, id: Id) -> None:
     """Go on with the next occurrence from now; those of the pause are gone."""
-    from resonate_store.requests import ScheduleResume
+    from resonate_store.model.requests import ScheduleResume
 
     _write(session, session.ask(ScheduleResume(id)).schedule)
 
@@ -165,7 +165,7 @@ def resume(session: Session, id: Id) -> None:
 def trigger(session: Session, id: Id) -> None:
     """Let an occurrence happen now, paused or not, and show its promise."""
     from resonate_infra.cli.display import write_promise
-    from resonate_store.requests import ScheduleTrigger
+    from resonate_store.model.requests import ScheduleTrigger
 
     promise = session.ask(ScheduleTrigger(id)).promise
     assert promise is not None
@@ -182,7 +182,7 @@ def next_(
     """Show the next occurrences of a schedule, also of one that is paused."""
     from resonate.schedules import Schedules
     from resonate_infra.cli.display import instant, write_json
-    from resonate_store.requests import ScheduleGet
+    from resonate_store.model.requests import ScheduleGet
 
     session.ask(ScheduleGet(id))
     runs = Schedules(session.store, session.clock).next_runs(id, count)

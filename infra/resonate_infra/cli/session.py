@@ -16,12 +16,12 @@ from resonate_infra.cli.exits import NOT_FOUND, USAGE, Failure, code_for
 from resonate_infra.cli.parameters import help_of
 
 if TYPE_CHECKING:
-    from resonate_store.clock import Clock
-    from resonate_store.dynamo import DynamoStore
+    from resonate_store.dynamo.store import DynamoStore
     from resonate_store.interface import Store
-    from resonate_store.records import Promise, PromiseState
-    from resonate_store.remote import RemoteStore
-    from resonate_store.requests import Request, Response
+    from resonate_store.model.clock import Clock
+    from resonate_store.model.records import Promise, PromiseState
+    from resonate_store.model.requests import Request, Response
+    from resonate_store.remote.store import RemoteStore
 
 _PANEL = "Where, and how it is shown"
 _OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -99,7 +99,7 @@ class Session:
     @property
     def clock(self) -> Clock:
         """The source of time."""
-        from resonate_store.clock import ambient
+        from resonate_store.model.clock import ambient
 
         return ambient()
 
@@ -116,7 +116,7 @@ class Session:
 
     def persist(self) -> None:
         """From now on let requests over HTTP be repeated when they fail on the way."""
-        from resonate_store.remote import RemoteStore
+        from resonate_store.remote.store import RemoteStore
 
         if isinstance(self._store, RemoteStore):
             self._store.insistent = True
@@ -164,8 +164,8 @@ class Session:
 
         An id that has no room for a separator cannot have any: the search would be refused.
         """
-        from resonate_store.ids import problem_with
-        from resonate_store.requests import PromiseSearch
+        from resonate_store.model.ids import problem_with
+        from resonate_store.model.requests import PromiseSearch
 
         prefix = f"{id}{separator}"
         if problem_with(prefix) is None:
@@ -177,8 +177,8 @@ class Session:
 
         try:
             with extra("aws,cli", "a table"):
-                from resonate_store.dynamo import DynamoStore
-                from resonate_store.payloads import Payloads
+                from resonate_store.dynamo.large_values import Payloads
+                from resonate_store.dynamo.store import DynamoStore
         except MissingExtra as error:
             raise Failure(str(error)) from error
         from resonate_store.settings import SettingsError, groups_of
@@ -192,7 +192,7 @@ class Session:
         return DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads)
 
     def _remote(self) -> RemoteStore:
-        from resonate_store.remote import RemoteStore
+        from resonate_store.remote.store import RemoteStore
 
         _quieten("resonate", "urllib3")
         try:

@@ -17,7 +17,7 @@ from resonate_infra.cli.session import Session, connected
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from resonate_store.records import Promise, Task
+    from resonate_store.model.records import Promise, Task
 
 
 class Node:
@@ -44,7 +44,7 @@ class Node:
     @property
     def foreign(self) -> bool:
         """Whether it is an execution of its own (a detached call)."""
-        from resonate_store.records import ORIGIN
+        from resonate_store.model.records import ORIGIN
 
         return self.promise.tags.get(ORIGIN, self.promise.id) == self.promise.id
 
@@ -96,9 +96,9 @@ def call_tree(session: Session, id: str) -> Node:
     from resonate.computation import FUNC
     from resonate.history import independent
     from resonate_infra.cli.waiting import task_of
-    from resonate_store.ids import parent
     from resonate_store.interface import whole
-    from resonate_store.requests import PromiseGet
+    from resonate_store.model.ids import parent
+    from resonate_store.model.requests import PromiseGet
 
     root = session.ask(PromiseGet(id)).promise
     assert root is not None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from resonate_infra.cli.session import Session
-    from resonate_store.records import Promise, Task
+    from resonate_store.model.records import Promise, Task
 
 MOST_READ = 50
 """Pending promises of one execution that are looked at; what it waits for is told of the first."""
@@ -21,7 +21,7 @@ MOST_TASKS = 5
 
 def task_of(session: Session, promise: Promise) -> Task | None:
     """Return the task of a pending promise, with what the server knows of it; None if it has none."""
-    from resonate_store.records import TARGET, TIMER
+    from resonate_store.model.records import TARGET, TIMER
 
     if not promise.pending or TARGET not in promise.tags or promise.tags.get(TIMER) == "true":
         return None
@@ -34,8 +34,8 @@ def read(session: Session, id: str) -> tuple[Promise, Task | None]:
     Raises:
         Failure: the promise does not exist, or the store does not answer.
     """
-    from resonate_store.records import TARGET
-    from resonate_store.requests import PromiseGet, TaskGet
+    from resonate_store.model.records import TARGET
+    from resonate_store.model.requests import PromiseGet, TaskGet
 
     response = session.ask(PromiseGet(id))
     promise, task = response.promise, response.task
@@ -52,8 +52,8 @@ def of_task(promise: Promise, task: Task | None, *, short: bool = False) -> str:
     With `short`, here and below, a long error is cut off.
     """
     from resonate_infra.cli.display import shortened
-    from resonate_store.addresses import wait_for
-    from resonate_store.records import TARGET
+    from resonate_store.model.addresses import wait_for
+    from resonate_store.model.records import TARGET
 
     if task is None or task.state != "pending":
         return ""
@@ -74,7 +74,7 @@ def of_attempt(timer: Promise, *, short: bool = False) -> str:
 
 
 def _next(failed: str, at: int) -> str:
-    from resonate_store.clock import instant
+    from resonate_store.model.clock import instant
 
     return f"{failed}; next at {instant(at)}" if failed else f"waiting until {instant(at)}"
 
@@ -88,7 +88,7 @@ def of_execution(session: Session, promise: Promise, task: Task | None, *, short
 
 def _below(session: Session, promise: Promise, short: bool) -> Iterator[str]:
     from resonate.computation import FUNC
-    from resonate_store.records import ORIGIN
+    from resonate_store.model.records import ORIGIN
 
     tasks, origin = 0, promise.tags.get(ORIGIN, promise.id)
     for separator in (".",) if FUNC in promise.tags else (".", ":"):

@@ -9,11 +9,11 @@ from pathlib import Path
 import urllib3
 
 from resonate_infra.conformance.runner import Failed, NoResponse, Runner, Send
-from resonate_store.clock import ambient
-from resonate_store.ids import random_id
 from resonate_store.interface import StoreError
-from resonate_store.remote_settings import Scope, server_of
-from resonate_store.remote_signature import Signature
+from resonate_store.model.clock import ambient
+from resonate_store.model.ids import random_id
+from resonate_store.remote.settings import Scope, server_of
+from resonate_store.remote.signature import Signature
 
 TIMEOUT = 30.0
 """Seconds to wait for one response."""

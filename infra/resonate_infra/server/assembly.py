@@ -23,12 +23,12 @@ from resonate_infra.server.listening import CannotListen, Uvicorn, listen
 from resonate_infra.server.loop import WakeLoop
 from resonate_infra.server.origins import allowed_host_of
 from resonate_infra.transports import Pusher
-from resonate_store.clock import Clock, ambient
 from resonate_store.extras import MissingExtra, extra
 from resonate_store.interface import StoreError
+from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.records import Promise
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
-from resonate_store.records import Promise
 from resonate_store.settings import SettingsError, groups_of, push_token_of
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def _admission(guard: Authentication, clock: Clock, authorization: str | None) -
 
 def _store(options: Options, clock: Clock) -> Any:
     if not options.table:
-        from resonate_store.sqlite import SqliteStore
+        from resonate_store.local.sqlite import SqliteStore
 
         store = SqliteStore(options.data or ":memory:", clock)
         store.offers_apart_ms = OFFERS_APART_MS
@@ -309,8 +309,8 @@ def _store(options: Options, clock: Clock) -> Any:
     try:
         with extra("aws,cli", "a table"):
             from resonate_infra.server.table import TableStore
-            from resonate_store.dynamo import DynamoStore
-            from resonate_store.payloads import Payloads
+            from resonate_store.dynamo.large_values import Payloads
+            from resonate_store.dynamo.store import DynamoStore
     except MissingExtra as error:
         raise StoreError(str(error)) from error
     local = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"))

@@ -16,9 +16,9 @@ from resonate_infra.server.background import Background
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import Lambdas
 from resonate_infra.transports import Pusher, invoke
-from resonate_store.addresses import poll_of, route, wait_for
-from resonate_store.effects import Execute, effects, message_of
-from resonate_store.records import TARGET, Promise, Record
+from resonate_store.machine.effects import Execute, effects, message_of
+from resonate_store.model.addresses import poll_of, route, wait_for
+from resonate_store.model.records import TARGET, Promise, Record
 
 CONCURRENCY = 256
 """Pushes and invokes in flight."""

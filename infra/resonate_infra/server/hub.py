@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from resonate_store.addresses import Poll, poll_of
+from resonate_store.model.addresses import Poll, poll_of
 
 MAX_CONNECTIONS = 1_000
 """Streams at the same time."""

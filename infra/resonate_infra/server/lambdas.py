@@ -21,9 +21,9 @@ from typing import Any
 from msgspec import Struct
 
 from resonate_infra.server.background import Background
-from resonate_store.addresses import problem_with
-from resonate_store.clock import Clock
-from resonate_store.ids import random_id
+from resonate_store.model.addresses import problem_with
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import random_id
 
 WIDTH = 32
 """Invocations at the same time."""

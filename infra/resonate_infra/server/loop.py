@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from resonate_store.clock import Clock
 from resonate_store.interface import StoreError
+from resonate_store.model.clock import Clock
 
 LONGEST_SLEEP = 60_000
 """The machine's clock may be set while the thread sleeps; it looks again after this time (ms)."""

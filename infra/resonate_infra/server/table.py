@@ -21,14 +21,14 @@ from resonate_infra.outlets import SweepOutlets
 from resonate_infra.tick import Tick
 from resonate_infra.timers import Kind, Timers
 from resonate_infra.transports import Transports
-from resonate_store.clock import Clock
-from resonate_store.cron import next_occurrence
-from resonate_store.dynamo import DynamoStore
-from resonate_store.effects import Unblock, message_of, repeated
+from resonate_store.dynamo.items import Key
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies, whole
-from resonate_store.models import Key
-from resonate_store.records import Promise, Record
-from resonate_store.requests import PromiseGet, PromiseWake, Request, Response, ScheduleFire
+from resonate_store.machine.effects import Unblock, message_of, repeated
+from resonate_store.model.clock import Clock
+from resonate_store.model.cron import next_occurrence
+from resonate_store.model.records import Promise, Record
+from resonate_store.model.requests import PromiseGet, PromiseWake, Request, Response, ScheduleFire
 
 
 class TableStore:

@@ -37,7 +37,7 @@ from moto.scheduler.models import scheduler_backends
 from moto.sqs.models import sqs_backends
 
 from resonate_infra.testing import shortcuts
-from resonate_store.clock import Clock, installed
+from resonate_store.model.clock import Clock, installed
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "offline",

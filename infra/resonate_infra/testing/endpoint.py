@@ -38,8 +38,8 @@ with extra("testing,api", "the endpoint", ends_program=__name__ == "__main__"):
     from resonate_infra.testing import template as templates
     from resonate_infra.testing.deployment import Deployment
     from resonate_infra.testing.resources import create
-    from resonate_store.dynamo import DynamoStore
-    from resonate_store.payloads import Payloads
+    from resonate_store.dynamo.large_values import Payloads
+    from resonate_store.dynamo.store import DynamoStore
 
 REGION = "us-east-1"
 _SERVICE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")

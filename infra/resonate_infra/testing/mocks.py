@@ -18,8 +18,8 @@ from resonate.testing.functions import stub_of
 from resonate_infra.testing.aws import Cloud
 from resonate_infra.testing.deployment import Deployment, Function
 from resonate_infra.testing.process import Processes
-from resonate_store.clock import Clock
 from resonate_store.interface import Store
+from resonate_store.model.clock import Clock
 from resonate_store.settings import groups_of
 
 

@@ -26,7 +26,7 @@ from unittest.mock import patch
 
 from resonate.testing.faults import Killed
 from resonate_infra.testing.deployment import Function
-from resonate_store.clock import Clock
+from resonate_store.model.clock import Clock
 
 Handler = Callable[[Any, Any], Any]
 

@@ -34,11 +34,11 @@ from resonate_infra.testing.mocks import Mocks
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
 from resonate_infra.testing.pumps import ExpiryPump, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.resources import create, delete
-from resonate_store.clock import Clock, ManualClock
-from resonate_store.dynamo import DynamoStore
-from resonate_store.models import entry_of, is_entry
-from resonate_store.payloads import Payloads
-from resonate_store.records import Record
+from resonate_store.dynamo.items import entry_of, is_entry
+from resonate_store.dynamo.large_values import Payloads
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.model.clock import Clock, ManualClock
+from resonate_store.model.records import Record
 from resonate_store.settings import groups_of
 
 __all__ = ["Event", "OfflineStack", "Stuck"]

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, UNSET, Options
 from resonate.stores.names import legacy_tags
-from resonate_store.addresses import expand
-from resonate_store.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER
+from resonate_store.model.addresses import expand
+from resonate_store.model.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER
 
 Key = str | Callable[[str], str]
 

@@ -19,20 +19,10 @@ from resonate.options import DEFAULT_TIMEOUT
 from resonate.registry import Registry
 from resonate.restore import Asked
 from resonate.signatures import UNKNOWN, Signature, check, signature_of
-from resonate_store import ids
-from resonate_store.addresses import expand
-from resonate_store.records import (
-    BRANCH,
-    ORIGIN,
-    PARENT,
-    PREFIX,
-    SCOPE,
-    TARGET,
-    TIMER,
-    SettledState,
-    Value,
-)
-from resonate_store.requests import PromiseCreate, PromiseRecord
+from resonate_store.model import ids
+from resonate_store.model.addresses import expand
+from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, SettledState, Value
+from resonate_store.model.requests import PromiseCreate, PromiseRecord
 
 _SHORT_ID = ids.MAX_ID_BYTES // 4
 """So many characters are within the limit of bytes, whatever they are."""

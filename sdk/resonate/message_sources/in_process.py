@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from resonate.message_sources.source import Receive
-from resonate_store.addresses import group_of
-from resonate_store.clock import Clock
+from resonate_store.model.addresses import group_of
+from resonate_store.model.clock import Clock
 
 Message = dict[str, Any]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import queue
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from resonate_store.addresses import group_of
-from resonate_store.clock import LONGEST_WAIT
+from resonate_store.model.addresses import group_of
+from resonate_store.model.clock import LONGEST_WAIT
 
 if TYPE_CHECKING:
     from resonate.stores.local import LocalStore

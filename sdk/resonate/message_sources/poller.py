@@ -21,8 +21,8 @@ import msgspec
 from resonate.message_sources.source import Receive
 from resonate.pool import join
 from resonate_store.interface import StoreError
-from resonate_store.remote_calls import reason_of
-from resonate_store.remote_settings import Server, server_of
+from resonate_store.remote.http import reason_of
+from resonate_store.remote.settings import Server, server_of
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
@@ -67,7 +67,7 @@ class _Stream(Protocol):
 class Poller:
     """Receives messages from a server.
 
-    What is not given is taken from the environment; see `resonate_store.remote_settings`.
+    What is not given is taken from the environment; see `resonate_store.remote.settings`.
 
     Args:
         group, id: who this process is.

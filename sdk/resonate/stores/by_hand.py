@@ -19,10 +19,10 @@ from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import CREATE_KEY, already_exists, create_key
 from resonate.promises import Callback, DurablePromise, Promises, accepted, check_creation, payload
 from resonate.stores.names import address_of, legacy_tags, protocol_tags
-from resonate_store.clock import Clock
 from resonate_store.interface import Store
-from resonate_store.records import TARGET, Promise, Task
-from resonate_store.requests import (
+from resonate_store.model.clock import Clock
+from resonate_store.model.records import TARGET, Promise, Task
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRegisterCallback,

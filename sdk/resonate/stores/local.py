@@ -15,9 +15,9 @@ from resonate.encoders import Base64Encoder, Encoder
 from resonate.message_sources.local import LocalMessageSource, Message
 from resonate.stores.by_hand import Claim, LocalPromises, LocalTask, LocalTasks
 from resonate.stores.local_schedules import LocalSchedule, LocalSchedules
-from resonate_store.clock import Clock
-from resonate_store.memory import MemoryStore
-from resonate_store.requests import (
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import Clock
+from resonate_store.model.requests import (
     PromiseRegisterCallback,
     PromiseRegisterListener,
     Response,

@@ -12,8 +12,8 @@ from resonate.idempotency import CREATE_KEY
 from resonate.promises import DurableValue, payload, read_value
 from resonate.schedules import check_creation
 from resonate.stores.names import legacy_tags
-from resonate_store.records import Schedule
-from resonate_store.requests import ScheduleCreate, ScheduleDelete, ScheduleGet
+from resonate_store.model.records import Schedule
+from resonate_store.model.requests import ScheduleCreate, ScheduleDelete, ScheduleGet
 
 if TYPE_CHECKING:
     from resonate.stores.by_hand import StoreByHand

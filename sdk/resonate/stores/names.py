@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from resonate_store.addresses import expand
-from resonate_store.records import ORIGIN, TARGET, TIMER
+from resonate_store.model.addresses import expand
+from resonate_store.model.records import ORIGIN, TARGET, TIMER
 
 _TAGS = {"resonate:invoke": TARGET, "resonate:timeout": TIMER, "resonate:root": ORIGIN}
 _LEGACY_TAGS = {tag: legacy for legacy, tag in _TAGS.items()}

@@ -10,12 +10,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from resonate_store import remote
-from resonate_store.clock import Clock
-from resonate_store.ids import Identify, random_id
-from resonate_store.remote import TIMEOUT
-from resonate_store.remote_settings import Server
-from resonate_store.requests import (
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import Identify, random_id
+from resonate_store.model.requests import (
     PromiseRegisterCallback,
     PromiseRegisterListener,
     Request,
@@ -27,15 +24,18 @@ from resonate_store.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from resonate_store.remote import store
+from resonate_store.remote.settings import Server
+from resonate_store.remote.store import TIMEOUT
 
 if TYPE_CHECKING:
     from resonate.encoders import Encoder
     from resonate.stores.by_hand import Claim, LocalPromises, LocalTasks
     from resonate.stores.local_schedules import LocalSchedules
-    from resonate_store.remote_calls import Post
+    from resonate_store.remote.http import Post
 
 
-class RemoteStore(remote.RemoteStore):
+class RemoteStore(store.RemoteStore):
     """Promises, tasks and schedules of a server.
 
     Args:

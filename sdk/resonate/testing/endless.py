@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from resonate import codec
 from resonate.computation import FUNC
-from resonate_store.records import DELAY, Record
+from resonate_store.model.records import DELAY, Record
 
 ATTEMPTS = 100
 """How often a step may fail while nothing else happens."""

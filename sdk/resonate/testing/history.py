@@ -23,8 +23,8 @@ from resonate.computation import FUNC
 from resonate.errors import PayloadError, refusal
 from resonate.history import described, independent
 from resonate_store.interface import Store, whole
-from resonate_store.records import ORIGIN, PARENT, TARGET, Promise, PromiseState, Task
-from resonate_store.requests import PromiseGet, TaskGet
+from resonate_store.model.records import ORIGIN, PARENT, TARGET, Promise, PromiseState, Task
+from resonate_store.model.requests import PromiseGet, TaskGet
 
 FORMAT = "resonate-history"
 VERSION = 1

@@ -23,14 +23,14 @@ from resonate.testing.faults import FailPoints, Killed
 from resonate.testing.functions import name_of, stub_of
 from resonate.testing.stack import Stack
 from resonate.worker import Worker
-from resonate_store.addresses import expand, group_of
-from resonate_store.clock import ManualClock, installed
 from resonate_store.interface import Store, StoreClosed, StoreError
-from resonate_store.limits import excess
+from resonate_store.local.memory import MemoryStore
 from resonate_store.machine import Outcome
-from resonate_store.memory import MemoryStore
-from resonate_store.records import Promise, Record
-from resonate_store.requests import Request, Response
+from resonate_store.model.addresses import expand, group_of
+from resonate_store.model.clock import ManualClock, installed
+from resonate_store.model.limits import excess
+from resonate_store.model.records import Promise, Record
+from resonate_store.model.requests import Request, Response
 
 WORKER_TIMEOUT = 300.0
 """Seconds that an invocation may take, and so, with a margin, how long the task of a killed worker waits; as in

@@ -34,10 +34,10 @@ from resonate.replay import Execution
 from resonate.retry_policies import RetryPolicy
 from resonate.testing.history import History, Recorded
 from resonate.worker import Worker
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
-from resonate_store.records import END_OF_TIME, ORIGIN, SCOPE, TARGET, Promise
-from resonate_store.requests import PromiseRecord, PromiseSettle, Response
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import END_OF_TIME, ORIGIN, SCOPE, TARGET, Promise
+from resonate_store.model.requests import PromiseRecord, PromiseSettle, Response
 
 TOLERANCE_MS = 500
 """Lengths of a sleep that differ by less are the same: two clocks have measured them."""

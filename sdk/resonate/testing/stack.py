@@ -27,11 +27,11 @@ from resonate.testing.faults import FailPoint, FailPoints, Killed, Messages
 from resonate.testing.functions import place_of
 from resonate.testing.history import History, export_history
 from resonate.testing.waiting import Wait, instant, told, waits_of
-from resonate_store.clock import Clock
-from resonate_store.ids import problem_with
 from resonate_store.interface import Store, whole
-from resonate_store.records import Promise, Record, SettledState, Value
-from resonate_store.requests import PromiseGet, PromiseSettle
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import problem_with
+from resonate_store.model.records import Promise, Record, SettledState, Value
+from resonate_store.model.requests import PromiseGet, PromiseSettle
 
 S = TypeVar("S", bound="Stack")
 _DEFAULT_LIFE = round(DEFAULT_TIMEOUT * 1000)

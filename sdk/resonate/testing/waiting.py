@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from resonate.computation import FUNC
-from resonate_store.records import SCOPE, Record
+from resonate_store.model.records import SCOPE, Record
 
 
 class Wait(NamedTuple):

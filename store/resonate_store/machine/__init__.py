@@ -13,8 +13,8 @@ from resonate_store.machine import promises, schedules, tasks, wake
 from resonate_store.machine.draft import Need, NeedChildren, NeedPage, NeedRecords, NeedSchedule, Outcome, Transition
 from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
-from resonate_store.records import Record
-from resonate_store.requests import (
+from resonate_store.model.records import Record
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,
     PromiseGet,

@@ -14,8 +14,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resonate_store.effects import Change
-from resonate_store.records import (
+from resonate_store.machine.effects import Change
+from resonate_store.model.records import (
     EMPTY,
     Entry,
     Promise,
@@ -27,7 +27,7 @@ from resonate_store.records import (
     TaskRecord,
     Value,
 )
-from resonate_store.requests import Response, Search
+from resonate_store.model.requests import Response, Search
 
 REDELIVERY = 60_000
 """How long a settlement may take to reach everybody before the sweep repeats it (ms)."""

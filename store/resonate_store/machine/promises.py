@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from resonate_store.effects import Change
 from resonate_store.machine.draft import Draft, Outcome, Transition, due_at, settled, timeout_state
-from resonate_store.records import DELAY, EMPTY, STANDING, TARGET, TIMER, Record, TaskRecord
-from resonate_store.requests import (
+from resonate_store.machine.effects import Change
+from resonate_store.model.records import DELAY, EMPTY, STANDING, TARGET, TIMER, Record, TaskRecord
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,
     PromiseGet,

@@ -12,8 +12,6 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from resonate_store.cron import last_occurrence, next_occurrence
-from resonate_store.effects import Change
 from resonate_store.machine.draft import (
     Draft,
     Need,
@@ -25,9 +23,11 @@ from resonate_store.machine.draft import (
     materialised,
     stamped_schedule,
 )
+from resonate_store.machine.effects import Change
 from resonate_store.machine.promises import created
 from resonate_store.machine.validation import expanded
-from resonate_store.records import (
+from resonate_store.model.cron import last_occurrence, next_occurrence
+from resonate_store.model.records import (
     BRANCH,
     DELAY,
     END_OF_TIME,
@@ -39,7 +39,7 @@ from resonate_store.records import (
     Record,
     ScheduleRecord,
 )
-from resonate_store.requests import (
+from resonate_store.model.requests import (
     PromiseCreate,
     Response,
     ScheduleCreate,

@@ -20,8 +20,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from resonate_store.machine.draft import NeedPage, Outcome, Page, Place, Shown, Transition, materialised
-from resonate_store.records import Entry, Promise, Record, Schedule, ScheduleRecord, Task
-from resonate_store.requests import PromiseSearch, Response, ScheduleSearch, Search, TaskSearch
+from resonate_store.model.records import Entry, Promise, Record, Schedule, ScheduleRecord, Task
+from resonate_store.model.requests import PromiseSearch, Response, ScheduleSearch, Search, TaskSearch
 
 _FARTHEST = 2**53
 """As far from zero as any instant."""

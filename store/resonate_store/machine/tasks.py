@@ -18,7 +18,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from resonate_store.effects import Change
 from resonate_store.machine.draft import (
     Draft,
     Need,
@@ -29,9 +28,10 @@ from resonate_store.machine.draft import (
     first_written,
     settled,
 )
+from resonate_store.machine.effects import Change
 from resonate_store.machine.promises import OFFER_INTERVAL, create_in, created, settle_in, with_callback
-from resonate_store.records import STANDING, Record, TaskRecord
-from resonate_store.requests import (
+from resonate_store.model.records import STANDING, Record, TaskRecord
+from resonate_store.model.requests import (
     PromiseCreate,
     Response,
     TaskAcquire,

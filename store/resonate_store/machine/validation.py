@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any, get_args
 
-from resonate_store import addresses, cron, ids
-from resonate_store.records import DELAY, END_OF_TIME, LINEAGE, SCOPE, TARGET, TIMER, CatchUp, Overlap, Value
-from resonate_store.requests import (
+from resonate_store.model import addresses, cron, ids
+from resonate_store.model.records import DELAY, END_OF_TIME, LINEAGE, SCOPE, TARGET, TIMER, CatchUp, Overlap, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRecord,
     PromiseRegisterCallback,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from resonate_store.machine.draft import Draft, Transition
 from resonate_store.machine.tasks import lease_expired, redispatched
-from resonate_store.requests import PromiseWake, Response
+from resonate_store.model.requests import PromiseWake, Response
 
 
 def wake(request: PromiseWake, now: int) -> Transition:

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from msgspec import Raw, Struct
 
-from resonate_store.clock import Clock
+from resonate_store.model.clock import Clock
+from resonate_store.model.records import Promise, Record, Task
 from resonate_store.protocol.wire import WireError, read
-from resonate_store.records import Promise, Record, Task
 
 PREFIX = "debug."
 END_OF_TIME = 2**47

@@ -13,9 +13,16 @@ from typing import Any
 
 import msgspec
 
+from resonate_store.model.records import Promise, Schedule, Task
+from resonate_store.model.requests import (
+    PromiseCreate,
+    PromiseSearch,
+    PromiseSettle,
+    ScheduleSearch,
+    TaskFence,
+    TaskSearch,
+)
 from resonate_store.protocol.wire import DATA, HELD, TIME, VERSION
-from resonate_store.records import Promise, Schedule, Task
-from resonate_store.requests import PromiseCreate, PromiseSearch, PromiseSettle, ScheduleSearch, TaskFence, TaskSearch
 
 _REF = "#/components/schemas/{name}"
 _PRELOAD = ("task.create", "task.acquire", "task.suspend", "task.fence")

@@ -15,13 +15,11 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Raw, Struct
 
-from resonate_store.clock import Clock
-from resonate_store.ids import SEPARATORS
 from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreError, whole
-from resonate_store.protocol.debug import END_OF_TIME, PREFIX, Debug, is_instant, perform
-from resonate_store.protocol.wire import TIME, VERSION, UnknownKind, WireError, decode_request, encode_response
-from resonate_store.records import Promise
-from resonate_store.requests import (
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import SEPARATORS
+from resonate_store.model.records import Promise
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseSearch,
@@ -34,6 +32,8 @@ from resonate_store.requests import (
     TaskFence,
     TaskSuspend,
 )
+from resonate_store.protocol.debug import END_OF_TIME, PREFIX, Debug, is_instant, perform
+from resonate_store.protocol.wire import TIME, VERSION, UnknownKind, WireError, decode_request, encode_response
 
 logger = logging.getLogger("resonate.protocol")
 

@@ -18,8 +18,8 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from resonate_store.records import END_OF_TIME, Promise, Schedule, Task
-from resonate_store.requests import (
+from resonate_store.model.records import END_OF_TIME, Promise, Schedule, Task
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRegisterCallback,

@@ -11,8 +11,8 @@ from resonate import Resonate
 from resonate.codec import encode_error
 from resonate.computation import FUNC
 from resonate_infra.server.assembly import Options, Server
-from resonate_store.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
-from resonate_store.requests import PromiseCreate, Request, TaskCreate, TaskSuspend
+from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.model.requests import PromiseCreate, Request, TaskCreate, TaskSuspend
 from tests.infra.cli.driving import CommandLine
 from tests.store.dynamo_fixture import Table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resonate_infra.cli.calls import call, lineage
 from resonate_infra.cli.display import payload
-from resonate_store.addresses import expand
+from resonate_store.model.addresses import expand
 
 
 def test_a_call_has_function_arguments_version_and_target() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from resonate_store.clock import ambient
-from resonate_store.requests import PromiseCreate
+from resonate_store.model.clock import ambient
+from resonate_store.model.requests import PromiseCreate
 from tests.infra.cli.driving import CommandLine
 from tests.store.dynamo_fixture import Table
 

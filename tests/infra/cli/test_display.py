@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 
 from resonate_infra.cli.display import duration, instant, outcome, payload
-from resonate_store.records import EMPTY, Promise, Value
+from resonate_store.model.records import EMPTY, Promise, Value
 
 
 def encoded(text: str) -> str:

@@ -171,7 +171,7 @@ def test_interrupting_the_wait_leaves_the_execution_alone(
         raise KeyboardInterrupt
 
     resonate.ok("invoke", id, "-f", "sleeps", "-t", "nobody")
-    monkeypatch.setattr("resonate_store.clock.SystemClock.sleep", interrupted)
+    monkeypatch.setattr("resonate_store.model.clock.SystemClock.sleep", interrupted)
 
     told = f"interrupted; {id!r} goes on, and invoking it again waits for it"
     assert resonate.fails("invoke", id, "-f", "sleeps", "--wait", "--quiet") == (130, told)

@@ -8,9 +8,9 @@ import pytest
 
 from resonate.codec import encode_error
 from resonate_infra.server.assembly import Server
-from resonate_store.clock import ManualClock, ambient
-from resonate_store.records import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
-from resonate_store.requests import PromiseCreate, PromiseRecord
+from resonate_store.model.clock import ManualClock, ambient
+from resonate_store.model.records import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.model.requests import PromiseCreate, PromiseRecord
 from tests.infra.cli.conftest import NO_WORKER, Suspend
 from tests.infra.cli.driving import CommandLine
 from tests.store.dynamo_fixture import Table

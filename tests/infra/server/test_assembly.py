@@ -23,11 +23,11 @@ from resonate.errors import ResonateStoreError
 from resonate_infra.authentication import LEEWAY
 from resonate_infra.server.assembly import CannotServe, Options, Server
 from resonate_infra.testing.endpoint import Endpoint
-from resonate_store.clock import ManualClock
-from resonate_store.dynamo import DynamoStore
+from resonate_store.dynamo.items import table_definition
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
-from resonate_store.models import table_definition
-from resonate_store.requests import PromiseCreate
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import PromiseCreate
 from tests.infra.server import test_lambdas
 from tests.infra.server.api import FAR, PATIENCE, Api
 

@@ -12,10 +12,10 @@ import pytest
 from resonate_infra.server.delivery import Delivery, lambda_client_of, served_groups
 from resonate_infra.server.hub import BUFFER, Hub
 from resonate_infra.server.lambdas import Lambdas, Mapped
-from resonate_store.clock import ManualClock
-from resonate_store.memory import MemoryStore
-from resonate_store.records import DELAY, TARGET, Record
-from resonate_store.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import DELAY, TARGET, Record
+from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire
 from tests.infra.aws_doubles import Lambda
 from tests.infra.server.api import PATIENCE
 

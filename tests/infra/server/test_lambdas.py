@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.server.lambdas import WIDTH, Context, LambdaError, Lambdas, Mapped, mapped
-from resonate_store.clock import ManualClock
+from resonate_store.model.clock import ManualClock
 from tests.infra.server.api import PATIENCE
 
 MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}

@@ -10,11 +10,11 @@ import pytest
 
 from resonate_infra.server import loop as loops
 from resonate_infra.server.loop import WakeLoop
-from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreError
-from resonate_store.memory import MemoryStore
-from resonate_store.records import TARGET
-from resonate_store.requests import PromiseCreate, PromiseRegisterListener
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TARGET
+from resonate_store.model.requests import PromiseCreate, PromiseRegisterListener
 from tests.infra.server.api import PATIENCE
 
 

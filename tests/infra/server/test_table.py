@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from resonate_infra.server.table import TableStore
-from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreClosed
-from resonate_store.records import TARGET, TIMER
-from resonate_store.requests import (
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TARGET, TIMER
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRegisterListener,

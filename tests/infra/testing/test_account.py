@@ -13,7 +13,7 @@ from resonate_infra.testing.account import CREATORS
 from resonate_infra.testing.deployment import Deployment
 from resonate_infra.testing.resources import NOT_CREATED, create, delete
 from resonate_infra.testing.template import Stack, Template, load
-from resonate_store.payloads import TAG
+from resonate_store.dynamo.large_values import TAG
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 EVERYTHING: dict[str, str | int] = {

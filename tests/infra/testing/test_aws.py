@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 
 from resonate_infra.testing.aws import Cloud
-from resonate_store.clock import ManualClock
+from resonate_store.model.clock import ManualClock
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import os
 import pytest
 from resonate import Context, Resonate
 from resonate.testing import MemoryStack, Stack
-from resonate_store.clock import ambient
+from resonate_store.model.clock import ambient
 
 app = Resonate(group="worker")
 

@@ -7,7 +7,7 @@ import pytest
 
 from resonate_infra.testing.deployment import Function
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
-from resonate_store.clock import ManualClock
+from resonate_store.model.clock import ManualClock
 
 CODE = """
 import os

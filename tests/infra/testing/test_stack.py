@@ -8,9 +8,9 @@ import pytest
 from moto import mock_aws
 
 from resonate_infra.testing.stack import Event, OfflineStack, Stuck
-from resonate_store.clock import ManualClock, SystemClock, ambient
-from resonate_store.records import TARGET, TIMER
-from resonate_store.requests import PromiseCreate
+from resonate_store.model.clock import ManualClock, SystemClock, ambient
+from resonate_store.model.records import TARGET, TIMER
+from resonate_store.model.requests import PromiseCreate
 
 HOUR = 3_600_000
 

@@ -5,9 +5,9 @@ import pytest
 from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
 from resonate.testing import History, HistoryFormatError, MemoryStack, Recorded, export_history
-from resonate_store.memory import MemoryStore
-from resonate_store.records import TARGET
-from resonate_store.requests import PromiseCreate
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.records import TARGET
+from resonate_store.model.requests import PromiseCreate
 from tests.sdk.testing.programs import Flow, approval, branching, charge, shop, stubborn, trial
 
 SHOWN = """\

@@ -10,9 +10,9 @@ from resonate import Context
 from resonate.errors import PayloadTooLargeError, ResonateCanceledError, ResonateStoreError, ResonateTimedoutError
 from resonate.retry_policies import Constant
 from resonate.testing import MemoryStack, Stuck
-from resonate_store.clock import ManualClock, ambient
 from resonate_store.interface import StoreError
-from resonate_store.requests import PromiseCreate
+from resonate_store.model.clock import ManualClock, ambient
+from resonate_store.model.requests import PromiseCreate
 from tests.sdk.testing import programs
 from tests.sdk.testing.programs import Flow, approval, book, branching, charge, notify, order, shop, stubborn, trial
 

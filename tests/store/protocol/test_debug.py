@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from resonate_store.clock import ManualClock
-from resonate_store.embedded import EmbeddedStore
-from resonate_store.memory import MemoryStore
+from resonate_store.local.embedded import EmbeddedStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
+from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
-from resonate_store.sqlite import SqliteStore
 from tests.store.protocol.envelopes import LATER, TARGET, ask
 
 T0 = 1_750_000_000_000

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from resonate_infra.conformance.__main__ import over_http
 from resonate_infra.server.assembly import Options, Server
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
 from resonate_store.protocol.wire import VERSION, encode_request
-from resonate_store.sqlite import SqliteStore
 from tests.conformance.servers import service_over, service_over_a_table
 from tests.store.protocol.envelopes import envelope, read
 from tests.store.protocol.test_wire import REQUESTS

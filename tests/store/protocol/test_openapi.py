@@ -8,9 +8,9 @@ import jsonschema
 import msgspec
 import pytest
 
+from resonate_store.model.requests import ProtocolRequest, Response
 from resonate_store.protocol import openapi
 from resonate_store.protocol.wire import encode_request, encode_response
-from resonate_store.requests import ProtocolRequest, Response
 from tests.store.protocol.envelopes import envelope
 from tests.store.protocol.test_wire import REQUESTS, RESPONSES
 

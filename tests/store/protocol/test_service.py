@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from resonate_store.clock import ManualClock
 from resonate_store.interface import StoreError
-from resonate_store.memory import MemoryStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import PromiseRecord, ProtocolRequest
 from resonate_store.protocol.service import Limits, Permit, Refused, Service
 from resonate_store.protocol.wire import VERSION
-from resonate_store.requests import PromiseRecord, ProtocolRequest
 from tests.store.protocol.envelopes import LATER, TARGET, ask, envelope, read
 
 CREATE = {"id": "a", "timeoutAt": LATER, "tags": TARGET}

@@ -6,17 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from resonate_store.protocol.wire import (
-    DATA,
-    UnknownKind,
-    WireError,
-    decode_request,
-    decode_response,
-    encode_request,
-    encode_response,
-)
-from resonate_store.records import Promise, Schedule, Task, Value
-from resonate_store.requests import (
+from resonate_store.model.records import Promise, Schedule, Task, Value
+from resonate_store.model.requests import (
     InternalRequest,
     PromiseCreate,
     PromiseGet,
@@ -47,6 +38,15 @@ from resonate_store.requests import (
     TaskRelease,
     TaskSearch,
     TaskSuspend,
+)
+from resonate_store.protocol.wire import (
+    DATA,
+    UnknownKind,
+    WireError,
+    decode_request,
+    decode_response,
+    encode_request,
+    encode_response,
 )
 
 CREATE = PromiseCreate("a.1", 1000, Value({"h": "1"}, "ZGF0YQ=="), {"resonate:target": "poll://any@default"})

@@ -20,9 +20,9 @@ from pynamodb.constants import BOOLEAN, LIST, MAP, NUMBER, STRING
 from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
 from pynamodb.models import Model
 
-from resonate_store.ids import depth, origin, shard
 from resonate_store.interface import DamagedRecord
-from resonate_store.records import Claim, Entry, PromiseState, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.model.ids import depth, origin, shard
+from resonate_store.model.records import Claim, Entry, PromiseState, Record, ScheduleRecord, TaskRecord, Value
 
 Item = dict[str, dict[str, Any]]
 """An item as the botocore client takes and gives it: every value in a map that names its type."""

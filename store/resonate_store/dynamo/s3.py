@@ -16,7 +16,7 @@ from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
 )
 from botocore.exceptions import ConnectionError as NotConnected  # pyright: ignore[reportMissingTypeStubs]
 
-from resonate_store.dynamo_calls import Unavailable
+from resonate_store.dynamo.client import Unavailable
 from resonate_store.interface import StoreError
 
 _PASSING: Final = frozenset({"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling"})

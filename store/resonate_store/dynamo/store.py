@@ -19,19 +19,9 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from resonate_store import addresses
-from resonate_store.clock import Clock, ambient
-from resonate_store.dynamo_calls import Client, ConditionFailed, Connection, Refused, Unavailable, pages
-from resonate_store.dynamo_prediction import Known, Memory
-from resonate_store.dynamo_retention import Deletion, NotDeletable
-from resonate_store.dynamo_search import DynamoSearch
-from resonate_store.dynamo_writes import TooLarge, failure_of, write_of, written
-from resonate_store.effects import Change
-from resonate_store.ids import SEPARATORS, Identify, random_id
-from resonate_store.interface import StoreClosed, StoreError
-from resonate_store.machine import NeedChildren, NeedPage, NeedSchedule, Outcome, decide, perform
-from resonate_store.machine.draft import Need
-from resonate_store.models import (
+from resonate_store.dynamo.client import Client, ConditionFailed, Connection, Refused, Unavailable, pages
+from resonate_store.dynamo.deletion import Deletion, NotDeletable
+from resonate_store.dynamo.items import (
     SHARDS,
     AnyItem,
     Expiry,
@@ -47,7 +37,8 @@ from resonate_store.models import (
     task_projection,
     typed,
 )
-from resonate_store.payloads import (
+from resonate_store.dynamo.known import Known, Memory
+from resonate_store.dynamo.large_values import (
     Missing,
     Payloads,
     Uploads,
@@ -56,8 +47,17 @@ from resonate_store.payloads import (
     response_with_values,
     with_values,
 )
-from resonate_store.records import END_OF_TIME, ORIGIN, TARGET, Claim, Entry, Promise, Record, Value
-from resonate_store.requests import (
+from resonate_store.dynamo.search import DynamoSearch
+from resonate_store.dynamo.writes import TooLarge, failure_of, write_of, written
+from resonate_store.interface import StoreClosed, StoreError
+from resonate_store.machine import NeedChildren, NeedPage, NeedSchedule, Outcome, decide, perform
+from resonate_store.machine.draft import Need
+from resonate_store.machine.effects import Change
+from resonate_store.model import addresses
+from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.ids import SEPARATORS, Identify, random_id
+from resonate_store.model.records import END_OF_TIME, ORIGIN, TARGET, Claim, Entry, Promise, Record, Value
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,
     PromiseGet,
@@ -73,7 +73,7 @@ from resonate_store.requests import (
 )
 
 if TYPE_CHECKING:
-    from resonate_store.dynamo_debug import DynamoDebug
+    from resonate_store.dynamo.debug_items import DynamoDebug
 
 MAX_BATCH: Final = 100
 """Items of one BatchGetItem."""
@@ -290,7 +290,7 @@ class DynamoStore:
 
     def debug(self) -> DynamoDebug:
         """What debugging does to this table."""
-        from resonate_store.dynamo_debug import DynamoDebug  # only who debugs pays for it
+        from resonate_store.dynamo.debug_items import DynamoDebug  # only who debugs pays for it
 
         return DynamoDebug(self._call, self.table, lambda: self._objects, width=self._width)
 

@@ -28,16 +28,16 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None
 
-from resonate_store.clock import Clock
-from resonate_store.effects import Change
-from resonate_store.embedded import EmbeddedStore, Key, Send, unheard
-from resonate_store.ids import parent
 from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreClosed, StoreError, deliver
+from resonate_store.local.embedded import EmbeddedStore, Key, Send, unheard
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule
 from resonate_store.machine.draft import Need, NeedPage, Page
+from resonate_store.machine.effects import Change
 from resonate_store.machine.search import page_of
-from resonate_store.records import Entry, Promise, Record, ScheduleRecord
-from resonate_store.requests import PromiseSearch, Request, Response, ScheduleSearch
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import parent
+from resonate_store.model.records import Entry, Promise, Record, ScheduleRecord
+from resonate_store.model.requests import PromiseSearch, Request, Response, ScheduleSearch
 
 Synchronous = Literal["full", "normal", "off"]
 

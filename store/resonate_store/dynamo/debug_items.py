@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
-from resonate_store.dynamo_calls import Call, ConditionFailed, pages
-from resonate_store.models import AnyItem, Item, entry_of, is_entry, typed
-from resonate_store.parallel import each
-from resonate_store.payloads import claims_in, with_values
-from resonate_store.records import Claim, Entry, Promise, Record, Value
+from resonate_store.dynamo.client import Call, ConditionFailed, pages
+from resonate_store.dynamo.items import AnyItem, Item, entry_of, is_entry, typed
+from resonate_store.dynamo.large_values import claims_in, with_values
+from resonate_store.dynamo.parallel import each
+from resonate_store.model.records import Claim, Entry, Promise, Record, Value
 
 DEBUG_PK: Final = "debug"
 """The partition of what only debugging keeps; no entry and no retention marker lies in it."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from resonate_store.records import (
+from resonate_store.model.records import (
     EMPTY,
     CatchUp,
     Overlap,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from resonate_store.records import Value
+from resonate_store.model.records import Value
 
 LIMIT: Final = 5 * 1024 * 1024
 """Values above this many bytes are refused: an invocation of Lambda answers with 6 MB at most."""

@@ -22,17 +22,17 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from resonate_store.dynamo_calls import Unavailable
-from resonate_store.dynamo_writes import TooLarge, only_waits
-from resonate_store.effects import Change
-from resonate_store.ids import Identify, random_id
+from resonate_store.dynamo.client import Unavailable
+from resonate_store.dynamo.parallel import each
+from resonate_store.dynamo.s3 import Bucket, Client, NoSuchObject
+from resonate_store.dynamo.writes import TooLarge, only_waits
 from resonate_store.interface import StoreError
-from resonate_store.limits import LIMIT, excess, size_of
 from resonate_store.machine import Outcome
-from resonate_store.parallel import each
-from resonate_store.records import Claim, Entry, Promise, Record, Value
-from resonate_store.requests import Response
-from resonate_store.s3_calls import Bucket, Client, NoSuchObject
+from resonate_store.machine.effects import Change
+from resonate_store.model.ids import Identify, random_id
+from resonate_store.model.limits import LIMIT, excess, size_of
+from resonate_store.model.records import Claim, Entry, Promise, Record, Value
+from resonate_store.model.requests import Response
 from resonate_store.settings import SettingsError, width_of
 
 THRESHOLD: Final = 32 * 1024

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from resonate_store.records import DELAY, Entry, Promise, Record, ScheduleRecord
+from resonate_store.model.records import DELAY, Entry, Promise, Record, ScheduleRecord
 
 ARMING_HORIZON = 900_000
 """Deadlines that somebody waits for are armed as timers when they are this near (ms); the sweep keeps the others."""

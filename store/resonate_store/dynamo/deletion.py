@@ -22,11 +22,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from resonate_store.dynamo_calls import Call, ConditionFailed, pages
-from resonate_store.ids import SEPARATORS, parent
-from resonate_store.models import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
-from resonate_store.parallel import each
-from resonate_store.records import ORIGIN, PARENT, begins_tree
+from resonate_store.dynamo.client import Call, ConditionFailed, pages
+from resonate_store.dynamo.items import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
+from resonate_store.dynamo.parallel import each
+from resonate_store.model.ids import SEPARATORS, parent
+from resonate_store.model.records import ORIGIN, PARENT, begins_tree
 
 BATCH: Final = 100
 """Records that are deleted together; their objects are in one request each time."""

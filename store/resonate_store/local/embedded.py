@@ -15,14 +15,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
 
-from resonate_store.clock import Clock, ambient
-from resonate_store.effects import Change, Unblock, message_of, repeated
 from resonate_store.interface import DamagedRecord, Store, deliver, whole
 from resonate_store.machine import Outcome, decide, perform, with_all_told
 from resonate_store.machine.draft import Need
+from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.machine.validation import problem_with
-from resonate_store.records import Entry, Promise, Record
-from resonate_store.requests import PromiseWake, Request, Response, ScheduleFire, TaskHeartbeat
+from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.records import Entry, Promise, Record
+from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire, TaskHeartbeat
 
 Key = tuple[Literal["promise", "schedule"], str]
 Send = Callable[[str, dict[str, Any]], bool | None]

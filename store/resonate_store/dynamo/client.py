@@ -21,8 +21,8 @@ from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
 )
 from botocore.exceptions import ConnectionError as NotConnected  # pyright: ignore[reportMissingTypeStubs]
 
+from resonate_store.dynamo.items import AnyItem
 from resonate_store.interface import StoreError
-from resonate_store.models import AnyItem
 
 _PASSING: Final = frozenset(
     {

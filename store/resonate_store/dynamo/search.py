@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
-from resonate_store.dynamo_calls import Call
-from resonate_store.ids import origin
+from resonate_store.dynamo.client import Call
+from resonate_store.dynamo.items import AnyItem, Item, Key, entry_of, execution_state, is_entry, key_in, typed
 from resonate_store.machine.draft import NeedPage, Page, Place, Shown
 from resonate_store.machine.search import place_of, shown
-from resonate_store.models import AnyItem, Item, Key, entry_of, execution_state, is_entry, key_in, typed
-from resonate_store.records import PARENT, Entry, PromiseState
-from resonate_store.requests import PromiseSearch, ScheduleSearch, Search
+from resonate_store.model.ids import origin
+from resonate_store.model.records import PARENT, Entry, PromiseState
+from resonate_store.model.requests import PromiseSearch, ScheduleSearch, Search
 
 MAX_EXAMINED: Final = 1_000
 """Entries that one request looks at, about, before it answers with what it has found."""

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 import msgspec
 from msgspec import Raw, Struct
 
-from resonate_store.clock import Clock
-from resonate_store.ids import Identify
 from resonate_store.interface import StoreError, StoreUnreachable
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import Identify
 from resonate_store.protocol.wire import TIME, VERSION
-from resonate_store.remote_settings import Server
+from resonate_store.remote.settings import Server
 from resonate_store.server_clock import ServerClock
 
 if TYPE_CHECKING:
-    from resonate_store.remote_signature import Signature
+    from resonate_store.remote.signature import Signature
 
 FIRST_PAUSE: Final = 50
 """The pause before the second try (ms), doubled with every further one; jitter takes up to half of it."""
@@ -166,7 +166,7 @@ class Calls:
         if self._server.scope is None:
             return headers
         if self._signature is None:
-            from resonate_store.remote_signature import Signature
+            from resonate_store.remote.signature import Signature
 
             self._signature = Signature(self._server.scope)
         return self._signature.headers("POST", f"{self._server.url}/", headers, body)

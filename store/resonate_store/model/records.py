@@ -16,7 +16,7 @@ from typing import Literal, cast
 
 from msgspec import Struct
 
-from resonate_store.ids import is_below, parent
+from resonate_store.model.ids import is_below, parent
 
 PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 SettledState = Literal["resolved", "rejected", "rejected_canceled"]

@@ -19,14 +19,11 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resonate_store.clock import Clock, ambient
-from resonate_store.ids import Identify, parent, random_id
 from resonate_store.interface import StoreClosed, StoreError
-from resonate_store.protocol.wire import WireError, decode_response, encode_request
-from resonate_store.records import ELAPSED, PARENT, TARGET, Promise, Task
-from resonate_store.remote_calls import Calls, Post
-from resonate_store.remote_settings import Server, server_of
-from resonate_store.requests import (
+from resonate_store.model.clock import Clock, ambient
+from resonate_store.model.ids import Identify, parent, random_id
+from resonate_store.model.records import ELAPSED, PARENT, TARGET, Promise, Task
+from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRecord,
@@ -47,6 +44,9 @@ from resonate_store.requests import (
     TaskSuspend,
     TaskVerify,
 )
+from resonate_store.protocol.wire import WireError, decode_response, encode_request
+from resonate_store.remote.http import Calls, Post
+from resonate_store.remote.settings import Server, server_of
 from resonate_store.server_clock import ServerClock
 
 TIMEOUT: Final = 30.0
@@ -58,7 +58,7 @@ PAGE: Final = 500
 class RemoteStore:
     """A promise store behind the protocol's HTTP interface.
 
-    What is not given is taken from the environment; see `resonate_store.remote_settings`.
+    What is not given is taken from the environment; see `resonate_store.remote.settings`.
 
     Args:
         url: the server's address; instead of `host` and `port`.

@@ -1,7 +1,7 @@
 """The store in memory: a dictionary and a lock.
 
 It is the whole product for `Resonate()`, and the reference that the other substrates are compared with. What it does
-with requests, effects and time is common to all stores in one process and stands in `resonate_store.embedded`.
+with requests, effects and time is common to all stores in one process and stands in `resonate_store.local.embedded`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from resonate_store.clock import Clock
-from resonate_store.effects import Change
-from resonate_store.embedded import EmbeddedStore, Key, Send, unheard
-from resonate_store.ids import parent
+from resonate_store.local.embedded import EmbeddedStore, Key, Send, unheard
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record, first_task
 from resonate_store.machine.draft import Need, NeedPage, Page
+from resonate_store.machine.effects import Change
 from resonate_store.machine.search import page_of, place_of
-from resonate_store.records import Entry, Record, ScheduleRecord
-from resonate_store.requests import PromiseRecord, Request, ScheduleSearch, TaskCreate
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import parent
+from resonate_store.model.records import Entry, Record, ScheduleRecord
+from resonate_store.model.requests import PromiseRecord, Request, ScheduleSearch, TaskCreate
 
 
 class MemoryStore(EmbeddedStore):

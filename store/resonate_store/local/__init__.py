@@ -1,0 +1,1 @@
+"""Stores in this process: in memory and in a SQLite file. Internal."""
