@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resonate import Context, Resonate
-from resonate_infra.dispatch import TIME_TO_LIVE
+from resonate_infra.deployed.dispatch import TIME_TO_LIVE
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.model.requests import PromiseSettle
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resonate import Context, Resonate
-from resonate_infra.testing.buckets import keys_in
 from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.testing.template.buckets import keys_in
 from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseGet, ScheduleCreate, ScheduleDelete
 

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable
 
-from resonate_infra.observability import Observability
+from resonate_infra.deployed.observability import Observability
 from resonate_store.extras import extra
 
 with extra("api", "the API function"):
     from chalice.app import Chalice, Request, Response
 
-    from resonate_infra.api import Api
+    from resonate_infra.deployed.api import Api
 
 observability = Observability()
 api = Api(os.environ)

@@ -9,9 +9,9 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from resonate_infra.dispatch import REMOVING
-from resonate_infra.observability import Observability, fields_of
-from resonate_infra.wiring import Wiring
+from resonate_infra.deployed.dispatch import REMOVING
+from resonate_infra.deployed.observability import Observability, fields_of
+from resonate_infra.deployed.wiring import Wiring
 from resonate_store.model.clock import ambient
 
 observability = Observability()

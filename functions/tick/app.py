@@ -6,9 +6,9 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from resonate_infra.observability import Observability, fields_of_message
-from resonate_infra.tick import message_of
-from resonate_infra.wiring import Wiring
+from resonate_infra.deployed.observability import Observability, fields_of_message
+from resonate_infra.deployed.wiring import Wiring
+from resonate_infra.effects.tick import message_of
 from resonate_store.model.clock import ambient
 
 observability = Observability()

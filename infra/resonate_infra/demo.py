@@ -16,7 +16,7 @@ from resonate_store.extras import extra
 from resonate_store.model.clock import Clock, ManualClock, SystemClock
 
 if TYPE_CHECKING:
-    from resonate_infra.testing.aws import Call
+    from resonate_infra.testing.moto.cloud import Call
     from resonate_infra.testing.stack import Event, OfflineStack
 
 ID = "sleep-workflow-1"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from resonate_infra.effects.transports import Pusher
 from resonate_infra.testing.stack import OfflineStack
-from resonate_infra.transports import Pusher
 from resonate_store.model.records import TARGET, Value
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
 from tests.clients.api import PAUSE, Api
@@ -74,7 +74,7 @@ def test_a_workflow_completes_though_no_instance_lasts(surroundings: Callable[..
 def deployed() -> Generator[tuple[OfflineStack, Api]]:
     # The process that posts a message is the one that serves the API, so it must not wait for what comes of it.
     with (
-        patch("resonate_infra.wiring.Pusher", partial(Pusher, read_timeout=PAUSE)),
+        patch("resonate_infra.deployed.wiring.Pusher", partial(Pusher, read_timeout=PAUSE)),
         OfflineStack(parameters={"AuthPublicKey": public("rsa")}, name="shim") as stack,
         Api(stack) as api,
     ):

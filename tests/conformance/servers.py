@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from resonate_infra.debugging import TableDebug
+from resonate_infra.deployed.debugging import TableDebug
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service

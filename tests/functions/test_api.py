@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from resonate_infra.testing.aws import Call
+from resonate_infra.testing.moto.cloud import Call
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.clock import ManualClock
 from tests.functions.conftest import NIGHT, Load, ask

@@ -51,7 +51,7 @@ def test_records_that_fail_are_reported_one_by_one_and_logged(
 def test_pushes_are_posted(stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        "resonate_infra.transports.Pusher.push_all",
+        "resonate_infra.effects.transports.Pusher.push_all",
         lambda _, pushes: [pushed.append((address, message["kind"])) or True for address, message in pushes],
     )
 
@@ -68,7 +68,7 @@ def test_push_without_time_is_visible_at_once_and_counts_anew(
     functions: Any = stack.deployment.functions
     short = replace(functions["DispatchFunction"], timeout_seconds=10)
     monkeypatch.setitem(functions, "DispatchFunction", short)
-    monkeypatch.setattr("resonate_infra.transports.Pusher.push_all", lambda _, pushes: [False] * len(pushes))
+    monkeypatch.setattr("resonate_infra.effects.transports.Pusher.push_all", lambda _, pushes: [False] * len(pushes))
     batch = event("dispatch-push")
 
     assert stack.invoke("DispatchFunction", batch) == {"batchItemFailures": []}
@@ -81,7 +81,7 @@ def test_push_without_time_is_visible_at_once_and_counts_anew(
 
 
 def test_a_malformed_push_is_reported(stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resonate_infra.transports.Pusher.push_all", lambda _, pushes: [True] * len(pushes))
+    monkeypatch.setattr("resonate_infra.effects.transports.Pusher.push_all", lambda _, pushes: [True] * len(pushes))
     batch = event("dispatch-push")
     batch["Records"][0]["body"] = "{}"
 

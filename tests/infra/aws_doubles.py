@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from resonate_infra.settings import Settings
+from resonate_infra.effects.settings import Settings
 from resonate_infra.testing.recurrence import Recurrence
 
 SETTINGS = Settings(

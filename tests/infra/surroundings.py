@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from resonate_infra.dispatch import Dispatch
-from resonate_infra.outlets import StreamOutlets, SweepOutlets
-from resonate_infra.tick import Tick
-from resonate_infra.timers import Timers
-from resonate_infra.transports import Transports
+from resonate_infra.deployed.dispatch import Dispatch
+from resonate_infra.effects.sinks import StreamOutlets, SweepOutlets
+from resonate_infra.effects.tick import Tick
+from resonate_infra.effects.timers import Timers
+from resonate_infra.effects.transports import Transports
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import ORIGIN, TARGET, TIMER, Record
 from resonate_store.model.requests import PromiseCreate, Response, TaskAcquire, TaskSuspend

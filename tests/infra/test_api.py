@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.api import Api, ApiSettings
+from resonate_infra.deployed.api import Api, ApiSettings
 from resonate_store.settings import SettingsError
 from tests.infra.test_authentication import public
 

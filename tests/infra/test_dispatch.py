@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.dispatch import REMOVING, SMALL, MalformedRecord
+from resonate_infra.deployed.dispatch import REMOVING, SMALL, MalformedRecord
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.records import Value
@@ -103,8 +103,8 @@ def test_large_tree_is_deleted_in_batches_of_two_seconds(surroundings: Surroundi
 def test_an_expired_marker_deletes_its_tree_part_by_part(
     surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resonate_infra.dispatch.SMALL", 6)
-    monkeypatch.setattr("resonate_infra.dispatch.MAX_DELETIONS", 5)
+    monkeypatch.setattr("resonate_infra.deployed.dispatch.SMALL", 6)
+    monkeypatch.setattr("resonate_infra.deployed.dispatch.MAX_DELETIONS", 5)
     removed = {**expired(surroundings, "w1", 7), "userIdentity": None}
 
     surroundings.dispatch.stream_record(removed)

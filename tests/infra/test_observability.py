@@ -9,8 +9,8 @@ import pytest
 from aws_lambda_powertools import Metrics
 from msgspec.structs import replace
 
-from resonate_infra.observability import Observability, fields_of, fields_of_message
-from resonate_infra.tick import message_of
+from resonate_infra.deployed.observability import Observability, fields_of, fields_of_message
+from resonate_infra.effects.tick import message_of
 from resonate_store.machine.effects import Change
 from resonate_store.model.records import TARGET, PromiseState, Record, TaskRecord
 

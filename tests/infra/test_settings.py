@@ -1,6 +1,6 @@
 import pytest
 
-from resonate_infra.settings import Settings, SettingsError, origins_of
+from resonate_infra.effects.settings import Settings, SettingsError, origins_of
 
 ENVIRONMENT = {
     "RESONATE_TABLE": "promises",

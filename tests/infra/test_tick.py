@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.tick import INTERVAL, MalformedTick, Schedule, Sweep, Tick, Timer, message_of
+from resonate_infra.effects.tick import INTERVAL, MalformedTick, Schedule, Sweep, Tick, Timer, message_of
 from resonate_store.model.ids import shard
 from resonate_store.model.records import TARGET
 from resonate_store.model.requests import (
@@ -270,7 +270,7 @@ def test_idle_sweep_of_a_deployment_is_logged_as_info(
 
 def test_the_sweep_is_bounded(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
     timers(surroundings, 40)
-    monkeypatch.setattr("resonate_infra.tick.MOST", 25)
+    monkeypatch.setattr("resonate_infra.effects.tick.MOST", 25)
 
     first, second = surroundings.tick.sweep(), surroundings.tick.sweep()
 
@@ -281,7 +281,7 @@ def test_the_sweep_is_bounded(surroundings: Surroundings, monkeypatch: pytest.Mo
 def test_no_shard_waits_for_another_that_has_more_to_do(
     surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resonate_infra.tick.BATCH", 2)
+    monkeypatch.setattr("resonate_infra.effects.tick.BATCH", 2)
     ids = ["w", *(f"w.{n}" for n in range(20)), "t0", "t1", "t2", "t3"]
     for id in ids:
         surroundings.create(id, timer=True, after=1000)
@@ -311,8 +311,8 @@ def test_a_sweep_that_stops_early_hands_over_the_shards_that_have_more(
     surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = timers(surroundings, 40)
-    monkeypatch.setattr("resonate_infra.tick.MOST", 5)
-    monkeypatch.setattr("resonate_infra.tick.BATCH", 2)
+    monkeypatch.setattr("resonate_infra.effects.tick.MOST", 5)
+    monkeypatch.setattr("resonate_infra.effects.tick.BATCH", 2)
     handed: list[Sweep] = []
     tick = Tick(surroundings.outlets, surroundings.clock, hand_over=handed.append)
 
@@ -327,7 +327,7 @@ def test_what_a_sweep_of_a_shard_leaves_is_the_next_minutes(
     surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timers(surroundings, 40)
-    monkeypatch.setattr("resonate_infra.tick.MOST", 1)
+    monkeypatch.setattr("resonate_infra.effects.tick.MOST", 1)
     handed: list[Sweep] = []
     tick = Tick(surroundings.outlets, surroundings.clock, hand_over=handed.append)
 

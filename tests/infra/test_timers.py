@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resonate_infra.tick import Tick, message_of
-from resonate_infra.timers import EARLY, QUEUE_HORIZON, Timers
+from resonate_infra.effects.tick import Tick, message_of
+from resonate_infra.effects.timers import EARLY, QUEUE_HORIZON, Timers
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseWake, Response
 from tests.infra.aws_doubles import SETTINGS, Scheduler, Sqs, refusal

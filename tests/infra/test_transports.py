@@ -16,8 +16,8 @@ from botocore.exceptions import ConnectTimeoutError
 from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 
-from resonate_infra import transports
-from resonate_infra.transports import ForbiddenAddress, Pusher, Transports
+from resonate_infra.effects import transports
+from resonate_infra.effects.transports import ForbiddenAddress, Pusher, Transports
 from resonate_store.model.addresses import route
 from resonate_store.model.records import Promise, Value
 from tests.infra.aws_doubles import SETTINGS, Lambda, Sqs, refusal
@@ -439,7 +439,7 @@ def test_connection_without_a_body_left_on_it_serves_again(listener: socket.sock
 
 
 def test_nothing_of_aws_is_loaded_to_push_without_it() -> None:
-    program = "import sys, resonate_infra.transports as t; t.Pusher(); print('botocore' in sys.modules)"
+    program = "import sys, resonate_infra.effects.transports as t; t.Pusher(); print('botocore' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
 
     assert run.stdout == "False\n"

@@ -7,8 +7,8 @@ from unittest.mock import patch
 
 import pytest
 
-from resonate_infra.settings import SettingsError
-from resonate_infra.wiring import CLIENT, Wiring
+from resonate_infra.deployed.wiring import CLIENT, Wiring
+from resonate_infra.effects.settings import SettingsError
 from tests.infra.test_settings import ENVIRONMENT
 
 
@@ -41,7 +41,7 @@ def test_the_environment_is_read_at_the_first_use_and_named_when_it_lacks_someth
 @pytest.mark.parametrize(("private", "public_only"), [(None, True), ("", True), ("off", True), ("on", False)])
 def test_a_deployed_dispatcher_pushes_to_the_internet_only(private: str | None, public_only: bool) -> None:
     more = {} if private is None else {"RESONATE_PUSH_PRIVATE": private, "RESONATE_PUSH_TOKEN": ""}
-    with patch.dict(os.environ, more), patch("resonate_infra.wiring.Pusher") as pusher:
+    with patch.dict(os.environ, more), patch("resonate_infra.deployed.wiring.Pusher") as pusher:
         _ = Wiring().dispatch
 
     assert pusher.call_args.kwargs == {"token": None, "public_only": public_only, "width": 10}
@@ -65,7 +65,7 @@ def test_clients_lead_where_the_environment_says(named: str, expected: list[str]
     """A template sets the endpoint to nothing where it means AWS."""
     program = "\n".join(
         [
-            "from resonate_infra.wiring import Wiring",
+            "from resonate_infra.deployed.wiring import Wiring",
             "wiring = Wiring()",
             "print(wiring.outlets.timers._sqs.meta.endpoint_url, wiring.outlets.timers._scheduler.meta.endpoint_url,",
             "      wiring.store._connection._shared_client().meta.endpoint_url)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botocore.exceptions import ConnectionClosedError
 
-from resonate_infra.testing.aws import Call, Moment
+from resonate_infra.testing.moto.cloud import Call, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.dynamo.items import entry_of

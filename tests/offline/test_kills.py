@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from resonate_infra.testing.aws import Moment
+from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from tests.offline import journal
 from tests.offline.conftest import Begin

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.testing.aws import Call, Moment
+from resonate_infra.testing.moto.cloud import Call, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
 from tests.offline import journal

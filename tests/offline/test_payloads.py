@@ -10,10 +10,10 @@ import pytest
 import resonate_store.dynamo.s3
 import resonate_store.dynamo.store
 from resonate.errors import PayloadTooLargeError
-from resonate_infra.testing.aws import Call, Moment
-from resonate_infra.testing.buckets import keys_in
+from resonate_infra.testing.moto.cloud import Call, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.testing.template.buckets import keys_in
 from resonate_store.dynamo.deletion import NotDeletable
 from resonate_store.dynamo.large_values import TAG
 from resonate_store.model.records import ORIGIN, SCOPE, Value

@@ -15,8 +15,8 @@ from unittest.mock import patch
 import pytest
 
 from resonate.errors import ResonateHaltedError
+from resonate_infra.effects.transports import Pusher
 from resonate_infra.testing.stack import OfflineStack
-from resonate_infra.transports import Pusher
 from resonate_store.model.records import TARGET, Promise, Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -157,7 +157,7 @@ def test_a_receiver_that_takes_its_time_has_the_message(
     server.before = lambda: done.wait(30)
     create(stack, "h1", server.url)
     quick = partial(Pusher, read_timeout=0.05)
-    with patch("resonate_infra.wiring.Pusher", quick), caplog.at_level(logging.WARNING):
+    with patch("resonate_infra.deployed.wiring.Pusher", quick), caplog.at_level(logging.WARNING):
         stack.pump()
     done.set()
     stack.processes.forget_all()

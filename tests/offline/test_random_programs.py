@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from resonate import codec
 from resonate.worker import Loops
-from resonate_infra.testing.aws import Call, Invocation, Moment
+from resonate_infra.testing.moto.cloud import Call, Invocation, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from resonate_infra.testing.aws import Call, Moment
+from resonate_infra.testing.moto.cloud import Call, Moment
 from resonate_infra.testing.pumps import MAX_STREAM_RETRIES
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.ids import shard
@@ -153,7 +153,7 @@ def test_the_sweep_looks_into_every_shard(stack: OfflineStack) -> None:
 
 
 def test_the_sweep_takes_more_entries_than_one_page_holds(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resonate_infra.tick.BATCH", 3)
+    monkeypatch.setattr("resonate_infra.effects.tick.BATCH", 3)
     late_timers(stack, 60)
 
     assert stack.sweep()["woken"] == 60

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from resonate_infra.testing.stack import OfflineStack
-from resonate_infra.testing.template import ParameterError
+from resonate_infra.testing.template.template import ParameterError
 from resonate_store.model.records import TARGET, Value
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
 

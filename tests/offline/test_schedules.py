@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from resonate import Resonate
-from resonate_infra.testing.aws import Moment
+from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.machine.schedules import MAX_OCCURRENCES
 from resonate_store.model.records import SCHEDULE

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from resonate_infra.testing.aws import Call
+from resonate_infra.testing.moto.cloud import Call
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import TaskGet

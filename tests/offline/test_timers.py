@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from resonate_infra.testing.aws import Moment
+from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import TaskContinue
 from tests.offline import journal

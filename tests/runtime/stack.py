@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from resonate import Resonate
-from resonate_infra.testing import template as templates
-from resonate_infra.testing.deployment import Deployment, EventSource
 from resonate_infra.testing.endpoint import Endpoint
 from resonate_infra.testing.filters import FilterCriteria
-from resonate_infra.testing.resources import create, delete
+from resonate_infra.testing.template import template as templates
+from resonate_infra.testing.template.deployment import Deployment, EventSource
+from resonate_infra.testing.template.resources import create, delete
 from resonate_store.dynamo.large_values import Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.records import Record

@@ -196,7 +196,7 @@ def test_a_workflow_goes_from_the_api_over_worker_and_timer_to_its_result(stack:
 
 
 def test_everything_in_the_layer_imports_from_it_alone(built: Path, tmp_path: Path) -> None:
-    ours = "resonate, resonate_store.dynamo, resonate_store.model.cron, resonate_infra.wiring"
+    ours = "resonate, resonate_store.dynamo, resonate_store.model.cron, resonate_infra.deployed.wiring"
     layer = built / "DependenciesLayer" / "python"
 
     done = subprocess.run(

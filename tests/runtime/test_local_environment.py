@@ -55,7 +55,7 @@ from pathlib import Path
 import boto3
 from moto import mock_aws
 
-from resonate_infra.testing.resources import create
+from resonate_infra.testing.template.resources import create
 from resonate_infra.testing.template import Stack, load
 
 template = load(Path("template.yaml"), stack=Stack("resonate"), parameters=json.loads(sys.argv[1]))

@@ -26,7 +26,7 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 
-from resonate_infra.testing import shortcuts
+from resonate_infra.testing.moto import shortcuts
 from resonate_store.dynamo.items import entry_of, key_of, table_definition
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import Clock

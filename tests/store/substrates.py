@@ -227,7 +227,7 @@ def dynamo_client() -> Iterator[Any]:
     import boto3
     from moto import mock_aws
 
-    from resonate_infra.testing import shortcuts
+    from resonate_infra.testing.moto import shortcuts
 
     with mock_aws(), shortcuts.taken():
         yield boto3.client("dynamodb", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")

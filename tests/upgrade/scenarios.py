@@ -23,7 +23,7 @@ from botocore.exceptions import EndpointConnectionError
 from resonate import codec
 from resonate.retry_policies import Constant
 from resonate.schedules import Schedules
-from resonate_infra.testing.aws import Call, Moment
+from resonate_infra.testing.moto.cloud import Call, Moment
 from resonate_store.model.records import DELAY, EXTERNAL, TARGET, Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -721,7 +721,7 @@ def begin_expiring(stack: Substrate) -> None:
     stack.run("nesting", 0, id="expiring")
     stack.expires = True
     stack.hold_pushes()
-    with patch("resonate_infra.dispatch.MAX_DELETIONS", 4):
+    with patch("resonate_infra.deployed.dispatch.MAX_DELETIONS", 4):
         stack.advance(days=31)
 
 

@@ -21,8 +21,8 @@ from resonate.encryption import AESGCMEncryptor, EncryptedStore
 from resonate.errors import ResonateError
 from resonate.testing import MemoryStack, Stack
 from resonate.worker import Worker
+from resonate_infra.effects.transports import Pusher
 from resonate_infra.testing.stack import Event, OfflineStack
-from resonate_infra.transports import Pusher
 from resonate_store.interface import Store, StoreError
 from resonate_store.local.embedded import Send
 from resonate_store.local.sqlite import SqliteStore

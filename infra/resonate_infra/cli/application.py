@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from resonate_infra.cli import (
+from resonate_infra.cli.commands import (
     deletion,
     dev,
     executions,

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from resonate_infra.effects.transports import Pusher
 from resonate_infra.server.application import Admission, application
 from resonate_infra.server.delivery import CONCURRENCY, Delivery, lambda_client_of, served_groups
 from resonate_infra.server.files import limit_of_files, room_in
@@ -22,7 +23,6 @@ from resonate_infra.server.lambdas import LambdaError, Lambdas, Mapped, mapped
 from resonate_infra.server.listening import CannotListen, Uvicorn, listen
 from resonate_infra.server.loop import WakeLoop
 from resonate_infra.server.origins import allowed_host_of
-from resonate_infra.transports import Pusher
 from resonate_store.extras import MissingExtra, extra
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import Clock, ambient

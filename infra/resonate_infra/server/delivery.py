@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from resonate_infra.effects.transports import Pusher, invoke
 from resonate_infra.server.background import Background
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import Lambdas
-from resonate_infra.transports import Pusher, invoke
 from resonate_store.machine.effects import Execute, effects, message_of
 from resonate_store.model.addresses import poll_of, route, wait_for
 from resonate_store.model.records import TARGET, Promise, Record

@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from resonate_infra.settings import origin_of
+from resonate_infra.effects.settings import origin_of
 
 ANY = "*"
 _WILDCARDS = ("", "0.0.0.0", "::")

@@ -17,10 +17,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from resonate_infra.outlets import SweepOutlets
-from resonate_infra.tick import Tick
-from resonate_infra.timers import Kind, Timers
-from resonate_infra.transports import Transports
+from resonate_infra.effects.sinks import SweepOutlets
+from resonate_infra.effects.tick import Tick
+from resonate_infra.effects.timers import Kind, Timers
+from resonate_infra.effects.transports import Transports
 from resonate_store.dynamo.items import Key
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies, whole

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from resonate_infra.testing.template import Fragment
+from resonate_infra.testing.template.template import Fragment
 
 
 class Created(NamedTuple):

@@ -35,9 +35,9 @@ with extra("testing,api", "the endpoint", ends_program=__name__ == "__main__"):
     from botocore.config import Config
     from moto import mock_aws
 
-    from resonate_infra.testing import template as templates
-    from resonate_infra.testing.deployment import Deployment
-    from resonate_infra.testing.resources import create
+    from resonate_infra.testing.template import template as templates
+    from resonate_infra.testing.template.deployment import Deployment
+    from resonate_infra.testing.template.resources import create
     from resonate_store.dynamo.large_values import Payloads
     from resonate_store.dynamo.store import DynamoStore
 

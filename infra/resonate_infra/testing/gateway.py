@@ -10,7 +10,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from resonate_infra.testing.deployment import Route
+from resonate_infra.testing.template.deployment import Route
 
 
 class HttpResponse(NamedTuple):

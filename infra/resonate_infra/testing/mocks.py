@@ -15,9 +15,9 @@ from typing import Any
 from resonate.lambda_handler import LambdaHandler
 from resonate.registry import Registry
 from resonate.testing.functions import stub_of
-from resonate_infra.testing.aws import Cloud
-from resonate_infra.testing.deployment import Deployment, Function
+from resonate_infra.testing.moto.cloud import Cloud
 from resonate_infra.testing.process import Processes
+from resonate_infra.testing.template.deployment import Deployment, Function
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
 from resonate_store.settings import groups_of

@@ -25,7 +25,7 @@ from typing import Any
 from unittest.mock import patch
 
 from resonate.testing.faults import Killed
-from resonate_infra.testing.deployment import Function
+from resonate_infra.testing.template.deployment import Function
 from resonate_store.model.clock import Clock
 
 Handler = Callable[[Any, Any], Any]

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from resonate_infra.testing.aws import Cloud
-from resonate_infra.testing.deployment import EventSource
 from resonate_infra.testing.filters import FilterCriteria
+from resonate_infra.testing.moto.cloud import Cloud
 from resonate_infra.testing.recurrence import Recurrence
+from resonate_infra.testing.template.deployment import EventSource
 
 MAX_STREAM_RETRIES = 10
 """How often a stream batch is tried again, as the template says."""

@@ -25,15 +25,15 @@ from unittest.mock import patch
 from resonate.function import Function as Registered
 from resonate.testing.functions import name_of
 from resonate.testing.stack import Stack, Stuck
-from resonate_infra.testing import template as templates
-from resonate_infra.testing.aws import ENVIRONMENT, Call, Cloud
-from resonate_infra.testing.buckets import empty_bucket
-from resonate_infra.testing.deployment import Deployment, Function
 from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.mocks import Mocks
+from resonate_infra.testing.moto.cloud import ENVIRONMENT, Call, Cloud
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
 from resonate_infra.testing.pumps import ExpiryPump, QueuePump, SchedulePump, StreamPump
-from resonate_infra.testing.resources import create, delete
+from resonate_infra.testing.template import template as templates
+from resonate_infra.testing.template.buckets import empty_bucket
+from resonate_infra.testing.template.deployment import Deployment, Function
+from resonate_infra.testing.template.resources import create, delete
 from resonate_store.dynamo.items import entry_of, is_entry
 from resonate_store.dynamo.large_values import Payloads
 from resonate_store.dynamo.store import DynamoStore

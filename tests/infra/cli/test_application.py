@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.cli import executions, exits
+from resonate_infra.cli import exits
 from resonate_infra.cli.application import application
+from resonate_infra.cli.commands import executions
 from tests.infra.cli.driving import CommandLine
 
 ROOT = Path(__file__).parents[3]

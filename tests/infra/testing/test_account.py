@@ -10,9 +10,9 @@ import pytest
 from moto import mock_aws
 
 from resonate_infra.testing.account import CREATORS
-from resonate_infra.testing.deployment import Deployment
-from resonate_infra.testing.resources import NOT_CREATED, create, delete
-from resonate_infra.testing.template import Stack, Template, load
+from resonate_infra.testing.template.deployment import Deployment
+from resonate_infra.testing.template.resources import NOT_CREATED, create, delete
+from resonate_infra.testing.template.template import Stack, Template, load
 from resonate_store.dynamo.large_values import TAG
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"

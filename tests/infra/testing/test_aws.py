@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from resonate_infra.testing.aws import Cloud
+from resonate_infra.testing.moto.cloud import Cloud
 from resonate_store.model.clock import ManualClock
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.testing.deployment import Route
 from resonate_infra.testing.gateway import Gateway, HttpResponse
-from resonate_infra.testing.resources import create
-from resonate_infra.testing.template import Stack, default_template, load
+from resonate_infra.testing.template.deployment import Route
+from resonate_infra.testing.template.resources import create
+from resonate_infra.testing.template.template import Stack, default_template, load
 from tests.infra.testing.test_resources import client  # noqa: F401
 
 ROUTES = (Route("POST", "/", "ApiFunction", signed=True), Route("GET", "/health", "ApiFunction", signed=False))

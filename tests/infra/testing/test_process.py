@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.testing.deployment import Function
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
+from resonate_infra.testing.template.deployment import Function
 from resonate_store.model.clock import ManualClock
 
 CODE = """

@@ -8,16 +8,16 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
-from resonate_infra.testing.deployment import Deployment
 from resonate_infra.testing.filters import InvalidPatternError
-from resonate_infra.testing.resources import (
+from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.testing.template.deployment import Deployment
+from resonate_infra.testing.template.resources import (
     NOT_CREATED,
     UnknownPropertyError,
     UnknownResourceTypeError,
     create,
 )
-from resonate_infra.testing.stack import OfflineStack
-from resonate_infra.testing.template import Stack, TemplateError, load
+from resonate_infra.testing.template.template import Stack, TemplateError, load
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "template.yaml"

@@ -14,7 +14,7 @@ from moto import mock_aws
 from moto.core.base_backend import BaseBackend
 from moto.dynamodb.models.dynamo_type import LimitedSizeDict
 
-from resonate_infra.testing import shortcuts
+from resonate_infra.testing.moto import shortcuts
 
 CREDENTIALS = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
 KEY = {"pk": {"S": "a"}}

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportUnknownVariableType]
 
+from resonate_infra.deployed.wiring import BATCH
 from resonate_infra.testing.filters import FilterCriteria
-from resonate_infra.testing.template import (
+from resonate_infra.testing.template.template import (
     Fragment,
     ParameterError,
     Resolver,
@@ -20,7 +21,6 @@ from resonate_infra.testing.template import (
     default_template,
     load,
 )
-from resonate_infra.wiring import BATCH
 
 ROOT = Path(__file__).parents[3]
 STACK = Stack("shop", region="eu-central-1", account_id="111122223333")

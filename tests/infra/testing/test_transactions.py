@@ -14,7 +14,7 @@ from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models.table import Table
 
-from resonate_infra.testing import transactions
+from resonate_infra.testing.moto import transactions
 
 REGION = "us-east-1"
 

@@ -15,12 +15,12 @@ import boto3
 import msgspec
 from botocore.config import Config
 
-from resonate_infra.dispatch import Dispatch
-from resonate_infra.outlets import StreamOutlets
-from resonate_infra.settings import Settings
-from resonate_infra.tick import Sweep, Tick
-from resonate_infra.timers import Timers
-from resonate_infra.transports import Pusher, Transports, function_of
+from resonate_infra.deployed.dispatch import Dispatch
+from resonate_infra.effects.settings import Settings
+from resonate_infra.effects.sinks import StreamOutlets
+from resonate_infra.effects.tick import Sweep, Tick
+from resonate_infra.effects.timers import Timers
+from resonate_infra.effects.transports import Pusher, Transports, function_of
 from resonate_store.dynamo.large_values import WIDTH, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ambient

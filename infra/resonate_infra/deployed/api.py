@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from resonate_infra.settings import is_on, origins_of, retention_of
+from resonate_infra.effects.settings import is_on, origins_of, retention_of
 from resonate_store.dynamo.large_values import WIDTH, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
@@ -134,7 +134,7 @@ class Api:
         try:
             if not self.settings.debug_requests:
                 return Service(store, guard=self.guard, clock=self.clock).answer(body)
-            from resonate_infra.debugging import TableDebug  # only who debugs pays for it
+            from resonate_infra.deployed.debugging import TableDebug  # only who debugs pays for it
 
             debug = TableDebug(store, self.clock, self.settings.retention_seconds)
             return Service(debug, guard=self.guard, debug=debug, clock=self.clock).answer(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resonate_infra.testing.template import Fragment, TemplateError
+from resonate_infra.testing.template.template import Fragment, TemplateError
 
 _KNOWN = (
     "BucketName",

@@ -19,7 +19,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.metrics import MetricUnit
 
-from resonate_infra.tick import Message, Schedule, Sweep, Timer
+from resonate_infra.effects.tick import Message, Schedule, Sweep, Timer
 from resonate_store.machine.effects import Change
 from resonate_store.model.ids import origin
 from resonate_store.model.records import PromiseState, Record

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from resonate_infra.settings import Settings
+from resonate_infra.effects.settings import Settings
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import eventbridge, eventbridge_timezone
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from resonate_infra.testing.account import Creator
-from resonate_infra.testing.buckets import create_bucket, delete_bucket
-from resonate_infra.testing.deployment import Deployment, EventSource, Function, Queue, Route, Schedule
 from resonate_infra.testing.filters import FilterCriteria
-from resonate_infra.testing.template import Fragment, Resolver, Stack, Template, TemplateError
+from resonate_infra.testing.template.buckets import create_bucket, delete_bucket
+from resonate_infra.testing.template.deployment import Deployment, EventSource, Function, Queue, Route, Schedule
+from resonate_infra.testing.template.template import Fragment, Resolver, Stack, Template, TemplateError
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from resonate_infra.cli.arguments import pairs_of
+from resonate_infra.cli.commands.promises import State, find
 from resonate_infra.cli.parameters import All, Cursor, Limit, Tags
-from resonate_infra.cli.promises import State, find
 from resonate_infra.cli.session import Session, connected
 
 group = typer.Typer(help="Look at executions.")

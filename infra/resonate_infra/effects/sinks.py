@@ -11,8 +11,8 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from resonate_infra.timers import Timers
-from resonate_infra.transports import Transports
+from resonate_infra.effects.timers import Timers
+from resonate_infra.effects.transports import Transports
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError, deliver
 from resonate_store.machine.effects import Change

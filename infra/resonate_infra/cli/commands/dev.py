@@ -163,7 +163,7 @@ def _groups(groups: dict[str, str]) -> dict[str, str]:
 
 def _origins(listed: Sequence[str]) -> tuple[str, ...]:
     """The origins, held to what `RESONATE_CORS_ORIGINS` is held to."""
-    from resonate_infra.settings import SettingsError, origins_of
+    from resonate_infra.effects.settings import SettingsError, origins_of
 
     try:
         return origins_of(listed, "--cors")

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from resonate_infra.outlets import StreamOutlets
-from resonate_infra.transports import TOTAL_TIMEOUT, ForbiddenAddress, Pusher
+from resonate_infra.effects.sinks import StreamOutlets
+from resonate_infra.effects.transports import TOTAL_TIMEOUT, ForbiddenAddress, Pusher
 from resonate_store.dynamo.debug_items import DynamoDebug, released_of
 from resonate_store.dynamo.items import Expiry, entry_of, expiry_of, is_entry
 from resonate_store.interface import StoreError, deliver

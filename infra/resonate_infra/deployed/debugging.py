@@ -12,7 +12,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, cast
 
-from resonate_infra.outlets import SweepOutlets
+from resonate_infra.effects.sinks import SweepOutlets
 from resonate_store.dynamo.debug_items import DynamoDebug, Held
 from resonate_store.dynamo.items import Key, key_of
 from resonate_store.dynamo.store import DynamoStore
@@ -25,8 +25,8 @@ from resonate_store.protocol.debug import Message, RequestClock, Snapshot, snaps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from resonate_infra.timers import Timers
-    from resonate_infra.transports import Transports
+    from resonate_infra.effects.timers import Timers
+    from resonate_infra.effects.transports import Transports
 
 
 class TableDebug:

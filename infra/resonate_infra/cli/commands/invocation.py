@@ -192,8 +192,8 @@ class _Lines:
 def _drawing(session: Session, id: str) -> Generator[Show]:
     from rich.live import Live
 
+    from resonate_infra.cli.commands.tree import call_tree, drawn
     from resonate_infra.cli.display import console
-    from resonate_infra.cli.tree import call_tree, drawn
 
     def shown() -> Any:
         return drawn(call_tree(session, id), session.clock.now())

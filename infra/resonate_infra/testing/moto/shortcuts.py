@@ -18,7 +18,7 @@ from moto.core.base_backend import BaseBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.dynamodb.models.utilities import bytesize
 
-from resonate_infra.testing import transactions
+from resonate_infra.testing.moto import transactions
 
 SURELY_SMALL = 400_000
 """Bytes up to which an item is not too large, whatever moto counts."""

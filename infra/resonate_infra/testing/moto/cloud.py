@@ -36,7 +36,7 @@ from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.scheduler.models import scheduler_backends
 from moto.sqs.models import sqs_backends
 
-from resonate_infra.testing import shortcuts
+from resonate_infra.testing.moto import shortcuts
 from resonate_store.model.clock import Clock, installed
 
 ENVIRONMENT = {

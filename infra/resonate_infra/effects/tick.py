@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from resonate_infra.outlets import StreamOutlets, SweepOutlets
+from resonate_infra.effects.sinks import StreamOutlets, SweepOutlets
 from resonate_store.dynamo.items import Key
 from resonate_store.interface import deliver
 from resonate_store.machine.effects import LATE, repeated

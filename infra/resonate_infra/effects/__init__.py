@@ -1,0 +1,1 @@
+"""What a deployment does after a write: effects are carried out, timers armed, messages sent. Internal."""

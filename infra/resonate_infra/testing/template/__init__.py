@@ -1,0 +1,1 @@
+"""A SAM template, read and created in moto. Internal."""
