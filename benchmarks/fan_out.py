@@ -20,7 +20,8 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from resonate import Context, Resonate, codec
+from resonate import Context, Resonate
+from resonate.payloads import codec
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import TARGET, Promise

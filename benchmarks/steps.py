@@ -28,7 +28,8 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from resonate import Context, Resonate, codec
+from resonate import Context, Resonate
+from resonate.payloads import codec
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseCreate, PromiseSettle

@@ -20,7 +20,8 @@ from typing import Any, cast
 
 import msgspec
 
-from resonate import Context, Resonate, codec
+from resonate import Context, Resonate
+from resonate.payloads import codec
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.cron import next_occurrence

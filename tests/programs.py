@@ -18,9 +18,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from resonate import Context, codec
-from resonate.computation import LINK
+from resonate import Context
+from resonate.engine.model import LINK
 from resonate.errors import ResonateError
+from resonate.payloads import codec
 from resonate.retry_policies import Constant, Never, RetryPolicy
 from resonate_store.model.records import DELAY, SCOPE, TARGET, TIMER, Record, SettledState, Value
 

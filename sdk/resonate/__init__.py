@@ -6,10 +6,10 @@ Lambda without changing a line.
 
 from typing import TYPE_CHECKING
 
-from resonate.commands import Promise, Yieldable
-from resonate.context import Context
-from resonate.handle import Handle
-from resonate.resonate import Resonate
+from resonate.client.client import Resonate
+from resonate.client.handle import Handle
+from resonate.workflow.commands import Promise, Yieldable
+from resonate.workflow.context import Context
 
 __all__ = ["Context", "Handle", "Promise", "Resonate", "Yieldable"]
 

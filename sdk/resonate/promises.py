@@ -14,10 +14,10 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from msgspec import MsgspecError, Struct, json
 
-from resonate.arguments import require, require_text, require_texts, within_time
 from resonate.encoders import Encoder
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError, refusal
 from resonate.idempotency import COMPLETE_KEY, CREATE_KEY, already_exists, complete_key, create_key, settled_alike
+from resonate.validation import require, require_text, require_texts, within_time
 from resonate_store.interface import Store
 from resonate_store.model.records import Promise, SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
@@ -338,7 +338,7 @@ class Promises:
             return payload(headers, data)
         if data is not None:
             raise TypeError("a promise is settled with value, which is encoded, or with data, which is JSON: give one")
-        from resonate import codec
+        from resonate.payloads import codec
 
         what = f"the value of promise {id}"
         encoded = codec.encode_error(value) if isinstance(value, BaseException) else codec.encode(value, what, "value")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from resonate.arguments import require, require_text, require_texts, within_time
 from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import CREATE_KEY
 from resonate.promises import DurablePromise, DurableValue, Promises, payload, read_value
+from resonate.validation import require, require_text, require_texts, within_time
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.cron import next_runs, problem_with

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from resonate.computation import FUNC
+from resonate.engine.model import FUNC
 from resonate_store.model.ids import origin
 from resonate_store.model.records import ORIGIN, PARENT, SCOPE, Promise
 

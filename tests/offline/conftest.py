@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from resonate.handle import Handle
+from resonate.client.handle import Handle
 from resonate_infra.testing.stack import OfflineStack
 from tests.offline import journal
 

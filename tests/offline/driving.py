@@ -11,13 +11,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from resonate import Resonate, codec
+from resonate import Resonate
 from resonate.dependencies import Dependencies
 from resonate.encryption import Encryptor
 from resonate.errors import ResonateHaltedError
-from resonate.pool import Pool
-from resonate.registry import Registry
-from resonate.worker import Report
+from resonate.payloads import codec
+from resonate.threads import Pool
+from resonate.worker.worker import Report
+from resonate.workflow.registry import Registry
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of, expiry_of
 from resonate_store.model.records import TARGET, Record, Value

@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resonate import codec
-from resonate.worker import Loops
+from resonate.payloads import codec
+from resonate.worker.worker import Loops
 from resonate_infra.testing.moto.cloud import Call, Invocation, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
@@ -264,7 +264,7 @@ def programs() -> Iterator[OfflineStack]:
     """A stack whose worker runs programs; all its processes have one event loop, so that the lost ones leave none."""
     loops = Loops()
     with pytest.MonkeyPatch.context() as patch, OfflineStack(code={"WorkerFunction": CODE}) as stack:
-        patch.setattr("resonate.lambda_handler.Loops", lambda: loops)
+        patch.setattr("resonate.aws_lambda.handler.Loops", lambda: loops)
         yield stack
     loops.stop()
 

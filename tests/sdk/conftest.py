@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from resonate import Resonate
-from resonate.worker import Loops
+from resonate.worker.worker import Loops
 from resonate_infra.testing.plugin import Deployed
 from tests.sdk.driving import Driver
 
@@ -46,7 +46,7 @@ def offline(way: str, deployed: Deployed) -> Iterator[OfflineDriver | None]:
     loops = Loops()
     stack = deployed.take()
     try:
-        with patch("resonate.lambda_handler.Loops", lambda: loops), patch("resonate.pool.Pool", Here):
+        with patch("resonate.aws_lambda.handler.Loops", lambda: loops), patch("resonate.threads.Pool", Here):
             yield OfflineDriver(stack, forgetful=way == "forgetful")
     finally:
         loops.stop()

@@ -13,13 +13,13 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from resonate import codec
-from resonate.drive import Report
+from resonate.engine.exits import EndOfProcess
 from resonate.errors import ResonateHaltedError
-from resonate.exits import EndOfProcess
-from resonate.options import Options
-from resonate.registry import Registry
-from resonate.worker import Worker
+from resonate.payloads import codec
+from resonate.worker.task_run import Report
+from resonate.worker.worker import Worker
+from resonate.workflow.options import Options
+from resonate.workflow.registry import Registry
 from resonate_store.interface import Store, StoreClosed
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock

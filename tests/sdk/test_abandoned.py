@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, Resonate, codec
-from resonate.abandoned import Abandoned, Exhausted, abandoned
+from resonate import Context, Resonate
+from resonate.aws_lambda.handler import LambdaHandler
 from resonate.errors import ResonateTimedoutError
-from resonate.lambda_handler import LambdaHandler
-from resonate.pool import Pool
+from resonate.payloads import codec
+from resonate.threads import Pool
+from resonate.worker.abandoned import Abandoned, Exhausted, abandoned
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
@@ -170,8 +171,8 @@ def test_async_step_is_cancelled_at_its_deadline(driver: Driver, hanging: Hangin
 def test_blocked_event_loop_is_left_and_replaced(
     driver: Driver, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resonate.event_loop.RESPONSE_S", TIMEOUT)
-    monkeypatch.setattr("resonate.drive.RESPONSE_S", TIMEOUT)
+    monkeypatch.setattr("resonate.worker.event_loop.RESPONSE_S", TIMEOUT)
+    monkeypatch.setattr("resonate.worker.task_run.RESPONSE_S", TIMEOUT)
 
     async def blocks(ctx: Context) -> str:
         return hanging.plain(ctx)
@@ -285,7 +286,7 @@ def test_lambda_goes_on_without_a_step_left_behind(driver: Driver, hanging: Hang
 
 def test_lambda_takes_no_task_with_too_many_left_behind(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     few = Abandoned(1)
-    monkeypatch.setattr("resonate.lambda_handler.abandoned", few)
+    monkeypatch.setattr("resonate.aws_lambda.handler.abandoned", few)
     few.add(threading.current_thread(), "fetch")
     handler = LambdaHandler(driver.tap, driver.registry, {}, driver.clock, "p")
     event = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.computation import Kind, kind_of
+from resonate.engine.model import Kind, kind_of
 from resonate.errors import SignatureError
-from resonate.registry import Registry, plain_function
-from resonate.signatures import check, signature_of
+from resonate.workflow.registry import Registry, plain_function
+from resonate.workflow.signatures import check, signature_of
 from tests.sdk.conftest import Connect
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways

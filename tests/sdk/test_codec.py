@@ -25,7 +25,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resonate import codec
 from resonate.errors import (
     ApplicationError,
     NonDeterminismError,
@@ -37,6 +36,7 @@ from resonate.errors import (
     ResonateStoreError,
     ResonateTimedoutError,
 )
+from resonate.payloads import codec
 from resonate_store.model.records import EMPTY, Promise, PromiseState, Value
 
 

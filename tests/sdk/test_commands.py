@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from resonate import Context, Promise
-from resonate.commands import LFC, LFI, RFC, RFI, PromiseCommand, Sleep
-from resonate.context import Info
-from resonate.options import Options
-from resonate.registry import Registry
 from resonate.retry_policies import Never
+from resonate.workflow.commands import LFC, LFI, RFC, RFI, PromiseCommand, Sleep
+from resonate.workflow.context import Info
+from resonate.workflow.options import Options
+from resonate.workflow.registry import Registry
 
 CONTEXT = Context("w", Info(1, 0, {}, 1), Registry(), {})
 

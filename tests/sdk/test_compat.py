@@ -11,22 +11,24 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, Handle, Promise, Resonate, Yieldable, codec, commands, encoders, errors, retry_policies
+from resonate import Context, Handle, Promise, Resonate, Yieldable, encoders, errors, retry_policies
 from resonate.clocks import StepClock
-from resonate.context import Info
 from resonate.conventions.base import Base
 from resonate.conventions.local import Local
 from resonate.conventions.remote import Remote
 from resonate.conventions.sleep import Sleep
-from resonate.error_data import error_of
 from resonate.loggers import ContextLogger, DSTLogger
 from resonate.message_sources import LocalMessageSource, MessageSource, Poller
 from resonate.models.clock import Clock
 from resonate.models.result import Ko, Ok
 from resonate.models.store import Store
-from resonate.options import Options
+from resonate.payloads import codec
+from resonate.payloads.exceptions import error_of
 from resonate.promises import Callback, DurablePromise, DurableValue
 from resonate.stores import LocalStore, RemoteStore
+from resonate.workflow import commands
+from resonate.workflow.context import Info
+from resonate.workflow.options import Options
 from tests.sdk.driving import Flow
 
 ERRORS = [

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.context import Info
-from resonate.options import Options
-from resonate.registry import Registry
+from resonate.workflow.context import Info
+from resonate.workflow.options import Options
+from resonate.workflow.registry import Registry
 
 
 def foo(_: Context, n: int) -> int:

@@ -23,7 +23,7 @@ from resonate.encoders import (
 )
 from resonate.errors import PayloadError
 from resonate.retry_policies import Never
-from resonate.worker import Worker
+from resonate.worker.worker import Worker
 from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseGet
 from tests.sdk.driving import Driver, Flow
@@ -238,7 +238,7 @@ def test_what_is_no_encoder_is_named(resonate: Resonate, make: Callable[[], Any]
 
 
 def test_an_encoder_must_make_text() -> None:
-    from resonate import codec
+    from resonate.payloads import codec
 
     with pytest.raises(PayloadError, match=r"PairEncoder\.encode returned `tuple`, and a payload is `str` or None"):
         codec.encode([1], "the value", encoder=PairEncoder(NoopEncoder(), JsonEncoder()))  # type: ignore[arg-type]

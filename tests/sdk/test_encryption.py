@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from resonate import Context, Resonate
 from resonate.encryption import AESGCMEncryptor, EncryptedStore, Encryptor
 from resonate.errors import DecryptionError
-from resonate.registry import Registry
 from resonate.retry_policies import Constant
-from resonate.worker import Worker
+from resonate.worker.worker import Worker
+from resonate.workflow.registry import Registry
 from resonate_store.interface import StoreError
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
@@ -376,7 +376,7 @@ def test_nothing_of_a_call_that_cannot_be_worked_on_can_be_read(
         def fail(*_: Any) -> None:
             raise RuntimeError(SECRET)
 
-        monkeypatch.setattr("resonate.replay.Execution.start", fail)
+        monkeypatch.setattr("resonate.engine.interpreter.Execution.start", fail)
 
     versions = iter(range(100))
     while (task := memory.apply(TaskGet("w")).task) is not None and task.state == "pending":

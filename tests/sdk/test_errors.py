@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, codec
+from resonate import Context
 from resonate.errors import (
     ApplicationError,
     NonDeterminismError,
@@ -24,6 +24,7 @@ from resonate.errors import (
     ResultTypeError,
     SignatureError,
 )
+from resonate.payloads import codec
 from resonate.retry_policies import Never
 from resonate_store.model.records import EMPTY, Promise, Value
 from tests.sdk.driving import Driver, Flow

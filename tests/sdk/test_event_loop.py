@@ -12,8 +12,8 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.errors import ApplicationError, ResonateHaltedError, ResonateTimedoutError, is_final
-from resonate.event_loop import MixedAwaits
 from resonate.retry_policies import Constant, Never
+from resonate.worker.event_loop import MixedAwaits
 from resonate_store.model.records import SCOPE, TARGET
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
 from tests.sdk.driving import Driver, Flow, Killed

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.options import Options
+from resonate.workflow.options import Options
 from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseGet
 from tests.sdk.conftest import Connect

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from resonate import Handle, codec
+from resonate import Handle
 from resonate.errors import PayloadError, ResonateShutdownError, ResonateTimedoutError
+from resonate.payloads import codec
 from resonate_store.model.records import EMPTY, Promise, PromiseState, Value
 
 PATIENCE = 10.0

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from hypothesis import given, note, settings
 
-from resonate import codec
+from resonate.payloads import codec
 from resonate_store.model.requests import PromiseSettle, Request
 from tests.programs import FUNCTIONS, PROGRAMS, Program, contradictions, plain, settlements, unfinished, witness
 from tests.sdk.driving import Driver, Killed

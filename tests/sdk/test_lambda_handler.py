@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.lambda_handler import LEASE_MARGIN, LambdaHandler, MalformedEvent, offer_of
+from resonate.aws_lambda.handler import LEASE_MARGIN, LambdaHandler, MalformedEvent, offer_of
 from resonate_store.interface import StoreClosed, StoreError
 from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseCreate, PromiseGet, Request, Response, TaskAcquire

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from resonate import Context, Resonate, codec
+from resonate import Context, Resonate
+from resonate.payloads import codec
 from resonate.retry_policies import Constant, Never
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import instant

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.options import Options
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
+from resonate.workflow.options import Options
 
 MINUTE = timedelta(minutes=1)
 POLICIES = [Constant(delay=MINUTE), Linear(delay=MINUTE), Exponential(delay=MINUTE, max_delay=timedelta(minutes=2))]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, Resonate, codec
+from resonate import Context, Resonate
 from resonate.errors import PayloadError, ResonateCanceledError, ResonateStoreError
+from resonate.payloads import codec
 from resonate.promises import DurablePromise, DurableValue, Promises
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock

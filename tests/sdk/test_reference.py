@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, Resonate, codec
-from resonate.commands import Sleep
+from resonate import Context, Resonate
+from resonate.client.function import Function
 from resonate.encoders import JsonEncoder
-from resonate.function import Function
+from resonate.payloads import codec
 from resonate.retry_policies import Constant, Exponential, Linear, Never
+from resonate.workflow.commands import Sleep
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.records import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Promise
 from resonate_store.model.requests import PromiseGet

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.registry import Registry
+from resonate.workflow.registry import Registry
 
 
 def foo(_: Context) -> None: ...

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, codec
-from resonate.commands import LocalCall
-from resonate.computation import FUNC, LINK
-from resonate.context import Info
-from resonate.conventions import Conventions
+from resonate import Context
+from resonate.engine.conventions import Conventions
+from resonate.engine.model import FUNC, LINK
 from resonate.errors import (
     NonDeterminismError,
     PayloadError,
@@ -26,8 +24,11 @@ from resonate.errors import (
     SignatureError,
     is_final,
 )
-from resonate.options import Options
+from resonate.payloads import codec
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
+from resonate.workflow.commands import LocalCall
+from resonate.workflow.context import Info
+from resonate.workflow.options import Options
 from resonate_store.model.records import DELAY, ORIGIN, PARENT, SCOPE, TARGET, TIMER, Value
 from resonate_store.model.requests import (
     PromiseCreate,

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, Handle, Resonate, codec
+from resonate import Context, Handle, Resonate
+from resonate.client.function import Function
 from resonate.errors import PayloadError, ResonateStoreError, ResonateTimedoutError
-from resonate.function import Function
-from resonate.registry import Registry
+from resonate.payloads import codec
 from resonate.retry_policies import Constant, Never, RetryPolicy
 from resonate.testing import MemoryStack
+from resonate.workflow.registry import Registry
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.records import ORIGIN, SCOPE, TARGET, Promise
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle

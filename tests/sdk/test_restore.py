@@ -25,9 +25,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resonate import Context, Resonate, codec
+from resonate import Context, Resonate
 from resonate.errors import PayloadError
-from resonate.restore import Unfit, fit, restore
+from resonate.payloads import codec
+from resonate.payloads.restore import Unfit, fit, restore
 from resonate_store.model.records import Value
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import three_ways

@@ -14,9 +14,9 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
-from resonate.lease import Lease, Lost
 from resonate.retry_policies import Constant
 from resonate.stores import LocalStore
+from resonate.worker.lease import Lease, Lost
 from resonate_store.interface import StoreError
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from resonate import Context, Resonate
-from resonate.registry import Registry
-from resonate.worker import Worker
+from resonate.worker.worker import Worker
+from resonate.workflow.registry import Registry
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import Record, Value

@@ -15,7 +15,7 @@ import pytest
 from resonate import Context, Resonate
 from resonate.errors import ResonateHaltedError, ResonateStoreError, ResultTypeError, SignatureError
 from resonate.retry_policies import Constant
-from resonate.signatures import check, signature_of
+from resonate.workflow.signatures import check, signature_of
 from resonate_store.model.requests import TaskContinue
 from tests.sdk.driving import Driver, Flow
 from tests.sdk.ways import always_three_ways, three_ways

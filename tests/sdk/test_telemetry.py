@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, Resonate, codec
-from resonate.telemetry import LogFields, Metrics
+from resonate import Context, Resonate
+from resonate.aws_lambda.telemetry import LogFields, Metrics
+from resonate.payloads import codec
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import TARGET, Task

@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from resonate import Context, Resonate, codec
+from resonate import Context, Resonate
+from resonate.payloads import codec
 from resonate.retry_policies import Never
 from resonate.tracing import context_of
 from resonate_store.local.memory import MemoryStore

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, codec
+from resonate import Context
 from resonate.errors import ApplicationError, ResonateHaltedError, ResonateStoreError
+from resonate.payloads import codec
 from resonate.retry_policies import Constant, Never
 from resonate_store.interface import StoreError
 from resonate_store.model.records import SCOPE, TARGET, Value

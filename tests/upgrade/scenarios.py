@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 from botocore.exceptions import EndpointConnectionError
 
-from resonate import codec
+from resonate.payloads import codec
 from resonate.retry_policies import Constant
 from resonate.schedules import Schedules
 from resonate_infra.testing.moto.cloud import Call, Moment

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 from unittest.mock import patch
 
-from resonate import codec
-from resonate.drive import Report
 from resonate.encryption import AESGCMEncryptor, EncryptedStore
 from resonate.errors import ResonateError
+from resonate.payloads import codec
 from resonate.testing import MemoryStack, Stack
-from resonate.worker import Worker
+from resonate.worker.task_run import Report
+from resonate.worker.worker import Worker
 from resonate_infra.effects.transports import Pusher
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.interface import Store, StoreError

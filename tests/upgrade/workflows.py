@@ -24,8 +24,8 @@ import msgspec
 from resonate import Context, Resonate
 from resonate.encoders import JsonEncoder
 from resonate.errors import ResonateCanceledError, ResonateTimedoutError
-from resonate.recorded import RANDOM
 from resonate.retry_policies import Constant, Exponential, Linear, Never
+from resonate.workflow.deterministic import RANDOM
 from tests.upgrade import conditions
 
 Flow = Generator[Any, Any, Any]

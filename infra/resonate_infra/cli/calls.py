@@ -31,8 +31,8 @@ def call(
     """
     positional, named = arguments_of(args, kwargs)
 
-    from resonate import codec
-    from resonate.computation import FUNC
+    from resonate.engine.model import FUNC
+    from resonate.payloads import codec
     from resonate_store.model.addresses import expand
     from resonate_store.model.records import SCOPE, TARGET
 

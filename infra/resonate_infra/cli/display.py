@@ -124,7 +124,7 @@ def error_text(value: Value) -> str:
 
 def function_of(promise: Promise) -> str:
     """The name of the function that the promise is a call of; empty if it is none."""
-    from resonate.computation import FUNC
+    from resonate.engine.model import FUNC
 
     if name := promise.tags.get(FUNC):
         return name

@@ -87,7 +87,7 @@ def of_execution(session: Session, promise: Promise, task: Task | None, *, short
 
 
 def _below(session: Session, promise: Promise, short: bool) -> Iterator[str]:
-    from resonate.computation import FUNC
+    from resonate.engine.model import FUNC
     from resonate_store.model.records import ORIGIN
 
     tasks, origin = 0, promise.tags.get(ORIGIN, promise.id)

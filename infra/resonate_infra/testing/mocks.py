@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from resonate.lambda_handler import LambdaHandler
-from resonate.registry import Registry
+from resonate.aws_lambda.handler import LambdaHandler
 from resonate.testing.functions import stub_of
+from resonate.workflow.registry import Registry
 from resonate_infra.testing.moto.cloud import Cloud
 from resonate_infra.testing.process import Processes
 from resonate_infra.testing.template.deployment import Deployment, Function

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from resonate.function import Function as Registered
+from resonate.client.function import Function as Registered
 from resonate.testing.functions import name_of
 from resonate.testing.stack import Stack, Stuck
 from resonate_infra.testing.gateway import Gateway, HttpResponse

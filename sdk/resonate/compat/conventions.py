@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from resonate.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, UNSET, Options
 from resonate.stores.names import legacy_tags
+from resonate.workflow.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, UNSET, Options
 from resonate_store.model.addresses import expand
 from resonate_store.model.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER
 

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from resonate.message_sources.source import Receive
-from resonate.pool import join
+from resonate.threads import join
 from resonate_store.interface import StoreError
 from resonate_store.remote.http import reason_of
 from resonate_store.remote.settings import Server, server_of

@@ -1,5 +1,5 @@
 """Import path of SDK 0.6.7."""
 
-from resonate.context import Context, Info
+from resonate.workflow.context import Context, Info
 
 __all__ = ["Context", "Info"]

@@ -1,5 +1,5 @@
 """Import path of SDK 0.6.7."""
 
-from resonate.handle import Handle
+from resonate.client.handle import Handle
 
 __all__ = ["Handle"]

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from resonate.arguments import Seconds, require, seconds_of
+from resonate.validation import Seconds, require, seconds_of
 
 
 @runtime_checkable

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from resonate.arguments import require, within_time
 from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import CREATE_KEY, already_exists, create_key
 from resonate.promises import Callback, DurablePromise, Promises, accepted, check_creation, payload
 from resonate.stores.names import address_of, legacy_tags, protocol_tags
+from resonate.validation import require, within_time
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import TARGET, Promise, Task

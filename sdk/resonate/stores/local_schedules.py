@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from resonate.arguments import require, within_time
 from resonate.errors import ResonateStoreError
 from resonate.idempotency import CREATE_KEY
 from resonate.promises import DurableValue, payload, read_value
 from resonate.schedules import check_creation
 from resonate.stores.names import legacy_tags
+from resonate.validation import require, within_time
 from resonate_store.model.records import Schedule
 from resonate_store.model.requests import ScheduleCreate, ScheduleDelete, ScheduleGet
 

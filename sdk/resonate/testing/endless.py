@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from resonate import codec
-from resonate.computation import FUNC
+from resonate.engine.model import FUNC
+from resonate.payloads import codec
 from resonate_store.model.records import DELAY, Record
 
 ATTEMPTS = 100

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import Literal, TypeVar
 from unittest.mock import patch
 
-from resonate import drive
-from resonate.computation import Opening, Outcome, Work
-from resonate.drive import Loops
-from resonate.exits import EndOfProcess
+from resonate.engine.exits import EndOfProcess
+from resonate.engine.model import Opening, Outcome, Work
+from resonate.worker import task_run
+from resonate.worker.task_run import Loops
 
 T = TypeVar("T")
 Moment = Literal["instead", "before", "after"]
@@ -90,7 +90,7 @@ class FailPoints:
     @contextmanager
     def around_functions(self) -> Generator[None]:
         """For as long as the block runs, every function that a worker calls in this process is such a place."""
-        call = drive.call
+        call = task_run.call
 
         def called(work: Work, loops: Loops) -> Outcome | Opening | None:
             try:
@@ -98,7 +98,7 @@ class FailPoints:
             except Exception as error:
                 return None, error
 
-        with patch.object(drive, "call", called):
+        with patch.object(task_run, "call", called):
             yield
 
     def _meet(self, names: tuple[str, ...], id: str, moment: Moment) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine, Generator
 from types import CoroutineType
 from typing import Any, cast
 
-from resonate.callables import name_of as named
-from resonate.context import Context
-from resonate.function import Function
+from resonate.client.function import Function
+from resonate.workflow.callables import name_of as named
+from resonate.workflow.context import Context
 
 
 def name_of(workflow: Callable[..., Any] | str) -> str:

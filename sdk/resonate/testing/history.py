@@ -2,8 +2,7 @@
 
 A history is what the store showed of an execution's tree at one moment: the root and every promise below it, in the
 order in which the commands were issued. It needs nothing but the `Store` protocol, so it can be taken from memory, from
-the offline stack and from a deployment alike. (What the interpreter knows of the past, `resonate.history`, is less: the
-records that a replay has come across so far.)
+the offline stack and from a deployment alike.
 
 As JSON it is one object: `format` and `version` say what it is, `id` names the execution, `records` holds one object
 for each record, with the promise as the protocol shows it under `promise` and the task, where there is one, under
@@ -18,10 +17,10 @@ from typing import Any, Literal, overload
 import msgspec
 from msgspec import Struct
 
-from resonate import codec
-from resonate.computation import FUNC
+from resonate.engine.history import described, independent
+from resonate.engine.model import FUNC
 from resonate.errors import PayloadError, refusal
-from resonate.history import described, independent
+from resonate.payloads import codec
 from resonate_store.interface import Store, whole
 from resonate_store.model.records import ORIGIN, PARENT, TARGET, Promise, PromiseState, Task
 from resonate_store.model.requests import PromiseGet, TaskGet

@@ -12,17 +12,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from resonate import codec
-from resonate.drive import Loops
-from resonate.function import Function
-from resonate.lambda_handler import LEASE_MARGIN, RESERVE
-from resonate.registry import Registry
-from resonate.resonate import Resonate
-from resonate.signatures import signature_of
+from resonate.aws_lambda.handler import LEASE_MARGIN, RESERVE
+from resonate.client.client import Resonate
+from resonate.client.function import Function
+from resonate.payloads import codec
 from resonate.testing.faults import FailPoints, Killed
 from resonate.testing.functions import name_of, stub_of
 from resonate.testing.stack import Stack
-from resonate.worker import Worker
+from resonate.worker.task_run import Loops
+from resonate.worker.worker import Worker
+from resonate.workflow.registry import Registry
+from resonate.workflow.signatures import signature_of
 from resonate_store.interface import Store, StoreClosed, StoreError
 from resonate_store.local.memory import MemoryStore
 from resonate_store.machine import Outcome

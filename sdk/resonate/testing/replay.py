@@ -21,19 +21,19 @@ from typing import Any, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resonate import codec
-from resonate.commands import Command, LocalCall, RemoteCall, Sleep
-from resonate.computation import Action, Coroutine, Create, Fetch, Keep, Kind, Load, Node, Work
-from resonate.drive import Loops, call
+from resonate.client.function import Function
+from resonate.engine.history import NOTHING
+from resonate.engine.interpreter import Execution
+from resonate.engine.model import Action, Coroutine, Create, Fetch, Keep, Kind, Load, Node, Work
 from resonate.errors import NonDeterminismError, PayloadError, SignatureError
-from resonate.function import Function
-from resonate.history import NOTHING
-from resonate.options import Options
-from resonate.registry import Registry, plain_function
-from resonate.replay import Execution
+from resonate.payloads import codec
 from resonate.retry_policies import RetryPolicy
 from resonate.testing.history import History, Recorded
-from resonate.worker import Worker
+from resonate.worker.task_run import Loops, call
+from resonate.worker.worker import Worker
+from resonate.workflow.commands import Command, LocalCall, RemoteCall, Sleep
+from resonate.workflow.options import Options
+from resonate.workflow.registry import Registry, plain_function
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import END_OF_TIME, ORIGIN, SCOPE, TARGET, Promise

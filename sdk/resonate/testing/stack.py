@@ -16,17 +16,17 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from resonate import codec
-from resonate.arguments import Seconds
+from resonate.client.client import Resonate
+from resonate.client.handle import Handle
 from resonate.errors import refusal
-from resonate.handle import Handle
-from resonate.options import DEFAULT_TIMEOUT, Options, by_name
-from resonate.resonate import Resonate
+from resonate.payloads import codec
 from resonate.testing.endless import Endless, Failing
 from resonate.testing.faults import FailPoint, FailPoints, Killed, Messages
 from resonate.testing.functions import place_of
 from resonate.testing.history import History, export_history
 from resonate.testing.waiting import Wait, instant, told, waits_of
+from resonate.validation import Seconds
+from resonate.workflow.options import DEFAULT_TIMEOUT, Options, by_name
 from resonate_store.interface import Store, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import problem_with

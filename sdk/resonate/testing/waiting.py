@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from resonate.computation import FUNC
+from resonate.engine.model import FUNC
 from resonate_store.model.records import SCOPE, Record
 
 

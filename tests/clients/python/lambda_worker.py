@@ -2,7 +2,7 @@
 
 from resonate_aws import Resonate
 
-from resonate.context import Context
+from resonate.workflow.context import Context
 
 resonate = Resonate()
 

@@ -8,8 +8,8 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-from resonate.context import Context
-from resonate.resonate import Resonate
+from resonate.client.client import Resonate
+from resonate.workflow.context import Context
 
 STUCK = "stuck" in sys.argv[2:]
 

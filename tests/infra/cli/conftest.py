@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from resonate import Resonate
-from resonate.codec import encode_error
-from resonate.computation import FUNC
+from resonate.engine.model import FUNC
+from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Options, Server
 from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from resonate_store.model.requests import PromiseCreate, Request, TaskCreate, TaskSuspend

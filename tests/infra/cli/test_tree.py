@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from resonate.codec import encode_error
+from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Server
 from resonate_store.model.clock import ManualClock, ambient
 from resonate_store.model.records import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER

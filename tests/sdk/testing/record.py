@@ -17,7 +17,9 @@ def main() -> None:
     stack.mock("ship", lambda what, **_: f"{what}, shipped", target="carrier")
     stack.fail("charge", error=ConnectionError("no route"), times=2)
     # A traceback names files of the machine that this runs on.
-    with patch("resonate.codec.traceback.format_exception", lambda error: [f"{type(error).__name__}: {error}\n"]):
+    with patch(
+        "resonate.payloads.codec.traceback.format_exception", lambda error: [f"{type(error).__name__}: {error}\n"]
+    ):
         stack.run("stubborn", id="retries")
     stack.run("trial", "ada", id="finished")
     stack.run("order", "tea", id="remote")

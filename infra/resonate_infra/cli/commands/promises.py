@@ -86,7 +86,7 @@ def reject(
     if message is None:
         value = _value(data)
     else:
-        from resonate.codec import encode_error
+        from resonate.payloads.codec import encode_error
 
         value = encode_error(Exception(message))
     _settle(session, id, "rejected", value)
@@ -183,7 +183,7 @@ def _value(data: str | None) -> Any:
         return EMPTY
     value = json_of(data, "--data")
 
-    from resonate.codec import encode
+    from resonate.payloads.codec import encode
 
     return encode(value, "--data")
 

@@ -230,6 +230,6 @@ def _write(session: Session, schedule: Any) -> None:
 
 
 def _encoded(value: Any) -> Any:
-    from resonate.codec import encode
+    from resonate.payloads.codec import encode
 
     return encode(value, "--data")

@@ -51,7 +51,7 @@ class Node:
     @property
     def attempts(self) -> int:
         """How often it has been tried: a step by its latest retry timer, a task as its failures are counted."""
-        from resonate.history import attempt_of
+        from resonate.engine.history import attempt_of
 
         if self.retries:  # short pauses leave no timer, so their number is not their count
             return attempt_of(self.retries[-1]) + 1
@@ -93,8 +93,8 @@ def call_tree(session: Session, id: str) -> Node:
     Raises:
         Failure: there is no such promise, or nobody who answers.
     """
-    from resonate.computation import FUNC
-    from resonate.history import independent
+    from resonate.engine.history import independent
+    from resonate.engine.model import FUNC
     from resonate_infra.cli.waiting import task_of
     from resonate_store.interface import whole
     from resonate_store.model.ids import parent
@@ -163,7 +163,7 @@ def tree_json(node: Node, raw: bool) -> dict[str, Any]:
 
 def command_of(node: Node) -> str:
     """What made the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep`, `a promise`."""
-    from resonate.history import described
+    from resonate.engine.history import described
     from resonate_infra.cli.display import function_of
 
     function = function_of(node.promise)

@@ -1,0 +1,272 @@
+"""The Lambda handler of a worker (DESIGN 6).
+
+One invocation is offered one task, or a batch of them, acquires it with a lease that outlives the invocation, works on
+it until nothing is left to do here, and replies how that ended. It accepts what can carry an execute message: the
+message itself (an asynchronous invoke, `sam local invoke`), a function URL or API Gateway v2 event with the message as
+its body, and an SQS batch.
+
+Where `RESONATE_PUSH_TOKEN` is set, an HTTP event has to show it as its bearer token, or be signed with IAM.
+
+With less than `RESERVE` left no further function is started and the task is handed over. A step that outlives its
+timeout is left behind in its thread. When the invocation ends its store is closed, so a thread that the platform
+freezes and thaws can write nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
+
+import msgspec
+
+from resonate.aws_lambda.telemetry import LogFields, Metrics, ObservedStore, counts_of
+from resonate.worker.abandoned import Exhausted, abandoned
+from resonate.worker.task_run import Loops, Report
+from resonate.worker.worker import Worker
+from resonate.workflow.options import DEFAULT_TARGET
+from resonate.workflow.registry import Registry
+from resonate_store.interface import Store, StoreError
+from resonate_store.model.clock import Clock
+from resonate_store.settings import push_token_of, width_of
+
+if TYPE_CHECKING:
+    from resonate.threads import Pool
+    from resonate.tracing import Spans
+
+RESERVE = 5_000
+"""The part of an invocation's time in which no function is started any more (ms), at most a fifth of it."""
+LEASE_MARGIN = 5_000
+"""How long a lease outlives the invocation that holds it (ms)."""
+WIDTH = 8
+"""Functions started by `begin_run`, and store requests, that run at the same time, unless the environment variables
+`RESONATE_FUNCTIONS` and `RESONATE_REQUESTS` say otherwise."""
+DEFAULT_TIME = 900_000
+"""The time that a handler has which is called without a Lambda context (ms)."""
+
+logger = logging.getLogger("resonate.lambda")
+
+
+class MalformedEvent(ValueError):
+    """The event carries no execute message."""
+
+
+class Offer(NamedTuple):
+    """The task that an execute message offers."""
+
+    id: str
+    version: int
+
+
+class LambdaHandler:
+    """Called by Lambda with an event and a context.
+
+    Returns for the message itself `{"status": "completed" | "suspended" | "released" | "lost" | "halted"}`, with
+    `"error"` where there is one; for an HTTP event the same as the body of a 200 response, or a 4xx/5xx response with
+    `{"error": ...}`; for an SQS batch its partial failures.
+
+    Raises:
+        MalformedEvent: the event is none of these.
+        StoreError: the store cannot answer; for an asynchronous invoke and a batch this makes Lambda try again.
+        Exhausted: too many threads are left behind; on Lambda the process ends instead, and is replaced.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        clock: Clock,
+        pid: str,
+        spans: Spans | None = None,
+        *,
+        group: str | None = None,
+        private: bool = False,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._dependencies = dependencies
+        self._clock = clock
+        self._pid = pid
+        self._spans = spans
+        self._group = group
+        self._private = private
+        self._metrics = Metrics()
+        self._log_fields = LogFields()
+        self._log_fields.install(os.environ)
+        self._functions = _pool("RESONATE_FUNCTIONS")
+        self._requests = _pool("RESONATE_REQUESTS")
+        self._steps = _steps()
+        self._push_token = push_token_of(os.environ)
+        self._loops = Loops()
+
+    def __call__(self, event: Any, context: Any = None) -> Any:
+        if not isinstance(event, dict):
+            raise MalformedEvent(f"expected an event object, got {type(event).__name__}")
+        content = cast("dict[str, Any]", event)
+        if "Records" in content:
+            return self._batch(content["Records"], context)
+        if "requestContext" in content:
+            return self._over_http(content, context)
+        return _shown(self._work(offer_of(content), context))
+
+    def _work(self, offer: Offer, context: Any) -> Report:
+        if abandoned.full:
+            if "AWS_LAMBDA_RUNTIME_API" in os.environ:
+                raise SystemExit(str(abandoned))  # Lambda replaces an environment whose process has ended
+            raise Exhausted(str(abandoned))
+        remaining = _remaining(context)
+        now = self._clock.now()
+        self._log_fields.offered(offer.id, offer.version)
+        spans = self._spans
+        store = ObservedStore(self._store.open(), self._log_fields, spans.settled if spans is not None else None)
+        name = getattr(context, "function_name", None)
+        worker = Worker(
+            store,
+            self._registry,
+            self._dependencies,
+            self._clock,
+            self._pid,
+            default_target=f"lambda://{name}" if name else DEFAULT_TARGET,
+            functions=self._functions,
+            requests=self._requests,
+            loops=self._loops,
+            group=None if name else self._group,  # a function's calls stay with it, whatever it has registered
+            private=self._private,
+        )
+        worker.steps = self._steps
+        try:
+            reserve = min(RESERVE, remaining // 5)
+            report = worker.run(offer.id, offer.version, remaining + LEASE_MARGIN, now + remaining - reserve)
+            logger.info("task %s version %d: %s", offer.id, offer.version, report.status)
+        finally:
+            store.close()
+            self._log_fields.ended()
+            if spans is not None:
+                spans.flush()
+        self._metrics.write(counts_of(store, report.status, report.error), self._clock.now(), task_id=offer.id)
+        return report
+
+    def _over_http(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        try:
+            method = event["requestContext"].get("http", {}).get("method", "POST")
+            if method != "POST":
+                return _http(405, {"error": f"a worker is sent its tasks by POST, not {method}"})
+            if not self._is_ours(event):
+                return _http(401, {"error": "Unauthorized"})
+            return _http(200, _shown(self._work(offer_of(_body(event)), context)))
+        except MalformedEvent as error:
+            return _http(400, {"error": str(error)})
+        except Exhausted as error:
+            return _http(503, {"error": str(error)})
+        except StoreError as error:
+            logger.error("%s", error)
+            return _http(500, {"error": f"Handler failed: {error}"})
+
+    def _is_ours(self, event: dict[str, Any]) -> bool:
+        """Whether a request comes from somebody who may invoke this worker: all, unless there is a secret to know.
+
+        A caller whom AWS has authenticated needs none: a signed request has no other place for it.
+        """
+        authorizer: dict[str, Any] = event["requestContext"].get("authorizer") or {}
+        if self._push_token is None or authorizer.get("iam"):
+            return True
+        import hmac  # a worker that shares no secret does not pay for loading it
+
+        headers: dict[str, Any] = event.get("headers") or {}
+        shown = next((text for name, text in headers.items() if name.lower() == "authorization"), "")
+        return hmac.compare_digest(str(shown).encode(), f"Bearer {self._push_token}".encode())
+
+    def _batch(self, records: Any, context: Any) -> dict[str, Any]:
+        if not _is_batch(records):
+            raise MalformedEvent("expected a batch of SQS messages under 'Records'")
+        failures: list[dict[str, str]] = []
+        for record in records:
+            try:
+                self._work(offer_of(_parsed(record.get("body"))), context)
+            except Exception as error:  # one message must not have the others delivered again
+                expected = isinstance(error, (MalformedEvent, Exhausted, StoreError))
+                logger.error("message %s: %s", record.get("messageId"), error, exc_info=None if expected else error)
+                failures.append({"itemIdentifier": record["messageId"]})
+        return {"batchItemFailures": failures}
+
+
+def _is_batch(records: Any) -> TypeGuard[list[dict[str, Any]]]:
+    if not isinstance(records, list) or not records:
+        return False
+    return all(isinstance(record, dict) and "messageId" in record for record in cast("list[Any]", records))
+
+
+def _pool(name: str) -> Pool | None:
+    from resonate.threads import Pool
+
+    width = width_of(os.environ, name, WIDTH)
+    return Pool(width, name.lower()) if width > 1 else None
+
+
+def _steps() -> Pool:
+    """The threads of steps with a timeout: an invocation waits for one, and may leave others behind."""
+    from resonate.threads import STEP_THREADS, Pool
+
+    return Pool(STEP_THREADS, "resonate-step")
+
+
+def offer_of(message: Any) -> Offer:
+    """The task that an execute message offers.
+
+    Raises:
+        MalformedEvent: it is no execute message.
+    """
+    if isinstance(message, dict):
+        content = cast("dict[str, Any]", message)
+        kind = content.get("kind")
+        if kind != "execute":
+            raise MalformedEvent(f"a worker accepts messages of the kind 'execute', not {kind!r}")
+        data = content.get("data")
+        task = cast("dict[str, Any]", data).get("task") if isinstance(data, dict) else None
+        if isinstance(task, dict):
+            id, version = cast("dict[str, Any]", task).get("id"), cast("dict[str, Any]", task).get("version")
+            if isinstance(id, str) and isinstance(version, int) and not isinstance(version, bool):
+                return Offer(id, version)
+    raise MalformedEvent(
+        "expected an execute message"
+        ' {"kind": "execute", "head": {}, "data": {"task": {"id": string, "version": number}}}'
+    )
+
+
+def _body(event: dict[str, Any]) -> Any:
+    body = event.get("body")
+    if not isinstance(body, str) or not body:
+        raise MalformedEvent("the request has no body: POST an execute message")
+    if event.get("isBase64Encoded"):
+        try:
+            body = base64.b64decode(body, validate=True)
+        except ValueError as error:
+            raise MalformedEvent(f"the body is not base64: {error}") from None
+    return _parsed(body)
+
+
+def _parsed(body: Any) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, TypeError, ValueError) as error:
+        raise MalformedEvent(f"the message is not JSON: {error}") from None
+
+
+def _remaining(context: Any) -> int:
+    tell = getattr(context, "get_remaining_time_in_millis", None)
+    return DEFAULT_TIME if tell is None else int(tell())
+
+
+def _shown(report: Report) -> dict[str, str]:
+    return {"status": report.status} if report.error is None else {"status": report.status, "error": report.error}
+
+
+def _http(status: int, body: dict[str, str]) -> dict[str, Any]:
+    return {
+        "statusCode": status,
+        "headers": {"Content-Type": "application/json"},
+        "body": msgspec.json.encode(body).decode(),
+    }

@@ -1,0 +1,180 @@
+"""What a worker in Lambda tells about itself: fields on every log line, and metrics.
+
+Lambda's own JSON log format writes every attribute of a log record, so a filter that sets some is all it takes for
+every line - ours, a library's, a step's - to say which execution, task version and attempt it belongs to. Metrics are
+lines in CloudWatch's embedded format. AWS Lambda Powertools does both and more, but a worker pays for its import at
+every cold start; the variables that configure it (`POWERTOOLS_METRICS_NAMESPACE`, `POWERTOOLS_SERVICE_NAME`,
+`POWERTOOLS_METRICS_DISABLED`) configure this, too, and fields have the names that it gives them.
+
+An environment serves one invocation at a time, so what is being worked on is known to the whole process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from resonate.engine.model import LINK
+from resonate_store.interface import Store
+from resonate_store.model.clock import Clock
+from resonate_store.model.ids import origin
+from resonate_store.model.records import Promise, Task
+from resonate_store.model.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire, TaskFulfill
+
+
+class ObservedStore:
+    """A store that counts what a worker does with it.
+
+    Args:
+        store: where the requests go.
+        fields: told which task was acquired.
+        settled: told every promise that the worker has settled.
+
+    Attributes:
+        task: the task as it was acquired.
+        steps: outcomes of functions that were stored.
+        replayed: records that were read to replay.
+    """
+
+    def __init__(self, store: Store, fields: LogFields, settled: Callable[[Promise], None] | None = None) -> None:
+        self.underlying = self._store = store
+        self._fields = fields
+        self._settled = settled
+        self._lock = threading.Lock()
+        self.task: Task | None = None
+        self.steps = 0
+        self.replayed = 0
+
+    @property
+    def server_clock(self) -> Clock | None:
+        return getattr(self._store, "server_clock", None)
+
+    def apply(self, request: Request) -> Response:
+        response = self._store.apply(request)
+        if isinstance(request, (PromiseRecord, PromiseSettle)):
+            # What stands in for a promise with an id of its own is no step.
+            if response.ok and response.promise is not None and LINK not in response.promise.tags:
+                with self._lock:
+                    self.steps += 1
+                # Who only adopts another's outcome did not bring it about.
+                if isinstance(request, PromiseSettle) or response.promise.created_at == request.created_at:
+                    self._tell(response.promise)
+        elif isinstance(request, TaskFulfill) and response.ok and response.promise is not None:
+            self._tell(response.promise)
+        elif isinstance(request, TaskAcquire) and response.task is not None:
+            self.task = response.task
+            self._fields.acquired(response.task)
+        return response
+
+    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+        children = self._store.children(id, separator)
+        with self._lock:
+            self.replayed += len(children)
+        return children
+
+    def _tell(self, promise: Promise) -> None:
+        if self._settled is not None:
+            self._settled(promise)
+
+    def open(self) -> Store:
+        return self._store.open()
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class LogFields(logging.Filter):
+    """Sets the fields of whatever is being worked on, on every record that passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cold = True
+        self._fields: dict[str, Any] = {}
+
+    def offered(self, id: str, version: int) -> None:
+        """An invocation begins to work on a task."""
+        self._fields = {
+            "execution_id": origin(id),
+            "task_id": id,
+            "task_version": version,
+            "cold_start": self._cold,
+        }
+        self._cold = False
+
+    def acquired(self, task: Task) -> None:
+        self._fields |= {"task_version": task.version, "attempt": task.attempts + 1}
+
+    def ended(self) -> None:
+        self._fields = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in self._fields.items():
+            # What the line says itself counts for more.
+            record.__dict__.setdefault(name, value)
+        return True
+
+    def install(self, environment: Mapping[str, str]) -> None:
+        """Have every line that Lambda writes as JSON carry the fields."""
+        if environment.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
+            for handler in logging.getLogger().handlers:
+                handler.addFilter(self)
+
+
+class Metrics:
+    """Writes metrics to the log, from which CloudWatch takes them, if a namespace is configured.
+
+    Args:
+        environment: the process's environment variables.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        disabled = environment.get("POWERTOOLS_METRICS_DISABLED", "").lower() in ("true", "1")
+        self._namespace = "" if disabled else environment.get("POWERTOOLS_METRICS_NAMESPACE", "")
+        self._service = environment.get("POWERTOOLS_SERVICE_NAME", "resonate")
+
+    def write(self, counts: Mapping[str, int], now: int, **fields: Any) -> None:
+        """Write counts that belong to the instant `now` (ms), with fields that are searched but not counted."""
+        if not self._namespace or not counts:
+            return
+        line = {
+            "_aws": {
+                "Timestamp": now,
+                "CloudWatchMetrics": [
+                    {
+                        "Namespace": self._namespace,
+                        "Dimensions": [["service"]],
+                        "Metrics": [{"Name": name, "Unit": "Count"} for name in counts],
+                    }
+                ],
+            },
+            "service": self._service,
+            **fields,
+            **counts,
+        }
+        sys.stdout.write(f"{msgspec.json.encode(line).decode()}\n")
+        sys.stdout.flush()
+
+
+def counts_of(store: ObservedStore, status: str, error: str | None) -> dict[str, int]:
+    """The metrics of one invocation's work for a task, without those that are zero."""
+    task = store.task
+    if task is None:
+        return {"TasksLost": 1}
+    replay = task.version > 1
+    counts = {
+        "TasksAcquired": 1,
+        "Steps": store.steps,
+        "Suspensions": int(status == "suspended"),
+        "Replays": int(replay),
+        "ReplayLength": store.replayed if replay else 0,
+        "HandOvers": int(status == "released" and error is None),
+        "TaskFailures": int(status == "halted" or error is not None),
+        "TasksLost": int(status == "lost"),
+    }
+    return {name: count for name, count in counts.items() if count}

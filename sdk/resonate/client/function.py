@@ -1,0 +1,156 @@
+"""A registered function: still the function, and a way to start it durably."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from resonate.client.handle import Handle
+from resonate.encoders import Encoder
+from resonate.retry_policies import RetryPolicy
+from resonate.validation import Seconds
+from resonate.workflow.context import Context
+from resonate.workflow.options import Options, PolicyFor, by_name
+from resonate.workflow.registry import Registered
+
+if TYPE_CHECKING:
+    from resonate.client.client import Resonate
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Y = TypeVar("Y")
+S = TypeVar("S")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Function(Generic[P, R_co]):
+    """What `Resonate.register` returns. Calling it calls the function; it equals the function and hashes like it.
+
+    `P` are the function's parameters after its context, `R_co` is what calling it gives: for a generator or async
+    function that is the generator or coroutine, while `run` and the others give what it returns.
+    """
+
+    def __init__(self, resonate: Resonate, registered: Registered) -> None:
+        functools.update_wrapper(self, registered.func)
+        self._resonate = resonate
+        self._registered = registered
+        self._options = Options()
+
+    @property
+    def name(self) -> str:
+        """The name it is registered under."""
+        return self._registered.name
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The function itself."""
+        return self._registered.func
+
+    @property
+    def version(self) -> int:
+        """The version it is registered in."""
+        return self._registered.version
+
+    @property
+    def resonate(self) -> Resonate:
+        """The connection that it is registered with."""
+        return self._resonate
+
+    def __call__(self, ctx: Context, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        return self.func(ctx, *args, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        return self.func == (other.func if isinstance(other, Function) else other)  # pyright: ignore[reportUnknownMemberType]
+
+    def __hash__(self) -> int:
+        return hash(self.func)
+
+    @by_name(lambda function: f"the function {function.name}")
+    def options(
+        self,
+        *,
+        encoder: Encoder[Any, str | None] | None = None,
+        idempotency_key: str | Callable[[str], str] | None = None,
+        retry_policy: RetryPolicy | PolicyFor | None = None,
+        tags: dict[str, str] | None = None,
+        target: str | None = None,
+        timeout: Seconds | None = None,
+        version: int | None = None,
+    ) -> Function[P, R_co]:
+        """Set options for what this function starts, in place; the timeout is in seconds.
+
+        The encoder also holds for calls of this function that come from elsewhere.
+        """
+        self._options = self._options.merge(
+            encoder=encoder,
+            idempotency_key=idempotency_key,
+            retry_policy=retry_policy,
+            tags=tags,
+            target=target,
+            timeout=timeout,
+            version=version,
+        )
+        if encoder is not None:
+            self._resonate.registry.encoders[self.name] = encoder
+        return self
+
+    @overload
+    def run(self: Function[P, Generator[Y, S, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self: Function[P, Coroutine[Any, Any, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def run(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def run(self, id: str, *args: Any, **kwargs: Any) -> Any:
+        """See `Resonate.run`."""
+        return self._client().run(id, self.name, *args, **kwargs)
+
+    @overload
+    def begin_run(self: Function[P, Generator[Y, S, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    @overload
+    def begin_run(
+        self: Function[P, Coroutine[Any, Any, T]], id: str, *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[T]: ...
+    @overload
+    def begin_run(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    def begin_run(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """See `Resonate.begin_run`."""
+        return self._client().begin_run(id, self.name, *args, **kwargs)
+
+    @overload
+    def rpc(self: Function[P, Generator[Y, S, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def rpc(self: Function[P, Coroutine[Any, Any, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def rpc(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def rpc(self, id: str, *args: Any, **kwargs: Any) -> Any:
+        """See `Resonate.rpc`."""
+        return self._client().rpc(id, self._callee(), *args, **kwargs)
+
+    @overload
+    def begin_rpc(self: Function[P, Generator[Y, S, T]], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    @overload
+    def begin_rpc(
+        self: Function[P, Coroutine[Any, Any, T]], id: str, *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[T]: ...
+    @overload
+    def begin_rpc(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
+    def begin_rpc(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """See `Resonate.begin_rpc`."""
+        return self._client().begin_rpc(id, self._callee(), *args, **kwargs)
+
+    def _callee(self) -> Any:
+        """The function, whose parameters are known; of another version of it only the name is."""
+        return self.func if self._options.version in (None, self.version) else self.name
+
+    def _client(self) -> Resonate:
+        options = self._options
+        return self._resonate.options(
+            encoder=options.encoder,
+            idempotency_key=options.idempotency_key,
+            retry_policy=options.retry_policy,
+            tags=options.tags,
+            target=options.target,
+            timeout=options.timeout,
+            version=options.version or self.version,
+        )

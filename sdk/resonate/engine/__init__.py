@@ -1,0 +1,1 @@
+"""Replay: a pure interpreter of one execution, without store, clock or thread. Internal."""

@@ -1,0 +1,197 @@
+"""What an execution says about itself: `ctx.logger`, and the lines that tell of a function's attempts (REFERENCE 5.12).
+
+Every line carries the ids of the execution and of its root. A workflow is replayed, so its lines are held back until it
+is past what its records tell; they are written once, and not once more in every invocation. The loggers are children
+of `resonate`, whose level `Resonate(log_level=...)` sets and whose handlers get the lines; where nobody has set up
+logging they go to standard error.
+
+Where payloads are encrypted, or an encoder of its own writes those of a call, nothing of them is written here: no
+arguments, no results, and of errors only the type.
+"""
+
+from __future__ import annotations
+
+import logging
+import reprlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from resonate_store.model.clock import instant
+
+if TYPE_CHECKING:
+    from resonate.engine.model import Work
+    from resonate.retry_policies import RetryPolicy
+    from resonate.workflow.context import Context
+
+LONGEST = 100
+"""Arguments and values are cut off after this many characters."""
+
+PATIENCE = 3
+"""A function that fails so often may be one that cannot succeed: its lines say until when it is called again."""
+MANY = 1_000_000
+"""A policy that allows more retries than this has no limit that is worth a word."""
+LONGEST_TRACEBACK = 64 * 1024
+"""A traceback that would be longer (characters) is not logged; the error that comes back shows its end."""
+
+_parent = logging.getLogger("resonate")
+
+
+class _Repr(reprlib.Repr):
+    """Shortens values; an integer that Python does not write in decimal is shown by its size."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"<int of {x.bit_length()} bits>"
+
+
+_shown = _Repr()
+_shown.maxlevel = 4
+_shown.maxstring = _shown.maxother = _shown.maxlong = LONGEST
+for _kind in ("maxdict", "maxlist", "maxtuple", "maxset", "maxfrozenset", "maxdeque", "maxarray"):
+    setattr(_shown, _kind, LONGEST)
+
+
+class _StandardError(logging.StreamHandler[Any]):
+    """Writes to standard error as it is when a line is written."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter("[%(asctime)s] [%(levelname)s] [%(root_id)s] [%(id)s] %(message)s"))
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+
+_standard_error = _StandardError()
+
+
+class ContextLogger(logging.Logger):
+    """The logger of one context; its records have the attributes `root_id` and `id`."""
+
+    def __init__(self, context: Context, root: str) -> None:
+        super().__init__(f"resonate:{root}:{context.id}")
+        self.parent = _parent
+        self._context = context
+        self._ids = {"root_id": root, "id": context.id}
+
+    def isEnabledFor(self, level: int) -> bool:
+        return not self._context.replaying and super().isEnabledFor(level)
+
+    def handle(self, record: logging.LogRecord) -> None:
+        vars(record).update(self._ids)
+        super().handle(record)
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
+        if self.hasHandlers():
+            super().callHandlers(record)
+        else:
+            _standard_error.handle(record)
+
+
+def tells_everything() -> bool:
+    """Whether lines of the level DEBUG are written: those of functions that begin and succeed."""
+    return _parent.isEnabledFor(logging.DEBUG)
+
+
+def tell_beginning(work: Work, *, private: bool) -> None:
+    """A function is called; of what is `private` nothing is shown, here and below."""
+    work.context.logger.debug("Running function %s", _call(work, private))
+
+
+def tell_success(work: Work, value: Any, *, private: bool) -> None:
+    """A function has returned."""
+    if private or work.node.encoder is not None:
+        work.context.logger.debug("Function %s succeeded", _call(work, private))
+    else:
+        work.context.logger.debug("Function %s succeeded with %s", _call(work, private), _short(value))
+
+
+def tell_failure(
+    work: Work, error: BaseException, pause: int | None, *, private: bool, policy: RetryPolicy | None = None
+) -> None:
+    """Log that a function has failed, and is called again after `pause` milliseconds or, if None, not any more.
+
+    From its third failure on the line says until when `policy` lets it be called again. The traceback is shown with the
+    first failure and with the last.
+    """
+    hidden = private or work.node.encoder is not None
+    shown = type(error).__name__ if hidden else f"{type(error).__name__}: {_text(error)}"
+    traceback = error if not hidden and (pause is None or work.attempt == 1) and _is_showable(error) else None
+    if pause is None:
+        work.context.logger.error("%s. Function %s failed", shown, _call(work, private), exc_info=traceback)
+    else:
+        message = "%s. Function %s failed (%sretrying in %ss%s)"
+        seconds = f"{pause / 1000:.1f}"
+        many = work.attempt >= PATIENCE
+        number, end = (f"attempt {work.attempt}; ", _end(work, policy)) if many else ("", "")
+        work.context.logger.warning(message, shown, _call(work, private), number, seconds, end, exc_info=traceback)
+
+
+def _is_showable(error: BaseException) -> bool:
+    """Whether a handler can format an error, whose class may do anything then, and in a line of bearable length."""
+    import traceback
+
+    from resonate.payloads.exceptions import frames_of
+
+    if frames_of(error) is None:
+        return False  # type and message say it all
+    try:
+        return sum(map(len, traceback.format_exception(error))) <= LONGEST_TRACEBACK
+    except Exception:
+        return False
+
+
+def _end(work: Work, policy: RetryPolicy | None) -> str:
+    """Say when a function that keeps failing is called no more."""
+    left = getattr(policy, "max_retries", sys.maxsize) - work.attempt + 1
+    times = "" if left > MANY else f", at most {left} more time{'' if left == 1 else 's'}"
+    return f"{times}, until {instant(work.node.timeout_at)}"
+
+
+def tell_forgotten(work: Work) -> None:
+    """A function has made commands and not issued all of them; whatever it made them for has not happened."""
+    forgotten = work.context.made - work.context.count
+    work.context.logger.warning(
+        "Function %s made %d more command%s than it yielded: write `yield ctx.run(...)`, or `await` where it is async",
+        work.name,
+        forgotten,
+        "s" if forgotten > 1 else "",
+    )
+
+
+def tell_broken_policy(work: Work, policy: str, error: Exception, *, private: bool) -> None:
+    """A retry policy has failed itself, so the failure that it was asked about is final."""
+    shown = type(error).__name__
+    if not private and work.node.encoder is None:
+        shown += f": {_text(error)}"
+    message = "Function %s is not tried again: its retry policy, %s, failed with %s"
+    work.context.logger.warning(message, _call(work, private), policy, shown)
+
+
+def _call(work: Work, private: bool) -> str:
+    if private or work.node.encoder is not None:
+        return f"{work.name}(...)"
+    arguments = [_short(value) for value in work.args]
+    arguments += [f"{name}={_short(value)}" for name, value in work.kwargs.items()]
+    return f"{work.name}({_cut(', '.join(arguments))})"
+
+
+def _short(value: Any) -> str:
+    try:
+        return _cut(_shown.repr(value))  # which survives most of what a `__repr__` raises
+    except Exception as failure:
+        return f"<{type(value).__name__} whose repr raised {type(failure).__name__}>"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _cut(str(error))
+    except Exception as failure:
+        return f"<__str__ raised {type(failure).__name__}>"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

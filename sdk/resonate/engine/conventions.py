@@ -1,0 +1,180 @@
+"""What commands come to: the nodes of their promises, and what those promises look like (REFERENCE 5.5)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+from resonate.encoders import Encoder
+from resonate.engine.model import FUNC, LINK, Kind, Lineage, Node, Work, kind_of
+from resonate.errors import refusal
+from resonate.idempotency import CREATE_KEY
+from resonate.payloads import codec
+from resonate.payloads.restore import Asked
+from resonate.validation import within_time
+from resonate.workflow.commands import Command, LocalCall, PromiseCommand, RemoteCall, misused
+from resonate.workflow.commands import Sleep as SleepCommand
+from resonate.workflow.context import Context, Info
+from resonate.workflow.options import DEFAULT_TIMEOUT
+from resonate.workflow.registry import Registry
+from resonate.workflow.signatures import UNKNOWN, Signature, check, signature_of
+from resonate_store.model import ids
+from resonate_store.model.addresses import expand
+from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, SettledState, Value
+from resonate_store.model.requests import PromiseCreate, PromiseRecord
+
+_SHORT_ID = ids.MAX_ID_BYTES // 4
+"""So many characters are within the limit of bytes, whatever they are."""
+_DEFAULT_MILLISECONDS = round(DEFAULT_TIMEOUT * 1000)
+
+
+class Conventions:
+    """Makes the nodes of one execution's commands.
+
+    Args:
+        root: the id of the execution's root.
+        registry: the functions known here.
+        dependencies: what contexts hand out.
+        default_target: where a call goes that names no target.
+        group: where it goes instead if its function is registered here.
+        encoders: remembers what calls were written with, by promise id: the callee may be run by this process.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        default_target: str,
+        group: str | None,
+        encoders: dict[str, Encoder[Any, str | None]],
+    ) -> None:
+        self._root = root
+        self._registry = registry
+        self._dependencies = dependencies
+        self._default_target = default_target
+        self._group = group
+        self._encoders = encoders
+
+    def local(self, command: LocalCall[Any], id: str, lineage: Lineage, now: int) -> Node:
+        """The node of a local call, with the work that settles it.
+
+        Raises:
+            ResonateStoreError: no promise can have this id.
+            SignatureError: the call does not fit the function.
+            ProgramError: an argument is a command that was not yielded.
+        """
+        opts, func = command.opts, command.func
+        if (opts.id or len(id) > _SHORT_ID) and opts.durable is not False and (problem := ids.problem_with(id)):
+            raise refusal(400, problem)
+        for argument in command.args:
+            if isinstance(argument, Command):
+                raise misused(cast("object", argument))
+        signature = signature_of(func)
+        if command.kwargs or not signature.least <= len(command.args) <= signature.most:
+            check(func, command.name, command.args, command.kwargs)
+        timeout_at = now + (_DEFAULT_MILLISECONDS if opts.timeout is None else math.ceil(opts.timeout * 1000))
+        if timeout_at > lineage.timeout_at:
+            timeout_at = lineage.timeout_at
+        node = Node(id, timeout_at, command.describe(), signature.result)
+        node.durable = opts.durable is not False
+        node.encoder = opts.encoder
+        tags = lineage.tags_of(command.name, opts.tags)
+        key = node.key = None if opts.idempotency_key is None else opts.key_for(id)
+        if key is not None:
+            tags = {**tags, CREATE_KEY: key}
+        version = self._registry.version_of(func)
+        info = Info(1, timeout_at / 1000, tags.copy(), version, key or id)
+        kind = kind_of(func)
+        node.work = Work(
+            node,
+            func,
+            command.name,
+            command.args,
+            command.kwargs,
+            Context(id, info, self._registry, self._dependencies, self._root),
+            lineage,
+            tags,
+            opts.policy_for(func),
+            opts.non_retryable_exceptions or (),
+            id,
+            kind,
+            kind is Kind.WORKFLOW,
+            not command.waits,
+        )
+        return node
+
+    def external(
+        self, command: Command[Any], id: str, lineage: Lineage, now: int, *, detached: bool
+    ) -> tuple[Node, PromiseCreate]:
+        """The node of a promise that others settle, and the request that creates it.
+
+        Raises:
+            PayloadError: the arguments, or the data, cannot travel.
+        """
+        opts = command.opts
+        timeout = command.seconds if isinstance(command, SleepCommand) else opts.timeout
+        timeout_at = now + (_DEFAULT_MILLISECONDS if timeout is None else math.ceil(timeout * 1000))
+        node = Node(
+            id, within_time(timeout_at) if detached else min(timeout_at, lineage.timeout_at), command.describe()
+        )
+        node.external = True
+        node.timer = isinstance(command, SleepCommand)
+        node.encoder = opts.encoder
+        node.key = opts.key_for(id)
+        tags = {
+            **(opts.tags or {}),
+            SCOPE: "global",
+            PARENT: lineage.id,
+            ORIGIN: lineage.origin,
+            BRANCH: id,
+            PREFIX: lineage.prefix,
+        }
+        if node.key is not None:
+            tags[CREATE_KEY] = node.key
+        param = Value()
+        if isinstance(command, RemoteCall):
+            version = opts.version or command.version
+            target = opts.target or self._registry.target_of(command.name, version, self._group, self._default_target)
+            tags[TARGET] = expand(target)
+            tags[FUNC] = command.name
+            param = codec.encode_call(command.name, command.args, command.kwargs, version, node.encoder)
+            signature = self._signature(command.name, version)
+            if node.encoder is None:
+                signature.check_values(command.name, command.args, command.kwargs)
+            else:
+                self._encoders[id] = node.encoder
+            node.annotation = self.result_type(command)
+        elif isinstance(command, PromiseCommand):
+            if command.data is not None:  # without data there is nothing to write, whatever the value is read with
+                param = codec.encode(command.data, f"the data of promise {id}", "data", node.encoder)
+        elif isinstance(command, SleepCommand):
+            tags[TIMER] = "true"
+        return node, PromiseCreate(id, node.timeout_at, param, tags)
+
+    def result_type(self, command: RemoteCall[Any]) -> Any:
+        """The type that the call asks for, else the function's annotation if this process happens to know it."""
+        if command.result_type is not None:
+            return Asked(command.result_type)
+        return self._signature(command.name, command.opts.version or command.version).result
+
+    def _signature(self, name: str, version: int) -> Signature:
+        """The signature of a remote function, if this process happens to know the function."""
+        try:
+            return signature_of(self._registry.get(name, version).func)
+        except ValueError:
+            return UNKNOWN
+
+
+def linked(
+    node: Node, state: SettledState, value: Value, timeout_at: int, now: int, more: dict[str, str] | None = None
+) -> PromiseRecord:
+    """The request that keeps the outcome of a promise with an overridden id at its command's own number.
+
+    `more` are further tags of the record.
+    """
+    assert node.link is not None
+    command = node.command.removesuffix(f" with the id {node.id}")
+    tags = {**(node.inherited or {}), FUNC: command, LINK: node.id, **(more or {})}
+    return PromiseRecord(node.link, timeout_at, now, state, value, tags=tags)

@@ -1,0 +1,100 @@
+"""What a function raises that is no `Exception`: its own failure, or the end of the process.
+
+`sys.exit()` in a step, a `KeyboardInterrupt` raised in a thread, a `CancelledError` of a library, a `GeneratorExit` and
+any other `BaseException` are failures of the function that raises them. A Ctrl-C, and the exit that a signal handler
+asks for, are not: Python raises both in the main thread, in whatever runs there. In tests a killed worker and pytest's
+own outcomes (`pytest.fail`, `pytest.skip`) are not either.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from types import CodeType
+from typing import Any, cast
+
+from resonate.errors import ApplicationError
+
+
+class EndOfProcess(BaseException):
+    """Base of what stands for the end of the process in tests; the worker does not catch it."""
+
+
+def is_outcome_of_test(error: BaseException) -> bool:
+    """Return whether pytest itself raised this, by `pytest.fail`, `pytest.skip` and the like."""
+    outcomes = sys.modules.get("_pytest.outcomes")  # private, but the public functions raise nothing else
+    kind = getattr(outcomes, "OutcomeException", None)
+    return isinstance(kind, type) and isinstance(error, kind)
+
+
+def failure_of(error: BaseException, name: str) -> Exception | None:
+    """The failure of the function that raised `error`; None if the process, or what runs it, is to end.
+
+    Args:
+        error: what was raised, in the thread that asks.
+        name: the function's.
+    """
+    if isinstance(error, Exception):
+        if "asyncio" in sys.modules:
+            from resonate.worker.event_loop import explain_misuse
+
+            return explain_misuse(error, name)
+        return error
+    if isinstance(error, EndOfProcess):
+        return None
+    import asyncio  # loaded with the first failure of this kind, and not with every worker
+
+    if isinstance(error, asyncio.CancelledError):
+        return ApplicationError("asyncio.CancelledError", "the function was cancelled").with_traceback(
+            error.__traceback__
+        )
+    kind = type(error).__name__
+    message = f"{name} raised {_shown(error)}, which ends no step: raise an Exception, or return"
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        if any(failure_of(member, name) is None for member in group.exceptions):
+            return None
+    elif _ends_the_process(error):
+        return None
+    return ApplicationError(kind, message).with_traceback(error.__traceback__)
+
+
+def _shown(error: BaseException) -> str:
+    try:
+        return f"{error!r:.200}"
+    except Exception:  # the class may be a user's
+        return type(error).__name__
+
+
+def _ends_the_process(error: BaseException) -> bool:
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    if is_outcome_of_test(error):
+        return True  # the test that called the worker, in its own thread, fails or is skipped
+    if isinstance(error, KeyboardInterrupt):
+        return "AWS_LAMBDA_RUNTIME_API" not in os.environ  # where there is no keyboard
+    if not isinstance(error, SystemExit):
+        return False
+    handlers = set(_signal_handlers())
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code in handlers:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _signal_handlers() -> Iterator[CodeType]:
+    """The code of the handlers that are installed."""
+    import signal
+
+    for number in signal.valid_signals():
+        handler: Any = signal.getsignal(number)
+        while hasattr(handler, "func"):  # of functools.partial
+            handler = handler.func
+        function = getattr(handler, "__func__", handler)
+        code = getattr(function, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+        if isinstance(code, CodeType):
+            yield code

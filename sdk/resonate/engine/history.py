@@ -1,0 +1,160 @@
+"""What is known of a computation before it runs: the records that earlier invocations have left.
+
+A record is known by its id, and says by its tags which command made it. The retry timers among them say how many
+attempts a function has had; they are numbered after the attempt that they follow, `{stem}~{attempt}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from resonate.encoders import Encoder
+from resonate.engine.model import FUNC, LINK, Outcome
+from resonate.errors import ResultTypeError
+from resonate.payloads import codec
+from resonate_store.model.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER, Promise
+
+NOTHING = "nothing"
+"""What there is at an id where only the history, or only today's code, has a command."""
+
+
+class History:
+    """The records of an execution, by id.
+
+    Attributes:
+        records: every record that is known.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, Promise] = {}
+        self._timers: dict[str, Promise] = {}
+        self._lengths: dict[str, int] = {}
+
+    def remember(self, parent: str, children: Sequence[Promise]) -> None:
+        """Take in the direct children of the promise `parent`: not executions whose id only looks like a child's."""
+        records = self.records
+        length, begin = 0, len(parent) + 1
+        for child in children:
+            id = child.id
+            if child.tags.get(PARENT) == parent:
+                number = _number(id, child.tags, begin)
+                if number > length:
+                    length = number
+            elif not ("~" in id or may_belong(child, parent)):
+                continue
+            records[id] = child
+            if "~" in id:
+                self._remember_timer(id, child)
+        while _may_be_detached(records.get(f"{parent}.{length + 1}"), parent):
+            length += 1
+        if length:
+            self._lengths[parent] = length
+
+    def _remember_timer(self, id: str, timer: Promise) -> None:
+        stem, _, attempt = id.rpartition("~")
+        named = timer.tags.get(ORIGIN) == id  # an overridden id
+        if not named and attempt.isdecimal() and int(attempt) > attempt_of(self._timers.get(stem)):
+            self._timers[stem] = timer
+
+    def timer(self, stem: str) -> Promise | None:
+        """The latest retry timer of a function."""
+        return self._timers.get(stem)
+
+    def reaches(self, id: str, count: int) -> bool:
+        """Return whether the promise `id` has probably had more than `count` commands.
+
+        Detached calls at its end are counted, though their records look like those of calls with an overridden id.
+        """
+        return self._lengths.get(id, 0) > count
+
+    def beyond(self, id: str, count: int) -> Promise | None:
+        """Return the first record that a command of the promise `id` after the first `count` has surely made."""
+        if not self.reaches(id, count):
+            return None
+        later = {number: record for record in self.records.values() if (number := number_of(record, id)) > count}
+        return later[min(later)] if later else None
+
+
+def number_of(promise: Promise, parent: str) -> int:
+    """Return the number of the command of `parent` that has surely made this promise; 0 if none has.
+
+    A promise that is its own origin has no sure number: an overridden id may look like a number, and the record of such
+    a call looks like that of a detached one.
+    """
+    return _number(promise.id, promise.tags, len(parent) + 1) if promise.tags.get(PARENT) == parent else 0
+
+
+def _number(id: str, tags: Mapping[str, str], begin: int) -> int:
+    number = id[begin:]
+    return int(number) if number.isdecimal() and tags.get(ORIGIN) != id else 0
+
+
+def _may_be_detached(promise: Promise | None, parent: str) -> bool:
+    """Return whether a detached call of `parent` may have made this promise."""
+    return (
+        promise is not None
+        and TARGET in promise.tags
+        and promise.tags.get(PARENT) == parent
+        and promise.tags.get(ORIGIN) == promise.id
+    )
+
+
+def may_belong(promise: Promise, parent: str) -> bool:
+    """Whether a promise whose id is that of a command of `parent` may be this command's.
+
+    One without a parent may have been made before by the program that settles it, but not a call: that is an execution.
+    """
+    return promise.tags.get(PARENT, "" if TARGET in promise.tags else parent) == parent
+
+
+def attempt_of(timer: Promise | None) -> int:
+    """The attempt after which this retry timer was made; 0 for none."""
+    return 0 if timer is None else int(timer.id.rpartition("~")[2])
+
+
+def described(promise: Promise) -> str:
+    """What the command that made this promise was, in the words of `Command.describe`."""
+    tags = promise.tags
+    name = tags.get(FUNC, "")
+    if LINK in tags:
+        return f"{name} with the id {tags[LINK]}"
+    if tags.get(TIMER) == "true":
+        return "a sleep"
+    if TARGET in tags:
+        return f"rpc {name}"
+    return f"run {name}" if tags.get(SCOPE) == "local" else "a promise"
+
+
+def shows_step(promise: Promise, name: str) -> bool:
+    """Whether a local call of the function `name` has made this promise, as `described` would say it, only sooner."""
+    tags = promise.tags
+    return (
+        tags.get(FUNC) == name
+        and tags.get(SCOPE) == "local"
+        and LINK not in tags
+        and TIMER not in tags
+        and TARGET not in tags
+    )
+
+
+def outcome_of(promise: Promise, annotation: Any, encoder: Encoder[Any, str | None] | None) -> Outcome:
+    """Return what a settled promise gives to the workflow that waits for it.
+
+    Raises:
+        ResultTypeError: it is not what `result_type=` asks for.
+    """
+    if promise.state != "resolved":
+        return None, codec.decode_error(promise, encoder)
+    try:
+        return codec.outcome_of(promise, annotation, encoder), None
+    except ResultTypeError:
+        raise
+    except Exception as error:
+        return None, error
+
+
+def independent(promise: Promise) -> bool:
+    """Whether it is the root of an execution that was started by itself, whatever its id begins with."""
+    tags = promise.tags
+    return tags.get(ORIGIN) == promise.id and tags.get(PARENT, promise.id) == promise.id

@@ -1,0 +1,1 @@
+"""Values, arguments and errors as text, and back. Internal."""

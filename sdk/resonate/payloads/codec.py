@@ -1,0 +1,334 @@
+"""How values travel: JSON, base64 in `value.data`, as the official SDKs write it (REFERENCE 6.6).
+
+Results are restored to the types that the function's annotations name, see `restore`. Where there is no annotation, or
+the value does not fit it, plain JSON comes back: a step that is done must not be lost because its annotation is wrong.
+Arguments that do not fit are refused by the worker instead (docs/decisions/0045).
+
+JSON has no infinities. They travel as the strings that the TypeScript SDK writes for them, and not-a-number likewise; a
+payload in which such a string stands for itself says so in a header.
+
+Errors travel as `error_data` tells them, with the text of their traceback; it is loaded with the first of them.
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+import re
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime, time, timedelta
+from typing import Any, cast
+
+import msgspec
+
+from resonate.encoders import Encoder
+from resonate.engine.model import LINK
+from resonate.errors import PayloadError, ResonateCanceledError, ResonateTimedoutError, ResultTypeError
+from resonate.payloads.forms import is_model, written
+from resonate.payloads.restore import Unfit, restore
+from resonate_store.model.records import EMPTY, Promise, Value
+
+VERBATIM = "resonate:verbatim"
+"""Header of a payload in which no string stands for a number."""
+
+_LARGEST_ERROR = 256 * 1024
+"""An error that takes more (bytes) is stored without its arguments and attributes."""
+_LARGEST_PART = 128 * 1024
+"""An argument or attribute of an error that takes more (bytes) is left out."""
+
+_ZONED = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
+_ZONED_TIME = re.compile(rb'"\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
+"""Instants with an offset other than UTC's. Each begins with a literal, for which a search is fast."""
+_MINUTE, _NONE = timedelta(minutes=1), timedelta(0)
+
+_NUMBERS = {"__INF__": math.inf, "__NEG_INF__": -math.inf, "__NAN__": math.nan}
+
+
+_json = msgspec.json.Encoder(enc_hook=written)
+_parse = msgspec.json.Decoder()
+
+
+def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str | None] | None = None) -> Value:
+    """The payload that carries `value`.
+
+    Args:
+        value: anything made of JSON types, dataclasses, structs, datetimes, decimals, UUIDs, enums, bytes.
+        what: names the value in the error, e.g. "the result of foo".
+        root: begins the path of what cannot travel, e.g. "result"; nothing for a call, whose parts have names.
+        encoder: writes the text in the place of JSON.
+
+    Raises:
+        PayloadError: some part of it cannot travel.
+    """
+    if encoder is not None:
+        return _encoded_by(encoder, value, what)
+    if value is None:
+        return EMPTY
+    try:
+        encoded = _json.encode(value)
+        if type(value) is int or type(value) is bool:  # most results, which need none of what follows
+            return Value(None, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
+        if type(value) is str and value not in _NUMBERS:
+            return Value(None, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
+        # None is written like that, and so are the numbers that JSON has no word for; hardly a payload holds either.
+        if _ZONED.search(encoded) or _ZONED_TIME.search(encoded):
+            plain = msgspec.to_builtins(value, builtin_types=(datetime, time), enc_hook=written, str_keys=True)
+            value, found = _zoned(plain)
+            encoded = _json.encode(value) if found else encoded
+        if b"null" in encoded:
+            plain, found = _named(msgspec.to_builtins(value, enc_hook=written, str_keys=True))
+            if found:
+                if b'"__' in encoded and _names_in(_parse.decode(encoded)):
+                    raise ValueError("it holds both a number that is not finite and the text that stands for one")
+                encoded = _json.encode(plain)
+                return Value(data=binascii.b2a_base64(encoded, newline=False).decode("ascii"))
+    except Exception as error:  # a model's serialiser may raise anything
+        path, culprit = _find_culprit(value, root)
+        advice = "pass plain data, a dataclass, a msgspec.Struct or a pydantic model"
+        if culprit.startswith("a resonate.workflow.commands."):
+            advice = "it is not its own result: write `yield` (or `await`) in front of it"
+        raise PayloadError(
+            f"{what} cannot travel: {path or 'the call'} is {culprit}, which has no JSON form"
+            f" ({type(error).__name__}: {error}); {advice}"
+        ) from None
+    headers = {VERBATIM: "true"} if b'"__' in encoded and _names_in(_parse.decode(encoded)) else None
+    return Value(headers, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
+
+
+def encode_call(
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    version: int,
+    encoder: Encoder[Any, str | None] | None = None,
+) -> Value:
+    """The payload that carries a call of a registered function.
+
+    Raises:
+        PayloadError: some argument cannot travel.
+    """
+    call = {"func": name, "args": list(args), "kwargs": kwargs, "version": version}  # an encoder may know JSON only
+    return encode(call, f"the arguments of {name}", "", encoder)
+
+
+def _encoded_by(encoder: Encoder[Any, str | None], value: Any, what: str) -> Value:
+    try:
+        text: Any = encoder.encode(value)
+    except Exception as error:
+        name = type(error).__name__
+        raise PayloadError(f"{what} cannot travel: {type(encoder).__name__} raised {name}: {error}") from error
+    if text is None:
+        return EMPTY
+    if not isinstance(text, str):
+        raise PayloadError(
+            f"{what} cannot travel: {type(encoder).__name__}.encode returned `{type(text).__name__}`, and a payload is"
+            " `str` or None"
+        )
+    return Value(data=binascii.b2a_base64(text.encode(), newline=False).decode("ascii"))
+
+
+def _zoned(plain: Any) -> tuple[Any, bool]:
+    """The data with texts for instants whose offset has seconds, which msgspec rounds, and whether there are any."""
+    if isinstance(plain, (datetime, time)):
+        offset = plain.utcoffset()
+        odd = offset is not None and offset % _MINUTE != _NONE
+        return (plain.isoformat() if odd else plain), odd
+    if isinstance(plain, dict):
+        zoned = {key: _zoned(item) for key, item in cast("dict[Any, Any]", plain).items()}
+        return {key: item for key, (item, _) in zoned.items()}, any(found for _, found in zoned.values())
+    if isinstance(plain, (list, tuple)):
+        listed = [_zoned(item) for item in cast("list[Any]", plain)]
+        return [item for item, _ in listed], any(found for _, found in listed)
+    return plain, False
+
+
+def _named(plain: Any) -> tuple[Any, bool]:
+    """The data with names for the numbers that are not finite, and whether there are any."""
+    if isinstance(plain, float):
+        if math.isfinite(plain):
+            return plain, False
+        return ("__NAN__" if math.isnan(plain) else "__INF__" if plain > 0 else "__NEG_INF__"), True
+    if isinstance(plain, dict):
+        named = {key: _named(item) for key, item in cast("dict[str, Any]", plain).items()}
+        return {key: item for key, (item, _) in named.items()}, any(found for _, found in named.values())
+    if isinstance(plain, (list, tuple)):
+        listed = [_named(item) for item in cast("list[Any]", plain)]
+        return [item for item, _ in listed], any(found for _, found in listed)
+    return plain, False
+
+
+def _names_in(plain: Any) -> bool:
+    """Whether some string of the data is one that stands for a number."""
+    if isinstance(plain, str):
+        return plain in _NUMBERS
+    if isinstance(plain, dict):
+        return any(map(_names_in, cast("dict[str, Any]", plain).values()))
+    return isinstance(plain, list) and any(map(_names_in, cast("list[Any]", plain)))
+
+
+def _numbered(plain: Any) -> Any:
+    """The data with numbers in the place of the strings that stand for them."""
+    if isinstance(plain, str):
+        return _NUMBERS.get(plain, plain)
+    if isinstance(plain, dict):
+        return {key: _numbered(item) for key, item in cast("dict[str, Any]", plain).items()}
+    return [_numbered(item) for item in cast("list[Any]", plain)] if isinstance(plain, list) else plain
+
+
+def _find_culprit(value: Any, path: str) -> tuple[str, str]:
+    """The path of the first part that cannot travel; a model is one part, for it says how its fields are written."""
+    for child_path, child in () if is_model(type(value)) else _parts(value, path):
+        try:
+            _json.encode(child)
+        except RecursionError:
+            break
+        except Exception:
+            return _find_culprit(child, child_path)
+    if isinstance(value, dict):
+        for key in cast("dict[Any, Any]", value):
+            try:
+                _json.encode({key: None})
+            except Exception:
+                return f"a key of {path}" if path else "a key", _kind_of(key)
+    return path, _kind_of(value)
+
+
+def _kind_of(value: Any) -> str:
+    module = type(value).__module__
+    name = type(value).__qualname__ if module == "builtins" else f"{module}.{type(value).__qualname__}"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
+    """The value that `encode` was given, restored to `annotation` where it fits.
+
+    Raises:
+        Unfit: it does not fit a type that was `restore.Asked` for.
+        PayloadError: the payload is not base64 JSON, or the encoder cannot read it; whoever knows whose payload it is
+            says so.
+    """
+    if encoder is not None:
+        return restore(_decoded_by(encoder, value), annotation)
+    if value.data is None or value.data == "":
+        return None
+    raw = b""
+    try:
+        raw = binascii.a2b_base64(value.data)
+        plain = _parse.decode(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        # What is not of its alphabet is passed over, so text that is no base64 at all may come to nothing.
+        found = f"{len(raw)} bytes, is not" if raw else f"{len(value.data)} characters, is not the base64 of"
+        raise PayloadError(f"its data, {found} JSON text ({error})") from None
+    kind = cast("object", type(plain))
+    if kind is int or kind is bool or (kind is str and plain not in _NUMBERS):
+        return plain if kind is annotation or annotation is Any else restore(plain, annotation)
+    if b'"__' in raw and VERBATIM not in (value.headers or ()):
+        plain = _numbered(plain)
+    return restore(plain, annotation)
+
+
+def _decoded_by(encoder: Encoder[Any, str | None], value: Value) -> Any:
+    try:
+        text = None if value.data is None else binascii.a2b_base64(value.data).decode()
+        return encoder.decode(text)
+    except Exception as error:
+        raise PayloadError(
+            f"{type(encoder).__name__} cannot read its data ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        parts = cast("dict[Any, Any]", value)
+        if not path and set(parts) == {"func", "args", "kwargs", "version"}:
+            return [("args", parts["args"]), ("kwargs", parts["kwargs"])]
+        return [(f"{path}[{key!r}]", item) for key, item in parts.items()]
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return [(f"{path}[{index}]", item) for index, item in enumerate(cast("list[Any]", value))]
+    names: Iterable[str] = ()
+    for listing in ("__struct_fields__", "__dataclass_fields__", "__dict__"):
+        names = names or _asked(value, listing, ())
+    return [(f"{path}.{name}", _asked(value, name, None)) for name in names]
+
+
+def _asked(value: Any, name: str, otherwise: Any) -> Any:
+    """An attribute of a user's object, whose class may answer with any error."""
+    try:
+        return getattr(value, name, otherwise)
+    except Exception:
+        return otherwise
+
+
+def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None = None) -> Value:
+    """The payload that carries an error, whatever it is; of one that the encoder cannot write, only that is told."""
+    from resonate.payloads.exceptions import data_of, texts_of, traceback_of
+
+    state = data_of(error, _travels)
+    if not state.get("traceback"):
+        state["traceback"] = traceback_of(error)
+    try:
+        payload = encode(state, "an error", encoder=encoder)
+    except PayloadError as refused:
+        if encoder is not None:
+            return encode_error(error if isinstance(error, PayloadError) else refused)
+        return encode(texts_of(state), "an error")
+    if len(payload.data or "") > _LARGEST_ERROR:
+        # An error is stored wherever the result would have been, and a result that is too large ends as one.
+        return encode(texts_of(state), "an error", encoder=encoder)
+    return payload
+
+
+def _travels(value: Any) -> bool:
+    try:
+        return len(_json.encode(value)) <= _LARGEST_PART
+    except Exception:
+        return False
+
+
+def decode_error(promise: Promise, encoder: Encoder[Any, str | None] | None = None) -> BaseException:
+    """The error that a promise which did not resolve stands for."""
+    if promise.state == "rejected_timedout":
+        return ResonateTimedoutError(promise.id, promise.timeout_at / 1000)
+    if promise.state == "rejected_canceled":
+        return ResonateCanceledError(promise.id)
+    try:
+        content = _error_content(promise.value, encoder)
+    except PayloadError as error:
+        return _unreadable(promise, error, encoder)
+    if isinstance(content, BaseException):
+        return content
+    from resonate.payloads.exceptions import error_of, is_error
+
+    return error_of(content) if is_error(content) else Exception(content)
+
+
+def _error_content(value: Value, encoder: Encoder[Any, str | None] | None) -> Any:
+    if encoder is not None:
+        try:
+            return decode(value, encoder=encoder)
+        except PayloadError:  # it was written without the encoder: who settled the promise did not have it
+            pass
+    return decode(value)
+
+
+def outcome_of(promise: Promise, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
+    """The value of a settled promise, or its error raised."""
+    if promise.state != "resolved":
+        raise decode_error(promise, encoder)
+    try:
+        return decode(promise.value, annotation, encoder)
+    except PayloadError as error:
+        raise _unreadable(promise, error, encoder) from error.__cause__
+    except Unfit as unfit:
+        raise ResultTypeError(
+            f"promise {promise.tags.get(LINK, promise.id)}: result_type does not fit: {unfit}"
+        ) from None
+
+
+def _unreadable(promise: Promise, error: PayloadError, encoder: Encoder[Any, str | None] | None) -> PayloadError:
+    id = promise.tags.get(LINK, promise.id)
+    mesg = f"promise {id} is {promise.state}, and its value cannot be read: {error.mesg}"
+    if encoder is None:
+        mesg += '; settle it with a value that is encoded, promises.resolve(id, value="approved"), or with JSON'
+    return PayloadError(mesg)

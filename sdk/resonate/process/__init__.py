@@ -1,0 +1,1 @@
+"""One process that works: its runtime, what it waits for, and the store it uses. Internal."""

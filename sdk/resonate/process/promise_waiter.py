@@ -1,0 +1,230 @@
+"""Whoever in this process waits for a promise: how it learns of the outcome, and how soon.
+
+A message brings the outcome where messages arrive. For that a listener is registered, and the promise is read once
+more afterwards, since it may have settled in between. A message may be lost, so with a server all of that is done
+again every minute; a store in this process loses none, and is looked into because a task that is halted sends none.
+Where no messages arrive - there is no source, or its connection is down - the promise is read again and again, with
+pauses that grow. When the connection is made or lost everybody looks at once, and goes on in the other way.
+
+Whoever only reads passes its pauses on the clock: under a clock that a test moves, that may be what makes things
+happen. Whoever expects a message waits for it in real time, since another thread brings it.
+
+Waiting takes no thread but the caller's. Threads, tasks and leases are the runtime's (`runtime`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from msgspec import MsgspecError, convert
+
+from resonate.client.handle import Watcher
+from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError, refusal
+from resonate.message_sources.in_process import Embedded
+from resonate.message_sources.source import Messages
+from resonate.process.store_choice import Distant, underlying
+from resonate_store.interface import Store, StoreUnreachable
+from resonate_store.model.addresses import wait_for
+from resonate_store.model.clock import Clock
+from resonate_store.model.records import TARGET, Promise
+from resonate_store.model.requests import PromiseGet, PromiseRegisterListener, Response
+
+logger = logging.getLogger("resonate.runtime")
+
+GLANCE = 1.0
+"""Seconds between two looks at a promise of a store in this process: how soon a halted task is noticed."""
+FIRST_LOOK = 0.02
+"""Seconds before the first look at a promise that nobody tells us about; each pause is half as long again as the one
+before, up to `GLANCE`, and later a tenth of what has been waited, up to `LAST_LOOK`."""
+LAST_LOOK = 10.0
+REFRESH = 60.0
+"""Seconds after which a listener is registered again, and the promise read: a server sends a message only once."""
+UNSERVED = 5_000
+"""Milliseconds of waiting after which it is told that no worker is there: one may just be starting, even here."""
+SLICE = 0.1
+"""How often whoever only reads looks whether to go on waiting (s)."""
+
+
+class Waits:
+    """Those who wait for promises, in threads of their own.
+
+    Args:
+        store: where promises live.
+        clock: the source of time.
+        source: where messages come from; None if promises can only be read.
+
+    Attributes:
+        stopping: whether whoever looks and finds nothing gets an error instead of waiting on.
+    """
+
+    def __init__(self, store: Store, clock: Clock, source: Messages | None) -> None:
+        self.stopping = False
+        self._store = store
+        inner = underlying(store)
+        self._embedded = isinstance(inner, Embedded)
+        self._distant = inner if isinstance(inner, Distant) else None
+        self._plain = inner is store
+        self._clock = clock
+        self._source = source
+        self._lock = threading.RLock()  # a signal, whose handler may stop everything, can arrive while it is held
+        self._waits: dict[str, list[_Wait]] = {}
+        self._watchers: set[Watcher] = set()
+
+    def settled(self, id: str, timeout: float | None) -> Promise | None:
+        """See `Awaiter.settled`."""
+        if self._embedded:  # a look costs less than getting ready to wait
+            promise = _found(id, self._store.apply(PromiseGet(id)))
+            if promise is not None and not promise.pending:
+                return promise
+        began = self._clock.now()
+        told = False
+        longest = GLANCE if self._embedded else REFRESH
+        with self._waiting(id) as wait:
+            pause = FIRST_LOOK
+            while True:
+                wait.news.clear()
+                left = None if timeout is None else timeout - (self._clock.now() - began) / 1000
+                if wait.promise is not None:
+                    return wait.promise
+                promise = self._look(id, wait, left, merely=timeout == 0)
+                if promise is not None and not promise.pending:
+                    return promise
+                if not told and wait.unserved is not None and self._clock.now() - began >= UNSERVED:
+                    told = True
+                    logger.warning("%s is %s", id, wait.unserved)
+                if wait.stopped or self.stopping:
+                    raise ResonateShutdownError(f"stopped while waiting for {id}")
+                if left is not None:
+                    left = (timeout or 0) - (self._clock.now() - began) / 1000
+                    if left <= 0:
+                        return None
+                if wait.listening and self._connected:
+                    soon = UNSERVED / 1000 if wait.unserved is not None and not told else longest
+                    wait.news.wait(soon if left is None else min(soon, left))
+                else:
+                    self._rest(wait, pause if left is None else min(pause, left))
+                    waited = (self._clock.now() - began) / 1000
+                    pause = max(min(pause * 1.5, GLANCE), min(waited / 10, LAST_LOOK))
+
+    def unblock(self, data: Any) -> None:
+        """A promise has arrived in a message, whose form is the sender's: whoever waits for it goes on."""
+        with self._lock:
+            waits = list(self._waits.get(data["id"], ()))
+        for wait in waits:
+            try:
+                promise = convert(data, Promise)
+            except MsgspecError:
+                promise = None  # it is read instead
+            if promise is not None and not promise.pending and self._plain:  # else it is encrypted, and read
+                wait.promise = promise
+            wait.news.set()
+
+    def look_again(self) -> None:
+        """The connection was made or lost, and messages may have been: everybody who waits looks."""
+        with self._lock:
+            for wait in itertools.chain.from_iterable(self._waits.values()):
+                wait.news.set()
+
+    def stop(self) -> None:
+        """Have everybody who waits look once more, and then raise `ResonateShutdownError`."""
+        with self._lock:
+            self.stopping = True
+            for wait in itertools.chain.from_iterable(self._waits.values()):
+                wait.stopped = True
+                wait.news.set()
+
+    def watchers(self) -> list[Watcher]:
+        """The threads of handles that wait now; after `stop` they are about to end."""
+        with self._lock:
+            return list(self._watchers)
+
+    @property
+    def _connected(self) -> bool:
+        return self._source is not None and self._source.connected
+
+    @contextmanager
+    def _waiting(self, id: str) -> Generator[_Wait]:
+        wait = _Wait()
+        thread = threading.current_thread()
+        watcher = thread if isinstance(thread, Watcher) else None
+        with self._lock:
+            self._waits.setdefault(id, []).append(wait)
+            if watcher is not None:
+                self._watchers.add(watcher)
+        try:
+            yield wait
+        finally:
+            with self._lock:
+                waits = self._waits[id]
+                waits.remove(wait)
+                if not waits:
+                    del self._waits[id]
+                if watcher is not None:
+                    self._watchers.discard(watcher)
+
+    def _look(self, id: str, wait: _Wait, seconds: float | None, *, merely: bool) -> Promise | None:
+        """The promise as it is now, for whom it may take that long; None when the store cannot be reached.
+
+        Where messages arrive, one is asked for, first and again every minute; not by who merely wants to know.
+        """
+        store = self._store
+        if seconds is not None and not merely and self._plain and self._distant is not None:
+            store = self._distant.within(max(seconds, SLICE))
+        try:
+            if not merely and self._source is not None and self._source.connected:
+                now = self._clock.now()
+                if not wait.listening or (not self._embedded and now - wait.listened_at >= REFRESH * 1000):
+                    promise = _found(id, store.apply(PromiseRegisterListener(id, self._source.unicast)))
+                    if promise is None or not promise.pending:
+                        return promise
+                    wait.listening, wait.listened_at = True, now
+            response = store.apply(PromiseGet(id))
+        except StoreUnreachable:
+            if merely:
+                raise
+            return None
+        promise = _found(id, response)
+        wait.unserved = None
+        if promise is not None and response.task is not None and response.task.workers == 0:
+            wait.unserved = wait_for(promise.tags.get(TARGET, ""), 0)
+        if promise is not None and promise.pending and response.task is not None and response.task.state == "halted":
+            raise ResonateHaltedError(id, response.task.error or "no reason was given")
+        return promise
+
+    def _rest(self, wait: _Wait, seconds: float) -> None:
+        """Let time pass on the clock, which in a test may be what makes things happen."""
+        end = self._clock.now() + round(seconds * 1000)
+        while not wait.news.is_set() and (left := end - self._clock.now()) > 0:
+            self._clock.sleep(min(left, round(SLICE * 1000)))
+
+
+class _Wait:
+    """One caller who waits for one promise."""
+
+    __slots__ = ("listened_at", "listening", "news", "promise", "stopped", "unserved")
+
+    def __init__(self) -> None:
+        self.news = threading.Event()
+        self.promise: Promise | None = None
+        self.listening = False
+        self.listened_at = 0
+        self.stopped = False
+        self.unserved: str | None = None
+
+
+def _found(id: str, response: Response) -> Promise | None:
+    """The promise of a response; None when the store fails, and may not the next time.
+
+    Raises:
+        ResonateStoreError: there is no such promise, or we may not see it.
+    """
+    if response.promise is not None or response.status >= 500:
+        return response.promise
+    if response.status == 404:
+        raise ResonateStoreError("The specified promise was not found", 40400, {"id": id})
+    raise refusal(response.status, response.error, {"id": id})

@@ -1,0 +1,490 @@
+"""What keeps executions going in this process: a pool that works on tasks, and one thread that minds the time.
+
+Messages arrive from a source: an execute message starts a worker, an unblock message wakes whoever waits (`waits`).
+With a store in this process that source is the store itself, and the thread wakes what is due in it; with a server it
+is a connection to the server. Either way the thread keeps the leases of what is held here.
+
+Threads start with the first piece of work and are gone after `stop`, which waits for the functions that run but starts
+none: what is left of their tasks is handed over. Async functions have a while to finish and are then cancelled. The
+threads do not keep the process alive.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import itertools
+import logging
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from resonate.engine.blocking import WORTH_SUSPENDING_HERE
+from resonate.engine.model import FUNC
+from resonate.message_sources.in_process import Embedded, InProcess
+from resonate.message_sources.source import Messages
+from resonate.process.promise_waiter import Waits
+from resonate.process.store_choice import Distant, underlying
+from resonate.worker.abandoned import abandoned
+from resonate.worker.lease import Lease
+from resonate.worker.task_run import Report
+from resonate.worker.worker import MOST_REMEMBERED, Worker
+from resonate_store.interface import Store, StoreError
+from resonate_store.model.clock import LONGEST_WAIT, Clock
+from resonate_store.model.ids import origin
+from resonate_store.model.records import Promise, Task
+from resonate_store.model.requests import PromiseGet, TaskHeartbeat, TaskReference, TaskRelease
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from resonate.threads import Pool
+
+logger = logging.getLogger("resonate.runtime")
+
+_forks = 0
+"""How often the processes that led to this one were forked: asking for the process id at every call takes longer."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+REQUESTS = 8
+"""Requests to a server that one task makes at the same time."""
+PAUSED_S = 1.0
+"""How often a process that takes no task looks whether it may again (s)."""
+GRACE = 5_000
+"""How long `stop` waits for async functions before it cancels them (ms)."""
+FAREWELL = 1_000
+"""How long a process that ends waits for functions that are running (ms)."""
+
+
+class Runtime:
+    """Runs tasks and waits for promises.
+
+    Args:
+        store: where promises live.
+        worker: works on tasks.
+        clock: the source of time.
+        group, pid: who this process is; messages for the group, or for the process in it, arrive here.
+        ttl: the lease that tasks are acquired with, in milliseconds; half of it is the heartbeat's interval.
+        threads: how many tasks are worked on at the same time.
+        source: where messages come from; by itself for a store in this process.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        worker: Worker,
+        clock: Clock,
+        group: str,
+        pid: str,
+        ttl: int,
+        threads: int,
+        source: Messages | None = None,
+    ) -> None:
+        self._store = store
+        inner = underlying(store)
+        self._embedded = inner if isinstance(inner, Embedded) else None
+        self._distant = inner if isinstance(inner, Distant) else None
+        self._worker = worker
+        self._clock = clock
+        self._pid = pid
+        self._ttl = ttl
+        self._threads = threads
+        self._condition = threading.Condition()
+        self._held: dict[str, Lease] = {}
+        self._begun: OrderedDict[str, None] = OrderedDict()
+        """The calls that this process has begun on a store of its own and goes on with; the oldest are forgotten."""
+        self._tasks: Pool | None = None
+        self._timekeeper: threading.Thread | None = None
+        self._planned: int | None = None
+        self._news = False
+        self._stopping = self._ending = self._paused = False
+        self._process, self._forks = os.getpid(), _forks
+        worker.exhausted = self._pause
+        self._farewell = functools.partial(_farewell, weakref.ref(self))
+        if source is None and self._embedded is not None:
+            # Whoever sleeps is woken by our own thread, and another task can have the worker meanwhile.
+            worker.worth_suspending = WORTH_SUSPENDING_HERE
+            source = InProcess(self._embedded, group, pid, self._plan, self._begun.__contains__, self._knows)
+            self._waits = Waits(store, clock, source)
+            source.start(self._receive, self._waits.look_again)
+        else:
+            self._waits = Waits(store, clock, source)
+        self._source = source
+
+    def serve_every_target(self) -> None:
+        """Serve targets that are not served otherwise, too, if the store lives in this process."""
+        if isinstance(self._source, InProcess):
+            self._source.serve_every_target()
+
+    def start(self) -> None:
+        """Start the threads; does nothing while they run, or while `stop` waits for them.
+
+        Raises:
+            RuntimeError: they run in the process that this one was forked from.
+        """
+        if self._tasks is not None:
+            self.refuse_fork()
+            return
+        # Loaded with the first piece of work: a program that only registers functions, or asks, needs no pools.
+        from resonate.process import interrupts
+        from resonate.threads import STEP_THREADS, Pool
+
+        with self._condition:
+            if self._tasks is not None or self._ending:
+                return
+            self._stopping = self._worker.stopping = self._waits.stopping = False
+            if self._distant is not None:
+                self._distant.insistent = True
+                self._worker.requests = Pool(REQUESTS, "resonate-request")
+            self._paused = False
+            self._process, self._forks = os.getpid(), _forks
+            self._tasks = Pool(self._threads, "resonate-task")
+            self._worker.steps = Pool(STEP_THREADS, "resonate-step")
+            if self._threads > 1:
+                self._worker.functions = Pool(self._threads, "resonate-function")
+            self._timekeeper = threading.Thread(target=self._keep_time, name="resonate-time", daemon=True)
+            self._timekeeper.start()
+            atexit.register(self._farewell)
+            interrupts.begin()
+        if self._source is not None:
+            self._source.start(self._receive, self._waits.look_again)
+
+    def refuse_fork(self) -> None:
+        """Raise an error in a process that was forked from the one in which the threads run.
+
+        Raises:
+            RuntimeError: it was.
+        """
+        if self._forked():
+            raise RuntimeError(
+                f"this Resonate was started in process {self._process}, and its threads did not come along into the"
+                f" forked process {os.getpid()}, so nothing would run here: make a Resonate after the fork, or fork"
+                " before it is started or first used"
+            )
+
+    def _forked(self) -> bool:
+        return self._tasks is not None and self._forks != _forks
+
+    def stop(self, within: int | None = None) -> None:
+        """Stop the threads; functions that are running finish first, handles that wait are told.
+
+        A function that has outlived its timeout is not waited for. An async function that has not finished after
+        `GRACE` is cancelled, and its task handed over.
+
+        Args:
+            within: milliseconds after which functions that are running still are waited for no longer.
+        """
+        if self._forked():
+            return  # what there is to stop, and the connection, belong to the other process
+        until = None if within is None else self._clock.now() + within
+        if self._source is not None:
+            # First: what is handed over from now on is offered to others, or kept until the next start.
+            self._source.stop()
+        with self._condition:
+            tasks, self._tasks = self._tasks, None
+            if tasks is None:
+                self._stopping = self._waits.stopping = True
+                return
+            self._ending = True
+            self._stopping = self._worker.stopping = True
+            functions, self._worker.functions = self._worker.functions, None
+            requests, self._worker.requests = self._worker.requests, None
+            steps, self._worker.steps = self._worker.steps, None
+            self._waits.stop()
+        try:
+            self._end(tasks, [pool for pool in (functions, steps, requests) if pool is not None], until)
+        finally:
+            from resonate.process import interrupts
+
+            interrupts.end()
+            self._ending = False
+
+    def _end(self, tasks: Pool, others: list[Executor], until: int | None) -> None:
+        from resonate.threads import Pool, join
+
+        atexit.unregister(self._farewell)
+        if self._distant is not None:
+            self._distant.insistent = False
+        tasks.shutdown(wait=False, cancel_futures=True)
+        grace = self._clock.now() + GRACE
+        join(tasks.threads(), self._clock, grace if until is None else min(grace, until))
+        self._worker.loops.cancel()
+        join(tasks.threads(), self._clock, until)
+        for pool in others:
+            pool.shutdown(wait=False)
+            if isinstance(pool, Pool):
+                join(pool.threads(), self._clock, until)
+        with self._condition:
+            # The leases of what was running have been kept until here.
+            timekeeper, self._timekeeper = self._timekeeper, None
+            self._condition.notify_all()
+        watchers = self._waits.watchers()
+        join(watchers if timekeeper is None else [timekeeper, *watchers], self._clock, until)
+        self._worker.loops.stop()
+
+    def submit(self, task: Task, promise: Promise, asked_at: int | None = None) -> None:
+        """Work on a task that this process has acquired, in the background; see `work` for the arguments."""
+        lease = self._lease(task, asked_at)
+        self.start()
+        self._hold(lease, begun=True)
+        if not self._enqueue(lambda: self._work_on(task, promise, lease), lambda: self._give_back(task, lease)):
+            self._give_back(task, lease)
+
+    def work(self, task: Task, promise: Promise, asked_at: int | None = None) -> Promise | None:
+        """Work on a task that this process has acquired, and return when that is done.
+
+        It happens in the caller's thread, unless functions run one at a time: then it has to wait for its turn, and
+        for that the caller does not wait.
+
+        Args:
+            task, promise: as they were acquired.
+            asked_at: the instant (ms) at which that was asked for, from which the lease counts; now if not given.
+
+        Returns:
+            The settled promise, if all of the work could be done at once.
+        """
+        lease = self._lease(task, asked_at)
+        self.start()
+        if abandoned.full:
+            self._give_back(task, lease)
+            return None
+        tasks = self._tasks
+        if self._threads == 1 and tasks is not None and not tasks.runs_here():
+            self.submit(task, promise, asked_at)
+            return None
+        self._hold(lease, begun=True)
+        report = self._work_on(task, promise, lease)
+        return None if report is None else report.promise
+
+    def settled(self, id: str, timeout: float | None) -> Promise | None:
+        """See `Awaiter.settled`."""
+        if self._source is not None:
+            self.start()
+        return self._waits.settled(id, timeout)
+
+    # Messages
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        if message["kind"] == "unblock":
+            self._waits.unblock(message["data"]["promise"])
+            return
+        if message["kind"] != "execute":
+            logger.warning("a message of an unknown kind was ignored: %s", message["kind"])
+            return
+        id, version = message["data"]["task"]["id"], message["data"]["task"]["version"]
+        if not isinstance(id, str) or not isinstance(version, int):
+            raise TypeError("a task has a text as its id and a number as its version")
+        if abandoned.full:
+            self._pause()
+            self._decline(message)
+            return
+        if self._embedded is None and not self._worker.registry.names():
+            logger.warning(
+                "task %s was offered here, where no function is registered: give processes that do no work a group of"
+                " their own",
+                id,
+            )
+            return
+        if not self._enqueue(lambda: self._accept(id, version), lambda: self._decline(message)):
+            self._decline(message)
+
+    def _decline(self, message: dict[str, Any]) -> None:
+        """Let another process have an offer; a server makes it again by itself when the stream has ended."""
+        if isinstance(self._source, InProcess):
+            self._source.decline(message)
+
+    def _pause(self) -> None:
+        """Receive nothing while too many threads are left behind, so that others are offered what comes."""
+        with self._condition:
+            if self._paused or self._stopping:
+                return
+            self._paused = True
+            self._condition.notify_all()
+        if self._source is not None:
+            self._source.stop()
+
+    def _resume(self) -> None:
+        """Receive again: some of the threads that were left behind have ended."""
+        with self._condition:
+            if not self._paused or self._stopping:
+                return
+            self._paused = False
+        if self._source is not None:
+            self._source.start(self._receive, self._waits.look_again)
+
+    # Tasks
+
+    def _enqueue(self, job: Callable[[], object], otherwise: Callable[[], None] | None = None) -> bool:
+        """Have the job done by the pool; `otherwise` is what happens if everything stops before it is begun."""
+        if self._stopping or abandoned.full:
+            return False
+        self.start()
+        with self._condition:
+            if self._tasks is None:
+                return False
+            future = self._tasks.submit(job)
+        if otherwise is not None:
+            future.add_done_callback(lambda future: otherwise() if future.cancelled() else None)
+        return True
+
+    def _accept(self, id: str, version: int) -> None:
+        """Acquire the task that a message offers, and work on it; its version is the next one from then on."""
+        lease = Lease(id, version + 1, self._clock.now(), self._ttl)
+        with self._condition:
+            known = self._held.get(id)
+            if known is not None and known.version > version:
+                return  # the same offer again, or an older one
+            self._hold(lease)
+        self._holding(lease, lambda: self._worker.run(id, version, self._ttl, lease=lease))
+
+    def _work_on(self, task: Task, promise: Promise, lease: Lease) -> Report | None:
+        return self._holding(lease, lambda: self._worker.run_acquired(task, promise, lease=lease))
+
+    def _knows(self, id: str) -> bool:
+        """Whether the function that a promise calls is registered here."""
+        promise = underlying(self._store).apply(PromiseGet(id)).promise
+        return promise is not None and promise.tags.get(FUNC) in self._worker.registry.names()
+
+    def _lease(self, task: Task, asked_at: int | None) -> Lease:
+        """The lease of a task that this process has just created."""
+        return Lease(task.id, task.version, self._clock.now() if asked_at is None else asked_at, self._ttl)
+
+    def _hold(self, lease: Lease, *, begun: bool = False) -> None:
+        """Keep the task's lease alive from now on.
+
+        An older attempt that still runs here ends as lost before its next step. If the store is in this process, the
+        messages about a call that was begun here arrive here, too, whatever its target.
+        """
+        with self._condition:
+            known = self._held.get(lease.id)
+            if known is not None and known.version > lease.version:
+                lease.end()
+                return
+            if known is not None and known.version < lease.version:
+                known.end()
+            self._held[lease.id] = lease
+            if self._embedded is None:
+                if len(self._held) == 1:
+                    self._condition.notify_all()
+            elif begun:
+                self._begun[lease.id] = None
+                if len(self._begun) > MOST_REMEMBERED:
+                    self._begun.popitem(last=False)
+
+    def _let_go(self, lease: Lease, *, over: bool = False) -> None:
+        with self._condition:
+            if self._held.get(lease.id) is lease:
+                del self._held[lease.id]
+            if over and not lease.ended:
+                self._begun.pop(lease.id, None)
+
+    def _holding(self, lease: Lease, work: Callable[[], Report]) -> Report | None:
+        """Do work on a task that is held."""
+        over = False
+        try:
+            report = work()
+            over = report.status in ("completed", "lost")
+            return report
+        except StoreError as error:
+            logger.error("task %s: %s", lease.id, error)
+            return None
+        except BaseException as error:
+            # Whoever interrupts a program, or lets it exit, knows that.
+            level = logging.ERROR if isinstance(error, Exception) else logging.INFO
+            logger.log(level, "task %s is left to its lease: %s", lease.id, type(error).__name__)
+            raise
+        finally:
+            self._let_go(lease, over=over)
+
+    def _give_back(self, task: Task, lease: Lease) -> None:
+        """Let others have a task that nothing has been done for."""
+        self._let_go(lease)
+        try:
+            self._store.apply(TaskRelease(task.id, task.version, handover=True))
+        except StoreError as error:
+            logger.warning("task %s is left to its lease: %s", task.id, error)
+
+    # Time
+
+    def _plan(self, at: int) -> None:
+        """The store has something to do at `at`: have the thread up by then."""
+        if not self._stopping and (self._planned is None or at < self._planned):
+            self.start()
+            with self._condition:
+                self._news = True
+                self._condition.notify_all()
+
+    def _keep_time(self) -> None:
+        thread = threading.current_thread()
+        beat = self._clock.now() + self._ttl // 2
+        while True:
+            self._news = False
+            now = self._clock.now()
+            if now >= beat:
+                # After a failure there is time for several more before the leases end.
+                beat = now + self._ttl // (2 if self._heartbeat() else 10)
+            if self._paused and not abandoned.full:
+                self._resume()
+            due = None if self._embedded is None or self._stopping else self._embedded.next_wake_at()
+            if due is not None and due <= now and self._embedded is not None:
+                self._embedded.tick()
+                continue
+            with self._condition:
+                if self._timekeeper is not thread:
+                    return
+                if self._news:
+                    continue
+                instants = [at for at in (due, beat if self._held else None) if at is not None]
+                self._planned = min(instants, default=None)
+                left = LONGEST_WAIT if self._planned is None else (self._planned - now) / 1000
+                self._condition.wait(min(max(0.0, left), PAUSED_S if self._paused else LONGEST_WAIT))
+                self._planned = None
+
+    def _heartbeat(self) -> bool:
+        """Extend the leases of what is held, and return whether all of it was done.
+
+        One request is made for each execution: servers want the tasks of one request related.
+        """
+        complete = True
+        now = self._clock.now()
+        with self._condition:
+            # A lease that has ended here stays ended: another worker may have the task by now.
+            held = [lease for lease in self._held.values() if now < lease.ends_at]
+        held.sort(key=lambda lease: origin(lease.id))
+        store: Store = self._store if self._distant is None else self._distant.within(self._ttl / 2000)
+        for _, group in itertools.groupby(held, key=lambda lease: origin(lease.id)):
+            leases = list(group)
+            references = tuple(TaskReference(lease.id, lease.version) for lease in leases)
+            asked_at = self._clock.now()
+            try:
+                response = store.apply(TaskHeartbeat(self._pid, references))
+                problem = response.error or f"{response.status}" if not response.ok else None
+            except StoreError as error:
+                problem = str(error)
+            if problem is None:
+                for lease in leases:
+                    lease.extend(asked_at, self._ttl)
+            else:
+                complete = False
+                logger.warning("the leases of %d tasks could not be extended: %s", len(references), problem)
+        return complete
+
+
+def _farewell(reference: weakref.ref[Runtime]) -> None:
+    """The process ends, and nobody has called `stop`: begin nothing more, and wait a moment for what is running."""
+    runtime = reference()
+    if runtime is not None:
+        with suppress(KeyboardInterrupt):  # of somebody who does not want to wait
+            runtime.stop(FAREWELL)

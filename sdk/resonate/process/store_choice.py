@@ -1,0 +1,149 @@
+"""Where a program's promises live and its messages arrive: as it says, or else as its environment does.
+
+The same program runs in memory, against a server and on DynamoDB, so none of what one of them needs is loaded for the
+others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from resonate.message_sources.source import Messages
+from resonate.workflow.registry import Registry
+from resonate_store.interface import Store
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import Clock
+
+if TYPE_CHECKING:
+    from resonate.stores.remote import RemoteStore
+    from resonate_store.dynamo.store import DynamoStore
+
+
+@runtime_checkable
+class Distant(Protocol):
+    """A store elsewhere, whose requests are tried again when they fail on the way."""
+
+    insistent: bool
+
+    def within(self, seconds: float) -> Store:
+        """The store for a caller who has only so much time for a request."""
+        ...
+
+
+def store_of_environment(clock: Clock) -> Store:
+    """The store of a program that names none: see `Resonate`.
+
+    Raises:
+        SettingsError, ValueError: a variable is malformed.
+    """
+    table = os.environ.get("RESONATE_TABLE")
+    if not table:
+        return _remote_store(clock) if os.environ.get("RESONATE_URL") else MemoryStore(clock)
+    return _store_of_function(table, clock) if "AWS_LAMBDA_RUNTIME_API" in os.environ else _dynamo_store(table, clock)
+
+
+def _remote_store(clock: Clock) -> RemoteStore:
+    from resonate.stores.remote import RemoteStore
+
+    return RemoteStore(clock=clock)
+
+
+def messages_of(store: Store, group: str, pid: str, registry: Registry) -> Messages | None:
+    """Where messages come from with a server behind the store, unless it is one that pushes them to its workers."""
+    server = getattr(store, "server", None)
+    if server is None or server.scope is not None:
+        return None
+    from resonate.message_sources.poller import Poller
+
+    return Poller(group, pid, server=server, works=lambda: bool(registry.names()))
+
+
+def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
+    from resonate_store.extras import extra
+    from resonate_store.settings import groups_of
+
+    with extra("aws", f"the table {table!r} of RESONATE_TABLE"):
+        from resonate_store.dynamo.large_values import Payloads
+        from resonate_store.dynamo.store import DynamoStore
+
+    payloads = Payloads.of(os.environ, table)
+    return DynamoStore(table, clock=clock, groups=groups_of(os.environ), payloads=payloads)
+
+
+def _store_of_function(table: str, clock: Clock) -> DynamoStore:
+    """The store of a Lambda function, ready: where a function is initialised it has more processor than when invoked.
+
+    Loading AWS's client makes so many objects that collecting garbage meanwhile, none of which there is, takes a good
+    part of the time. They all stay; frozen, no later collection looks at them again.
+    """
+    import gc
+
+    # They tell at every cold start, at the level of INFO, that nothing is unusual.
+    for name in ("pynamodb.settings", "botocore.credentials"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        store = _dynamo_store(table, clock)
+        store.connect()
+    finally:
+        if collecting:
+            gc.enable()
+    gc.freeze()
+    return store
+
+
+def encrypted(store: Store, encryptor: Any) -> Store:
+    """A store around `store` that encrypts payloads.
+
+    Raises:
+        TypeError: `encryptor` is no `Encryptor`.
+    """
+    from resonate.encryption import EncryptedStore, Encryptor
+
+    if isinstance(encryptor, type) or not isinstance(encryptor, Encryptor):
+        raise TypeError(f"encryptor must be an `Encryptor`, got {encryptor!r}")
+    return EncryptedStore(store, encryptor)
+
+
+def underlying(store: Store) -> Store:
+    """The store itself, without what encrypts for it or counts."""
+    while (inner := getattr(store, "underlying", None)) is not None:
+        store = inner
+    return store
+
+
+def check_stores(store: Any, source: Any) -> bool:
+    """Whether messages come from the source of a `LocalStore`.
+
+    Raises:
+        TypeError, ValueError: the two are not what they should be, or do not fit together.
+    """
+    if store is not None and not (callable(getattr(store, "apply", None)) and hasattr(store, "children")):
+        raise TypeError(f"store must be a `Store`, got {type(store).__name__}")
+    local_store = _loaded("resonate.stores.local", "LocalStore", store)
+    local_source = _loaded("resonate.message_sources.local", "LocalMessageSource", source)
+    if source is not None:
+        from resonate.message_sources import MessageSource
+
+        if not isinstance(source, Messages | MessageSource):
+            raise TypeError(f"message_source must be a `MessageSource`, got {type(source).__name__}")
+        if store is None:
+            raise ValueError("message_source needs the store whose messages it has: give both or neither")
+    if local_store and not local_source:
+        raise TypeError(
+            "message_source must be a `LocalMessageSource` when store is a `LocalStore`:"
+            " message_source=store.message_source(group, id)"
+        )
+    if local_source and not local_store:
+        raise TypeError(f"message_source must not be a `LocalMessageSource` when store is {type(store).__name__}")
+    return local_source
+
+
+def _loaded(module: str, name: str, value: Any) -> bool:
+    """Whether a value is of a type whose module need not be loaded to tell: whoever made the value has loaded it."""
+    known = sys.modules.get(module)
+    return known is not None and isinstance(value, getattr(known, name))

@@ -1,0 +1,1 @@
+"""Run one acquired task against a store, under its lease. Internal."""

@@ -1,0 +1,367 @@
+"""The worker: one task, from its acquisition to the moment this process has nothing left to do for it.
+
+It reads what the task is about, has the interpreter driven (`resonate.worker.task_run`), and reports how that ended.
+A task ends in exactly one way (DESIGN 6): *completed*, its promise is settled; *suspended*, it waits for promises that
+others settle; *released*, it is handed over because time is running out, or given back because of a failure that is not
+the workflow's; *lost*, somebody else holds it; *halted*, going on would do harm until somebody has looked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct, ValidationError, convert
+
+from resonate.encoders import Encoder
+from resonate.engine.blocking import WORTH_SUSPENDING
+from resonate.engine.interpreter import Execution
+from resonate.engine.model import FUNC, MOST_BLOCKS, Kind, Lineage, Node, Work, kind_of
+from resonate.errors import (
+    DecryptionError,
+    NonDeterminismError,
+    PayloadError,
+    ResonateError,
+    ResultTypeError,
+    SignatureError,
+)
+from resonate.idempotency import CREATE_KEY
+from resonate.payloads import codec
+from resonate.payloads.restore import Unfit
+from resonate.worker.lease import Lease, Lost
+from resonate.worker.task_run import Drive, HandOver, Loops, Report
+from resonate.workflow.context import Context, Info
+from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
+from resonate.workflow.registry import Registered, Registry
+from resonate.workflow.signatures import Signature, check, signature_of
+from resonate_store.interface import Store, StoreError
+from resonate_store.model.clock import Clock
+from resonate_store.model.records import ORIGIN, PREFIX, Promise, Task
+from resonate_store.model.requests import Response, TaskAcquire, TaskHalt, TaskRelease
+from resonate_store.server_clock import time_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from resonate.threads import Pool
+
+logger = logging.getLogger("resonate.worker")
+A = TypeVar("A")
+B = TypeVar("B")
+
+LONGEST_LEASE_MS = 366 * 86_400_000
+"""The lease of a task whose server does not say how long it is."""
+MOST_REMEMBERED = 10_000
+"""Of how many calls that a process has begun it knows the options; what others have settled is among them."""
+
+
+class Call(Struct):
+    """What the param of a task's promise says."""
+
+    func: str
+    args: list[Any] | None = None
+    kwargs: dict[str, Any] | None = None
+    version: int | None = None
+
+
+class Worker:
+    """Works on tasks.
+
+    Args:
+        store: where promises live.
+        registry: the functions that can be run.
+        dependencies: what contexts hand out.
+        clock: the source of time.
+        pid: the process that acquires tasks.
+        default_target: where calls go that name no target.
+        functions: runs `begin_run` functions; without it they run in the caller's thread, in creation order.
+        requests: runs independent store requests in parallel; without it they run one after the other.
+        loops: gives the event loop that async functions run on, when one is needed.
+        group: where such calls go instead if their function is registered here.
+        private: whether payloads are encrypted. Then of what user code or payloads raise only the type is told, in the
+            log and in what is stored of a task: a message, or a traceback, may hold what nobody else may read.
+
+    Attributes:
+        steps: the threads of functions that run one at a time but may outlive their time; without them they run in the
+            caller's thread, to their end.
+        exhausted: called when this process has left behind as many threads as it may.
+        stopping: whether no function is started any more, and tasks with functions left to run are handed over.
+        worth_suspending: a sleep that is not longer than this is waited out in the thread (milliseconds).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        clock: Clock,
+        pid: str,
+        default_target: str = DEFAULT_TARGET,
+        functions: Executor | None = None,
+        requests: Executor | None = None,
+        loops: Loops | None = None,
+        *,
+        group: str | None = None,
+        private: bool = False,
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.dependencies = dependencies
+        self.clock = clock
+        self.time = time_of(store, clock)
+        """Deadlines are computed in it: the server's time, if there is a server that tells it."""
+        self.pid = pid
+        self.default_target = default_target
+        self.group = group
+        self.functions = functions
+        self.requests = requests
+        self.loops = loops or Loops()
+        self.private = private
+        self.encoders: dict[str, Encoder[Any, str | None]] = {}
+        """Those that calls from this process were written with, by promise id."""
+        self.calls: dict[str, Call] = {}
+        """Those that this process has begun with an encoder, by promise id: an encoder may keep nothing."""
+        self.options: OrderedDict[str, Options] = OrderedDict()
+        """Those of the calls that this process has begun, by promise id, until they are settled here."""
+        self.steps: Pool | None = None
+        self.exhausted: Callable[[], None] = lambda: None
+        self.stopping = False
+        self.worth_suspending = WORTH_SUSPENDING
+
+    def run(self, id: str, version: int, ttl: int, deadline: int | None = None, lease: Lease | None = None) -> Report:
+        """Acquire the task that an execute message offers, and work on it.
+
+        Args:
+            id, version: as the message gives them.
+            ttl: the lease in milliseconds; it must outlive the time that this process may still run.
+            deadline: the instant (milliseconds) after which no function is started.
+            lease: what the caller extends while this runs, if it does.
+
+        Raises:
+            StoreError: the store cannot answer; the lease will bring the task back.
+        """
+        lease = lease or Lease(id, version + 1, self.clock.now(), ttl)
+        try:
+            response = self.store.apply(TaskAcquire(id, version, self.pid, ttl))
+        except DecryptionError as error:
+            _tell_release(id, str(error))
+            return Report("released", str(error))
+        if response.task is None or response.promise is None:
+            return _refused(response, "acquire")
+        return self.run_acquired(response.task, response.promise, deadline, lease)
+
+    def remember(self, id: str, options: Options) -> None:
+        """Go by these options of the caller's, such as a retry policy, whenever this process works on the call `id`.
+
+        Code is among them, so they cannot be stored. Of too many calls the oldest are forgotten.
+        """
+        if options.retry_policy is None and options.non_retryable_exceptions is None:
+            return
+        self.options[id] = options
+        if len(self.options) > MOST_REMEMBERED:
+            self.options.popitem(last=False)
+
+    def run_acquired(
+        self, task: Task, promise: Promise, deadline: int | None = None, lease: Lease | None = None
+    ) -> Report:
+        """Work on a task that this process holds, by a lease that began just now if none is given."""
+        lease = lease or Lease(task.id, task.version, self.clock.now(), task.ttl or LONGEST_LEASE_MS)
+        try:
+            root = self._root(promise, first=task.version == 1)
+        except SignatureError as error:
+            return self._halt(task, error)
+        except (PayloadError, ValueError) as error:
+            return self._release(task, str(error))
+        execution = Execution(
+            root,
+            self.registry,
+            self.dependencies,
+            self.default_target,
+            group=self.group,
+            private=self.private,
+            encoders=self.encoders,
+        )
+        try:
+            report = self._drive(task, lease, execution, deadline)
+        finally:
+            endless = execution.close()
+        if endless and report.status in ("suspended", "released"):
+            return self._halt_endless(task, endless[0])
+        return report
+
+    def _drive(self, task: Task, lease: Lease, execution: Execution, deadline: int | None) -> Report:
+        drive = Drive(self, lease, task, execution, deadline)
+        try:
+            children = self.store.children(task.id) if task.version > 1 else ()
+            execution.start(children, self.time.now(), task.resumed_by)
+            report = drive.to_the_end()
+            if report.status == "completed":
+                self.encoders.pop(task.id, None)
+                self.calls.pop(task.id, None)
+                self.options.pop(task.id, None)
+            return report
+        except Lost:
+            return Report("lost")
+        except HandOver:
+            response = self.store.apply(TaskRelease(task.id, task.version, handover=True))
+            return Report("released") if response.ok else _refused(response, "release")
+        except (NonDeterminismError, ResultTypeError) as error:
+            return self._halt(task, error)
+        except StoreError as error:
+            return self._release(task, f"{type(error).__name__}: {error}")
+        except Exception as error:
+            if self.private:
+                return self._release(task, type(error).__name__)
+            return self._release(task, f"{type(error).__name__}: {error}", error)
+
+    def _halt_endless(self, task: Task, name: str) -> Report:
+        """A workflow that does not end when it is closed would go on without its records: no invocation may keep it."""
+        reason = (
+            f"{name} catches GeneratorExit, which ends a workflow when it is suspended, and yields again, {MOST_BLOCKS}"
+            " times: write `except Exception` instead of `except BaseException` or a bare `except`"
+        )
+        return self._halted(task.id, None, reason)
+
+    def _halt(self, task: Task, error: ResonateError) -> Report:
+        """Leave a task alone until its code or data has been corrected."""
+        reason = str(error)
+        if self.private and isinstance(error, ResultTypeError):
+            reason = f"{type(error).__name__}: a result does not fit its result_type"
+        if isinstance(error, NonDeterminismError) and (cause := error.__cause__) is not None:
+            reason += f"; it raised {type(cause).__name__}" + ("" if self.private else f": {cause}")
+        return self._halted(task.id, task.version, reason)
+
+    def _halted(self, id: str, version: int | None, reason: str) -> Report:
+        logger.error("task %s is halted: %s", id, reason)
+        response = self.store.apply(TaskHalt(id, version, reason))
+        return Report("halted", reason) if response.ok else _refused(response, "halt")
+
+    def _release(self, task: Task, error: str, unexpected: Exception | None = None) -> Report:
+        _tell_release(task.id, error, unexpected)
+        response = self.store.apply(TaskRelease(task.id, task.version, error=error))
+        return Report("released", error) if response.ok else _refused(response, "release")
+
+    def _root(self, promise: Promise, *, first: bool = False) -> Work:
+        """The function that the task's promise calls for; one that fails if the arguments do not fit it.
+
+        Args:
+            promise: the task's promise.
+            first: whether the task has not been acquired before.
+
+        Raises:
+            PayloadError: the call cannot be read.
+            SignatureError: the arguments do not fit the function, and the execution has a history.
+            ValueError: the function is not registered here.
+        """
+        options = self.options.get(promise.id, UNSET)
+        encoder = self.encoders.get(promise.id)
+        if encoder is None:
+            encoder = self.registry.encoders.get(promise.tags.get(FUNC, ""))
+        call = self._call(promise, encoder)
+        try:
+            registered = self.registry.get(call.func, call.version or 0)
+        except ValueError:
+            if self.private and call.func != promise.tags.get(FUNC):  # it is named nowhere else
+                raise ValueError(f"the function that promise {promise.id} calls is not registered here") from None
+            raise
+        signature = signature_of(registered.func)
+        func = registered.func
+        args, kwargs = call.args or [], call.kwargs or {}
+        try:
+            check(func, registered.name, args, kwargs)
+            args, kwargs = self._restored(registered, signature, args, kwargs)
+        except SignatureError as refused:
+            # It is the deployment that may be wrong, so what an earlier one has begun is not rejected.
+            if not first or self.store.children(promise.id):
+                if self.private or encoder is not None:
+                    # A halted task says openly why, and only the type of an error that payloads cause is told.
+                    raise SignatureError(f"the arguments of {promise.id} do not fit {registered.name}") from None
+                raise
+            func = _raising(refused)
+        node = Node(promise.id, promise.timeout_at)
+        node.annotation = signature.result
+        node.encoder = encoder
+        key = promise.tags.get(CREATE_KEY, promise.id)
+        info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, key)
+        context = Context(promise.id, info, self.registry, self.dependencies)
+        lineage = Lineage.of(
+            promise.id, promise.tags.get(ORIGIN, promise.id), promise.tags.get(PREFIX, promise.id), promise.timeout_at
+        )
+        kind = kind_of(registered.func)
+        return Work(
+            node,
+            func,
+            registered.name,
+            tuple(args),
+            kwargs,
+            context,
+            lineage,
+            promise.tags,
+            options.policy_for(registered.func),
+            options.non_retryable_exceptions or (),
+            promise.id,
+            kind,
+            kind is Kind.WORKFLOW,
+        )
+
+    def _call(self, promise: Promise, encoder: Encoder[Any, str | None] | None) -> Call:
+        """Read the call from the promise's param, or take what this process has begun.
+
+        Raises:
+            PayloadError: the call cannot be read.
+        """
+        try:
+            return convert(codec.decode(promise.param, encoder=encoder), Call)
+        except (PayloadError, ValidationError) as error:
+            known = self.calls.get(promise.id)
+            if known is not None:
+                return known
+            reason = error.mesg if isinstance(error, PayloadError) else error
+            if self.private:
+                reason = type(error.__cause__ or error).__name__
+            raise PayloadError(
+                f"the param of promise {promise.id} is not a call ({reason}): it needs a JSON object"
+                ' {"func": name, "args": [...], "kwargs": {...}, "version": number}; if it was written with an encoder'
+                " that this process was not told of, give it to the registered function: function.options(encoder=...)"
+            ) from None
+
+    def _restored(
+        self, registered: Registered, signature: Signature, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return arguments as their annotated types.
+
+        Raises:
+            SignatureError: one does not fit.
+        """
+        try:
+            return signature.arguments(args, kwargs, strict=registered.validate)
+        except Unfit as unfit:
+            raise SignatureError(f"{registered.name}: {unfit}") from None
+
+    def map(self, function: Callable[[A], B], items: Sequence[A]) -> Iterable[B]:
+        """Apply `function` to every item, in parallel where there is an executor for store requests."""
+        if self.requests is None or len(items) < 2:
+            return [function(item) for item in items]
+        return list(self.requests.map(function, items))
+
+
+def _tell_release(id: str, error: str, unexpected: Exception | None = None) -> None:
+    """Say that a task cannot be worked on; where nobody looks at reports, this is all that tells."""
+    logger.warning("task %s is released, and will be tried again: %s", id, error, exc_info=unexpected)
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    """A function that fails at once: it takes the place of one that cannot be called."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
+def _refused(response: Response, what: str) -> Report:
+    if response.status in (404, 409):
+        return Report("lost")
+    raise StoreError(f"cannot {what}: {response.status} {response.error}")

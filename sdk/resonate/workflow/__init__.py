@@ -1,0 +1,1 @@
+"""What a user's function touches: context, commands, options and registered functions. Internal."""

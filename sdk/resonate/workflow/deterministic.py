@@ -1,0 +1,108 @@
+"""What a workflow must not find out by itself: the time, and chance.
+
+A workflow is replayed, and has to take the same path each time; so the time of day and random numbers are steps, whose
+results are recorded like any other's. `ctx.time` and `ctx.random` make the commands. Where the dependencies
+`resonate:time` or `resonate:random` are set, they are asked instead of the clock and Python's generator.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from resonate.retry_policies import Never
+from resonate.workflow.commands import LFC
+from resonate.workflow.options import Options
+from resonate_store.model.clock import ambient
+
+if TYPE_CHECKING:
+    from random import Random as Source
+
+    from resonate.workflow.context import Context
+
+T = TypeVar("T")
+
+RANDOM = "resonate:random"
+"""The dependency that random numbers are drawn from, if it is set."""
+
+# Asking again would not help: what is wrong is the question.
+_ONCE = Options(retry_policy=Never())
+
+
+class Time:
+    """The time, recorded."""
+
+    __slots__ = ()
+
+    def time(self) -> LFC[float]:
+        """Seconds since the epoch, as `time.time()`."""
+        return LFC(_time, "time.time", (), {}, _ONCE)
+
+    def strftime(self, format: str) -> LFC[str]:
+        """The local time as text, as `time.strftime(format)`."""
+        return LFC(_strftime, "time.strftime", (format,), {}, _ONCE)
+
+
+class Random:
+    """Chance, recorded. Each method is the one of the same name in Python's `random`."""
+
+    __slots__ = ()
+
+    def betavariate(self, alpha: float, beta: float) -> LFC[float]:
+        return _drawn("betavariate", alpha, beta)
+
+    def choice(self, seq: Sequence[T]) -> LFC[T]:
+        return _drawn("choice", seq)
+
+    def expovariate(self, lambd: float = 1) -> LFC[float]:
+        return _drawn("expovariate", lambd)
+
+    def getrandbits(self, k: int) -> LFC[int]:
+        return _drawn("getrandbits", k)
+
+    def randint(self, a: int, b: int) -> LFC[int]:
+        return _drawn("randint", a, b)
+
+    def random(self) -> LFC[float]:
+        return _drawn("random")
+
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> LFC[int]:
+        return _drawn("randrange", start, stop, step)
+
+    def triangular(self, low: float = 0, high: float = 1, mode: float | None = None) -> LFC[float]:
+        return _drawn("triangular", low, high, mode)
+
+
+def _time(ctx: Context) -> float:
+    source = ctx.get_dependency("resonate:time", None)
+    return ambient().now() / 1000 if source is None else source.time()
+
+
+def _strftime(ctx: Context, format: str) -> str:
+    source = ctx.get_dependency("resonate:time", None)
+    if source is not None:
+        return source.strftime(format)
+    return datetime.fromtimestamp(ambient().now() / 1000).astimezone().strftime(format)
+
+
+def _drawn(name: str, *args: Any) -> LFC[Any]:
+    return LFC(_draw, f"random.{name}", (name, *args), {}, _ONCE)
+
+
+def _draw(ctx: Context, name: str, *args: Any) -> Any:
+    draw: Callable[..., Any] = getattr(ctx.get_dependency(RANDOM, None) or _source(), name)
+    return draw(*args)
+
+
+def source_of_chance(dependencies: Mapping[str, Any]) -> Source:
+    """What random numbers are drawn from: the dependency for it, else Python's generator."""
+    return dependencies.get(RANDOM) or _source()
+
+
+@functools.cache
+def _source() -> Source:
+    from random import Random as Source  # loaded when chance is first asked for: it costs a cold start milliseconds
+
+    return Source()

@@ -1,0 +1,163 @@
+"""What a call may be told besides its arguments.
+
+`Options` holds only what was set; a default fills the rest when the call is issued, because it may depend on the
+function (REFERENCE 5.4). Timeouts are durations in seconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from resonate.encoders import Encoder
+from resonate.retry_policies import RetryPolicy
+from resonate.validation import YEAR, warn_of_milliseconds
+
+PolicyFor = Callable[[Callable[..., Any]], RetryPolicy]
+"""Chooses the retry policy of a function."""
+DEFAULT_TIMEOUT = 31_536_000.0
+"""A year, in seconds."""
+DEFAULT_TARGET = "default"
+"""The worker group that serves a remote call which names none."""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """The options of one call; None means "not set"."""
+
+    catch_up: str | None = None
+    durable: bool | None = None
+    encoder: Encoder[Any, str | None] | None = None
+    id: str | None = None
+    idempotency_key: str | Callable[[str], str] | None = None
+    non_retryable_exceptions: tuple[type[BaseException], ...] | None = None
+    overlap: str | None = None
+    retry_policy: RetryPolicy | PolicyFor | None = None
+    tags: dict[str, str] | None = None
+    target: str | None = None
+    timeout: float | None = None
+    timezone: str | None = None
+    version: int | None = None
+
+    def merge(self, **changes: Any) -> Options:
+        """These options with every change that is not None.
+
+        Raises:
+            TypeError: an option is unknown or has the wrong type.
+            ValueError: a timeout or version is negative, or a text is empty.
+        """
+        given = {name: value for name, value in changes.items() if value is not None}
+        timeout = given.get("timeout")
+        unit = isinstance(timeout, timedelta)
+        if isinstance(timeout, timedelta):
+            given["timeout"] = timeout.total_seconds()
+        for name, value in given.items():
+            _check(name, value)
+        if timeout is not None and not unit and given["timeout"] > YEAR:
+            warn_of_milliseconds("timeout", given["timeout"])
+        return replace(self, **given)
+
+    def key_for(self, id: str) -> str | None:
+        """The idempotency key of the promise `id`, if one is set; a key may be made of the id."""
+        key = self.idempotency_key
+        return key(id) if callable(key) else key
+
+    def policy_for(self, func: Callable[..., Any]) -> RetryPolicy | None:
+        """The retry policy of a call of `func`, if one is set; it may be chosen by the function.
+
+        Raises:
+            TypeError: what was to choose it gave something else.
+        """
+        policy = self.retry_policy
+        if policy is None or isinstance(policy, RetryPolicy):
+            return policy
+        chosen: Any = policy(func)
+        if isinstance(chosen, type) or not isinstance(chosen, RetryPolicy):
+            raise TypeError(f"retry_policy must give a `RetryPolicy` for {func.__name__}, got {chosen!r:.80}")
+        return chosen
+
+    def over(self, defaults: Options) -> Options:
+        """These options, and those of `defaults` where nothing is set."""
+        mine = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(defaults, **mine) if mine else defaults
+
+
+UNSET = Options()
+"""What most calls are told: nothing."""
+
+_TYPES: dict[str, tuple[Any, str]] = {
+    "catch_up": (str, "str"),
+    "durable": (bool, "bool"),
+    "encoder": (Encoder, "Encoder"),
+    "id": (str, "str"),
+    "idempotency_key": (str, "str"),
+    "non_retryable_exceptions": (tuple, "tuple"),
+    "overlap": (str, "str"),
+    "retry_policy": (RetryPolicy, "RetryPolicy"),
+    "tags": (dict, "dict"),
+    "target": (str, "str"),
+    "timeout": ((int, float), "float"),
+    "timezone": (str, "str"),
+    "version": (int, "int"),
+}
+
+
+_NOT_EMPTY = ("id", "idempotency_key", "target")
+
+
+def _check(name: str, value: Any) -> None:
+    if name not in _TYPES:
+        raise TypeError(f"unknown option {name!r}: the options are {', '.join(_TYPES)}")
+    expected, shown = _TYPES[name]
+    given = cast("object", value)  # narrowing it would leave types that make no sense
+    if isinstance(given, type):
+        raise TypeError(f"{name} must be `{shown}`, got the class {given.__name__}")
+    if name in ("idempotency_key", "retry_policy") and callable(given):
+        return
+    if not isinstance(given, expected) or (isinstance(given, bool) and name in ("timeout", "version")):
+        raise TypeError(f"{name} must be `{shown}`, got {type(given).__name__}")
+    if name in _NOT_EMPTY and not value:
+        raise ValueError(f"{name} must not be empty: leave it out for the default")
+    if name == "non_retryable_exceptions":
+        for kind in cast("tuple[Any, ...]", value):
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise TypeError(f"non_retryable_exceptions must be exception types, got {kind!r}")
+    if name == "tags":
+        tags = cast("dict[Any, Any]", value)
+        if not all(isinstance(part, str) for part in (*tags, *tags.values())):
+            raise TypeError(f"tags must map `str` to `str`, got {tags!r}")
+    if name in ("timeout", "version") and not 0 <= value < math.inf:
+        wanted = "greater than or equal to zero" if value < 0 else "finite and greater than or equal to zero"
+        raise ValueError(f"{name} must be {wanted}, got {value}")
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def by_name(owner: Callable[[Any], str]) -> Callable[[Method], Method]:
+    """Have a method `options` refuse an option that it does not know by name, and list those that it does.
+
+    Args:
+        owner: says of the method's object whose options they are.
+    """
+
+    def decorate(method: Method) -> Method:
+        known = cast("Any", method).__kwdefaults__.keys()
+
+        @functools.wraps(method)
+        def options(self: Any, *args: Any, **given: Any) -> Any:
+            if args:
+                raise TypeError("options are given by name, such as options(timeout=5)")
+            if not given.keys() <= known:
+                unknown = ", ".join(map(repr, (name for name in given if name not in known)))
+                raise TypeError(f"unknown option {unknown} of {owner(self)}: its options are {', '.join(known)}")
+            return method(self, **given)
+
+        return cast("Method", options)
+
+    return decorate

@@ -1,0 +1,191 @@
+"""Which functions this process can run, by name and version.
+
+A durable call names a function and a version; the registry is how any process turns the name back into code. Versions
+are positive numbers; asking for version 0 means the highest one known here.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from resonate.encoders import Encoder
+from resonate.workflow.callables import adapted, core_of, name_of, refuse_called
+from resonate.workflow.signatures import ADAPTED, takes_context
+
+if TYPE_CHECKING:
+    from resonate.retry_policies import RetryPolicy
+    from resonate.workflow.options import PolicyFor
+
+Workflow = Callable[..., Any]
+
+MOST_NAMED = 20
+"""An error names this many registered functions."""
+_ASYNC_GENERATOR = 0x200
+"""The code flag of `async def` functions that yield (`inspect.CO_ASYNC_GENERATOR`)."""
+
+
+class Registered(NamedTuple):
+    """A registered function.
+
+    `validate` says whether arguments that do not fit its annotations are refused.
+    """
+
+    name: str
+    func: Workflow
+    version: int
+    validate: bool = True
+
+
+class Registry:
+    """Functions by (name, version).
+
+    Attributes:
+        encoders: by function name, what reads the arguments and writes the results of calls that come from elsewhere.
+        retry_policy: the program's default, for calls that say none; see `Resonate`.
+    """
+
+    def __init__(self) -> None:
+        self.encoders: dict[str, Encoder[Any, str | None]] = {}
+        self.retry_policy: RetryPolicy | PolicyFor | None = None
+        self._by_name: dict[str, dict[int, Registered]] = {}
+        self._by_func: dict[Workflow | int, Registered] = {}
+
+    def add(self, func: Workflow, name: str | None = None, version: int = 1, *, validate: bool = True) -> Registered:
+        """Register a function.
+
+        Args:
+            func: the function.
+            name: its name, if it is not the function's own.
+            version: its version.
+            validate: whether arguments that do not fit its annotations are refused.
+
+        Raises:
+            TypeError: it has no parameter for the context.
+            ValueError: it is not a function, has no usable name, or the name or function is taken.
+        """
+        given = _unwrapped(func)
+        func = plain_function(given)
+        if not takes_context(func):
+            raise TypeError(f"{func.__name__} needs a first parameter that takes the context, such as `ctx: Context`")
+        if version <= 0:
+            raise ValueError(f"provided version must be greater than zero, got {version}")
+        name = name or func.__name__
+        if name == "<lambda>":
+            raise ValueError("name required when registering a lambda function")
+        taken = self._by_func.get(_key(given)) or self._by_name.get(name, {}).get(version)
+        if taken is not None:
+            raise ValueError(f"function {name} already registered: {_told(taken)}")
+        registered = Registered(name, func, version, validate)
+        self._by_name.setdefault(name, {})[version] = registered
+        self._by_func[func] = self._by_func[_key(given)] = registered
+        return registered
+
+    def get(self, key: str | Workflow, version: int = 0) -> Registered:
+        """The registered function for a name or a function object.
+
+        Raises:
+            ValueError: nothing is registered under it in that version.
+        """
+        if isinstance(key, str):
+            versions, name = self._by_name.get(key, {}), key
+        else:
+            if type(key) is types.FunctionType and (own := self._by_func.get(key)) and version in (0, own.version):
+                return own
+            refuse_called(key)
+            known = self._by_func.get(_key(_unwrapped(key)))
+            versions = {} if known is None else {known.version: known}
+            name = name_of(key)
+            if known is None and name in self._by_name:
+                others = " and ".join(map(_told, self._by_name[name].values()))
+                raise ValueError(f"function {name} not found in registry: this one was not registered, {others}")
+        if not versions:
+            known = f"it has {_listed(self.names())}" if self._by_name else "nothing is registered here"
+            raise ValueError(f"function {name} not found in registry: {known}")
+        found = versions.get(version or max(versions))
+        if found is None:
+            known = ", ".join(map(str, sorted(versions)))
+            raise ValueError(f"function {name} version {version} not found in registry: it has version {known}")
+        return found
+
+    def latest(self, key: str | Workflow) -> int:
+        """The highest version known here, or 1 for a function that only others know."""
+        if isinstance(key, str):
+            return max(self._by_name.get(key, {}), default=1)
+        found = self._by_func.get(_key(_unwrapped(key)))
+        return found.version if found else 1
+
+    def version_of(self, func: Workflow) -> int:
+        """The version that this very function is registered in, or 1."""
+        found = self._by_func.get(func)
+        return 1 if found is None else found.version
+
+    def target_of(self, name: str, version: int, group: str | None, default: str) -> str:
+        """Return the target of a remote call that names none.
+
+        Args:
+            name, version: the function that is called; version 0 is any.
+            group: the worker group that the caller serves; None if it serves none.
+            default: where the call goes otherwise.
+        """
+        versions = self._by_name.get(name)
+        if group is None or not versions or (version and version not in versions):
+            return default
+        return group
+
+    def plain(self, func: Any) -> types.FunctionType:
+        """Return the function behind `func`, and for a registered one always the same; see `plain_function`."""
+        if type(func) is not types.FunctionType:
+            known = self._by_func.get(_key(_unwrapped(func)))
+            if known is not None:
+                return cast("types.FunctionType", known.func)
+        return plain_function(func)
+
+    def names(self) -> list[str]:
+        """The registered names, sorted."""
+        return sorted(self._by_name)
+
+
+def plain_function(func: Any) -> types.FunctionType:
+    """The function behind `func`, or one that stands for it: for a bound method, a partial, an object with `__call__`.
+
+    Raises:
+        TypeError: it has no parameter for the context.
+        ValueError: it is none of these.
+    """
+    if type(func) is not types.FunctionType:
+        func = _unwrapped(func)
+        if not isinstance(func, types.FunctionType):
+            if core_of(func).func.__code__.co_flags & _ASYNC_GENERATOR:
+                plain_function(core_of(func).func)  # which refuses it
+            return adapted(func)
+    if func.__code__.co_flags & _ASYNC_GENERATOR:
+        raise ValueError(
+            f"{func.__name__} is an async generator: an async function awaits its commands and yields nothing"
+        )
+    return func
+
+
+def _key(func: Any) -> Any:
+    """By what a callable is found: bound methods are made anew whenever they are taken, objects may have no hash."""
+    return func if isinstance(func, (types.FunctionType, types.MethodType)) else id(func)
+
+
+def _told(registered: Registered) -> str:
+    """Say which function has a name, and where it is defined."""
+    name, func, version, _ = registered
+    code = core_of(getattr(getattr(func, ADAPTED, None), "func", func)).func.__code__
+    place = f"{func.__module__}.{func.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
+    return f"{place} is version {version} of {name}"
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _unwrapped(func: Any) -> Any:
+    """The function that a `resonate.function.Function` stands for; anything else is itself."""
+    registered = getattr(func, "_registered", None)
+    return registered.func if isinstance(registered, Registered) else func
