@@ -9,7 +9,7 @@ that would sleep for two months is cancelled, and another is late. Prints what i
 executions, not a month's - and what is left. With `--check` the exit code is 1 when an execution did not end as it
 should, the table had too many items at a time, or a record, an object, a schedule or a message is left. A thousand
 executions take two or three minutes, nearly all of it in moto, so the test suite simulates its month with fewer
-(`tests/offline/test_month.py`).
+(`tests/deployment/test_month.py`).
 """
 
 from __future__ import annotations

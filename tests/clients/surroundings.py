@@ -16,7 +16,7 @@ from typing import Any
 
 import urllib3
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 60.0

@@ -16,9 +16,9 @@ from resonate_store.model.requests import PromiseCreate, PromiseSettle
 from tests.clients.api import PAUSE, Api
 from tests.clients.official import PROGRAMS, needs_python
 from tests.clients.surroundings import Process, Surroundings
-from tests.infra.test_authentication import public
-from tests.infra.test_authentication import token as token_of
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.unit.infra.test_authentication import public
+from tests.unit.infra.test_authentication import token as token_of
 
 pytestmark = needs_python
 IN_A_DISTANT_FUTURE = 2**45

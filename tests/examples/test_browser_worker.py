@@ -9,7 +9,7 @@ import pytest
 from tests.clients.node import NODE, installed, needs_node
 from tests.clients.surroundings import Surroundings
 from tests.examples.programs import command, server_options, start
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 HERE = Path(__file__).parent / "browser"
 CHROMIUM = shutil.which("chromium")

@@ -9,7 +9,7 @@ import urllib3
 
 from tests.clients.surroundings import PATIENCE, Process, Surroundings
 from tests.examples.programs import command, commands, server_options, start, task_state, until
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 
 def ask(method: str, url: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:

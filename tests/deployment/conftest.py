@@ -1,0 +1,45 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resonate.client.handle import Handle
+from resonate_infra.testing.stack import OfflineStack
+from tests.deployment import journal
+
+WORKFLOWS = Path(__file__).with_name("workflows.py")
+
+Begin = Callable[..., Handle[Any]]
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[OfflineStack]:
+    with OfflineStack(code={"WorkerFunction": WORKFLOWS}) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(deployed: OfflineStack) -> OfflineStack:
+    """The stack as if it were new, but for its functions, which may be warm."""
+    deployed.clear()
+    journal.clear()
+    return deployed
+
+
+@pytest.fixture
+def cold(stack: OfflineStack) -> None:
+    """Every function is loaded anew, under the environment and patches of the test, and remembers nothing."""
+    stack.processes.forget_all()
+
+
+@pytest.fixture
+def begin(stack: OfflineStack) -> Iterator[Begin]:
+    """Starts a workflow from outside: `begin(id, name, *arguments)`; keywords are options."""
+    client = stack.client(group="client")
+
+    def begin(id: str, name: str, *arguments: Any, **options: Any) -> Handle[Any]:
+        return client.options(**{"target": "worker", **options}).begin_rpc(id, name, *arguments)
+
+    yield begin
+    client.stop()

@@ -1,0 +1,216 @@
+"""The API function, by the events of API Gateway and through the stack's own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from resonate_infra.testing.moto.cloud import Call
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.model.clock import ManualClock
+from tests.deployment.functions.conftest import NIGHT, Load, ask
+from tests.unit.infra.test_authentication import public
+from tests.unit.infra.test_authentication import token as token_of
+from tests.unit.store.protocol.envelopes import read
+
+DAY = 86_400_000
+TARGET = {"resonate:target": "poll://any@worker"}
+
+
+def create(id: str, **tags: str) -> dict[str, Any]:
+    return {"id": id, "timeoutAt": NIGHT + DAY, "tags": tags}
+
+
+def test_an_event_of_api_gateway_is_answered(begun: OfflineStack, event: Load) -> None:
+    response = begun.invoke("ApiFunction", event("api"))
+
+    assert response["statusCode"] == 200
+    answer = json.loads(response["body"])
+    assert answer["head"] == {
+        "corrId": "1",
+        "status": 200,
+        "version": "2026-04-01",
+        "resonate:time": begun.clock.now(),
+    }
+    assert answer["data"]["promise"]["state"] == "pending"
+    assert answer["data"]["task"]["state"] == "pending"
+
+
+def test_a_body_that_was_encoded_is_decoded(begun: OfflineStack, event: Load) -> None:
+    import base64
+
+    received = event("api")
+    received |= {"body": base64.b64encode(received["body"].encode()).decode(), "isBase64Encoded": True}
+    received["headers"] |= {"Content-Type": "application/octet-stream"}
+
+    assert begun.invoke("ApiFunction", received)["statusCode"] == 200
+
+
+def test_a_workflow_begins_and_ends_over_http(stack: OfflineStack) -> None:
+    import base64
+
+    call = json.dumps({"func": "sleeping_workflow", "args": ["w", 60.0], "kwargs": {}, "version": 1})
+    param = {"data": base64.b64encode(call.encode()).decode()}
+    created = ask(stack, "promise.create", {**create("w", **TARGET), "param": param})
+    stack.run_until_complete("w")
+    promise = ask(stack, "promise.get", {"id": "w"}).data["promise"]
+
+    assert created.data["promise"]["state"] == "pending"
+    assert promise["state"] == "resolved"
+    assert "completed after sleeping" in base64.b64decode(promise["value"]["data"]).decode()
+
+
+def test_a_worker_of_another_make_does_its_work_over_http(stack: OfflineStack) -> None:
+    ask(stack, "promise.create", create("w", **{"resonate:target": "https://worker.example.com/"}))
+    acquired = ask(stack, "task.acquire", {"id": "w", "version": 0, "pid": "p", "ttl": 60_000})
+    step = {"kind": "promise.create", "data": create("w.1")}
+    fenced = ask(stack, "task.fence", {"id": "w", "version": 1, "action": step})
+    outcome = {"kind": "promise.settle", "head": {}, "data": {"id": "w", "state": "resolved"}}
+    fulfilled = ask(stack, "task.fulfill", {"id": "w", "version": 1, "action": outcome})
+
+    assert acquired.data["task"]["version"] == 1
+    assert fenced.data["action"]["data"]["promise"]["state"] == "pending"
+    assert fulfilled.data["promise"]["state"] == "resolved"
+
+
+def test_a_target_that_nobody_serves_is_refused(stack: OfflineStack) -> None:
+    answer = ask(stack, "promise.create", create("w", **{"resonate:target": "poll://any@elsewhere"}))
+
+    assert answer.status == 400
+    assert "'elsewhere'" in answer.data
+    assert "RESONATE_GROUPS" in answer.data
+
+
+def test_executions_are_searched(stack: OfflineStack) -> None:
+    for id in ("w1", "w2"):
+        ask(stack, "promise.create", create(id, **TARGET))
+    ask(stack, "promise.create", create("w1.1", **{"resonate:origin": "w1"}))
+    found = ask(stack, "promise.search", {"state": "pending", "roots": True})
+    prefixed = ask(stack, "promise.search", {"id": "w1"})
+
+    assert {promise["id"] for promise in found.data["promises"]} == {"w1", "w2"}
+    assert [promise["id"] for promise in prefixed.data["promises"]] == ["w1", "w1.1"]
+    assert len(ask(stack, "task.search", {"state": "pending"}).data["tasks"]) == 2
+    assert ask(stack, "schedule.search", {}).data == {"schedules": []}
+    assert ask(stack, "promise.search", {"cursor": "nonsense"}).status == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"\xff\xfe", b"[]", b"[" * 50_000])
+def test_what_is_no_request_is_answered_by_an_envelope(stack: OfflineStack, body: bytes) -> None:
+    response = stack.api(body)
+
+    assert read((response.status, response.body)).status == 400
+
+
+DEBUGGING = [
+    ("debug.start", {}, {}),
+    ("debug.reset", {}, {}),
+    ("debug.snap", {}, {}),
+    ("debug.tick", {"time": 0}, {}),
+    ("promise.get", {"id": "p"}, {"resonate:debug_time": 0}),
+]
+
+
+@pytest.mark.parametrize(("kind", "data", "head"), DEBUGGING)
+def test_debugging_is_off(stack: OfflineStack, kind: str, data: dict[str, Any], head: dict[str, Any]) -> None:
+    assert ask(stack, kind, data, **head).status == 403
+
+
+def test_debugging_stays_off_where_the_template_says_debug() -> None:
+    """The parameter is about logs: nobody may empty a table of everybody's workflows, or tell it the time."""
+    with OfflineStack(parameters={"Debug": "on"}, name="talkative", clock=ManualClock(NIGHT)) as stack:
+        ask(stack, "promise.create", create("p"))
+        assert [ask(stack, kind, data, **head).status for kind, data, head in DEBUGGING] == [403] * len(DEBUGGING)
+        assert ask(stack, "promise.get", {"id": "p"}).data["promise"]["state"] == "pending"
+
+
+def test_health_and_readiness(stack: OfflineStack) -> None:
+    assert stack.api(method="GET", path="/health")[::2] == (200, b"")
+    assert stack.api(method="GET", path="/ready")[::2] == (200, b"")
+
+
+def test_it_is_not_ready_while_its_table_cannot_be_reached(stack: OfflineStack) -> None:
+    def unreachable(moment: str, call: Call) -> None:
+        if moment == "before" and call.service == "dynamodb":
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, call.operation)
+
+    stack.cloud.fault = unreachable
+    answer = ask(stack, "promise.get", {"id": "a"})
+
+    assert stack.api(method="GET", path="/ready").status == 503
+    assert stack.api(method="GET", path="/health").status == 200
+    assert (answer.status, answer.data) == (503, "The store cannot answer at the moment")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/health"), ("GET", "/poll")])
+def test_there_are_no_other_routes(stack: OfflineStack, method: str, path: str) -> None:
+    assert stack.api(method=method, path=path).status == 403
+    assert stack.invocations["ApiFunction"] == 0
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/"), ("GET", "/health"), ("GET", "/ready")])
+def test_without_a_key_who_does_not_sign_is_nobody(stack: OfflineStack, event: Load, method: str, path: str) -> None:
+    assert stack.api(method=method, path=path, signed=False).status == 403
+    assert stack.invocations["ApiFunction"] == 0
+
+    passed_on = event("api")  # by a stage that was deployed otherwise
+    passed_on["requestContext"] |= {"resourcePath": path, "httpMethod": method}
+    passed_on["requestContext"]["identity"]["userArn"] = None
+    assert stack.invoke("ApiFunction", passed_on)["statusCode"] == 403
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[OfflineStack]:
+    parameters = {
+        "AuthPublicKey": public("rsa"),
+        "AuthIssuer": "us",
+        "CorsOrigins": "https://example.com, https://other.example",
+    }
+    with OfflineStack(clock=ManualClock(NIGHT), parameters=parameters, name="guarded") as stack:
+        yield stack
+
+
+def token(**claims: Any) -> str:
+    return token_of(**{"exp": NIGHT // 1000 + 3600, "iss": "us", **claims})
+
+
+def test_with_a_key_tokens_count(guarded: OfflineStack) -> None:
+    def status(auth: str | None) -> int:
+        return ask(guarded, "promise.get", {"id": "t1.a"}, auth=auth, signed=False).status
+
+    assert status(token()) == 404
+    assert status(token(iss="them")) == 401
+    assert status(token(prefix="t2.")) == 403
+    assert status(None) == 401
+
+
+def test_pages_of_listed_origins_may_see_answers(guarded: OfflineStack) -> None:
+    def allowed(origin: str, method: str) -> str | None:
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        return guarded.api(method=method, headers=headers, signed=False).headers.get("Access-Control-Allow-Origin")
+
+    for method in ("OPTIONS", "POST"):
+        assert allowed("https://example.com", method) == "https://example.com"
+        assert allowed("https://other.example", method) == "https://other.example"
+        assert allowed("https://evil.example", method) is None
+
+
+def test_no_page_may_see_answers_by_default(stack: OfflineStack) -> None:
+    response = stack.api(method="OPTIONS", headers={"Origin": "https://example.com"})
+
+    assert response.status == 204
+    assert not any(name.lower().startswith("access-control") for name in response.headers)
+
+
+def test_the_other_functions_do_without_chalice() -> None:
+    root = Path(__file__).parents[3]
+    modules = "functions.worker.app, functions.dispatch.app, functions.tick.app"
+    script = f"import sys, {modules}; print(*sorted(sys.modules.keys() & {{'chalice', 'jwt', 'cryptography'}}))"
+    completed = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+
+    assert completed.stdout.split() == []

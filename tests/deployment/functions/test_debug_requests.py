@@ -1,0 +1,282 @@
+"""A deployment that may be debugged: the API's debug requests, and what the other functions make of them.
+
+That they are answered as they should be is shown by the corpus (tests/spec), which is run over such a
+deployment, too.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.dynamo.debug_items import DynamoDebug, Held
+from resonate_store.model.clock import ManualClock
+from tests.deployment.functions.conftest import NIGHT, ask
+from tests.deployment.test_push import Server
+from tests.unit.infra.test_authentication import public, token
+
+DAY = 86_400_000
+WORKER = {"resonate:target": "poll://any@worker"}
+LARGE = "x" * 20_000
+SCHEDULE = {"id": "s", "cron": "* * * * *", "promiseId": "s.{{.timestamp}}", "promiseTimeout": 1, "promiseTags": WORKER}
+
+
+@pytest.fixture(scope="module")
+def deployment() -> Iterator[OfflineStack]:
+    parameters: dict[str, str | int] = {"DebugRequests": "on", "PayloadThreshold": 10_000}
+    with OfflineStack(parameters=parameters, clock=ManualClock(NIGHT)) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(deployment: OfflineStack) -> OfflineStack:
+    deployment.clear()
+    return deployment
+
+
+@pytest.fixture
+def receiver() -> Iterator[Server]:
+    receiver = Server()
+    yield receiver
+    receiver.close()
+
+
+def data_of(stack: OfflineStack, kind: str, data: Any, at: int | None = None) -> Any:
+    answer = ask(stack, kind, data, **({} if at is None else {"resonate:debug_time": at}))
+    assert answer.status in (200, 201), answer.data
+    return answer.data
+
+
+def promise(id: str, data: str | None = None, **tags: str) -> dict[str, Any]:
+    param = {} if data is None else {"param": {"data": data}}
+    return {"id": id, "timeoutAt": NIGHT + 30 * DAY, "tags": tags, **param}
+
+
+def call(function: str, *args: Any) -> str:
+    return b64encode(json.dumps({"func": function, "args": args, "kwargs": {}, "version": 1}).encode()).decode()
+
+
+def state(stack: OfflineStack, id: str) -> str:
+    return data_of(stack, "promise.get", {"id": id})["promise"]["state"]
+
+
+def held(stack: OfflineStack) -> list[tuple[str, str]]:
+    """The addresses and kinds of the messages that are held back."""
+    messages = data_of(stack, "debug.snap", {})["messages"]
+    return [(each["address"], each["message"]["kind"]) for each in messages]
+
+
+def test_nothing_happens_by_itself_while_it_is_stopped_and_everything_when_it_goes_on(stack: OfflineStack) -> None:
+    data_of(stack, "promise.create", promise("before", call("sleeping_workflow", "before", 60.0), **WORKER))
+    stack.pump()
+    data_of(stack, "promise.create", promise("unseen", call("hello_world", "you"), **WORKER))
+    data_of(stack, "debug.start", {})  # before the stream has brought what was just written
+    data_of(stack, "promise.create", promise("during", call("sleeping_workflow", "during", 60.0), **WORKER))
+    data_of(stack, "schedule.create", SCHEDULE)
+    stack.reset_counts()
+    stack.advance(minutes=5)
+
+    assert stack.invocations["WorkerFunction"] == 0
+    assert [state(stack, id) for id in ("before", "unseen", "during")] == ["pending"] * 3
+    assert held(stack) == [("poll://any@worker", "execute")]
+    assert "lastRunAt" not in data_of(stack, "schedule.get", {"id": "s"})["schedule"]
+
+    data_of(stack, "debug.stop", {})
+    stack.advance(minutes=3)
+
+    assert [state(stack, id) for id in ("before", "unseen", "during")] == ["resolved"] * 3
+    assert held(stack) == []
+    assert "lastRunAt" in data_of(stack, "schedule.get", {"id": "s"})["schedule"]
+
+
+def test_messages_that_were_let_go_are_sent_even_if_it_is_stopped_again(stack: OfflineStack, receiver: Server) -> None:
+    data_of(stack, "debug.start", {})
+    data_of(stack, "promise.create", promise("a", LARGE))
+    data_of(stack, "promise.register_listener", {"awaited": "a", "address": receiver.url})
+    data_of(stack, "promise.settle", {"id": "a", "state": "resolved", "value": {"data": LARGE}})
+    data_of(stack, "promise.create", promise("w", call("hello_world", "you"), **WORKER))
+    (unblock, _) = data_of(stack, "debug.snap", {})["messages"]
+    data_of(stack, "debug.stop", {})
+    data_of(stack, "debug.start", {})
+    assert held(stack) == []
+    data_of(stack, "promise.create", promise("later", call("hello_world", "you"), **WORKER))
+    stack.pump()
+
+    ((_, message, _),) = receiver.received
+    assert message == unblock["message"]
+    assert message["data"]["promise"]["value"]["data"] == LARGE
+    assert [state(stack, id) for id in ("w", "later")] == ["resolved", "pending"]
+    assert held(stack) == [("poll://any@worker", "execute")]
+    (item,) = [item for item in items(stack) if item["sk"]["S"].startswith("message#")]
+    assert item["id"]["S"] == "later", "what has been sent is not kept"
+
+
+def test_what_waits_is_resumed_at_the_time_of_a_tick(stack: OfflineStack) -> None:
+    now = stack.clock.now()
+    data_of(stack, "debug.start", {})
+    data_of(stack, "task.create", {"pid": "p", "ttl": DAY, "action": create_of("w", **WORKER)}, at=now)
+    timer = promise("w.1", **{"resonate:timer": "true"}) | {"timeoutAt": now + DAY}
+    data_of(stack, "promise.create", timer, at=now)
+    wait = {"kind": "promise.register_callback", "head": {}, "data": {"awaiter": "w", "awaited": "w.1"}}
+    data_of(stack, "task.suspend", {"id": "w", "version": 1, "actions": [wait]}, at=now)
+    data_of(stack, "debug.tick", {"time": now + DAY - 1})
+    early = data_of(stack, "debug.snap", {})
+    data_of(stack, "debug.tick", {"time": now + DAY})
+    due = data_of(stack, "debug.snap", {})
+
+    assert [task["state"] for task in early["tasks"]] == ["suspended"]
+    assert early["callbacks"] == [{"awaiter": "w", "awaited": "w.1"}]
+    assert [task["state"] for task in due["tasks"]] == ["pending"]
+    assert [each["address"] for each in due["messages"]] == ["poll://any@worker"]
+    assert stack.clock.now() == now
+
+
+def create_of(id: str, **tags: str) -> dict[str, Any]:
+    return {"kind": "promise.create", "head": {}, "data": promise(id, **tags)}
+
+
+def test_a_tick_of_a_deployment_that_runs_is_announced_like_any_write(stack: OfflineStack) -> None:
+    data_of(stack, "promise.create", promise("w", call("sleeping_workflow", "w", 3600.0), **WORKER))
+    stack.pump()
+    data_of(stack, "debug.tick", {"time": stack.clock.now() + 3_600_000})
+    stack.pump()
+
+    assert state(stack, "w") == "resolved"
+
+
+def test_a_reset_empties_the_table_and_gives_its_large_values_up(stack: OfflineStack) -> None:
+    data_of(stack, "promise.create", promise("large", LARGE))
+    data_of(stack, "promise.create", promise("w", call("hello_world", "you"), **WORKER))
+    data_of(stack, "schedule.create", SCHEDULE)
+    stack.pump()
+    data_of(stack, "debug.start", {})
+    data_of(stack, "promise.create", promise("v", call("hello_world", "you"), **WORKER))
+    bucket, s3 = stack.deployment.bucket, stack.cloud.client("s3")
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    data_of(stack, "debug.reset", {})
+
+    assert [item["sk"]["S"] for item in items(stack)] == ["pause"], "what is stopped stays so"
+    tags = [s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"] for key in keys]
+    assert tags == [[{"Key": "resonate", "Value": "unclaimed"}]]
+
+
+def settle_again(stack: OfflineStack, at: int) -> None:
+    data_of(stack, "promise.create", promise("x"), at=at)
+    data_of(stack, "promise.settle", {"id": "x", "state": "resolved", "value": {}}, at=at)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_what_is_written_after_a_reset_is_not_mistaken_for_what_was_there_before(
+    stack: OfflineStack, stopped: bool
+) -> None:
+    now = stack.clock.now()
+    if stopped:
+        data_of(stack, "debug.start", {})
+    settle_again(stack, now)
+    if not stopped:
+        stack.pump()  # and the root has a retention marker, whose removal comes late
+    data_of(stack, "debug.reset", {})
+    settle_again(stack, now)
+    data_of(stack, "debug.stop", {})
+    stack.pump()
+
+    assert state(stack, "x") == "resolved"
+
+
+def test_what_expires_while_it_is_stopped_goes_later() -> None:
+    parameters: dict[str, str | int] = {"DebugRequests": "on", "RetentionDays": 1}
+    with OfflineStack(parameters=parameters, name="expiring", clock=ManualClock(NIGHT)) as stack:
+        stack.expires = True
+        settle_again(stack, NIGHT)
+        stack.pump()
+        data_of(stack, "debug.start", {})
+        stack.advance(days=2)
+        assert state(stack, "x") == "resolved"
+        data_of(stack, "debug.stop", {})
+        stack.advance(days=3)
+
+        assert items(stack) == []
+
+
+def test_a_message_that_is_held_back_as_it_goes_on_is_sent(
+    stack: OfflineStack, receiver: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_of(stack, "debug.start", {})
+    data_of(stack, "promise.create", promise("a"))
+    data_of(stack, "promise.register_listener", {"awaited": "a", "address": receiver.url})
+    hold = DynamoDebug.hold
+
+    def late(debug: DynamoDebug, message: Held) -> None:
+        monkeypatch.setattr(DynamoDebug, "hold", hold)
+        data_of(stack, "debug.stop", {})
+        hold(debug, message)
+
+    monkeypatch.setattr(DynamoDebug, "hold", late)
+    data_of(stack, "promise.settle", {"id": "a", "state": "resolved", "value": {}})
+    stack.pump()
+
+    assert [message["kind"] for _, message, _ in receiver.received] == ["unblock"]
+
+
+def test_a_tick_does_what_is_owed(stack: OfflineStack, receiver: Server) -> None:
+    data_of(stack, "promise.create", promise("a"))
+    data_of(stack, "promise.register_listener", {"awaited": "a", "address": receiver.url})
+    stack.lost = lambda _: True
+    data_of(stack, "promise.settle", {"id": "a", "state": "resolved", "value": {}})
+    stack.pump()
+    stack.lost = None
+    assert receiver.received == []
+    data_of(stack, "debug.tick", {"time": stack.clock.now() + DAY})
+    stack.pump()
+
+    assert [message["kind"] for _, message, _ in receiver.received] == ["unblock"]
+
+
+@pytest.mark.parametrize("time", [2**47 + 1, 2**53])
+def test_no_time_is_taken_that_calendars_do_not_have(stack: OfflineStack, time: int) -> None:
+    answer = ask(stack, "promise.create", promise("a"), **{"resonate:debug_time": time})
+
+    assert (answer.status, ask(stack, "debug.tick", {"time": time}).status) == (400, 400)
+    data_of(stack, "promise.create", {"id": "a", "timeoutAt": 2**53}, at=2**47)
+    data_of(stack, "schedule.create", SCHEDULE, at=2**47)
+    data_of(stack, "promise.settle", {"id": "a", "state": "resolved", "value": {}}, at=2**47)
+    stack.pump()
+    assert state(stack, "a") == "resolved"
+
+
+def items(stack: OfflineStack) -> list[dict[str, Any]]:
+    return stack.cloud.client("dynamodb").scan(TableName=stack.deployment.table_name)["Items"]
+
+
+def test_a_request_happens_when_its_head_says(stack: OfflineStack) -> None:
+    created = data_of(stack, "promise.create", promise("a"), at=NIGHT + DAY)["promise"]
+    late = data_of(stack, "promise.get", {"id": "a"}, at=NIGHT + 30 * DAY)["promise"]
+
+    assert created["createdAt"] == NIGHT + DAY
+    assert late["state"] == "rejected_timedout"
+
+
+def test_a_search_passes_over_what_only_debugging_keeps(stack: OfflineStack) -> None:
+    data_of(stack, "debug.start", {})
+    data_of(stack, "promise.create", promise("w", **WORKER))
+
+    assert [each["id"] for each in data_of(stack, "promise.search", {"tags": WORKER})["promises"]] == ["w"]
+
+
+def test_who_is_bound_to_a_prefix_debugs_nothing() -> None:
+    parameters: dict[str, str | int] = {"DebugRequests": "on", "AuthPublicKey": public("rsa")}
+    with OfflineStack(parameters=parameters, name="guarded-debugging", clock=ManualClock(NIGHT)) as stack:
+
+        def status(kind: str, data: Any, **claims: Any) -> int:
+            auth = token(exp=NIGHT // 1000 + 3600, **claims)
+            return ask(stack, kind, data, auth=auth, signed=False).status
+
+        for kind, data in (("debug.snap", {}), ("debug.reset", {}), ("debug.tick", {"time": 0})):
+            assert status(kind, data, prefix="t1.") == 403
+            assert status(kind, data, prefix=None, role="admin") == 200
+        assert ask(stack, "debug.reset", {}, signed=False).status == 401

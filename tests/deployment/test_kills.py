@@ -1,0 +1,42 @@
+"""A function dies, or loses an answer, at each of its requests in turn; the workflow does not notice."""
+
+import itertools
+from typing import get_args
+
+import pytest
+
+from resonate_infra.testing.moto.cloud import Moment
+from resonate_infra.testing.stack import OfflineStack
+from tests.deployment import journal
+from tests.deployment.conftest import Begin
+from tests.deployment.faults import Fault
+
+RESULT = 90
+STEPS = [*(f".{n}" for n in range(1, 11)), ".12"]
+LEAST = {"WorkerFunction": 26, "DispatchFunction": 13, "TickFunction": 2}
+"""Requests that each function makes for one journey."""
+
+
+@pytest.mark.parametrize("moment", get_args(Moment))
+@pytest.mark.parametrize("function", LEAST)
+def test_a_workflow_survives_a_fault_at_every_request(
+    stack: OfflineStack, begin: Begin, function: str, moment: Moment
+) -> None:
+    for position in itertools.count():
+        stack.clear()
+        journal.clear()
+        id = f"{function}-{moment}-{position}"
+        handle = begin(id, "journey")
+        fault = stack.cloud.fault = Fault(stack, function, moment, position)
+
+        stack.run_until_complete(id)
+
+        assert handle.result(0) == RESULT, fault.hit
+        assert sorted(journal.runs) == sorted(id + step for step in STEPS), fault.hit
+        assert fault.rerun() == [], fault.hit
+        # Only the step whose record was being written may run again.
+        twice = [count for count in journal.runs.values() if count != 1]
+        assert twice in ([], [2] if (function, moment) == ("WorkerFunction", "before") else []), fault.hit
+        if fault.hit is None:
+            break
+    assert position >= LEAST[function]

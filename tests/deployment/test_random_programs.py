@@ -1,0 +1,334 @@
+"""Random programs give the same result in memory, undisturbed, and on the offline stack, with everything going wrong.
+
+Processes are killed, answers get lost, requests are refused, messages are lost, held back or delivered twice - also to
+a second worker while the first one is at it - and those outside settle promises at any moment. Afterwards the records
+of the two say the same, step for step, and nothing is left to be done.
+
+`RESONATE_PROGRAMS` says how many programs are tried, where the number that a run of all tests affords is not enough.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from resonate.payloads import codec
+from resonate.worker.worker import Loops
+from resonate_infra.testing.moto.cloud import Call, Invocation, Moment
+from resonate_infra.testing.process import Killed
+from resonate_infra.testing.stack import Event, OfflineStack
+from resonate_store.dynamo.items import entry_of
+from resonate_store.model.records import Promise, Record
+from resonate_store.model.requests import PromiseSettle
+from tests.support.programs import (
+    FUNCTIONS,
+    PROGRAMS,
+    Program,
+    contradictions,
+    plain,
+    settlements,
+    shape,
+    spelled,
+    unfinished,
+    witness,
+)
+from tests.unit.sdk.driving import Driver
+
+CODE = Path(__file__).with_name("programs.py")
+COUNT = int(os.environ.get("RESONATE_PROGRAMS", "6"))
+
+KINDS = [
+    "killed before",
+    "killed after",
+    "answer lost",
+    "refused",
+    "invoke lost",
+    "invoke held back",
+    "delivered again",
+    "settled meanwhile",
+    "slow",
+    "everything else meanwhile",
+]
+FAULTS = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(KINDS)), max_size=8)
+"""What goes wrong, each after so many occasions for it since the one before.
+
+A task whose worker fails ten times without getting anywhere is halted; this is below.
+"""
+CONDITIONS = st.fixed_dictionaries(
+    {
+        "faults": FAULTS,
+        "duplicate": st.booleans(),
+        "forgetful": st.booleans(),
+        "lost": st.sets(st.integers(0, 30), max_size=3),
+    }
+)
+
+
+class Trouble:
+    """Makes things go wrong on a stack, as planned, for as long as the plan goes.
+
+    Args:
+        faults: the plan, see `FAULTS`.
+        duplicate: whether everything is delivered twice.
+        forgetful: whether no process lives longer than one invocation.
+        lost: which of the records of the table's stream never arrive.
+    """
+
+    def __init__(
+        self, stack: OfflineStack, faults: list[tuple[int, str]], duplicate: bool, forgetful: bool, lost: set[int]
+    ) -> None:
+        self.happened: list[str] = []
+        self.held_back: list[Invocation] = []
+        self._stack = stack
+        self._faults = list(faults)
+        self._forgetful = forgetful
+        self._lost = lost
+        self._records = 0
+        self._left = faults[0][0] if faults else -1
+        self._inside = False
+        self._last: Event | None = None
+        stack.cloud.fault = self._occasion
+        stack.duplicate = duplicate
+        stack.lost = self._loses
+        stack.watch = self._after_invocation
+
+    def _loses(self, _: dict[str, Any]) -> bool:
+        self._records += 1
+        return self._records - 1 in self._lost
+
+    def _after_invocation(self, event: Event) -> None:
+        self._last = event
+        if self._forgetful:
+            self._stack.processes.forget_all()
+
+    def _occasion(self, moment: Moment, call: Call) -> None:
+        if not call.caller or self._inside or not self._faults:
+            return
+        if self._left > 0:
+            self._left -= 1
+            return
+        kind = self._faults[0][1]
+        if not self._suits(kind, moment, call):
+            return
+        del self._faults[0]
+        self._left = self._faults[0][0] if self._faults else -1
+        self.happened.append(f"{kind}: {call.caller} {call.operation}")
+        self._inside = True
+        try:
+            self._do(kind, call)
+        finally:
+            self._inside = False
+
+    def _suits(self, kind: str, moment: Moment, call: Call) -> bool:
+        """Whether this can happen now."""
+        if kind.startswith("invoke"):
+            return moment == "lost" and call.operation == "Invoke"
+        if kind in ("delivered again", "everything else meanwhile"):
+            return call.caller == "WorkerFunction" and moment != "lost"
+        return moment == {"killed after": "after", "answer lost": "lost"}.get(kind, "before")
+
+    def _do(self, kind: str, call: Call) -> None:
+        stack = self._stack
+        match kind:
+            case "killed before" | "killed after":
+                raise Killed
+            case "answer lost":
+                raise ConnectionClosedError(endpoint_url=f"https://{call.service}")
+            case "refused":
+                raise ClientError({"Error": {"Code": "InternalServerError", "Message": "not now"}}, call.operation)
+            case "invoke lost":
+                stack.cloud.invocations.pop()
+            case "invoke held back":
+                self.held_back.append(stack.cloud.invocations.pop())
+            case "settled meanwhile":
+                settle(stack)
+            case "slow":
+                stack.clock.sleep(20_000)
+            case "delivered again":
+                if self._last is not None and self._last.function == "WorkerFunction":
+                    self._elsewhere([Invocation("WorkerFunction", self._last.event)])
+            case _:
+                self._elsewhere([])
+
+    def _elsewhere(self, invocations: list[Invocation]) -> None:
+        """Let other processes work while this one waits for its answer."""
+        stack = self._stack
+        stack.cloud.invocations += invocations
+        stack.processes.forget_all()
+        stack.pump()
+        stack.processes.forget_all()
+
+
+def records_of(stack: OfflineStack) -> list[Record]:
+    """Everything that the table holds."""
+    caller, stack.cloud.caller = stack.cloud.caller, ""
+    try:
+        pages = stack.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=stack.deployment.table_name)
+        items = [item for page in pages for item in page["Items"] if not item["sk"]["S"].startswith("expiry#")]
+    finally:
+        stack.cloud.caller = caller
+    return [entry for entry in map(entry_of, items) if isinstance(entry, Record)]
+
+
+def settle(stack: OfflineStack) -> bool:
+    """Those outside do what is waited for; whether there was anything."""
+    found = settlements(records_of(stack))
+    caller, stack.cloud.caller = stack.cloud.caller, ""
+    try:
+        for each in found:
+            assert stack.store.apply(PromiseSettle(*each)).ok
+    finally:
+        stack.cloud.caller = caller
+    return bool(found)
+
+
+def in_memory(program: Program, root: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    """The result of a program that nothing happens to, and what it leaves behind."""
+    witness.forget()
+    driver = Driver()
+    for function in FUNCTIONS:
+        driver.register(function)
+    witness.is_recorded = lambda id: (record := driver.store.record(id)) is not None and not record.pending
+    driver.create("w", {"func": root, "args": [program]})
+    try:
+        while True:
+            driver.work()
+            if settlement := settlements(driver.store.records()):
+                for each in settlement:
+                    assert driver.store.apply(PromiseSettle(*each)).ok
+                continue
+            if not unfinished(driver.store.records(), driver.clock.now()):
+                break
+            at = driver.store.next_wake_at()
+            assert at is not None, "it hangs"
+            driver.clock.advance_to(at)
+            driver.store.tick()
+    finally:
+        driver.worker.loops.stop()
+    records = list(driver.store.records())
+    assert contradictions(records) == {}
+    assert witness.repeated == []
+    return outcome(driver.promise("w")), shape(records)
+
+
+def on_the_stack(stack: OfflineStack, program: Program, root: str, conditions: dict[str, Any]) -> Trouble:
+    """Run a program until there is nothing left to do for anybody."""
+    witness.forget()
+    witness.is_recorded = lambda id: recorded(stack, id)
+    trouble = Trouble(stack, **conditions)
+    client = stack.client(group="client")
+    client.options(target="worker").begin_rpc("w", root, program)
+    client.stop()
+    while True:
+        stack.pump()
+        if settle(stack):
+            continue
+        if trouble.held_back:
+            stack.cloud.invocations.append(trouble.held_back.pop())
+            stack.advance(seconds=45)
+            continue
+        records = records_of(stack)
+        at = stack.next_event_at()
+        if at is None or not (unfinished(records, stack.clock.now()) or any(record.owes for record in records)):
+            return trouble
+        stack.advance(seconds=(at - stack.clock.now()) / 1000)
+
+
+def recorded(stack: OfflineStack, id: str) -> bool:
+    caller, stack.cloud.caller = stack.cloud.caller, ""
+    try:
+        record = stack.store.record(id)
+    finally:
+        stack.cloud.caller = caller
+    return record is not None and not record.pending
+
+
+def outcome(promise: Promise) -> str:
+    """What becomes of an execution."""
+    try:
+        return plain(codec.outcome_of(promise))
+    except Exception as error:
+        return plain(repr(error))
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[OfflineStack]:
+    """A stack whose worker runs programs; all its processes have one event loop, so that the lost ones leave none."""
+    loops = Loops()
+    with pytest.MonkeyPatch.context() as patch, OfflineStack(code={"WorkerFunction": CODE}) as stack:
+        patch.setattr("resonate.aws_lambda.handler.Loops", lambda: loops)
+        yield stack
+    loops.stop()
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Every failure on purpose would be told of."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def check(stack: OfflineStack, program: Program, root: str, conditions: dict[str, Any]) -> list[str]:
+    """The program comes out on the stack as it does in memory; returns what went wrong meanwhile."""
+    expected, left = in_memory(program, root)
+    stack.clear()
+    stack.processes.forget_all()
+    trouble = on_the_stack(stack, program, root, conditions)
+    stack.cloud.fault = stack.watch = None
+
+    records = records_of(stack)
+    assert unfinished(records, stack.clock.now()) == [], trouble.happened
+    assert [record.id for record in records if record.owes] == [], trouble.happened
+    promise = stack.store.record("w")
+    assert promise is not None
+    assert outcome(promise.promise()) == expected, trouble.happened
+    assert shape(records) == left, trouble.happened
+    assert contradictions(records) == {}, trouble.happened
+    assert witness.repeated == [], trouble.happened
+    return trouble.happened
+
+
+@settings(max_examples=COUNT, deadline=None, suppress_health_check=list(HealthCheck))
+@given(PROGRAMS, CONDITIONS)
+def test_a_program_gives_the_same_in_memory_and_whatever_goes_wrong(
+    programs: OfflineStack, program: Program, conditions: dict[str, Any]
+) -> None:
+    check(programs, program, "interpret", conditions)
+
+
+@settings(max_examples=5 * COUNT)
+@given(PROGRAMS)
+def test_both_spellings_give_the_same(program: Program) -> None:
+    generators = in_memory(spelled(program, asynchronous=False), "interpret")
+
+    assert in_memory(spelled(program, asynchronous=True), "interpret_async") == generators
+
+
+VARIED: Program = [
+    {
+        "do": "nested",
+        "ops": [{"do": "step", "fails": 1, "pause": 10}, {"do": "sleep", "seconds": 5}],
+        "begin": True,
+        "async": True,
+    },
+    {"do": "promise", "settle": "resolved", "own_id": "of the workflow"},
+    {"do": "remote step", "fails": 1, "begin": True},
+    {"do": "await all", "backwards": True},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_trouble_by_itself(programs: OfflineStack, kind: str) -> None:
+    faults = [(pause, kind) for pause in (3, 11, 17)]
+    conditions = {"faults": faults, "duplicate": False, "forgetful": False, "lost": set()}
+
+    assert len(check(programs, VARIED, "interpret", conditions)) >= 2

@@ -1,0 +1,158 @@
+"""Requests, counted: what each thing costs in DynamoDB, as docs/costs.md says."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.model.requests import PromiseSettle
+from tests.deployment import journal
+from tests.deployment.conftest import Begin
+
+# What functions remember of another test's records would cost a request to find out.
+pytestmark = pytest.mark.usefixtures("cold")
+
+Costs = dict[str, Counter[str]]
+
+
+def costs(stack: OfflineStack) -> Costs:
+    """The requests to DynamoDB since the counts were reset, by the function that made them."""
+    found: Costs = {}
+    for call in stack.calls:
+        if call.service == "dynamodb":
+            found.setdefault(call.caller, Counter())[call.operation] += 1
+    return found
+
+
+def first_run(stack: OfflineStack, begin: Begin, steps: int) -> Costs:
+    begin(f"first-{steps}", "journey", steps)
+    stack.reset_counts()
+    stack.pump()
+    return costs(stack)
+
+
+def first_resume(stack: OfflineStack, begin: Begin, steps: int) -> Costs:
+    begin(f"resume-{steps}", "journey", steps)
+    stack.pump()
+    stack.reset_counts()
+    stack.clock.sleep(60_000)
+    # Up to the invocation that resumes, and not on to the rpc.
+    while stack.invocations["WorkerFunction"] < 1:
+        stack._pump_once()
+    return costs(stack)
+
+
+def test_a_local_step_costs_one_write_and_no_read(stack: OfflineStack, begin: Begin) -> None:
+    ten, thirty = first_run(stack, begin, 10), first_run(stack, begin, 30)
+
+    assert thirty["WorkerFunction"] - ten["WorkerFunction"] == Counter(PutItem=20)
+    assert ten["WorkerFunction"] - thirty["WorkerFunction"] == Counter()
+    assert [run.keys() for run in (ten, thirty)] == [{"WorkerFunction"}] * 2, "local steps concern nobody else"
+
+
+def test_a_first_run_acquires_creates_and_suspends(stack: OfflineStack, begin: Begin) -> None:
+    requests = first_run(stack, begin, 10)
+
+    # Acquire: a read and a write. Ten steps and the sleep: a write each. Suspension: one transaction.
+    assert requests["WorkerFunction"] == Counter(GetItem=1, PutItem=1 + 10 + 1, TransactWriteItems=1)
+    # What the stream brings is known already: arming a timer and offering a task asks nothing of the table.
+    assert requests.get("DispatchFunction", Counter()) == Counter()
+
+
+@pytest.mark.parametrize("steps", [10, 30])
+def test_a_resume_costs_the_same_however_much_is_done(stack: OfflineStack, begin: Begin, steps: int) -> None:
+    requests = first_resume(stack, begin, steps)
+
+    # The sleep is settled: one read, one write.
+    assert requests["TickFunction"] == Counter(GetItem=1, PutItem=1)
+    # The task is made pending by at most a read and a write, and the delivered settlement cleared by a write.
+    assert requests["DispatchFunction"] <= Counter(GetItem=1, PutItem=2)
+    # The worker acquires with at most a read and a write, queries once, creates the rpc and suspends.
+    assert requests["WorkerFunction"] <= Counter(GetItem=1, PutItem=1 + 1, Query=1, TransactWriteItems=1)
+    assert set(journal.runs.values()) == {1}
+
+
+def test_replay_queries_once_for_each_megabyte(stack: OfflineStack, begin: Begin) -> None:
+    begin("light", "heavy", 4, 20_000)
+    begin("massive", "heavy", 40, 24_000)
+    stack.pump()
+    queries = {}
+    for id, steps in (("light", 4), ("massive", 40)):
+        stack.reset_counts()
+        stack.processes.forget_all()
+        record = stack.store.record(id)
+        assert record is not None
+        assert record.task is not None
+        stack.store.apply(PromiseSettle(f"{id}.{steps + 1}", "resolved"))
+        stack.pump()
+        queries[id] = costs(stack)["WorkerFunction"]["Query"]
+
+    # 40 x 24,000 characters become 1.28 MB of base64, none of it large enough for S3.
+    assert queries == {"light": 1, "massive": 2}
+    assert journal.runs["massive.1"] == 1
+
+
+def test_the_end_of_a_workflow_costs_two_writes(stack: OfflineStack, begin: Begin) -> None:
+    begin("w1", "double", 4)
+    stack.reset_counts()
+    stack.pump()
+
+    assert costs(stack) == {
+        # Acquire, fulfill.
+        "WorkerFunction": Counter(GetItem=1, PutItem=2),
+        # The retention marker, and the settlement cleared.
+        "DispatchFunction": Counter(PutItem=2),
+    }
+
+
+def whole(stack: OfflineStack, begin: Begin, name: str, *arguments: Any) -> Counter[str]:
+    """The requests of everybody for one workflow, from its creation to its end."""
+    id = f"{name}-{'-'.join(map(str, arguments))}"
+    stack.reset_counts()
+    begin(id, name, *arguments)
+    stack.run_until_complete(id)
+    requests = sum(costs(stack).values(), Counter[str]())
+    return requests + Counter(PutItem=1)  # the client's
+
+
+@pytest.mark.parametrize("steps", [0, 1, 20])
+def test_a_workflow_that_never_waits_costs_its_steps_and_five_writes_and_a_read(
+    stack: OfflineStack, begin: Begin, steps: int
+) -> None:
+    assert whole(stack, begin, "steps_only", steps) == Counter(PutItem=steps + 5, GetItem=1)
+    assert stack.invocations["WorkerFunction"] == 1
+    assert stack.invocations.total() <= 3
+
+
+@pytest.mark.parametrize(("seconds", "reads"), [(1, 0), (10, 3)])
+def test_a_running_worker_reads_its_task_every_two_seconds(
+    stack: OfflineStack, begin: Begin, seconds: int, reads: int
+) -> None:
+    spent = whole(stack, begin, "busy", seconds)
+    assert spent - whole(stack, begin, "steps_only", seconds) == Counter(GetItem=reads)
+
+
+def test_a_nested_workflow_costs_two_writes_more_than_its_steps(stack: OfflineStack, begin: Begin) -> None:
+    assert whole(stack, begin, "nesting") - whole(stack, begin, "steps_only", 2) == Counter(PutItem=2)
+
+
+def test_a_sleep_costs_as_much_as_the_documentation_says(stack: OfflineStack, begin: Begin) -> None:
+    added = whole(stack, begin, "nap", 60.0) - whole(stack, begin, "steps_only", 0)
+
+    # Created, settled, delivered, its awaiter resumed and acquired; and the suspension.
+    assert added == Counter(PutItem=5, TransactWriteItems=1, GetItem=3, Query=1)
+
+
+def test_a_client_begins_with_one_write(stack: OfflineStack, begin: Begin) -> None:
+    stack.reset_counts()
+    begin("w1", "double", 4)
+
+    assert [call.operation for call in stack.cloud.calls] == ["PutItem"]
+
+
+def test_an_idle_minute_costs_a_query_for_each_shard(stack: OfflineStack) -> None:
+    stack.reset_counts()
+    stack.sweep()
+
+    assert costs(stack) == {"TickFunction": Counter(Query=2 * stack.store.shards)}

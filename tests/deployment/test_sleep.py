@@ -1,0 +1,134 @@
+"""The failure modes that seed 000 ("Failure modes covered") promises, and sleeps of every length."""
+
+import logging
+import time
+from datetime import timedelta
+
+import pytest
+
+from resonate_infra.testing.moto.cloud import Call
+from resonate_infra.testing.process import Killed
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.model.requests import TaskGet
+from tests.deployment import journal
+from tests.deployment.conftest import Begin
+
+DAY = 86_400_000
+
+
+# The four failure modes
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_worker_crashes_mid_sleep(stack: OfflineStack, begin: Begin, moment: str) -> None:
+    """While it sleeps no process is there to crash; so it crashes as it falls asleep."""
+    began = stack.clock.now()
+    handle = begin("w1", "nap", 3600.0)
+
+    def crash(now: str, call: Call) -> None:
+        if (now, call.caller, call.operation) == (moment, "WorkerFunction", "TransactWriteItems"):
+            stack.cloud.fault = None
+            raise Killed
+
+    stack.cloud.fault = crash
+    stack.pump()
+    assert stack.cloud.fault is None
+    stack.processes.forget_all()
+    promise = stack.run_until_complete("w1")
+
+    assert handle.result(0) == "slept for 3600.0 seconds"
+    # A crash before the suspension costs one more run, still within the sleep.
+    assert stack.invocations["WorkerFunction"] == (2 if moment == "after" else 3)
+    assert promise.settled_at is not None
+    assert began + 3_600_000 <= promise.settled_at <= began + 3_601_000
+
+
+@pytest.mark.parametrize("days", [1, 30, 999])
+def test_sleep_duration_exceeds_any_single_process_lifetime(stack: OfflineStack, begin: Begin, days: int) -> None:
+    began, started = stack.clock.now(), time.perf_counter()
+    handle = begin("w1", "nap", days * 86_400.0, timeout=timedelta(days=2 * days))
+
+    while stack.store.record("w1").pending:  # pyright: ignore[reportOptionalMemberAccess]
+        stack.processes.forget_all()
+        stack.advance(days=days / 4)
+
+    assert handle.result(0) == f"slept for {days * 86_400.0} seconds"
+    assert stack.clock.now() - began >= days * DAY
+    assert stack.invocations["WorkerFunction"] == 2
+    assert time.perf_counter() - started < 10
+
+
+def test_client_retries_with_the_same_id(stack: OfflineStack, begin: Begin) -> None:
+    first = begin("w1", "nap", 600.0)
+    stack.advance(seconds=300)
+    created = stack.store.record("w1")
+    second = begin("w1", "nap", 600.0)
+    third = stack.client(group="other").options(target="worker").begin_rpc("w1", "nap", 1.0)
+
+    stack.run_until_complete("w1")
+
+    assert created is not None
+    assert [record.id for record in stack.history("w1")] == ["w1", "w1.1"]
+    assert stack.history("w1")[1].timeout_at == created.created_at + 600_000
+    assert stack.invocations["WorkerFunction"] == 2
+    assert [handle.result(0) for handle in (first, second, third)] == ["slept for 600.0 seconds"] * 3
+    assert begin("w1", "nap", 600.0).result(0) == "slept for 600.0 seconds"
+
+
+def test_no_worker_available_when_the_timer_fires(
+    stack: OfflineStack, begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    handle = begin("w1", "nap", 3600.0)
+    stack.pump()
+    functions = stack.cloud.functions
+    stack.cloud.functions = {name: id for name, id in functions.items() if id != "WorkerFunction"}
+    with caplog.at_level(logging.WARNING, "resonate.transports"):
+        stack.advance(hours=5)
+
+    task = stack.store.apply(TaskGet("w1")).task
+    assert task is not None
+    assert (task.state, task.attempts, task.error) == ("pending", 0, None)
+    assert "Function not found" in caplog.text
+
+    stack.cloud.functions = functions
+    stack.advance(minutes=16)
+
+    assert handle.result(0) == "slept for 3600.0 seconds"
+    assert stack.invocations["WorkerFunction"] == 2
+
+
+# Sleeps of every length
+
+
+@pytest.mark.parametrize("seconds", [0, 0.001, 0.5, 1, 1.001, 2.5, 59.999, 899.5, 900, 900.001, 1019, 1021, 86_400.25])
+def test_a_sleep_ends_on_time_and_never_early(stack: OfflineStack, begin: Begin, seconds: float) -> None:
+    began = stack.clock.now()
+    handle = begin("w1", "nap", seconds)
+
+    promise = stack.run_until_complete("w1")
+
+    assert handle.result(0) == f"slept for {float(seconds)} seconds"
+    assert promise.settled_at is not None
+    # SQS delays by whole seconds, rounded up.
+    assert seconds * 1000 <= promise.settled_at - began < seconds * 1000 + 1000
+
+
+def test_a_sleep_that_is_not_worth_a_suspension_is_waited_out(stack: OfflineStack, begin: Begin) -> None:
+    begin("w1", "nap", 0.9)
+
+    stack.run_until_complete("w1")
+
+    assert stack.invocations["WorkerFunction"] == 1
+    assert journal.runs["w1"] == 1
+    timer = stack.store.record("w1.1")
+    assert timer is not None
+    assert (timer.timer, timer.state) == (True, "resolved")
+
+
+def test_a_workflow_that_sleeps_past_its_timeout_is_timed_out(stack: OfflineStack, begin: Begin) -> None:
+    began = stack.clock.now()
+    begin("w1", "nap", 7200.0, timeout=3600)
+
+    promise = stack.run_until_complete("w1")
+
+    assert (promise.state, promise.settled_at) == ("rejected_timedout", began + 3_600_000)

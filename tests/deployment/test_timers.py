@@ -1,0 +1,243 @@
+"""Sleeps that EventBridge Scheduler keeps until their last stretch, through every fault and under new names."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from resonate_infra.testing.moto.cloud import Moment
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.model.requests import TaskContinue
+from tests.deployment import journal
+from tests.deployment.conftest import WORKFLOWS, Begin
+from tests.deployment.faults import Fault
+
+HOUR = 3_600_000
+MINUTE = 60_000
+LEAST = {"WorkerFunction": 8, "DispatchFunction": 6, "TickFunction": 3}
+"""Requests that each function makes for one sleep of two hours."""
+SERVICES = {
+    "WorkerFunction": {"dynamodb"},
+    "DispatchFunction": {"dynamodb", "scheduler", "lambda"},
+    "TickFunction": {"dynamodb", "sqs"},
+}
+"""Whom each of them asks."""
+
+
+def targets(stack: OfflineStack, prefix: str) -> set[str]:
+    """The functions that EventBridge schedules with such names invoke."""
+    scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
+    schedules = scheduler.list_schedules(GroupName=group, NamePrefix=prefix)["Schedules"]
+    return {each["Target"]["Arn"].rpartition(":")[2] for each in schedules}
+
+
+def timers(stack: OfflineStack) -> list[str]:
+    """The EventBridge schedules that wake a promise each."""
+    scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
+    return [each["Name"] for each in scheduler.list_schedules(GroupName=group, NamePrefix="timer-")["Schedules"]]
+
+
+# A crash before a request is one after the request before it.
+@pytest.mark.parametrize("moment", [moment for moment in get_args(Moment) if moment != "before"])
+@pytest.mark.parametrize("function", LEAST)
+def test_a_distant_timer_survives_a_fault_at_every_request(
+    stack: OfflineStack, begin: Begin, function: str, moment: Moment
+) -> None:
+    """Between each pair of calls to DynamoDB, SQS, Scheduler and Lambda: never early, at most a few minutes late."""
+    hit: set[str] = set()
+    for position in itertools.count():
+        stack.clear()
+        journal.clear()
+        id = f"{function}-{moment}-{position}"
+        began = stack.clock.now()
+        handle = begin(id, "nap", 7200.0)
+        fault = stack.cloud.fault = Fault(stack, function, moment, position)
+
+        promise = stack.run_until_complete(id)
+
+        assert handle.result(0) == "slept for 7200.0 seconds", fault.hit
+        timer = stack.store.record(f"{id}.1")
+        assert timer is not None
+        assert (timer.state, timer.settled_at) == ("resolved", timer.timeout_at), fault.hit
+        assert timer.timeout_at >= began + 2 * HOUR
+        assert timer.written_at >= timer.timeout_at, fault.hit
+        assert promise.settled_at is not None
+        assert promise.settled_at <= timer.timeout_at + 10 * MINUTE, fault.hit
+        # Once before the sleep and once after it, and again where the process died.
+        assert journal.runs[id] in (2, 3), fault.hit
+        stack.advance(hours=1)
+        assert targets(stack, "timer-") == set(), fault.hit
+        if fault.hit is None:
+            break
+        hit.add(fault.hit.service)
+    assert position >= LEAST[function]
+    assert hit == SERVICES[function]
+
+
+# New names while a timer is pending
+
+
+def rename(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch, path: Path, old: str, new: str) -> None:
+    """Deploy a worker in which a function has another name."""
+    sources = WORKFLOWS.read_text()
+    assert f"def {old}(" in sources
+    path.write_text(sources.replace(f"def {old}(", f"def {new}("))
+    monkeypatch.setitem(stack.processes._code, "WorkerFunction", path)  # pyright: ignore[reportPrivateUsage]
+    stack.processes.forget_all()
+
+
+def test_a_workflow_renamed_in_its_sleep_stands_still_until_its_name_is_back(
+    stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    handle = begin("w1", "nap", 7200.0, timeout=30 * 86_400)
+    stack.pump()
+    rename(stack, monkeypatch, tmp_path / "app.py", "nap", "snooze")
+    stack.advance(days=1)
+
+    record = stack.store.record("w1")
+    assert record is not None
+    assert record.task is not None
+    assert record.pending
+    assert record.task.state == "halted"
+    assert "function nap not found in registry" in (record.task.error or "")
+    assert [each.state for each in stack.history("w1")] == ["pending", "resolved"]
+
+    monkeypatch.undo()
+    stack.processes.forget_all()
+    assert stack.store.apply(TaskContinue("w1")).ok
+    stack.run_until_complete("w1")
+    assert handle.result(0) == "slept for 7200.0 seconds"
+    assert journal.runs["w1"] == 2
+
+
+def test_occurrences_of_a_renamed_function_wait_until_its_name_is_back(
+    stack: OfflineStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    client = stack.client(group="client").options(target="worker", timeout=30 * 86_400)
+    client.schedule("s", "double", "0 * * * *", 4)
+    stack.pump()
+    rename(stack, monkeypatch, tmp_path / "app.py", "double", "twice")
+    occurrences = [f"s.{at}" for at in client.schedules.next_runs("s", 2)]
+    stack.advance(hours=2)
+    client.schedules.pause("s")
+    stack.advance(days=1)
+
+    records = [stack.store.record(id) for id in occurrences]
+    assert [record and record.task and record.task.state for record in records] == ["halted", "halted"]
+
+    monkeypatch.undo()
+    stack.processes.forget_all()
+    for id in occurrences:
+        assert stack.store.apply(TaskContinue(id)).ok
+        assert stack.run_until_complete(id).state == "resolved"
+    assert journal.runs == dict.fromkeys(occurrences, 1)
+    client.stop()
+
+
+def test_a_distant_timer_goes_with_the_execution_that_left_it_behind(stack: OfflineStack, begin: Begin) -> None:
+    """Whether that was cancelled, or is deleted by hand; a sleep is never longer than its execution may last."""
+    years = 2 * 365 * 86_400.0
+    for id in ("cancelled", "deleted"):
+        begin(id, "nap", years)
+    stack.options(timeout=3600, target="worker").start("nap", years, id="late")
+    assert len(timers(stack)) == 3
+
+    stack.cancel("cancelled")
+    stack.cancel("deleted")
+    assert stack.store.delete_execution("deleted") == 2
+    stack.pump()
+    assert len(timers(stack)) == 2, "those of executions that are kept are kept with them"
+
+    stack.expires = True
+    stack.advance(days=31)
+    assert stack.store.record("late.1") is None
+    assert timers(stack) == []
+
+
+def test_a_distant_timer_goes_when_it_is_settled_by_hand(stack: OfflineStack, begin: Begin) -> None:
+    handle = begin("w1", "nap", 7 * 86_400.0)
+    stack.pump()
+    assert len(timers(stack)) == 1
+
+    stack.resolve("w1.1")
+
+    assert handle.result(0) == "slept for 604800.0 seconds"
+    assert timers(stack) == []
+
+
+def test_an_execution_with_the_id_of_a_deleted_one_has_its_own_timer(stack: OfflineStack, begin: Begin) -> None:
+    begin("w1", "nap", 7 * 86_400.0)
+    stack.pump()
+    stack.cancel("w1")
+    stack.store.delete_execution("w1")
+
+    handle = begin("w1", "nap", 7200.0)
+    promise = stack.run_until_complete("w1")
+
+    assert handle.result(0) == "slept for 7200.0 seconds"
+    assert promise.settled_at is not None
+    assert promise.settled_at - promise.created_at == 7_200_000
+    assert timers(stack) == []
+
+
+@pytest.fixture
+def formerly(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """While this lasts, the dispatcher arms timers under a name that the tick function will no longer have."""
+    dispatch = stack.deployment.functions["DispatchFunction"]
+    variables = {**dispatch.environment, "RESONATE_TICK_ARN": dispatch.environment["RESONATE_TICK_ARN"] + "-2025"}
+    monkeypatch.setitem(
+        stack.deployment.functions,  # pyright: ignore[reportArgumentType]
+        "DispatchFunction",
+        dataclasses.replace(dispatch, environment=variables),
+    )
+    stack.processes.forget_all()
+    yield
+    stack.processes.forget_all()
+
+
+@pytest.mark.usefixtures("formerly")
+def test_a_distant_timer_under_the_tick_functions_former_name_is_fired_by_the_sweep(
+    stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = begin("w1", "nap", 7200.0)
+    stack.pump()
+    assert targets(stack, "timer-") == {"resonate-tick-2025"}
+    monkeypatch.undo()
+    stack.processes.forget_all()
+
+    promise = stack.run_until_complete("w1")
+
+    assert handle.result(0) == "slept for 7200.0 seconds"
+    timer = stack.store.record("w1.1")
+    assert timer is not None
+    assert promise.settled_at is not None
+    assert timer.timeout_at <= promise.settled_at <= timer.timeout_at + 2 * MINUTE
+
+
+@pytest.mark.usefixtures("formerly")
+def test_a_schedule_under_the_tick_functions_former_name_moves_to_the_new_one(
+    stack: OfflineStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep fires what is a minute late, and arms it anew; from then on it is on time."""
+    client = stack.client(group="client").options(target="worker")
+    client.schedule("s", "double", "0 * * * *", 4)
+    stack.pump()
+    assert targets(stack, "schedule-") == {"resonate-tick-2025"}
+    monkeypatch.undo()
+    stack.processes.forget_all()
+    first, second, third = client.schedules.next_runs("s", 3)
+
+    stack.advance(seconds=(first - stack.clock.now()) / 1000 + 120)
+    assert journal.runs == {f"s.{first}": 1}
+    assert targets(stack, "schedule-") == {"resonate-tick"}
+
+    stack.advance(hours=2)
+    assert journal.runs == {f"s.{at}": 1 for at in (first, second, third)}
+    records = [stack.store.record(f"s.{at}") for at in (second, third)]
+    assert [record and (record.settled_at or 0) - record.created_at for record in records] == [0, 0]
+    client.stop()

@@ -1,0 +1,292 @@
+"""The functions in the real Lambda runtime, each with the events of `events/` and with events that are none.
+
+What a function is sent and what it answers cross a wire here, as they do for those who type
+`sam local invoke -e events/worker.json`.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TIMER
+from resonate_store.model.requests import PromiseCreate
+from tests.lambda_runtime.emulator import needs_runtime
+from tests.lambda_runtime.stack import ROOT, RuntimeStack
+
+pytestmark = needs_runtime
+
+WORKFLOW = "sleep-workflow-1"
+TIMER_ID = "sleep-workflow-1.1"
+"""The timer of the events, which was due on the first of January 2025."""
+CREATED_AT, DUE_AT = 1735689600150, 1735689605000
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[RuntimeStack]:
+    with RuntimeStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(deployed: RuntimeStack) -> RuntimeStack:
+    """Functions that may be warm, over an empty table."""
+    deployed.redeploy()
+    return deployed
+
+
+def event(name: str) -> Any:
+    return json.loads((ROOT / "events" / name).read_text())
+
+
+def answer(stack: RuntimeStack, function: str, event: Any) -> Any:
+    """What a function that does not fail answers."""
+    invocation = stack.function(function).invoke(event)
+    assert invocation.error_type is None, invocation
+    return invocation.payload
+
+
+def begin_workflow(stack: RuntimeStack) -> None:
+    stack.client().begin_rpc(WORKFLOW, "sleeping_workflow", WORKFLOW, 5.0)
+
+
+def create_timer(stack: RuntimeStack) -> None:
+    """The timer of the events, as the workflow of then left it."""
+    then = DynamoStore(
+        stack.deployment.table_name, client=stack.endpoint.client("dynamodb"), clock=ManualClock(CREATED_AT)
+    )
+    assert then.apply(PromiseCreate(TIMER_ID, DUE_AT, tags={TIMER: "true"})).ok
+    assert stack.record(TIMER_ID).pending
+
+
+def assert_fired(stack: RuntimeStack) -> None:
+    timer = stack.record(TIMER_ID)
+    assert (timer.state, timer.settled_at) == ("resolved", DUE_AT)
+
+
+# --- Events
+
+
+def test_worker_works_on_the_task_of_an_execute_message(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+
+    assert answer(stack, "WorkerFunction", event("worker.json")) == {"status": "suspended"}
+    assert answer(stack, "WorkerFunction", event("worker.json")) == {"status": "lost"}
+
+
+def test_worker_works_on_the_task_of_a_request_to_its_url(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+
+    response = answer(stack, "WorkerFunction", event("worker-url.json"))
+
+    assert response["statusCode"] == 200
+    assert response["headers"] == {"Content-Type": "application/json"}
+    assert json.loads(response["body"]) == {"status": "suspended"}
+
+
+def test_dispatch_resumes_who_waits_for_a_settled_promise(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+    answer(stack, "WorkerFunction", event("worker.json"))
+
+    assert answer(stack, "DispatchFunction", event("dispatch.json")) == {"batchItemFailures": []}
+    task = stack.record(WORKFLOW).task
+    assert task is not None
+    assert (task.state, task.resumes) == ("pending", (TIMER_ID,))
+
+
+def test_dispatch_ignores_news_of_a_workflow_that_does_not_exist(stack: RuntimeStack) -> None:
+    assert answer(stack, "DispatchFunction", event("dispatch.json")) == {"batchItemFailures": []}
+    assert stack.store.record(WORKFLOW) is None
+    assert stack.store.record(TIMER_ID) is None
+
+
+def test_dispatch_leaves_the_task_of_a_worker_that_cannot_be_invoked_to_the_next_offer(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+    stack.endpoint.functions = frozenset()
+
+    assert stack.dispatch() == []
+    stack.function("DispatchFunction").wait_for_output(
+        "invoking resonate-worker failed, the task will be offered again"
+    )
+    task = stack.record(WORKFLOW).task
+    assert task is not None
+    assert task.state == "pending"
+
+
+def test_dispatch_posts_the_messages_of_the_push_queue(stack: RuntimeStack) -> None:
+    pushes = event("dispatch-push.json")
+    messages = [json.loads(record["body"]) for record in pushes["Records"]]
+    for record, message in zip(pushes["Records"], messages, strict=True):
+        # Nothing leaves this machine.
+        path = message["address"].removeprefix("https://").partition("/")[2]
+        record["body"] = json.dumps({**message, "address": f"{stack.endpoint.url}/{path}"})
+
+    assert answer(stack, "DispatchFunction", pushes) == {"batchItemFailures": []}
+    # They are posted at the same time.
+    assert sorted(stack.endpoint.take_pushes()) == [
+        ("/resonate", messages[0]["message"]),
+        ("/unblock", messages[1]["message"]),
+    ]
+
+
+def test_api_answers_a_request_of_api_gateway(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+    response = answer(stack, "ApiFunction", event("api.json"))
+
+    assert response["statusCode"] == 200
+    document = json.loads(response["body"])
+    assert document["head"].pop("resonate:time") > 0
+    assert document["head"] == {"corrId": "1", "status": 200, "version": "2026-04-01"}
+    assert document["data"]["promise"]["id"] == WORKFLOW
+
+
+def test_tick_sweeps(stack: RuntimeStack) -> None:
+    create_timer(stack)
+
+    swept = answer(stack, "TickFunction", event("tick.json"))
+
+    assert (swept["woken"], swept["failed"], swept["finished"]) == (1, 0, True)
+    assert_fired(stack)
+
+
+def test_tick_fires_a_timer_of_the_scheduler(stack: RuntimeStack) -> None:
+    create_timer(stack)
+
+    assert answer(stack, "TickFunction", event("tick-timer.json")) == {"kind": "timer", "id": TIMER_ID, "status": 200}
+    assert_fired(stack)
+
+
+def test_tick_fires_the_timers_of_the_queue(stack: RuntimeStack) -> None:
+    create_timer(stack)
+
+    assert answer(stack, "TickFunction", event("tick-queue.json")) == {"batchItemFailures": []}
+    assert_fired(stack)
+
+
+# --- What is no event, and what is no environment
+
+
+@pytest.mark.parametrize(
+    ("function", "malformed", "error_type", "message"),
+    [
+        ("WorkerFunction", {}, "MalformedEvent", "messages of the kind 'execute'"),
+        ("WorkerFunction", {"kind": "sweep"}, "MalformedEvent", "not 'sweep'"),
+        ("WorkerFunction", {"kind": "execute", "data": {"id": WORKFLOW}}, "MalformedEvent", '"task": {"id": string'),
+        ("WorkerFunction", None, "MalformedEvent", "expected an event object, got NoneType"),
+        ("DispatchFunction", {}, "ValueError", "expected a batch of DynamoDB stream records or of SQS messages"),
+        ("DispatchFunction", [], "ValueError", "expected a batch of DynamoDB stream records or of SQS messages"),
+        ("TickFunction", {"kind": "swep"}, "MalformedTick", 'expected {"kind": "sweep"}'),
+        ("TickFunction", None, "MalformedTick", 'expected {"kind": "sweep"}'),
+    ],
+)
+def test_malformed_event_is_refused_by_an_error_that_says_what_was_expected(
+    deployed: RuntimeStack, function: str, malformed: Any, error_type: str, message: str
+) -> None:
+    invocation = deployed.function(function).invoke(malformed)
+
+    assert invocation.error_type == error_type
+    assert message in invocation.payload["errorMessage"]
+
+
+def test_malformed_request_to_the_worker_url_is_answered(deployed: RuntimeStack) -> None:
+    response = answer(deployed, "WorkerFunction", {**event("worker-url.json"), "body": "execute!"})
+
+    assert response["statusCode"] == 400
+    assert "not JSON" in json.loads(response["body"])["error"]
+
+
+def test_malformed_message_of_a_queue_fails_alone(stack: RuntimeStack) -> None:
+    create_timer(stack)
+    (good,) = event("tick-queue.json")["Records"]
+    bad = {**good, "messageId": "bad", "body": "tick!"}
+
+    assert answer(stack, "TickFunction", {"Records": [bad, good]}) == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
+    assert_fired(stack)
+
+
+def test_missing_table_is_named(deployed: RuntimeStack) -> None:
+    worker = deployed.start("WorkerFunction", environment={"RESONATE_TABLE": "elsewhere"})
+
+    invocation = worker.invoke(event("worker.json"))
+
+    assert invocation.error_type == "StoreError"
+    assert "there is no table 'elsewhere': set RESONATE_TABLE" in invocation.payload["errorMessage"]
+
+
+def test_missing_setting_is_named(deployed: RuntimeStack) -> None:
+    tick = deployed.start("TickFunction", environment={"RESONATE_TIMER_QUEUE_URL": ""})
+
+    invocation = tick.invoke(event("tick.json"))
+
+    assert invocation.error_type == "SettingsError"
+    assert "RESONATE_TIMER_QUEUE_URL" in invocation.payload["errorMessage"]
+
+
+# --- Logs and metrics
+
+
+def lines(log: str) -> list[Any]:
+    """What a function wrote as JSON."""
+    return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+
+
+def test_logs_are_objects_that_name_the_request_and_the_task(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+    worker = stack.start("WorkerFunction")
+
+    first, second = worker.invoke(event("worker.json")), worker.invoke(event("worker.json"))
+
+    (line,) = (line for line in lines(first.log) if line.get("logger") == "resonate.lambda")
+    assert (line["level"], line["message"]) == ("INFO", f"task {WORKFLOW} version 0: suspended")
+    assert (line["execution_id"], line["task_version"], line["attempt"]) == (WORKFLOW, 1, 1)
+    assert f"START RequestId: {line['requestId']}" in first.log
+    assert f"Workflow {WORKFLOW} starting, will sleep for 5.0 seconds." in first.log
+    cold = [line["cold_start"] for log in (first.log, second.log) for line in lines(log) if "cold_start" in line]
+    assert cold == [True, False]
+
+
+def test_the_lines_of_the_dispatcher_name_what_they_are_about(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+    stack.endpoint.functions = frozenset()
+
+    dispatch = stack.function("DispatchFunction")
+    stack.dispatch()
+    dispatch.wait_for_output("invoking resonate-worker failed")
+
+    said = [line for line in lines(dispatch.output()) if "invoking resonate-worker failed" in line.get("message", "")]
+    assert {(line["execution_id"], line["task_version"], line["attempt"]) for line in said} == {(WORKFLOW, 0, 1)}
+    assert all(line["function_request_id"] and line["service"] == "resonate" for line in said)
+
+
+@pytest.mark.parametrize("service", ["resonate", "shop"])
+def test_a_line_is_written_once_whatever_the_stack_is_called(deployed: RuntimeStack, service: str) -> None:
+    dispatch = deployed.start("DispatchFunction", environment={"POWERTOOLS_SERVICE_NAME": service})
+
+    invocation = dispatch.invoke({"Records": [{"eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": "1"}}]})
+
+    [line] = (line for line in lines(invocation.log) if "MalformedRecord" in line.get("exception_name", ""))
+    assert (line["service"], line["level"]) == (service, "WARNING")
+
+
+def test_functions_write_their_metrics(stack: RuntimeStack) -> None:
+    begin_workflow(stack)
+
+    invocations = [
+        stack.function(name).invoke(event(file))
+        for name, file in (
+            ("WorkerFunction", "worker.json"),
+            ("DispatchFunction", "dispatch.json"),
+            ("TickFunction", "tick-timer.json"),
+        )
+    ]
+
+    measured = [[line for line in lines(each.log) if "_aws" in line] for each in invocations]
+    assert [[line["service"] for line in each] for each in measured] == [["resonate"]] * 3
+    names = [
+        {metric["Name"] for line in each for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+        for each in measured
+    ]
+    assert names == [{"TasksAcquired", "Suspensions"}, {"DispatchLag"}, {"TimerLag"}]

@@ -1,0 +1,101 @@
+"""`sam local start-api` without Docker: SAM's own gateway reads template.yaml and serves the API over HTTP.
+
+What is left out is the container: the function runs in Lambda's own runtime here as there, under the emulator that the
+container has inside, and is told by the same variable that it is served by SAM.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
+from tests.lambda_runtime.stack import ROOT, RuntimeStack, wait_until
+from tests.support.ports import free_port
+
+pytestmark = needs_runtime
+
+SAM = Path(sys.prefix, "tools", "bin", "python")
+DEADLINE = 2**48
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@contextmanager
+def started(function: RuntimeEmulator) -> Iterator[str]:
+    """The address at which SAM serves the API, whose function is this."""
+    port = free_port()
+    command = [SAM, Path(__file__).with_name("start_api.py"), ROOT / "template.yaml", str(port)]
+    environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""}
+    with subprocess.Popen(
+        [*command, f"ApiFunction={function.url}"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or listens(port), within=60)
+            assert process.poll() is None, "SAM has ended"
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def ask(url: str, path: str = "/", body: Any = None, **more: Any) -> tuple[int, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"}, **more)
+    try:
+        with OPENER.open(request, timeout=60) as response:
+            return response.status, json.loads(response.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read() or b"null")
+
+
+def request(kind: str, **data: Any) -> dict[str, Any]:
+    return {"kind": kind, "head": {"corrId": "1", "version": "2026-04-01"}, "data": data}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[RuntimeStack]:
+    with RuntimeStack() as stack:
+        yield stack
+
+
+def test_sam_serves_the_api(stack: RuntimeStack) -> None:
+    function = stack.start("ApiFunction", environment={"AWS_SAM_LOCAL": "true"})
+    with started(function) as url:
+        created = ask(url, body=request("promise.create", id="p1", timeoutAt=DEADLINE))
+        found = ask(url, body=request("promise.get", id="p1"))
+        ready = ask(url, "/ready", method="GET")
+        preflight = ask(url, method="OPTIONS")
+        elsewhere, _ = ask(url, "/promises", method="GET")
+
+    assert (created[0], created[1]["data"]["promise"]["state"]) == (200, "pending")
+    assert (found[0], found[1]["data"]["promise"]["id"]) == (200, "p1")
+    assert stack.record("p1").pending
+    assert ready == (200, None)
+    assert preflight == (204, None)
+    assert elsewhere == 403
+
+
+def test_whoever_does_not_sign_is_nobody_elsewhere(stack: RuntimeStack) -> None:
+    """The same requests, but not by a function that SAM has started."""
+    with started(stack.start("ApiFunction")) as url:
+        status, answer = ask(url, body=request("promise.get", id="p1"))
+
+    assert status == 403
+    assert "Sign the request" in answer["message"]

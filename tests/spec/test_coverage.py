@@ -1,0 +1,124 @@
+"""What the corpus must contain: every kind with every status it can have, and every rule."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from resonate_infra.conformance.reading import corpus, load
+from resonate_infra.conformance.runner import Runner
+from resonate_store.local.memory import MemoryStore
+from resonate_store.protocol.wire import DATA
+from tests.spec.answers import statuses_of_the_machine
+from tests.spec.servers import service_over
+
+STATUSES = {
+    # REFERENCE 1.5. Data that cannot be read is 400 for every kind, whether or not it is named there.
+    "promise.get": {200, 400, 404},
+    "promise.create": {200, 400},
+    "promise.settle": {200, 400, 404},
+    "promise.register_callback": {200, 400, 404, 422},
+    "promise.register_listener": {200, 400, 404},
+    "promise.search": {200, 400},
+    "task.get": {200, 400, 404},
+    "task.create": {200, 400, 409, 422},
+    "task.acquire": {200, 400, 404, 409},
+    "task.release": {200, 400, 404, 409},
+    "task.fulfill": {200, 400, 404, 409},
+    "task.suspend": {200, 300, 400, 404, 409, 422},
+    "task.fence": {200, 400, 404, 409},
+    "task.heartbeat": {200, 400},
+    "task.halt": {200, 400, 404, 409},
+    "task.continue": {200, 400, 404, 409},
+    "task.search": {200, 400},
+    # REFERENCE 3.1
+    "schedule.get": {200, 400, 404},
+    "schedule.create": {200, 400},
+    "schedule.delete": {200, 400, 404},
+    "schedule.search": {200, 400},
+    # Ours (docs/compatibility.md)
+    "schedule.pause": {200, 400, 404},
+    "schedule.resume": {200, 400, 404},
+    "schedule.trigger": {200, 400, 404, 409},
+    # REFERENCE 1.8
+    "debug.start": {200, 403},
+    "debug.stop": {200, 403},
+    "debug.reset": {200, 403},
+    "debug.tick": {200, 400, 403},
+    "debug.snap": {200, 403},
+}
+"""Statuses by kind; those of tokens (401, 403) and of a store that fails (503) depend on how a server is set up."""
+
+RULES = {f"rule {number}" for number in range(1, 14)}
+SECTIONS = {f"1.{number}" for number in range(2, 10)} | {"2.1", "2.4", "3.1", "3.2", "3.3"}
+REQUESTS = {f"1.5 {kind}" for kind in STATUSES if not kind.startswith(("schedule.", "debug."))}
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
+SCRIPTS = [script for path in corpus() for script in load(path)]
+
+
+def test_every_kind_is_answered_with_every_status_it_can_have() -> None:
+    found: dict[str, set[int]] = {kind: set() for kind in STATUSES}
+    for script in SCRIPTS:
+        for step in script.steps:
+            if step.request:
+                found.setdefault(step.command, set()).add(step.status)
+            elif step.command == "tick":
+                found["debug.tick"].add(200)
+
+    assert {kind: sorted(found[kind]) for kind in STATUSES} == {kind: sorted(all) for kind, all in STATUSES.items()}
+    assert all(statuses == {400} for kind, statuses in found.items() if kind not in STATUSES)
+
+
+def test_the_statuses_are_those_of_every_kind_that_travels() -> None:
+    assert STATUSES.keys() - DATA.keys() == {"debug.start", "debug.stop", "debug.reset", "debug.tick", "debug.snap"}
+    assert DATA.keys() <= STATUSES.keys()
+
+
+def test_the_statuses_are_those_of_the_machine() -> None:
+    assert statuses_of_the_machine() == {kind: found for kind, found in STATUSES.items() if kind in DATA}
+
+
+def test_every_rule_and_section_is_covered() -> None:
+    covered = {subject for script in SCRIPTS for subject in script.covers}
+    sections = {subject.partition(" ")[0] for subject in covered} - {"rule"}
+
+    assert sections == SECTIONS
+    assert {subject for subject in covered if subject.startswith("1.5 ")} == REQUESTS
+    assert {subject for subject in covered if subject.startswith("rule ")} == RULES
+
+
+def test_the_documentation_lists_the_scripts_of_every_rule_and_section() -> None:
+    documented: dict[str, list[str]] = {}
+    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
+        if line.startswith("### "):
+            listed = documented.setdefault(line.removeprefix("### ").partition(":")[0], [])
+        elif line.startswith("- `"):
+            listed.append(line)
+    covering: dict[str, list[str]] = {}
+    for script in SCRIPTS:
+        for subject in script.covers:
+            covering.setdefault(subject, []).append(f"- `{script.file}`: {script.title}")
+
+    assert documented == covering
+
+
+def test_the_script_in_the_documentation_passes(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    path = tmp_path / "example.yaml"
+    path.write_text(example, encoding="utf-8")
+
+    for script in load(path):
+        Runner(service_over(MemoryStore).answer).run(script)
+
+
+def test_titles_are_told_apart() -> None:
+    titles = [script.title for script in SCRIPTS]
+
+    assert sorted(titles) == sorted(set(titles))
+
+
+def test_the_corpus_is_part_of_the_package() -> None:
+    assert {path.parent for path in corpus()} == {
+        Path(__file__).parents[2] / "infra" / "resonate_infra" / "conformance" / "corpus"
+    }

@@ -1,3 +1,0 @@
-from tests.store.dynamo_fixture import dynamo, table, wire
-
-__all__ = ["dynamo", "table", "wire"]

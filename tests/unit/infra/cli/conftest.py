@@ -1,0 +1,92 @@
+"""One development server for all tests of the command line, each of which takes ids of its own; and a table."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from resonate import Resonate
+from resonate.engine.model import FUNC
+from resonate.payloads.codec import encode_error
+from resonate_infra.server.assembly import Options, Server
+from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.model.requests import PromiseCreate, Request, TaskCreate, TaskSuspend
+from tests.unit.infra.cli.driving import CommandLine
+from tests.unit.store.dynamo_fixture import Table
+
+_IDS = itertools.count(1)
+NEXT = 4_102_489_830_000
+"""2100-01-01T12:30:30Z, when the step that has failed is retried."""
+FAILED = "attempt 7 failed: ValueError: cannot do 1; next at 2100-01-01T12:30:30Z"
+NO_WORKER = "waiting for a worker of svcc; none is connected"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server with a worker in its process that runs `tests.unit.infra.cli.workflows`."""
+    worker = "worker=tests.unit.infra.cli.workflows:handler"
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("RESONATE_TABLE", "RESONATE_GROUPS", "RESONATE_PUSH_TOKEN"):
+            environment.delenv(name, raising=False)
+        environment.setenv("RESONATE_URL", "unset")
+        server = Server(Options(port=0, lambdas=(worker,)))
+        running = server.running()
+        running.__enter__()
+        # Once it works, the server has made the environment its own, and it can be put back for other tests.
+        CommandLine(RESONATE_URL=server.url).ok("invoke", "first", "--func", "double", "-a", "1", "-t", "worker", "-w")
+    yield server
+    running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def resonate(server: Server) -> CommandLine:
+    """The command line, with the server in its environment."""
+    return CommandLine(RESONATE_URL=server.url)
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Resonate]:
+    """The SDK, at the same server."""
+    client = Resonate.remote(host="http://localhost", store_port=server.port)
+    yield client
+    client.stop()
+
+
+@pytest.fixture
+def over_table(table: Table) -> CommandLine:
+    """The command line, with a DynamoDB table in its environment; nobody works on what is there."""
+    return CommandLine(RESONATE_TABLE=table.name)
+
+
+Suspend = Callable[..., None]
+
+
+@pytest.fixture
+def suspend(server: Server) -> Suspend:
+    """Makes an execution of `f` that is suspended on a call of svcc, or on the retry of a step that has failed."""
+
+    def make(id: str, *, error: Exception | None = None, tags: dict[str, str] | None = None) -> None:
+        lineage = {ORIGIN: id, PREFIX: id}
+        target = {**lineage, BRANCH: id, TARGET: "poll://any@worker", FUNC: "f", **(tags or {})}
+        child = {**lineage, BRANCH: id, PARENT: id, FUNC: "g"}
+        requests: list[Request] = [TaskCreate("p", 60_000, PromiseCreate(id, 2**52, tags=target))]
+        if error is None:
+            requests.append(PromiseCreate(f"{id}.1", 2**52, tags={**child, TARGET: "poll://any@svcc"}))
+            awaited = f"{id}.1"
+        else:
+            timer = {**child, TIMER: "true"}
+            requests.append(PromiseCreate(f"{id}.1", 2**52, tags={**child, SCOPE: "local"}))
+            requests.append(PromiseCreate(f"{id}.1~7", NEXT, encode_error(error), timer))
+            awaited = f"{id}.1~7"
+        for request in (*requests, TaskSuspend(id, 1, (awaited,))):
+            assert server.store.apply(request).ok
+
+    return make
+
+
+@pytest.fixture
+def id() -> str:
+    """An id that no other test has."""
+    return f"id-{next(_IDS)}"

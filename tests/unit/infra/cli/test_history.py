@@ -1,0 +1,33 @@
+"""`resonate history export`: a file that a replay test reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resonate.testing import History, replay
+from tests.unit.infra.cli.driving import CommandLine
+
+
+def test_an_exported_history_is_replayed_by_todays_code(resonate: CommandLine, id: str, tmp_path: Path) -> None:
+    from tests.unit.infra.cli.workflows import order
+
+    resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
+    file = tmp_path / "order.json"
+
+    assert resonate.ok("history", "export", id, "--output", str(file)).out == ""
+    assert resonate.ok("history", "export", id).out == file.read_text()
+    assert resonate.ok("history", "export", id, "--json").out == file.read_text()
+    history = History.from_json(file.read_text())
+    assert [record.id for record in history.records] == [id, f"{id}.1", f"{id}.2", f"{id}.3"]
+    replay(history, order)
+
+
+def test_an_execution_that_is_not_there_is_exit_code_6(resonate: CommandLine) -> None:
+    assert resonate.fails("history", "export", "nobody") == (6, "there is no promise 'nobody'")
+
+
+def test_a_file_that_cannot_be_written_is_one_line(resonate: CommandLine, tmp_path: Path) -> None:
+    code, line = resonate.fails("history", "export", "first", "-o", str(tmp_path / "no" / "such.json"))
+
+    assert code == 1
+    assert "No such file or directory" in line

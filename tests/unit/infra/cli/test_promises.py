@@ -1,0 +1,143 @@
+"""`resonate promises`: look at promises, create and settle them; over HTTP and over a table alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from resonate_infra.server.assembly import Server
+from tests.unit.infra.cli.driving import CommandLine
+from tests.unit.store.dynamo_fixture import Table
+
+
+@pytest.fixture(params=["server", "table"])
+def anywhere(request: pytest.FixtureRequest) -> CommandLine:
+    return request.getfixturevalue("resonate" if request.param == "server" else "over_table")
+
+
+def test_a_promise_is_created_shown_and_resolved(anywhere: CommandLine, id: str) -> None:
+    created = anywhere.json(
+        "promises", "create", id, "--data", '{"a": [1, null]}', "--timeout", "2h", "--tag", "shop=x=y", "-t", "anyone"
+    )
+    assert created["param"] == {"data": {"a": [1, None]}}
+    assert created["timeoutAt"] - created["createdAt"] == pytest.approx(7_200_000, abs=10_000)
+    assert created["tags"] == {"shop": "x=y", "resonate:target": "poll://any@anyone"}
+    assert anywhere.json("promises", "create", id) == created
+
+    assert anywhere.json("promises", "resolve", id, "-d", '"done"')["state"] == "resolved"
+    shown = anywhere.ok("promises", "get", id).fields
+    assert (shown["id"], shown["state"], shown["value"]) == (id, "resolved", '"done"')
+    assert shown["param"] == '{"a": [1, null]}'
+
+
+def test_a_promise_is_rejected_with_an_error_or_a_value_or_canceled(anywhere: CommandLine, id: str) -> None:
+    for name in ("a", "b", "c"):
+        anywhere.ok("promises", "create", f"{id}{name}")
+
+    assert anywhere.ok("promises", "reject", f"{id}a", "-m", "no stock").fields["error"] == "Exception: no stock"
+    assert anywhere.ok("promises", "reject", f"{id}b", "-d", "[1]").fields["error"] == "[1]"
+    assert anywhere.ok("promises", "cancel", f"{id}c").fields["state"] == "rejected_canceled"
+    assert anywhere.json("promises", "get", f"{id}a")["value"]["data"]["message"] == "no stock"
+
+
+def test_what_is_settled_stays_so(resonate: CommandLine, id: str) -> None:
+    resonate.ok("promises", "create", id)
+    resonate.ok("promises", "resolve", id, "-d", "1")
+
+    resonate.ok("promises", "resolve", id, "-d", "1")  # to say it again does no harm
+    assert resonate.fails("promises", "resolve", id, "-d", "2") == (
+        1,
+        f"promise {id!r} is resolved already with another value, and stays so",
+    )
+    assert resonate.fails("promises", "cancel", id) == (1, f"promise {id!r} is resolved already, and stays so")
+
+
+@pytest.mark.parametrize("command", ["get", "resolve", "reject", "cancel"])
+def test_a_promise_that_is_not_there_is_exit_code_6(anywhere: CommandLine, command: str) -> None:
+    assert anywhere.fails("promises", command, "nobody") == (6, "there is no promise 'nobody'")
+
+
+def test_payloads_are_shown_decoded_or_as_they_are_stored(resonate: CommandLine, id: str) -> None:
+    resonate.ok("promises", "create", id, "-d", '"x"')
+
+    assert resonate.json("promises", "get", id)["param"]["data"] == "x"
+    assert resonate.json("promises", "get", id, "--raw")["param"]["data"] == "Ingi"
+    assert resonate.ok("promises", "get", id, "--raw").fields["param"] == '"Ingi"'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("create", "x", "-d", "{"), "--data is no JSON: '{'"),
+        (("create", "x", "-d", "NaN"), "--data is no JSON: 'NaN' (NaN is not JSON)"),
+        (("create", "x", "--tag", "shop"), "--tag must be NAME=TEXT, got 'shop'"),
+        (("create", "x", "--timeout", "soon"), "--timeout must be a duration such as 30"),
+        (("reject", "x", "-d", "1", "-m", "no"), "a promise is rejected with --data or with --message"),
+        (("search", "--state", "lost"), "--state"),
+        (("search", "--limit", "0"), "--limit"),
+    ],
+)
+def test_what_is_malformed_is_exit_code_2(resonate: CommandLine, arguments: tuple[str, ...], told: str) -> None:
+    code, line = resonate.fails("promises", *arguments)
+
+    assert code == 2
+    assert told in line
+
+
+def test_what_the_server_refuses_is_exit_code_1(resonate: CommandLine) -> None:
+    code, line = resonate.fails("promises", "create", "x" * 2000)
+
+    assert code == 1
+    assert line.startswith("promise.create of 'xxx")
+
+
+def test_promises_are_found_by_id_state_and_tags(anywhere: CommandLine, id: str) -> None:
+    for n in range(5):
+        anywhere.ok("promises", "create", f"{id}-{n}", "--tag", f"of={id}{n % 2}")
+    anywhere.ok("promises", "resolve", f"{id}-3", "-d", "1")
+
+    def found(*arguments: str) -> list[str]:
+        return [each["id"] for each in anywhere.json("promises", "search", "--id", f"{id}-", *arguments)["promises"]]
+
+    assert found() == [f"{id}-{n}" for n in range(5)]
+    assert found("--state", "resolved") == [f"{id}-3"]
+    assert found("--tag", f"of={id}0", "--state", "pending") == [f"{id}-0", f"{id}-2", f"{id}-4"]
+    rows = anywhere.ok("promises", "search", "--id", f"{id}-").rows
+    assert [row[:2] for row in rows][2:4] == [[f"{id}-2", "pending"], [f"{id}-3", "resolved"]]
+
+
+def test_what_there_is_more_of_is_said_and_reached(resonate: CommandLine, id: str) -> None:
+    for n in range(5):
+        resonate.ok("promises", "create", f"{id}-{n}")
+    search = ("promises", "search", "--id", f"{id}-")
+
+    ran = resonate.ok(*search, "--limit", "2")
+    assert [row[0] for row in ran.rows] == [f"{id}-0", f"{id}-1"]
+    cursor = ran.err.split("--cursor ")[1].strip()
+    first = resonate.json(*search, "--limit", "2")
+    assert first["cursor"] == cursor
+    rest = resonate.json(*search, "--cursor", cursor)
+    assert [each["id"] for each in rest["promises"]] == [f"{id}-{n}" for n in (2, 3, 4)]
+    assert rest["cursor"] is None
+    assert len(resonate.json(*search, "--all")["promises"]) == 5
+
+
+def test_nothing_found_is_no_failure(resonate: CommandLine, id: str) -> None:
+    ran = resonate.ok("promises", "search", "--id", f"{id}-none")
+
+    assert (ran.out, ran.err) == ("", "no promises found\n")
+
+
+def test_what_could_move_a_terminals_cursor_is_escaped(resonate: CommandLine, id: str) -> None:
+    resonate.ok("promises", "create", id, "--data", '"\\u001b[2J"', "--tag", "a=\x1b[31m")
+
+    shown = resonate.ok("promises", "get", id).out
+    assert "\x1b" not in shown
+    assert "a=\\x1b[31m" in shown
+
+
+def test_a_server_and_a_table_hold_the_same(server: Server, table: Table, id: str) -> None:
+    def created(command_line: CommandLine, *where: str) -> dict[str, object]:
+        promise = command_line.json("promises", "create", id, "-d", "[1]", *where)
+        return {name: value for name, value in promise.items() if name not in ("createdAt", "timeoutAt")}
+
+    assert created(CommandLine(), "--url", server.url) == created(CommandLine(), "--table", table.name)

@@ -1,0 +1,106 @@
+"""`resonate schedules`: the same schedules as the SDK's."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from resonate import Resonate
+from tests.unit.infra.cli.driving import CommandLine
+
+DAILY = ("--cron", "0 7 * * *", "--func", "double", "--arg", "1", "--target", "worker")
+
+
+@pytest.fixture(params=["server", "table"])
+def anywhere(request: pytest.FixtureRequest) -> CommandLine:
+    return request.getfixturevalue("resonate" if request.param == "server" else "over_table")
+
+
+def test_a_schedule_is_created_shown_listed_and_deleted(anywhere: CommandLine, id: str) -> None:
+    created = anywhere.json(
+        *("schedules", "create", id, *DAILY, "--timezone", "Europe/Berlin", "--timeout", "1h", "--tag", f"test={id}"),
+        *("--catch-up", "latest", "--overlap", "skip", "--description", "every morning"),
+    )
+    assert created["promiseParam"]["data"] == {"func": "double", "args": [1], "kwargs": {}, "version": 1}
+    assert (created["timezone"], created["promiseTimeout"]) == ("Europe/Berlin", 3_600_000)
+    assert created["promiseTags"]["resonate:target"] == "poll://any@worker"
+    assert (created["catchUp"], created["overlap"], created["description"]) == ("latest", "skip", "every morning")
+
+    assert anywhere.json("schedules", "get", id) == created
+    shown = anywhere.ok("schedules", "get", id).fields
+    assert (shown["cron"], shown["policies"]) == ("0 7 * * * (Europe/Berlin)", "catch up latest, overlap skip")
+    [row] = anywhere.ok("schedules", "list", "--tag", f"test={id}").rows
+    assert row == [id, "0 7 * * *", "Europe/Berlin", shown["next"]]
+
+    assert anywhere.ok("schedules", "delete", id).out == f"deleted {id}\n"
+    for command in ("get", "delete", "pause", "resume", "trigger", "next"):
+        assert anywhere.fails("schedules", command, id) == (6, f"there is no schedule {id!r}")
+
+
+def test_it_is_the_schedule_that_the_sdk_makes(resonate: CommandLine, client: Resonate, id: str) -> None:
+    client.options(target="worker", timeout=3600).schedule(f"{id}-sdk", "double", "0 7 * * *", 1)
+    resonate.ok("schedules", "create", f"{id}-cli", *DAILY, "--timeout", "1h")
+
+    def definition(name: str) -> dict[str, object]:
+        shown = resonate.json("schedules", "get", name, "--raw")
+        return {key: value for key, value in shown.items() if key not in ("id", "createdAt", "nextRunAt", "tags")}
+
+    assert definition(f"{id}-cli") == definition(f"{id}-sdk")
+
+
+def test_creating_it_again_changes_nothing_and_differently_is_refused(resonate: CommandLine, id: str) -> None:
+    first = resonate.json("schedules", "create", id, *DAILY)
+
+    assert resonate.json("schedules", "create", id, *DAILY) == first
+    code, line = resonate.fails("schedules", "create", id, *DAILY, "--overlap", "skip", "--timeout", "1m")
+    assert code == 1
+    assert line.startswith(f"schedule {id!r} exists already with another promise_timeout and overlap: ")
+
+
+def test_a_schedule_is_paused_resumed_and_triggered(resonate: CommandLine, id: str) -> None:
+    resonate.ok("schedules", "create", id, *DAILY)
+
+    assert resonate.ok("schedules", "pause", id).fields["state"] == "paused"
+    promise = resonate.json("schedules", "trigger", id)
+    assert promise["id"].startswith(f"{id}.")
+    assert resonate.ok("invoke", promise["id"], "-f", "double", "--wait").out == "2\n"
+    resumed = resonate.ok("schedules", "resume", id).fields
+    assert (resumed["state"], resumed["last promise"]) == ("active", promise["id"])
+
+
+def test_its_next_occurrences_are_shown(resonate: CommandLine, id: str) -> None:
+    resonate.ok("schedules", "create", id, "--cron", "30 7 * * mon", "-f", "double", "-a", "1")
+
+    lines = resonate.ok("schedules", "next", id, "-n", "3").out.splitlines()
+    assert [line[11:] for line in lines] == ["07:30:00Z"] * 3
+    runs = resonate.json("schedules", "next", id, "-n", "3")["nextRuns"]
+    assert [later - earlier for earlier, later in pairwise(runs)] == [7 * 86_400_000] * 2
+
+
+def test_a_schedule_without_a_function_hands_data_to_whoever_serves_the_target(resonate: CommandLine, id: str) -> None:
+    created = resonate.json(
+        "schedules", "create", id, "--cron", "@daily", "--data", '{"x": 1}', "-t", "https://a.example"
+    )
+
+    assert created["promiseParam"]["data"] == {"x": 1}
+    assert created["promiseTags"] == {"resonate:target": "https://a.example"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("--cron", "61 * * * *", "-f", "double"), 1, "schedule.create of 'bad': "),
+        (("--cron", "@daily", "-f", "double", "--timezone", "Nowhere"), 1, "schedule.create of 'bad': "),
+        (("--cron", "@daily", "-f", "double", "-d", "1"), 2, "a function takes --arg and --kwarg, and --data"),
+        (("--cron", "@daily", "-a", "1"), 2, "--arg and --kwarg are for a function: give --func, or --data instead"),
+        (("-f", "double"), 2, "--cron"),
+    ],
+)
+def test_what_is_no_schedule_is_refused(
+    resonate: CommandLine, arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    ended, line = resonate.fails("schedules", "create", "bad", *arguments)
+
+    assert ended == code
+    assert told in line

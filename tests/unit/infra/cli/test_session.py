@@ -1,0 +1,90 @@
+"""Where the promises of a command are: options before the environment, and what the environment can say."""
+
+from __future__ import annotations
+
+import json
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from resonate_infra.server.assembly import Options, Server
+from tests.unit.infra.cli.driving import CommandLine
+from tests.unit.store.dynamo_fixture import Table
+
+
+def test_an_option_goes_before_the_environment(server: Server, table: Table, id: str) -> None:
+    both = CommandLine(RESONATE_URL=server.url, RESONATE_TABLE=table.name)
+    both.ok("promises", "create", id)  # as with `Resonate()`, a table goes before a server
+
+    assert both.run("promises", "get", id, "--table", table.name).code == 0
+    assert both.run("promises", "get", id, "--url", server.url).code == 6
+    assert CommandLine(RESONATE_URL=server.url).run("promises", "get", id).code == 6
+
+
+def test_a_table_that_is_not_there_is_exit_code_7(dynamo: object) -> None:
+    del dynamo
+    code, line = CommandLine(RESONATE_TABLE="nowhere").fails("promises", "get", "x")
+
+    assert code == 7
+    assert "there is no table 'nowhere'" in line
+
+
+@pytest.mark.parametrize("url", ["ftp://localhost", "http://"])
+def test_what_is_no_address_is_exit_code_2(url: str) -> None:
+    code, _ = CommandLine().fails("promises", "get", "x", "--url", url)
+
+    assert code == 2
+
+
+def test_groups_that_are_malformed_are_exit_code_2(table: Table) -> None:
+    code, line = CommandLine(RESONATE_GROUPS="{").fails("promises", "get", "x", "--table", table.name)
+
+    assert code == 2
+    assert "RESONATE_GROUPS" in line
+
+
+def test_a_token_is_shown_to_the_server() -> None:
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    token = jwt.encode({"exp": 2**40, "prefix": "mine"}, key, "EdDSA")
+    with Server(Options(port=0, auth_key=public)).running() as server:
+        assert CommandLine().run("promises", "create", "mine.1", "--url", server.url, "--token", token).code == 0
+        with_token = CommandLine(RESONATE_URL=server.url, RESONATE_TOKEN=token)
+        assert with_token.json("promises", "get", "mine.1")["id"] == "mine.1"
+        for command in (
+            ("promises", "get", "yours.1"),
+            ("promises", "create", "yours.1"),
+            ("promises", "search"),
+            ("tasks", "get", "yours.1"),
+            ("tasks", "search"),
+            ("schedules", "get", "yours"),
+            ("executions", "list"),
+            ("tree", "yours.1"),
+            ("tree", "mine.1"),  # there is a search in it
+            ("history", "export", "yours.1"),
+            ("history", "export", "mine.1"),
+            ("invoke", "yours.2", "--func", "f"),
+        ):
+            code, line = with_token.fails(*command)
+            assert (code, "Forbidden" in line) == (7, True), (command, line)
+        code, line = CommandLine(RESONATE_URL=server.url).fails("promises", "get", "mine.1")
+        assert code == 7
+        assert "Unauthorized" in line
+
+
+def test_options_of_all_commands_may_stand_before_the_command(server: Server, over_table: CommandLine, id: str) -> None:
+    elsewhere = CommandLine(RESONATE_URL="http://localhost:1")
+    elsewhere.ok("--url", server.url, "promises", "create", id)
+
+    assert json.loads(elsewhere.ok("--url", server.url, "--json", "tree", id).out)["id"] == id
+    assert elsewhere.json("--url", "http://localhost:2", "tree", id, "--url", server.url)["id"] == id
+    assert elsewhere.run("tree", id).code == 7
+    assert over_table.ok("invoke", id, "-f", "f").code == 0
+    told = "promises are at --url or in --table: give one of both"
+    assert over_table.fails("--url", server.url, "--table", "t", "tree", id) == (2, told)
+    for command in ("dev", "init"):
+        told = f"--json does not belong before {command}: it has options of its own; see resonate --help"
+        code, line = elsewhere.fails("--json", command, "x")
+        assert (code, told.startswith(line)) == (2, True)

@@ -1,0 +1,164 @@
+"""`resonate tree`: an execution as the calls it consists of."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from resonate.payloads.codec import encode_error
+from resonate_infra.server.assembly import Server
+from resonate_store.model.clock import ManualClock, ambient
+from resonate_store.model.records import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.model.requests import PromiseCreate, PromiseRecord
+from tests.unit.infra.cli.conftest import NO_WORKER, Suspend
+from tests.unit.infra.cli.driving import CommandLine
+from tests.unit.store.dynamo_fixture import Table
+
+
+def test_the_calls_are_shown_with_state_time_and_outcome(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
+
+    lines = resonate.ok("tree", id).out.splitlines()
+    took = r"\d+(\.\d)?m?s"
+    expected = [
+        rf'{id}  execution of order  resolved  {took}  \["charged 1 USD", 2\]',
+        rf'├── \.1  run charge  resolved  {took}  "charged 1 USD"',
+        rf"├── \.2  a sleep  resolved  {took}",
+        rf"└── \.3  rpc double  resolved  {took}  2",
+    ]
+    assert len(lines) == len(expected)
+    for line, pattern in zip(lines, expected, strict=True):
+        assert re.fullmatch(pattern, line.rstrip()), line
+
+
+def test_as_json_every_call_has_what_it_made_and_how_long_it_took(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
+
+    tree = resonate.json("tree", id)
+    assert (tree["command"], tree["function"], tree["task"]) == ("execution of order", "order", None)
+    assert tree["durationMs"] == tree["settledAt"] - tree["createdAt"] >= 20
+    assert [(each["id"], each["command"]) for each in tree["children"]] == [
+        (f"{id}.1", "run charge"),
+        (f"{id}.2", "a sleep"),
+        (f"{id}.3", "rpc double"),
+    ]
+    assert resonate.json("tree", f"{id}.3")["value"]["data"] == 2
+
+
+def test_a_task_that_is_not_over_is_shown(resonate: CommandLine, id: str) -> None:
+    resonate.run("invoke", id, "-f", "sleeps", "-t", "worker", "--wait", "--wait-timeout", "0.2")
+
+    first, second = resonate.ok("tree", id).out.splitlines()
+    assert f"{id}  execution of sleeps  pending (suspended, version 1)  for " in first
+    assert "└── .1  a sleep  pending  for " in second
+    assert resonate.json("tree", id)["task"]["state"] == "suspended"
+
+
+def test_a_step_that_is_tried_again_says_when(resonate: CommandLine, id: str) -> None:
+    resonate.run("invoke", id, "-f", "retries", "-t", "worker", "--wait", "--wait-timeout", "0.3")
+
+    [step] = resonate.json("tree", id)["children"]
+    assert (step["attempts"], step["children"]) == (2, [])
+    assert step["retryAt"] > step["createdAt"] + 3_000_000
+    assert step["waits"].startswith("attempt 1 failed: RuntimeError: not today; next at 20")
+    assert f"  {step['waits']}" in resonate.ok("tree", id).out
+
+
+def test_tree_says_that_no_worker_of_the_target_is_connected(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+    suspend(id)
+
+    assert resonate.ok("tree", id).out.splitlines()[1].rstrip().endswith(f"  {NO_WORKER}")
+    root = resonate.json("tree", id)
+    assert (root["waits"], root["children"][0]["waits"]) == (None, NO_WORKER)
+
+
+def test_tree_over_a_table_says_what_is_known(over_table: CommandLine, id: str) -> None:
+    over_table.ok("invoke", id, "-f", "order", "-t", "svcc")
+    over_table.ok("invoke", f"{id}-lambda", "-f", "order", "-t", "lambda://f")
+
+    assert over_table.json("tree", id)["waits"] == "waiting for a worker of svcc"
+    assert over_table.json("tree", f"{id}-lambda")["waits"] == "waiting for lambda://f to take it"
+
+
+def test_tree_shows_the_attempts_of_an_execution_itself(server: Server, resonate: CommandLine, id: str) -> None:
+    target = {ORIGIN: id, BRANCH: id, TARGET: "poll://any@svcc", "resonate:func": "f"}
+    timer = {ORIGIN: id, BRANCH: id, PARENT: id, TIMER: "true"}
+    assert server.store.apply(PromiseCreate(id, 2**52, tags=target)).ok
+    assert server.store.apply(PromiseCreate(f"{id}.0~1", 2**52, encode_error(ValueError("no")), timer)).ok
+
+    root = resonate.json("tree", id)
+    assert (root["waits"], root["children"]) == ("attempt 1 failed: ValueError: no; next at never", [])
+
+
+def test_tree_counts_attempts_that_left_no_record(server: Server, resonate: CommandLine, id: str) -> None:
+    lineage = {ORIGIN: id, BRANCH: id}
+    step = {**lineage, PARENT: id, SCOPE: "local", "resonate:func": "f"}
+    timer = PromiseRecord(f"{id}.1~100", 2**52, ambient().now(), "resolved", tags={**step, TIMER: "true"})
+    for request in (PromiseCreate(id, 2**52, tags=lineage), PromiseCreate(f"{id}.1", 2**52, tags=step), timer):
+        assert server.store.apply(request).ok
+
+    assert resonate.json("tree", id)["children"][0]["attempts"] == 101
+    assert resonate.ok("tree", id).out.splitlines()[1].rstrip().endswith("  attempt 101")
+
+
+def test_tree_shows_how_long_a_step_has_run_over_a_server(server: Server, resonate: CommandLine, id: str) -> None:
+    tags = {ORIGIN: id, BRANCH: id, SCOPE: "local", "resonate:func": "f", ELAPSED: "61000"}
+    assert server.store.apply(PromiseRecord(id, 2**52, ambient().now(), "resolved", tags=tags)).ok
+
+    assert resonate.ok("tree", id).out.rstrip() == f"{id}  execution of f  resolved  1m 1s"
+    assert resonate.json("tree", id)["durationMs"] // 1000 == 61
+
+
+def test_a_detached_call_is_an_execution_of_its_own(resonate: CommandLine, id: str) -> None:
+    resonate.ok("invoke", id, "-f", "detaches", "-t", "worker", "--wait")
+
+    [link] = resonate.json("tree", id)["children"]
+    assert link["command"].startswith(("execution of sleeps", "sleeps with the id"))
+
+
+def test_children_are_in_the_order_of_their_commands(table: Table, id: str) -> None:
+    store = table.store(ManualClock(1_750_000_000_000))
+    lineage = {ORIGIN: id, PREFIX: id}
+    store.apply(
+        PromiseCreate(
+            id, 2**52, tags={**lineage, BRANCH: id, PARENT: id, TARGET: "poll://any@worker", "resonate:func": "f"}
+        )
+    )
+    for n in (1, 2, 10, 11):
+        tags = {**lineage, PARENT: id, BRANCH: id, SCOPE: "local", "resonate:func": f"step{n}"}
+        store.apply(PromiseRecord(f"{id}.{n}", 2**52, 1_750_000_000_000, "resolved", tags=tags))
+    store.apply(PromiseCreate(f"{id}0.1", 2**52))  # of another execution, whose id begins alike
+
+    children = CommandLine(RESONATE_TABLE=table.name).json("tree", id)["children"]
+    assert [each["id"] for each in children] == [f"{id}.{n}" for n in (1, 2, 10, 11)]
+
+
+def test_what_the_official_sdks_have_made_has_a_colon_below_the_root(
+    server: Server, resonate: CommandLine, id: str
+) -> None:
+    for name, tags in (
+        (id, {TARGET: "poll://any@official"}),
+        (f"{id}:0", {PARENT: id, SCOPE: "global", TIMER: "true"}),
+        (f"{id}:1", {PARENT: id, SCOPE: "global"}),
+        (f"{id}:1.0", {PARENT: f"{id}:1", SCOPE: "global"}),
+    ):
+        assert server.store.apply(PromiseCreate(name, 2**52, tags={ORIGIN: id, BRANCH: name, **tags})).ok
+
+    tree = resonate.json("tree", id)
+    assert [each["id"] for each in tree["children"]] == [f"{id}:0", f"{id}:1"]
+    assert [each["id"] for each in tree["children"][1]["children"]] == [f"{id}:1.0"]
+
+
+def test_executions_whose_ids_begin_alike_are_apart(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+    suspend(id)
+    suspend(f"{id}.b")
+    resonate.ok("promises", "create", f"{id}.c")
+
+    assert [each["id"] for each in resonate.json("tree", id)["children"]] == [f"{id}.c", f"{id}.1"]
+    assert [each["id"] for each in resonate.json("tree", f"{id}.b")["children"]] == [f"{id}.b.1"]
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_an_execution_that_is_not_there_is_exit_code_6(resonate: CommandLine, json: tuple[str, ...]) -> None:
+    assert resonate.fails("tree", "nobody", *json) == (6, "there is no promise 'nobody'")

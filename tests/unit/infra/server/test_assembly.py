@@ -1,0 +1,447 @@
+"""The server as its clients see it: on a port of this machine, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import Queue
+from typing import Any
+from unittest.mock import patch
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from resonate import Context, Resonate
+from resonate.errors import ResonateStoreError
+from resonate_infra.authentication import LEEWAY
+from resonate_infra.server.assembly import CannotServe, Options, Server
+from resonate_infra.testing.endpoint import Endpoint
+from resonate_store.dynamo.items import table_definition
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.interface import StoreError
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import PromiseCreate
+from tests.unit.infra.server import test_lambdas
+from tests.unit.infra.server.api import FAR, PATIENCE, Api
+
+NOW = 1_750_000_000_000
+
+
+@contextmanager
+def serving(clock: Any = None, **options: Any) -> Iterator[Api]:
+    with Server(Options(port=0, **options), clock).running() as server:
+        yield Api(f"http://localhost:{server.port}")
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    with serving() as api:
+        yield api
+
+
+class Receiver:
+    """A worker that messages are pushed to, and that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.received: Queue[tuple[str, dict[str, str], Any]] = Queue()
+        self.answer: Callable[[], int] = lambda: 204
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.received.put((self.path, dict(self.headers.items()), json.loads(body)))
+                self.send_response(receiver.answer())
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        class Roomy(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 64  # 20 pushes arrive at once; a connection that is turned away tries again too late
+
+        self._server = Roomy(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+# The protocol, and the streams
+
+
+def test_a_worker_polls_works_and_tells_a_client(api: Api) -> None:
+    with api.poll("workers", "w-1") as worker, api.poll("clients", "c-1") as client:
+        api.create("job", "poll://any@workers")
+        message = worker.message()
+        assert message == {
+            "kind": "execute",
+            "head": {"serverUrl": f"http://localhost:{api.port}"},
+            "data": {"task": {"id": "job", "version": 0}},
+        }
+        api.ask("promise.register_listener", awaited="job", address="poll://uni@clients/c-1")
+        assert api.ask("task.acquire", id="job", version=0, pid="w-1", ttl=60_000)["task"]["version"] == 1
+        settle = {
+            "kind": "promise.settle",
+            "head": {},
+            "data": {"id": "job", "state": "resolved", "value": {"data": "1"}},
+        }
+        api.ask("task.fulfill", id="job", version=1, action=settle)
+        news = client.message()
+
+    assert (news["kind"], news["head"]) == ("unblock", {})
+    assert news["data"]["promise"]["state"] == "resolved"
+    assert news["data"]["promise"]["value"] == {"data": "1"}
+
+
+def test_starting_the_worker_is_enough_to_drain_what_waits(api: Api) -> None:
+    for n in range(250):
+        api.create(f"job-{n}", "poll://any@workers")
+    with api.poll("workers", "w-1") as worker:
+        assert {worker.task() for _ in range(250)} == {f"job-{n}" for n in range(250)}
+
+
+def test_offers_that_a_stopped_worker_did_not_acquire_are_repeated(api: Api) -> None:
+    """By the clock, the next offer would be made after 30 s."""
+    enough, running = threading.Event(), threading.Event()
+
+    def work(ctx: Context) -> str:
+        if ctx.id == "0":
+            running.set()
+            assert enough.wait(PATIENCE)
+        return ctx.id
+
+    url = f"http://localhost:{api.port}"
+    first, second, client = (
+        Resonate.remote(url=url, group=group, workers=1) for group in ("workers", "workers", "client")
+    )
+    for worker in (first, second):
+        worker.register(work, name="work")
+    first.start()
+    handles = [client.options(target="workers").begin_rpc(f"{n}", "work") for n in range(12)]
+    assert running.wait(PATIENCE)
+    second.start()
+    stopping = threading.Thread(target=first.stop)
+    stopping.start()
+
+    assert [handle.result(PATIENCE) for handle in handles[1:]] == [f"{n}" for n in range(1, 12)]
+    enough.set()
+    stopping.join(PATIENCE)
+    assert handles[0].result(PATIENCE) == "0"
+    second.stop()
+    client.stop()
+
+
+def test_a_request_that_is_too_large_is_told_so(api: Api) -> None:
+    status, _, body = api.http("POST", "/", b" " * (5 * 1024 * 1024))
+
+    assert status == 413
+    assert json.loads(body)["head"]["status"] == 413
+
+
+def test_segments_of_a_poll_path_may_hold_anything(api: Api) -> None:
+    with api.poll("a%2Fb", "x%20y%C3%A9") as stream:
+        api.create("job", "poll://uni@a%2Fb/x%20y%C3%A9")
+        assert stream.task() == "job"
+
+
+# Time
+
+
+def test_what_is_due_happens_by_itself(api: Api) -> None:
+    with api.poll("clients", "c") as client:
+        now = api.create("t", timeout_at=FAR)["createdAt"]
+        api.create("timer", timeout_at=now + 300, **{"resonate:timer": "true"})
+        api.ask("promise.register_listener", awaited="timer", address="poll://uni@clients/c")
+        promise = client.message()["data"]["promise"]
+
+    assert (promise["id"], promise["state"], promise["settledAt"]) == ("timer", "resolved", now + 300)
+
+
+def test_debug_requests_stop_the_clockwork_and_move_it() -> None:
+    clock = ManualClock(NOW)
+    with serving(clock, debug=True) as api, api.poll("g", "1") as worker:
+        api.ask("debug.start")
+        api.create("job", "poll://any@g", timeout_at=NOW + 1_000)
+        assert [each["address"] for each in api.ask("debug.snap")["messages"]] == ["poll://any@g"]
+        api.ask("debug.tick", time=NOW + 1_000)
+        assert api.ask("promise.get", id="job")["promise"]["state"] == "rejected_timedout"
+        api.create("other", "poll://any@g")
+        api.ask("debug.stop")
+        assert [worker.task(), worker.task()] == ["job", "other"]
+        api.ask("debug.reset")
+        assert api.ask("debug.snap")["promises"] == []
+
+
+def test_debug_requests_are_refused_unless_asked_for(api: Api) -> None:
+    assert api.ask("debug.start", 403) == "Debug operations are disabled"
+
+
+# Pushes
+
+
+def test_a_push_carries_the_message_and_the_shared_secret(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "from-the-environment")
+    for options, secret in (({}, "from-the-environment"), ({"push_token": "s3cret"}, "s3cret")):
+        with serving(url="https://me.example", **options) as api:
+            api.create("job", f"{receiver.url}/work?x=1")
+            path, headers, message = receiver.received.get(timeout=PATIENCE)
+        assert path == "/work?x=1"
+        assert headers["Authorization"] == f"Bearer {secret}"
+        assert headers["Content-Type"] == "application/json"
+        assert message["head"] == {"serverUrl": "https://me.example"}
+        assert message["data"] == {"task": {"id": "job", "version": 0}}
+
+
+def test_a_push_that_fails_is_logged_and_made_again_when_the_task_is_offered_again(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.answer = lambda: 500
+    clock = ManualClock(NOW)
+    with serving(clock) as api:
+        api.create("job", receiver.url)
+        assert receiver.received.get(timeout=PATIENCE)[2]["data"]["task"]["id"] == "job"
+        receiver.answer = lambda: 200
+        # Nobody told the server's thread that the clock was moved: from here on it looks every millisecond.
+        clock.advance(29_999)
+        api.create("nudge", timeout_at=NOW + 30_000, **{"resonate:timer": "true"})
+        clock.advance(1)
+        assert receiver.received.get(timeout=PATIENCE)[2]["data"]["task"]["id"] == "job"
+    assert "answered 500, the task will be offered again" in caplog.text
+
+
+def test_a_receiver_that_takes_its_time_holds_nobody_up(receiver: Receiver) -> None:
+    gate = threading.Event()
+    receiver.answer = lambda: 200 if gate.wait(PATIENCE) else 500
+    try:
+        with serving() as api, api.poll("g", "1") as worker:
+            for n in range(20):
+                api.create(f"slow-{n}", receiver.url)
+            assert {receiver.received.get(timeout=PATIENCE)[2]["data"]["task"]["id"] for _ in range(20)} == {
+                f"slow-{n}" for n in range(20)
+            }
+            api.create("job", "poll://any@g")
+            assert worker.task() == "job"
+    finally:
+        gate.set()
+
+
+# Functions in process, tokens, and what cannot be
+
+
+def test_a_group_is_served_by_a_function_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_URL", "unset")
+    with serving(lambdas=("worker=tests.unit.infra.server.test_lambdas:handler",)) as api:
+        api.create("job", "poll://any@worker")
+        event, context, _ = test_lambdas.RECEIVED.get(timeout=PATIENCE)
+        assert event["data"]["task"]["id"] == "job"
+        assert context.function_name == "worker"
+        api.create("child", "lambda://worker")
+        assert test_lambdas.RECEIVED.get(timeout=PATIENCE)[0]["data"]["task"]["id"] == "child"
+
+
+def test_a_function_that_cannot_be_imported_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_URL", "unset")
+    server = Server(Options(port=0, lambdas=("worker=no.such:handler",)))
+    with pytest.raises(CannotServe, match=r"--lambda worker=no.such:handler: importing no.such failed"):
+        server.run()
+
+
+def test_tokens_are_asked_for_on_requests_and_streams(tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    file = tmp_path / "key.pem"
+    file.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    token = jwt.encode({"exp": NOW // 1000 + 60, "prefix": "a"}, key, "EdDSA")
+    with serving(ManualClock(NOW), auth_key=str(file)) as api:
+        assert api.ask("promise.get", 401, id="a1") == "Unauthorized"
+        body = {"kind": "promise.get", "head": {"corrId": "1", "version": "2026-04-01", "auth": token}}
+        for id, status in (("a1", 404), ("b1", 403)):
+            assert api.http("POST", "/", json.dumps({**body, "data": {"id": id}}).encode())[0] == status
+            with pytest.raises(ResonateStoreError) as caught:
+                Resonate.remote(url=f"http://localhost:{api.port}", token=token).get(id)
+            assert caught.value.status == status
+        for header in ({}, {"Authorization": f"Bearer {token}x"}, {"Authorization": token}):
+            assert api.http("GET", "/poll/g/1", headers=header)[::2] == (401, b"Unauthorized")
+        with api.poll("g", "1", {"Authorization": f"Bearer {token}"}):
+            pass
+        weak = jwt.encode({"exp": NOW // 1000 + 60}, key, "EdDSA")
+        assert api.http("GET", "/poll/g/1", headers={"Authorization": f"Bearer {weak}"})[::2] == (403, b"Forbidden")
+
+
+def test_stream_ends_with_its_token() -> None:
+    clock = ManualClock(NOW)
+    token = jwt.encode({"exp": NOW // 1000, "role": "admin"}, "any" * 16, "HS256")
+    with serving(clock, auth_key="none") as api, api.poll("g", "1", {"Authorization": f"Bearer {token}"}) as stream:
+        clock.advance(LEEWAY)
+        body = {"kind": "promise.create", "head": {"corrId": "1", "version": "2026-04-01"}}
+        later = jwt.encode({"exp": NOW // 1000 + 60, "role": "admin"}, "any" * 16, "HS256")
+        body["head"]["auth"] = later
+        body["data"] = {"id": "job", "timeoutAt": FAR, "tags": {"resonate:target": "poll://any@g"}}
+        assert api.http("POST", "/", json.dumps(body).encode())[0] == 200
+        while line := stream.line():
+            assert line.startswith("data:")
+        assert stream.response.getheader("connection") == "close"
+
+
+def test_who_polls_is_told_of_the_ids_that_the_token_is_for() -> None:
+    def bearer(**claims: str) -> dict[str, str]:
+        token = jwt.encode({"exp": NOW // 1000 + 60, **claims}, "any" * 16, "HS256")
+        return {"Authorization": f"Bearer {token}"}
+
+    def done(id: str) -> None:
+        """A promise that `poll://uni@owner/1` listens to has a value."""
+        for kind, data in (
+            ("create", {"id": id, "timeoutAt": FAR}),
+            ("register_listener", {"awaited": id, "address": "poll://uni@owner/1"}),
+            ("settle", {"id": id, "state": "resolved", "value": {"data": "secret"}}),
+        ):
+            head = {"corrId": "1", "version": "2026-04-01", "auth": bearer(role="admin")["Authorization"][7:]}
+            body = json.dumps({"kind": f"promise.{kind}", "head": head, "data": data})
+            assert api.http("POST", "/", body.encode())[0] == 200
+
+    with serving(ManualClock(NOW), auth_key="none") as api, api.poll("owner", "1", bearer(prefix="b.")) as spy:
+        done("a.lost")
+        with api.poll("owner", "1", bearer(prefix="a.")) as owner:
+            done("a.1")
+            done("b.1")
+            assert owner.message()["data"]["promise"]["id"] == "a.1"
+            assert spy.message()["data"]["promise"]["id"] == "b.1"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"data": "x.db", "table": "t"}, "in a file or in a table: give one of both"),
+        ({"table": "t", "debug": True}, "debug requests empty the store"),
+        ({"lambdas": ("worker",)}, "maps no group to a handler"),
+        ({"data": "/no/such/directory/x.db"}, "/no/such/directory/x.db"),
+        ({"auth_key": "/no/such/key.pem"}, "the public key cannot be used"),
+        ({"auth_key": "-----BEGIN nonsense"}, "the public key cannot be used"),
+        ({"host": "no.such.host.invalid"}, "cannot listen on no.such.host.invalid:0"),
+        ({"host": "192.0.2.1"}, "cannot listen on 192.0.2.1:0: .*; choose another host or port"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_reason(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(CannotServe, match=why):
+        Server(Options(**{"port": 0, **options}))
+
+
+def test_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_GROUPS", "nonsense")
+    with pytest.raises(CannotServe, match="RESONATE_GROUPS must be a JSON object"):
+        Server(Options(port=0))
+
+
+# A table
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[str]:
+    """A table of a DynamoDB on a port of this machine, where the environment leads to."""
+    with Endpoint() as endpoint, pytest.MonkeyPatch.context() as environment:
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
+        for name, text in zip(names, ("testing", "testing", "us-east-1", endpoint.url), strict=True):
+            environment.setenv(name, text)
+        endpoint.client("dynamodb").create_table(**table_definition("promises"))
+        yield "promises"
+
+
+def test_a_table_keeps_the_promises_and_another_server_goes_on(table: str) -> None:
+    with serving(table=table) as api, api.poll("clients", "c") as client:
+        now = api.create("timer", timeout_at=FAR)["createdAt"]
+        api.create("t", timeout_at=now + 500, **{"resonate:timer": "true"})
+        api.ask("promise.register_listener", awaited="t", address="poll://uni@clients/c")
+        assert client.message()["data"]["promise"]["state"] == "resolved"
+        api.create("job", "poll://any@g")
+        assert api.http("GET", "/ready")[0] == 200
+
+    with serving(table=table) as api, api.poll("g", "1") as worker:
+        assert worker.task() == "job"
+
+
+@pytest.mark.parametrize("named", ["", "http://127.0.0.1:4566"])
+def test_a_table_on_this_machine_is_looked_through_more_often(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """Looking costs something in AWS, where an endpoint that is empty leads."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", named)
+    with patch.object(DynamoStore, "record"), patch("resonate_infra.server.table.TableStore") as opened:
+        opened.side_effect = StoreError("seen enough")
+        with pytest.raises(CannotServe, match="seen enough"):
+            Server(Options(port=0, table="promises"))
+
+    assert opened.call_args.args[1] == (1_000 if named else 60_000)
+
+
+@pytest.mark.usefixtures("table")
+def test_a_table_that_is_not_there_is_missed_at_once() -> None:
+    with pytest.raises(CannotServe, match="nowhere"):
+        Server(Options(port=0, table="nowhere"))
+
+
+# The end
+
+
+def test_stopping_ends_the_streams_and_frees_the_port(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "resonate.server")
+    with serving() as api:
+        stream = api.poll("g", "1").__enter__()
+    assert stream.line() == ""
+    assert [record.message for record in caplog.records if "g/1" in record.message] == [
+        "g/1 connected",
+        "g/1 disconnected",
+    ]
+    Server(Options(port=api.port)).close()
+
+
+def test_promises_outlive_the_server_in_a_file(tmp_path: Path) -> None:
+    data = str(tmp_path / "promises.db")
+    with serving(data=data) as api:
+        api.create("job", "poll://any@g")
+    with serving(data=data) as api, api.poll("g", "1") as worker:
+        assert worker.task() == "job"
+        assert api.ask("promise.get", id="job")["promise"]["state"] == "pending"
+
+
+def test_server_whose_file_was_renamed_refuses_writes(tmp_path: Path) -> None:
+    data, renamed = tmp_path / "promises.db", tmp_path / "renamed.db"
+    with serving(data=str(data)) as api:
+        api.create("before")
+        data.rename(renamed)
+        assert "promises.db' was moved" in api.ask("promise.create", 503, id="after", timeoutAt=FAR)
+        status, _, why = api.http("GET", "/ready")
+        assert (status, b"promises.db' was moved" in why) == (503, True)
+    with serving(data=str(renamed)) as api:
+        assert api.ask("promise.get", id="before")["promise"]["state"] == "pending"
+        api.ask("promise.get", 404, id="after")
+
+
+def test_development_server_offers_a_task_every_30_seconds() -> None:
+    clock = ManualClock(NOW)
+    server = Server(Options(port=0), clock)
+    sent: list[Any] = []
+    server.store.send = lambda *message: sent.append(message)
+    server.store.apply(PromiseCreate("job", FAR, tags={"resonate:target": "poll://any@g"}))
+    for _ in range(5):
+        clock.advance(30_000)
+        server.store.tick()
+    server.close()
+
+    assert len(sent) == 6

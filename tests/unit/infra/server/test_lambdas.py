@@ -1,0 +1,183 @@
+"""Lambda functions in the server's process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from resonate_infra.server.lambdas import WIDTH, Context, LambdaError, Lambdas, Mapped, mapped
+from resonate_store.model.clock import ManualClock
+from tests.unit.infra.server.api import PATIENCE
+
+MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}
+RECEIVED: Queue[tuple[Any, Any, str]] = Queue()
+
+
+def handler(event: Any, context: Any) -> dict[str, str]:
+    """The function under test; also imported by its name."""
+    RECEIVED.put((event, context, threading.current_thread().name))
+    if event["data"]["task"]["id"] == "broken":
+        raise RuntimeError("it broke")
+    if event["data"]["task"]["id"].startswith("exit"):
+        sys.exit(3)
+    return {"status": "completed"}
+
+
+HERE = "tests.unit.infra.server.test_lambdas"
+no_handler = 7
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_URL", "unset")
+    monkeypatch.setenv("RESONATE_TABLE", "unset")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def loaded(*texts: str, timeout: float = 60.0) -> Lambdas:
+    lambdas = Lambdas({(found := mapped(text)).name: found for text in texts}, ManualClock(), timeout)
+    lambdas.load("http://localhost:8001")
+    return lambdas
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("worker=functions.worker.app:handler", Mapped("worker", "functions.worker.app", "handler")),
+        ("my-worker_2=app:h", Mapped("my-worker_2", "app", "h")),
+    ],
+)
+def test_a_mapping_names_a_group_a_module_and_a_handler(text: str, found: Mapped) -> None:
+    assert mapped(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "worker", "worker=", "worker=app", "worker=app:", "worker=:h", "=app:h"])
+def test_anything_else_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(LambdaError, match=r"write worker=package\.module:handler"):
+        mapped(text)
+
+
+def test_a_group_that_cannot_be_a_function_is_refused() -> None:
+    with pytest.raises(LambdaError, match=r"'my worker' in .* is no name for a Lambda function"):
+        mapped("my worker=app:h")
+
+
+def test_a_function_is_called_with_the_message_and_a_context() -> None:
+    lambdas = loaded(f"worker={HERE}:handler", timeout=30)
+    assert "worker" in lambdas
+    assert "other" not in lambdas
+    lambdas.invoke("worker", MESSAGE)
+
+    event, context, thread = RECEIVED.get(timeout=PATIENCE)
+    assert event == MESSAGE
+    assert thread.startswith("resonate-lambda")
+    assert context.function_name == "worker"
+    assert context.get_remaining_time_in_millis() == 30_000
+    assert context.invoked_function_arn.endswith(":function:worker")
+    assert len(context.aws_request_id) == 32
+    assert lambdas.close(PATIENCE)
+
+
+def test_the_time_of_an_invocation_runs_out() -> None:
+    clock = ManualClock()
+    context = Context("worker", clock.now() + 1_000, clock)
+
+    clock.advance(400)
+    assert context.get_remaining_time_in_millis() == 600
+    clock.advance(1_000)
+    assert context.get_remaining_time_in_millis() == 0
+
+
+def test_what_comes_before_the_module_is_imported_waits_for_it() -> None:
+    lambdas = Lambdas({"worker": mapped(f"worker={HERE}:handler")}, ManualClock(), 60.0)
+    lambdas.invoke("worker", MESSAGE)
+    assert RECEIVED.empty()
+    lambdas.load("http://localhost:8001")
+
+    assert RECEIVED.get(timeout=PATIENCE)[0] == MESSAGE
+    assert lambdas.close(PATIENCE)
+
+
+def test_a_module_of_the_working_directory_is_imported_with_the_servers_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_worker_module.py").write_text(
+        textwrap.dedent("""
+            import os
+            URL, TABLE = os.environ["RESONATE_URL"], os.environ.get("RESONATE_TABLE")
+            def handler(event, context): pass
+        """)
+    )
+    monkeypatch.chdir(tmp_path)
+    assert loaded("worker=my_worker_module:handler").close(PATIENCE)
+
+    module = sys.modules.pop("my_worker_module")
+    assert (module.URL, module.TABLE) == ("http://localhost:8001", None)
+
+
+def test_a_server_without_functions_leaves_the_environment_alone() -> None:
+    assert loaded().close(PATIENCE)
+    assert os.environ["RESONATE_URL"] == "unset"
+
+
+@pytest.mark.parametrize(
+    ("handler", "why"),
+    [
+        ("no.such.module:handler", "importing no.such.module failed: ModuleNotFoundError"),
+        (f"{HERE}:nothing", f"{HERE} has no nothing"),
+        (f"{HERE}:no_handler", "it is a int, not a handler"),
+    ],
+)
+def test_a_handler_that_cannot_be_had_is_named(handler: str, why: str) -> None:
+    lambdas = Lambdas({"worker": mapped(f"worker={handler}")}, ManualClock(), 60.0)
+    lambdas.invoke("worker", MESSAGE)
+    with pytest.raises(LambdaError, match=f"--lambda worker={handler}: {why}"):
+        lambdas.load("http://localhost:8001")
+    assert lambdas.close(PATIENCE)
+
+
+def test_a_function_that_fails_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    lambdas = loaded(f"worker={HERE}:handler")
+    caplog.set_level(logging.INFO)
+    for id in ("broken", "whole"):
+        lambdas.invoke("worker", {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": 0}}})
+        RECEIVED.get(timeout=PATIENCE)
+
+    assert lambdas.close(PATIENCE)
+    assert [record.message for record in caplog.records] == ["function worker failed: RuntimeError: it broke"]
+
+
+def test_functions_that_exit_are_logged_and_use_no_thread_up(caplog: pytest.LogCaptureFixture) -> None:
+    lambdas = loaded(f"worker={HERE}:handler")
+    caplog.set_level(logging.INFO)
+    ids = [*(f"exit-{n}" for n in range(WIDTH)), "whole"]
+    for id in ids:
+        lambdas.invoke("worker", {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": 0}}})
+    events = [RECEIVED.get(timeout=PATIENCE)[0] for _ in ids]
+
+    assert {event["data"]["task"]["id"] for event in events} == set(ids)
+    assert lambdas.close(PATIENCE)
+    assert [record.message for record in caplog.records] == ["function worker failed: SystemExit: 3"] * WIDTH
+
+
+@pytest.mark.parametrize(("call", "shown"), [("sys.exit(3)", "SystemExit: 3"), ("sys.exit()", "SystemExit")])
+def test_a_module_that_exits_while_it_is_imported_is_named(
+    call: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "module_that_exits.py").write_text(f"import sys\n{call}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    lambdas = Lambdas({"worker": mapped("worker=module_that_exits:handler")}, ManualClock(), 60.0)
+
+    with pytest.raises(LambdaError) as caught:
+        lambdas.load("http://localhost:8001")
+    assert str(caught.value) == (
+        f"--lambda worker=module_that_exits:handler: importing module_that_exits failed: {shown}"
+    )

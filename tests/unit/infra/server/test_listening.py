@@ -1,0 +1,95 @@
+"""Where the server listens, and how uvicorn is driven."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from resonate_infra.server.application import application
+from resonate_infra.server.hub import Hub
+from resonate_infra.server.listening import CannotListen, Uvicorn, listen
+from tests.unit.infra.server.api import PATIENCE, Api
+
+
+@contextmanager
+def closing(sockets: list[socket.socket]) -> Iterator[list[socket.socket]]:
+    yield sockets
+    for each in sockets:
+        each.close()
+
+
+def test_every_address_of_a_host_has_the_same_port() -> None:
+    with closing(listen("localhost", 0)) as sockets:
+        port = sockets[0].getsockname()[1]
+        assert {each.getsockname()[1] for each in sockets} == {port}
+        assert "127.0.0.1" in {each.getsockname()[0] for each in sockets}
+        for each in sockets:
+            assert each.proto == socket.IPPROTO_TCP  # or asyncio leaves Nagle's algorithm on
+            socket.create_connection(each.getsockname()[:2], PATIENCE).close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_port_that_is_taken_is_named(host: str) -> None:
+    with closing(listen("127.0.0.1", 0)) as sockets:
+        port = sockets[0].getsockname()[1]
+        with pytest.raises(CannotListen, match=f"cannot listen on {host}:{port}: Address already in use; choose"):
+            listen(host, port)
+
+
+@pytest.mark.parametrize("port", [70_000, -1])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(CannotListen, match=f"cannot listen on localhost:{port}"):
+        listen("localhost", port)
+
+
+def test_a_quiet_stream_is_kept_alive_and_ends_when_told_before_requests_are_waited_for() -> None:
+    hub, listening = Hub(), threading.Event()
+    app = application(lambda body: (200, body), lambda: True, hub, keep_alive=0.01)
+    uvicorn = Uvicorn(app, PATIENCE, listening.set, hub.close)
+    sockets = listen("localhost", 0)
+    thread = threading.Thread(target=uvicorn.run, args=(sockets,))
+    thread.start()
+    assert listening.wait(PATIENCE)
+    with Api(f"http://localhost:{sockets[0].getsockname()[1]}").poll("g", "1") as stream:
+        assert stream.response.headers["Content-Type"].startswith("text/event-stream")
+        assert stream.response.headers["Cache-Control"] == "no-store"
+        assert [stream.line() for _ in range(3)] == [": keep-alive"] * 3
+        uvicorn.should_exit = True
+        while stream.line() == ": keep-alive":
+            pass
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b"HTTP/1.1 408 Request Timeout"),
+        (b"POST / HTT", b"HTTP/1.1 408 Request Timeout"),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nX: ", b"HTTP/1.1 408 Request Timeout"),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", b"HTTP/1.1 408 Request Timeout"),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET ", b"HTTP/1.1 200 OK"),
+    ],
+)
+def test_half_sent_request_is_closed(sent: bytes, answer: bytes) -> None:
+    listening = threading.Event()
+    app = application(lambda body: (200, body), lambda: True, Hub())
+    uvicorn = Uvicorn(app, PATIENCE, listening.set, lambda: None, request_timeout_s=0.05)
+    sockets = listen("localhost", 0)
+    thread = threading.Thread(target=uvicorn.run, args=(sockets,))
+    thread.start()
+    assert listening.wait(PATIENCE)
+    try:
+        with socket.create_connection(("127.0.0.1", sockets[0].getsockname()[1]), PATIENCE) as client:
+            client.sendall(sent)
+            received = client.makefile("rb").read()
+    finally:
+        uvicorn.should_exit = True
+        thread.join(PATIENCE)
+
+    assert received.startswith(answer)
+    assert b"408" in received

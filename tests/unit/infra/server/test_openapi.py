@@ -1,0 +1,36 @@
+"""The development server does what docs/openapi.json says: requests come from the document, answers are held to it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+
+from resonate_infra.server.assembly import Options, Server
+
+DOCUMENT = json.loads((Path(__file__).parents[4] / "docs" / "openapi.json").read_text(encoding="utf-8"))
+CHECKS = [not_a_server_error, status_code_conformance, response_schema_conformance]
+EXAMPLES = 60
+
+
+def test_answers_are_what_the_document_says() -> None:
+    schema = schemathesis.openapi.from_dict(DOCUMENT)
+    seen: Counter[int] = Counter()
+    with Server(Options(port=0)).running() as server:
+        for result in schema.get_all_operations():
+            operation = result.ok()
+
+            @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+            @given(operation.as_strategy())
+            def holds(case: schemathesis.Case) -> None:
+                response = case.call(base_url=f"http://localhost:{server.port}")
+                case.validate_response(response, checks=CHECKS)
+                seen[response.status_code] += 1
+
+            holds()
+    assert seen.keys() >= {200, 400, 404}, seen

@@ -1,0 +1,185 @@
+"""The server as a process: how it starts, ends, is killed, and what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.unit.infra.server.api import PATIENCE, Api
+
+LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR) +\S.*")
+
+
+class Process:
+    """`resonate dev` in a process of its own."""
+
+    def __init__(self, *arguments: str, limit: str | None = None) -> None:
+        command = [sys.executable, "-m", "resonate_infra.cli", "dev", *arguments]
+        if limit is not None:
+            command = ["sh", "-c", f'ulimit {limit} && exec "$@"', "sh", *command]
+        paths = [path for path in sys.path if path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        environment.pop("RESONATE_GROUPS", None)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        # Whatever goes wrong, the test ends.
+        self._watchdog = threading.Timer(4 * PATIENCE, self.process.kill)
+        self._watchdog.start()
+        self.lines: list[str] = []
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        self.lines.append(self.process.stdout.readline().rstrip("\n"))
+        return self.lines[-1]
+
+    def api(self) -> Api:
+        """A client, once it listens."""
+        match = re.search(r"listening on (http://\S+:\d+), promises are in", self.line())
+        assert match is not None, self.lines
+        return Api(match[1])
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal; return the exit code, all lines read."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout.read().splitlines()
+        return self.process.wait()
+
+    def close(self) -> None:
+        self._watchdog.cancel()
+        self.process.kill()
+        self.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextmanager
+def started(*arguments: str, limit: str | None = None) -> Iterator[Process]:
+    process = Process(*arguments, limit=limit)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_when_asked_to_closes_its_streams_and_says_so_in_lines(number: signal.Signals) -> None:
+    with started("--port", "0") as server:
+        api = server.api()
+        with api.poll("g", "1") as stream:
+            assert api.http("GET", "/ready")[0] == 200
+            assert server.end(number) == 0
+            assert stream.line() == ""
+
+    assert all(LINE.fullmatch(line) for line in server.lines), server.lines
+    assert [line.split(maxsplit=2)[2] for line in server.lines] == [
+        f"listening on http://localhost:{api.port}, promises are in memory",
+        "g/1 connected",
+        "g/1 disconnected",
+        "stopped",
+    ]
+
+
+def test_query_of_a_request_is_masked_in_the_log() -> None:
+    with started("--port", "0", "--log-level", "debug") as server:
+        assert server.api().http("GET", "/health?token=s3cret")[0] == 200
+        server.end(signal.SIGTERM)
+
+    lines = "\n".join(server.lines)
+    assert "/health?***" in lines
+    assert "s3cret" not in lines
+
+
+def test_what_it_has_acknowledged_survives_its_being_killed(tmp_path: Path) -> None:
+    data = str(tmp_path / "promises.db")
+    with started("--port", "0", "--data", data) as server:
+        api = server.api()
+        for n in range(20):
+            api.create(f"job-{n}", "poll://any@g")
+        api.ask("promise.settle", id="job-0", state="resolved", value={"data": "kept"})
+        assert server.end(signal.SIGKILL) == -signal.SIGKILL
+
+    with started("--port", "0", "--data", data, "--log-level", "debug") as server:
+        api = server.api()
+        assert data in server.lines[0]
+        promise = api.ask("promise.get", id="job-0")["promise"]
+        assert (promise["state"], promise["value"]) == ("resolved", {"data": "kept"})
+        with api.poll("g", "1") as worker:
+            assert {worker.task() for _ in range(19)} == {f"job-{n}" for n in range(1, 20)}
+        assert server.end(signal.SIGTERM) == 0
+    assert any('"POST / HTTP/1.1" 200' in line for line in server.lines)
+
+
+def test_no_id_makes_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_handlers.py").write_text(
+        "def handler(event, context): raise RuntimeError(event['data']['task']['id'])"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    forged = "12:00:00.000 ERROR   forged"
+    with started("--port", "0", "--lambda", "worker=my_handlers:handler") as server:
+        api = server.api()
+        api.create(f"a\n{forged}\x1b[2J\u2028", "poll://any@worker")
+        failed = server.line()
+        with api.poll("a%00%1B", "x"):
+            connected = server.line()
+        assert server.end(signal.SIGTERM) == 0
+
+    assert failed.endswith(f"function worker failed: RuntimeError: a\\n{forged}\\x1b[2J\\u2028")
+    assert connected.endswith("a\\x00\\x1b/x connected")
+    assert all(LINE.fullmatch(line) and line.isprintable() for line in server.lines), server.lines
+    assert forged not in server.lines
+
+
+def test_a_traceback_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_handlers.py").write_text("def handler(event, context): raise RuntimeError('it broke')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with started("--port", "0", "--log-level", "debug", "--lambda", "worker=my_handlers:handler") as server:
+        server.api().create("a", "poll://any@worker")
+        while server.line() != "RuntimeError: it broke":
+            pass
+        assert server.end(signal.SIGTERM) == 0
+
+    assert "Traceback (most recent call last):" in server.lines
+
+
+def test_a_port_that_is_taken_is_one_clear_line_and_exit_code_1() -> None:
+    with started("--port", "0") as first:
+        port = str(first.api().port)
+        with started("--port", port) as second:
+            assert second.wait() == 1
+
+    assert second.lines == [
+        f"error: cannot listen on localhost:{port}: Address already in use; choose another host or port"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (None, "ModuleNotFoundError: No module named 'my_handlers'"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3"),
+    ],
+)
+def test_a_function_that_cannot_be_imported_is_one_clear_line_and_exit_code_1(
+    source: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if source is not None:
+        (tmp_path / "my_handlers.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with started("--port", "0", "--lambda", "worker=my_handlers:handler") as server:
+        assert server.wait() == 1
+
+    assert server.lines == [f"error: --lambda worker=my_handlers:handler: importing my_handlers failed: {why}"]

@@ -1,0 +1,148 @@
+"""The whole template, created resource by resource as AWS would, and what came of it looked up again."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from resonate_infra.testing.account import CREATORS
+from resonate_infra.testing.template.deployment import Deployment
+from resonate_infra.testing.template.resources import NOT_CREATED, create, delete
+from resonate_infra.testing.template.template import Stack, Template, load
+from resonate_store.dynamo.large_values import TAG
+
+TEMPLATE = Path(__file__).parents[4] / "template.yaml"
+EVERYTHING: dict[str, str | int] = {
+    "AlarmEmail": "ops@example.com",
+    "Tracing": "on",
+    "WorkerConcurrency": 50,
+    "WorkerMemory": 1024,
+    "LogRetentionDays": 7,
+}
+"""Parameters under which no resource is left out."""
+
+Client = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with mock_aws():
+        yield boto3.Session("testing", "testing", region_name="us-east-1").client
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    return load(TEMPLATE, stack=Stack("market"), parameters=EVERYTHING)
+
+
+@pytest.fixture(scope="module")
+def deployment(template: Template, client: Client) -> Iterator[Deployment]:
+    deployment = create(template, client, CREATORS)
+    yield deployment
+    delete(deployment, client)
+
+
+def test_whatever_the_offline_stack_leaves_out_can_be_created() -> None:
+    assert CREATORS.keys() >= NOT_CREATED.keys()
+
+
+def test_functions_have_the_role_the_layer_and_the_variables_of_what_was_created(
+    deployment: Deployment, client: Client
+) -> None:
+    [layer] = client("lambda").list_layers()["Layers"]
+    for function in deployment.functions.values():
+        created = client("lambda").get_function(FunctionName=function.name)["Configuration"]
+        assert created["FunctionArn"] == function.arn
+        assert created["Environment"]["Variables"] == dict(function.environment)
+        assert [each["Arn"] for each in created["Layers"]] == [layer["LatestMatchingVersion"]["LayerVersionArn"]]
+        assert created["TracingConfig"]["Mode"] == "Active"
+        role = created["Role"].rpartition("/")[2]
+        assert client("iam").get_role(RoleName=role)["Role"]["Arn"] == created["Role"]
+        policies = client("iam").list_role_policies(RoleName=role)["PolicyNames"]
+        assert sorted(policies) == sorted([function.name.removeprefix("market-"), "tracing"])
+    worker = client("lambda").get_function(FunctionName="market-worker")
+    assert worker["Configuration"]["MemorySize"] == 1024
+    assert worker["Concurrency"]["ReservedConcurrentExecutions"] == 50
+
+
+def test_the_policies_name_resources_that_exist(deployment: Deployment, client: Client) -> None:
+    document = client("iam").get_role_policy(RoleName="market-DispatchRole", PolicyName="dispatch")["PolicyDocument"]
+    statements = {statement["Sid"]: statement["Resource"] for statement in document["Statement"]}
+    table = client("dynamodb").describe_table(TableName=deployment.table_name)["Table"]
+
+    assert statements["ReadWriteAndDeletePromises"] == table["TableArn"]
+    assert statements["ReadChanges"] == table["LatestStreamArn"]
+    worker = deployment.functions["WorkerFunction"].arn
+    assert statements["OfferTasks"] == [worker, f"{worker}:*"]
+    assert statements["ReceivePushes"] == deployment.queues["PushQueue"].arn
+    [group] = client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/market-dispatch")["logGroups"]
+    assert statements["WriteLogs"] == group["arn"]
+    assert group["retentionInDays"] == 7
+
+
+def test_functions_are_fed_by_the_stream_and_the_queues(deployment: Deployment, client: Client) -> None:
+    mappings = client("lambda").list_event_source_mappings()["EventSourceMappings"]
+
+    assert {(mapping["FunctionArn"], mapping["EventSourceArn"]) for mapping in mappings} == {
+        (deployment.functions[source.function].arn, source.arn) for source in deployment.event_sources
+    }
+
+
+@pytest.mark.usefixtures("deployment")
+def test_alarms_notify_the_subscribed_address(template: Template, client: Client) -> None:
+    alarms = client("cloudwatch").describe_alarms()["MetricAlarms"]
+    [subscription] = client("sns").list_subscriptions()["Subscriptions"]
+
+    assert subscription["Endpoint"] == "ops@example.com"
+    assert {action for alarm in alarms for action in alarm["AlarmActions"]} == {subscription["TopicArn"]}
+    assert len(alarms) == sum(resource.type == "AWS::CloudWatch::Alarm" for resource in template.resources)
+
+
+def test_other_stacks_find_what_they_need_under_lasting_names(deployment: Deployment, client: Client) -> None:
+    found = client("ssm").get_parameters_by_path(Path="/resonate/market")["Parameters"]
+    values = {parameter["Name"].rpartition("/")[2]: parameter["Value"] for parameter in found}
+
+    settings = {"payload-threshold": "32768", "payload-limit": "5242880", "metrics": "on"}
+    assert values.keys() == {"table", "bucket", "layer", "dispatch-role", "tick-role", *settings}
+    assert {name: values[name] for name in settings} == settings
+    assert values["table"] == deployment.table_name
+    assert values["bucket"] == deployment.bucket
+    assert values["layer"] == deployment.outputs["LayerArn"]
+    for role in ("dispatch", "tick"):
+        assert values[f"{role}-role"].endswith(f":role/market-{role.title()}Role")
+
+
+def test_large_values_are_encrypted_private_and_removed_when_nobody_claims_them(
+    deployment: Deployment, client: Client
+) -> None:
+    s3 = client("s3")
+    bucket = deployment.bucket
+    [encryption] = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
+    [statement] = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+    name, value = TAG
+
+    assert encryption["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+    assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    expiring = {id: rule["Filter"] for id, rule in rules.items() if "Expiration" in rule}
+    assert expiring == {"remove-unclaimed": {"Tag": {"Key": name, "Value": value}}}, "nothing else may expire"
+    assert rules["remove-unclaimed"]["Expiration"]["Days"] == 7
+
+
+def test_the_worker_has_a_url_for_signed_requests(deployment: Deployment, client: Client) -> None:
+    url = client("lambda").get_function_url_config(FunctionName="market-worker")
+
+    assert url["AuthType"] == "AWS_IAM"
+    assert url["FunctionUrl"] == deployment.outputs["WorkerFunctionUrl"]
+
+
+def test_the_dashboard_is_accepted(deployment: Deployment, client: Client) -> None:
+    body = client("cloudwatch").get_dashboard(DashboardName="market-us-east-1")["DashboardBody"]
+
+    assert len(json.loads(body)["widgets"]) == 12
+    assert deployment.outputs["DashboardUrl"].endswith("#dashboards:name=market-us-east-1")

@@ -1,0 +1,86 @@
+"""What a test runs on in the way that it is to run: see `tests.unit.sdk.ways`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import patch
+
+import pytest
+
+from resonate import Resonate
+from resonate.worker.worker import Loops
+from resonate_infra.testing.plugin import Deployed
+from tests.unit.sdk.driving import Driver
+
+if TYPE_CHECKING:
+    from tests.deployment.driving import OfflineDriver
+
+REGISTERED = Path(__file__).parents[2] / "deployment" / "registered.py"
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[Deployed]:
+    """The deployment that all modules share, made when it is first used, and set aside while nobody uses it."""
+    deployed = Deployed(None, REGISTERED, "three-ways")
+    yield deployed
+    deployed.delete()
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> str:
+    """One of `tests.unit.sdk.ways.WAYS`."""
+    return getattr(request, "param", "memory")
+
+
+@pytest.fixture
+def offline(way: str, deployed: Deployed) -> Iterator[OfflineDriver | None]:
+    """The deployment, as if it were new, if that is the way."""
+    if way == "memory":
+        yield None
+        return
+    from tests.deployment.driving import Here, OfflineDriver  # what runs in memory only need not load it
+
+    # All processes have one event loop, so that the lost ones leave none.
+    loops = Loops()
+    stack = deployed.take()
+    try:
+        with patch("resonate.aws_lambda.handler.Loops", lambda: loops), patch("resonate.threads.Pool", Here):
+            yield OfflineDriver(stack, forgetful=way == "forgetful")
+    finally:
+        loops.stop()
+        deployed.set_aside()
+
+
+@pytest.fixture
+def driver(offline: OfflineDriver | None) -> Iterator[Driver]:
+    """A worker over a store in memory, or the deployment."""
+    if offline is not None:
+        yield cast("Driver", offline)
+        return
+    driver = Driver()
+    yield driver
+    driver.worker.loops.stop()
+
+
+Connect = Callable[..., Resonate]
+
+
+@pytest.fixture
+def connect(offline: OfflineDriver | None) -> Iterator[Connect]:
+    """Makes connections to memory, or to the deployment, that are stopped when the test is over."""
+    made: list[Resonate] = []
+
+    def connect(**arguments: Any) -> Resonate:
+        made.append(Resonate.local(**arguments) if offline is None else offline.connect(**arguments))
+        return made[-1]
+
+    yield connect
+    for resonate in made:
+        resonate.stop()
+
+
+@pytest.fixture
+def resonate(connect: Connect) -> Resonate:
+    return connect()

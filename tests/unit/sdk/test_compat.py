@@ -1,0 +1,175 @@
+"""Import paths of SDK 0.6.7, and what is behind those that exist for its programs only."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from resonate import Context, Handle, Promise, Resonate, Yieldable, encoders, errors, retry_policies
+from resonate.clocks import StepClock
+from resonate.conventions.base import Base
+from resonate.conventions.local import Local
+from resonate.conventions.remote import Remote
+from resonate.conventions.sleep import Sleep
+from resonate.loggers import ContextLogger, DSTLogger
+from resonate.message_sources import LocalMessageSource, MessageSource, Poller
+from resonate.models.clock import Clock
+from resonate.models.result import Ko, Ok
+from resonate.models.store import Store
+from resonate.payloads import codec
+from resonate.payloads.exceptions import error_of
+from resonate.promises import Callback, DurablePromise, DurableValue
+from resonate.stores import LocalStore, RemoteStore
+from resonate.workflow import commands
+from resonate.workflow.context import Info
+from resonate.workflow.options import Options
+from tests.unit.sdk.driving import Flow
+
+ERRORS = [
+    "ResonateCanceledError",
+    "ResonateError",
+    "ResonateShutdownError",
+    "ResonateStoreError",
+    "ResonateTimedoutError",
+]
+SAME = {
+    "coroutine": {
+        **{name: getattr(commands, name) for name in ("LFC", "LFI", "RFC", "RFI")},
+        "Promise": Promise,
+        "Yieldable": Yieldable,
+    },
+    "errors.errors": {name: getattr(errors, name) for name in ERRORS},
+    "models.callback": {"Callback": Callback},
+    "models.context": {"Context": Context, "Info": Info},
+    "models.durable_promise": {"DurablePromise": DurablePromise, "DurablePromiseValue": DurableValue},
+    "models.encoder": {"Encoder": encoders.Encoder},
+    "models.handle": {"Handle": Handle},
+    "models.message_source": {"MessageSource": MessageSource},
+    "models.retry_policy": {"RetryPolicy": retry_policies.RetryPolicy},
+    **{
+        f"retry_policies.{name.lower()}": {name: getattr(retry_policies, name)}
+        for name in ("Constant", "Exponential", "Linear", "Never")
+    },
+    "encoders.base64": {"Base64Encoder": encoders.Base64Encoder},
+    "encoders.combined": {"CombinedEncoder": encoders.CombinedEncoder},
+    "encoders.header": {"HeaderEncoder": encoders.HeaderEncoder},
+    "encoders.json": {"JsonEncoder": encoders.JsonEncoder},
+    "encoders.jsonpickle": {"JsonPickleEncoder": encoders.JsonPickleEncoder},
+    "encoders.noop": {"NoopEncoder": encoders.NoopEncoder},
+    "encoders.pair": {"PairEncoder": encoders.PairEncoder},
+    "message_sources.local": {"LocalMessageSource": LocalMessageSource},
+    "message_sources.poller": {"Poller": Poller},
+    "stores.local": {"LocalStore": LocalStore},
+    "stores.remote": {"RemoteStore": RemoteStore},
+    "clocks.step": {"StepClock": StepClock},
+    "loggers.context": {"ContextLogger": ContextLogger},
+    "loggers.dst": {"DSTLogger": DSTLogger},
+    "conventions": {"Base": Base, "Local": Local, "Remote": Remote, "Sleep": Sleep},
+}
+OTHERS = {
+    "coroutine": ["LFX", "RFX"],
+    "models": [],
+    "models.convention": ["Convention"],
+    "models.logger": ["Logger"],
+    "models.message": ["InvokeMesg", "Mesg", "NotifyMesg", "ResumeMesg", "TaskMesg"],
+    "models.result": ["Result"],
+    "models.schedules": ["Schedule"],
+    "models.store": ["PromiseStore", "ScheduleStore", "TaskStore"],
+    "models.task": ["Task"],
+}
+
+
+@pytest.mark.parametrize("module", SAME)
+def test_import_path_of_0_6_7_gives_our_object(module: str) -> None:
+    imported = importlib.import_module(f"resonate.{module}")
+    assert {name: getattr(imported, name) for name in SAME[module]} == SAME[module]
+
+
+@pytest.mark.parametrize("module", OTHERS)
+def test_import_path_of_0_6_7_has_its_names(module: str) -> None:
+    imported = importlib.import_module(f"resonate.{module}")
+    assert [name for name in OTHERS[module] if not hasattr(imported, name)] == []
+
+
+def test_import_of_resonate_loads_no_compatibility_module() -> None:
+    script = "import sys, resonate; print(*sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    loaded = [name.split(".") for name in printed.stdout.split() if name.startswith("resonate.")]
+    assert {name[1] for name in loaded} & {"compat", "models", "clocks", "loggers", "coroutine"} == set()
+    single = {"errors", "encoders", "retry_policies", "conventions"}
+    assert [name for name in loaded if name[1] in single and len(name) > 2] == []
+
+
+@pytest.mark.parametrize("path", ["resonate.errors", "resonate.errors.errors"])
+def test_stored_error_comes_back_by_either_import_path(path: str) -> None:
+    error = importlib.import_module(path).ResonateCanceledError("p")
+    stored = codec.decode(codec.encode_error(error))
+
+    assert stored["type"] == "resonate.errors:ResonateCanceledError"
+    assert type(error_of(stored)) is errors.ResonateCanceledError
+    assert type(pickle.loads(pickle.dumps(error))) is errors.ResonateCanceledError
+
+
+def test_step_clock_is_the_time_of_a_workflow() -> None:
+    clock = StepClock()
+    clock.step(86_400.5)
+    resonate = Resonate.local()
+    resonate.set_dependency("resonate:time", clock)
+
+    @resonate.register
+    def now(ctx: Context) -> Flow:
+        return [(yield ctx.time.time()), (yield ctx.time.strftime("%d %H:%M"))]
+
+    assert isinstance(clock, Clock)
+    assert resonate.run("a", now) == [86_400.5, "02 00:00"]
+    with pytest.raises(AssertionError):
+        clock.step(0)
+    resonate.stop()
+
+
+def test_context_logger_writes_both_ids(caplog: pytest.LogCaptureFixture) -> None:
+    clock = StepClock()
+    ContextLogger("root", "root.1", "INFO").info("paid %d", 5)
+    ContextLogger("root", "root.1", logging.INFO).debug("not written")
+    DSTLogger("root", "root.2", clock).error("failed")
+
+    written: list[Any] = caplog.records
+    assert [(each.getMessage(), each.cid, each.id) for each in written] == [
+        ("paid 5", "root", "root.1"),
+        ("failed", "root", "root.2"),
+    ]
+    assert written[1].time == 0.0
+
+
+def test_results_are_compared_by_value() -> None:
+    error = ValueError()
+    assert (Ok(1), Ko(error)) == (Ok(1), Ko(error))
+    assert Ok(1) != Ok(2)
+
+
+def test_convention_shows_what_a_call_would_be_stored_as() -> None:
+    lineage = {"resonate:root": "r", "resonate:parent": "p"}
+    remote = Remote("a", "r", "p", "f", (1,), opts=Options(tags={"k": "v"}))
+    assert (remote.idempotency_key, remote.timeout) == ("a", 31_536_000)
+    assert remote.data == {"func": "f", "args": (1,), "kwargs": {}, "version": 0}
+    invoke = {"k": "v", **lineage, "resonate:scope": "global", "resonate:invoke": "poll://any@default"}
+    assert remote.tags == invoke
+    changed = remote.options(id="b", target="workers", version=2, idempotency_key=lambda id: f"k{id}", timeout=5)
+    assert (changed.tags["resonate:invoke"], changed.data["version"]) == ("poll://any@workers", 2)
+    assert (changed.id, changed.idempotency_key, changed.timeout) == ("b", "kb", 5)
+    local = Local("a", "r", "p").options(tags={"k": "v"}, target="none", version=3)
+    assert (local.tags, local.data) == ({"k": "v", **lineage, "resonate:scope": "local"}, None)
+    assert Base("a", 5).options(id="b", idempotency_key=lambda id: id, timeout=6) == Base("b", 6, "b")
+    sleep = Sleep("a", 2).options(id="b", timeout=9)
+    assert (sleep.id, sleep.timeout, sleep.tags) == ("b", 2, {"resonate:timeout": "true"})
+
+
+@pytest.mark.parametrize("kind", [LocalStore, RemoteStore])
+def test_stores_by_hand_have_the_interface_of_0_6_7(kind: Any) -> None:
+    assert isinstance(kind(), Store)

@@ -1,0 +1,351 @@
+"""Encoders as building blocks, and as options of calls."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.encoders import (
+    Base64Encoder,
+    CombinedEncoder,
+    Encoder,
+    HeaderEncoder,
+    JsonEncoder,
+    JsonPickleEncoder,
+    NoopEncoder,
+    PairEncoder,
+)
+from resonate.errors import PayloadError
+from resonate.retry_policies import Never
+from resonate.worker.worker import Worker
+from resonate_store.model.records import Value
+from resonate_store.model.requests import PromiseGet
+from tests.unit.sdk.driving import Driver, Flow
+from tests.unit.sdk.ways import always_three_ways, three_ways
+
+PATIENCE = 10.0
+
+
+class Reversed:
+    """JSON, backwards: nobody else can read it."""
+
+    def encode(self, obj: Any) -> str:
+        return json.dumps(obj)[::-1]
+
+    def decode(self, obj: str | None) -> Any:
+        return json.loads((obj or "llun")[::-1])
+
+
+class Broken:
+    def encode(self, _: Any) -> str:
+        raise OSError("no pen")
+
+    def decode(self, _: str | None) -> Any:
+        raise OSError("no glasses")
+
+
+def text_of(value: Value) -> str:
+    return base64.b64decode(value.data or "").decode()
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        NoopEncoder(),
+        Base64Encoder(),
+        JsonEncoder(),
+        JsonPickleEncoder(),
+        HeaderEncoder("k", JsonEncoder()),
+        PairEncoder(NoopEncoder(), JsonEncoder()),
+        CombinedEncoder(JsonEncoder(), Base64Encoder()),
+        Reversed(),
+    ],
+    ids=lambda encoder: type(encoder).__name__,
+)
+def test_each_is_an_encoder(encoder: Any) -> None:
+    assert isinstance(encoder, Encoder)
+
+
+def test_nothing_is_kept_by_noop() -> None:
+    assert (NoopEncoder().encode([1]), NoopEncoder().decode("x")) == (None, None)
+
+
+@pytest.mark.parametrize(("text", "encoded"), [("hé", "aMOp"), ("", ""), (None, None)])
+def test_base64(text: str | None, encoded: str | None) -> None:
+    assert Base64Encoder().encode(text) == encoded
+    assert Base64Encoder().decode(encoded) == text
+
+
+def test_json() -> None:
+    encoder = JsonEncoder()
+
+    assert encoder.encode(None) is None
+    assert encoder.decode(None) is None
+    assert encoder.decode(encoder.encode({"a": [1, None]})) == {"a": [1, None]}
+    assert json.loads(encoder.encode(ValueError("bad")) or "") == {"__error__": "bad"}
+    back = encoder.decode(encoder.encode([ValueError("bad")]))[0]
+    assert (type(back), str(back)) == (Exception, "bad")
+    with pytest.raises(TypeError, match=r"JsonEncoder cannot encode a builtins\.object"):
+        encoder.encode({"a": object()})
+
+
+@pytest.mark.parametrize("value", [None, 1, "text", [1.5, {"a": [True, None]}]], ids=repr)
+def test_plain_values_pass_through_jsonpickle(value: Any) -> None:
+    encoder = JsonPickleEncoder()
+
+    assert json.loads(encoder.encode(value)) == value
+    assert encoder.decode(encoder.encode(value)) == value
+    assert encoder.decode(None) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ((1, 2), r"JsonPickleEncoder .*value is a builtins\.tuple"),
+        ({"a": [1, {2}]}, r"JsonPickleEncoder .*value\['a'\]\[1\] is a builtins\.set"),
+        (ValueError("x"), "JsonPickleEncoder .*ValueError"),
+        ({1: 2}, "JsonPickleEncoder .*has the key 1"),
+        ({"py/object": "os.system"}, "JsonPickleEncoder .*has the key 'py/object'"),
+    ],
+    ids=repr,
+)
+def test_other_values_are_refused_by_jsonpickle(value: Any, message: str) -> None:
+    with pytest.raises(PayloadError, match=message):
+        JsonPickleEncoder().encode(value)
+
+
+def test_a_pickled_object_is_never_rebuilt() -> None:
+    with pytest.raises(PayloadError, match=r"py/reduce.*never unpickles"):
+        JsonPickleEncoder().decode('[{"a": {"py/reduce": [{"py/function": "os.system"}, {"py/tuple": ["true"]}]}}]')
+
+
+def test_headers_pairs_and_combinations() -> None:
+    header = HeaderEncoder("k", JsonEncoder())
+    pair = PairEncoder(header, Reversed())
+    combined = CombinedEncoder(JsonEncoder(), Base64Encoder())
+
+    assert header.encode([1]) == {"k": "[1]"}
+    assert [header.decode(headers) for headers in ({"k": "[1]"}, {"other": ""}, {}, None)] == [[1], None, None, None]
+    assert pair.encode([1]) == ({"k": "[1]"}, "]1[")
+    assert pair.decode(({"k": "[1]"}, "]2[")) == [1]
+    assert pair.decode((None, "]2[")) == [2]
+    assert combined.encode([1]) == "WzFd"
+    assert combined.decode("WzFd") == [1]
+
+
+# As options
+
+
+def fail(_: Context) -> None:
+    raise LookupError("nothing", 5)
+
+
+def double(_: Context, n: int) -> int:
+    return 2 * n
+
+
+@three_ways
+def test_a_steps_result_is_written_and_read_by_its_encoder(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        one = yield ctx.run(double, 1).options(encoder=Reversed())
+        two = yield (yield ctx.begin_run(double, 6).options(encoder=Reversed(), id="elsewhere"))
+        try:
+            yield ctx.run(fail).options(encoder=Reversed(), non_retryable_exceptions=(LookupError,))
+        except LookupError as error:
+            yield ctx.sleep(60)
+            return [one, two, error.args]
+
+    driver.begin("w", workflow)
+    driver.work()
+    stored = {record.id: record.value for record in driver.records()}
+    assert text_of(stored["w.1"]) == "2"
+    assert text_of(stored["elsewhere"]) == text_of(stored["w.2"]) == "21"
+    assert text_of(stored["w.3"]).endswith('"epyt__"{')
+
+    assert driver.finish("w") == [2, 12, ["nothing", 5]]
+
+
+@three_ways
+def test_an_encoder_that_cannot_write_fails_the_step_and_tells_nothing_of_the_value(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(double, 21).options(encoder=Broken())
+
+    with pytest.raises(PayloadError, match="the result of double cannot travel: Broken raised OSError: no pen"):
+        driver.run("w", workflow)
+
+
+@pytest.mark.parametrize("how", ["run", "begin_run", "rpc", "begin_rpc"])
+@three_ways
+def test_a_connections_encoder_writes_arguments_and_result(resonate: Resonate, way: str, how: str) -> None:
+    function = resonate.register(double)
+    if way != "memory":  # other processes have to be told
+        function.options(encoder=Reversed())
+    connection = resonate.options(encoder=Reversed())
+    outcome = getattr(connection, how)("a", "double", 21)
+
+    assert (outcome.result(PATIENCE) if how.startswith("begin") else outcome) == 42
+    stored = resonate.store.apply(PromiseGet("a")).promise
+    assert stored is not None
+    assert text_of(stored.param).endswith('"cnuf"{')
+    assert text_of(stored.value) == "24"
+    assert connection.get("a").result(PATIENCE) == 42
+    assert resonate.get("a").result(PATIENCE) == 24
+
+
+@three_ways
+def test_a_functions_encoder_holds_for_calls_from_elsewhere(resonate: Resonate) -> None:
+    function = resonate.register(double)
+    assert function.options(encoder=Reversed()) is function
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.rpc("double", 6).options(encoder=Reversed()))
+
+    assert workflow.run("w") == 12
+    stored = resonate.store.apply(PromiseGet("w.1")).promise
+    assert stored is not None
+    assert text_of(stored.value) == "21"
+    assert function.run("a", 6) == 12
+
+
+@three_ways
+def test_an_execution_keeps_its_encoder_when_it_comes_back(resonate: Resonate, way: str) -> None:
+    @resonate.register
+    def workflow(ctx: Context, n: int) -> Flow:
+        answer = yield (yield ctx.promise(id="answer"))
+        return n + answer
+
+    if way != "memory":  # other processes have to be told
+        workflow.options(encoder=Reversed())
+    handle = resonate.options(encoder=Reversed()).begin_run("w", workflow, 40)
+    with pytest.raises(TimeoutError):
+        handle.result(0.05)
+    resonate.promises.resolve("answer", data="2")
+
+    assert handle.result(PATIENCE) == 42
+
+
+@pytest.mark.parametrize("make", [lambda: Reversed, lambda: "json", lambda: object()])
+def test_what_is_no_encoder_is_named(resonate: Resonate, make: Callable[[], Any]) -> None:
+    with pytest.raises(TypeError, match=r"encoder must be (an )?`Encoder`"):
+        resonate.options(encoder=make())
+
+
+def test_an_encoder_must_make_text() -> None:
+    from resonate.payloads import codec
+
+    with pytest.raises(PayloadError, match=r"PairEncoder\.encode returned `tuple`, and a payload is `str` or None"):
+        codec.encode([1], "the value", encoder=PairEncoder(NoopEncoder(), JsonEncoder()))  # type: ignore[arg-type]
+
+
+@three_ways
+def test_jsonpickle_takes_calls_of_plain_values_and_refuses_others_by_name(
+    resonate: Resonate,
+) -> None:
+    @resonate.register
+    def picky(_: Context, *words: str, **more: Any) -> list[Any]:
+        if not words:
+            raise LookupError("nothing", 5)
+        return [*words, more]
+
+    connection = resonate.options(encoder=JsonPickleEncoder())
+
+    assert connection.run("a", picky, "b", "c", d=[1]) == ["b", "c", {"d": [1]}]
+    with pytest.raises(PayloadError, match=r"the arguments of picky .*JsonPickleEncoder .*\['args'\]\[0\] is a .*UUID"):
+        connection.run("b", "picky", UUID(int=1))
+    with pytest.raises(LookupError) as caught:
+        connection.options(retry_policy=Never()).run("c", picky)
+    assert caught.value.args == ("nothing", 5)
+
+
+@pytest.mark.parametrize("how", ["rpc", "begin_rpc", "detached"])
+def test_a_call_is_read_with_its_encoder_by_the_process_that_made_it(resonate: Resonate, how: str) -> None:
+    resonate.register(double)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        result = yield getattr(ctx, how)("double", 6).options(encoder=Reversed(), id="called")
+        return result if how == "rpc" else (yield result)
+
+    assert resonate.begin_run("w", workflow).result(PATIENCE) == 12
+    stored = resonate.store.apply(PromiseGet("called")).promise
+    assert stored is not None
+    assert text_of(stored.param).endswith('"cnuf"{')
+    assert text_of(stored.value) == "21"
+
+
+@pytest.mark.parametrize("how", ["run", "begin_run"])
+def test_call_whose_encoder_keeps_nothing_runs_where_it_was_begun(how: str) -> None:
+    resonate = Resonate.local()
+    seen: list[int] = []
+
+    @resonate.register
+    def workflow(ctx: Context, n: int, *, more: int) -> Flow:
+        seen.append(n + more)
+        yield ctx.sleep(0.05)
+        return n
+
+    @resonate.register
+    def failing(_: Context) -> None:
+        raise LookupError("gone")
+
+    connection = resonate.options(encoder=NoopEncoder(), retry_policy=Never())
+
+    def outcome(id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = getattr(connection, how)(id, function, *args, **kwargs)
+        return begun if how == "run" else begun.result(10)
+
+    assert outcome("a", workflow, 1, more=2) is None
+    assert seen == [3, 3]
+    with pytest.raises(Exception, match="None"):
+        outcome("b", failing)
+    assert (resonate._worker.calls, resonate._worker.encoders) == ({}, {})
+    resonate.stop()
+
+
+def test_a_process_that_lacks_the_encoder_of_a_call_says_what_is_missing() -> None:
+    driver = Driver()
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.rpc("double", 6).options(encoder=Reversed()))
+
+    driver.register(double)
+    driver.begin("w", workflow)
+    driver.invoke()
+    elsewhere = Worker(driver.store, driver.registry, {}, driver.clock, "p2")
+    report = elsewhere.run(*driver.offers.popleft(), 60_000)
+
+    assert report.status == "released"
+    assert report.error is not None
+    assert "the param of promise w.1 is not a call" in report.error
+    assert "written with an encoder" in report.error
+    assert "function.options(encoder=...)" in report.error
+
+    driver.registry.encoders["double"] = Reversed()
+    driver.clock.advance(60_000)
+    assert driver.finish("w") == 12
+
+
+@always_three_ways
+def test_the_data_of_a_promise_is_written_by_the_encoder_that_reads_its_value(resonate: Resonate) -> None:
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        asked = yield ctx.promise(id="asked", data=[1, 2]).options(encoder=Reversed())
+        bare = yield ctx.promise(id="bare").options(encoder=Reversed())
+        return [(yield asked), (yield bare)]
+
+    handle = resonate.begin_run("w", workflow)
+    with pytest.raises(TimeoutError):
+        handle.result(0.05)
+    assert resonate.promises.get("asked").param.data == "]2 ,1["
+    assert resonate.promises.get("bare").param.data is None
+    resonate.promises.resolve("asked", headers={}, data="]21[")
+    resonate.promises.resolve("bare", data="42")
+
+    assert handle.result(PATIENCE) == [[12], 24]

@@ -1,0 +1,492 @@
+"""The store never holds plaintext, and a payload can only be read where it belongs."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec.structs import replace
+
+from resonate import Context, Resonate
+from resonate.encryption import AESGCMEncryptor, EncryptedStore, Encryptor
+from resonate.errors import DecryptionError
+from resonate.retry_policies import Constant
+from resonate.worker.worker import Worker
+from resonate.workflow.registry import Registry
+from resonate_store.interface import StoreError
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TARGET, Record, Value
+from resonate_store.model.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseRecord,
+    PromiseSearch,
+    PromiseSettle,
+    ScheduleCreate,
+    ScheduleGet,
+    ScheduleSearch,
+    TaskAcquire,
+    TaskContinue,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskGet,
+    TaskSuspend,
+)
+from tests.unit.sdk.conftest import Connect
+from tests.unit.sdk.driving import Flow
+from tests.unit.sdk.ways import three_ways
+
+if TYPE_CHECKING:
+    from tests.deployment.driving import OfflineDriver
+
+PATIENCE = 10.0
+OLD, NEW = bytes(range(32)), bytes(range(32, 64))
+SECRET = "top secret"
+LATER = 2_000_000_000_000
+
+
+def sealed(text: str) -> Value:
+    return Value(data=base64.b64encode(text.encode()).decode())
+
+
+@pytest.fixture
+def memory() -> MemoryStore:
+    return MemoryStore(ManualClock())
+
+
+@pytest.fixture
+def store(memory: MemoryStore) -> EncryptedStore:
+    return EncryptedStore(memory, AESGCMEncryptor({"old": OLD}))
+
+
+def payloads(record: Record) -> list[Value]:
+    return [value for value in (record.param, record.value) if value.data is not None]
+
+
+def plaintext_in(records: list[Record], secret: str) -> list[str]:
+    """The records in which the secret can be found, as it is or under base64."""
+    found = []
+    for record in records:
+        data = [base64.b64decode(value.data or "") for value in payloads(record)]
+        if secret in repr(record) or any(secret.encode() in part for part in data):
+            found.append(record.id)
+    return found
+
+
+# The encryptor
+
+
+def test_a_value_is_nonce_ciphertext_and_tag_with_headers_that_say_so() -> None:
+    encryptor = AESGCMEncryptor({"old": OLD})
+    value = Value({"kept": "1"}, "data")
+    hidden = encryptor.encrypt(value, "param:p")
+
+    assert isinstance(encryptor, Encryptor)
+    assert hidden.headers == {"kept": "1", "x-encrypted": "true", "x-encryption-key-id": "old"}
+    assert len(base64.b64decode(hidden.data or "")) == 12 + len("data") + 16
+    assert encryptor.encrypt(value, "param:p").data != hidden.data
+    assert encryptor.decrypt(hidden, "param:p") == value
+    assert OLD.hex() not in repr(encryptor)
+
+
+def test_what_another_program_wrote_unbound_can_be_read_unbound() -> None:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    nonce = b"\1" * 12
+    packed = base64.b64encode(nonce + AESGCM(OLD).encrypt(nonce, b"data", None)).decode()
+    value = Value({"x-encrypted": "true", "x-encryption-key-id": "old"}, packed)
+
+    unbound = AESGCMEncryptor({"old": OLD}, bound=False)
+    assert unbound.decrypt(value, "param:p") == Value(None, "data")
+    assert unbound.decrypt(unbound.encrypt(Value(data="x"), "param:p"), "value:q") == Value(data="x")
+    with pytest.raises(DecryptionError):
+        AESGCMEncryptor({"old": OLD}).decrypt(value, "param:p")
+
+
+def test_keys_rotate() -> None:
+    before = AESGCMEncryptor({"old": OLD})
+    between = AESGCMEncryptor({"old": OLD, "new": NEW}, "new")
+    after = AESGCMEncryptor({"new": NEW})
+    value = Value(data="data")
+
+    assert between.decrypt(before.encrypt(value, "c"), "c") == value
+    assert after.decrypt(between.encrypt(value, "c"), "c") == value
+    with pytest.raises(DecryptionError, match="encrypted with the key 'old', which this process does not have"):
+        after.decrypt(before.encrypt(value, "c"), "c")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda value: (value, "param:q"),
+        lambda value: (value, "value:p"),
+        lambda value: (replace(value, data=value.data[:-8] + "AAAAAAA="), "param:p"),
+        lambda value: (replace(value, data="AAAA"), "param:p"),
+        lambda value: (replace(value, data="?"), "param:p"),
+    ],
+    ids=["moved", "turned", "changed", "cut", "not base64"],
+)
+def test_what_was_changed_or_moved_is_refused(spoil: Callable[[Value], tuple[Value, str]]) -> None:
+    encryptor = AESGCMEncryptor({"old": OLD})
+    value, context = spoil(encryptor.encrypt(Value(data="some data"), "param:p"))
+
+    with pytest.raises(DecryptionError, match=rf"\[304.00000\] cannot decrypt {context}: .*changed or moved"):
+        encryptor.decrypt(value, context)
+
+
+@pytest.mark.parametrize(
+    ("keys", "key_id", "message"),
+    [
+        ({"a": b"short"}, None, "key 'a' has 5 bytes, and AES-256 needs 32"),
+        ({}, None, "key_id must name the key to encrypt with: there are 0"),
+        ({"a": OLD, "b": NEW}, None, "there are 2"),
+        ({"a": OLD}, "b", "key_id 'b' is not among the keys: a"),
+    ],
+)
+def test_wrong_keys_are_named(keys: dict[str, bytes], key_id: str | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AESGCMEncryptor(keys, key_id)
+
+
+def test_without_the_library_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
+
+    with pytest.raises(ImportError, match=r"pip install resonate-serverless\[crypto\]"):
+        AESGCMEncryptor({"old": OLD})
+
+
+# The store
+
+
+def test_every_request_is_encrypted_and_every_answer_decrypted(memory: MemoryStore, store: EncryptedStore) -> None:
+    secret = sealed(SECRET)
+    create = PromiseCreate("t", LATER, secret, {TARGET: "poll://any@g"})
+
+    response = store.apply(TaskCreate("p1", 1000, create))
+    assert response.promise is not None
+    assert response.promise.param == secret
+    for id in ("t.1", "t.2"):
+        fenced = store.apply(TaskFence("t", 1, PromiseCreate(id, LATER, secret))).promise
+        assert fenced is not None
+        assert fenced.param == secret
+    assert store.apply(TaskFence("t", 1, PromiseSettle("t.1", "resolved", secret))).ok
+    refused = store.apply(TaskSuspend("t", 1, ("t.1", "t.2")))
+    assert [promise.value for promise in refused.preload] == [secret]
+    assert store.apply(PromiseSettle("t.2", "rejected", secret)).ok
+    assert store.apply(PromiseRecord("t.3", LATER, 0, "resolved", secret, secret, {"resonate:scope": "local"})).ok
+    assert [(promise.param, promise.value) for promise in store.children("t")] == [(secret, secret)] * 3
+    opened = store.open()
+    assert opened.apply(TaskFulfill("t", 1, PromiseSettle("t", "resolved", secret))).ok
+    opened.close()
+    read = store.apply(PromiseGet("t")).promise
+    assert read is not None
+    assert (read.param, read.value) == (secret, secret)
+
+    records = memory.records()
+    assert len(records) == 4
+    assert all(len(payloads(record)) == 2 for record in records)
+    assert plaintext_in(records, SECRET) == []
+
+
+def test_a_schedules_param_reaches_its_promises(memory: MemoryStore, store: EncryptedStore) -> None:
+    secret = sealed(SECRET)
+    tags = {TARGET: "poll://any@g"}
+    created = store.apply(ScheduleCreate("s", "* * * * *", "{{.id}}.{{.timestamp}}", 60_000, secret, tags)).schedule
+    assert created is not None
+    assert created.promise_param == secret
+    memory.clock.sleep(created.next_run_at - memory.clock.now())
+    memory.tick()
+
+    (record,) = memory.records()
+    assert plaintext_in([record], SECRET) == []
+    occurrence = store.apply(PromiseGet(record.id)).promise
+    assert occurrence is not None
+    assert occurrence.param == secret
+    read = store.apply(ScheduleGet("s")).schedule
+    assert read is not None
+    assert read.promise_param == secret
+    assert [schedule.promise_param for schedule in store.apply(ScheduleSearch()).schedules or ()] == [secret]
+    assert [promise.param for promise in store.apply(PromiseSearch()).promises or ()] == [secret]
+
+
+def test_what_is_not_encrypted_is_taken_as_it_is(memory: MemoryStore, store: EncryptedStore) -> None:
+    memory.apply(PromiseCreate("p", LATER, sealed("by hand")))
+    store.apply(PromiseSettle("p", "resolved"))
+
+    promise = store.apply(PromiseGet("p")).promise
+    assert promise is not None
+    assert (promise.param, promise.value) == (sealed("by hand"), Value())
+    assert store.apply(PromiseGet("q")).status == 404
+
+
+def test_a_payload_that_was_moved_to_another_promise_is_refused(memory: MemoryStore, store: EncryptedStore) -> None:
+    store.apply(PromiseCreate("rich", LATER, sealed("pay me")))
+    stolen = memory.record("rich")
+    assert stolen is not None
+    memory.apply(PromiseCreate("poor", LATER, stolen.param))
+
+    with pytest.raises(DecryptionError, match="cannot decrypt param:poor"):
+        store.apply(PromiseGet("poor"))
+
+
+# Whole executions
+
+
+def fail_once(ctx: Context, word: str) -> str:
+    if ctx.info.attempt == 1:
+        raise LookupError(f"{word} in an error")
+    return f"{word} in a result"
+
+
+def echo(_: Context, word: str) -> str:
+    return word
+
+
+def everything(ctx: Context, word: str) -> Flow:
+    promise = yield ctx.promise(data=f"{word} in a promise")
+    step = yield ctx.run(fail_once, word).options(retry_policy=Constant(1.001, 3))
+    called = yield ctx.rpc("echo", word)
+    copied = yield ctx.run(echo, word).options(id="elsewhere")
+    try:
+        yield ctx.rpc("lose", word)
+    except KeyError as error:
+        lost = error.args[0]
+    answer = yield promise
+    return [step, called, copied, lost, answer]
+
+
+def lose(_: Context, word: str) -> Flow:
+    yield from ()
+    raise KeyError(f"{word} is lost")
+
+
+@three_ways
+def test_nothing_of_an_execution_can_be_read_in_the_store(connect: Connect, offline: OfflineDriver | None) -> None:
+    resonate = connect(encryptor=AESGCMEncryptor({"old": OLD}), log_level="CRITICAL")
+    for function in (everything, echo, lose):
+        resonate.register(function)
+    handle = resonate.begin_run("w", everything, SECRET)
+    resonate.promises.create("by-hand", LATER, data=SECRET)
+    with pytest.raises(TimeoutError):
+        handle.result(0.2)
+    resonate.promises.resolve("w.1", data=f'"{SECRET} by hand"')
+
+    assert handle.result(PATIENCE) == [
+        f"{SECRET} in a result",
+        SECRET,
+        SECRET,
+        f"{SECRET} is lost",
+        f"{SECRET} by hand",
+    ]
+    assert resonate.promises.get("by-hand").param.data == SECRET
+    records = resonate.store.records() if offline is None else offline.records()
+    assert {"w", "w.1", "w.2", "w.2~1", "w.3", "w.4", "w.5", "elsewhere", "by-hand"} <= {
+        record.id for record in records
+    }
+    assert plaintext_in(records, SECRET) == []
+    for part in ("in a result", "LookupError", "Traceback"):
+        assert plaintext_in(records, part) == []
+
+
+class Prudish:
+    """An encoder that tells all about what it cannot read."""
+
+    def encode(self, obj: Any) -> str:
+        return repr(obj)
+
+    def decode(self, obj: str | None) -> Any:
+        raise ValueError(f"cannot parse {obj!r}")
+
+
+class Careless:
+    """A retry policy that tells all about its failure."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def next(self, attempt: int) -> float | None:
+        return self._secret if attempt else 0  # type: ignore[return-value]
+
+
+def talkative(ctx: Context, word: str, what: str) -> Flow:
+    def fails(_: Context) -> None:
+        raise LookupError(f"no {word}")
+
+    def step(_: Context) -> str:
+        return word
+
+    class Wordy:
+        def choose(self, _: Any) -> Any:
+            raise AttributeError(word)
+
+    if what == "retry_if":
+        yield ctx.run(fails).options(retry_policy=Constant(0, retry_if=lambda _: {}[word]))
+    elif what == "next":
+        yield ctx.run(fails).options(retry_policy=Careless(word))
+    elif what == "policy":
+        yield ctx.run(fails).options(retry_policy=Wordy().choose)
+    elif what == "result":
+        yield ctx.run(step).options(encoder=Prudish())
+        yield ctx.sleep(2)
+    elif what == "closed":
+        try:
+            yield ctx.sleep(2)
+        finally:
+            raise LookupError(word)
+    return word
+
+
+@pytest.mark.parametrize("what", ["retry_if", "next", "policy", "result", "closed"])
+@three_ways
+def test_nothing_that_user_code_raises_can_be_read(
+    connect: Connect, offline: OfflineDriver | None, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    resonate = connect(encryptor=AESGCMEncryptor({"old": OLD}), log_level="DEBUG")
+    resonate.register(talkative)
+    with pytest.raises(Exception, match=SECRET):
+        resonate.run("w", talkative, SECRET, what)
+
+    records = resonate.store.records() if offline is None else offline.records()
+    assert plaintext_in(records, SECRET) == []
+    assert SECRET not in caplog.text
+    if what in ("retry_if", "next"):
+        assert "its retry policy" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["encoder", "function", "no call", "no JSON", "unexpected"])
+def test_nothing_of_a_call_that_cannot_be_worked_on_can_be_read(
+    memory: MemoryStore, store: EncryptedStore, what: str, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    texts = {"function": f'{{"func": "{SECRET}"}}', "no call": f'["{SECRET}"]', "no JSON": SECRET}
+    param = sealed(texts.get(what, f'{{"func": "echo", "args": ["{SECRET}"]}}'))
+    clock = memory.clock
+    registry = Registry()
+    registry.add(echo)
+    store.apply(PromiseCreate("w", clock.now() + 86_400_000, param, {TARGET: "poll://any@g"}))
+    worker = Worker(store, registry, {}, clock, "p1", private=True)
+    if what == "encoder":
+        worker.encoders["w"] = Prudish()
+    if what == "unexpected":
+
+        def fail(*_: Any) -> None:
+            raise RuntimeError(SECRET)
+
+        monkeypatch.setattr("resonate.engine.interpreter.Execution.start", fail)
+
+    versions = iter(range(100))
+    while (task := memory.apply(TaskGet("w")).task) is not None and task.state == "pending":
+        report = worker.run("w", next(versions), 1000)
+        assert report.status in ("released", "lost")
+        assert SECRET not in (report.error or "")
+        if (due := memory.next_wake_at()) is not None:
+            clock.sleep(max(0, due - clock.now()))
+            memory.tick()
+
+    halted = memory.record("w")
+    assert halted is not None
+    assert halted.task is not None
+    assert halted.task.state == "halted"
+    assert plaintext_in([halted], SECRET) == []
+    assert SECRET not in caplog.text
+    assert "w" in caplog.text
+
+
+@pytest.mark.parametrize("key", [{"old": NEW}, {"other": NEW}], ids=["another key", "no such key"])
+def test_a_worker_with_the_wrong_key_gives_the_task_back_and_it_is_halted_in_the_end(
+    memory: MemoryStore, store: EncryptedStore, key: dict[str, bytes]
+) -> None:
+    registry = Registry()
+    registry.add(echo)
+    clock = memory.clock
+    offers: list[dict[str, Any]] = []
+    memory.send = lambda _, message: offers.append(message)
+    call = sealed('{"func": "echo", "args": ["top secret"]}')
+    store.apply(PromiseCreate("w", clock.now() + 86_400_000, call, {TARGET: "poll://any@g"}))
+    wrong = EncryptedStore(memory, AESGCMEncryptor(key))
+    worker = Worker(wrong, registry, {}, clock, "p1")
+
+    reports = []
+    while offers:
+        task = offers.pop()["data"]["task"]
+        reports.append(worker.run(task["id"], task["version"], 1000))
+        while not offers and len(reports) < 10:
+            due = memory.next_wake_at()
+            assert due is not None
+            clock.sleep(due - clock.now())
+            memory.tick()
+
+    assert [report.status for report in reports] == ["released"] * 10
+    assert "cannot decrypt param:w" in (reports[0].error or "")
+    halted = memory.apply(TaskGet("w")).task
+    assert halted is not None
+    assert halted.state == "halted"
+    assert "cannot decrypt param:w" in (halted.error or "")
+    with pytest.raises(StoreError, match="cannot decrypt"):
+        wrong.apply(PromiseGet("w"))
+    memory.apply(TaskContinue("w"))
+    task = offers.pop()["data"]["task"]
+    assert Worker(store, registry, {}, clock, "p2").run("w", task["version"], 1000).status == "completed"
+    promise = store.apply(PromiseGet("w")).promise
+    assert promise is not None
+    assert promise.value == sealed('"top secret"')
+
+
+def test_a_step_that_cannot_be_read_gives_the_task_back(memory: MemoryStore, store: EncryptedStore) -> None:
+    registry = Registry()
+
+    @registry_function(registry)
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(echo, "x")
+        yield ctx.sleep(60)
+
+    call = sealed('{"func": "workflow"}')
+    worker = Worker(store, registry, {}, memory.clock, "p1")
+    store.apply(PromiseCreate("w", memory.clock.now() + 86_400_000, call, {TARGET: "poll://any@g"}))
+    assert worker.run("w", 0, 1000).status == "suspended"
+    record = memory.record("w.1")
+    assert record is not None
+    memory._records["w.1"] = replace(record, value=store._encryptor.encrypt(record.value, "value:elsewhere"))
+    memory.clock.sleep(60_000)
+    memory.tick()
+
+    report = worker.run("w", 1, 1000)
+    assert report.status == "released"
+    assert "cannot decrypt value:w.1" in (report.error or "")
+    assert memory.apply(TaskGet("w")).task.state == "pending"  # type: ignore[union-attr]
+
+
+def registry_function(registry: Registry) -> Callable[[Any], Any]:
+    return lambda func: registry.add(func).func
+
+
+@pytest.mark.parametrize("how", ["run", "rpc"])
+@three_ways
+def test_a_caller_without_the_key_gets_a_clear_error_and_spoils_nothing(connect: Connect, how: str) -> None:
+    owner = connect(encryptor=AESGCMEncryptor({"old": OLD}), log_level="CRITICAL")
+    owner.register(echo)
+    assert getattr(owner, how)("a", echo, SECRET) == SECRET
+
+    stranger = Resonate(store=owner.store, encryptor=AESGCMEncryptor({"old": NEW}), log_level="CRITICAL")
+    try:
+        with pytest.raises(DecryptionError, match="the key 'old' of this process is another one"):
+            stranger.get("a").result(PATIENCE)
+    finally:
+        stranger.stop()
+    assert owner.get("a").result(PATIENCE) == SECRET
+
+
+@pytest.mark.parametrize("encryptor", [AESGCMEncryptor, "key", 5], ids=str)
+def test_what_is_no_encryptor_is_named(encryptor: Any) -> None:
+    with pytest.raises(TypeError, match="encryptor must be an `Encryptor`"):
+        Resonate.local(encryptor=encryptor)
+
+
+def test_acquiring_what_somebody_else_holds_is_refused_as_ever(store: EncryptedStore) -> None:
+    store.apply(TaskCreate("p1", 1000, PromiseCreate("t", LATER, sealed(SECRET), {TARGET: "poll://any@g"})))
+
+    assert store.apply(TaskAcquire("t", 1, "p2", 1000)).status == 409

@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import traceback
+import urllib.error
+from collections.abc import Generator
+from email.message import Message
+from typing import Any
+
+import pytest
+
+from resonate import Context
+from resonate.errors import (
+    ApplicationError,
+    NonDeterminismError,
+    PayloadError,
+    ResonateCanceledError,
+    ResonateError,
+    ResonateHaltedError,
+    ResonateShutdownError,
+    ResonateStoreError,
+    ResonateTimedoutError,
+    ResultTypeError,
+    SignatureError,
+)
+from resonate.payloads import codec
+from resonate.retry_policies import Never
+from resonate_store.model.records import EMPTY, Promise, Value
+from tests.unit.sdk.driving import Driver, Flow
+from tests.unit.sdk.ways import always_three_ways, three_ways
+
+ERRORS: list[tuple[ResonateError, float, str]] = [
+    (ResonateError("text", 42), 42, "[042.00000] text"),
+    (ResonateError("text", 42, {"a": 1}), 42, '[042.00000] text\n{\n  "a": 1\n}'),
+    (ResonateStoreError("not found", 40400), 100.404, "[100.40400] not found"),
+    (ResonateStoreError("exists", 40901, {"id": "x"}), 100.40901, '[100.40901] exists\n{\n  "id": "x"\n}'),
+    (ResonateCanceledError("x"), 200, "[200.00000] Promise x canceled"),
+    (ResonateTimedoutError("x", 1.5), 201, "[201.00000] Promise x timedout at 1.5"),
+    (ResonateShutdownError("stopped"), 300, "[300.00000] stopped"),
+    (SignatureError("f takes no x"), 305, "[305.00000] f takes no x"),
+    (ResonateHaltedError("x", "poison"), 301, "[301.00000] Task x is halted: poison"),
+    (
+        NonDeterminismError("x.1", "run f", "run g"),
+        302,
+        "[302.00000] x.1 was run f when it first ran and is now run g: a workflow must repeat its steps on replay",
+    ),
+    (PayloadError("cannot travel"), 303, "[303.00000] cannot travel"),
+    (ResultTypeError("no Order"), 306, "[306.00000] no Order"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "text"), ERRORS, ids=lambda value: type(value).__name__)
+def test_an_error_has_a_number_and_a_text(error: ResonateError, code: float, text: str) -> None:
+    assert error.code == code
+    assert str(error) == text
+
+
+@pytest.mark.parametrize(
+    "error", [error for error, _, _ in ERRORS] + [ApplicationError("m:T", "no", "trace")], ids=repr
+)
+def test_an_error_survives_pickling_and_copying(error: Exception) -> None:
+    for back in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(back) is type(error)
+        assert (back.args, str(back), vars(back)) == (error.args, str(error), vars(error))
+
+
+def test_a_store_error_tells_the_status_of_the_protocol() -> None:
+    assert [ResonateStoreError("", code).status for code in (40400, 40901, 41300, 50300)] == [404, 409, 413, 503]
+
+
+def test_an_application_error_shows_where_it_came_from() -> None:
+    assert str(ApplicationError("their.module:Oops", "it broke", "trace")) == "their.module:Oops: it broke"
+    assert str(ApplicationError("", "it broke")) == "it broke"
+
+
+@three_ways
+def test_a_workflow_sorts_the_members_of_a_group_that_a_step_has_raised(driver: Driver) -> None:
+    def step(_: Context) -> None:
+        raise ExceptionGroup("both", [ValueError("a"), ExceptionGroup("more", [KeyError("b"), ValueError("c")])])
+
+    def workflow(ctx: Context) -> Generator[Any, Any, list[str]]:
+        found: list[str] = []
+        try:
+            yield ctx.run(step).options(retry_policy=Never())
+        except* ValueError as values:
+            found += [type(each).__name__ for each in values.exceptions]
+        except* KeyError:
+            found.append("key")
+        yield ctx.sleep(60)  # what was found is found again on replay
+        return found
+
+    assert driver.run("w", workflow) == ["ValueError", "ExceptionGroup", "key"]
+
+
+class Wrapping(Exception):
+    """Answers for a response, and raises KeyError for what that does not have."""
+
+    def __init__(self, response: Any) -> None:
+        super().__init__("the service has failed")
+        self.response = response
+
+    def __getattr__(self, name: str) -> Any:
+        return self.__dict__["response"][name]
+
+
+@three_ways
+def test_an_error_that_refuses_to_be_shown_fails_its_workflow_once(driver: Driver) -> None:
+    calls: list[str] = []
+
+    def step(_: Context) -> None:
+        calls.append("step")
+        raise Wrapping({1: object()})
+
+    def workflow(ctx: Context) -> Generator[Any, Any, None]:
+        yield ctx.run(step).options(retry_policy=Never())
+
+    with pytest.raises(ApplicationError, match="the service has failed") as caught:
+        driver.run("w", workflow)
+
+    assert calls == ["step"]
+    assert "the service has failed" in "".join(traceback.format_exception(caught.value))
+
+
+@three_ways
+def test_an_error_of_urllib_is_caught_by_its_type_and_fails_a_workflow_that_does_not_catch_it(driver: Driver) -> None:
+    headers = Message()
+    headers["Retry-After"] = "5"
+
+    def get(_: Context, code: int) -> None:
+        raise urllib.error.HTTPError("http://service.test/", code, "Sorry", headers, None)
+
+    def workflow(ctx: Context) -> Generator[Any, Any, None]:
+        try:
+            yield ctx.run(get, 429).options(retry_policy=Never())
+        except urllib.error.HTTPError as error:
+            yield ctx.sleep(float(error.headers["Retry-After"]))
+        yield ctx.run(get, 404).options(retry_policy=Never())
+
+    with pytest.raises(urllib.error.HTTPError, match="HTTP Error 404: Sorry") as caught:
+        driver.run("w", workflow)
+
+    assert caught.value.code == 404
+    assert "HTTP Error 404: Sorry" in "".join(traceback.format_exception(caught.value))
+
+
+@three_ways
+def test_text_that_cannot_be_decoded_is_caught_as_what_it_is(driver: Driver) -> None:
+    def decode(_: Context) -> str:
+        return b"ok \xff".decode()
+
+    def encode(_: Context) -> int:
+        return len("ok \ud800".encode())
+
+    def workflow(ctx: Context) -> Generator[Any, Any, list[str]]:
+        found: list[str] = []
+        try:
+            yield ctx.run(decode).options(retry_policy=Never())
+        except UnicodeDecodeError as error:
+            found.append(error.object[: error.start].decode())
+        try:
+            yield ctx.run(encode).options(retry_policy=Never())
+        except ValueError as error:
+            found.append(type(error).__name__)
+        yield ctx.sleep(60)  # what was found is found again on replay
+        return found
+
+    assert driver.run("w", workflow) == ["ok ", "UnicodeEncodeError"]
+
+
+class Refused(Exception):
+    pass
+
+
+def deep_in_a_step(reason: str) -> None:
+    raise Refused(f"no {reason}")
+
+
+def failing(_: Context, reason: str) -> None:
+    try:
+        deep_in_a_step(reason)
+    except Refused as error:
+        error.add_note("look here")
+        raise KeyError("payment") from error
+
+
+def calling(ctx: Context, reason: str) -> Flow:
+    yield ctx.run(failing, reason).options(retry_policy=Never())
+
+
+def received(payload: Value) -> BaseException:
+    return codec.decode_error(
+        Promise(id="x", state="rejected", param=EMPTY, value=payload, tags={}, timeout_at=0, created_at=0)
+    )
+
+
+def shown(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+@always_three_ways
+def test_error_that_comes_back_shows_the_frames_of_its_step(driver: Driver) -> None:
+    driver.register(calling)
+
+    def workflow(ctx: Context) -> Flow:
+        seen: list[str] = []
+        for call in (ctx.run(failing, "card").options(retry_policy=Never()), ctx.rpc(calling, "cash")):
+            try:
+                yield call
+            except KeyError as error:
+                yield ctx.sleep(60)  # what comes before is replayed
+                seen.append(shown(error))
+                last = error
+        yield ctx.run(told, seen)
+        raise last
+
+    texts: list[str] = []
+
+    def told(_: Context, seen: list[str]) -> None:
+        texts.extend(seen)
+
+    with pytest.raises(KeyError) as caught:
+        driver.run("w", workflow)
+    texts.append(shown(caught.value))
+
+    for text, reason in zip(texts, ["card", "cash", "cash"], strict=True):
+        for part in ("in deep_in_a_step", "in failing", "Refused: no " + reason, "look here", "direct cause"):
+            assert part in text
+    assert "in calling" in texts[1]
+    assert "in workflow" in texts[2]
+    assert isinstance(caught.value.__cause__, Refused)
+    assert caught.value.__cause__.__notes__ == ["look here"]
+
+
+@three_ways
+def test_members_of_a_group_show_their_own_frames(driver: Driver) -> None:
+    def both(_: Context) -> None:
+        errors: list[Exception] = []
+        for reason in ("card", "cash"):
+            try:
+                deep_in_a_step(reason)
+            except Refused as error:
+                errors.append(error)
+        raise ExceptionGroup("both", errors)
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(both).options(retry_policy=Never())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        driver.run("w", workflow)
+
+    assert "in both" in shown(caught.value)
+    for member, reason in zip(caught.value.exceptions, ("card", "cash"), strict=True):
+        assert "in deep_in_a_step" in shown(member)
+        assert f"Refused: no {reason}" in shown(member)
+
+
+def test_traceback_stays_bounded_however_many_workflows_it_passes() -> None:
+    error: BaseException = Refused("m" * 100)
+    for _ in range(50):
+        try:
+            raise error
+        except Refused as raised:
+            payload = codec.encode_error(raised)
+        error = received(payload)
+
+    assert len(payload.data or "") < 20_000
+    assert len(error.__notes__) == 1
+    assert "in test_traceback_stays_bounded" in shown(error)
+
+
+def test_error_in_a_long_message_keeps_type_frames_and_beginning() -> None:
+    try:
+        raise KeyError("m" * 3_000_000)
+    except KeyError as error:
+        payload = codec.encode_error(error)
+    back = received(payload)
+
+    assert isinstance(back, KeyError)
+    assert back.args[0].startswith("mmm")
+    assert back.args[0].endswith("... (3,000,000 characters)")
+    assert "in test_error_in_a_long_message" in back.__notes__[0]
+    assert len(payload.data or "") < 256 * 1024
+
+
+@always_three_ways
+def test_error_with_a_long_message_is_caught_by_type_wherever_it_is_raised(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    def loud(_: Context) -> None:
+        raise KeyError("m" * 3_000_000)
+
+    def workflow(ctx: Context) -> Flow:
+        caught: list[int] = []
+        for call in (ctx.run(loud).options(retry_policy=Never()), ctx.rpc(louder)):
+            try:
+                yield call
+            except KeyError as error:
+                caught.append(len(error.args[0]))
+        return caught
+
+    def louder(ctx: Context) -> Flow:
+        yield ctx.run(loud).options(retry_policy=Never())
+
+    driver.register(louder)
+    assert driver.run("w", workflow) == [64 * 1024] * 2
+    assert len(caplog.text) < 10_000
+
+
+def test_error_with_large_parts_is_stored_without_them() -> None:
+    error = ExceptionGroup("all", [ValueError("m" * 50_000, [number]) for number in range(200)])
+    error.add_note("n" * 200_000)
+    payload = codec.encode_error(error)
+    back = received(payload)
+
+    assert isinstance(back, ExceptionGroup)
+    assert len(back.exceptions) == 100
+    assert len(payload.data or "") < 256 * 1024
+
+
+def test_error_stored_by_an_older_worker_is_read() -> None:
+    told = {"__type": "error", "name": "KeyError", "type": "builtins:KeyError", "message": "'k'", "args": ["k"]}
+    told["traceback"] = "Traceback (most recent call last):\n  File \"old.py\", line 1, in f\nKeyError: 'k'"
+    back = received(codec.encode(told, "it"))
+
+    assert isinstance(back, KeyError)
+    assert 'File "old.py", line 1, in f' in shown(back)

@@ -1,0 +1,509 @@
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from resonate import Context, Resonate
+from resonate.payloads import codec
+from resonate.retry_policies import Constant, Never
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import instant
+from resonate_store.model.records import Claim, Value
+from tests.unit.sdk.driving import Driver, Flow
+from tests.unit.sdk.ways import three_ways
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, logger="resonate")
+    return caplog
+
+
+def lines(log: pytest.LogCaptureFixture, level: int = 0) -> list[str]:
+    return [each.getMessage() for each in log.records if each.name.startswith("resonate:") and each.levelno >= level]
+
+
+def step(_: Context, n: int) -> int:
+    return n
+
+
+@three_ways
+def test_a_line_tells_whose_it_is(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(talks)
+
+    def talks(ctx: Context) -> None:
+        ctx.logger.info("hello %s", "world")
+
+    driver.run("w", workflow)
+    (record,) = [each for each in log.records if each.getMessage() == "hello world"]
+    assert (record.name, record.levelname) == ("resonate:w:w.1", "INFO")
+    assert (vars(record)["root_id"], vars(record)["id"]) == ("w", "w.1")
+
+
+@three_ways
+def test_a_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def workflow(ctx: Context) -> Flow:
+        ctx.logger.info("begun")
+        yield ctx.run(step, 1)
+        ctx.logger.info("after a step")
+        yield ctx.run(inner)
+        ctx.logger.info("after a workflow")
+        yield ctx.sleep(60)
+        ctx.logger.info("after a sleep")
+        promise = yield ctx.begin_rpc("step", 1)
+        ctx.logger.info("with a promise")
+        yield promise
+        ctx.logger.info("after a promise")
+        return (yield ctx.run(step, 2))
+
+    def inner(ctx: Context) -> Flow:
+        ctx.logger.info("inner begun")
+        yield ctx.sleep(60)
+        ctx.logger.info("inner done")
+
+    driver.register(step)
+    driver.run("w", workflow)
+    assert [report.status for report in driver.reports].count("suspended") >= 3
+    assert lines(log, logging.INFO) == [
+        "begun",
+        "after a step",
+        "inner begun",
+        "inner done",
+        "after a workflow",
+        "after a sleep",
+        "with a promise",
+        "after a promise",
+    ]
+
+
+def fan_in(ctx: Context) -> Flow:
+    promises = []
+    for n in range(4):
+        promises.append((yield ctx.begin_rpc("step", n)))
+    for promise in promises:
+        ctx.logger.info("%s got %s", ctx.id, (yield promise))
+
+
+async def fan_in_async(ctx: Context) -> None:
+    promises = [await ctx.begin_rpc("step", n) for n in range(4)]
+    for promise in promises:
+        ctx.logger.info("%s got %s", ctx.id, await promise)
+
+
+def fan_in_twice(ctx: Context) -> Flow:
+    one = yield ctx.begin_run(fan_in)
+    two = yield ctx.begin_run(fan_in_async)
+    for promise in (one, two):
+        yield promise
+        ctx.logger.info("ended")
+
+
+@pytest.mark.parametrize(("workflow", "ids"), [(fan_in, ["w"]), (fan_in_async, ["w"]), (fan_in_twice, ["w.1", "w.2"])])
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_fan_in_of_begun_promises_logs_each_line_once(
+    driver: Driver, log: pytest.LogCaptureFixture, workflow: Any, ids: list[str], order: list[int]
+) -> None:
+    driver.register(step)
+    driver.begin("w", workflow)
+    driver.invoke()
+    driver.offers.clear()
+    for n in order:
+        for id in ids:
+            driver.settle(f"{id}.{n + 1}", n)
+            driver.pass_time(1)
+        driver.work()
+    driver.finish("w")
+
+    told = lines(log, logging.INFO)
+    expected = [f"{id} got {n}" for id in ids for n in range(4)] + ["ended"] * (2 if len(ids) > 1 else 0)
+    assert sorted(told) == sorted(expected)
+    assert len(driver.reports) > 2
+
+
+@three_ways
+def test_human_answers_under_own_ids_log_each_line_once(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def workflow(ctx: Context) -> Flow:
+        ctx.logger.info("begun")
+        yield ctx.run(lambda _: None).options(durable=False)
+        ctx.logger.info("after a step that leaves no record")
+        for n in range(3):
+            promise = yield ctx.promise(id=f"approval-{n}")
+            ctx.logger.info("asked %s", n)
+            yield promise
+            ctx.logger.info("answered %s", n)
+
+    driver.begin("w", workflow)
+    for n in range(3):
+        driver.work()
+        driver.settle(f"approval-{n}")
+        driver.pass_time(1)
+    driver.finish("w")
+
+    assert lines(log, logging.INFO) == [
+        "begun",
+        "after a step that leaves no record",
+        *[f"{what} {n}" for n in range(3) for what in ("asked", "answered")],
+    ]
+
+
+@pytest.mark.parametrize("spelling", ["generator", "async"])
+def test_workflow_with_its_own_id_begun_late_logs_each_line_once(
+    driver: Driver, log: pytest.LogCaptureFixture, spelling: str
+) -> None:
+    def generator(ctx: Context) -> Flow:
+        ctx.logger.info("begun")
+        yield (yield ctx.promise(id="asked"))
+        ctx.logger.info("ended")
+
+    async def asynchronous(ctx: Context) -> None:
+        ctx.logger.info("begun")
+        await (await ctx.promise(id="asked"))
+        ctx.logger.info("ended")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.sleep(60)
+        yield ctx.run(generator if spelling == "generator" else asynchronous).options(id="inner")
+        ctx.logger.info("done")
+        yield ctx.sleep(60)
+
+    driver.begin("w", workflow)
+    driver.work()
+    driver.pass_time(60)
+    driver.work()
+    driver.settle("asked")
+    driver.finish("w")
+
+    assert lines(log, logging.INFO) == ["begun", "ended", "done"]
+
+
+def test_large_result_read_anew_on_replay_logs_each_line_once(
+    driver: Driver, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(step, 1)
+        ctx.logger.info("large")
+        yield ctx.sleep(60)
+        ctx.logger.info("slept")
+        yield ctx.sleep(60)
+
+    children = driver.tap.children
+
+    def claimed(id: str, separator: str = ".") -> list[Any]:
+        found = children(id, separator)
+        return [replace(each, value=Claim(key="k")) if each.id == "w.1" else each for each in found]
+
+    monkeypatch.setattr(driver.tap, "children", claimed)
+    driver.run("w", workflow)
+
+    assert lines(log, logging.INFO) == ["large", "slept"]
+
+
+@three_ways
+def test_an_async_workflow_logs_once_too(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    async def workflow(ctx: Context) -> None:
+        ctx.logger.info("begun")
+        await ctx.run(inner)
+        ctx.logger.info("after a workflow")
+        await ctx.sleep(60)
+        ctx.logger.info("done")
+
+    async def inner(ctx: Context) -> None:
+        ctx.logger.info("inner begun")
+        await ctx.sleep(60)
+        ctx.logger.info("inner done")
+
+    driver.run("w", workflow)
+    assert lines(log, logging.INFO) == ["begun", "inner begun", "inner done", "after a workflow", "done"]
+
+
+@three_ways
+def test_what_happens_to_functions_is_told(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def flaky(ctx: Context, _: str, *, last: int) -> str:
+        if ctx.info.attempt < last:
+            raise ValueError("not yet")
+        return "done"
+
+    def fails(_: Context) -> None:
+        raise ValueError("never")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(flaky, "a", last=2).options(retry_policy=Constant(delay=2.5))
+        yield ctx.run(fails).options(retry_policy=Never())
+
+    with pytest.raises(ValueError, match="never"):
+        driver.run("w", workflow)
+    told = [(each.levelname, each.name, each.getMessage()) for each in log.records if each.name[:9] == "resonate:"]
+    retried = "ValueError: not yet. Function flaky('a', last=2) failed (retrying in 2.5s)"
+    for expected in (
+        ("DEBUG", "resonate:w:w", "Running function workflow()"),
+        ("DEBUG", "resonate:w:w.1", "Running function flaky('a', last=2)"),
+        ("WARNING", "resonate:w:w.1", retried),
+        ("DEBUG", "resonate:w:w.1", "Function flaky('a', last=2) succeeded with 'done'"),
+        ("ERROR", "resonate:w:w.2", "ValueError: never. Function fails() failed"),
+        ("ERROR", "resonate:w:w", "ValueError: never. Function workflow() failed"),
+    ):
+        assert expected in told
+    assert len([each for each in told if each[2] == retried]) == 1
+
+
+@three_ways
+def test_failures_from_the_third_on_say_until_when_they_are_retried(
+    driver: Driver, log: pytest.LogCaptureFixture
+) -> None:
+    def flaky(ctx: Context) -> None:
+        if ctx.info.attempt < 5:
+            raise ValueError("not yet")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(flaky).options(timeout=600, retry_policy=Constant(delay=2, max_retries=4))
+
+    driver.run("w", workflow)
+    until = instant(driver.promise("w.1").timeout_at)
+    said = [line.partition(" failed ")[2] for line in lines(log, logging.WARNING)]
+    assert said == [
+        "(retrying in 2.0s)",
+        "(retrying in 2.0s)",
+        f"(attempt 3; retrying in 2.0s, at most 2 more times, until {until})",
+        f"(attempt 4; retrying in 2.0s, at most 1 more time, until {until})",
+    ]
+
+
+@three_ways
+def test_failure_is_logged_with_its_traceback_first_and_last(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def fails(_: Context) -> None:
+        raise ValueError("never")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(fails).options(retry_policy=Constant(delay=2.5, max_retries=2))
+
+    with pytest.raises(ValueError, match="never"):
+        driver.run("w", workflow)
+    told = [record for record in log.records if "ValueError: never. Function fails()" in record.getMessage()]
+    assert ["in fails" in logging.Formatter().format(record) for record in told] == [True, False, True]
+
+
+def test_value_that_changes_its_type_without_an_annotation_is_told_once(
+    driver: Driver, log: pytest.LogCaptureFixture
+) -> None:
+    def unannotated(_, items):  # type: ignore[no-untyped-def]
+        return set(items)
+
+    def annotated(_: Context, items: tuple[int, ...]) -> set[int]:
+        return set(items)
+
+    def workflow(ctx: Context) -> Flow:
+        for _ in range(2):
+            yield ctx.run(unannotated, (1, 2))
+            yield ctx.rpc(unannotated, (1, 2))
+            yield ctx.rpc(annotated, (1, 2))
+
+    driver.register(unannotated)
+    driver.register(annotated)
+    driver.run("w", workflow)
+    assert sorted(each.getMessage() for each in log.records if "comes back as" in each.getMessage()) == [
+        "items of unannotated is a tuple and comes back as a list: annotate it",
+        "the result of unannotated is a set and comes back as a list: annotate it",
+    ]
+
+
+def test_arguments_that_do_not_fit_are_logged_without_our_frames(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    driver.register(step)
+    driver.create("w", {"func": "step", "args": ["x"]})
+    driver.work()
+
+    (record,) = [each for each in log.records if each.levelno >= logging.ERROR]
+    assert (
+        record.getMessage() == "SignatureError: [305.00000] step: n: expected int, got str. Function step('x') failed"
+    )
+    assert record.exc_info is None
+    assert not hasattr(codec.decode_error(driver.promise("w")), "__notes__")
+
+
+class Rot:
+    """A poor encoder."""
+
+    def encode(self, obj: object) -> str:
+        return repr(obj)[::-1]
+
+    def decode(self, obj: str | None) -> object:
+        return obj
+
+
+class Envelope:
+    """A poor encryptor."""
+
+    def encrypt(self, value: Value, _context: str) -> Value:
+        return replace(value, data=(value.data or "")[::-1])
+
+    def decrypt(self, value: Value, _context: str) -> Value:
+        return self.encrypt(value, _context)
+
+
+def charge(_: Context, card: str, *, fails: bool) -> str:
+    if fails:
+        raise ValueError(f"{card} is blocked")
+    return f"{card} was charged"
+
+
+def pay(ctx: Context, card: str, reversed: bool = False) -> Flow:
+    encoder = Rot() if reversed else None
+    yield ctx.run(charge, card, fails=False).options(encoder=encoder)
+    try:
+        yield ctx.run(charge, card, fails=True).options(encoder=encoder, retry_policy=Constant(0, 1))
+    except Exception:
+        return "told"
+
+
+TOLD = [
+    "Running function charge(...)",
+    "Function charge(...) succeeded",
+    "Running function charge(...)",
+    "ValueError. Function charge(...) failed (retrying in 0.0s)",
+    "Running function charge(...)",
+    "ValueError. Function charge(...) failed",
+]
+
+
+@three_ways
+def test_what_an_encoder_writes_is_not_told(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    driver.run("w", pay, "4000", reversed=True)
+
+    assert [line for line in lines(log) if "charge" in line] == TOLD
+
+
+@pytest.mark.parametrize("on_lambda", [False, True])
+def test_what_is_encrypted_is_not_told(log: pytest.LogCaptureFixture, on_lambda: bool) -> None:
+    resonate = Resonate(store=MemoryStore(), encryptor=Envelope(), log_level="DEBUG")
+    resonate.register(pay)
+    if on_lambda:
+        resonate.options(target="elsewhere").begin_rpc("w", pay, "4000")
+        offer = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}
+        assert resonate.handler()(offer)["status"] == "completed"
+    else:
+        assert resonate.run("w", pay, "4000") == "told"
+    resonate.stop()
+
+    told = lines(log)
+    assert [line for line in told if "charge" in line] == TOLD
+    assert not [line for line in told if "4000" in line]
+
+
+class Number(int):
+    """Like an enum's member, it is shown by its own class."""
+
+
+class deque:
+    """Has the name of a type that the log shows part by part."""
+
+    def __len__(self) -> int:
+        raise LookupError
+
+
+HUGE = 10**5000
+
+
+@three_ways
+@pytest.mark.parametrize("value", [HUGE, [HUGE], {"n": (HUGE,)}, Number(HUGE), deque()], ids=lambda v: type(v).__name__)
+def test_value_that_cannot_be_shown_does_not_fail_attempts(
+    driver: Driver, log: pytest.LogCaptureFixture, value: Any
+) -> None:
+    def fails(*_args: Any, **_kwargs: Any) -> None:
+        raise KeyError("k")
+
+    def returns(_: Context) -> Any:
+        return value
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(returns).options(durable=False)
+        yield ctx.run(fails, value, n=value).options(retry_policy=Constant(0, 1))
+
+    with pytest.raises(KeyError, match="k"):
+        driver.run("w", workflow)
+    assert [report.status for report in driver.reports] == ["completed"]
+    assert len([line for line in lines(log) if line.startswith("KeyError: 'k'. Function fails(")]) == 2
+
+
+@three_ways
+def test_what_is_told_is_cut_off_and_survives_bad_reprs(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise OSError
+
+    def talks(_: Context, *_args: object) -> object:
+        return "v" * 1000
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(talks, Broken(), list(range(10_000)))
+
+    driver.run("w", workflow)
+    (began,) = [line for line in lines(log) if line.startswith("Running function talks(")]
+    (ended,) = [line for line in lines(log) if line.startswith("Function talks(")]
+    assert re.match(r"Running function talks\(<Broken instance at 0x\w+>, \[0, 1, 2,", began)
+    assert len(began) == len("Running function talks()") + 100
+    assert len(ended.partition(" succeeded with ")[2]) == 100
+
+
+def test_the_level_is_the_clients_and_without_handlers_lines_go_to_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    level = logging.getLogger("resonate").level
+
+    def talks(ctx: Context) -> None:
+        ctx.logger.debug("hidden")
+        ctx.logger.info("shown")
+
+    try:
+        resonate = Resonate.local(log_level="INFO")
+        resonate.register(talks)
+        resonate.run("w", talks)
+        resonate.stop()
+    finally:
+        logging.getLogger("resonate").setLevel(level)
+    assert capsys.readouterr().err.rstrip().endswith("] [INFO] [w] [w] shown")
+
+
+def test_nothing_of_asyncio_is_loaded_for_generators() -> None:
+    program = (
+        "import sys; from resonate import Resonate\n"
+        "def f(ctx): return 1\n"
+        "r = Resonate.local(); r.register(f); r.run('a', f); r.stop(); print('asyncio' in sys.modules)"
+    )
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert completed.stdout == "False\n"
+
+
+@three_ways
+def test_a_command_that_nobody_yields_is_noticed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+    def forgets(ctx: Context) -> Flow:
+        ctx.run(step, 1)
+        yield ctx.sleep(60)
+        ctx.begin_rpc("step", 2)
+        yield ctx.run(step, 3)
+
+    def plain(ctx: Context) -> None:
+        ctx.run(step, 1)
+
+    async def awaits(ctx: Context) -> int:
+        ctx.sleep(1)
+        return await ctx.run(step, 2)
+
+    def workflow(ctx: Context) -> Flow:
+        for func in (forgets, plain, awaits):
+            yield (yield ctx.begin_run(func))
+        commands = [ctx.run(step, n) for n in range(3)]
+        for command in commands:  # noqa: UP028 - a list is no generator
+            yield command
+
+    driver.run("w", workflow)
+    assert sorted(line for line in lines(log, logging.WARNING)) == [
+        f"Function {name} than it yielded: write `yield ctx.run(...)`, or `await` where it is async"
+        for name in ("awaits made 1 more command", "forgets made 2 more commands", "plain made 1 more command")
+    ]

@@ -1,0 +1,246 @@
+"""`resonate.promises`: the calls and codes of the seeds' low-level store (REFERENCE 4.2, 4.3, 5.9)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.errors import PayloadError, ResonateCanceledError, ResonateStoreError
+from resonate.payloads import codec
+from resonate.promises import DurablePromise, DurableValue, Promises
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import END_OF_TIME
+from tests.unit.sdk.driving import Driver, Flow
+from tests.unit.sdk.ways import always_three_ways, three_ways
+
+SOON = 60_000
+CALLS = ("resolve", "reject", "cancel")
+STATES = {"resolve": "RESOLVED", "reject": "REJECTED", "cancel": "REJECTED_CANCELED"}
+CODES = {"resolve": 40301, "reject": 40302, "cancel": 40303}
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def promises(clock: ManualClock) -> Promises:
+    return Promises(MemoryStore(clock))
+
+
+def code_of(error: pytest.ExceptionInfo[ResonateStoreError]) -> str:
+    return str(error.value).split("]")[0].strip("[")
+
+
+@always_three_ways
+def test_what_never_times_out_has_the_last_instant_there_is(resonate: Resonate) -> None:
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.detached(elsewhere).options(timeout=sys.maxsize)).id
+
+    @resonate.register
+    def elsewhere(_: Context) -> None:
+        pass
+
+    never = resonate.options(timeout=sys.maxsize)
+    detached = never.run("w", workflow)
+    never.rpc("r", elsewhere)
+    resonate.promises.create("p", 2**70)
+
+    assert resonate.promises.create("q", sys.maxsize).pending
+    for id in ("p", "q", "r", "w", detached):
+        assert resonate.promises.get(id).timeout == END_OF_TIME
+    resonate.promises.resolve("q", data="1")
+    assert resonate.get("q").result() == 1
+
+
+def test_what_was_created_is_what_is_read(promises: Promises, clock: ManualClock) -> None:
+    created = promises.create("p", clock.now() + SOON, ikey="k", headers={"a": "b"}, data="text", tags={"t": "1"})
+
+    assert created == promises.get("p")
+    assert created == DurablePromise(
+        id="p",
+        state="PENDING",
+        timeout=clock.now() + SOON,
+        ikey_for_create="k",
+        ikey_for_complete=None,
+        param=DurableValue({"a": "b"}, "text"),
+        value=DurableValue({}, None),
+        tags={"t": "1", "resonate:idempotency-key": "k"},
+        created_on=clock.now(),
+        completed_on=None,
+        store=promises,
+    )
+    assert (created.pending, created.completed) == (True, False)
+
+
+@pytest.mark.parametrize("call", ["get", *CALLS])
+def test_what_does_not_exist_is_not_found(promises: Promises, call: str) -> None:
+    with pytest.raises(ResonateStoreError, match="not found") as caught:
+        getattr(promises, call)("nothing")
+    assert code_of(caught) == "100.40400"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "strict", "settled", "accepted"),
+    [
+        ("k", "k", False, False, True),
+        ("k", "k", True, False, True),
+        ("k", "other", False, False, False),
+        ("k", None, False, False, False),
+        (None, None, False, False, False),
+        (None, "k", False, False, False),
+        ("k", "k", False, True, True),
+        ("k", "k", True, True, False),
+    ],
+)
+def test_creating_again(
+    promises: Promises, clock: ManualClock, first: str, second: str, strict: bool, settled: bool, accepted: bool
+) -> None:
+    promises.create("p", clock.now() + SOON, ikey=first, data="first")
+    if settled:
+        promises.resolve("p")
+    if accepted:
+        again = promises.create("p", clock.now() + SOON, ikey=second, strict=strict, data="second")
+        assert again == promises.get("p")
+        assert again.param.data == "first"
+    else:
+        with pytest.raises(ResonateStoreError, match="already exists") as caught:
+            promises.create("p", clock.now() + SOON, ikey=second, strict=strict)
+        assert code_of(caught) == "100.40900"
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_settling_a_pending_promise(promises: Promises, clock: ManualClock, call: str) -> None:
+    promises.create("p", clock.now() + SOON)
+    clock.advance(5)
+
+    settled = getattr(promises, call)("p", ikey="k", headers={"a": "b"}, data="7")
+
+    assert settled == promises.get("p")
+    assert (settled.state, settled.completed_on, settled.ikey_for_complete) == (STATES[call], clock.now(), "k")
+    assert settled.value == DurableValue({"a": "b"}, "7")
+    assert [settled.resolved, settled.rejected, settled.canceled] == [call == each for each in CALLS]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("again", CALLS)
+@pytest.mark.parametrize("first", CALLS)
+def test_settling_again(promises: Promises, clock: ManualClock, first: str, again: str, strict: bool) -> None:
+    promises.create("p", clock.now() + SOON)
+    settled = getattr(promises, first)("p", ikey="k", data="1")
+
+    for key in (None, "other"):
+        with pytest.raises(ResonateStoreError, match="already") as caught:
+            getattr(promises, again)("p", ikey=key, strict=strict)
+        assert code_of(caught) == f"100.{CODES[first]}"
+    if not strict or first == again:
+        assert getattr(promises, again)("p", ikey="k", strict=strict, data="2") == settled
+    else:
+        with pytest.raises(ResonateStoreError, match="already"):
+            getattr(promises, again)("p", ikey="k", strict=strict)
+    assert promises.get("p") == settled
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_settling_too_late(promises: Promises, clock: ManualClock, call: str) -> None:
+    promises.create("p", clock.now() + SOON)
+    clock.advance(SOON)
+
+    late = getattr(promises, call)("p")
+    assert (late.state, late.timedout, late.completed_on) == ("REJECTED_TIMEDOUT", True, clock.now())
+    with pytest.raises(ResonateStoreError, match="already timedout") as caught:
+        getattr(promises, call)("p", strict=True)
+    assert code_of(caught) == "100.40304"
+
+
+def test_a_request_that_is_wrong_is_refused_with_its_reason(promises: Promises) -> None:
+    with pytest.raises(ResonateStoreError, match="the id is empty") as caught:
+        promises.create("", 1)
+    assert code_of(caught) == "100.40000"
+
+
+@three_ways
+def test_a_workflow_gets_what_a_human_answers(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        approved = yield ctx.promise(id="approval")
+        answer = yield approved
+        try:
+            yield (yield ctx.promise(id="veto"))
+        except ResonateCanceledError as error:
+            return [answer, error.id]
+
+    promises = Promises(driver.store)
+    driver.begin("w", workflow)
+    driver.work()
+    promises.resolve("approval", data='{"by": "me"}')
+    driver.work()
+    promises.cancel("veto")
+
+    assert driver.finish("w") == [{"by": "me"}, "veto"]
+
+
+@three_ways
+def test_a_connection_has_them(resonate: Resonate) -> None:
+    resonate.promises.create("p", 2**50)
+    assert resonate.promises.resolve("p", data="1").resolved
+    assert resonate.get("p").result() == 1
+
+
+@three_ways
+def test_an_answer_that_is_not_json_fails_the_workflow_with_what_to_do(resonate: Resonate) -> None:
+    @resonate.register
+    def asks(ctx: Context) -> Flow:
+        return (yield (yield ctx.promise(id="answer")))
+
+    handle = resonate.begin_run("w", asks)
+    with pytest.raises(TimeoutError):
+        handle.result(0.05)
+    resonate.promises.resolve("answer", headers={}, data="approved")
+
+    with pytest.raises(PayloadError, match=r"promise answer is resolved, and .*8 bytes, is not JSON text .*value="):
+        handle.result(10)
+
+
+@three_ways
+def test_data_that_is_no_json_does_not_settle_the_promise(resonate: Resonate) -> None:
+    resonate.promises.create("p", 2**50)
+    promise = resonate.promises.get("p")
+    for settle in (promise.resolve, promise.reject, promise.cancel):
+        with pytest.raises(ValueError, match="data must be JSON, got 'yes': value='yes' encodes it"):
+            settle("yes")
+
+    assert resonate.promises.get("p").pending
+
+
+@three_ways
+@pytest.mark.parametrize("value", ["yes", None, {"by": "me"}, (1, 2), b"raw"])
+def test_value_is_encoded_for_the_awaiter_of_the_promise(resonate: Resonate, value: Any) -> None:
+    resonate.promises.create("p", 2**50)
+    resonate.promises.resolve("p", ikey="k", headers={"a": "b"}, value=value)
+    assert resonate.promises.resolve("p", ikey="k", value=value).value.headers["a"] == "b"
+
+    assert resonate.get("p").result() == codec.decode(codec.encode(value, "a value"))
+
+
+@three_ways
+def test_value_of_a_rejection_is_raised(resonate: Resonate) -> None:
+    for id, value, error in (("a", KeyError("no"), KeyError), ("b", "no", Exception)):
+        resonate.promises.create(id, 2**50)
+        resonate.promises.get(id).reject(value=value)
+        with pytest.raises(error, match="no"):
+            resonate.get(id).result()
+
+
+def test_value_and_data_at_once_are_refused(resonate: Resonate) -> None:
+    resonate.promises.create("p", 2**50)
+    with pytest.raises(TypeError, match="give one"):
+        resonate.promises.resolve("p", data="1", value=1)
+    with pytest.raises(PayloadError, match="the value of promise p cannot travel"):
+        resonate.promises.resolve("p", value=object())
+    assert resonate.promises.get("p").pending

@@ -1,0 +1,297 @@
+"""The rows of REFERENCE 5 that no other module of these tests would miss: what programs of the seeds rely on."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.client.function import Function
+from resonate.encoders import JsonEncoder
+from resonate.payloads import codec
+from resonate.retry_policies import Constant, Exponential, Linear, Never
+from resonate.workflow.commands import Sleep
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.records import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Promise
+from resonate_store.model.requests import PromiseGet
+from tests.unit.sdk.driving import DAY, Driver, Flow
+from tests.unit.sdk.ways import three_ways
+
+YEAR = 31_536_000
+FOREVER = 2**63 - 1
+PATIENCE = 10.0
+
+
+def double(_: Context, n: int) -> int:
+    return 2 * n
+
+
+# 5.1 to 5.4, 5.7: what can be passed, and what it is if it is not
+
+CONNECTION = {"dependencies": None, "group": "default", "pid": None, "registry": None, "ttl": 10, "workers": None}
+OPTIONS = dict.fromkeys(["encoder", "idempotency_key", "retry_policy", "tags", "target", "timeout", "version"])
+PROMISE = dict.fromkeys(["id", "timeout", "idempotency_key", "data", "tags"])
+
+
+@pytest.mark.parametrize(
+    ("function", "keywords"),
+    [
+        (Resonate, {**CONNECTION, "log_level": logging.NOTSET, "message_source": None, "store": None}),
+        (Resonate.local, {**CONNECTION, "log_level": logging.INFO}),
+        (
+            Resonate.remote,
+            {
+                **CONNECTION,
+                **dict.fromkeys(["auth", "host", "message_source_port", "store_port"]),
+                "log_level": logging.INFO,
+            },
+        ),
+        (Resonate.options, OPTIONS),
+        (Function.options, OPTIONS),
+        (Resonate.register, {"name": None, "version": 1}),
+        (Context.promise, PROMISE),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_keywords_and_their_defaults(function: Callable[..., Any], keywords: dict[str, Any]) -> None:
+    parameters = inspect.signature(function).parameters
+
+    found = {name: parameters[name].default for name in keywords}
+    assert found == keywords
+    assert {parameters[name].kind for name in keywords} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+def test_retry_policies_take_their_settings_in_this_order() -> None:
+    assert Constant() == Constant(1, FOREVER) == Constant(delay=1, max_retries=FOREVER)
+    assert Linear() == Linear(1, FOREVER) == Linear(delay=1, max_retries=FOREVER)
+    assert Exponential() == Exponential(1, FOREVER, 2, 30)
+    assert Exponential(3, 4, 5, 6) == Exponential(delay=3, max_retries=4, factor=5, max_delay=6)
+
+
+def test_a_process_has_a_name_of_its_own_and_a_lease_of_ten_seconds() -> None:
+    held: list[Any] = []
+    store = MemoryStore()
+    for _ in range(2):
+        resonate = Resonate(store=store)
+        resonate.register(lambda ctx: held.append(store.record(ctx.id).task), name="look")
+        resonate.run(f"w{len(held)}", "look")
+        resonate.stop()
+
+    assert [task.ttl for task in held] == [10_000, 10_000]
+    assert len({task.pid for task in held}) == 2
+    assert all(len(task.pid) == 32 and int(task.pid, 16) for task in held)
+
+
+def test_at_most_32_functions_run_at_the_same_time_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cpus, threads in ((None, 1), (4, 4), (64, 32)):
+        monkeypatch.setattr("os.cpu_count", lambda cpus=cpus: cpus)
+        assert Resonate.local()._runtime._threads == threads
+
+
+@three_ways
+def test_a_connection_begins_as_often_as_one_likes(resonate: Resonate) -> None:
+    resonate.register(double)
+    resonate.start()
+    resonate.start()
+
+    assert resonate.run("w", double, 2) == 4
+
+
+@pytest.mark.parametrize("variable", ["RESONATE_HOST", "RESONATE_HOST_STORE", "RESONATE_PORT_STORE"])
+def test_the_hosts_of_the_environment_are_for_remote_alone(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "9" if "PORT" in variable else "http://nowhere.invalid")
+
+    assert isinstance(Resonate().store, MemoryStore)
+
+
+# 5.1, 5.5: what is recorded of a call
+
+
+def promise_of(resonate: Resonate, id: str) -> Promise:
+    promise = resonate.store.apply(PromiseGet(id)).promise
+    assert promise is not None
+    return promise
+
+
+@pytest.mark.parametrize("how", ["begin_run", "begin_rpc"])
+@three_ways
+def test_a_call_from_outside_is_recorded_with_everything_that_it_needs(resonate: Resonate, how: str) -> None:
+    resonate.register(double, version=3)
+    taken = {"mine": "x", PARENT: "forged", SCOPE: "forged", TARGET: "forged"}
+    getattr(resonate.options(tags=taken), how)("w", double, n=2).result(PATIENCE)
+
+    promise = promise_of(resonate, "w")
+    assert codec.decode(promise.param) == {"func": "double", "args": [], "kwargs": {"n": 2}, "version": 3}
+    own = dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), "w")
+    assert promise.tags.items() >= {**own, "mine": "x", SCOPE: "global", TARGET: "poll://any@default"}.items()
+    assert promise.timeout_at - promise.created_at == pytest.approx(YEAR * 1000, abs=1_000)
+
+
+def every_call(ctx: Context) -> Flow:
+    taken = {"mine": "x", SCOPE: "forged", PARENT: "forged", ORIGIN: "forged"}
+    yield ctx.run(double, 1).options(tags=taken)
+    yield ctx.begin_rpc("theirs", 1).options(tags=taken)
+    yield ctx.detached("theirs", 1).options(tags=taken)
+    yield ctx.promise(data={"ask": 1}, tags=taken)
+    yield ctx.sleep(60)
+
+
+@three_ways
+def test_what_each_call_of_a_workflow_records(driver: Driver) -> None:
+    driver.register(double)
+    driver.begin("w", every_call, timeout=2 * YEAR)
+    driver.work()
+
+    local, remote, detached, bare, sleep = (driver.promise(f"w.{n}") for n in range(1, 6))
+    call = {"func": "theirs", "args": [1], "kwargs": {}, "version": 1}
+    assert [codec.decode(each.param) for each in (local, remote, detached, bare, sleep)] == [
+        *(None, call, call, {"ask": 1}, None),
+    ]
+    assert [each.tags[SCOPE] for each in (local, remote, detached, bare, sleep)] == ["local", *["global"] * 4]
+    assert {each.tags[PARENT] for each in (local, remote, detached, bare, sleep)} == {"w"}
+    # A detached call lives on its own.
+    assert [each.tags[ORIGIN] for each in (local, remote, detached, bare, sleep)] == ["w", "w", "w.3", "w", "w"]
+    assert [each.tags.get(TARGET) for each in (local, remote, detached, bare, sleep)] == [
+        *(None, driver.rpc_target, driver.rpc_target, None, None),
+    ]
+    assert [each.tags.get(TIMER) for each in (local, remote, detached, bare, sleep)] == [*[None] * 4, "true"]
+    assert {each.tags.get("mine") for each in (local, remote, detached, bare)} == {"x"}
+    lives = [each.timeout_at - each.created_at for each in (local, remote, detached, bare, sleep)]
+    assert lives == [*[YEAR * 1000] * 4, 60_000]
+    assert DELAY not in remote.tags
+
+
+@three_ways
+def test_nobody_attached_outlives_the_caller(driver: Driver) -> None:
+    driver.begin("w", every_call, timeout=30.0)
+    driver.work()
+
+    end = driver.promise("w").timeout_at
+    assert [driver.promise(f"w.{n}").timeout_at - end for n in (1, 2, 4, 5)] == [0] * 4
+    assert driver.promise("w.3").timeout_at - end == (YEAR - 30) * 1000
+
+
+# 5.7: the policy is the executor's
+
+
+@three_ways
+def test_a_policy_of_the_client_is_not_for_what_others_run(resonate: Resonate) -> None:
+    attempts: list[int] = []
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        attempts.append(ctx.info.attempt)
+        yield ctx.time.time()
+        raise ValueError("no")
+
+    patient = resonate.options(retry_policy=Constant(0, 2))
+    with pytest.raises(ValueError, match="no"):
+        patient.rpc("a", workflow)
+    assert attempts == [1]
+    with pytest.raises(ValueError, match="no"):
+        patient.run("b", workflow)
+    assert attempts == [1, 1, 2, 3]
+
+
+# 5.14: versions
+
+
+@three_ways
+def test_an_execution_keeps_the_version_it_was_started_with(driver: Driver) -> None:
+    def first(ctx: Context) -> Flow:
+        yield ctx.sleep(DAY / 2)
+        return ["first", ctx.info.version]
+
+    def second(ctx: Context) -> Flow:
+        yield ctx.sleep(DAY / 2)
+        return ["second", ctx.info.version]
+
+    driver.registry.add(first, "f", 1)
+    driver.create("w", {"func": "f", "version": driver.registry.latest("f")})
+    driver.work()
+    driver.registry.add(second, "f", 2)
+    driver.create("v", {"func": "f", "version": driver.registry.latest("f")})
+    driver.create("u", {"func": "f"})
+
+    assert [driver.finish(id) for id in ("w", "v", "u")] == [["first", 1], ["second", 2], ["second", 2]]
+
+
+@three_ways
+def test_a_workflow_calls_the_version_that_it_means(driver: Driver) -> None:
+    def one(ctx: Context) -> list[Any]:
+        return ["one", ctx.info.version]
+
+    def two(ctx: Context) -> list[Any]:
+        return ["two", ctx.info.version]
+
+    def workflow(ctx: Context) -> Flow:
+        by_function = yield ctx.rpc(one)
+        by_name = yield ctx.rpc("f")
+        chosen = yield ctx.rpc(one).options(version=2)
+        named = yield ctx.rpc("f").options(version=1)
+        here = yield ctx.run(one)
+        unknown = yield ctx.begin_rpc("theirs")
+        return [by_function, by_name, chosen, named, here, unknown.id]
+
+    driver.registry.add(one, "f", 1)
+    driver.registry.add(two, "f", 2)
+    driver.begin("w", workflow)
+    driver.work()
+    driver.settle("w.6")
+
+    assert driver.finish("w") == [["one", 1], ["two", 2], ["two", 2], ["one", 1], ["one", 1], "w.6"]
+    assert codec.decode(driver.promise("w.6").param)["version"] == 1
+
+
+@three_ways
+def test_options_of_a_call_on_what_calls_nobody(driver: Driver) -> None:
+    """A promise ignores target and version, a sleep everything but the id."""
+    remote: dict[str, Any] = {"tags": {"a": "b"}, "target": "elsewhere", "timeout": 60.0, "version": 3}
+
+    def workflow(ctx: Context) -> Flow:
+        promise = yield ctx.promise().options(**remote)
+        yield ctx.sleep(5).options(id="nap", encoder=JsonEncoder(), idempotency_key="k", **remote)
+        return (yield promise)
+
+    driver.begin("w", workflow)
+    driver.work()
+    driver.settle("w.1", "yes")
+
+    assert driver.finish("w") == "yes"
+    assert driver.elapsed() == 5
+    assert TARGET not in driver.promise("w.1").tags
+    assert driver.promise("w.1").tags["a"] == "b"
+    assert "a" not in driver.promise("nap").tags
+    with pytest.raises(TypeError, match="target must be `str`, got int"):
+        Sleep(1).options(target=5)  # type: ignore[arg-type]
+
+
+@three_ways
+def test_the_policies_by_default(driver: Driver) -> None:
+    """Functions are tried again after 2, 4, 8 ... seconds; generators are not."""
+    times: list[float] = []
+
+    def flaky(ctx: Context) -> None:
+        times.append(driver.elapsed())
+        if ctx.info.attempt < 4:
+            raise ValueError("not yet")
+
+    def generator(ctx: Context) -> Flow:
+        times.append(-ctx.info.attempt)
+        yield ctx.run(double, 1)
+        raise ValueError("never again")
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(flaky)
+        try:
+            yield ctx.run(generator)
+        except ValueError as error:
+            return str(error)
+
+    assert driver.run("w", workflow) == "never again"
+    assert times == [0, 2, 6, 14, -1]
+    assert Never().next(1) is None

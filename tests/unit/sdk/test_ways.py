@@ -1,0 +1,53 @@
+"""The ways in which workflow tests run differ in what they say they do."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from resonate import Context, Resonate
+from tests.unit.sdk.driving import Driver, Flow
+from tests.unit.sdk.ways import three_ways
+
+if TYPE_CHECKING:
+    from tests.deployment.driving import OfflineDriver
+
+
+def process() -> Any:
+    """Return the module of the deployed worker's code, which is loaded once in each of its processes."""
+    return sys.modules.get("tests.deployment.registered")
+
+
+@three_ways
+def test_a_process_lasts_or_not(driver: Driver, way: str) -> None:
+    processes: list[Any] = []
+
+    def workflow(ctx: Context) -> Flow:
+        processes.append(process())
+        yield ctx.sleep(60)
+
+    driver.run("w", workflow)
+
+    first, second = processes
+    assert (first is second) == (way != "forgetful")
+    assert way == "memory" or None not in (first, second)
+
+
+@three_ways
+def test_what_a_client_runs_is_begun_by_itself_and_continued_by_the_worker(
+    resonate: Resonate, offline: OfflineDriver | None
+) -> None:
+    begun: list[int] = []
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        begun.append(0 if offline is None else offline.stack.invocations["WorkerFunction"])
+        return (yield ctx.rpc(called))
+
+    @resonate.register
+    def called(_: Context) -> str:
+        return "called"
+
+    assert workflow.run("w") == "called"
+    # The worker's first invocation is the call.
+    assert offline is None or begun == [0, 2]

@@ -1,0 +1,174 @@
+import json
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.errors import ResonateStoreError
+from resonate.testing import History, HistoryFormatError, MemoryStack, Recorded, export_history
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.records import TARGET
+from resonate_store.model.requests import PromiseCreate
+from tests.unit.sdk.testing.programs import Flow, approval, branching, charge, shop, stubborn, trial
+
+SHOWN = """\
+History of b1:
+  b1      execution of branching          pending, its task suspended
+  b1.1    run rest                        pending
+  b1.1.1  a sleep                         pending
+  b1.2    run rest                        pending
+  b1.2.1  a sleep                         pending
+  b1.3    rpc trial                       pending, its task suspended
+  b1.4    run charge with the id the-charge  resolved 'charged 5 EUR'"""
+
+
+@pytest.fixture
+def stack() -> MemoryStack:
+    return MemoryStack(shop)
+
+
+def test_an_execution_shows_its_commands(stack: MemoryStack) -> None:
+    stack.run(trial, "ada", id="t1")
+    history = stack.history("t1")
+
+    assert history.commands == ["run notify", "a sleep", "run charge"]
+    assert [record.outcome() for record in history[1:]] == [
+        "resolved 'told: welcome ada'",
+        "resolved",
+        "resolved 'charged 9 EUR'",
+    ]
+    assert history.root.value == "charged 9 EUR"
+    assert history.root.param["args"] == ["ada"]
+    assert history["t1.2"].settled_at == history["t1.1"].created_at + 30 * 86_400_000
+    assert ("t1.3" in history, "t1.4" in history, history.find("t1.4")) == (True, False, None)
+
+
+def test_a_history_reads_like_a_table(stack: MemoryStack) -> None:
+    stack.start(branching, id="b1")
+
+    assert repr(stack.history("b1")).split() == SHOWN.split()
+    widths = {
+        line.index(word)
+        for line, word in zip(
+            repr(stack.history("b1")).splitlines()[1:], ("exec", "run", "a s", "run", "a s", "rpc", "run"), strict=True
+        )
+    }
+    assert len(widths) == 1, "the columns are aligned"
+
+
+def test_history_leaves_out_executions_whose_ids_begin_alike(stack: MemoryStack) -> None:
+    stack.run(branching, id="a")
+    before = [record.id for record in stack.history("a")]
+    stack.run(branching, id="a.b")
+
+    assert [record.id for record in stack.history("a")] == before
+    assert stack.history("a.b")["a.b.1"].command == stack.history("a")["a.1"].command
+
+
+def test_detached_calls_are_there_and_their_trees_are_not(stack: MemoryStack) -> None:
+    stack.run(branching, id="b1")
+    history = stack.history("b1")
+
+    assert history["b1.3"].foreign
+    assert [record.id for record in history if record.foreign] == ["b1.3"]
+    assert "b1.3.1" not in history
+    assert stack.history("b1.3").commands == ["run notify", "a sleep"]
+
+
+def test_records_are_in_the_order_of_their_numbers(stack: MemoryStack) -> None:
+    def many(ctx: Context) -> Flow:
+        for _ in range(11):
+            yield ctx.run(charge, 1)
+
+    stack.fail("m1.2", times=1)
+    stack.run(many, id="m1")
+    stack.run(stubborn, id="s1")
+
+    assert [record.id for record in stack.history("m1")] == [
+        "m1",
+        "m1.1",
+        "m1.2",
+        "m1.2~1",
+        *(f"m1.{n}" for n in range(3, 12)),
+    ]
+    assert stack.history("m1").commands == ["run charge"] * 11
+    assert stack.history("m1")["m1.2~1"].command == "a retry timer"
+
+
+def test_failures_show_their_error(stack: MemoryStack) -> None:
+    stack.start(approval, id="a1")
+    stack.reject("a1.1", ValueError("no"))
+    stack.start(approval, id="a2")
+    stack.cancel("a2.1")
+
+    assert stack.history("a1")["a1.1"].outcome() == "rejected ValueError('no')"
+    assert str(stack.history("a1").root.error) == "no"
+    assert stack.history("a1").root.value is None
+    assert stack.history("a2")["a2.1"].outcome() == "rejected_canceled"
+
+
+def test_long_values_and_foreign_payloads_do_not_break_the_table(stack: MemoryStack) -> None:
+    stack.start(approval, id="a1")
+    stack.resolve("a1.1", "x" * 500)
+    assert len(max(repr(stack.history("a1")).splitlines(), key=len)) < 120
+    program = Resonate(store=stack.client().store)
+    stack.store.apply(PromiseCreate("p1", stack.clock.now() + 1000))
+    program.promises.resolve("p1", headers={}, data="not json")
+    assert stack.history("p1").root.outcome() == "resolved, 12 characters"
+
+
+def test_any_store_can_be_asked() -> None:
+    store = MemoryStore()
+    store.apply(PromiseCreate("w1", store.clock.now() + 1000, tags={TARGET: "poll://any@g"}))
+    store.apply(PromiseCreate("w1.1", store.clock.now() + 1000))
+
+    history = export_history(store, "w1")
+    assert [record.id for record in history] == ["w1", "w1.1"]
+    assert history.root.task is not None
+    assert history.root.task.state == "pending"
+    with pytest.raises(ResonateStoreError, match="not found"):
+        export_history(store, "w2")
+
+
+def test_json_brings_back_the_same_history(stack: MemoryStack) -> None:
+    stack.start(branching, id="b1")
+    history = stack.history("b1")
+    text = history.to_json()
+
+    assert History.from_json(text) == history
+    assert History.from_json(text.encode()).to_json() == text
+    assert hash(History.from_json(text)) == hash(history)
+    assert history != stack.history("b1.3")
+
+
+def test_the_format_is_what_is_documented(stack: MemoryStack) -> None:
+    stack.start(approval, id="a1")
+    document = json.loads(stack.history("a1").to_json())
+
+    assert document.keys() == {"format", "version", "id", "records"}
+    assert (document["format"], document["version"], document["id"]) == ("resonate-history", 1, "a1")
+    assert [record.keys() for record in document["records"]] == [{"promise", "task"}, {"promise"}]
+    assert document["records"][0]["task"]["state"] == "suspended"
+    assert document["records"][1]["promise"]["timeoutAt"] == stack.history("a1")["a1.1"].timeout_at
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense", "this is no history of an execution"),
+        ("[]", "this is no history of an execution"),
+        ('{"format": "resonate-history", "version": 2}', "'resonate-history' in version 2: export it again"),
+        ('{"format": "other", "version": 1}', "this is 'other' in version 1"),
+        ('{"format": "resonate-history", "version": 1, "id": "w"}', "damaged: .*missing required field `records`"),
+        ('{"format": "resonate-history", "version": 1, "id": "w", "records": []}', "has to have the record of w"),
+    ],
+)
+def test_other_texts_are_refused(text: str, message: str) -> None:
+    with pytest.raises(HistoryFormatError, match=message):
+        History.from_json(text)
+
+
+def test_a_history_needs_its_root(stack: MemoryStack) -> None:
+    stack.start(approval, id="a1")
+    records: list[Recorded] = list(stack.history("a1"))[1:]
+    with pytest.raises(ValueError, match="has to have the record of a1"):
+        History("a1", records)

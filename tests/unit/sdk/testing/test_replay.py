@@ -1,0 +1,467 @@
+"""Histories that were recorded once, replayed by the programs as they are, and by programs that were changed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.errors import ResonateStoreError
+from resonate.retry_policies import Constant
+from resonate.testing import Difference, History, HistoryFormatError, MemoryStack, ReplayWarning, replay
+from tests.unit.sdk.testing.programs import (
+    Flow,
+    approval,
+    book,
+    branching,
+    charge,
+    fetch,
+    notify,
+    order,
+    rest,
+    shop,
+    stubborn,
+    trial,
+)
+
+HISTORIES = Path(__file__).with_name("histories")
+
+
+def recorded(name: str) -> History:
+    return History.from_json((HISTORIES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+# What has not changed
+
+
+@pytest.mark.parametrize(
+    ("name", "workflow", "commands"),
+    [
+        ("finished", trial, 4),
+        ("remote", order, 3),
+        ("branching", branching, 9),
+        ("book", book, 11),
+        ("retries", stubborn, 4),
+        ("timed-out", approval, 2),
+    ],
+)
+def test_a_finished_execution_is_replayed_to_its_end(name: str, workflow: Callable[..., Any], commands: int) -> None:
+    replayed = replay(HISTORIES / f"{name}.json", workflow)
+
+    assert replayed.finished
+    assert (len(replayed.commands), replayed.stopped_at) == (commands, ())
+    assert list(replayed.commands) == [record.id for record in recorded(name)]
+
+
+@pytest.mark.parametrize(
+    ("name", "workflow", "stopped_at"),
+    [
+        ("sleeping", trial, ("sleeping.2",)),
+        ("nested-sleeping", branching, ("nested-sleeping.2.1",)),
+        ("book-sleeping", book, ("book-sleeping.3", "book-sleeping.1.2", "book-sleeping.2.2")),
+    ],
+)
+def test_an_unfinished_execution_is_replayed_as_far_as_it_got(
+    name: str, workflow: Callable[..., Any], stopped_at: tuple[str, ...]
+) -> None:
+    replayed = replay(recorded(name), workflow)
+
+    assert not replayed.finished
+    assert replayed.stopped_at == stopped_at
+    assert len(replayed.commands) == len(recorded(name))
+
+
+def test_recorded_arguments_that_do_not_fit_are_a_difference() -> None:
+    def stricter(ctx: Context, user: int) -> Flow:
+        raise NotImplementedError
+
+    with pytest.raises(Difference, match=r"finished\.1\n  recorded: run notify\n  now:      trial: user: expected int"):
+        replay(recorded("finished"), stricter)
+
+
+def test_no_step_runs_and_no_store_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def must_not_run(*_: Any) -> None:
+        raise AssertionError("a step ran")
+
+    async def must_not_run_either(*_: Any) -> None:
+        raise AssertionError("a step ran")
+
+    monkeypatch.setattr(charge, "__code__", must_not_run.__code__)
+    monkeypatch.setattr(notify, "__code__", must_not_run.__code__)
+    monkeypatch.setattr(fetch, "__code__", must_not_run_either.__code__)
+    stopped = _without(recorded("finished"), "finished.3")
+
+    assert replay(recorded("finished"), trial).finished
+    assert replay(recorded("book"), book).finished
+    assert replay(stopped, trial).stopped_at == ("finished.3",)
+
+
+@pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
+def test_other_results_are_no_difference() -> None:
+    def trial_in_dollars(ctx: Context, user: str, days: float = 30) -> Flow:
+        yield ctx.run(notify, f"hello {user}")
+        yield ctx.sleep(days * 86_400 * 2)
+        yield ctx.run(charge, 12)
+        return "other"
+
+    assert replay(recorded("finished"), trial_in_dollars).finished
+
+
+def test_a_text_will_do() -> None:
+    assert replay((HISTORIES / "finished.json").read_text(encoding="utf-8"), trial).finished
+    with pytest.raises(HistoryFormatError):
+        replay("{}", trial)
+
+
+def test_a_crashed_execution_is_replayed_from_any_moment() -> None:
+    """Whatever a worker has written when it dies is a history that the same code replays."""
+    stack = MemoryStack(shop)
+    for kind, id in (
+        ("promise.create", "b.1"),
+        ("promise.create", "b.2.1"),
+        ("task.suspend", "b"),
+        ("promise.settle", "b.1"),
+    ):
+        stack.clear()
+        stack.crash(after=kind, id=id)
+        stack.start(branching, id="b")
+        if kind == "promise.settle":
+            stack.advance(seconds=60)
+        assert not replay(stack.history("b"), branching).finished, kind
+
+
+def test_a_workflow_that_retries_is_replayed_with_its_policy() -> None:
+    attempts: list[int] = []
+
+    def twice(ctx: Context) -> Flow:
+        yield ctx.run(notify, "attempt")
+        attempts.append(ctx.info.attempt)
+        if ctx.info.attempt == 1:
+            raise ConnectionError("once more")
+        return "done"
+
+    def above(ctx: Context, delay: float) -> Flow:
+        return (yield ctx.run(twice).options(retry_policy=Constant(delay, 3)))
+
+    for delay in (0.5, 60):
+        stack = MemoryStack()
+        assert stack.run(above, delay) == "done"
+        replayed = replay(stack.history("above-1"), above)
+        assert replayed.finished
+        assert list(replayed.commands) == [record.id for record in stack.history("above-1")]
+
+
+def test_an_async_workflow_that_retries_is_replayed_with_its_attempts() -> None:
+    async def twice(ctx: Context) -> str:
+        await ctx.run(fetch, ctx.info.attempt)
+        if ctx.info.attempt < 3:
+            raise ConnectionError("once more")
+        return "done"
+
+    async def above(ctx: Context, delay: float) -> str:
+        return await ctx.run(twice).options(retry_policy=Constant(delay, 5))
+
+    for delay in (0.5, 60):
+        stack = MemoryStack()
+        assert stack.run(above, delay) == "done"
+        replayed = replay(stack.history("above-1"), above)
+        assert replayed.finished
+        assert list(replayed.commands) == [record.id for record in stack.history("above-1")]
+
+
+def test_a_nested_workflow_that_ran_out_of_time_is_let_go() -> None:
+    def above(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(rest, 600).options(timeout=60)
+        except Exception as error:
+            yield ctx.run(notify, type(error).__name__)
+
+    stack = MemoryStack()
+    stack.run(above)
+    assert replay(stack.history("above-1"), above).finished
+
+
+def test_steps_that_leave_no_record_end_a_replay() -> None:
+    def volatile(ctx: Context) -> Flow:
+        n = yield ctx.run(charge, 1).options(durable=False)
+        yield ctx.run(notify, n)
+
+    stack = MemoryStack()
+    stack.run(volatile)
+    replayed = replay(stack.history("volatile-1"), volatile)
+    assert (replayed.finished, replayed.stopped_at) == (False, ("volatile-1.1",))
+
+
+def test_replay_counts_no_overridden_id_as_a_command() -> None:
+    def picks(ctx: Context) -> Flow:
+        yield ctx.detached("pick", 1).options(id=f"{ctx.id}.4")
+        yield ctx.run(charge, 2).options(id=f"{ctx.id}.1001")
+        yield ctx.sleep(60)
+
+    stack = MemoryStack(shop)
+    stack.run(picks)
+    history = stack.history("picks-1")
+    assert {"picks-1.4", "picks-1.1001"} < {record.id for record in history}
+
+    assert replay(history, picks).finished
+
+
+def test_replay_refuses_a_command_whose_number_is_a_siblings_id() -> None:
+    def clash(ctx: Context) -> Flow:
+        first = yield ctx.run(charge, 1).options(id=f"{ctx.id}.2")
+        try:
+            return [first, (yield ctx.run(charge, 2))]
+        except ResonateStoreError as error:
+            return [first, error.code]
+
+    stack = MemoryStack()
+    assert stack.run(clash) == ["charged 1 -", 100.409]
+
+    assert replay(stack.history("clash-1"), clash).finished
+
+
+def test_functions_and_dependencies_of_the_program_are_there() -> None:
+    program = Resonate(dependencies={"rounds": 2})
+
+    @program.register
+    def remote(_: Context) -> int:
+        return 1
+
+    @program.register
+    def rounds(ctx: Context) -> Flow:
+        for _ in range(ctx.get_dependency("rounds")):
+            yield ctx.rpc(remote.func)
+
+    stack = MemoryStack(program)
+    stack.run(rounds)
+    assert replay(stack.history("rounds-1"), rounds).finished
+    with pytest.raises(Difference, match=r"rounds-1\.2"):
+        replay(stack.history("rounds-1"), rounds, dependencies={"rounds": 1})
+
+
+# What has changed
+
+
+def without_sleep(ctx: Context, user: str) -> Flow:
+    yield ctx.run(notify, user)
+    yield ctx.run(charge, 9)
+
+
+def other_function(ctx: Context, user: str) -> Flow:
+    yield ctx.run(charge, user)
+    yield ctx.sleep(1)
+    yield ctx.run(charge, 9)
+
+
+def one_more(ctx: Context, user: str) -> Flow:
+    yield from trial.func(ctx, user)
+    yield ctx.run(notify, "bye")
+
+
+def one_more_promise(ctx: Context, user: str) -> Flow:
+    yield from trial.func(ctx, user)
+    yield (yield ctx.promise())
+
+
+def one_less(ctx: Context, user: str) -> Flow:
+    yield ctx.run(notify, user)
+    yield ctx.sleep(1)
+
+
+def by_another_id(ctx: Context, user: str) -> Flow:
+    yield ctx.run(notify, user).options(id="welcome")
+    yield ctx.sleep(1)
+    yield ctx.run(charge, 9)
+
+
+def remotely(ctx: Context, user: str) -> Flow:
+    yield ctx.rpc("notify", user)
+    yield ctx.sleep(1)
+    yield ctx.run(charge, 9)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "id", "was", "now"),
+    [
+        (without_sleep, "finished.2", "a sleep", "run charge"),
+        (other_function, "finished.1", "run notify", "run charge"),
+        (one_more, "finished.4", "nothing", "run notify"),
+        (one_more_promise, "finished.4", "nothing", "a promise"),
+        (one_less, "finished.3", "run charge", "nothing"),
+        (by_another_id, "finished.1", "run notify", "run notify with the id welcome"),
+        (remotely, "finished.1", "run notify", "rpc notify"),
+    ],
+)
+def test_the_first_command_that_differs_is_shown(workflow: Callable[..., Any], id: str, was: str, now: str) -> None:
+    with pytest.raises(Difference) as difference:
+        replay(recorded("finished"), workflow)
+
+    assert (difference.value.id, difference.value.recorded, difference.value.now) == (id, was, now)
+    lines = str(difference.value).splitlines()
+    assert lines[:3] == [
+        f"finished is not replayed by today's code: the first command that differs is {id}",
+        f"  recorded: {was}",
+        f"  now:      {now}",
+    ]
+    assert lines[-1].startswith(f"> {id} "), "the history is shown up to there"
+
+
+@pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
+def test_what_comes_after_the_records_of_an_unfinished_execution_may_change() -> None:
+    def other_end(ctx: Context, user: str) -> Flow:
+        yield ctx.run(notify, user)
+        yield ctx.sleep(1)
+        yield ctx.run(notify, "something else")
+
+    assert replay(recorded("sleeping"), other_end).stopped_at == ("sleeping.2",)
+    with pytest.raises(Difference, match=r"sleeping\.2"):
+        replay(recorded("sleeping"), without_sleep)
+
+
+@pytest.mark.parametrize("name", ["branching", "nested-sleeping"])
+def test_a_nested_workflow_must_not_change_either(name: str) -> None:
+    def changed(ctx: Context, secs: float) -> Flow:
+        yield ctx.run(notify, "tired")
+        yield ctx.sleep(secs)
+        return (yield ctx.run(notify, "rested"))
+
+    changed.__name__ = "rest"
+
+    def branching_anew(ctx: Context) -> Flow:
+        one = yield ctx.begin_run(changed, 60)
+        two = yield ctx.begin_run(changed, 120)
+        yield ctx.detached("trial", "ada", 1)
+        yield ctx.run(charge, 5).options(id="the-charge")
+        return [(yield one), (yield two)]
+
+    with pytest.raises(Difference) as difference:
+        replay(recorded(name), branching_anew)
+    assert (difference.value.id, difference.value.recorded, difference.value.now) == (
+        f"{name}.1.1",
+        "a sleep",
+        "run notify",
+    )
+
+
+@pytest.mark.parametrize("name", ["book", "book-sleeping"])
+def test_a_nested_async_workflow_must_not_change(name: str) -> None:
+    async def chapter(ctx: Context, page: int) -> str:
+        await ctx.run(fetch, page)
+        return await ctx.run(notify, "no pause")
+
+    async def no_step_at_all(ctx: Context, page: int) -> str:
+        return f"{ctx.id} {page}"
+
+    no_step_at_all.__name__ = "chapter"
+
+    def today(nested: Callable[..., Any]) -> Callable[..., Any]:
+        async def book_anew(ctx: Context, secs: float = 60) -> None:
+            pages = [await ctx.begin_run(nested, page) for page in (1, 3)]
+            await ctx.sleep(secs)
+            await ctx.run(fetch, 0).options(id="the-cover")
+            for page in pages:
+                await page
+
+        return book_anew
+
+    for nested, id, was, now in (
+        (chapter, f"{name}.1.2", "a sleep", "run notify"),
+        (no_step_at_all, f"{name}.1.1", "run fetch", "nothing"),
+    ):
+        with pytest.raises(Difference) as difference:
+            replay(recorded(name), today(nested))
+        assert (difference.value.id, difference.value.recorded, difference.value.now) == (id, was, now)
+
+
+@pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
+def test_a_generator_may_become_an_async_function_that_does_the_same() -> None:
+    async def trial_anew(ctx: Context, user: str) -> Any:
+        await ctx.run(notify, user)
+        await ctx.sleep(1)
+        return await ctx.run(charge, 9)
+
+    async def in_another_order(ctx: Context, user: str) -> None:
+        await ctx.sleep(1)
+        await ctx.run(notify, user)
+
+    async def without_commands(_: Context, user: str) -> str:
+        return user
+
+    assert replay(recorded("finished"), trial_anew).finished
+    with pytest.raises(Difference, match=r"recorded: run notify\n  now:      a sleep"):
+        replay(recorded("finished"), in_another_order)
+    with pytest.raises(Difference, match=r"recorded: run notify\n  now:      nothing"):
+        replay(recorded("finished"), without_commands)
+
+
+def test_an_id_that_is_not_overridden_any_more_is_a_difference() -> None:
+    def branching_anew(ctx: Context) -> Flow:
+        one = yield ctx.begin_run(rest, 60)
+        two = yield ctx.begin_run(rest, 120)
+        yield ctx.detached("trial", "ada", 1)
+        yield ctx.run(charge, 5).options(id="a-charge")
+        return [(yield one), (yield two)]
+
+    with pytest.raises(Difference) as difference:
+        replay(recorded("branching"), branching_anew)
+    assert (difference.value.recorded, difference.value.now) == (
+        "run charge with the id the-charge",
+        "run charge with the id a-charge",
+    )
+
+
+def test_a_workflow_that_waits_for_what_it_did_not_wait_for_is_different() -> None:
+    def stuck(ctx: Context, user: str) -> Flow:
+        yield from trial.func(ctx, user)
+        yield ctx.rpc("approve").options(id="an-approval")
+
+    with pytest.raises(Difference, match=r"recorded: nothing\n  now:      rpc approve with the id an-approval"):
+        replay(recorded("finished"), stuck)
+
+
+def test_what_is_no_call_of_a_function_has_nothing_to_replay() -> None:
+    stack = MemoryStack(shop)
+    stack.start(approval, id="a1")
+    with pytest.raises(ValueError, match=r"a1\.1 is not the call of a function"):
+        replay(stack.history("a1.1"), approval)
+
+
+def _without(history: History, id: str) -> History:
+    """The history as it was before `id` was recorded."""
+    document = json.loads(history.to_json())
+    document["records"] = [record for record in document["records"] if record["promise"]["id"] != id]
+    document["records"][0]["promise"] |= {"state": "pending", "value": {}}
+    del document["records"][0]["promise"]["settledAt"]
+    return History.from_json(json.dumps(document))
+
+
+def test_changed_arguments_data_and_sleeps_are_warned_of() -> None:
+    def calls(ctx: Context, to: str, data: Any, seconds: float, local: int) -> Flow:
+        yield ctx.rpc("notify", to)
+        yield ctx.sleep(seconds)
+        yield ctx.run(charge, local)
+        yield ctx.begin_rpc("notify", text=to)
+        yield (yield ctx.promise(data=data, timeout=5))
+
+    def then(ctx: Context) -> Flow:
+        yield from calls(ctx, "ada", [1], 60, 1)
+
+    def other(ctx: Context) -> Flow:
+        yield from calls(ctx, "bob", [2], 61, 2)
+
+    def same(ctx: Context) -> Flow:
+        yield from calls(ctx, "ada", [1], 60.25, 2)
+
+    stack = MemoryStack()
+    stack.mock("notify", lambda *_, **__: None)
+    stack.start(then, id="w")
+    stack.advance(minutes=2)
+    history = stack.history("w")
+
+    with pytest.warns(ReplayWarning) as warned:
+        assert replay(history, other).changed == ("w.1", "w.2", "w.4", "w.5")
+    assert "w.2 (a sleep) slept 60 s when it was recorded, and now 61 s" in str(warned[1].message)
+    assert "'ada'" in str(warned[0].message)
+    assert replay(history, same).changed == ()
