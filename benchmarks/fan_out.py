@@ -24,8 +24,9 @@ from resonate import Context, Resonate
 from resonate.payloads import codec
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import TARGET, Promise
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseCreate, Request, Response
+from resonate_store.model.tags import TARGET
 
 LIMIT = 10
 """The parent is invoked less often than that."""
@@ -80,7 +81,7 @@ class Remote:
         self._pass(request.kind)
         return self._store.apply(request)
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         self._pass("children")
         return self._store.children(id, separator)
 

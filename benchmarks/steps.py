@@ -31,8 +31,8 @@ from typing import Any
 from resonate import Context, Resonate
 from resonate.payloads import codec
 from resonate_store.local.memory import MemoryStore
-from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
+from resonate_store.model.tags import TARGET
 
 ROUNDS = 5
 LIMITS = {"us_per_step": 20, "us_per_child": 30, "long_over_short": 1.3, "replay_ms": 50, "bytes_per_step": 1024}

@@ -25,8 +25,9 @@ from resonate.payloads import codec
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.cron import next_occurrence
-from resonate_store.model.records import ORIGIN, TARGET, TIMER, Record
+from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate, ScheduleCreate, ScheduleDelete
+from resonate_store.model.tags import ORIGIN, TARGET, TIMER
 
 YEAR = 365 * 86_400_000
 DAY = 86_400

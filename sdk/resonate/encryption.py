@@ -25,7 +25,7 @@ from resonate.errors import DecryptionError
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import random_bytes
-from resonate_store.model.records import SCHEDULE, Promise, Schedule, Value
+from resonate_store.model.records import PromiseView, Schedule, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRecord,
@@ -39,6 +39,7 @@ from resonate_store.model.requests import (
     TaskFulfill,
     TaskRelease,
 )
+from resonate_store.model.tags import SCHEDULE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -181,7 +182,7 @@ class EncryptedStore:
                 self.underlying.apply(TaskRelease(task.id, task.version, error=str(error)))
             raise
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         return [self._readable(promise) for promise in self.underlying.children(id, separator)]
 
     def open(self) -> EncryptedStore:
@@ -233,7 +234,7 @@ class EncryptedStore:
             changes["schedules"] = tuple(map(self._readable_schedule, response.schedules))
         return replace(response, **changes)
 
-    def _readable(self, promise: Promise) -> Promise:
+    def _readable(self, promise: PromiseView) -> PromiseView:
         param = self._show(promise.param, *_place_of_param(promise.id, promise.tags))
         return replace(promise, param=param, value=self._show(promise.value, "value", promise.id))
 

@@ -8,33 +8,32 @@ key without being given one: its id.
 from __future__ import annotations
 
 from resonate.errors import ResonateStoreError
-from resonate_store.model.records import SCOPE, TARGET, Promise, SettledState
+from resonate_store.model.records import PromiseView, SettledState
+from resonate_store.model.tags import IDEMPOTENCY_KEY, SCOPE, TARGET
 
-CREATE_KEY = "resonate:idempotency-key"
-"""Tag that keeps the idempotency key of a creation."""
 COMPLETE_KEY = "resonate:idempotency-key"
 """Header of the value that keeps the idempotency key of a settlement."""
 
 
-def created_alike(promise: Promise, key: str | None) -> bool:
+def created_alike(promise: PromiseView, key: str | None) -> bool:
     """Whether a promise that may have existed before is the one that a call means to create.
 
     Args:
         key: the call's idempotency key; without one it is the promise's id, and whoever gave no key either, in whatever
             language, has created the same.
     """
-    existing = promise.tags.get(CREATE_KEY)
+    existing = promise.tags.get(IDEMPOTENCY_KEY)
     if key is None:
         return existing is None or existing == promise.id
     return key == create_key(promise)
 
 
-def create_key(promise: Promise) -> str | None:
+def create_key(promise: PromiseView) -> str | None:
     """The idempotency key that a promise was created with; that of a call is its id unless it was given another."""
-    return promise.tags.get(CREATE_KEY) or (promise.id if SCOPE in promise.tags else None)
+    return promise.tags.get(IDEMPOTENCY_KEY) or (promise.id if SCOPE in promise.tags else None)
 
 
-def settled_alike(promise: Promise, state: SettledState, key: str | None, strict: bool) -> bool:
+def settled_alike(promise: PromiseView, state: SettledState, key: str | None, strict: bool) -> bool:
     """Whether a promise that is settled is so by the call that means to settle it.
 
     Args:
@@ -47,7 +46,7 @@ def settled_alike(promise: Promise, state: SettledState, key: str | None, strict
     return key is not None and complete_key(promise) == key and (not strict or promise.state == state)
 
 
-def complete_key(promise: Promise) -> str | None:
+def complete_key(promise: PromiseView) -> str | None:
     """The idempotency key of a settlement; a call is settled with its id as the key."""
     given = (promise.value.headers or {}).get(COMPLETE_KEY)
     if given is None and (TARGET in promise.tags or promise.tags.get(SCOPE) == "local"):

@@ -16,11 +16,12 @@ from msgspec import MsgspecError, Struct, json
 
 from resonate.encoders import Encoder
 from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError, refusal
-from resonate.idempotency import COMPLETE_KEY, CREATE_KEY, already_exists, complete_key, create_key, settled_alike
+from resonate.idempotency import COMPLETE_KEY, already_exists, complete_key, create_key, settled_alike
 from resonate.validation import require, require_text, require_texts, within_time
 from resonate_store.interface import Store
-from resonate_store.model.records import Promise, SettledState, Value
+from resonate_store.model.records import PromiseView, SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, Response
+from resonate_store.model.tags import IDEMPOTENCY_KEY
 
 NOT_GIVEN: Any = object()
 """Stands for an argument that was left out, where None is a value."""
@@ -358,13 +359,13 @@ class Promises:
 
     def kept(self, tags: dict[str, str] | None, ikey: str | None) -> dict[str, str]:
         """The tags that a promise is stored with."""
-        return dict(tags or {}) if ikey is None else {**(tags or {}), CREATE_KEY: ikey}
+        return dict(tags or {}) if ikey is None else {**(tags or {}), IDEMPOTENCY_KEY: ikey}
 
-    def shown(self, promise: Promise) -> DurablePromise:
+    def shown(self, promise: PromiseView) -> DurablePromise:
         """A stored promise as users see it."""
         return shown(promise, self)
 
-    def _read(self, id: str) -> Promise:
+    def _read(self, id: str) -> PromiseView:
         require("id", id, str)
         return accepted(self._store.apply(PromiseGet(id)), id)
 
@@ -377,7 +378,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def accepted(response: Response, id: str) -> Promise:
+def accepted(response: Response, id: str) -> PromiseView:
     """The promise of a response; one that has none is an error."""
     if response.promise is not None:
         return response.promise
@@ -386,7 +387,7 @@ def accepted(response: Response, id: str) -> Promise:
     raise refusal(response.status, response.error, {"id": id})
 
 
-def _refuse(promise: Promise) -> NoReturn:
+def _refuse(promise: PromiseView) -> NoReturn:
     word = _WORDS.get(promise.state, promise.state)
     code = _SETTLED_CODES[promise.state]
     raise ResonateStoreError(f"The specified promise is already {word}", code, {"id": promise.id})
@@ -430,7 +431,7 @@ def read_value(value: Value) -> DurableValue:
     return DurableValue(headers, data)
 
 
-def shown(promise: Promise, store: Stored) -> DurablePromise:
+def shown(promise: PromiseView, store: Stored) -> DurablePromise:
     """A stored promise as users see it, with its methods tied to `store`."""
     return DurablePromise(
         id=promise.id,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from msgspec import Struct
 
 from resonate.errors import ResonateStoreError, refusal
-from resonate.idempotency import CREATE_KEY
 from resonate.promises import DurablePromise, DurableValue, Promises, payload, read_value
 from resonate.validation import require, require_text, require_texts, within_time
 from resonate_store.interface import Store
@@ -27,6 +26,7 @@ from resonate_store.model.requests import (
     ScheduleResume,
     ScheduleTrigger,
 )
+from resonate_store.model.tags import IDEMPOTENCY_KEY
 
 PROMISE_ID = "{{.id}}.{{.timestamp}}"
 """The default template of occurrences' ids: the schedule's id, and the instant in milliseconds since the epoch."""
@@ -132,7 +132,7 @@ class Schedules:
         param = payload(promise_headers, promise_data, "promise_")
         existing = self._store.apply(ScheduleGet(id)).schedule
         if existing is None:
-            kept = dict(tags or {}) if ikey is None else {**(tags or {}), CREATE_KEY: ikey}
+            kept = dict(tags or {}) if ikey is None else {**(tags or {}), IDEMPOTENCY_KEY: ikey}
             request = ScheduleCreate(
                 id,
                 cron,
@@ -149,7 +149,7 @@ class Schedules:
             existing = self._apply(request)
             if not differences(request, existing) and existing.tags == kept:
                 return _shown(existing)
-        if ikey is None or existing.tags.get(CREATE_KEY) != ikey:
+        if ikey is None or existing.tags.get(IDEMPOTENCY_KEY) != ikey:
             raise ResonateStoreError("The specified schedule already exists", 40901, {"id": id})
         return _shown(existing)
 
@@ -285,8 +285,8 @@ def _shown(schedule: Schedule) -> DurableSchedule:
         next_run_time=schedule.next_run_at,
         last_run_time=schedule.last_run_at,
         description=schedule.description,
-        tags={name: text for name, text in schedule.tags.items() if name != CREATE_KEY},
-        ikey=schedule.tags.get(CREATE_KEY),
+        tags={name: text for name, text in schedule.tags.items() if name != IDEMPOTENCY_KEY},
+        ikey=schedule.tags.get(IDEMPOTENCY_KEY),
         timezone=schedule.timezone,
         catch_up=schedule.catch_up,
         overlap=schedule.overlap,

@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from resonate.engine.model import FUNC
 from resonate_store.model.ids import origin
-from resonate_store.model.records import ORIGIN, PARENT, SCOPE, Promise
+from resonate_store.model.records import PromiseView
+from resonate_store.model.tags import FUNC, ORIGIN, PARENT, SCOPE
 
 _SCOPE = InstrumentationScope("resonate")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -43,7 +43,7 @@ class Spans:
         self._processor = processor
         self._resource = resource or Resource.create()
 
-    def settled(self, promise: Promise) -> None:
+    def settled(self, promise: PromiseView) -> None:
         """Hand over the span of a promise that this process has settled."""
         tags = promise.tags
         root = tags.get(ORIGIN) or origin(promise.id)

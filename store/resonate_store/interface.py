@@ -24,7 +24,7 @@ from resonate_store.machine.effects import (
     effects,
     message_of,
 )
-from resonate_store.model.records import Promise, Record
+from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseDelivered, PromiseGet, Request, Response, TaskResume
 
 
@@ -62,7 +62,7 @@ class Store(Protocol):
         """
         ...
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         """The direct children of the promise `id`, without those that are due and not settled yet (DESIGN rule 1).
 
         Their params, and values that are very large, may be claims: `whole` asks for the promise itself.
@@ -94,7 +94,7 @@ class Outlets(Protocol):
         """Hand the message over to whoever delivers to `address`; never wait for the receiver's work."""
         ...
 
-    def notify(self, address: str, promise: Promise) -> None:
+    def notify(self, address: str, promise: PromiseView) -> None:
         """Have the settled promise sent to a listener; its values may be claims. Never wait for the listener."""
         ...
 
@@ -121,7 +121,7 @@ class Outlets(Protocol):
         ...
 
 
-def whole(promise: Promise, store: Applies) -> Promise:
+def whole(promise: PromiseView, store: Applies) -> PromiseView:
     """The promise with its values, wherever they lie; asks `store` for it if one of them is not here.
 
     Raises:

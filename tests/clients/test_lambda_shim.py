@@ -11,8 +11,9 @@ from unittest.mock import patch
 
 from resonate_infra.effects.transports import Pusher
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.model.records import TARGET, Value
+from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
+from resonate_store.model.tags import TARGET
 from tests.clients.api import PAUSE, Api
 from tests.clients.official import PROGRAMS, needs_python
 from tests.clients.surroundings import Process, Surroundings

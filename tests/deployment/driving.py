@@ -21,8 +21,9 @@ from resonate.worker.worker import Report
 from resonate.workflow.registry import Registry
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of, expiry_of
-from resonate_store.model.records import TARGET, Record, Value
+from resonate_store.model.records import Record, Value
 from resonate_store.model.requests import PromiseCreate
+from resonate_store.model.tags import TARGET
 from tests.unit.sdk.driving import DAY, SECOND, Asking
 
 Func = TypeVar("Func", bound=Callable[..., Any])

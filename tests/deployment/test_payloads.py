@@ -16,8 +16,9 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.testing.template.buckets import keys_in
 from resonate_store.dynamo.deletion import NotDeletable
 from resonate_store.dynamo.large_values import TAG
-from resonate_store.model.records import ORIGIN, SCOPE, Value
+from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle
+from resonate_store.model.tags import ORIGIN, SCOPE
 from tests.deployment import journal
 from tests.deployment.conftest import WORKFLOWS, Begin
 from tests.deployment.faults import Fault

@@ -13,8 +13,9 @@ import pytest
 
 from resonate.errors import ResonateHaltedError, ResonateStoreError
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.model.records import TARGET, Task, Value
+from resonate_store.model.records import Task, Value
 from resonate_store.model.requests import PromiseCreate, TaskContinue, TaskGet
+from resonate_store.model.tags import TARGET
 from tests.deployment import journal
 from tests.deployment.conftest import WORKFLOWS, Begin
 

@@ -17,7 +17,7 @@ import pytest
 from resonate.errors import ResonateHaltedError
 from resonate_infra.effects.transports import Pusher
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.model.records import TARGET, Promise, Value
+from resonate_store.model.records import PromiseView, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRegisterListener,
@@ -26,6 +26,7 @@ from resonate_store.model.requests import (
     TaskFulfill,
     TaskGet,
 )
+from resonate_store.model.tags import TARGET
 
 DAY = 86_400_000
 
@@ -79,7 +80,7 @@ def server() -> Iterator[Server]:
     server.close()
 
 
-def create(stack: OfflineStack, id: str, target: str | None) -> Promise:
+def create(stack: OfflineStack, id: str, target: str | None) -> PromiseView:
     tags = {} if target is None else {TARGET: target}
     promise = stack.store.apply(PromiseCreate(id, stack.clock.now() + DAY, tags=tags)).promise
     assert promise is not None

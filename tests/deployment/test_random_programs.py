@@ -26,7 +26,7 @@ from resonate_infra.testing.moto.cloud import Call, Invocation, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of
-from resonate_store.model.records import Promise, Record
+from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseSettle
 from tests.support.programs import (
     FUNCTIONS,
@@ -251,7 +251,7 @@ def recorded(stack: OfflineStack, id: str) -> bool:
     return record is not None and not record.pending
 
 
-def outcome(promise: Promise) -> str:
+def outcome(promise: PromiseView) -> str:
     """What becomes of an execution."""
     try:
         return plain(codec.outcome_of(promise))

@@ -10,7 +10,6 @@ from resonate_infra.testing.moto.cloud import Call, Moment
 from resonate_infra.testing.pumps import MAX_STREAM_RETRIES
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.ids import shard
-from resonate_store.model.records import TARGET, TIMER
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRegisterCallback,
@@ -18,6 +17,7 @@ from resonate_store.model.requests import (
     TaskAcquire,
     TaskSuspend,
 )
+from resonate_store.model.tags import TARGET, TIMER
 from tests.deployment.conftest import Begin
 
 HOUR = 3_600_000

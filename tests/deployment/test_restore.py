@@ -12,8 +12,9 @@ from moto import mock_aws
 
 from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.testing.template.template import ParameterError
-from resonate_store.model.records import TARGET, Value
+from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
+from resonate_store.model.tags import TARGET
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
 DAY = 86_400_000

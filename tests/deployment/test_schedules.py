@@ -15,7 +15,7 @@ from resonate import Resonate
 from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.machine.schedules import MAX_OCCURRENCES
-from resonate_store.model.records import SCHEDULE
+from resonate_store.model.tags import SCHEDULE
 from tests.deployment import journal
 from tests.deployment.faults import Fault
 

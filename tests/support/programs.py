@@ -19,11 +19,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from resonate import Context
-from resonate.engine.model import LINK
 from resonate.errors import ResonateError
 from resonate.payloads import codec
 from resonate.retry_policies import Constant, Never, RetryPolicy
-from resonate_store.model.records import DELAY, SCOPE, TARGET, TIMER, Record, SettledState, Value
+from resonate_store.model.records import Record, SettledState, Value
+from resonate_store.model.tags import DELAY, LINK, SCOPE, TARGET, TIMER
 
 Op = dict[str, Any]
 Program = list[Op]

@@ -19,7 +19,8 @@ import pytest
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.addresses import group_of
 from resonate_store.model.clock import Clock, ambient
-from resonate_store.model.records import TARGET, Promise
+from resonate_store.model.records import PromiseView
+from resonate_store.model.tags import TARGET
 from resonate_store.protocol.service import Service
 
 PATIENCE = 10.0
@@ -110,7 +111,7 @@ class Serving:
             self.streams[key].put(b"data: " + msgspec.json.encode(message) + b"\n\n")
             return
 
-    def _workers(self, promise: Promise) -> int:
+    def _workers(self, promise: PromiseView) -> int:
         return sum(group == group_of(promise.tags[TARGET]) for group, _ in self.streams)
 
     def _keep_time(self) -> None:

@@ -24,7 +24,7 @@ from resonate.payloads import codec
 from resonate.retry_policies import Constant
 from resonate.schedules import Schedules
 from resonate_infra.testing.moto.cloud import Call, Moment
-from resonate_store.model.records import DELAY, EXTERNAL, TARGET, Value
+from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -37,6 +37,7 @@ from resonate_store.model.requests import (
     TaskHalt,
     TaskRelease,
 )
+from resonate_store.model.tags import DELAY, EXTERNAL, TARGET
 from tests.upgrade import conditions, workflows
 from tests.upgrade.stacks import (
     LISTENER,

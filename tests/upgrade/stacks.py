@@ -28,7 +28,7 @@ from resonate_store.local.embedded import Send
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.addresses import group_of
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import Promise
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet, PromiseSettle, Request
 from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import VERSION
@@ -345,7 +345,7 @@ def record_of(stack: Stack, id: str) -> Any:
     return record
 
 
-def promise_of(stack: Stack, id: str) -> Promise:
+def promise_of(stack: Stack, id: str) -> PromiseView:
     """The promise as a reader is shown it."""
     promise = stack.store.apply(PromiseGet(id)).promise
     assert promise is not None, f"there is no promise {id}"

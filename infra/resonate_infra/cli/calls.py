@@ -31,10 +31,9 @@ def call(
     """
     positional, named = arguments_of(args, kwargs)
 
-    from resonate.engine.model import FUNC
     from resonate.payloads import codec
     from resonate_store.model.addresses import expand
-    from resonate_store.model.records import SCOPE, TARGET
+    from resonate_store.model.tags import FUNC, SCOPE, TARGET
 
     tags = {**tags, SCOPE: "global", TARGET: expand(target), FUNC: func}
     return codec.encode_call(func, positional, named, version), tags
@@ -42,6 +41,6 @@ def call(
 
 def lineage(id: str) -> dict[str, str]:
     """The tags of a promise that is the root of an execution."""
-    from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX
+    from resonate_store.model.tags import BRANCH, ORIGIN, PARENT, PREFIX
 
     return dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)

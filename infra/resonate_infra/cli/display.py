@@ -18,7 +18,8 @@ import msgspec
 from resonate_infra.cli.session import Session
 from resonate_infra.text import plain
 from resonate_store.model import clock
-from resonate_store.model.records import ELAPSED, SCOPE, TARGET, Promise, Schedule, Task, Value
+from resonate_store.model.records import PromiseView, Schedule, Task, Value
+from resonate_store.model.tags import ELAPSED, SCOPE, TARGET
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,7 @@ def _refuse(name: str) -> None:
     raise ValueError(name)
 
 
-def promise_json(promise: Promise, raw: bool) -> dict[str, Any]:
+def promise_json(promise: PromiseView, raw: bool) -> dict[str, Any]:
     """A promise as JSON."""
     return {
         **msgspec.to_builtins(promise),
@@ -105,7 +106,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def outcome(promise: Promise) -> str:
+def outcome(promise: PromiseView) -> str:
     """What a settled promise came to, on one line; empty if there is nothing to tell."""
     value = payload(promise.value, False)
     if "data" not in value:
@@ -122,9 +123,9 @@ def error_text(value: Value) -> str:
     return compact(data)
 
 
-def function_of(promise: Promise) -> str:
+def function_of(promise: PromiseView) -> str:
     """The name of the function that the promise is a call of; empty if it is none."""
-    from resonate.engine.model import FUNC
+    from resonate_store.model.tags import FUNC
 
     if name := promise.tags.get(FUNC):
         return name
@@ -153,7 +154,7 @@ def duration(milliseconds: int) -> str:
     return f"{seconds // 86_400}d {seconds % 86_400 // 3600}h"
 
 
-def taken_ms(promise: Promise) -> int | None:
+def taken_ms(promise: PromiseView) -> int | None:
     """How long a settled promise was pending (ms); of a step that was recorded at its end, how long it has run."""
     if promise.settled_at is None:
         return None
@@ -161,7 +162,7 @@ def taken_ms(promise: Promise) -> int | None:
     return promise.settled_at - promise.created_at + (int(elapsed) if elapsed.isdecimal() else 0)
 
 
-def taken(promise: Promise) -> str:
+def taken(promise: PromiseView) -> str:
     """How long a settled promise was pending; see `taken_ms`."""
     milliseconds = taken_ms(promise)
     return "" if milliseconds is None else duration(milliseconds)
@@ -195,7 +196,7 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: 
     console().print(table)
 
 
-def write_promise(session: Session, promise: Promise) -> None:
+def write_promise(session: Session, promise: PromiseView) -> None:
     """Write a promise."""
     if session.as_json:
         write_json(promise_json(promise, session.raw))

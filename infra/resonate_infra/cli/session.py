@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resonate_store.dynamo.store import DynamoStore
     from resonate_store.interface import Store
     from resonate_store.model.clock import Clock
-    from resonate_store.model.records import Promise, PromiseState
+    from resonate_store.model.records import PromiseState, PromiseView
     from resonate_store.model.requests import Request, Response
     from resonate_store.remote.store import RemoteStore
 
@@ -159,7 +159,9 @@ class Session:
                 return
             request = replace(request, cursor=response.cursor)
 
-    def below(self, id: str, separator: str, limit: int | None, state: PromiseState | None = None) -> Iterator[Promise]:
+    def below(
+        self, id: str, separator: str, limit: int | None, state: PromiseState | None = None
+    ) -> Iterator[PromiseView]:
         """Search for the promises whose ids begin with `id` and the separator.
 
         An id that has no room for a separator cannot have any: the search would be refused.

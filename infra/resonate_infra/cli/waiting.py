@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from resonate_infra.cli.session import Session
-    from resonate_store.model.records import Promise, Task
+    from resonate_store.model.records import PromiseView, Task
 
 MOST_READ = 50
 """Pending promises of one execution that are looked at; what it waits for is told of the first."""
@@ -19,23 +19,23 @@ MOST_TASKS = 5
 """Tasks among them that are asked for."""
 
 
-def task_of(session: Session, promise: Promise) -> Task | None:
+def task_of(session: Session, promise: PromiseView) -> Task | None:
     """Return the task of a pending promise, with what the server knows of it; None if it has none."""
-    from resonate_store.model.records import TARGET, TIMER
+    from resonate_store.model.tags import TARGET, TIMER
 
     if not promise.pending or TARGET not in promise.tags or promise.tags.get(TIMER) == "true":
         return None
     return read(session, promise.id)[1]
 
 
-def read(session: Session, id: str) -> tuple[Promise, Task | None]:
+def read(session: Session, id: str) -> tuple[PromiseView, Task | None]:
     """Read a promise and its task, with one request where the server shows both.
 
     Raises:
         Failure: the promise does not exist, or the store does not answer.
     """
-    from resonate_store.model.records import TARGET
     from resonate_store.model.requests import PromiseGet, TaskGet
+    from resonate_store.model.tags import TARGET
 
     response = session.ask(PromiseGet(id))
     promise, task = response.promise, response.task
@@ -46,14 +46,14 @@ def read(session: Session, id: str) -> tuple[Promise, Task | None]:
     return promise, task
 
 
-def of_task(promise: Promise, task: Task | None, *, short: bool = False) -> str:
+def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
     """Say what a task waits for; empty if it waits for nothing that is worth telling.
 
     With `short`, here and below, a long error is cut off.
     """
     from resonate_infra.cli.display import shortened
     from resonate_store.model.addresses import wait_for
-    from resonate_store.model.records import TARGET
+    from resonate_store.model.tags import TARGET
 
     if task is None or task.state != "pending":
         return ""
@@ -65,7 +65,7 @@ def of_task(promise: Promise, task: Task | None, *, short: bool = False) -> str:
     return f"{failed}; {waits}" if failed else waits
 
 
-def of_attempt(timer: Promise, *, short: bool = False) -> str:
+def of_attempt(timer: PromiseView, *, short: bool = False) -> str:
     """Say why a step is retried and when, as its pending retry timer tells."""
     from resonate_infra.cli.display import error_text, shortened
 
@@ -79,16 +79,15 @@ def _next(failed: str, at: int) -> str:
     return f"{failed}; next at {instant(at)}" if failed else f"waiting until {instant(at)}"
 
 
-def of_execution(session: Session, promise: Promise, task: Task | None, *, short: bool = False) -> str:
+def of_execution(session: Session, promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
     """Say what a pending execution waits for, or what is first among what its calls wait for; empty if nothing is."""
     if not promise.pending:
         return ""
     return of_task(promise, task, short=short) or next(_below(session, promise, short), "")
 
 
-def _below(session: Session, promise: Promise, short: bool) -> Iterator[str]:
-    from resonate.engine.model import FUNC
-    from resonate_store.model.records import ORIGIN
+def _below(session: Session, promise: PromiseView, short: bool) -> Iterator[str]:
+    from resonate_store.model.tags import FUNC, ORIGIN
 
     tasks, origin = 0, promise.tags.get(ORIGIN, promise.id)
     for separator in (".",) if FUNC in promise.tags else (".", ":"):

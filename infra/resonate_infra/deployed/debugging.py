@@ -18,7 +18,7 @@ from resonate_store.dynamo.items import Key, key_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies
 from resonate_store.machine.effects import Execute, Unblock, message_of, repeated
-from resonate_store.model.records import Promise, Record
+from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
 from resonate_store.protocol.debug import Message, RequestClock, Snapshot, snapshot_of
 
@@ -57,7 +57,7 @@ class TableDebug:
         self._go_on()
         return response
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         return self._table.children(id, separator)
 
     def open(self) -> TableDebug:
@@ -149,7 +149,7 @@ class _Holding:
         task = message["data"]["task"]
         self._debug.hold(Held(address, task["id"], task["version"]))
 
-    def notify(self, address: str, promise: Promise, store: Applies) -> None:  # noqa: ARG002 - as transports do
+    def notify(self, address: str, promise: PromiseView, store: Applies) -> None:  # noqa: ARG002 - as transports do
         self.held_back = True
         self._debug.hold(Held(address, promise.id))
 

@@ -16,7 +16,7 @@ from resonate_infra.effects.transports import Transports
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError, deliver
 from resonate_store.machine.effects import Change
-from resonate_store.model.records import Promise
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import Request, Response, TaskGet, TaskHalt
 
 logger = logging.getLogger("resonate.effects")
@@ -57,7 +57,7 @@ class StreamOutlets:
                 pass
         logger.error("a push was refused: %s", reason)
 
-    def notify(self, address: str, promise: Promise) -> None:
+    def notify(self, address: str, promise: PromiseView) -> None:
         self.transports.notify(address, promise, self)
 
     def arm(self, id: str, at: int) -> None:

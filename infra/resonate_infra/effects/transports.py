@@ -42,7 +42,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from resonate_store.interface import Applies
 from resonate_store.model.addresses import route
-from resonate_store.model.records import Promise
+from resonate_store.model.records import PromiseView
 
 logger = logging.getLogger("resonate.transports")
 
@@ -98,7 +98,7 @@ class Transports:
         else:
             self.enqueue({"address": destination, "message": message})
 
-    def notify(self, address: str, promise: Promise, store: Applies) -> None:  # noqa: ARG002 - not needed before it is sent
+    def notify(self, address: str, promise: PromiseView, store: Applies) -> None:  # noqa: ARG002 - not needed before it is sent
         """Have a settled promise sent to a listener.
 
         Its values may be larger than any message. So the queue carries the promise's id, and its consumer reads it.

@@ -26,7 +26,7 @@ from resonate_infra.server.origins import allowed_host_of
 from resonate_store.extras import MissingExtra, extra
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import Clock, ambient
-from resonate_store.model.records import Promise
+from resonate_store.model.records import PromiseView
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
 from resonate_store.settings import SettingsError, groups_of, push_token_of
@@ -224,7 +224,7 @@ class Server:
         if not self._lambdas.close(PATIENCE):
             logger.warning("a function still runs and is left behind; its task is offered again when its lease ends")
 
-    def _workers(self, promise: Promise) -> int | None:
+    def _workers(self, promise: PromiseView) -> int | None:
         """Return how many workers poll for the task of a promise; None if it is not known here."""
         workers = self._delivery.workers(promise)
         return None if workers == 0 and self._shares else workers  # another server may have some

@@ -18,7 +18,8 @@ from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import Lambdas
 from resonate_store.machine.effects import Execute, effects, message_of
 from resonate_store.model.addresses import poll_of, route, wait_for
-from resonate_store.model.records import TARGET, Promise, Record
+from resonate_store.model.records import PromiseView, Record
+from resonate_store.model.tags import TARGET
 
 CONCURRENCY = 256
 """Pushes and invokes in flight."""
@@ -92,7 +93,7 @@ class Delivery:
         else:
             logger.warning("nothing serves %s: start the server with --lambda %s=module:handler", destination, name)
 
-    def workers(self, promise: Promise) -> int | None:
+    def workers(self, promise: PromiseView) -> int | None:
         """Return how many workers poll for the task of a promise; None if it has a target that is sent its tasks."""
         address = promise.tags.get(TARGET, "")
         if poll_of(address) is None or route(address, self._groups) is not None:

@@ -27,7 +27,7 @@ from resonate_store.interface import Applies, whole
 from resonate_store.machine.effects import Unblock, message_of, repeated
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import next_occurrence
-from resonate_store.model.records import Promise, Record
+from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseGet, PromiseWake, Request, Response, ScheduleFire
 
 
@@ -61,7 +61,7 @@ class TableStore:
         self._outlets.carry_out(changes)
         return response
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         return self._table.children(id, separator)
 
     def open(self) -> TableStore:
@@ -160,5 +160,5 @@ class _Messages:
     def send(self, address: str, message: dict[str, Any]) -> None:
         self._store.send(address, message)
 
-    def notify(self, address: str, promise: Promise, store: Applies) -> None:
+    def notify(self, address: str, promise: PromiseView, store: Applies) -> None:
         self._store.send(address, message_of(Unblock(address, whole(promise, store))))

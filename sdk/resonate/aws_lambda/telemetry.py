@@ -20,12 +20,12 @@ from typing import Any
 
 import msgspec
 
-from resonate.engine.model import LINK
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import origin
-from resonate_store.model.records import Promise, Task
+from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire, TaskFulfill
+from resonate_store.model.tags import LINK
 
 
 class ObservedStore:
@@ -42,7 +42,7 @@ class ObservedStore:
         replayed: records that were read to replay.
     """
 
-    def __init__(self, store: Store, fields: LogFields, settled: Callable[[Promise], None] | None = None) -> None:
+    def __init__(self, store: Store, fields: LogFields, settled: Callable[[PromiseView], None] | None = None) -> None:
         self.underlying = self._store = store
         self._fields = fields
         self._settled = settled
@@ -72,13 +72,13 @@ class ObservedStore:
             self._fields.acquired(response.task)
         return response
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         children = self._store.children(id, separator)
         with self._lock:
             self.replayed += len(children)
         return children
 
-    def _tell(self, promise: Promise) -> None:
+    def _tell(self, promise: PromiseView) -> None:
         if self._settled is not None:
             self._settled(promise)
 

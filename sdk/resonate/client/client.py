@@ -17,9 +17,8 @@ from resonate.client.function import Function
 from resonate.client.handle import Handle
 from resonate.dependencies import Dependencies
 from resonate.encoders import Encoder
-from resonate.engine.model import FUNC
 from resonate.errors import ResonateStoreError, refusal
-from resonate.idempotency import CREATE_KEY, already_exists, created_alike
+from resonate.idempotency import already_exists, created_alike
 from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
 from resonate.payloads import codec
@@ -40,8 +39,9 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.model.addresses import expand
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import problem_with, random_id
-from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, CatchUp, Overlap, Promise
+from resonate_store.model.records import CatchUp, Overlap, PromiseView
 from resonate_store.model.requests import PromiseCreate, PromiseGet, Response, ScheduleCreate, TaskCreate, TaskRelease
+from resonate_store.model.tags import BRANCH, FUNC, IDEMPOTENCY_KEY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET
 from resonate_store.server_clock import deadline_in, time_of
 
 if TYPE_CHECKING:
@@ -613,12 +613,12 @@ class Resonate:
             self._worker.calls[id] = Call(registered.name, list(args), kwargs, registered.version)
         return response
 
-    def _remember(self, promise: Promise, options: Options) -> None:
+    def _remember(self, promise: PromiseView, options: Options) -> None:
         """Have the options of a call hold for as long as this process works on it."""
         if promise.pending:
             self._worker.remember(promise.id, options)
 
-    def _attach(self, id: str, name: str, promise: Promise) -> None:
+    def _attach(self, id: str, name: str, promise: PromiseView) -> None:
         """Go on with a promise that may be another call's, and warn if that calls another function than `name`.
 
         Raises:
@@ -655,7 +655,7 @@ class Resonate:
             FUNC: name,
         }
         if key := options.key_for(id):
-            tags[CREATE_KEY] = key
+            tags[IDEMPOTENCY_KEY] = key
         if options.encoder is not None:
             self._worker.encoders[id] = options.encoder
         param = codec.encode_call(name, args, kwargs, version, options.encoder)
@@ -665,7 +665,7 @@ class Resonate:
         return PromiseCreate(id, timeout_at, param, tags)
 
     def _handle(
-        self, id: str, func: Callable[..., Any] | str, settled: Promise | None = None, asked: Any = None
+        self, id: str, func: Callable[..., Any] | str, settled: PromiseView | None = None, asked: Any = None
     ) -> Handle[Any]:
         if asked is not None:
             return Handle(id, self._runtime, Asked(asked), self._options.encoder, settled)
@@ -688,7 +688,7 @@ def _check_call(id: str, func: Any) -> None:
         raise TypeError(f"func must be a function or its name, {instead(func)}")
 
 
-def _accepted(response: Response) -> Promise:
+def _accepted(response: Response) -> PromiseView:
     if response.promise is None:
         raise refusal(response.status, response.error)
     return response.promise

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from resonate.encoders import Encoder
 from resonate.payloads import codec
 from resonate.validation import Seconds, require, seconds_of
-from resonate_store.model.records import Promise
+from resonate_store.model.records import PromiseView
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Awaiter(Protocol):
     """Waits for promises on behalf of handles."""
 
-    def settled(self, id: str, timeout: float | None) -> Promise | None:
+    def settled(self, id: str, timeout: float | None) -> PromiseView | None:
         """The settled promise, or None when `timeout` seconds have passed and it is pending still.
 
         Raises:
@@ -63,7 +63,7 @@ class Handle(Generic[T]):
         awaiter: Awaiter,
         annotation: Any = Any,
         encoder: Encoder[Any, str | None] | None = None,
-        settled: Promise | None = None,
+        settled: PromiseView | None = None,
     ) -> None:
         self.id = id
         self._awaiter = awaiter
@@ -80,7 +80,7 @@ class Handle(Generic[T]):
         """Whether the execution has an outcome by now."""
         return self._outcome(0) is not None
 
-    def _outcome(self, timeout: float | None) -> Promise | None:
+    def _outcome(self, timeout: float | None) -> PromiseView | None:
         """The settled promise, which stays as it is."""
         if self._settled is None:
             self._settled = self._awaiter.settled(self.id, timeout)

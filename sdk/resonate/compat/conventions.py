@@ -13,7 +13,7 @@ from typing import Any, Self
 from resonate.stores.names import legacy_tags
 from resonate.workflow.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, UNSET, Options
 from resonate_store.model.addresses import expand
-from resonate_store.model.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import ORIGIN, PARENT, SCOPE, TARGET, TIMER
 
 Key = str | Callable[[str], str]
 

@@ -28,8 +28,9 @@ from resonate.payloads.restore import Doubtful, tell_change
 from resonate.retry_policies import Never, RetryPolicy
 from resonate.workflow.deterministic import source_of_chance
 from resonate.workflow.signatures import check_value
-from resonate_store.model.records import DELAY, EMPTY, ORIGIN, SCOPE, TARGET, TIMER, Promise, SettledState, Value
+from resonate_store.model.records import EMPTY, PromiseView, SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle
+from resonate_store.model.tags import DELAY, ORIGIN, SCOPE, TARGET, TIMER, WORKFLOW
 
 if TYPE_CHECKING:
     from resonate.engine.interpreter import Execution
@@ -39,8 +40,6 @@ SERIES = 100
 """Attempts in a row with short pauses between them."""
 LONG_PAUSE = 2_000
 """The pause after a series (ms), if the policy does not have a longer one, or the timeout is nearer."""
-WORKFLOW = "resonate:workflow"
-"""Tag of the retry timers of an async function that had issued commands: it repeats its attempts on replay."""
 
 
 class Attempts:
@@ -81,7 +80,7 @@ class Attempts:
         else:
             self.launch(work)
 
-    def _after(self, work: Work, timer: Promise) -> None:
+    def _after(self, work: Work, timer: PromiseView) -> None:
         """Go on after the attempt whose retry timer this is."""
         if timer.pending:
             self._rest(work, Node(timer.id, timer.timeout_at))

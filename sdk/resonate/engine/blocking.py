@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from resonate.engine.model import Coroutine, Node, Work
-from resonate_store.model.records import PARENT
+from resonate_store.model.tags import PARENT
 
 WORTH_SUSPENDING = 1_000
 """A wait that is not longer than this is waited out in the worker (ms): suspending and coming back costs more."""

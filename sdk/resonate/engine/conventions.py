@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from resonate.encoders import Encoder
-from resonate.engine.model import FUNC, LINK, Kind, Lineage, Node, Work, kind_of
+from resonate.engine.model import Kind, Lineage, Node, Work, kind_of
 from resonate.errors import refusal
-from resonate.idempotency import CREATE_KEY
 from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.validation import within_time
@@ -21,8 +20,9 @@ from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import UNKNOWN, Signature, check, signature_of
 from resonate_store.model import ids
 from resonate_store.model.addresses import expand
-from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, SettledState, Value
+from resonate_store.model.records import SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
+from resonate_store.model.tags import BRANCH, FUNC, IDEMPOTENCY_KEY, LINK, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 
 _SHORT_ID = ids.MAX_ID_BYTES // 4
 """So many characters are within the limit of bytes, whatever they are."""
@@ -83,7 +83,7 @@ class Conventions:
         tags = lineage.tags_of(command.name, opts.tags)
         key = node.key = None if opts.idempotency_key is None else opts.key_for(id)
         if key is not None:
-            tags = {**tags, CREATE_KEY: key}
+            tags = {**tags, IDEMPOTENCY_KEY: key}
         version = self._registry.version_of(func)
         info = Info(1, timeout_at / 1000, tags.copy(), version, key or id)
         kind = kind_of(func)
@@ -132,7 +132,7 @@ class Conventions:
             PREFIX: lineage.prefix,
         }
         if node.key is not None:
-            tags[CREATE_KEY] = node.key
+            tags[IDEMPOTENCY_KEY] = node.key
         param = Value()
         if isinstance(command, RemoteCall):
             version = opts.version or command.version

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resonate.encoders import Encoder
-from resonate.engine.model import FUNC, LINK, Outcome
+from resonate.engine.model import Outcome
 from resonate.errors import ResultTypeError
 from resonate.payloads import codec
-from resonate_store.model.records import ORIGIN, PARENT, SCOPE, TARGET, TIMER, Promise
+from resonate_store.model.records import PromiseView
+from resonate_store.model.tags import FUNC, LINK, ORIGIN, PARENT, SCOPE, TARGET, TIMER
 
 NOTHING = "nothing"
 """What there is at an id where only the history, or only today's code, has a command."""
@@ -27,11 +28,11 @@ class History:
     """
 
     def __init__(self) -> None:
-        self.records: dict[str, Promise] = {}
-        self._timers: dict[str, Promise] = {}
+        self.records: dict[str, PromiseView] = {}
+        self._timers: dict[str, PromiseView] = {}
         self._lengths: dict[str, int] = {}
 
-    def remember(self, parent: str, children: Sequence[Promise]) -> None:
+    def remember(self, parent: str, children: Sequence[PromiseView]) -> None:
         """Take in the direct children of the promise `parent`: not executions whose id only looks like a child's."""
         records = self.records
         length, begin = 0, len(parent) + 1
@@ -51,13 +52,13 @@ class History:
         if length:
             self._lengths[parent] = length
 
-    def _remember_timer(self, id: str, timer: Promise) -> None:
+    def _remember_timer(self, id: str, timer: PromiseView) -> None:
         stem, _, attempt = id.rpartition("~")
         named = timer.tags.get(ORIGIN) == id  # an overridden id
         if not named and attempt.isdecimal() and int(attempt) > attempt_of(self._timers.get(stem)):
             self._timers[stem] = timer
 
-    def timer(self, stem: str) -> Promise | None:
+    def timer(self, stem: str) -> PromiseView | None:
         """The latest retry timer of a function."""
         return self._timers.get(stem)
 
@@ -68,7 +69,7 @@ class History:
         """
         return self._lengths.get(id, 0) > count
 
-    def beyond(self, id: str, count: int) -> Promise | None:
+    def beyond(self, id: str, count: int) -> PromiseView | None:
         """Return the first record that a command of the promise `id` after the first `count` has surely made."""
         if not self.reaches(id, count):
             return None
@@ -76,7 +77,7 @@ class History:
         return later[min(later)] if later else None
 
 
-def number_of(promise: Promise, parent: str) -> int:
+def number_of(promise: PromiseView, parent: str) -> int:
     """Return the number of the command of `parent` that has surely made this promise; 0 if none has.
 
     A promise that is its own origin has no sure number: an overridden id may look like a number, and the record of such
@@ -90,7 +91,7 @@ def _number(id: str, tags: Mapping[str, str], begin: int) -> int:
     return int(number) if number.isdecimal() and tags.get(ORIGIN) != id else 0
 
 
-def _may_be_detached(promise: Promise | None, parent: str) -> bool:
+def _may_be_detached(promise: PromiseView | None, parent: str) -> bool:
     """Return whether a detached call of `parent` may have made this promise."""
     return (
         promise is not None
@@ -100,7 +101,7 @@ def _may_be_detached(promise: Promise | None, parent: str) -> bool:
     )
 
 
-def may_belong(promise: Promise, parent: str) -> bool:
+def may_belong(promise: PromiseView, parent: str) -> bool:
     """Whether a promise whose id is that of a command of `parent` may be this command's.
 
     One without a parent may have been made before by the program that settles it, but not a call: that is an execution.
@@ -108,12 +109,12 @@ def may_belong(promise: Promise, parent: str) -> bool:
     return promise.tags.get(PARENT, "" if TARGET in promise.tags else parent) == parent
 
 
-def attempt_of(timer: Promise | None) -> int:
+def attempt_of(timer: PromiseView | None) -> int:
     """The attempt after which this retry timer was made; 0 for none."""
     return 0 if timer is None else int(timer.id.rpartition("~")[2])
 
 
-def described(promise: Promise) -> str:
+def described(promise: PromiseView) -> str:
     """What the command that made this promise was, in the words of `Command.describe`."""
     tags = promise.tags
     name = tags.get(FUNC, "")
@@ -126,7 +127,7 @@ def described(promise: Promise) -> str:
     return f"run {name}" if tags.get(SCOPE) == "local" else "a promise"
 
 
-def shows_step(promise: Promise, name: str) -> bool:
+def shows_step(promise: PromiseView, name: str) -> bool:
     """Whether a local call of the function `name` has made this promise, as `described` would say it, only sooner."""
     tags = promise.tags
     return (
@@ -138,7 +139,7 @@ def shows_step(promise: Promise, name: str) -> bool:
     )
 
 
-def outcome_of(promise: Promise, annotation: Any, encoder: Encoder[Any, str | None] | None) -> Outcome:
+def outcome_of(promise: PromiseView, annotation: Any, encoder: Encoder[Any, str | None] | None) -> Outcome:
     """Return what a settled promise gives to the workflow that waits for it.
 
     Raises:
@@ -154,7 +155,7 @@ def outcome_of(promise: Promise, annotation: Any, encoder: Encoder[Any, str | No
         return None, error
 
 
-def independent(promise: Promise) -> bool:
+def independent(promise: PromiseView) -> bool:
     """Whether it is the root of an execution that was started by itself, whatever its id begins with."""
     tags = promise.tags
     return tags.get(ORIGIN) == promise.id and tags.get(PARENT, promise.id) == promise.id

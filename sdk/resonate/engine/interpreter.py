@@ -30,7 +30,6 @@ from resonate.engine.exits import failure_of
 from resonate.engine.history import History, described, may_belong, outcome_of, shows_step
 from resonate.engine.model import (
     NOTHING_YET,
-    REFUSED,
     Action,
     Coroutine,
     Create,
@@ -54,8 +53,9 @@ from resonate.workflow.context import Context
 from resonate.workflow.options import DEFAULT_TARGET, Options
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
-from resonate_store.model.records import PARENT, Claim, Promise, SettledState, Value
+from resonate_store.model.records import Claim, PromiseView, SettledState, Value
 from resonate_store.model.requests import PromiseGet, Response
+from resonate_store.model.tags import PARENT, REFUSED
 
 logger = logging.getLogger("resonate.replay")
 
@@ -108,7 +108,7 @@ class Execution:
         self._resumed_by: frozenset[str] = frozenset()
         self._resumed_at: int | None = None
 
-    def start(self, children: Sequence[Promise], now: int, resumed_by: Sequence[str] = ()) -> None:
+    def start(self, children: Sequence[PromiseView], now: int, resumed_by: Sequence[str] = ()) -> None:
         """Begin, knowing the direct children of the root, and the promises that have resumed it from a suspension."""
         self.now = now
         self._resumed_by = frozenset(resumed_by)
@@ -237,12 +237,12 @@ class Execution:
         else:
             coroutine.refused[node] = when == "row"
 
-    def loaded(self, work: Work, children: Sequence[Promise]) -> None:
+    def loaded(self, work: Work, children: Sequence[PromiseView]) -> None:
         """These are the children of a workflow that an earlier invocation had begun."""
         self._remember(work.node.id, children)
         self._attempts.proceed(work)
 
-    def _remember(self, parent: str, children: Sequence[Promise]) -> None:
+    def _remember(self, parent: str, children: Sequence[PromiseView]) -> None:
         self.history.remember(parent, children)
         for child in children if self._resumed_by else ():
             if child.id in self._resumed_by and child.settled_at is not None:
@@ -305,7 +305,7 @@ class Execution:
         else:
             self._exists(node, response.promise)
 
-    def settled(self, promise: Promise) -> None:
+    def settled(self, promise: PromiseView) -> None:
         """A promise that others settle has been settled, or one of ours has run out of time."""
         node = self.nodes.get(promise.id)
         if node is None or node.settled or promise.pending:
@@ -352,7 +352,7 @@ class Execution:
         known = self.history.records.get(node.link or node.id)
         return node.durable and (known is None or known.pending or self._settled_since(node.id, known))
 
-    def _settled_since(self, id: str, known: Promise) -> bool:
+    def _settled_since(self, id: str, known: PromiseView) -> bool:
         """Whether a promise has settled since the suspension: it has resumed the task, or settled after that."""
         return id in self._resumed_by or (
             self._resumed_at is not None and known.settled_at is not None and known.settled_at > self._resumed_at
@@ -455,7 +455,7 @@ class Execution:
         coroutine.inbox = (Awaitable(node.id, self.root.node.id), None)
         return None
 
-    def _replayed(self, coroutine: Coroutine, command: LocalCall[Any], known: Promise) -> bool:
+    def _replayed(self, coroutine: Coroutine, command: LocalCall[Any], known: PromiseView) -> bool:
         """Answer a local call whose outcome is recorded, and about which there is nothing to be done or kept.
 
         Nearly all of a replay passes through here.
@@ -470,7 +470,7 @@ class Execution:
             self._replay_begun(coroutine, command, known, annotation, outcome)
         return True
 
-    def _replayed_external(self, coroutine: Coroutine, command: Command[Any], known: Promise) -> bool:
+    def _replayed_external(self, coroutine: Coroutine, command: Command[Any], known: PromiseView) -> bool:
         """Answer a command whose promise others have settled: nothing is encoded, and no request is made up."""
         if isinstance(known.value, Claim) or described(known) != command.describe():
             return False
@@ -484,7 +484,7 @@ class Execution:
         return True
 
     def _replay_begun(
-        self, coroutine: Coroutine, command: Command[Any], known: Promise, annotation: Any, outcome: Outcome
+        self, coroutine: Coroutine, command: Command[Any], known: PromiseView, annotation: Any, outcome: Outcome
     ) -> None:
         """Give a workflow the promise of what it begins, whose outcome is recorded."""
         node = Node(known.id, known.timeout_at, command.describe(), annotation, command.opts.encoder, settled=True)
@@ -573,7 +573,7 @@ class Execution:
             coroutine.row = count
         return in_row
 
-    def _recall(self, node: Node, place: str, known: Promise) -> bool:
+    def _recall(self, node: Node, place: str, known: PromiseView) -> bool:
         """The command has been issued before: go by what is recorded at its place, if that says anything."""
         if described(known) != node.command:
             raise NonDeterminismError(place, described(known), node.command)
@@ -611,7 +611,7 @@ class Execution:
 
     # Promises that exist
 
-    def _exists(self, node: Node, promise: Promise) -> None:
+    def _exists(self, node: Node, promise: PromiseView) -> None:
         """The node's promise is known: take its outcome, or do what settles it."""
         if isinstance(promise.value, Claim):
             self.act(Fetch(node, PromiseGet(promise.id)))
@@ -631,7 +631,7 @@ class Execution:
         else:
             self._attempts.proceed(work)
 
-    def _copy_here(self, node: Node, promise: Promise) -> None:
+    def _copy_here(self, node: Node, promise: PromiseView) -> None:
         """Keep the outcome of a promise that lies elsewhere under the command's own number: replay reads only that."""
         if promise.state == "resolved":
             self._keep_here(node, "resolved", promise.value)
@@ -643,7 +643,7 @@ class Execution:
         node.external = False
         self.act(Keep(node, linked(node, state, value, self.root.node.timeout_at, self.now, tags)))
 
-    def _adopt(self, node: Node, promise: Promise) -> None:
+    def _adopt(self, node: Node, promise: PromiseView) -> None:
         """Take the outcome of a settled promise as the node's."""
         self.settle(node, *outcome_of(promise, node.annotation, node.encoder))
 
@@ -690,7 +690,7 @@ def _goes_on(yielded: Any) -> bool:
     return isinstance(yielded, Command) and not yielded.waits and not isinstance(yielded, PromiseCommand)
 
 
-def _is_foreign(node: Node, work: Work, promise: Promise) -> bool:
+def _is_foreign(node: Node, work: Work, promise: PromiseView) -> bool:
     """Whether the promise at a command's own number is not the command's."""
     return node.link is None and not may_belong(promise, work.tags[PARENT])
 

@@ -21,17 +21,11 @@ from resonate.errors import is_final
 from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
 from resonate.workflow.context import Context
 from resonate.workflow.options import Options, PolicyFor
-from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, SettledState, Value
+from resonate_store.model.records import SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
+from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE
 
 logger = logging.getLogger("resonate.replay")
-
-FUNC = "resonate:func"
-"""Tag that names the function of a call, so that replay can tell whether it is still the same command."""
-LINK = "resonate:link"
-"""Tag of the record that stands at `{parent}.{n}` for a promise with an id of its own; it names that id."""
-REFUSED = "resonate:refused"
-"""Tag of such a record whose promise could not be created; it says when its workflow gets the error."""
 
 Outcome = tuple[Any, BaseException | None]
 """What a function has returned, or the error that it has raised."""

@@ -23,11 +23,11 @@ from typing import Any, cast
 import msgspec
 
 from resonate.encoders import Encoder
-from resonate.engine.model import LINK
 from resonate.errors import PayloadError, ResonateCanceledError, ResonateTimedoutError, ResultTypeError
 from resonate.payloads.forms import is_model, written
 from resonate.payloads.restore import Unfit, restore
-from resonate_store.model.records import EMPTY, Promise, Value
+from resonate_store.model.records import EMPTY, PromiseView, Value
+from resonate_store.model.tags import LINK
 
 VERBATIM = "resonate:verbatim"
 """Header of a payload in which no string stands for a number."""
@@ -286,7 +286,7 @@ def _travels(value: Any) -> bool:
         return False
 
 
-def decode_error(promise: Promise, encoder: Encoder[Any, str | None] | None = None) -> BaseException:
+def decode_error(promise: PromiseView, encoder: Encoder[Any, str | None] | None = None) -> BaseException:
     """The error that a promise which did not resolve stands for."""
     if promise.state == "rejected_timedout":
         return ResonateTimedoutError(promise.id, promise.timeout_at / 1000)
@@ -312,7 +312,7 @@ def _error_content(value: Value, encoder: Encoder[Any, str | None] | None) -> An
     return decode(value)
 
 
-def outcome_of(promise: Promise, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
+def outcome_of(promise: PromiseView, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
     """The value of a settled promise, or its error raised."""
     if promise.state != "resolved":
         raise decode_error(promise, encoder)
@@ -326,7 +326,7 @@ def outcome_of(promise: Promise, annotation: Any = Any, encoder: Encoder[Any, st
         ) from None
 
 
-def _unreadable(promise: Promise, error: PayloadError, encoder: Encoder[Any, str | None] | None) -> PayloadError:
+def _unreadable(promise: PromiseView, error: PayloadError, encoder: Encoder[Any, str | None] | None) -> PayloadError:
     id = promise.tags.get(LINK, promise.id)
     mesg = f"promise {id} is {promise.state}, and its value cannot be read: {error.mesg}"
     if encoder is None:

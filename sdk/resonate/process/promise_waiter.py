@@ -31,8 +31,9 @@ from resonate.process.store_choice import Distant, underlying
 from resonate_store.interface import Store, StoreUnreachable
 from resonate_store.model.addresses import wait_for
 from resonate_store.model.clock import Clock
-from resonate_store.model.records import TARGET, Promise
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet, PromiseRegisterListener, Response
+from resonate_store.model.tags import TARGET
 
 logger = logging.getLogger("resonate.runtime")
 
@@ -75,7 +76,7 @@ class Waits:
         self._waits: dict[str, list[_Wait]] = {}
         self._watchers: set[Watcher] = set()
 
-    def settled(self, id: str, timeout: float | None) -> Promise | None:
+    def settled(self, id: str, timeout: float | None) -> PromiseView | None:
         """See `Awaiter.settled`."""
         if self._embedded:  # a look costs less than getting ready to wait
             promise = _found(id, self._store.apply(PromiseGet(id)))
@@ -117,7 +118,7 @@ class Waits:
             waits = list(self._waits.get(data["id"], ()))
         for wait in waits:
             try:
-                promise = convert(data, Promise)
+                promise = convert(data, PromiseView)
             except MsgspecError:
                 promise = None  # it is read instead
             if promise is not None and not promise.pending and self._plain:  # else it is encrypted, and read
@@ -167,7 +168,7 @@ class Waits:
                 if watcher is not None:
                     self._watchers.discard(watcher)
 
-    def _look(self, id: str, wait: _Wait, seconds: float | None, *, merely: bool) -> Promise | None:
+    def _look(self, id: str, wait: _Wait, seconds: float | None, *, merely: bool) -> PromiseView | None:
         """The promise as it is now, for whom it may take that long; None when the store cannot be reached.
 
         Where messages arrive, one is asked for, first and again every minute; not by who merely wants to know.
@@ -210,14 +211,14 @@ class _Wait:
 
     def __init__(self) -> None:
         self.news = threading.Event()
-        self.promise: Promise | None = None
+        self.promise: PromiseView | None = None
         self.listening = False
         self.listened_at = 0
         self.stopped = False
         self.unserved: str | None = None
 
 
-def _found(id: str, response: Response) -> Promise | None:
+def _found(id: str, response: Response) -> PromiseView | None:
     """The promise of a response; None when the store fails, and may not the next time.
 
     Raises:

@@ -24,7 +24,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from resonate.engine.blocking import WORTH_SUSPENDING_HERE
-from resonate.engine.model import FUNC
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
 from resonate.process.promise_waiter import Waits
@@ -36,8 +35,9 @@ from resonate.worker.worker import MOST_REMEMBERED, Worker
 from resonate_store.interface import Store, StoreError
 from resonate_store.model.clock import LONGEST_WAIT, Clock
 from resonate_store.model.ids import origin
-from resonate_store.model.records import Promise, Task
+from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskHeartbeat, TaskReference, TaskRelease
+from resonate_store.model.tags import FUNC
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -234,7 +234,7 @@ class Runtime:
         join(watchers if timekeeper is None else [timekeeper, *watchers], self._clock, until)
         self._worker.loops.stop()
 
-    def submit(self, task: Task, promise: Promise, asked_at: int | None = None) -> None:
+    def submit(self, task: Task, promise: PromiseView, asked_at: int | None = None) -> None:
         """Work on a task that this process has acquired, in the background; see `work` for the arguments."""
         lease = self._lease(task, asked_at)
         self.start()
@@ -242,7 +242,7 @@ class Runtime:
         if not self._enqueue(lambda: self._work_on(task, promise, lease), lambda: self._give_back(task, lease)):
             self._give_back(task, lease)
 
-    def work(self, task: Task, promise: Promise, asked_at: int | None = None) -> Promise | None:
+    def work(self, task: Task, promise: PromiseView, asked_at: int | None = None) -> PromiseView | None:
         """Work on a task that this process has acquired, and return when that is done.
 
         It happens in the caller's thread, unless functions run one at a time: then it has to wait for its turn, and
@@ -268,7 +268,7 @@ class Runtime:
         report = self._work_on(task, promise, lease)
         return None if report is None else report.promise
 
-    def settled(self, id: str, timeout: float | None) -> Promise | None:
+    def settled(self, id: str, timeout: float | None) -> PromiseView | None:
         """See `Awaiter.settled`."""
         if self._source is not None:
             self.start()
@@ -349,7 +349,7 @@ class Runtime:
             self._hold(lease)
         self._holding(lease, lambda: self._worker.run(id, version, self._ttl, lease=lease))
 
-    def _work_on(self, task: Task, promise: Promise, lease: Lease) -> Report | None:
+    def _work_on(self, task: Task, promise: PromiseView, lease: Lease) -> Report | None:
         return self._holding(lease, lambda: self._worker.run_acquired(task, promise, lease=lease))
 
     def _knows(self, id: str) -> bool:

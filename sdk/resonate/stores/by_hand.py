@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 from resonate.errors import ResonateStoreError, refusal
-from resonate.idempotency import CREATE_KEY, already_exists, create_key
+from resonate.idempotency import already_exists, create_key
 from resonate.promises import Callback, DurablePromise, Promises, accepted, check_creation, payload
 from resonate.stores.names import address_of, legacy_tags, protocol_tags
 from resonate.validation import require, within_time
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
-from resonate_store.model.records import TARGET, Promise, Task
+from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -35,6 +35,7 @@ from resonate_store.model.requests import (
     TaskReference,
     TaskRelease,
 )
+from resonate_store.model.tags import IDEMPOTENCY_KEY, TARGET
 
 if TYPE_CHECKING:
     from resonate.stores.local_schedules import LocalSchedules
@@ -117,9 +118,9 @@ class LocalPromises(Promises):
             stored[TARGET] = address_of(stored[TARGET])
         return super().kept(stored, ikey)
 
-    def shown(self, promise: Promise) -> DurablePromise:
+    def shown(self, promise: PromiseView) -> DurablePromise:
         found = super().shown(promise)
-        found.tags = legacy_tags({tag: text for tag, text in promise.tags.items() if tag != CREATE_KEY})
+        found.tags = legacy_tags({tag: text for tag, text in promise.tags.items() if tag != IDEMPOTENCY_KEY})
         found.store = self._by_hand
         return found
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from resonate.errors import ResonateStoreError
-from resonate.idempotency import CREATE_KEY
 from resonate.promises import DurableValue, payload, read_value
 from resonate.schedules import check_creation
 from resonate.stores.names import legacy_tags
 from resonate.validation import require, within_time
 from resonate_store.model.records import Schedule
 from resonate_store.model.requests import ScheduleCreate, ScheduleDelete, ScheduleGet
+from resonate_store.model.tags import IDEMPOTENCY_KEY
 
 if TYPE_CHECKING:
     from resonate.stores.by_hand import StoreByHand
@@ -86,7 +86,7 @@ class LocalSchedules:
             payload(promise_headers, promise_data, "promise_"),
             store.promises.kept(promise_tags, None),
             description=description,
-            tags={**(tags or {}), **({} if ikey is None else {CREATE_KEY: ikey})},
+            tags={**(tags or {}), **({} if ikey is None else {IDEMPOTENCY_KEY: ikey})},
         )
         with store.transaction():
             existing = store.apply(ScheduleGet(id)).schedule
@@ -95,7 +95,7 @@ class LocalSchedules:
                 if response.schedule is None:
                     raise ResonateStoreError(response.error or "refused", response.status * 100, {"id": id})
                 existing = response.schedule
-            elif ikey is None or existing.tags.get(CREATE_KEY) != ikey:
+            elif ikey is None or existing.tags.get(IDEMPOTENCY_KEY) != ikey:
                 raise ResonateStoreError("The specified schedule already exists", 40901, {"id": id})
         return self._shown(existing)
 
@@ -126,14 +126,14 @@ class LocalSchedules:
             id=schedule.id,
             description=schedule.description,
             cron=schedule.cron,
-            tags={tag: text for tag, text in schedule.tags.items() if tag != CREATE_KEY},
+            tags={tag: text for tag, text in schedule.tags.items() if tag != IDEMPOTENCY_KEY},
             promise_id=schedule.promise_id,
             promise_timeout=schedule.promise_timeout,
             promise_param=read_value(schedule.promise_param),
             promise_tags=legacy_tags(schedule.promise_tags),
             last_runtime=schedule.last_run_at,
             next_runtime=schedule.next_run_at,
-            ikey=schedule.tags.get(CREATE_KEY),
+            ikey=schedule.tags.get(IDEMPOTENCY_KEY),
             created_on=schedule.created_at,
             store=self._store,
         )

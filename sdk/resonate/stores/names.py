@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resonate_store.model.addresses import expand
-from resonate_store.model.records import ORIGIN, TARGET, TIMER
+from resonate_store.model.tags import ORIGIN, TARGET, TIMER
 
 _TAGS = {"resonate:invoke": TARGET, "resonate:timeout": TIMER, "resonate:root": ORIGIN}
 _LEGACY_TAGS = {tag: legacy for legacy, tag in _TAGS.items()}

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from resonate.engine.model import FUNC
 from resonate.payloads import codec
-from resonate_store.model.records import DELAY, Record
+from resonate_store.model.records import Record
+from resonate_store.model.tags import DELAY, FUNC
 
 ATTEMPTS = 100
 """How often a step may fail while nothing else happens."""

@@ -18,12 +18,12 @@ import msgspec
 from msgspec import Struct
 
 from resonate.engine.history import described, independent
-from resonate.engine.model import FUNC
 from resonate.errors import PayloadError, refusal
 from resonate.payloads import codec
 from resonate_store.interface import Store, whole
-from resonate_store.model.records import ORIGIN, PARENT, TARGET, Promise, PromiseState, Task
+from resonate_store.model.records import PromiseState, PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskGet
+from resonate_store.model.tags import FUNC, ORIGIN, PARENT, TARGET
 
 FORMAT = "resonate-history"
 VERSION = 1
@@ -36,7 +36,7 @@ class HistoryFormatError(ValueError):
 class Recorded(Struct, frozen=True, omit_defaults=True):
     """One record of a history: a promise, and its task if it has one."""
 
-    promise: Promise
+    promise: PromiseView
     task: Task | None = None
 
     @property
@@ -251,7 +251,7 @@ def export_history(store: Store, id: str) -> History:
     return History(id, found)
 
 
-def _recorded(store: Store, promise: Promise) -> Recorded:
+def _recorded(store: Store, promise: PromiseView) -> Recorded:
     return Recorded(promise, store.apply(TaskGet(promise.id)).task if TARGET in promise.tags else None)
 
 

@@ -29,7 +29,7 @@ from resonate_store.machine import Outcome
 from resonate_store.model.addresses import expand, group_of
 from resonate_store.model.clock import ManualClock, installed
 from resonate_store.model.limits import excess
-from resonate_store.model.records import Promise, Record
+from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import Request, Response
 
 WORKER_TIMEOUT = 300.0
@@ -270,7 +270,7 @@ class _Outside:
         self._stack.pump()
         return response
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         return self._stack.store.children(id, separator)
 
     def open(self) -> Store:
@@ -294,7 +294,7 @@ class _Watched:
         id: str = getattr(request, "id", "")
         return self._fail_points.around((request.kind,), id, lambda: self._store.apply(request))
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         self._count("children")
         return self._fail_points.around(("children",), id, lambda: self._store.children(id, separator))
 

@@ -36,8 +36,9 @@ from resonate.workflow.options import Options
 from resonate.workflow.registry import Registry, plain_function
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import END_OF_TIME, ORIGIN, SCOPE, TARGET, Promise
+from resonate_store.model.records import END_OF_TIME, PromiseView
 from resonate_store.model.requests import PromiseRecord, PromiseSettle, Response
+from resonate_store.model.tags import ORIGIN, SCOPE, TARGET
 
 TOLERANCE_MS = 500
 """Lengths of a sleep that differ by less are the same: two clocks have measured them."""
@@ -354,10 +355,10 @@ class _Replay:
             return
         self._execution.kept(node, Response(promise=_as_settled(request, record, self._now)))
 
-    def _children(self, id: str) -> list[Promise]:
+    def _children(self, id: str) -> list[PromiseView]:
         return [self._shown(record) for record in self._history.children(id)]
 
-    def _shown(self, record: Recorded) -> Promise:
+    def _shown(self, record: Recorded) -> PromiseView:
         """The promise as the interpreter is to see it: a workflow that has commands of its own is still to be run."""
         workflow = record.tags.get(SCOPE) == "local" and self._has_commands(record.id)
         return _as_pending(record.promise) if workflow else record.promise
@@ -408,15 +409,15 @@ def _versions(registry: Registry, name: str) -> list[Any]:
     return found
 
 
-def _as_pending(promise: Promise) -> Promise:
+def _as_pending(promise: PromiseView) -> PromiseView:
     return replace(promise, state="pending", settled_at=None)
 
 
-def _as_settled(request: PromiseSettle | PromiseRecord, record: Recorded | None, now: int) -> Promise:
+def _as_settled(request: PromiseSettle | PromiseRecord, record: Recorded | None, now: int) -> PromiseView:
     if record is not None:
         return replace(record.promise, state=request.state, value=request.value, settled_at=now)
     assert isinstance(request, PromiseRecord), "only what is recorded is settled"
-    return Promise(
+    return PromiseView(
         id=request.id,
         state=request.state,
         param=codec.encode(None, "nothing"),

@@ -30,7 +30,7 @@ from resonate.workflow.options import DEFAULT_TIMEOUT, Options, by_name
 from resonate_store.interface import Store, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import problem_with
-from resonate_store.model.records import Promise, Record, SettledState, Value
+from resonate_store.model.records import PromiseView, Record, SettledState, Value
 from resonate_store.model.requests import PromiseGet, PromiseSettle
 
 S = TypeVar("S", bound="Stack")
@@ -228,7 +228,7 @@ class Stack(ABC):
         self.clock.sleep(end - self.clock.now())
         self.pump()
 
-    def run_until_complete(self, id: str, *, days: float | None = None) -> Promise:
+    def run_until_complete(self, id: str, *, days: float | None = None) -> PromiseView:
         """Move the clock to whatever is due next, again and again, until the execution has an outcome.
 
         It does not wait for what nobody will do: a promise that only somebody outside settles is waited for until its
@@ -366,7 +366,7 @@ class Stack(ABC):
         self._numbers[name] += 1
         return f"{name}-{self._numbers[name]}"
 
-    def _promise(self, id: str) -> Promise:
+    def _promise(self, id: str) -> PromiseView:
         record = self._record(id)
         if record is None:
             raise Stuck(id, f"there is no promise {id}")
@@ -425,7 +425,7 @@ class _Awaiter:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
 
-    def settled(self, id: str, timeout: float | None) -> Promise | None:
+    def settled(self, id: str, timeout: float | None) -> PromiseView | None:
         if timeout is None:
             return self._stack.run_until_complete(id)
         if timeout > 0:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from resonate.engine.model import FUNC
-from resonate_store.model.records import SCOPE, Record
+from resonate_store.model.records import Record
+from resonate_store.model.tags import FUNC, SCOPE
 
 
 class Wait(NamedTuple):

@@ -33,7 +33,7 @@ from resonate.worker.lease import Lease, Lost
 from resonate_store.interface import StoreError
 from resonate_store.model import addresses, ids
 from resonate_store.model.limits import excess
-from resonate_store.model.records import TARGET, Promise, Task
+from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -44,6 +44,7 @@ from resonate_store.model.requests import (
     TaskFulfill,
     TaskSuspend,
 )
+from resonate_store.model.tags import TARGET
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -78,7 +79,7 @@ class Report(Struct, frozen=True):
 
     status: Status
     error: str | None = None
-    promise: Promise | None = None
+    promise: PromiseView | None = None
 
 
 class Loops:
@@ -183,7 +184,7 @@ class Drive:
         self._watched_until = watched_until + (0 if self._one_clock else self._time.now() - self._clock.now())
         self._watched: list[tuple[int, int, _Call]] = []
         self._late = False
-        self._on_their_way: list[tuple[Create, Future[Response | Sequence[Promise]]]] = []
+        self._on_their_way: list[tuple[Create, Future[Response | Sequence[PromiseView]]]] = []
 
     def to_the_end(self) -> Report:
         """Go on until the task is fulfilled or suspended.
@@ -297,7 +298,7 @@ class Drive:
             self._lease.verify(self._store, self._clock.now(), consistent=True)
         self._execution.kept(action.node, response)
 
-    def _tell(self, action: Create | Keep | Fetch | Load, answer: Response | Sequence[Promise]) -> None:
+    def _tell(self, action: Create | Keep | Fetch | Load, answer: Response | Sequence[PromiseView]) -> None:
         if isinstance(action, Keep):
             self._kept(action, cast("Response", answer), 0)
         elif isinstance(action, Create):
@@ -305,9 +306,9 @@ class Drive:
         elif isinstance(action, Fetch):
             self._execution.fetched(action.node, cast("Response", answer))
         else:
-            self._execution.loaded(action.work, cast("Sequence[Promise]", answer))
+            self._execution.loaded(action.work, cast("Sequence[PromiseView]", answer))
 
-    def _request(self, action: Create | Keep | Fetch | Load) -> Response | Sequence[Promise]:
+    def _request(self, action: Create | Keep | Fetch | Load) -> Response | Sequence[PromiseView]:
         if isinstance(action, Load):
             return self._store.children(action.work.node.id)
         return self._answer(action.request)
@@ -559,7 +560,7 @@ def _is_refused(request: PromiseCreate) -> bool:
     )
 
 
-def _is_of_another(promise: Promise, request: PromiseRecord | PromiseSettle) -> bool:
+def _is_of_another(promise: PromiseView, request: PromiseRecord | PromiseSettle) -> bool:
     """Whether what is stored is the outcome that another worker has found."""
     if isinstance(request, PromiseRecord) and promise.created_at != request.created_at:
         return True

@@ -18,7 +18,7 @@ from msgspec import Struct, ValidationError, convert
 from resonate.encoders import Encoder
 from resonate.engine.blocking import WORTH_SUSPENDING
 from resonate.engine.interpreter import Execution
-from resonate.engine.model import FUNC, MOST_BLOCKS, Kind, Lineage, Node, Work, kind_of
+from resonate.engine.model import MOST_BLOCKS, Kind, Lineage, Node, Work, kind_of
 from resonate.errors import (
     DecryptionError,
     NonDeterminismError,
@@ -27,7 +27,6 @@ from resonate.errors import (
     ResultTypeError,
     SignatureError,
 )
-from resonate.idempotency import CREATE_KEY
 from resonate.payloads import codec
 from resonate.payloads.restore import Unfit
 from resonate.worker.lease import Lease, Lost
@@ -38,8 +37,9 @@ from resonate.workflow.registry import Registered, Registry
 from resonate.workflow.signatures import Signature, check, signature_of
 from resonate_store.interface import Store, StoreError
 from resonate_store.model.clock import Clock
-from resonate_store.model.records import ORIGIN, PREFIX, Promise, Task
+from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import Response, TaskAcquire, TaskHalt, TaskRelease
+from resonate_store.model.tags import FUNC, IDEMPOTENCY_KEY, ORIGIN, PREFIX
 from resonate_store.server_clock import time_of
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Worker:
             self.options.popitem(last=False)
 
     def run_acquired(
-        self, task: Task, promise: Promise, deadline: int | None = None, lease: Lease | None = None
+        self, task: Task, promise: PromiseView, deadline: int | None = None, lease: Lease | None = None
     ) -> Report:
         """Work on a task that this process holds, by a lease that began just now if none is given."""
         lease = lease or Lease(task.id, task.version, self.clock.now(), task.ttl or LONGEST_LEASE_MS)
@@ -243,7 +243,7 @@ class Worker:
         response = self.store.apply(TaskRelease(task.id, task.version, error=error))
         return Report("released", error) if response.ok else _refused(response, "release")
 
-    def _root(self, promise: Promise, *, first: bool = False) -> Work:
+    def _root(self, promise: PromiseView, *, first: bool = False) -> Work:
         """The function that the task's promise calls for; one that fails if the arguments do not fit it.
 
         Args:
@@ -283,7 +283,7 @@ class Worker:
         node = Node(promise.id, promise.timeout_at)
         node.annotation = signature.result
         node.encoder = encoder
-        key = promise.tags.get(CREATE_KEY, promise.id)
+        key = promise.tags.get(IDEMPOTENCY_KEY, promise.id)
         info = Info(1, promise.timeout_at / 1000, promise.tags, registered.version, key)
         context = Context(promise.id, info, self.registry, self.dependencies)
         lineage = Lineage.of(
@@ -306,7 +306,7 @@ class Worker:
             kind is Kind.WORKFLOW,
         )
 
-    def _call(self, promise: Promise, encoder: Encoder[Any, str | None] | None) -> Call:
+    def _call(self, promise: PromiseView, encoder: Encoder[Any, str | None] | None) -> Call:
         """Read the call from the promise's param, or take what this process has begun.
 
         Raises:

@@ -21,7 +21,7 @@ from resonate_store.dynamo.client import Call, ConditionFailed, pages
 from resonate_store.dynamo.items import AnyItem, Item, entry_of, is_entry, typed
 from resonate_store.dynamo.large_values import claims_in, with_values
 from resonate_store.dynamo.parallel import each
-from resonate_store.model.records import Claim, Entry, Promise, Record, Value
+from resonate_store.model.records import Claim, Entry, PromiseView, Record, Value
 
 DEBUG_PK: Final = "debug"
 """The partition of what only debugging keeps; no entry and no retention marker lies in it."""
@@ -109,7 +109,7 @@ class DynamoDebug:
         """All promises and schedules, as they are stored, with claims in place of large values."""
         return [entry_of(item) for item in self._items() if is_entry(item)]
 
-    def whole(self, promises: list[Promise]) -> list[Promise]:
+    def whole(self, promises: list[PromiseView]) -> list[PromiseView]:
         """The promises with their large values."""
         claims = [claim for promise in promises for claim in claims_in(promise)]
         if not claims:

@@ -26,7 +26,8 @@ from resonate_store.dynamo.client import Call, ConditionFailed, pages
 from resonate_store.dynamo.items import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
 from resonate_store.dynamo.parallel import each
 from resonate_store.model.ids import SEPARATORS, parent
-from resonate_store.model.records import ORIGIN, PARENT, begins_tree
+from resonate_store.model.records import begins_tree
+from resonate_store.model.tags import ORIGIN, PARENT
 
 BATCH: Final = 100
 """Records that are deleted together; their objects are in one request each time."""

@@ -31,7 +31,7 @@ from resonate_store.machine import Outcome
 from resonate_store.machine.effects import Change
 from resonate_store.model.ids import Identify, random_id
 from resonate_store.model.limits import LIMIT, excess, size_of
-from resonate_store.model.records import Claim, Entry, Promise, Record, Value
+from resonate_store.model.records import Claim, Entry, PromiseView, Record, Value
 from resonate_store.model.requests import Response
 from resonate_store.settings import SettingsError, width_of
 
@@ -298,15 +298,15 @@ class Uploads:
         return Change(before, replace(after, **{role: claim for role, claim in claims.items() if claim is not None}))
 
 
-def claims_in(entry: Entry | Promise | None) -> Iterator[Claim]:
+def claims_in(entry: Entry | PromiseView | None) -> Iterator[Claim]:
     """The claims of a record or a promise."""
-    if isinstance(entry, (Record, Promise)):
+    if isinstance(entry, (Record, PromiseView)):
         for value in (entry.param, entry.value):
             if isinstance(value, Claim):
                 yield value
 
 
-def promises_in(response: Response) -> Iterator[Promise]:
+def promises_in(response: Response) -> Iterator[PromiseView]:
     """The promises that a response shows."""
     if response.promise is not None:
         yield response.promise
@@ -314,7 +314,7 @@ def promises_in(response: Response) -> Iterator[Promise]:
     yield from response.promises or ()
 
 
-def with_values(promise: Promise, values: Mapping[str, Value]) -> Promise:
+def with_values(promise: PromiseView, values: Mapping[str, Value]) -> PromiseView:
     """The promise with these values, by their keys, in place of its claims."""
     found = {
         role: values[value.key]

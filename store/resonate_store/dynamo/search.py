@@ -23,8 +23,9 @@ from resonate_store.dynamo.items import AnyItem, Item, Key, entry_of, execution_
 from resonate_store.machine.draft import NeedPage, Page, Place, Shown
 from resonate_store.machine.search import place_of, shown
 from resonate_store.model.ids import origin
-from resonate_store.model.records import PARENT, Entry, PromiseState
+from resonate_store.model.records import Entry, PromiseState
 from resonate_store.model.requests import PromiseSearch, ScheduleSearch, Search
+from resonate_store.model.tags import PARENT
 
 MAX_EXAMINED: Final = 1_000
 """Entries that one request looks at, about, before it answers with what it has found."""

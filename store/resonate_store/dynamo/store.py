@@ -56,7 +56,7 @@ from resonate_store.machine.effects import Change
 from resonate_store.model import addresses
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import SEPARATORS, Identify, random_id
-from resonate_store.model.records import END_OF_TIME, ORIGIN, TARGET, Claim, Entry, Promise, Record, Value
+from resonate_store.model.records import END_OF_TIME, Claim, Entry, PromiseView, Record, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,
@@ -71,6 +71,7 @@ from resonate_store.model.requests import (
     TaskResume,
     TaskVerify,
 )
+from resonate_store.model.tags import ORIGIN, TARGET
 
 if TYPE_CHECKING:
     from resonate_store.dynamo.debug_items import DynamoDebug
@@ -180,7 +181,7 @@ class DynamoStore:
         # It was deleted between the two reads; then it is not there now.
         return self._shown(perform(request, lambda operation: self._run(operation, announce, changes))), changes
 
-    def children(self, id: str, separator: str = ".") -> list[Promise]:
+    def children(self, id: str, separator: str = ".") -> list[PromiseView]:
         """See `Store.children`. Of large values, outcomes are fetched, up to `PRELOADED` bytes; the rest are claims."""
         now = self.clock.now()
         records = self._children(id, separator)

@@ -21,7 +21,7 @@ from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.clock import Clock, ambient
-from resonate_store.model.records import Entry, Promise, Record
+from resonate_store.model.records import Entry, PromiseView, Record
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire, TaskHeartbeat
 
 Key = tuple[Literal["promise", "schedule"], str]
@@ -148,7 +148,7 @@ class EmbeddedStore(ABC):
             self._undelivered.clear()
         return response, changes
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         with self._exclusive:
             now = self.clock.now()
             return [
@@ -277,5 +277,5 @@ class _InProcess(Unarmed):
     def send(self, address: str, message: dict[str, Any]) -> None:
         self._store._post(address, message)  # pyright: ignore[reportPrivateUsage]
 
-    def notify(self, address: str, promise: Promise) -> None:
+    def notify(self, address: str, promise: PromiseView) -> None:
         self.send(address, message_of(Unblock(address, whole(promise, self))))

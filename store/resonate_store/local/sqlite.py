@@ -36,7 +36,7 @@ from resonate_store.machine.effects import Change
 from resonate_store.machine.search import page_of
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import parent
-from resonate_store.model.records import Entry, Promise, Record, ScheduleRecord
+from resonate_store.model.records import Entry, PromiseView, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseSearch, Request, Response, ScheduleSearch
 
 Synchronous = Literal["full", "normal", "off"]
@@ -476,7 +476,7 @@ class _Invocation:
     def apply(self, request: Request) -> Response:
         return self._opened().apply(request)
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         return self._opened().children(id, separator)
 
     def open(self) -> Store:

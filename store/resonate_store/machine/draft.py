@@ -18,8 +18,8 @@ from resonate_store.machine.effects import Change
 from resonate_store.model.records import (
     EMPTY,
     Entry,
-    Promise,
     PromiseState,
+    PromiseView,
     Record,
     Schedule,
     ScheduleRecord,
@@ -28,6 +28,7 @@ from resonate_store.model.records import (
     Value,
 )
 from resonate_store.model.requests import Response, Search
+from resonate_store.model.tags import TIMER
 
 REDELIVERY = 60_000
 """How long a settlement may take to reach everybody before the sweep repeats it (ms)."""
@@ -57,7 +58,7 @@ Place = tuple[int | str, str]
 A place in the order of the search itself begins with a number and is understood everywhere; one that begins with a text
 is the substrate's own.
 """
-Shown = Promise | Task | Schedule
+Shown = PromiseView | Task | Schedule
 
 
 class NeedPage(Struct, frozen=True, eq=False):
@@ -103,7 +104,7 @@ def settled(record: Record, state: PromiseState, value: Value, at: int) -> Recor
 
 def timeout_state(tags: dict[str, str]) -> PromiseState:
     """What a promise with these tags becomes when its time is up: a timer has elapsed, anything else was late."""
-    return "resolved" if tags.get("resonate:timer") == "true" else "rejected_timedout"
+    return "resolved" if tags.get(TIMER) == "true" else "rejected_timedout"
 
 
 def materialised(record: Record, now: int) -> Record:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from resonate_store.model.records import DELAY, Entry, Promise, Record, ScheduleRecord
+from resonate_store.model.records import Entry, PromiseView, Record, ScheduleRecord
+from resonate_store.model.tags import DELAY
 
 ARMING_HORIZON = 900_000
 """Deadlines that somebody waits for are armed as timers when they are this near (ms); the sweep keeps the others."""
@@ -34,7 +35,7 @@ class Unblock(Struct, frozen=True):
     """Send a settled promise to a listener."""
 
     address: str
-    promise: Promise
+    promise: PromiseView
 
 
 class Resume(Struct, frozen=True):

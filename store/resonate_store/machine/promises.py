@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from resonate_store.machine.draft import Draft, Outcome, Transition, due_at, settled, timeout_state
 from resonate_store.machine.effects import Change
-from resonate_store.model.records import DELAY, EMPTY, STANDING, TARGET, TIMER, Record, TaskRecord
+from resonate_store.model.records import EMPTY, STANDING, Record, TaskRecord
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,
@@ -21,6 +21,7 @@ from resonate_store.model.requests import (
     PromiseSettle,
     Response,
 )
+from resonate_store.model.tags import DELAY, TARGET, TIMER
 
 OFFER_INTERVAL = 30_000
 """How long an offered task may stay unacquired before it is offered again (ms)."""

@@ -27,18 +27,7 @@ from resonate_store.machine.effects import Change
 from resonate_store.machine.promises import created
 from resonate_store.machine.validation import expanded
 from resonate_store.model.cron import last_occurrence, next_occurrence
-from resonate_store.model.records import (
-    BRANCH,
-    DELAY,
-    END_OF_TIME,
-    ORIGIN,
-    PARENT,
-    PREFIX,
-    SCHEDULE,
-    TARGET,
-    Record,
-    ScheduleRecord,
-)
+from resonate_store.model.records import END_OF_TIME, Record, ScheduleRecord
 from resonate_store.model.requests import (
     PromiseCreate,
     Response,
@@ -50,6 +39,7 @@ from resonate_store.model.requests import (
     ScheduleResume,
     ScheduleTrigger,
 )
+from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET
 
 MAX_OCCURRENCES = 90
 """Occurrences of one schedule that one firing takes on; the next firing goes on where this one stopped."""

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from resonate_store.machine.draft import NeedPage, Outcome, Page, Place, Shown, Transition, materialised
-from resonate_store.model.records import Entry, Promise, Record, Schedule, ScheduleRecord, Task
+from resonate_store.model.records import Entry, PromiseView, Record, Schedule, ScheduleRecord, Task
 from resonate_store.model.requests import PromiseSearch, Response, ScheduleSearch, Search, TaskSearch
 
 _FARTHEST = 2**53
@@ -109,7 +109,7 @@ def _answer(request: Search, page: Page) -> Response:
     if page.position is not None:
         cursor = binascii.hexlify(_encoder.encode(_Cursor(_fingerprint(request), *page.position))).decode()
     if isinstance(request, PromiseSearch):
-        promises = tuple([view for view in page.found if isinstance(view, Promise)])
+        promises = tuple([view for view in page.found if isinstance(view, PromiseView)])
         return Response(promises=promises, cursor=cursor)
     if isinstance(request, TaskSearch):
         return Response(tasks=tuple([view for view in page.found if isinstance(view, Task)]), cursor=cursor)

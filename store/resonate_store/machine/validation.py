@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from resonate_store.model import addresses, cron, ids
-from resonate_store.model.records import DELAY, END_OF_TIME, LINEAGE, SCOPE, TARGET, TIMER, CatchUp, Overlap, Value
+from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRecord,
@@ -36,6 +36,7 @@ from resonate_store.model.requests import (
     TaskSearch,
     TaskSuspend,
 )
+from resonate_store.model.tags import DELAY, LINEAGE, SCOPE, TARGET, TIMER
 
 MAX_LIMIT = 1000
 """The most that one page of a search may hold."""

@@ -17,6 +17,14 @@ from typing import Literal, cast
 from msgspec import Struct
 
 from resonate_store.model.ids import is_below, parent
+from resonate_store.model.tags import (
+    EXTERNAL,
+    LINEAGE,
+    ORIGIN,
+    PARENT,
+    TARGET,
+    TIMER,
+)
 
 PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 SettledState = Literal["resolved", "rejected", "rejected_canceled"]
@@ -29,21 +37,6 @@ Overlap = Literal["allow", "skip"]
 
 END_OF_TIME = 2**53
 """The last instant (ms), and the longest duration, that every JSON reader gets right."""
-
-TARGET = "resonate:target"
-TIMER = "resonate:timer"
-DELAY = "resonate:delay"
-EXTERNAL = "resonate:external"
-ORIGIN = "resonate:origin"
-PARENT = "resonate:parent"
-BRANCH = "resonate:branch"
-PREFIX = "resonate:prefix"
-SCOPE = "resonate:scope"
-SCHEDULE = "resonate:schedule"
-ELAPSED = "resonate:elapsed"
-"""Tag of a step that a worker has recorded at a server: how long it had run (ms) when its promise was created."""
-LINEAGE = (ORIGIN, PARENT, BRANCH, PREFIX)
-"""Tags that name other promises: where a promise belongs among the calls of an execution."""
 
 STANDING = "\0"
 """Stands before the awaiter's id in the key of a registration that counts for every version; no id contains it."""
@@ -91,7 +84,7 @@ class Claim(Value, frozen=True, omit_defaults=True):
 EMPTY = Value()
 
 
-class Promise(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):
+class PromiseView(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):
     """A promise as the protocol shows it."""
 
     id: str
@@ -248,8 +241,8 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
                 waiters.append((key, version))
         return waiters
 
-    def promise(self) -> Promise:
-        return Promise(
+    def promise(self) -> PromiseView:
+        return PromiseView(
             id=self.id,
             state=self.state,
             param=self.param,

@@ -15,8 +15,8 @@ from resonate_store.model.records import (
     EMPTY,
     CatchUp,
     Overlap,
-    Promise,
     PromiseState,
+    PromiseView,
     Schedule,
     SettledState,
     Task,
@@ -386,12 +386,12 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
 
     status: int = 200
     error: str | None = None
-    promise: Promise | None = None
+    promise: PromiseView | None = None
     task: Task | None = None
     schedule: Schedule | None = None
-    preload: tuple[Promise, ...] = ()
+    preload: tuple[PromiseView, ...] = ()
     action_status: int = 200
-    promises: tuple[Promise, ...] | None = None
+    promises: tuple[PromiseView, ...] | None = None
     tasks: tuple[Task, ...] | None = None
     schedules: tuple[Schedule, ...] | None = None
     cursor: str | None = None

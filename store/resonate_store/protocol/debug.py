@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from msgspec import Raw, Struct
 
 from resonate_store.model.clock import Clock
-from resonate_store.model.records import Promise, Record, Task
+from resonate_store.model.records import PromiseView, Record, Task
 from resonate_store.protocol.wire import WireError, read
 
 PREFIX = "debug."
@@ -54,7 +54,7 @@ class Message(Struct):
 class Snapshot(Struct, rename="camel"):
     """Everything that is in a store, each list ordered by id."""
 
-    promises: list[Promise]
+    promises: list[PromiseView]
     promise_timeouts: list[PromiseTimeout]
     callbacks: list[Callback]
     listeners: list[Listener]

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from resonate_store.model.records import Promise, Schedule, Task
+from resonate_store.model.records import PromiseView, Schedule, Task
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseSearch,
@@ -43,11 +43,12 @@ _STATUSES = {
 
 def document() -> dict[str, Any]:
     """The OpenAPI 3.1 document, as JSON's types."""
-    types = [*DATA.values(), Promise, Task, Schedule]
+    types = [*DATA.values(), PromiseView, Task, Schedule]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     for component in components.values():
         if "description" in component:  # a docstring, whose indentation is kept by some versions of Python
             component["description"] = inspect.cleandoc(component["description"])
+    components["Promise"] = {**components.pop(PromiseView.__name__), "title": "Promise"}
     data = dict(zip(DATA, schemas, strict=False))
     components["FenceAction"] = {
         "oneOf": [_action(kind.kind, data[kind.kind]) for kind in (PromiseCreate, PromiseSettle)]

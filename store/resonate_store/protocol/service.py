@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreError, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import SEPARATORS
-from resonate_store.model.records import Promise
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -118,7 +118,7 @@ class Service:
         guard: Guard | None = None,
         debug: Debug | None = None,
         limits: Limits | None = None,
-        workers: Callable[[Promise], int | None] = lambda _: None,
+        workers: Callable[[PromiseView], int | None] = lambda _: None,
         clock: Clock | None = None,
     ) -> None:
         self._store = store
@@ -204,7 +204,7 @@ class Service:
             ):
                 return msgspec.structs.replace(response, preload=_by_id(self._children(id)))
             case TaskSuspend(id=id) if response.status == 300:
-                known: dict[str, Promise] = {promise.id: promise for promise in self._children(id)}
+                known: dict[str, PromiseView] = {promise.id: promise for promise in self._children(id)}
                 known |= {promise.id: promise for promise in response.preload}
                 return msgspec.structs.replace(response, preload=_by_id(known.values()))
             case _:
@@ -217,7 +217,7 @@ class Service:
             return response
         return msgspec.structs.replace(response, task=msgspec.structs.replace(task, workers=self._workers(promise)))
 
-    def _children(self, id: str) -> Sequence[Promise]:
+    def _children(self, id: str) -> Sequence[PromiseView]:
         """What lies below a task: numbered as this SDK does it, or else as the official ones do."""
         found = next((found for separator in SEPARATORS if (found := self._store.children(id, separator))), ())
         return [whole(promise, self._store) for promise in found]
@@ -252,7 +252,7 @@ class Service:
         return None
 
 
-def _by_id(promises: Iterable[Promise]) -> tuple[Promise, ...]:
+def _by_id(promises: Iterable[PromiseView]) -> tuple[PromiseView, ...]:
     """The promises in the protocol's order, whatever the order of the store."""
     return tuple(sorted(promises, key=lambda promise: promise.id))
 

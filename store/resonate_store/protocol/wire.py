@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from resonate_store.model.records import END_OF_TIME, Promise, Schedule, Task
+from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Task
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -286,11 +286,11 @@ class InnerResponse(Struct):
 class ResponseData(Struct):
     """Whatever any response may hold."""
 
-    promise: Promise | None = None
+    promise: PromiseView | None = None
     task: Task | None = None
     schedule: Schedule | None = None
-    preload: tuple[Promise, ...] = ()
-    promises: tuple[Promise, ...] | None = None
+    preload: tuple[PromiseView, ...] = ()
+    promises: tuple[PromiseView, ...] | None = None
     tasks: tuple[Task, ...] | None = None
     schedules: tuple[Schedule, ...] | None = None
     cursor: str | None = None
@@ -353,7 +353,7 @@ def decode_response(request: ProtocolRequest, status: int, data: Any) -> Respons
     )
 
 
-def _fence_response(action: InnerResponse, preload: tuple[Promise, ...]) -> Response:
+def _fence_response(action: InnerResponse, preload: tuple[PromiseView, ...]) -> Response:
     what = f"Invalid response to {TaskFence.kind}"
     if action.head.status >= 400:
         return Response(action_status=action.head.status, error=_error(_read(_ANYTHING, action.data, what)))

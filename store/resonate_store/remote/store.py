@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from resonate_store.interface import StoreClosed, StoreError
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import Identify, parent, random_id
-from resonate_store.model.records import ELAPSED, PARENT, TARGET, Promise, Task
+from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -44,6 +44,7 @@ from resonate_store.model.requests import (
     TaskSuspend,
     TaskVerify,
 )
+from resonate_store.model.tags import ELAPSED, PARENT, TARGET
 from resonate_store.protocol.wire import WireError, decode_response, encode_request
 from resonate_store.remote.http import Calls, Post
 from resonate_store.remote.settings import Server, server_of
@@ -158,7 +159,7 @@ class RemoteStore:
         """
         return self._held.version(id) == version
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         """The direct children: of a task that has just been acquired what came with it, else what is found."""
         found = self._held.take_preload(id)
         if found is None:
@@ -166,8 +167,8 @@ class RemoteStore:
         below = f"{id}{separator}"
         return [promise for promise in found if promise.id.startswith(below) and parent(promise.id) == id]
 
-    def _search(self, id: str) -> list[Promise]:
-        found: list[Promise] = []
+    def _search(self, id: str) -> list[PromiseView]:
+        found: list[PromiseView] = []
         cursor: str | None = None
         while True:
             response = self._exchange(PromiseSearch(tags={PARENT: id}, limit=PAGE, cursor=cursor))
@@ -179,7 +180,7 @@ class RemoteStore:
                 now = self.server_clock.now()
                 return [promise for promise in found if not promise.pending or promise.timeout_at > now]
 
-    def _certain(self, promise: Promise) -> Promise:
+    def _certain(self, promise: PromiseView) -> PromiseView:
         """The promise as others see it, too: a search shows as settled what nobody has settled yet (DESIGN rule 1)."""
         if promise.settled_at != promise.timeout_at:
             return promise
@@ -310,7 +311,7 @@ class RemoteStore:
 
 class _Holding(Struct):
     version: int
-    preload: Sequence[Promise] | None = None
+    preload: Sequence[PromiseView] | None = None
 
 
 class _Held:
@@ -320,7 +321,7 @@ class _Held:
         self._lock = threading.Lock()
         self._tasks: dict[str, _Holding] = {}
 
-    def add(self, task: Task, preload: Sequence[Promise]) -> None:
+    def add(self, task: Task, preload: Sequence[PromiseView]) -> None:
         with self._lock:
             known = self._tasks.get(task.id)
             if known is None or known.version != task.version:  # else it was claimed, and nothing came with it
@@ -346,14 +347,14 @@ class _Held:
             known = self._tasks.get(id)
             return None if known is None else known.version
 
-    def keep_preload(self, id: str, version: int, preload: Sequence[Promise]) -> None:
+    def keep_preload(self, id: str, version: int, preload: Sequence[PromiseView]) -> None:
         """What a task that goes on was shown of its children, for whoever asks for them next."""
         with self._lock:
             known = self._tasks.get(id)
             if known is not None and known.version == version:
                 known.preload = preload
 
-    def take_preload(self, id: str) -> Sequence[Promise] | None:
+    def take_preload(self, id: str) -> Sequence[PromiseView] | None:
         """What came with the task; only once, because it grows old."""
         with self._lock:
             known = self._tasks.get(id)

@@ -11,8 +11,9 @@ from resonate_infra.effects.tick import Tick
 from resonate_infra.effects.timers import Timers
 from resonate_infra.effects.transports import Transports
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import ORIGIN, TARGET, TIMER, Record
+from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate, Response, TaskAcquire, TaskSuspend
+from resonate_store.model.tags import ORIGIN, TARGET, TIMER
 from tests.unit.infra.aws_doubles import SETTINGS, Lambda, Scheduler, Sqs
 from tests.unit.store.dynamo_fixture import Table
 

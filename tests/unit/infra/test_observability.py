@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from resonate_infra.deployed.observability import Observability, fields_of, fields_of_message
 from resonate_infra.effects.tick import message_of
 from resonate_store.machine.effects import Change
-from resonate_store.model.records import TARGET, PromiseState, Record, TaskRecord
+from resonate_store.model.records import PromiseState, Record, TaskRecord
+from resonate_store.model.tags import TARGET
 
 ENVIRONMENT = {"POWERTOOLS_METRICS_NAMESPACE": "Shop", "POWERTOOLS_SERVICE_NAME": "orders"}
 STARTED = Record(

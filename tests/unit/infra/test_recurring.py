@@ -13,8 +13,8 @@ from resonate_infra.testing.recurrence import Recurrence
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.cron import eventbridge, eventbridge_timezone, problem_with
-from resonate_store.model.records import SCHEDULE
 from resonate_store.model.requests import ScheduleFire
+from resonate_store.model.tags import SCHEDULE
 from tests.unit.store.build import DAY, MINUTE, schedule
 from tests.unit.store.test_cron import CHANGES, EXPRESSIONS, NEW_YORK, ZONES, by_the_minute, first_shown, goes_on
 

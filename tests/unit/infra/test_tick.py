@@ -5,7 +5,6 @@ import pytest
 
 from resonate_infra.effects.tick import INTERVAL, MalformedTick, Schedule, Sweep, Tick, Timer, message_of
 from resonate_store.model.ids import shard
-from resonate_store.model.records import TARGET
 from resonate_store.model.requests import (
     PromiseSettle,
     ScheduleCreate,
@@ -14,6 +13,7 @@ from resonate_store.model.requests import (
     TaskContinue,
     TaskHalt,
 )
+from resonate_store.model.tags import TARGET
 from tests.unit.infra.aws_doubles import SETTINGS
 from tests.unit.infra.surroundings import HOUR, Surroundings
 

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, Rea
 from resonate_infra.effects import transports
 from resonate_infra.effects.transports import ForbiddenAddress, Pusher, Transports
 from resonate_store.model.addresses import route
-from resonate_store.model.records import Promise, Value
+from resonate_store.model.records import PromiseView, Value
 from tests.unit.infra.aws_doubles import SETTINGS, Lambda, Sqs, refusal
 
 MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
@@ -83,7 +83,9 @@ def test_an_http_address_goes_through_the_push_queue(wire: Wire, address: str, d
 )
 def test_queue_carries_the_id_of_a_settled_promise(wire: Wire, address: str) -> None:
     value = Value(data="x" * 2_000_000)
-    promise = Promise(id="p\uffff", state="resolved", param=Value(), value=value, tags={}, timeout_at=2, created_at=1)
+    promise = PromiseView(
+        id="p\uffff", state="resolved", param=Value(), value=value, tags={}, timeout_at=2, created_at=1
+    )
     wire.transports.notify(address, promise, wire)  # pyright: ignore[reportArgumentType]
 
     ((url, message, _),) = wire.sqs.sent

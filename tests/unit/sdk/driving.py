@@ -23,7 +23,7 @@ from resonate.workflow.registry import Registry
 from resonate_store.interface import Store, StoreClosed
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import TARGET, Promise, Record, SettledState, Task, Value
+from resonate_store.model.records import PromiseView, Record, SettledState, Task, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -33,6 +33,7 @@ from resonate_store.model.requests import (
     TaskCreate,
     TaskGet,
 )
+from resonate_store.model.tags import TARGET
 
 Flow = Generator[Any, Any, Any]
 """What a workflow is, where a test does not care about its result's type."""
@@ -76,7 +77,7 @@ class Tap:
             self.after(request)
         return answer
 
-    def children(self, id: str, separator: str = ".") -> Sequence[Promise]:
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         if self.closed:
             raise StoreClosed("the invocation is over")
         noted = f"children:{id}"
@@ -142,7 +143,7 @@ class Asking(ABC):
         payload = codec.encode_error(value) if isinstance(value, Exception) else codec.encode(value, "a value")
         assert self.store.apply(PromiseSettle(id, state, payload)).ok
 
-    def promise(self, id: str) -> Promise:
+    def promise(self, id: str) -> PromiseView:
         promise = self.store.apply(PromiseGet(id)).promise
         assert promise is not None, f"there is no promise {id}"
         return promise

@@ -37,7 +37,7 @@ from resonate.errors import (
     ResonateTimedoutError,
 )
 from resonate.payloads import codec
-from resonate_store.model.records import EMPTY, Promise, PromiseState, Value
+from resonate_store.model.records import EMPTY, PromiseState, PromiseView, Value
 
 
 class Colour(Enum):
@@ -256,8 +256,10 @@ def test_a_payload_that_is_no_base64_json_is_an_error(data: str) -> None:
 # -- errors -----------------------------------------------------------------------------------------------------------
 
 
-def rejected(value: Value, state: PromiseState = "rejected") -> Promise:
-    return Promise(id="p", state=state, param=EMPTY, value=value, tags={}, timeout_at=1_500, created_at=0, settled_at=1)
+def rejected(value: Value, state: PromiseState = "rejected") -> PromiseView:
+    return PromiseView(
+        id="p", state=state, param=EMPTY, value=value, tags={}, timeout_at=1_500, created_at=0, settled_at=1
+    )
 
 
 def travel_error(error: BaseException) -> BaseException:

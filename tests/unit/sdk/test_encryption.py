@@ -19,7 +19,7 @@ from resonate.workflow.registry import Registry
 from resonate_store.interface import StoreError
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import TARGET, Record, Value
+from resonate_store.model.records import Record, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -37,6 +37,7 @@ from resonate_store.model.requests import (
     TaskGet,
     TaskSuspend,
 )
+from resonate_store.model.tags import TARGET
 from tests.unit.sdk.conftest import Connect
 from tests.unit.sdk.driving import Flow
 from tests.unit.sdk.ways import three_ways

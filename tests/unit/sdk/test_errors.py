@@ -26,7 +26,7 @@ from resonate.errors import (
 )
 from resonate.payloads import codec
 from resonate.retry_policies import Never
-from resonate_store.model.records import EMPTY, Promise, Value
+from resonate_store.model.records import EMPTY, PromiseView, Value
 from tests.unit.sdk.driving import Driver, Flow
 from tests.unit.sdk.ways import always_three_ways, three_ways
 
@@ -190,7 +190,7 @@ def calling(ctx: Context, reason: str) -> Flow:
 
 def received(payload: Value) -> BaseException:
     return codec.decode_error(
-        Promise(id="x", state="rejected", param=EMPTY, value=payload, tags={}, timeout_at=0, created_at=0)
+        PromiseView(id="x", state="rejected", param=EMPTY, value=payload, tags={}, timeout_at=0, created_at=0)
     )
 
 

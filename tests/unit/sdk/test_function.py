@@ -6,8 +6,8 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.workflow.options import Options
-from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseGet
+from resonate_store.model.tags import TARGET
 from tests.unit.sdk.conftest import Connect
 from tests.unit.sdk.driving import Flow
 from tests.unit.sdk.ways import three_ways

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from resonate import Handle
 from resonate.errors import PayloadError, ResonateShutdownError, ResonateTimedoutError
 from resonate.payloads import codec
-from resonate_store.model.records import EMPTY, Promise, PromiseState, Value
+from resonate_store.model.records import EMPTY, PromiseState, PromiseView, Value
 
 PATIENCE = 10.0
 """Seconds after which a test that waits for a thread has failed."""
@@ -22,11 +22,11 @@ class Outside:
     def __init__(self) -> None:
         self.asked: list[float | None] = []
         self._settled = threading.Event()
-        self._promise: Promise | Exception | None = None
+        self._promise: PromiseView | Exception | None = None
 
     def settle(self, value: Any = None, state: PromiseState = "resolved") -> None:
         payload = codec.encode_error(value) if isinstance(value, Exception) else codec.encode(value, "a value")
-        self._promise = Promise(
+        self._promise = PromiseView(
             id="p", state=state, param=EMPTY, value=payload, tags={}, timeout_at=1_500, created_at=0, settled_at=1
         )
         self._settled.set()
@@ -35,7 +35,7 @@ class Outside:
         self._promise = error
         self._settled.set()
 
-    def settled(self, _: str, timeout: float | None) -> Promise | None:
+    def settled(self, _: str, timeout: float | None) -> PromiseView | None:
         self.asked.append(timeout)
         self._settled.wait(PATIENCE if timeout is None else timeout)
         if isinstance(self._promise, Exception):
@@ -137,7 +137,7 @@ def test_who_waits_is_told_of_a_shutdown(outside: Outside) -> None:
 def test_a_payload_that_cannot_be_read_is_an_error(outside: Outside) -> None:
     handle: Handle[int] = Handle("p", outside)
     outside.settle()
-    assert isinstance(outside._promise, Promise)
+    assert isinstance(outside._promise, PromiseView)
     outside._promise = replace(outside._promise, value=Value(data="bm90IGpzb24="))
 
     with pytest.raises(PayloadError, match=r"is not (the base64 of )?JSON text"):

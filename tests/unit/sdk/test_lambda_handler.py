@@ -14,8 +14,8 @@ import pytest
 from resonate import Context, Resonate
 from resonate.aws_lambda.handler import LEASE_MARGIN, LambdaHandler, MalformedEvent, offer_of
 from resonate_store.interface import StoreClosed, StoreError
-from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseCreate, PromiseGet, Request, Response, TaskAcquire
+from resonate_store.model.tags import TARGET
 from resonate_store.settings import SettingsError
 from tests.unit.sdk.driving import Driver, Flow
 

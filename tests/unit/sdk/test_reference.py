@@ -16,8 +16,9 @@ from resonate.payloads import codec
 from resonate.retry_policies import Constant, Exponential, Linear, Never
 from resonate.workflow.commands import Sleep
 from resonate_store.local.memory import MemoryStore
-from resonate_store.model.records import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Promise
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet
+from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.unit.sdk.driving import DAY, Driver, Flow
 from tests.unit.sdk.ways import three_ways
 
@@ -111,7 +112,7 @@ def test_the_hosts_of_the_environment_are_for_remote_alone(monkeypatch: pytest.M
 # 5.1, 5.5: what is recorded of a call
 
 
-def promise_of(resonate: Resonate, id: str) -> Promise:
+def promise_of(resonate: Resonate, id: str) -> PromiseView:
     promise = resonate.store.apply(PromiseGet(id)).promise
     assert promise is not None
     return promise

@@ -22,7 +22,6 @@ from resonate.stores import RemoteStore
 from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate_store.interface import StoreUnreachable
-from resonate_store.model.records import TARGET
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -32,6 +31,7 @@ from resonate_store.model.requests import (
     TaskHalt,
     TaskRelease,
 )
+from resonate_store.model.tags import TARGET
 from tests.support.serving import PATIENCE, Serving, new_server  # noqa: F401
 from tests.unit.sdk.driving import Flow
 

@@ -11,7 +11,6 @@ import pytest
 
 from resonate import Context
 from resonate.engine.conventions import Conventions
-from resonate.engine.model import FUNC, LINK
 from resonate.errors import (
     NonDeterminismError,
     PayloadError,
@@ -29,7 +28,7 @@ from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryP
 from resonate.workflow.commands import LocalCall
 from resonate.workflow.context import Info
 from resonate.workflow.options import Options
-from resonate_store.model.records import DELAY, ORIGIN, PARENT, SCOPE, TARGET, TIMER, Value
+from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRecord,
@@ -39,6 +38,7 @@ from resonate_store.model.requests import (
     TaskContinue,
     TaskSuspendRegistered,
 )
+from resonate_store.model.tags import DELAY, FUNC, LINK, ORIGIN, PARENT, SCOPE, TARGET, TIMER
 from tests.unit.sdk.driving import DAY, Driver, Flow
 from tests.unit.sdk.ways import always_three_ways, three_ways
 

@@ -21,8 +21,9 @@ from resonate.retry_policies import Constant, Never, RetryPolicy
 from resonate.testing import MemoryStack
 from resonate.workflow.registry import Registry
 from resonate_store.local.memory import MemoryStore
-from resonate_store.model.records import ORIGIN, SCOPE, TARGET, Promise
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle
+from resonate_store.model.tags import ORIGIN, SCOPE, TARGET
 from tests.unit.sdk.conftest import Connect
 from tests.unit.sdk.driving import Flow
 from tests.unit.sdk.ways import always_three_ways, three_ways
@@ -36,7 +37,7 @@ def resonate(connect: Connect) -> Resonate:
     return connect(workers=4)
 
 
-def promise_of(resonate: Resonate, id: str) -> Promise:
+def promise_of(resonate: Resonate, id: str) -> PromiseView:
     promise = resonate.store.apply(PromiseGet(id)).promise
     assert promise is not None
     return promise

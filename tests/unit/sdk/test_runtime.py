@@ -20,7 +20,7 @@ from resonate.worker.lease import Lease, Lost
 from resonate_store.interface import StoreError
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import TARGET, TIMER, Promise
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -35,6 +35,7 @@ from resonate_store.model.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from resonate_store.model.tags import TARGET, TIMER
 from tests.unit.sdk.driving import Flow
 
 PATIENCE = 10.0
@@ -80,7 +81,7 @@ class _Elsewhere:
     def apply(self, request: Request) -> Response:
         return self.store.apply(request)
 
-    def children(self, id: str) -> Sequence[Promise]:
+    def children(self, id: str) -> Sequence[PromiseView]:
         return self.store.children(id)
 
     def open(self) -> _Elsewhere:

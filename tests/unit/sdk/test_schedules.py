@@ -13,8 +13,9 @@ from resonate.errors import ResonateStoreError
 from resonate.schedules import upcoming
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import END_OF_TIME, ORIGIN, SCHEDULE, SCOPE, TARGET
+from resonate_store.model.records import END_OF_TIME
 from resonate_store.model.requests import ScheduleCreate, ScheduleGet
+from resonate_store.model.tags import ORIGIN, SCHEDULE, SCOPE, TARGET
 
 T0 = 1_750_000_000_000
 FIRST = T0 + 20_000

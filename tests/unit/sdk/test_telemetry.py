@@ -12,8 +12,9 @@ from resonate.aws_lambda.telemetry import LogFields, Metrics
 from resonate.payloads import codec
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import TARGET, Task
+from resonate_store.model.records import Task
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
+from resonate_store.model.tags import TARGET
 
 NAMESPACE = {"POWERTOOLS_METRICS_NAMESPACE": "Shop", "POWERTOOLS_SERVICE_NAME": "orders"}
 

@@ -17,8 +17,8 @@ from resonate.retry_policies import Never
 from resonate.tracing import context_of
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
+from resonate_store.model.tags import TARGET
 
 NIGHT = 1_735_689_600_000
 

@@ -16,7 +16,7 @@ from resonate.errors import ApplicationError, ResonateHaltedError, ResonateStore
 from resonate.payloads import codec
 from resonate.retry_policies import Constant, Never
 from resonate_store.interface import StoreError
-from resonate_store.model.records import SCOPE, TARGET, Value
+from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRecord,
@@ -29,6 +29,7 @@ from resonate_store.model.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from resonate_store.model.tags import SCOPE, TARGET
 from resonate_store.remote.store import RemoteStore
 from tests.unit.sdk.driving import TTL, Driver, Flow
 from tests.unit.sdk.ways import always_three_ways, three_ways

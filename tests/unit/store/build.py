@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resonate_store.model.records import DELAY, EXTERNAL, SCOPE, STANDING, TARGET, TIMER, SettledState, Value
+from resonate_store.model.records import STANDING, SettledState, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -26,6 +26,7 @@ from resonate_store.model.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from resonate_store.model.tags import DELAY, EXTERNAL, SCOPE, TARGET, TIMER
 from tests.unit.store.substrates import T0, World
 
 SECOND = 1_000

@@ -21,7 +21,7 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.model.clock import Clock, ManualClock
-from resonate_store.model.records import Promise, Record, TaskRecord
+from resonate_store.model.records import PromiseView, Record, TaskRecord
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
 
 T0 = 1_750_000_000_000
@@ -144,7 +144,7 @@ class World:
         assert task is not None, f"{id} has no task"
         return task
 
-    def children(self, id: str) -> dict[str, Promise]:
+    def children(self, id: str) -> dict[str, PromiseView]:
         return {promise.id: promise for promise in self._store.children(id)}
 
     def messages(self) -> list[tuple[str, dict[str, Any]]]:
@@ -166,7 +166,7 @@ class _Outlets:
     def send(self, address: str, message: dict[str, Any]) -> None:
         self._world.sent.append((address, message))
 
-    def notify(self, address: str, promise: Promise) -> None:
+    def notify(self, address: str, promise: PromiseView) -> None:
         self.send(address, message_of(Unblock(address, promise)))
 
     def arm(self, id: str, at: int) -> None:

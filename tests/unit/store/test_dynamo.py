@@ -17,7 +17,7 @@ from resonate_store.dynamo.writes import MAX_ITEM_BYTES, size_of
 from resonate_store.interface import StoreClosed, StoreError
 from resonate_store.machine.effects import Change
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import TIMER, Value
+from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,
@@ -31,6 +31,7 @@ from resonate_store.model.requests import (
     TaskResume,
     TaskVerify,
 )
+from resonate_store.model.tags import TIMER
 from tests.unit.store.build import (
     DAY,
     LISTENER,

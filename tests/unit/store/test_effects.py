@@ -27,18 +27,9 @@ from resonate_store.machine.effects import (
     message_of,
     repeated,
 )
-from resonate_store.model.records import (
-    DELAY,
-    EXTERNAL,
-    ORIGIN,
-    TARGET,
-    TIMER,
-    Record,
-    ScheduleRecord,
-    TaskRecord,
-    Value,
-)
+from resonate_store.model.records import Record, ScheduleRecord, TaskRecord, Value
 from resonate_store.model.requests import PromiseDelivered, Request, Response, TaskResume
+from resonate_store.model.tags import DELAY, EXTERNAL, ORIGIN, TARGET, TIMER
 
 NOW = 1_000_000
 HOUR = 3_600_000

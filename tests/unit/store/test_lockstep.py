@@ -23,7 +23,7 @@ from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine import NeedSchedule
 from resonate_store.machine.effects import Change, effects
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import ORIGIN, CatchUp, Entry, Overlap, Record, TaskState
+from resonate_store.model.records import CatchUp, Entry, Overlap, Record, TaskState
 from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseSettle,
@@ -51,6 +51,7 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
+from resonate_store.model.tags import ORIGIN
 from tests.unit.store.build import (
     HOUR,
     LISTENER,

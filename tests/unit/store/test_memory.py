@@ -18,7 +18,7 @@ from resonate_store.interface import deliver
 from resonate_store.local.memory import MemoryStore
 from resonate_store.machine.effects import Change
 from resonate_store.model.clock import ManualClock, installed
-from resonate_store.model.records import ORIGIN, STANDING, Record
+from resonate_store.model.records import STANDING, Record
 from resonate_store.model.requests import (
     PromiseWake,
     Request,
@@ -31,6 +31,7 @@ from resonate_store.model.requests import (
     TaskRegister,
     TaskSuspendRegistered,
 )
+from resonate_store.model.tags import ORIGIN
 from tests.unit.store.build import (
     DAY,
     HOUR,

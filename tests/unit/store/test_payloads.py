@@ -15,7 +15,7 @@ from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.limits import LIMIT
-from resonate_store.model.records import ORIGIN, SCOPE, Claim, Value
+from resonate_store.model.records import Claim, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -27,6 +27,7 @@ from resonate_store.model.requests import (
     ScheduleCreate,
     ScheduleFire,
 )
+from resonate_store.model.tags import ORIGIN, SCOPE
 from resonate_store.settings import SettingsError
 from tests.unit.store.dynamo_fixture import REGION, Table, make_client
 from tests.unit.store.substrates import T0

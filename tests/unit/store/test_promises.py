@@ -9,8 +9,9 @@ import pytest
 
 from resonate_store.interface import deliver
 from resonate_store.machine.effects import Change
-from resonate_store.model.records import EMPTY, ORIGIN, Promise, Record, Value
+from resonate_store.model.records import EMPTY, PromiseView, Record, Value
 from resonate_store.model.requests import PromiseCreate, PromiseDelivered, PromiseWake, TaskHalt
+from resonate_store.model.tags import ORIGIN
 from tests.unit.store.build import (
     DAY,
     HOUR,
@@ -77,7 +78,7 @@ def test_create_stores_a_pending_promise(store: World) -> None:
     tags = {"color": "blue", "self": "", "ключ": "значение"}
     response = store.apply(create("p", tags, param="input"))
     assert response.status == 200
-    assert response.promise == Promise(
+    assert response.promise == PromiseView(
         id="p",
         state="pending",
         param=value("input"),

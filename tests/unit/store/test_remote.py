@@ -12,7 +12,7 @@ import pytest
 from resonate_store.interface import StoreClosed, StoreError, StoreUnreachable
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import ELAPSED, PARENT, TARGET, TIMER, Value
+from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -36,6 +36,7 @@ from resonate_store.model.requests import (
     TaskSuspend,
     TaskVerify,
 )
+from resonate_store.model.tags import ELAPSED, PARENT, TARGET, TIMER
 from resonate_store.remote.http import Reply
 from resonate_store.remote.store import RemoteStore
 from tests.unit.store.wire import URL, Line

@@ -8,8 +8,9 @@ from resonate_store.dynamo.deletion import NotDeletable
 from resonate_store.dynamo.items import Expiry, expiry_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import ORIGIN, PARENT, SCOPE, TARGET, Record
+from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseRegisterListener, PromiseSettle
+from resonate_store.model.tags import ORIGIN, PARENT, SCOPE, TARGET
 from tests.unit.store.dynamo_fixture import Table, Wire, after, lost, make_client
 from tests.unit.store.substrates import T0
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from resonate_store.machine import MAX_AWAITED
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import EMPTY, EXTERNAL, SCOPE, TIMER, Promise, Value
+from resonate_store.model.records import EMPTY, PromiseView, Value
 from resonate_store.model.requests import (
     PromiseWake,
     Request,
@@ -22,6 +22,7 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
+from resonate_store.model.tags import EXTERNAL, SCOPE, TIMER
 from tests.unit.store.build import (
     DAY,
     HOUR,
@@ -58,7 +59,7 @@ from tests.unit.store.substrates import T0, World, any_store, dynamo_client, in_
 DEADLINE = T0 + MINUTE
 
 
-def timed_out(promise: Promise | None) -> tuple[object, ...]:
+def timed_out(promise: PromiseView | None) -> tuple[object, ...]:
     """What a timeout leaves to see."""
     assert promise is not None
     return promise.state, promise.settled_at, promise.value

@@ -8,19 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.model.records import (
-    BRANCH,
-    DELAY,
-    EMPTY,
-    ORIGIN,
-    PARENT,
-    PREFIX,
-    SCHEDULE,
-    TARGET,
-    TIMER,
-    Schedule,
-    SettledState,
-)
+from resonate_store.model.records import EMPTY, Schedule, SettledState
 from resonate_store.model.requests import (
     PromiseCreate,
     ScheduleDelete,
@@ -30,6 +18,7 @@ from resonate_store.model.requests import (
     ScheduleResume,
     ScheduleTrigger,
 )
+from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, TIMER
 from tests.unit.store.build import (
     DAY,
     HOUR,

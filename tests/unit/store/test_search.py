@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from resonate_store.dynamo import search as dynamo_search
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import ORIGIN, PARENT, Promise, Schedule, Task
+from resonate_store.model.records import PromiseView, Schedule, Task
 from resonate_store.model.requests import (
     PromiseSearch,
     Request,
@@ -23,6 +23,7 @@ from resonate_store.model.requests import (
     TaskHalt,
     TaskSearch,
 )
+from resonate_store.model.tags import ORIGIN, PARENT
 from tests.unit.store.build import (
     DAY,
     HOUR,
@@ -44,15 +45,15 @@ from tests.unit.store.substrates import T0, World, any_store, dynamo_client, in_
 Apply = Callable[[Request], Response]
 
 
-def found(response: Response) -> list[Promise | Task | Schedule]:
+def found(response: Response) -> list[PromiseView | Task | Schedule]:
     assert response.ok, response.error
     (found,) = [shown for shown in (response.promises, response.tasks, response.schedules) if shown is not None]
     return list(found)
 
 
-def all_of(apply: Apply, search: Search) -> list[Promise | Task | Schedule]:
+def all_of(apply: Apply, search: Search) -> list[PromiseView | Task | Schedule]:
     """Everything that a search finds, page by page; no page is longer than its limit."""
-    views: list[Promise | Task | Schedule] = []
+    views: list[PromiseView | Task | Schedule] = []
     for _ in range(10_000):
         response = apply(search)
         page = found(response)
@@ -333,7 +334,7 @@ def test_pages_of_any_size_add_up_to_the_same_everywhere(
                     assert views == expected
 
 
-def id_of(view: Promise | Task | Schedule) -> str:
+def id_of(view: PromiseView | Task | Schedule) -> str:
     return view.id
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from resonate_store.model.records import EMPTY, TARGET, TaskRecord
+from resonate_store.model.records import EMPTY, TaskRecord
 from resonate_store.model.requests import (
     Request,
     TaskContinue,
@@ -17,6 +17,7 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
+from resonate_store.model.tags import TARGET
 from tests.unit.store.build import (
     DAY,
     HOUR,

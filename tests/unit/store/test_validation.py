@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from resonate_store.machine.validation import problem_with
-from resonate_store.model.records import DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER, Value
+from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseWake,
@@ -28,6 +28,7 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
+from resonate_store.model.tags import DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.unit.store.build import (
     DAY,
     TARGETED,

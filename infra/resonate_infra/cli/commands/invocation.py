@@ -20,7 +20,7 @@ from resonate_infra.cli.parameters import ONE_YEAR, Args, Func, Id, Kwargs, Tags
 from resonate_infra.cli.session import Session, connected
 
 if TYPE_CHECKING:
-    from resonate_store.model.records import Promise, Task, Value
+    from resonate_store.model.records import PromiseView, Task, Value
 
 FIRST_PAUSE = 50
 """The pause before the second look at the execution (ms), half as long again with every further one."""
@@ -29,7 +29,7 @@ LONGEST_PAUSE = 1_000
 LOOK_BELOW = 10_000
 """How often it is asked what the calls of a suspended execution wait for (ms)."""
 
-Show = Callable[["Promise", "Task | None"], None]
+Show = Callable[["PromiseView", "Task | None"], None]
 
 
 @connected
@@ -94,7 +94,7 @@ def _arguments(param: Value) -> tuple[Any, Any]:
     return (call.get("args") or [], call.get("kwargs") or {}) if isinstance(call, dict) else (call, None)
 
 
-def _end(session: Session, promise: Promise) -> None:
+def _end(session: Session, promise: PromiseView) -> None:
     """Write what the execution came to, and end with the exit code that says so."""
     from resonate_infra.cli.display import instant, outcome, payload, write_json
 
@@ -111,7 +111,7 @@ def _end(session: Session, promise: Promise) -> None:
     raise Failure(f"{promise.id!r} {why[promise.state]}".rstrip(": "), OUTCOMES.get(promise.state, PENDING))
 
 
-def _settled(session: Session, promise: Promise, patience: int | None, quiet: bool) -> Promise:
+def _settled(session: Session, promise: PromiseView, patience: int | None, quiet: bool) -> PromiseView:
     """The promise when it is settled, or as it is when patience (milliseconds) ends.
 
     Raises:
@@ -163,7 +163,7 @@ class _Lines:
         self._below: tuple[int, str] = (-1, "")
         self._looked_at = 0
 
-    def __call__(self, promise: Promise, task: Task | None) -> None:
+    def __call__(self, promise: PromiseView, task: Task | None) -> None:
         from resonate_infra.cli.waiting import of_task
         from resonate_infra.text import plain
 
@@ -178,7 +178,7 @@ class _Lines:
             self._latest = line
             print(f"{plain(promise.id)}: {plain(line)}", file=sys.stderr, flush=True)
 
-    def _waits_below(self, promise: Promise, task: Task) -> str:
+    def _waits_below(self, promise: PromiseView, task: Task) -> str:
         """What the calls of a suspended execution wait for: asked when it has suspended, and now and then."""
         from resonate_infra.cli.waiting import of_execution
 

@@ -12,7 +12,7 @@ from resonate_infra.cli.parameters import ONE_YEAR, All, Cursor, Id, Limit, Tags
 from resonate_infra.cli.session import Session, connected
 
 if TYPE_CHECKING:
-    from resonate_store.model.records import Promise
+    from resonate_store.model.records import PromiseView
 
 group = typer.Typer(help="Look at promises, create and settle them.")
 
@@ -51,8 +51,8 @@ def create(
     """Create a promise, or show the one that has this id already."""
     from resonate_infra.cli.display import write_promise
     from resonate_store.model.addresses import expand
-    from resonate_store.model.records import TARGET
     from resonate_store.model.requests import PromiseCreate
+    from resonate_store.model.tags import TARGET
     from resonate_store.server_clock import deadline_in
 
     tags = pairs_of(tag or (), "--tag")
@@ -132,7 +132,7 @@ def find(
     from resonate_infra.cli.display import function_of, instant, promise_json, taken, write_found
     from resonate_store.model.requests import PromiseSearch
 
-    found: list[Promise] = []
+    found: list[PromiseView] = []
     for page in session.pages(PromiseSearch(state, tags, id, roots, cursor=cursor), limit):
         found += page.promises or ()
         cursor = page.cursor
@@ -142,7 +142,7 @@ def find(
     short = not session.as_json
     waits = {each.id: _waits(session, each, short) for each in asked}
 
-    def row(promise: Promise) -> list[str]:
+    def row(promise: PromiseView) -> list[str]:
         cells = [promise.id, promise.state, function_of(promise), instant(promise.created_at), taken(promise)]
         return [*cells, waits.get(promise.id, "")] if roots else cells
 
@@ -153,7 +153,7 @@ def find(
     write_found(session, "executions" if roots else "promises", found, documents, (columns, row), cursor)
 
 
-def _waits(session: Session, promise: Promise, short: bool) -> str:
+def _waits(session: Session, promise: PromiseView, short: bool) -> str:
     """Say what an execution waits for; empty if that cannot be read: the others of the list are shown all the same."""
     from resonate_infra.cli.waiting import of_execution, task_of
 

@@ -55,8 +55,9 @@ def create(
     resonate schedules create report --cron '0 7 * * mon' --timezone Europe/Berlin --func report --target worker
     """
     from resonate_store.model.addresses import expand
-    from resonate_store.model.records import EMPTY, TARGET
+    from resonate_store.model.records import EMPTY
     from resonate_store.model.requests import ScheduleCreate
+    from resonate_store.model.tags import TARGET
 
     tags = pairs_of(tag or (), "--tag")
     if func is not None:

@@ -17,7 +17,7 @@ from resonate_infra.cli.session import Session, connected
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from resonate_store.model.records import Promise, Task
+    from resonate_store.model.records import PromiseView, Task
 
 
 class Node:
@@ -30,11 +30,11 @@ class Node:
         retries: the timers between its attempts, the earliest first.
     """
 
-    def __init__(self, promise: Promise, task: Task | None) -> None:
+    def __init__(self, promise: PromiseView, task: Task | None) -> None:
         self.promise = promise
         self.task = task
         self.children: list[Node] = []
-        self.retries: list[Promise] = []
+        self.retries: list[PromiseView] = []
 
     @property
     def pending(self) -> bool:
@@ -44,7 +44,7 @@ class Node:
     @property
     def foreign(self) -> bool:
         """Whether it is an execution of its own (a detached call)."""
-        from resonate_store.model.records import ORIGIN
+        from resonate_store.model.tags import ORIGIN
 
         return self.promise.tags.get(ORIGIN, self.promise.id) == self.promise.id
 
@@ -94,15 +94,15 @@ def call_tree(session: Session, id: str) -> Node:
         Failure: there is no such promise, or nobody who answers.
     """
     from resonate.engine.history import independent
-    from resonate.engine.model import FUNC
     from resonate_infra.cli.waiting import task_of
     from resonate_store.interface import whole
     from resonate_store.model.ids import parent
     from resonate_store.model.requests import PromiseGet
+    from resonate_store.model.tags import FUNC
 
     root = session.ask(PromiseGet(id)).promise
     assert root is not None
-    found: dict[str, Promise] = {}
+    found: dict[str, PromiseView] = {}
     above = [id]
     if FUNC not in root.tags:
         for child in session.store.children(id, ":"):
@@ -112,7 +112,7 @@ def call_tree(session: Session, id: str) -> Node:
         found.update({promise.id: promise for promise in session.below(each, ".", None)})
 
     nodes = {id: Node(root, task_of(session, root))}
-    timers: list[tuple[int, str, Promise]] = []
+    timers: list[tuple[int, str, PromiseView]] = []
     for promise in sorted(found.values(), key=lambda promise: _place(promise.id)):
         step, _, attempt = promise.id.rpartition("~")
         if step in found and attempt.isdecimal():

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from resonate import Resonate
-from resonate.engine.model import FUNC
 from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Options, Server
-from resonate_store.model.records import BRANCH, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from resonate_store.model.requests import PromiseCreate, Request, TaskCreate, TaskSuspend
+from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.unit.infra.cli.driving import CommandLine
 from tests.unit.store.dynamo_fixture import Table
 

@@ -7,7 +7,7 @@ from base64 import b64encode
 import pytest
 
 from resonate_infra.cli.display import duration, instant, outcome, payload
-from resonate_store.model.records import EMPTY, Promise, Value
+from resonate_store.model.records import EMPTY, PromiseView, Value
 
 
 def encoded(text: str) -> str:
@@ -56,7 +56,7 @@ def test_data_is_shown_decoded_where_it_is_json(data: str, shown: object) -> Non
     ],
 )
 def test_errors_are_shown_as_one_line(data: str, shown: str) -> None:
-    rejected = Promise(
+    rejected = PromiseView(
         id="x",
         state="rejected",
         param=EMPTY,

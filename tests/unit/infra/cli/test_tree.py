@@ -9,8 +9,8 @@ import pytest
 from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Server
 from resonate_store.model.clock import ManualClock, ambient
-from resonate_store.model.records import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
+from resonate_store.model.tags import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.unit.infra.cli.conftest import NO_WORKER, Suspend
 from tests.unit.infra.cli.driving import CommandLine
 from tests.unit.store.dynamo_fixture import Table

@@ -14,8 +14,9 @@ from resonate_infra.server.hub import BUFFER, Hub
 from resonate_infra.server.lambdas import Lambdas, Mapped
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import DELAY, TARGET, Record
+from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire
+from resonate_store.model.tags import DELAY, TARGET
 from tests.unit.infra.aws_doubles import Lambda
 from tests.unit.infra.server.api import PATIENCE
 

@@ -13,8 +13,8 @@ from resonate_infra.server.loop import WakeLoop
 from resonate_store.interface import StoreError
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseCreate, PromiseRegisterListener
+from resonate_store.model.tags import TARGET
 from tests.unit.infra.server.api import PATIENCE
 
 

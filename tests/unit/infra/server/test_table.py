@@ -10,7 +10,6 @@ import pytest
 from resonate_infra.server.table import TableStore
 from resonate_store.interface import StoreClosed
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import TARGET, TIMER
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -22,6 +21,7 @@ from resonate_store.model.requests import (
     TaskAcquire,
     TaskSuspend,
 )
+from resonate_store.model.tags import TARGET, TIMER
 from tests.unit.store.dynamo_fixture import Table, Wire, refusing
 
 HOUR = 3_600_000

@@ -9,8 +9,8 @@ from moto import mock_aws
 
 from resonate_infra.testing.stack import Event, OfflineStack, Stuck
 from resonate_store.model.clock import ManualClock, SystemClock, ambient
-from resonate_store.model.records import TARGET, TIMER
 from resonate_store.model.requests import PromiseCreate
+from resonate_store.model.tags import TARGET, TIMER
 
 HOUR = 3_600_000
 

@@ -6,8 +6,8 @@ from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
 from resonate.testing import History, HistoryFormatError, MemoryStack, Recorded, export_history
 from resonate_store.local.memory import MemoryStore
-from resonate_store.model.records import TARGET
 from resonate_store.model.requests import PromiseCreate
+from resonate_store.model.tags import TARGET
 from tests.unit.sdk.testing.programs import Flow, approval, branching, charge, shop, stubborn, trial
 
 SHOWN = """\

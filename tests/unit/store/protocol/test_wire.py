@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from resonate_store.model.records import Promise, Schedule, Task, Value
+from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.requests import (
     InternalRequest,
     PromiseCreate,
@@ -51,7 +51,7 @@ from resonate_store.protocol.wire import (
 
 CREATE = PromiseCreate("a.1", 1000, Value({"h": "1"}, "ZGF0YQ=="), {"resonate:target": "poll://any@default"})
 SETTLE = PromiseSettle("a", "rejected_canceled", Value(data="dg=="))
-PROMISE = Promise(
+PROMISE = PromiseView(
     id="a", state="pending", param=Value(), value=Value(data="x"), tags={"k": "v"}, timeout_at=1000, created_at=5
 )
 SETTLED = msgspec.structs.replace(PROMISE, state="resolved", settled_at=7)
