@@ -1,4 +1,4 @@
-"""Who makes a request, and which ids are theirs: JSON Web Tokens and prefixes (REFERENCE 2.6).
+"""Who makes a request, and which ids are theirs: JSON Web Tokens and prefixes (docs/protocol.md 2.6).
 
 A token is signed by the one key whose public half the server knows. The algorithms that are accepted follow from the
 kind of that key and never from the token, so a token cannot choose how it is checked. Its `role` or `prefix` says what

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Dependencies(dict[str, Any]):
-    """A dictionary with the method that programs of the seeds fill it by."""
+    """A dictionary with the method that programs of SDK 0.6.7 fill it by."""
 
     def add(self, key: str, obj: Any) -> None:
         """Let `ctx.get_dependency(key)` find `obj`."""

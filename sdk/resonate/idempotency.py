@@ -1,7 +1,7 @@
 """Idempotency keys: by which a call that is made again is told from another one.
 
 The store knows none. A creation's key is kept in a tag of the promise and a settlement's in a header of its value, so
-that all clients, in whatever process, decide alike by what is stored (REFERENCE 4.2, 4.3). A call of a function has a
+that all clients, in whatever process, decide alike by what is stored (docs/protocol.md 4.3). A call of a function has a
 key without being given one: its id.
 """
 

@@ -1,7 +1,7 @@
 """Promises by hand: create one, look at one, settle one from outside of any workflow.
 
 `resonate.promises` is how a human's answer, a webhook or a script reaches a waiting workflow. The calls, the shape of
-`DurablePromise` and the error codes are those of the seeds' low-level store (REFERENCE 4.2, 4.3, 5.9), over the same
+`DurablePromise` and the error codes are those of SDK 0.6.7 (docs/protocol.md 4.2, 4.3), over the same
 requests that everything else makes: idempotency keys and `strict` are promises of this client (`idempotency`), and mean
 nothing to the store.
 """

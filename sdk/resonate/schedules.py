@@ -1,7 +1,7 @@
 """Schedules by hand: have promises created whenever a cron expression occurs, with no process running.
 
 `resonate.schedule(...)` makes a schedule that calls a registered function; `resonate.schedules` is the layer below, in
-the shape and with the error codes of the seeds' low-level store (REFERENCE 4.2, 4.6, 5.9). Idempotency keys are a
+the shape and with the error codes of SDK 0.6.7 (docs/protocol.md 4.2, 4.6). Idempotency keys are a
 promise of this client, kept in a tag of the schedule.
 """
 

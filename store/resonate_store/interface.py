@@ -63,7 +63,7 @@ class Store(Protocol):
         ...
 
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        """The direct children of the promise `id`, without those that are due and not settled yet (DESIGN rule 1).
+        """The direct children of the promise `id`, without those that are due and pending (docs/rules.md R8).
 
         Their params, and values that are very large, may be claims: `whole` asks for the promise itself.
         `separator` is what stands between an id and its child's number; the official SDKs have ":" below a root.

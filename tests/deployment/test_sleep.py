@@ -1,4 +1,4 @@
-"""The failure modes that seed 000 ("Failure modes covered") promises, and sleeps of every length."""
+"""Failures during a sleep, each of which a sleep survives, and sleeps of every length."""
 
 import logging
 import time

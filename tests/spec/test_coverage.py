@@ -13,7 +13,7 @@ from tests.spec.answers import statuses_of_the_machine
 from tests.spec.servers import service_over
 
 STATUSES = {
-    # REFERENCE 1.5. Data that cannot be read is 400 for every kind, whether or not it is named there.
+    # docs/protocol.md 1.5. Data that cannot be read is 400 for every kind, whether or not it is named there.
     "promise.get": {200, 400, 404},
     "promise.create": {200, 400},
     "promise.settle": {200, 400, 404},
@@ -31,7 +31,7 @@ STATUSES = {
     "task.halt": {200, 400, 404, 409},
     "task.continue": {200, 400, 404, 409},
     "task.search": {200, 400},
-    # REFERENCE 3.1
+    # docs/protocol.md 3.1
     "schedule.get": {200, 400, 404},
     "schedule.create": {200, 400},
     "schedule.delete": {200, 400, 404},
@@ -40,7 +40,7 @@ STATUSES = {
     "schedule.pause": {200, 400, 404},
     "schedule.resume": {200, 400, 404},
     "schedule.trigger": {200, 400, 404, 409},
-    # REFERENCE 1.8
+    # docs/protocol.md 1.8
     "debug.start": {200, 403},
     "debug.stop": {200, 403},
     "debug.reset": {200, 403},

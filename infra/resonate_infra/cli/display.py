@@ -1,6 +1,6 @@
 """How promises, tasks and schedules are shown: as JSON for programs, or as lines and tables for people.
 
-The JSON is the protocol's (REFERENCE 1.3), except that payloads are decoded: `data` is the value itself where it is
+The JSON is the protocol's (docs/protocol.md 1.3), but payloads are decoded: `data` is the value itself where it is
 stored as base64 of JSON. `--raw` leaves it as it is. People see instants in UTC and whatever could move a terminal's
 cursor escaped.
 """

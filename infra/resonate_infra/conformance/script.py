@@ -1,7 +1,7 @@
 """The language of the scripts, with placeholders for what is only known when a script runs.
 
-A file is a list of scripts. A script has a title, says what it `covers` - sections of the reference, rules of the
-design - and consists of steps. A step is a mapping with one of these keys:
+A file is a list of scripts. A script has a title, says what it `covers` - sections of docs/protocol.md, rules of
+docs/rules.md - and consists of steps. A step is a mapping with one of these keys:
 
     KIND: data        make a request; the other key is the status, and its value the data of the response
     body: text        send this body as it is, and compare whole envelopes
@@ -109,7 +109,7 @@ class Script(Struct, frozen=True, kw_only=True):
 
     Attributes:
         file, line: where it stands.
-        covers: sections of the reference ("1.5 promise.get") and rules of the design ("rule 7").
+        covers: sections of docs/protocol.md ("1.5 promise.get") and rules of docs/rules.md ("rule 7").
         differs: what the official server answers instead, and why ours does not, where it is so on purpose.
         debug: whether it needs a server that answers debug requests (True), or one that does not (False).
     """

@@ -1,4 +1,4 @@
-"""A deployment that a test drives step by step: the debug requests over its table (REFERENCE 1.8, decision 0035).
+"""A deployment that a test drives step by step: the debug requests over its table (docs/decisions/0035).
 
 While it is stopped, nothing but requests does anything. Their effects are carried out together with them, here, and at
 their time: the stream would bring them to the dispatcher at some later moment of the real clock. Messages are held back

@@ -1,6 +1,6 @@
 """What follows a write: the consumer of the table's stream, and of the push queue that it fills.
 
-A stream record carries both images of one item, which is all that `effects` needs (DESIGN 4). An effect that fails
+A stream record carries both images of one item, all that `effects` needs (docs/rules.md W8). An effect that fails
 because DynamoDB, SQS or Scheduler does makes its record fail, and Lambda sends it again; everything is idempotent.
 """
 

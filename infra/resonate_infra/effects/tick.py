@@ -1,7 +1,7 @@
 """What time brings about: timers and schedules that fire, and the sweep that finds what was missed.
 
 Every tick message names what to look at and when it is due; what happens is up to what is found there, so a message
-that is late, early, repeated or about something long gone does no harm (DESIGN rule 8).
+that is late, early, repeated or about something long gone does no harm (docs/rules.md C1).
 
 The sweep reads the `wake` index instead, a batch of each shard in turn, and stops when its time is up or it has done
 enough. What it has woken is no longer due, so the next one goes on where it stopped, in every shard; and it begins in

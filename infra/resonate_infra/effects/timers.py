@@ -2,7 +2,7 @@
 
 SQS delays a message to the second, but for at most fifteen minutes; Scheduler reaches years ahead, but fires up to a
 minute late. So a distant timer is a one-time schedule two minutes early, whose firing hands over to SQS for the last
-stretch (DESIGN 4). Both deliver the same message to the tick function, which looks at what is really due: a timer only
+stretch (docs/rules.md C3). Both deliver the same message to the tick function, which looks at what is due: a timer only
 ever means "not before", and arming one twice is harmless.
 """
 

@@ -13,7 +13,7 @@ A receiver that fails is logged and left to redispatch: the task stays pending a
 our own queue is an error.
 
 So that nobody else can invoke a worker, a push says who it is from: a function URL is signed to with the sender's own
-credentials, any other receiver is shown the secret `RESONATE_PUSH_TOKEN` that it shares with us (REFERENCE 2.3).
+credentials, any other receiver is shown the secret `RESONATE_PUSH_TOKEN` (docs/protocol.md 2.3).
 
 Whoever creates a promise says where to post, and must not make us post to ourselves or to our neighbours: in Lambda
 only public addresses are posted to, and any other ends the delivery (docs/security.md). What counts is the address

@@ -1,4 +1,4 @@
-"""The routes of the server (REFERENCE 1.1).
+"""The routes of the server (docs/protocol.md 1.1).
 
 Everything the protocol says is said by `answer`, the same core that a deployed API function calls; here are only the
 other routes, the streams, and what HTTP itself needs.

@@ -1,4 +1,4 @@
-"""How the server's messages reach workers (REFERENCE 2.2 and 2.3).
+"""How the server's messages reach workers (docs/protocol.md 2.2 and 2.3).
 
 `send` hands a message over and returns. A group that a function or a push address serves goes there, any other to the
 streams; `http(s)` addresses are posted to from a bounded number of threads; `lambda://name` is a function in this

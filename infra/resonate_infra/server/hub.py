@@ -1,4 +1,4 @@
-"""The streams that workers poll, and who of them is sent what (REFERENCE 2.3).
+"""The streams that workers poll, and who of them is sent what (docs/protocol.md 2.3).
 
 `poll://uni@group/id` goes to the first connection that has this id. `poll://any@group/id` prefers it, and otherwise
 goes, like `poll://any@group`, to any connection of the group. A message that finds nobody, or whose connection is so
@@ -143,7 +143,7 @@ class Hub:
 
         Args:
             address: a poll address.
-            message: as REFERENCE 2.1 shapes it.
+            message: see docs/protocol.md 2.1.
 
         Returns:
             Whether anybody will get it. If not, it is lost, or held if it offers a task.

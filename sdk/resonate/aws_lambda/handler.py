@@ -1,4 +1,4 @@
-"""The Lambda handler of a worker (DESIGN 6).
+"""The Lambda handler of a worker (docs/protocol.md 6).
 
 One invocation is offered one task, or a batch of them, acquires it with a lease that outlives the invocation, works on
 it until nothing is left to do here, and replies how that ended. It accepts what can carry an execute message: the

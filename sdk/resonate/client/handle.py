@@ -1,7 +1,7 @@
 """A handle on an execution: its id, and a way to wait for its outcome.
 
 Making one asks nothing of the store. The first `result`, `done` or `await` does, and it can be asked again after a
-timeout (REFERENCE 5.10).
+timeout.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How to write payloads in another way than ours (REFERENCE 5.8).
+"""How to write payloads in another way than ours (docs/protocol.md 5.8).
 
 An encoder turns a value into what is stored, and back. `.options(encoder=...)` gives a call one of its own, for its
 arguments and its result; whoever runs a call that comes from elsewhere sets the same on the registered function. These
-are the seeds' building blocks. What they do not do is unpickle: nothing that comes out of a store constructs objects.
+are the building blocks of SDK 0.6.7. They do not unpickle: nothing that comes out of a store constructs objects.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class JsonEncoder:
 
 
 class JsonPickleEncoder:
-    """The name that programs of the seeds import, for values that are JSON as they are.
+    """The name that programs of SDK 0.6.7 import, for values that are JSON as they are.
 
     jsonpickle rebuilds any object that a payload names, so whoever can write to the store could run code here. It is
     never decoded; values of other types belong into annotations, which restore them, or into an encoder of your own.

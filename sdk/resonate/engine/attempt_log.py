@@ -1,4 +1,4 @@
-"""What an execution says about itself: `ctx.logger`, and the lines that tell of a function's attempts (REFERENCE 5.12).
+"""What an execution says about itself: `ctx.logger`, and the lines that tell of a function's attempts.
 
 Every line carries the ids of the execution and of its root. A workflow is replayed, so its lines are held back until it
 is past what its records tell; they are written once, and not once more in every invocation. The loggers are children

@@ -1,7 +1,7 @@
 """Functions that run here: begun, called as often as their retry policy says, and concluded.
 
 A pause between two attempts that is longer than a suspension is worth is a promise: a timer that carries the error and
-whose number is the attempt's. So the worker may exit, and the count survives (DESIGN 6). Shorter ones are waited out,
+whose number is the attempt's. The worker may exit; the count survives (docs/rules.md R12). Shorter ones are waited out,
 and leave nothing behind, unless they are those of a root workflow: its policy is its caller's, and whoever continues it
 may not have that. But a function that keeps failing must not keep a worker, and fill its log, for as long as the
 invocation lasts: now and then even its pause is long enough.

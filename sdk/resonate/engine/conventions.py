@@ -1,4 +1,4 @@
-"""What commands come to: the nodes of their promises, and what those promises look like (REFERENCE 5.5)."""
+"""What commands come to: the nodes of their promises, and what those promises look like (docs/protocol.md 5.5)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ under a Lambda handler, in memory and in a property test.
 A workflow that begins what others can see goes on when that promise is created, or at least on its way: it may tell
 somebody the id before it waits for anything (docs/decisions/0036).
 
-What holds (REFERENCE 5.6): commands are numbered in creation order, and that number makes the child's id; a promise is
+What holds (docs/rules.md R1): commands are numbered in creation order; that number makes the child's id; a promise is
 awaited by yielding it; on return every attached promise that was not awaited is, in creation order; on replay each
 command must be the one that is recorded under its id, and none that is recorded may be missing at the end.
 """
@@ -527,7 +527,7 @@ class Execution:
             if not detached:
                 refuse_above(existing, parent, self.root, self.nodes)
             return existing
-        # Whoever is detached, or named on its own, lives on its own: it is the root of a tree (DESIGN 3).
+        # Whoever is detached, or named on its own, lives on its own: it is the root of a tree (docs/rules.md R7).
         lineage = parent.lineage.apart(id) if detached or id != place else parent.lineage
         request = None
         if isinstance(command, LocalCall):

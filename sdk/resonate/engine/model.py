@@ -183,7 +183,7 @@ class Work(Struct, eq=False):
         return Options(retry_policy=default).policy_for(self.func) or _DEFAULT_RETRY
 
     def pause_after(self, error: BaseException, now: int, draw: Callable[[], float], policy: RetryPolicy) -> int | None:
-        """Milliseconds until the next attempt, or None when this failure is final (REFERENCE 5.7).
+        """Milliseconds until the next attempt, or None when this failure is final (docs/protocol.md 5.7).
 
         Raises:
             Exception: the retry policy cannot tell; see `retry_policies.pause_after`.

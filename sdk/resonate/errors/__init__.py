@@ -1,6 +1,6 @@
 """What can go wrong, as users see it.
 
-Every error of ours is a `ResonateError` with a numeric code (REFERENCE 5.11), says what was wrong and what to do, and
+Every error of ours is a `ResonateError` with a numeric code, says what was wrong and what to do, and
 survives pickling. Errors that a user's function raises are not wrapped: they reach the workflow and the caller as
 themselves, or as `ApplicationError` where their type is not known in the process that reads them.
 """

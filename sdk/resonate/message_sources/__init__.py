@@ -1,4 +1,4 @@
-"""Where the messages of a store arrive, by the names that programs of the seeds import."""
+"""Where the messages of a store arrive, by the names that programs of SDK 0.6.7 import."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from resonate.stores.local import LocalStore
 
 Message = dict[str, Any]
-"""`{"type": "invoke" | "resume", "task": {"id", "counter"}}` or `{"type": "notify", "promise": {...}}`, in the seeds'
-form (REFERENCE 4.5)."""
+"""`{"type": "invoke" | "resume", "task": {"id", "counter"}}` or `{"type": "notify", "promise": {...}}`, as in
+SDK 0.6.7 (docs/protocol.md 4.5)."""
 
 _NUDGE: Message = {}
 

@@ -1,4 +1,4 @@
-"""Messages of a server, received over one long HTTP response: `GET /poll/{group}/{id}` (REFERENCE 2.3).
+"""Messages of a server, received over one long HTTP response: `GET /poll/{group}/{id}` (docs/protocol.md 2.3).
 
 The server sends each message as one event. The connection is made again whenever it ends, after a second first, and
 then twice as long each time until there is one. A server that has no such endpoint - a deployed API pushes to its

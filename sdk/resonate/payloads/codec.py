@@ -1,4 +1,4 @@
-"""How values travel: JSON, base64 in `value.data`, as the official SDKs write it (REFERENCE 6.6).
+"""How values travel: JSON, base64 in `value.data`, as the official SDKs write it (docs/protocol.md 6.4).
 
 Results are restored to the types that the function's annotations name, see `restore`. Where there is no annotation, or
 the value does not fit it, plain JSON comes back: a step that is done must not be lost because its annotation is wrong.

@@ -1,7 +1,7 @@
 """When a failed step runs again.
 
-A policy is asked `next(n)` after the n-th failure and answers with a pause in seconds, or None to give up (REFERENCE
-5.7). Pauses are given in seconds or as a `timedelta`. Policies are frozen values without state of their own, so the
+A policy is asked `next(n)` after the n-th failure and answers with a pause in seconds, or None to give up.
+Pauses are given in seconds or as a `timedelta`. Policies are frozen values without state of their own, so the
 number of an attempt is all that has to survive.
 
 The three that try again can be told more, by keyword: `jitter` spreads the pauses of those who failed together, "full"

@@ -1,4 +1,4 @@
-"""Promises and tasks of a store by hand, as SDK 0.6.7 has them (REFERENCE 4.3, 4.4, 5.9).
+"""Promises and tasks of a store by hand, as SDK 0.6.7 has them (docs/protocol.md 4.3, 4.4).
 
 They speak that SDK's language to people and tests that use a store by hand: upper-case states, `resonate:invoke` for
 `resonate:target`, tasks that are claimed and completed with a counter. The records hold the protocol's names.

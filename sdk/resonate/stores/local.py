@@ -1,4 +1,4 @@
-"""The store in memory with the low-level interface of SDK 0.6.7 (REFERENCE 4.3, 4.4, 5.9).
+"""The store in memory with the low-level interface of SDK 0.6.7 (docs/protocol.md 4).
 
 `LocalStore` is a `MemoryStore`: the same records and the same state machine. What it adds is in `by_hand`, and the
 messages of that SDK.
@@ -32,7 +32,7 @@ class LocalStore(MemoryStore):
     """Promises, tasks and schedules that live and end with this process.
 
     Args:
-        encoder: how the seeds' store kept text; payloads here are base64 as on the wire, whatever is given.
+        encoder: how SDK 0.6.7's store kept text; payloads here are base64 as on the wire, whatever is given.
         clock: the source of time.
     """
 
@@ -42,7 +42,7 @@ class LocalStore(MemoryStore):
         self._encoder = encoder or Base64Encoder()
         self._sources: list[LocalMessageSource] = []
         self.claims: dict[str, Claim] = {}
-        """The tasks that have been offered, by their id in the seeds' language."""
+        """The tasks that have been offered, by their id in SDK 0.6.7."""
         self._promises = LocalPromises(self)
         self._tasks = LocalTasks(self)
         self._schedule_store = LocalSchedules(self)

@@ -1,4 +1,4 @@
-"""The seeds' names for what the protocol calls otherwise: tags and receivers."""
+"""SDK 0.6.7's names for what the protocol calls otherwise: tags and receivers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _LEGACY_TAGS = {tag: legacy for legacy, tag in _TAGS.items()}
 
 
 def protocol_tags(tags: dict[str, str]) -> dict[str, str]:
-    """Tags that a program of the seeds gives, as records hold them."""
+    """Tags that a program of SDK 0.6.7 gives, as records hold them."""
     return {_TAGS.get(tag, tag): text for tag, text in tags.items()}
 
 
 def legacy_tags(tags: dict[str, str]) -> dict[str, str]:
-    """Tags of a record, as a program of the seeds expects them."""
+    """Tags of a record, as a program of SDK 0.6.7 expects them."""
     return {_LEGACY_TAGS.get(tag, tag): text for tag, text in tags.items()}
 
 
 def address_of(receiver: str) -> str:
-    """A receiver as the seeds name it, as an address: a group, `local://...`, or `poll://group/id` without a cast."""
+    """A receiver of SDK 0.6.7 as an address: a group, `local://...`, or `poll://group/id` without a cast."""
     address = expand(receiver)
     if address.startswith("local://"):
         address = f"poll://{address.removeprefix('local://')}"

@@ -1,4 +1,4 @@
-"""The store of a server with the low-level interface of SDK 0.6.7 (REFERENCE 4.3, 4.4, 5.9).
+"""The store of a server with the low-level interface of SDK 0.6.7 (docs/protocol.md 4).
 
 It is the client of `resonate_store.remote` and speaks the current protocol, which does not tell which callbacks and
 subscriptions exist, nor which tasks a process has claimed. This object knows those that were made through it.

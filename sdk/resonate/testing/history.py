@@ -232,7 +232,7 @@ def export_history(store: Store, id: str) -> History:
 
     The trees of detached calls are executions of their own and are left out; their roots are there. An execution that
     was started by itself is none of it, even if its id begins with this one and a dot. A promise whose
-    deadline has passed and that nobody has looked at since is left out too (DESIGN rule 1).
+    deadline has passed and that nobody has looked at since is left out too (docs/rules.md R8).
 
     Raises:
         ResonateStoreError: there is no such promise (status 404), or it may not be read.

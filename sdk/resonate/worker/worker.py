@@ -1,7 +1,7 @@
 """The worker: one task, from its acquisition to the moment this process has nothing left to do for it.
 
 It reads what the task is about, has the interpreter driven (`resonate.worker.task_run`), and reports how that ended.
-A task ends in exactly one way (DESIGN 6): *completed*, its promise is settled; *suspended*, it waits for promises that
+A task ends in one way (docs/rules.md R15): *completed*, its promise is settled; *suspended*, it waits for promises that
 others settle; *released*, it is handed over because time is running out, or given back because of a failure that is not
 the workflow's; *lost*, somebody else holds it; *halted*, going on would do harm until somebody has looked.
 """

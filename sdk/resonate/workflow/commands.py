@@ -1,7 +1,7 @@
 """What a workflow can yield, or await.
 
 A command says what should happen durably; the interpreter makes it so and sends the result back in. Commands are
-builders: `.options(...)` changes one in place and returns it (REFERENCE 5.4). The class names are the seeds': L or R
+builders: `.options(...)` changes one in place and returns it. The class names are those of SDK 0.6.7: L or R
 for local or remote, F for function, C or I for call (wait for the result) or invoke (get a `Promise` to wait on later).
 
 A generator yields a command; an async function awaits it, whereupon the command yields itself. What the interpreter
@@ -161,7 +161,7 @@ class LFI(LocalCall[Promise[T]]):
 class External(Command[T_co]):
     """A command whose promise others settle.
 
-    All of these take the options of a call, as programs may give them (REFERENCE 5.4): where nobody is called, target
+    All of these take the options of a call, as programs may give them: where nobody is called, target
     and version are of no effect.
     """
 

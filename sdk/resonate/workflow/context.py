@@ -1,7 +1,7 @@
 """What a workflow or step is given as its first argument: the door to everything durable.
 
 The methods make commands and touch nothing; only yielding or awaiting a command makes it happen. The long names and the
-short ones of the seeds (`run`/`lfc`, `begin_run`/`lfi`, `rpc`/`rfc`, `begin_rpc`/`rfi`) are the same.
+short ones (`run`/`lfc`, `begin_run`/`lfi`, `rpc`/`rfc`, `begin_rpc`/`rfi`) are the same.
 
 Their types tell what a call gives: `ctx.run(f, 1)` of an `f` that returns an `int`, be it a function, a generator or
 async, is a `LFC[int]`, and `f` is called with the arguments it takes after its context. There is an overload for each

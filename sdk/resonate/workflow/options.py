@@ -1,7 +1,7 @@
 """What a call may be told besides its arguments.
 
 `Options` holds only what was set; a default fills the rest when the call is issued, because it may depend on the
-function (REFERENCE 5.4). Timeouts are durations in seconds.
+function (docs/protocol.md 5.4). Timeouts are durations in seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What debugging does to a table: it stops, is looked at as a whole, and is emptied (REFERENCE 1.8).
+"""What debugging does to a table: it stops, is looked at as a whole, and is emptied (docs/protocol.md 1.8).
 
 A deployment has no owner in whose memory it could stand that it is stopped, so that stands in the table itself, where
 the functions that carry on look before they do anything. The messages that are held back meanwhile stand there, too.

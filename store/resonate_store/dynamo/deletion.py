@@ -1,4 +1,4 @@
-"""Deleting an execution whose retention is over (DESIGN 3, "Retention").
+"""Deleting an execution whose retention is over (docs/rules.md E1 to E7).
 
 Nothing in a tree expires by itself: a record that a running workflow needs must not vanish. When a root settles it is
 given a marker that expires, and the marker's end is the tree's. The records go from the deepest level up, the root

@@ -1,4 +1,4 @@
-"""The items of the table: the one definition of keys, attributes, indexes and expiry (DESIGN 3).
+"""The items of the table: the one definition of keys, attributes, indexes and expiry (docs/rules.md D1).
 
 PynamoDB models describe the items and their attributes serialise them; nothing else in the project knows an item's
 shape. The models are never bound to a table nor asked to talk to one: PynamoDB cannot return the old image of a

@@ -1,4 +1,4 @@
-"""The store in DynamoDB: the machine's transitions over one table (DESIGN 2, "Substrates").
+"""The store in DynamoDB: the machine's transitions over one table (docs/rules.md D1 to D12).
 
 An operation reads what its transition needs, lets it decide, and writes the decision on condition that nothing it
 rests on has changed; a failed condition starts it over on the true images, a bounded number of times. What a request
@@ -484,7 +484,7 @@ class DynamoStore:
             raise StoreClosed(f"the store of table {self.table!r} is closed: the invocation it belonged to has ended")
 
     def _unreachable(self, request: Request) -> str | None:
-        """Where nobody polls, a target that no worker serves would hang: say so instead (DESIGN 5)."""
+        """Where nobody polls, a target that no worker serves would hang: say so (docs/rules.md V12)."""
         match request:
             case (
                 PromiseCreate(tags=tags)

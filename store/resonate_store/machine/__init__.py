@@ -53,7 +53,7 @@ from resonate_store.model.requests import (
 )
 
 MAX_AWAITED = 99
-"""Promises that one transaction can register callbacks on, besides the task itself (DESIGN rule 5)."""
+"""Promises that one transaction can register callbacks on, besides the task itself (docs/rules.md T9)."""
 
 _TRANSITIONS: dict[type, Callable[[Any, int], Transition]] = {
     PromiseGet: promises.get,
@@ -123,7 +123,7 @@ def decide(request: Request, now: int, fetch: Fetch) -> Outcome:
     """Run one transition to its outcome.
 
     `now` (milliseconds) is the operation's only reading of the clock, raised to the last write of any record it reads
-    (DESIGN rule 1), in which case the transition starts over: a clock that lags behind its neighbours' must not undo
+    (docs/rules.md P6), in which case the transition starts over: a clock that lags behind another must not undo
     what they have acted on.
     """
     known: dict[Need, Any] | None = None

@@ -2,7 +2,7 @@
 
 A transition is a generator. It yields what it needs to see, is sent the answer, and returns an `Outcome`: the response
 and the records to write. The draft in between does, once for every request kind, what all of them owe the record:
-a due promise is settled before anybody acts on it (DESIGN rule 1), and every write counts `rev` up, stamps its
+a due promise is settled before anybody acts on it (docs/rules.md P4), and every write counts `rev` up, stamps its
 instant and moves `wake_at`. Nothing here reads a clock or a disk, so every substrate can drive it.
 """
 
@@ -95,7 +95,7 @@ Transition = Generator[Need, Any, Outcome]
 
 
 def settled(record: Record, state: PromiseState, value: Value, at: int) -> Record:
-    """The record after its settlement; its task is fulfilled in the same breath (DESIGN rule 2)."""
+    """The record after its settlement; its task is fulfilled in the same write (docs/rules.md T4)."""
     task = record.task
     if task is not None:
         task = TaskRecord("fulfilled", task.version)
@@ -108,7 +108,7 @@ def timeout_state(tags: dict[str, str]) -> PromiseState:
 
 
 def materialised(record: Record, now: int) -> Record:
-    """The record with a due deadline acted on (DESIGN rule 1)."""
+    """The record with a due deadline acted on (docs/rules.md P4)."""
     if not record.pending or record.timeout_at > now:
         return record
     return settled(record, timeout_state(record.tags), EMPTY, record.timeout_at)
@@ -164,7 +164,7 @@ class Draft:
         self._held += (record,)
 
     def rearm(self, id: str) -> None:
-        """Set the wake-up to exactly what is due; otherwise one that has not come yet only moves earlier (DESIGN 3)."""
+        """Set the wake-up to exactly what is due; otherwise one in the future only moves earlier (docs/rules.md C2)."""
         self._rearmed += (id,)
 
     def outcome(self, response: Response) -> Outcome:

@@ -1,4 +1,4 @@
-"""What must happen after a write: a pure function of two images of one record (DESIGN 4).
+"""What must happen after a write: a pure function of two images of one record (docs/rules.md W8).
 
 The embedded stores apply effects in process; on DynamoDB the stream's consumer does, and the sweep for what the stream
 lost. Every effect is idempotent, so doing one twice or late harms nothing. `effects(None, record)` is everything that
@@ -112,7 +112,7 @@ def repeated(change: Change) -> Change:
 
 
 def message_of(effect: Execute | Unblock) -> dict[str, Any]:
-    """The message that the effect sends, as REFERENCE 2.1 shapes it."""
+    """The message that the effect sends (docs/protocol.md 2.1)."""
     from msgspec import to_builtins
 
     if isinstance(effect, Execute):

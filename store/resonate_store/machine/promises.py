@@ -1,7 +1,7 @@
 """What the promise requests do.
 
 A promise is created once and settled once. Both are idempotent: whoever comes later gets the stored record and decides
-what to make of it. The rules named in comments are those of DESIGN section 2.
+what to make of it. The rules named in comments are those of docs/rules.md.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def created(request: PromiseCreate, now: int) -> Record:
     """The first image of a promise: pending, or settled already when its deadline has passed.
 
     A timer has no task, wherever it is addressed to: the official SDKs target theirs so that a server keeps the
-    deadline, and their workers drop the task that comes of it (rule 10 would refuse it).
+    deadline, and their workers drop the task that comes of it (P9).
     """
     targeted = TARGET in request.tags and request.tags.get(TIMER) != "true"
     if request.timeout_at <= now:
@@ -79,7 +79,7 @@ def created(request: PromiseCreate, now: int) -> Record:
 
 def _first_offer(request: PromiseCreate, now: int) -> TaskRecord:
     delay = request.tags.get(DELAY)
-    if delay is not None and int(delay) > now:  # rule 11
+    if delay is not None and int(delay) > now:  # P10
         return TaskRecord("pending", 0, retry_at=int(delay))
     return TaskRecord("pending", 0, retry_at=now + OFFER_INTERVAL, offers=1)
 
@@ -100,7 +100,7 @@ def settle_in(draft: Draft, request: PromiseSettle, record: Record | None) -> Ou
 
 
 def record_outcome(request: PromiseRecord, now: int) -> Transition:
-    """Rule 13: store what has already happened; an outcome that is already stored is adopted.
+    """P11: store what has already happened; an outcome that is already stored is adopted.
 
     A promise with a task is an execution, and no finished step: it stays as it is.
     """
@@ -146,7 +146,7 @@ def register_callback(request: PromiseRegisterCallback, now: int) -> Transition:
     task = awaiter.task
     if task is None:
         return draft.outcome(Response(status=422, error="Awaiter promise has no resonate:target tag"))
-    if awaited.pending and awaiter.pending:  # rules 6 and 7
+    if awaited.pending and awaiter.pending:  # W5 and W6
         version = task.version + 1 if task.state in ("pending", "halted") else task.version
         awaited = with_callback(draft, awaited, request.awaiter, version)
         awaited = with_callback(draft, awaited, STANDING + request.awaiter, awaiter.created_at)
@@ -154,7 +154,7 @@ def register_callback(request: PromiseRegisterCallback, now: int) -> Transition:
 
 
 def with_callback(draft: Draft, awaited: Record, awaiter: str, version: int) -> Record:
-    """Register the awaiter's task at `version`; registering again refreshes the version (rule 6).
+    """Register the awaiter's task at `version`; registering again refreshes the version (W1).
 
     See `Record.callbacks` for what else may stand in place of an id and a version.
     """
@@ -168,7 +168,7 @@ def register_listener(request: PromiseRegisterListener, now: int) -> Transition:
     (awaited,) = yield from draft.read(request.awaited)
     if awaited is None:
         return draft.outcome(not_found("Awaited promise not found"))
-    if awaited.pending and request.address not in awaited.listeners:  # rule 7
+    if awaited.pending and request.address not in awaited.listeners:  # W6
         awaited = draft.put(replace(awaited, listeners={**awaited.listeners, request.address: now}))
     return draft.outcome(Response(promise=awaited.promise()))
 

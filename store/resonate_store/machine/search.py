@@ -1,7 +1,7 @@
 """What a search finds, how it shows it, and in which order.
 
 A search names no record, so nothing is settled by it: what is due and not settled yet is shown as a reader would be
-shown it, without a write (DESIGN rule 1). The transition asks its substrate for one `Page`; a substrate that has the
+shown it, without a write (docs/rules.md Q1). The transition asks its substrate for a `Page`; one that has the
 records in order cuts it with `page_of`, any other goes by `shown` and `place_of`, so that what matches, and where it
 stands, is said here alone.
 

@@ -6,9 +6,9 @@
     halt                   -> halted             continue           -> pending
     fulfill, or the promise settles in any other way -> fulfilled
 
-Only an acquisition increments the version, which fences everything that the holder does afterwards (DESIGN rule 4).
-Every transition settles a due promise before it looks at the task, so none revives a dead one (rule 2): the draft does
-that on reading. The rules named in comments are those of DESIGN section 2.
+Only an acquisition increments the version, which fences everything that the holder does afterwards (docs/rules.md T3).
+Every transition settles a due promise before it looks at the task, so none revives a dead one (T4): the draft does
+that on reading. The rules named in comments are those of docs/rules.md.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from resonate_store.model.requests import (
 )
 
 MAX_ATTEMPTS = 10
-"""Attempts without progress after which a task is halted (rule 12)."""
+"""Attempts without progress after which a task is halted (docs/rules.md L6)."""
 MAX_PAUSE_MS = 300_000
 """The longest pause between two offers of a task."""
 RETRY_PAUSE_MS = 2_000
@@ -155,7 +155,7 @@ def offered(task: TaskRecord, now: int) -> TaskRecord:
 
 
 def attempts_after(record: Record, task: TaskRecord) -> Generator[Need, Any, int]:
-    """Rule 12: how many attempts count once this acquisition has ended; progress resets the count.
+    """L4 and L5: how many attempts count once this acquisition has ended; progress resets the count.
 
     Progress is a durable record of this execution - a child, or a child of a coroutine it runs itself - that was
     created or settled since the task was acquired.
@@ -192,7 +192,7 @@ def _after_attempt(task: TaskRecord, attempts: int, error: str, now: int, *, imm
 
 
 def redispatched(task: TaskRecord, now: int, longest_ms: int | None = None) -> TaskRecord:
-    """The task offered once more, and the next offer twice as far away, at most `longest_ms` (rule 12)."""
+    """The task offered once more, and the next offer twice as far away, at most `longest_ms` (L8)."""
     pause = min(OFFER_INTERVAL * 2**task.offers, MAX_PAUSE_MS if longest_ms is None else longest_ms)
     return replace(task, retry_at=now + pause, offers=task.offers + 1)
 
@@ -208,18 +208,18 @@ def fulfill(request: TaskFulfill, now: int) -> Transition:
 
 
 def suspend(request: TaskSuspend, now: int) -> Transition:
-    """Rule 5: register every callback and suspend, or do neither."""
+    """T7: register every callback and suspend, or do neither."""
     return _await(request.id, request.version, request.awaited, now, suspending=True)
 
 
 def register(request: TaskRegister, now: int) -> Transition:
-    """Rule 5, more than one transaction holds: register these callbacks and stay acquired."""
+    """T9, more than one transaction holds: register these callbacks and stay acquired."""
     return _await(request.id, request.version, request.awaited, now, suspending=False)
 
 
 def _await(id: str, version: int, ids: tuple[str, ...], now: int, *, suspending: bool) -> Transition:
     draft = Draft(now)
-    distinct = tuple(dict.fromkeys(ids))  # rule 10
+    distinct = tuple(dict.fromkeys(ids))  # T10
     record, *awaited = yield from draft.read(id, *distinct)
     refusal = _not_held(record, version)
     if record is None or record.task is None or refusal is not None:
@@ -334,7 +334,7 @@ def resume_halted(request: TaskContinue, now: int) -> Transition:
 
 
 def resume(request: TaskResume, now: int) -> Transition:
-    """Rule 6: exactly one settlement makes a suspended task pending; a late or repeated one changes nothing.
+    """W2: exactly one settlement makes a suspended task pending; a late or repeated one changes nothing.
 
     A wait of one version is over with that version. One of every version is taken from the awaited promise in the same
     write, so that nothing is left for a repeated delivery.

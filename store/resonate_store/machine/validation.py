@@ -141,7 +141,7 @@ def _task_creation(request: TaskCreate) -> str | None:
         return problem
     if TARGET not in request.promise.tags:
         return f"task.create needs a {TARGET} tag: without a target there is no task"
-    if request.promise.tags.get(TIMER) == "true":  # DESIGN rule 10
+    if request.promise.tags.get(TIMER) == "true":  # docs/rules.md P9
         return f"promise {request.promise.id!r} is a timer, which has no task: remove {TIMER} or create a promise"
     if DELAY in request.promise.tags:
         return f"task.create cannot be delayed: remove the {DELAY} tag"
@@ -255,7 +255,7 @@ def _recurring_dispatch(request: ScheduleCreate) -> str | None:
         return f"promiseTags must include a {TARGET} tag: an occurrence without a target would never run"
     if problem := addresses.problem_with(target):
         return f"Invalid {TARGET}: {problem}"
-    if request.promise_tags.get(TIMER) == "true":  # DESIGN rule 10
+    if request.promise_tags.get(TIMER) == "true":  # docs/rules.md P9
         return f"the occurrences of schedule {request.id!r} are both timers and targeted: remove {TIMER}"
     if DELAY in request.promise_tags:
         return f"the occurrences of a schedule cannot be delayed: remove the {DELAY} tag"

@@ -1,6 +1,6 @@
 """What time alone does to a promise and its task: deadlines, leases, redispatch.
 
-A timer says only "not before" (DESIGN rule 8). Each firing looks at what is due now, so a late, early or repeated one
+A timer says only "not before" (docs/rules.md C1). Each firing looks at what is due now: a late, early or repeated one
 is harmless, and it leaves behind the exact next instant at which to look again.
 """
 

@@ -1,6 +1,6 @@
 """Where a message can go.
 
-An address is a URL of one of four schemes (REFERENCE 2.4, DESIGN 5): `http(s)://...` for a push, `lambda://name` for
+An address is a URL of one of four schemes (docs/protocol.md 2.4): `http(s)://...` for a push, `lambda://name` for
 an asynchronous invoke, `poll://any@group[/pid]` or `poll://uni@group/pid` for a worker that polls. A group may be
 mapped to a push address by configuration; where nobody can poll, a group that maps to nothing is an address that no
 message can ever reach, and a promise that targets it is refused instead of left to hang.

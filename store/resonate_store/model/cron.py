@@ -1,8 +1,8 @@
 """When a cron expression occurs, and what EventBridge has to be told to be there in time.
 
 Five fields in Unix numbering (0 or 7 is Sunday), names and the usual `@hourly` family allowed; a day-of-month and a
-day-of-week that are both restricted mean either, as Unix cron has it (DESIGN 4). The calendar is croniter's, which is
-imported when a schedule is first met: workers without schedules never pay for it.
+day-of-week that are both restricted mean either, as Unix cron has it (docs/rules.md S12). The calendar is croniter's,
+which is imported when a schedule is first met: workers without schedules never pay for it.
 
 An expression speaks of the wall clock of its time zone, UTC unless one is named. Where the clock is changed, there are
 two kinds, as in Vixie's cron and the Open Cron Pattern Specification:

@@ -2,7 +2,7 @@
 
 An id is a path. `{parent}.{n}` names the n-th command of its parent, so the first segment is the origin (the partition
 that a whole execution lives in) and the number of separators is the depth. Both keys of the table follow from the id
-alone (DESIGN 3). The official SDKs set the first level below an execution off by a colon instead: `{root}:{n}` and
+alone (docs/rules.md D1). The official SDKs separate the first level below an execution by a colon: `{root}:{n}` and
 `{root}:d{hash}`, then `{root}:{n}.{n}`. A colon before anything else is an ordinary character.
 
 Random ids - process ids, operation tokens - come from an injected source so that tests repeat.

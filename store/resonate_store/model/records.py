@@ -1,8 +1,8 @@
 """What the store keeps, and what it shows.
 
 `Record` is the aggregate: a promise, its task if it has one, and everybody who waits on it, in one item, so that a
-settlement is one conditional write (DESIGN 2). `Promise`, `Task` and `Schedule` are the views of it that travel
-(REFERENCE 1.3): their field names in camel case are the protocol's, unset fields are omitted.
+settlement is one conditional write (docs/rules.md P1). `PromiseView`, `Task` and `Schedule` are the views of it that travel
+(docs/protocol.md 1.3): their field names in camel case are the protocol's, unset fields are omitted.
 
 All structs are frozen; a change is a new struct. They hold plain data and no cycles, so those of which a store keeps
 many are left out of garbage collection. Instants are milliseconds since the epoch, durations milliseconds.
@@ -28,7 +28,7 @@ from resonate_store.model.tags import (
 
 PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 SettledState = Literal["resolved", "rejected", "rejected_canceled"]
-"""The states that a client may settle a promise to (DESIGN rule 7)."""
+"""The states that a client may settle a promise to (docs/rules.md P7)."""
 TaskState = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
 CatchUp = Literal["all", "latest", "none"]
 """Which of the occurrences that were missed are made up for: each in order, only the last, or none."""
@@ -155,7 +155,7 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     """The task's half of a record.
 
     `offers` counts how often an execute message went out since the task became pending; zero means that it is held
-    back until `retry_at`. `attempts` counts acquisitions that ended without progress (DESIGN rule 12).
+    back until `retry_at`. `attempts` counts acquisitions that ended without progress (docs/rules.md L4).
     """
 
     state: TaskState
@@ -213,12 +213,12 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def root(self) -> bool:
-        """Whether this record is the top of a retention tree (DESIGN 3)."""
+        """Whether this record is the top of a retention tree (docs/rules.md E1)."""
         return begins_tree(self.id, self.tags)
 
     @property
     def armed(self) -> bool:
-        """Whether its deadline is kept without anybody reading it (DESIGN rule 3)."""
+        """Whether its deadline is kept without anybody reading it (docs/rules.md P8)."""
         return bool(
             TARGET in self.tags or self.timer or self.tags.get(EXTERNAL) == "true" or self.callbacks or self.listeners
         )

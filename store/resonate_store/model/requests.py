@@ -1,8 +1,8 @@
 """Every request that the store answers, and the one shape of its answers.
 
-The first group is the protocol's (REFERENCE 1.5), with the envelopes of nested actions taken off: that is the edge's
+The first group is the protocol's (docs/protocol.md 1.5), without the envelopes of nested actions: that is the edge's
 business. The second group is internal and never on the wire: recording a finished step, and what time and deliveries
-do to a record (DESIGN 2). Both are answered by the same machine.
+do to a record. Both are answered by the same machine.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class TaskRelease(Struct, frozen=True, rename="camel"):
     """Give an acquired task back.
 
     `handover` says that the holder ran out of time, which is nobody's failure; any other release is an attempt that
-    ended, and `error` its reason (DESIGN rule 12).
+    ended, and `error` its reason (docs/rules.md L4).
     """
 
     kind: ClassVar = "task.release"
@@ -242,7 +242,7 @@ class ScheduleTrigger(Struct, frozen=True, rename="camel"):
 
 
 class PromiseRecord(Struct, frozen=True, gc=False):
-    """Internal: store the outcome of a step that has already run (DESIGN rule 13).
+    """Internal: store the outcome of a step that has already run (docs/rules.md P11).
 
     `created_at` is when the step began. It is not fenced by a task: the first writer wins and the others adopt.
     """
@@ -258,7 +258,7 @@ class PromiseRecord(Struct, frozen=True, gc=False):
 
 
 class TaskRegister(Struct, frozen=True):
-    """Internal: register callbacks at this version while the task stays acquired (DESIGN rule 5)."""
+    """Internal: register callbacks at this version while the task stays acquired (docs/rules.md T9)."""
 
     kind: ClassVar = "task.register"
     id: str

@@ -1,1 +1,1 @@
-"""The Resonate protocol (REFERENCE 1): `wire` is its JSON, for servers and clients; `service` answers its requests."""
+"""The Resonate protocol (docs/protocol.md): `wire` is its JSON, for both sides; `service` answers its requests."""

@@ -1,4 +1,4 @@
-"""The debug requests: a server that a test drives, step by step and at times of its choosing (REFERENCE 1.8).
+"""The debug requests: a server that a test drives, step by step, at times that it chooses (docs/protocol.md 1.8).
 
 They stop a store's clockwork, hold its messages back and empty it. `EmbeddedDebug` does that to any store that is owned
 by one process. Whatever is debugged has to be made on a `RequestClock`: that is how `resonate:debug_time` reaches the

@@ -1,4 +1,4 @@
-"""The server side of the protocol: bytes of a request in, status and bytes of a response out (REFERENCE 1.2).
+"""The server side of the protocol: bytes of a request in, status and bytes of a response out.
 
 It knows no HTTP library and no transport; the deployed API and the development server each put it behind one. What it
 answers is always an envelope, whatever came in: a body that is no request, a token that is refused, a failure of the

@@ -1,4 +1,4 @@
-"""Requests and responses as the JSON of the protocol, in both directions (REFERENCE 1.3 and 1.5).
+"""Requests and responses as the JSON of the protocol, both ways (docs/protocol.md 1.3 and 1.5).
 
 The server reads requests and writes responses, a client writes requests and reads responses; both ask here, so that
 they cannot differ. Only shapes are dealt with: whether an id is legal or a timeout makes sense is the machine's to

@@ -1,4 +1,4 @@
-"""Where a Resonate server is, and how it knows us: arguments first, then the environment (REFERENCE 5.13).
+"""Where a Resonate server is, and how it knows us: arguments first, then the environment.
 
 `RESONATE_URL` names a server whole. `RESONATE_HOST`, or one host each for requests and for messages
 (`RESONATE_HOST_STORE`, `RESONATE_HOST_MESSAGE_SOURCE`), go with `RESONATE_PORT_STORE` and

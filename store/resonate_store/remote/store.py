@@ -2,7 +2,7 @@
 
 Requests travel as the protocol has them, one round trip each. Two things differ from a store at hand. A finished step
 cannot be recorded in one write, because that request is internal: it is created and settled, both fenced by the task
-that we hold, in two round trips (DESIGN rule 13); whoever has lost the task learns it from them. And a response may get
+that we hold, in two round trips (docs/rules.md P11), which also show that the task is lost. And a response may get
 lost: the request is made again, and where the second answer could mislead - a task that is acquired already, by
 ourselves - the store looks at what is there before it believes it.
 """
@@ -181,13 +181,13 @@ class RemoteStore:
                 return [promise for promise in found if not promise.pending or promise.timeout_at > now]
 
     def _certain(self, promise: PromiseView) -> PromiseView:
-        """The promise as others see it, too: a search shows as settled what nobody has settled yet (DESIGN rule 1)."""
+        """The promise as others see it, too: a search may show as settled what is still pending (docs/rules.md Q1)."""
         if promise.settled_at != promise.timeout_at:
             return promise
         return self._exchange(PromiseGet(promise.id)).promise or promise
 
     def _record(self, request: PromiseRecord) -> Response:
-        """Rule 13 over HTTP: create the promise and settle it; what is settled already is adopted.
+        """docs/rules.md P11 over HTTP: create the promise and settle it; what is settled already is adopted.
 
         The server takes the promise for as old as the step's end, so a tag says how long the step has run.
         """

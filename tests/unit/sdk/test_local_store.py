@@ -1,4 +1,4 @@
-"""The low-level interface of the seeds: the tables of REFERENCE 4.2 and 4.3, tasks by hand, schedules, messages."""
+"""The low-level interface of SDK 0.6.7 (docs/protocol.md 4.2 to 4.5): promises, tasks by hand, schedules, messages."""
 
 from __future__ import annotations
 

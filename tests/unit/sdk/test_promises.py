@@ -1,4 +1,4 @@
-"""`resonate.promises`: the calls and codes of the seeds' low-level store (REFERENCE 4.2, 4.3, 5.9)."""
+"""`resonate.promises`: the calls and codes of the low-level store of SDK 0.6.7 (docs/protocol.md 4.2, 4.3)."""
 
 from __future__ import annotations
 

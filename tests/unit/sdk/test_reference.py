@@ -1,4 +1,4 @@
-"""The rows of REFERENCE 5 that no other module of these tests would miss: what programs of the seeds rely on."""
+"""What programs of SDK 0.6.7 rely on (docs/protocol.md 5) and no other module tests."""
 
 from __future__ import annotations
 

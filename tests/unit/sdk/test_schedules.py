@@ -215,7 +215,7 @@ def test_schedules_by_hand(world: World) -> None:
 
 @pytest.mark.parametrize("ikey", [None, "k"])
 def test_creating_twice_is_a_conflict_unless_the_key_is_the_same(world: World, ikey: str | None) -> None:
-    """REFERENCE 4.3: two absent keys do not match."""
+    """docs/protocol.md 4.3: two absent keys do not match."""
     create = world.resonate.schedules.create
     tags = {TARGET: "poll://any@g"}
     first = create("s", "@daily", ikey=ikey, promise_tags=tags)

@@ -1,4 +1,4 @@
-"""Where a message can go (REFERENCE 2.4, DESIGN 5)."""
+"""Where a message can go (docs/protocol.md 2.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a cron expression occurs next (REFERENCE 3.2, DESIGN 4)."""
+"""When a cron expression occurs next (docs/rules.md S12 and S13)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_next_occurrence(expression: str, expected: str) -> None:
     ],
 )
 def test_weekdays_are_numbered_as_unix_does(weekday: str, expected: str) -> None:
-    """DESIGN 4: 0 and 7 are Sunday, names are allowed."""
+    """docs/rules.md S12: 0 and 7 are Sunday, names are allowed."""
     assert problem_with(f"0 0 * * {weekday}") is None
     assert next_occurrence(f"0 0 * * {weekday}", ms(START)) == ms(expected)
 
@@ -104,7 +104,7 @@ def test_two_ways_of_saying_the_same(expression: str, expected: str) -> None:
 
 
 def test_a_day_of_month_or_a_day_of_week() -> None:
-    """DESIGN 4: when both are restricted, either will do, as Unix cron has it."""
+    """docs/rules.md S12: when both are restricted, either will do, as Unix cron has it."""
     at, days = ms(START), []
     for _ in range(5):
         at = next_occurrence("0 0 13,20 * mon", at)

@@ -736,7 +736,7 @@ def test_a_settled_root_leaves_a_marker(table: Table, store: DynamoStore) -> Non
     assert item["expire_at"] == {"N": str((T0 + 60_000) // 1000 + 1)}
 
 
-# Clocks that differ (DESIGN rule 1).
+# Clocks that differ (docs/rules.md P6).
 
 
 @pytest.mark.parametrize("offset", [-2 * SECOND, 2 * SECOND])

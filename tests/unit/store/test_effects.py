@@ -1,4 +1,4 @@
-"""What follows a write, told from two images of one record and nothing else (DESIGN 4)."""
+"""What follows a write, told from two images of one record and nothing else (docs/rules.md W8)."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_a_deleted_schedule_is_disarmed() -> None:
 
 
 def test_messages_have_the_protocols_shape() -> None:
-    """REFERENCE 2.1."""
+    """See docs/protocol.md 2.1."""
     assert message_of(Execute(WORKERS, "root.p", 3)) == {
         "kind": "execute",
         "head": {},

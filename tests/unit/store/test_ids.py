@@ -1,4 +1,4 @@
-"""What is a legal id, and what an id alone tells (DESIGN 2 and 3)."""
+"""What is a legal id, and what an id alone tells (docs/rules.md V1 and D2)."""
 
 from __future__ import annotations
 

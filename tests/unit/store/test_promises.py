@@ -1,4 +1,4 @@
-"""What the promise requests answer and leave behind (REFERENCE 1.3 to 1.5), on every substrate."""
+"""What the promise requests answer and leave behind (docs/protocol.md 1.3 to 1.5), on every substrate."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_get_shows_the_stored_promise_and_writes_nothing(store: World) -> None:
 
 
 def test_a_promise_travels_in_the_protocols_words(store: World) -> None:
-    """REFERENCE 1.3: camel case, `settledAt` only once settled, an empty value is {}."""
+    """docs/protocol.md 1.3: camel case, `settledAt` only once settled, an empty value is {}."""
     store.apply(PromiseCreate("p", T0 + DAY, Value(data="in"), {"a": "b"}))
     shown: dict[str, Any] = {
         "id": "p",
@@ -130,7 +130,7 @@ def test_a_task_is_offered_to_its_target(store: World, target: str) -> None:
 def test_create_past_the_deadline_is_stored_settled(
     store: World, tags: dict[str, str], state: str, task: str | None, late: int
 ) -> None:
-    """REFERENCE 1.5: createdAt = settledAt = timeoutAt, a fulfilled task at version 0, and no message."""
+    """docs/rules.md P3: createdAt = settledAt = timeoutAt, a fulfilled task at version 0, and no message."""
     promise = store.apply(create("p", tags, at=T0 - late, param="input")).promise
     assert (promise.state, promise.created_at, promise.settled_at) == (state, T0 - late, T0 - late)
     assert (promise.value, promise.param) == (EMPTY, value("input"))
@@ -159,7 +159,7 @@ def test_any_legal_id_is_a_promises_own(store: World, id: str) -> None:
 
 
 def test_children_are_the_direct_ones(store: World) -> None:
-    """DESIGN 3: ids that begin with `{id}.` and go one level deeper, whatever else looks like it."""
+    """docs/rules.md D3: ids that begin with `{id}.` and go one level deeper, whatever else looks like it."""
     for id in ("a", "a.1", "a.2", "a.10", "a.1.1", "a.1.2", "a1.1", "ab.1", "b.1", "a#.1", "a.é", "a.1.1.1"):
         store.apply(create(id))
     assert store.children("a").keys() == {"a.1", "a.2", "a.10", "a.é"}
@@ -233,7 +233,7 @@ def test_settle_tells_everybody_who_waits(store: World) -> None:
 
 
 def test_a_settled_root_is_retained_once(store: World) -> None:
-    """DESIGN 3: a root is a record without an origin, or whose origin is itself, whatever dots it has."""
+    """docs/rules.md E1: a root is a record without an origin, or whose origin is itself, whatever dots it has."""
     for id, origin in (("r", None), ("s.1", None), ("t.1", "t.1"), ("u.1", "u")):
         store.apply(create(id, {} if origin is None else {ORIGIN: origin}))
     store.clock.advance(SECOND)
@@ -313,7 +313,7 @@ def test_register_listener_on_an_unknown_promise_is_404(store: World) -> None:
 @pytest.mark.parametrize("how", ["listener", "callback"])
 @pytest.mark.parametrize(("away", "armed"), [(15 * MINUTE, True), (15 * MINUTE + 1, False)])
 def test_an_awaited_deadline_is_armed_when_it_is_near(store: World, how: str, away: int, armed: bool) -> None:
-    """DESIGN 4: within 15 minutes like a timer, once; the sweep keeps the others."""
+    """docs/rules.md C5: within 15 minutes like a timer, once; the sweep keeps the others."""
     held(store, "w")
     held(store, "v")
     store.apply(create("p", OUTSIDE, at=T0 + away))
@@ -329,7 +329,7 @@ def test_an_awaited_deadline_is_armed_when_it_is_near(store: World, how: str, aw
 
 
 def test_a_settlement_that_reached_nobody_is_repeated_by_the_sweep(store: World) -> None:
-    """DESIGN 3: a workflow completes even if every stream record is dropped."""
+    """docs/rules.md W11: a workflow completes even if every stream record is dropped."""
     suspended(store, "w", "p")
     store.apply(listen("p"))
     with store.holding() as changes:

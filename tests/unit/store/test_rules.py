@@ -1,4 +1,4 @@
-"""The thirteen rules of DESIGN section 2, each under its own number, on every substrate."""
+"""The thirteen rules at the end of docs/rules.md, each under its own number, on every substrate."""
 
 from __future__ import annotations
 

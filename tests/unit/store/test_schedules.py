@@ -1,4 +1,4 @@
-"""What the schedule requests answer, and what their firings create (REFERENCE 3, DESIGN 4), on every substrate."""
+"""What the schedule requests answer, and what their firings create (docs/protocol.md 3), on every substrate."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_schedule_and_a_promise_may_have_the_same_id(store: World) -> None:
 
 
 def test_a_firing_creates_the_occurrence(store: World) -> None:
-    """REFERENCE 3.3: created at the occurrence, its tags name the schedule and make it the root of its own tree."""
+    """docs/protocol.md 3.3: created at the occurrence; tags name the schedule and make it the root of its own tree."""
     store.apply(schedule("s", tags={**TARGETED, "kind": "report", ORIGIN: "elsewhere"}))
     store.pass_time(20 * SECOND + 500)
     (id,) = occurrences(store, 1)
@@ -253,7 +253,7 @@ def test_who_guesses_an_id_for_the_same_call_has_only_started_it(store: World, a
 
 
 def test_an_outage_is_caught_up_in_order(store: World) -> None:
-    """DESIGN 4: one firing creates every occurrence due since the last, and advances."""
+    """docs/rules.md S2: one firing creates every occurrence due since the last, and advances."""
     store.apply(schedule("s"))
     store.clock.advance(5 * MINUTE + 30 * SECOND)
     response = store.apply(ScheduleFire("s"))
@@ -329,7 +329,7 @@ def test_a_whole_days_outage_fits_into_transactions(store: World) -> None:
     ],
 )
 def test_promise_ids_come_from_the_template(store: World, template: str, first: str, second: str | None) -> None:
-    """REFERENCE 3.3: every literal {{.id}} and {{.timestamp}}, exactly as written, is replaced."""
+    """docs/rules.md S3: every literal {{.id}} and {{.timestamp}}, exactly as written, is replaced."""
     store.apply(schedule("s", promise_id=template))
     store.pass_time(MINUTE + 20 * SECOND)
     assert store.stored(first).tags[SCHEDULE] == "s"

@@ -1,4 +1,4 @@
-"""What the task requests answer and leave behind (REFERENCE 1.4 and 1.5), on every substrate."""
+"""What the task requests answer and leave behind (docs/protocol.md 1.4 and 1.5), on every substrate."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_what_has_no_task_is_404(store: World, request_: Request, promise: bool)
 
 @pytest.mark.parametrize("version", [0, 1, 3])
 def test_every_request_of_a_holder_is_fenced_by_version(store: World, version: int) -> None:
-    """REFERENCE 1.5: 409 unless the task is acquired at exactly this version, and nothing is written."""
+    """docs/rules.md T3: 409 unless the task is acquired at exactly this version, and nothing is written."""
     held(store, "w")
     store.apply(create("a", OUTSIDE))
     store.apply(release("w", handover=True))
@@ -176,7 +176,7 @@ def test_every_request_of_a_holder_is_fenced_by_version(store: World, version: i
 
 
 def test_a_task_travels_in_the_protocols_words(store: World) -> None:
-    """REFERENCE 1.3: ttl and pid only while acquired, resumes as a number."""
+    """docs/protocol.md 1.3: ttl and pid only while acquired, resumes as a number."""
     store.apply(create("w", TARGETED))
     assert msgspec.to_builtins(store.apply(TaskGet("w")).task) == {
         "id": "w",
@@ -308,7 +308,7 @@ def test_a_heartbeat_by_another_process_extends_nothing(store: World) -> None:
 
 
 def test_one_heartbeat_extends_many_tasks_of_any_origin(store: World) -> None:
-    """REFERENCE 8.5: mixed origins, unknown and lost tasks and an empty list are all 200."""
+    """docs/rules.md L2: mixed origins, unknown and lost tasks and an empty list are all 200."""
     for id in ("a", "b.1", "c"):
         held(store, id)
     store.apply(release("c"))
@@ -480,7 +480,7 @@ def test_a_suspension_can_be_repeated_on_what_is_left(store: World) -> None:
 
 
 def test_a_300_clears_the_buffered_resumes(store: World) -> None:
-    """REFERENCE 1.5: the worker re-executes with what it is told now, so nothing is told twice."""
+    """docs/rules.md T8: the worker re-executes with what it is told now, so nothing is told twice."""
     held(store, "w")
     store.apply(create("a", OUTSIDE))
     store.apply(create("b", OUTSIDE))

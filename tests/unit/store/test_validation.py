@@ -1,4 +1,4 @@
-"""What is refused before any record is looked at, and whether the answer names what was wrong (REFERENCE 1.5)."""
+"""What is refused before any record is looked at, and whether the answer says why (docs/rules.md V1 to V11)."""
 
 from __future__ import annotations
 
@@ -226,12 +226,12 @@ def test_every_id_is_checked_wherever_it_is_named(id: str) -> None:
     ids=lambda request: request.kind,
 )
 def test_what_is_right_is_not_refused(request_: Request) -> None:
-    """Including what the shipped server refuses and DESIGN and REFERENCE 8 accept: dots, other origins, no tasks."""
+    """Including what the official server refuses (docs/compatibility.md): dots, other origins, no tasks."""
     assert problem_with(request_) is None
 
 
 def test_validation_comes_before_existence(store: World) -> None:
-    """REFERENCE 1.5: a malformed request is 400 whether or not what it names exists."""
+    """docs/protocol.md 1.5: a malformed request is 400 whether or not what it names exists."""
     assert store.apply(suspend("nowhere")).status == 400
     assert store.apply(acquire("nowhere", ttl=0)).status == 400
     assert store.apply(callback("nowhere", "nowhere")).status == 400

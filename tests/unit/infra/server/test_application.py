@@ -1,4 +1,4 @@
-"""The routes (REFERENCE 1.1), without a network; streams are tested on a real one, in test_assembly.py."""
+"""The routes (docs/protocol.md 1.1), without a network; streams are tested on a real one, in test_assembly.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who of those that poll is sent what (REFERENCE 2.3)."""
+"""Who of those that poll is sent what (docs/protocol.md 2.3)."""
 
 from __future__ import annotations
 
