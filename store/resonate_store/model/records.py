@@ -1,8 +1,8 @@
 """What the store keeps, and what it shows.
 
 `Record` is the aggregate: a promise, its task if it has one, and everybody who waits on it, in one item, so that a
-settlement is one conditional write (docs/rules.md P1). `PromiseView`, `Task` and `Schedule` are the views of it that travel
-(docs/protocol.md 1.3): their field names in camel case are the protocol's, unset fields are omitted.
+settlement is one conditional write (docs/rules.md P1). `PromiseView`, `Task` and `Schedule` are the views of it that
+travel (docs/protocol.md 1.3). Their field names in camel case are the protocol's; unset fields are omitted.
 
 All structs are frozen; a change is a new struct. They hold plain data and no cycles, so those of which a store keeps
 many are left out of garbage collection. Instants are milliseconds since the epoch, durations milliseconds.
