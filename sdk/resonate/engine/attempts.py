@@ -133,7 +133,7 @@ class Attempts:
         if opening is None:
             self.begin(work)
             return
-        from resonate.worker.event_loop import OutsideLoop
+        from resonate.engine.async_workflow import OutsideLoop
 
         work.context.replaying = self._execution.repeats(work)
         self._execution.enter(work, OutsideLoop(opening.coroutine, work.name, opening.command), opening.command)

@@ -16,34 +16,20 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, cast
+from collections.abc import Callable, Generator
+from typing import Any
 
+from resonate.engine.async_workflow import is_ours
 from resonate.engine.exits import failure_of, is_outcome_of_test
 from resonate.engine.model import Opening, Outcome, Work
-from resonate.errors import MOST_CAUSES, ProgramError
 from resonate.worker.abandoned import abandoned
-from resonate.workflow.commands import Command, Promise
+from resonate.workflow.awaits import MixedAwaits, running_function, tasks_of_functions
 
-_function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="a coroutine")
-"""The name of the function that a task belongs to: tasks inherit their maker's variables."""
 _timers: contextvars.ContextVar[weakref.WeakSet[asyncio.TimerHandle]] = contextvars.ContextVar("timers")
 """What a function has the loop do later: a timeout around a command would be one, and reach nobody."""
 RESPONSE_S = 1.0
 """How long a loop may take to cancel a function before its thread counts as blocked (s)."""
 _Base = asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
-
-
-class MixedAwaits(ProgramError):
-    """One async function awaits both commands and what an event loop brings."""
-
-    def __init__(self, name: str, command: object, foreign: object) -> None:
-        super().__init__(
-            f"{name} awaits {command!r:.80} and uses asyncio ({foreign!s:.80}): a workflow must take the same path"
-            " whenever it is replayed, so put what needs an event loop into an async function of its own and await"
-            " ctx.run(that_function); to have several commands at work at once, await ctx.begin_run(...) for each and"
-            " then the promises"
-        )
 
 
 class _Loop(_Base):
@@ -59,8 +45,8 @@ class _Loop(_Base):
         return handle
 
     def create_task(self, coro: Any, **arguments: Any) -> asyncio.Task[Any]:
-        if _is_ours(coro):
-            raise MixedAwaits(_function.get(), coro, "a task of its own")
+        if is_ours(coro):
+            raise MixedAwaits(running_function.get(), coro, "a task of its own")
         return super().create_task(coro, **arguments)
 
 
@@ -100,6 +86,7 @@ class EventLoop:
                 then(None)
                 return
             task = loop.create_task(_call(work), name=work.node.id, context=context)
+            tasks_of_functions.add(task)
             self._tasks[work] = task
             task.add_done_callback(ended)
 
@@ -220,7 +207,7 @@ def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _call(work: Work) -> Outcome | Opening:
-    _function.set(work.name)
+    running_function.set(work.name)
     _timers.set(weakref.WeakSet())
     return await _until_first_command(work)
 
@@ -236,7 +223,7 @@ def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
         sent: Any = None
         while True:
             yielded: Any = advance(sent)
-            if not _is_ours(yielded):
+            if not is_ours(yielded):
                 foreign, waited = yielded, True
                 try:
                     sent = yield yielded
@@ -260,114 +247,5 @@ def _failure(error: BaseException, name: str) -> BaseException:
     return error if is_outcome_of_test(error) else failure_of(error, name) or error
 
 
-def _is_ours(yielded: Any) -> bool:
-    return isinstance(yielded, (Command, Promise))
-
-
-def refuse_task(awaited: object) -> None:
-    """A command or promise is awaited: in a task of asyncio's it would reach nobody.
-
-    Raises:
-        MixedAwaits: it is, as when it was given to `asyncio.gather`.
-    """
-    loop = asyncio._get_running_loop()
-    task = None if loop is None else asyncio.current_task(loop)
-    if task is not None and getattr(task.get_coro(), "cr_code", None) is not _call.__code__:
-        raise MixedAwaits(_function.get(), awaited, "a task of its own")
-
-
-def explain_misuse(error: Exception, name: str) -> Exception:
-    """Return what asyncio refuses to take a command for as `MixedAwaits`; other errors as they are.
-
-    `asyncio.run`, `asyncio.wait` and `asyncio.run_coroutine_threadsafe` look at what they are given and call nothing of
-    it, so only the traceback tells. If the user's error is raised `from` such a refusal, its cause is replaced.
-
-    Args:
-        error: what a function has raised.
-        name: the function's.
-    """
-    if (mixed := _misuse(error, name)) is not None:
-        return mixed
-    link: BaseException = error
-    for _ in range(MOST_CAUSES):
-        cause = link.__cause__
-        if cause is None or isinstance(cause, ProgramError):
-            break
-        if (mixed := _misuse(cause, name)) is not None:
-            vars(BaseException)["__cause__"].__set__(link, mixed)  # a frozen dataclass refuses to be assigned
-            break
-        link = cause
-    return error
-
-
-def _misuse(error: BaseException, name: str) -> MixedAwaits | None:
-    """Return the error that asyncio has raised itself, in a call that has a command as its argument, as ours."""
-    traceback = error.__traceback__
-    if traceback is None or not isinstance(error, (TypeError, ValueError, RuntimeError, AttributeError)):
-        return None
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    frame = traceback.tb_frame
-    module = frame.f_globals.get("__name__")
-    if not isinstance(module, str) or module.partition(".")[0] != "asyncio":
-        return None
-    for value in frame.f_locals.values():
-        for each in cast("Any", value) if isinstance(value, (list, tuple, set, frozenset)) else (value,):
-            if _is_ours(each):
-                mixed = MixedAwaits(name, each, f"asyncio.{frame.f_code.co_name.lstrip('_')}")
-                mixed.__cause__ = error
-                return mixed.with_traceback(error.__traceback__)
-    return None
-
-
 def _named(foreign: Any) -> str:
     return "sleep(0)" if foreign is None else type(foreign).__name__
-
-
-class OutsideLoop:
-    """The coroutine of an async workflow, as the generator that the interpreter drives.
-
-    While it runs there is no event loop, and whoever asks for the running one is told why.
-    """
-
-    __slots__ = ("_coroutine", "_guard", "_name")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str, command: object) -> None:
-        self._coroutine = coroutine
-        self._name = name
-        self._guard = cast("asyncio.AbstractEventLoop", _NoLoop(name, command))
-
-    def send(self, value: Any) -> Any:
-        before = asyncio._get_running_loop()
-        asyncio._set_running_loop(self._guard)
-        try:
-            return self._coroutine.send(value)
-        finally:
-            asyncio._set_running_loop(before)
-
-    def throw(self, error: BaseException) -> Any:
-        before = asyncio._get_running_loop()
-        asyncio._set_running_loop(self._guard)
-        try:
-            return self._coroutine.throw(error)
-        finally:
-            asyncio._set_running_loop(before)
-
-    def close(self) -> None:
-        self._coroutine.close()
-
-
-class _NoLoop:
-    """Stands where the running loop would be."""
-
-    def __init__(self, name: str, command: object) -> None:
-        self._name = name
-        self._command = command
-
-    def create_task(self, coroutine: Coroutine[Any, Any, Any], **_: Any) -> Any:
-        if not _is_ours(coroutine):
-            coroutine.close()  # Python would warn that it was not awaited
-        raise MixedAwaits(self._name, self._command, "a task of its own")
-
-    def __getattr__(self, attribute: str) -> Any:
-        raise MixedAwaits(self._name, self._command, f"the event loop's {attribute}")

@@ -26,7 +26,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 def _refuse_task(awaited: object) -> None:
     if "asyncio" in sys.modules:  # otherwise there are no tasks
-        from resonate.worker.event_loop import refuse_task
+        from resonate.workflow.awaits import refuse_task
 
         refuse_task(awaited)
 

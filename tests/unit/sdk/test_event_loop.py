@@ -13,7 +13,7 @@ import pytest
 from resonate import Context, Resonate
 from resonate.errors import ApplicationError, ResonateHaltedError, ResonateTimedoutError, is_final
 from resonate.retry_policies import Constant, Never
-from resonate.worker.event_loop import MixedAwaits
+from resonate.workflow.awaits import MixedAwaits
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
 from resonate_store.model.tags import SCOPE, TARGET
 from tests.unit.sdk.driving import Driver, Flow, Killed
