@@ -44,17 +44,17 @@ for _kind in ("maxdict", "maxlist", "maxtuple", "maxset", "maxfrozenset", "maxde
     setattr(_shown, _kind, LONGEST)
 
 
-def tells_everything() -> bool:
+def logs_everything() -> bool:
     """Whether lines of the level DEBUG are written: those of functions that begin and succeed."""
     return RESONATE.isEnabledFor(logging.DEBUG)
 
 
-def tell_beginning(work: Work, *, private: bool) -> None:
+def log_beginning(work: Work, *, private: bool) -> None:
     """A function is called; of what is `private` nothing is shown, here and below."""
     work.context.logger.debug("Running function %s", _call(work, private))
 
 
-def tell_success(work: Work, value: Any, *, private: bool) -> None:
+def log_success(work: Work, value: Any, *, private: bool) -> None:
     """A function has returned."""
     if private or work.node.encoder is not None:
         work.context.logger.debug("Function %s succeeded", _call(work, private))
@@ -62,7 +62,7 @@ def tell_success(work: Work, value: Any, *, private: bool) -> None:
         work.context.logger.debug("Function %s succeeded with %s", _call(work, private), _short(value))
 
 
-def tell_failure(
+def log_failure(
     work: Work, error: BaseException, pause: int | None, *, private: bool, policy: RetryPolicy | None = None
 ) -> None:
     """Log that a function has failed, and is called again after `pause` milliseconds or, if None, not any more.
@@ -104,7 +104,7 @@ def _end(work: Work, policy: RetryPolicy | None) -> str:
     return f"{times}, until {instant(work.node.timeout_at)}"
 
 
-def tell_forgotten(work: Work) -> None:
+def log_forgotten(work: Work) -> None:
     """A function has made commands and not issued all of them; whatever it made them for has not happened."""
     forgotten = work.context.made - work.context.count
     work.context.logger.warning(
@@ -115,7 +115,7 @@ def tell_forgotten(work: Work) -> None:
     )
 
 
-def tell_broken_policy(work: Work, policy: str, error: Exception, *, private: bool) -> None:
+def log_broken_policy(work: Work, policy: str, error: Exception, *, private: bool) -> None:
     """A retry policy has failed itself, so the failure that it was asked about is final."""
     shown = type(error).__name__
     if not private and work.node.encoder is None:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from resonate.engine.blocking import WORTH_SUSPENDING_HERE
+from resonate.engine.blocking import WORTH_SUSPENDING_HERE_MS
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
 from resonate.process.promise_waiter import Waits
@@ -115,7 +115,7 @@ class Runtime:
         self._farewell = functools.partial(_farewell, weakref.ref(self))
         if source is None and self._embedded is not None:
             # Whoever sleeps is woken by our own thread, and another task can have the worker meanwhile.
-            worker.worth_suspending = WORTH_SUSPENDING_HERE
+            worker.worth_suspending = WORTH_SUSPENDING_HERE_MS
             source = InProcess(self._embedded, group, pid, self._plan, self._begun.__contains__, self._knows)
             self._waits = Waits(store, clock, source)
             source.start(self._receive, self._waits.look_again)

@@ -22,9 +22,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate.client.function import Function
+from resonate.engine.actions import Action, Create, ReadChildren, ReadPromise, RecordOutcome
 from resonate.engine.history import NOTHING
 from resonate.engine.interpreter import Execution
-from resonate.engine.model import Action, Coroutine, Create, Fetch, Keep, Kind, Load, Node, Work
+from resonate.engine.model import Coroutine, Kind, Node, Work
 from resonate.errors import NonDeterminismError, PayloadError, SignatureError
 from resonate.payloads import codec
 from resonate.retry_policies import RetryPolicy
@@ -107,7 +108,9 @@ class _Comparing(Execution):
                 self._note(record, f"slept {then / 1000:g} s when it was recorded, and now {command.seconds:g} s")
             return
         try:
-            _, request = self._conventions.external(command, record.id, self.root.lineage, now, detached=False)
+            _, request = self._conventions.external(
+                command, record.id, record.id, self.root.lineage, now, detached=False
+            )
         except Exception:  # a worker answers from the record and encodes nothing
             return
         if request.param == record.promise.param:
@@ -300,18 +303,18 @@ class _Replay:
         match action:
             case Create():
                 self._create(action)
-            case Load():
+            case ReadChildren():
                 self._works[action.work.node.id] = action.work
                 self._execution.loaded(action.work, self._children(action.work.node.id))
-            case Keep():
+            case RecordOutcome():
                 self._keep(action)
-            case Fetch():
+            case ReadPromise():
                 record = self._history[action.request.id]
                 self._execution.fetched(action.node, Response(promise=self._shown(record)))
             case _ if self._is_workflow(action.work):
                 self._works[action.work.node.id] = action.work
                 # A worker reads them at its first command, of which there may be none.
-                self._execution.history.remember(action.work.node.id, self._children(action.work.node.id))
+                self._execution.records.remember(action.work.node.id, self._children(action.work.node.id))
                 outcome = call(action.work, self._loops)
                 assert outcome is not None, "nobody stops this loop"
                 self._execution.ran(action.work, outcome, self._now)
@@ -344,10 +347,10 @@ class _Replay:
         place = node.link or node.id
         parent = self._history.find(place.rpartition(".")[0])
         if not optional and parent is not None and self._ended(parent):
-            raise Difference(self._history, place, NOTHING, node.command)
+            raise Difference(self._history, place, NOTHING, node.describe())
         self._stopped[node.id] = None
 
-    def _keep(self, action: Keep) -> None:
+    def _keep(self, action: RecordOutcome) -> None:
         node, request = action.node, action.request
         record = self._history.find(request.id)
         if record is not None and not record.pending:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from msgspec import Struct
 
+from resonate.engine.actions import Action, Create, Finished, ReadChildren, ReadPromise, RecordOutcome, Run
 from resonate.engine.exits import failure_of
 from resonate.engine.interpreter import Execution
-from resonate.engine.model import Action, Create, Fetch, Finished, Keep, Kind, Load, Opening, Outcome, Run, Work, let_go
+from resonate.engine.model import Kind, Opening, Outcome, Work, close_workflow
 from resonate.errors import refusal
 from resonate.payloads import codec
 from resonate.process.store_choice import underlying
@@ -149,7 +150,7 @@ class _Call:
         if self.thread is not None:
             abandoned.remove(self.thread)
         if isinstance(answer, Opening):
-            let_go(answer.coroutine, self.work.name)
+            close_workflow(answer.coroutine, self.work.name)
 
     def give_up(self) -> bool:
         """Wait for it no longer; False if it has just ended."""
@@ -253,7 +254,7 @@ class Drive:
             (action,) = actions
             if isinstance(action, Run):
                 self._start(action.work, self._clock.now() if now is None else now)
-            elif isinstance(action, Keep):
+            elif isinstance(action, RecordOutcome):
                 request = action.request
                 if self._fenced or type(request) is not PromiseRecord:
                     asked_at = self._clock.now()
@@ -279,14 +280,14 @@ class Drive:
                     now = self._clock.now()  # the function before it may have taken its time
                 self._start(action.work, now)
 
-    def _before(self, requests: Sequence[Create | Keep | Fetch | Load]) -> None:
+    def _before(self, requests: Sequence[Create | RecordOutcome | ReadPromise | ReadChildren]) -> None:
         """Have no other worker begin anything for a task that this one holds no longer."""
         if self._clock.now() > self._lease.sure_until and any(
             isinstance(action, Create) and TARGET in action.request.tags for action in requests
         ):
             self._lease.check(self._store, self._clock)
 
-    def _kept(self, action: Keep, response: Response, asked_at: int) -> None:
+    def _kept(self, action: RecordOutcome, response: Response, asked_at: int) -> None:
         """Take what the store has as the outcome; if it is another worker's, see first who holds the task."""
         promise, request = response.promise, action.request
         if self._fences_by is not None and isinstance(request, PromiseRecord):
@@ -298,18 +299,20 @@ class Drive:
             self._lease.verify(self._store, self._clock.now(), consistent=True)
         self._execution.kept(action.node, response)
 
-    def _tell(self, action: Create | Keep | Fetch | Load, answer: Response | Sequence[PromiseView]) -> None:
-        if isinstance(action, Keep):
+    def _tell(
+        self, action: Create | RecordOutcome | ReadPromise | ReadChildren, answer: Response | Sequence[PromiseView]
+    ) -> None:
+        if isinstance(action, RecordOutcome):
             self._kept(action, cast("Response", answer), 0)
         elif isinstance(action, Create):
             self._execution.created(action, cast("Response", answer))
-        elif isinstance(action, Fetch):
+        elif isinstance(action, ReadPromise):
             self._execution.fetched(action.node, cast("Response", answer))
         else:
             self._execution.loaded(action.work, cast("Sequence[PromiseView]", answer))
 
-    def _request(self, action: Create | Keep | Fetch | Load) -> Response | Sequence[PromiseView]:
-        if isinstance(action, Load):
+    def _request(self, action: Create | RecordOutcome | ReadPromise | ReadChildren) -> Response | Sequence[PromiseView]:
+        if isinstance(action, ReadChildren):
             return self._store.children(action.work.node.id)
         return self._answer(action.request)
 
@@ -359,7 +362,7 @@ class Drive:
     def _is_over(self, work: Work) -> bool:
         """Whether the work's time was up before its function began, by the store's clock as well as by ours."""
         now = self._unless_over()
-        above = self._execution.over_with(work, now)
+        above = self._execution.timed_out_above(work, now)
         if above is not None:
             self._refresh((above.id,))
             return above.settled
@@ -424,7 +427,7 @@ class Drive:
                 self._late = True
                 return
         now = self._unless_over()
-        above = self._execution.over_with(work, now)
+        above = self._execution.timed_out_above(work, now)
         if above is not None:
             self._refresh((above.id,))
         if above is None or not above.settled:

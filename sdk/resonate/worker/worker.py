@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import Struct, ValidationError, convert
 
 from resonate.encoders import Encoder
-from resonate.engine.blocking import WORTH_SUSPENDING
+from resonate.engine.blocking import WORTH_SUSPENDING_MS
 from resonate.engine.interpreter import Execution
 from resonate.engine.model import MOST_BLOCKS, Kind, Lineage, Node, Work, kind_of
 from resonate.errors import (
@@ -128,7 +128,7 @@ class Worker:
         self.steps: Pool | None = None
         self.exhausted: Callable[[], None] = lambda: None
         self.stopping = False
-        self.worth_suspending = WORTH_SUSPENDING
+        self.worth_suspending = WORTH_SUSPENDING_MS
 
     def run(self, id: str, version: int, ttl: int, deadline: int | None = None, lease: Lease | None = None) -> Report:
         """Acquire the task that an execute message offers, and work on it.

@@ -1567,7 +1567,7 @@ def test_whoever_has_not_the_callers_policy_goes_on_with_the_attempt_that_was_re
 
 
 def test_of_the_calls_that_were_begun_the_oldest_are_forgotten(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resonate.worker.MOST_REMEMBERED", 2)
+    monkeypatch.setattr("resonate.worker.worker.MOST_REMEMBERED", 2)
     for id in ("a", "b", "c"):
         driver.worker.remember(id, Options(retry_policy=ONCE))
     driver.worker.remember("d", Options(timeout=1))
