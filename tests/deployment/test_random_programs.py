@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseSettle
+from tests.support.driver import Driver
 from tests.support.programs import (
     FUNCTIONS,
     PROGRAMS,
@@ -40,9 +40,8 @@ from tests.support.programs import (
     unfinished,
     witness,
 )
-from tests.unit.sdk.driving import Driver
+from tests.support.worker_code import RANDOM_PROGRAMS
 
-CODE = Path(__file__).with_name("programs.py")
 COUNT = int(os.environ.get("RESONATE_PROGRAMS", "6"))
 
 KINDS = [
@@ -263,7 +262,7 @@ def outcome(promise: PromiseView) -> str:
 def programs() -> Iterator[OfflineStack]:
     """A stack whose worker runs programs; all its processes have one event loop, so that the lost ones leave none."""
     loops = Loops()
-    with pytest.MonkeyPatch.context() as patch, OfflineStack(code={"WorkerFunction": CODE}) as stack:
+    with pytest.MonkeyPatch.context() as patch, OfflineStack(code={"WorkerFunction": RANDOM_PROGRAMS}) as stack:
         patch.setattr("resonate.aws_lambda.handler.Loops", lambda: loops)
         yield stack
     loops.stop()

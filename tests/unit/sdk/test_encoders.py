@@ -26,8 +26,8 @@ from resonate.retry_policies import Never
 from resonate.worker.worker import Worker
 from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseGet
-from tests.unit.sdk.driving import Driver, Flow
-from tests.unit.sdk.ways import always_three_ways, three_ways
+from tests.support.driver import Driver, Flow
+from tests.support.ways import always_three_ways, three_ways
 
 PATIENCE = 10.0
 

@@ -38,12 +38,12 @@ from resonate_store.model.requests import (
     TaskSuspend,
 )
 from resonate_store.model.tags import TARGET
+from tests.support.driver import Flow
+from tests.support.ways import three_ways
 from tests.unit.sdk.conftest import Connect
-from tests.unit.sdk.driving import Flow
-from tests.unit.sdk.ways import three_ways
 
 if TYPE_CHECKING:
-    from tests.deployment.driving import OfflineDriver
+    from tests.support.offline_driver import OfflineDriver
 
 PATIENCE = 10.0
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))

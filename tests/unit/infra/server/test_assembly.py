@@ -28,8 +28,8 @@ from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseCreate
+from tests.support.server_api import FAR, PATIENCE, Api
 from tests.unit.infra.server import test_lambdas
-from tests.unit.infra.server.api import FAR, PATIENCE, Api
 
 NOW = 1_750_000_000_000
 

@@ -8,7 +8,7 @@ from queue import Queue
 import pytest
 
 from resonate_infra.server.background import Background
-from tests.unit.infra.server.api import PATIENCE
+from tests.support.server_api import PATIENCE
 
 
 def test_calls_are_made_in_threads_at_most_so_many_at_a_time() -> None:

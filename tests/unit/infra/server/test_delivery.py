@@ -17,8 +17,8 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire
 from resonate_store.model.tags import DELAY, TARGET
-from tests.unit.infra.aws_doubles import Lambda
-from tests.unit.infra.server.api import PATIENCE
+from tests.support.aws_doubles import Lambda
+from tests.support.server_api import PATIENCE
 
 URL = "http://localhost:8001"
 UNBLOCK = {"kind": "unblock", "head": {}, "data": {"promise": {"id": "p"}}}

@@ -22,7 +22,7 @@ from resonate_store.model.requests import (
     TaskSuspend,
 )
 from resonate_store.model.tags import TARGET, TIMER
-from tests.unit.store.dynamo_fixture import Table, Wire, refusing
+from tests.support.dynamo import Table, Wire, refusing
 
 HOUR = 3_600_000
 SWEEP = 60_000
