@@ -7,9 +7,10 @@ process: the task's lease brings it back. Hence daemon threads; whoever stops th
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, TypeVar
@@ -28,13 +29,16 @@ class Pool(Executor):
     Args:
         width: how many calls run at the same time.
         name: of its threads; a number follows.
+        logger: where the failures of calls with a key are logged.
     """
 
-    def __init__(self, width: int, name: str) -> None:
+    def __init__(self, width: int, name: str, logger: logging.Logger | None = None) -> None:
         self._width = width
         self._name = name
+        self._logger = logger or logging.getLogger(__name__)
         self._changed = threading.Condition()
         self._queue: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._latest: dict[Hashable, Callable[[], None]] = {}
         self._threads: set[threading.Thread] = set()
         self._left: set[threading.Thread] = set()
         self._started = 0
@@ -58,6 +62,24 @@ class Pool(Executor):
                 self._add_thread()
         return future
 
+    def submit_latest(self, key: Hashable, call: Callable[[], None]) -> None:
+        """Call `call` soon, unless the pool is shut down; it replaces a call with the same key that still waits."""
+        with self._changed:
+            if self._closed:
+                return
+            waiting = key in self._latest
+            self._latest[key] = call
+            if not waiting:
+                self.submit(self._call_latest, key)
+
+    def _call_latest(self, key: Hashable) -> None:
+        with self._changed:
+            call = self._latest.pop(key)
+        try:
+            call()
+        except BaseException:  # sys.exit ends a process from its main thread only; elsewhere it would end ours
+            self._logger.exception("a call in the background failed")
+
     def _add_thread(self) -> None:
         self._started += 1
         name = f"{self._name}-{self._started}"
@@ -77,6 +99,16 @@ class Pool(Executor):
             future.cancel()
         if wait:
             join(self.threads())
+
+    def close(self, timeout_s: float) -> bool:
+        """Make no further call.
+
+        Returns:
+            Whether all calls that were being made have ended within `timeout_s`.
+        """
+        self.shutdown(wait=False, cancel_futures=True)
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._threads, timeout_s)
 
     def threads(self) -> list[threading.Thread]:
         """The threads that have not ended."""
@@ -110,6 +142,7 @@ class Pool(Executor):
             del job, future, call  # what an idle thread still named would not be freed
         with self._changed:
             self._threads.discard(threading.current_thread())
+            self._changed.notify_all()
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
         with self._changed:
