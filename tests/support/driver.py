@@ -10,12 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from resonate.engine.exits import EndOfProcess
 from resonate.errors import ResonateHaltedError
 from resonate.payloads import codec
+from resonate.threads import Pool
+from resonate.worker.resources import Resources
 from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate.workflow.options import Options
@@ -169,18 +170,21 @@ class Driver(Asking):
     rpc_target = "poll://any@default"
     lateness = 0.0
 
-    def __init__(self, *, functions: Executor | None = None, requests: Executor | None = None) -> None:
+    def __init__(self, *, functions: Pool | None = None, requests: Pool | None = None) -> None:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock, self._send)
         self.tap = Tap(self.store)
         self.registry = Registry()
         self.dependencies: dict[str, Any] = {}
-        self.worker = Worker(
-            self.tap, self.registry, self.dependencies, self.clock, "p1", functions=functions, requests=requests
-        )
+        self.use(Resources(self.tap, self.clock, functions=functions, requests=requests))
         self.offers: deque[tuple[str, int]] = deque()
         self.reports: list[Report] = []
         self.time: float | None = None
+
+    def use(self, resources: Resources) -> None:
+        """Have a worker with these resources take the place of the present one."""
+        self.resources = resources
+        self.worker = Worker(resources, self.registry, self.dependencies, "p1")
 
     def register(self, func: Func) -> Func:
         """Make a function known; also a decorator."""

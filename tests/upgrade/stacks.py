@@ -19,6 +19,7 @@ from resonate.encryption import AESGCMEncryptor, EncryptedStore
 from resonate.errors import ResonateError
 from resonate.payloads import codec
 from resonate.testing import MemoryStack, Stack
+from resonate.worker.resources import Resources
 from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate_infra.effects.transports import Pusher
@@ -317,11 +318,12 @@ def work(stack: Stack, store: Store, id: str) -> Report:
     task = record_of(stack, id).task
     assert task is not None, f"{id} has no task"
     program = workflows.resonate
-    worker = Worker(store, program.registry, program.dependencies, stack.clock, "elsewhere", "lambda://elsewhere")
+    resources = Resources(store, stack.clock)
+    worker = Worker(resources, program.registry, program.dependencies, "elsewhere", "lambda://elsewhere")
     try:
         return worker.run(id, task.version, TTL)
     finally:
-        worker.loops.stop()
+        resources.async_functions.stop()
         stack.pump()
 
 
@@ -334,7 +336,7 @@ def begin_here(stack: Stack, id: str, func: Any, *args: Any, **options: Any) -> 
     assert response.task is not None
     assert response.promise is not None
     client._worker.run_acquired(response.task, response.promise)
-    client._worker.loops.stop()
+    client._worker.resources.async_functions.stop()
     stack.pump()
 
 

@@ -7,7 +7,7 @@ its body, and an SQS batch.
 
 Where `RESONATE_PUSH_TOKEN` is set, an HTTP event has to show it as its bearer token, or be signed with IAM.
 
-With less than `RESERVE` left no further function is started and the task is handed over. A step that outlives its
+With less than `RESERVE_MS` left no further function is started and the task is handed over. A step that outlives its
 timeout is left behind in its thread. When the invocation ends its store is closed, so a thread that the platform
 freezes and thaws can write nothing.
 """
@@ -24,7 +24,9 @@ import msgspec
 
 from resonate.aws_lambda.telemetry import LogFields, Metrics, ObservedStore, counts_of
 from resonate.worker.abandoned import Exhausted, abandoned
-from resonate.worker.task_run import Loops, Report
+from resonate.worker.async_functions import AsyncFunctions
+from resonate.worker.resources import Resources
+from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate.workflow.options import DEFAULT_TARGET
 from resonate.workflow.registry import Registry
@@ -36,15 +38,15 @@ if TYPE_CHECKING:
     from resonate.threads import Pool
     from resonate.tracing import Spans
 
-RESERVE = 5_000
-"""The part of an invocation's time in which no function is started any more (ms), at most a fifth of it."""
-LEASE_MARGIN = 5_000
-"""How long a lease outlives the invocation that holds it (ms)."""
+RESERVE_MS = 5_000
+"""The part of an invocation's time in which no function is started any more, at most a fifth of it."""
+LEASE_MARGIN_MS = 5_000
+"""How long a lease outlives the invocation that holds it."""
 WIDTH = 8
 """Functions started by `begin_run`, and store requests, that run at the same time, unless the environment variables
 `RESONATE_FUNCTIONS` and `RESONATE_REQUESTS` say otherwise."""
-DEFAULT_TIME = 900_000
-"""The time that a handler has which is called without a Lambda context (ms)."""
+DEFAULT_TIME_MS = 900_000
+"""The time that a handler has which is called without a Lambda context."""
 
 logger = logging.getLogger("resonate.lambda")
 
@@ -100,7 +102,7 @@ class LambdaHandler:
         self._requests = _pool("RESONATE_REQUESTS")
         self._steps = _steps()
         self._push_token = push_token_of(os.environ)
-        self._loops = Loops()
+        self._async_functions = AsyncFunctions()
 
     def __call__(self, event: Any, context: Any = None) -> Any:
         if not isinstance(event, dict):
@@ -123,23 +125,26 @@ class LambdaHandler:
         spans = self._spans
         store = ObservedStore(self._store.open(), self._log_fields, spans.settled if spans is not None else None)
         name = getattr(context, "function_name", None)
-        worker = Worker(
+        resources = Resources(
             store,
+            self._clock,
+            functions=self._functions,
+            steps=self._steps,
+            requests=self._requests,
+            async_functions=self._async_functions,
+        )
+        worker = Worker(
+            resources,
             self._registry,
             self._dependencies,
-            self._clock,
             self._pid,
             default_target=f"lambda://{name}" if name else DEFAULT_TARGET,
-            functions=self._functions,
-            requests=self._requests,
-            loops=self._loops,
             group=None if name else self._group,  # a function's calls stay with it, whatever it has registered
             private=self._private,
         )
-        worker.steps = self._steps
         try:
-            reserve = min(RESERVE, remaining // 5)
-            report = worker.run(offer.id, offer.version, remaining + LEASE_MARGIN, now + remaining - reserve)
+            reserve = min(RESERVE_MS, remaining // 5)
+            report = worker.run(offer.id, offer.version, remaining + LEASE_MARGIN_MS, now + remaining - reserve)
             logger.info("task %s version %d: %s", offer.id, offer.version, report.status)
         finally:
             store.close()
@@ -257,7 +262,7 @@ def _parsed(body: Any) -> Any:
 
 def _remaining(context: Any) -> int:
     tell = getattr(context, "get_remaining_time_in_millis", None)
-    return DEFAULT_TIME if tell is None else int(tell())
+    return DEFAULT_TIME_MS if tell is None else int(tell())
 
 
 def _shown(report: Report) -> dict[str, str]:

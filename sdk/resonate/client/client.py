@@ -24,10 +24,11 @@ from resonate.message_sources.source import Messages
 from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.process.runtime import Runtime
-from resonate.process.store_choice import check_stores, encrypted, messages_of, store_of_environment, underlying
+from resonate.process.store_choice import check_stores, encrypted, messages_of, store_of_environment
 from resonate.promises import Promises
 from resonate.retry_policies import RetryPolicy
 from resonate.validation import Seconds, require, seconds_of, within_time
+from resonate.worker.resources import Resources, underlying
 from resonate.worker.worker import Call, Worker
 from resonate.workflow.callables import instead
 from resonate.workflow.context import Context
@@ -153,16 +154,16 @@ class Resonate:
         # A process that receives no messages serves no group.
         serves = messages is not None or isinstance(underlying(self._store), Embedded)
         self._served = group if serves else None
+        resources = Resources(self._store, self._clock)
         self._worker = Worker(
-            self._store,
+            resources,
             self._registry,
             self._dependencies,
-            self._clock,
             self._pid,
             group=self._served,
             private=encryptor is not None,
         )
-        self._runtime = Runtime(self._store, self._worker, self._clock, group, self._pid, self._ttl, threads, messages)
+        self._runtime = Runtime(resources, self._worker, group, self._pid, self._ttl, threads, messages)
         if store is None or local_source:
             self._runtime.serve_every_target()
 

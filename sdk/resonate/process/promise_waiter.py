@@ -17,60 +17,66 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 from msgspec import MsgspecError, convert
 
-from resonate.client.handle import Watcher
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError, refusal
 from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
-from resonate.process.store_choice import Distant, underlying
-from resonate_store.interface import Store, StoreUnreachable
+from resonate.process.store_choice import Distant
+from resonate.worker.resources import Resources
+from resonate_store.interface import StoreUnreachable
 from resonate_store.model.addresses import wait_for
-from resonate_store.model.clock import Clock
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet, PromiseRegisterListener, Response
 from resonate_store.model.tags import TARGET
 
 logger = logging.getLogger("resonate.runtime")
 
-GLANCE = 1.0
+GLANCE_S = 1.0
 """Seconds between two looks at a promise of a store in this process: how soon a halted task is noticed."""
-FIRST_LOOK = 0.02
+FIRST_LOOK_S = 0.02
 """Seconds before the first look at a promise that nobody tells us about; each pause is half as long again as the one
-before, up to `GLANCE`, and later a tenth of what has been waited, up to `LAST_LOOK`."""
-LAST_LOOK = 10.0
-REFRESH = 60.0
+before, up to `GLANCE_S`, and later a tenth of what has been waited, up to `LAST_LOOK_S`."""
+LAST_LOOK_S = 10.0
+REFRESH_S = 60.0
 """Seconds after which a listener is registered again, and the promise read: a server sends a message only once."""
-UNSERVED = 5_000
+UNSERVED_MS = 5_000
 """Milliseconds of waiting after which it is told that no worker is there: one may just be starting, even here."""
-SLICE = 0.1
+SLICE_S = 0.1
 """How often whoever only reads looks whether to go on waiting (s)."""
+
+
+class Watcher(threading.Thread):
+    """A thread that waits for a promise, for a caller who waits in another way.
+
+    A daemon, because nothing that it could do is lost with the process. Stopping ends it, by ending what it waits for.
+    """
+
+    def __init__(self, name: str, watch: Callable[[], None]) -> None:
+        super().__init__(target=watch, name=name, daemon=True)
 
 
 class Waits:
     """Those who wait for promises, in threads of their own.
 
     Args:
-        store: where promises live.
-        clock: the source of time.
+        resources: what the process has: its store and clock. While it is stopping, a caller who looks and finds nothing
+            gets an error instead of waiting on.
         source: where messages come from; None if promises can only be read.
-
-    Attributes:
-        stopping: whether whoever looks and finds nothing gets an error instead of waiting on.
     """
 
-    def __init__(self, store: Store, clock: Clock, source: Messages | None) -> None:
-        self.stopping = False
-        self._store = store
-        inner = underlying(store)
+    def __init__(self, resources: Resources, source: Messages | None) -> None:
+        inner = resources.underlying
+        self._resources = resources
+        self._store = resources.store
+        self._clock = resources.clock
         self._embedded = isinstance(inner, Embedded)
         self._distant = inner if isinstance(inner, Distant) else None
-        self._plain = inner is store
-        self._clock = clock
+        self._plain = inner is resources.store
         self._source = source
         self._lock = threading.RLock()  # a signal, whose handler may stop everything, can arrive while it is held
         self._waits: dict[str, list[_Wait]] = {}
@@ -84,9 +90,9 @@ class Waits:
                 return promise
         began = self._clock.now()
         told = False
-        longest = GLANCE if self._embedded else REFRESH
+        longest = GLANCE_S if self._embedded else REFRESH_S
         with self._waiting(id) as wait:
-            pause = FIRST_LOOK
+            pause = FIRST_LOOK_S
             while True:
                 wait.news.clear()
                 left = None if timeout is None else timeout - (self._clock.now() - began) / 1000
@@ -95,22 +101,22 @@ class Waits:
                 promise = self._look(id, wait, left, merely=timeout == 0)
                 if promise is not None and not promise.pending:
                     return promise
-                if not told and wait.unserved is not None and self._clock.now() - began >= UNSERVED:
+                if not told and wait.unserved is not None and self._clock.now() - began >= UNSERVED_MS:
                     told = True
                     logger.warning("%s is %s", id, wait.unserved)
-                if wait.stopped or self.stopping:
+                if wait.stopped or self._resources.stopping:
                     raise ResonateShutdownError(f"stopped while waiting for {id}")
                 if left is not None:
                     left = (timeout or 0) - (self._clock.now() - began) / 1000
                     if left <= 0:
                         return None
                 if wait.listening and self._connected:
-                    soon = UNSERVED / 1000 if wait.unserved is not None and not told else longest
+                    soon = UNSERVED_MS / 1000 if wait.unserved is not None and not told else longest
                     wait.news.wait(soon if left is None else min(soon, left))
                 else:
                     self._rest(wait, pause if left is None else min(pause, left))
                     waited = (self._clock.now() - began) / 1000
-                    pause = max(min(pause * 1.5, GLANCE), min(waited / 10, LAST_LOOK))
+                    pause = max(min(pause * 1.5, GLANCE_S), min(waited / 10, LAST_LOOK_S))
 
     def unblock(self, data: Any) -> None:
         """A promise has arrived in a message, whose form is the sender's: whoever waits for it goes on."""
@@ -134,7 +140,6 @@ class Waits:
     def stop(self) -> None:
         """Have everybody who waits look once more, and then raise `ResonateShutdownError`."""
         with self._lock:
-            self.stopping = True
             for wait in itertools.chain.from_iterable(self._waits.values()):
                 wait.stopped = True
                 wait.news.set()
@@ -175,11 +180,11 @@ class Waits:
         """
         store = self._store
         if seconds is not None and not merely and self._plain and self._distant is not None:
-            store = self._distant.within(max(seconds, SLICE))
+            store = self._distant.within(max(seconds, SLICE_S))
         try:
             if not merely and self._source is not None and self._source.connected:
                 now = self._clock.now()
-                if not wait.listening or (not self._embedded and now - wait.listened_at >= REFRESH * 1000):
+                if not wait.listening or (not self._embedded and now - wait.listened_at >= REFRESH_S * 1000):
                     promise = _found(id, store.apply(PromiseRegisterListener(id, self._source.unicast)))
                     if promise is None or not promise.pending:
                         return promise
@@ -201,7 +206,7 @@ class Waits:
         """Let time pass on the clock, which in a test may be what makes things happen."""
         end = self._clock.now() + round(seconds * 1000)
         while not wait.news.is_set() and (left := end - self._clock.now()) > 0:
-            self._clock.sleep(min(left, round(SLICE * 1000)))
+            self._clock.sleep(min(left, round(SLICE_S * 1000)))
 
 
 class _Wait:

@@ -109,13 +109,6 @@ def encrypted(store: Store, encryptor: Any) -> Store:
     return EncryptedStore(store, encryptor)
 
 
-def underlying(store: Store) -> Store:
-    """The store itself, without what encrypts for it or counts."""
-    while (inner := getattr(store, "underlying", None)) is not None:
-        store = inner
-    return store
-
-
 def check_stores(store: Any, source: Any) -> bool:
     """Whether messages come from the source of a `LocalStore`.
 

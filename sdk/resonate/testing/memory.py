@@ -12,14 +12,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from resonate.aws_lambda.handler import LEASE_MARGIN, RESERVE
+from resonate.aws_lambda.handler import LEASE_MARGIN_MS, RESERVE_MS
 from resonate.client.client import Resonate
 from resonate.client.function import Function
 from resonate.payloads import codec
 from resonate.testing.faults import FailPoints, Killed
 from resonate.testing.functions import name_of, stub_of
 from resonate.testing.stack import Stack
-from resonate.worker.task_run import Loops
+from resonate.worker.async_functions import AsyncFunctions
+from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
@@ -36,7 +37,7 @@ WORKER_TIMEOUT = 300.0
 """Seconds that an invocation may take, and so, with a margin, how long the task of a killed worker waits; as in
 `template.yaml`."""
 
-_LOOPS = Loops()
+_ASYNC_FUNCTIONS = AsyncFunctions()
 
 
 class MemoryStack(Stack):
@@ -212,11 +213,12 @@ class MemoryStack(Stack):
         store = _Watched(self._memory, self.requests, self._fail_points)
         dependencies = self._dependencies_for(registry)
         pid = f"{place}-{self.invocations[place]}"
-        worker = Worker(store, registry, dependencies, self.clock, pid, address, loops=_LOOPS)
-        deadline = self.clock.now() + self._remaining - min(RESERVE, self._remaining // 5)
+        resources = Resources(store, self.clock, async_functions=_ASYNC_FUNCTIONS)
+        worker = Worker(resources, registry, dependencies, pid, address)
+        deadline = self.clock.now() + self._remaining - min(RESERVE_MS, self._remaining // 5)
         try:
             with self._fail_points.around_functions():
-                worker.run(id, version, self._remaining + LEASE_MARGIN, deadline)
+                worker.run(id, version, self._remaining + LEASE_MARGIN_MS, deadline)
         except (Killed, StoreError):
             pass  # the invocation is over, and Lambda's answer to that is none: the lease brings the task back
         finally:

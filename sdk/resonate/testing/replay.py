@@ -30,7 +30,9 @@ from resonate.errors import NonDeterminismError, PayloadError, SignatureError
 from resonate.payloads import codec
 from resonate.retry_policies import RetryPolicy
 from resonate.testing.history import History, Recorded
-from resonate.worker.task_run import Loops, call
+from resonate.worker.async_functions import AsyncFunctions
+from resonate.worker.calls import call
+from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.commands import Command, LocalCall, RemoteCall, Sleep
 from resonate.workflow.options import Options
@@ -213,11 +215,12 @@ class _Replay:
         self._stopped: dict[str, None] = {}
         self._apart: list[Node] = []
         self._works: dict[str, Work] = {}
-        self._loops = Loops()
+        self._async_functions = AsyncFunctions()
         target = history.root.tags.get(TARGET, "poll://any@default")
         known = _with(registry, plain_function(workflow), history.root)
         # It makes the root of an execution; there is nothing in its store.
-        worker = Worker(MemoryStore(ManualClock(self._now)), known, dependencies, ManualClock(self._now), "replay")
+        resources = Resources(MemoryStore(ManualClock(self._now)), ManualClock(self._now))
+        worker = Worker(resources, known, dependencies, "replay")
         worker.remember(history.id, options)
         children = history.children(history.id)
         promise = _as_pending(history.root.promise)
@@ -245,7 +248,7 @@ class _Replay:
             raise Difference(self._history, id, recorded, now) from None
         finally:
             self._execution.close()
-            self._loops.stop()
+            self._async_functions.stop()
 
     def _replayed(self) -> Replayed:
         """What the replay came to, once it cannot go on."""
@@ -315,7 +318,7 @@ class _Replay:
                 self._works[action.work.node.id] = action.work
                 # A worker reads them at its first command, of which there may be none.
                 self._execution.records.remember(action.work.node.id, self._children(action.work.node.id))
-                outcome = call(action.work, self._loops)
+                outcome = call(action.work, self._async_functions)
                 assert outcome is not None, "nobody stops this loop"
                 self._execution.ran(action.work, outcome, self._now)
             case _:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from resonate import Resonate
-from resonate.worker.worker import Loops
+from resonate.worker.async_functions import AsyncFunctions
 from resonate_infra.testing.plugin import Deployed
 from tests.support.driver import Driver
 from tests.support.worker_code import REGISTERED
@@ -41,13 +41,16 @@ def offline(way: str, deployed: Deployed) -> Iterator[OfflineDriver | None]:
     from tests.support.offline_driver import Here, OfflineDriver  # what runs in memory only need not load it
 
     # All processes have one event loop, so that the lost ones leave none.
-    loops = Loops()
+    async_functions = AsyncFunctions()
     stack = deployed.take()
     try:
-        with patch("resonate.aws_lambda.handler.Loops", lambda: loops), patch("resonate.threads.Pool", Here):
+        with (
+            patch("resonate.aws_lambda.handler.AsyncFunctions", lambda: async_functions),
+            patch("resonate.threads.Pool", Here),
+        ):
             yield OfflineDriver(stack, forgetful=way == "forgetful")
     finally:
-        loops.stop()
+        async_functions.stop()
         deployed.set_aside()
 
 
@@ -59,7 +62,7 @@ def driver(offline: OfflineDriver | None) -> Iterator[Driver]:
         return
     driver = Driver()
     yield driver
-    driver.worker.loops.stop()
+    driver.resources.async_functions.stop()
 
 
 Connect = Callable[..., Resonate]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.aws_lambda.handler import LEASE_MARGIN, LambdaHandler, MalformedEvent, offer_of
+from resonate.aws_lambda.handler import LEASE_MARGIN_MS, LambdaHandler, MalformedEvent, offer_of
 from resonate_store.interface import StoreClosed, StoreError
 from resonate_store.model.requests import PromiseCreate, PromiseGet, Request, Response, TaskAcquire
 from resonate_store.model.tags import TARGET
@@ -226,7 +226,7 @@ def test_the_lease_outlives_the_invocation(driver: Driver, handler: LambdaHandle
     assert handler(offer(driver), context) == {"status": "completed"}
     acquired = driver.tap.requests[0]
     assert isinstance(acquired, TaskAcquire)
-    assert (acquired.ttl, acquired.pid) == (seconds * 1000 + LEASE_MARGIN, "p1")
+    assert (acquired.ttl, acquired.pid) == (seconds * 1000 + LEASE_MARGIN_MS, "p1")
 
 
 def test_a_call_without_a_target_comes_back_to_this_function(driver: Driver, handler: LambdaHandler) -> None:

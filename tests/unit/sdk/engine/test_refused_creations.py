@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from resonate import Context, Resonate
 from resonate.errors import PayloadTooLargeError, ResonateStoreError
 from resonate.testing import MemoryStack
+from resonate.threads import Pool
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, Request, Response
 from tests.support.driver import Driver, Flow
 from tests.support.serving import Serving, new_server  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -20,8 +20,8 @@ LONG = "x" * 1_001
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as pool:
+def pool() -> Iterator[Pool]:
+    with Pool(4, "pool") as pool:
         yield pool
 
 
@@ -136,7 +136,7 @@ def test_begun_call_too_large_in_memory_stack_is_raised_at_its_yield() -> None:
 
 
 @pytest.mark.parametrize("problem", ["address", "id", "size"])
-def test_call_in_a_row_that_no_store_takes_is_raised_at_its_yield(pool: ThreadPoolExecutor, problem: str) -> None:
+def test_call_in_a_row_that_no_store_takes_is_raised_at_its_yield(pool: Pool, problem: str) -> None:
     driver = Driver(requests=pool)
     arguments = {"size": ("z" * 6_000_000,)}.get(problem, ())
     options: dict[str, Any] = {"address": {"target": "ftp://nowhere"}, "id": {"id": LONG}}.get(problem, {})
@@ -154,7 +154,7 @@ def test_call_in_a_row_that_no_store_takes_is_raised_at_its_yield(pool: ThreadPo
 
 
 @pytest.mark.parametrize("ending", ["step", "await", "return", "promise"])
-def test_call_in_a_row_refused_by_store_is_raised_at_next_yield(pool: ThreadPoolExecutor, ending: str) -> None:
+def test_call_in_a_row_refused_by_store_is_raised_at_next_yield(pool: Pool, ending: str) -> None:
     driver = Driver(requests=pool)
     ran: list[str] = []
 
@@ -182,7 +182,7 @@ def test_call_in_a_row_refused_by_store_is_raised_at_next_yield(pool: ThreadPool
     assert "the promise w.2 (rpc elsewhere) could not be created" in "".join(raised.value.__notes__)
 
 
-def test_promise_after_a_call_is_answered_at_its_yield(pool: ThreadPoolExecutor) -> None:
+def test_promise_after_a_call_is_answered_at_its_yield(pool: Pool) -> None:
     driver = Driver(requests=pool)
     found: list[bool] = []
 
@@ -200,7 +200,7 @@ def test_promise_after_a_call_is_answered_at_its_yield(pool: ThreadPoolExecutor)
     assert set(found) == {True}
 
 
-def test_refusal_in_a_row_is_raised_at_the_same_yield_on_replay(pool: ThreadPoolExecutor) -> None:
+def test_refusal_in_a_row_is_raised_at_the_same_yield_on_replay(pool: Pool) -> None:
     driver = Driver(requests=pool)
 
     def workflow(ctx: Context) -> Flow:
@@ -223,7 +223,7 @@ def test_refusal_in_a_row_is_raised_at_the_same_yield_on_replay(pool: ThreadPool
 
 
 @pytest.mark.parametrize("row", [False, True])
-def test_key_conflict_of_begun_call_is_raised_at_the_same_yield_on_replay(pool: ThreadPoolExecutor, row: bool) -> None:
+def test_key_conflict_of_begun_call_is_raised_at_the_same_yield_on_replay(pool: Pool, row: bool) -> None:
     driver = Driver(requests=pool)
 
     def workflow(ctx: Context) -> Flow:

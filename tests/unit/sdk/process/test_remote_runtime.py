@@ -220,7 +220,7 @@ def test_a_waiting_client_is_told(connect: Connect, serving: Serving) -> None:
 def test_a_message_that_got_lost_is_made_up_for(
     connect: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resonate.process.promise_waiter.REFRESH", 0.05)
+    monkeypatch.setattr("resonate.process.promise_waiter.REFRESH_S", 0.05)
     serving.store.send = lambda *_: None
     client = connect("client")
     client.start()
@@ -236,7 +236,7 @@ def test_a_message_that_got_lost_is_made_up_for(
 def test_waiting_without_a_worker_of_the_target_is_logged_once(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("resonate.process.promise_waiter.UNSERVED", 0)
+    monkeypatch.setattr("resonate.process.promise_waiter.UNSERVED_MS", 0)
     handle = connect("client").options(target="svcc").begin_rpc("a", "f")
     with pytest.raises(TimeoutError):
         handle.result(0.1)
@@ -459,7 +459,7 @@ def test_steps_left_behind_hold_up_no_polling_worker(connect: Connect, serving: 
 
 
 def test_a_halted_task_is_an_error(connect: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resonate.process.promise_waiter.REFRESH", 0.05)
+    monkeypatch.setattr("resonate.process.promise_waiter.REFRESH_S", 0.05)
     client = connect("client")
     handle = client.options(target="nobody").begin_rpc("w", "f")
     serving.store.apply(TaskHalt("w", reason="poison"))

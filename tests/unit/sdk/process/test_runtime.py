@@ -127,7 +127,7 @@ def stop_as_it_ends(resonate: Resonate, enough: threading.Event) -> None:
     """Let what is running end when somebody is stopping, and wait until everything has."""
     stopping = threading.Thread(target=resonate.stop)
     stopping.start()
-    while not resonate._runtime._stopping:
+    while not resonate._runtime._resources.stopping:
         pass
     enough.set()
     stopping.join(PATIENCE)
@@ -468,7 +468,7 @@ def test_memory_call_with_foreign_target_is_continued_by_its_beginner(
     assert began.get("a").result(PATIENCE) == "began"
     assert ran == ["began", "began"]
     began.stop()
-    assert began._runtime._begun == {}
+    assert not began._runtime._held.has_begun("a")
 
 
 @pytest.mark.parametrize(("target", "continued"), [("began", False), ("other", True)])
@@ -651,7 +651,7 @@ def test_a_workflow_without_an_end_does_not_hold_up_stop_and_goes_on_afterwards(
 def test_an_async_step_without_an_end_is_cancelled_by_stop_and_runs_again_afterwards(
     connect: Connect, memory: Memory, monkeypatch: pytest.MonkeyPatch, workers: int, how: str, end: str
 ) -> None:
-    monkeypatch.setattr("resonate.process.runtime.GRACE", 20)
+    monkeypatch.setattr("resonate.process.runtime.GRACE_MS", 20)
     before = threads()
     resonate = connect(store=memory, workers=workers)
     running = threading.Event()
@@ -717,7 +717,7 @@ def test_an_async_step_that_is_about_to_finish_does_so_before_stop_returns(
 def test_an_async_step_may_finish_although_it_is_cancelled(
     connect: Connect, memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resonate.process.runtime.GRACE", 20)
+    monkeypatch.setattr("resonate.process.runtime.GRACE_MS", 20)
     resonate = connect(store=memory, workers=2)
     running = threading.Event()
 

@@ -78,8 +78,8 @@ def _nothing_left() -> Iterator[None]:
 def functions(request: pytest.FixtureRequest, driver: Driver) -> Iterator[None]:
     """The threads that the worker has: for `begin_run` some of their own, or none."""
     pools = [Pool(4, "step"), Pool(2, "function")]
-    driver.worker.steps = pools[0]
-    driver.worker.functions = pools[1] if request.param == "pool" else None
+    driver.resources.steps = pools[0]
+    driver.resources.functions = pools[1] if request.param == "pool" else None
     yield
     for pool in pools:
         pool.shutdown(wait=False)
@@ -162,7 +162,7 @@ def test_async_step_is_cancelled_at_its_deadline(driver: Driver, hanging: Hangin
     id = codec.decode(driver.promise("w").value)
     assert id == SPELLINGS[spelling]
     assert driver.record(id).state == "rejected_timedout"
-    driver.worker.loops.stop()
+    driver.resources.async_functions.stop()
     assert hanging.cancelled == [id]
     assert len(abandoned) == 0
 
@@ -171,8 +171,8 @@ def test_async_step_is_cancelled_at_its_deadline(driver: Driver, hanging: Hangin
 def test_blocked_event_loop_is_left_and_replaced(
     driver: Driver, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resonate.worker.event_loop.RESPONSE_S", TIMEOUT)
-    monkeypatch.setattr("resonate.worker.task_run.RESPONSE_S", TIMEOUT)
+    monkeypatch.setattr("resonate.worker.async_functions.RESPONSE_S", TIMEOUT)
+    monkeypatch.setattr("resonate.worker.calls.RESPONSE_S", TIMEOUT)
 
     async def blocks(ctx: Context) -> str:
         return hanging.plain(ctx)
@@ -231,7 +231,7 @@ def test_a_process_with_too_many_hands_over_and_takes_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     few = Abandoned(2)
-    for module in ("drive", "runtime"):
+    for module in ("worker.calls", "process.runtime"):
         monkeypatch.setattr(f"resonate.{module}.abandoned", few)
     clock = ManualClock()
     hanging = Hanging(clock)
@@ -313,7 +313,7 @@ def test_the_limit_counts_what_has_not_returned() -> None:
 
 
 def test_a_step_in_time_is_recorded_as_ever(driver: Driver) -> None:
-    driver.worker.steps = Pool(1, "step")
+    driver.resources.steps = Pool(1, "step")
 
     def workflow(ctx: Context) -> Flow:
         return (yield ctx.run(lambda _: threading.current_thread().name).options(timeout=60))
@@ -321,4 +321,4 @@ def test_a_step_in_time_is_recorded_as_ever(driver: Driver) -> None:
     assert driver.run("w", workflow) == "step-1"
     assert driver.tap.kinds() == ["task.acquire", "promise.create", "promise.settle", "task.fulfill"]
     assert driver.store.apply(PromiseGet("w.1")).promise
-    driver.worker.steps.shutdown()
+    driver.resources.steps.shutdown()

@@ -184,7 +184,7 @@ def test_a_killed_async_workflow_continues_and_repeats_no_step() -> None:
             result = driver.finish("w")
         except Killed:
             result = driver.finish("w")
-        driver.worker.loops.stop()
+        driver.resources.async_functions.stop()
         assert result == 4, f"killed after request {fatal}"
         if requests <= fatal:
             break

@@ -55,7 +55,7 @@ class Machine(Driver):
                 assert at is not None
                 self.clock.advance_to(at)
                 self.store.tick()
-        self.worker.loops.stop()
+        self.resources.async_functions.stop()
         assert contradictions(self.store.records()) == {}
         try:
             return plain(codec.outcome_of(self.promise("w")))

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from resonate import Context, Resonate
+from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.registry import Registry
 from resonate_store.local.memory import MemoryStore
@@ -61,7 +62,7 @@ def test_sleep_lasts_as_long_as_asked_whatever_the_clocks(ahead: int) -> None:
     distant = Distant(ahead)
     registry = Registry()
     registry.add(nap)
-    worker = Worker(distant.store, registry, {}, distant.here, "me")
+    worker = Worker(Resources(distant.store, distant.here), registry, {}, "me")
     target = {"resonate:target": "poll://any@default"}
     distant.memory.apply(PromiseCreate("w", T0 + 86_400_000, Value(data="eyJmdW5jIjoibmFwIn0="), target))
 
@@ -73,8 +74,9 @@ def test_deadline_in_the_workers_time_stays_so_that_it_hands_over() -> None:
     distant = Distant(MINUTES)
     registry = Registry()
     registry.add(nap)
-    worker = Worker(distant.store, registry, {}, distant.here, "me")
-    worker.worth_suspending = 60_000
+    resources = Resources(distant.store, distant.here)
+    resources.worth_suspending_ms = 60_000
+    worker = Worker(resources, registry, {}, "me")
     target = {"resonate:target": "poll://any@default"}
     distant.memory.apply(PromiseCreate("w", T0 + 86_400_000, Value(data="eyJmdW5jIjoibmFwIn0="), target))
 
