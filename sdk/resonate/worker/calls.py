@@ -259,16 +259,17 @@ class FunctionCalls:
 
     def _take(self, work: Work, answer: Answer) -> None:
         """Tell the execution what a function came to, unless it did not get to run, or was stopped."""
-        if isinstance(answer, (Lost, StoreError)):
-            raise answer
-        if answer is None:
-            self.late = True
-            return
-        if not isinstance(answer, Opening) and (error := answer[1]) and not isinstance(error, Exception):
-            failure = failure_of(error, work.name)
-            if failure is None:
-                raise error
-            answer = None, failure
+        if type(answer) is not tuple or answer[1] is not None:  # rarely
+            if isinstance(answer, (Lost, StoreError)):
+                raise answer
+            if answer is None:
+                self.late = True
+                return
+            if not isinstance(answer, Opening) and (error := answer[1]) and not isinstance(error, Exception):
+                failure = failure_of(error, work.name)
+                if failure is None:
+                    raise error
+                answer = None, failure
         self._execution.ran(work, answer, self._time.now())
 
     def _call_beside(self, work: Work) -> None:

@@ -868,9 +868,11 @@ def test_what_is_on_its_way_is_there_before_anything_else_happens(pool: Pool, th
 def test_a_failure_on_the_way_ends_the_run_after_the_rest_has_arrived(pool: Pool, failure: str) -> None:
     driver = Driver(requests=pool)
     failed, ended = threading.Event(), threading.Event()
+    together = threading.Barrier(3, timeout=PATIENCE)
     arrived: list[str] = []
 
     def fail_or_wait(id: str) -> Response | None:
+        together.wait()
         if id == "w.2":
             failed.set()
             if failure == "StoreError":
