@@ -119,7 +119,7 @@ class LambdaHandler:
             if "AWS_LAMBDA_RUNTIME_API" in os.environ:
                 raise SystemExit(str(abandoned))  # Lambda replaces an environment whose process has ended
             raise Exhausted(str(abandoned))
-        remaining = _remaining(context)
+        remaining_ms = _remaining_ms(context)
         now = self._clock.now()
         self._log_fields.offered(offer.id, offer.version)
         spans = self._spans
@@ -142,9 +142,9 @@ class LambdaHandler:
             group=None if name else self._group,  # a function's calls stay with it, whatever it has registered
             private=self._private,
         )
+        deadline = now + remaining_ms - min(RESERVE_MS, remaining_ms // 5)
         try:
-            reserve = min(RESERVE_MS, remaining // 5)
-            report = worker.run(offer.id, offer.version, remaining + LEASE_MARGIN_MS, now + remaining - reserve)
+            report = worker.run(offer.id, offer.version, remaining_ms + LEASE_MARGIN_MS, deadline)
             logger.info("task %s version %d: %s", offer.id, offer.version, report.status)
         finally:
             store.close()
@@ -260,7 +260,7 @@ def _parsed(body: Any) -> Any:
         raise MalformedEvent(f"the message is not JSON: {error}") from None
 
 
-def _remaining(context: Any) -> int:
+def _remaining_ms(context: Any) -> int:
     tell = getattr(context, "get_remaining_time_in_millis", None)
     return DEFAULT_TIME_MS if tell is None else int(tell())
 

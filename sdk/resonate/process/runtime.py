@@ -172,18 +172,18 @@ class Runtime:
     def _forked(self) -> bool:
         return self._tasks is not None and self._forks != _forks
 
-    def stop(self, within: int | None = None) -> None:
+    def stop(self, within_ms: int | None = None) -> None:
         """Stop the threads; functions that are running finish first, handles that wait are told.
 
         A function that has outlived its timeout is not waited for. An async function that has not finished after
         `GRACE_MS` is cancelled, and its task handed over.
 
         Args:
-            within: milliseconds after which functions that are running still are waited for no longer.
+            within_ms: the time after which functions that are running still are waited for no longer.
         """
         if self._forked():
             return  # what there is to stop, and the connection, belong to the other process
-        until = None if within is None else self._clock.now() + within
+        until = None if within_ms is None else self._clock.now() + within_ms
         if self._source is not None:
             # First: what is handed over from now on is offered to others, or kept until the next start.
             self._source.stop()

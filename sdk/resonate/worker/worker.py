@@ -105,21 +105,23 @@ class Worker:
         self._store = resources.store
         self._clock = resources.clock
 
-    def run(self, id: str, version: int, ttl: int, deadline: int | None = None, lease: Lease | None = None) -> Report:
+    def run(
+        self, id: str, version: int, ttl_ms: int, deadline: int | None = None, lease: Lease | None = None
+    ) -> Report:
         """Acquire the task that an execute message offers, and work on it.
 
         Args:
             id, version: as the message gives them.
-            ttl: the lease in milliseconds; it must outlive the time that this process may still run.
-            deadline: the instant (milliseconds) after which no function is started.
+            ttl_ms: the length of the lease; it must outlive the time that this process may still run.
+            deadline: the instant (ms) after which no function is started.
             lease: what the caller extends while this runs, if it does.
 
         Raises:
             StoreError: the store cannot answer; the lease will bring the task back.
         """
-        lease = lease or Lease(id, version + 1, self._clock.now(), ttl)
+        lease = lease or Lease(id, version + 1, self._clock.now(), ttl_ms)
         try:
-            response = self._store.apply(TaskAcquire(id, version, self.pid, ttl))
+            response = self._store.apply(TaskAcquire(id, version, self.pid, ttl_ms))
         except DecryptionError as error:
             _tell_release(id, str(error))
             return Report("released", str(error))
