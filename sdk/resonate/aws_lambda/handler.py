@@ -1,15 +1,15 @@
 """The Lambda handler of a worker (docs/protocol.md 6).
 
-One invocation is offered one task, or a batch of them, acquires it with a lease that outlives the invocation, works on
-it until nothing is left to do here, and replies how that ended. It accepts what can carry an execute message: the
-message itself (an asynchronous invoke, `sam local invoke`), a function URL or API Gateway v2 event with the message as
-its body, and an SQS batch.
+One invocation is offered one task, or a batch of tasks. It acquires the task with a lease that outlives the invocation,
+runs it, and replies how the run ended. It accepts what can carry an execute message: the message itself (an
+asynchronous invoke, `sam local invoke`), a function URL or API Gateway v2 event with the message as its body, and an
+SQS batch.
 
-Where `RESONATE_PUSH_TOKEN` is set, an HTTP event has to show it as its bearer token, or be signed with IAM.
+Where `RESONATE_PUSH_TOKEN` is set, an HTTP event must carry it as its bearer token, or be signed with IAM.
 
-With less than `RESERVE_MS` left no further function is started and the task is handed over. A step that outlives its
-timeout is left behind in its thread. When the invocation ends its store is closed, so a thread that the platform
-freezes and thaws can write nothing.
+With less than `RESERVE_MS` left no further function is started, and the task is released with `handover`. A step that
+outlives its timeout is left behind in its thread. When the invocation ends its store is closed, so a thread that Lambda
+freezes and thaws can write nothing (docs/rules.md R16).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from resonate.tracing import Spans
 
 RESERVE_MS = 5_000
-"""The part of an invocation's time in which no function is started any more, at most a fifth of it."""
+"""The last part of an invocation, in which no function is started; at most a fifth of the invocation."""
 LEASE_MARGIN_MS = 5_000
-"""How long a lease outlives the invocation that holds it."""
+"""How long a lease lasts after the end of the invocation that holds it."""
 WIDTH = 8
 """Functions started by `begin_run`, and store requests, that run at the same time, unless the environment variables
 `RESONATE_FUNCTIONS` and `RESONATE_REQUESTS` say otherwise."""
 DEFAULT_TIME_MS = 900_000
-"""The time that a handler has which is called without a Lambda context."""
+"""The time limit of a handler that is called without a Lambda context."""
 
 logger = logging.getLogger("resonate.lambda")
 
@@ -56,14 +56,14 @@ class MalformedEvent(ValueError):
 
 
 class Offer(NamedTuple):
-    """The task that an execute message offers."""
+    """Task that an execute message offers."""
 
     id: str
     version: int
 
 
 class LambdaHandler:
-    """Called by Lambda with an event and a context.
+    """Handler that Lambda calls with an event and a context.
 
     Returns for the message itself `{"status": "completed" | "suspended" | "released" | "lost" | "halted"}`, with
     `"error"` where there is one; for an HTTP event the same as the body of a 200 response, or a 4xx/5xx response with
@@ -171,9 +171,9 @@ class LambdaHandler:
             return _http(500, {"error": f"Handler failed: {error}"})
 
     def _is_ours(self, event: dict[str, Any]) -> bool:
-        """Whether a request comes from somebody who may invoke this worker: all, unless there is a secret to know.
+        """Whether a request may invoke this worker: any request, unless there is a push token.
 
-        A caller whom AWS has authenticated needs none: a signed request has no other place for it.
+        A request that AWS has authenticated needs no token, because its signature takes the place of the token.
         """
         authorizer: dict[str, Any] = event["requestContext"].get("authorizer") or {}
         if self._push_token is None or authorizer.get("iam"):
@@ -212,17 +212,17 @@ def _pool(name: str) -> Pool | None:
 
 
 def _steps() -> Pool:
-    """The threads of steps with a timeout: an invocation waits for one, and may leave others behind."""
+    """Return the threads of steps with a timeout: an invocation waits for one, and may leave others behind."""
     from resonate.threads import STEP_THREADS, Pool
 
     return Pool(STEP_THREADS, "resonate-step")
 
 
 def offer_of(message: Any) -> Offer:
-    """The task that an execute message offers.
+    """Return the task that an execute message offers.
 
     Raises:
-        MalformedEvent: it is no execute message.
+        MalformedEvent: it is not an execute message.
     """
     if isinstance(message, dict):
         content = cast("dict[str, Any]", message)

@@ -1,11 +1,11 @@
-"""What keeps executions going in this process: a pool that works on tasks, and one thread that minds the time.
+"""Runtime of a process: a pool of threads that run tasks, and one timer thread.
 
-Messages arrive from a source: an execute message starts a worker, an unblock message wakes whoever waits (`waits`).
-With a store in this process that source is the store itself, and the thread wakes what is due in it; with a server it
-is a connection to the server. Either way the thread keeps the leases of what is held here.
+Messages arrive from a source. An execute message starts a worker, an unblock message wakes the waiters of a promise
+(`promise_waiter`). The source of a store in this process is the store itself, and the timer thread fires what is due in
+it. With a server it is a connection to the server. In both cases the timer thread extends the leases (`held_tasks`).
 
-Threads start with the first piece of work and are gone after `stop`, which waits for the functions that run but starts
-none: what is left of their tasks is handed over. Async functions have a while to finish and are then cancelled. The
+Threads start with the first piece of work and have ended after `stop`. It waits for the functions that run, but starts
+none: their tasks are released with `handover`. Async functions have `GRACE_MS` to finish and are then cancelled. The
 threads do not keep the process alive.
 """
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("resonate.runtime")
 
 _forks = 0
-"""How often the processes that led to this one were forked: asking for the process id at every call takes longer."""
+"""Number of forks that led to this process; reading it is faster than asking for the process id at every call."""
 
 
 def _count_fork() -> None:
@@ -58,7 +58,7 @@ if hasattr(os, "register_at_fork"):
 REQUESTS = 8
 """Requests to a server that one task makes at the same time."""
 PAUSED_S = 1.0
-"""How often a process that takes no task looks whether it may again."""
+"""How often a process that acquires no task checks whether it may again."""
 GRACE_MS = 5_000
 """How long `stop` waits for async functions before it cancels them."""
 FAREWELL_MS = 1_000
@@ -98,7 +98,7 @@ class Runtime:
         self._threads = threads
         self._condition = threading.Condition()
         self._held = HeldTasks(
-            self._clock, pid, ttl_ms, keeps_begun=self._embedded is not None, began=self._wake_timekeeper
+            self._clock, pid, ttl_ms, keeps_begun=self._embedded is not None, began=self._begin_heartbeats
         )
         self._tasks: Pool | None = None
         self._timekeeper: threading.Thread | None = None
@@ -119,7 +119,7 @@ class Runtime:
         self._source = source
 
     def serve_every_target(self) -> None:
-        """Serve targets that are not served otherwise, too, if the store lives in this process."""
+        """Serve also the targets that no other connection serves, if the store is in this process."""
         if isinstance(self._source, InProcess):
             self._source.serve_every_target()
 
@@ -157,7 +157,7 @@ class Runtime:
             self._source.start(self._receive, self._waits.look_again)
 
     def refuse_fork(self) -> None:
-        """Raise an error in a process that was forked from the one in which the threads run.
+        """Raise an error if this process was forked from the one in which the threads run.
 
         Raises:
             RuntimeError: it was.
@@ -173,16 +173,16 @@ class Runtime:
         return self._tasks is not None and self._forks != _forks
 
     def stop(self, within_ms: int | None = None) -> None:
-        """Stop the threads; functions that are running finish first, handles that wait are told.
+        """Stop the threads. Functions that are running finish first; handles that wait get an error.
 
         A function that has outlived its timeout is not waited for. An async function that has not finished after
-        `GRACE_MS` is cancelled, and its task handed over.
+        `GRACE_MS` is cancelled, and its task released with `handover`.
 
         Args:
-            within_ms: the time after which functions that are running still are waited for no longer.
+            within_ms: how long to wait for functions that are running; as long as they take if None.
         """
         if self._forked():
-            return  # what there is to stop, and the connection, belong to the other process
+            return  # the threads and the connection belong to the other process
         until = None if within_ms is None else self._clock.now() + within_ms
         if self._source is not None:
             # First: what is handed over from now on is offered to others, or kept until the next start.
@@ -225,7 +225,7 @@ class Runtime:
         self._resources.async_functions.stop()
 
     def submit(self, task: Task, promise: PromiseView, asked_at: int | None = None) -> None:
-        """Work on a task that this process has acquired, in the background; see `work` for the arguments."""
+        """Run a task that this process has acquired, in the background; see `work` for the arguments."""
         lease = self._lease(task, asked_at)
         self.start()
         self._held.hold(lease, begun=True)
@@ -233,17 +233,17 @@ class Runtime:
             self._give_back(task, lease)
 
     def work(self, task: Task, promise: PromiseView, asked_at: int | None = None) -> PromiseView | None:
-        """Work on a task that this process has acquired, and return when that is done.
+        """Run a task that this process has acquired, and return when the run has ended.
 
-        It happens in the caller's thread, unless functions run one at a time: then it has to wait for its turn, and
-        for that the caller does not wait.
+        It runs in the caller's thread, unless tasks run one at a time. Then it waits for its turn in the background,
+        and this returns at once.
 
         Args:
             task, promise: as they were acquired.
-            asked_at: the instant (ms) at which that was asked for, from which the lease counts; now if not given.
+            asked_at: the instant (ms) of the request that acquired it, at which the lease began; now if not given.
 
         Returns:
-            The settled promise, if all of the work could be done at once.
+            The settled promise, if the run has completed the task.
         """
         lease = self._lease(task, asked_at)
         self.start()
@@ -291,12 +291,12 @@ class Runtime:
             self._decline(message)
 
     def _decline(self, message: dict[str, Any]) -> None:
-        """Let another process have an offer; a server makes it again by itself when the stream has ended."""
+        """Return an offer to the store, for another process; a server repeats it when the stream has ended."""
         if isinstance(self._source, InProcess):
             self._source.decline(message)
 
     def _pause(self) -> None:
-        """Receive nothing while too many threads are left behind, so that others are offered what comes."""
+        """Receive no messages while too many threads are left behind, so that other processes get the offers."""
         with self._condition:
             if self._paused or self._resources.stopping:
                 return
@@ -306,7 +306,7 @@ class Runtime:
             self._source.stop()
 
     def _resume(self) -> None:
-        """Receive again: some of the threads that were left behind have ended."""
+        """Receive messages again: some of the threads that were left behind have ended."""
         with self._condition:
             if not self._paused or self._resources.stopping:
                 return
@@ -317,7 +317,7 @@ class Runtime:
     # Tasks
 
     def _enqueue(self, job: Callable[[], object], otherwise: Callable[[], None] | None = None) -> bool:
-        """Have the job done by the pool; `otherwise` is what happens if everything stops before it is begun."""
+        """Run the job in the pool, if nothing stops; call `otherwise` if the runtime stops before the job has begun."""
         if self._resources.stopping or abandoned.full:
             return False
         self.start()
@@ -330,7 +330,7 @@ class Runtime:
         return True
 
     def _accept(self, id: str, version: int) -> None:
-        """Acquire the task that a message offers, and work on it; its version is the next one from then on."""
+        """Acquire the task that a message offers, and run it. Acquired, it has the next version."""
         lease = Lease(id, version + 1, self._clock.now(), self._ttl_ms)
         if self._held.accept(lease):
             self._holding(lease, lambda: self._worker.run(id, version, self._ttl_ms, lease=lease))
@@ -344,11 +344,11 @@ class Runtime:
         return promise is not None and promise.tags.get(FUNC) in self._worker.registry.names()
 
     def _lease(self, task: Task, asked_at: int | None) -> Lease:
-        """The lease of a task that this process has just created."""
+        """Return the lease of a task that this process has just created."""
         return Lease(task.id, task.version, self._clock.now() if asked_at is None else asked_at, self._ttl_ms)
 
     def _holding(self, lease: Lease, work: Callable[[], Report]) -> Report | None:
-        """Do work on a task that is held."""
+        """Run `work` for a task that is held, and stop extending its lease afterwards."""
         over = False
         try:
             report = work()
@@ -358,7 +358,7 @@ class Runtime:
             logger.error("task %s: %s", lease.id, error)
             return None
         except BaseException as error:
-            # Whoever interrupts a program, or lets it exit, knows that.
+            # An interrupt or exit is no error of the program.
             level = logging.ERROR if isinstance(error, Exception) else logging.INFO
             logger.log(level, "task %s is left to its lease: %s", lease.id, type(error).__name__)
             raise
@@ -366,7 +366,7 @@ class Runtime:
             self._held.let_go(lease, over=over)
 
     def _give_back(self, task: Task, lease: Lease) -> None:
-        """Let others have a task that nothing has been done for."""
+        """Release a task that has not been run."""
         self._held.let_go(lease)
         try:
             self._store.apply(TaskRelease(task.id, task.version, handover=True))
@@ -376,15 +376,15 @@ class Runtime:
     # Time
 
     def _plan(self, at: int) -> None:
-        """The store has something to do at `at`: have the thread up by then."""
+        """Wake the timer thread by `at`, when something in the store is due."""
         if not self._resources.stopping and (self._planned is None or at < self._planned):
             self.start()
             with self._condition:
                 self._news = True
                 self._condition.notify_all()
 
-    def _wake_timekeeper(self) -> None:
-        """A first lease is held, which has to be extended in time."""
+    def _begin_heartbeats(self) -> None:
+        """Have the timer thread extend leases: the first one is held."""
         if self._embedded is None:
             with self._condition:
                 self._condition.notify_all()
@@ -418,8 +418,8 @@ class Runtime:
 
 
 def _farewell(reference: weakref.ref[Runtime]) -> None:
-    """The process ends, and nobody has called `stop`: begin nothing more, and wait a moment for what is running."""
+    """Stop a runtime at the end of the process, and wait `FAREWELL_MS` for what is running."""
     runtime = reference()
     if runtime is not None:
-        with suppress(KeyboardInterrupt):  # of somebody who does not want to wait
+        with suppress(KeyboardInterrupt):  # the user does not want to wait
             runtime.stop(FAREWELL_MS)

@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 Status = Literal["completed", "suspended", "released", "lost", "halted"]
 
 MOST_ASKED_SINGLY = 10
-"""Of more promises than this it is cheaper to read all children again than to ask about each."""
+"""For more promises than this it is cheaper to read all children again than to read each."""
 
 
 class HandOver(Exception):
-    """Time is running out, and there is work left that another invocation should begin."""
+    """Time is running out, and there is work left for another invocation."""
 
 
 class Report(Struct, frozen=True):
@@ -93,7 +93,7 @@ class TaskRun:
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[PromiseView]]]] = []
 
     def to_the_end(self) -> Report:
-        """Go on until the task is fulfilled or suspended.
+        """Run until the task is fulfilled or suspended.
 
         Raises:
             HandOver: there is no time left for all of it.
@@ -107,7 +107,7 @@ class TaskRun:
         finally:
             for _, answer in self._on_their_way:
                 if not answer.cancel():
-                    answer.exception()  # nothing is written by whoever has let go of the task
+                    answer.exception()  # nothing may be written after the task has been released
 
     def _to_the_end(self) -> Report:
         execution, calls = self._execution, self._calls
@@ -132,7 +132,7 @@ class TaskRun:
                 return report
 
     def _begin(self, creations: list[Create]) -> None:
-        """Create what workflows begin that go on at once."""
+        """Create what workflows have begun that continue at once."""
         pool = self._resources.requests
         if self._clock.now() > self._lease.sure_until:
             self._lease.check(self._store, self._clock)
@@ -147,13 +147,13 @@ class TaskRun:
             self._tell(creation, answer)
 
     def _arrive(self) -> None:
-        """Wait for the answers to what is on its way."""
+        """Wait for the answers to the requests that are on their way."""
         for creation, answer in self._on_their_way:
             self._tell(creation, answer.result())
         self._on_their_way.clear()
 
     def _perform(self, actions: list[Action], now: int | None) -> None:
-        """Make all requests first, together, and then call functions: what was begun is stored before anything runs."""
+        """Make all requests first, together, then call functions: what was begun is stored before a function runs."""
         if len(actions) == 1:  # as in a sequence of steps
             (action,) = actions
             if isinstance(action, Run):
@@ -185,14 +185,14 @@ class TaskRun:
                 self._calls.start(action.work, now)
 
     def _before(self, requests: Sequence[Create | RecordOutcome | ReadPromise | ReadChildren]) -> None:
-        """Have no other worker begin anything for a task that this one holds no longer."""
+        """Check the lease before calls are created: other workers must not run calls of a task that is lost."""
         if self._clock.now() > self._lease.sure_until and any(
             isinstance(action, Create) and TARGET in action.request.tags for action in requests
         ):
             self._lease.check(self._store, self._clock)
 
     def _kept(self, action: RecordOutcome, response: Response, asked_at: int) -> None:
-        """Take what the store has as the outcome; if it is another worker's, see first who holds the task."""
+        """Adopt the stored outcome. If it is another worker's, first check that this one still holds the task."""
         promise, request = response.promise, action.request
         if self._fences_by is not None and isinstance(request, PromiseRecord):
             ours = asked_at and request.id.startswith(f"{self._task.id}.")
@@ -230,7 +230,7 @@ class TaskRun:
         return response
 
     def _wait(self) -> Report | None:
-        """Nothing is left to do here: wait a moment if that is all it takes, or suspend."""
+        """Wait, if what blocks the execution is a short pause; else suspend the task."""
         blocked = self._execution.blocked(self._resources.worth_suspending_ms)
         if blocked.until is not None:
             pause_ms = blocked.until - self._time.now()
@@ -256,7 +256,7 @@ class TaskRun:
         if not response.preload:
             self._calls.refresh(blocked.ids)
         if self._execution.outstanding() > MOST_ASKED_SINGLY:
-            # Whoever awaits many one by one would learn of each by a suspension of its own that is refused.
+            # A workflow that awaits many one by one would otherwise make one refused suspension for each.
             for promise in self._store.children(self._task.id):
                 self._execution.settled(promise)
         return None

@@ -1,9 +1,9 @@
-"""The worker: one task, from its acquisition to the moment this process has nothing left to do for it.
+"""Worker: one task, from its acquisition until this process has nothing left to do for it.
 
-It reads what the task is about, runs it to the end (`task_run`), and reports how that ended.
-A task ends in one way (docs/rules.md R15): *completed*, its promise is settled; *suspended*, it waits for promises that
-others settle; *released*, it is handed over because time is running out, or given back because of a failure that is not
-the workflow's; *lost*, somebody else holds it; *halted*, going on would do harm until somebody has looked.
+It reads the call from the task's promise, runs it to the end (`task_run`), and reports how the run ended. A run ends in
+one way (docs/rules.md R15). *Completed*: the promise is settled. *Suspended*: the task waits for promises that others
+settle. *Released*: time is running out, or there was a failure that is not the workflow's. *Lost*: another worker holds
+the task. *Halted*: continuing would do harm until a person has corrected the code or the data.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from msgspec import Struct, ValidationError, convert
 
@@ -40,21 +40,16 @@ from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import Response, TaskAcquire, TaskHalt, TaskRelease
 from resonate_store.model.tags import FUNC, IDEMPOTENCY_KEY, ORIGIN, PREFIX
 
-if TYPE_CHECKING:
-    pass
-
 logger = logging.getLogger("resonate.worker")
-A = TypeVar("A")
-B = TypeVar("B")
 
 LONGEST_LEASE_MS = 366 * 86_400_000
-"""The lease of a task whose server does not say how long it is."""
+"""The lease of a task whose server does not name one."""
 MOST_REMEMBERED = 10_000
-"""Of how many calls that a process has begun it knows the options; what others have settled is among them."""
+"""How many calls a process remembers that it has begun. Some of them other workers have settled."""
 
 
 class Call(Struct):
-    """What the param of a task's promise says."""
+    """The call in the param of a task's promise."""
 
     func: str
     args: list[Any] | None = None
@@ -63,7 +58,7 @@ class Call(Struct):
 
 
 class Worker:
-    """Works on tasks.
+    """Acquires tasks and runs them.
 
     Args:
         resources: what its tasks share: the store, the clock and the threads.
@@ -72,8 +67,8 @@ class Worker:
         pid: the process that acquires tasks.
         default_target: where calls go that name no target.
         group: where such calls go instead if their function is registered here.
-        private: whether payloads are encrypted. Then of what user code or payloads raise only the type is told, in the
-            log and in what is stored of a task: a message, or a traceback, may hold what nobody else may read.
+        private: whether payloads are encrypted. Then only the type of an error of user code or payloads is logged and
+            stored: its message or traceback may contain what is encrypted.
 
     Attributes:
         encoders: those that calls from this process were written with, by promise id.
@@ -108,13 +103,13 @@ class Worker:
     def run(
         self, id: str, version: int, ttl_ms: int, deadline: int | None = None, lease: Lease | None = None
     ) -> Report:
-        """Acquire the task that an execute message offers, and work on it.
+        """Acquire the task that an execute message offers, and run it.
 
         Args:
             id, version: as the message gives them.
             ttl_ms: the length of the lease; it must outlive the time that this process may still run.
             deadline: the instant (ms) after which no function is started.
-            lease: what the caller extends while this runs, if it does.
+            lease: the lease, if the caller extends it while this runs.
 
         Raises:
             StoreError: the store cannot answer; the lease will bring the task back.
@@ -130,9 +125,9 @@ class Worker:
         return self.run_acquired(response.task, response.promise, deadline, lease)
 
     def remember(self, id: str, options: Options) -> None:
-        """Go by these options of the caller's, such as a retry policy, whenever this process works on the call `id`.
+        """Use these options of the caller, such as a retry policy, whenever this process runs the call `id`.
 
-        Code is among them, so they cannot be stored. Of too many calls the oldest are forgotten.
+        They contain code, so they cannot be stored. The oldest of more than `MOST_REMEMBERED` calls are forgotten.
         """
         if options.retry_policy is None and options.non_retryable_exceptions is None:
             return
@@ -143,7 +138,7 @@ class Worker:
     def run_acquired(
         self, task: Task, promise: PromiseView, deadline: int | None = None, lease: Lease | None = None
     ) -> Report:
-        """Work on a task that this process holds, by a lease that began just now if none is given."""
+        """Run a task that this process holds, under a lease that began just now if none is given."""
         lease = lease or Lease(task.id, task.version, self._clock.now(), task.ttl or LONGEST_LEASE_MS)
         try:
             root = self._root(promise, first=task.version == 1)
@@ -194,7 +189,7 @@ class Worker:
             return self._release(task, f"{type(error).__name__}: {error}", error)
 
     def _halt_endless(self, task: Task, name: str) -> Report:
-        """A workflow that does not end when it is closed would go on without its records: no invocation may keep it."""
+        """Halt a task whose workflow does not end when it is closed: it would continue without its records."""
         reason = (
             f"{name} catches GeneratorExit, which ends a workflow when it is suspended, and yields again, {MOST_BLOCKS}"
             " times: write `except Exception` instead of `except BaseException` or a bare `except`"
@@ -202,7 +197,7 @@ class Worker:
         return self._halted(task.id, None, reason)
 
     def _halt(self, task: Task, error: ResonateError) -> Report:
-        """Leave a task alone until its code or data has been corrected."""
+        """Halt a task until its code or data has been corrected."""
         reason = str(error)
         if self.private and isinstance(error, ResultTypeError):
             reason = f"{type(error).__name__}: a result does not fit its result_type"
@@ -221,7 +216,7 @@ class Worker:
         return Report("released", error) if response.ok else _refused(response, "release")
 
     def _root(self, promise: PromiseView, *, first: bool = False) -> Work:
-        """The function that the task's promise calls for; one that fails if the arguments do not fit it.
+        """Return the function that the task's promise calls, or one that fails if the arguments do not fit it.
 
         Args:
             promise: the task's promise.
@@ -284,7 +279,7 @@ class Worker:
         )
 
     def _call(self, promise: PromiseView, encoder: Encoder[Any, str | None] | None) -> Call:
-        """Read the call from the promise's param, or take what this process has begun.
+        """Read the call from the promise's param, or return the one that this process has begun.
 
         Raises:
             PayloadError: the call cannot be read.
@@ -319,12 +314,12 @@ class Worker:
 
 
 def _tell_release(id: str, error: str, unexpected: Exception | None = None) -> None:
-    """Say that a task cannot be worked on; where nobody looks at reports, this is all that tells."""
+    """Log that a task cannot be run: reports may not be read."""
     logger.warning("task %s is released, and will be tried again: %s", id, error, exc_info=unexpected)
 
 
 def _raising(error: Exception) -> Callable[..., Any]:
-    """A function that fails at once: it takes the place of one that cannot be called."""
+    """Return a function that fails at once, in place of one that cannot be called."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
