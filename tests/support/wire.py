@@ -13,7 +13,7 @@ from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseRecord, ProtocolRequest, Request, Response
 from resonate_store.protocol.service import Service
 from resonate_store.remote.http import Fault, Post, Reply
-from resonate_store.remote.store import RemoteStore
+from resonate_store.remote.store import HttpStore
 from tests.support.substrates import World, _Memory
 
 URL = "http://server"
@@ -72,7 +72,7 @@ class _Behind:
     def __init__(self, memory: MemoryStore, clock: Clock) -> None:
         self._memory = _Memory(memory, clock)
         self._changes: list[Change] = []
-        self._client = RemoteStore(URL, clock=clock, post=posted_to(self))
+        self._client = HttpStore(URL, clock=clock, post=posted_to(self))
         self.record: Callable[[str], Record | None] = self._memory.record
         self.due = self._memory.due
         self.children = self._memory.children

@@ -34,7 +34,7 @@ from resonate_store.model.requests import PromiseGet, PromiseSettle, Request
 from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import VERSION
 from resonate_store.remote.http import Reply
-from resonate_store.remote.store import RemoteStore
+from resonate_store.remote.store import HttpStore
 from tests.upgrade import workflows
 
 WORKFLOWS: Final = Path(workflows.__file__)
@@ -297,7 +297,7 @@ def _answer(stack: Stack) -> Callable[[bytes], tuple[int, bytes]]:
     return answer
 
 
-def remote_store(stack: Stack) -> RemoteStore:
+def remote_store(stack: Stack) -> HttpStore:
     """The store as a worker somewhere else sees it, over HTTP."""
     answer = _answer(stack)
 
@@ -305,7 +305,7 @@ def remote_store(stack: Stack) -> RemoteStore:
         status, content = answer(body)
         return Reply(status, {}, content)
 
-    return RemoteStore(URL, clock=stack.clock, post=post)
+    return HttpStore(URL, clock=stack.clock, post=post)
 
 
 def encrypted_store(stack: Stack) -> EncryptedStore:

@@ -20,7 +20,7 @@ from resonate_store.interface import Applies
 from resonate_store.machine.effects import Execute, Unblock, message_of, repeated
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
-from resonate_store.protocol.debug import Message, RequestClock, Snapshot, snapshot_of
+from resonate_store.protocol.debug import DebugMessage, RequestClock, Snapshot, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ class TableDebug:
         records = [entry for entry in self._debug.entries() if isinstance(entry, Record)]
         records.sort(key=lambda record: record.id)
         held = [(held.address, message_about(held, self._table)) for held in self._debug.held()]
-        snapshot = snapshot_of(records, [Message(address, message) for address, message in held if message])
+        snapshot = snapshot_of(records, [DebugMessage(address, message) for address, message in held if message])
         snapshot.promises = self._debug.whole(snapshot.promises)
         return snapshot
 

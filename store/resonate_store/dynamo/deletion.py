@@ -20,10 +20,11 @@ official SDKs give a detached call the origin of its caller; as long as such a t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from resonate_store.dynamo.client import Call, ConditionFailed, pages
 from resonate_store.dynamo.items import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
+from resonate_store.dynamo.large_values import Payloads
 from resonate_store.dynamo.parallel import each
 from resonate_store.model.ids import SEPARATORS, parent
 from resonate_store.model.records import begins_tree
@@ -47,13 +48,6 @@ _NAMES: Final = {
     "#value": "value",
     "#key": "key",
 }
-
-
-class Objects(Protocol):
-    """The bucket of large values."""
-
-    def disclaim(self, keys: Sequence[str], /) -> None: ...
-    def delete(self, keys: Sequence[str], /) -> None: ...
 
 
 class NotDeletable(ValueError):
@@ -89,7 +83,7 @@ class Deletion:
         table: str,
         expiry: Expiry,
         now: Callable[[], int],
-        objects: Callable[[], Objects],
+        objects: Callable[[], Payloads],
         *,
         width: int = 1,
     ) -> None:

@@ -19,7 +19,14 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from resonate_store.dynamo.client import Client, ConditionFailed, Connection, Refused, Unavailable, pages
+from resonate_store.dynamo.client import (
+    ConditionFailed,
+    TableClient,
+    TableConnection,
+    TransactionRefused,
+    Unavailable,
+    pages,
+)
 from resonate_store.dynamo.deletion import Deletion, NotDeletable
 from resonate_store.dynamo.items import (
     SHARDS,
@@ -115,7 +122,7 @@ class DynamoStore:
         self,
         table: str,
         *,
-        client: Client | None = None,
+        client: TableClient | None = None,
         clock: Clock | None = None,
         identify: Identify = random_id,
         groups: Mapping[str, str] | None = None,
@@ -134,7 +141,7 @@ class DynamoStore:
         self._max_attempts = max_attempts
         self._payloads = payloads
         self._width = width
-        self._connection = Connection(table, client)
+        self._connection = TableConnection(table, client)
         self._memory = Memory()
         self._closed = False
 
@@ -319,7 +326,7 @@ class DynamoStore:
                 outdated = self._write(outcome, announce)
             except TooLarge as error:
                 return Response(status=413, error=str(error))
-            except Refused as error:
+            except TransactionRefused as error:
                 status = 413 if "maximum allowed size" in str(error) else 400
                 return Response(status=status, error=f"DynamoDB does not take this: {error}")
             except Unavailable as error:

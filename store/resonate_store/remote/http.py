@@ -20,11 +20,11 @@ from resonate_store.interface import StoreError, StoreUnreachable
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import Identify
 from resonate_store.protocol.wire import TIME, VERSION
-from resonate_store.remote.settings import Server
+from resonate_store.remote.settings import ServerSettings
 from resonate_store.server_clock import ServerClock
 
 if TYPE_CHECKING:
-    from resonate_store.remote.signature import Signature
+    from resonate_store.remote.signature import RequestSignature
 
 FIRST_PAUSE: Final = 50
 """The pause before the second try (ms), doubled with every further one; jitter takes up to half of it."""
@@ -77,17 +77,17 @@ class Answer(NamedTuple):
     doubtful: bool
 
 
-class _Head(Struct):
+class _ReplyHead(Struct):
     status: int
     time: int | None = msgspec.field(name=TIME, default=None)
 
 
-class _Envelope(Struct):
-    head: _Head
+class _ReplyEnvelope(Struct):
+    head: _ReplyHead
     data: Raw = Raw(b"null")
 
 
-_decode = msgspec.json.Decoder(_Envelope).decode
+_decode = msgspec.json.Decoder(_ReplyEnvelope).decode
 
 
 class Calls:
@@ -106,7 +106,12 @@ class Calls:
     """
 
     def __init__(
-        self, server: Server, clock: Clock, identify: Identify, jitter: Callable[[], float], post: Post | None = None
+        self,
+        server: ServerSettings,
+        clock: Clock,
+        identify: Identify,
+        jitter: Callable[[], float],
+        post: Post | None = None,
     ) -> None:
         self.insistent = True
         self.server_clock = ServerClock(clock)
@@ -115,7 +120,7 @@ class Calls:
         self._identify = identify
         self._jitter = jitter
         self._post = post or HttpPost(server.url)
-        self._signature: Signature | None = None
+        self._signature: RequestSignature | None = None
         self._down = False
 
     def call(self, kind: str, data: Any, timeout: float) -> Answer:
@@ -166,9 +171,9 @@ class Calls:
         if self._server.scope is None:
             return headers
         if self._signature is None:
-            from resonate_store.remote.signature import Signature
+            from resonate_store.remote.signature import RequestSignature
 
-            self._signature = Signature(self._server.scope)
+            self._signature = RequestSignature(self._server.scope)
         return self._signature.headers("POST", f"{self._server.url}/", headers, body)
 
     def _answer(self, reply: Reply, doubtful: bool, sent_at: int) -> Answer | None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 
 from resonate_store.remote.http import Fault, Reply
-from resonate_store.remote.store import RemoteStore
+from resonate_store.remote.store import HttpStore
 from tests.support.driver import Killed
 from tests.support.programs import PROGRAMS, Program
 from tests.support.wire import URL, posted_to
@@ -37,7 +37,7 @@ class Client(Machine):
         self._begin_process()
 
     def _begin_process(self) -> None:
-        self.tap.store = RemoteStore(URL, clock=self.clock, jitter=lambda: 0.0, post=self._post)
+        self.tap.store = HttpStore(URL, clock=self.clock, jitter=lambda: 0.0, post=self._post)
 
     def _post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
         self.trips += 1

@@ -19,7 +19,7 @@ from resonate_store.model.requests import PromiseCreate, PromiseGet
 from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import TIME
 from resonate_store.remote.http import Reply
-from resonate_store.remote.store import RemoteStore
+from resonate_store.remote.store import HttpStore
 from resonate_store.server_clock import ServerClock, deadline_in
 
 T0 = ManualClock().now()
@@ -39,7 +39,7 @@ class Distant:
         self.memory = MemoryStore(self.there)
         self.service = Service(self.memory, clock=self.there if tells else None)
         self.kinds: list[str] = []
-        self.store = RemoteStore("http://127.0.0.1:9", clock=self.here, post=self.post)
+        self.store = HttpStore("http://127.0.0.1:9", clock=self.here, post=self.post)
 
     def post(self, body: bytes, *_: Any) -> Reply:
         self.kinds.append(msgspec.json.decode(body)["kind"])

@@ -31,7 +31,7 @@ from resonate_store.model.requests import (
     TaskSuspend,
 )
 from resonate_store.model.tags import SCOPE, TARGET
-from resonate_store.remote.store import RemoteStore
+from resonate_store.remote.store import HttpStore
 from tests.support.driver import TTL, Driver, Flow
 from tests.support.ways import always_three_ways, three_ways
 from tests.support.wire import URL, Line
@@ -228,7 +228,7 @@ def test_another_workers_outcome_stops_the_worker_without_the_task(driver: Drive
 def test_fenced_records_of_a_remote_store_count_as_news(driver: Driver) -> None:
     """Over HTTP every step is fenced, so its worker asks for the task only after a step that takes long."""
     line = Line(driver.store)
-    driver.use(Resources(RemoteStore(URL, clock=driver.clock, post=line), driver.clock))
+    driver.use(Resources(HttpStore(URL, clock=driver.clock, post=line), driver.clock))
     ran: list[str] = []
 
     def step(ctx: Context) -> None:
@@ -246,7 +246,7 @@ def test_fenced_records_of_a_remote_store_count_as_news(driver: Driver) -> None:
 
 def test_records_fenced_by_a_newer_version_do_not_confirm_the_lease(driver: Driver) -> None:
     """Another attempt in the same process holds the task, and the store fences by its version."""
-    driver.use(Resources(RemoteStore(URL, clock=driver.clock, post=Line(driver.store)), driver.clock))
+    driver.use(Resources(HttpStore(URL, clock=driver.clock, post=Line(driver.store)), driver.clock))
     ran: list[str] = []
 
     def step(ctx: Context) -> None:

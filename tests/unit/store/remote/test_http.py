@@ -11,7 +11,7 @@ import pytest
 
 from resonate_store.interface import StoreError, StoreUnreachable
 from resonate_store.model.requests import PromiseCreate, PromiseGet, TaskCreate
-from resonate_store.remote.store import RemoteStore
+from resonate_store.remote.store import HttpStore
 from tests.support.ports import free_port
 from tests.support.serving import PATIENCE, Serving, new_server  # noqa: F401
 
@@ -21,7 +21,7 @@ def creation(serving: Serving, id: str = "p") -> PromiseCreate:
 
 
 def test_requests_share_a_connection(serving: Serving) -> None:
-    store = RemoteStore(serving.url)
+    store = HttpStore(serving.url)
     for _ in range(5):
         assert store.apply(creation(serving)).ok
     assert len(serving._connections) == 1
@@ -29,7 +29,7 @@ def test_requests_share_a_connection(serving: Serving) -> None:
 
 
 def test_threads_have_a_connection_each(serving: Serving) -> None:
-    store = RemoteStore(serving.url)
+    store = HttpStore(serving.url)
     failures: list[BaseException] = []
 
     def work(n: int) -> None:
@@ -49,7 +49,7 @@ def test_threads_have_a_connection_each(serving: Serving) -> None:
 
 
 def test_a_server_that_comes_back_is_found_again(serving: Serving) -> None:
-    store = RemoteStore(serving.url)
+    store = HttpStore(serving.url)
     assert store.apply(creation(serving)).ok
     serving.stop()
     threading.Timer(0.2, serving.start).start()
@@ -59,7 +59,7 @@ def test_a_server_that_comes_back_is_found_again(serving: Serving) -> None:
 def test_a_connection_that_is_cut_after_the_request_was_performed(serving: Serving) -> None:
     drops = iter(["drop"])
     serving.before = lambda _: next(drops, None)
-    response = RemoteStore(serving.url).apply(TaskCreate("me", 60_000, creation(serving)))
+    response = HttpStore(serving.url).apply(TaskCreate("me", 60_000, creation(serving)))
 
     assert response.ok
     assert response.task is not None
@@ -68,7 +68,7 @@ def test_a_connection_that_is_cut_after_the_request_was_performed(serving: Servi
 
 
 def test_where_nobody_listens() -> None:
-    store = RemoteStore(f"http://127.0.0.1:{free_port()}", timeout=0.2)
+    store = HttpStore(f"http://127.0.0.1:{free_port()}", timeout=0.2)
     with pytest.raises(
         StoreUnreachable, match=r"http://127\.0\.0\.1:\d+ cannot be reached: [^(<]*[Cc]onnection refused"
     ):
@@ -80,14 +80,14 @@ def test_a_server_that_does_not_answer_in_time(serving: Serving) -> None:
     serving.before = lambda _: waiting.wait(PATIENCE) and None
     try:
         with pytest.raises(StoreUnreachable, match=r"[Rr]ead timed out"):
-            RemoteStore(serving.url, timeout=0.2).apply(PromiseGet("p"))
+            HttpStore(serving.url, timeout=0.2).apply(PromiseGet("p"))
     finally:
         waiting.set()
 
 
 def test_a_name_that_leads_nowhere() -> None:
     with pytest.raises(StoreUnreachable, match=r"http://nowhere\.invalid:8001 cannot be reached"):
-        RemoteStore("http://nowhere.invalid:8001", timeout=0.1).apply(PromiseGet("p"))
+        HttpStore("http://nowhere.invalid:8001", timeout=0.1).apply(PromiseGet("p"))
 
 
 def test_a_certificate_that_cannot_be_verified_is_said_at_once(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_certificate_that_cannot_be_verified_is_said_at_once(tmp_path: Path) -
         server.start()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(StoreError, match=r"cannot be trusted: .*CERTIFICATE_VERIFY_FAILED") as caught:
-            RemoteStore(url).apply(PromiseGet("p"))
+            HttpStore(url).apply(PromiseGet("p"))
         assert not isinstance(caught.value, StoreUnreachable)
         server.join(PATIENCE)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resonate_store.remote.settings import Scope, Server, server_of
+from resonate_store.remote.settings import Scope, ServerSettings, server_of
 from resonate_store.settings import SettingsError
 
 LOCAL = "http://localhost:8001"
@@ -107,5 +107,5 @@ def test_a_port_in_the_environment_that_is_none_is_named() -> None:
 
 
 def test_a_token_is_a_bearer_token() -> None:
-    assert Server("u", "u", token="t").headers == {"Authorization": "Bearer t"}
-    assert Server("u", "u").headers == {}
+    assert ServerSettings("u", "u", token="t").headers == {"Authorization": "Bearer t"}
+    assert ServerSettings("u", "u").headers == {}

@@ -38,7 +38,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET, TIMER
 from resonate_store.remote.http import Reply
-from resonate_store.remote.store import RemoteStore
+from resonate_store.remote.store import HttpStore
 from tests.support.wire import URL, Line
 
 T0 = ManualClock().now()
@@ -53,7 +53,7 @@ class Client:
         self.clock = ManualClock()
         self.memory = MemoryStore(self.clock)
         self.line = Line(self.memory)
-        self.store = RemoteStore(URL, clock=self.clock, jitter=lambda: 0.0, post=self.line, timeout=10)
+        self.store = HttpStore(URL, clock=self.clock, jitter=lambda: 0.0, post=self.line, timeout=10)
 
     def apply(self, request: Request) -> Response:
         return self.store.apply(request)
@@ -262,7 +262,7 @@ def test_pauses_double_up_to_five_seconds_and_jitter_takes_up_to_half(client: Cl
         return "refused"
 
     client.line.faults = [note] * 9
-    store = RemoteStore(URL, clock=client.clock, jitter=lambda: 0.5, post=client.line, timeout=100)
+    store = HttpStore(URL, clock=client.clock, jitter=lambda: 0.5, post=client.line, timeout=100)
     assert store.apply(PromiseCreate("p", LATER)).ok
     pauses = [later - earlier for earlier, later in pairwise(tries)]
     assert pauses == [38, 75, 150, 300, 600, 1200, 2400, 3750]
@@ -490,7 +490,7 @@ def test_what_may_be_repeated_is_answered_as_the_first_time(request_: Request) -
         client.hold()
         client.apply(PromiseCreate("p", LATER))
         # Pauses would show in the instants of what is written.
-        store = RemoteStore(URL, clock=client.clock, jitter=lambda: 1.999, post=client.line)
+        store = HttpStore(URL, clock=client.clock, jitter=lambda: 1.999, post=client.line)
         client.line.faults = list(faults)
         answers.append(store.apply(request_))
     assert answers[0].ok
@@ -535,14 +535,14 @@ def test_a_body_that_is_too_large_for_somebody_in_between_is_413(client: Client)
 
 
 def test_a_token_is_in_the_envelope_and_in_the_header(client: Client) -> None:
-    store = RemoteStore(URL, token="jwt", clock=client.clock, post=client.line)
+    store = HttpStore(URL, token="jwt", clock=client.clock, post=client.line)
     store.apply(PromiseGet("p"))
     assert msgspec.json.decode(client.line.bodies[0])["head"]["auth"] == "jwt"
     assert client.line.headers[0]["Authorization"] == "Bearer jwt"
 
 
 def test_a_password_is_in_the_header(client: Client) -> None:
-    store = RemoteStore(URL, auth=("user", "secret"), clock=client.clock, post=client.line)
+    store = HttpStore(URL, auth=("user", "secret"), clock=client.clock, post=client.line)
     store.apply(PromiseGet("p"))
     assert "auth" not in msgspec.json.decode(client.line.bodies[0])["head"]
     assert client.line.headers[0]["Authorization"] == "Basic dXNlcjpzZWNyZXQ="
@@ -552,7 +552,7 @@ def test_requests_are_signed_with_aws_credentials(client: Client, monkeypatch: p
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     url = "https://abc.execute-api.eu-central-1.amazonaws.com/v1"
-    store = RemoteStore(url, clock=client.clock, post=client.line)
+    store = HttpStore(url, clock=client.clock, post=client.line)
     store.apply(PromiseGet("p"))
 
     authorization = client.line.headers[0]["Authorization"]
