@@ -142,7 +142,7 @@ class Table:
 
     def store(self, clock: Clock, *, client: Any = None, **options: Any) -> DynamoStore:
         """A store over this table; its random numbers are all zero."""
-        return DynamoStore(self.name, client=client or self.client, clock=clock, jitter=lambda: 0.0, **options)
+        return DynamoStore(self.name, client=client or self.client, clock=clock, jitter=lambda: 1.0, **options)
 
     def items(self) -> list[dict[str, Any]]:
         """Every item, as stored; read behind the wire, because moto is slow at answering scans."""

@@ -27,7 +27,7 @@ from resonate_store.dynamo.items import AnyItem, Expiry, Item, depth_prefix, exp
 from resonate_store.dynamo.large_values import Payloads
 from resonate_store.dynamo.parallel import each
 from resonate_store.model.ids import SEPARATORS, parent
-from resonate_store.model.records import begins_tree
+from resonate_store.model.records import Record, begins_tree
 from resonate_store.model.tags import ORIGIN, PARENT
 
 BATCH: Final = 100
@@ -52,6 +52,23 @@ _NAMES: Final = {
 
 class NotDeletable(ValueError):
     """What is to be deleted does not exist, or is still needed; the text says which."""
+
+
+def deletable(id: str, record: Record | None) -> Record:
+    """Return the record of the root `id`, if its execution may be deleted before its retention is over.
+
+    Raises:
+        NotDeletable: there is no such root, it is pending, or its end is still being told to others.
+    """
+    if record is None:
+        raise NotDeletable(f"there is no promise {id!r}")
+    if not record.root:
+        raise NotDeletable(f"{id!r} is part of the execution {record.tags[ORIGIN]!r} and goes with it: delete that")
+    if record.pending:
+        raise NotDeletable(f"the execution {id!r} is pending: cancel it first, or wait for its end")
+    if record.owes and (record.callbacks or record.listeners):
+        raise NotDeletable(f"the end of {id!r} is still being told to those who wait for it: try again soon")
+    return record
 
 
 class Doomed(NamedTuple):

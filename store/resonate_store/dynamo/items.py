@@ -1,8 +1,9 @@
 """The items of the table: the one definition of keys, attributes, indexes and expiry (docs/rules.md D1).
 
-PynamoDB models describe the items and their attributes serialise them; nothing else in the project knows an item's
-shape. The models are never bound to a table nor asked to talk to one: PynamoDB cannot return the old image of a
-failed write, so the calls go through the botocore client with the items made here.
+PynamoDB models describe the items and their attributes serialise them. Search, deletion, the conditions of writes and
+the stream's filters name attributes as well; a renamed one has to be renamed there. The models are never bound to a
+table nor asked to talk to one: PynamoDB cannot return the old image of a failed write, so the calls go through the
+botocore client with the items made here.
 
 Some attributes are our own, because PynamoDB's map takes its entries as keyword arguments (a tag named `self` breaks
 it) and its numbers are floats; a round trip must be exact.

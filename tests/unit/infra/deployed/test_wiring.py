@@ -68,7 +68,7 @@ def test_clients_lead_where_the_environment_says(named: str, expected: list[str]
             "from resonate_infra.deployed.wiring import Wiring",
             "wiring = Wiring()",
             "print(wiring.outlets.timers._sqs.meta.endpoint_url, wiring.outlets.timers._scheduler.meta.endpoint_url,",
-            "      wiring.store._connection._shared_client().meta.endpoint_url)",
+            "      wiring.store._table._connection._shared_client().meta.endpoint_url)",
         ]
     )
     somewhere = {"AWS_ENDPOINT_URL": named, "AWS_DEFAULT_REGION": "us-east-1"}
