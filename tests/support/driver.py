@@ -50,7 +50,7 @@ class Killed(EndOfProcess):
     """The worker's process ends here."""
 
 
-class Tap:
+class Tap(Store):
     """A store that notes what passes through it.
 
     Attributes:

@@ -16,20 +16,18 @@ from resonate_infra.effects.sinks import SweepOutlets
 from resonate_store.dynamo.debug_items import DynamoDebug, Held
 from resonate_store.dynamo.items import Key, key_of
 from resonate_store.dynamo.store import DynamoStore
-from resonate_store.interface import Applies
+from resonate_store.interface import Applies, StoreWrapper
 from resonate_store.machine.effects import Execute, Unblock, message_of, repeated
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
 from resonate_store.protocol.debug import DebugMessage, RequestClock, Snapshot, snapshot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from resonate_infra.effects.timers import Timers
     from resonate_infra.effects.transports import Transports
 
 
-class TableDebug:
+class TableDebug(StoreWrapper):
     """The debug requests over a deployment's table, and the store that other requests go to meanwhile.
 
     Args:
@@ -39,6 +37,7 @@ class TableDebug:
     """
 
     def __init__(self, table: DynamoStore, clock: RequestClock, retention: int) -> None:
+        super().__init__(table)
         self._table = table
         self._clock = clock
         self._debug = table.debug()
@@ -57,15 +56,8 @@ class TableDebug:
         self._go_on()
         return response
 
-    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        return self._table.children(id, separator)
-
     def open(self) -> TableDebug:
         return self
-
-    def close(self) -> None:
-        """Every later call raises `StoreClosed`."""
-        self._table.close()
 
     # What the debug requests ask for.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 from resonate_infra.effects.sinks import SweepOutlets
@@ -23,7 +23,7 @@ from resonate_infra.effects.timers import Kind, Timers
 from resonate_infra.effects.transports import Transports
 from resonate_store.dynamo.items import Key
 from resonate_store.dynamo.store import DynamoStore
-from resonate_store.interface import Applies, whole
+from resonate_store.interface import Applies, StoreWrapper, whole
 from resonate_store.machine.effects import Unblock, message_of, repeated
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import next_occurrence
@@ -31,7 +31,7 @@ from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseGet, PromiseWake, Request, Response, ScheduleFire
 
 
-class TableStore:
+class TableStore(StoreWrapper):
     """The store over a table, with its effects.
 
     Args:
@@ -41,6 +41,7 @@ class TableStore:
     """
 
     def __init__(self, table: DynamoStore, sweep_interval: int, retention: int) -> None:
+        super().__init__(table)
         self.clock = table.clock
         self.send: Callable[[str, dict[str, Any]], None] = lambda _address, _message: None
         self.on_wake: Callable[[int], None] | None = None
@@ -61,15 +62,8 @@ class TableStore:
         self._outlets.carry_out(changes)
         return response
 
-    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        return self._table.children(id, separator)
-
     def open(self) -> TableStore:
         return self
-
-    def close(self) -> None:
-        """Every later call raises `StoreClosed`."""
-        self._table.close()
 
     def ready(self) -> bool:
         """Whether the table answers."""

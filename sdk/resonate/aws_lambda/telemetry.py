@@ -21,15 +21,14 @@ from typing import Any
 
 import msgspec
 
-from resonate_store.interface import Store
-from resonate_store.model.clock import Clock
+from resonate_store.interface import Store, StoreWrapper
 from resonate_store.model.ids import origin
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire, TaskFulfill
 from resonate_store.model.tags import LINK
 
 
-class ObservedStore:
+class ObservedStore(StoreWrapper):
     """Store that counts what a worker does with it.
 
     Args:
@@ -44,7 +43,7 @@ class ObservedStore:
     """
 
     def __init__(self, store: Store, fields: LogFields, settled: Callable[[PromiseView], None] | None = None) -> None:
-        self.underlying = self._store = store
+        super().__init__(store)
         self._fields = fields
         self._settled = settled
         self._lock = threading.Lock()
@@ -53,8 +52,8 @@ class ObservedStore:
         self.replayed = 0
 
     @property
-    def server_clock(self) -> Clock | None:
-        return getattr(self._store, "server_clock", None)
+    def underlying(self) -> Store:
+        return self._store.underlying
 
     def apply(self, request: Request) -> Response:
         response = self._store.apply(request)
@@ -82,12 +81,6 @@ class ObservedStore:
     def _tell(self, promise: PromiseView) -> None:
         if self._settled is not None:
             self._settled(promise)
-
-    def open(self) -> Store:
-        return self._store.open()
-
-    def close(self) -> None:
-        self._store.close()
 
 
 class LogFields(logging.Filter):

@@ -28,14 +28,14 @@ from resonate.process.store_choice import check_stores, encrypted, messages_of, 
 from resonate.promises import Promises
 from resonate.retry_policies import RetryPolicy
 from resonate.validation import Seconds, require, seconds_of, within_time
-from resonate.worker.resources import Resources, underlying
+from resonate.worker.resources import Resources
 from resonate.worker.worker import Call, Worker
 from resonate.workflow.callables import instead
 from resonate.workflow.context import Context
 from resonate.workflow.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, PolicyFor, by_name
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import UNKNOWN, Signature, check, signature_of
-from resonate_store.interface import Store
+from resonate_store.interface import Store, completed
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.addresses import expand
 from resonate_store.model.clock import Clock, ambient
@@ -133,7 +133,7 @@ class Resonate:
             local = cast("LocalMessageSource", message_source)
             group, pid = local.group, pid or local.id
         self._clock = clock or (store.clock if isinstance(store, Embedded) else ambient())
-        self._store: Store = store if store is not None else store_of_environment(self._clock)
+        self._store: Store = completed(store) if store is not None else store_of_environment(self._clock)
         if encryptor is not None:
             self._store = encrypted(self._store, encryptor)
         self._promises = Promises(self._store, checked=True)
@@ -150,9 +150,9 @@ class Resonate:
         threads = workers or min(32, os.cpu_count() or 1)
         messages = message_source if isinstance(message_source, Messages) else None
         if messages is None:
-            messages = messages_of(underlying(self._store), group, self._pid, self._registry)
+            messages = messages_of(self._store.underlying, group, self._pid, self._registry)
         # A process that receives no messages serves no group.
-        serves = messages is not None or isinstance(underlying(self._store), Embedded)
+        serves = messages is not None or isinstance(self._store.underlying, Embedded)
         self._served = group if serves else None
         resources = Resources(self._store, self._clock)
         self._worker = Worker(
@@ -275,7 +275,7 @@ class Resonate:
     @property
     def store(self) -> Store:
         """Where promises live; with an encryptor, payloads are encrypted there."""
-        return underlying(self._store)
+        return self._store.underlying
 
     @property
     def registry(self) -> Registry:

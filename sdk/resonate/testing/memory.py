@@ -24,7 +24,7 @@ from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
-from resonate_store.interface import Store, StoreClosed, StoreError
+from resonate_store.interface import Store, StoreClosed, StoreError, StoreWrapper
 from resonate_store.local.memory import MemoryStore
 from resonate_store.machine import Outcome
 from resonate_store.model.addresses import expand, group_of
@@ -261,19 +261,17 @@ class _Memory(MemoryStore):
         return outcome
 
 
-class _Outside:
+class _Outside(StoreWrapper):
     """The store as a program outside of the workers uses it: what follows from a request happens at once."""
 
     def __init__(self, stack: MemoryStack) -> None:
+        super().__init__(stack.store)
         self._stack = stack
 
     def apply(self, request: Request) -> Response:
-        response = self._stack.store.apply(request)
+        response = self._store.apply(request)
         self._stack.pump()
         return response
-
-    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        return self._stack.store.children(id, separator)
 
     def open(self) -> Store:
         return self
@@ -282,11 +280,11 @@ class _Outside:
         """Nothing to end: the stack goes on."""
 
 
-class _Watched:
+class _Watched(StoreWrapper):
     """A store as one invocation sees it: its requests are counted, and may meet fail-points."""
 
     def __init__(self, store: MemoryStore, counts: Counter[str], fail_points: FailPoints) -> None:
-        self._store = store
+        super().__init__(store)
         self._counts = counts
         self._fail_points = fail_points
         self._closed = False

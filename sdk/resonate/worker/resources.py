@@ -37,7 +37,7 @@ class Resources:
         time: deadlines are computed in it: the server's time, if there is a server that tells it.
         one_clock: whether that is the clock itself.
         underlying: the store itself, without what encrypts for it or counts.
-        fences_by: whether the store fences records by a version of a task; None if it fences no record.
+        fences_records: whether the store fences records of steps by the version of their task.
         stopping: whether no function is started any more, and tasks with functions left to run are handed over.
         exhausted: called when this process has left behind as many threads as it may.
         worth_suspending_ms: a sleep that is not longer than this is waited out in the thread.
@@ -57,8 +57,8 @@ class Resources:
         self.clock = clock
         self.time = time_of(store, clock)
         self.one_clock = self.time is clock
-        self.underlying = underlying(store)
-        self.fences_by: Callable[[str, int], bool] | None = getattr(self.underlying, "fences_records_by", None)
+        self.underlying = store.underlying
+        self.fences_records = store.fences_records
         self.functions = functions
         self.steps = steps
         self.requests = requests
@@ -84,13 +84,6 @@ class Resources:
         if self.requests is None or len(items) < 2:
             return [function(item) for item in items]
         return list(self.requests.map(function, items))
-
-
-def underlying(store: Store) -> Store:
-    """Return the store itself, without what encrypts for it or counts."""
-    while (inner := getattr(store, "underlying", None)) is not None:
-        store = inner
-    return store
 
 
 def _nothing() -> None:

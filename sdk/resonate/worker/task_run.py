@@ -84,8 +84,7 @@ class TaskRun:
         self._clock = resources.clock
         self._time = resources.time
         self._one_clock = resources.one_clock
-        self._fences_by = resources.fences_by
-        self._fenced = resources.fences_by is not None
+        self._fenced = resources.fences_records
         self._lease = lease
         self._task = task
         self._execution = execution
@@ -194,10 +193,10 @@ class TaskRun:
     def _kept(self, action: RecordOutcome, response: Response, asked_at: int) -> None:
         """Adopt the stored outcome. If it is another worker's, first check that this one still holds the task."""
         promise, request = response.promise, action.request
-        if self._fences_by is not None and isinstance(request, PromiseRecord):
+        if self._fenced and isinstance(request, PromiseRecord):
             ours = asked_at and request.id.startswith(f"{self._task.id}.")
             # The store fences by the newest version that this process holds, which may be another attempt's.
-            if response.ok and ours and self._fences_by(self._task.id, self._task.version):
+            if response.ok and ours and self._store.fences_records_by(self._task.id, self._task.version):
                 self._lease.confirm(asked_at)
         elif promise is not None and _is_of_another(promise, request):
             self._lease.verify(self._store, self._clock.now(), consistent=True)

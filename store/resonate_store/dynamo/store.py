@@ -50,7 +50,7 @@ from resonate_store.dynamo.large_values import (
 from resonate_store.dynamo.search import DynamoSearch
 from resonate_store.dynamo.table import RetryingTable
 from resonate_store.dynamo.writes import TooLarge, failure_of, write_of, written
-from resonate_store.interface import StoreError
+from resonate_store.interface import Store, StoreError
 from resonate_store.machine import NeedChildren, NeedPage, NeedSchedule, Outcome, decide, perform
 from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change
@@ -89,7 +89,7 @@ Position = Item
 """Where a query of an index left off."""
 
 
-class DynamoStore:
+class DynamoStore(Store):
     """A promise store in a DynamoDB table.
 
     Args:

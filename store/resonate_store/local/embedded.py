@@ -45,7 +45,7 @@ def key_of(entry: Entry) -> Key:
     return ("promise" if isinstance(entry, Record) else "schedule", entry.id)
 
 
-class EmbeddedStore(ABC):
+class EmbeddedStore(Store, ABC):
     """What the stores in this process have in common.
 
     Args:

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreClosed, deliver
+from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreClosed, StoreWrapper, deliver
 from resonate_store.local.embedded import EmbeddedStore, Key, Send, unheard
 from resonate_store.local.sqlite_file import (
     EMPTY_LOG,
@@ -306,11 +306,11 @@ class SqliteStore(EmbeddedStore):
         self._posted = 0
 
 
-class _Invocation:
+class _Invocation(StoreWrapper):
     """The store for the duration of one invocation; it can be closed while the file stays open."""
 
     def __init__(self, store: SqliteStore) -> None:
-        self._store = store
+        super().__init__(store)
         self._closed = False
 
     def apply(self, request: Request) -> Response:
@@ -325,7 +325,7 @@ class _Invocation:
     def close(self) -> None:
         self._closed = True
 
-    def _opened(self) -> SqliteStore:
+    def _opened(self) -> Store:
         if self._closed:
             raise StoreClosed("the store is closed: the invocation it belonged to has ended")
         return self._store

@@ -19,7 +19,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resonate_store.interface import StoreClosed, StoreError
+from resonate_store.interface import Store, StoreClosed, StoreError
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import Identify, parent, random_id
 from resonate_store.model.records import PromiseView, Task
@@ -56,7 +56,7 @@ PAGE: Final = 500
 """Children that are asked for at once."""
 
 
-class HttpStore:
+class HttpStore(Store):
     """A promise store behind the protocol's HTTP interface.
 
     What is not given is taken from the environment; see `resonate_store.remote.settings`.
@@ -152,11 +152,11 @@ class HttpStore:
         self._note(request, response)
         return response
 
-    def fences_records_by(self, id: str, version: int) -> bool:
-        """Return whether the records below this task are fenced by this version: the newest one that is held here.
+    @property
+    def fences_records(self) -> bool:
+        return True
 
-        A store that has this method refuses the outcome of a step from a worker that does not hold the task any more.
-        """
+    def fences_records_by(self, id: str, version: int) -> bool:
         return self._held.version(id) == version
 
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:

@@ -81,8 +81,8 @@ class _Elsewhere:
     def apply(self, request: Request) -> Response:
         return self.store.apply(request)
 
-    def children(self, id: str) -> Sequence[PromiseView]:
-        return self.store.children(id)
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
+        return self.store.children(id, separator)
 
     def open(self) -> _Elsewhere:
         return self
@@ -91,7 +91,7 @@ class _Elsewhere:
 
 
 class Elsewhere(Seen, _Elsewhere):
-    """A store that is not in this process, as far as the runtime can see."""
+    """A store of a user's class that is not in this process, as far as the runtime can see."""
 
 
 @pytest.fixture
