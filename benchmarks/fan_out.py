@@ -134,7 +134,7 @@ def simulate(children: int, pauses: Sequence[int]) -> dict[str, Any]:
         pause = pauses[int(message["data"]["task"]["id"].rpartition(".")[2]) - 1] if name == "child" else 0
         world.plan(DELIVERY + pause, functools.partial(invoke, name, message))
 
-    store.send = send
+    store.subscribe(send=send)
     began = world.clock.now()
     call = codec.encode({"func": "parent", "args": [children], "kwargs": {}, "version": 1}, "the call")
     store.apply(PromiseCreate(PARENT, began + 86_400_000, call, {TARGET: "lambda://parent"}))

@@ -7,7 +7,7 @@ the embedded stores, in the stream's consumer and the sweep for DynamoDB.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from resonate_store.machine.effects import (
@@ -27,6 +27,9 @@ from resonate_store.machine.effects import (
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseDelivered, PromiseGet, Request, Response, TaskResume
+
+Send = Callable[[str, dict[str, Any]], bool | None]
+"""Takes an address and a message; False says that the address is not served."""
 
 
 class StoreError(Exception):

@@ -24,6 +24,7 @@ from resonate_infra.effects.transports import Transports
 from resonate_store.dynamo.items import Key
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies, StoreWrapper, whole
+from resonate_store.local.embedded import Subscribable
 from resonate_store.machine.effects import Unblock, message_of, repeated
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import next_occurrence
@@ -31,7 +32,7 @@ from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseGet, PromiseWake, Request, Response, ScheduleFire
 
 
-class TableStore(StoreWrapper):
+class TableStore(Subscribable, StoreWrapper):
     """The store over a table, with its effects.
 
     Args:
@@ -41,10 +42,9 @@ class TableStore(StoreWrapper):
     """
 
     def __init__(self, table: DynamoStore, sweep_interval: int, retention: int) -> None:
-        super().__init__(table)
+        Subscribable.__init__(self)
+        StoreWrapper.__init__(self, table)
         self.clock = table.clock
-        self.send: Callable[[str, dict[str, Any]], None] = lambda _address, _message: None
-        self.on_wake: Callable[[int], None] | None = None
         self._table = table
         self._sweep_interval = sweep_interval
         self._lock = threading.Lock()
@@ -108,8 +108,8 @@ class TableStore(StoreWrapper):
         with self._lock:
             heapq.heappush(self._wakes, (at, key))
             first = self._wakes[0] == (at, key)
-        if first and self.on_wake is not None:
-            self.on_wake(at)
+        if first and self._on_wake is not None:
+            self._on_wake(at)
 
     def _first_due(self) -> Key | None:
         with self._lock:

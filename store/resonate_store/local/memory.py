@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from resonate_store.local.embedded import EmbeddedStore, Key, Send, unheard
+from resonate_store.interface import Send
+from resonate_store.local.embedded import EmbeddedStore, Key, unheard
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record, first_task
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.effects import Change

@@ -20,8 +20,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreClosed, StoreWrapper, deliver
-from resonate_store.local.embedded import EmbeddedStore, Key, Send, unheard
+from resonate_store.interface import DamagedRecord, MovedFile, Send, Store, StoreClosed, StoreWrapper, deliver
+from resonate_store.local.embedded import EmbeddedStore, Key, unheard
 from resonate_store.local.sqlite_file import (
     EMPTY_LOG,
     SCHEMA_VERSION,
@@ -239,7 +239,7 @@ class SqliteStore(EmbeddedStore):
             self._rows("DELETE FROM schedule WHERE id = ?", (before.id,))
 
     def _arm(self, _: Key, at: int, /) -> bool:
-        return self.on_wake is not None and self._earliest() == at
+        return self._on_wake is not None and self._earliest() == at
 
     def _post(self, address: str, message: dict[str, Any]) -> None:
         number = None

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from msgspec import Raw, Struct
 
+from resonate_store.interface import Send
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import PromiseView, Record, Task
 from resonate_store.protocol.wire import WireError, read
@@ -159,7 +160,7 @@ class RequestClock:
 class Owned(Protocol):
     """A store in this process: what `EmbeddedDebug` needs of it."""
 
-    send: Callable[[str, dict[str, Any]], None]
+    def subscribe(self, *, send: Send | None = None) -> Send: ...
 
     def records(self) -> list[Record]: ...
 
@@ -176,7 +177,7 @@ class EmbeddedDebug:
     Whoever calls the store's `tick` when something is due leaves it alone while `paused`.
 
     Args:
-        store: made on `clock`; its `send` is replaced by one that holds messages back while paused.
+        store: made on `clock`; its messages are held back while paused.
         clock: the store's clock.
         on_resume: called when the store's own clockwork may go on.
     """
@@ -188,7 +189,7 @@ class EmbeddedDebug:
         self._on_resume = on_resume
         self._lock = threading.Lock()
         self._held: dict[tuple[str, ...], DebugMessage] = {}
-        self._send, store.send = store.send, self._post
+        self._send = store.subscribe(send=self._post)
 
     def start(self) -> None:
         with self._lock:

@@ -406,7 +406,7 @@ def test_a_worker_with_the_wrong_key_gives_the_task_back_and_it_is_halted_in_the
     registry.add(echo)
     clock = memory.clock
     offers: list[dict[str, Any]] = []
-    memory.send = lambda _, message: offers.append(message)
+    memory.subscribe(send=lambda _, message: offers.append(message))
     call = sealed('{"func": "echo", "args": ["top secret"]}')
     store.apply(PromiseCreate("w", clock.now() + 86_400_000, call, {TARGET: "poll://any@g"}))
     wrong = EncryptedStore(memory, AESGCMEncryptor(key))

@@ -437,7 +437,7 @@ def test_development_server_offers_a_task_every_30_seconds() -> None:
     clock = ManualClock(NOW)
     server = Server(Options(port=0), clock)
     sent: list[Any] = []
-    server.store.send = lambda *message: sent.append(message)
+    server.store.subscribe(send=lambda *message: sent.append(message))
     server.store.apply(PromiseCreate("job", FAR, tags={"resonate:target": "poll://any@g"}))
     for _ in range(5):
         clock.advance(30_000)

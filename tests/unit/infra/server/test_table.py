@@ -34,9 +34,9 @@ class Scene:
         self.table = table
         self.sent: list[tuple[str, str]] = []
         self.store = TableStore(table.store(self.clock), SWEEP, retention=86_400)
-        self.store.send = self._note
+        self.store.subscribe(send=self._note)
         self.woken_at: list[int] = []
-        self.store.on_wake = self.woken_at.append
+        self.store.subscribe(on_wake=self.woken_at.append)
 
     def _note(self, address: str, message: dict[str, Any]) -> None:
         data = message["data"]

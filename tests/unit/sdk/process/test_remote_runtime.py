@@ -221,7 +221,7 @@ def test_a_message_that_got_lost_is_made_up_for(
     connect: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resonate.process.promise_waiter.REFRESH_S", 0.05)
-    serving.store.send = lambda *_: None
+    serving.store.subscribe(send=lambda *_: None)
     client = connect("client")
     client.start()
     serving.wait_for_stream("client")
@@ -328,7 +328,7 @@ def test_who_has_lost_a_task_writes_nothing_more(connect: Connect, serving: Serv
     def step(_: Context) -> None: ...
 
     def lose(_: Context) -> None:
-        serving.store.send = lambda *_: None
+        serving.store.subscribe(send=lambda *_: None)
         serving.store.apply(TaskRelease("w", 1, handover=True))
         serving.store.apply(TaskAcquire("w", 1, "other", 60_000))
 

@@ -192,7 +192,7 @@ def test_next_wake_at_follows_what_is_stored(memory: MemoryStore, clock: ManualC
 
 def test_on_wake_is_told_when_the_next_wakeup_comes_nearer(memory: MemoryStore) -> None:
     told: list[int] = []
-    memory.on_wake = told.append
+    memory.subscribe(on_wake=told.append)
     memory.apply(create("a", OUTSIDE, at=T0 + HOUR))
     memory.apply(create("b", OUTSIDE, at=T0 + 2 * HOUR))
     memory.apply(create("c", OUTSIDE, at=T0 + MINUTE))

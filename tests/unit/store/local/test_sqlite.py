@@ -142,7 +142,7 @@ def test_a_workflow_runs_to_its_end(file: File, clock: ManualClock, crashing: bo
 def test_time_is_kept_as_in_memory(file: File, clock: ManualClock) -> None:
     told: list[int] = []
     store = file.store
-    store.on_wake = told.append
+    store.subscribe(on_wake=told.append)
     for id, away in (("c", 3), ("b", 1), ("z", 2), ("a", 2), ("later", 60)):
         store.apply(create(id, OUTSIDE, at=T0 + away * SECOND))
         store.apply(listen(id))
@@ -213,7 +213,7 @@ def test_news_that_was_not_sent_is_sent_after_a_crash(file: File) -> None:
     def fail(*_: object) -> None:
         raise ConnectionError("the receiver's network is down")
 
-    file.store.send = fail
+    file.store.subscribe(send=fail)
     with pytest.raises(ConnectionError):
         file.store.apply(settle("p"))
     assert file.store.record("p").state == "resolved"
@@ -333,7 +333,8 @@ def failing_at(n: int, file: File, request: Request) -> str | None:
 
 WRITER = """
 import sys
-from resonate_store.model.records import EMPTY, SCOPE, TARGET, Value
+from resonate_store.model.records import EMPTY, Value
+from resonate_store.model.tags import SCOPE, TARGET
 from resonate_store.model.requests import *
 from resonate_store.local.sqlite import SqliteStore
 
