@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
-from resonate_store.dynamo.items import Key, entry_of, key_of
+from resonate_store.dynamo.items import entry_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import deliver
 from resonate_store.local.memory import MemoryStore
@@ -23,7 +23,7 @@ from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine import NeedSchedule
 from resonate_store.machine.effects import Change, effects
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import CatchUp, Entry, Overlap, Record, TaskState
+from resonate_store.model.records import CatchUp, Entry, Key, Overlap, Record, TaskState, key_of
 from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseSettle,

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from resonate_infra.effects.sinks import SweepOutlets
 from resonate_store.dynamo.debug_items import DynamoDebug, Held
-from resonate_store.dynamo.items import Key, key_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies, StoreWrapper
 from resonate_store.machine.effects import Execute, Unblock, message_of, repeated
-from resonate_store.model.records import PromiseView, Record
+from resonate_store.model.records import Key, PromiseView, Record, key_of
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
 from resonate_store.protocol.debug import DebugMessage, RequestClock, Snapshot, snapshot_of
 

@@ -21,14 +21,13 @@ from resonate_infra.effects.sinks import SweepOutlets
 from resonate_infra.effects.tick import Tick
 from resonate_infra.effects.timers import Kind, Timers
 from resonate_infra.effects.transports import Transports
-from resonate_store.dynamo.items import Key
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies, StoreWrapper, whole
 from resonate_store.local.embedded import Subscribable
 from resonate_store.machine.effects import Unblock, message_of, repeated
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import next_occurrence
-from resonate_store.model.records import PromiseView, Record
+from resonate_store.model.records import Key, PromiseView, Record
 from resonate_store.model.requests import PromiseGet, PromiseWake, Request, Response, ScheduleFire
 
 

@@ -26,13 +26,11 @@ from resonate_store.dynamo.items import (
     AnyItem,
     Expiry,
     Item,
-    Key,
     depth_prefix,
     entry_of,
     expiry_item,
     halted_shard,
     key_in,
-    key_of,
     table_key,
     task_projection,
     typed,
@@ -57,7 +55,7 @@ from resonate_store.machine.effects import Change
 from resonate_store.model import addresses
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import SEPARATORS, Identify, random_id
-from resonate_store.model.records import END_OF_TIME, Claim, Entry, PromiseView, Record, Value
+from resonate_store.model.records import END_OF_TIME, Claim, Entry, Key, PromiseView, Record, Value, key_of
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,

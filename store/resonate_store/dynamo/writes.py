@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from resonate_store.dynamo.items import AnyItem, Item, Key, entry_of, item_of, key_of, table_key, typed
+from resonate_store.dynamo.items import AnyItem, Item, entry_of, item_of, table_key, typed
 from resonate_store.machine import Outcome
 from resonate_store.machine.effects import Change, effects
 from resonate_store.model.limits import ADVICE
-from resonate_store.model.records import Entry, Record
+from resonate_store.model.records import Entry, Key, Record, key_of
 
 MAX_ITEM_BYTES: Final = 400 * 1024
 MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024

@@ -21,10 +21,8 @@ from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.clock import Clock, ambient
-from resonate_store.model.records import Entry, PromiseView, Record
+from resonate_store.model.records import Key, PromiseView, Record, key_of
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire, TaskHeartbeat
-
-Key = tuple[Literal["promise", "schedule"], str]
 
 BATCH: Final = 100
 """Entries that one tick wakes before it lets others have the store."""
@@ -37,10 +35,6 @@ logger = logging.getLogger("resonate.store")
 def unheard(address: str, message: dict[str, Any]) -> Literal[False]:  # noqa: ARG001
     """Nobody is connected: a lost execute message is offered again, a lost unblock message is read instead."""
     return False
-
-
-def key_of(entry: Entry) -> Key:
-    return ("promise" if isinstance(entry, Record) else "schedule", entry.id)
 
 
 class Subscribable:

@@ -19,14 +19,13 @@ from resonate_store.dynamo.items import (
     expiry_of,
     item_of,
     key_in,
-    key_of,
     table_definition,
     table_key,
 )
 from resonate_store.interface import DamagedRecord
 from resonate_store.model.ids import SEPARATORS, origin
 from resonate_store.model.ids import parent as parent_of
-from resonate_store.model.records import Entry, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.model.records import Entry, Record, ScheduleRecord, TaskRecord, Value, key_of
 
 TEXT = st.text(max_size=8)
 # The names that Python calls, and PynamoDB's attributes, give a meaning to.
