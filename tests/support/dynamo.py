@@ -27,10 +27,11 @@ from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 
 from resonate_infra.testing.moto import shortcuts
-from resonate_store.dynamo.items import entry_of, table_definition
+from resonate_store.dynamo.items import entry_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import Entry, key_of
+from tests.support.tables import table_definition
 
 REGION = "us-east-1"
 _TABLES = itertools.count(1)

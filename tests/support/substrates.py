@@ -243,8 +243,8 @@ def any_store(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Wo
         with in_sqlite(clock) as world:
             yield world
         return
-    from resonate_store.dynamo.items import table_definition
     from resonate_store.dynamo.store import DynamoStore
+    from tests.support.tables import table_definition
 
     client = request.getfixturevalue("client")
     client.create_table(**table_definition("store"))

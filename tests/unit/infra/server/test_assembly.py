@@ -23,12 +23,12 @@ from resonate.errors import ResonateStoreError
 from resonate_infra.authentication import LEEWAY
 from resonate_infra.server.assembly import CannotServe, Options, Server
 from resonate_infra.testing.endpoint import Endpoint
-from resonate_store.dynamo.items import table_definition
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseCreate
 from tests.support.server_api import FAR, PATIENCE, Api
+from tests.support.tables import table_definition
 from tests.unit.infra.server import test_lambdas
 
 NOW = 1_750_000_000_000

@@ -14,18 +14,17 @@ from resonate_store.dynamo.items import (
     ScheduleModel,
     depth_prefix,
     entry_of,
-    expiry_definition,
     expiry_item,
     expiry_of,
     item_of,
     key_in,
-    table_definition,
     table_key,
 )
 from resonate_store.interface import DamagedRecord
 from resonate_store.model.ids import SEPARATORS, origin
 from resonate_store.model.ids import parent as parent_of
 from resonate_store.model.records import Entry, Record, ScheduleRecord, TaskRecord, Value, key_of
+from tests.support.tables import expiry_definition, table_definition
 
 TEXT = st.text(max_size=8)
 # The names that Python calls, and PynamoDB's attributes, give a meaning to.
