@@ -149,11 +149,11 @@ def test_where_no_value_is_large_nothing_of_s3_is_loaded(
     assert stack.operations("s3").total() == 0
 
 
-@pytest.mark.parametrize("preloaded", [resonate_store.dynamo.store.PRELOADED, 0])
+@pytest.mark.parametrize("preloaded", [resonate_store.dynamo.store.PRELOADED_BYTES, 0])
 def test_replay_finds_results_that_are_too_large_to_come_along(
     stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch, preloaded: int
 ) -> None:
-    monkeypatch.setattr(resonate_store.dynamo.store, "PRELOADED", preloaded)
+    monkeypatch.setattr(resonate_store.dynamo.store, "PRELOADED_BYTES", preloaded)
     handle = begin("w1", "heavy", 3, 50_000)
     stack.pump()
     stack.processes.forget_all()

@@ -24,7 +24,7 @@ import msgspec
 
 from resonate_infra.effects.sinks import StreamOutlets, SweepOutlets
 from resonate_store.interface import deliver
-from resonate_store.machine.effects import LATE, repeated
+from resonate_store.machine.effects import LATE_MS, repeated
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import Key
 from resonate_store.model.records import Schedule as ScheduleView
@@ -108,7 +108,7 @@ class Tick:
         clock: Clock,
         observe: Callable[[str, int], None] = lambda _name, _value: None,
         hand_over: Callable[[Sweep], None] | None = None,
-        patience: int = LATE,
+        patience: int = LATE_MS,
         stopped: Callable[[], bool] = lambda: False,
         idle_level: int = logging.INFO,
     ) -> None:

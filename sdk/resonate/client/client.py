@@ -245,7 +245,7 @@ class Resonate:
         """
         from resonate.stores.remote import RemoteStore
         from resonate_store.remote.settings import server_of
-        from resonate_store.remote.store import TIMEOUT
+        from resonate_store.remote.store import TIMEOUT_S
 
         clock = clock or ambient()
         server = server_of(
@@ -265,7 +265,9 @@ class Resonate:
             pid=pid,
             registry=registry,
             retry_policy=retry_policy,
-            store=RemoteStore(server=server, timeout=TIMEOUT if timeout is None else seconds_of(timeout), clock=clock),
+            store=RemoteStore(
+                server=server, timeout=TIMEOUT_S if timeout is None else seconds_of(timeout), clock=clock
+            ),
             ttl=ttl,
             workers=workers,
             clock=clock,

@@ -10,7 +10,7 @@ import queue
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from resonate_store.model.addresses import group_of
-from resonate_store.model.clock import LONGEST_WAIT
+from resonate_store.model.clock import LONGEST_WAIT_S
 
 if TYPE_CHECKING:
     from resonate.stores.local import LocalStore
@@ -103,8 +103,8 @@ class LocalMessageSource:
         while True:
             due = self._store.next_wake_at()
             try:
-                left = LONGEST_WAIT if due is None else max(0, due - self._store.clock.now()) / 1000
-                message = self._messages.get(timeout=min(left, LONGEST_WAIT))
+                left = LONGEST_WAIT_S if due is None else max(0, due - self._store.clock.now()) / 1000
+                message = self._messages.get(timeout=min(left, LONGEST_WAIT_S))
             except queue.Empty:
                 self._store.tick()
                 continue

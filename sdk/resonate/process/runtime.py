@@ -33,7 +33,7 @@ from resonate.worker.resources import Resources
 from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate_store.interface import StoreError
-from resonate_store.model.clock import LONGEST_WAIT
+from resonate_store.model.clock import LONGEST_WAIT_S
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseGet, TaskRelease
 from resonate_store.model.tags import FUNC
@@ -412,8 +412,8 @@ class Runtime:
                     continue
                 instants = [at for at in (due, beat if self._held else None) if at is not None]
                 self._planned = min(instants, default=None)
-                left = LONGEST_WAIT if self._planned is None else (self._planned - now) / 1000
-                self._condition.wait(min(max(0.0, left), PAUSED_S if self._paused else LONGEST_WAIT))
+                left = LONGEST_WAIT_S if self._planned is None else (self._planned - now) / 1000
+                self._condition.wait(min(max(0.0, left), PAUSED_S if self._paused else LONGEST_WAIT_S))
                 self._planned = None
 
 

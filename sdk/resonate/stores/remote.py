@@ -26,7 +26,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.remote import store
 from resonate_store.remote.settings import ServerSettings
-from resonate_store.remote.store import TIMEOUT
+from resonate_store.remote.store import TIMEOUT_S
 
 if TYPE_CHECKING:
     from resonate.encoders import Encoder
@@ -51,7 +51,7 @@ class RemoteStore(store.HttpStore):
         port: str | int | None = None,
         auth: tuple[str, str] | None = None,
         encoder: Encoder[str | None, str | None] | None = None,
-        timeout: float = TIMEOUT,
+        timeout: float = TIMEOUT_S,
         *,
         host: str | None = None,
         token: str | None = None,

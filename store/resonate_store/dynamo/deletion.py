@@ -32,7 +32,7 @@ from resonate_store.model.tags import ORIGIN, PARENT
 
 BATCH: Final = 100
 """Records that are deleted together; their objects are in one request each time."""
-RECONSIDERED: Final = 86_400_000
+RECONSIDERED_MS: Final = 86_400_000
 """After how long a tree is looked at again whose end had come while a task in it was running (ms)."""
 
 _PROJECTION: Final = (
@@ -135,7 +135,7 @@ class Deletion:
 
     def reconsider(self) -> None:
         """Give the tree a new marker, for a day."""
-        marker = expiry_item(self._id, self._expiry.created_at, self._now() + RECONSIDERED)
+        marker = expiry_item(self._id, self._expiry.created_at, self._now() + RECONSIDERED_MS)
         self._call("put_item", {"TableName": self._table, "Item": marker})
 
     def delete(self, most: int, until: int | None = None, *, whole: bool = False) -> bool:

@@ -44,7 +44,7 @@ Attributes = Mapping[str, Attribute[Any]]
 SHARDS: Final = 8
 """Partitions of each index. Changing it for a table with items in it hides what is due in the old ones."""
 
-CONFIRMATION: Final = 60_000
+CONFIRMATION_MS: Final = 60_000
 """How long a claim may stay unconfirmed before the sweep looks at its record (ms)."""
 
 _SCHEDULE_SK: Final = "schedule"
@@ -298,7 +298,7 @@ def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards:
     place = shard(entry.id, shards)
     wake_at = entry.wake_at
     if isinstance(entry, Record) and (_unconfirmed(entry.param) or _unconfirmed(entry.value)):
-        confirmed_by = entry.written_at + CONFIRMATION
+        confirmed_by = entry.written_at + CONFIRMATION_MS
         wake_at = confirmed_by if wake_at is None else min(wake_at, confirmed_by)
     fields: dict[str, Any] = {
         **structs.asdict(entry),

@@ -35,12 +35,12 @@ from resonate_store.model.records import Claim, Entry, PromiseView, Record, Valu
 from resonate_store.model.requests import Response
 from resonate_store.settings import SettingsError, width_of
 
-THRESHOLD: Final = 32 * 1024
+THRESHOLD_BYTES: Final = 32 * 1024
 """Values above this many bytes go to S3. A suspension on 99 promises below it is within DynamoDB's 4 MB."""
-LEAST_THRESHOLD: Final = 1024
-CACHE: Final = 16 * 1024 * 1024
+LEAST_THRESHOLD_BYTES: Final = 1024
+CACHE_BYTES: Final = 16 * 1024 * 1024
 """Bytes of values that a process keeps at hand; what lies under a key never changes."""
-WIDTH: Final = 8
+S3_WIDTH: Final = 8
 """Requests to S3 at the same time."""
 TAG: Final = ("resonate", "unclaimed")
 """The tag of an upload that no record claims, for the lifecycle rule of the bucket."""
@@ -81,9 +81,9 @@ class Payloads:
         *,
         client: BucketClient | None = None,
         identify: Identify = random_id,
-        threshold: int = THRESHOLD,
+        threshold: int = THRESHOLD_BYTES,
         limit: int = LIMIT,
-        width: int = WIDTH,
+        width: int = S3_WIDTH,
     ) -> None:
         self.threshold = threshold
         self.limit = limit
@@ -107,15 +107,16 @@ class Payloads:
         bucket = environment.get("RESONATE_BUCKET")
         if not bucket:
             return None
-        threshold = width_of(environment, "RESONATE_PAYLOAD_THRESHOLD", THRESHOLD)
-        if threshold < LEAST_THRESHOLD:
-            raise SettingsError(f"RESONATE_PAYLOAD_THRESHOLD must be at least {LEAST_THRESHOLD} bytes, got {threshold}")
+        threshold = width_of(environment, "RESONATE_PAYLOAD_THRESHOLD", THRESHOLD_BYTES)
+        if threshold < LEAST_THRESHOLD_BYTES:
+            least = LEAST_THRESHOLD_BYTES
+            raise SettingsError(f"RESONATE_PAYLOAD_THRESHOLD must be at least {least} bytes, got {threshold}")
         limit = width_of(environment, "RESONATE_PAYLOAD_LIMIT", LIMIT)
         if limit < threshold:
             raise SettingsError(
                 f"RESONATE_PAYLOAD_LIMIT is {limit} bytes, less than RESONATE_PAYLOAD_THRESHOLD: {threshold}"
             )
-        width = width_of(environment, "RESONATE_REQUESTS", WIDTH)
+        width = width_of(environment, "RESONATE_REQUESTS", S3_WIDTH)
         return cls(bucket, f"{table}/", threshold=threshold, limit=limit, width=width)
 
     def upload(self, values: Sequence[Value]) -> list[Claim]:
@@ -207,7 +208,7 @@ class Payloads:
             _, before = self._cache.pop(key, (None, 0))
             self._cache[key] = (value, size)
             self._cached += size - before
-            while self._cached > CACHE:
+            while self._cached > CACHE_BYTES:
                 _, (_, dropped) = self._cache.popitem(last=False)
                 self._cached -= dropped
 

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 
 ALL_AT_ONCE: Final = 10_000
 """Records of a deletion between two looks at the tree."""
-PRELOADED: Final = 16 * 1024 * 1024
+PRELOADED_BYTES: Final = 16 * 1024 * 1024
 """Bytes of large values that `children` fetches; whoever needs more of them asks for each."""
 
 _UNSEEN: Final = (PromiseDelivered, PromiseWake, TaskResume)
@@ -171,12 +171,12 @@ class DynamoStore(Store):
         return self._shown(perform(request, lambda operation: self._run(operation, announce, changes))), changes
 
     def children(self, id: str, separator: str = ".") -> list[PromiseView]:
-        """See `Store.children`. Of large values, outcomes are fetched, up to `PRELOADED` bytes; the rest are claims."""
+        """See `Store.children`. Large outcomes are fetched, up to `PRELOADED_BYTES`; other large values are claims."""
         now = self.clock.now()
         records = self._children(id, separator)
         promises = [record.promise() for record in records if not record.pending or record.timeout_at > now]
         claims: list[Claim] = []
-        left = PRELOADED
+        left = PRELOADED_BYTES
         for promise in promises:
             if isinstance(promise.value, Claim) and promise.value.size <= left:
                 claims.append(promise.value)

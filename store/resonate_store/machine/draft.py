@@ -30,7 +30,7 @@ from resonate_store.model.records import (
 from resonate_store.model.requests import Response, Search
 from resonate_store.model.tags import TIMER
 
-REDELIVERY = 60_000
+REDELIVERY_MS = 60_000
 """How long a settlement may take to reach everybody before the sweep repeats it (ms)."""
 
 
@@ -117,7 +117,7 @@ def materialised(record: Record, now: int) -> Record:
 def due_at(record: Record, now: int) -> int | None:
     """The earliest instant at which anything is due on the record, if ever."""
     if not record.pending:
-        return now + REDELIVERY if record.owes else None
+        return now + REDELIVERY_MS if record.owes else None
     deadline = record.timeout_at if record.armed else None
     at = _task_due_at(record.task)
     if deadline is None or (at is not None and at < deadline):

@@ -14,11 +14,11 @@ from msgspec import Struct
 from resonate_store.model.records import Entry, PromiseView, Record, ScheduleRecord
 from resonate_store.model.tags import DELAY
 
-ARMING_HORIZON = 900_000
+ARMING_HORIZON_MS = 900_000
 """Deadlines that somebody waits for are armed as timers when they are this near (ms); the sweep keeps the others."""
-SETTLING = 120_000
+SETTLING_MS = 120_000
 """How long what fires a schedule may take to get going (ms)."""
-LATE = 60_000
+LATE_MS = 60_000
 """How late what fires a schedule may be (ms), that is precise to the minute; an occurrence later than that has shown
 that it got lost."""
 
@@ -105,7 +105,7 @@ def repeated(change: Change) -> Change:
     """
     before, after = change
     if isinstance(before, ScheduleRecord) and isinstance(after, ScheduleRecord):
-        return Change(None, after) if after.written_at - before.next_run_at >= LATE else change
+        return Change(None, after) if after.written_at - before.next_run_at >= LATE_MS else change
     if isinstance(before, Record) and isinstance(after, Record) and not before.pending and after.owes:
         return Change(None, after)
     return change
@@ -138,7 +138,7 @@ def _of_schedule(before: ScheduleRecord | None, after: ScheduleRecord) -> list[E
         return [] if before is not None and before.paused else [DisarmSchedule(after.id)]
     if before is None or before.paused:
         armed = ArmSchedule(after.id, after.cron, after.timezone)
-        soon = after.next_run_at - after.written_at <= SETTLING
+        soon = after.next_run_at - after.written_at <= SETTLING_MS
         return [armed, FireSchedule(after.id, after.next_run_at)] if soon else [armed]
     # A firing takes on so many occurrences at most.
     return [FireSchedule(after.id, after.next_run_at)] if after.next_run_at <= after.written_at else []
@@ -171,7 +171,7 @@ def _wakes_late(record: Record) -> bool:
         at = int(record.tags[DELAY])
     else:
         return False
-    return at - record.created_at > ARMING_HORIZON and (record.settled_at is None or record.settled_at < at)
+    return at - record.created_at > ARMING_HORIZON_MS and (record.settled_at is None or record.settled_at < at)
 
 
 def _while_pending(before: Record | None, after: Record) -> list[Effect]:
@@ -179,7 +179,7 @@ def _while_pending(before: Record | None, after: Record) -> list[Effect]:
     if after.timer:
         if before is None:
             outstanding.append(Arm(after.id, after.timeout_at))
-    elif _newly_awaited(before, after) and after.timeout_at - after.written_at <= ARMING_HORIZON:
+    elif _newly_awaited(before, after) and after.timeout_at - after.written_at <= ARMING_HORIZON_MS:
         outstanding.append(Arm(after.id, after.timeout_at))
     task = after.task
     if task is not None and task.state == "pending" and after.target is not None:

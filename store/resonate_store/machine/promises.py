@@ -23,7 +23,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import DELAY, TARGET, TIMER
 
-OFFER_INTERVAL = 30_000
+OFFER_INTERVAL_MS = 30_000
 """How long an offered task may stay unacquired before it is offered again (ms)."""
 
 
@@ -81,7 +81,7 @@ def _first_offer(request: PromiseCreate, now: int) -> TaskRecord:
     delay = request.tags.get(DELAY)
     if delay is not None and int(delay) > now:  # P10
         return TaskRecord("pending", 0, retry_at=int(delay))
-    return TaskRecord("pending", 0, retry_at=now + OFFER_INTERVAL, offers=1)
+    return TaskRecord("pending", 0, retry_at=now + OFFER_INTERVAL_MS, offers=1)
 
 
 def settle(request: PromiseSettle, now: int) -> Transition:

@@ -23,7 +23,7 @@ from resonate_store.machine.draft import (
     settled,
 )
 from resonate_store.machine.effects import Change
-from resonate_store.machine.promises import OFFER_INTERVAL, create_in, created, settle_in, with_callback
+from resonate_store.machine.promises import OFFER_INTERVAL_MS, create_in, created, settle_in, with_callback
 from resonate_store.model.records import STANDING, Record, TaskRecord
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -140,7 +140,7 @@ def offered(task: TaskRecord, now: int) -> TaskRecord:
     return TaskRecord(
         "pending",
         task.version,
-        retry_at=now + OFFER_INTERVAL,
+        retry_at=now + OFFER_INTERVAL_MS,
         offers=1,
         resumes=task.resumes,
         attempts=task.attempts,
@@ -187,7 +187,7 @@ def _after_attempt(task: TaskRecord, attempts: int, error: str, now: int, *, imm
 
 def redispatched(task: TaskRecord, now: int, longest_ms: int | None = None) -> TaskRecord:
     """The task offered once more, and the next offer twice as far away, at most `longest_ms` (L8)."""
-    pause = min(OFFER_INTERVAL * 2**task.offers, MAX_PAUSE_MS if longest_ms is None else longest_ms)
+    pause = min(OFFER_INTERVAL_MS * 2**task.offers, MAX_PAUSE_MS if longest_ms is None else longest_ms)
     return replace(task, retry_at=now + pause, offers=task.offers + 1)
 
 

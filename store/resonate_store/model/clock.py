@@ -14,7 +14,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol
 
-LONGEST_WAIT = 86_400.0
+LONGEST_WAIT_S = 86_400.0
 """Seconds: who waits for an instant looks again after this time. What is never due is too far off for a thread."""
 
 

@@ -50,7 +50,7 @@ from resonate_store.remote.http import Calls, Post
 from resonate_store.remote.settings import ServerSettings, server_of
 from resonate_store.server_clock import ServerClock
 
-TIMEOUT: Final = 30.0
+TIMEOUT_S: Final = 30.0
 """Seconds after which a request that nobody answers is given up."""
 PAGE: Final = 500
 """Children that are asked for at once."""
@@ -88,7 +88,7 @@ class HttpStore(Store):
         token: str | None = None,
         iam: bool | None = None,
         server: ServerSettings | None = None,
-        timeout: float | timedelta = TIMEOUT,
+        timeout: float | timedelta = TIMEOUT_S,
         clock: Clock | None = None,
         identify: Identify = random_id,
         jitter: Callable[[], float] | None = None,

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from resonate_store.dynamo.client import Unavailable
-from resonate_store.dynamo.large_values import TAG, THRESHOLD, WIDTH, Missing, Payloads
+from resonate_store.dynamo.large_values import S3_WIDTH, TAG, THRESHOLD_BYTES, Missing, Payloads
 from resonate_store.dynamo.parallel import each
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
@@ -212,7 +212,7 @@ def test_errors_of_s3_pass_or_do_not(error: Exception, meaning: type[Exception])
 def test_the_environment_names_bucket_threshold_and_limit() -> None:
     environment = {"RESONATE_BUCKET": "b", "RESONATE_PAYLOAD_THRESHOLD": "4096", "RESONATE_PAYLOAD_LIMIT": "8192"}
     assert Payloads.of({}, "t") is None
-    for variables, expected in ((environment, (4096, 8192)), ({"RESONATE_BUCKET": "b"}, (THRESHOLD, LIMIT))):
+    for variables, expected in ((environment, (4096, 8192)), ({"RESONATE_BUCKET": "b"}, (THRESHOLD_BYTES, LIMIT))):
         payloads = Payloads.of(variables, "t")
         assert payloads is not None
         assert (payloads.threshold, payloads.limit) == expected
@@ -233,12 +233,12 @@ def test_a_malformed_setting_is_named(name: str, text: str) -> None:
 
 
 def test_several_requests_are_made_at_the_same_time_and_answered_in_order() -> None:
-    together = threading.Barrier(WIDTH)
+    together = threading.Barrier(S3_WIDTH)
 
     def double(number: int) -> int:
         together.wait(5)
         return 2 * number
 
-    assert each(double, range(WIDTH), WIDTH) == [2 * number for number in range(WIDTH)]
+    assert each(double, range(S3_WIDTH), S3_WIDTH) == [2 * number for number in range(S3_WIDTH)]
     here = threading.get_ident()
     assert each(lambda _: threading.get_ident(), [1, 2], 1) == [here, here]

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from resonate_store.interface import StoreError, deliver
 from resonate_store.machine.effects import (
-    ARMING_HORIZON,
-    LATE,
-    SETTLING,
+    ARMING_HORIZON_MS,
+    LATE_MS,
+    SETTLING_MS,
     Arm,
     ArmSchedule,
     Change,
@@ -37,8 +37,8 @@ WORKERS = "poll://any@workers"
 
 PLAIN = Record("root.p", "pending", NOW + HOUR, NOW, tags={ORIGIN: "root"}, written_at=NOW, rev=1)
 TIMER_RECORD = replace(PLAIN, tags={ORIGIN: "root", TIMER: "true"})
-NEAR = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON)
-DISTANT = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON + 1)
+NEAR = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON_MS)
+DISTANT = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON_MS + 1)
 DELAYED = replace(
     PLAIN,
     timeout_at=NOW + 2 * HOUR,
@@ -116,7 +116,7 @@ def test_a_settled_root_may_expire(tags: dict[str, str], root: bool) -> None:
 
 
 def test_a_new_timer_is_armed_however_far_away() -> None:
-    for away in (0, ARMING_HORIZON, ARMING_HORIZON + 1, 365 * 24 * HOUR):
+    for away in (0, ARMING_HORIZON_MS, ARMING_HORIZON_MS + 1, 365 * 24 * HOUR):
         timer = replace(TIMER_RECORD, timeout_at=NOW + away)
         assert effects(None, timer) == [Arm("root.p", NOW + away)]
 
@@ -140,11 +140,11 @@ def test_an_awaited_timer_is_not_armed_again() -> None:
 
 
 def test_the_arming_horizon_is_15_minutes() -> None:
-    assert ARMING_HORIZON == 15 * 60 * 1000
+    assert ARMING_HORIZON_MS == 15 * 60 * 1000
 
 
 @pytest.mark.parametrize("waiters", [{"callbacks": {"w": 1}}, {"listeners": {WORKERS: NOW}}])
-@pytest.mark.parametrize(("away", "armed"), [(1, True), (ARMING_HORIZON, True), (ARMING_HORIZON + 1, False)])
+@pytest.mark.parametrize(("away", "armed"), [(1, True), (ARMING_HORIZON_MS, True), (ARMING_HORIZON_MS + 1, False)])
 def test_the_first_waiter_arms_a_near_deadline(waiters: dict[str, Any], away: int, armed: bool) -> None:
     before = replace(PLAIN, timeout_at=NOW + HOUR + away)
     after = replace(before, **waiters, written_at=NOW + HOUR)
@@ -192,7 +192,7 @@ def test_a_schedule_is_armed_once_and_fires_by_itself_from_then_on() -> None:
 
 
 def test_an_occurrence_too_soon_for_what_was_just_armed_is_fired_by_hand() -> None:
-    for soon in (1, SETTLING):
+    for soon in (1, SETTLING_MS):
         new = replace(SCHEDULE, next_run_at=NOW + soon, written_at=NOW)
         assert effects(None, new) == [ArmSchedule("s", "* * * * *", None), FireSchedule("s", NOW + soon)]
 
@@ -212,7 +212,7 @@ def test_a_pause_disarms_and_its_end_arms() -> None:
 
 
 def test_a_schedule_that_the_sweep_finds_late_is_armed_anew() -> None:
-    for late, armed in ((LATE - 1, []), (LATE, [ArmSchedule("s", "* * * * *", None)])):
+    for late, armed in ((LATE_MS - 1, []), (LATE_MS, [ArmSchedule("s", "* * * * *", None)])):
         after = replace(SCHEDULE, next_run_at=NOW + HOUR, written_at=SCHEDULE.next_run_at + late)
         after = replace(after, next_run_at=after.written_at + HOUR)
         assert effects(*repeated(Change(SCHEDULE, after))) == armed
