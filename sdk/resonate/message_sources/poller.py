@@ -21,15 +21,16 @@ import msgspec
 from resonate.message_sources.source import Receive
 from resonate.threads import join
 from resonate_store.interface import StoreError
+from resonate_store.model.backoff import Backoff
 from resonate_store.remote.http import reason_of
 from resonate_store.remote.settings import ServerSettings, server_of
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
 
-FIRST_PAUSE: Final = 1.0
-"""Seconds before a connection that ended is made again, doubled each time until there is one."""
-LONGEST_PAUSE: Final = 60.0
+FIRST_PAUSE_MS: Final = 1_000
+"""The pause before a connection that ended is made again, doubled each time until there is one."""
+LONGEST_PAUSE_MS: Final = 60_000
 CONNECT_TIMEOUT: Final = 5.0
 ANSWER_TIMEOUT: Final = 10.0
 """The longest that the server may take to begin its response (s); the events take as long as they take."""
@@ -143,11 +144,11 @@ class Poller:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
+        backoff, tries = Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS), 0
         while not self._stopped.is_set():
             try:
                 for message in self._messages():
-                    pause = FIRST_PAUSE
+                    tries = 0
                     if message is not None:
                         self._hand_over(message)
                 reason = "the server closed it"
@@ -162,8 +163,8 @@ class Poller:
             if self._stopped.is_set():
                 return
             self._complain(reason)
-            self._pause(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+            tries += 1
+            self._pause(backoff.pause_ms(tries) / 1000)
 
     def _messages(self) -> Iterator[Any]:
         """What arrives over one connection; None once it is made.

@@ -22,9 +22,9 @@ from resonate_infra.cli.session import Session, connected
 if TYPE_CHECKING:
     from resonate_store.model.records import PromiseView, Task, Value
 
-FIRST_PAUSE = 50
+FIRST_PAUSE_MS = 50
 """The pause before the second look at the execution (ms), half as long again with every further one."""
-LONGEST_PAUSE = 1_000
+LONGEST_PAUSE_MS = 1_000
 
 LOOK_BELOW = 10_000
 """How often it is asked what the calls of a suspended execution wait for (ms)."""
@@ -118,11 +118,12 @@ def _settled(session: Session, promise: PromiseView, patience: int | None, quiet
         Failure: its task is halted.
     """
     from resonate_infra.cli.waiting import read
+    from resonate_store.model.backoff import Backoff
 
     session.persist()
     clock = session.clock
     end = None if patience is None else clock.now() + patience
-    pause = FIRST_PAUSE
+    backoff, tries = Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, factor=1.5), 0
     with _progress(session, promise.id, quiet) as show:
         while promise.pending:
             promise, task = read(session, promise.id)
@@ -137,8 +138,9 @@ def _settled(session: Session, promise: PromiseView, patience: int | None, quiet
             left = None if end is None else end - clock.now()
             if left is not None and left <= 0:
                 break
+            tries += 1
+            pause = backoff.pause_ms(tries)
             clock.sleep(pause if left is None else min(pause, left))
-            pause = min(pause * 3 // 2, LONGEST_PAUSE)
     return promise
 
 
