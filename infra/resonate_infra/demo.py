@@ -16,7 +16,7 @@ from resonate_store.extras import extra
 from resonate_store.model.clock import Clock, ManualClock, SystemClock
 
 if TYPE_CHECKING:
-    from resonate_infra.testing.moto.cloud import Call
+    from resonate_infra.testing.moto.cloud import CountedCall
     from resonate_infra.testing.stack import Event, OfflineStack
 
 ID = "sleep-workflow-1"
@@ -61,7 +61,7 @@ class Narrator:
         days, rest = divmod(seconds, 86_400)
         return f"{days:.0f}d {rest:.2f}s" if days else f"{rest:.2f}s"
 
-    def _on_call(self, moment: Literal["before", "after", "lost"], call: Call) -> None:
+    def _on_call(self, moment: Literal["before", "after", "lost"], call: CountedCall) -> None:
         if moment != "after" or call.operation != "PutItem" or call.caller != "WorkerFunction":
             return
         record = self._peek()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.testing.moto.cloud import Call, Moment
+from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
 from tests.deployment.conftest import Begin
@@ -130,7 +130,7 @@ def test_without_the_stream_and_with_sweeps_that_die_it_completes(
     limits = itertools.cycle(range(9, 25))
     limit = next(limits)
 
-    def die(moment: Moment, call: Call) -> None:
+    def die(moment: Moment, call: CountedCall) -> None:
         nonlocal requests, limit
         if call.caller != "TickFunction" or moment != "after":
             return

@@ -10,7 +10,7 @@ import pytest
 import resonate_store.dynamo.s3
 import resonate_store.dynamo.store
 from resonate.errors import PayloadTooLargeError
-from resonate_infra.testing.moto.cloud import Call, Moment
+from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.testing.template.buckets import keys_in
@@ -244,11 +244,11 @@ class Checked(Fault):
         self, stack: OfflineStack, function: str, moment: Moment, position: int, *, deleting: bool = False
     ) -> None:
         super().__init__(stack, function, moment, position)
-        self.seen: list[Call] = []
+        self.seen: list[CountedCall] = []
         self._deleting = deleting
         self._checking = False
 
-    def __call__(self, moment: Moment, call: Call) -> None:
+    def __call__(self, moment: Moment, call: CountedCall) -> None:
         if self._checking:
             return
         if moment == "before" and call.caller == self._function:

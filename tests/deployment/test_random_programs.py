@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from resonate.payloads import codec
 from resonate.worker.async_functions import AsyncFunctions
-from resonate_infra.testing.moto.cloud import Call, Invocation, Moment
+from resonate_infra.testing.moto.cloud import CountedCall, Invocation, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of
@@ -108,7 +108,7 @@ class Trouble:
         if self._forgetful:
             self._stack.processes.forget_all()
 
-    def _occasion(self, moment: Moment, call: Call) -> None:
+    def _occasion(self, moment: Moment, call: CountedCall) -> None:
         if not call.caller or self._inside or not self._faults:
             return
         if self._left > 0:
@@ -126,7 +126,7 @@ class Trouble:
         finally:
             self._inside = False
 
-    def _suits(self, kind: str, moment: Moment, call: Call) -> bool:
+    def _suits(self, kind: str, moment: Moment, call: CountedCall) -> bool:
         """Whether this can happen now."""
         if kind.startswith("invoke"):
             return moment == "lost" and call.operation == "Invoke"
@@ -134,7 +134,7 @@ class Trouble:
             return call.caller == "WorkerFunction" and moment != "lost"
         return moment == {"killed after": "after", "answer lost": "lost"}.get(kind, "before")
 
-    def _do(self, kind: str, call: Call) -> None:
+    def _do(self, kind: str, call: CountedCall) -> None:
         stack = self._stack
         match kind:
             case "killed before" | "killed after":

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from resonate_infra.testing.moto.cloud import Call, Moment
+from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.pumps import MAX_STREAM_RETRIES
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.ids import shard
@@ -27,7 +27,7 @@ def failing(service: str, operation: str, *, times: int, code: str = "InternalEr
     """A fault: the first `times` calls of an operation are refused."""
     left = times
 
-    def fault(moment: Moment, call: Call) -> None:
+    def fault(moment: Moment, call: CountedCall) -> None:
         nonlocal left
         if (moment, call.service, call.operation) == ("before", service, operation) and call.caller and left:
             left -= 1
@@ -58,7 +58,7 @@ def test_an_effect_that_fails_reports_its_record_and_is_tried_again(stack: Offli
         stack.store.apply(PromiseCreate(f"t{n}", at, tags={TIMER: "true"}))
     sent = 0
 
-    def fault(moment: Moment, call: Call) -> None:
+    def fault(moment: Moment, call: CountedCall) -> None:
         nonlocal sent
         if (moment, call.operation, call.caller) == ("before", "SendMessage", "DispatchFunction"):
             sent += 1
@@ -86,7 +86,7 @@ def test_repeating_a_settlement_resumes_nobody_twice(stack: OfflineStack) -> Non
     stack.reset_counts()
     puts = 0
 
-    def fault(moment: Moment, call: Call) -> None:
+    def fault(moment: Moment, call: CountedCall) -> None:
         nonlocal puts
         if (moment, call.operation, call.caller) == ("before", "PutItem", "DispatchFunction"):
             puts += 1
@@ -178,7 +178,7 @@ def test_the_sweep_stops_in_time_and_the_next_goes_on(stack: OfflineStack) -> No
     """Each wake-up takes three seconds here - three writes - and an invocation of the tick function ends after 60."""
     late_timers(stack, 30)
 
-    def slow(moment: Moment, call: Call) -> None:
+    def slow(moment: Moment, call: CountedCall) -> None:
         if call.operation == "Invoke":  # nobody takes shards over
             raise ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "not now"}}, "Invoke")
         if (moment, call.operation) == ("after", "PutItem"):
@@ -199,7 +199,7 @@ def test_what_one_sweep_does_not_manage_sweeps_of_the_shards_do_in_the_same_minu
     sweeps: list[tuple[int | None, bool]] = []
     stack.watch = lambda event: sweeps.append((event.event.get("shard"), event.response["finished"]))
 
-    def slow(moment: Moment, call: Call) -> None:
+    def slow(moment: Moment, call: CountedCall) -> None:
         if (moment, call.operation) == ("after", "PutItem"):
             stack.clock.sleep(1000)
 

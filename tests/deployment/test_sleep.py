@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from resonate_infra.testing.moto.cloud import Call
+from resonate_infra.testing.moto.cloud import CountedCall
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import TaskGet
@@ -25,7 +25,7 @@ def test_worker_crashes_mid_sleep(stack: OfflineStack, begin: Begin, moment: str
     began = stack.clock.now()
     handle = begin("w1", "nap", 3600.0)
 
-    def crash(now: str, call: Call) -> None:
+    def crash(now: str, call: CountedCall) -> None:
         if (now, call.caller, call.operation) == (moment, "WorkerFunction", "TransactWriteItems"):
             stack.cloud.fault = None
             raise Killed

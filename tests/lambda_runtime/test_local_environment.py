@@ -63,9 +63,9 @@ import boto3
 from moto import mock_aws
 
 from resonate_infra.testing.template.resources import create
-from resonate_infra.testing.template import Stack, load
+from resonate_infra.testing.template.template import TemplateStack, load
 
-template = load(Path("template.yaml"), stack=Stack("resonate"), parameters=json.loads(sys.argv[1]))
+template = load(Path("template.yaml"), stack=TemplateStack("resonate"), parameters=json.loads(sys.argv[1]))
 with mock_aws():
     deployment = create(template, boto3.Session("testing", "testing", region_name="us-east-1").client)
 print(json.dumps({name: dict(function.environment) for name, function in deployment.functions.items()}))

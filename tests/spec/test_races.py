@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.conformance.__main__ import over_http
-from resonate_infra.server.assembly import Options, Server
+from resonate_infra.server.assembly import Server, ServerOptions
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine.effects import Change
@@ -70,7 +70,7 @@ def statuses(histories: dict[str, list[Operation]], kind: str) -> set[int]:
 
 @contextmanager
 def serving(**options: Any) -> Iterator[str]:
-    with Server(Options(port=0, debug=True, **options)).running() as server:
+    with Server(ServerOptions(port=0, debug=True, **options)).running() as server:
         url = f"http://localhost:{server.port}"
         Api(url).ask("debug.start")
         yield url

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from botocore.exceptions import ConnectionClosedError
 
-from resonate_infra.testing.moto.cloud import Call, Moment
+from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.dynamo.items import entry_of
@@ -22,7 +22,7 @@ class Fault:
     """
 
     def __init__(self, stack: OfflineStack, function: str, moment: Moment, position: int) -> None:
-        self.hit: Call | None = None
+        self.hit: CountedCall | None = None
         self.recorded: set[str] = set()
         self.runs: dict[str, int] = {}
         self._stack = stack
@@ -30,7 +30,7 @@ class Fault:
         self._moment = moment
         self._left = position
 
-    def __call__(self, moment: Moment, call: Call) -> None:
+    def __call__(self, moment: Moment, call: CountedCall) -> None:
         if call.caller != self._function or self.hit is not None:
             return
         if moment == self._moment and self._left == 0:

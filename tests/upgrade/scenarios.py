@@ -23,7 +23,7 @@ from botocore.exceptions import EndpointConnectionError
 from resonate.payloads import codec
 from resonate.retry_policies import Constant
 from resonate.schedules import Schedules
-from resonate_infra.testing.moto.cloud import Call, Moment
+from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -808,7 +808,7 @@ def begin_large(stack: Substrate) -> None:
         return
     confirmations = 0
 
-    def fault(moment: Moment, call: Call) -> None:
+    def fault(moment: Moment, call: CountedCall) -> None:
         nonlocal confirmations
         if moment == "before" and call.caller == "WorkerFunction" and call.operation == "DeleteObjectTagging":
             confirmations += 1

@@ -14,7 +14,7 @@ from resonate_infra.conformance.script import Any_, Has, Keep, Number, Text
 _MISSING = object()
 
 
-class Difference(Struct, frozen=True):
+class Mismatch(Struct, frozen=True):
     """The first place at which something is not what was expected, such as `data.promise.state`."""
 
     path: str
@@ -25,7 +25,7 @@ class Difference(Struct, frozen=True):
         return f"{self.path or 'it'}: expected {self.expected}, found {self.found}"
 
 
-def difference(expected: Any, found: Any, kept: dict[str, Any], path: str = "") -> Difference | None:
+def difference(expected: Any, found: Any, kept: dict[str, Any], path: str = "") -> Mismatch | None:
     """The first difference, or None if there is none.
 
     Args:
@@ -43,9 +43,9 @@ def difference(expected: Any, found: Any, kept: dict[str, Any], path: str = "") 
         case Text(pattern):
             if isinstance(found, str) and re.search(pattern, found):
                 return None
-            return Difference(path, f"a text with {pattern!r}" if pattern else "a text", shown(found))
+            return Mismatch(path, f"a text with {pattern!r}" if pattern else "a text", shown(found))
         case Number():
-            return None if _is_number(found) else Difference(path, "a number", shown(found))
+            return None if _is_number(found) else Mismatch(path, "a number", shown(found))
         case Has(keys):
             return _object(keys, found, kept, path, others=True)
         case dict():
@@ -54,37 +54,37 @@ def difference(expected: Any, found: Any, kept: dict[str, Any], path: str = "") 
             return _list(expected, found, kept, path)
         case _:
             same = type(expected) is type(found) and expected == found
-            return None if same else Difference(path, shown(expected), shown(found))
+            return None if same else Mismatch(path, shown(expected), shown(found))
 
 
 def _object(
     expected: Mapping[str, Any], found: Any, kept: dict[str, Any], path: str, *, others: bool
-) -> Difference | None:
+) -> Mismatch | None:
     if not isinstance(found, dict):
-        return Difference(path, "an object", shown(found))
+        return Mismatch(path, "an object", shown(found))
     for key, value in expected.items():
         below = f"{path}.{key}" if path else str(key)
         if key not in found:
-            return Difference(below, shown(value), "nothing")
+            return Mismatch(below, shown(value), "nothing")
         if (first := difference(value, found[key], kept, below)) is not None:
             return first
     surplus = [key for key in found if key not in expected]
     if surplus and not others:
-        return Difference(f"{path}.{surplus[0]}" if path else surplus[0], "nothing", shown(found[surplus[0]]))
+        return Mismatch(f"{path}.{surplus[0]}" if path else surplus[0], "nothing", shown(found[surplus[0]]))
     return None
 
 
-def _list(expected: list[Any], found: Any, kept: dict[str, Any], path: str) -> Difference | None:
+def _list(expected: list[Any], found: Any, kept: dict[str, Any], path: str) -> Mismatch | None:
     if not isinstance(found, list):
-        return Difference(path, "a list", shown(found))
+        return Mismatch(path, "a list", shown(found))
     for place, value in enumerate(expected):
         below = f"{path}[{place}]"
         if place >= len(found):
-            return Difference(below, shown(value), "the end of the list")
+            return Mismatch(below, shown(value), "the end of the list")
         if (first := difference(value, found[place], kept, below)) is not None:
             return first
     if len(found) > len(expected):
-        return Difference(f"{path}[{len(expected)}]", "the end of the list", shown(found[len(expected)]))
+        return Mismatch(f"{path}[{len(expected)}]", "the end of the list", shown(found[len(expected)]))
     return None
 
 

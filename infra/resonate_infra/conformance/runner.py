@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from resonate_infra.conformance.matching import Difference, difference, shown
+from resonate_infra.conformance.matching import Mismatch, difference, shown
 from resonate_infra.conformance.script import Any_, At, Each, Has, Kept, Long, Now, Number, Script, Step, Text
 
 _ENTRY: Final = Has({"id": Text()})
@@ -50,7 +50,7 @@ class NoResponse(Exception):
     """What came back is no response at all."""
 
 
-class Context(Struct):
+class ScriptContext(Struct):
     """What is known while a script runs.
 
     Attributes:
@@ -92,8 +92,8 @@ class Context(Struct):
             case _:
                 return value
 
-    def _numbered(self, n: int) -> Context:
-        return Context(self.start, self.prefix, self.now, self.kept, n)
+    def _numbered(self, n: int) -> ScriptContext:
+        return ScriptContext(self.start, self.prefix, self.now, self.kept, n)
 
     def _id(self, text: str) -> str:
         """An id of this run; no id and a template that contains one stay as they are."""
@@ -138,7 +138,7 @@ class Runner:
             Failed: the server does not do what the script says.
             NoResponse: it does not take debug requests, although it should.
         """
-        context = Context(START, self._prefix and f"{self._prefix}{next(self._runs)}-")
+        context = ScriptContext(START, self._prefix and f"{self._prefix}{next(self._runs)}-")
         if self._clock is not None:
             context.start = self._clock()
         else:
@@ -158,10 +158,10 @@ class Runner:
     def finish(self) -> None:
         """Leave a server that answers debug requests empty and running."""
         if self._debug:
-            self._drive("debug.reset", Context(START))
-            self._drive("debug.stop", Context(START))
+            self._drive("debug.reset", ScriptContext(START))
+            self._drive("debug.stop", ScriptContext(START))
 
-    def _step(self, step: Step, context: Context) -> str | None:
+    def _step(self, step: Step, context: ScriptContext) -> str | None:
         """Carry a step out, and return what is wrong with the answer."""
         match step.command:
             case "clock":
@@ -180,13 +180,13 @@ class Runner:
                 given, expected = context.filled(step.given), context.filled(step.expected)
                 return self._compare(kind, given, step.status, expected, context)
 
-    def _compare(self, kind: str, data: Any, status: int, expected: Any, context: Context) -> str | None:
+    def _compare(self, kind: str, data: Any, status: int, expected: Any, context: ScriptContext) -> str | None:
         envelope = self._ask(kind, data, context)
         found = {"status": envelope["head"]["status"], "data": envelope["data"]}
         first = difference({"status": status, "data": expected}, found, context.kept)
         return None if first is None else _told(first, found)
 
-    def _follow(self, kind: str, step: Step, context: Context) -> str | None:
+    def _follow(self, kind: str, step: Step, context: ScriptContext) -> str | None:
         """Turn all pages of a search, and compare what was found, by id."""
         data: dict[str, Any] = context.filled(step.given)
         found: dict[str, list[Any]] = {}
@@ -212,7 +212,7 @@ class Runner:
         first = difference(context.filled(step.expected), found, context.kept, "data")
         return None if first is None else _told(first, found)
 
-    def _messages(self, step: Step, context: Context) -> str | None:
+    def _messages(self, step: Step, context: ScriptContext) -> str | None:
         """Compare the messages held back by the server, and have it let go of them."""
         snapshot = self._drive("debug.snap", context)
         if (first := difference(Has({"messages": Any_()}), snapshot, {}, "data")) is not None:
@@ -231,7 +231,7 @@ class Runner:
             left.remove(match)
         return None
 
-    def _body(self, step: Step, context: Context) -> str | None:
+    def _body(self, step: Step, context: ScriptContext) -> str | None:
         """Send what may not be an envelope, and compare the whole of what comes back."""
         given = context.filled(step.given)
         body = given if isinstance(given, str) else json.dumps(given)
@@ -240,14 +240,14 @@ class Runner:
         first = difference({"status": step.status, "envelope": context.filled(step.expected)}, found, context.kept)
         return None if first is None else _told(first, found)
 
-    def _drive(self, kind: str, context: Context) -> Any:
+    def _drive(self, kind: str, context: ScriptContext) -> Any:
         """Make a debug request that is not the script's, and return the data of the response."""
         envelope = self._ask(kind, {}, context)
         if envelope["head"]["status"] != 200:
             raise NoResponse(f"{kind}: the server is not to be driven: {shown(envelope)}")
         return envelope["data"]
 
-    def _ask(self, kind: str, data: Any, context: Context) -> Any:
+    def _ask(self, kind: str, data: Any, context: ScriptContext) -> Any:
         """Make a request, and return the envelope of the response, which must be one."""
         corr_id = f"c{next(self._numbers)}"
         head: dict[str, Any] = {"corrId": corr_id, "version": VERSION}
@@ -260,7 +260,7 @@ class Runner:
         expected = {"kind": kind, "head": {"corrId": corr_id, "status": status, "version": VERSION}}
         first = difference(Has(expected), envelope, kept)
         if first is None and status >= 400 and not isinstance(envelope["data"], str):
-            first = Difference("data", "a text, since the status is an error", shown(envelope["data"]))
+            first = Mismatch("data", "a text, since the status is an error", shown(envelope["data"]))
         if first is not None:
             raise NoResponse(f"{kind}: this is no response: {_told(first, envelope)}")
         return envelope
@@ -278,11 +278,11 @@ class Runner:
         return status, envelope
 
 
-def _told(first: Difference, found: Any) -> str:
+def _told(first: Mismatch, found: Any) -> str:
     return f"{first}\n    in {shown(found)}"
 
 
-def _report(script: Script, number: int, step: Step, context: Context, problem: str) -> str:
+def _report(script: Script, number: int, step: Step, context: ScriptContext, problem: str) -> str:
     lines = [f"{script.file}:{step.line}: {script.title!r}, step {number}, {step.command} {shown(step.given)}"]
     if step.times > 1:
         lines.append(f"    in repetition {context.n}")

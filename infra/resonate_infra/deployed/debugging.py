@@ -41,7 +41,7 @@ class TableDebug(StoreWrapper):
         self._clock = clock
         self._debug = table.debug()
         # Nothing is armed, for a tick looks through the table: of timers and transports only these methods are called.
-        self._holding = _Holding(self._debug)
+        self._holding = _HeldTransports(self._debug)
         timers, transports = cast("Timers", _Unarmed()), cast("Transports", self._holding)
         self._outlets = SweepOutlets(table, timers, transports, retention)
 
@@ -121,7 +121,7 @@ def message_about(held: Held, table: DynamoStore) -> dict[str, Any] | None:
     return message_of(Unblock(held.address, promise))
 
 
-class _Holding:
+class _HeldTransports:
     """Transports that hold every message back.
 
     Attributes:

@@ -19,7 +19,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.logging.utils import copy_config_to_registered_loggers
 from aws_lambda_powertools.metrics import MetricUnit
 
-from resonate_infra.effects.tick import Message, Schedule, Sweep, Timer
+from resonate_infra.effects.tick import Message, ScheduleDue, Sweep, Timer
 from resonate_store.machine.effects import Change
 from resonate_store.model.ids import origin
 from resonate_store.model.records import PromiseState, Record
@@ -113,7 +113,7 @@ def fields_of_message(message: Message) -> dict[str, Any]:
     match message:
         case Timer():
             return {"execution_id": origin(message.id), "promise_id": message.id}
-        case Schedule():
+        case ScheduleDue():
             return {"schedule_id": message.id}
         case Sweep():
             return {}

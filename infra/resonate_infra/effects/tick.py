@@ -26,8 +26,7 @@ from resonate_infra.effects.sinks import StreamOutlets, SweepOutlets
 from resonate_store.interface import deliver
 from resonate_store.machine.effects import LATE_MS, repeated
 from resonate_store.model.clock import Clock
-from resonate_store.model.records import Key
-from resonate_store.model.records import Schedule as ScheduleView
+from resonate_store.model.records import Key, Schedule
 from resonate_store.model.requests import PromiseWake, Request, ScheduleFire, ScheduleGet
 
 BATCH = 100
@@ -55,7 +54,7 @@ class Timer(msgspec.Struct, tag_field="kind", tag="timer"):
     at: int
 
 
-class Schedule(msgspec.Struct, tag_field="kind", tag="schedule"):
+class ScheduleDue(msgspec.Struct, tag_field="kind", tag="schedule"):
     """Look at the schedule `id`, which is due at `at` (ms), or now."""
 
     id: str
@@ -68,7 +67,7 @@ class Sweep(msgspec.Struct, tag_field="kind", tag="sweep"):
     shard: int | None = None
 
 
-Message = Timer | Schedule | Sweep
+Message = Timer | ScheduleDue | Sweep
 
 
 def message_of(content: Any) -> Message:
@@ -137,7 +136,7 @@ class Tick:
         match message:
             case Timer():
                 return self._fire("timer", message.id, message.at, PromiseWake(message.id))
-            case Schedule():
+            case ScheduleDue():
                 return self._fire("schedule", message.id, message.at, ScheduleFire(message.id))
             case Sweep():
                 return self.sweep(deadline, message.shard)
@@ -225,7 +224,7 @@ class Tick:
             self._look_after(id, response.schedule)
         return {"kind": kind, "id": id, "status": response.status}
 
-    def _look_after(self, id: str, schedule: ScheduleView | None) -> None:
+    def _look_after(self, id: str, schedule: Schedule | None) -> None:
         """See to it that what fires a schedule lasts as long as the schedule does, and no longer."""
         if schedule is None or schedule.paused:
             # What should have deleted its recurrence got lost.

@@ -177,10 +177,10 @@ class _Endpoints:
         except TooManyConnections as error:
             logger.warning("%s/%s is refused: %s", group, id, error)
             return PlainTextResponse(str(error), status_code=503, headers=_CLOSE)
-        return _Stream(self._hub, connection, news, self._keep_alive, headers | _CLOSE, admission.left_s)
+        return _EventStream(self._hub, connection, news, self._keep_alive, headers | _CLOSE, admission.left_s)
 
 
-class _Stream(StreamingResponse):
+class _EventStream(StreamingResponse):
     """A stream, which the hub forgets however it ends, be it before its first byte."""
 
     def __init__(

@@ -54,7 +54,7 @@ class CannotServe(Exception):
     """The server cannot start; the message says why and what to do."""
 
 
-class Options(Struct, frozen=True, kw_only=True):
+class ServerOptions(Struct, frozen=True, kw_only=True):
     """How a server is set up.
 
     Attributes:
@@ -112,7 +112,7 @@ class Server:
         CannotServe: it cannot listen there, has no store, or an option is wrong.
     """
 
-    def __init__(self, options: Options, clock: Clock | None = None) -> None:
+    def __init__(self, options: ServerOptions, clock: Clock | None = None) -> None:
         timed = RequestClock(clock or ambient())
         functions, groups, token = _checked(options)
         hosts = _hosts(options)
@@ -234,7 +234,7 @@ class Server:
             each.close()
 
 
-def _checked(options: Options) -> tuple[dict[str, Mapped], Mapping[str, str], str | None]:
+def _checked(options: ServerOptions) -> tuple[dict[str, Mapped], Mapping[str, str], str | None]:
     """The functions, groups and push token that options and environment ask for."""
     if options.table and options.data:
         raise CannotServe("promises are kept in a file or in a table: give one of both")
@@ -249,7 +249,7 @@ def _checked(options: Options) -> tuple[dict[str, Mapped], Mapping[str, str], st
     return {function.name: function for function in functions}, groups, token
 
 
-def _guard(options: Options, clock: Clock) -> Authentication | None:
+def _guard(options: ServerOptions, clock: Clock) -> Authentication | None:
     if options.auth_key is None:
         return None
     from resonate_infra.authentication import UNVERIFIED, Authentication
@@ -265,7 +265,7 @@ def _guard(options: Options, clock: Clock) -> Authentication | None:
         raise CannotServe(f"the public key cannot be used: {error}") from error
 
 
-def _hosts(options: Options) -> tuple[str, ...] | None:
+def _hosts(options: ServerOptions) -> tuple[str, ...] | None:
     """The names under which the server may be called; None if a token that a page cannot have decides instead.
 
     Raises:
@@ -299,7 +299,7 @@ def _admission(guard: Authentication, clock: Clock, authorization: str | None) -
     return Admission(permission.prefix, lambda: (permission.expires_at - clock.now()) / 1000)
 
 
-def _store(options: Options, clock: Clock) -> Any:
+def _store(options: ServerOptions, clock: Clock) -> Any:
     if not options.table:
         from resonate_store.local.sqlite import SqliteStore
 

@@ -21,6 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 from resonate.threads import Pool
+from resonate_infra.lambda_context import LambdaContext
 from resonate_store.model.addresses import problem_with
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import random_id
@@ -57,27 +58,6 @@ def mapped(text: str) -> Mapped:
     if problem_with(f"lambda://{name}"):
         raise LambdaError(f"{name!r} in {text!r} is no name for a Lambda function: use letters, digits, - and _")
     return Mapped(name, module, attribute)
-
-
-class Context:
-    """What Lambda tells a function about its invocation."""
-
-    memory_limit_in_mb = "1024"
-    identity = None
-    client_context = None
-
-    def __init__(self, name: str, deadline: int, clock: Clock) -> None:
-        self.function_name = name
-        self.function_version = "$LATEST"
-        self.invoked_function_arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
-        self.aws_request_id = random_id()
-        self.log_group_name = f"/aws/lambda/{name}"
-        self.log_stream_name = f"$LATEST/{self.aws_request_id}"
-        self._deadline = deadline
-        self._clock = clock
-
-    def get_remaining_time_in_millis(self) -> int:
-        return max(0, self._deadline - self._clock.now())
 
 
 class Lambdas:
@@ -134,14 +114,27 @@ class Lambdas:
         handler = self._handlers.get(name)
         if handler is None:
             return  # it could not be imported, and the server is about to end
-        context = Context(name, self._clock.now() + round(self._timeout * 1000), self._clock)
         try:
-            answer = handler(message, context)
+            answer = handler(message, self._context(name))
         except BaseException as error:  # sys.exit ends an invocation as anything else does; its lease ends, too
             logger.error("function %s failed: %s", name, _shown(error))
             logger.debug("it failed here", exc_info=True)
         else:
             logger.debug("function %s answered %s", name, answer)
+
+    def _context(self, name: str) -> LambdaContext:
+        """Return the context of an invocation that begins now."""
+        request_id = random_id()
+        return LambdaContext(
+            function_name=name,
+            invoked_function_arn=f"arn:aws:lambda:us-east-1:000000000000:function:{name}",
+            memory_limit_in_mb="1024",
+            aws_request_id=request_id,
+            deadline=self._clock.now() + round(self._timeout * 1000),
+            clock=self._clock,
+            log_group_name=f"/aws/lambda/{name}",
+            log_stream_name=f"$LATEST/{request_id}",
+        )
 
 
 def _imported(function: Mapped) -> Handler:

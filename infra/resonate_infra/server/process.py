@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from resonate_infra.server.assembly import CannotServe, Options, Server
+from resonate_infra.server.assembly import CannotServe, Server, ServerOptions
 from resonate_infra.server.files import raise_limit_of_files
 from resonate_infra.text import plain
 
@@ -14,14 +14,14 @@ LEVELS = ("debug", "info", "warning", "error")
 logger = logging.getLogger("resonate.server")
 
 
-class _Lines(logging.Formatter):
+class _LineFormatter(logging.Formatter):
     """Writes each event as one line, whatever the ids in it are made of; a traceback follows in lines of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return plain(super().formatMessage(record))
 
 
-def serve(options: Options, log_level: str = "info") -> int:
+def serve(options: ServerOptions, log_level: str = "info") -> int:
     """Serve in the foreground until interrupted.
 
     Args:
@@ -64,7 +64,7 @@ def _masked(part: object) -> object:
 def _log(level: str) -> None:
     """Log one line for each event to the error stream; what libraries tell of their inner life only if it is bad."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Lines("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_LineFormatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in ("uvicorn.error", "asyncio", "botocore", "boto3", "pynamodb", "python_multipart"):
         logging.getLogger(name).setLevel(logging.WARNING)

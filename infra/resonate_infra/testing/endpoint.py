@@ -168,7 +168,7 @@ class _Requests(BaseHTTPRequestHandler):
 
 def deploy(endpoint: Endpoint, stack_name: str = "resonate") -> Deployment:
     """Create what `template.yaml` describes in the account."""
-    template = templates.load(templates.default_template(), stack=templates.Stack(stack_name))
+    template = templates.load(templates.default_template(), stack=templates.TemplateStack(stack_name))
     deployment = create(template, endpoint.client)
     endpoint.functions = frozenset(function.name for function in deployment.functions.values())
     return deployment

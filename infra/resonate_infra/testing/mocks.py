@@ -17,7 +17,7 @@ from resonate.testing.functions import stub_of
 from resonate.workflow.registry import Registry
 from resonate_infra.testing.moto.cloud import Cloud
 from resonate_infra.testing.process import Processes
-from resonate_infra.testing.template.deployment import Deployment, Function
+from resonate_infra.testing.template.deployment import Deployment, TemplateFunction
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
 from resonate_store.settings import groups_of
@@ -37,7 +37,7 @@ class Mocks:
         self._deployment = deployment
         self._processes = processes
         self._registries: dict[str, Registry] = {}
-        self._unmocked: dict[str, Function] = {}
+        self._unmocked: dict[str, TemplateFunction] = {}
 
     def __contains__(self, function: str) -> bool:
         """Whether a Lambda function, by name, is a mock."""

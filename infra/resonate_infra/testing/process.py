@@ -18,14 +18,14 @@ import os
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 from resonate.testing.faults import Killed
-from resonate_infra.testing.template.deployment import Function
+from resonate_infra.lambda_context import LambdaContext
+from resonate_infra.testing.template.deployment import TemplateFunction
 from resonate_store.model.clock import Clock
 
 Handler = Callable[[Any, Any], Any]
@@ -61,24 +61,6 @@ class LimitedClock:
             self._deadline = before
 
 
-@dataclass(frozen=True)
-class LambdaContext:
-    """What Lambda passes as the second argument of a handler."""
-
-    function_name: str
-    invoked_function_arn: str
-    memory_limit_in_mb: int
-    aws_request_id: str
-    deadline: int
-    clock: Clock = field(repr=False)
-    function_version: str = "$LATEST"
-    log_group_name: str = "offline"
-    log_stream_name: str = "offline"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return max(0, self.deadline - self.clock.now())
-
-
 class Processes:
     """The running copies of a stack's functions.
 
@@ -97,7 +79,7 @@ class Processes:
         self._warm: dict[str, tuple[ModuleType, Handler]] = {}
         self._numbers = itertools.count(1)
 
-    def invoke(self, function: Function, event: Any) -> Any:
+    def invoke(self, function: TemplateFunction, event: Any) -> Any:
         """Call a function and return its response; whatever it raises comes out."""
         now = self._clock.now()
         context = LambdaContext(
@@ -117,7 +99,7 @@ class Processes:
                 self.forget(function)
                 raise
 
-    def forget(self, function: Function) -> None:
+    def forget(self, function: TemplateFunction) -> None:
         """Let the next invocation be a cold start."""
         self._warm.pop(function.logical_id, None)
 
@@ -126,7 +108,7 @@ class Processes:
         self._warm.clear()
 
     @contextmanager
-    def _environment_of(self, function: Function) -> Generator[None]:
+    def _environment_of(self, function: TemplateFunction) -> Generator[None]:
         variables = {
             **self._environment,
             **function.environment,
@@ -136,12 +118,12 @@ class Processes:
         with patch.dict(os.environ, variables):
             yield
 
-    def _loaded(self, function: Function) -> tuple[ModuleType, Handler]:
+    def _loaded(self, function: TemplateFunction) -> tuple[ModuleType, Handler]:
         if function.logical_id not in self._warm:
             self._warm[function.logical_id] = self._load(function)
         return self._warm[function.logical_id]
 
-    def check(self, function: Function) -> None:
+    def check(self, function: TemplateFunction) -> None:
         """Look whether the code of a function is there.
 
         Raises:
@@ -151,12 +133,12 @@ class Processes:
         if not path.exists():
             raise FileNotFoundError(f"{function.logical_id} has no code: there is no {path}")
 
-    def _code_of(self, function: Function) -> tuple[Path, str]:
+    def _code_of(self, function: TemplateFunction) -> tuple[Path, str]:
         """The file of a function, and what its handler is called in there."""
         module_name, _, attribute = function.handler.rpartition(".")
         return self._code.get(function.logical_id, function.code_directory / f"{module_name}.py"), attribute
 
-    def _name_of(self, function: Function) -> str:
+    def _name_of(self, function: TemplateFunction) -> str:
         """Return the module name of a function's code: of a file in place of it, the one that imports it."""
         path = self._code.get(function.logical_id)
         if path is None:
@@ -168,7 +150,7 @@ class Processes:
             names.append(directory.name)
         return ".".join(reversed(names))
 
-    def _load(self, function: Function) -> tuple[ModuleType, Handler]:
+    def _load(self, function: TemplateFunction) -> tuple[ModuleType, Handler]:
         self.check(function)
         path, attribute = self._code_of(function)
         name = self._name_of(function)

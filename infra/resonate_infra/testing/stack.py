@@ -27,12 +27,12 @@ from resonate.testing.functions import name_of
 from resonate.testing.stack import Stack, Stuck
 from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.mocks import Mocks
-from resonate_infra.testing.moto.cloud import ENVIRONMENT, Call, Cloud
+from resonate_infra.testing.moto.cloud import ENVIRONMENT, Cloud, CountedCall
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
 from resonate_infra.testing.pumps import ExpiryPump, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.template import template as templates
 from resonate_infra.testing.template.buckets import empty_bucket
-from resonate_infra.testing.template.deployment import Deployment, Function
+from resonate_infra.testing.template.deployment import Deployment, TemplateFunction
 from resonate_infra.testing.template.resources import create, delete
 from resonate_store.dynamo.items import entry_of, is_entry
 from resonate_store.dynamo.large_values import Payloads
@@ -248,7 +248,7 @@ class OfflineStack(Stack):
         self.cloud.calls.clear()
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[CountedCall]:
         """Every call of an AWS service since the counts were reset, those of the stack itself left out."""
         return [call for call in self.cloud.calls if call.caller]
 
@@ -301,7 +301,7 @@ class OfflineStack(Stack):
         """Send a request to the API, signed with AWS credentials unless told otherwise."""
         return self.gateway.request(method, path, body, headers, signed=signed)
 
-    def function(self, name: str) -> Function:
+    def function(self, name: str) -> TemplateFunction:
         """A function of the stack by its logical id, name or ARN."""
         return self.deployment.functions[self.cloud.functions.get(name, name)]
 
@@ -418,4 +418,4 @@ class OfflineStack(Stack):
 
 @functools.cache
 def _load(path: Path, _modified: int, name: str, parameters: tuple[tuple[str, str | int], ...]) -> templates.Template:
-    return templates.load(path, stack=templates.Stack(name), parameters=dict(parameters))
+    return templates.load(path, stack=templates.TemplateStack(name), parameters=dict(parameters))

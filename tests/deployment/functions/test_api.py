@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from resonate_infra.testing.moto.cloud import Call
+from resonate_infra.testing.moto.cloud import CountedCall
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.clock import ManualClock
 from tests.deployment.functions.conftest import NIGHT, Load, ask
@@ -135,7 +135,7 @@ def test_health_and_readiness(stack: OfflineStack) -> None:
 
 
 def test_it_is_not_ready_while_its_table_cannot_be_reached(stack: OfflineStack) -> None:
-    def unreachable(moment: str, call: Call) -> None:
+    def unreachable(moment: str, call: CountedCall) -> None:
         if moment == "before" and call.service == "dynamodb":
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, call.operation)
 

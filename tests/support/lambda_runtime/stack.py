@@ -46,7 +46,7 @@ class RuntimeStack:
         self.store: DynamoStore
         self._template = templates.load(
             ROOT / "template.yaml",
-            stack=templates.Stack("resonate"),
+            stack=templates.TemplateStack("resonate"),
             parameters={"EndpointUrl": self.endpoint.url},
         )
         self._functions: dict[str, RuntimeEmulator] = {}

@@ -124,11 +124,11 @@ def dev(
             raise Failure(f"{option} must be longer than nothing", USAGE)
     mapped = pairs_of(groups or (), "--group", "ADDRESS")
     try:
-        from resonate_infra.server.assembly import Options
+        from resonate_infra.server.assembly import ServerOptions
         from resonate_infra.server.process import serve
     except ModuleNotFoundError as error:
         raise Failure(f"the server needs {error.name}: pip install 'resonate-serverless[cli]'") from error
-    options = Options(
+    options = ServerOptions(
         host=host,
         port=port,
         url=url,

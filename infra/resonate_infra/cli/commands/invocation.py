@@ -153,10 +153,10 @@ def _progress(session: Session, id: str, quiet: bool) -> Generator[Show]:
         with _drawing(session, id) as show:
             yield show
     else:
-        yield _Lines(session)
+        yield _ProgressLines(session)
 
 
-class _Lines:
+class _ProgressLines:
     """Writes a line whenever the task, or what it waits for, has changed."""
 
     def __init__(self, session: Session) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resonate_store.model.records import PromiseView, Task
 
 
-class Node:
+class TreeNode:
     """One promise of an execution.
 
     Attributes:
@@ -33,7 +33,7 @@ class Node:
     def __init__(self, promise: PromiseView, task: Task | None) -> None:
         self.promise = promise
         self.task = task
-        self.children: list[Node] = []
+        self.children: list[TreeNode] = []
         self.retries: list[PromiseView] = []
 
     @property
@@ -72,7 +72,7 @@ class Node:
             return of_attempt(waiting[-1], short=short)
         return of_task(self.promise, self.task, short=short)
 
-    def all(self) -> Iterator[Node]:
+    def all(self) -> Iterator[TreeNode]:
         """This node and everything below it."""
         yield self
         for child in self.children:
@@ -87,7 +87,7 @@ class Node:
         return counts
 
 
-def call_tree(session: Session, id: str) -> Node:
+def call_tree(session: Session, id: str) -> TreeNode:
     """Read the execution, or the part of one, whose root is the promise `id`.
 
     Raises:
@@ -111,7 +111,7 @@ def call_tree(session: Session, id: str) -> Node:
     for each in above:
         found.update({promise.id: promise for promise in session.below(each, ".", None)})
 
-    nodes = {id: Node(root, task_of(session, root))}
+    nodes = {id: TreeNode(root, task_of(session, root))}
     timers: list[tuple[int, str, PromiseView]] = []
     for promise in sorted(found.values(), key=lambda promise: _place(promise.id)):
         step, _, attempt = promise.id.rpartition("~")
@@ -123,7 +123,7 @@ def call_tree(session: Session, id: str) -> Node:
             continue
         parent_node = nodes.get(parent(promise.id))
         if parent_node is not None and not independent(promise):  # else it only looks as if it lay below
-            node = nodes[promise.id] = Node(promise, task_of(session, promise))
+            node = nodes[promise.id] = TreeNode(promise, task_of(session, promise))
             parent_node.children.append(node)
     for _, step, timer in sorted(timers, key=lambda each: each[:2]):
         if step in nodes:
@@ -143,7 +143,7 @@ def tree(session: Session, id: Id) -> None:
         console().print(drawn(root, session.clock.now()))
 
 
-def tree_json(node: Node, raw: bool) -> dict[str, Any]:
+def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
     """A tree as JSON: each promise with `command`, `function`, `attempts`, its task, and its `children`."""
     from resonate_infra.cli.display import function_of, promise_json, taken_ms, task_json
 
@@ -161,7 +161,7 @@ def tree_json(node: Node, raw: bool) -> dict[str, Any]:
     return {**document, "children": [tree_json(child, raw) for child in node.children]}
 
 
-def command_of(node: Node) -> str:
+def command_of(node: TreeNode) -> str:
     """What made the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep`, `a promise`."""
     from resonate.engine.history import Issued
     from resonate_infra.cli.display import function_of
@@ -173,7 +173,7 @@ def command_of(node: Node) -> str:
     return f"{words.split()[0]} {function}" if words in ("rpc ", "run ") and function else words.strip()
 
 
-def drawn(node: Node, now: int) -> Tree:
+def drawn(node: TreeNode, now: int) -> Tree:
     """The tree as people see it at the instant `now`."""
     from rich.tree import Tree
 
@@ -182,12 +182,12 @@ def drawn(node: Node, now: int) -> Tree:
     return shown
 
 
-def _draw(node: Node, shown: Tree, now: int) -> None:
+def _draw(node: TreeNode, shown: Tree, now: int) -> None:
     for child in node.children:
         _draw(child, shown.add(_line(child, child.promise.id[len(node.promise.id) :], now)), now)
 
 
-def _line(node: Node, name: str, now: int) -> Any:
+def _line(node: TreeNode, name: str, now: int) -> Any:
     from rich.text import Text
 
     from resonate_infra.cli.display import STYLES, duration, outcome, shortened, taken

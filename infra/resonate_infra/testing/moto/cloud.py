@@ -55,7 +55,7 @@ Moment = Literal["before", "after", "lost"]
 on the way, so that botocore sends it again."""
 
 
-class Call(NamedTuple):
+class CountedCall(NamedTuple):
     """One call of an AWS service."""
 
     service: str
@@ -90,11 +90,11 @@ class Cloud:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.functions: Mapping[str, str] = {}
-        self.calls: list[Call] = []
+        self.calls: list[CountedCall] = []
         self.changes: Counter[str] = Counter()
         self.invocations: list[Invocation] = []
         self.caller = ""
-        self.fault: Callable[[Moment, Call], None] | None = None
+        self.fault: Callable[[Moment, CountedCall], None] | None = None
         self._open = ExitStack()
         self._session: Any = None
         self._keeping = True
@@ -220,10 +220,10 @@ class Cloud:
         """Registered last, so that moto has carried the request out when this loses the answer."""
         if self.fault is not None:
             _, service, operation = keywords["event_name"].split(".")
-            self.fault("lost", Call(service, operation, self.caller))
+            self.fault("lost", CountedCall(service, operation, self.caller))
 
-    def _call(self, model: Any) -> Call:
-        return Call(model.service_model.service_name, model.name, self.caller)
+    def _call(self, model: Any) -> CountedCall:
+        return CountedCall(model.service_model.service_name, model.name, self.caller)
 
     def _keep_invocation(self, params: dict[str, Any]) -> tuple[Any, Any]:
         name = unquote(params["url_path"].split("/")[3])
@@ -234,7 +234,7 @@ class Cloud:
         self.invocations.append(invocation)
         if self.fault is not None:
             try:
-                self.fault("lost", Call("lambda", "Invoke", self.caller))
+                self.fault("lost", CountedCall("lambda", "Invoke", self.caller))
             except HTTPClientError:
                 # Nothing is sent, so botocore cannot send it again.
                 self.invocations.append(invocation)

@@ -22,7 +22,7 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class TemplateFunction:
     """A Lambda function as its runtime would find it."""
 
     logical_id: str
@@ -48,7 +48,7 @@ class EventSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class TemplateSchedule:
     logical_id: str
     name: str
     group: str
@@ -82,9 +82,9 @@ class Deployment:
     schedule_group: str
     bucket: str
     queues: Mapping[str, Queue]
-    functions: Mapping[str, Function]
+    functions: Mapping[str, TemplateFunction]
     event_sources: tuple[EventSource, ...]
-    schedules: tuple[Schedule, ...]
+    schedules: tuple[TemplateSchedule, ...]
     routes: tuple[Route, ...]
     outputs: Mapping[str, str]
     creates_table: bool = True

@@ -16,8 +16,15 @@ from typing import Any, Literal, Protocol, TypeVar
 from resonate_infra.testing.account import Creator
 from resonate_infra.testing.filters import FilterCriteria
 from resonate_infra.testing.template.buckets import create_bucket, delete_bucket
-from resonate_infra.testing.template.deployment import Deployment, EventSource, Function, Queue, Route, Schedule
-from resonate_infra.testing.template.template import Fragment, Resolver, Stack, Template, TemplateError
+from resonate_infra.testing.template.deployment import (
+    Deployment,
+    EventSource,
+    Queue,
+    Route,
+    TemplateFunction,
+    TemplateSchedule,
+)
+from resonate_infra.testing.template.template import Fragment, Resolver, Template, TemplateError, TemplateStack
 
 T = TypeVar("T")
 
@@ -41,7 +48,7 @@ class Stub:
     """A resource that is not created: why, what its ARN would be, and which of name and ARN `Ref` returns."""
 
     reason: str
-    arn: Callable[[Stack, str], str] | None = None
+    arn: Callable[[TemplateStack, str], str] | None = None
     reference: Literal["name", "arn"] = "name"
 
 
@@ -140,9 +147,9 @@ class _Creation:
         self.groups: list[str] = []
         self.buckets: list[str] = []
         self.queues: dict[str, Queue] = {}
-        self.functions: dict[str, Function] = {}
+        self.functions: dict[str, TemplateFunction] = {}
         self.event_sources: list[EventSource] = []
-        self.schedules: list[Schedule] = []
+        self.schedules: list[TemplateSchedule] = []
         self.routes: list[Route] = []
         self.creators: Mapping[str, Callable[[str, Fragment], None]] = {
             "AWS::DynamoDB::Table": self.create_table,
@@ -263,7 +270,7 @@ class _Creation:
         arn = self.client("scheduler").create_schedule(**request)["ScheduleArn"]
         target: Fragment = request["Target"]
         self.schedules.append(
-            Schedule(
+            TemplateSchedule(
                 logical_id=logical_id,
                 name=request["Name"],
                 group=request.get("GroupName", "default"),
@@ -283,7 +290,7 @@ class _Creation:
             )
         arn = self.stack.arn("lambda", f"function:{name}")
         variables = properties.get("Environment", {}).get("Variables", {})
-        self.functions[logical_id] = Function(
+        self.functions[logical_id] = TemplateFunction(
             logical_id=logical_id,
             name=name,
             arn=arn,

@@ -56,7 +56,7 @@ class UnresolvedReferenceError(TemplateError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stack:
+class TemplateStack:
     """Where the template is deployed to. The defaults are those of moto."""
 
     name: str
@@ -96,7 +96,7 @@ class Template:
     `code_directories` maps functions and layers to the folders that SAM would package for them.
     """
 
-    stack: Stack
+    stack: TemplateStack
     parameters: dict[str, str]
     mappings: Fragment
     conditions: Fragment
@@ -117,7 +117,7 @@ def default_template() -> Path:
     return next(path for path in (of_the_clone, of_the_package) if (path / "functions").exists()) / "template.yaml"
 
 
-def load(path: Path, *, stack: Stack, parameters: Mapping[str, str | int] | None = None) -> Template:
+def load(path: Path, *, stack: TemplateStack, parameters: Mapping[str, str | int] | None = None) -> Template:
     """Read and transform the template at `path`; `parameters` override its defaults."""
     document: Fragment = yaml_parse(path.read_text(encoding="utf-8"))
     values = _parameter_values(document.get("Parameters", {}), parameters or {})

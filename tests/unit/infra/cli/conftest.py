@@ -9,7 +9,7 @@ import pytest
 
 from resonate import Resonate
 from resonate.payloads.codec import encode_error
-from resonate_infra.server.assembly import Options, Server
+from resonate_infra.server.assembly import Server, ServerOptions
 from resonate_store.model.requests import PromiseCreate, Request, TaskCreate, TaskSuspend
 from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.support.command_line import CommandLine
@@ -30,7 +30,7 @@ def server() -> Iterator[Server]:
         for name in ("RESONATE_TABLE", "RESONATE_GROUPS", "RESONATE_PUSH_TOKEN"):
             environment.delenv(name, raising=False)
         environment.setenv("RESONATE_URL", "unset")
-        server = Server(Options(port=0, lambdas=(worker,)))
+        server = Server(ServerOptions(port=0, lambdas=(worker,)))
         running = server.running()
         running.__enter__()
         # Once it works, the server has made the environment its own, and it can be put back for other tests.

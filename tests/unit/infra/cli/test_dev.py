@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.server.assembly import Options
+from resonate_infra.server.assembly import ServerOptions
 from tests.support.command_line import CommandLine
 from tests.unit.infra.server.test_process import started
 
@@ -29,11 +29,11 @@ def test_a_workflow_of_a_lambda_handler_completes_and_ctrl_c_ends_it_without_fai
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Options, str]]:
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ServerOptions, str]]:
     """What the server was started with, which it is not."""
-    seen: list[tuple[Options, str]] = []
+    seen: list[tuple[ServerOptions, str]] = []
 
-    def serve(options: Options, log_level: str) -> int:
+    def serve(options: ServerOptions, log_level: str) -> int:
         seen.append((options, log_level))
         return 0
 
@@ -41,13 +41,13 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Options, str]]:
     return seen
 
 
-def test_what_is_not_said_is_as_the_server_has_it(served: list[tuple[Options, str]]) -> None:
+def test_what_is_not_said_is_as_the_server_has_it(served: list[tuple[ServerOptions, str]]) -> None:
     CommandLine(RESONATE_AUTH_PUBLIC_KEY=None, RESONATE_AUTH_ISS=None, RESONATE_AUTH_AUD=None).ok("dev")
 
-    assert served == [(Options(), "info")]
+    assert served == [(ServerOptions(), "info")]
 
 
-def test_every_option_reaches_the_server(served: list[tuple[Options, str]]) -> None:
+def test_every_option_reaches_the_server(served: list[tuple[ServerOptions, str]]) -> None:
     CommandLine(RESONATE_AUTH_ISS="issuer").ok(
         *("dev", "--host", "0.0.0.0", "--port", "9", "--url", "http://me", "--table", "t", "--retention", "2h"),
         *("--lambda", "a=b:c", "--lambda", "d=e:f", "--lambda-timeout", "1.5", "--group", "g=https://a.example"),
@@ -68,7 +68,7 @@ def test_every_option_reaches_the_server(served: list[tuple[Options, str]]) -> N
 
     assert served == [
         (
-            Options(
+            ServerOptions(
                 host="0.0.0.0",
                 port=9,
                 url="http://me",
@@ -90,7 +90,7 @@ def test_every_option_reaches_the_server(served: list[tuple[Options, str]]) -> N
     ]
 
 
-def test_a_table_of_the_environment_is_not_served_by_accident(served: list[tuple[Options, str]]) -> None:
+def test_a_table_of_the_environment_is_not_served_by_accident(served: list[tuple[ServerOptions, str]]) -> None:
     CommandLine(RESONATE_TABLE="production").ok("dev")
 
     assert served[0][0].table is None

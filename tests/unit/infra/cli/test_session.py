@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from resonate_infra.server.assembly import Options, Server
+from resonate_infra.server.assembly import Server, ServerOptions
 from tests.support.command_line import CommandLine
 from tests.support.dynamo import Table
 
@@ -49,7 +49,7 @@ def test_a_token_is_shown_to_the_server() -> None:
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     token = jwt.encode({"exp": 2**40, "prefix": "mine"}, key, "EdDSA")
-    with Server(Options(port=0, auth_key=public)).running() as server:
+    with Server(ServerOptions(port=0, auth_key=public)).running() as server:
         assert CommandLine().run("promises", "create", "mine.1", "--url", server.url, "--token", token).code == 0
         with_token = CommandLine(RESONATE_URL=server.url, RESONATE_TOKEN=token)
         assert with_token.json("promises", "get", "mine.1")["id"] == "mine.1"

@@ -13,7 +13,7 @@ import urllib3
 
 from resonate_infra.conformance.__main__ import main
 from resonate_infra.conformance.reading import corpus, load
-from resonate_infra.server.assembly import Options, Server
+from resonate_infra.server.assembly import Server, ServerOptions
 from tests.support.server_api import Api
 
 FAILING = """
@@ -39,7 +39,7 @@ def failing(tmp_path: Path) -> str:
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with Server(Options(port=0)).running() as server:
+    with Server(ServerOptions(port=0)).running() as server:
         yield f"http://localhost:{server.port}"
 
 
@@ -47,7 +47,7 @@ def test_the_development_server_conforms_on_the_scripts_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     driven = [script for path in corpus() for script in load(path) if script.debug is not False]
-    with Server(Options(port=0, debug=True, data=str(tmp_path / "promises.db"))).running() as server:
+    with Server(ServerOptions(port=0, debug=True, data=str(tmp_path / "promises.db"))).running() as server:
         code = main([f"http://localhost:{server.port}", "--debug"])
         left = Api(f"http://localhost:{server.port}").ask("debug.snap")
 
@@ -83,7 +83,7 @@ def test_what_fails_is_shown(url: str, failing: str, capsys: pytest.CaptureFixtu
 
 def test_a_token_opens_the_server(failing: str, capsys: pytest.CaptureFixture[str]) -> None:
     token = jwt.encode({"exp": 2**40, "role": "admin"}, "k" * 32, algorithm="HS256")
-    with Server(Options(port=0, auth_key="none")).running() as server:
+    with Server(ServerOptions(port=0, auth_key="none")).running() as server:
         url = f"http://localhost:{server.port}"
         assert [main([url, failing]), main([url, failing, "--token", token])] == [1, 1]
 

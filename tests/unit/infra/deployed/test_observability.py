@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from resonate_infra.deployed.observability import Observability, fields_of, fields_of_message
 from resonate_infra.effects.tick import message_of
+from resonate_infra.lambda_context import LambdaContext
 from resonate_store.machine.effects import Change
+from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import PromiseState, Record, TaskRecord
 from resonate_store.model.tags import TARGET
 
@@ -27,13 +29,14 @@ STARTED = Record(
 )
 
 
-class Context:
-    """What Powertools wants to know of an invocation."""
-
-    function_name = "dispatch"
-    memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:dispatch"
-    aws_request_id = "7c0f9d0e-5e56-4a52-9f0e-1f2a3b4c5d6e"
+CONTEXT = LambdaContext(
+    function_name="dispatch",
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:dispatch",
+    memory_limit_in_mb=512,
+    aws_request_id="7c0f9d0e-5e56-4a52-9f0e-1f2a3b4c5d6e",
+    deadline=0,
+    clock=ManualClock(),
+)
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def written(observability: Observability, capsys: pytest.CaptureFixture[str], *c
         for change in changes:
             observability.change(change, 5_000)
 
-    handler({}, Context())
+    handler({}, CONTEXT)
     [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
     [directive] = line["_aws"]["CloudWatchMetrics"]
     assert (directive["Namespace"], directive["Dimensions"], line["service"]) == ("Shop", [["service"]], "orders")
@@ -113,7 +116,7 @@ def test_a_task_is_counted_once_when_it_is_halted(
 def test_an_invocation_without_measurements_writes_none(
     observability: Observability, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    observability.handler(lambda _event, _context: None)({}, Context())
+    observability.handler(lambda _event, _context: None)({}, CONTEXT)
 
     assert '"_aws"' not in capsys.readouterr().out
 
@@ -130,7 +133,7 @@ def test_nothing_is_measured_unless_a_namespace_is_configured(
     environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     observability = Observability(environment)
-    observability.handler(lambda _event, _context: observability.observe("SweepLag", 1))({}, Context())
+    observability.handler(lambda _event, _context: observability.observe("SweepLag", 1))({}, CONTEXT)
 
     assert '"_aws"' not in capsys.readouterr().out
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.effects.tick import INTERVAL, MalformedTick, Schedule, Sweep, Tick, Timer, message_of
+from resonate_infra.effects.tick import INTERVAL, MalformedTick, ScheduleDue, Sweep, Tick, Timer, message_of
 from resonate_store.model.ids import shard
 from resonate_store.model.requests import (
     PromiseSettle,
@@ -34,8 +34,8 @@ def every_minute() -> ScheduleCreate:
         ('{"kind":"sweep"}', Sweep()),
         ({"kind": "timer", "id": "w1.1", "at": 5}, Timer("w1.1", 5)),
         ('{"kind":"timer","id":"w1.1","at":5}', Timer("w1.1", 5)),
-        ({"kind": "schedule", "id": "daily"}, Schedule("daily")),
-        ({"kind": "schedule", "id": "daily", "at": 5}, Schedule("daily", 5)),
+        ({"kind": "schedule", "id": "daily"}, ScheduleDue("daily")),
+        ({"kind": "schedule", "id": "daily", "at": 5}, ScheduleDue("daily", 5)),
     ],
 )
 def test_messages_are_read_from_events_and_from_text(content: Any, message: Any) -> None:
@@ -110,7 +110,7 @@ def test_timers_fire_twice_and_late_without_harm(surroundings: Surroundings) -> 
 
 def test_a_timer_of_something_that_is_gone_is_no_failure(surroundings: Surroundings) -> None:
     assert surroundings.tick.act(Timer("gone", 0))["status"] == 404
-    assert surroundings.tick.act(Schedule("gone"))["status"] == 404
+    assert surroundings.tick.act(ScheduleDue("gone"))["status"] == 404
 
 
 def test_a_due_schedule_creates_its_occurrences(surroundings: Surroundings) -> None:
@@ -119,7 +119,7 @@ def test_a_due_schedule_creates_its_occurrences(surroundings: Surroundings) -> N
     assert first is not None
     surroundings.clock.advance_to(first.next_run_at)
 
-    assert surroundings.tick.act(Schedule("every", first.next_run_at))["status"] == 200
+    assert surroundings.tick.act(ScheduleDue("every", first.next_run_at))["status"] == 200
     assert surroundings.record(f"every.{first.next_run_at}").pending
     after = surroundings.store.apply(ScheduleGet("every")).schedule
     assert after is not None
@@ -362,13 +362,13 @@ def test_a_firing_of_a_schedule_that_is_gone_or_paused_deletes_what_fired_it(sur
     surroundings.outlets.arm_schedule("gone", "@hourly", None)
     surroundings.store.apply(every_minute())
     surroundings.outlets.arm_schedule("every", "* * * * *", None)
-    surroundings.tick.act(Schedule("gone"))
+    surroundings.tick.act(ScheduleDue("gone"))
     assert armed(surroundings) == 1
-    surroundings.tick.act(Schedule("every"))
+    surroundings.tick.act(ScheduleDue("every"))
     assert armed(surroundings) == 1
 
     surroundings.store.apply(SchedulePause("every"))
-    surroundings.tick.act(Schedule("every"))
+    surroundings.tick.act(ScheduleDue("every"))
     assert armed(surroundings) == 0
 
 
@@ -384,7 +384,7 @@ def test_a_schedule_that_came_back_meanwhile_keeps_what_fires_it(
         disarm(id)
 
     monkeypatch.setattr(surroundings.outlets, "disarm_schedule", late)
-    surroundings.tick.act(Schedule("every"))
+    surroundings.tick.act(ScheduleDue("every"))
 
     assert armed(surroundings) == 1
 
@@ -394,13 +394,13 @@ def test_a_firing_that_is_early_by_the_clocks_of_two_machines_comes_again(surrou
     schedule = surroundings.store.apply(ScheduleGet("every")).schedule
     assert schedule is not None
     surroundings.clock.advance_to(schedule.next_run_at - 1200)
-    surroundings.tick.act(Schedule("every"))
+    surroundings.tick.act(ScheduleDue("every"))
 
     message = {"kind": "schedule", "id": "every", "at": schedule.next_run_at}
     assert surroundings.sqs.sent == [(SETTINGS.timer_queue_url, message, 2)]
     surroundings.clock.advance_to(schedule.next_run_at)
     surroundings.sqs.sent.clear()
-    surroundings.tick.act(Schedule("every", schedule.next_run_at))
+    surroundings.tick.act(ScheduleDue("every", schedule.next_run_at))
     assert surroundings.record(f"every.{schedule.next_run_at}").pending
     assert surroundings.sqs.sent == []
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
 from resonate_infra.authentication import LEEWAY
-from resonate_infra.server.assembly import CannotServe, Options, Server
+from resonate_infra.server.assembly import CannotServe, Server, ServerOptions
 from resonate_infra.testing.endpoint import Endpoint
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
@@ -36,7 +36,7 @@ NOW = 1_750_000_000_000
 
 @contextmanager
 def serving(clock: Any = None, **options: Any) -> Iterator[Api]:
-    with Server(Options(port=0, **options), clock).running() as server:
+    with Server(ServerOptions(port=0, **options), clock).running() as server:
         yield Api(f"http://localhost:{server.port}")
 
 
@@ -261,7 +261,7 @@ def test_a_group_is_served_by_a_function_in_process(monkeypatch: pytest.MonkeyPa
 
 def test_a_function_that_cannot_be_imported_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_URL", "unset")
-    server = Server(Options(port=0, lambdas=("worker=no.such:handler",)))
+    server = Server(ServerOptions(port=0, lambdas=("worker=no.such:handler",)))
     with pytest.raises(CannotServe, match=r"--lambda worker=no.such:handler: importing no.such failed"):
         server.run()
 
@@ -342,13 +342,13 @@ def test_who_polls_is_told_of_the_ids_that_the_token_is_for() -> None:
 )
 def test_what_cannot_be_is_refused_with_a_reason(options: dict[str, Any], why: str) -> None:
     with pytest.raises(CannotServe, match=why):
-        Server(Options(**{"port": 0, **options}))
+        Server(ServerOptions(**{"port": 0, **options}))
 
 
 def test_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_GROUPS", "nonsense")
     with pytest.raises(CannotServe, match="RESONATE_GROUPS must be a JSON object"):
-        Server(Options(port=0))
+        Server(ServerOptions(port=0))
 
 
 # A table
@@ -385,7 +385,7 @@ def test_a_table_on_this_machine_is_looked_through_more_often(monkeypatch: pytes
     with patch.object(DynamoStore, "record"), patch("resonate_infra.server.table.TableStore") as opened:
         opened.side_effect = StoreError("seen enough")
         with pytest.raises(CannotServe, match="seen enough"):
-            Server(Options(port=0, table="promises"))
+            Server(ServerOptions(port=0, table="promises"))
 
     assert opened.call_args.args[1] == (1_000 if named else 60_000)
 
@@ -393,7 +393,7 @@ def test_a_table_on_this_machine_is_looked_through_more_often(monkeypatch: pytes
 @pytest.mark.usefixtures("table")
 def test_a_table_that_is_not_there_is_missed_at_once() -> None:
     with pytest.raises(CannotServe, match="nowhere"):
-        Server(Options(port=0, table="nowhere"))
+        Server(ServerOptions(port=0, table="nowhere"))
 
 
 # The end
@@ -408,7 +408,7 @@ def test_stopping_ends_the_streams_and_frees_the_port(caplog: pytest.LogCaptureF
         "g/1 connected",
         "g/1 disconnected",
     ]
-    Server(Options(port=api.port)).close()
+    Server(ServerOptions(port=api.port)).close()
 
 
 def test_promises_outlive_the_server_in_a_file(tmp_path: Path) -> None:
@@ -435,7 +435,7 @@ def test_server_whose_file_was_renamed_refuses_writes(tmp_path: Path) -> None:
 
 def test_development_server_offers_a_task_every_30_seconds() -> None:
     clock = ManualClock(NOW)
-    server = Server(Options(port=0), clock)
+    server = Server(ServerOptions(port=0), clock)
     sent: list[Any] = []
     server.store.subscribe(send=lambda *message: sent.append(message))
     server.store.apply(PromiseCreate("job", FAR, tags={"resonate:target": "poll://any@g"}))

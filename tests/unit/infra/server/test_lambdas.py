@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.server.lambdas import WIDTH, Context, LambdaError, Lambdas, Mapped, mapped
+from resonate_infra.server.lambdas import WIDTH, LambdaError, Lambdas, Mapped, mapped
 from resonate_store.model.clock import ManualClock
 from tests.support.server_api import PATIENCE
 
@@ -84,16 +84,6 @@ def test_a_function_is_called_with_the_message_and_a_context() -> None:
     assert context.invoked_function_arn.endswith(":function:worker")
     assert len(context.aws_request_id) == 32
     assert lambdas.close(PATIENCE)
-
-
-def test_the_time_of_an_invocation_runs_out() -> None:
-    clock = ManualClock()
-    context = Context("worker", clock.now() + 1_000, clock)
-
-    clock.advance(400)
-    assert context.get_remaining_time_in_millis() == 600
-    clock.advance(1_000)
-    assert context.get_remaining_time_in_millis() == 0
 
 
 def test_what_comes_before_the_module_is_imported_waits_for_it() -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
-from resonate_infra.server.assembly import Options, Server
+from resonate_infra.server.assembly import Server, ServerOptions
 
 DOCUMENT = json.loads((Path(__file__).parents[4] / "docs" / "openapi.json").read_text(encoding="utf-8"))
 CHECKS = [not_a_server_error, status_code_conformance, response_schema_conformance]
@@ -21,7 +21,7 @@ EXAMPLES = 60
 def test_answers_are_what_the_document_says() -> None:
     schema = schemathesis.openapi.from_dict(DOCUMENT)
     seen: Counter[int] = Counter()
-    with Server(Options(port=0)).running() as server:
+    with Server(ServerOptions(port=0)).running() as server:
         for result in schema.get_all_operations():
             operation = result.ok()
 

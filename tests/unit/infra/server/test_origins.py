@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from resonate_infra.server.assembly import CannotServe, Options, Server
+from resonate_infra.server.assembly import CannotServe, Server, ServerOptions
 from resonate_infra.server.hub import Hub
 from tests.support.server_api import Api
 from tests.unit.infra.server.test_application import PREFLIGHT, Client, client
@@ -194,9 +194,9 @@ def test_allowed_host_is_answered(allowed: str, host: str) -> None:
 @pytest.mark.parametrize("allowed", ["http://foo:3", "*.foo", "foo/", "", "foo:port", "a b", "b\u00fccher.example"])
 def test_allowed_host_that_can_never_match_is_refused(allowed: str) -> None:
     with pytest.raises(CannotServe, match=r"--allow-host names .* without scheme, path or wildcard"):
-        Server(Options(port=0, allowed_hosts=(allowed,)))
+        Server(ServerOptions(port=0, allowed_hosts=(allowed,)))
 
 
 def test_url_that_is_malformed_is_refused() -> None:
     with pytest.raises(CannotServe, match="the url 'http://\\[x' is not an address"):
-        Server(Options(port=0, url="http://[x"))
+        Server(ServerOptions(port=0, url="http://[x"))

@@ -12,7 +12,7 @@ from moto import mock_aws
 from resonate_infra.testing.account import CREATORS
 from resonate_infra.testing.template.deployment import Deployment
 from resonate_infra.testing.template.resources import NOT_CREATED, create, delete
-from resonate_infra.testing.template.template import Stack, Template, load
+from resonate_infra.testing.template.template import Template, TemplateStack, load
 from resonate_store.dynamo.large_values import TAG
 
 TEMPLATE = Path(__file__).parents[4] / "template.yaml"
@@ -36,7 +36,7 @@ def client() -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    return load(TEMPLATE, stack=Stack("market"), parameters=EVERYTHING)
+    return load(TEMPLATE, stack=TemplateStack("market"), parameters=EVERYTHING)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.template.deployment import Route
 from resonate_infra.testing.template.resources import create
-from resonate_infra.testing.template.template import Stack, default_template, load
+from resonate_infra.testing.template.template import TemplateStack, default_template, load
 from tests.unit.infra.testing.template.test_resources import client  # noqa: F401
 
 ROUTES = (Route("POST", "/", "ApiFunction", signed=True), Route("GET", "/health", "ApiFunction", signed=False))
@@ -72,7 +72,7 @@ def test_a_function_that_fails_is_a_bad_gateway(gateway: Gateway, function: Func
 
 
 def test_the_routes_are_those_of_the_template(client: Any) -> None:  # noqa: F811
-    deployment = create(load(default_template(), stack=Stack("routed")), client)
+    deployment = create(load(default_template(), stack=TemplateStack("routed")), client)
 
     assert set(deployment.routes) == {
         Route("POST", "/", "ApiFunction", signed=True),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.testing.process import Killed, LimitedClock, Processes
-from resonate_infra.testing.template.deployment import Function
+from resonate_infra.testing.template.deployment import TemplateFunction
 from resonate_store.model.clock import ManualClock
 
 CODE = """
@@ -46,10 +46,10 @@ def handler(event, context):
 
 
 @pytest.fixture
-def function(tmp_path: Path) -> Function:
+def function(tmp_path: Path) -> TemplateFunction:
     (tmp_path / "app.py").write_text(CODE)
     (tmp_path / "neighbour.py").write_text("NAME = 'next door'\n")
-    return Function("EchoFunction", "echo", "arn:echo", "app.handler", tmp_path, {"VARIABLE": "mine"}, 30, 128)
+    return TemplateFunction("EchoFunction", "echo", "arn:echo", "app.handler", tmp_path, {"VARIABLE": "mine"}, 30, 128)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def processes(clock: ManualClock) -> Processes:
     return Processes(LimitedClock(clock), {"SHARED": "ours"})
 
 
-def test_a_function_runs_in_its_own_environment(processes: Processes, function: Function) -> None:
+def test_a_function_runs_in_its_own_environment(processes: Processes, function: TemplateFunction) -> None:
     assert processes.invoke(function, {}) == {
         "calls": 1,
         "variable": "mine",
@@ -74,7 +74,9 @@ def test_a_function_runs_in_its_own_environment(processes: Processes, function: 
     }
 
 
-def test_a_function_stays_warm_until_it_is_killed_or_forgotten(processes: Processes, function: Function) -> None:
+def test_a_function_stays_warm_until_it_is_killed_or_forgotten(
+    processes: Processes, function: TemplateFunction
+) -> None:
     calls: list[int] = []
     for event in ({}, {}, "fail", {}, "kill", {}, "forget", {}):
         if event == "forget":
@@ -94,14 +96,14 @@ def test_a_function_stays_warm_until_it_is_killed_or_forgotten(processes: Proces
 
 
 def test_the_remaining_time_is_counted_on_the_stacks_clock(
-    processes: Processes, function: Function, clock: ManualClock
+    processes: Processes, function: TemplateFunction, clock: ManualClock
 ) -> None:
     assert processes.invoke(function, lambda _: clock.sleep(12_000))["remaining"] == 18_000
     assert processes.invoke(function, lambda _: clock.sleep(40_000))["remaining"] == 0
 
 
 def test_a_function_that_waits_past_its_timeout_is_killed_there(
-    processes: Processes, function: Function, clock: ManualClock
+    processes: Processes, function: TemplateFunction, clock: ManualClock
 ) -> None:
     began = clock.now()
 
@@ -116,7 +118,9 @@ def test_a_function_that_waits_past_its_timeout_is_killed_there(
     LimitedClock(clock).sleep(3_600_000)
 
 
-def test_another_file_may_take_the_place_of_the_code(clock: ManualClock, function: Function, tmp_path: Path) -> None:
+def test_another_file_may_take_the_place_of_the_code(
+    clock: ManualClock, function: TemplateFunction, tmp_path: Path
+) -> None:
     other = tmp_path / "other.py"
     other.write_text("def handler(event, context):\n    return 'other'\n")
     processes = Processes(LimitedClock(clock), {}, {"EchoFunction": other})
@@ -124,7 +128,9 @@ def test_another_file_may_take_the_place_of_the_code(clock: ManualClock, functio
     assert processes.invoke(function, {}) == "other"
 
 
-def test_module_has_the_name_of_the_deployed_package_in_every_process(processes: Processes, function: Function) -> None:
+def test_module_has_the_name_of_the_deployed_package_in_every_process(
+    processes: Processes, function: TemplateFunction
+) -> None:
     (function.code_directory / "app.py").write_text(
         "import sys\ndef handler(event, context):\n"
         "    return __name__, sys.modules[__name__].handler is handler, event and event()\n"
@@ -139,7 +145,9 @@ def test_module_has_the_name_of_the_deployed_package_in_every_process(processes:
     assert sys.modules.get("app") is before
 
 
-def test_code_in_a_package_has_the_name_that_imports_it(clock: ManualClock, function: Function, tmp_path: Path) -> None:
+def test_code_in_a_package_has_the_name_that_imports_it(
+    clock: ManualClock, function: TemplateFunction, tmp_path: Path
+) -> None:
     package = tmp_path / "shop" / "orders"
     package.mkdir(parents=True)
     for directory in (package, package.parent):
@@ -150,12 +158,12 @@ def test_code_in_a_package_has_the_name_that_imports_it(clock: ManualClock, func
     assert processes.invoke(replace(function, handler="main.handler"), None) == "shop.orders.main"
 
 
-def test_missing_code_is_named(processes: Processes, function: Function) -> None:
+def test_missing_code_is_named(processes: Processes, function: TemplateFunction) -> None:
     with pytest.raises(FileNotFoundError, match=r"EchoFunction has no .*gone\.py"):
         processes.invoke(replace(function, handler="gone.handler"), {})
 
 
-def test_code_that_cannot_be_loaded_fails_each_time(processes: Processes, function: Function) -> None:
+def test_code_that_cannot_be_loaded_fails_each_time(processes: Processes, function: TemplateFunction) -> None:
     (function.code_directory / "app.py").write_text("raise ImportError('broken')\n")
     for _ in range(2):
         with pytest.raises(ImportError, match="broken"):

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from resonate_infra.conformance.__main__ import over_http
-from resonate_infra.server.assembly import Options, Server
+from resonate_infra.server.assembly import Server, ServerOptions
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.protocol.wire import VERSION, encode_request
@@ -110,7 +110,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[Answer, int]]:
     """What answers, and how often it is asked."""
     examples = EXAMPLES[request.param]
     if request.param == "http":
-        with Server(Options(port=0, debug=True)).running() as running:
+        with Server(ServerOptions(port=0, debug=True)).running() as running:
             yield over_http(f"http://localhost:{running.port}"), examples
         return
     if request.param == "memory":

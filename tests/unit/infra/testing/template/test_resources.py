@@ -17,7 +17,7 @@ from resonate_infra.testing.template.resources import (
     UnknownResourceTypeError,
     create,
 )
-from resonate_infra.testing.template.template import Stack, TemplateError, load
+from resonate_infra.testing.template.template import TemplateError, TemplateStack, load
 
 ROOT = Path(__file__).parents[5]
 TEMPLATE = ROOT / "template.yaml"
@@ -34,7 +34,7 @@ def client() -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def deployment(client: Client) -> Deployment:
-    return create(load(TEMPLATE, stack=Stack("shop")), client)
+    return create(load(TEMPLATE, stack=TemplateStack("shop")), client)
 
 
 # --- Storage
@@ -162,7 +162,7 @@ def test_outputs_name_what_was_created(deployment: Deployment) -> None:
 
 def test_parameters_reach_the_functions(client: Client) -> None:
     parameters = {"RetentionDays": 7, "WorkerTimeout": 900, "Groups": '{"default":"https://example.com/"}'}
-    other = create(load(TEMPLATE, stack=Stack("other"), parameters=parameters), client)
+    other = create(load(TEMPLATE, stack=TemplateStack("other"), parameters=parameters), client)
     assert other.functions["WorkerFunction"].timeout_seconds == 900
     environment = other.functions["DispatchFunction"].environment
     assert environment["RESONATE_RETENTION_SECONDS"] == "604800"
@@ -170,7 +170,7 @@ def test_parameters_reach_the_functions(client: Client) -> None:
 
 
 def test_two_stacks_do_not_share_anything(deployment: Deployment, client: Client) -> None:
-    other = create(load(TEMPLATE, stack=Stack("neighbour")), client)
+    other = create(load(TEMPLATE, stack=TemplateStack("neighbour")), client)
     assert other.table_name != deployment.table_name
     assert other.schedule_group != deployment.schedule_group
     assert not {queue.url for queue in other.queues.values()} & {queue.url for queue in deployment.queues.values()}
@@ -187,7 +187,7 @@ def deploy_changed(tmp_path: Path, client: Client, old: str, new: str) -> Deploy
     assert old in text
     path = tmp_path / "template.yaml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    return create(load(path, stack=Stack(stack_of(tmp_path))), client)
+    return create(load(path, stack=TemplateStack(stack_of(tmp_path))), client)
 
 
 def stack_of(tmp_path: Path) -> str:

@@ -13,9 +13,9 @@ from resonate_infra.testing.template.template import (
     Fragment,
     ParameterError,
     Resolver,
-    Stack,
     Template,
     TemplateError,
+    TemplateStack,
     UnresolvedReferenceError,
     UnsupportedIntrinsicError,
     default_template,
@@ -23,7 +23,7 @@ from resonate_infra.testing.template.template import (
 )
 
 ROOT = Path(__file__).parents[5]
-STACK = Stack("shop", region="eu-central-1", account_id="111122223333")
+STACK = TemplateStack("shop", region="eu-central-1", account_id="111122223333")
 QUEUE = "{Type: AWS::SQS::Queue}"
 
 
