@@ -43,7 +43,7 @@ class Surroundings:
         transports = Transports(self.functions, self.sqs, SETTINGS.groups, SETTINGS.push_queue_url, ("tick",))
         self.outlets = StreamOutlets(table.store(self.clock), timers, transports, SETTINGS.retention_seconds)
         self.sweeping = SweepOutlets(table.store(self.clock), timers, transports, SETTINGS.retention_seconds)
-        self.dispatch = Dispatch(self.outlets, self.pusher)  # pyright: ignore[reportArgumentType]
+        self.dispatch = Dispatch(self.outlets, self.pusher, transports.enqueue)  # pyright: ignore[reportArgumentType]
         self.tick = Tick(self.outlets, self.clock)
 
     def create(

@@ -10,9 +10,9 @@ already. A deployment that is not stopped works as ever, and a tick does what is
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from resonate_infra.effects.sinks import SweepOutlets
+from resonate_infra.effects.sinks import NoTimers, SweepOutlets
 from resonate_store.dynamo.debug_items import DynamoDebug, Held
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies, StoreWrapper
@@ -20,10 +20,6 @@ from resonate_store.machine.effects import Execute, Unblock, message_of, repeate
 from resonate_store.model.records import Key, PromiseView, Record, key_of
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
 from resonate_store.protocol.debug import DebugMessage, RequestClock, Snapshot, snapshot_of
-
-if TYPE_CHECKING:
-    from resonate_infra.effects.timers import Timers
-    from resonate_infra.effects.transports import Transports
 
 
 class TableDebug(StoreWrapper):
@@ -40,10 +36,9 @@ class TableDebug(StoreWrapper):
         self._table = table
         self._clock = clock
         self._debug = table.debug()
-        # Nothing is armed, for a tick looks through the table: of timers and transports only these methods are called.
-        self._holding = _HeldTransports(self._debug)
-        timers, transports = cast("Timers", _Unarmed()), cast("Transports", self._holding)
-        self._outlets = SweepOutlets(table, timers, transports, retention)
+        self._holding = _HeldMessages(self._debug)
+        # Nothing is armed: a tick looks through the table.
+        self._outlets = SweepOutlets(table, NoTimers(), self._holding, retention)
 
     # What it is as a store.
 
@@ -121,8 +116,8 @@ def message_about(held: Held, table: DynamoStore) -> dict[str, Any] | None:
     return message_of(Unblock(held.address, promise))
 
 
-class _HeldTransports:
-    """Transports that hold every message back.
+class _HeldMessages:
+    """Message sink that holds every message back.
 
     Attributes:
         held_back: whether there has been one.
@@ -143,19 +138,3 @@ class _HeldTransports:
     def notify(self, address: str, promise: PromiseView, store: Applies) -> None:  # noqa: ARG002 - as transports do
         self.held_back = True
         self._debug.hold(Held(address, promise.id))
-
-
-class _Unarmed:
-    """Timers that are none."""
-
-    def arm(self, kind: str, id: str, at: int) -> None:
-        pass
-
-    def disarm(self, kind: str, id: str) -> None:
-        pass
-
-    def recur(self, id: str, cron: str, timezone: str | None) -> None:
-        pass
-
-    def cease(self, id: str) -> None:
-        pass

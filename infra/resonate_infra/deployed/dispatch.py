@@ -7,7 +7,7 @@ because DynamoDB, SQS or Scheduler does makes its record fail, and Lambda sends 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -48,12 +48,16 @@ class Dispatch:
     Args:
         outlets: where effects go.
         pusher: posts messages over HTTP.
+        enqueue: puts an errand on the push queue.
         debug: says whether the deployment is stopped, and lets messages go; None where nobody can stop it.
     """
 
-    def __init__(self, outlets: StreamOutlets, pusher: Pusher, debug: DynamoDebug | None = None) -> None:
+    def __init__(
+        self, outlets: StreamOutlets, pusher: Pusher, enqueue: Callable[[Any], None], debug: DynamoDebug | None = None
+    ) -> None:
         self._outlets = outlets
         self._pusher = pusher
+        self._enqueue = enqueue
         self._debug = debug
 
     def stream_record(self, record: dict[str, Any], removing_until: int | None = None) -> Change:
@@ -108,7 +112,7 @@ class Dispatch:
                 if errand.expired is not None:
                     deletions[number] = errand.expired
                 elif not self._has_time(deadline, PUSH):
-                    self._outlets.transports.enqueue(errand)
+                    self._enqueue(errand)
                 elif (push := self._push_of(errand)) is not None:
                     pushes[number] = push
             except Exception as error:
@@ -130,7 +134,7 @@ class Dispatch:
                 if self._has_time(until):
                     self._delete(expiry, until)
                 else:
-                    self._outlets.transports.enqueue({"expired": expiry})
+                    self._enqueue({"expired": expiry})
             except Exception as error:
                 failures[number] = error
         return failures
@@ -201,12 +205,12 @@ class Dispatch:
         except StoreError as error:
             logger.warning("deleting %s is left to the push queue: %s", expiry.id, error)
         if not gone:
-            self._outlets.transports.enqueue({"expired": expiry})
+            self._enqueue({"expired": expiry})
 
     def _delete(self, expiry: Expiry, until: int) -> None:
         """Delete the tree whose retention is over, or a part of it, and leave what remains to another message."""
         if not self._outlets.store.delete_tree(expiry, MAX_DELETIONS, until):
-            self._outlets.transports.enqueue({"expired": expiry})
+            self._enqueue({"expired": expiry})
 
 
 class Errand(msgspec.Struct, omit_defaults=True):

@@ -54,21 +54,29 @@ class Wiring:
         return DynamoStore(settings.table, clock=ambient(), groups=settings.groups, payloads=payloads, width=width)
 
     @functools.cached_property
-    def outlets(self) -> StreamOutlets:
+    def sqs(self) -> Any:
+        return _client("sqs")
+
+    @functools.cached_property
+    def timers(self) -> Timers:
+        return Timers(self.sqs, _client("scheduler"), self.settings, ambient())
+
+    @functools.cached_property
+    def transports(self) -> Transports:
         settings = self.settings
-        sqs = _client("sqs")
-        return StreamOutlets(
-            self.store,
-            Timers(sqs, _client("scheduler"), settings, ambient()),
-            Transports(_client("lambda"), sqs, settings.groups, settings.push_queue_url, (self._tick_name,)),
-            settings.retention_seconds,
-        )
+        own = (function_of(self._tick_address),)
+        return Transports(_client("lambda"), self.sqs, settings.groups, settings.push_queue_url, own)
+
+    @functools.cached_property
+    def outlets(self) -> StreamOutlets:
+        return StreamOutlets(self.store, self.timers, self.transports, self.settings.retention_seconds)
 
     @functools.cached_property
     def dispatch(self) -> Dispatch:
         token, public_only = push_token_of(os.environ), not self.settings.push_private
         pusher = Pusher(boto3.Session(), token=token, public_only=public_only, width=BATCH)
-        return Dispatch(self.outlets, pusher, self.store.debug() if self.settings.debug_requests else None)
+        debug = self.store.debug() if self.settings.debug_requests else None
+        return Dispatch(self.outlets, pusher, self.transports.enqueue, debug)
 
     @functools.cached_property
     def tick(self) -> Tick:
@@ -76,11 +84,11 @@ class Wiring:
         return Tick(self.outlets, ambient(), self._observe, self._sweep_elsewhere, **stopped)
 
     def _sweep_elsewhere(self, sweep: Sweep) -> None:
-        self.outlets.transports.send(f"lambda://{self.settings.tick_arn}", msgspec.to_builtins(sweep))
+        self.transports.send(self._tick_address, msgspec.to_builtins(sweep))
 
     @property
-    def _tick_name(self) -> str:
-        return function_of(f"lambda://{self.settings.tick_arn}")
+    def _tick_address(self) -> str:
+        return f"lambda://{self.settings.tick_arn}"
 
 
 def _client(service: str) -> Any:

@@ -9,17 +9,70 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, Protocol
 
-from resonate_infra.effects.timers import Timers
-from resonate_infra.effects.transports import Transports
 from resonate_store.dynamo.store import DynamoStore
-from resonate_store.interface import StoreError, deliver
+from resonate_store.interface import Applies, StoreError, deliver
 from resonate_store.machine.effects import Change
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import Request, Response, TaskGet, TaskHalt
 
 logger = logging.getLogger("resonate.effects")
+
+Kind = Literal["timer", "schedule"]
+"""What fires: the timer of a promise or a schedule."""
+
+
+class TimerSink(Protocol):
+    """Where timers and recurring schedules are armed. All instants are milliseconds."""
+
+    def arm(self, kind: Kind, id: str, at: int) -> None:
+        """Fire the promise or schedule `id` once at the instant `at`, not earlier."""
+        ...
+
+    def disarm(self, kind: Kind, id: str) -> None:
+        """Delete what `arm` has armed for a distant instant, if it is still there."""
+        ...
+
+    def recur(self, id: str, cron: str, timezone: str | None) -> None:
+        """Fire the schedule `id` whenever `cron` occurs in `timezone`, UTC if None."""
+        ...
+
+    def cease(self, id: str) -> None:
+        """Stop what `recur` began."""
+        ...
+
+
+class NoTimers:
+    """Timer sink that arms nothing, for a deployment that looks through its table instead."""
+
+    def arm(self, kind: Kind, id: str, at: int) -> None:
+        pass
+
+    def disarm(self, kind: Kind, id: str) -> None:
+        pass
+
+    def recur(self, id: str, cron: str, timezone: str | None) -> None:
+        pass
+
+    def cease(self, id: str) -> None:
+        pass
+
+
+class MessageSink(Protocol):
+    """Where messages to workers and listeners are sent."""
+
+    def leads_home(self, address: str) -> bool:
+        """Return whether messages to an address would invoke a function of the deployment that is not a worker."""
+        ...
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        """Send a message, without waiting for the receiver's work."""
+        ...
+
+    def notify(self, address: str, promise: PromiseView, store: Applies) -> None:
+        """Send a settled promise to a listener; `store` has its values if they are claims."""
+        ...
 
 
 class StreamOutlets:
@@ -31,7 +84,7 @@ class StreamOutlets:
         retention_seconds: how long a settled execution is kept.
     """
 
-    def __init__(self, store: DynamoStore, timers: Timers, transports: Transports, retention_seconds: int) -> None:
+    def __init__(self, store: DynamoStore, timers: TimerSink, transports: MessageSink, retention_seconds: int) -> None:
         self.store = store
         self.timers = timers
         self.transports = transports

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from resonate_infra.effects.settings import Settings
+from resonate_infra.effects.sinks import Kind
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import eventbridge, eventbridge_timezone
 
@@ -29,11 +30,9 @@ FARTHEST = 100 * 365 * 86_400_000
 RECURRENCES = 2
 """How many recurring schedules one of ours needs at most."""
 
-Kind = Literal["timer", "schedule"]
-
 
 class Timers:
-    """Arms and disarms timers.
+    """Timer sink on AWS.
 
     Args:
         sqs, scheduler: boto3 clients.

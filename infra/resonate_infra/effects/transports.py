@@ -60,7 +60,7 @@ _TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
 
 
 class Transports:
-    """Sends messages.
+    """Message sink on AWS.
 
     Args:
         lambda_client, sqs: boto3 clients.

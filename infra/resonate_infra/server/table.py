@@ -15,12 +15,10 @@ import heapq
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-from resonate_infra.effects.sinks import SweepOutlets
+from resonate_infra.effects.sinks import Kind, NoTimers, SweepOutlets
 from resonate_infra.effects.tick import Tick
-from resonate_infra.effects.timers import Kind, Timers
-from resonate_infra.effects.transports import Transports
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies, StoreWrapper, whole
 from resonate_store.local.embedded import Subscribable
@@ -49,9 +47,7 @@ class TableStore(Subscribable, StoreWrapper):
         self._lock = threading.Lock()
         self._wakes: list[tuple[int, Key]] = []
         self._next_sweep = 0
-        # Our timers and messages have the methods of those that stand on AWS, and nothing else of them is asked for.
-        timers, transports = cast("Timers", _Timers(self._plan, table.clock)), cast("Transports", _Messages(self))
-        self._outlets = SweepOutlets(table, timers, transports, retention)
+        self._outlets = SweepOutlets(table, _PlannedTimers(self._plan, table.clock), _StoreMessages(self), retention)
         # Schedules are fired by this process, on time. It sweeps a local table every second.
         self._tick = Tick(self._outlets, table.clock, patience=0, idle_level=logging.DEBUG)
 
@@ -120,8 +116,8 @@ class TableStore(Subscribable, StoreWrapper):
             return due[1]
 
 
-class _Timers:
-    """Timers of this process; one whose entry is gone fires and finds nothing."""
+class _PlannedTimers(NoTimers):
+    """Timer sink of this process. Nothing is disarmed: a timer whose entry is gone fires and finds nothing."""
 
     def __init__(self, plan: Callable[[int, Key], None], clock: Clock) -> None:
         self._plan = plan
@@ -130,19 +126,13 @@ class _Timers:
     def arm(self, kind: Kind, id: str, at: int) -> None:
         self._plan(at, ("promise" if kind == "timer" else "schedule", id))
 
-    def disarm(self, kind: Kind, id: str) -> None:
-        pass
-
     def recur(self, id: str, cron: str, timezone: str | None) -> None:
         """Wake a schedule at its next occurrence; every firing plans the one after it."""
         self._plan(next_occurrence(cron, self._clock.now(), timezone), ("schedule", id))
 
-    def cease(self, id: str) -> None:
-        pass
 
-
-class _Messages:
-    """What the table's effects send, for whoever delivers the store's messages."""
+class _StoreMessages:
+    """Message sink that passes everything to `send` of the store."""
 
     def __init__(self, store: TableStore) -> None:
         self._store = store
