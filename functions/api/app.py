@@ -1,7 +1,8 @@
 """The API function: the Resonate protocol over HTTP, behind API Gateway."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import cast
 
 from resonate_infra.deployed.observability import Observability
 from resonate_store.extras import extra
@@ -25,7 +26,8 @@ def known_callers_only(request: Request, get_response: Callable[[Request], Respo
     if request.method != "OPTIONS" and not api.admits(request.context):
         return Response(body={"message": UNSIGNED}, status_code=403)
     response = get_response(request)
-    response.headers.update(api.cors(request.headers.get("origin")))
+    headers = cast("Mapping[str, str]", request.headers)
+    response.headers.update(api.cors(headers.get("origin")))
     return response
 
 

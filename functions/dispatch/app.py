@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response  # pyright: ignore[reportUnknownVariableType]
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
@@ -38,7 +38,8 @@ def handler(event: dict[str, Any], context: Any) -> Any:
                 record["messageId"]: failure for record, failure in zip(event["Records"], failures, strict=True)
             }
             return process_partial_response(event, partial(on_push, outcomes), pushes, context)
-    raise ValueError("expected a batch of DynamoDB stream records or of SQS messages")
+        case _:
+            raise ValueError("expected a batch of DynamoDB stream records or of SQS messages")
 
 
 def on_change(removing_until: int, record: DynamoDBRecord) -> None:

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response  # pyright: ignore[reportUnknownVariableType]
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from resonate_infra.deployed.observability import Observability, fields_of_message
@@ -26,7 +26,8 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     match event:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             return process_partial_response(event, on_timer, timers, context)
-    return act(event, ambient().now() + context.get_remaining_time_in_millis() - RESERVE)
+        case _:
+            return act(event, ambient().now() + context.get_remaining_time_in_millis() - RESERVE)
 
 
 def on_timer(record: SQSRecord) -> None:

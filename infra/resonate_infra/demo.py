@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from resonate_infra.json_types import is_object
 from resonate_store.extras import extra
 from resonate_store.model.clock import Clock, ManualClock, SystemClock
 
@@ -81,9 +82,9 @@ class Narrator:
         if event.function == "DispatchFunction" and self._stack.cloud.invocations:
             self.say("dispatch", "stream record: task is pending; worker invoked")
         elif event.function == "TickFunction" and event.event != {"kind": "sweep"}:
-            rearmed = isinstance(event.response, dict) and "rearmed" in event.response
+            rearmed = is_object(event.response) and "rearmed" in event.response
             self.say("tick", "EventBridge schedule fired; the last stretch goes to SQS" if rearmed else "timer fired")
-        elif event.function == "WorkerFunction" and isinstance(event.response, dict):
+        elif event.function == "WorkerFunction" and is_object(event.response):
             status = event.response["status"]
             gone = "; the worker is gone, nothing of ours is running" if status == "suspended" else ""
             self.say("worker", f"{status}{gone}")

@@ -8,6 +8,7 @@ line, too; with RESONATE_TRACEBACK set it is shown whole.
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -42,9 +43,11 @@ class Commands(TyperGroup):
         prog_name: str | None = None,
         complete_var: str | None = None,
         standalone_mode: bool = True,
+        windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
         """Run a command line; in standalone mode, end the process with its exit code."""
+        extra["windows_expand_args"] = windows_expand_args
         run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         code = _code_of(run)
         if standalone_mode:
@@ -65,7 +68,7 @@ class Commands(TyperGroup):
 
 def _code_of(run: Callable[[], Any]) -> int:
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # what a terminal cannot show is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
     try:
         result = run()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from resonate_infra.cli.session import Session
+from resonate_infra.json_types import is_object
 from resonate_infra.text import plain
 from resonate_store.model import clock
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
@@ -118,7 +119,7 @@ def outcome(promise: PromiseView) -> str:
 def error_text(value: Value) -> str:
     """An error that is a payload, on one line."""
     data = payload(value, False).get("data")
-    if isinstance(data, dict) and data.get("__type") == "error":
+    if is_object(data) and data.get("__type") == "error":
         return plain(f"{data.get('name') or 'error'}: {data.get('message', '')}".removesuffix(": "))
     return compact(data)
 
@@ -132,7 +133,7 @@ def function_of(promise: PromiseView) -> str:
     if TARGET not in promise.tags and promise.tags.get(SCOPE) != "local":
         return ""
     call = payload(promise.param, False).get("data")  # the official SDKs say it there
-    return str(call["func"]) if isinstance(call, dict) and "func" in call else ""
+    return str(call["func"]) if is_object(call) and "func" in call else ""
 
 
 def instant(at: int | None) -> str:

@@ -222,7 +222,8 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(ctx: typer.Context, **given: Any) -> None:
         in_front: dict[str, Any] = ctx.find_root().obj or {}
-        session = Session(**{name: given.pop(name) or in_front.get(name) for name in _OPTIONS})
+        shared: dict[str, Any] = {name: given.pop(name) or in_front.get(name) for name in _OPTIONS}
+        session = Session(**shared)
         command(session, **given)
 
     run.__name__, run.__doc__, run.__module__ = command.__name__, help_of(command), command.__module__

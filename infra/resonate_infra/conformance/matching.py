@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from resonate_infra.conformance.script import Any_, Has, Keep, Number, Text
+from resonate_infra.json_types import is_list, is_object
 
 _MISSING = object()
 
@@ -48,9 +49,9 @@ def difference(expected: Any, found: Any, kept: dict[str, Any], path: str = "") 
             return None if _is_number(found) else Mismatch(path, "a number", shown(found))
         case Has(keys):
             return _object(keys, found, kept, path, others=True)
-        case dict():
+        case _ if is_object(expected):
             return _object(expected, found, kept, path, others=False)
-        case list():
+        case _ if is_list(expected):
             return _list(expected, found, kept, path)
         case _:
             same = type(expected) is type(found) and expected == found
@@ -60,7 +61,7 @@ def difference(expected: Any, found: Any, kept: dict[str, Any], path: str = "") 
 def _object(
     expected: Mapping[str, Any], found: Any, kept: dict[str, Any], path: str, *, others: bool
 ) -> Mismatch | None:
-    if not isinstance(found, dict):
+    if not is_object(found):
         return Mismatch(path, "an object", shown(found))
     for key, value in expected.items():
         below = f"{path}.{key}" if path else str(key)
@@ -75,7 +76,7 @@ def _object(
 
 
 def _list(expected: list[Any], found: Any, kept: dict[str, Any], path: str) -> Mismatch | None:
-    if not isinstance(found, list):
+    if not is_list(found):
         return Mismatch(path, "a list", shown(found))
     for place, value in enumerate(expected):
         below = f"{path}[{place}]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import yaml
 
@@ -23,6 +23,7 @@ from resonate_infra.conformance.script import (
     Step,
     Text,
 )
+from resonate_infra.json_types import is_list, is_object
 
 OPTIONS = ("follow", "times")
 
@@ -47,11 +48,12 @@ _PLACEHOLDER = re.compile(rf"<({'|'.join(_PLACEHOLDERS)})(?: (.*))?>", re.DOTALL
 class _Loader(yaml.SafeLoader):
     """YAML with the tags of `Has` and `Each`, and no others, whatever libraries have added to `SafeLoader`."""
 
-    yaml_multi_constructors: ClassVar[dict[str, Any]] = {}
+
+_Loader.yaml_multi_constructors = {}
 
 
 def _has(loader: _Loader, node: yaml.MappingNode) -> Has:
-    return Has(loader.construct_mapping(node, deep=True))
+    return Has(cast("dict[str, Any]", loader.construct_mapping(node, deep=True)))
 
 
 def _each(loader: _Loader, node: yaml.MappingNode) -> Each:
@@ -70,9 +72,9 @@ def _read(value: Any, key: Any = None) -> Any:
     match value:
         case str() if not str(key).startswith("resonate:") and (found := _PLACEHOLDER.fullmatch(value)):
             return _PLACEHOLDERS[found[1]](found[2] or "")
-        case dict():
+        case _ if is_object(value):
             return {name: _read(each, name) for name, each in value.items()}
-        case list():
+        case _ if is_list(value):
             return [_read(each) for each in value]
         case Has(keys):
             return Has(_read(keys))
@@ -95,26 +97,27 @@ def load(path: Path) -> list[Script]:
     """
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
+        untyped: Any = loader
         try:
             root = loader.get_single_node()
-            documents = loader.construct_document(root) if root is not None else None
+            documents = None if root is None else untyped.construct_document(root)
         finally:
-            loader.dispose()
+            untyped.dispose()
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ScriptError(f"{path}: {error}") from error
-    if not isinstance(documents, list) or not isinstance(root, yaml.SequenceNode):
+    if not is_list(documents) or not isinstance(root, yaml.SequenceNode):
         raise ScriptError(f"{path}: it must be a list of scripts")
     return [_script(path.name, node, document) for node, document in zip(root.value, documents, strict=True)]
 
 
 def _script(file: str, node: yaml.Node, document: Any) -> Script:
     line = node.start_mark.line + 1
-    if not isinstance(document, dict) or not isinstance(node, yaml.MappingNode):
+    if not is_object(document) or not isinstance(node, yaml.MappingNode):
         raise ScriptError(f"{file}:{line}: a script is a mapping")
-    keys: dict[str, Any] = dict(document)
+    keys = dict(document)
     title, covers, steps = keys.pop("title", None), keys.pop("covers", None), keys.pop("steps", None)
     differs, debug = keys.pop("differs", None), keys.pop("debug", None)
-    if not (isinstance(title, str) and isinstance(covers, list) and covers and isinstance(steps, list) and steps):
+    if not (isinstance(title, str) and is_list(covers) and covers and is_list(steps) and steps):
         raise ScriptError(f"{file}:{line}: a script has a title, a list of what it covers, and a list of steps")
     if keys:
         raise ScriptError(f"{file}:{line}: unknown keys: {', '.join(map(str, keys))}")
@@ -132,7 +135,7 @@ def _drives(step: Step) -> bool:
 
 
 def _step(file: str, line: int, document: Any) -> Step:
-    if not isinstance(document, dict):
+    if not is_object(document):
         raise ScriptError(f"{file}:{line}: a step is a mapping")
     keys: dict[Any, Any] = dict(document)
     options = {name: keys.pop(name) for name in OPTIONS if name in keys}

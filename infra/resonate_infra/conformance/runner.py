@@ -11,13 +11,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec import Struct
 
 from resonate_infra.conformance.matching import Mismatch, difference, shown
 from resonate_infra.conformance.script import Any_, At, Each, Has, Kept, Long, Now, Number, Script, Step, Text
+from resonate_infra.json_types import is_list, is_object
 
 _ENTRY: Final = Has({"id": Text()})
 
@@ -85,9 +86,9 @@ class ScriptContext(Struct):
                 return [self._numbered(n).filled(of) for n in range(1, times + 1)]
             case Has(keys):
                 return Has(self.filled(keys))
-            case dict():
+            case _ if is_object(value):
                 return {name: self.filled(each, name) for name, each in value.items()}
-            case list():
+            case _ if is_list(value):
                 return [self.filled(each) for each in value]
             case _:
                 return value
@@ -197,7 +198,7 @@ class Runner:
             page = dict(envelope["data"])
             cursor = page.pop("cursor", None)
             for name, entries in page.items():
-                if not isinstance(entries, list) or any(difference(_ENTRY, entry, {}) for entry in entries):
+                if not is_list(entries) or any(difference(_ENTRY, entry, {}) for entry in entries):
                     return f"a page holds {name} that are no list of records: {shown(entries)}"
                 if len(entries) > data.get("limit", 100):
                     return f"a page holds {len(entries)} {name}, which is more than its limit"
@@ -271,10 +272,10 @@ class Runner:
             envelope = json.loads(answer)
         except ValueError as error:
             raise NoResponse(f"status {status}, and the body is not JSON ({error}): {answer[:300]!r}") from error
-        if not isinstance(envelope, Mapping) or envelope.keys() != {"kind", "head", "data"}:
+        if not is_object(envelope) or envelope.keys() != {"kind", "head", "data"}:
             raise NoResponse(f"status {status}, and the body is no envelope: {shown(envelope)}")
-        if isinstance(envelope["head"], dict) and isinstance(envelope["head"].get(TIME), int):
-            del envelope["head"][TIME]  # a server may say it, or not
+        if is_object(head := envelope["head"]) and isinstance(head.get(TIME), int):
+            del head[TIME]  # a server may say it, or not
         return status, envelope
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from resonate_infra.effects.sinks import StreamOutlets
 from resonate_infra.effects.transports import TOTAL_TIMEOUT, ForbiddenAddress, Pusher
+from resonate_infra.json_types import is_object
 from resonate_store.dynamo.debug_items import DynamoDebug, released_of
 from resonate_store.dynamo.items import Expiry, entry_of, expiry_of, is_entry
 from resonate_store.interface import StoreError, deliver
@@ -74,7 +75,7 @@ class Dispatch:
             MalformedRecord: it is no such record.
         """
         images = record.get("dynamodb")
-        if not isinstance(images, dict) or "Keys" not in images:
+        if not is_object(images) or "Keys" not in images:
             raise MalformedRecord("expected a DynamoDB stream record with its images")
         expiry = _expiry(record)
         if self._debug is not None and (self._lets_go(images.get("NewImage")) or self._debug.paused()):
@@ -235,7 +236,8 @@ def _errand(body: str) -> Errand:
 
 def _expiry(record: dict[str, Any]) -> Expiry | None:
     """The retention marker that DynamoDB has removed because its time was over; anybody else may remove one, too."""
-    if record.get("eventName") != "REMOVE" or (record.get("userIdentity") or {}).get("principalId") != TIME_TO_LIVE:
+    remover: dict[str, Any] = record.get("userIdentity") or {}
+    if record.get("eventName") != "REMOVE" or remover.get("principalId") != TIME_TO_LIVE:
         return None
     return expiry_of(record["dynamodb"]["OldImage"])
 

@@ -95,17 +95,22 @@ class Observability:
 
 def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a log line should say about a DynamoDB stream record."""
-    images = record.get("dynamodb", {})
-    image = images.get("NewImage") or images.get("OldImage") or {}
-    id = image.get("id", {}).get("S")
+    images: dict[str, Any] = record.get("dynamodb", {})
+    image: dict[str, Any] = images.get("NewImage") or images.get("OldImage") or {}
+    id: str | None = _member(image, "id").get("S")
     if id is None:
         return {}
     fields: dict[str, Any] = {"execution_id": origin(id), "promise_id": id}
-    task = image.get("task", {}).get("M")
+    task: dict[str, Any] | None = _member(image, "task").get("M")
     if task is not None:
-        fields["task_version"] = int(task.get("version", {}).get("N", 0))
-        fields["attempt"] = int(task.get("attempts", {}).get("N", 0)) + 1
+        fields["task_version"] = int(_member(task, "version").get("N", 0))
+        fields["attempt"] = int(_member(task, "attempts").get("N", 0)) + 1
     return fields
+
+
+def _member(image: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return an attribute value of an item; empty if there is none."""
+    return image.get(name, {})
 
 
 def fields_of_message(message: Message) -> dict[str, Any]:

@@ -80,8 +80,8 @@ class Wiring:
 
     @functools.cached_property
     def tick(self) -> Tick:
-        stopped = {"stopped": self.store.debug().paused} if self.settings.debug_requests else {}
-        return Tick(self.outlets, ambient(), self._observe, self._sweep_elsewhere, **stopped)
+        stopped = self.store.debug().paused if self.settings.debug_requests else lambda: False
+        return Tick(self.outlets, ambient(), self._observe, self._sweep_elsewhere, stopped=stopped)
 
     def _sweep_elsewhere(self, sweep: Sweep) -> None:
         self.transports.send(self._tick_address, msgspec.to_builtins(sweep))
@@ -92,4 +92,5 @@ class Wiring:
 
 
 def _client(service: str) -> Any:
-    return boto3.client(service, config=CLIENT)  # pyright: ignore[reportUnknownMemberType]
+    library: Any = boto3  # its type has an overload for each service
+    return library.client(service, config=CLIENT)

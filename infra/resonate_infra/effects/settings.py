@@ -50,17 +50,21 @@ class Settings(Struct, frozen=True, kw_only=True):
         Raises:
             SettingsError: a variable is missing or malformed.
         """
-        missing = [name for name in _VARIABLES.values() if not environment.get(name)]
+        missing = [name for name in _VARIABLES if not environment.get(name)]
         if missing:
             raise SettingsError(f"the environment lacks {', '.join(missing)}: template.yaml sets them")
-        values = {field: environment[name] for field, name in _VARIABLES.items()}
-        parsed = {
-            "groups": groups_of(environment) or {},
-            "retention_seconds": retention_of(environment),
-            "push_private": is_on(environment, "RESONATE_PUSH_PRIVATE"),
-            "debug_requests": is_on(environment, "RESONATE_DEBUG_REQUESTS"),
-        }
-        return cls(**{**values, **parsed})
+        return cls(
+            table=environment["RESONATE_TABLE"],
+            groups=groups_of(environment) or {},
+            timer_queue_url=environment["RESONATE_TIMER_QUEUE_URL"],
+            push_queue_url=environment["RESONATE_PUSH_QUEUE_URL"],
+            schedule_group=environment["RESONATE_SCHEDULE_GROUP"],
+            schedule_role_arn=environment["RESONATE_SCHEDULE_ROLE_ARN"],
+            tick_arn=environment["RESONATE_TICK_ARN"],
+            retention_seconds=retention_of(environment),
+            push_private=is_on(environment, "RESONATE_PUSH_PRIVATE"),
+            debug_requests=is_on(environment, "RESONATE_DEBUG_REQUESTS"),
+        )
 
 
 def is_on(environment: Mapping[str, str], name: str) -> bool:
@@ -127,13 +131,13 @@ def origin_of(text: str) -> str | None:
 _ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 
-_VARIABLES = {
-    "table": "RESONATE_TABLE",
-    "groups": "RESONATE_GROUPS",
-    "timer_queue_url": "RESONATE_TIMER_QUEUE_URL",
-    "push_queue_url": "RESONATE_PUSH_QUEUE_URL",
-    "schedule_group": "RESONATE_SCHEDULE_GROUP",
-    "schedule_role_arn": "RESONATE_SCHEDULE_ROLE_ARN",
-    "tick_arn": "RESONATE_TICK_ARN",
-    "retention_seconds": "RESONATE_RETENTION_SECONDS",
-}
+_VARIABLES = (
+    "RESONATE_TABLE",
+    "RESONATE_GROUPS",
+    "RESONATE_TIMER_QUEUE_URL",
+    "RESONATE_PUSH_QUEUE_URL",
+    "RESONATE_SCHEDULE_GROUP",
+    "RESONATE_SCHEDULE_ROLE_ARN",
+    "RESONATE_TICK_ARN",
+    "RESONATE_RETENTION_SECONDS",
+)

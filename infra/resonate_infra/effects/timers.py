@@ -105,7 +105,7 @@ class Timers:
         try:
             self._scheduler.create_schedule(**schedule)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ConflictException":
+            if _code_of(error) != "ConflictException":
                 raise
             self._scheduler.update_schedule(**schedule)
 
@@ -113,5 +113,9 @@ class Timers:
         try:
             self._scheduler.delete_schedule(GroupName=self._settings.schedule_group, Name=name)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            if _code_of(error) != "ResourceNotFoundException":
                 raise
+
+
+def _code_of(error: ClientError) -> str | None:
+    return error.response.get("Error", {}).get("Code")

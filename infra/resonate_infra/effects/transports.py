@@ -189,10 +189,11 @@ class Pusher:
         rules = {"total_timeout": total_timeout, "public_only": public_only}
         plain, tls = type("_Plain", (_Connection,), rules), type("_Tls", (_TlsConnection,), rules)
         named = {"__str__": _shown}  # urllib3 begins the text of an error with that of the pool
-        self._pool.pool_classes_by_scheme = {
+        pools: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]] = {
             "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain, **named}),
             "https": type("_TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls, **named}),
         }
+        self._pool.pool_classes_by_scheme = pools
 
     def push(self, address: str, message: dict[str, Any]) -> bool:
         """Post a message.

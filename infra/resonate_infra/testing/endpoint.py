@@ -20,6 +20,7 @@ import re
 import socket
 import sys
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -70,7 +71,7 @@ class Endpoint:
         self._lock = threading.Lock()
         self._invocations: list[Message] = []
         self._pushes: list[Message] = []
-        self._session = boto3.Session("testing", "testing", region_name=REGION)
+        self._session: Any = boto3.Session("testing", "testing", region_name=REGION)
         self._clients: dict[str, Any] = {}
         self._mock = mock_aws()
         self._host = host
@@ -96,7 +97,7 @@ class Endpoint:
         self._thread.join()
         self._mock.stop()
 
-    def client(self, service: Any) -> Any:
+    def client(self, service: str) -> Any:
         """A boto3 client of the account, for this process."""
         if service not in self._clients:
             config = Config(retries={"total_max_attempts": 1})
@@ -201,10 +202,9 @@ def main(arguments: list[str] | None = None) -> int:
         client = Resonate(store=store).options(target="worker")
         client.begin_rpc("sleep-workflow-1", "sleeping_workflow", wf_id="sleep-workflow-1", secs=5.0)
         print(f"table {deployment.table_name} at {endpoint.url}; sleep-workflow-1 waits for a worker", flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             threading.Event().wait()
-        except KeyboardInterrupt:
-            return 0
+    return 0
 
 
 if __name__ == "__main__":

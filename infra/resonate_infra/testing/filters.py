@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard
 
+from resonate_infra.json_types import is_list
+
 Event: TypeAlias = Mapping[str, Any]
 Pattern: TypeAlias = Mapping[str, Any]
 Field: TypeAlias = tuple[Any, ...]
@@ -54,11 +56,6 @@ class FilterCriteria:
         return not self.matchers or any(matcher((event,)) for matcher in self.matchers)
 
 
-def matches(pattern: Pattern, event: Event) -> bool:
-    """Whether one pattern matches an event."""
-    return FilterCriteria.parse([pattern]).keep(event)
-
-
 def _fields(pattern: Any) -> Matcher:
     """A pattern's object: every key has to match the field of that name, `$or` one of its alternatives."""
     if not _is_object(pattern) or not pattern:
@@ -77,7 +74,7 @@ def _fields(pattern: Any) -> Matcher:
 
 
 def _alternatives(patterns: Any) -> Matcher:
-    if not _is_array(patterns) or not patterns:
+    if not is_list(patterns) or not patterns:
         raise InvalidPatternError(f"$or takes a list of patterns, not {patterns!r}")
     matchers = [_fields(pattern) for pattern in patterns]
     return lambda values: any(matcher(values) for matcher in matchers)
@@ -86,14 +83,14 @@ def _alternatives(patterns: Any) -> Matcher:
 def _field(key: str, expected: Any) -> Matcher:
     if key.startswith("$"):
         raise InvalidPatternError(f"unknown operator {key}")
-    matcher = _values(expected) if _is_array(expected) else _fields(expected)
+    matcher = _values(expected) if is_list(expected) else _fields(expected)
 
     def match(objects: Field) -> bool:
         [parent] = objects
         if key not in parent:
             return matcher(())
         value = parent[key]
-        return matcher(tuple(value) if _is_array(value) else (value,))
+        return matcher(tuple(value) if is_list(value) else (value,))
 
     return match
 
@@ -133,7 +130,7 @@ def _value(expected: Any) -> Matcher:
             folded = _text(name, operand).casefold()
             return _any_of(lambda value: isinstance(value, str) and value.casefold() == folded)
         case "anything-but":
-            excluded = [_equals(item) for item in (operand if _is_array(operand) else [operand])]
+            excluded = [_equals(item) for item in (operand if is_list(operand) else [operand])]
             return _any_of(lambda value: not any(same(value) for same in excluded))
         case "numeric":
             return _any_of(_numeric(operand))
@@ -154,7 +151,7 @@ def _equals(expected: Any) -> Callable[[Any], bool]:
 
 def _numeric(operand: Any) -> Callable[[Any], bool]:
     """`["=", n]`, `["<", n]` or a range such as `[">", n, "<=", m]`."""
-    if not _is_array(operand) or len(operand) not in (2, 4):
+    if not is_list(operand) or len(operand) not in (2, 4):
         raise InvalidPatternError(f"numeric takes one or two comparisons, not {operand!r}")
     bounds: list[tuple[Callable[[float, float], bool], float]] = []
     for name, bound in zip(operand[::2], operand[1::2], strict=True):
@@ -166,10 +163,6 @@ def _numeric(operand: Any) -> Callable[[Any], bool]:
 
 def _is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, Mapping)
-
-
-def _is_array(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
 
 
 def _is_number(value: Any) -> bool:

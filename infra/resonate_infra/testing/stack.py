@@ -19,16 +19,17 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from unittest.mock import patch
 
 from resonate.client.function import Function as Registered
+from resonate.testing.faults import Killed
 from resonate.testing.functions import name_of
 from resonate.testing.stack import Stack, Stuck
 from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.mocks import Mocks
 from resonate_infra.testing.moto.cloud import ENVIRONMENT, Cloud, CountedCall
-from resonate_infra.testing.process import Killed, LimitedClock, Processes
+from resonate_infra.testing.process import LimitedClock, Processes
 from resonate_infra.testing.pumps import ExpiryPump, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.template import template as templates
 from resonate_infra.testing.template.buckets import empty_bucket
@@ -344,7 +345,7 @@ class OfflineStack(Stack):
 
     def _called(self, workflow: Callable[..., Any] | str, version: int | None) -> tuple[str, int, str]:
         registered = workflow.version if isinstance(workflow, Registered) else 1
-        return name_of(workflow), version or registered, self._target
+        return name_of(cast("Callable[..., Any] | str", workflow)), version or registered, self._target
 
     def _result_type(self, name: str, version: int) -> Any:  # noqa: ARG002 - the function is the deployment's
         return Any

@@ -18,6 +18,7 @@ from resonate_infra.cli.calls import call, lineage
 from resonate_infra.cli.exits import FAILED, HALTED, INTERRUPTED, OUTCOMES, PENDING, USAGE, Failure
 from resonate_infra.cli.parameters import ONE_YEAR, Args, Func, Id, Kwargs, Tags, Target, Timeout, Version
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.json_types import is_object
 
 if TYPE_CHECKING:
     from resonate_store.model.records import PromiseView, Task, Value
@@ -91,7 +92,7 @@ def _arguments(param: Value) -> tuple[Any, Any]:
     from resonate_infra.cli.display import payload
 
     call = payload(param, False).get("data")
-    return (call.get("args") or [], call.get("kwargs") or {}) if isinstance(call, dict) else (call, None)
+    return (call.get("args") or [], call.get("kwargs") or {}) if is_object(call) else (call, None)
 
 
 def _end(session: Session, promise: PromiseView) -> None:

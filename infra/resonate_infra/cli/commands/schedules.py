@@ -200,11 +200,11 @@ def _write(session: Session, schedule: Any) -> None:
         duration,
         instant,
         payload,
-        plain,
         schedule_json,
         write_fields,
         write_json,
     )
+    from resonate_infra.text import plain
 
     if session.as_json:
         write_json(schedule_json(schedule, session.raw))

@@ -29,7 +29,7 @@ import botocore.config
 import botocore.session
 from botocore.exceptions import HTTPClientError
 from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.utilities import dynamo_json_dump
@@ -110,9 +110,10 @@ class Cloud:
         session = boto3.DEFAULT_SESSION = self._session = _Session(
             botocore_session=core, region_name=ENVIRONMENT["AWS_REGION"]
         )
-        session.events.register_first("before-call", self._before_call)
-        session.events.register_last("after-call", self._after_call)
-        session.events.register_last("before-send", self._before_send)
+        events: Any = session.events  # its type does not know that a handler may answer a call itself
+        events.register_first("before-call", self._before_call)
+        events.register_last("after-call", self._after_call)
+        events.register_last("before-send", self._before_send)
 
     def suspend(self) -> None:
         """Give everything back, and keep what is in the account."""
@@ -143,7 +144,7 @@ class Cloud:
 
     def schedules(self, group: str) -> list[tuple[str, str, str]]:
         """The name, the expression and the time zone of each schedule of a group."""
-        backend = scheduler_backends[ACCOUNT_ID][ENVIRONMENT["AWS_REGION"]]
+        backend: Any = scheduler_backends[ACCOUNT_ID][ENVIRONMENT["AWS_REGION"]]
         return [
             (schedule.name, schedule.schedule_expression, schedule.schedule_expression_timezone)
             for schedule in backend.schedule_groups[group].schedules.values()
@@ -170,15 +171,16 @@ class Cloud:
         enter(patch("moto.sqs.models.unix_time_millis", lambda: float(self.clock.now())))
         enter(patch("moto.sqs.models.unix_time", lambda: self.clock.now() / 1000))
         # botocore waits between two tries of a call; nothing here gets better by waiting.
-        enter(patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)))
+        enter(patch("botocore.endpoint.time", SimpleNamespace(sleep=_no_sleep)))
         enter(patch.object(boto3, "DEFAULT_SESSION", None))
 
-    def client(self, service: Any) -> Any:
+    def client(self, service: str) -> Any:
         """A boto3 client of the account."""
         if service not in self._clients:
             # Streams are addressed by account in the newest endpoints, which moto does not know.
             config = botocore.config.Config(account_id_endpoint_mode="disabled")
-            self._clients[service] = boto3.client(service, config=config)  # pyright: ignore[reportUnknownMemberType]
+            library: Any = boto3  # its type has an overload for each service
+            self._clients[service] = library.client(service, config=config)
         return self._clients[service]
 
     def take_changes(self, stream_arn: str) -> list[dict[str, Any]]:
@@ -241,6 +243,10 @@ class Cloud:
         return SimpleNamespace(status_code=202), {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
 
 
+def _no_sleep(_seconds: float) -> None:
+    pass
+
+
 _serialize_any_structure = BaseJSONSerializer._serialize_type_structure  # pyright: ignore[reportPrivateUsage]
 
 
@@ -265,8 +271,10 @@ class _Session(boto3.Session):
         self._made: dict[tuple[Any, str], Any] = {}
 
     def client(self, service_name: Any, **arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        config = arguments.pop("config", None)
-        key = service_name, repr((sorted(arguments.items()), config and sorted(vars(config).items())))
+        config: botocore.config.Config | None = arguments.pop("config", None)
+        settings = None if config is None else sorted(vars(config).items())
+        key = service_name, repr((sorted(arguments.items()), settings))
         if key not in self._made:
-            self._made[key] = super().client(service_name, config=config, **arguments)
+            library: Any = super()
+            self._made[key] = library.client(service_name, config=config, **arguments)
         return self._made[key]

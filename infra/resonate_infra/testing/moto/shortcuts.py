@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import moto.core.responses
 from moto.core.base_backend import BaseBackend
+from moto.core.utils import method_names_from_class
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.dynamodb.models.utilities import bytesize
 
@@ -23,7 +24,8 @@ from resonate_infra.testing.moto import transactions
 SURELY_SMALL = 400_000
 """Bytes up to which an item is not too large, whatever moto counts."""
 
-_add_and_count = LimitedSizeDict.__setitem__
+_set = dict[str, Any].__setitem__
+_add_and_count: Any = LimitedSizeDict.__setitem__
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def taken() -> Generator[None]:
     replacements: list[tuple[Any, str, Any]] = [
         (LimitedSizeDict, "__setitem__", _add),
         (BaseBackend, "urls", _once_for_each_class(BaseBackend.urls)),
-        (moto.core.responses, "method_names_from_class", functools.cache(moto.core.responses.method_names_from_class)),
+        (moto.core.responses, "method_names_from_class", functools.cache(method_names_from_class)),
     ]
     with ExitStack() as stack:
         stack.enter_context(transactions.cheap())
@@ -46,7 +48,7 @@ def _add(item: Any, name: str, value: Any) -> None:
     size = value.size() if type(value) is DynamoType else bytesize(str(value))
     set_so_far = item.__dict__.get("set_so_far", 0) + bytesize(name) + size
     if set_so_far <= SURELY_SMALL:
-        dict.__setitem__(item, name, value)
+        _set(item, name, value)
     else:
         _add_and_count(item, name, value)
     item.set_so_far = set_so_far

@@ -82,7 +82,7 @@ class Deployment:
     schedule_group: str
     bucket: str
     queues: Mapping[str, Queue]
-    functions: Mapping[str, TemplateFunction]
+    functions: dict[str, TemplateFunction]
     event_sources: tuple[EventSource, ...]
     schedules: tuple[TemplateSchedule, ...]
     routes: tuple[Route, ...]

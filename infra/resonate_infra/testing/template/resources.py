@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from resonate_infra.testing.account import Creator
 from resonate_infra.testing.filters import FilterCriteria
 from resonate_infra.testing.template.buckets import create_bucket, delete_bucket
 from resonate_infra.testing.template.deployment import (
@@ -41,6 +40,17 @@ class ClientFactory(Protocol):
     """Makes service clients; `boto3.Session.client` is one."""
 
     def __call__(self, service_name: Any, /) -> Any: ...
+
+
+class Created(NamedTuple):
+    """What `Ref` and `Fn::GetAtt` return for a resource."""
+
+    reference: str
+    attributes: Mapping[str, str]
+
+
+Creator = Callable[[Any, str, Fragment], Created]
+"""Creates a resource, given a client factory, the name to use if the template gives none, and the properties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +127,7 @@ SCHEDULE_AS_IS = (
 def create(template: Template, client: ClientFactory, others: Mapping[str, Creator] | None = None) -> Deployment:
     """Create everything the template asks for. `client` must lead to moto.
 
-    `others` creates what is left out otherwise, by the type of the resource; see `account`.
+    `others` creates what is left out otherwise, by the type of the resource.
     """
     return _Creation(template, client, others or {}).run()
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import boto3
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportUnknownVariableType]
+from samtranslator.parser.parser import Parser  # pyright: ignore[reportMissingTypeStubs]
+from samtranslator.translator.translator import Translator  # pyright: ignore[reportMissingTypeStubs]
+from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 Fragment: TypeAlias = dict[str, Any]
 """A part of a template, as YAML gives it."""

@@ -9,11 +9,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from resonate_infra.testing.account import CREATORS
 from resonate_infra.testing.template.deployment import Deployment
 from resonate_infra.testing.template.resources import NOT_CREATED, create, delete
 from resonate_infra.testing.template.template import Template, TemplateStack, load
 from resonate_store.dynamo.large_values import TAG
+from tests.support.account import CREATORS
 
 TEMPLATE = Path(__file__).parents[4] / "template.yaml"
 EVERYTHING: dict[str, str | int] = {

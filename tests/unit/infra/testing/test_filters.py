@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.testing.filters import FilterCriteria, InvalidPatternError, matches
+from resonate_infra.testing.filters import FilterCriteria, InvalidPatternError
 
 EVENTS = Path(__file__).parents[4] / "events"
 
@@ -15,6 +15,11 @@ MARKER_EXPIRED = {
     "userIdentity": {"principalId": [TIME_TO_LIVE]},
     "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}},
 }
+
+
+def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
+    """Whether one pattern matches an event."""
+    return FilterCriteria.parse([pattern]).keep(event)
 
 
 def expired(sk: str) -> dict[str, Any]:

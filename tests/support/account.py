@@ -12,21 +12,11 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
+from resonate_infra.testing.template.resources import Created, Creator
 from resonate_infra.testing.template.template import Fragment
-
-
-class Created(NamedTuple):
-    """What `Ref` and `Fn::GetAtt` return for a resource."""
-
-    reference: str
-    attributes: Mapping[str, str]
-
-
-Creator = Callable[[Any, str, Fragment], Created]
-"""Creates a resource, given a client factory, the name to use if the template gives none, and the properties."""
 
 
 def role(client: Any, name: str, properties: Fragment) -> Created:
