@@ -3,6 +3,8 @@
 Typer shows errors in a frame of several lines, and what it does not know as a traceback. Here everything ends alike:
 one line on the error stream, nothing else, and a code of `resonate_infra.cli.exits`. A defect of ours is told in one
 line, too; with RESONATE_TRACEBACK set it is shown whole.
+
+The module of a command is imported when the command is run or explained, so such a module has its imports at the top.
 """
 
 from __future__ import annotations
@@ -12,26 +14,64 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from resonate_infra.cli.commands import (
-    deletion,
-    dev,
-    executions,
-    history,
-    invocation,
-    projects,
-    promises,
-    schedules,
-    tasks,
-    tree,
-)
 from resonate_infra.cli.exits import BROKEN_PIPE, FAILED, UNREACHABLE, Failure, code_for
 from resonate_infra.cli.parameters import help_of
 from resonate_infra.cli.session import before_commands
+
+
+class LazyCommand(NamedTuple):
+    """A command whose module is imported when the command is run or explained.
+
+    Attributes:
+        module: of `resonate_infra.cli.commands`.
+        attribute: the command's function, or the Typer of a group of commands.
+        help: what the list of all commands says, the first paragraph of the command's own help.
+    """
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS = {
+    "dev": LazyCommand("dev", "dev", "Run a Resonate server for development, until Ctrl-C."),
+    "invoke": LazyCommand("invocation", "invoke", "Start an execution: have a worker run a function, durably."),
+    "tree": LazyCommand(
+        "tree", "tree", "Show an execution as a tree of its calls, with state, time, attempts and outcome of each."
+    ),
+    "delete": LazyCommand(
+        "deletion", "delete", "Delete an execution that has ended, with everything below it; only over --table."
+    ),
+    "init": LazyCommand(
+        "projects",
+        "init",
+        "Write a new project: workflows, a test that passes, and the template that adds them to a deployment.",
+    ),
+    "executions": LazyCommand("executions", "group", "Look at executions."),
+    "promises": LazyCommand("promises", "group", "Look at promises, create and settle them."),
+    "tasks": LazyCommand("tasks", "group", "Look at tasks, halt and continue them."),
+    "schedules": LazyCommand("schedules", "group", "Have functions run, or promises created, at set times."),
+    "history": LazyCommand("history", "group", "Export what an execution has recorded."),
+}
+
+
+@functools.cache
+def loaded(name: str) -> Any:
+    """Import a command of `COMMANDS`, and return it as it is run."""
+    lazy = COMMANDS[name]
+    command = getattr(import_module(f"resonate_infra.cli.commands.{lazy.module}"), lazy.attribute)
+    app = typer.Typer()
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name, no_args_is_help=True)
+    else:
+        app.command(name, help=help_of(command))(command)
+    return typer.main.get_group(app).commands[name]
 
 
 class Commands(TyperGroup):
@@ -53,6 +93,11 @@ class Commands(TyperGroup):
         if standalone_mode:
             sys.exit(code)
         return code
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name, the command and the arguments of a command line; `commands` holds only names and help."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else loaded(name), rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the context names."""
@@ -151,17 +196,7 @@ def application() -> Any:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    app.command("dev", help=help_of(dev.dev))(dev.dev)
-    app.command("invoke")(invocation.invoke)
-    app.command("tree")(tree.tree)
-    app.command("delete")(deletion.delete)
-    app.command("init", help=help_of(projects.init))(projects.init)
-    for name, group in (
-        ("executions", executions.group),
-        ("promises", promises.group),
-        ("tasks", tasks.group),
-        ("schedules", schedules.group),
-        ("history", history.group),
-    ):
-        app.add_typer(group, name=name, no_args_is_help=True)
-    return typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
+    for name, lazy in COMMANDS.items():
+        group.add_command(TyperCommand(name, help=lazy.help))
+    return group

@@ -6,12 +6,12 @@ A worker sees no difference to `Resonate.begin_rpc` and `Resonate.schedule`; the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from resonate.payloads import codec
 from resonate_infra.cli.arguments import arguments_of
-
-if TYPE_CHECKING:
-    from resonate_store.model.records import Value
+from resonate_store.model.addresses import expand
+from resonate_store.model.records import Value
+from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE, TARGET
 
 
 def call(
@@ -31,16 +31,11 @@ def call(
     """
     positional, named = arguments_of(args, kwargs)
 
-    from resonate.payloads import codec
-    from resonate_store.model.addresses import expand
-    from resonate_store.model.tags import FUNC, SCOPE, TARGET
-
     tags = {**tags, SCOPE: "global", TARGET: expand(target), FUNC: func}
     return codec.encode_call(func, positional, named, version), tags
 
 
 def lineage(id: str) -> dict[str, str]:
     """The tags of a promise that is the root of an execution."""
-    from resonate_store.model.tags import BRANCH, ORIGIN, PARENT, PREFIX
 
     return dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)

@@ -20,7 +20,7 @@ from resonate_infra.json_types import is_object
 from resonate_infra.text import plain
 from resonate_store.model import clock
 from resonate_store.model.records import PromiseView, Schedule, Task, Value
-from resonate_store.model.tags import ELAPSED, SCOPE, TARGET
+from resonate_store.model.tags import ELAPSED, FUNC, SCOPE, TARGET
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,7 +126,6 @@ def error_text(value: Value) -> str:
 
 def function_of(promise: PromiseView) -> str:
     """The name of the function that the promise is a call of; empty if it is none."""
-    from resonate_store.model.tags import FUNC
 
     if name := promise.tags.get(FUNC):
         return name

@@ -7,11 +7,14 @@ servers do not say.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from resonate_infra.cli.session import Session
-    from resonate_store.model.records import PromiseView, Task
+from resonate_infra.cli.display import error_text, shortened
+from resonate_infra.cli.session import Session
+from resonate_store.model.addresses import wait_for
+from resonate_store.model.clock import instant
+from resonate_store.model.records import PromiseView, Task
+from resonate_store.model.requests import PromiseGet, TaskGet
+from resonate_store.model.tags import FUNC, ORIGIN, TARGET, TIMER
 
 MOST_READ = 50
 """Pending promises of one execution that are looked at; what it waits for is told of the first."""
@@ -21,7 +24,6 @@ MOST_TASKS = 5
 
 def task_of(session: Session, promise: PromiseView) -> Task | None:
     """Return the task of a pending promise, with what the server knows of it; None if it has none."""
-    from resonate_store.model.tags import TARGET, TIMER
 
     if not promise.pending or TARGET not in promise.tags or promise.tags.get(TIMER) == "true":
         return None
@@ -34,8 +36,6 @@ def read(session: Session, id: str) -> tuple[PromiseView, Task | None]:
     Raises:
         Failure: the promise does not exist, or the store does not answer.
     """
-    from resonate_store.model.requests import PromiseGet, TaskGet
-    from resonate_store.model.tags import TARGET
 
     response = session.ask(PromiseGet(id))
     promise, task = response.promise, response.task
@@ -51,9 +51,6 @@ def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> 
 
     With `short`, here and below, a long error is cut off.
     """
-    from resonate_infra.cli.display import shortened
-    from resonate_store.model.addresses import wait_for
-    from resonate_store.model.tags import TARGET
 
     if task is None or task.state != "pending":
         return ""
@@ -67,15 +64,12 @@ def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> 
 
 def of_attempt(timer: PromiseView, *, short: bool = False) -> str:
     """Say why a step is retried and when, as its pending retry timer tells."""
-    from resonate_infra.cli.display import error_text, shortened
 
     attempt, error = timer.id.rpartition("~")[2], error_text(timer.param)
     return _next(f"attempt {attempt} failed: {shortened(error) if short else error}", timer.timeout_at)
 
 
 def _next(failed: str, at: int) -> str:
-    from resonate_store.model.clock import instant
-
     return f"{failed}; next at {instant(at)}" if failed else f"waiting until {instant(at)}"
 
 
@@ -87,8 +81,6 @@ def of_execution(session: Session, promise: PromiseView, task: Task | None, *, s
 
 
 def _below(session: Session, promise: PromiseView, short: bool) -> Iterator[str]:
-    from resonate_store.model.tags import FUNC, ORIGIN
-
     tasks, origin = 0, promise.tags.get(ORIGIN, promise.id)
     for separator in (".",) if FUNC in promise.tags else (".", ":"):
         for each in session.below(promise.id, separator, MOST_READ, "pending"):

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from resonate_infra.cli.display import write_json
 from resonate_infra.cli.exits import USAGE, Failure
 from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
+from resonate_store.model.requests import PromiseGet, PromiseSettle
 
 if TYPE_CHECKING:
     from resonate_store.dynamo.store import DynamoStore
@@ -31,7 +33,6 @@ def delete(
     if session.table is None:
         raise Failure("deleting needs the table, the protocol has no such request: give --table", USAGE)
     from resonate_store.dynamo.deletion import NotDeletable
-    from resonate_store.model.requests import PromiseGet, PromiseSettle
 
     promise = session.ask(PromiseGet(id)).promise
     if force and promise is not None and promise.pending:
@@ -41,8 +42,6 @@ def delete(
     except NotDeletable as error:
         raise Failure(str(error)) from None
     if session.as_json:
-        from resonate_infra.cli.display import write_json
-
         write_json({"id": id, "deleted": deleted})
     else:
         print(f"deleted {id} and {deleted - 1} promises below it")

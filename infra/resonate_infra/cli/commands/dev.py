@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ import typer
 
 from resonate_infra.cli.arguments import milliseconds_of, pairs_of
 from resonate_infra.cli.exits import USAGE, Failure
+from resonate_infra.effects.settings import origins_of
+from resonate_store.settings import SettingsError, groups_of
 
 _WHERE = "Where promises are"
 _WORK = "Workers"
@@ -151,9 +154,6 @@ def dev(
 
 def _groups(groups: dict[str, str]) -> dict[str, str]:
     """The groups, held to what `RESONATE_GROUPS` is held to."""
-    import json
-
-    from resonate_store.settings import SettingsError, groups_of
 
     try:
         return groups_of({"RESONATE_GROUPS": json.dumps(groups)}) or {}
@@ -163,7 +163,6 @@ def _groups(groups: dict[str, str]) -> dict[str, str]:
 
 def _origins(listed: Sequence[str]) -> tuple[str, ...]:
     """The origins, held to what `RESONATE_CORS_ORIGINS` is held to."""
-    from resonate_infra.effects.settings import SettingsError, origins_of
 
     try:
         return origins_of(listed, "--cors")

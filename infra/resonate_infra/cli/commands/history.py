@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from resonate.errors import ResonateStoreError
+from resonate.testing.history import export_history
 from resonate_infra.cli.exits import NOT_FOUND, Failure
 from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
@@ -27,8 +29,6 @@ def export(
 
     Payloads stay as they are stored, and the output is JSON with or without --json.
     """
-    from resonate.errors import ResonateStoreError
-    from resonate.testing.history import export_history
 
     try:
         text = export_history(session.store, id).to_json()

@@ -9,19 +9,24 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from resonate_infra.cli.arguments import milliseconds_of, pairs_of
 from resonate_infra.cli.calls import call, lineage
+from resonate_infra.cli.commands.tree import call_tree, drawn
+from resonate_infra.cli.display import console, function_of, instant, outcome, payload, promise_json, write_json
 from resonate_infra.cli.exits import FAILED, HALTED, INTERRUPTED, OUTCOMES, PENDING, USAGE, Failure
 from resonate_infra.cli.parameters import ONE_YEAR, Args, Func, Id, Kwargs, Tags, Target, Timeout, Version
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.cli.waiting import of_execution, of_task, read
 from resonate_infra.json_types import is_object
-
-if TYPE_CHECKING:
-    from resonate_store.model.records import PromiseView, Task, Value
+from resonate_infra.text import plain
+from resonate_store.model.backoff import Backoff
+from resonate_store.model.records import PromiseView, Task, Value
+from resonate_store.model.requests import PromiseCreate
+from resonate_store.server_clock import deadline_in
 
 FIRST_PAUSE_MS = 50
 """The pause before the second look at the execution (ms), half as long again with every further one."""
@@ -57,10 +62,6 @@ def invoke(
 
         resonate invoke order-1 --func order --arg 30 --kwarg 'currency="EUR"' --target worker --wait
     """
-    from resonate_infra.cli.display import function_of, promise_json, write_json
-    from resonate_infra.text import plain
-    from resonate_store.model.requests import PromiseCreate
-    from resonate_store.server_clock import deadline_in
 
     if wait_timeout is not None and not wait:
         raise Failure("--wait-timeout says how long to wait: give --wait, too", USAGE)
@@ -89,7 +90,6 @@ def invoke(
 
 def _arguments(param: Value) -> tuple[Any, Any]:
     """The arguments of a call, of this SDK or of another."""
-    from resonate_infra.cli.display import payload
 
     call = payload(param, False).get("data")
     return (call.get("args") or [], call.get("kwargs") or {}) if is_object(call) else (call, None)
@@ -97,7 +97,6 @@ def _arguments(param: Value) -> tuple[Any, Any]:
 
 def _end(session: Session, promise: PromiseView) -> None:
     """Write what the execution came to, and end with the exit code that says so."""
-    from resonate_infra.cli.display import instant, outcome, payload, write_json
 
     if promise.state == "resolved":
         if not session.as_json:
@@ -118,8 +117,6 @@ def _settled(session: Session, promise: PromiseView, patience: int | None, quiet
     Raises:
         Failure: its task is halted.
     """
-    from resonate_infra.cli.waiting import read
-    from resonate_store.model.backoff import Backoff
 
     session.persist()
     clock = session.clock
@@ -167,9 +164,6 @@ class _ProgressLines:
         self._looked_at = 0
 
     def __call__(self, promise: PromiseView, task: Task | None) -> None:
-        from resonate_infra.cli.waiting import of_task
-        from resonate_infra.text import plain
-
         line = "pending" if task is None else f"{task.state}, version {task.version}"
         waits = of_task(promise, task)
         if task is not None and task.state == "suspended":
@@ -183,7 +177,6 @@ class _ProgressLines:
 
     def _waits_below(self, promise: PromiseView, task: Task) -> str:
         """What the calls of a suspended execution wait for: asked when it has suspended, and now and then."""
-        from resonate_infra.cli.waiting import of_execution
 
         now = self._session.clock.now()
         if self._below[0] != task.version or now - self._looked_at >= LOOK_BELOW:
@@ -194,9 +187,6 @@ class _ProgressLines:
 @contextlib.contextmanager
 def _drawing(session: Session, id: str) -> Generator[Show]:
     from rich.live import Live
-
-    from resonate_infra.cli.commands.tree import call_tree, drawn
-    from resonate_infra.cli.display import console
 
     def shown() -> Any:
         return drawn(call_tree(session, id), session.clock.now())

@@ -9,7 +9,10 @@ from typing import Annotated
 
 import typer
 
+from resonate_infra.cli.display import write_json
 from resonate_infra.cli.exits import FAILED, USAGE, Failure
+from resonate_infra.scaffold import scaffold
+from resonate_infra.text import plain
 
 
 def init(
@@ -20,9 +23,6 @@ def init(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,
 ) -> None:
     """Write a new project: workflows, a test that passes, and the template that adds them to a deployment."""
-    from resonate_infra.cli.display import write_json
-    from resonate_infra.scaffold import scaffold
-    from resonate_infra.text import plain
 
     try:
         paths = scaffold(directory, stack=stack)

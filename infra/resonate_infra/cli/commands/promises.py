@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from resonate.payloads.codec import encode, encode_error
 from resonate_infra.cli.arguments import json_of, milliseconds_of, pairs_of
+from resonate_infra.cli.display import function_of, instant, promise_json, taken, write_found, write_promise
 from resonate_infra.cli.exits import FAILED, UNREACHABLE, USAGE, Failure
 from resonate_infra.cli.parameters import ONE_YEAR, All, Cursor, Id, Limit, Tags, Timeout
 from resonate_infra.cli.session import Session, connected
-
-if TYPE_CHECKING:
-    from resonate_store.model.records import PromiseView
+from resonate_infra.cli.waiting import of_execution, task_of
+from resonate_store.model.addresses import expand
+from resonate_store.model.records import EMPTY, PromiseView
+from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSearch, PromiseSettle
+from resonate_store.model.tags import TARGET
+from resonate_store.server_clock import deadline_in
 
 group = typer.Typer(help="Look at promises, create and settle them.")
 
@@ -27,8 +32,6 @@ Data = Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="
 @connected
 def get(session: Session, id: Id) -> None:
     """Show one promise."""
-    from resonate_infra.cli.display import write_promise
-    from resonate_store.model.requests import PromiseGet
 
     write_promise(session, _only(session.ask(PromiseGet(id))))
 
@@ -49,11 +52,6 @@ def create(
     ] = None,
 ) -> None:
     """Create a promise, or show the one that has this id already."""
-    from resonate_infra.cli.display import write_promise
-    from resonate_store.model.addresses import expand
-    from resonate_store.model.requests import PromiseCreate
-    from resonate_store.model.tags import TARGET
-    from resonate_store.server_clock import deadline_in
 
     tags = pairs_of(tag or (), "--tag")
     if target is not None:
@@ -83,12 +81,7 @@ def reject(
     """Reject a promise; whoever waits for it fails."""
     if data is not None and message is not None:
         raise Failure("a promise is rejected with --data or with --message: give one of both", USAGE)
-    if message is None:
-        value = _value(data)
-    else:
-        from resonate.payloads.codec import encode_error
-
-        value = encode_error(Exception(message))
+    value = _value(data) if message is None else encode_error(Exception(message))
     _settle(session, id, "rejected", value)
 
 
@@ -96,7 +89,6 @@ def reject(
 @connected
 def cancel(session: Session, id: Id) -> None:
     """Cancel a promise; whoever waits for it is told so, and a task that works on it has no one to work for."""
-    from resonate_store.model.records import EMPTY
 
     _settle(session, id, "rejected_canceled", EMPTY)
 
@@ -129,8 +121,6 @@ def find(
     cursor: str | None,
 ) -> None:
     """Search, and write what is found."""
-    from resonate_infra.cli.display import function_of, instant, promise_json, taken, write_found
-    from resonate_store.model.requests import PromiseSearch
 
     found: list[PromiseView] = []
     for page in session.pages(PromiseSearch(state, tags, id, roots, cursor=cursor), limit):
@@ -155,7 +145,6 @@ def find(
 
 def _waits(session: Session, promise: PromiseView, short: bool) -> str:
     """Say what an execution waits for; empty if that cannot be read: the others of the list are shown all the same."""
-    from resonate_infra.cli.waiting import of_execution, task_of
 
     try:
         return of_execution(session, promise, task_of(session, promise), short=short)
@@ -166,9 +155,6 @@ def _waits(session: Session, promise: PromiseView, short: bool) -> str:
 
 
 def _settle(session: Session, id: str, state: Any, value: Any) -> None:
-    from resonate_infra.cli.display import write_promise
-    from resonate_store.model.requests import PromiseSettle
-
     promise = _only(session.ask(PromiseSettle(id, state, value)))
     if promise.state != state or promise.value != value:
         how = "with another value" if promise.state == state else ""
@@ -177,13 +163,9 @@ def _settle(session: Session, id: str, state: Any, value: Any) -> None:
 
 
 def _value(data: str | None) -> Any:
-    from resonate_store.model.records import EMPTY
-
     if data is None:
         return EMPTY
     value = json_of(data, "--data")
-
-    from resonate.payloads.codec import encode
 
     return encode(value, "--data")
 

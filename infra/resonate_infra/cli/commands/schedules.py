@@ -6,11 +6,37 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from resonate.payloads.codec import encode
+from resonate.schedules import Schedules, differences
 from resonate_infra.cli.arguments import json_of, milliseconds_of, pairs_of
 from resonate_infra.cli.calls import call
+from resonate_infra.cli.display import (
+    compact,
+    duration,
+    instant,
+    payload,
+    schedule_json,
+    write_fields,
+    write_found,
+    write_json,
+    write_promise,
+)
 from resonate_infra.cli.exits import FAILED, USAGE, Failure
 from resonate_infra.cli.parameters import ONE_YEAR, All, Args, Cursor, Id, Kwargs, Limit, Tags, Target, Timeout, Version
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.text import plain
+from resonate_store.model.addresses import expand
+from resonate_store.model.records import EMPTY, Schedule
+from resonate_store.model.requests import (
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleSearch,
+    ScheduleTrigger,
+)
+from resonate_store.model.tags import TARGET
 
 group = typer.Typer(help="Have functions run, or promises created, at set times.")
 
@@ -54,10 +80,6 @@ def create(
 
     resonate schedules create report --cron '0 7 * * mon' --timezone Europe/Berlin --func report --target worker
     """
-    from resonate_store.model.addresses import expand
-    from resonate_store.model.records import EMPTY
-    from resonate_store.model.requests import ScheduleCreate
-    from resonate_store.model.tags import TARGET
 
     tags = pairs_of(tag or (), "--tag")
     if func is not None:
@@ -86,8 +108,6 @@ def create(
     schedule = session.ask(request).schedule
     assert schedule is not None
 
-    from resonate.schedules import differences
-
     if differing := differences(request, schedule):
         raise Failure(
             f"schedule {id!r} exists already with another {' and '.join(differing)}:"
@@ -101,7 +121,6 @@ def create(
 @connected
 def get(session: Session, id: Id) -> None:
     """Show one schedule."""
-    from resonate_store.model.requests import ScheduleGet
 
     _write(session, session.ask(ScheduleGet(id)).schedule)
 
@@ -110,9 +129,6 @@ def get(session: Session, id: Id) -> None:
 @connected
 def delete(session: Session, id: Id) -> None:
     """Delete a schedule; what it has created stays."""
-    from resonate_infra.cli.display import write_json
-    from resonate_infra.text import plain
-    from resonate_store.model.requests import ScheduleDelete
 
     session.ask(ScheduleDelete(id))
     if session.as_json:
@@ -125,9 +141,6 @@ def delete(session: Session, id: Id) -> None:
 @connected
 def list_(session: Session, tag: Tags = None, limit: Limit = 100, all: All = False, cursor: Cursor = None) -> None:
     """Show schedules; --tag looks at the tags of what they create."""
-    from resonate_infra.cli.display import instant, schedule_json, write_found
-    from resonate_store.model.records import Schedule
-    from resonate_store.model.requests import ScheduleSearch
 
     found: list[Schedule] = []
     for page in session.pages(ScheduleSearch(pairs_of(tag or (), "--tag"), cursor=cursor), None if all else limit):
@@ -147,7 +160,6 @@ def list_(session: Session, tag: Tags = None, limit: Limit = 100, all: All = Fal
 @connected
 def pause(session: Session, id: Id) -> None:
     """Let nothing happen until the schedule is resumed."""
-    from resonate_store.model.requests import SchedulePause
 
     _write(session, session.ask(SchedulePause(id)).schedule)
 
@@ -156,7 +168,6 @@ def pause(session: Session, id: Id) -> None:
 @connected
 def resume(session: Session, id: Id) -> None:
     """Go on with the next occurrence from now; those of the pause are gone."""
-    from resonate_store.model.requests import ScheduleResume
 
     _write(session, session.ask(ScheduleResume(id)).schedule)
 
@@ -165,8 +176,6 @@ def resume(session: Session, id: Id) -> None:
 @connected
 def trigger(session: Session, id: Id) -> None:
     """Let an occurrence happen now, paused or not, and show its promise."""
-    from resonate_infra.cli.display import write_promise
-    from resonate_store.model.requests import ScheduleTrigger
 
     promise = session.ask(ScheduleTrigger(id)).promise
     assert promise is not None
@@ -181,9 +190,6 @@ def next_(
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, metavar="N", help="How many.")] = 5,
 ) -> None:
     """Show the next occurrences of a schedule, also of one that is paused."""
-    from resonate.schedules import Schedules
-    from resonate_infra.cli.display import instant, write_json
-    from resonate_store.model.requests import ScheduleGet
 
     session.ask(ScheduleGet(id))
     runs = Schedules(session.store, session.clock).next_runs(id, count)
@@ -195,17 +201,6 @@ def next_(
 
 
 def _write(session: Session, schedule: Any) -> None:
-    from resonate_infra.cli.display import (
-        compact,
-        duration,
-        instant,
-        payload,
-        schedule_json,
-        write_fields,
-        write_json,
-    )
-    from resonate_infra.text import plain
-
     if session.as_json:
         write_json(schedule_json(schedule, session.raw))
         return
@@ -231,6 +226,4 @@ def _write(session: Session, schedule: Any) -> None:
 
 
 def _encoded(value: Any) -> Any:
-    from resonate.payloads.codec import encode
-
     return encode(value, "--data")

@@ -6,8 +6,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from resonate_infra.cli.display import instant, task_json, write_fields, write_found, write_json
 from resonate_infra.cli.parameters import All, Cursor, Id, Limit
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.text import plain
+from resonate_store.model.records import Task
+from resonate_store.model.requests import TaskContinue, TaskGet, TaskHalt, TaskSearch
 
 group = typer.Typer(help="Look at tasks, halt and continue them.")
 
@@ -31,9 +35,6 @@ def search(
     cursor: Cursor = None,
 ) -> None:
     """Find tasks by state: `--state halted` shows what needs somebody's attention."""
-    from resonate_infra.cli.display import task_json, write_found
-    from resonate_store.model.records import Task
-    from resonate_store.model.requests import TaskSearch
 
     found: list[Task] = []
     for page in session.pages(TaskSearch(state, cursor=cursor), None if all else limit):
@@ -57,7 +58,6 @@ def halt(
     ] = None,
 ) -> None:
     """Stop a task: no worker is offered it, until somebody continues it."""
-    from resonate_store.model.requests import TaskHalt
 
     session.ask(TaskHalt(id, reason=reason))
     _show(session, id)
@@ -67,17 +67,12 @@ def halt(
 @connected
 def continue_(session: Session, id: Id) -> None:
     """Let a halted task go on, with a fresh count of attempts."""
-    from resonate_store.model.requests import TaskContinue
 
     session.ask(TaskContinue(id))
     _show(session, id)
 
 
 def _show(session: Session, id: str) -> None:
-    from resonate_infra.cli.display import instant, task_json, write_fields, write_json
-    from resonate_infra.text import plain
-    from resonate_store.model.requests import TaskGet
-
     task = session.ask(TaskGet(id)).task
     assert task is not None
     if session.as_json:

@@ -11,13 +11,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from resonate.engine.history import Issued, attempt_of, independent
+from resonate_infra.cli.display import (
+    STYLES,
+    console,
+    duration,
+    function_of,
+    outcome,
+    promise_json,
+    shortened,
+    taken,
+    taken_ms,
+    task_json,
+    write_json,
+)
 from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
+from resonate_infra.cli.waiting import of_attempt, of_task, task_of
+from resonate_infra.text import plain
+from resonate_store.interface import whole
+from resonate_store.model.ids import parent
+from resonate_store.model.records import PromiseView, Task
+from resonate_store.model.requests import PromiseGet
+from resonate_store.model.tags import FUNC, ORIGIN
 
 if TYPE_CHECKING:
     from rich.tree import Tree
-
-    from resonate_store.model.records import PromiseView, Task
 
 
 class TreeNode:
@@ -44,14 +63,12 @@ class TreeNode:
     @property
     def foreign(self) -> bool:
         """Whether it is an execution of its own (a detached call)."""
-        from resonate_store.model.tags import ORIGIN
 
         return self.promise.tags.get(ORIGIN, self.promise.id) == self.promise.id
 
     @property
     def attempts(self) -> int:
         """How often it has been tried: a step by its latest retry timer, a task as its failures are counted."""
-        from resonate.engine.history import attempt_of
 
         if self.retries:  # short pauses leave no timer, so their number is not their count
             return attempt_of(self.retries[-1]) + 1
@@ -65,7 +82,6 @@ class TreeNode:
 
     def waits(self, *, short: bool = False) -> str:
         """Say what it waits for that is worth telling: a worker, its next attempt; empty if nothing is."""
-        from resonate_infra.cli.waiting import of_attempt, of_task
 
         waiting = [timer for timer in self.retries if timer.pending]
         if self.pending and waiting:
@@ -93,12 +109,6 @@ def call_tree(session: Session, id: str) -> TreeNode:
     Raises:
         Failure: there is no such promise, or nobody who answers.
     """
-    from resonate.engine.history import independent
-    from resonate_infra.cli.waiting import task_of
-    from resonate_store.interface import whole
-    from resonate_store.model.ids import parent
-    from resonate_store.model.requests import PromiseGet
-    from resonate_store.model.tags import FUNC
 
     root = session.ask(PromiseGet(id)).promise
     assert root is not None
@@ -134,7 +144,6 @@ def call_tree(session: Session, id: str) -> TreeNode:
 @connected
 def tree(session: Session, id: Id) -> None:
     """Show an execution as a tree of its calls, with state, time, attempts and outcome of each."""
-    from resonate_infra.cli.display import console, write_json
 
     root = call_tree(session, id)
     if session.as_json:
@@ -145,7 +154,6 @@ def tree(session: Session, id: Id) -> None:
 
 def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
     """A tree as JSON: each promise with `command`, `function`, `attempts`, its task, and its `children`."""
-    from resonate_infra.cli.display import function_of, promise_json, taken_ms, task_json
 
     promise = node.promise
     document = {
@@ -163,8 +171,6 @@ def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
 
 def command_of(node: TreeNode) -> str:
     """What made the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep`, `a promise`."""
-    from resonate.engine.history import Issued
-    from resonate_infra.cli.display import function_of
 
     function = function_of(node.promise)
     if function and node.foreign:
@@ -189,9 +195,6 @@ def _draw(node: TreeNode, shown: Tree, now: int) -> None:
 
 def _line(node: TreeNode, name: str, now: int) -> Any:
     from rich.text import Text
-
-    from resonate_infra.cli.display import STYLES, duration, outcome, shortened, taken
-    from resonate_infra.text import plain
 
     promise, task = node.promise, node.task
     line = Text(f"{plain(name)}  ", "bold", no_wrap=True).append(f"{plain(command_of(node))}  ", "not bold")

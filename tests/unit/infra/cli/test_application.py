@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.cli import exits
-from resonate_infra.cli.application import application
+from resonate_infra.cli.application import COMMANDS, loaded
 from resonate_infra.cli.commands import executions
 from tests.support.command_line import CommandLine
 
@@ -66,24 +68,45 @@ def test_the_version_is_that_of_the_package() -> None:
     assert CommandLine().ok("--version").out.startswith("resonate ")
 
 
-def commands(group: Any, path: str = "resonate") -> Iterator[str]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, f"{path} {name}")
-        else:
-            yield f"{path} {name}"
+def commands() -> Iterator[str]:
+    for name in COMMANDS:
+        group: Any = loaded(name)
+        below = getattr(group, "commands", None)
+        yield from [f"resonate {name}"] if below is None else (f"resonate {name} {each}" for each in below)
 
 
 def test_the_documentation_has_every_command_and_every_exit_code() -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
     told = set(re.findall(r"\*\*`(resonate(?: [a-z]+)+)", re.sub(r"\s+", " ", text)))
 
-    assert told == set(commands(application()))
+    assert told == set(commands())
     codes = {code for name, code in vars(exits).items() if name.isupper() and isinstance(code, int)}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)} == codes
 
 
 def test_every_command_has_a_help_text_and_json_wherever_it_says_something() -> None:
-    for path in commands(application()):
+    for path in commands():
         shown = CommandLine().ok(*path.split()[1:], "--help").out
         assert "--json" in shown or path == "resonate dev", path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_list_of_commands_says_what_each_command_says_of_itself(name: str) -> None:
+    command = loaded(name)
+
+    assert command.name == name
+    assert command.help.split("\n\n")[0] == COMMANDS[name].help
+
+
+def test_list_of_commands_is_shown_without_importing_a_command() -> None:
+    program = "\n".join(
+        [
+            "import sys",
+            "from resonate_infra.cli.main import main",
+            "main(['--help'])",
+            "print([name for name in sys.modules if name.startswith('resonate_infra.cli.commands.')], file=sys.stderr)",
+        ]
+    )
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert completed.stderr == "[]\n"
