@@ -15,6 +15,9 @@ from resonate_store.settings import SettingsError, groups_of
 
 __all__ = ["Settings", "SettingsError"]
 
+SWEEP_INTERVAL_MS = 60_000
+"""The pause between two sweeps of a table in AWS, as the template says."""
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """The environment of the dispatch and tick functions.

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.effects.sinks import StreamOutlets, SweepOutlets
 from resonate_store.interface import deliver
 from resonate_store.machine.effects import LATE_MS, repeated
@@ -37,8 +38,6 @@ MOST = 20_000
 """Entries that one sweep wakes at most."""
 HASTE = 5_000
 """How much earlier than this function's clock says a recurring schedule may fire (ms): the clocks of two machines."""
-INTERVAL = 60_000
-"""The pause between two sweeps, as the template says (ms)."""
 
 logger = logging.getLogger("resonate.tick")
 
@@ -193,7 +192,7 @@ class Tick:
         if shard is not None and not 0 <= shard < shards:
             raise MalformedTick(f"there is no shard {shard}: they are numbered from 0 to {shards - 1}")
         # A sweep that runs out of time must not leave out the same shards every time.
-        first = now // INTERVAL
+        first = now // SWEEP_INTERVAL_MS
         some = range(first, first + shards) if shard is None else (shard,)
         return dict.fromkeys(number % shards for number in some)
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.effects.transports import Pusher
 from resonate_infra.server.application import Admission, application
 from resonate_infra.server.delivery import CONCURRENCY, Delivery, lambda_client_of, served_groups
@@ -42,10 +43,8 @@ PUSH_CONNECT_TIMEOUT = 10.0
 """Seconds to reach a worker over HTTP."""
 OFFERS_APART_MS = 30_000
 """Pause between offers of a task that no worker takes, as in the official server: here an offer costs nothing."""
-SWEEP_INTERVAL = 60_000
-"""The pause between two sweeps of a table in AWS, as in a deployment (ms)."""
-LOCAL_SWEEP_INTERVAL = 1_000
-"""The same where `AWS_ENDPOINT_URL` leads to something on this machine (ms)."""
+LOCAL_SWEEP_INTERVAL_MS = 1_000
+"""The pause between two sweeps of a table where `AWS_ENDPOINT_URL` leads to something on this machine."""
 
 logger = logging.getLogger("resonate.server")
 
@@ -316,7 +315,7 @@ def _store(options: ServerOptions, clock: Clock) -> Any:
     local = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"))
     table = DynamoStore(options.table, clock=clock, payloads=Payloads.of(os.environ, options.table))
     table.record("ready")  # better to find out now that it is not there
-    return TableStore(table, LOCAL_SWEEP_INTERVAL if local else SWEEP_INTERVAL, options.retention)
+    return TableStore(table, LOCAL_SWEEP_INTERVAL_MS if local else SWEEP_INTERVAL_MS, options.retention)
 
 
 def _shown(host: str) -> str:

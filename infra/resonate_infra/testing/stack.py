@@ -26,6 +26,7 @@ from resonate.client.function import Function as Registered
 from resonate.testing.faults import Killed
 from resonate.testing.functions import name_of
 from resonate.testing.stack import Stack, Stuck
+from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.mocks import Mocks
 from resonate_infra.testing.moto.cloud import ENVIRONMENT, Cloud, CountedCall
@@ -45,9 +46,6 @@ from resonate_store.settings import groups_of
 __all__ = ["Event", "OfflineStack", "Stuck"]
 
 logger = logging.getLogger("resonate.offline")
-
-SWEEP_INTERVAL = 60_000
-"""The sweep's interval (ms), as the template says."""
 
 SERVANTS = ("ApiFunction", "DispatchFunction", "TickFunction")
 """The functions that are the server; all others are workers."""
@@ -337,8 +335,8 @@ class OfflineStack(Stack):
             instants.append(max(expiry, self.clock.now()))
         due = self._next_wake_at()
         if due is not None:
-            sweeps = max(1, -(-(due - self._swept_at) // SWEEP_INTERVAL))
-            instants.append(self._swept_at + sweeps * SWEEP_INTERVAL)
+            sweeps = max(1, -(-(due - self._swept_at) // SWEEP_INTERVAL_MS))
+            instants.append(self._swept_at + sweeps * SWEEP_INTERVAL_MS)
         return min(instants, default=None)
 
     # Parts
@@ -381,7 +379,7 @@ class OfflineStack(Stack):
         self.clock.sleep(at - self.clock.now())
         self.pump()
         due = self._next_wake_at()
-        if due is not None and due <= self.clock.now() and self.clock.now() - self._swept_at >= SWEEP_INTERVAL:
+        if due is not None and due <= self.clock.now() and self.clock.now() - self._swept_at >= SWEEP_INTERVAL_MS:
             self.sweep()
 
     def _is_lost(self, record: dict[str, Any]) -> bool:

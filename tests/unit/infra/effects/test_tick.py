@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.effects.tick import INTERVAL, MalformedTick, ScheduleDue, Sweep, Tick, Timer, message_of
+from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
+from resonate_infra.effects.tick import MalformedTick, ScheduleDue, Sweep, Tick, Timer, message_of
 from resonate_store.model.ids import shard
 from resonate_store.model.requests import (
     PromiseSettle,
@@ -177,7 +178,7 @@ def test_sweeps_that_run_out_of_time_begin_in_another_shard_each(
     monkeypatch.setattr(surroundings.tick, "_wake", slow)
     for _ in range(surroundings.store.shards):
         surroundings.tick.sweep(surroundings.clock.now() + 1)
-        surroundings.clock.advance(INTERVAL - 1000)
+        surroundings.clock.advance(SWEEP_INTERVAL_MS - 1000)
 
     assert len(woken) == surroundings.store.shards
     assert {shard(id, surroundings.store.shards) for id in woken} == {
