@@ -17,10 +17,12 @@ from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
 from tests.deployment.test_push import Server
-from tests.support.services import service_over
+from tests.support.services import answers_of_a_client, service_over
 
 NIGHT = 1_735_689_600_000
 """When the deployment begins; the scripts have times of their own."""
+OTHER_SEPARATOR = "The children of official clients are shown as well"
+"""A client of ours asks for no such children, as a server of ours shows them."""
 SCRIPTS = [script for path in corpus() for script in load(path)]
 
 
@@ -63,6 +65,14 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[Send]:
 @pytest.mark.parametrize("script", [script for script in SCRIPTS if script.debug is not False], ids=named)
 def test_a_substrate_answers_as_the_script_says(send: Send, script: Script) -> None:
     Runner(send).run(script)
+
+
+@pytest.mark.parametrize(
+    "script", [script for script in SCRIPTS if script.debug is not False and script.title != OTHER_SEPARATOR], ids=named
+)
+def test_store_of_a_client_answers_as_the_script_says(script: Script) -> None:
+    """The scripts' requests are made by a `RemoteStore`, and its responses are what the scripts expect."""
+    Runner(answers_of_a_client(MemoryStore)).run(script)
 
 
 @pytest.mark.parametrize("script", [script for script in SCRIPTS if script.debug is not True], ids=named)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from resonate_store.interface import Store
-from resonate_store.local.memory import MemoryStore
-from resonate_store.machine.effects import Change
-from resonate_store.model.clock import Clock, ManualClock
-from resonate_store.model.records import Record
-from resonate_store.model.requests import PromiseRecord, ProtocolRequest, Request, Response
 from resonate_store.protocol.service import Service
 from resonate_store.remote.http import Fault, Post, Reply
-from resonate_store.remote.store import HttpStore
-from tests.support.substrates import World, _Memory
 
 URL = "http://server"
 
@@ -64,37 +57,3 @@ class Line:
         if fault == "lost":
             raise Fault("connection reset by peer", sent=True)
         return reply
-
-
-class _Behind:
-    """The same memory behind a server. Internal requests cannot travel: they are the server's own."""
-
-    def __init__(self, memory: MemoryStore, clock: Clock) -> None:
-        self._memory = _Memory(memory, clock)
-        self._changes: list[Change] = []
-        self._client = HttpStore(URL, clock=clock, post=posted_to(self))
-        self.record: Callable[[str], Record | None] = self._memory.record
-        self.due = self._memory.due
-        self.children = self._memory.children
-
-    def transact(self, request: Request) -> tuple[Response, list[Change]]:
-        self._changes = []
-        travels = isinstance(request, ProtocolRequest | PromiseRecord)
-        response = self._client.apply(request) if travels else self.apply(request)
-        return response, self._changes
-
-    def apply(self, request: Request) -> Response:
-        response, changes = self._memory.transact(request)
-        self._changes += changes
-        return response
-
-    def open(self) -> _Behind:
-        return self
-
-    def close(self) -> None: ...
-
-
-def over_the_wire(clock: ManualClock) -> World:
-    """An empty store in memory behind a server."""
-    memory = MemoryStore(clock)
-    return World(lambda reading: _Behind(memory, reading), clock)
