@@ -1,13 +1,14 @@
 """Messages get lost, repeated and delayed; the workflow comes out the same."""
 
 import itertools
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from resonate.testing.faults import Killed
 from resonate_infra.testing.moto.cloud import CountedCall, Moment
-from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
 from tests.deployment.conftest import Begin
 from tests.support import journal
@@ -178,11 +179,12 @@ def test_each_invoke_of_a_worker_may_get_lost(stack: OfflineStack, begin: Begin,
         journal.clear()
         begin("w1", "journey")
         invokes = itertools.count()
-        stack.cloud.fault = lambda moment, call, invokes=invokes, position=position: (
-            stack.cloud.invocations.pop()
-            if (moment, call.operation) == ("lost", "Invoke") and next(invokes) == position
-            else None
-        )
+
+        def lose(moment: Moment, call: CountedCall, invokes: Iterator[int] = invokes, position: int = position) -> None:
+            if (moment, call.operation) == ("lost", "Invoke") and next(invokes) == position:
+                stack.cloud.invocations.pop()
+
+        stack.cloud.fault = lose
         stack.run_until_complete("w1")
 
         check(stack, begin, undisturbed)
@@ -192,11 +194,13 @@ def test_an_offer_that_nobody_hears_is_repeated_at_growing_intervals(stack: Offl
     offers: list[int] = []
     began = stack.clock.now()
     begin("w1", "journey")
-    stack.cloud.fault = lambda moment, call: (
-        (offers.append(stack.clock.now() - began), stack.cloud.invocations.pop())
-        if (moment, call.operation) == ("lost", "Invoke")
-        else None
-    )
+
+    def lose(moment: Moment, call: CountedCall) -> None:
+        if (moment, call.operation) == ("lost", "Invoke"):
+            offers.append(stack.clock.now() - began)
+            stack.cloud.invocations.pop()
+
+    stack.cloud.fault = lose
     stack.advance(hours=2)
 
     pauses = [later - earlier for earlier, later in itertools.pairwise(offers)]

@@ -10,8 +10,8 @@ import pytest
 import resonate_store.dynamo.s3
 import resonate_store.dynamo.store
 from resonate.errors import PayloadTooLargeError
+from resonate.testing.faults import Killed
 from resonate_infra.testing.moto.cloud import CountedCall, Moment
-from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.testing.template.buckets import keys_in
 from resonate_store.dynamo.deletion import NotDeletable

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from resonate.errors import ResonateHaltedError, ResonateStoreError
-from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.model.records import Task, Value
 from resonate_store.model.requests import PromiseCreate, TaskContinue, TaskGet
 from resonate_store.model.tags import TARGET
@@ -31,8 +31,14 @@ def task_of(stack: OfflineStack, id: str) -> Task:
 
 def attempts(stack: OfflineStack) -> list[int]:
     """When a worker was invoked, in seconds."""
-    began, instants = stack.clock.now(), []
-    stack.watch = lambda event: instants.append((event.at - began) / 1000) if event.function == "WorkerFunction" else 0
+    began = stack.clock.now()
+    instants: list[Any] = []
+
+    def note(event: Event) -> None:
+        if event.function == "WorkerFunction":
+            instants.append((event.at - began) / 1000)
+
+    stack.watch = note
     return instants
 
 

@@ -16,18 +16,19 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resonate.payloads import codec
+from resonate.testing.faults import Killed
 from resonate.worker.async_functions import AsyncFunctions
 from resonate_infra.testing.moto.cloud import CountedCall, Invocation, Moment
-from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseSettle
 from tests.support.driver import Driver
+from tests.support.hypothesis_settings import ANY_HEALTH
 from tests.support.programs import (
     FUNCTIONS,
     PROGRAMS,
@@ -296,7 +297,7 @@ def check(stack: OfflineStack, program: Program, root: str, conditions: dict[str
     return trouble.happened
 
 
-@settings(max_examples=COUNT, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=COUNT, deadline=None, suppress_health_check=ANY_HEALTH)
 @given(PROGRAMS, CONDITIONS)
 def test_a_program_gives_the_same_in_memory_and_whatever_goes_wrong(
     programs: OfflineStack, program: Program, conditions: dict[str, Any]

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def commands(step: int, **variables: str) -> Iterator[list[str]]:
         yield [re.sub(r"\$([A-Z]+)", lambda found: variables[found[1]], word) for word in shlex.split(command)]
 
 
-def overrides(step: int, **variables: str) -> dict[str, str | int]:
+def overrides(step: int, **variables: str) -> Mapping[str, str | int]:
     """The parameters that the command `sam deploy` of a step gives."""
     (deploy,) = [words for words in commands(step, **variables) if words[:2] == ["sam", "deploy"]]
     return dict(word.split("=", 1) for word in deploy[deploy.index("--parameter-overrides") + 1 :])

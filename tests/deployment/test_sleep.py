@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from resonate.testing.faults import Killed
 from resonate_infra.testing.moto.cloud import CountedCall
-from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import TaskGet
 from tests.deployment.conftest import Begin

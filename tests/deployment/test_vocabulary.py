@@ -81,7 +81,7 @@ def test_an_error_is_the_executions(each: Stack) -> None:
         {"before": "j1.4"},
     ],
 )
-def test_a_worker_dies_and_the_workflow_does_not_notice(each: Stack, place: dict[str, str]) -> None:
+def test_a_worker_dies_and_the_workflow_does_not_notice(each: Stack, place: dict[str, Any]) -> None:
     point = each.crash(**place)
     assert each.run(journey, id="j1") == 90
     assert point.hits == 1
@@ -97,7 +97,7 @@ def test_a_step_fails_and_is_retried(each: Stack) -> None:
 @pytest.mark.parametrize(
     "place", [{"before": "inquiry"}, {"before": "look_up"}, {"after": "look_up"}, {"after": "task.suspend"}]
 )
-def test_async_functions_are_functions(each: Stack, place: dict[str, str]) -> None:
+def test_async_functions_are_functions(each: Stack, place: dict[str, Any]) -> None:
     failure = each.fail("look_up", error=ConnectionError("no route"))
     crash = each.crash(**place)
 

@@ -17,6 +17,7 @@ import pytest
 
 from resonate_infra.testing.stack import OfflineStack
 from tests.support.faults import Fault
+from tests.support.present import present
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -356,7 +357,7 @@ def test_items_are_recorded_before_the_one_that_failed_is_tried_again(case: Case
     began = stack.clock.now()
     outcome(stack, case)
 
-    settled = [(stack.store.record(f"{case.id}.{n}").settled_at or 0) - began for n in (1, 2, 3)]
+    settled = [(present(stack.store.record(f"{case.id}.{n}")).settled_at or 0) - began for n in (1, 2, 3)]
     assert settled[0] == settled[2] == 0
     assert settled[1] >= PAUSE * 1000
 

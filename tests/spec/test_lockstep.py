@@ -8,9 +8,9 @@ answer the same and store the same, to the last bookkeeping field. Effects are c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
@@ -23,7 +23,17 @@ from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine import NeedSchedule
 from resonate_store.machine.effects import Change, effects
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import CatchUp, Entry, Key, Overlap, Record, TaskState, key_of
+from resonate_store.model.records import (
+    CatchUp,
+    Entry,
+    Key,
+    Overlap,
+    PromiseView,
+    Record,
+    SettledState,
+    TaskState,
+    key_of,
+)
 from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseSettle,
@@ -74,6 +84,7 @@ from tests.support.build import (
     value,
 )
 from tests.support.dynamo import Table
+from tests.support.hypothesis_settings import ANY_HEALTH, examples
 from tests.support.substrates import T0
 
 Entries = dict[Key, Entry]
@@ -86,7 +97,7 @@ STEPS = "w.2", "w.1.1", "w.1.2", "w.", "t"
 IDS = st.sampled_from([*TASKS, *STEPS])
 TASK_IDS = st.sampled_from(TASKS)
 LATER = st.sampled_from([-SECOND, SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR])
-STATES = st.sampled_from(["resolved", "rejected", "rejected_canceled"])
+STATES: st.SearchStrategy[SettledState] = st.sampled_from(["resolved", "rejected", "rejected_canceled"])
 
 
 class Side:
@@ -114,29 +125,29 @@ class Side:
                 self.backlog.append(change)
         return response
 
-    def send(self, *sent: Any) -> None:
-        self.reached.append(("send", *sent))
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        self.reached.append(("send", address, message))
 
-    def notify(self, *notified: Any) -> None:
-        self.reached.append(("notify", *notified))
+    def notify(self, address: str, promise: PromiseView) -> None:
+        self.reached.append(("notify", address, promise))
 
-    def arm(self, *armed: Any) -> None:
-        self.reached.append(("arm", *armed))
+    def arm(self, id: str, at: int) -> None:
+        self.reached.append(("arm", id, at))
 
-    def disarm(self, *disarmed: Any) -> None:
-        self.reached.append(("disarm", *disarmed))
+    def disarm(self, id: str) -> None:
+        self.reached.append(("disarm", id))
 
-    def arm_schedule(self, *armed: Any) -> None:
-        self.reached.append(("arm_schedule", *armed))
+    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
+        self.reached.append(("arm_schedule", id, cron, timezone))
 
-    def fire_schedule(self, *fired: Any) -> None:
-        self.reached.append(("fire_schedule", *fired))
+    def fire_schedule(self, id: str, at: int) -> None:
+        self.reached.append(("fire_schedule", id, at))
 
-    def disarm_schedule(self, *disarmed: Any) -> None:
-        self.reached.append(("disarm_schedule", *disarmed))
+    def disarm_schedule(self, id: str) -> None:
+        self.reached.append(("disarm_schedule", id))
 
-    def retain(self, *retained: Any) -> None:
-        self.reached.append(("retain", *retained))
+    def retain(self, id: str, created_at: int, settled_at: int) -> None:
+        self.reached.append(("retain", id, created_at, settled_at))
 
 
 class InMemory(Side):
@@ -484,8 +495,8 @@ class Lockstep(RuleBasedStateMachine):
 
 def test_all_substrates_do_the_same(dynamo: Any) -> None:
     run_state_machine_as_test(
-        lambda: Lockstep(Table(dynamo, streaming=False)),
+        cast("type[Lockstep]", lambda: Lockstep(Table(dynamo, streaming=False))),  # a factory will do
         settings=settings(
-            max_examples=20, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=examples(20), stateful_step_count=50, deadline=None, suppress_health_check=ANY_HEALTH
         ),
     )

@@ -105,6 +105,7 @@ def changed(send: Send, kind: str, status: int, change: Change, seen: list[str])
 def found_out(kind: str, status: int, change: Change) -> bool | None:
     """Whether any script fails over such a server; None if nothing could be changed."""
     seen: list[str] = []
+    options: dict[str, Any]
     for script in SCRIPTS:
         if not kind.startswith("debug.") and (kind, status) not in {(s.command, s.status) for s in script.steps}:
             continue

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
-from resonate_store.interface import deliver
+from resonate_store.interface import Outlets, deliver
 from resonate_store.machine.effects import Change
 from resonate_store.model.records import EMPTY, PromiseView, Record, Value
 from resonate_store.model.requests import PromiseCreate, PromiseDelivered, PromiseWake, TaskHalt
@@ -35,6 +35,7 @@ from tests.support.build import (
     suspended,
     value,
 )
+from tests.support.present import present
 from tests.support.substrates import T0, World, any_store, dynamo_client, manual_clock  # noqa: F401
 
 # -- promise.get --------------------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def test_create_past_the_deadline_is_stored_settled(
     store: World, tags: dict[str, str], state: str, task: str | None, late: int
 ) -> None:
     """docs/rules.md P3: createdAt = settledAt = timeoutAt, a fulfilled task at version 0, and no message."""
-    promise = store.apply(create("p", tags, at=T0 - late, param="input")).promise
+    promise = present(store.apply(create("p", tags, at=T0 - late, param="input")).promise)
     assert (promise.state, promise.created_at, promise.settled_at) == (state, T0 - late, T0 - late)
     assert (promise.value, promise.param) == (EMPTY, value("input"))
     stored = store.stored("p")
@@ -150,7 +151,7 @@ def test_a_timer_is_armed_when_it_is_created(store: World) -> None:
 @pytest.mark.parametrize("id", ["a#b", "a/b c", "🙂", "é" * 500, "x" * 1000, "..", ".", "a..b", "0", "p#x", "schedule"])
 def test_any_legal_id_is_a_promises_own(store: World, id: str) -> None:
     assert store.apply(create(id)).ok
-    assert store.apply(settle(id, data=id)).promise.value == value(id)
+    assert present(store.apply(settle(id, data=id)).promise).value == value(id)
     assert store.stored(id).id == id
     assert store.apply(get(f"{id[:-1]}?")).status == 404
 
@@ -189,7 +190,7 @@ def test_settle_stores_state_and_value_once(store: World, state: Any) -> None:
     store.apply(create("p", param="input"))
     store.clock.advance(SECOND)
     response = store.apply(settle("p", state, "first"))
-    promise = response.promise
+    promise = present(response.promise)
     assert (response.status, promise.state, promise.value) == (200, state, value("first"))
     assert (promise.param, promise.created_at, promise.settled_at) == (value("input"), T0, T0 + SECOND)
     before = store.stored("p")
@@ -209,10 +210,14 @@ def test_settle_at_the_deadline_is_too_late(store: World) -> None:
     store.apply(create("p", at=T0 + MINUTE))
     store.apply(create("q", at=T0 + MINUTE))
     store.clock.advance(MINUTE - 1)
-    assert store.apply(settle("p")).promise.state == "resolved"
+    assert present(store.apply(settle("p")).promise).state == "resolved"
     store.clock.advance(1)
     response = store.apply(settle("q"))
-    assert (response.status, response.promise.state, response.promise.value) == (200, "rejected_timedout", EMPTY)
+    assert (response.status, present(response.promise).state, present(response.promise).value) == (
+        200,
+        "rejected_timedout",
+        EMPTY,
+    )
 
 
 def test_settle_tells_everybody_who_waits(store: World) -> None:
@@ -364,7 +369,7 @@ def test_a_wakeup_of_an_owed_settlement_is_no_delivery(store: World) -> None:
         store.apply(PromiseWake("p"))
         (change,) = changes
         changes.clear()
-    deliver(change, Unreachable())
+    deliver(change, cast("Outlets", Unreachable()))
     assert isinstance(change.after, Record)
     assert change.after.owes
     assert (store.stored("p").delivered, store.stored("p").wake_at) == (False, T0 + 2 * MINUTE)

@@ -20,6 +20,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, TIMER
 from tests.support.build import DAY, HOUR, MINUTE, SECOND, TARGETED, WORKERS, create, execute, schedule, settle, value
+from tests.support.present import present
 from tests.support.substrates import T0, World, any_store, dynamo_client, manual_clock  # noqa: F401
 
 FIRST = T0 + 20 * SECOND
@@ -108,7 +109,7 @@ def test_a_deleted_schedule_can_be_created_anew(store: World) -> None:
     store.apply(schedule("s"))
     store.apply(ScheduleDelete("s"))
     store.clock.advance(HOUR)
-    renewed = store.apply(schedule("s", "0 * * * *")).schedule
+    renewed = present(store.apply(schedule("s", "0 * * * *")).schedule)
     assert (renewed.cron, renewed.created_at, renewed.last_run_at) == ("0 * * * *", T0 + HOUR, None)
     store.pass_time(HOUR)
     occurrences(store, 1, renewed.next_run_at, HOUR)
@@ -142,7 +143,7 @@ def test_a_firing_creates_the_occurrence(store: World) -> None:
     }
     assert store.stored(id).root
     assert store.messages() == [execute(id, 0)]
-    fired = store.apply(ScheduleGet("s")).schedule
+    fired = present(store.apply(ScheduleGet("s")).schedule)
     assert (fired.last_run_at, fired.next_run_at) == (FIRST, FIRST + MINUTE)
     assert store.recurring == {"s": ("* * * * *", None)}
     assert store.fired == [("s", FIRST)], "what recurs needs no arming"
@@ -187,12 +188,12 @@ def test_a_promise_under_a_guessed_id_does_not_pass_for_the_occurrence(
     before = store.stored(f"s.{FIRST}")
     store.messages()
     store.pass_time(20 * SECOND)
-    shown = store.apply(ScheduleGet("s")).schedule
+    shown = present(store.apply(ScheduleGet("s")).schedule)
     assert (shown.skipped_at, shown.last_promise) == (FIRST, None)
     assert shown.skip_reason == f"promise 's.{FIRST}' exists already and {difference}"
     store.pass_time(MINUTE)
     occurrences(store, 2)
-    assert store.apply(ScheduleGet("s")).schedule.last_promise == f"s.{FIRST + MINUTE}"
+    assert present(store.apply(ScheduleGet("s")).schedule).last_promise == f"s.{FIRST + MINUTE}"
     assert execute(f"s.{FIRST + MINUTE}", 0) in store.messages()
     after = store.stored(f"s.{FIRST}")
     assert (after.param, after.tags, after.timeout_at, after.created_at) == (
@@ -213,7 +214,7 @@ def test_what_somebody_has_settled_is_not_the_occurrence(
     store.apply(settle(f"s.{FIRST}", state))
     store.apply(schedule("s"))
     store.pass_time(20 * SECOND)
-    shown = store.apply(ScheduleGet("s")).schedule
+    shown = present(store.apply(ScheduleGet("s")).schedule)
     assert (shown.skipped_at, shown.last_promise) == (FIRST, None)
     assert shown.skip_reason == f"promise 's.{FIRST}' exists already and is settled by somebody else"
 
@@ -223,7 +224,7 @@ def test_a_schedule_made_anew_knows_the_promises_of_its_earlier_life(store: Worl
     for began in (FIRST, FIRST + MINUTE):
         store.apply(schedule("s", promise_id="{{.id}}-only"))
         store.pass_time(20 * SECOND if began == FIRST else MINUTE)
-        shown = store.apply(ScheduleGet("s")).schedule
+        shown = present(store.apply(ScheduleGet("s")).schedule)
         assert (shown.last_run_at, shown.last_promise, shown.skipped_at) == (began, "s-only", None)
         store.apply(settle("s-only"))
         store.apply(ScheduleDelete("s"))
@@ -235,7 +236,7 @@ def test_who_guesses_an_id_for_the_same_call_has_only_started_it(store: World, a
     store.apply(guess(TARGETED, at=at))
     store.apply(schedule("s"))
     store.pass_time(20 * SECOND)
-    shown = store.apply(ScheduleGet("s")).schedule
+    shown = present(store.apply(ScheduleGet("s")).schedule)
     assert (shown.skipped_at, shown.last_promise, shown.last_run_at) == (None, f"s.{FIRST}", FIRST)
     assert SCHEDULE not in store.stored(f"s.{FIRST}").tags
 
@@ -246,7 +247,7 @@ def test_an_outage_is_caught_up_in_order(store: World) -> None:
     store.clock.advance(5 * MINUTE + 30 * SECOND)
     response = store.apply(ScheduleFire("s"))
     ids = occurrences(store, 6)
-    assert (response.schedule.last_run_at, response.schedule.next_run_at) == (
+    assert (present(response.schedule).last_run_at, present(response.schedule).next_run_at) == (
         FIRST + 5 * MINUTE,
         FIRST + 6 * MINUTE,
     )
@@ -329,7 +330,7 @@ def test_a_template_without_a_timestamp_creates_one_promise(store: World) -> Non
     store.pass_time(5 * MINUTE)
     store.pass_time(5 * MINUTE)
     assert (store.stored("once").created_at, store.messages()[0]) == (FIRST, execute("once", 0))
-    assert store.apply(ScheduleGet("s")).schedule.last_run_at == FIRST + 9 * MINUTE
+    assert present(store.apply(ScheduleGet("s")).schedule).last_run_at == FIRST + 9 * MINUTE
 
 
 def test_a_long_outage_with_one_id_advances_too(store: World) -> None:
@@ -337,7 +338,7 @@ def test_a_long_outage_with_one_id_advances_too(store: World) -> None:
     store.clock.advance(3 * HOUR)
     while store.due():
         store.tick()
-    assert store.apply(ScheduleGet("s")).schedule.next_run_at == FIRST + 3 * HOUR
+    assert present(store.apply(ScheduleGet("s")).schedule).next_run_at == FIRST + 3 * HOUR
 
 
 def test_a_lost_firing_is_made_up_by_the_sweep(store: World) -> None:
@@ -388,7 +389,7 @@ def test_what_is_ours_is_stored_and_shown(store: World) -> None:
         description="Nightly",
         tags={"team": "a"},
     )
-    created = store.apply(request).schedule
+    created = present(store.apply(request).schedule)
     assert created == store.apply(ScheduleGet("s")).schedule
     assert created.next_run_at == 1_750_033_800_000, "00:30 UTC in summer"
     assert store.recurring == {"s": ("30 2 * * *", "Europe/Berlin")}
@@ -405,7 +406,7 @@ def test_what_is_ours_is_stored_and_shown(store: World) -> None:
 def test_catching_up_with_the_latest_only(store: World) -> None:
     store.apply(replace(schedule("s"), catch_up="latest"))
     store.clock.advance(3 * DAY + 30 * SECOND)
-    shown = store.apply(ScheduleFire("s")).schedule
+    shown = present(store.apply(ScheduleFire("s")).schedule)
     latest = FIRST + 3 * DAY
     assert (shown.last_run_at, shown.next_run_at) == (latest, latest + MINUTE)
     assert (shown.skipped_at, shown.skip_reason) == (latest - MINUTE, "it was missed")
@@ -419,7 +420,7 @@ def test_catching_up_with_the_latest_only(store: World) -> None:
 def test_a_punctual_firing_with_the_latest_only_skips_nothing(store: World) -> None:
     store.apply(replace(schedule("s"), catch_up="latest"))
     store.pass_time(20 * SECOND)
-    assert store.apply(ScheduleGet("s")).schedule.skipped_at is None
+    assert present(store.apply(ScheduleGet("s")).schedule).skipped_at is None
     occurrences(store, 1)
 
 
@@ -431,7 +432,7 @@ def test_not_catching_up_at_all(store: World) -> None:
     store.apply(ScheduleFire("s"))
     assert store.messages() == [execute(f"s.{first}", 0)]
     store.clock.advance(10 * MINUTE + 1)
-    shown = store.apply(ScheduleFire("s")).schedule
+    shown = present(store.apply(ScheduleFire("s")).schedule)
     assert (shown.last_run_at, shown.next_run_at) == (first, first + 20 * MINUTE)
     assert (shown.skipped_at, shown.skip_reason) == (first + 10 * MINUTE, "it was missed")
     assert store.messages() == []
@@ -445,7 +446,7 @@ def test_an_occurrence_does_not_overlap_with_the_previous_one(store: World) -> N
     store.apply(replace(schedule("s"), overlap="skip"))
     store.pass_time(20 * SECOND)
     store.pass_time(MINUTE)
-    shown = store.apply(ScheduleGet("s")).schedule
+    shown = present(store.apply(ScheduleGet("s")).schedule)
     assert (shown.last_run_at, shown.last_promise) == (FIRST + MINUTE, f"s.{FIRST}")
     assert shown.skipped_at == FIRST + MINUTE
     assert shown.skip_reason == f"the previous occurrence, 's.{FIRST}', has not ended"
@@ -471,7 +472,7 @@ def test_catching_up_without_overlap_creates_one(store: World) -> None:
     store.clock.advance(10 * MINUTE)
     store.apply(ScheduleFire("s"))
     occurrences(store, 1)
-    shown = store.apply(ScheduleGet("s")).schedule
+    shown = present(store.apply(ScheduleGet("s")).schedule)
     assert shown.skipped_at == shown.last_run_at == FIRST + 9 * MINUTE
 
 
@@ -481,12 +482,12 @@ def test_catching_up_without_overlap_creates_one(store: World) -> None:
 def test_a_paused_schedule_does_not_fire_and_what_it_misses_is_gone(store: World) -> None:
     store.apply(schedule("s"))
     store.pass_time(20 * SECOND)
-    assert store.apply(SchedulePause("s")).schedule.paused
+    assert present(store.apply(SchedulePause("s")).schedule).paused
     assert store.recurring == {}
     store.pass_time(HOUR)
     store.apply(ScheduleFire("s"))
     occurrences(store, 1)
-    resumed = store.apply(ScheduleResume("s")).schedule
+    resumed = present(store.apply(ScheduleResume("s")).schedule)
     assert (resumed.paused, resumed.next_run_at) == (False, FIRST + HOUR + MINUTE)
     assert store.recurring == {"s": ("* * * * *", None)}
     store.pass_time(MINUTE)
@@ -512,10 +513,14 @@ def test_trigger_creates_an_occurrence_now(store: World) -> None:
     response = store.apply(ScheduleTrigger("s"))
     id, at = f"s.{T0 + 5 * SECOND}", T0 + 5 * SECOND
     assert response.promise == store.stored(id).promise()
-    assert (response.promise.created_at, response.promise.timeout_at) == (at, at + HOUR)
-    assert response.promise.tags == {**TARGETED, SCHEDULE: "s", **dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)}
+    assert (present(response.promise).created_at, present(response.promise).timeout_at) == (at, at + HOUR)
+    assert present(response.promise).tags == {
+        **TARGETED,
+        SCHEDULE: "s",
+        **dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id),
+    }
     assert store.messages() == [execute(id, 0)]
-    shown = store.apply(ScheduleGet("s")).schedule
+    shown = present(store.apply(ScheduleGet("s")).schedule)
     assert (shown.last_promise, shown.last_run_at, shown.next_run_at) == (id, None, FIRST)
 
 
@@ -528,7 +533,7 @@ def test_trigger_leaves_the_occurrences_of_cron_as_they_are(store: World) -> Non
 
 def test_trigger_is_refused_while_the_previous_occurrence_must_not_overlap(store: World) -> None:
     store.apply(replace(schedule("s"), overlap="skip"))
-    first = store.apply(ScheduleTrigger("s")).promise
+    first = present(store.apply(ScheduleTrigger("s")).promise)
     store.clock.advance(1)
     refused = store.apply(ScheduleTrigger("s"))
     assert (refused.status, refused.error) == (409, f"the previous occurrence, {first.id!r}, has not ended")

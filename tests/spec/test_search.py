@@ -206,6 +206,7 @@ def test_what_is_due_is_shown_as_it_will_be_and_not_written(store: World) -> Non
     for roots in (False, True):
         assert ids(store, PromiseSearch("pending", roots=roots)) == ["open"]
         (late,) = all_of(store.apply, PromiseSearch("rejected_timedout", roots=roots))
+        assert isinstance(late, PromiseView)
         assert (late.id, late.settled_at) == ("late", T0 + MINUTE)
         assert ids(store, PromiseSearch("resolved", roots=roots)) == ["timer"]
     assert ids(store, TaskSearch("pending")) == ["open"]
@@ -221,6 +222,7 @@ def test_a_slow_clock_shows_what_others_have_acted_on(store: World) -> None:
     assert store.stored("p").state == "rejected_timedout"
     slow = store.neighbour(-2 * SECOND)
     (promise,) = all_of(slow.apply, PromiseSearch())
+    assert isinstance(promise, PromiseView)
     assert promise.state == "rejected_timedout"
 
 

@@ -45,6 +45,7 @@ from tests.support.build import (
     suspended,
     value,
 )
+from tests.support.present import present
 from tests.support.substrates import T0, World, any_store, dynamo_client, manual_clock  # noqa: F401
 
 STATES = ("pending", "acquired", "suspended", "halted", "fulfilled")
@@ -219,14 +220,14 @@ def test_task_create_of_a_new_id(store: World) -> None:
 def test_task_create_takes_over_a_pending_task(store: World) -> None:
     store.apply(create("w", TARGETED, param="original"))
     response = store.apply(create_task("w"))
-    assert (response.task.state, response.task.version) == ("acquired", 1)
-    assert response.promise.param == value("original")
+    assert (present(response.task).state, present(response.task).version) == ("acquired", 1)
+    assert present(response.promise).param == value("original")
     assert store.apply(acquire("w", 0)).status == 409
 
 
 def test_task_create_takes_over_a_delayed_task(store: World) -> None:
     store.apply(create("w", delayed(T0 + HOUR)))
-    assert store.apply(create_task("w")).task.version == 1
+    assert present(store.apply(create_task("w")).task).version == 1
     store.pass_time(MINUTE)
     assert store.messages() == []
 
@@ -235,7 +236,7 @@ def test_task_create_of_a_fulfilled_task_answers_its_outcome(store: World) -> No
     held(store, "w")
     promise = store.apply(fulfill("w", data="out")).promise
     response = store.apply(create_task("w"))
-    assert (response.status, response.promise, response.task.state) == (200, promise, "fulfilled")
+    assert (response.status, response.promise, present(response.task).state) == (200, promise, "fulfilled")
 
 
 def test_task_create_of_a_promise_without_a_target_is_422(store: World) -> None:
@@ -243,13 +244,13 @@ def test_task_create_of_a_promise_without_a_target_is_422(store: World) -> None:
     before = store.stored("p")
     response = store.apply(create_task("p"))
     assert (response.status, store.stored("p")) == (422, before)
-    assert "target" in response.error
+    assert "target" in present(response.error)
 
 
 def test_task_create_past_the_deadline_is_fulfilled(store: World) -> None:
     response = store.apply(create_task("w", at=T0))
-    assert (response.status, response.task.state, response.task.version) == (200, "fulfilled", 0)
-    assert (response.promise.state, response.promise.settled_at) == ("rejected_timedout", T0)
+    assert (response.status, present(response.task).state, present(response.task).version) == (200, "fulfilled", 0)
+    assert (present(response.promise).state, present(response.promise).settled_at) == ("rejected_timedout", T0)
 
 
 # -- task.acquire -------------------------------------------------------------------------------------------------
@@ -261,7 +262,11 @@ def test_acquire_takes_the_lease(store: World) -> None:
     response = store.apply(acquire("w", 0, pid="me", ttl=10 * SECOND))
     task = store.task("w")
     assert (response.status, response.promise) == (200, store.stored("w").promise())
-    assert (response.task.version, response.task.pid, response.task.ttl) == (1, "me", 10 * SECOND)
+    assert (present(response.task).version, present(response.task).pid, present(response.task).ttl) == (
+        1,
+        "me",
+        10 * SECOND,
+    )
     assert (task.state, task.acquired_at, task.expires_at) == ("acquired", T0 + SECOND, T0 + 11 * SECOND)
     assert (task.retry_at, task.offers) == (None, 0)
 
@@ -353,10 +358,10 @@ def test_a_handover_offers_the_task_at_once(store: World) -> None:
 def test_a_release_keeps_its_error_for_whoever_looks(store: World) -> None:
     held(store, "w")
     store.apply(release("w", error="KeyError: 'x'"))
-    task = store.apply(TaskGet("w")).task
+    task = present(store.apply(TaskGet("w")).task)
     assert (task.state, task.attempts, task.error) == ("pending", 1, "KeyError: 'x'")
     store.apply(acquire("w", 1))
-    assert store.apply(TaskGet("w")).task.error == "KeyError: 'x'"
+    assert present(store.apply(TaskGet("w")).task).error == "KeyError: 'x'"
 
 
 def test_released_task_is_offered_at_once_then_backed_off(store: World) -> None:
@@ -403,8 +408,12 @@ def test_fulfill_settles_the_promise(store: World, state: Any) -> None:
     store.apply(listen("w"))
     store.clock.advance(SECOND)
     response = store.apply(fulfill("w", 1, state, "out"))
-    assert (response.status, response.promise.state, response.promise.value) == (200, state, value("out"))
-    assert response.promise.settled_at == T0 + SECOND
+    assert (response.status, present(response.promise).state, present(response.promise).value) == (
+        200,
+        state,
+        value("out"),
+    )
+    assert present(response.promise).settled_at == T0 + SECOND
     stored = store.stored("w")
     assert (stored.promise(), stored.task) == (response.promise, TaskRecord("fulfilled", 1))
     assert [(address, message["kind"]) for address, message in store.messages()] == [(LISTENER, "unblock")]
@@ -520,7 +529,7 @@ def test_a_fence_settles_a_promise(store: World) -> None:
     held(store, "w")
     store.apply(create("w.1"))
     response = store.apply(fence("w", settle("w.1", "rejected", "why")))
-    assert (response.status, response.action_status, response.promise.state) == (200, 200, "rejected")
+    assert (response.status, response.action_status, present(response.promise).state) == (200, 200, "rejected")
     assert response.promise == store.stored("w.1").promise()
     assert store.apply(fence("w", settle("w.1"))).promise == response.promise
 
@@ -557,7 +566,7 @@ def test_halt_stops_a_task_in_any_state(store: World, state: str) -> None:
     version = store.task("w").version
     store.clock.advance(SECOND)
     assert store.apply(TaskHalt("w", reason="look at this")).status == 200
-    task = store.apply(TaskGet("w")).task
+    task = present(store.apply(TaskGet("w")).task)
     assert (task.state, task.version, task.error, task.halted_at) == (
         "halted",
         version,
@@ -581,7 +590,7 @@ def replace_wake(record: Any) -> Any:
 def test_a_halted_task_says_why_even_if_nobody_gave_a_reason(store: World) -> None:
     held(store, "w")
     store.apply(TaskHalt("w"))
-    assert store.apply(TaskGet("w")).task.error
+    assert present(store.apply(TaskGet("w")).task).error
 
 
 def test_a_halted_promise_keeps_its_deadline(store: World) -> None:
@@ -594,7 +603,7 @@ def test_a_halted_promise_keeps_its_deadline(store: World) -> None:
 def test_a_halted_promise_can_be_settled(store: World) -> None:
     held(store, "w")
     store.apply(TaskHalt("w"))
-    assert store.apply(settle("w")).promise.state == "resolved"
+    assert present(store.apply(settle("w")).promise).state == "resolved"
     assert store.task("w").state == "fulfilled"
 
 
@@ -608,7 +617,7 @@ def test_continue_offers_the_task_again(store: World) -> None:
     assert (task.error, task.halted_at) == (None, None)
     assert store.messages() == [execute("w", 1)]
     assert store.apply(TaskContinue("w")).status == 409
-    assert store.apply(acquire("w", 1)).task.version == 2
+    assert present(store.apply(acquire("w", 1)).task).version == 2
 
 
 # -- redispatch ---------------------------------------------------------------------------------------------------

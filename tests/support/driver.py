@@ -35,6 +35,7 @@ from resonate_store.model.requests import (
     TaskGet,
 )
 from resonate_store.model.tags import TARGET
+from tests.support.records import lose
 
 Flow = Generator[Any, Any, Any]
 """What a workflow is, where a test does not care about its result's type."""
@@ -172,7 +173,7 @@ class Driver(Asking):
 
     def __init__(self, *, functions: Pool | None = None, requests: Pool | None = None) -> None:
         self.clock = ManualClock()
-        self.store = MemoryStore(self.clock, self._send)
+        self.store = MemoryStore(self.clock, self.send)
         self.tap = Tap(self.store)
         self.registry = Registry()
         self.dependencies: dict[str, Any] = {}
@@ -217,13 +218,13 @@ class Driver(Asking):
         """Create a task whose param is `call`."""
         param = call if isinstance(call, Value) else codec.encode(call, "a call")
         tags = {TARGET: "poll://any@default", **(tags or {})}
-        assert self.store.apply(PromiseCreate(id, self._after(timeout), param, tags)).ok
+        assert self.store.apply(PromiseCreate(id, self.after(timeout), param, tags)).ok
 
     def begin_here(self, id: str, func: Callable[..., Any], *args: Any, options: Options) -> None:
         """Run `func` as `Resonate.run` does: its task is acquired at once, and options reach the root."""
         name = self.registry.add(func).name
         param = codec.encode({"func": name, "args": args}, "a call")
-        creation = PromiseCreate(id, self._after(options.timeout or DAY), param, {TARGET: "poll://any@default"})
+        creation = PromiseCreate(id, self.after(options.timeout or DAY), param, {TARGET: "poll://any@default"})
         response = self.store.apply(TaskCreate("p1", TTL, creation))
         assert response.task is not None
         assert response.promise is not None
@@ -233,7 +234,7 @@ class Driver(Asking):
     def invoke(self) -> Report:
         """Run the worker for the oldest offer."""
         id, version = self.offers.popleft()
-        deadline = None if self.time is None else self._after(self.time)
+        deadline = None if self.time is None else self.after(self.time)
         report = self.worker.run(id, version, TTL, deadline)
         self.reports.append(report)
         return report
@@ -247,7 +248,7 @@ class Driver(Asking):
 
     def pass_time(self, seconds: float) -> None:
         """Move the clock and do what falls due on the way, each at its time; nothing is run."""
-        end = self._after(seconds)
+        end = self.after(seconds)
         while (at := self.store.next_wake_at()) is not None and at <= end:
             self.clock.advance_to(at)
             self.store.tick()
@@ -271,16 +272,16 @@ class Driver(Asking):
         return self.store.records()
 
     def expire(self, id: str) -> None:
-        del self.store._records[id]
+        lose(self.store, id)
 
     def elapsed(self) -> float:
         """Seconds since the beginning of the test."""
         return (self.clock.now() - ManualClock().now()) / SECOND
 
-    def _after(self, seconds: float) -> int:
+    def after(self, seconds: float) -> int:
         return self.clock.now() + round(seconds * SECOND)
 
-    def _send(self, _address: str, message: dict[str, Any]) -> None:
+    def send(self, _address: str, message: dict[str, Any]) -> None:
         if message["kind"] == "execute":
             task = message["data"]["task"]
             self.offers.append((task["id"], task["version"]))

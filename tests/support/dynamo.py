@@ -18,13 +18,13 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 from moto import mock_aws
 from moto.backends import get_backend
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.botocore_stubber import MockRawResponse
-from moto.core.models import botocore_stubber
+from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
 
 from resonate_infra.testing.moto import shortcuts
 from resonate_store.dynamo.items import entry_of
@@ -50,7 +50,7 @@ def answering(body: dict[str, Any], status: int = 200) -> Fault:
     """DynamoDB gives this answer and does nothing."""
 
     def fault(_event_name: str, request: Any) -> AWSResponse:
-        return AWSResponse(request.url, status, {}, MockRawResponse(json.dumps(body)))
+        return AWSResponse(request.url, status, HTTPHeaders(), MockRawResponse(json.dumps(body)))
 
     return fault
 

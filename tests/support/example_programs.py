@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.support.environments import PATIENCE, ROOT, Process, Surroundings
 
@@ -55,12 +56,13 @@ def start(
     """
     inherited = {name: "" for name in os.environ if name.startswith(("AWS_", "RESONATE_"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    variables: dict[str, Any] = {**inherited, "PATH": path, "RESONATE_URL": surroundings.url, **environment}
     return surroundings.start(
         "bash",
         "-c",
         # Without a shell in between, which would be killed in the place of its program.
         f"exec env {changed(command, replaced or {})}",
-        **{**inherited, "PATH": path, "RESONATE_URL": surroundings.url, **environment},
+        **variables,
     )
 
 

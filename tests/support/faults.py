@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from botocore.exceptions import ConnectionClosedError
 
+from resonate.testing.faults import Killed
 from resonate_infra.testing.moto.cloud import CountedCall, Moment
-from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.dynamo.items import entry_of
 from resonate_store.model.records import Record

@@ -17,7 +17,7 @@ from resonate.encryption import Encryptor
 from resonate.errors import ResonateHaltedError
 from resonate.payloads import codec
 from resonate.threads import Pool
-from resonate.worker.worker import Report
+from resonate.worker.task_run import Report
 from resonate.workflow.registry import Registry
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of, expiry_of
@@ -150,7 +150,7 @@ class OfflineDriver(Asking):
         """Create a task whose param is `call`."""
         param = call if isinstance(call, Value) else codec.encode(call, "a call")
         tags = {TARGET: "poll://any@worker", **(tags or {})}
-        assert self.store.apply(PromiseCreate(id, self._after(timeout), param, tags)).ok
+        assert self.store.apply(PromiseCreate(id, self.after(timeout), param, tags)).ok
 
     def work(self) -> list[str]:
         """Let everything happen that happens now; returns how the invocations of the worker ended."""
@@ -195,7 +195,7 @@ class OfflineDriver(Asking):
         global encryptor
         encryptor = chosen
 
-    def _after(self, seconds: float) -> int:
+    def after(self, seconds: float) -> int:
         return self.clock.now() + round(seconds * SECOND)
 
     def _after_invocation(self, event: Event) -> None:

@@ -42,7 +42,7 @@ class Serving:
 
     def __init__(self, *, streaming: bool = True, clock: Clock | None = None) -> None:
         self.clock = clock or ambient()
-        self.store = MemoryStore(self.clock, self._send)
+        self.store = MemoryStore(self.clock, self.send)
         self.kinds: list[str] = []
         self.before: Callable[[str], int | str | None] = lambda _: None
         self.streams: dict[tuple[str, str], queue.SimpleQueue[Any]] = {}
@@ -51,10 +51,10 @@ class Serving:
         self.headers: dict[str, Any] = {}
         self.port = 0
         self._news = threading.Condition()
-        self._service = Service(self.store, workers=self._workers, clock=self.clock)
+        self.service = Service(self.store, workers=self._workers, clock=self.clock)
         self._nudged = threading.Event()
-        self._stopped = True
-        self._connections: set[socket.socket] = set()
+        self.stopped = True
+        self.connections: set[socket.socket] = set()
         self.store.subscribe(on_wake=lambda _: self._nudged.set())
 
     @property
@@ -62,7 +62,7 @@ class Serving:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        self._stopped = False
+        self.stopped = False
         self._http = _Http(("127.0.0.1", self.port), self)
         self.port = self._http.server_address[1]
         self._threads = [
@@ -74,15 +74,15 @@ class Serving:
 
     def stop(self) -> None:
         """End as if killed: every connection is cut."""
-        if self._stopped:
+        if self.stopped:
             return
-        self._stopped = True
+        self.stopped = True
         self._nudged.set()
         self._http.shutdown()
         streams, self.streams = self.streams, {}
         for stream in streams.values():
             stream.put(None)
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             _cut(connection)
         self._http.server_close()
         for thread in self._threads:
@@ -102,7 +102,7 @@ class Serving:
     def wait_for(self, kind: str, count: int = 1) -> None:
         self.wait_until(lambda: self.count(kind) >= count, f"{kind} {count} times")
 
-    def _send(self, address: str, message: dict[str, Any]) -> None:
+    def send(self, address: str, message: dict[str, Any]) -> None:
         cast, _, rest = address.removeprefix("poll://").partition("@")
         group, _, id = map(unquote, rest.partition("/"))
         members = [key for key in self.streams if key[0] == group]
@@ -115,7 +115,7 @@ class Serving:
         return sum(group == group_of(promise.tags[TARGET]) for group, _ in self.streams)
 
     def _keep_time(self) -> None:
-        while not self._stopped:
+        while not self.stopped:
             self._nudged.clear()
             at = self.store.next_wake_at()
             left = None if at is None else (at - self.clock.now()) / 1000
@@ -124,7 +124,7 @@ class Serving:
             else:
                 self._nudged.wait(left)
 
-    def _happened(self) -> None:
+    def happened(self) -> None:
         with self._news:
             self._news.notify_all()
 
@@ -148,10 +148,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server.serving._connections.add(self.connection)
+        self.server.serving.connections.add(self.connection)
 
     def finish(self) -> None:
-        self.server.serving._connections.discard(self.connection)
+        self.server.serving.connections.discard(self.connection)
         super().finish()
 
     def log_message(self, *_: Any) -> None: ...
@@ -165,13 +165,13 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(instead, int):
             self._reply(instead, b"somebody in between")
             return
-        status, answer = serving._service.answer(body)
+        status, answer = serving.service.answer(body)
         serving.kinds.append(kind)
         if instead == "drop":
             _cut(self.connection)
         else:
             self._reply(status, answer)
-        serving._happened()
+        serving.happened()
 
     def do_GET(self) -> None:
         serving = self.server.serving
@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         serving.polled += 1
         if not serving.streaming:
             self._reply(404, b"Not Found")
-            serving._happened()
+            serving.happened()
             return
         _, _, group, id = self.path.split("/")
         stream: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -191,8 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
         serving.streams[key] = stream
         try:
             self.end_headers()
-            serving._happened()
-            while (data := stream.get()) is not None and not serving._stopped:
+            serving.happened()
+            while (data := stream.get()) is not None and not serving.stopped:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         except OSError:
             pass
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
             if serving.streams.get(key) is stream:
                 del serving.streams[key]
             _cut(self.connection)
-            serving._happened()
+            serving.happened()
 
     def _reply(self, status: int, body: bytes) -> None:
         self.send_response(status)

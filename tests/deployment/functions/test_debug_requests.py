@@ -47,7 +47,8 @@ def receiver() -> Iterator[Server]:
 
 
 def data_of(stack: OfflineStack, kind: str, data: Any, at: int | None = None) -> Any:
-    answer = ask(stack, kind, data, **({} if at is None else {"resonate:debug_time": at}))
+    head: dict[str, Any] = {} if at is None else {"resonate:debug_time": at}
+    answer = ask(stack, kind, data, **head)
     assert answer.status in (200, 201), answer.data
     return answer.data
 
@@ -239,7 +240,8 @@ def test_a_tick_does_what_is_owed(stack: OfflineStack, receiver: Server) -> None
 
 @pytest.mark.parametrize("time", [2**47 + 1, 2**53])
 def test_no_time_is_taken_that_calendars_do_not_have(stack: OfflineStack, time: int) -> None:
-    answer = ask(stack, "promise.create", promise("a"), **{"resonate:debug_time": time})
+    head: dict[str, Any] = {"resonate:debug_time": time}
+    answer = ask(stack, "promise.create", promise("a"), **head)
 
     assert (answer.status, ask(stack, "debug.tick", {"time": time}).status) == (400, 400)
     data_of(stack, "promise.create", {"id": "a", "timeoutAt": 2**53}, at=2**47)

@@ -131,8 +131,10 @@ def test_headers_pairs_and_combinations() -> None:
     pair = PairEncoder(header, Reversed())
     combined = CombinedEncoder(JsonEncoder(), Base64Encoder())
 
+    headers: list[dict[str, str | None] | None] = [{"k": "[1]"}, {"other": ""}, {}, None]
+
     assert header.encode([1]) == {"k": "[1]"}
-    assert [header.decode(headers) for headers in ({"k": "[1]"}, {"other": ""}, {}, None)] == [[1], None, None, None]
+    assert [header.decode(each) for each in headers] == [[1], None, None, None]
     assert pair.encode([1]) == ({"k": "[1]"}, "]1[")
     assert pair.decode(({"k": "[1]"}, "]2[")) == [1]
     assert pair.decode((None, "]2[")) == [2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -40,6 +40,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import TARGET
 from tests.support.driver import Flow
+from tests.support.records import tamper
 from tests.support.ways import three_ways
 from tests.unit.sdk.conftest import Connect
 
@@ -286,7 +287,7 @@ def test_nothing_of_an_execution_can_be_read_in_the_store(connect: Connect, offl
         f"{SECRET} by hand",
     ]
     assert resonate.promises.get("by-hand").param.data == SECRET
-    records = resonate.store.records() if offline is None else offline.records()
+    records = cast("MemoryStore", resonate.store).records() if offline is None else offline.records()
     assert {"w", "w.1", "w.2", "w.2~1", "w.3", "w.4", "w.5", "elsewhere", "by-hand"} <= {
         record.id for record in records
     }
@@ -353,7 +354,7 @@ def test_nothing_that_user_code_raises_can_be_read(
     with pytest.raises(Exception, match=SECRET):
         resonate.run("w", talkative, SECRET, what)
 
-    records = resonate.store.records() if offline is None else offline.records()
+    records = cast("MemoryStore", resonate.store).records() if offline is None else offline.records()
     assert plaintext_in(records, SECRET) == []
     assert SECRET not in caplog.text
     if what in ("retry_if", "next"):
@@ -452,7 +453,7 @@ def test_a_step_that_cannot_be_read_gives_the_task_back(memory: MemoryStore, sto
     assert worker.run("w", 0, 1000).status == "suspended"
     record = memory.record("w.1")
     assert record is not None
-    memory._records["w.1"] = replace(record, value=store._encryptor.encrypt(record.value, "value:elsewhere"))
+    tamper(memory, replace(record, value=store._encryptor.encrypt(record.value, "value:elsewhere")))
     memory.clock.sleep(60_000)
     memory.tick()
 

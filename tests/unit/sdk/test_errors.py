@@ -204,6 +204,7 @@ def test_error_that_comes_back_shows_the_frames_of_its_step(driver: Driver) -> N
 
     def workflow(ctx: Context) -> Flow:
         seen: list[str] = []
+        last: KeyError | None = None
         for call in (ctx.run(failing, "card").options(retry_policy=Never()), ctx.rpc(calling, "cash")):
             try:
                 yield call
@@ -212,6 +213,7 @@ def test_error_that_comes_back_shows_the_frames_of_its_step(driver: Driver) -> N
                 seen.append(shown(error))
                 last = error
         yield ctx.run(told, seen)
+        assert last is not None
         raise last
 
     texts: list[str] = []

@@ -130,7 +130,7 @@ def test_the_outcome_of_a_call_is_settled_with_its_id(resonate: Resonate) -> Non
     ],
 )
 @three_ways
-def test_a_promise_by_name(driver: Driver, existing: dict[str, str], key: str | None, alike: bool) -> None:
+def test_a_promise_by_name(driver: Driver, existing: dict[str, Any], key: str | None, alike: bool) -> None:
     promises = Promises(driver.store)
     promises.create("p", LATER, **existing)
     promises.resolve("p", data='"settled"')

@@ -339,11 +339,11 @@ class Rot:
 class Envelope:
     """A poor encryptor."""
 
-    def encrypt(self, value: Value, _context: str) -> Value:
+    def encrypt(self, value: Value, context: str) -> Value:  # noqa: ARG002
         return replace(value, data=(value.data or "")[::-1])
 
-    def decrypt(self, value: Value, _context: str) -> Value:
-        return self.encrypt(value, _context)
+    def decrypt(self, value: Value, context: str) -> Value:
+        return self.encrypt(value, context)
 
 
 def charge(_: Context, card: str, *, fails: bool) -> str:
@@ -385,7 +385,7 @@ def test_what_is_encrypted_is_not_told(log: pytest.LogCaptureFixture, on_lambda:
     if on_lambda:
         resonate.options(target="elsewhere").begin_rpc("w", pay, "4000")
         offer = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}
-        assert resonate.handler()(offer)["status"] == "completed"
+        assert resonate.handler()(offer, None)["status"] == "completed"
     else:
         assert resonate.run("w", pay, "4000") == "told"
     resonate.stop()

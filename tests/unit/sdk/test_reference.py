@@ -20,6 +20,7 @@ from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.support.driver import DAY, Driver, Flow
+from tests.support.present import present
 from tests.support.ways import three_ways
 
 YEAR = 31_536_000
@@ -78,7 +79,7 @@ def test_a_process_has_a_name_of_its_own_and_a_lease_of_ten_seconds() -> None:
     store = MemoryStore()
     for _ in range(2):
         resonate = Resonate(store=store)
-        resonate.register(lambda ctx: held.append(store.record(ctx.id).task), name="look")
+        resonate.register(lambda ctx: held.append(present(store.record(ctx.id)).task), name="look")
         resonate.run(f"w{len(held)}", "look")
         resonate.stop()
 

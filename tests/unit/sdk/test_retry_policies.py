@@ -155,10 +155,11 @@ def test_subclasses_are_final_only_when_asked(driver: Driver) -> None:
         raise FileNotFoundError
 
     def workflow(ctx: Context) -> Flow:
-        for name, options in (
+        cases: list[tuple[str, dict[str, Any]]] = [
             ("exact", {"non_retryable_exceptions": (OSError,), "retry_policy": Constant(5, 1)}),
             ("asked", {"retry_policy": Constant(5, 1, non_retryable=(OSError,))}),
-        ):
+        ]
+        for name, options in cases:
             try:
                 yield ctx.run(missing, name).options(**options)
             except FileNotFoundError:

@@ -133,7 +133,8 @@ def test_handles(resonate: Resonate) -> None:
 
 @pytest.mark.parametrize("name", ["ttl", "workers", "log_level"])
 def test_a_bool_is_no_number(name: str) -> None:
-    refused(lambda: Resonate(**{name: True}), f"{name} must be `int")
+    wrong: dict[str, Any] = {name: True}
+    refused(lambda: Resonate(**wrong), f"{name} must be `int")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from resonate import Resonate
 from resonate_infra.server.assembly import Server
 from tests.support.command_line import CommandLine
-from tests.support.server_api import PATIENCE
+from tests.support.server_api import PATIENCE, Api
 from tests.unit.infra.cli.conftest import FAILED, Suspend
 
 ORDER = ("--func", "order", "--arg", "30", "--kwarg", 'currency="EUR"', "--target", "worker")
@@ -106,9 +106,8 @@ def test_invoke_says_that_no_worker_of_the_target_is_connected(
 
     assert resonate.run(*waiting).err.splitlines()[0] == f"{waits}; none is connected"
     assert over_table.run(*waiting).err.splitlines()[0] == waits
-    connection = server._hub.connect(f"group-{id}", "1", lambda: None)
-    assert resonate.run(*waiting).err.splitlines()[0] == waits
-    server._hub.disconnect(connection)
+    with Api(f"http://localhost:{server.port}").poll(f"group-{id}", "1"):
+        assert resonate.run(*waiting).err.splitlines()[0] == waits
 
 
 def test_invoke_says_why_a_step_is_retried_and_when(resonate: CommandLine, suspend: Suspend, id: str) -> None:

@@ -16,6 +16,7 @@ from resonate_store.model.cron import eventbridge, eventbridge_timezone, problem
 from resonate_store.model.requests import ScheduleFire
 from resonate_store.model.tags import SCHEDULE
 from tests.support.build import DAY, MINUTE, schedule
+from tests.support.hypothesis_settings import examples
 from tests.unit.store.model.test_cron import CHANGES, EXPRESSIONS, NEW_YORK, ZONES, by_the_minute, first_shown, goes_on
 
 LATEST = 59_999
@@ -47,7 +48,7 @@ def test_every_hour_of_every_day_is_fired_in_the_hour_that_is_repeated_too() -> 
     assert eventbridge_timezone("@hourly", "Asia/Tokyo") == "Asia/Tokyo"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(20))
 @given(EXPRESSIONS, st.sampled_from(CHANGES), st.sampled_from(ZONES), st.integers(0, LATEST))
 @example("*/15 1-3 13 * fri", date(2025, 3, 9), NEW_YORK, 0)
 @example("*/15 1-3 * * sun", date(2025, 11, 2), NEW_YORK, 0)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.testing.process import Killed, LimitedClock, Processes
+from resonate.testing.faults import Killed
+from resonate_infra.testing.process import LimitedClock, Processes
 from resonate_infra.testing.template.deployment import TemplateFunction
 from resonate_store.model.clock import ManualClock
 
@@ -27,7 +28,7 @@ def handler(event, context):
     global calls
     calls += 1
     if event == "kill":
-        from resonate_infra.testing.process import Killed
+        from resonate.testing.faults import Killed
         raise Killed
     if event == "fail":
         raise LookupError("no")

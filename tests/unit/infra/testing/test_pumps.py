@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-from resonate_infra.testing.process import Killed
+from resonate.testing.faults import Killed
 from resonate_infra.testing.pumps import MAX_STREAM_RETRIES, SCHEDULE_RETRY, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.stack import OfflineStack
 

@@ -485,7 +485,7 @@ def test_records_that_are_no_sqs_batch_are_refused(handler: LambdaHandler, recor
 
 def test_a_client_makes_a_handler_for_its_functions(driver: Driver) -> None:
     resonate = Resonate(store=driver.store, clock=driver.clock)
-    driver.store.subscribe(send=driver._send)  # the handler alone does the work here
+    driver.store.subscribe(send=driver.send)  # the handler alone does the work here
     resonate.register(double)
     resonate.set_dependency("db", 1)
     driver.create("w", {"func": "double", "args": [3]})

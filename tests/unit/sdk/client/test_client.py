@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -139,7 +139,7 @@ def test_retry_policy_of_a_program_holds_in_its_handler(monkeypatch: pytest.Monk
     program.options(target="elsewhere").begin_rpc("a", fails)
     offer = {"kind": "execute", "head": {}, "data": {"task": {"id": "a", "version": 0}}}
 
-    assert program.handler()(offer) == {"status": "completed"}
+    assert program.handler()(offer, None) == {"status": "completed"}
     with pytest.raises(ValueError, match="at once"):
         program.get("a").result()
     program.stop()
@@ -148,7 +148,7 @@ def test_retry_policy_of_a_program_holds_in_its_handler(monkeypatch: pytest.Monk
 def test_retry_policy_of_a_program_that_is_none_is_refused() -> None:
     for make in (Resonate, Resonate.local, Resonate.remote):
         with pytest.raises(TypeError, match="retry_policy must be `RetryPolicy`, got int"):
-            make(retry_policy=3)
+            make(retry_policy=cast("Any", 3))
 
 
 # -- registering ------------------------------------------------------------------------------------------------------
@@ -477,7 +477,7 @@ def test_a_retry_policy_may_be_chosen_by_the_function(resonate: Resonate, how: s
     assert set(chosen) == {fails.func}
 
     with pytest.raises(TypeError, match="retry_policy must give a `RetryPolicy` for fails, got None"):
-        getattr(resonate.options(retry_policy=lambda _: None), how)("b", fails)
+        getattr(resonate.options(retry_policy=cast("Any", lambda _: None)), how)("b", fails)
     with pytest.raises(ResonateStoreError, match="not found"):
         resonate.get("b")
 
@@ -537,7 +537,7 @@ def test_one_worker_runs_one_function_at_a_time(connect: Connect) -> None:
     try:
         handles = [resonate.begin_run(f"w{n}", workflow if n % 2 else busy) for n in range(20)]
         for handle in handles:
-            assert handle.result(PATIENCE) > 0
+            assert cast("int", handle.result(PATIENCE)) > 0
     finally:
         sys.setswitchinterval(before)
 
@@ -618,7 +618,8 @@ def test_running_here_needs_the_function_here(resonate: Resonate, how: str) -> N
 def test_unencodable_arguments_are_named_at_once(resonate: Resonate) -> None:
     resonate.register(add)
 
-    for call in (resonate.run, resonate.begin_run, resonate.rpc, resonate.begin_rpc):
+    calls: list[Any] = [resonate.run, resonate.begin_run, resonate.rpc, resonate.begin_rpc]
+    for call in calls:
         with pytest.raises(PayloadError, match=r"the arguments of add cannot travel: args\[0\]\['k'\] is an object"):
             call("a", add, {"k": object()})
     with pytest.raises(ResonateStoreError):

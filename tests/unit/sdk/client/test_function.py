@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.workflow.options import Options
 from resonate_store.model.requests import PromiseGet
 from resonate_store.model.tags import TARGET
 from tests.support.driver import Flow
+from tests.support.present import present
 from tests.support.ways import three_ways
 from tests.unit.sdk.conftest import Connect
 
@@ -24,7 +24,7 @@ def add(_: Context, a: int, b: int = 1) -> int:
 
 
 def test_it_is_still_the_function(resonate: Resonate) -> None:
-    function = resonate.register(add, name="plus", version=3)
+    function: Any = resonate.register(add, name="plus", version=3)
 
     assert (function.name, function.func, function.version) == ("plus", add, 3)
     assert (function.__name__, function.__doc__, function.__module__) == ("add", "Add.", __name__)
@@ -58,7 +58,9 @@ def test_its_options_stay(resonate: Resonate) -> None:
     assert promise.timeout_at - promise.created_at == pytest.approx(50_000, abs=1_000)
     with pytest.raises(TypeError, match="timeout must be `float`, got str"):
         function.options(timeout="x")  # type: ignore[arg-type]
-    assert resonate._options == Options()
+    resonate.begin_rpc("b", function, 1)
+    other = present(resonate.store.apply(PromiseGet("b")).promise)
+    assert "mine" not in other.tags, "the options are the function's, not the client's"
 
 
 @three_ways

@@ -31,11 +31,16 @@ class Outside:
         )
         self._settled.set()
 
+    def hold(self, value: Value) -> None:
+        """Keep another value for the settled promise."""
+        assert isinstance(self._promise, PromiseView)
+        self._promise = replace(self._promise, value=value)
+
     def fail(self, error: Exception) -> None:
         self._promise = error
         self._settled.set()
 
-    def settled(self, _: str, timeout: float | None) -> PromiseView | None:
+    def settled(self, id: str, timeout: float | None) -> PromiseView | None:  # noqa: ARG002
         self.asked.append(timeout)
         self._settled.wait(PATIENCE if timeout is None else timeout)
         if isinstance(self._promise, Exception):
@@ -137,8 +142,7 @@ def test_who_waits_is_told_of_a_shutdown(outside: Outside) -> None:
 def test_a_payload_that_cannot_be_read_is_an_error(outside: Outside) -> None:
     handle: Handle[int] = Handle("p", outside)
     outside.settle()
-    assert isinstance(outside._promise, PromiseView)
-    outside._promise = replace(outside._promise, value=Value(data="bm90IGpzb24="))
+    outside.hold(Value(data="bm90IGpzb24="))
 
     with pytest.raises(PayloadError, match=r"is not (the base64 of )?JSON text"):
         handle.future.result(PATIENCE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -545,8 +545,9 @@ def test_yielding_anything_else_is_a_type_error_in_the_workflow(driver: Driver, 
 @three_ways
 def test_wrong_arguments_are_the_functions_own_type_error(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
+        unfit: Any = double
         try:
-            yield ctx.run(double)
+            yield ctx.run(unfit)
         except TypeError as error:
             return str(error)
 
@@ -585,7 +586,7 @@ def test_an_unencodable_result_of_the_root_rejects_it(driver: Driver) -> None:
 
 def awaits_for_too_long(driver: Driver, closed: list[str]) -> Callable[..., Flow]:
     """A workflow whose nested one may take five seconds and awaits a promise that may take ten days."""
-    foreign = PromiseCreate("foreign", driver._after(10 * DAY), tags={})
+    foreign = PromiseCreate("foreign", driver.after(10 * DAY), tags={})
     assert driver.store.apply(foreign).ok
 
     def inner(ctx: Context) -> Flow:
@@ -835,9 +836,9 @@ def test_a_shared_promise_keeps_the_deadline_it_was_created_with(driver: Driver,
     def workflow(ctx: Context) -> Flow:
         return (yield ctx.run(generator if nested else step).options(id="shared"))
 
-    driver.store.apply(PromiseCreate("shared", driver._after(30)))
+    driver.store.apply(PromiseCreate("shared", driver.after(30)))
 
-    assert driver.run("w", workflow) == driver._after(30) / 1000
+    assert driver.run("w", workflow) == driver.after(30) / 1000
 
 
 @three_ways
@@ -857,7 +858,7 @@ def test_an_error_of_a_shared_promise_is_kept_in_the_link(driver: Driver) -> Non
         "ResonateTimedoutError('hitl'": lambda: driver.pass_time(2 * DAY),
     }
     for expected, settle in settlements.items():
-        driver.store.apply(PromiseCreate("hitl", driver._after(DAY)))
+        driver.store.apply(PromiseCreate("hitl", driver.after(DAY)))
         driver.begin(expected, workflow, timeout=3 * DAY)
         driver.work()
         settle()
@@ -908,7 +909,7 @@ def test_a_promise_is_settled_from_outside(driver: Driver, diary: Diary, id: str
     driver.begin("w", workflow)
     assert driver.work() == ["suspended"]
     promise = driver.promise(id or "w.1")
-    assert (promise.tags["mine"], promise.timeout_at) == ("x", driver._after(60))
+    assert (promise.tags["mine"], promise.timeout_at) == ("x", driver.after(60))
     driver.settle(promise.id, {"answer": 42})
 
     assert driver.finish("w") == {"answer": 42}
@@ -917,7 +918,7 @@ def test_a_promise_is_settled_from_outside(driver: Driver, diary: Diary, id: str
 
 @three_ways
 def test_a_promise_may_be_settled_before_anybody_asks_for_it(driver: Driver) -> None:
-    driver.store.apply(PromiseCreate("early", driver._after(DAY)))
+    driver.store.apply(PromiseCreate("early", driver.after(DAY)))
     driver.settle("early", "bird")
 
     def workflow(ctx: Context) -> Flow:
@@ -1007,7 +1008,9 @@ def test_a_sleep_ends_with_its_parent_at_the_latest(driver: Driver) -> None:
     [(-1, ValueError), (float("nan"), ValueError), (float("inf"), ValueError), ("1", TypeError), (True, TypeError)],
 )
 @three_ways
-def test_a_sleep_that_cannot_be_is_refused_where_it_is_asked_for(driver: Driver, seconds: Any, error: type) -> None:
+def test_a_sleep_that_cannot_be_is_refused_where_it_is_asked_for(
+    driver: Driver, seconds: Any, error: type[Exception]
+) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
             yield ctx.sleep(seconds)
@@ -1196,7 +1199,7 @@ def test_a_long_pause_is_a_timer_promise_that_carries_the_error(driver: Driver) 
     assert driver.work() == ["suspended"]
     assert driver.ids() == ["w", "w.1", "w.1~1"]
     timer = driver.promise("w.1~1")
-    assert (timer.tags[TIMER], timer.timeout_at) == ("true", driver._after(3600))
+    assert (timer.tags[TIMER], timer.timeout_at) == ("true", driver.after(3600))
     assert timer.param != Value()
 
     assert driver.finish("w") == "ok"
@@ -1373,7 +1376,8 @@ def test_a_policy_may_be_chosen_by_the_function(driver: Driver) -> None:
 
     def workflow(ctx: Context) -> Flow:
         got = []
-        for policy in (choose, lambda _: Never(), lambda _: "often"):
+        policies: list[Any] = [choose, lambda _: Never(), lambda _: "often"]
+        for policy in policies:
             try:
                 yield ctx.run(fails).options(retry_policy=policy)
             except (ValueError, TypeError) as error:
@@ -1488,7 +1492,7 @@ def test_a_plain_root_is_retried_across_invocations(driver: Driver) -> None:
 def test_a_delayed_root_is_retried_with_pauses_too(driver: Driver) -> None:
     flaky = Flaky(driver, failures=2)
     driver.registry.add(flaky.step, "root")
-    driver.create("r", {"func": "root"}, tags={DELAY: str(driver._after(100))})
+    driver.create("r", {"func": "root"}, tags={DELAY: str(driver.after(100))})
 
     assert driver.finish("r") == "ok"
     assert flaky.times == [100, 102, 106]
@@ -1826,7 +1830,7 @@ def test_workflow_that_ends_before_its_history_is_halted(driver: Driver, kind: s
 
 @three_ways
 def test_execution_that_looks_like_a_later_command_halts_nothing(driver: Driver) -> None:
-    lineage = dict.fromkeys((ORIGIN, PARENT), "w.7")
+    lineage: dict[str, str] = dict.fromkeys((ORIGIN, PARENT), "w.7")
     driver.register(f)
     driver.begin("w", sleeping)
     driver.create("w.7", {"func": "f"}, tags=lineage)
@@ -2051,7 +2055,7 @@ NOT_YIELDED: dict[str, Callable[[Context], Any]] = {
     "promise as an argument of a step": lambda ctx: (yield ctx.run(add, (yield ctx.begin_run(f)), 1)),
     "operand": lambda ctx: (yield ctx.begin_run(f)) + 1,
     "right operand": lambda ctx: 1 + (yield ctx.begin_run(f)),
-    "command as an operand": lambda ctx: (yield ctx.run(f)) and ctx.run(f) * 2,
+    "command as an operand": lambda ctx: (yield ctx.run(f)) and cast("Any", ctx.run(f)) * 2,
     "comparison": lambda ctx: (yield ctx.begin_run(f)) > 1,
     "item": lambda ctx: (yield ctx.begin_run(f))[0],
     "iteration": lambda ctx: (yield from ctx.run(f)),  # pyright: ignore

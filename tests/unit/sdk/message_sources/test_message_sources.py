@@ -75,8 +75,8 @@ def test_messages_arrive(serving: Serving, poll: Poll) -> None:
     inbox.start(poller)
     inbox.wait_for_changes(1)
     assert poller.connected
-    serving._send("poll://any@g", execute("a"))
-    serving._send("poll://uni@g/p", execute("b"))
+    serving.send("poll://any@g", execute("a"))
+    serving.send("poll://uni@g/p", execute("b"))
 
     assert [inbox.next(), inbox.next()] == [execute("a"), execute("b")]
     assert serving.headers["GET"]["Authorization"] == "Bearer jwt"
@@ -87,7 +87,7 @@ def test_names_of_any_kind_have_an_address(serving: Serving, poll: Poll) -> None
     poller, inbox = poll("my group", "a/b"), Inbox()
     inbox.start(poller)
     serving.wait_for_stream("my group")
-    serving._send(poller.unicast, execute("a"))
+    serving.send(poller.unicast, execute("a"))
 
     assert inbox.next() == execute("a")
     assert (poller.unicast, poller.anycast) == ("poll://uni@my%20group/a%2Fb", "poll://any@my%20group/a%2Fb")
@@ -101,7 +101,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_message_is_made_again(servi
     stream.put(b'data: {"kind": "exec')
     stream.put(None)
     serving.wait_until(lambda: serving.polled == 2 and ("g", "p") in serving.streams, "a second connection")
-    serving._send("poll://any@g", execute("a"))
+    serving.send("poll://any@g", execute("a"))
 
     assert inbox.next() == execute("a")
     inbox.wait_for_changes(3)
@@ -112,7 +112,7 @@ def test_what_is_no_message_is_passed_over(serving: Serving, poll: Poll, caplog:
     inbox.start(poller)
     serving.wait_for_stream("g")
     serving.streams["g", "p"].put(b": keep-alive\n\nevent: x\ndata: not json\n\n")
-    serving._send("poll://any@g", execute("a"))
+    serving.send("poll://any@g", execute("a"))
 
     assert inbox.next() == execute("a")
     assert "sent what is no message" in caplog.text
@@ -128,7 +128,7 @@ def test_a_receiver_that_fails_does_not_end_the_connection(serving: Serving, pol
     poller.start(receive, lambda: None)
     serving.wait_for_stream("g")
     for id in ("a", "b"):
-        serving._send("poll://any@g", execute(id))
+        serving.send("poll://any@g", execute(id))
 
     assert [got.get(timeout=PATIENCE), got.get(timeout=PATIENCE)] == [execute("a"), execute("b")]
     assert serving.polled == 1
@@ -204,7 +204,7 @@ def test_a_poller_stops_at_once_and_starts_again(serving: Serving, poll: Poll) -
 
     inbox.start(poller)
     serving.wait_until(lambda: serving.polled == 2 and bool(serving.streams), "a second connection")
-    serving._send("poll://any@g", execute("a"))
+    serving.send("poll://any@g", execute("a"))
     assert inbox.next() == execute("a")
 
 

@@ -37,6 +37,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import TARGET, TIMER
 from tests.support.driver import Flow
+from tests.support.records import lose
 
 PATIENCE = 10.0
 """Seconds after which a test that waits for a thread has failed."""
@@ -253,7 +254,7 @@ def test_lease_is_kept_when_an_offer_arrives_again(connect: Connect, memory: Mem
 
     handle = resonate.begin_rpc("w", long)
     assert running.wait(PATIENCE)
-    resonate._runtime._accept("w", 0)
+    memory.send("poll://any@default", {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}})
     memory.move(clock, 6)
     memory.wait_for(TaskHeartbeat)
     enough.set()
@@ -358,7 +359,7 @@ def test_a_promise_that_is_not_there_is_an_error(connect: Connect, memory: Memor
     resonate = connect(store=memory)
     memory.apply(PromiseCreate("p", memory.clock.now() + 60_000))
     handle = resonate.get("p")
-    del memory._records["p"]
+    lose(memory, "p")
 
     with pytest.raises(ResonateStoreError, match="was not found") as caught:
         handle.result()
@@ -667,6 +668,7 @@ def test_an_async_step_without_an_end_is_cancelled_by_stop_and_runs_again_afterw
         finally:
             if end == "fails":
                 raise ValueError("no more")
+        raise AssertionError("the event is never set")
 
     async def workflow(ctx: Context) -> str:
         return await ctx.run(step) if how == "run" else await (await ctx.begin_run(step))

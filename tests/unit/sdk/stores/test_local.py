@@ -343,7 +343,8 @@ def test_claims_and_completions_that_are_refused(
 
 
 def test_remote_store_takes_host_and_port_in_the_order_of_0_6_7() -> None:
-    store = RemoteStore("http://promises.test", "8123", ("user", "secret"), JSON, 5)
+    encoder: Any = JSON
+    store = RemoteStore("http://promises.test", "8123", ("user", "secret"), encoder, 5)
     assert (store.server.url, store.server.auth, store.encoder) == (
         "http://promises.test:8123",
         ("user", "secret"),

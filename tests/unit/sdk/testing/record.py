@@ -18,7 +18,8 @@ def main() -> None:
     stack.fail("charge", error=ConnectionError("no route"), times=2)
     # A traceback names files of the machine that this runs on.
     with patch(
-        "resonate.payloads.codec.traceback.format_exception", lambda error: [f"{type(error).__name__}: {error}\n"]
+        "resonate.payloads.exceptions.traceback.format_exception",
+        lambda _type, error, _frames: [f"{type(error).__name__}: {error}\n"],
     ):
         stack.run("stubborn", id="retries")
     stack.run("trial", "ada", id="finished")

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
@@ -228,7 +229,8 @@ def test_a_halted_task_is_told_with_its_reason(stack: MemoryStack) -> None:
 
     def erratic(ctx: Context) -> Flow:
         runs.append(1)
-        yield ctx.run(notify if len(runs) == 1 else charge, 1)
+        step: Any = notify if len(runs) == 1 else charge
+        yield ctx.run(step, 1)
         yield ctx.sleep(60)
 
     with pytest.raises(Stuck, match=r"its task is halted: .*was run notify when it first ran and is now run charge"):
@@ -464,7 +466,7 @@ def test_a_step_that_fails_for_good_fails_its_workflow(stack: MemoryStack) -> No
     ],
 )
 def test_a_worker_dies_anywhere_and_another_goes_on(
-    stack: MemoryStack, monkeypatch: pytest.MonkeyPatch, place: dict[str, str], runs: int
+    stack: MemoryStack, monkeypatch: pytest.MonkeyPatch, place: dict[str, Any], runs: int
 ) -> None:
     charges: list[int] = []
 
@@ -492,7 +494,7 @@ def test_a_worker_dies_anywhere_and_another_goes_on(
         {"after": "task.suspend"},
     ],
 )
-def test_a_worker_dies_in_async_functions_and_another_goes_on(stack: MemoryStack, place: dict[str, str]) -> None:
+def test_a_worker_dies_in_async_functions_and_another_goes_on(stack: MemoryStack, place: dict[str, Any]) -> None:
     point = stack.crash(**place)
 
     assert stack.run(book, id="b1") == ["page 0", "page 1, page 2", "page 3, page 4"]
@@ -519,7 +521,8 @@ def test_a_store_fails_and_the_task_is_tried_again(stack: MemoryStack) -> None:
 
 
 def test_a_crash_needs_one_place(stack: MemoryStack) -> None:
-    for places in ({}, {"before": "a", "after": "b"}):
+    wrong: list[dict[str, Any]] = [{}, {"before": "a", "after": "b"}]
+    for places in wrong:
         with pytest.raises(TypeError, match="needs one place"):
             stack.crash(**places)
     with pytest.raises(ValueError, match="at least once"):

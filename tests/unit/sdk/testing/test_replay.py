@@ -249,7 +249,7 @@ def without_sleep(ctx: Context, user: str) -> Flow:
     yield ctx.run(charge, 9)
 
 
-def other_function(ctx: Context, user: str) -> Flow:
+def other_function(ctx: Context, user: Any) -> Flow:
     yield ctx.run(charge, user)
     yield ctx.sleep(1)
     yield ctx.run(charge, 9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import msgspec
@@ -41,7 +41,7 @@ class Distant:
         self.kinds: list[str] = []
         self.store = HttpStore("http://127.0.0.1:9", clock=self.here, post=self.post)
 
-    def post(self, body: bytes, *_: Any) -> Reply:
+    def post(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:  # noqa: ARG002
         self.kinds.append(msgspec.json.decode(body)["kind"])
         status, answer = self.service.answer(body)
         return Reply(status, {}, answer)

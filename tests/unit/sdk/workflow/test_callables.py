@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -134,13 +134,18 @@ def generator(_: Context) -> Flow:
     yield
 
 
+UNTYPED: Any = step
 NOT_FUNCTIONS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: step(None, Item("a")), ValueError, r"got str: .*, \(step, 4\) and not \(step\(ctx, 4\)\)"),  # type: ignore[arg-type]
     (lambda: generator(None), ValueError, r"got generator: .*, \(generator, 4\) and not \(generator\(ctx, 4\)\)"),  # type: ignore[arg-type]
     (lambda: asynchronous(None), ValueError, r"got coroutine: .*, \(asynchronous, 4\) and not"),  # type: ignore[arg-type]
     (lambda: Shop, ValueError, "got the class Shop: give a function, a bound method or an object with a __call__"),
     (lambda: print, ValueError, r"got print, which is not written in Python: wrap it, .* return print\(...\)"),
-    (lambda: functools.partial(step, 1), ValueError, r"fills the first parameter of step.*functools.partial\(step, am"),
+    (
+        lambda: functools.partial(cast("Any", step), 1),
+        ValueError,
+        r"fills the first parameter of step.*functools.partial\(step, am",
+    ),
     (lambda: SHOP.nothing, TypeError, "nothing needs a first parameter that takes the context"),
     (lambda: SHOP.streams, ValueError, "streams is an async generator"),
 ]
@@ -158,8 +163,9 @@ def test_what_is_no_function_is_refused_with_what_to_write(make: Any, error: typ
 def test_a_called_function_in_a_remote_call_is_refused() -> None:
     resonate = Resonate.local()
     ctx = Context("w", None, resonate.registry, {})  # type: ignore[arg-type]
-    for make in (lambda: ctx.rpc(generator(ctx)), lambda: ctx.detached(asynchronous(ctx))):
+    called: list[Any] = [generator(ctx), asynchronous(ctx)]
+    for make in (lambda: ctx.rpc(called[0]), lambda: ctx.detached(called[1])):
         with pytest.raises(ValueError, match="give the function and its arguments"):
             make()
     with pytest.raises(TypeError, match=r"func must be a function or its name, got coroutine: .*\(asynchronous, 4\)"):
-        resonate.run("id", asynchronous(ctx))
+        resonate.run("id", cast("Any", asynchronous(ctx)))

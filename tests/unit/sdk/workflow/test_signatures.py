@@ -108,8 +108,8 @@ def test_what_else_is_given_by_name_is_restored(resonate: Resonate, how: str) ->
     def settings(_: Context, **more: Unpack[Settings]) -> str:
         return f"{more}"
 
-    for function in (corners, settings):
-        resonate.register(function)
+    resonate.register(corners)
+    resonate.register(settings)
     call = getattr(resonate, how)
 
     # The parameter named x can be given by position only, so that another x is one more.
@@ -176,7 +176,8 @@ def test_a_call_fits_if_python_says_so(
 @three_ways
 def test_a_call_that_does_not_fit_is_refused_before_anything_is_created(resonate: Resonate, how: str) -> None:
     function = resonate.register(required)
-    calls: list[Callable[[], Any]] = [lambda: resonate.schedule("a", required, "@daily", c=1)]
+    unfit: Any = required
+    calls: list[Callable[[], Any]] = [lambda: resonate.schedule("a", unfit, "@daily", c=1)]
     if how != "schedule":
         calls = [lambda: getattr(resonate, how)("a", required, c=1), lambda: getattr(function, how)("a", c=1)]
 

@@ -30,6 +30,7 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import ORIGIN, SCOPE
 from resonate_store.settings import SettingsError
 from tests.support.dynamo import REGION, Table, make_client
+from tests.support.present import present
 from tests.support.substrates import T0
 
 HOUR = 3_600_000
@@ -82,7 +83,7 @@ def test_a_large_value_is_claimed_in_the_table_and_shown_in_every_response(
     for response in (created, settled, fresh.apply(PromiseGet("a")), store.apply(creation("a"))):
         assert response.promise is not None
         assert response.promise.param == LARGE
-    [found] = fresh.apply(PromiseSearch(id="a")).promises or ()
+    [found] = present(fresh.apply(PromiseSearch(id="a")).promises)
     assert (found.param, found.value) == (LARGE, LARGE)
     item = table.item("a")
     assert item["param"]["M"].keys() == {"key", "size"}, "confirmed by the write that followed"

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import botocore.endpoint
 import pytest
 from msgspec.structs import replace
 
@@ -360,7 +359,7 @@ def test_a_write_whose_answer_was_lost_is_done_once(
     rev: int,
     tries: int,
 ) -> None:
-    monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _seconds: None)
     client = make_client(tries=tries)
     store = table.store(clock, client=client)
     done(store, *before)

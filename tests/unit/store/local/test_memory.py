@@ -59,6 +59,8 @@ from tests.support.build import (
     suspend,
     value,
 )
+from tests.support.hypothesis_settings import examples
+from tests.support.present import present
 from tests.support.substrates import T0, World, in_memory, manual_clock  # noqa: F401
 
 Sent = list[tuple[str, dict[str, Any]]]
@@ -120,7 +122,7 @@ def test_transact_leaves_the_effects_to_the_caller(memory: MemoryStore, clock: M
     memory.transact(settle("other"))
     clock.advance(MINUTE)
     memory.tick()
-    assert memory.record("other").delivered
+    assert present(memory.record("other")).delivered
 
 
 def test_records_are_listed_by_id(memory: MemoryStore) -> None:
@@ -133,7 +135,7 @@ def test_records_are_listed_by_id(memory: MemoryStore) -> None:
 def test_a_store_without_arguments_takes_the_ambient_clock(clock: ManualClock) -> None:
     with installed(clock):
         memory = MemoryStore()
-    assert memory.apply(create("w", TARGETED)).promise.created_at == T0
+    assert present(memory.apply(create("w", TARGETED)).promise).created_at == T0
     assert memory.clock is clock
 
 
@@ -174,7 +176,7 @@ def test_a_tick_goes_on_with_what_it_brings_about(memory: MemoryStore, clock: Ma
     order = [message["data"]["task"]["id"] for _, message in sent]
     assert [id for id in order if id != "w"] == occurrences
     assert memory.next_wake_at() == clock.now() + 20 * SECOND
-    assert memory.apply(ScheduleGet("s")).schedule.next_run_at == clock.now() + 20 * SECOND
+    assert present(memory.apply(ScheduleGet("s")).schedule).next_run_at == clock.now() + 20 * SECOND
 
 
 def test_next_wake_at_follows_what_is_stored(memory: MemoryStore, clock: ManualClock) -> None:
@@ -212,7 +214,8 @@ def test_a_receiver_may_call_back_at_once_from_any_thread(clock: ManualClock) ->
     def send(address: str, message: dict[str, Any]) -> None:
         task = message["data"]["task"]
         worker = threading.Thread(
-            target=lambda: versions.append(memory.apply(acquire(task["id"], task["version"])).task.version), daemon=True
+            target=lambda: versions.append(present(memory.apply(acquire(task["id"], task["version"])).task).version),
+            daemon=True,
         )
         worker.start()
         worker.join(timeout=10)
@@ -237,7 +240,7 @@ def test_a_receiver_may_call_back_within_the_call(clock: ManualClock, sent: Sent
     memory = MemoryStore(clock, send)
     memory.apply(create("a", TARGETED))
     assert sent == [execute("a", 0), execute("b", 0)]
-    assert memory.record("a").state == "resolved"
+    assert present(memory.record("a")).state == "resolved"
 
 
 # -- many threads -------------------------------------------------------------------------------------------------
@@ -285,7 +288,7 @@ def test_threads_that_create_one_promise_get_one_promise(memory: MemoryStore, se
     for r in range(ROUNDS):
         responses = by_all(memory, lambda n, r=r: create(f"p{r}", TARGETED, param=str(n)))
         assert all(response.promise == responses[0].promise for response in responses)
-        assert memory.record(f"p{r}").rev == 1
+        assert present(memory.record(f"p{r}")).rev == 1
     assert sent == [execute(f"p{r}", 0) for r in range(ROUNDS)]
 
 
@@ -293,7 +296,7 @@ def test_threads_that_create_one_task_have_one_winner(memory: MemoryStore) -> No
     for r in range(ROUNDS):
         responses = by_all(memory, lambda _, r=r: create_task(f"w{r}"))
         assert sorted(response.status for response in responses) == [200] + [409] * (THREADS - 1)
-        assert memory.record(f"w{r}").task.version == 1
+        assert present(present(memory.record(f"w{r}")).task).version == 1
 
 
 def test_threads_that_settle_one_promise_agree(memory: MemoryStore, sent: Sent) -> None:
@@ -301,7 +304,7 @@ def test_threads_that_settle_one_promise_agree(memory: MemoryStore, sent: Sent) 
         memory.apply(create(f"p{r}"))
         memory.apply(listen(f"p{r}"))
         responses = by_all(memory, lambda n, r=r: settle(f"p{r}", ("resolved", "rejected")[n % 2], str(n)))
-        stored = memory.record(f"p{r}").promise()
+        stored = present(memory.record(f"p{r}")).promise()
         assert all(response.promise == stored for response in responses)
         assert stored.value in [value(str(n)) for n in range(THREADS)]
     assert [message["data"]["promise"]["id"] for _, message in sent] == [f"p{r}" for r in range(ROUNDS)]
@@ -310,7 +313,7 @@ def test_threads_that_settle_one_promise_agree(memory: MemoryStore, sent: Sent) 
 def test_threads_that_record_one_step_adopt_one_outcome(memory: MemoryStore) -> None:
     for r in range(ROUNDS):
         responses = by_all(memory, lambda n, r=r: recorded(f"p.{r}", data=str(n)))
-        assert all(response.promise == memory.record(f"p.{r}").promise() for response in responses)
+        assert all(response.promise == present(memory.record(f"p.{r}")).promise() for response in responses)
 
 
 def test_threads_that_acquire_one_task_have_one_winner_per_version(memory: MemoryStore) -> None:
@@ -318,7 +321,11 @@ def test_threads_that_acquire_one_task_have_one_winner_per_version(memory: Memor
     for r in range(ROUNDS):
         responses = by_all(memory, lambda n, r=r: acquire("w", r, pid=f"p{n}"))
         (winner,) = [n for n, response in enumerate(responses) if response.ok]
-        assert (memory.record("w").task.version, memory.record("w").task.pid) == (r + 1, f"p{winner}")
+        task = present(present(memory.record("w")).task)
+        assert (task.version, task.pid) == (
+            r + 1,
+            f"p{winner}",
+        )
         assert {response.status for response in responses} == {200, 409}
         released = by_all(memory, lambda _, r=r: release("w", r + 1, handover=True))
         assert sorted(response.status for response in released) == [200] + [409] * (THREADS - 1)
@@ -337,7 +344,7 @@ def test_a_suspension_and_a_settlement_at_once_lose_nothing(memory: MemoryStore,
             lambda a=a: memory.apply(settle(a)),
         )
         seen.add(suspension.status)
-        task = memory.record(w).task
+        task = present(present(memory.record(w)).task)
         if suspension.status == 300:
             assert (task.state, sent) == ("acquired", [])
         else:
@@ -356,7 +363,7 @@ def test_many_settlements_at_once_resume_a_task_once(memory: MemoryStore, sent: 
         sent.clear()
         by_all(memory, lambda n, awaited=awaited: settle(awaited[n]))
         assert sent == [execute(f"w{r}", 1)]
-        assert memory.record(f"w{r}").task.resumes == tuple(awaited)
+        assert present(present(memory.record(f"w{r}")).task).resumes == tuple(awaited)
 
 
 def test_many_tasks_suspend_on_one_promise_while_it_settles(memory: MemoryStore, sent: Sent) -> None:
@@ -370,8 +377,8 @@ def test_many_tasks_suspend_on_one_promise_while_it_settles(memory: MemoryStore,
         responses = together(*(lambda request=request: memory.apply(request) for request in requests))
         resumed = [id for id, response in zip(tasks, responses, strict=False) if response.status == 200]
         assert sorted(message["data"]["task"]["id"] for _, message in sent) == resumed
-        assert [id for id in tasks if memory.record(id).task.state == "pending"] == resumed
-        assert memory.record(f"a{r}").callbacks == {}
+        assert [id for id in tasks if present(present(memory.record(id)).task).state == "pending"] == resumed
+        assert present(memory.record(f"a{r}")).callbacks == {}
 
 
 def test_threads_that_tick_do_everything_once(memory: MemoryStore, clock: ManualClock, sent: Sent) -> None:
@@ -393,7 +400,7 @@ def test_a_heartbeat_and_an_expiry_at_once_leave_one_holder(memory: MemoryStore,
         memory.apply(create_task(f"w{r}", ttl=SECOND))
         clock.advance(SECOND)
         together(lambda r=r: memory.apply(heartbeat((f"w{r}", 1))), memory.tick)
-        task = memory.record(f"w{r}").task
+        task = present(present(memory.record(f"w{r}")).task)
         expected = {"acquired": clock.now() + SECOND, "pending": None}
         assert task.expires_at == expected[task.state]
         memory.apply(settle(f"w{r}"))
@@ -690,7 +697,9 @@ class Histories(RuleBasedStateMachine):
 
 
 class TestHistories(Histories.TestCase):  # type: ignore[name-defined,misc]
-    settings = settings(max_examples=250, stateful_step_count=40, deadline=None, derandomize=True, database=None)
+    settings = settings(
+        max_examples=examples(90), stateful_step_count=40, deadline=None, derandomize=True, database=None
+    )
 
 
 def test_heartbeat_of_many_tasks_lets_others_have_the_store(clock: ManualClock) -> None:

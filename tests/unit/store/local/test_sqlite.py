@@ -45,6 +45,7 @@ from tests.support.build import (
     suspend,
 )
 from tests.support.envelopes import envelope
+from tests.support.present import present
 from tests.support.substrates import T0, manual_clock  # noqa: F401
 
 Sent = list[tuple[str, dict[str, Any]]]
@@ -115,7 +116,7 @@ def test_a_workflow_runs_to_its_end(file: File, clock: ManualClock, crashing: bo
 
     store().apply(create("w", TARGETED))
     store().apply(listen("w"))
-    assert store().apply(acquire("w", 0)).task.version == 1
+    assert present(store().apply(acquire("w", 0)).task).version == 1
     assert store().apply(fence("w", create("w.1", TIMED, at=T0 + HOUR))).ok
     assert store().apply(fence("w", create("w.2"))).ok
     assert store().apply(suspend("w", "w.1", "w.2")).status == 200
@@ -163,7 +164,7 @@ def test_a_schedule_catches_up_after_a_crash(file: File, clock: ManualClock) -> 
     first = T0 + 20 * SECOND
     offered = [message["data"]["task"]["id"] for _, message in file.sent]
     assert offered == [f"s.{first + n * MINUTE}" for n in range(180)]
-    assert file.crash().apply(ScheduleGet("s")).schedule.next_run_at == first + 180 * MINUTE
+    assert present(file.crash().apply(ScheduleGet("s")).schedule).next_run_at == first + 180 * MINUTE
 
 
 def test_without_a_file_it_ends_with_the_process(clock: ManualClock) -> None:
@@ -216,7 +217,7 @@ def test_news_that_was_not_sent_is_sent_after_a_crash(file: File) -> None:
     file.store.subscribe(send=fail)
     with pytest.raises(ConnectionError):
         file.store.apply(settle("p"))
-    assert file.store.record("p").state == "resolved"
+    assert present(file.store.record("p")).state == "resolved"
     file.crash().tick()
     ((address, message),) = file.sent
     assert (address, message["data"]["promise"]["id"]) == (LISTENER, "p")
@@ -244,7 +245,7 @@ def test_effects_left_to_a_caller_who_is_gone_are_carried_out(file: File) -> Non
     file.store.apply(suspend("w", "a"))
     file.store.transact(settle("a"))
     store = file.crash()
-    assert store.record("w").task.state == "pending"
+    assert present(present(store.record("w")).task).state == "pending"
     store.tick()
     assert file.sent == [execute("w", 1)]
 
@@ -505,7 +506,7 @@ def test_anything_that_is_stored_comes_back(file: File) -> None:
         assert file.store.apply(request).status in (200, 300)
     before = file.store.records()
     assert file.crash().records() == before
-    assert file.store.apply(PromiseSearch(tags={odd: odd})).promises[0].id == odd
+    assert present(file.store.apply(PromiseSearch(tags={odd: odd})).promises)[0].id == odd
 
 
 def test_a_ttl_is_a_number_that_can_be_stored(file: File) -> None:
@@ -591,12 +592,12 @@ def test_renamed_file_is_whole_once_a_write_is_refused(file: File) -> None:
         assert [record.id for record in store.records()] == ["p"]
 
 
-def test_store_on_a_full_disk_is_not_ready(file: File) -> None:
+def test_store_on_a_full_disk_is_not_ready(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
     assert file.store.ready()
-    file.store._transaction._db = _Full(file.store._db)
-    with pytest.raises(StoreError, match="disk is full"):
-        file.store.ready()
-    file.store._transaction._db = file.store._db
+    with monkeypatch.context() as full:
+        full.setattr(file.store._transaction, "_db", _Full(file.store._db))
+        with pytest.raises(StoreError, match="disk is full"):
+            file.store.ready()
 
 
 class _Full:
@@ -629,5 +630,5 @@ def test_damaged_record_is_named_and_stops_nothing_else(file: File, clock: Manua
 
     clock.advance(SECOND)
     file.store.tick()
-    assert file.store.record("good").state == "rejected_timedout"
+    assert present(file.store.record("good")).state == "rejected_timedout"
     assert file.crash().apply(get("good")).status == 200

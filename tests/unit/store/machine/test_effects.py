@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.interface import StoreError, deliver
+from resonate_store.interface import Outlets, StoreError, deliver
 from resonate_store.machine.effects import (
     ARMING_HORIZON_MS,
     LATE_MS,
@@ -285,7 +285,7 @@ def test_a_delivery_ends_with_its_mark() -> None:
     before = replace(WAITED, tags={})
     after = settled(before)
     outlets = Recorder()
-    deliver(Change(before, after), outlets)
+    deliver(Change(before, after), cast("Outlets", outlets))
     assert outlets.calls == [
         ("apply", TaskResume("w", 2, "root.p")),
         ("apply", TaskResume("v", 0, "root.p")),
@@ -309,7 +309,7 @@ def test_a_delivery_ends_with_its_mark() -> None:
 )
 def test_other_effects_go_where_they_belong(change: Change, call: tuple[Any, ...]) -> None:
     outlets = Recorder()
-    deliver(change, outlets)
+    deliver(change, cast("Outlets", outlets))
     assert outlets.calls == [call]
 
 
@@ -317,11 +317,11 @@ def test_a_busy_store_fails_the_delivery_before_its_mark() -> None:
     """A resume that the store could not take must be repeated, so it must not be marked delivered."""
     outlets = Recorder(status=503)
     with pytest.raises(StoreError, match=r"task\.resume of 'w': busy"):
-        deliver(Change(WAITED, settled(WAITED)), outlets)
+        deliver(Change(WAITED, settled(WAITED)), cast("Outlets", outlets))
     assert outlets.calls == [("apply", TaskResume("w", 2, "root.p"))]
 
 
 def test_a_write_without_effects_marks_nothing_delivered() -> None:
     outlets = Recorder()
-    deliver(Change(settled(WAITED), settled(WAITED, wake_at=NOW + 7)), outlets)
+    deliver(Change(settled(WAITED), settled(WAITED, wake_at=NOW + 7)), cast("Outlets", outlets))
     assert outlets.calls == []

@@ -20,6 +20,7 @@ from resonate_store.model.cron import (
     problem_with,
     problem_with_timezone,
 )
+from tests.support.hypothesis_settings import examples
 
 START = "2025-06-15 15:06:40"
 """A Sunday."""
@@ -440,7 +441,7 @@ def offset(at: int, zone: ZoneInfo) -> timedelta | None:
     return datetime.fromtimestamp(at, zone).utcoffset()
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(50))
 @given(PLAIN, st.sampled_from(sorted(available_timezones() - {"localtime"})), INSTANTS, st.booleans())
 @example("*/20 1,2 * * *", NEW_YORK, ms("2025-03-09") // 1000, False)
 @example("*/20 * * * *", NEW_YORK, ms("2025-11-02") // 1000, False)

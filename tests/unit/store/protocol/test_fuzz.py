@@ -93,6 +93,7 @@ def replaced(value: Any, path: Path, new: Any) -> Any:
     inner = replaced(value[head], tuple(rest), new)
     if isinstance(value, dict):
         return {**value, head: inner}
+    assert isinstance(head, int)
     return [*value[:head], inner, *value[head + 1 :]]
 
 
@@ -102,6 +103,7 @@ def dropped(value: Any, path: Path) -> Any:
         return replaced(value, (head,), dropped(value[head], tuple(rest)))
     if isinstance(value, dict):
         return {key: item for key, item in value.items() if key != head}
+    assert isinstance(head, int)
     return [*value[:head], *value[head + 1 :]]
 
 

@@ -331,14 +331,13 @@ def test_what_is_no_request_is_refused_by_name(kind: str, data: Any, message: st
 def test_timeout_beyond_the_last_instant_is_read_as_never(sent: int, kept: int) -> None:
     create = {"id": "p", "timeoutAt": sent}
     action = {"kind": "promise.create", "head": {}, "data": create}
-    read = [
-        decode_request("promise.create", create),
-        decode_request("task.create", {"pid": "p", "ttl": 1, "action": action}).promise,
-        decode_request("task.fence", {"id": "t", "version": 1, "action": action}).action,
-    ]
+    task: Any = decode_request("task.create", {"pid": "p", "ttl": 1, "action": action})
+    fence: Any = decode_request("task.fence", {"id": "t", "version": 1, "action": action})
+    read: list[Any] = [decode_request("promise.create", create), task.promise, fence.action]
     assert [creation.timeout_at for creation in read] == [kept] * 3
     schedule = {"id": "s", "cron": "* * * * *", "promiseId": "x", "promiseTimeout": sent}
-    assert decode_request("schedule.create", schedule).promise_timeout == kept
+    read = [decode_request("schedule.create", schedule)]
+    assert [each.promise_timeout for each in read] == [kept]
 
 
 def test_what_the_protocol_does_not_know_is_ignored() -> None:

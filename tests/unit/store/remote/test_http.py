@@ -24,7 +24,7 @@ def test_requests_share_a_connection(serving: Serving) -> None:
     store = HttpStore(serving.url)
     for _ in range(5):
         assert store.apply(creation(serving)).ok
-    assert len(serving._connections) == 1
+    assert len(serving.connections) == 1
     assert serving.headers["POST"]["Content-Type"] == "application/json"
 
 

@@ -39,6 +39,7 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET, TIMER
 from resonate_store.remote.http import Reply
 from resonate_store.remote.store import HttpStore
+from tests.support.records import lose
 from tests.support.wire import URL, Line
 
 T0 = ManualClock().now()
@@ -157,7 +158,7 @@ def test_a_step_of_a_lost_task_is_409(client: Client, settling: bool) -> None:
 
 def test_a_task_that_is_not_there_any_more_is_lost_too(client: Client) -> None:
     client.hold()
-    del client.memory._records["w"]
+    lose(client.memory, "w")
     assert client.apply(step("w.1")).status == 409
 
 
@@ -177,7 +178,7 @@ def test_the_children_of_a_task_come_with_it_once(client: Client) -> None:
 
 
 def test_other_children_are_searched_for_page_by_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resonate_store.remote.PAGE", 3)
+    monkeypatch.setattr("resonate_store.remote.store.PAGE", 3)
     for n in range(8):
         client.memory.apply(PromiseCreate(f"w.1.{n}", LATER, tags={PARENT: "w.1"}))
     client.memory.apply(PromiseCreate("elsewhere", LATER, tags={PARENT: "w.1"}))

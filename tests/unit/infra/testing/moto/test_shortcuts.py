@@ -16,7 +16,7 @@ from moto.dynamodb.models.dynamo_type import LimitedSizeDict
 
 from resonate_infra.testing.moto import shortcuts
 
-CREDENTIALS = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+CREDENTIALS: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
 KEY = {"pk": {"S": "a"}}
 TABLE = "with-shortcuts"
 
@@ -99,7 +99,7 @@ def test_services_are_found_where_they_are_and_do_what_they_can(client: Any) -> 
 
 def test_moto_is_left_as_it_was() -> None:
     def places() -> list[Any]:
-        names = moto.core.responses.method_names_from_class
+        names = vars(moto.core.responses)["method_names_from_class"]
         return [LimitedSizeDict.__setitem__, BaseBackend.__dict__["urls"], names]
 
     before = places()

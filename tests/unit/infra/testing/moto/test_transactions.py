@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.backends import get_backend
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models.table import Table
 
 from resonate_infra.testing.moto import transactions
@@ -90,7 +90,8 @@ def test_or_none_of_it(client: Any, keys: tuple[str, ...]) -> None:
         with pytest.raises(ClientError, match="TransactionCanceledException") as canceled:
             client.transact_write_items(TransactItems=actions(keys, "attribute_not_exists(pk)"))
 
-        reasons = [reason["Code"] for reason in canceled.value.response["CancellationReasons"]]
+        response: Any = canceled.value.response
+        reasons = [reason["Code"] for reason in response["CancellationReasons"]]
         assert reasons == ["None", "None", "None", "ConditionalCheckFailed"]
         assert stored() == BEFORE
 
