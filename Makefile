@@ -52,6 +52,7 @@ lint: $(TEST_STAMP) $(TOOLS_STAMP) $(CHECKOV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python --project tests/pyrightconfig.json
 	$(BIN)/mypy
 	$(BIN)/cfn-lint $(TEMPLATES)
 	for template in $(TEMPLATES); do $(SAM) validate --lint --template $$template || exit; done

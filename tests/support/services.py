@@ -36,7 +36,7 @@ def answers_of_a_client(make: Callable[[RequestClock], Any]) -> Callable[[bytes]
     clock = ManualClock()
     time: dict[str, Any] = {}
 
-    def post(body: bytes, _headers: Mapping[str, str], _timeout: float) -> Reply:
+    def post(body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:  # noqa: ARG001
         envelope = json.loads(body)
         envelope["head"].update(time)
         status, answer = server.answer(json.dumps(envelope).encode())
