@@ -28,7 +28,7 @@ from resonate.errors import (
     SignatureError,
 )
 from resonate.payloads import codec
-from resonate.payloads.restore import Unfit
+from resonate.payloads.fitting import Unfit
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.task_run import Drive, HandOver, Loops, Report
 from resonate.workflow.context import Context, Info
