@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from resonate.client.caller import Caller
 from resonate.client.handle import Handle
 from resonate.encoders import Encoder
 from resonate.retry_policies import RetryPolicy
@@ -13,9 +14,6 @@ from resonate.validation import Seconds
 from resonate.workflow.context import Context
 from resonate.workflow.options import Options, PolicyFor, by_name
 from resonate.workflow.registry import Registered
-
-if TYPE_CHECKING:
-    from resonate.client.client import Resonate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,7 +29,7 @@ class Function(Generic[P, R_co]):
     function that is the generator or coroutine, while `run` and the others give what it returns.
     """
 
-    def __init__(self, resonate: Resonate, registered: Registered) -> None:
+    def __init__(self, resonate: Caller, registered: Registered) -> None:
         functools.update_wrapper(self, registered.func)
         self._resonate = resonate
         self._registered = registered
@@ -53,7 +51,7 @@ class Function(Generic[P, R_co]):
         return self._registered.version
 
     @property
-    def resonate(self) -> Resonate:
+    def resonate(self) -> Caller:
         """The connection that it is registered with."""
         return self._resonate
 
@@ -143,7 +141,7 @@ class Function(Generic[P, R_co]):
         """The function, whose parameters are known; of another version of it only the name is."""
         return self.func if self._options.version in (None, self.version) else self.name
 
-    def _client(self) -> Resonate:
+    def _client(self) -> Caller:
         options = self._options
         return self._resonate.options(
             encoder=options.encoder,
