@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from resonate.client.handle import Handle
-from resonate.encoders import Encoder
 from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import already_exists, created_alike
 from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.process.runtime import Runtime
 from resonate.process.store_choice import underlying
-from resonate.retry_policies import RetryPolicy
-from resonate.validation import Seconds, require, within_time
+from resonate.validation import require, within_time
 from resonate.worker.worker import Call, Worker
 from resonate.workflow.callables import instead
-from resonate.workflow.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, PolicyFor, by_name
+from resonate.workflow.options import DEFAULT_TARGET, DEFAULT_TIMEOUT, Options, ScheduleOptions, by_name
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import UNKNOWN, Signature, check, signature_of
 from resonate_store.interface import Store
 from resonate_store.model.addresses import expand
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import problem_with
-from resonate_store.model.records import CatchUp, Overlap, PromiseView
+from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseCreate, PromiseGet, Response, TaskCreate, TaskRelease
 from resonate_store.model.tags import BRANCH, FUNC, IDEMPOTENCY_KEY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET
 from resonate_store.server_clock import deadline_in
@@ -106,39 +104,18 @@ class Caller:
         """What `ctx.get_dependency` hands out, by name."""
         return self._dependencies
 
-    @by_name(lambda _: "Resonate.options")
-    def options(
-        self,
-        *,
-        catch_up: CatchUp | None = None,
-        encoder: Encoder[Any, str | None] | None = None,
-        idempotency_key: str | Callable[[str], str] | None = None,
-        overlap: Overlap | None = None,
-        retry_policy: RetryPolicy | PolicyFor | None = None,
-        tags: dict[str, str] | None = None,
-        target: str | None = None,
-        timeout: Seconds | None = None,
-        timezone: str | None = None,
-        version: int | None = None,
-    ) -> Self:
-        """This connection with options for what it starts; a timeout that is a number is in seconds, options add up.
+    @by_name(lambda _: "Resonate.options", ScheduleOptions)
+    def options(self, **options: Unpack[ScheduleOptions]) -> Self:
+        """Return this connection with options for what it starts, added to those that it has.
 
-        `catch_up`, `overlap` and `timezone` are for `schedule`.
+        `catch_up`, `overlap` and `timezone` are for `schedule`. A timeout that is a number is in seconds.
+
+        Raises:
+            TypeError, ValueError: an option is unknown, or has the wrong type or value.
         """
         copy = object.__new__(type(self))
         vars(copy).update(vars(self))
-        copy._options = self._options.merge(
-            catch_up=catch_up,
-            encoder=encoder,
-            idempotency_key=idempotency_key,
-            overlap=overlap,
-            retry_policy=retry_policy,
-            tags=tags,
-            target=target,
-            timeout=timeout,
-            timezone=timezone,
-            version=version,
-        )
+        copy._options = self._options.merge(**options)
         return copy
 
     @overload

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from resonate.client.client import Resonate
 from resonate.client.handle import Handle
@@ -24,8 +24,7 @@ from resonate.testing.diagnosis import Endless, Failing, Wait, instant, lines_of
 from resonate.testing.faults import FailPoint, FailPoints, Killed, MessageFaults
 from resonate.testing.functions import place_of
 from resonate.testing.history import History, export_history
-from resonate.validation import Seconds
-from resonate.workflow.options import DEFAULT_TIMEOUT, Options, by_name
+from resonate.workflow.options import DEFAULT_TIMEOUT, Options, StartOptions, by_name
 from resonate_store.interface import Store, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import problem_with
@@ -132,17 +131,10 @@ class Stack(ABC):
 
     # Executions
 
-    @by_name(lambda _: "Stack.options")
-    def options(
-        self,
-        *,
-        tags: dict[str, str] | None = None,
-        target: str | None = None,
-        timeout: Seconds | None = None,
-        version: int | None = None,
-    ) -> Starter:
-        """Options for an execution: `stack.options(timeout=60).run(workflow)`; a number is in seconds."""
-        return Starter(self, Options().merge(tags=tags, target=target, timeout=timeout, version=version))
+    @by_name(lambda _: "Stack.options", StartOptions)
+    def options(self, **options: Unpack[StartOptions]) -> Starter:
+        """Give options to an execution: `stack.options(timeout=60).run(workflow)`; a number is in seconds."""
+        return Starter(self, Options().merge(**options))
 
     def start(
         self, workflow: Callable[..., Any] | str, *args: Any, id: str | None = None, **kwargs: Any
