@@ -22,6 +22,7 @@ from typing import Any
 
 from resonate import Context, Resonate
 from resonate.payloads import codec
+from resonate_store.interface import StoreWrapper
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import PromiseView
@@ -69,12 +70,12 @@ class World:
         action()
 
 
-class Remote:
+class Remote(StoreWrapper):
     """The store as the parent sees it: at the other end of a network."""
 
     def __init__(self, store: MemoryStore, world: World) -> None:
         self.requests: Counter[str] = Counter()
-        self._store = store
+        super().__init__(store)
         self._world = world
 
     def apply(self, request: Request) -> Response:
@@ -89,7 +90,7 @@ class Remote:
         return self
 
     def close(self) -> None:
-        pass
+        """The store outlives the parent's invocations."""
 
     def _pass(self, kind: str) -> None:
         self.requests[kind] += 1
@@ -133,7 +134,7 @@ def simulate(children: int, pauses: Sequence[int]) -> dict[str, Any]:
         pause = pauses[int(message["data"]["task"]["id"].rpartition(".")[2]) - 1] if name == "child" else 0
         world.plan(DELIVERY + pause, functools.partial(invoke, name, message))
 
-    store.send = send
+    store.subscribe(send=send)
     began = world.clock.now()
     call = codec.encode({"func": "parent", "args": [children], "kwargs": {}, "version": 1}, "the call")
     store.apply(PromiseCreate(PARENT, began + 86_400_000, call, {TARGET: "lambda://parent"}))

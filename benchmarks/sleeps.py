@@ -19,7 +19,7 @@ import json
 import statistics
 import sys
 
-from tests.lambda_runtime.stack import RuntimeStack
+from tests.support.lambda_runtime.stack import RuntimeStack
 
 LATENESS = 2.0
 """How long after its time a workflow may have gone on (s)."""

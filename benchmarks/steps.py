@@ -101,7 +101,7 @@ def milliseconds_of_replay(steps: int) -> float:
     resonate = Resonate(store=store)
     resonate.register(work_and_wait)
     messages: list[dict[str, Any]] = []
-    store.send = lambda _, message: messages.append(message)
+    store.subscribe(send=lambda _, message: messages.append(message))
     handler = resonate.handler()
     call = codec.encode({"func": "work_and_wait", "args": [steps], "kwargs": {}, "version": 1}, "the call")
     store.apply(PromiseCreate("w", store.clock.now() + 86_400_000, call, {TARGET: "lambda://worker"}))

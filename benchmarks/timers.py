@@ -112,8 +112,8 @@ def sleepers(count: int) -> float:
     offered: list[dict[str, Any]] = []
     resonate = Resonate(store=store)
     resonate.register(nap)
-    store.send = lambda _, message: offered.append(message)
-    store.on_wake = None  # time passes when it is told to
+    store.subscribe(send=lambda _, message: offered.append(message))
+    store.subscribe(on_wake=lambda _: None)  # time passes when it is told to
     handler = resonate.handler()
     call = codec.encode({"func": "nap", "args": [], "kwargs": {}, "version": 1}, "the call")
 

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from resonate.errors import DecryptionError
-from resonate_store.interface import Store
-from resonate_store.model.clock import Clock
+from resonate_store.interface import Store, StoreWrapper
 from resonate_store.model.ids import random_bytes
 from resonate_store.model.records import PromiseView, Schedule, Value
 from resonate_store.model.requests import (
@@ -150,7 +149,7 @@ class AESGCMEncryptor:
         return context.encode() if self._bound else None
 
 
-class EncryptedStore:
+class EncryptedStore(StoreWrapper):
     """A store whose payloads are encrypted on the way in and decrypted on the way out.
 
     Args:
@@ -159,12 +158,12 @@ class EncryptedStore:
     """
 
     def __init__(self, store: Store, encryptor: Encryptor) -> None:
-        self.underlying = store
+        super().__init__(store)
         self._encryptor = encryptor
 
     @property
-    def server_clock(self) -> Clock | None:
-        return getattr(self.underlying, "server_clock", None)
+    def underlying(self) -> Store:
+        return self._store.underlying
 
     def apply(self, request: Request) -> Response:
         """Carry out one request; a task whose promise cannot be read is given back at once.
@@ -173,23 +172,20 @@ class EncryptedStore:
             StoreError: the store cannot answer.
             DecryptionError: the answer cannot be read.
         """
-        response = self.underlying.apply(self._sealed(request))
+        response = self._store.apply(self._sealed(request))
         try:
             return self._opened(response)
         except DecryptionError as error:
             task = response.task
             if isinstance(request, (TaskAcquire, TaskCreate)) and task is not None and task.state == "acquired":
-                self.underlying.apply(TaskRelease(task.id, task.version, error=str(error)))
+                self._store.apply(TaskRelease(task.id, task.version, error=str(error)))
             raise
 
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        return [self._readable(promise) for promise in self.underlying.children(id, separator)]
+        return [self._readable(promise) for promise in self._store.children(id, separator)]
 
     def open(self) -> EncryptedStore:
-        return EncryptedStore(self.underlying.open(), self._encryptor)
-
-    def close(self) -> None:
-        self.underlying.close()
+        return EncryptedStore(self._store.open(), self._encryptor)
 
     def _sealed(self, request: Request) -> Request:
         match request:

@@ -1,15 +1,16 @@
-"""Threads that a process need not wait for when it ends.
+"""Pools of threads that a process does not wait for when it ends.
 
-Python joins the threads of `concurrent.futures` before it exits: a program that forgets `stop()`, or is interrupted
-while a step waits for something, would not come back. What runs here is durable, so its thread may end with the
-process: the task's lease brings it back. Hence daemon threads; whoever stops them in time can still wait for them.
+Python joins the threads of `concurrent.futures` before it exits. A program that forgets `stop()`, or is interrupted
+while a step waits, would then not end. What runs here is durable, or need not be finished: a task's lease brings the
+task back. Hence daemon threads; a caller that stops them in time can still wait for them.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, TypeVar
@@ -19,22 +20,25 @@ from resonate_store.model.clock import Clock
 T = TypeVar("T")
 
 STEP_THREADS = 10_000
-"""The width of a pool for steps with a timeout: a task has one at a time, so the number of tasks is the limit."""
+"""Width of a pool for steps with a timeout: a task has one at a time, so the number of tasks is the limit."""
 
 
 class Pool(Executor):
-    """An executor of daemon threads, which start when they are needed.
+    """Executor of daemon threads, which start when they are needed.
 
     Args:
         width: how many calls run at the same time.
         name: of its threads; a number follows.
+        logger: where the failures of calls with a key are logged.
     """
 
-    def __init__(self, width: int, name: str) -> None:
+    def __init__(self, width: int, name: str, logger: logging.Logger | None = None) -> None:
         self._width = width
         self._name = name
+        self._logger = logger or logging.getLogger(__name__)
         self._changed = threading.Condition()
         self._queue: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._latest: dict[Hashable, Callable[[], None]] = {}
         self._threads: set[threading.Thread] = set()
         self._left: set[threading.Thread] = set()
         self._started = 0
@@ -42,7 +46,7 @@ class Pool(Executor):
         self._closed = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Have `fn(*args, **kwargs)` called.
+        """Call `fn(*args, **kwargs)` in a thread of the pool.
 
         Raises:
             RuntimeError: the pool is shut down.
@@ -58,6 +62,24 @@ class Pool(Executor):
                 self._add_thread()
         return future
 
+    def submit_latest(self, key: Hashable, call: Callable[[], None]) -> None:
+        """Call `call` soon, unless the pool is shut down; it replaces a call with the same key that still waits."""
+        with self._changed:
+            if self._closed:
+                return
+            waiting = key in self._latest
+            self._latest[key] = call
+            if not waiting:
+                self.submit(self._call_latest, key)
+
+    def _call_latest(self, key: Hashable) -> None:
+        with self._changed:
+            call = self._latest.pop(key)
+        try:
+            call()
+        except BaseException:  # sys.exit ends a process from its main thread only; elsewhere it would end ours
+            self._logger.exception("a call in the background failed")
+
     def _add_thread(self) -> None:
         self._started += 1
         name = f"{self._name}-{self._started}"
@@ -66,25 +88,35 @@ class Pool(Executor):
         thread.start()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept no further calls; those that wait are made still, unless they are cancelled."""
+        """Accept no further calls; calls that wait are still made, unless they are cancelled."""
         with self._changed:
             self._closed = True
             dropped = list(self._queue) if cancel_futures else []
             if cancel_futures:
                 self._queue.clear()
             self._changed.notify_all()
-        for future, _ in dropped:  # not under the lock: whoever is called back may need it
+        for future, _ in dropped:  # not under the lock: a callback may need it
             future.cancel()
         if wait:
             join(self.threads())
 
+    def close(self, timeout_s: float) -> bool:
+        """Make no further call.
+
+        Returns:
+            Whether all calls that were being made have ended within `timeout_s`.
+        """
+        self.shutdown(wait=False, cancel_futures=True)
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._threads, timeout_s)
+
     def threads(self) -> list[threading.Thread]:
-        """The threads that have not ended."""
+        """Return the threads that have not ended."""
         with self._changed:
             return list(self._threads)
 
     def leave(self, thread: threading.Thread) -> None:
-        """Leave a thread behind in the call that it makes: another takes its place, and it ends when it returns."""
+        """Leave a thread behind in the call that it makes: another takes its place, and it ends with the call."""
         with self._changed:
             if thread in self._threads:
                 self._threads.remove(thread)
@@ -93,7 +125,7 @@ class Pool(Executor):
                     self._add_thread()
 
     def runs_here(self) -> bool:
-        """Whether the caller is one of its calls."""
+        """Whether the caller's thread is one of the pool's."""
         return threading.current_thread() in self._threads
 
     def _run(self) -> None:
@@ -107,9 +139,10 @@ class Pool(Executor):
                 future.set_exception(error)
             else:
                 future.set_result(result)
-            del job, future, call  # what an idle thread still named would not be freed
+            del job, future, call  # an idle thread would keep them alive
         with self._changed:
             self._threads.discard(threading.current_thread())
+            self._changed.notify_all()
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
         with self._changed:

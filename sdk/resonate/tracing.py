@@ -1,16 +1,16 @@
 """OpenTelemetry spans for executions and steps, whose ids follow from the ids of their promises.
 
-No process lives as long as a workflow, so nobody could hold a span open for it. A span is made when its promise is
-settled, from what the store has: its beginning is the promise's creation, however many invocations and suspensions ago.
-Trace and span ids are hashes of promise ids, so every part of an execution is in one trace, whichever process ran it,
-and a step's parent is the workflow that called it, although its span comes last. Replay settles nothing and so makes no
-span.
+A workflow outlives the processes that run it, so no process could keep a span open for it. A span is made when its
+promise is settled, from what is stored. It begins at the promise's creation, however many invocations and suspensions
+ago. Trace and span ids are hashes of promise ids, so all parts of an execution are in one trace, whichever process ran
+them. A step's parent is the workflow that called it, although the workflow's span is made later. Replay settles nothing
+and so makes no span.
 
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     handler = resonate.handler(span_processor=BatchSpanProcessor(exporter))
 
-Needs the extra `otel`. What is not configured costs nothing: nobody else imports this module.
+Needs the extra `otel`. Without a span processor this module is not imported.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Spans:
 
     Args:
         processor: gets the spans; it samples, batches and exports them.
-        resource: what the spans say about this process; what the environment says (`OTEL_RESOURCE_ATTRIBUTES`,
-            `OTEL_SERVICE_NAME`) if not given.
+        resource: describes this process in the spans; by default what the environment says
+            (`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`).
     """
 
     def __init__(self, processor: SpanProcessor, resource: Resource | None = None) -> None:
@@ -44,7 +44,7 @@ class Spans:
         self._resource = resource or Resource.create()
 
     def settled(self, promise: PromiseView) -> None:
-        """Hand over the span of a promise that this process has settled."""
+        """Pass the span of a promise that this process has settled to the processor."""
         tags = promise.tags
         root = tags.get(ORIGIN) or origin(promise.id)
         parent = tags.get(PARENT, promise.id)
@@ -73,18 +73,22 @@ class Spans:
         )
 
     def flush(self) -> None:
-        """Export what is waiting: when an invocation has ended, its process may be frozen for ever."""
+        """Export the spans that wait: after an invocation its process may be frozen for ever."""
         self._processor.force_flush()
 
 
 def context_of(root: str, id: str) -> SpanContext:
-    """Where the span of the promise `id` is found, in the trace of the execution `root`.
+    """Return the context of the span of the promise `id`, in the trace of the execution `root`.
 
-    For spans of one's own inside a step: a context with this as its span makes them the step's children.
+    Spans of your own that are made with it as their parent become children of the step.
+
+    Args:
+        root: the id of the execution.
+        id: the id of the step's promise, `ctx.id` inside the step.
     """
     return SpanContext(trace_id=_number(root, 16), span_id=_number(id, 8), is_remote=False, trace_flags=_SAMPLED)
 
 
 def _number(id: str, size: int) -> int:
-    """A number of `size` bytes that follows from an id; zero would mean none, and is as likely as any other."""
+    """Return a number of `size` bytes that follows from an id, and is not zero, which would mean no id."""
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=size).digest(), "big") or 1

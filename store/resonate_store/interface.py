@@ -7,7 +7,7 @@ the embedded stores, in the stream's consumer and the sweep for DynamoDB.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from resonate_store.machine.effects import (
@@ -24,8 +24,12 @@ from resonate_store.machine.effects import (
     effects,
     message_of,
 )
+from resonate_store.model.clock import Clock
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseDelivered, PromiseGet, Request, Response, TaskResume
+
+Send = Callable[[str, dict[str, Any]], bool | None]
+"""Takes an address and a message; False says that the address is not served."""
 
 
 class StoreError(Exception):
@@ -49,7 +53,10 @@ class StoreClosed(StoreError):
 
 
 class Store(Protocol):
-    """Carries requests out, each atomically."""
+    """Carries requests out, each atomically.
+
+    A class of stores inherits from it: what is optional has its default here.
+    """
 
     def apply(self, request: Request) -> Response:
         """Carry out one request.
@@ -77,6 +84,80 @@ class Store(Protocol):
     def close(self) -> None:
         """End the invocation: whoever still holds the opened store, a thawed thread for one, can write nothing."""
         ...
+
+    @property
+    def underlying(self) -> Store:
+        """The store itself, without what encrypts for it or counts."""
+        return self
+
+    @property
+    def server_clock(self) -> Clock | None:
+        """The clock of the store's server, on which deadlines are computed; None if the store has no server."""
+        return None
+
+    @property
+    def fences_records(self) -> bool:
+        """Whether the store refuses the outcome of a step from a worker that no longer holds the task."""
+        return False
+
+    def fences_records_by(self, id: str, version: int) -> bool:  # noqa: ARG002
+        """Return whether the records below this task are fenced by this version: the newest one that is held here."""
+        return False
+
+
+class StoreWrapper(Store):
+    """A store around another one: what a subclass does not change is left to the other.
+
+    Args:
+        store: the other store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def apply(self, request: Request) -> Response:
+        return self._store.apply(request)
+
+    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
+        return self._store.children(id, separator)
+
+    def open(self) -> Store:
+        return self._store.open()
+
+    def close(self) -> None:
+        self._store.close()
+
+    @property
+    def server_clock(self) -> Clock | None:
+        return self._store.server_clock
+
+    @property
+    def fences_records(self) -> bool:
+        return self._store.fences_records
+
+    def fences_records_by(self, id: str, version: int) -> bool:
+        return self._store.fences_records_by(id, version)
+
+
+class PlainStore(StoreWrapper):
+    """A store of another class, which has the four methods and no other member."""
+
+    @property
+    def underlying(self) -> Store:
+        return self._store
+
+    @property
+    def server_clock(self) -> Clock | None:
+        return None
+
+    @property
+    def fences_records(self) -> bool:
+        return False
+
+
+def completed(store: Store) -> Store:
+    """Return the store with every member of `Store`: a user's class may have the four methods alone."""
+    return store if hasattr(store, "fences_records") else PlainStore(store)
 
 
 class Applies(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from resonate_store.interface import Applies
+from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
 from resonate_store.model.requests import PromiseGet
 
@@ -49,12 +49,12 @@ class ServerClock:
             self._ahead = min(max(self._ahead, theirs - received), theirs - sent)
 
 
-def time_of(store: object, clock: Clock) -> Clock:
+def time_of(store: Store, clock: Clock) -> Clock:
     """The clock that the deadlines of a store are computed on: its server's if it has one, else `clock`."""
-    return getattr(store, "server_clock", None) or clock
+    return store.server_clock or clock
 
 
-def deadline_in(milliseconds: int, store: Applies, clock: Clock, id: str) -> int:
+def deadline_in(milliseconds: int, store: Store, clock: Clock, id: str) -> int:
     """The instant after so many milliseconds, in the time of the store.
 
     Args:

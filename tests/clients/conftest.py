@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import official
-from tests.clients.surroundings import Surroundings
+from tests.support.clients import official
+from tests.support.environments import Surroundings
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
 from resonate_store.model.tags import TARGET
-from tests.clients.api import PAUSE, Api
-from tests.clients.official import PROGRAMS, needs_python
-from tests.clients.surroundings import Process, Surroundings
+from tests.support.clients.official import PROGRAMS, needs_python
+from tests.support.clients.stack_api import PAUSE, Api
+from tests.support.environments import Process, Surroundings
 from tests.support.ports import free_port
 from tests.unit.infra.test_authentication import public
 from tests.unit.infra.test_authentication import token as token_of

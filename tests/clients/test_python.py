@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import scenarios
-from tests.clients.official import PROGRAMS, needs_python
-from tests.clients.surroundings import Surroundings
+from tests.support.clients import scenarios
+from tests.support.clients.official import PROGRAMS, needs_python
+from tests.support.environments import Surroundings
 
 pytestmark = needs_python
 

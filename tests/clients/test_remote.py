@@ -9,8 +9,8 @@ import pytest
 from resonate import Resonate
 from resonate.errors import ResonateStoreError
 from resonate_infra.testing.stack import OfflineStack
-from tests.clients.api import Api
-from tests.clients.surroundings import ROOT, Process
+from tests.support.clients.stack_api import Api
+from tests.support.environments import ROOT, Process
 from tests.unit.infra.test_authentication import public
 from tests.unit.infra.test_authentication import token as token_of
 

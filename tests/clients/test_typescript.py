@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients import scenarios
-from tests.clients.node import NODE, installed, needs_node
-from tests.clients.surroundings import Surroundings
+from tests.support.clients import scenarios
+from tests.support.clients.node import NODE, installed, needs_node
+from tests.support.environments import Surroundings
 
 HERE = Path(__file__).parent / "typescript"
 pytestmark = needs_node

@@ -1,14 +1,12 @@
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resonate.client.handle import Handle
 from resonate_infra.testing.stack import OfflineStack
-from tests.deployment import journal
-
-WORKFLOWS = Path(__file__).with_name("workflows.py")
+from tests.support import journal
+from tests.support.worker_code import WORKFLOWS
 
 Begin = Callable[..., Handle[Any]]
 

@@ -7,9 +7,9 @@ import pytest
 
 from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
-from tests.deployment import journal
 from tests.deployment.conftest import Begin
-from tests.deployment.faults import Fault
+from tests.support import journal
+from tests.support.faults import Fault
 
 RESULT = 90
 STEPS = [*(f".{n}" for n in range(1, 11)), ".12"]

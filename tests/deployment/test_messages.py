@@ -9,8 +9,8 @@ import pytest
 from resonate_infra.testing.moto.cloud import Call, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
-from tests.deployment import journal
 from tests.deployment.conftest import Begin
+from tests.support import journal
 
 RESULT = 90
 

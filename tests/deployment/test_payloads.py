@@ -19,9 +19,10 @@ from resonate_store.dynamo.large_values import TAG
 from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle
 from resonate_store.model.tags import ORIGIN, SCOPE
-from tests.deployment import journal
-from tests.deployment.conftest import WORKFLOWS, Begin
-from tests.deployment.faults import Fault
+from tests.deployment.conftest import Begin
+from tests.support import journal
+from tests.support.faults import Fault
+from tests.support.worker_code import WORKFLOWS
 
 LIMIT = 262_144
 TEXT = "y" * 40_000

@@ -16,8 +16,9 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.records import Task, Value
 from resonate_store.model.requests import PromiseCreate, TaskContinue, TaskGet
 from resonate_store.model.tags import TARGET
-from tests.deployment import journal
-from tests.deployment.conftest import WORKFLOWS, Begin
+from tests.deployment.conftest import Begin
+from tests.support import journal
+from tests.support.worker_code import WORKFLOWS
 
 ATTEMPTS = 10
 

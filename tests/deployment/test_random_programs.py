@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,13 +20,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resonate.payloads import codec
-from resonate.worker.worker import Loops
+from resonate.worker.async_functions import AsyncFunctions
 from resonate_infra.testing.moto.cloud import Call, Invocation, Moment
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseSettle
+from tests.support.driver import Driver
 from tests.support.programs import (
     FUNCTIONS,
     PROGRAMS,
@@ -40,9 +40,8 @@ from tests.support.programs import (
     unfinished,
     witness,
 )
-from tests.unit.sdk.driving import Driver
+from tests.support.worker_code import RANDOM_PROGRAMS
 
-CODE = Path(__file__).with_name("programs.py")
 COUNT = int(os.environ.get("RESONATE_PROGRAMS", "6"))
 
 KINDS = [
@@ -212,7 +211,7 @@ def in_memory(program: Program, root: str) -> tuple[str, dict[str, tuple[str, st
             driver.clock.advance_to(at)
             driver.store.tick()
     finally:
-        driver.worker.loops.stop()
+        driver.resources.async_functions.stop()
     records = list(driver.store.records())
     assert contradictions(records) == {}
     assert witness.repeated == []
@@ -262,11 +261,11 @@ def outcome(promise: PromiseView) -> str:
 @pytest.fixture(scope="module")
 def programs() -> Iterator[OfflineStack]:
     """A stack whose worker runs programs; all its processes have one event loop, so that the lost ones leave none."""
-    loops = Loops()
-    with pytest.MonkeyPatch.context() as patch, OfflineStack(code={"WorkerFunction": CODE}) as stack:
-        patch.setattr("resonate.aws_lambda.handler.Loops", lambda: loops)
+    async_functions = AsyncFunctions()
+    with pytest.MonkeyPatch.context() as patch, OfflineStack(code={"WorkerFunction": RANDOM_PROGRAMS}) as stack:
+        patch.setattr("resonate.aws_lambda.handler.AsyncFunctions", lambda: async_functions)
         yield stack
-    loops.stop()
+    async_functions.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import pytest
 
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import PromiseSettle
-from tests.deployment import journal
 from tests.deployment.conftest import Begin
+from tests.support import journal
 
 # What functions remember of another test's records would cost a request to find out.
 pytestmark = pytest.mark.usefixtures("cold")

@@ -16,8 +16,8 @@ from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.machine.schedules import MAX_OCCURRENCES
 from resonate_store.model.tags import SCHEDULE
-from tests.deployment import journal
-from tests.deployment.faults import Fault
+from tests.support import journal
+from tests.support.faults import Fault
 
 MINUTE = 60_000
 

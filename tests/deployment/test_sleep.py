@@ -10,8 +10,8 @@ from resonate_infra.testing.moto.cloud import Call
 from resonate_infra.testing.process import Killed
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import TaskGet
-from tests.deployment import journal
 from tests.deployment.conftest import Begin
+from tests.support import journal
 
 DAY = 86_400_000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from resonate_infra.testing.stack import OfflineStack
-from tests.deployment import journal
 from tests.deployment.conftest import Begin
+from tests.support import journal
 
 MINUTE = 60_000
 

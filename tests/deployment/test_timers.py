@@ -13,9 +13,10 @@ import pytest
 from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import TaskContinue
-from tests.deployment import journal
-from tests.deployment.conftest import WORKFLOWS, Begin
-from tests.deployment.faults import Fault
+from tests.deployment.conftest import Begin
+from tests.support import journal
+from tests.support.faults import Fault
+from tests.support.worker_code import WORKFLOWS
 
 HOUR = 3_600_000
 MINUTE = 60_000

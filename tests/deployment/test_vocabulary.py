@@ -8,8 +8,9 @@ import pytest
 
 from resonate.testing import Difference, History, MemoryStack, Stack, Stuck, replay
 from resonate_infra.testing.stack import OfflineStack
-from tests.deployment import journal, workflows
-from tests.deployment.workflows import approval, catching, fan_out, inquiry, journey, nap
+from tests.support import journal
+from tests.support.worker_code import workflows
+from tests.support.worker_code.workflows import approval, catching, fan_out, inquiry, journey, nap
 
 
 @pytest.fixture(params=["memory", "offline"])

@@ -11,8 +11,8 @@ from resonate.errors import ApplicationError, ResonateCanceledError
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseSettle
-from tests.deployment import journal
 from tests.deployment.conftest import Begin
+from tests.support import journal
 
 
 def encoded(value: Any) -> Value:
@@ -141,13 +141,14 @@ def test_an_error_of_a_step_reaches_the_caller(stack: OfflineStack, begin: Begin
 def test_an_error_of_an_unknown_type_reaches_the_caller_by_name(
     stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "tests.deployment.workflows", raising=False)  # another test may have imported it
+    # Another test may have imported it.
+    monkeypatch.delitem(sys.modules, "tests.support.worker_code.workflows", raising=False)
     handle = begin("w1", "failing", "stock")
     stack.pump()
 
     with pytest.raises(ApplicationError, match="no tea left") as raised:
         handle.result(0)
-    assert raised.value.type_name == "tests.deployment.workflows:OutOfStock"
+    assert raised.value.type_name == "tests.support.worker_code.workflows:OutOfStock"
 
 
 @pytest.mark.parametrize("cold", [False, True])

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.conftest import surroundings
-from tests.clients.surroundings import Surroundings
+from tests.support.environments import Surroundings
 
 __all__ = ["surroundings"]
 

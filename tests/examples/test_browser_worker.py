@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.node import NODE, installed, needs_node
-from tests.clients.surroundings import Surroundings
-from tests.examples.programs import command, server_options, start
+from tests.support.clients.node import NODE, installed, needs_node
+from tests.support.environments import Surroundings
+from tests.support.example_programs import command, server_options, start
 from tests.support.ports import free_port
 
 HERE = Path(__file__).parent / "browser"

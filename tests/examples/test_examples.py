@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from resonate_infra.testing.stack import OfflineStack
-from tests.deployment.faults import Fault
+from tests.support.faults import Fault
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.clients.surroundings import PATIENCE, Process, Surroundings
-from tests.examples.programs import command, commands, server_options, start, task_state, until
+from tests.support.environments import PATIENCE, Process, Surroundings
+from tests.support.example_programs import command, commands, server_options, start, task_state, until
 from tests.support.ports import free_port
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lambda_runtime.emulator import EmulatorError, RuntimeEmulator, needs_runtime
+from tests.support.lambda_runtime.emulator import EmulatorError, RuntimeEmulator, needs_runtime
 
 pytestmark = needs_runtime
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from resonate_infra.testing.endpoint import Endpoint, main
-from tests.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
+from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "resonate_infra.testing.endpoint"]

@@ -14,8 +14,8 @@ from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseCreate
 from resonate_store.model.tags import TIMER
-from tests.lambda_runtime.emulator import needs_runtime
-from tests.lambda_runtime.stack import ROOT, RuntimeStack
+from tests.support.lambda_runtime.emulator import needs_runtime
+from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
 
 pytestmark = needs_runtime
 

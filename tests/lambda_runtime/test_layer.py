@@ -23,9 +23,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from tests.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
-from tests.lambda_runtime.stack import ROOT, RuntimeStack
 from tests.lambda_runtime.test_events import WORKFLOW, event
+from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
+from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 MACHINE = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64"}[platform.machine()]

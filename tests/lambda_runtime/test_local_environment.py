@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportUnknownVariableType]
 
-from tests.lambda_runtime.emulator import needs_runtime
+from tests.support.lambda_runtime.emulator import needs_runtime
 
 ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "tests" / "support" / "lambda_runtime" / "local_environment.py"
 SAM = Path(sys.prefix, "tools", "bin", "python")
 ENDPOINT = "http://host.docker.internal:5000"
 FUNCTIONS = ("WorkerFunction", "DispatchFunction", "TickFunction", "ApiFunction")
@@ -36,7 +37,13 @@ def told(*parameters: str) -> dict[str, dict[str, str]]:
     """The environment of every function under `sam local` with these parameters and `events/env.json`."""
     shell = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "RESONATE_"))}
     done = subprocess.run(
-        [SAM, Path(__file__).with_name("local_environment.py"), "template.yaml", "events/env.json", *parameters],
+        [
+            SAM,
+            SCRIPT,
+            "template.yaml",
+            "events/env.json",
+            *parameters,
+        ],
         cwd=ROOT,
         env={**shell, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""},
         capture_output=True,

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
-from tests.lambda_runtime.stack import ROOT, RuntimeStack, wait_until
+from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
+from tests.support.lambda_runtime.stack import ROOT, RuntimeStack, wait_until
 from tests.support.ports import free_port
 
 pytestmark = needs_runtime
@@ -33,7 +33,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def started(function: RuntimeEmulator) -> Iterator[str]:
     """The address at which SAM serves the API, whose function is this."""
     port = free_port()
-    command = [SAM, Path(__file__).with_name("start_api.py"), ROOT / "template.yaml", str(port)]
+    command = [SAM, ROOT / "tests" / "support" / "lambda_runtime" / "start_api.py", ROOT / "template.yaml", str(port)]
     environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""}
     with subprocess.Popen(
         [*command, f"ApiFunction={function.url}"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

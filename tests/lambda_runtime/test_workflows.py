@@ -15,8 +15,8 @@ import pytest
 
 from benchmarks.sleeps import LATENESS, measure
 from resonate_store.model.records import TaskRecord
-from tests.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
-from tests.lambda_runtime.stack import WORKFLOWS, RuntimeStack, wait_until
+from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
+from tests.support.lambda_runtime.stack import WORKFLOWS, RuntimeStack, wait_until
 
 pytestmark = needs_runtime
 

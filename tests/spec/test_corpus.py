@@ -17,7 +17,7 @@ from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
 from tests.deployment.test_push import Server
-from tests.spec.servers import service_over
+from tests.support.services import service_over
 
 NIGHT = 1_735_689_600_000
 """When the deployment begins; the scripts have times of their own."""

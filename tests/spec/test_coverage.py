@@ -9,8 +9,8 @@ from resonate_infra.conformance.reading import corpus, load
 from resonate_infra.conformance.runner import Runner
 from resonate_store.local.memory import MemoryStore
 from resonate_store.protocol.wire import DATA
-from tests.spec.answers import statuses_of_the_machine
-from tests.spec.servers import service_over
+from tests.support.answers import statuses_of_the_machine
+from tests.support.services import service_over
 
 STATUSES = {
     # docs/protocol.md 1.5. Data that cannot be read is 400 for every kind, whether or not it is named there.

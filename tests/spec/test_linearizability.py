@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resonate_infra.conformance.runner import START
-from tests.spec.linearizability import Operation, linearization
+from tests.support.linearizability import Operation, linearization
 
 LATER = START + 60_000
 

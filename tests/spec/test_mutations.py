@@ -16,8 +16,8 @@ from resonate_infra.conformance.runner import Failed, NoResponse, Runner, Send
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
-from tests.spec.servers import service_over
 from tests.spec.test_coverage import STATUSES
+from tests.support.services import service_over
 
 SCRIPTS = [script for path in corpus() for script in load(path)]
 

@@ -19,13 +19,11 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine.effects import Change
 from resonate_store.model.records import Record
-from tests.spec.linearizability import Operation, linearization
-from tests.spec.races import CLIENTS, LOOKS, SCENARIOS, race, resumptions, suspensions
-from tests.spec.servers import service_over, service_over_a_table
-from tests.unit.infra.server.api import Api
-from tests.unit.store.dynamo_fixture import (
-    Wire,  # a fixture
-)
+from tests.support.dynamo import Wire
+from tests.support.linearizability import Operation, linearization
+from tests.support.races import CLIENTS, LOOKS, SCENARIOS, race, resumptions, suspensions
+from tests.support.server_api import Api
+from tests.support.services import service_over, service_over_a_table
 
 ROUNDS = 5
 DYNAMO_ROUNDS = 2

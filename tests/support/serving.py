@@ -55,7 +55,7 @@ class Serving:
         self._nudged = threading.Event()
         self._stopped = True
         self._connections: set[socket.socket] = set()
-        self.store.on_wake = lambda _: self._nudged.set()
+        self.store.subscribe(on_wake=lambda _: self._nudged.set())
 
     @property
     def url(self) -> str:

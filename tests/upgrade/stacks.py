@@ -19,6 +19,7 @@ from resonate.encryption import AESGCMEncryptor, EncryptedStore
 from resonate.errors import ResonateError
 from resonate.payloads import codec
 from resonate.testing import MemoryStack, Stack
+from resonate.worker.resources import Resources
 from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate_infra.effects.transports import Pusher
@@ -33,7 +34,7 @@ from resonate_store.model.requests import PromiseGet, PromiseSettle, Request
 from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import VERSION
 from resonate_store.remote.http import Reply
-from resonate_store.remote.store import RemoteStore
+from resonate_store.remote.store import HttpStore
 from tests.upgrade import workflows
 
 WORKFLOWS: Final = Path(workflows.__file__)
@@ -296,7 +297,7 @@ def _answer(stack: Stack) -> Callable[[bytes], tuple[int, bytes]]:
     return answer
 
 
-def remote_store(stack: Stack) -> RemoteStore:
+def remote_store(stack: Stack) -> HttpStore:
     """The store as a worker somewhere else sees it, over HTTP."""
     answer = _answer(stack)
 
@@ -304,7 +305,7 @@ def remote_store(stack: Stack) -> RemoteStore:
         status, content = answer(body)
         return Reply(status, {}, content)
 
-    return RemoteStore(URL, clock=stack.clock, post=post)
+    return HttpStore(URL, clock=stack.clock, post=post)
 
 
 def encrypted_store(stack: Stack) -> EncryptedStore:
@@ -317,11 +318,12 @@ def work(stack: Stack, store: Store, id: str) -> Report:
     task = record_of(stack, id).task
     assert task is not None, f"{id} has no task"
     program = workflows.resonate
-    worker = Worker(store, program.registry, program.dependencies, stack.clock, "elsewhere", "lambda://elsewhere")
+    resources = Resources(store, stack.clock)
+    worker = Worker(resources, program.registry, program.dependencies, "elsewhere", "lambda://elsewhere")
     try:
         return worker.run(id, task.version, TTL)
     finally:
-        worker.loops.stop()
+        resources.async_functions.stop()
         stack.pump()
 
 
@@ -334,7 +336,7 @@ def begin_here(stack: Stack, id: str, func: Any, *args: Any, **options: Any) -> 
     assert response.task is not None
     assert response.promise is not None
     client._worker.run_acquired(response.task, response.promise)
-    client._worker.loops.stop()
+    client._worker.resources.async_functions.stop()
     stack.pump()
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resonate_store.model.clock import Clock
     from resonate_store.model.records import PromiseState, PromiseView
     from resonate_store.model.requests import Request, Response
-    from resonate_store.remote.store import RemoteStore
+    from resonate_store.remote.store import HttpStore
 
 _PANEL = "Where, and how it is shown"
 _OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -94,7 +94,7 @@ class Session:
         self.raw = raw
         self._url = url
         self._token = token
-        self._store: DynamoStore | RemoteStore | None = None
+        self._store: DynamoStore | HttpStore | None = None
 
     @property
     def clock(self) -> Clock:
@@ -116,9 +116,9 @@ class Session:
 
     def persist(self) -> None:
         """From now on let requests over HTTP be repeated when they fail on the way."""
-        from resonate_store.remote.store import RemoteStore
+        from resonate_store.remote.store import HttpStore
 
-        if isinstance(self._store, RemoteStore):
+        if isinstance(self._store, HttpStore):
             self._store.insistent = True
 
     def ask(self, request: Request) -> Response:
@@ -193,12 +193,12 @@ class Session:
             raise Failure(str(error), USAGE) from error
         return DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads)
 
-    def _remote(self) -> RemoteStore:
-        from resonate_store.remote.store import RemoteStore
+    def _remote(self) -> HttpStore:
+        from resonate_store.remote.store import HttpStore
 
         _quieten("resonate", "urllib3")
         try:
-            store = RemoteStore(self._url, token=self._token, clock=self.clock)
+            store = HttpStore(self._url, token=self._token, clock=self.clock)
         except (TypeError, ValueError) as error:
             raise Failure(str(error), USAGE) from error
         store.insistent = False  # a server that is not there is told at once

@@ -13,7 +13,7 @@ from resonate_store.interface import StoreError
 from resonate_store.model.clock import ambient
 from resonate_store.model.ids import random_id
 from resonate_store.remote.settings import Scope, server_of
-from resonate_store.remote.signature import Signature
+from resonate_store.remote.signature import RequestSignature
 
 TIMEOUT = 30.0
 """Seconds to wait for one response."""
@@ -101,7 +101,7 @@ def over_http(url: str, scope: Scope | None = None) -> Send:
         StoreError: they cannot be signed.
     """
     pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT)
-    signature = None if scope is None else Signature(scope)
+    signature = None if scope is None else RequestSignature(scope)
     address = f"{url.rstrip('/')}/"
 
     def send(body: bytes) -> tuple[int, bytes]:

@@ -14,22 +14,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from resonate_infra.effects.sinks import SweepOutlets
 from resonate_store.dynamo.debug_items import DynamoDebug, Held
-from resonate_store.dynamo.items import Key, key_of
 from resonate_store.dynamo.store import DynamoStore
-from resonate_store.interface import Applies
+from resonate_store.interface import Applies, StoreWrapper
 from resonate_store.machine.effects import Execute, Unblock, message_of, repeated
-from resonate_store.model.records import PromiseView, Record
+from resonate_store.model.records import Key, PromiseView, Record, key_of
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
-from resonate_store.protocol.debug import Message, RequestClock, Snapshot, snapshot_of
+from resonate_store.protocol.debug import DebugMessage, RequestClock, Snapshot, snapshot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from resonate_infra.effects.timers import Timers
     from resonate_infra.effects.transports import Transports
 
 
-class TableDebug:
+class TableDebug(StoreWrapper):
     """The debug requests over a deployment's table, and the store that other requests go to meanwhile.
 
     Args:
@@ -39,6 +36,7 @@ class TableDebug:
     """
 
     def __init__(self, table: DynamoStore, clock: RequestClock, retention: int) -> None:
+        super().__init__(table)
         self._table = table
         self._clock = clock
         self._debug = table.debug()
@@ -57,15 +55,8 @@ class TableDebug:
         self._go_on()
         return response
 
-    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        return self._table.children(id, separator)
-
     def open(self) -> TableDebug:
         return self
-
-    def close(self) -> None:
-        """Every later call raises `StoreClosed`."""
-        self._table.close()
 
     # What the debug requests ask for.
 
@@ -95,7 +86,7 @@ class TableDebug:
         records = [entry for entry in self._debug.entries() if isinstance(entry, Record)]
         records.sort(key=lambda record: record.id)
         held = [(held.address, message_about(held, self._table)) for held in self._debug.held()]
-        snapshot = snapshot_of(records, [Message(address, message) for address, message in held if message])
+        snapshot = snapshot_of(records, [DebugMessage(address, message) for address, message in held if message])
         snapshot.promises = self._debug.whole(snapshot.promises)
         return snapshot
 

@@ -23,10 +23,10 @@ from typing import Any
 import msgspec
 
 from resonate_infra.effects.sinks import StreamOutlets, SweepOutlets
-from resonate_store.dynamo.items import Key
 from resonate_store.interface import deliver
 from resonate_store.machine.effects import LATE, repeated
 from resonate_store.model.clock import Clock
+from resonate_store.model.records import Key
 from resonate_store.model.records import Schedule as ScheduleView
 from resonate_store.model.requests import PromiseWake, Request, ScheduleFire, ScheduleGet
 

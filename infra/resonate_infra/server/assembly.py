@@ -138,7 +138,7 @@ class Server:
         routes, client = served_groups(functions, groups), lambda_client_of(os.environ, options.table)
         self._delivery = Delivery(self.url, self._hub, self._lambdas, routes, pusher, client)
         self._delivery.serve(self.store)
-        self.store.send = self._delivery.send
+        self.store.subscribe(send=self._delivery.send)
         debug = EmbeddedDebug(self.store, timed, lambda: self._loop.nudge()) if options.debug else None
         self._loop = WakeLoop(self.store, timed, lambda: debug is not None and debug.paused)
         self._shares = options.table is not None

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from resonate.threads import Pool
 from resonate_infra.effects.transports import Pusher, invoke
-from resonate_infra.server.background import Background
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import Lambdas
 from resonate_store.machine.effects import Execute, effects, message_of
@@ -66,7 +66,7 @@ class Delivery:
         self._groups = groups
         self._pusher = pusher
         self._lambda_client = lambda_client
-        self._background = Background("resonate-push", CONCURRENCY)
+        self._background = Pool(CONCURRENCY, "resonate-push", logger)
         self._unserved: set[str] = set()
 
     def send(self, address: str, message: dict[str, Any]) -> None:
@@ -84,12 +84,12 @@ class Delivery:
         data = message["data"]
         key = (destination, message["kind"], data["task" if execute else "promise"]["id"])
         if not destination.startswith("lambda://"):
-            self._background.submit(key, lambda: self._push(destination, message))
+            self._background.submit_latest(key, lambda: self._push(destination, message))
         elif (name := destination.removeprefix("lambda://")) in self._lambdas:
             self._lambdas.invoke(name, message)
         elif self._lambda_client is not None:
             client = self._lambda_client
-            self._background.submit(key, lambda: invoke(client(), destination, message))
+            self._background.submit_latest(key, lambda: invoke(client(), destination, message))
         else:
             logger.warning("nothing serves %s: start the server with --lambda %s=module:handler", destination, name)
 
@@ -114,7 +114,9 @@ class Delivery:
 
     def serve(self, store: Offering) -> None:
         """Offer to whoever connects the tasks that have waited for somebody like that in `store`."""
-        self._hub.on_room = lambda group: self._background.submit(("offer", group), lambda: self._offer(store, group))
+        self._hub.on_room = lambda group: self._background.submit_latest(
+            ("offer", group), lambda: self._offer(store, group)
+        )
 
     def recall(self, store: Offering, now: int) -> None:
         """Offer again what an earlier server on the same `store` had on offer to workers that poll.

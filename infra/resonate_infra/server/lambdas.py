@@ -20,7 +20,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from resonate_infra.server.background import Background
+from resonate.threads import Pool
 from resonate_store.model.addresses import problem_with
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import random_id
@@ -95,7 +95,7 @@ class Lambdas:
         self._timeout = timeout
         self._handlers: dict[str, Handler] = {}
         self._loaded = threading.Event()
-        self._background = Background("resonate-lambda", WIDTH)
+        self._background = Pool(WIDTH, "resonate-lambda", logger)
 
     def __contains__(self, name: object) -> bool:
         return name in self._functions
@@ -123,7 +123,7 @@ class Lambdas:
     def invoke(self, name: str, message: dict[str, Any]) -> None:
         """Have a function work on a message soon, without waiting for it."""
         key = (name, message["data"]["task"]["id"] if message["kind"] == "execute" else random_id())
-        self._background.submit(key, lambda: self._run(name, message))
+        self._background.submit_latest(key, lambda: self._run(name, message))
 
     def close(self, seconds: float) -> bool:
         """Invoke nothing any more; say whether what runs has ended within `seconds`."""

@@ -25,7 +25,8 @@ logger = logging.getLogger("resonate.server")
 class Waking(Protocol):
     """A store in which nothing happens by itself."""
 
-    on_wake: Callable[[int], None] | None
+    def subscribe(self, *, on_wake: Callable[[int], None] | None = None) -> object: ...
+
     """Told the instant (ms) at which something is due, when that is sooner than was known."""
 
     def next_wake_at(self) -> int | None: ...
@@ -37,7 +38,7 @@ class WakeLoop:
     """The thread that wakes the entries of a store.
 
     Args:
-        store: its `on_wake` is taken.
+        store: its next wake-up is listened to.
         clock: the source of time, the same as the store's.
         paused: whether somebody else moves time on, by hand; `nudge` when that has ended.
     """
@@ -49,7 +50,7 @@ class WakeLoop:
         self._nudged = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="resonate-wake", daemon=True)
-        store.on_wake = lambda _at: self.nudge()
+        store.subscribe(on_wake=lambda _at: self.nudge())
 
     def start(self) -> None:
         self._thread.start()

@@ -14,24 +14,24 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 from resonate_infra.effects.sinks import SweepOutlets
 from resonate_infra.effects.tick import Tick
 from resonate_infra.effects.timers import Kind, Timers
 from resonate_infra.effects.transports import Transports
-from resonate_store.dynamo.items import Key
 from resonate_store.dynamo.store import DynamoStore
-from resonate_store.interface import Applies, whole
+from resonate_store.interface import Applies, StoreWrapper, whole
+from resonate_store.local.embedded import Subscribable
 from resonate_store.machine.effects import Unblock, message_of, repeated
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import next_occurrence
-from resonate_store.model.records import PromiseView, Record
+from resonate_store.model.records import Key, PromiseView, Record
 from resonate_store.model.requests import PromiseGet, PromiseWake, Request, Response, ScheduleFire
 
 
-class TableStore:
+class TableStore(Subscribable, StoreWrapper):
     """The store over a table, with its effects.
 
     Args:
@@ -41,9 +41,9 @@ class TableStore:
     """
 
     def __init__(self, table: DynamoStore, sweep_interval: int, retention: int) -> None:
+        Subscribable.__init__(self)
+        StoreWrapper.__init__(self, table)
         self.clock = table.clock
-        self.send: Callable[[str, dict[str, Any]], None] = lambda _address, _message: None
-        self.on_wake: Callable[[int], None] | None = None
         self._table = table
         self._sweep_interval = sweep_interval
         self._lock = threading.Lock()
@@ -61,15 +61,8 @@ class TableStore:
         self._outlets.carry_out(changes)
         return response
 
-    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        return self._table.children(id, separator)
-
     def open(self) -> TableStore:
         return self
-
-    def close(self) -> None:
-        """Every later call raises `StoreClosed`."""
-        self._table.close()
 
     def ready(self) -> bool:
         """Whether the table answers."""
@@ -114,8 +107,8 @@ class TableStore:
         with self._lock:
             heapq.heappush(self._wakes, (at, key))
             first = self._wakes[0] == (at, key)
-        if first and self.on_wake is not None:
-            self.on_wake(at)
+        if first and self._on_wake is not None:
+            self._on_wake(at)
 
     def _first_due(self) -> Key | None:
         with self._lock:

@@ -1,15 +1,15 @@
 """The Lambda handler of a worker (docs/protocol.md 6).
 
-One invocation is offered one task, or a batch of them, acquires it with a lease that outlives the invocation, works on
-it until nothing is left to do here, and replies how that ended. It accepts what can carry an execute message: the
-message itself (an asynchronous invoke, `sam local invoke`), a function URL or API Gateway v2 event with the message as
-its body, and an SQS batch.
+One invocation is offered one task, or a batch of tasks. It acquires the task with a lease that outlives the invocation,
+runs it, and replies how the run ended. It accepts what can carry an execute message: the message itself (an
+asynchronous invoke, `sam local invoke`), a function URL or API Gateway v2 event with the message as its body, and an
+SQS batch.
 
-Where `RESONATE_PUSH_TOKEN` is set, an HTTP event has to show it as its bearer token, or be signed with IAM.
+Where `RESONATE_PUSH_TOKEN` is set, an HTTP event must carry it as its bearer token, or be signed with IAM.
 
-With less than `RESERVE` left no further function is started and the task is handed over. A step that outlives its
-timeout is left behind in its thread. When the invocation ends its store is closed, so a thread that the platform
-freezes and thaws can write nothing.
+With less than `RESERVE_MS` left no further function is started, and the task is released with `handover`. A step that
+outlives its timeout is left behind in its thread. When the invocation ends its store is closed, so a thread that Lambda
+freezes and thaws can write nothing (docs/rules.md R16).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ import msgspec
 
 from resonate.aws_lambda.telemetry import LogFields, Metrics, ObservedStore, counts_of
 from resonate.worker.abandoned import Exhausted, abandoned
-from resonate.worker.task_run import Loops, Report
+from resonate.worker.async_functions import AsyncFunctions
+from resonate.worker.resources import Resources
+from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate.workflow.options import DEFAULT_TARGET
 from resonate.workflow.registry import Registry
@@ -36,15 +38,15 @@ if TYPE_CHECKING:
     from resonate.threads import Pool
     from resonate.tracing import Spans
 
-RESERVE = 5_000
-"""The part of an invocation's time in which no function is started any more (ms), at most a fifth of it."""
-LEASE_MARGIN = 5_000
-"""How long a lease outlives the invocation that holds it (ms)."""
+RESERVE_MS = 5_000
+"""The last part of an invocation, in which no function is started; at most a fifth of the invocation."""
+LEASE_MARGIN_MS = 5_000
+"""How long a lease lasts after the end of the invocation that holds it."""
 WIDTH = 8
 """Functions started by `begin_run`, and store requests, that run at the same time, unless the environment variables
 `RESONATE_FUNCTIONS` and `RESONATE_REQUESTS` say otherwise."""
-DEFAULT_TIME = 900_000
-"""The time that a handler has which is called without a Lambda context (ms)."""
+DEFAULT_TIME_MS = 900_000
+"""The time limit of a handler that is called without a Lambda context."""
 
 logger = logging.getLogger("resonate.lambda")
 
@@ -54,14 +56,14 @@ class MalformedEvent(ValueError):
 
 
 class Offer(NamedTuple):
-    """The task that an execute message offers."""
+    """Task that an execute message offers."""
 
     id: str
     version: int
 
 
 class LambdaHandler:
-    """Called by Lambda with an event and a context.
+    """Handler that Lambda calls with an event and a context.
 
     Returns for the message itself `{"status": "completed" | "suspended" | "released" | "lost" | "halted"}`, with
     `"error"` where there is one; for an HTTP event the same as the body of a 200 response, or a 4xx/5xx response with
@@ -100,7 +102,7 @@ class LambdaHandler:
         self._requests = _pool("RESONATE_REQUESTS")
         self._steps = _steps()
         self._push_token = push_token_of(os.environ)
-        self._loops = Loops()
+        self._async_functions = AsyncFunctions()
 
     def __call__(self, event: Any, context: Any = None) -> Any:
         if not isinstance(event, dict):
@@ -117,29 +119,32 @@ class LambdaHandler:
             if "AWS_LAMBDA_RUNTIME_API" in os.environ:
                 raise SystemExit(str(abandoned))  # Lambda replaces an environment whose process has ended
             raise Exhausted(str(abandoned))
-        remaining = _remaining(context)
+        remaining_ms = _remaining_ms(context)
         now = self._clock.now()
         self._log_fields.offered(offer.id, offer.version)
         spans = self._spans
         store = ObservedStore(self._store.open(), self._log_fields, spans.settled if spans is not None else None)
         name = getattr(context, "function_name", None)
-        worker = Worker(
+        resources = Resources(
             store,
+            self._clock,
+            functions=self._functions,
+            steps=self._steps,
+            requests=self._requests,
+            async_functions=self._async_functions,
+        )
+        worker = Worker(
+            resources,
             self._registry,
             self._dependencies,
-            self._clock,
             self._pid,
             default_target=f"lambda://{name}" if name else DEFAULT_TARGET,
-            functions=self._functions,
-            requests=self._requests,
-            loops=self._loops,
             group=None if name else self._group,  # a function's calls stay with it, whatever it has registered
             private=self._private,
         )
-        worker.steps = self._steps
+        deadline = now + remaining_ms - min(RESERVE_MS, remaining_ms // 5)
         try:
-            reserve = min(RESERVE, remaining // 5)
-            report = worker.run(offer.id, offer.version, remaining + LEASE_MARGIN, now + remaining - reserve)
+            report = worker.run(offer.id, offer.version, remaining_ms + LEASE_MARGIN_MS, deadline)
             logger.info("task %s version %d: %s", offer.id, offer.version, report.status)
         finally:
             store.close()
@@ -166,9 +171,9 @@ class LambdaHandler:
             return _http(500, {"error": f"Handler failed: {error}"})
 
     def _is_ours(self, event: dict[str, Any]) -> bool:
-        """Whether a request comes from somebody who may invoke this worker: all, unless there is a secret to know.
+        """Whether a request may invoke this worker: any request, unless there is a push token.
 
-        A caller whom AWS has authenticated needs none: a signed request has no other place for it.
+        A request that AWS has authenticated needs no token, because its signature takes the place of the token.
         """
         authorizer: dict[str, Any] = event["requestContext"].get("authorizer") or {}
         if self._push_token is None or authorizer.get("iam"):
@@ -207,17 +212,17 @@ def _pool(name: str) -> Pool | None:
 
 
 def _steps() -> Pool:
-    """The threads of steps with a timeout: an invocation waits for one, and may leave others behind."""
+    """Return the threads of steps with a timeout: an invocation waits for one, and may leave others behind."""
     from resonate.threads import STEP_THREADS, Pool
 
     return Pool(STEP_THREADS, "resonate-step")
 
 
 def offer_of(message: Any) -> Offer:
-    """The task that an execute message offers.
+    """Return the task that an execute message offers.
 
     Raises:
-        MalformedEvent: it is no execute message.
+        MalformedEvent: it is not an execute message.
     """
     if isinstance(message, dict):
         content = cast("dict[str, Any]", message)
@@ -255,9 +260,9 @@ def _parsed(body: Any) -> Any:
         raise MalformedEvent(f"the message is not JSON: {error}") from None
 
 
-def _remaining(context: Any) -> int:
+def _remaining_ms(context: Any) -> int:
     tell = getattr(context, "get_remaining_time_in_millis", None)
-    return DEFAULT_TIME if tell is None else int(tell())
+    return DEFAULT_TIME_MS if tell is None else int(tell())
 
 
 def _shown(report: Report) -> dict[str, str]:

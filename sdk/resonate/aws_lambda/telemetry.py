@@ -1,12 +1,13 @@
-"""What a worker in Lambda tells about itself: fields on every log line, and metrics.
+"""Fields on every log line, and metrics, of a worker in Lambda.
 
-Lambda's own JSON log format writes every attribute of a log record, so a filter that sets some is all it takes for
-every line - ours, a library's, a step's - to say which execution, task version and attempt it belongs to. Metrics are
-lines in CloudWatch's embedded format. AWS Lambda Powertools does both and more, but a worker pays for its import at
-every cold start; the variables that configure it (`POWERTOOLS_METRICS_NAMESPACE`, `POWERTOOLS_SERVICE_NAME`,
-`POWERTOOLS_METRICS_DISABLED`) configure this, too, and fields have the names that it gives them.
+Lambda's JSON log format writes every attribute of a log record. So one filter is enough to put the execution, task
+version and attempt on every line: ours, a library's, a step's. Metrics are lines in CloudWatch's embedded format.
 
-An environment serves one invocation at a time, so what is being worked on is known to the whole process.
+AWS Lambda Powertools does both and more, but its import costs time at every cold start. The variables that configure it
+(`POWERTOOLS_METRICS_NAMESPACE`, `POWERTOOLS_SERVICE_NAME`, `POWERTOOLS_METRICS_DISABLED`) also configure this module,
+and fields have the names that Powertools gives them.
+
+An environment serves one invocation at a time, so the current task is a fact about the whole process.
 """
 
 from __future__ import annotations
@@ -20,21 +21,20 @@ from typing import Any
 
 import msgspec
 
-from resonate_store.interface import Store
-from resonate_store.model.clock import Clock
+from resonate_store.interface import Store, StoreWrapper
 from resonate_store.model.ids import origin
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire, TaskFulfill
 from resonate_store.model.tags import LINK
 
 
-class ObservedStore:
-    """A store that counts what a worker does with it.
+class ObservedStore(StoreWrapper):
+    """Store that counts what a worker does with it.
 
     Args:
         store: where the requests go.
-        fields: told which task was acquired.
-        settled: told every promise that the worker has settled.
+        fields: gets the task that was acquired.
+        settled: called with every promise that the worker has settled.
 
     Attributes:
         task: the task as it was acquired.
@@ -43,7 +43,7 @@ class ObservedStore:
     """
 
     def __init__(self, store: Store, fields: LogFields, settled: Callable[[PromiseView], None] | None = None) -> None:
-        self.underlying = self._store = store
+        super().__init__(store)
         self._fields = fields
         self._settled = settled
         self._lock = threading.Lock()
@@ -52,17 +52,17 @@ class ObservedStore:
         self.replayed = 0
 
     @property
-    def server_clock(self) -> Clock | None:
-        return getattr(self._store, "server_clock", None)
+    def underlying(self) -> Store:
+        return self._store.underlying
 
     def apply(self, request: Request) -> Response:
         response = self._store.apply(request)
         if isinstance(request, (PromiseRecord, PromiseSettle)):
-            # What stands in for a promise with an id of its own is no step.
+            # The record that links to a promise with an overridden id is not a step.
             if response.ok and response.promise is not None and LINK not in response.promise.tags:
                 with self._lock:
                     self.steps += 1
-                # Who only adopts another's outcome did not bring it about.
+                # A worker that adopts another worker's outcome has not settled the promise.
                 if isinstance(request, PromiseSettle) or response.promise.created_at == request.created_at:
                     self._tell(response.promise)
         elif isinstance(request, TaskFulfill) and response.ok and response.promise is not None:
@@ -82,15 +82,9 @@ class ObservedStore:
         if self._settled is not None:
             self._settled(promise)
 
-    def open(self) -> Store:
-        return self._store.open()
-
-    def close(self) -> None:
-        self._store.close()
-
 
 class LogFields(logging.Filter):
-    """Sets the fields of whatever is being worked on, on every record that passes."""
+    """Filter that sets the fields of the current task on every log record."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +92,7 @@ class LogFields(logging.Filter):
         self._fields: dict[str, Any] = {}
 
     def offered(self, id: str, version: int) -> None:
-        """An invocation begins to work on a task."""
+        """Set the fields of a task that an invocation is offered."""
         self._fields = {
             "execution_id": origin(id),
             "task_id": id,
@@ -115,19 +109,19 @@ class LogFields(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in self._fields.items():
-            # What the line says itself counts for more.
+            # A field that the line has itself stays.
             record.__dict__.setdefault(name, value)
         return True
 
     def install(self, environment: Mapping[str, str]) -> None:
-        """Have every line that Lambda writes as JSON carry the fields."""
+        """Add this filter to the root logger, if Lambda writes its lines as JSON."""
         if environment.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
             for handler in logging.getLogger().handlers:
                 handler.addFilter(self)
 
 
 class Metrics:
-    """Writes metrics to the log, from which CloudWatch takes them, if a namespace is configured.
+    """Writes metrics to the log, where CloudWatch reads them, if a namespace is configured.
 
     Args:
         environment: the process's environment variables.
@@ -139,7 +133,7 @@ class Metrics:
         self._service = environment.get("POWERTOOLS_SERVICE_NAME", "resonate")
 
     def write(self, counts: Mapping[str, int], now: int, **fields: Any) -> None:
-        """Write counts that belong to the instant `now` (ms), with fields that are searched but not counted."""
+        """Write counts of the instant `now` (ms), with fields that can be searched but are not counted."""
         if not self._namespace or not counts:
             return
         line = {
@@ -162,7 +156,7 @@ class Metrics:
 
 
 def counts_of(store: ObservedStore, status: str, error: str | None) -> dict[str, int]:
-    """The metrics of one invocation's work for a task, without those that are zero."""
+    """Return the metrics of one invocation's work for a task, without those that are zero."""
     task = store.task
     if task is None:
         return {"TasksLost": 1}

@@ -15,7 +15,6 @@ from resonate.idempotency import already_exists, created_alike
 from resonate.payloads import codec
 from resonate.payloads.restore import Asked
 from resonate.process.runtime import Runtime
-from resonate.process.store_choice import underlying
 from resonate.validation import require, within_time
 from resonate.worker.worker import Call, Worker
 from resonate.workflow.callables import instead
@@ -87,7 +86,7 @@ class Caller:
     @property
     def store(self) -> Store:
         """Where promises live; with an encryptor, payloads are encrypted there."""
-        return underlying(self._store)
+        return self._store.underlying
 
     @property
     def registry(self) -> Registry:

@@ -19,15 +19,16 @@ from resonate.dependencies import Dependencies
 from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
 from resonate.process.runtime import Runtime
-from resonate.process.store_choice import check_stores, encrypted, messages_of, store_of_environment, underlying
+from resonate.process.store_choice import check_stores, encrypted, messages_of, store_of_environment
 from resonate.promises import Promises
 from resonate.retry_policies import RetryPolicy
 from resonate.validation import Seconds, require, seconds_of, within_time
+from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.context import Context
 from resonate.workflow.options import DEFAULT_TIMEOUT, Options, PolicyFor
 from resonate.workflow.registry import Registry
-from resonate_store.interface import Store
+from resonate_store.interface import Store, completed
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import random_id
@@ -118,7 +119,7 @@ class Resonate(Caller):
             local = cast("LocalMessageSource", message_source)
             group, pid = local.group, pid or local.id
         clock = clock or (store.clock if isinstance(store, Embedded) else ambient())
-        connected: Store = store if store is not None else store_of_environment(clock)
+        connected: Store = completed(store) if store is not None else store_of_environment(clock)
         if encryptor is not None:
             connected = encrypted(connected, encryptor)
         pid = pid or random_id()
@@ -130,10 +131,11 @@ class Resonate(Caller):
         dependencies = dependencies if shared else dict(dependencies or {})
         messages = message_source if isinstance(message_source, Messages) else None
         if messages is None:
-            messages = messages_of(underlying(connected), group, pid, registry)
+            messages = messages_of(connected.underlying, group, pid, registry)
         # A process that receives no messages serves no group.
-        served = group if messages is not None or isinstance(underlying(connected), Embedded) else None
-        worker = Worker(connected, registry, dependencies, clock, pid, group=served, private=encryptor is not None)
+        served = group if messages is not None or isinstance(connected.underlying, Embedded) else None
+        resources = Resources(connected, clock)
+        worker = Worker(resources, registry, dependencies, pid, group=served, private=encryptor is not None)
         ttl_ms = round(lease * 1000)
         threads = workers or min(32, os.cpu_count() or 1)
         super().__init__(
@@ -146,7 +148,7 @@ class Resonate(Caller):
             pid=pid,
             ttl_ms=ttl_ms,
             worker=worker,
-            runtime=Runtime(connected, worker, clock, group, pid, ttl_ms, threads, messages),
+            runtime=Runtime(resources, worker, group, pid, ttl_ms, threads, messages),
         )
         self._promises = Promises(connected, checked=True)
         if store is None or local_source:

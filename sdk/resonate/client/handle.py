@@ -7,12 +7,13 @@ timeout.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from resonate.encoders import Encoder
 from resonate.payloads import codec
+from resonate.process.promise_waiter import Watcher
 from resonate.validation import Seconds, require, seconds_of
 from resonate_store.model.records import PromiseView
 
@@ -34,16 +35,6 @@ class Awaiter(Protocol):
             ResonateShutdownError: this instance was stopped meanwhile.
         """
         ...
-
-
-class Watcher(threading.Thread):
-    """A thread that waits for a handle's outcome, for whoever waits in another way.
-
-    A daemon, because nothing that it could do is lost with the process. Stopping ends it, by ending what it waits for.
-    """
-
-    def __init__(self, name: str, watch: Callable[[], None]) -> None:
-        super().__init__(target=watch, name=name, daemon=True)
 
 
 class Handle(Generic[T]):

@@ -1,12 +1,7 @@
-"""What an execution says about itself: `ctx.logger`, and the lines that tell of a function's attempts.
+"""The log lines of a function's attempts: called, succeeded, failed, called again.
 
-Every line carries the ids of the execution and of its root. A workflow is replayed, so its lines are held back until it
-is past what its records tell; they are written once, and not once more in every invocation. The loggers are children
-of `resonate`, whose level `Resonate(log_level=...)` sets and whose handlers get the lines; where nobody has set up
-logging they go to standard error.
-
-Where payloads are encrypted, or an encoder of its own writes those of a call, nothing of them is written here: no
-arguments, no results, and of errors only the type.
+Where payloads are encrypted, or an encoder of its own writes those of a call, nothing of them is logged: no arguments,
+no results, and of errors only the type.
 """
 
 from __future__ import annotations
@@ -14,14 +9,12 @@ from __future__ import annotations
 import logging
 import reprlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from resonate.engine.model import Work
+from resonate.retry_policies import RetryPolicy
+from resonate.workflow.logger import RESONATE
 from resonate_store.model.clock import instant
-
-if TYPE_CHECKING:
-    from resonate.engine.model import Work
-    from resonate.retry_policies import RetryPolicy
-    from resonate.workflow.context import Context
 
 LONGEST = 100
 """Arguments and values are cut off after this many characters."""
@@ -32,8 +25,6 @@ MANY = 1_000_000
 """A policy that allows more retries than this has no limit that is worth a word."""
 LONGEST_TRACEBACK = 64 * 1024
 """A traceback that would be longer (characters) is not logged; the error that comes back shows its end."""
-
-_parent = logging.getLogger("resonate")
 
 
 class _Repr(reprlib.Repr):
@@ -53,55 +44,17 @@ for _kind in ("maxdict", "maxlist", "maxtuple", "maxset", "maxfrozenset", "maxde
     setattr(_shown, _kind, LONGEST)
 
 
-class _StandardError(logging.StreamHandler[Any]):
-    """Writes to standard error as it is when a line is written."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-        self.setFormatter(logging.Formatter("[%(asctime)s] [%(levelname)s] [%(root_id)s] [%(id)s] %(message)s"))
-
-    @property
-    def stream(self) -> Any:
-        return sys.stderr
-
-
-_standard_error = _StandardError()
-
-
-class ContextLogger(logging.Logger):
-    """The logger of one context; its records have the attributes `root_id` and `id`."""
-
-    def __init__(self, context: Context, root: str) -> None:
-        super().__init__(f"resonate:{root}:{context.id}")
-        self.parent = _parent
-        self._context = context
-        self._ids = {"root_id": root, "id": context.id}
-
-    def isEnabledFor(self, level: int) -> bool:
-        return not self._context.replaying and super().isEnabledFor(level)
-
-    def handle(self, record: logging.LogRecord) -> None:
-        vars(record).update(self._ids)
-        super().handle(record)
-
-    def callHandlers(self, record: logging.LogRecord) -> None:
-        if self.hasHandlers():
-            super().callHandlers(record)
-        else:
-            _standard_error.handle(record)
-
-
-def tells_everything() -> bool:
+def logs_everything() -> bool:
     """Whether lines of the level DEBUG are written: those of functions that begin and succeed."""
-    return _parent.isEnabledFor(logging.DEBUG)
+    return RESONATE.isEnabledFor(logging.DEBUG)
 
 
-def tell_beginning(work: Work, *, private: bool) -> None:
+def log_beginning(work: Work, *, private: bool) -> None:
     """A function is called; of what is `private` nothing is shown, here and below."""
     work.context.logger.debug("Running function %s", _call(work, private))
 
 
-def tell_success(work: Work, value: Any, *, private: bool) -> None:
+def log_success(work: Work, value: Any, *, private: bool) -> None:
     """A function has returned."""
     if private or work.node.encoder is not None:
         work.context.logger.debug("Function %s succeeded", _call(work, private))
@@ -109,7 +62,7 @@ def tell_success(work: Work, value: Any, *, private: bool) -> None:
         work.context.logger.debug("Function %s succeeded with %s", _call(work, private), _short(value))
 
 
-def tell_failure(
+def log_failure(
     work: Work, error: BaseException, pause: int | None, *, private: bool, policy: RetryPolicy | None = None
 ) -> None:
     """Log that a function has failed, and is called again after `pause` milliseconds or, if None, not any more.
@@ -151,7 +104,7 @@ def _end(work: Work, policy: RetryPolicy | None) -> str:
     return f"{times}, until {instant(work.node.timeout_at)}"
 
 
-def tell_forgotten(work: Work) -> None:
+def log_forgotten(work: Work) -> None:
     """A function has made commands and not issued all of them; whatever it made them for has not happened."""
     forgotten = work.context.made - work.context.count
     work.context.logger.warning(
@@ -162,7 +115,7 @@ def tell_forgotten(work: Work) -> None:
     )
 
 
-def tell_broken_policy(work: Work, policy: str, error: Exception, *, private: bool) -> None:
+def log_broken_policy(work: Work, policy: str, error: Exception, *, private: bool) -> None:
     """A retry policy has failed itself, so the failure that it was asked about is final."""
     shown = type(error).__name__
     if not private and work.node.encoder is None:

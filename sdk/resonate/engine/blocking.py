@@ -8,9 +8,9 @@ from typing import NamedTuple
 from resonate.engine.model import Coroutine, Node, Work
 from resonate_store.model.tags import PARENT
 
-WORTH_SUSPENDING = 1_000
+WORTH_SUSPENDING_MS = 1_000
 """A wait that is not longer than this is waited out in the worker (ms): suspending and coming back costs more."""
-WORTH_SUSPENDING_HERE = 20
+WORTH_SUSPENDING_HERE_MS = 20
 """The same for a sleep where store and workers are one process (ms): coming back takes a replay, and no invocation."""
 
 
@@ -32,7 +32,7 @@ def blocked_on(
     timers: Mapping[str, Node],
     pausing: Sequence[Work],
     now: int,
-    worth_suspending: int,
+    worth_suspending_ms: int,
 ) -> Blocked:
     """What a whole execution is blocked on.
 
@@ -42,7 +42,7 @@ def blocked_on(
         timers: the retry timers that are waited for.
         pausing: the functions whose next attempt is near.
         now: the present instant (milliseconds).
-        worth_suspending: a sleep that is not longer is waited out (milliseconds).
+        worth_suspending_ms: a sleep that is not longer is waited out.
     """
     nodes = {node.id: node for node in waiting.values() if node.external}
     for coroutine, node in waiting.items():
@@ -52,7 +52,7 @@ def blocked_on(
             nodes[own.id] = own
     nodes.update(timers)
     # A pause between attempts leaves no record to come back by, so with one there is nothing but waiting.
-    horizon = now + (WORTH_SUSPENDING if pausing else worth_suspending)
+    horizon = now + (WORTH_SUSPENDING_MS if pausing else worth_suspending_ms)
     near = {id: node.timeout_at for id, node in nodes.items() if node.timer and node.timeout_at <= horizon}
     until = min([*near.values(), *(work.retry_at for work in pausing)], default=None)
     return Blocked(tuple(nodes), until, tuple(id for id, at in near.items() if at == until))

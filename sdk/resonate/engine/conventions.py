@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from resonate.encoders import Encoder
+from resonate.engine.history import tags_of_link
 from resonate.engine.model import Kind, Lineage, Node, Work, kind_of
 from resonate.errors import refusal
 from resonate.payloads import codec
@@ -22,11 +23,11 @@ from resonate_store.model import ids
 from resonate_store.model.addresses import expand
 from resonate_store.model.records import SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
-from resonate_store.model.tags import BRANCH, FUNC, IDEMPOTENCY_KEY, LINK, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import BRANCH, FUNC, IDEMPOTENCY_KEY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 
 _SHORT_ID = ids.MAX_ID_BYTES // 4
 """So many characters are within the limit of bytes, whatever they are."""
-_DEFAULT_MILLISECONDS = round(DEFAULT_TIMEOUT * 1000)
+_DEFAULT_TIMEOUT_MS = round(DEFAULT_TIMEOUT * 1000)
 
 
 class Conventions:
@@ -57,8 +58,15 @@ class Conventions:
         self._group = group
         self._encoders = encoders
 
-    def local(self, command: LocalCall[Any], id: str, lineage: Lineage, now: int) -> Node:
-        """The node of a local call, with the work that settles it.
+    def local(self, command: LocalCall[Any], id: str, place: str, parent: Lineage, now: int) -> Node:
+        """Build the node of a local call, with the work that settles it.
+
+        Args:
+            command: the call.
+            id: the id of its promise.
+            place: the command's own number below its parent, which is its default id.
+            parent: where the workflow stands that issues it.
+            now: the present instant (ms).
 
         Raises:
             ResonateStoreError: no promise can have this id.
@@ -74,10 +82,12 @@ class Conventions:
         signature = signature_of(func)
         if command.kwargs or not signature.least <= len(command.args) <= signature.most:
             check(func, command.name, command.args, command.kwargs)
-        timeout_at = now + (_DEFAULT_MILLISECONDS if opts.timeout is None else math.ceil(opts.timeout * 1000))
+        # A promise with an id of its own is the root of a tree (docs/rules.md R7).
+        lineage = parent if id == place else parent.apart(id)
+        timeout_at = now + (_DEFAULT_TIMEOUT_MS if opts.timeout is None else math.ceil(opts.timeout * 1000))
         if timeout_at > lineage.timeout_at:
             timeout_at = lineage.timeout_at
-        node = Node(id, timeout_at, command.describe(), signature.result)
+        node = Node(id, timeout_at, "run", command.name, signature.result)
         node.durable = opts.durable is not False
         node.encoder = opts.encoder
         tags = lineage.tags_of(command.name, opts.tags)
@@ -98,27 +108,34 @@ class Conventions:
             tags,
             opts.policy_for(func),
             opts.non_retryable_exceptions or (),
-            id,
+            place,
             kind,
             kind is Kind.WORKFLOW,
             not command.waits,
         )
+        if id != place:
+            _link(node, place, parent)
         return node
 
     def external(
-        self, command: Command[Any], id: str, lineage: Lineage, now: int, *, detached: bool
+        self, command: Command[Any], id: str, place: str, parent: Lineage, now: int, *, detached: bool
     ) -> tuple[Node, PromiseCreate]:
-        """The node of a promise that others settle, and the request that creates it.
+        """Build the node of a promise that is settled elsewhere, and the request that creates it.
+
+        Args:
+            command, id, place, parent, now: as for `local`.
+            detached: whether the workflow does not wait for it, not even at its end.
 
         Raises:
             PayloadError: the arguments, or the data, cannot travel.
         """
         opts = command.opts
+        # A promise with an id of its own, and a detached call, is the root of a tree (docs/rules.md R7).
+        lineage = parent.apart(id) if detached or id != place else parent
         timeout = command.seconds if isinstance(command, SleepCommand) else opts.timeout
-        timeout_at = now + (_DEFAULT_MILLISECONDS if timeout is None else math.ceil(timeout * 1000))
-        node = Node(
-            id, within_time(timeout_at) if detached else min(timeout_at, lineage.timeout_at), command.describe()
-        )
+        timeout_at = now + (_DEFAULT_TIMEOUT_MS if timeout is None else math.ceil(timeout * 1000))
+        timeout_at = within_time(timeout_at) if detached else min(timeout_at, lineage.timeout_at)
+        node = Node(id, timeout_at, command.kind, command.name)
         node.external = True
         node.timer = isinstance(command, SleepCommand)
         node.encoder = opts.encoder
@@ -151,6 +168,8 @@ class Conventions:
                 param = codec.encode(command.data, f"the data of promise {id}", "data", node.encoder)
         elif isinstance(command, SleepCommand):
             tags[TIMER] = "true"
+        if id != place:
+            _link(node, place, parent)
         return node, PromiseCreate(id, node.timeout_at, param, tags)
 
     def result_type(self, command: RemoteCall[Any]) -> Any:
@@ -167,14 +186,18 @@ class Conventions:
             return UNKNOWN
 
 
+def _link(node: Node, place: str, parent: Lineage) -> None:
+    """Note the place of a command whose promise has an id of its own."""
+    node.link = place
+    node.inherited = parent.tags
+
+
 def linked(
     node: Node, state: SettledState, value: Value, timeout_at: int, now: int, more: dict[str, str] | None = None
 ) -> PromiseRecord:
-    """The request that keeps the outcome of a promise with an overridden id at its command's own number.
+    """Return the request that keeps the outcome of a promise with an overridden id at its command's own number.
 
     `more` are further tags of the record.
     """
     assert node.link is not None
-    command = node.command.removesuffix(f" with the id {node.id}")
-    tags = {**(node.inherited or {}), FUNC: command, LINK: node.id, **(more or {})}
-    return PromiseRecord(node.link, timeout_at, now, state, value, tags=tags)
+    return PromiseRecord(node.link, timeout_at, now, state, value, tags={**tags_of_link(node), **(more or {})})

@@ -1,40 +1,93 @@
 """What is known of a computation before it runs: the records that earlier invocations have left.
 
-A record is known by its id, and says by its tags which command made it. The retry timers among them say how many
-attempts a function has had; they are numbered after the attempt that they follow, `{stem}~{attempt}`.
+A record is known by its id, and its tags say which command made it. The retry timers among the records say how many
+attempts a function has had. A timer is numbered after the attempt that it follows: `{stem}~{attempt}`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from resonate.encoders import Encoder
-from resonate.engine.model import Outcome
+from resonate.engine.model import Node, Outcome
 from resonate.errors import ResultTypeError
 from resonate.payloads import codec
+from resonate.workflow.commands import Command, sentence
 from resonate_store.model.records import PromiseView
-from resonate_store.model.tags import FUNC, LINK, ORIGIN, PARENT, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import FUNC, KIND, LINK, NAME, ORIGIN, PARENT, SCOPE, TARGET, TIMER
 
 NOTHING = "nothing"
 """What there is at an id where only the history, or only today's code, has a command."""
 
 
-class History:
+class Issued(NamedTuple):
+    """Which command made a promise, as replay compares it; `id` is the command's overridden id."""
+
+    kind: str
+    name: str = ""
+    id: str | None = None
+
+    @classmethod
+    def by(cls, command: Command[Any]) -> Issued:
+        """A command with its default id."""
+        return cls(command.kind, command.name)
+
+    @classmethod
+    def at(cls, node: Node) -> Issued:
+        """The command that made this node."""
+        return cls(node.kind, node.name, node.id if node.link is not None else None)
+
+    @classmethod
+    def of(cls, promise: PromiseView) -> Issued:
+        """The command that made this promise, as its tags tell."""
+        tags = promise.tags
+        if LINK in tags:
+            if KIND in tags:
+                return cls(tags[KIND], tags.get(NAME, ""), tags[LINK])
+            return _of_sentence(tags.get(FUNC, ""), tags[LINK])
+        if tags.get(TIMER) == "true":
+            return cls("sleep")
+        if TARGET in tags:
+            return cls("rpc", tags.get(FUNC, ""))
+        return cls("run", tags.get(FUNC, "")) if tags.get(SCOPE) == "local" else cls("promise")
+
+    def __str__(self) -> str:
+        return sentence(*self)
+
+
+def _of_sentence(text: str, id: str) -> Issued:
+    """Read the sentence that version 0.1.0 has stored as the function of a promise with an overridden id."""
+    kind, _, name = text.partition(" ")
+    return Issued(name, "", id) if kind == "a" else Issued(kind, name, id)
+
+
+def tags_of_link(node: Node) -> dict[str, str]:
+    """Return the tags of the record that stands at a command's own number for a promise with an overridden id.
+
+    Workers of version 0.1.0 compare the sentence in `resonate:func`, so they can replay what this version records.
+    """
+    tags = {**(node.inherited or {}), FUNC: sentence(node.kind, node.name), KIND: node.kind, LINK: node.id}
+    if node.name:
+        tags[NAME] = node.name
+    return tags
+
+
+class KnownRecords:
     """The records of an execution, by id.
 
     Attributes:
-        records: every record that is known.
+        by_id: every record that is known.
     """
 
     def __init__(self) -> None:
-        self.records: dict[str, PromiseView] = {}
+        self.by_id: dict[str, PromiseView] = {}
         self._timers: dict[str, PromiseView] = {}
         self._lengths: dict[str, int] = {}
 
     def remember(self, parent: str, children: Sequence[PromiseView]) -> None:
         """Take in the direct children of the promise `parent`: not executions whose id only looks like a child's."""
-        records = self.records
+        records = self.by_id
         length, begin = 0, len(parent) + 1
         for child in children:
             id = child.id
@@ -73,7 +126,7 @@ class History:
         """Return the first record that a command of the promise `id` after the first `count` has surely made."""
         if not self.reaches(id, count):
             return None
-        later = {number: record for record in self.records.values() if (number := number_of(record, id)) > count}
+        later = {number: record for record in self.by_id.values() if (number := number_of(record, id)) > count}
         return later[min(later)] if later else None
 
 
@@ -114,21 +167,8 @@ def attempt_of(timer: PromiseView | None) -> int:
     return 0 if timer is None else int(timer.id.rpartition("~")[2])
 
 
-def described(promise: PromiseView) -> str:
-    """What the command that made this promise was, in the words of `Command.describe`."""
-    tags = promise.tags
-    name = tags.get(FUNC, "")
-    if LINK in tags:
-        return f"{name} with the id {tags[LINK]}"
-    if tags.get(TIMER) == "true":
-        return "a sleep"
-    if TARGET in tags:
-        return f"rpc {name}"
-    return f"run {name}" if tags.get(SCOPE) == "local" else "a promise"
-
-
 def shows_step(promise: PromiseView, name: str) -> bool:
-    """Whether a local call of the function `name` has made this promise, as `described` would say it, only sooner."""
+    """Return whether a local call of the function `name` has made this promise; quicker than `Issued.of`."""
     tags = promise.tags
     return (
         tags.get(FUNC) == name

@@ -1,8 +1,7 @@
-"""The parts of a computation: its promises as nodes, its running workflows as coroutines, and what it asks for.
+"""The model of a computation: its promises as nodes, its functions as works, its running workflows as coroutines.
 
-These are plain data for the interpreter in `replay`. A node is one durable promise as one execution knows it; a
-coroutine is one workflow that waits on at most one node at a time. Actions are what the interpreter wants done and
-cannot do itself, because doing it needs a store or user code.
+Data, which the interpreter alone changes. A node is one durable promise as one execution knows it; a coroutine is one
+workflow that waits on at most one node at a time.
 """
 
 from __future__ import annotations
@@ -13,16 +12,13 @@ import types
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from resonate.encoders import Encoder
 from resonate.engine.exits import failure_of
-from resonate.errors import is_final
-from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
+from resonate.retry_policies import RetryPolicy
+from resonate.workflow.commands import Command, PromiseCommand, RemoteCall, sentence
 from resonate.workflow.context import Context
-from resonate.workflow.options import Options, PolicyFor
-from resonate_store.model.records import SettledState, Value
-from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseRecord, PromiseSettle
 from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE
 
 logger = logging.getLogger("resonate.replay")
@@ -35,15 +31,13 @@ _GENERATOR = 0x20
 _COROUTINE = 0x80
 """The code flags of generator functions and of async ones (`inspect.CO_GENERATOR`, `inspect.CO_COROUTINE`)."""
 MOST_BLOCKS = 10
-"""How many `finally` blocks within each other are let go of; one that yields for ever has to end somewhere."""
+"""How many `finally` blocks within each other are closed; one that yields for ever has to end somewhere."""
 _endless: list[Resumable] = []
 """Workflows that cannot be closed; they are kept, because Python complains when one is freed."""
-_DEFAULT_RETRY: RetryPolicy = Exponential()
-_NO_RETRY: RetryPolicy = Never()
 
 
 class Kind(enum.Enum):
-    """What a function of the user's is, as far as its code and what it has done tell."""
+    """Whether a user function is a plain step, a generator workflow or async."""
 
     STEP = enum.auto()
     """It runs to its end without us; only its outcome is recorded."""
@@ -108,16 +102,31 @@ class Lineage(Struct):
 class Node(Struct, eq=False):
     """One durable promise of the computation.
 
-    `external` says that somebody outside settles it: a remote call, a sleep, a bare promise, a retry timer. `link` is
-    the node's place in its parent, `{parent}.{n}`, when an overridden id has put the promise elsewhere. `work` is the
-    function that settles it here, `then` what else happens once it is settled. `inherited` are the tags of its place.
-    `refused` says that the store has turned its outcome down once, `uncreated` that it has refused the promise itself.
-    `encoder` writes and reads its payloads, `key` is its idempotency key; neither is set unless the command says so.
+    Attributes:
+        id: the promise's id.
+        timeout_at: its deadline (ms).
+        kind: that of the command which makes it; empty for the root and for retry timers.
+        name: the name of the function that the command calls; empty if it calls none.
+        annotation: the type that its value is restored to.
+        encoder: writes and reads its payloads, if the command names one.
+        key: its idempotency key, if the command names one.
+        link: its place in its parent, `{parent}.{n}`, if an overridden id has put the promise elsewhere.
+        inherited: the tags of that place.
+        refused: whether the store has refused its outcome once.
+        uncreated: whether the store has refused the promise itself.
+        durable: whether it is stored.
+        external: whether another program settles it, or time does: a remote call, a sleep, a promise, a retry timer.
+        timer: whether it resolves when its time is up.
+        settled: whether `value` and `error` are its outcome.
+        waiters: the workflows that wait for it.
+        work: the function that settles it here.
+        retries: the function that is called again when this node, a retry timer, is settled.
     """
 
     id: str
     timeout_at: int
-    command: str = ""
+    kind: str = ""
+    name: str = ""
     annotation: Any = Any
     encoder: Encoder[Any, str | None] | None = None
     key: str | None = None
@@ -133,17 +142,37 @@ class Node(Struct, eq=False):
     error: BaseException | None = None
     waiters: list[Coroutine] = []
     work: Work | None = None
-    then: Callable[[], None] | None = None
+    retries: Work | None = None
+
+    def describe(self) -> str:
+        """Say for people what made this promise."""
+        if not self.kind:
+            return "a retry timer"
+        return sentence(self.kind, self.name, self.id if self.link is not None else None)
 
 
 class Work(Struct, eq=False):
-    """A function of the user's that is run here, as often as its retry policy says, to settle `node`.
+    """A user function that runs here, as often as its retry policy says, to settle `node`.
 
-    `lineage` is where it stands: its parent's until it has children. `tags` are those of its promise. `timer_stem` is
-    what the ids of its retry timers begin with. `begun` says that an earlier invocation has begun it, or may have,
-    `is_new` that its caller had not been so far before, `created` that its promise exists, pending, and `is_workflow`
-    that it issues commands. `opening` is an async function that has issued its first command, and that command, until
-    everything is there for it to go on.
+    Attributes:
+        node: its promise.
+        func, name, args, kwargs: the call.
+        context: its first argument.
+        lineage: where it stands: its parent's until it has children.
+        tags: those of its promise.
+        policy: the retry policy of the call, if it names one.
+        non_retryable: the types of errors that are final.
+        timer_stem: what the ids of its retry timers begin with.
+        kind: what calling it makes.
+        is_workflow: whether it issues commands.
+        concurrent: whether its caller does not wait for it at once.
+        attempt: the number of the latest attempt, from 1.
+        created: whether its promise exists, pending.
+        begun: whether an earlier invocation has begun it, or may have.
+        is_new: whether its caller had not been so far before.
+        started_at: when the latest attempt began (ms).
+        retry_at: when the next attempt is due (ms), while it waits for that in this process.
+        opening: the first command of an async function, until everything is there for it to continue.
     """
 
     node: Node
@@ -168,37 +197,6 @@ class Work(Struct, eq=False):
     retry_at: int = 0
     opening: Opening | None = None
 
-    def policy_in_force(self, default: RetryPolicy | PolicyFor | None) -> RetryPolicy:
-        """Return the retry policy of this work: that of the call, else the program's default, else ours.
-
-        A policy that is the program's default is for steps. One that the program chooses by function is for all.
-
-        Raises:
-            Exception: the program's default cannot choose.
-        """
-        if self.policy is not None:
-            return self.policy
-        if default is None or (self.is_workflow and isinstance(default, RetryPolicy)):
-            return _NO_RETRY if self.is_workflow else _DEFAULT_RETRY
-        return Options(retry_policy=default).policy_for(self.func) or _DEFAULT_RETRY
-
-    def pause_after(self, error: BaseException, now: int, draw: Callable[[], float], policy: RetryPolicy) -> int | None:
-        """Milliseconds until the next attempt, or None when this failure is final (docs/protocol.md 5.7).
-
-        Raises:
-            Exception: the retry policy cannot tell; see `retry_policies.pause_after`.
-        """
-        if type(error) in self.non_retryable or is_final(error):
-            return None
-        pause = pause_after(policy, self.attempt, error, draw)
-        if pause is None or now + pause * 1000 > self.node.timeout_at:
-            return None
-        return max(0, round(pause * 1000))
-
-    def timer_id(self) -> str:
-        """The id of the retry timer after this attempt; it lies among the work's siblings, so one preload brings it."""
-        return f"{self.timer_stem}~{self.attempt}"
-
 
 class Opening(Struct, frozen=True):
     """An async function that is no step after all: what it has awaited first is a command."""
@@ -217,8 +215,8 @@ class Resumable(Protocol):
     def close(self) -> None: ...
 
 
-def let_go(resumable: Resumable, name: str) -> bool:
-    """Run the `finally` blocks of a workflow that does not go on here, whatever they raise.
+def close_workflow(resumable: Resumable, name: str) -> bool:
+    """Run the `finally` blocks of a workflow that does not continue here, whatever they raise.
 
     Returns:
         Whether it has ended; one that catches GeneratorExit in a loop never does.
@@ -239,13 +237,64 @@ def let_go(resumable: Resumable, name: str) -> bool:
     return False
 
 
-class Coroutine(Struct, eq=False):
-    """A workflow of the user's in progress: a generator, or the coroutine of an async function.
+class Row(Struct, eq=False):
+    """The calls that a workflow begins in a row: their promises are created together, while it runs on.
 
-    `opening` is what it has issued already, `ended` its outcome while it still waits for what it started. `row` is the
-    number of its latest command that belongs to a row of begun calls. `sent` are the creations of that row which are
-    not answered yet, `refused` those that were refused and not raised yet: True if the error is raised before the
-    workflow waits, False if at its end. `row_open` says that one of the two has to be looked at before it waits.
+    Attributes:
+        number: the number of the workflow's latest command that belongs to a row.
+        open: whether `sent` or `refused` has to be looked at before the workflow waits.
+        sent: the creations that are not answered yet.
+        refused: the promises that could not be created, and whose error is not raised yet: True if it is raised before
+            the workflow waits, False if at its end.
+    """
+
+    number: int = -1
+    open: bool = False
+    sent: dict[Node, None] = {}
+    refused: dict[Node, bool] = {}
+
+    def takes(self, command: Command[Any], number: int) -> bool:
+        """Return whether a command continues the row; a remote one begins a row, a local one only continues it."""
+        if not in_rows(command):
+            return False
+        continued = self.number == number - 1
+        if continued or isinstance(command, RemoteCall):
+            self.number = number
+        return continued
+
+    def refusal(self) -> BaseException | None:
+        """Return the error of what was refused of the latest row, once."""
+        nodes = [node for node, in_row in self.refused.items() if in_row]
+        for node in nodes:
+            del self.refused[node]
+        return noted(nodes) if nodes else None
+
+
+def in_rows(yielded: Any) -> bool:
+    """Return whether a workflow that yields this belongs to those that begin calls in a row."""
+    return isinstance(yielded, Command) and not yielded.waits and not isinstance(yielded, PromiseCommand)
+
+
+def noted(nodes: list[Node]) -> BaseException:
+    """Return the error of the first of these nodes, with a note that names them: it is raised at another command."""
+    error = nodes[0].error
+    assert error is not None, "what was refused has an error"
+    more = f", and so were {len(nodes) - 1} that were begun after it" if len(nodes) > 1 else ""
+    error.add_note(f"the promise {nodes[0].id} ({nodes[0].describe()}) could not be created{more}")
+    return error
+
+
+class Coroutine(Struct, eq=False):
+    """A workflow in progress: a generator, or the coroutine of an async function.
+
+    Attributes:
+        work: its function.
+        generator: what runs it.
+        opening: what it has issued already.
+        attached: the promises that it waits for at its end.
+        inbox: what it is sent next.
+        ended: its outcome, while it still waits for what it started.
+        row: the calls that it begins in a row.
     """
 
     work: Work
@@ -254,60 +303,8 @@ class Coroutine(Struct, eq=False):
     attached: dict[Node, None] = {}
     inbox: Outcome = NOTHING_YET
     ended: Outcome | None = None
-    row: int = -1
-    row_open: bool = False
-    sent: dict[Node, None] = {}
-    refused: dict[Node, bool] = {}
+    row: Row = field(default_factory=Row)
 
     def close(self) -> bool:
-        """Let go of the workflow; whether it has ended."""
-        return let_go(self.generator, self.work.name)
-
-
-class Create(Struct, frozen=True):
-    """Create the node's promise, pending.
-
-    `coroutine` is the workflow that goes on once it is created. `in_row` says that the workflow has begun another call
-    just before, so it may go on without the answer.
-    """
-
-    node: Node
-    request: PromiseCreate
-    coroutine: Coroutine | None = None
-    in_row: bool = False
-
-
-class Load(Struct, frozen=True):
-    """Read the children of the work's promise: an earlier invocation has begun it."""
-
-    work: Work
-
-
-class Run(Struct, frozen=True):
-    """Call the user's function; on the pool if it is concurrent."""
-
-    work: Work
-
-
-class Keep(Struct, frozen=True):
-    """Store the outcome of the node: in one write for a finished step, else by settling its pending promise."""
-
-    node: Node
-    request: PromiseRecord | PromiseSettle
-
-
-class Fetch(Struct, frozen=True):
-    """Read the settled promise of the node: all that is known of its value is where it lies."""
-
-    node: Node
-    request: PromiseGet
-
-
-Action = Create | Load | Run | Keep | Fetch
-
-
-class Finished(Struct, frozen=True):
-    """The outcome of the root."""
-
-    state: SettledState
-    value: Value
+        """Close the workflow; return whether it has ended."""
+        return close_workflow(self.generator, self.work.name)

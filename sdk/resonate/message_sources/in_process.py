@@ -1,7 +1,7 @@
 """Messages of a store that lives in this process.
 
 Several connections may share such a store - a worker's and a client's in one test, two groups in one program. The
-store has one `send` and one `on_wake`, so an exchange takes both and hands them on: a message to the process it names,
+store has one listener, so an exchange subscribes and hands on what it hears: a message to the process it names,
 else to any of its group. The execute message of a call that a connection has begun itself goes to this connection,
 whatever the call's target. Where no other process can serve a target (`serve_every_target`), the execute message of one
 that is not served goes to any connection, to one that knows the function first. An execute message for a group that
@@ -34,8 +34,16 @@ class Embedded(Protocol):
     """A store in this process, in which nothing happens by itself."""
 
     clock: Clock
-    send: Callable[[str, Message], bool | None]
-    on_wake: Callable[[int], None] | None
+
+    @property
+    def send(self) -> Callable[[str, Message], bool | None]: ...
+
+    def subscribe(
+        self,
+        *,
+        send: Callable[[str, Message], bool | None] | None = None,
+        on_wake: Callable[[int], None] | None = None,
+    ) -> Callable[[str, Message], bool | None]: ...
 
     def next_wake_at(self) -> int | None: ...
 
@@ -101,10 +109,8 @@ class Exchange:
         self._lock = threading.Lock()
         self._sources: list[InProcess] = []
         self._kept: dict[str, tuple[str, Message]] = {}
-        self._others = store.send
         self.serves_every_target = False
-        store.send = self
-        store.on_wake = self._wake
+        self._others = store.subscribe(send=self, on_wake=self._wake)
 
     @classmethod
     def of(cls, store: Embedded) -> Exchange:

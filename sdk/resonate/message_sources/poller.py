@@ -22,7 +22,7 @@ from resonate.message_sources.source import Receive
 from resonate.threads import join
 from resonate_store.interface import StoreError
 from resonate_store.remote.http import reason_of
-from resonate_store.remote.settings import Server, server_of
+from resonate_store.remote.settings import ServerSettings, server_of
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
@@ -90,7 +90,7 @@ class Poller:
         port: str | int | None = None,
         auth: tuple[str, str] | None = None,
         token: str | None = None,
-        server: Server | None = None,
+        server: ServerSettings | None = None,
         pause: Callable[[float], Any] | None = None,
         works: Callable[[], bool] = lambda: True,
     ) -> None:

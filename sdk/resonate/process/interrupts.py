@@ -1,14 +1,14 @@
 """Ctrl-C ends a program without a traceback while a runtime runs in it.
 
-Most workers end that way: they start, and then wait or sleep until somebody interrupts them. Python reports that to
-whoever pressed the keys as if it were a failure. So from the start of the first runtime of a process to the stop of the
-last one `sys.excepthook` is ours: it shows nothing of a `KeyboardInterrupt` that nobody has caught in the main thread,
-and hands everything else to the hook before it. The process ends as Python ends it, by SIGINT, which scripts see.
+Most workers end that way: they start, and then wait or sleep until the user interrupts them. Python would print that
+as if it were a failure. So from the start of the first runtime of a process to the stop of the last one,
+`sys.excepthook` is ours. It prints nothing for a `KeyboardInterrupt` that the main thread has not caught, and passes
+everything else to the hook before it. The process ends as Python ends it, by SIGINT, which scripts see.
 
-A program that stops its runtime because it is interrupted - in a `finally` block, say - has the interrupt still to
-pass on. It stays silent, so then the hook is left where it is, for this one interrupt.
+A program may stop its runtime because it is interrupted, for instance in a `finally` block. The interrupt is then still
+on its way, so the hook stays in place for this one interrupt.
 
-Where an interrupt does not end the program nothing is done: at an interactive prompt, and inside of Lambda.
+Where an interrupt does not end the program the hook is not set: at an interactive prompt, and inside Lambda.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _hook: _Hook | None = None
 
 
 class _Hook:
-    """Stands in for `sys.excepthook`; one that somebody else has wrapped passes everything on after its time."""
+    """Replacement of `sys.excepthook`. If other code has wrapped it, it passes everything on once it is inactive."""
 
     def __init__(self, before: Callable[[type[BaseException], BaseException, TracebackType | None], Any]) -> None:
         self.before = before
@@ -42,7 +42,7 @@ class _Hook:
 
 
 def begin() -> None:
-    """A runtime starts."""
+    """Note that a runtime starts."""
     global _running, _hook
     with _lock:
         _running += 1
@@ -54,7 +54,7 @@ def begin() -> None:
 
 
 def end() -> None:
-    """A runtime that had begun has stopped."""
+    """Note that a runtime that had started has stopped."""
     global _running, _hook
     with _lock:
         _running -= 1

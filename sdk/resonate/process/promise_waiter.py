@@ -1,15 +1,15 @@
-"""Whoever in this process waits for a promise: how it learns of the outcome, and how soon.
+"""How callers in this process wait for promises: by messages where they arrive, else by polling.
 
-A message brings the outcome where messages arrive. For that a listener is registered, and the promise is read once
-more afterwards, since it may have settled in between. A message may be lost, so with a server all of that is done
-again every minute; a store in this process loses none, and is looked into because a task that is halted sends none.
-Where no messages arrive - there is no source, or its connection is down - the promise is read again and again, with
-pauses that grow. When the connection is made or lost everybody looks at once, and goes on in the other way.
+With messages, a caller registers a listener and then reads the promise once more, because it may have settled in
+between. A server can lose a message, so with a server both are repeated every minute. A store in this process loses
+none; it is read because a halted task sends no message. Without messages - there is no source, or its connection is
+down - the promise is polled, with pauses that grow. When the connection is made or lost, all callers read at once and
+continue in the other way.
 
-Whoever only reads passes its pauses on the clock: under a clock that a test moves, that may be what makes things
-happen. Whoever expects a message waits for it in real time, since another thread brings it.
+Polling waits use the injected clock: under a clock that a test moves, they may be what makes time pass. Waits for a
+message use real time, because another thread brings it.
 
-Waiting takes no thread but the caller's. Threads, tasks and leases are the runtime's (`runtime`).
+A wait uses the caller's own thread. Threads, tasks and leases belong to the runtime (`runtime`).
 """
 
 from __future__ import annotations
@@ -17,60 +17,66 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 from msgspec import MsgspecError, convert
 
-from resonate.client.handle import Watcher
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError, refusal
 from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
-from resonate.process.store_choice import Distant, underlying
-from resonate_store.interface import Store, StoreUnreachable
+from resonate.process.store_choice import Distant
+from resonate.worker.resources import Resources
+from resonate_store.interface import StoreUnreachable
 from resonate_store.model.addresses import wait_for
-from resonate_store.model.clock import Clock
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet, PromiseRegisterListener, Response
 from resonate_store.model.tags import TARGET
 
 logger = logging.getLogger("resonate.runtime")
 
-GLANCE = 1.0
-"""Seconds between two looks at a promise of a store in this process: how soon a halted task is noticed."""
-FIRST_LOOK = 0.02
-"""Seconds before the first look at a promise that nobody tells us about; each pause is half as long again as the one
-before, up to `GLANCE`, and later a tenth of what has been waited, up to `LAST_LOOK`."""
-LAST_LOOK = 10.0
-REFRESH = 60.0
-"""Seconds after which a listener is registered again, and the promise read: a server sends a message only once."""
-UNSERVED = 5_000
-"""Milliseconds of waiting after which it is told that no worker is there: one may just be starting, even here."""
-SLICE = 0.1
-"""How often whoever only reads looks whether to go on waiting (s)."""
+GLANCE_S = 1.0
+"""Interval of reads of a promise in a store of this process: how soon a halted task is noticed."""
+FIRST_LOOK_S = 0.02
+"""First pause of a poll. Each pause is half as long again as the one before, up to `GLANCE_S`. Later it is a tenth of
+the time waited so far, up to `LAST_LOOK_S`."""
+LAST_LOOK_S = 10.0
+REFRESH_S = 60.0
+"""Interval at which a listener is registered again, and the promise read: a server sends a message only once."""
+UNSERVED_MS = 5_000
+"""How long a wait lasts before a warning says that there is no worker: one may just be starting, even here."""
+SLICE_S = 0.1
+"""How often a pause of a poll is interrupted to see whether to continue waiting."""
+
+
+class Watcher(threading.Thread):
+    """Daemon thread that waits for a promise on behalf of a future.
+
+    It can end with the process, because the promise is stored. Stopping the runtime ends its wait and so the thread.
+    """
+
+    def __init__(self, name: str, watch: Callable[[], None]) -> None:
+        super().__init__(target=watch, name=name, daemon=True)
 
 
 class Waits:
-    """Those who wait for promises, in threads of their own.
+    """The waits of all callers in this process, each in its caller's thread.
 
     Args:
-        store: where promises live.
-        clock: the source of time.
+        resources: the store and clock of the process. While it is stopping, a caller whose promise is pending gets an
+            error instead of waiting longer.
         source: where messages come from; None if promises can only be read.
-
-    Attributes:
-        stopping: whether whoever looks and finds nothing gets an error instead of waiting on.
     """
 
-    def __init__(self, store: Store, clock: Clock, source: Messages | None) -> None:
-        self.stopping = False
-        self._store = store
-        inner = underlying(store)
+    def __init__(self, resources: Resources, source: Messages | None) -> None:
+        inner = resources.underlying
+        self._resources = resources
+        self._store = resources.store
+        self._clock = resources.clock
         self._embedded = isinstance(inner, Embedded)
         self._distant = inner if isinstance(inner, Distant) else None
-        self._plain = inner is store
-        self._clock = clock
+        self._plain = inner is resources.store
         self._source = source
         self._lock = threading.RLock()  # a signal, whose handler may stop everything, can arrive while it is held
         self._waits: dict[str, list[_Wait]] = {}
@@ -84,36 +90,36 @@ class Waits:
                 return promise
         began = self._clock.now()
         told = False
-        longest = GLANCE if self._embedded else REFRESH
+        longest_s = GLANCE_S if self._embedded else REFRESH_S
         with self._waiting(id) as wait:
-            pause = FIRST_LOOK
+            pause_s = FIRST_LOOK_S
             while True:
                 wait.news.clear()
-                left = None if timeout is None else timeout - (self._clock.now() - began) / 1000
+                left_s = None if timeout is None else timeout - (self._clock.now() - began) / 1000
                 if wait.promise is not None:
                     return wait.promise
-                promise = self._look(id, wait, left, merely=timeout == 0)
+                promise = self._look(id, wait, left_s, merely=timeout == 0)
                 if promise is not None and not promise.pending:
                     return promise
-                if not told and wait.unserved is not None and self._clock.now() - began >= UNSERVED:
+                if not told and wait.unserved is not None and self._clock.now() - began >= UNSERVED_MS:
                     told = True
                     logger.warning("%s is %s", id, wait.unserved)
-                if wait.stopped or self.stopping:
+                if wait.stopped or self._resources.stopping:
                     raise ResonateShutdownError(f"stopped while waiting for {id}")
-                if left is not None:
-                    left = (timeout or 0) - (self._clock.now() - began) / 1000
-                    if left <= 0:
+                if left_s is not None:
+                    left_s = (timeout or 0) - (self._clock.now() - began) / 1000
+                    if left_s <= 0:
                         return None
                 if wait.listening and self._connected:
-                    soon = UNSERVED / 1000 if wait.unserved is not None and not told else longest
-                    wait.news.wait(soon if left is None else min(soon, left))
+                    soon_s = UNSERVED_MS / 1000 if wait.unserved is not None and not told else longest_s
+                    wait.news.wait(soon_s if left_s is None else min(soon_s, left_s))
                 else:
-                    self._rest(wait, pause if left is None else min(pause, left))
-                    waited = (self._clock.now() - began) / 1000
-                    pause = max(min(pause * 1.5, GLANCE), min(waited / 10, LAST_LOOK))
+                    self._rest(wait, pause_s if left_s is None else min(pause_s, left_s))
+                    waited_s = (self._clock.now() - began) / 1000
+                    pause_s = max(min(pause_s * 1.5, GLANCE_S), min(waited_s / 10, LAST_LOOK_S))
 
     def unblock(self, data: Any) -> None:
-        """A promise has arrived in a message, whose form is the sender's: whoever waits for it goes on."""
+        """Handle an unblock message, whose form is the sender's: wake the waiters of this promise."""
         with self._lock:
             waits = list(self._waits.get(data["id"], ()))
         for wait in waits:
@@ -126,21 +132,20 @@ class Waits:
             wait.news.set()
 
     def look_again(self) -> None:
-        """The connection was made or lost, and messages may have been: everybody who waits looks."""
+        """Have all waiters read their promises: the connection was made or lost, and with it perhaps messages."""
         with self._lock:
             for wait in itertools.chain.from_iterable(self._waits.values()):
                 wait.news.set()
 
     def stop(self) -> None:
-        """Have everybody who waits look once more, and then raise `ResonateShutdownError`."""
+        """Have all waiters read their promises once more, and then raise `ResonateShutdownError`."""
         with self._lock:
-            self.stopping = True
             for wait in itertools.chain.from_iterable(self._waits.values()):
                 wait.stopped = True
                 wait.news.set()
 
     def watchers(self) -> list[Watcher]:
-        """The threads of handles that wait now; after `stop` they are about to end."""
+        """Return the threads of handles that wait now; after `stop` they are about to end."""
         with self._lock:
             return list(self._watchers)
 
@@ -169,17 +174,23 @@ class Waits:
                     self._watchers.discard(watcher)
 
     def _look(self, id: str, wait: _Wait, seconds: float | None, *, merely: bool) -> PromiseView | None:
-        """The promise as it is now, for whom it may take that long; None when the store cannot be reached.
+        """Return the promise as it is now; None when the store cannot be reached.
 
-        Where messages arrive, one is asked for, first and again every minute; not by who merely wants to know.
+        Where messages arrive, register a listener first, and again every minute.
+
+        Args:
+            id: the promise.
+            wait: the caller's wait.
+            seconds: how long the read may take; None for any time.
+            merely: whether the caller does not wait, so that no listener is registered.
         """
         store = self._store
         if seconds is not None and not merely and self._plain and self._distant is not None:
-            store = self._distant.within(max(seconds, SLICE))
+            store = self._distant.within(max(seconds, SLICE_S))
         try:
             if not merely and self._source is not None and self._source.connected:
                 now = self._clock.now()
-                if not wait.listening or (not self._embedded and now - wait.listened_at >= REFRESH * 1000):
+                if not wait.listening or (not self._embedded and now - wait.listened_at >= REFRESH_S * 1000):
                     promise = _found(id, store.apply(PromiseRegisterListener(id, self._source.unicast)))
                     if promise is None or not promise.pending:
                         return promise
@@ -198,10 +209,10 @@ class Waits:
         return promise
 
     def _rest(self, wait: _Wait, seconds: float) -> None:
-        """Let time pass on the clock, which in a test may be what makes things happen."""
+        """Sleep on the clock until the pause or the wait is over; in a test this may be what makes time pass."""
         end = self._clock.now() + round(seconds * 1000)
-        while not wait.news.is_set() and (left := end - self._clock.now()) > 0:
-            self._clock.sleep(min(left, round(SLICE * 1000)))
+        while not wait.news.is_set() and (left_ms := end - self._clock.now()) > 0:
+            self._clock.sleep(min(left_ms, round(SLICE_S * 1000)))
 
 
 class _Wait:
@@ -219,10 +230,10 @@ class _Wait:
 
 
 def _found(id: str, response: Response) -> PromiseView | None:
-    """The promise of a response; None when the store fails, and may not the next time.
+    """Return the promise of a response; None when the store has failed, which may be temporary.
 
     Raises:
-        ResonateStoreError: there is no such promise, or we may not see it.
+        ResonateStoreError: there is no such promise, or this caller may not read it.
     """
     if response.promise is not None or response.status >= 500:
         return response.promise

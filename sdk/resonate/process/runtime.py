@@ -1,11 +1,11 @@
-"""What keeps executions going in this process: a pool that works on tasks, and one thread that minds the time.
+"""Runtime of a process: a pool of threads that run tasks, and one timer thread.
 
-Messages arrive from a source: an execute message starts a worker, an unblock message wakes whoever waits (`waits`).
-With a store in this process that source is the store itself, and the thread wakes what is due in it; with a server it
-is a connection to the server. Either way the thread keeps the leases of what is held here.
+Messages arrive from a source. An execute message starts a worker, an unblock message wakes the waiters of a promise
+(`promise_waiter`). The source of a store in this process is the store itself, and the timer thread fires what is due in
+it. With a server it is a connection to the server. In both cases the timer thread extends the leases (`held_tasks`).
 
-Threads start with the first piece of work and are gone after `stop`, which waits for the functions that run but starts
-none: what is left of their tasks is handed over. Async functions have a while to finish and are then cancelled. The
+Threads start with the first piece of work and have ended after `stop`. It waits for the functions that run, but starts
+none: their tasks are released with `handover`. Async functions have `GRACE_MS` to finish and are then cancelled. The
 threads do not keep the process alive.
 """
 
@@ -13,41 +13,38 @@ from __future__ import annotations
 
 import atexit
 import functools
-import itertools
 import logging
 import os
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from resonate.engine.blocking import WORTH_SUSPENDING_HERE
+from resonate.engine.blocking import WORTH_SUSPENDING_HERE_MS
 from resonate.message_sources.in_process import Embedded, InProcess
 from resonate.message_sources.source import Messages
+from resonate.process.held_tasks import HeldTasks
 from resonate.process.promise_waiter import Waits
-from resonate.process.store_choice import Distant, underlying
+from resonate.process.store_choice import Distant
 from resonate.worker.abandoned import abandoned
 from resonate.worker.lease import Lease
+from resonate.worker.resources import Resources
 from resonate.worker.task_run import Report
-from resonate.worker.worker import MOST_REMEMBERED, Worker
-from resonate_store.interface import Store, StoreError
-from resonate_store.model.clock import LONGEST_WAIT, Clock
-from resonate_store.model.ids import origin
+from resonate.worker.worker import Worker
+from resonate_store.interface import StoreError
+from resonate_store.model.clock import LONGEST_WAIT
 from resonate_store.model.records import PromiseView, Task
-from resonate_store.model.requests import PromiseGet, TaskHeartbeat, TaskReference, TaskRelease
+from resonate_store.model.requests import PromiseGet, TaskRelease
 from resonate_store.model.tags import FUNC
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from resonate.threads import Pool
 
 logger = logging.getLogger("resonate.runtime")
 
 _forks = 0
-"""How often the processes that led to this one were forked: asking for the process id at every call takes longer."""
+"""Number of forks that led to this process; reading it is faster than asking for the process id at every call."""
 
 
 def _count_fork() -> None:
@@ -61,70 +58,68 @@ if hasattr(os, "register_at_fork"):
 REQUESTS = 8
 """Requests to a server that one task makes at the same time."""
 PAUSED_S = 1.0
-"""How often a process that takes no task looks whether it may again (s)."""
-GRACE = 5_000
-"""How long `stop` waits for async functions before it cancels them (ms)."""
-FAREWELL = 1_000
-"""How long a process that ends waits for functions that are running (ms)."""
+"""How often a process that acquires no task checks whether it may again."""
+GRACE_MS = 5_000
+"""How long `stop` waits for async functions before it cancels them."""
+FAREWELL_MS = 1_000
+"""How long a process that ends waits for functions that are running."""
 
 
 class Runtime:
     """Runs tasks and waits for promises.
 
     Args:
-        store: where promises live.
+        resources: what the tasks share; their threads start and end with this runtime's.
         worker: works on tasks.
-        clock: the source of time.
         group, pid: who this process is; messages for the group, or for the process in it, arrive here.
-        ttl: the lease that tasks are acquired with, in milliseconds; half of it is the heartbeat's interval.
+        ttl_ms: the lease that tasks are acquired with; half of it is the heartbeat's interval.
         threads: how many tasks are worked on at the same time.
         source: where messages come from; by itself for a store in this process.
     """
 
     def __init__(
         self,
-        store: Store,
+        resources: Resources,
         worker: Worker,
-        clock: Clock,
         group: str,
         pid: str,
-        ttl: int,
+        ttl_ms: int,
         threads: int,
         source: Messages | None = None,
     ) -> None:
-        self._store = store
-        inner = underlying(store)
+        inner = resources.underlying
         self._embedded = inner if isinstance(inner, Embedded) else None
         self._distant = inner if isinstance(inner, Distant) else None
+        self._resources = resources
+        self._store = resources.store
+        self._clock = resources.clock
         self._worker = worker
-        self._clock = clock
-        self._pid = pid
-        self._ttl = ttl
+        self._ttl_ms = ttl_ms
         self._threads = threads
         self._condition = threading.Condition()
-        self._held: dict[str, Lease] = {}
-        self._begun: OrderedDict[str, None] = OrderedDict()
-        """The calls that this process has begun on a store of its own and goes on with; the oldest are forgotten."""
+        self._held = HeldTasks(
+            self._clock, pid, ttl_ms, keeps_begun=self._embedded is not None, began=self._begin_heartbeats
+        )
         self._tasks: Pool | None = None
         self._timekeeper: threading.Thread | None = None
         self._planned: int | None = None
         self._news = False
-        self._stopping = self._ending = self._paused = False
+        self._ending = self._paused = False
         self._process, self._forks = os.getpid(), _forks
-        worker.exhausted = self._pause
+        resources.exhausted = self._pause
         self._farewell = functools.partial(_farewell, weakref.ref(self))
         if source is None and self._embedded is not None:
-            # Whoever sleeps is woken by our own thread, and another task can have the worker meanwhile.
-            worker.worth_suspending = WORTH_SUSPENDING_HERE
-            source = InProcess(self._embedded, group, pid, self._plan, self._begun.__contains__, self._knows)
-            self._waits = Waits(store, clock, source)
+            # A timer of the store is fired by our own thread, and another task can have the worker meanwhile.
+            resources.worth_suspending_ms = WORTH_SUSPENDING_HERE_MS
+            source = InProcess(self._embedded, group, pid, self._plan, self._held.has_begun, self._knows)
+            self._waits = Waits(resources, source)
             source.start(self._receive, self._waits.look_again)
         else:
-            self._waits = Waits(store, clock, source)
+            self._waits = Waits(resources, source)
         self._source = source
 
     def serve_every_target(self) -> None:
-        """Serve targets that are not served otherwise, too, if the store lives in this process."""
+        """Serve also the targets that no other connection serves, if the store is in this process."""
         if isinstance(self._source, InProcess):
             self._source.serve_every_target()
 
@@ -144,16 +139,16 @@ class Runtime:
         with self._condition:
             if self._tasks is not None or self._ending:
                 return
-            self._stopping = self._worker.stopping = self._waits.stopping = False
             if self._distant is not None:
                 self._distant.insistent = True
-                self._worker.requests = Pool(REQUESTS, "resonate-request")
+            self._resources.resume(
+                functions=Pool(self._threads, "resonate-function") if self._threads > 1 else None,
+                steps=Pool(STEP_THREADS, "resonate-step"),
+                requests=Pool(REQUESTS, "resonate-request") if self._distant is not None else None,
+            )
             self._paused = False
             self._process, self._forks = os.getpid(), _forks
             self._tasks = Pool(self._threads, "resonate-task")
-            self._worker.steps = Pool(STEP_THREADS, "resonate-step")
-            if self._threads > 1:
-                self._worker.functions = Pool(self._threads, "resonate-function")
             self._timekeeper = threading.Thread(target=self._keep_time, name="resonate-time", daemon=True)
             self._timekeeper.start()
             atexit.register(self._farewell)
@@ -162,7 +157,7 @@ class Runtime:
             self._source.start(self._receive, self._waits.look_again)
 
     def refuse_fork(self) -> None:
-        """Raise an error in a process that was forked from the one in which the threads run.
+        """Raise an error if this process was forked from the one in which the threads run.
 
         Raises:
             RuntimeError: it was.
@@ -177,83 +172,78 @@ class Runtime:
     def _forked(self) -> bool:
         return self._tasks is not None and self._forks != _forks
 
-    def stop(self, within: int | None = None) -> None:
-        """Stop the threads; functions that are running finish first, handles that wait are told.
+    def stop(self, within_ms: int | None = None) -> None:
+        """Stop the threads. Functions that are running finish first; handles that wait get an error.
 
         A function that has outlived its timeout is not waited for. An async function that has not finished after
-        `GRACE` is cancelled, and its task handed over.
+        `GRACE_MS` is cancelled, and its task released with `handover`.
 
         Args:
-            within: milliseconds after which functions that are running still are waited for no longer.
+            within_ms: how long to wait for functions that are running; as long as they take if None.
         """
         if self._forked():
-            return  # what there is to stop, and the connection, belong to the other process
-        until = None if within is None else self._clock.now() + within
+            return  # the threads and the connection belong to the other process
+        until = None if within_ms is None else self._clock.now() + within_ms
         if self._source is not None:
             # First: what is handed over from now on is offered to others, or kept until the next start.
             self._source.stop()
         with self._condition:
             tasks, self._tasks = self._tasks, None
+            others = self._resources.stop()
             if tasks is None:
-                self._stopping = self._waits.stopping = True
                 return
             self._ending = True
-            self._stopping = self._worker.stopping = True
-            functions, self._worker.functions = self._worker.functions, None
-            requests, self._worker.requests = self._worker.requests, None
-            steps, self._worker.steps = self._worker.steps, None
             self._waits.stop()
         try:
-            self._end(tasks, [pool for pool in (functions, steps, requests) if pool is not None], until)
+            self._end(tasks, others, until)
         finally:
             from resonate.process import interrupts
 
             interrupts.end()
             self._ending = False
 
-    def _end(self, tasks: Pool, others: list[Executor], until: int | None) -> None:
-        from resonate.threads import Pool, join
+    def _end(self, tasks: Pool, others: list[Pool], until: int | None) -> None:
+        from resonate.threads import join
 
         atexit.unregister(self._farewell)
         if self._distant is not None:
             self._distant.insistent = False
         tasks.shutdown(wait=False, cancel_futures=True)
-        grace = self._clock.now() + GRACE
+        grace = self._clock.now() + GRACE_MS
         join(tasks.threads(), self._clock, grace if until is None else min(grace, until))
-        self._worker.loops.cancel()
+        self._resources.async_functions.cancel()
         join(tasks.threads(), self._clock, until)
         for pool in others:
             pool.shutdown(wait=False)
-            if isinstance(pool, Pool):
-                join(pool.threads(), self._clock, until)
+            join(pool.threads(), self._clock, until)
         with self._condition:
             # The leases of what was running have been kept until here.
             timekeeper, self._timekeeper = self._timekeeper, None
             self._condition.notify_all()
         watchers = self._waits.watchers()
         join(watchers if timekeeper is None else [timekeeper, *watchers], self._clock, until)
-        self._worker.loops.stop()
+        self._resources.async_functions.stop()
 
     def submit(self, task: Task, promise: PromiseView, asked_at: int | None = None) -> None:
-        """Work on a task that this process has acquired, in the background; see `work` for the arguments."""
+        """Run a task that this process has acquired, in the background; see `work` for the arguments."""
         lease = self._lease(task, asked_at)
         self.start()
-        self._hold(lease, begun=True)
+        self._held.hold(lease, begun=True)
         if not self._enqueue(lambda: self._work_on(task, promise, lease), lambda: self._give_back(task, lease)):
             self._give_back(task, lease)
 
     def work(self, task: Task, promise: PromiseView, asked_at: int | None = None) -> PromiseView | None:
-        """Work on a task that this process has acquired, and return when that is done.
+        """Run a task that this process has acquired, and return when the run has ended.
 
-        It happens in the caller's thread, unless functions run one at a time: then it has to wait for its turn, and
-        for that the caller does not wait.
+        It runs in the caller's thread, unless tasks run one at a time. Then it waits for its turn in the background,
+        and this returns at once.
 
         Args:
             task, promise: as they were acquired.
-            asked_at: the instant (ms) at which that was asked for, from which the lease counts; now if not given.
+            asked_at: the instant (ms) of the request that acquired it, at which the lease began; now if not given.
 
         Returns:
-            The settled promise, if all of the work could be done at once.
+            The settled promise, if the run has completed the task.
         """
         lease = self._lease(task, asked_at)
         self.start()
@@ -264,7 +254,7 @@ class Runtime:
         if self._threads == 1 and tasks is not None and not tasks.runs_here():
             self.submit(task, promise, asked_at)
             return None
-        self._hold(lease, begun=True)
+        self._held.hold(lease, begun=True)
         report = self._work_on(task, promise, lease)
         return None if report is None else report.promise
 
@@ -301,14 +291,14 @@ class Runtime:
             self._decline(message)
 
     def _decline(self, message: dict[str, Any]) -> None:
-        """Let another process have an offer; a server makes it again by itself when the stream has ended."""
+        """Return an offer to the store, for another process; a server repeats it when the stream has ended."""
         if isinstance(self._source, InProcess):
             self._source.decline(message)
 
     def _pause(self) -> None:
-        """Receive nothing while too many threads are left behind, so that others are offered what comes."""
+        """Receive no messages while too many threads are left behind, so that other processes get the offers."""
         with self._condition:
-            if self._paused or self._stopping:
+            if self._paused or self._resources.stopping:
                 return
             self._paused = True
             self._condition.notify_all()
@@ -316,9 +306,9 @@ class Runtime:
             self._source.stop()
 
     def _resume(self) -> None:
-        """Receive again: some of the threads that were left behind have ended."""
+        """Receive messages again: some of the threads that were left behind have ended."""
         with self._condition:
-            if not self._paused or self._stopping:
+            if not self._paused or self._resources.stopping:
                 return
             self._paused = False
         if self._source is not None:
@@ -327,8 +317,8 @@ class Runtime:
     # Tasks
 
     def _enqueue(self, job: Callable[[], object], otherwise: Callable[[], None] | None = None) -> bool:
-        """Have the job done by the pool; `otherwise` is what happens if everything stops before it is begun."""
-        if self._stopping or abandoned.full:
+        """Run the job in the pool, if nothing stops; call `otherwise` if the runtime stops before the job has begun."""
+        if self._resources.stopping or abandoned.full:
             return False
         self.start()
         with self._condition:
@@ -340,58 +330,25 @@ class Runtime:
         return True
 
     def _accept(self, id: str, version: int) -> None:
-        """Acquire the task that a message offers, and work on it; its version is the next one from then on."""
-        lease = Lease(id, version + 1, self._clock.now(), self._ttl)
-        with self._condition:
-            known = self._held.get(id)
-            if known is not None and known.version > version:
-                return  # the same offer again, or an older one
-            self._hold(lease)
-        self._holding(lease, lambda: self._worker.run(id, version, self._ttl, lease=lease))
+        """Acquire the task that a message offers, and run it. Acquired, it has the next version."""
+        lease = Lease(id, version + 1, self._clock.now(), self._ttl_ms)
+        if self._held.accept(lease):
+            self._holding(lease, lambda: self._worker.run(id, version, self._ttl_ms, lease=lease))
 
     def _work_on(self, task: Task, promise: PromiseView, lease: Lease) -> Report | None:
         return self._holding(lease, lambda: self._worker.run_acquired(task, promise, lease=lease))
 
     def _knows(self, id: str) -> bool:
         """Whether the function that a promise calls is registered here."""
-        promise = underlying(self._store).apply(PromiseGet(id)).promise
+        promise = self._resources.underlying.apply(PromiseGet(id)).promise
         return promise is not None and promise.tags.get(FUNC) in self._worker.registry.names()
 
     def _lease(self, task: Task, asked_at: int | None) -> Lease:
-        """The lease of a task that this process has just created."""
-        return Lease(task.id, task.version, self._clock.now() if asked_at is None else asked_at, self._ttl)
-
-    def _hold(self, lease: Lease, *, begun: bool = False) -> None:
-        """Keep the task's lease alive from now on.
-
-        An older attempt that still runs here ends as lost before its next step. If the store is in this process, the
-        messages about a call that was begun here arrive here, too, whatever its target.
-        """
-        with self._condition:
-            known = self._held.get(lease.id)
-            if known is not None and known.version > lease.version:
-                lease.end()
-                return
-            if known is not None and known.version < lease.version:
-                known.end()
-            self._held[lease.id] = lease
-            if self._embedded is None:
-                if len(self._held) == 1:
-                    self._condition.notify_all()
-            elif begun:
-                self._begun[lease.id] = None
-                if len(self._begun) > MOST_REMEMBERED:
-                    self._begun.popitem(last=False)
-
-    def _let_go(self, lease: Lease, *, over: bool = False) -> None:
-        with self._condition:
-            if self._held.get(lease.id) is lease:
-                del self._held[lease.id]
-            if over and not lease.ended:
-                self._begun.pop(lease.id, None)
+        """Return the lease of a task that this process has just created."""
+        return Lease(task.id, task.version, self._clock.now() if asked_at is None else asked_at, self._ttl_ms)
 
     def _holding(self, lease: Lease, work: Callable[[], Report]) -> Report | None:
-        """Do work on a task that is held."""
+        """Run `work` for a task that is held, and stop extending its lease afterwards."""
         over = False
         try:
             report = work()
@@ -401,16 +358,16 @@ class Runtime:
             logger.error("task %s: %s", lease.id, error)
             return None
         except BaseException as error:
-            # Whoever interrupts a program, or lets it exit, knows that.
+            # An interrupt or exit is no error of the program.
             level = logging.ERROR if isinstance(error, Exception) else logging.INFO
             logger.log(level, "task %s is left to its lease: %s", lease.id, type(error).__name__)
             raise
         finally:
-            self._let_go(lease, over=over)
+            self._held.let_go(lease, over=over)
 
     def _give_back(self, task: Task, lease: Lease) -> None:
-        """Let others have a task that nothing has been done for."""
-        self._let_go(lease)
+        """Release a task that has not been run."""
+        self._held.let_go(lease)
         try:
             self._store.apply(TaskRelease(task.id, task.version, handover=True))
         except StoreError as error:
@@ -419,25 +376,32 @@ class Runtime:
     # Time
 
     def _plan(self, at: int) -> None:
-        """The store has something to do at `at`: have the thread up by then."""
-        if not self._stopping and (self._planned is None or at < self._planned):
+        """Wake the timer thread by `at`, when something in the store is due."""
+        if not self._resources.stopping and (self._planned is None or at < self._planned):
             self.start()
             with self._condition:
                 self._news = True
                 self._condition.notify_all()
 
+    def _begin_heartbeats(self) -> None:
+        """Have the timer thread extend leases: the first one is held."""
+        if self._embedded is None:
+            with self._condition:
+                self._condition.notify_all()
+
     def _keep_time(self) -> None:
         thread = threading.current_thread()
-        beat = self._clock.now() + self._ttl // 2
+        beat = self._clock.now() + self._ttl_ms // 2
         while True:
             self._news = False
             now = self._clock.now()
             if now >= beat:
                 # After a failure there is time for several more before the leases end.
-                beat = now + self._ttl // (2 if self._heartbeat() else 10)
+                store = self._store if self._distant is None else self._distant.within(self._ttl_ms / 2000)
+                beat = now + self._ttl_ms // (2 if self._held.extend(store) else 10)
             if self._paused and not abandoned.full:
                 self._resume()
-            due = None if self._embedded is None or self._stopping else self._embedded.next_wake_at()
+            due = None if self._embedded is None or self._resources.stopping else self._embedded.next_wake_at()
             if due is not None and due <= now and self._embedded is not None:
                 self._embedded.tick()
                 continue
@@ -452,39 +416,10 @@ class Runtime:
                 self._condition.wait(min(max(0.0, left), PAUSED_S if self._paused else LONGEST_WAIT))
                 self._planned = None
 
-    def _heartbeat(self) -> bool:
-        """Extend the leases of what is held, and return whether all of it was done.
-
-        One request is made for each execution: servers want the tasks of one request related.
-        """
-        complete = True
-        now = self._clock.now()
-        with self._condition:
-            # A lease that has ended here stays ended: another worker may have the task by now.
-            held = [lease for lease in self._held.values() if now < lease.ends_at]
-        held.sort(key=lambda lease: origin(lease.id))
-        store: Store = self._store if self._distant is None else self._distant.within(self._ttl / 2000)
-        for _, group in itertools.groupby(held, key=lambda lease: origin(lease.id)):
-            leases = list(group)
-            references = tuple(TaskReference(lease.id, lease.version) for lease in leases)
-            asked_at = self._clock.now()
-            try:
-                response = store.apply(TaskHeartbeat(self._pid, references))
-                problem = response.error or f"{response.status}" if not response.ok else None
-            except StoreError as error:
-                problem = str(error)
-            if problem is None:
-                for lease in leases:
-                    lease.extend(asked_at, self._ttl)
-            else:
-                complete = False
-                logger.warning("the leases of %d tasks could not be extended: %s", len(references), problem)
-        return complete
-
 
 def _farewell(reference: weakref.ref[Runtime]) -> None:
-    """The process ends, and nobody has called `stop`: begin nothing more, and wait a moment for what is running."""
+    """Stop a runtime at the end of the process, and wait `FAREWELL_MS` for what is running."""
     runtime = reference()
     if runtime is not None:
-        with suppress(KeyboardInterrupt):  # of somebody who does not want to wait
-            runtime.stop(FAREWELL)
+        with suppress(KeyboardInterrupt):  # the user does not want to wait
+            runtime.stop(FAREWELL_MS)

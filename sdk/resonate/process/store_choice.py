@@ -1,7 +1,6 @@
-"""Where a program's promises live and its messages arrive: as it says, or else as its environment does.
+"""Choose the store of a program and the source of its messages: its arguments decide, else its environment.
 
-The same program runs in memory, against a server and on DynamoDB, so none of what one of them needs is loaded for the
-others.
+The same program runs in memory, against a server and on DynamoDB. What only one of them needs is loaded for that one.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Distant(Protocol):
-    """A store elsewhere, whose requests are tried again when they fail on the way."""
+    """Store of a server, whose requests are retried when they fail on the way."""
 
     insistent: bool
 
     def within(self, seconds: float) -> Store:
-        """The store for a caller who has only so much time for a request."""
+        """Return the store for a caller who has only so many seconds for a request."""
         ...
 
 
 def store_of_environment(clock: Clock) -> Store:
-    """The store of a program that names none: see `Resonate`.
+    """Return the store of a program that names none: see `Resonate`.
 
     Raises:
         SettingsError, ValueError: a variable is malformed.
@@ -52,7 +51,7 @@ def _remote_store(clock: Clock) -> RemoteStore:
 
 
 def messages_of(store: Store, group: str, pid: str, registry: Registry) -> Messages | None:
-    """Where messages come from with a server behind the store, unless it is one that pushes them to its workers."""
+    """Return the source of messages of the server behind a store; None if it pushes them to workers, or is none."""
     server = getattr(store, "server", None)
     if server is None or server.scope is not None:
         return None
@@ -74,14 +73,14 @@ def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
 
 
 def _store_of_function(table: str, clock: Clock) -> DynamoStore:
-    """The store of a Lambda function, ready: where a function is initialised it has more processor than when invoked.
+    """Return the store of a Lambda function, connected: initialisation has more processor time than an invocation.
 
-    Loading AWS's client makes so many objects that collecting garbage meanwhile, none of which there is, takes a good
-    part of the time. They all stay; frozen, no later collection looks at them again.
+    Loading the AWS client makes many objects and no garbage, so the collector is off meanwhile. The objects stay for
+    ever, so they are frozen, and no later collection visits them.
     """
     import gc
 
-    # They tell at every cold start, at the level of INFO, that nothing is unusual.
+    # At every cold start they log at INFO that nothing is unusual.
     for name in ("pynamodb.settings", "botocore.credentials"):
         logging.getLogger(name).setLevel(logging.WARNING)
     collecting = gc.isenabled()
@@ -97,7 +96,7 @@ def _store_of_function(table: str, clock: Clock) -> DynamoStore:
 
 
 def encrypted(store: Store, encryptor: Any) -> Store:
-    """A store around `store` that encrypts payloads.
+    """Return a store around `store` that encrypts payloads.
 
     Raises:
         TypeError: `encryptor` is no `Encryptor`.
@@ -109,18 +108,11 @@ def encrypted(store: Store, encryptor: Any) -> Store:
     return EncryptedStore(store, encryptor)
 
 
-def underlying(store: Store) -> Store:
-    """The store itself, without what encrypts for it or counts."""
-    while (inner := getattr(store, "underlying", None)) is not None:
-        store = inner
-    return store
-
-
 def check_stores(store: Any, source: Any) -> bool:
-    """Whether messages come from the source of a `LocalStore`.
+    """Return whether messages come from the source of a `LocalStore`.
 
     Raises:
-        TypeError, ValueError: the two are not what they should be, or do not fit together.
+        TypeError, ValueError: the store or the source is not one, or they do not fit together.
     """
     if store is not None and not (callable(getattr(store, "apply", None)) and hasattr(store, "children")):
         raise TypeError(f"store must be a `Store`, got {type(store).__name__}")
@@ -144,6 +136,6 @@ def check_stores(store: Any, source: Any) -> bool:
 
 
 def _loaded(module: str, name: str, value: Any) -> bool:
-    """Whether a value is of a type whose module need not be loaded to tell: whoever made the value has loaded it."""
+    """Whether a value is of a type, without loading its module: if it is, the module is loaded already."""
     known = sys.modules.get(module)
     return known is not None and isinstance(value, getattr(known, name))

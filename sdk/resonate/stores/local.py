@@ -38,7 +38,7 @@ class LocalStore(MemoryStore):
 
     def __init__(self, encoder: Encoder[str | None, str | None] | None = None, clock: Clock | None = None) -> None:
         super().__init__(clock, self._to_sources)
-        self.on_wake = self._nudge_sources
+        self.subscribe(on_wake=self._nudge_sources)
         self._encoder = encoder or Base64Encoder()
         self._sources: list[LocalMessageSource] = []
         self.claims: dict[str, TaskClaim] = {}

@@ -25,7 +25,7 @@ from resonate_store.model.requests import (
     TaskSuspend,
 )
 from resonate_store.remote import store
-from resonate_store.remote.settings import Server
+from resonate_store.remote.settings import ServerSettings
 from resonate_store.remote.store import TIMEOUT
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from resonate_store.remote.http import Post
 
 
-class RemoteStore(store.RemoteStore):
+class RemoteStore(store.HttpStore):
     """Promises, tasks and schedules of a server.
 
     Args:
         url: the server's address; with a `port` besides, its host, which SDK 0.6.7 has first.
         encoder: how SDK 0.6.7 kept text; payloads are base64 as on the wire, whatever is given.
 
-    The other arguments are those of `resonate_store.remote.RemoteStore`.
+    The other arguments are those of `resonate_store.remote.store.HttpStore`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RemoteStore(store.RemoteStore):
         host: str | None = None,
         token: str | None = None,
         iam: bool | None = None,
-        server: Server | None = None,
+        server: ServerSettings | None = None,
         clock: Clock | None = None,
         identify: Identify = random_id,
         jitter: Callable[[], float] | None = None,

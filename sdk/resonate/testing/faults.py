@@ -15,8 +15,8 @@ from unittest.mock import patch
 
 from resonate.engine.exits import EndOfProcess
 from resonate.engine.model import Opening, Outcome, Work
-from resonate.worker import task_run
-from resonate.worker.task_run import Loops
+from resonate.worker import calls
+from resonate.worker.async_functions import AsyncFunctions
 
 T = TypeVar("T")
 Moment = Literal["instead", "before", "after"]
@@ -90,15 +90,15 @@ class FailPoints:
     @contextmanager
     def around_functions(self) -> Generator[None]:
         """For as long as the block runs, every function that a worker calls in this process is such a place."""
-        call = task_run.call
+        call = calls.call
 
-        def called(work: Work, loops: Loops) -> Outcome | Opening | None:
+        def called(work: Work, async_functions: AsyncFunctions) -> Outcome | Opening | None:
             try:
-                return self.around((work.name, work.node.id), work.node.id, lambda: call(work, loops))
+                return self.around((work.name, work.node.id), work.node.id, lambda: call(work, async_functions))
             except Exception as error:
                 return None, error
 
-        with patch.object(task_run, "call", called):
+        with patch.object(calls, "call", called):
             yield
 
     def _meet(self, names: tuple[str, ...], id: str, moment: Moment) -> None:

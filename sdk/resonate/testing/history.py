@@ -17,7 +17,7 @@ from typing import Any, Literal, overload
 import msgspec
 from msgspec import Struct
 
-from resonate.engine.history import described, independent
+from resonate.engine.history import Issued, independent
 from resonate.errors import PayloadError, refusal
 from resonate.payloads import codec
 from resonate_store.interface import Store, whole
@@ -77,7 +77,7 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
     @property
     def command(self) -> str:
         """What made it: `run charge`, `rpc charge`, `a sleep`, `a promise`, or `a retry timer`."""
-        return "a retry timer" if "~" in self.id.rpartition(".")[2] else described(self.promise)
+        return "a retry timer" if "~" in self.id.rpartition(".")[2] else str(Issued.of(self.promise))
 
     @property
     def value(self) -> Any:

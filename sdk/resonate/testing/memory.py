@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from resonate.aws_lambda.handler import LEASE_MARGIN, RESERVE
+from resonate.aws_lambda.handler import LEASE_MARGIN_MS, RESERVE_MS
 from resonate.client.caller import Caller
 from resonate.client.client import Resonate
 from resonate.client.function import Function
@@ -20,11 +20,12 @@ from resonate.payloads import codec
 from resonate.testing.faults import FailPoints, Killed
 from resonate.testing.functions import name_of, stub_of
 from resonate.testing.stack import Stack
-from resonate.worker.task_run import Loops
+from resonate.worker.async_functions import AsyncFunctions
+from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.registry import Registry
 from resonate.workflow.signatures import signature_of
-from resonate_store.interface import Store, StoreClosed, StoreError
+from resonate_store.interface import Store, StoreClosed, StoreError, StoreWrapper
 from resonate_store.local.memory import MemoryStore
 from resonate_store.machine import Outcome
 from resonate_store.model.addresses import expand, group_of
@@ -37,7 +38,7 @@ WORKER_TIMEOUT = 300.0
 """Seconds that an invocation may take, and so, with a margin, how long the task of a killed worker waits; as in
 `template.yaml`."""
 
-_LOOPS = Loops()
+_ASYNC_FUNCTIONS = AsyncFunctions()
 
 
 class MemoryStack(Stack):
@@ -213,11 +214,12 @@ class MemoryStack(Stack):
         store = _Watched(self._memory, self.requests, self._fail_points)
         dependencies = self._dependencies_for(registry)
         pid = f"{place}-{self.invocations[place]}"
-        worker = Worker(store, registry, dependencies, self.clock, pid, address, loops=_LOOPS)
-        deadline = self.clock.now() + self._remaining - min(RESERVE, self._remaining // 5)
+        resources = Resources(store, self.clock, async_functions=_ASYNC_FUNCTIONS)
+        worker = Worker(resources, registry, dependencies, pid, address)
+        deadline = self.clock.now() + self._remaining - min(RESERVE_MS, self._remaining // 5)
         try:
             with self._fail_points.around_functions():
-                worker.run(id, version, self._remaining + LEASE_MARGIN, deadline)
+                worker.run(id, version, self._remaining + LEASE_MARGIN_MS, deadline)
         except (Killed, StoreError):
             pass  # the invocation is over, and Lambda's answer to that is none: the lease brings the task back
         finally:
@@ -260,19 +262,17 @@ class _Memory(MemoryStore):
         return outcome
 
 
-class _Outside:
+class _Outside(StoreWrapper):
     """The store as a program outside of the workers uses it: what follows from a request happens at once."""
 
     def __init__(self, stack: MemoryStack) -> None:
+        super().__init__(stack.store)
         self._stack = stack
 
     def apply(self, request: Request) -> Response:
-        response = self._stack.store.apply(request)
+        response = self._store.apply(request)
         self._stack.pump()
         return response
-
-    def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        return self._stack.store.children(id, separator)
 
     def open(self) -> Store:
         return self
@@ -281,11 +281,11 @@ class _Outside:
         """Nothing to end: the stack goes on."""
 
 
-class _Watched:
+class _Watched(StoreWrapper):
     """A store as one invocation sees it: its requests are counted, and may meet fail-points."""
 
     def __init__(self, store: MemoryStore, counts: Counter[str], fail_points: FailPoints) -> None:
-        self._store = store
+        super().__init__(store)
         self._counts = counts
         self._fail_points = fail_points
         self._closed = False

@@ -22,14 +22,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resonate.client.function import Function
+from resonate.engine.actions import Action, Create, ReadChildren, ReadPromise, RecordOutcome
 from resonate.engine.history import NOTHING
 from resonate.engine.interpreter import Execution
-from resonate.engine.model import Action, Coroutine, Create, Fetch, Keep, Kind, Load, Node, Work
+from resonate.engine.model import Coroutine, Kind, Node, Work
 from resonate.errors import NonDeterminismError, PayloadError, SignatureError
 from resonate.payloads import codec
 from resonate.retry_policies import RetryPolicy
 from resonate.testing.history import History, Recorded
-from resonate.worker.task_run import Loops, call
+from resonate.worker.async_functions import AsyncFunctions
+from resonate.worker.calls import call
+from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.commands import Command, LocalCall, RemoteCall, Sleep
 from resonate.workflow.options import Options
@@ -107,7 +110,9 @@ class _Comparing(Execution):
                 self._note(record, f"slept {then / 1000:g} s when it was recorded, and now {command.seconds:g} s")
             return
         try:
-            _, request = self._conventions.external(command, record.id, self.root.lineage, now, detached=False)
+            _, request = self._conventions.external(
+                command, record.id, record.id, self.root.lineage, now, detached=False
+            )
         except Exception:  # a worker answers from the record and encodes nothing
             return
         if request.param == record.promise.param:
@@ -210,11 +215,12 @@ class _Replay:
         self._stopped: dict[str, None] = {}
         self._apart: list[Node] = []
         self._works: dict[str, Work] = {}
-        self._loops = Loops()
+        self._async_functions = AsyncFunctions()
         target = history.root.tags.get(TARGET, "poll://any@default")
         known = _with(registry, plain_function(workflow), history.root)
         # It makes the root of an execution; there is nothing in its store.
-        worker = Worker(MemoryStore(ManualClock(self._now)), known, dependencies, ManualClock(self._now), "replay")
+        resources = Resources(MemoryStore(ManualClock(self._now)), ManualClock(self._now))
+        worker = Worker(resources, known, dependencies, "replay")
         worker.remember(history.id, options)
         children = history.children(history.id)
         promise = _as_pending(history.root.promise)
@@ -242,7 +248,7 @@ class _Replay:
             raise Difference(self._history, id, recorded, now) from None
         finally:
             self._execution.close()
-            self._loops.stop()
+            self._async_functions.stop()
 
     def _replayed(self) -> Replayed:
         """What the replay came to, once it cannot go on."""
@@ -300,19 +306,19 @@ class _Replay:
         match action:
             case Create():
                 self._create(action)
-            case Load():
+            case ReadChildren():
                 self._works[action.work.node.id] = action.work
                 self._execution.loaded(action.work, self._children(action.work.node.id))
-            case Keep():
+            case RecordOutcome():
                 self._keep(action)
-            case Fetch():
+            case ReadPromise():
                 record = self._history[action.request.id]
                 self._execution.fetched(action.node, Response(promise=self._shown(record)))
             case _ if self._is_workflow(action.work):
                 self._works[action.work.node.id] = action.work
                 # A worker reads them at its first command, of which there may be none.
-                self._execution.history.remember(action.work.node.id, self._children(action.work.node.id))
-                outcome = call(action.work, self._loops)
+                self._execution.records.remember(action.work.node.id, self._children(action.work.node.id))
+                outcome = call(action.work, self._async_functions)
                 assert outcome is not None, "nobody stops this loop"
                 self._execution.ran(action.work, outcome, self._now)
             case _:
@@ -344,10 +350,10 @@ class _Replay:
         place = node.link or node.id
         parent = self._history.find(place.rpartition(".")[0])
         if not optional and parent is not None and self._ended(parent):
-            raise Difference(self._history, place, NOTHING, node.command)
+            raise Difference(self._history, place, NOTHING, node.describe())
         self._stopped[node.id] = None
 
-    def _keep(self, action: Keep) -> None:
+    def _keep(self, action: RecordOutcome) -> None:
         node, request = action.node, action.request
         record = self._history.find(request.id)
         if record is not None and not record.pending:

@@ -1,8 +1,8 @@
-"""The threads of this process that are left behind: each runs a function that has outlived its time.
+"""Threads of this process that are left behind: each runs a function that has outlived its timeout.
 
-A thread cannot be ended from outside. The workflow goes on without it, another thread takes its place in its pool, and
-whatever it returns is dropped. So that a process does not fill with such threads, there is a limit: from `LIMIT` on a
-worker begins nothing more, and hands over what it has (docs/decisions/0043).
+A thread cannot be ended from outside. The workflow continues without it, another thread takes its place in its pool,
+and what it returns is dropped. So that a process does not fill with such threads, there is a limit: from `LIMIT` on a
+worker begins nothing more, and releases its tasks (docs/decisions/0043).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ logger = logging.getLogger("resonate.worker")
 
 
 class Exhausted(Exception):
-    """This process has left behind as many threads as it may, and takes no task."""
+    """This process has left behind as many threads as it may, and acquires no task."""
 
 
 class Abandoned:
     """The threads that are left behind, with the names of the functions that they run.
 
     Attributes:
-        full: whether there are as many as there may be.
+        full: whether the limit is reached.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -36,7 +36,7 @@ class Abandoned:
         self._names: dict[threading.Thread, str] = {}
 
     def add(self, thread: threading.Thread, name: str) -> bool:
-        """Note a thread that is left behind; False if there are as many already as there may be."""
+        """Note a thread that is left behind; False if the limit was reached before."""
         with self._lock:
             if self.full:
                 return False
@@ -71,4 +71,4 @@ class Abandoned:
 
 
 abandoned = Abandoned()
-"""Those of this process."""
+"""The threads that this process has left behind."""

@@ -1,7 +1,4 @@
-"""Where async functions run: one event loop in a thread of its own.
-
-All async functions of a process share it, so that a client which belongs to a loop - an HTTP session, a connection
-pool - can be a dependency of all of them, and any number of them wait at the same time. It starts with the first one.
+"""The event loop that async functions run in (`async_functions`), and where they meet commands.
 
 An async function is a step until it awaits a command. Then it is a workflow, and leaves the loop: the interpreter
 drives it from there on, like a generator. What it does must follow from what is recorded, and what a loop brings is
@@ -16,42 +13,102 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, cast
+from collections.abc import Callable, Generator
+from typing import Any
 
+from resonate.engine.async_workflow import is_ours
 from resonate.engine.exits import failure_of, is_outcome_of_test
 from resonate.engine.model import Opening, Outcome, Work
-from resonate.errors import MOST_CAUSES, ProgramError
 from resonate.worker.abandoned import abandoned
-from resonate.workflow.commands import Command, Promise
+from resonate.workflow.awaits import MixedAwaits, running_function, tasks_of_functions
 
-_function: contextvars.ContextVar[str] = contextvars.ContextVar("function", default="a coroutine")
-"""The name of the function that a task belongs to: tasks inherit their maker's variables."""
 _timers: contextvars.ContextVar[weakref.WeakSet[asyncio.TimerHandle]] = contextvars.ContextVar("timers")
 """What a function has the loop do later: a timeout around a command would be one, and reach nobody."""
-RESPONSE_S = 1.0
-"""How long a loop may take to cancel a function before its thread counts as blocked (s)."""
 _Base = asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
 
 
-class MixedAwaits(ProgramError):
-    """One async function awaits both commands and what an event loop brings."""
+class EventLoop(_Base):
+    """The platform's usual loop, which runs async functions and says why a command is not a task.
 
-    def __init__(self, name: str, command: object, foreign: object) -> None:
-        super().__init__(
-            f"{name} awaits {command!r:.80} and uses asyncio ({foreign!s:.80}): a workflow must take the same path"
-            " whenever it is replayed, so put what needs an event loop into an async function of its own and await"
-            " ctx.run(that_function); to have several commands at work at once, await ctx.begin_run(...) for each and"
-            " then the promises"
-        )
+    Attributes:
+        thread: where it runs, once the caller has started it.
+        given_up: whether a function that it runs is not waited for any longer.
+    """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.Thread(target=_run, args=(self,), name="resonate-event-loop", daemon=True)
+        self.given_up = False
+        self._calls: dict[Work, asyncio.Task[Outcome | Opening]] = {}
+        self._cancelling = self._left = False
 
-class _Loop(_Base):
-    """The platform's usual loop, which notes whose timers it has, and says why a command is not a task."""
+    def submit(self, work: Work, then: Callable[[Outcome | Opening | None], None]) -> None:
+        """See `AsyncFunctions.submit`."""
+        context = contextvars.copy_context()
+
+        def ended(task: asyncio.Task[Outcome | Opening]) -> None:
+            del self._calls[work]
+            try:
+                outcome = task.result()
+            except BaseException as error:  # cancelled, or a GeneratorExit, which closes what is above it as well
+                outcome = None, _failure(error, work.name)
+            stopped = self._cancelling and not isinstance(outcome, Opening) and outcome[1] is not None
+            then(None if stopped else outcome)
+            if self._left and not self._calls:
+                self.stop()
+
+        def begin() -> None:
+            if self._cancelling:
+                then(None)
+                return
+            task = self.create_task(_call(work), name=work.node.id, context=context)
+            tasks_of_functions.add(task)
+            self._calls[work] = task
+            task.add_done_callback(ended)
+
+        self.call_soon_threadsafe(begin)
+
+    def give_up(self, work: Work) -> threading.Event:
+        """Cancel a function, and return what is set once that is done: if it is not, a function blocks the thread."""
+        self.given_up = True
+        responded = threading.Event()
+
+        def cancel() -> None:
+            task = self._calls.get(work)
+            if task is not None:
+                task.cancel()
+            responded.set()
+
+        try:
+            self.call_soon_threadsafe(cancel)
+        except RuntimeError:  # it has been closed meanwhile, and with it everything that ran on it
+            responded.set()
+        return responded
+
+    def leave(self) -> None:
+        """End the loop, whose thread a function blocks, when the functions that run on it have ended."""
+
+        def end() -> None:
+            self._left = True
+            if not self._calls:
+                self.stop()
+
+        self.call_soon_threadsafe(end)
+
+    def cancel(self) -> None:
+        """Stop what runs, and let nothing begin."""
+        if not self._cancelling:
+            self._cancelling = True
+            self.call_soon_threadsafe(self._cancel_calls)
+
+    def _cancel_calls(self) -> None:
+        for task in self._calls.values():
+            task.cancel()
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
+        """Note whose timer it is."""
         handle = super().call_at(when, callback, *args, context=context)
         timers = _timers.get(None)
         if timers is not None:
@@ -59,150 +116,13 @@ class _Loop(_Base):
         return handle
 
     def create_task(self, coro: Any, **arguments: Any) -> asyncio.Task[Any]:
-        if _is_ours(coro):
-            raise MixedAwaits(_function.get(), coro, "a task of its own")
+        """Raise `MixedAwaits` for a command or promise, which is not a task."""
+        if is_ours(coro):
+            raise MixedAwaits(running_function.get(), coro, "a task of its own")
         return super().create_task(coro, **arguments)
 
 
-class EventLoop:
-    """A loop, started when first needed; once stopped it starts anew when needed again."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._tasks: dict[Work, asyncio.Task[Outcome | Opening]] = {}
-        self._cancelling = self._left = self._given_up = False
-
-    def submit(self, work: Work, then: Callable[[Outcome | Opening | None], None]) -> None:
-        """Call an async function, in the contextvars of the caller.
-
-        Args:
-            work: the function.
-            then: told how it ended, or that it is a workflow, in the thread of the loop; None if it was stopped.
-        """
-        context = contextvars.copy_context()
-        loop = self._running()
-
-        def ended(task: asyncio.Task[Outcome | Opening]) -> None:
-            del self._tasks[work]
-            try:
-                outcome = task.result()
-            except BaseException as error:  # cancelled, or a GeneratorExit, which closes what is above it as well
-                outcome = None, _failure(error, work.name)
-            stopped = self._cancelling and not isinstance(outcome, Opening) and outcome[1] is not None
-            then(None if stopped else outcome)
-            if self._left and not self._tasks:
-                loop.stop()
-
-        def begin() -> None:
-            if self._cancelling:
-                then(None)
-                return
-            task = loop.create_task(_call(work), name=work.node.id, context=context)
-            self._tasks[work] = task
-            task.add_done_callback(ended)
-
-        loop.call_soon_threadsafe(begin)
-
-    def call(self, work: Work) -> Outcome | Opening | None:
-        """Call an async function and wait until it has ended, or turns out to be a workflow; None if it was stopped.
-
-        Raises:
-            BaseException: what it raised that would end a process.
-        """
-        answered = threading.Event()
-        answers: list[Outcome | Opening | None] = []
-
-        def answer(outcome: Outcome | Opening | None) -> None:
-            answers.append(outcome)
-            answered.set()
-
-        self.submit(work, answer)
-        answered.wait()
-        outcome = answers[0]
-        if isinstance(outcome, tuple) and (error := outcome[1]) and not isinstance(error, Exception):
-            if (failure := failure_of(error, work.name)) is None:
-                raise error
-            return None, failure
-        return outcome
-
-    def give_up(self, work: Work) -> bool:
-        """Cancel an async function that is not waited for any longer.
-
-        Returns:
-            Whether the loop has done so: if it does not in `RESPONSE_S`, a function blocks its thread.
-        """
-        loop = self._loop
-        self._given_up = True
-        responded = threading.Event()
-
-        def cancel() -> None:
-            task = self._tasks.get(work)
-            if task is not None:
-                task.cancel()
-            responded.set()
-
-        if loop is None:
-            return True
-        try:
-            loop.call_soon_threadsafe(cancel)
-        except RuntimeError:  # it has been closed meanwhile, and with it everything that ran on it
-            return True
-        return responded.wait(RESPONSE_S)
-
-    def leave(self) -> threading.Thread | None:
-        """Leave the thread behind, which a function blocks; it ends when the functions that run on it have ended."""
-
-        def end() -> None:
-            self._left = True
-            if not self._tasks and self._loop is not None:
-                self._loop.stop()
-
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(end)
-        return self._thread
-
-    def cancel(self) -> None:
-        """Stop what runs, and let nothing begin until `stop` has ended the loop.
-
-        A function that is stopped has not failed: whatever it raises is for others to find out. One that returns all
-        the same has its result.
-        """
-        with self._lock:
-            if self._loop is None or self._cancelling:
-                return
-            self._cancelling = True
-            self._loop.call_soon_threadsafe(self._cancel_tasks)
-
-    def _cancel_tasks(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-
-    def stop(self) -> None:
-        """Cancel what still runs and end the thread."""
-        self.cancel()
-        with self._lock:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
-            # One that was given up and goes on all the same is not waited for.
-            thread.join(RESPONSE_S if self._given_up else None)
-        self._cancelling = False
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = _Loop()
-                self._thread = threading.Thread(
-                    target=_run, args=(self._loop,), name="resonate-event-loop", daemon=True
-                )
-                self._thread.start()
-            return self._loop
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
+def _run(loop: EventLoop) -> None:
     try:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which cancels and closes properly at its end
             _run_until_stopped(runner.get_loop())
@@ -220,7 +140,7 @@ def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _call(work: Work) -> Outcome | Opening:
-    _function.set(work.name)
+    running_function.set(work.name)
     _timers.set(weakref.WeakSet())
     return await _until_first_command(work)
 
@@ -236,7 +156,7 @@ def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
         sent: Any = None
         while True:
             yielded: Any = advance(sent)
-            if not _is_ours(yielded):
+            if not is_ours(yielded):
                 foreign, waited = yielded, True
                 try:
                     sent = yield yielded
@@ -260,114 +180,5 @@ def _failure(error: BaseException, name: str) -> BaseException:
     return error if is_outcome_of_test(error) else failure_of(error, name) or error
 
 
-def _is_ours(yielded: Any) -> bool:
-    return isinstance(yielded, (Command, Promise))
-
-
-def refuse_task(awaited: object) -> None:
-    """A command or promise is awaited: in a task of asyncio's it would reach nobody.
-
-    Raises:
-        MixedAwaits: it is, as when it was given to `asyncio.gather`.
-    """
-    loop = asyncio._get_running_loop()
-    task = None if loop is None else asyncio.current_task(loop)
-    if task is not None and getattr(task.get_coro(), "cr_code", None) is not _call.__code__:
-        raise MixedAwaits(_function.get(), awaited, "a task of its own")
-
-
-def explain_misuse(error: Exception, name: str) -> Exception:
-    """Return what asyncio refuses to take a command for as `MixedAwaits`; other errors as they are.
-
-    `asyncio.run`, `asyncio.wait` and `asyncio.run_coroutine_threadsafe` look at what they are given and call nothing of
-    it, so only the traceback tells. If the user's error is raised `from` such a refusal, its cause is replaced.
-
-    Args:
-        error: what a function has raised.
-        name: the function's.
-    """
-    if (mixed := _misuse(error, name)) is not None:
-        return mixed
-    link: BaseException = error
-    for _ in range(MOST_CAUSES):
-        cause = link.__cause__
-        if cause is None or isinstance(cause, ProgramError):
-            break
-        if (mixed := _misuse(cause, name)) is not None:
-            vars(BaseException)["__cause__"].__set__(link, mixed)  # a frozen dataclass refuses to be assigned
-            break
-        link = cause
-    return error
-
-
-def _misuse(error: BaseException, name: str) -> MixedAwaits | None:
-    """Return the error that asyncio has raised itself, in a call that has a command as its argument, as ours."""
-    traceback = error.__traceback__
-    if traceback is None or not isinstance(error, (TypeError, ValueError, RuntimeError, AttributeError)):
-        return None
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    frame = traceback.tb_frame
-    module = frame.f_globals.get("__name__")
-    if not isinstance(module, str) or module.partition(".")[0] != "asyncio":
-        return None
-    for value in frame.f_locals.values():
-        for each in cast("Any", value) if isinstance(value, (list, tuple, set, frozenset)) else (value,):
-            if _is_ours(each):
-                mixed = MixedAwaits(name, each, f"asyncio.{frame.f_code.co_name.lstrip('_')}")
-                mixed.__cause__ = error
-                return mixed.with_traceback(error.__traceback__)
-    return None
-
-
 def _named(foreign: Any) -> str:
     return "sleep(0)" if foreign is None else type(foreign).__name__
-
-
-class OutsideLoop:
-    """The coroutine of an async workflow, as the generator that the interpreter drives.
-
-    While it runs there is no event loop, and whoever asks for the running one is told why.
-    """
-
-    __slots__ = ("_coroutine", "_guard", "_name")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str, command: object) -> None:
-        self._coroutine = coroutine
-        self._name = name
-        self._guard = cast("asyncio.AbstractEventLoop", _NoLoop(name, command))
-
-    def send(self, value: Any) -> Any:
-        before = asyncio._get_running_loop()
-        asyncio._set_running_loop(self._guard)
-        try:
-            return self._coroutine.send(value)
-        finally:
-            asyncio._set_running_loop(before)
-
-    def throw(self, error: BaseException) -> Any:
-        before = asyncio._get_running_loop()
-        asyncio._set_running_loop(self._guard)
-        try:
-            return self._coroutine.throw(error)
-        finally:
-            asyncio._set_running_loop(before)
-
-    def close(self) -> None:
-        self._coroutine.close()
-
-
-class _NoLoop:
-    """Stands where the running loop would be."""
-
-    def __init__(self, name: str, command: object) -> None:
-        self._name = name
-        self._command = command
-
-    def create_task(self, coroutine: Coroutine[Any, Any, Any], **_: Any) -> Any:
-        if not _is_ours(coroutine):
-            coroutine.close()  # Python would warn that it was not awaited
-        raise MixedAwaits(self._name, self._command, "a task of its own")
-
-    def __getattr__(self, attribute: str) -> Any:
-        raise MixedAwaits(self._name, self._command, f"the event loop's {attribute}")

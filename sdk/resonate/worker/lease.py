@@ -1,8 +1,8 @@
-"""What a process knows of its hold on a task: until when it lasts, and when it was last confirmed.
+"""Lease of this process on a task: when it ends, and when the store last confirmed it.
 
-A worker begins nothing for a task after the end of its lease, nor more than `NEWS_MS` after it last learned that the
-task is still its own. It learns that from acquiring the task, from every write that the store fences by the task's
-version, and, where those are too old, from a read of the version alone (docs/decisions/0042).
+A worker begins nothing for a task after the end of its lease, nor more than `NEWS_MS` after the last confirmation that
+it holds the task (docs/rules.md L9). A confirmation is the acquisition, a write that the store fences by the task's
+version, or, where those are too old, a read of the version alone (docs/decisions/0042).
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from resonate_store.model.clock import Clock
 from resonate_store.model.requests import TaskVerify
 
 NEWS_MS: Final = 2_000
-"""How long a worker goes on without news of its task (ms)."""
+"""How long a worker works on a task without a confirmation that it holds it."""
 
 
 class Lost(Exception):
-    """Another worker holds the task, or its promise is settled: nothing that we do for it counts any more."""
+    """Another worker holds the task, or its promise is settled: nothing that this process writes for it counts."""
 
 
 class Lease:
-    """The hold of this process on one task.
+    """Lease of this process on one task.
 
     Args:
         id: the task.
         version: the version at which it is held.
         asked_at: the instant (ms) at which the acquisition was sent, so the lease ends here no later than in the store.
-        ttl: its length (ms).
+        ttl_ms: its length.
 
     Attributes:
         ends_at: the instant (ms) at which it ends on this process's clock.
-        sure_until: the last instant (ms) at which something may begin without a look at the store.
+        sure_until: the last instant (ms) at which something may begin without a request to the store.
         ended: whether this process holds the task at a newer version.
     """
 
     __slots__ = ("_changing", "_confirmed_at", "_reading", "ended", "ends_at", "id", "sure_until", "version")
 
-    def __init__(self, id: str, version: int, asked_at: int, ttl: int) -> None:
+    def __init__(self, id: str, version: int, asked_at: int, ttl_ms: int) -> None:
         self.id = id
         self.version = version
-        self.ends_at = asked_at + ttl
+        self.ends_at = asked_at + ttl_ms
         self.ended = False
         self._confirmed_at = asked_at
         self._reading = threading.Lock()
         self._changing = threading.Lock()
-        self.sure_until = min(self.ends_at - 1, asked_at + NEWS_MS)
+        self.sure_until = asked_at + (NEWS_MS if ttl_ms > NEWS_MS else ttl_ms - 1)
 
-    def extend(self, asked_at: int, ttl: int) -> None:
-        """Note that a heartbeat sent at `asked_at` was answered. The answer does not tell whether the task is held."""
+    def extend(self, asked_at: int, ttl_ms: int) -> None:
+        """Note that a heartbeat sent at `asked_at` was answered. The answer does not show whether the task is held."""
         with self._changing:
             if not self.ended:
-                self.ends_at = max(self.ends_at, asked_at + ttl)
+                self.ends_at = max(self.ends_at, asked_at + ttl_ms)
                 self.sure_until = min(self.ends_at - 1, self._confirmed_at + NEWS_MS)
 
     def confirm(self, asked_at: int) -> None:
@@ -64,16 +64,16 @@ class Lease:
                 self.sure_until = min(self.ends_at - 1, asked_at + NEWS_MS)
 
     def end(self) -> None:
-        """End the lease for good: the attempt that works by it begins nothing more, and its worker ends as lost."""
+        """End the lease for good: its attempt begins nothing more, and its worker reports the task as lost."""
         with self._changing:
             self.ended = True
             self.ends_at = self.sure_until = 0
 
     def check(self, store: Store, clock: Clock) -> None:
-        """Return if something may begin for the task now; ask the store if the latest news is too old.
+        """Return if something may begin for the task now; ask the store if the last confirmation is too old.
 
         Raises:
-            Lost: the lease has ended, or the task is held no longer.
+            Lost: the lease has ended, or this process does not hold the task.
             StoreError: the store cannot answer.
         """
         if clock.now() <= self.sure_until:

@@ -1,22 +1,21 @@
-"""The worker: one task, from its acquisition to the moment this process has nothing left to do for it.
+"""Worker: one task, from its acquisition until this process has nothing left to do for it.
 
-It reads what the task is about, has the interpreter driven (`resonate.worker.task_run`), and reports how that ended.
-A task ends in one way (docs/rules.md R15): *completed*, its promise is settled; *suspended*, it waits for promises that
-others settle; *released*, it is handed over because time is running out, or given back because of a failure that is not
-the workflow's; *lost*, somebody else holds it; *halted*, going on would do harm until somebody has looked.
+It reads the call from the task's promise, runs it to the end (`task_run`), and reports how the run ended. A run ends in
+one way (docs/rules.md R15). *Completed*: the promise is settled. *Suspended*: the task waits for promises that others
+settle. *Released*: time is running out, or there was a failure that is not the workflow's. *Lost*: another worker holds
+the task. *Halted*: continuing would do harm until a person has corrected the code or the data.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct, ValidationError, convert
 
 from resonate.encoders import Encoder
-from resonate.engine.blocking import WORTH_SUSPENDING
 from resonate.engine.interpreter import Execution
 from resonate.engine.model import MOST_BLOCKS, Kind, Lineage, Node, Work, kind_of
 from resonate.errors import (
@@ -30,35 +29,27 @@ from resonate.errors import (
 from resonate.payloads import codec
 from resonate.payloads.fitting import Unfit
 from resonate.worker.lease import Lease, Lost
-from resonate.worker.task_run import Drive, HandOver, Loops, Report
+from resonate.worker.resources import Resources
+from resonate.worker.task_run import HandOver, Report, TaskRun
 from resonate.workflow.context import Context, Info
 from resonate.workflow.options import DEFAULT_TARGET, UNSET, Options
 from resonate.workflow.registry import Registered, Registry
 from resonate.workflow.signatures import Signature, check, signature_of
-from resonate_store.interface import Store, StoreError
-from resonate_store.model.clock import Clock
+from resonate_store.interface import StoreError
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import Response, TaskAcquire, TaskHalt, TaskRelease
 from resonate_store.model.tags import FUNC, IDEMPOTENCY_KEY, ORIGIN, PREFIX
-from resonate_store.server_clock import time_of
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-    from resonate.threads import Pool
 
 logger = logging.getLogger("resonate.worker")
-A = TypeVar("A")
-B = TypeVar("B")
 
 LONGEST_LEASE_MS = 366 * 86_400_000
-"""The lease of a task whose server does not say how long it is."""
+"""The lease of a task whose server does not name one."""
 MOST_REMEMBERED = 10_000
-"""Of how many calls that a process has begun it knows the options; what others have settled is among them."""
+"""How many calls a process remembers that it has begun. Some of them other workers have settled."""
 
 
 class Call(Struct):
-    """What the param of a task's promise says."""
+    """The call in the param of a task's promise."""
 
     func: str
     args: list[Any] | None = None
@@ -67,84 +58,65 @@ class Call(Struct):
 
 
 class Worker:
-    """Works on tasks.
+    """Acquires tasks and runs them.
 
     Args:
-        store: where promises live.
+        resources: what its tasks share: the store, the clock and the threads.
         registry: the functions that can be run.
         dependencies: what contexts hand out.
-        clock: the source of time.
         pid: the process that acquires tasks.
         default_target: where calls go that name no target.
-        functions: runs `begin_run` functions; without it they run in the caller's thread, in creation order.
-        requests: runs independent store requests in parallel; without it they run one after the other.
-        loops: gives the event loop that async functions run on, when one is needed.
         group: where such calls go instead if their function is registered here.
-        private: whether payloads are encrypted. Then of what user code or payloads raise only the type is told, in the
-            log and in what is stored of a task: a message, or a traceback, may hold what nobody else may read.
+        private: whether payloads are encrypted. Then only the type of an error of user code or payloads is logged and
+            stored: its message or traceback may contain what is encrypted.
 
     Attributes:
-        steps: the threads of functions that run one at a time but may outlive their time; without them they run in the
-            caller's thread, to their end.
-        exhausted: called when this process has left behind as many threads as it may.
-        stopping: whether no function is started any more, and tasks with functions left to run are handed over.
-        worth_suspending: a sleep that is not longer than this is waited out in the thread (milliseconds).
+        encoders: those that calls from this process were written with, by promise id.
+        calls: those that this process has begun with an encoder, by promise id: an encoder may keep nothing.
+        options: those of the calls that this process has begun, by promise id, until they are settled here.
     """
 
     def __init__(
         self,
-        store: Store,
+        resources: Resources,
         registry: Registry,
         dependencies: Mapping[str, Any],
-        clock: Clock,
         pid: str,
         default_target: str = DEFAULT_TARGET,
-        functions: Executor | None = None,
-        requests: Executor | None = None,
-        loops: Loops | None = None,
         *,
         group: str | None = None,
         private: bool = False,
     ) -> None:
-        self.store = store
+        self.resources = resources
         self.registry = registry
         self.dependencies = dependencies
-        self.clock = clock
-        self.time = time_of(store, clock)
-        """Deadlines are computed in it: the server's time, if there is a server that tells it."""
         self.pid = pid
         self.default_target = default_target
         self.group = group
-        self.functions = functions
-        self.requests = requests
-        self.loops = loops or Loops()
         self.private = private
         self.encoders: dict[str, Encoder[Any, str | None]] = {}
-        """Those that calls from this process were written with, by promise id."""
         self.calls: dict[str, Call] = {}
-        """Those that this process has begun with an encoder, by promise id: an encoder may keep nothing."""
         self.options: OrderedDict[str, Options] = OrderedDict()
-        """Those of the calls that this process has begun, by promise id, until they are settled here."""
-        self.steps: Pool | None = None
-        self.exhausted: Callable[[], None] = lambda: None
-        self.stopping = False
-        self.worth_suspending = WORTH_SUSPENDING
+        self._store = resources.store
+        self._clock = resources.clock
 
-    def run(self, id: str, version: int, ttl: int, deadline: int | None = None, lease: Lease | None = None) -> Report:
-        """Acquire the task that an execute message offers, and work on it.
+    def run(
+        self, id: str, version: int, ttl_ms: int, deadline: int | None = None, lease: Lease | None = None
+    ) -> Report:
+        """Acquire the task that an execute message offers, and run it.
 
         Args:
             id, version: as the message gives them.
-            ttl: the lease in milliseconds; it must outlive the time that this process may still run.
-            deadline: the instant (milliseconds) after which no function is started.
-            lease: what the caller extends while this runs, if it does.
+            ttl_ms: the length of the lease; it must outlive the time that this process may still run.
+            deadline: the instant (ms) after which no function is started.
+            lease: the lease, if the caller extends it while this runs.
 
         Raises:
             StoreError: the store cannot answer; the lease will bring the task back.
         """
-        lease = lease or Lease(id, version + 1, self.clock.now(), ttl)
+        lease = lease or Lease(id, version + 1, self._clock.now(), ttl_ms)
         try:
-            response = self.store.apply(TaskAcquire(id, version, self.pid, ttl))
+            response = self._store.apply(TaskAcquire(id, version, self.pid, ttl_ms))
         except DecryptionError as error:
             _tell_release(id, str(error))
             return Report("released", str(error))
@@ -153,9 +125,9 @@ class Worker:
         return self.run_acquired(response.task, response.promise, deadline, lease)
 
     def remember(self, id: str, options: Options) -> None:
-        """Go by these options of the caller's, such as a retry policy, whenever this process works on the call `id`.
+        """Use these options of the caller, such as a retry policy, whenever this process runs the call `id`.
 
-        Code is among them, so they cannot be stored. Of too many calls the oldest are forgotten.
+        They contain code, so they cannot be stored. The oldest of more than `MOST_REMEMBERED` calls are forgotten.
         """
         if options.retry_policy is None and options.non_retryable_exceptions is None:
             return
@@ -166,8 +138,8 @@ class Worker:
     def run_acquired(
         self, task: Task, promise: PromiseView, deadline: int | None = None, lease: Lease | None = None
     ) -> Report:
-        """Work on a task that this process holds, by a lease that began just now if none is given."""
-        lease = lease or Lease(task.id, task.version, self.clock.now(), task.ttl or LONGEST_LEASE_MS)
+        """Run a task that this process holds, under a lease that began just now if none is given."""
+        lease = lease or Lease(task.id, task.version, self._clock.now(), task.ttl or LONGEST_LEASE_MS)
         try:
             root = self._root(promise, first=task.version == 1)
         except SignatureError as error:
@@ -184,19 +156,19 @@ class Worker:
             encoders=self.encoders,
         )
         try:
-            report = self._drive(task, lease, execution, deadline)
+            report = self._run_to_the_end(task, lease, execution, deadline)
         finally:
             endless = execution.close()
         if endless and report.status in ("suspended", "released"):
             return self._halt_endless(task, endless[0])
         return report
 
-    def _drive(self, task: Task, lease: Lease, execution: Execution, deadline: int | None) -> Report:
-        drive = Drive(self, lease, task, execution, deadline)
+    def _run_to_the_end(self, task: Task, lease: Lease, execution: Execution, deadline: int | None) -> Report:
+        run = TaskRun(self.resources, lease, task, execution, deadline)
         try:
-            children = self.store.children(task.id) if task.version > 1 else ()
-            execution.start(children, self.time.now(), task.resumed_by)
-            report = drive.to_the_end()
+            children = self._store.children(task.id) if task.version > 1 else ()
+            execution.start(children, self.resources.time.now(), task.resumed_by)
+            report = run.to_the_end()
             if report.status == "completed":
                 self.encoders.pop(task.id, None)
                 self.calls.pop(task.id, None)
@@ -205,7 +177,7 @@ class Worker:
         except Lost:
             return Report("lost")
         except HandOver:
-            response = self.store.apply(TaskRelease(task.id, task.version, handover=True))
+            response = self._store.apply(TaskRelease(task.id, task.version, handover=True))
             return Report("released") if response.ok else _refused(response, "release")
         except (NonDeterminismError, ResultTypeError) as error:
             return self._halt(task, error)
@@ -217,7 +189,7 @@ class Worker:
             return self._release(task, f"{type(error).__name__}: {error}", error)
 
     def _halt_endless(self, task: Task, name: str) -> Report:
-        """A workflow that does not end when it is closed would go on without its records: no invocation may keep it."""
+        """Halt a task whose workflow does not end when it is closed: it would continue without its records."""
         reason = (
             f"{name} catches GeneratorExit, which ends a workflow when it is suspended, and yields again, {MOST_BLOCKS}"
             " times: write `except Exception` instead of `except BaseException` or a bare `except`"
@@ -225,7 +197,7 @@ class Worker:
         return self._halted(task.id, None, reason)
 
     def _halt(self, task: Task, error: ResonateError) -> Report:
-        """Leave a task alone until its code or data has been corrected."""
+        """Halt a task until its code or data has been corrected."""
         reason = str(error)
         if self.private and isinstance(error, ResultTypeError):
             reason = f"{type(error).__name__}: a result does not fit its result_type"
@@ -235,16 +207,16 @@ class Worker:
 
     def _halted(self, id: str, version: int | None, reason: str) -> Report:
         logger.error("task %s is halted: %s", id, reason)
-        response = self.store.apply(TaskHalt(id, version, reason))
+        response = self._store.apply(TaskHalt(id, version, reason))
         return Report("halted", reason) if response.ok else _refused(response, "halt")
 
     def _release(self, task: Task, error: str, unexpected: Exception | None = None) -> Report:
         _tell_release(task.id, error, unexpected)
-        response = self.store.apply(TaskRelease(task.id, task.version, error=error))
+        response = self._store.apply(TaskRelease(task.id, task.version, error=error))
         return Report("released", error) if response.ok else _refused(response, "release")
 
     def _root(self, promise: PromiseView, *, first: bool = False) -> Work:
-        """The function that the task's promise calls for; one that fails if the arguments do not fit it.
+        """Return the function that the task's promise calls, or one that fails if the arguments do not fit it.
 
         Args:
             promise: the task's promise.
@@ -274,7 +246,7 @@ class Worker:
             args, kwargs = self._restored(registered, signature, args, kwargs)
         except SignatureError as refused:
             # It is the deployment that may be wrong, so what an earlier one has begun is not rejected.
-            if not first or self.store.children(promise.id):
+            if not first or self._store.children(promise.id):
                 if self.private or encoder is not None:
                     # A halted task says openly why, and only the type of an error that payloads cause is told.
                     raise SignatureError(f"the arguments of {promise.id} do not fit {registered.name}") from None
@@ -307,7 +279,7 @@ class Worker:
         )
 
     def _call(self, promise: PromiseView, encoder: Encoder[Any, str | None] | None) -> Call:
-        """Read the call from the promise's param, or take what this process has begun.
+        """Read the call from the promise's param, or return the one that this process has begun.
 
         Raises:
             PayloadError: the call cannot be read.
@@ -340,20 +312,14 @@ class Worker:
         except Unfit as unfit:
             raise SignatureError(f"{registered.name}: {unfit}") from None
 
-    def map(self, function: Callable[[A], B], items: Sequence[A]) -> Iterable[B]:
-        """Apply `function` to every item, in parallel where there is an executor for store requests."""
-        if self.requests is None or len(items) < 2:
-            return [function(item) for item in items]
-        return list(self.requests.map(function, items))
-
 
 def _tell_release(id: str, error: str, unexpected: Exception | None = None) -> None:
-    """Say that a task cannot be worked on; where nobody looks at reports, this is all that tells."""
+    """Log that a task cannot be run: reports may not be read."""
     logger.warning("task %s is released, and will be tried again: %s", id, error, exc_info=unexpected)
 
 
 def _raising(error: Exception) -> Callable[..., Any]:
-    """A function that fails at once: it takes the place of one that cannot be called."""
+    """Return a function that fails at once, in place of one that cannot be called."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise error

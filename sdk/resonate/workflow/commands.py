@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar
 
 from resonate.encoders import Encoder
 from resonate.errors import ProgramError
@@ -26,9 +26,25 @@ T_co = TypeVar("T_co", covariant=True)
 
 def _refuse_task(awaited: object) -> None:
     if "asyncio" in sys.modules:  # otherwise there are no tasks
-        from resonate.worker.event_loop import refuse_task
+        from resonate.workflow.awaits import refuse_task
 
         refuse_task(awaited)
+
+
+CommandKind = Literal["run", "rpc", "promise", "sleep"]
+"""What a command does; a record keeps it where its other tags do not show it."""
+
+
+def sentence(kind: str, name: str, id: str | None = None) -> str:
+    """Say for people what a command is.
+
+    Args:
+        kind: a `CommandKind`.
+        name: the function that it calls, if it calls one.
+        id: its overridden id, if it has one.
+    """
+    words = f"{kind} {name}" if kind in ("run", "rpc") else f"a {kind}"
+    return words if id is None else f"{words} with the id {id}"
 
 
 def misused(thing: object) -> ProgramError:
@@ -75,7 +91,9 @@ class Command(Generic[T_co]):
     """Base of everything that creates a promise; `T_co` is what yielding or awaiting the command gives."""
 
     __slots__ = ("opts",)
+    kind: ClassVar[CommandKind]
     waits = True
+    name = ""
 
     def __init__(self, opts: Options = UNSET) -> None:
         self.opts = opts
@@ -88,14 +106,15 @@ class Command(Generic[T_co]):
         return (yield self)
 
     def describe(self) -> str:
-        """What this command is, for messages about replay."""
-        raise NotImplementedError
+        """Say for people what this command is."""
+        return sentence(self.kind, self.name)
 
 
 class LocalCall(Command[T_co]):
     """Run a function here."""
 
     __slots__ = ("args", "func", "kwargs", "name")
+    kind = "run"
 
     def __init__(
         self,
@@ -140,9 +159,6 @@ class LocalCall(Command[T_co]):
             timeout=timeout,
         )
         return self
-
-    def describe(self) -> str:
-        return f"run {self.name}"
 
 
 class LFC(LocalCall[T_co]):
@@ -200,6 +216,7 @@ class RemoteCall(External[T_co]):
     """Have a function run by whoever serves its target."""
 
     __slots__ = ("args", "attached", "kwargs", "name", "result_type", "version")
+    kind = "rpc"
 
     def __init__(
         self,
@@ -220,9 +237,6 @@ class RemoteCall(External[T_co]):
         self.attached = attached
         self.result_type = result_type
 
-    def describe(self) -> str:
-        return f"rpc {self.name}"
-
 
 class RFC(RemoteCall[T_co]):
     """Have a function run by whoever serves its target, and wait for its result."""
@@ -241,20 +255,19 @@ class PromiseCommand(External[Promise[T]]):
     """Create a promise that somebody outside settles, or find the one that has this id."""
 
     __slots__ = ("data",)
+    kind = "promise"
     waits = False
 
     def __init__(self, data: Any = None, opts: Options = UNSET) -> None:
         super().__init__(opts)
         self.data = data
 
-    def describe(self) -> str:
-        return "a promise"
-
 
 class Sleep(External[None]):
     """Wait for a duration, durably."""
 
     __slots__ = ("seconds",)
+    kind = "sleep"
 
     def __init__(self, seconds: float, opts: Options = UNSET) -> None:
         super().__init__(opts)
@@ -262,9 +275,6 @@ class Sleep(External[None]):
 
     def _those_that_count(self, opts: Options) -> Options:
         return UNSET.merge(id=opts.id)  # it has nothing but its end
-
-    def describe(self) -> str:
-        return "a sleep"
 
 
 _refuse_operators(Promise)

@@ -21,6 +21,7 @@ from msgspec import Struct
 from resonate.validation import YEAR, Seconds, warn_of_milliseconds
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
 from resonate.workflow.deterministic import Random, Time
+from resonate.workflow.logger import ContextLogger
 from resonate.workflow.registry import Registry, plain_function
 from resonate.workflow.signatures import check
 
@@ -112,8 +113,6 @@ class Context:
     def logger(self) -> Logger:
         """A logger named `resonate:{root id}:{id}` that is silent while this execution is replayed."""
         if self._logger is None:
-            from resonate.engine.attempt_log import ContextLogger
-
             self._logger = ContextLogger(self, self._root or self._id)
         return self._logger
 

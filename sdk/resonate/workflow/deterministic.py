@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from resonate.retry_policies import Never
 from resonate.workflow.commands import LFC
@@ -20,8 +20,6 @@ from resonate_store.model.clock import ambient
 if TYPE_CHECKING:
     from random import Random as Source
 
-    from resonate.workflow.context import Context
-
 T = TypeVar("T")
 
 RANDOM = "resonate:random"
@@ -29,6 +27,12 @@ RANDOM = "resonate:random"
 
 # Asking again would not help: what is wrong is the question.
 _ONCE = Options(retry_policy=Never())
+
+
+class HasDependencies(Protocol):
+    """What the steps below ask of the context that they are called with."""
+
+    def get_dependency(self, key: str, default: Any) -> Any: ...
 
 
 class Time:
@@ -75,12 +79,12 @@ class Random:
         return _drawn("triangular", low, high, mode)
 
 
-def _time(ctx: Context) -> float:
+def _time(ctx: HasDependencies) -> float:
     source = ctx.get_dependency("resonate:time", None)
     return ambient().now() / 1000 if source is None else source.time()
 
 
-def _strftime(ctx: Context, format: str) -> str:
+def _strftime(ctx: HasDependencies, format: str) -> str:
     source = ctx.get_dependency("resonate:time", None)
     if source is not None:
         return source.strftime(format)
@@ -91,7 +95,7 @@ def _drawn(name: str, *args: Any) -> LFC[Any]:
     return LFC(_draw, f"random.{name}", (name, *args), {}, _ONCE)
 
 
-def _draw(ctx: Context, name: str, *args: Any) -> Any:
+def _draw(ctx: HasDependencies, name: str, *args: Any) -> Any:
     draw: Callable[..., Any] = getattr(ctx.get_dependency(RANDOM, None) or _source(), name)
     return draw(*args)
 

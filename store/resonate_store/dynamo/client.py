@@ -42,7 +42,7 @@ _CONDITION_FAILED: Final = frozenset({"ConditionalCheckFailed", "ConditionalChec
 _REFUSED: Final = frozenset({"SerializationException", "ValidationError", "ValidationException"})
 
 
-class Client(Protocol):
+class TableClient(Protocol):
     """What the store uses of botocore's DynamoDB client."""
 
     def get_item(self, **arguments: Any) -> dict[str, Any]: ...
@@ -71,7 +71,7 @@ class ConditionFailed(Exception):
         self.images = images
 
 
-class Refused(StoreError):
+class TransactionRefused(StoreError):
     """DynamoDB does not take what is in this request."""
 
 
@@ -86,7 +86,7 @@ def pages(call: Call, operation: str, arguments: Mapping[str, Any]) -> Iterator[
         position = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
-class Connection:
+class TableConnection:
     """The client, made when it is first needed: importing the store must not cost a cold start.
 
     Args:
@@ -94,7 +94,7 @@ class Connection:
         client: a client of one's own.
     """
 
-    def __init__(self, table: str, client: Client | None) -> None:
+    def __init__(self, table: str, client: TableClient | None) -> None:
         self._table = table
         self._client = client
         self._lock = threading.Lock()
@@ -114,21 +114,21 @@ class Connection:
         """Call the client once.
 
         Raises:
-            Unavailable, ConditionFailed, Refused, StoreError: what the client's error means.
+            Unavailable, ConditionFailed, TransactionRefused, StoreError: what the client's error means.
         """
         try:
             return getattr(self._shared_client(), operation)(**arguments)
         except (ClientError, BotoCoreError) as error:
             raise meaning_of(error, self._table) from error
 
-    def _shared_client(self) -> Client:
+    def _shared_client(self) -> TableClient:
         if self._client is None:
             with self._lock:
                 self._client = self._client or _make_client()
         return self._client
 
 
-def _make_client() -> Client:
+def _make_client() -> TableClient:
     import boto3  # pyright: ignore[reportMissingTypeStubs]
     from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
 
@@ -143,11 +143,11 @@ def _make_client() -> Client:
         # The models make the requests; checking their shape again costs more than making them.
         parameter_validation=False,
     )
-    return cast("Client", cast("Any", boto3).client("dynamodb", config=config))
+    return cast("TableClient", cast("Any", boto3).client("dynamodb", config=config))
 
 
 def meaning_of(error: Exception, table: str) -> Exception:
-    """What an error of the client means: `Unavailable`, `ConditionFailed`, `Refused` or `StoreError`."""
+    """What an error of the client means: `Unavailable`, `ConditionFailed`, `TransactionRefused` or `StoreError`."""
     if isinstance(error, ClientError):
         return _meaning_of_answer(cast("dict[str, Any]", cast("Any", error).response), table)
     if isinstance(error, NoRegionError):
@@ -172,7 +172,7 @@ def _meaning_of_answer(answer: dict[str, Any], table: str) -> Exception:
     if code in _PASSING or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
         return Unavailable(f"DynamoDB is busy: {code}: {message}")
     if code in _REFUSED:
-        return Refused(message)
+        return TransactionRefused(message)
     if code == "ResourceNotFoundException":
         return StoreError(f"there is no table {table!r}: set RESONATE_TABLE to the name of the deployment's table")
     return StoreError(f"DynamoDB refuses table {table!r} to us: {code}: {message}")
@@ -187,4 +187,4 @@ def _meaning_of_cancellation(reasons: Sequence[dict[str, Any]], message: str) ->
     if failed:
         return ConditionFailed(failed)
     refusals = [reason.get("Message") or message for reason in reasons if reason.get("Code") in _REFUSED]
-    return Refused(refusals[0]) if refusals else Unavailable(f"DynamoDB is busy: {message}")
+    return TransactionRefused(refusals[0]) if refusals else Unavailable(f"DynamoDB is busy: {message}")

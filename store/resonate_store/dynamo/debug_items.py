@@ -15,25 +15,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from resonate_store.dynamo.client import Call, ConditionFailed, pages
 from resonate_store.dynamo.items import AnyItem, Item, entry_of, is_entry, typed
-from resonate_store.dynamo.large_values import claims_in, with_values
+from resonate_store.dynamo.large_values import Payloads, claims_in, with_values
 from resonate_store.dynamo.parallel import each
-from resonate_store.model.records import Claim, Entry, PromiseView, Record, Value
+from resonate_store.model.records import Entry, PromiseView, Record
 
 DEBUG_PK: Final = "debug"
 """The partition of what only debugging keeps; no entry and no retention marker lies in it."""
 _PAUSE: Final[Item] = {"pk": typed(DEBUG_PK), "sk": typed("pause")}
 _MESSAGE_SK: Final = "message#"
-
-
-class Objects(Protocol):
-    """The bucket of large values."""
-
-    def values(self, claims: list[Claim], /) -> dict[str, Value]: ...
-    def disclaim(self, keys: list[str], /) -> None: ...
 
 
 class Held(NamedTuple):
@@ -60,7 +53,7 @@ class DynamoDebug:
         width: requests at the same time when the table is emptied.
     """
 
-    def __init__(self, call: Call, table: str, objects: Callable[[], Objects], *, width: int = 1) -> None:
+    def __init__(self, call: Call, table: str, objects: Callable[[], Payloads], *, width: int = 1) -> None:
         self._call = call
         self._table = table
         self._objects = objects

@@ -20,13 +20,14 @@ official SDKs give a detached call the origin of its caller; as long as such a t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from resonate_store.dynamo.client import Call, ConditionFailed, pages
 from resonate_store.dynamo.items import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
+from resonate_store.dynamo.large_values import Payloads
 from resonate_store.dynamo.parallel import each
 from resonate_store.model.ids import SEPARATORS, parent
-from resonate_store.model.records import begins_tree
+from resonate_store.model.records import Record, begins_tree
 from resonate_store.model.tags import ORIGIN, PARENT
 
 BATCH: Final = 100
@@ -49,15 +50,25 @@ _NAMES: Final = {
 }
 
 
-class Objects(Protocol):
-    """The bucket of large values."""
-
-    def disclaim(self, keys: Sequence[str], /) -> None: ...
-    def delete(self, keys: Sequence[str], /) -> None: ...
-
-
 class NotDeletable(ValueError):
     """What is to be deleted does not exist, or is still needed; the text says which."""
+
+
+def deletable(id: str, record: Record | None) -> Record:
+    """Return the record of the root `id`, if its execution may be deleted before its retention is over.
+
+    Raises:
+        NotDeletable: there is no such root, it is pending, or its end is still being told to others.
+    """
+    if record is None:
+        raise NotDeletable(f"there is no promise {id!r}")
+    if not record.root:
+        raise NotDeletable(f"{id!r} is part of the execution {record.tags[ORIGIN]!r} and goes with it: delete that")
+    if record.pending:
+        raise NotDeletable(f"the execution {id!r} is pending: cancel it first, or wait for its end")
+    if record.owes and (record.callbacks or record.listeners):
+        raise NotDeletable(f"the end of {id!r} is still being told to those who wait for it: try again soon")
+    return record
 
 
 class Doomed(NamedTuple):
@@ -89,7 +100,7 @@ class Deletion:
         table: str,
         expiry: Expiry,
         now: Callable[[], int],
-        objects: Callable[[], Objects],
+        objects: Callable[[], Payloads],
         *,
         width: int = 1,
     ) -> None:

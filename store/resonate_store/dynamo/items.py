@@ -1,8 +1,9 @@
 """The items of the table: the one definition of keys, attributes, indexes and expiry (docs/rules.md D1).
 
-PynamoDB models describe the items and their attributes serialise them; nothing else in the project knows an item's
-shape. The models are never bound to a table nor asked to talk to one: PynamoDB cannot return the old image of a
-failed write, so the calls go through the botocore client with the items made here.
+PynamoDB models describe the items and their attributes serialise them. Search, deletion, the conditions of writes and
+the stream's filters name attributes as well; a renamed one has to be renamed there. The models are never bound to a
+table nor asked to talk to one: PynamoDB cannot return the old image of a failed write, so the calls go through the
+botocore client with the items made here.
 
 Some attributes are our own, because PynamoDB's map takes its entries as keyword arguments (a tag named `self` breaks
 it) and its numbers are floats; a round trip must be exact.
@@ -22,7 +23,17 @@ from pynamodb.models import Model
 
 from resonate_store.interface import DamagedRecord
 from resonate_store.model.ids import depth, origin, shard
-from resonate_store.model.records import Claim, Entry, PromiseState, Record, ScheduleRecord, TaskRecord, Value
+from resonate_store.model.records import (
+    Claim,
+    Entry,
+    Key,
+    PromiseState,
+    Record,
+    ScheduleRecord,
+    TaskRecord,
+    Value,
+    key_of,
+)
 
 Item = dict[str, dict[str, Any]]
 """An item as the botocore client takes and gives it: every value in a map that names its type."""
@@ -32,9 +43,6 @@ Attributes = Mapping[str, Attribute[Any]]
 
 SHARDS: Final = 8
 """Partitions of each index. Changing it for a table with items in it hides what is due in the old ones."""
-
-Key = tuple[Literal["promise", "schedule"], str]
-"""What an entry is called: its kind and its id."""
 
 CONFIRMATION: Final = 60_000
 """How long a claim may stay unconfirmed before the sweep looks at its record (ms)."""
@@ -241,10 +249,6 @@ class Expiry(NamedTuple):
 
     id: str
     created_at: int
-
-
-def key_of(entry: Entry) -> Key:
-    return ("promise" if isinstance(entry, Record) else "schedule", entry.id)
 
 
 def table_key(key: Key) -> Item:

@@ -12,10 +12,9 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from resonate_store.dynamo.items import Key, key_of
 from resonate_store.dynamo.writes import written
 from resonate_store.machine import Outcome
-from resonate_store.model.records import Entry, Record
+from resonate_store.model.records import Entry, Key, Record, key_of
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from resonate_store.dynamo.client import Unavailable
 from resonate_store.dynamo.parallel import each
-from resonate_store.dynamo.s3 import Bucket, Client, NoSuchObject
+from resonate_store.dynamo.s3 import Bucket, BucketClient, NoSuchObject
 from resonate_store.dynamo.writes import TooLarge, only_waits
 from resonate_store.interface import StoreError
 from resonate_store.machine import Outcome
@@ -79,7 +79,7 @@ class Payloads:
         bucket: str,
         prefix: str,
         *,
-        client: Client | None = None,
+        client: BucketClient | None = None,
         identify: Identify = random_id,
         threshold: int = THRESHOLD,
         limit: int = LIMIT,

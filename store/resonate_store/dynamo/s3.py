@@ -23,7 +23,7 @@ _PASSING: Final = frozenset({"InternalError", "RequestTimeout", "ServiceUnavaila
 _MISSING: Final = frozenset({"404", "NoSuchKey"})
 
 
-class Client(Protocol):
+class BucketClient(Protocol):
     """What is used of botocore's S3 client."""
 
     def put_object(self, **arguments: Any) -> dict[str, Any]: ...
@@ -46,7 +46,7 @@ class Bucket:
         width: requests at the same time.
     """
 
-    def __init__(self, name: str, client: Client | None, width: int) -> None:
+    def __init__(self, name: str, client: BucketClient | None, width: int) -> None:
         self.name = name
         self._client = client
         self._width = width
@@ -65,7 +65,7 @@ class Bucket:
         except (ClientError, BotoCoreError) as error:
             raise self._meaning_of(error, arguments.get("Key", "")) from error
 
-    def _shared_client(self) -> Client:
+    def _shared_client(self) -> BucketClient:
         if self._client is None:
             with self._lock:
                 self._client = self._client or _make_client(self._width)
@@ -90,7 +90,7 @@ class Bucket:
         return StoreError(f"S3 refuses bucket {self.name!r} to us: {code}: {message}")
 
 
-def _make_client(width: int) -> Client:
+def _make_client(width: int) -> BucketClient:
     import boto3  # pyright: ignore[reportMissingTypeStubs]
     from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
 
@@ -101,4 +101,4 @@ def _make_client(width: int) -> Client:
         max_pool_connections=max(10, width),
         tcp_keepalive=True,
     )
-    return cast("Client", cast("Any", boto3).client("s3", config=config))
+    return cast("BucketClient", cast("Any", boto3).client("s3", config=config))

@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
 from resonate_store.dynamo.client import Call
-from resonate_store.dynamo.items import AnyItem, Item, Key, entry_of, execution_state, is_entry, key_in, typed
+from resonate_store.dynamo.items import AnyItem, Item, entry_of, execution_state, is_entry, key_in, typed
 from resonate_store.machine.draft import NeedPage, Page, Place, Shown
 from resonate_store.machine.search import place_of, shown
 from resonate_store.model.ids import origin
-from resonate_store.model.records import Entry, PromiseState
+from resonate_store.model.records import Entry, Key, PromiseState
 from resonate_store.model.requests import PromiseSearch, ScheduleSearch, Search
 from resonate_store.model.tags import PARENT
 

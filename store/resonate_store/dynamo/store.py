@@ -14,25 +14,23 @@ the response of a request shows them. Transitions see whichever of the two is at
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-from resonate_store.dynamo.client import Client, ConditionFailed, Connection, Refused, Unavailable, pages
-from resonate_store.dynamo.deletion import Deletion, NotDeletable
+from resonate_store.dynamo.client import ConditionFailed, TableClient, TransactionRefused, Unavailable, pages
+from resonate_store.dynamo.deletion import Deletion, deletable
 from resonate_store.dynamo.items import (
     SHARDS,
     AnyItem,
     Expiry,
     Item,
-    Key,
     depth_prefix,
     entry_of,
     expiry_item,
     halted_shard,
     key_in,
-    key_of,
     table_key,
     task_projection,
     typed,
@@ -48,15 +46,16 @@ from resonate_store.dynamo.large_values import (
     with_values,
 )
 from resonate_store.dynamo.search import DynamoSearch
+from resonate_store.dynamo.table import RetryingTable
 from resonate_store.dynamo.writes import TooLarge, failure_of, write_of, written
-from resonate_store.interface import StoreClosed, StoreError
+from resonate_store.interface import Store, StoreError
 from resonate_store.machine import NeedChildren, NeedPage, NeedSchedule, Outcome, decide, perform
 from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change
 from resonate_store.model import addresses
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import SEPARATORS, Identify, random_id
-from resonate_store.model.records import END_OF_TIME, Claim, Entry, PromiseView, Record, Value
+from resonate_store.model.records import END_OF_TIME, Claim, Entry, Key, PromiseView, Record, Value, key_of
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,
@@ -71,16 +70,11 @@ from resonate_store.model.requests import (
     TaskResume,
     TaskVerify,
 )
-from resonate_store.model.tags import ORIGIN, TARGET
+from resonate_store.model.tags import TARGET
 
 if TYPE_CHECKING:
     from resonate_store.dynamo.debug_items import DynamoDebug
 
-MAX_BATCH: Final = 100
-"""Items of one BatchGetItem."""
-FIRST_PAUSE: Final = 25
-"""The longest pause before the second try (ms), doubled with every further one."""
-LONGEST_PAUSE: Final = 1_000
 ALL_AT_ONCE: Final = 10_000
 """Records of a deletion between two looks at the tree."""
 PRELOADED: Final = 16 * 1024 * 1024
@@ -89,13 +83,11 @@ PRELOADED: Final = 16 * 1024 * 1024
 _UNSEEN: Final = (PromiseDelivered, PromiseWake, TaskResume)
 """Requests whose response nobody reads the values of."""
 
-T = TypeVar("T")
-
 Position = Item
 """Where a query of an index left off."""
 
 
-class DynamoStore:
+class DynamoStore(Store):
     """A promise store in a DynamoDB table.
 
     Args:
@@ -115,7 +107,7 @@ class DynamoStore:
         self,
         table: str,
         *,
-        client: Client | None = None,
+        client: TableClient | None = None,
         clock: Clock | None = None,
         identify: Identify = random_id,
         groups: Mapping[str, str] | None = None,
@@ -130,24 +122,21 @@ class DynamoStore:
         self.groups = groups
         self.shards = shards
         self._identify = identify
-        self._jitter = jitter or random.Random().random
-        self._max_attempts = max_attempts
         self._payloads = payloads
         self._width = width
-        self._connection = Connection(table, client)
+        self._table = RetryingTable(table, client, self.clock, jitter or random.Random().random, max_attempts)
         self._memory = Memory()
-        self._closed = False
 
     def open(self) -> DynamoStore:
         """A store over the same connection that remembers, and is closed, by itself: one for each invocation."""
-        self._require_open()
         store = copy(self)
+        store._table = self._table.open()
         store._memory = Memory()
         return store
 
     def close(self) -> None:
         """Every later call raises `StoreClosed`: whoever thaws after the invocation's end can write nothing."""
-        self._closed = True
+        self._table.close()
 
     def apply(self, request: Request) -> Response:
         """Carry out one request; the table's stream brings its effects to those who carry them out."""
@@ -163,7 +152,7 @@ class DynamoStore:
         Returns:
             The response and what was written.
         """
-        self._require_open()
+        self._table.require_open()
         problem = self._unreachable(request)
         if problem is not None:
             return Response(status=400, error=problem), []
@@ -209,7 +198,7 @@ class DynamoStore:
     def due(self, now: int) -> list[Key]:
         """The entries whose `wake_at` has come, the earliest first; they stay due until they are woken."""
         partitions = [name for shard in range(self.shards) for name in (str(shard), halted_shard(shard))]
-        found = [item for name in partitions for item in pages(self._call, "query", self._due_query(name, now))]
+        found = [item for name in partitions for item in pages(self._table.call, "query", self._due_query(name, now))]
         found.sort(key=lambda item: (int(item["wake_at"]["N"]), key_in(item)))
         return [key_in(item) for item in found]
 
@@ -222,12 +211,13 @@ class DynamoStore:
             The entries with their `wake_at`, and the position to go on from; None at the end.
         """
         page = {} if start is None else {"ExclusiveStartKey": start}
-        answer = self._call("query", {**self._due_query(str(shard), now), **page, "Limit": limit})
+        answer = self._table.call("query", {**self._due_query(str(shard), now), **page, "Limit": limit})
         return _instants(answer), answer.get("LastEvaluatedKey")
 
     def halted_in_shard(self, shard: int, limit: int) -> list[tuple[Key, int]]:
         """The first `limit` halted tasks of one shard with their `wake_at`, the earliest first, due or not."""
-        return _instants(self._call("query", {**self._due_query(halted_shard(shard), END_OF_TIME), "Limit": limit}))
+        query = self._due_query(halted_shard(shard), END_OF_TIME)
+        return _instants(self._table.call("query", {**query, "Limit": limit}))
 
     def delete_tree(self, expiry: Expiry, most: int, until: int | None = None, *, whole: bool = False) -> bool:
         """Delete the execution whose retention is over, or as much of it as `most` records.
@@ -268,58 +258,51 @@ class DynamoStore:
         if record is not None and record.pending and record.timeout_at <= self.clock.now():
             self.apply(PromiseWake(id))
             record = self.record(id)
-        if record is None:
-            raise NotDeletable(f"there is no promise {id!r}")
-        if not record.root:
-            raise NotDeletable(f"{id!r} is part of the execution {record.tags[ORIGIN]!r} and goes with it: delete that")
-        if record.pending:
-            raise NotDeletable(f"the execution {id!r} is pending: cancel it first, or wait for its end")
-        if record.owes and (record.callbacks or record.listeners):
-            raise NotDeletable(f"the end of {id!r} is still being told to those who wait for it: try again soon")
+        record = deletable(id, record)
         deletion = self._deletion(Expiry(id, record.created_at))
         deletion.tree()  # raises, before anything is done
         self.retain(id, record.created_at, self.clock.now(), 0)
         while not deletion.delete(ALL_AT_ONCE):
             pass
         marker = expiry_item(id, record.created_at, 0)
-        self._call("delete_item", {"TableName": self.table, "Key": {name: marker[name] for name in ("pk", "sk")}})
+        self._table.call("delete_item", {"TableName": self.table, "Key": {name: marker[name] for name in ("pk", "sk")}})
         return deletion.deleted
 
     def _deletion(self, expiry: Expiry) -> Deletion:
         objects, now = lambda: self._objects, self.clock.now
-        return Deletion(self._call, self.table, expiry, now, objects, width=self._width)
+        return Deletion(self._table.call, self.table, expiry, now, objects, width=self._width)
 
     def debug(self) -> DynamoDebug:
         """What debugging does to this table."""
         from resonate_store.dynamo.debug_items import DynamoDebug  # only who debugs pays for it
 
-        return DynamoDebug(self._call, self.table, lambda: self._objects, width=self._width)
+        return DynamoDebug(self._table.call, self.table, lambda: self._objects, width=self._width)
 
     def connect(self) -> None:
         """Make the client now. Where Lambda initialises a function it has more processor than when it invokes it."""
-        self._connection.open()
+        self._table.connect()
 
     def retain(self, id: str, created_at: int, settled_at: int, seconds: int) -> None:
         """Put the retention marker of a settled root; `seconds` after its settlement the tree may go."""
         item = expiry_item(id, created_at, settled_at + seconds * 1000)
-        self._call("put_item", {"TableName": self.table, "Item": item})
+        self._table.call("put_item", {"TableName": self.table, "Item": item})
 
     def _run(self, operation: Request, announce: bool, changes: list[Change]) -> Response:
         """Carry out one operation and add what it wrote to `changes`."""
         known = Known(self._memory.predict(operation))
         uploads = Uploads(self._payloads)
-        for attempt in range(self._max_attempts):
+        for attempt in range(self._table.max_attempts):
             if attempt > 1:  # the first failure is a wrong assumption, as a rule, not a competitor
-                self._pause(attempt)
+                self._table.pause(attempt)
             try:
                 outcome = self._decide(operation, known)
                 if not outcome.changes:
                     return outcome.response
-                outcome = self._retrying(partial(uploads.offloaded, outcome))
+                outcome = self._table.retrying(partial(uploads.offloaded, outcome))
                 outdated = self._write(outcome, announce)
             except TooLarge as error:
                 return Response(status=413, error=str(error))
-            except Refused as error:
+            except TransactionRefused as error:
                 status = 413 if "maximum allowed size" in str(error) else 400
                 return Response(status=status, error=f"DynamoDB does not take this: {error}")
             except Unavailable as error:
@@ -332,7 +315,7 @@ class DynamoStore:
             known.outdate(outdated)
         return Response(
             status=503,
-            error=f"given up after {self._max_attempts} tries: others keep writing to the same records",
+            error=f"given up after {self._table.max_attempts} tries: others keep writing to the same records",
         )
 
     def _verified(self, request: TaskVerify) -> Response:
@@ -343,7 +326,7 @@ class DynamoStore:
             "ConsistentRead": request.consistent,
             **task_projection(),
         }
-        item = self._call("get_item", arguments).get("Item")
+        item = self._table.call("get_item", arguments).get("Item")
         record = None if item is None else entry_of(item)
         return decide(request, self.clock.now(), lambda _need: (record,)).response
 
@@ -360,7 +343,9 @@ class DynamoStore:
         if isinstance(need, NeedChildren):
             return tuple(record for separator in SEPARATORS for record in self._children(need.id, separator))
         if isinstance(need, NeedPage):
-            return DynamoSearch(need, table=self.table, shards=self.shards, call=self._call, read=self._read).page()
+            return DynamoSearch(
+                need, table=self.table, shards=self.shards, call=self._table.call, read=self._read
+            ).page()
         one = isinstance(need, NeedSchedule)
         keys: list[Key] = [("schedule", need.id)] if one else [("promise", id) for id in need.ids]
         known.learn(self._read(known.missing(keys)))
@@ -372,7 +357,7 @@ class DynamoStore:
         token = self._identify()
         write = write_of(outcome, table=self.table, token=token, announce=announce, shards=self.shards)
         try:
-            self._call(write.operation, write.arguments)
+            self._table.call(write.operation, write.arguments)
         except ConditionFailed as failure:
             entries, ours = failure_of(write, self._images(write.keys, failure.images))
             self._memory.remember(entries)
@@ -388,39 +373,18 @@ class DynamoStore:
         if not unseen:
             return images
         read: dict[int, AnyItem | None] = {}
-        for item in self._items([table_key(keys[position]) for position in unseen.values()]):
+        for item in self._table.items([table_key(keys[position]) for position in unseen.values()]):
             read[unseen[str({"pk": item["pk"], "sk": item["sk"]})]] = item
         return {**images, **read}
 
     def _read(self, keys: Collection[Key]) -> dict[Key, Entry | None]:
         """The current entries under these keys."""
         entries: dict[Key, Entry | None] = dict.fromkeys(keys)
-        for item in self._items([table_key(key) for key in entries]):
+        for item in self._table.items([table_key(key) for key in entries]):
             entry = entry_of(item)
             entries[key_of(entry)] = entry
         self._memory.remember(entries)
         return entries
-
-    def _items(self, keys: list[Item]) -> Iterator[AnyItem]:
-        if len(keys) == 1:
-            answer = self._call("get_item", {"TableName": self.table, "Key": keys[0], "ConsistentRead": True})
-            if "Item" in answer:
-                yield answer["Item"]
-            return
-        fruitless = 0
-        while keys:
-            asked = keys[:MAX_BATCH]
-            request = {self.table: {"Keys": asked, "ConsistentRead": True}}
-            answer = self._call("batch_get_item", {"RequestItems": request})
-            left = answer.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys", [])
-            # DynamoDB leaves keys out of an answer that grows too large, and when it is too busy for more.
-            fruitless = fruitless + 1 if len(left) == len(asked) else 0
-            if fruitless == self._max_attempts:
-                raise Unavailable(f"DynamoDB is busy: it left {len(left)} keys unread")
-            if fruitless:
-                self._pause(fruitless)
-            keys = left + keys[MAX_BATCH:]
-            yield from answer["Responses"].get(self.table, [])
 
     def _children(self, id: str, separator: str = ".") -> list[Record]:
         partition, prefix = depth_prefix(id, 1, separator)
@@ -430,7 +394,7 @@ class DynamoStore:
             "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
             "ExpressionAttributeValues": {":pk": partition, ":prefix": prefix},
         }
-        entries = [entry_of(item) for item in pages(self._call, "query", query)]
+        entries = [entry_of(item) for item in pages(self._table.call, "query", query)]
         self._memory.remember({key_of(entry): entry for entry in entries})
         return [entry for entry in entries if isinstance(entry, Record)]
 
@@ -442,10 +406,6 @@ class DynamoStore:
             "ExpressionAttributeValues": {":shard": typed(shard), ":now": typed(now)},
         }
 
-    def _call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call DynamoDB, and again, the same way, while the reason of a failure may pass."""
-        return self._retrying(lambda: self._connection.call(operation, arguments))
-
     @property
     def _objects(self) -> Payloads:
         """The large values, by whoever meets a claim."""
@@ -456,32 +416,12 @@ class DynamoStore:
         return self._payloads
 
     def _values(self, claims: Sequence[Claim]) -> dict[str, Value]:
-        return self._retrying(lambda: self._objects.values(claims))
+        return self._table.retrying(lambda: self._objects.values(claims))
 
     def _shown(self, response: Response) -> Response:
         """The response with large values in place of their claims."""
         claims = [claim for promise in promises_in(response) for claim in claims_in(promise)]
         return response_with_values(response, self._values(claims)) if claims else response
-
-    def _retrying(self, function: Callable[[], T]) -> T:
-        attempt = 0
-        while True:
-            self._require_open()
-            try:
-                return function()
-            except Unavailable:
-                attempt += 1
-                if attempt == self._max_attempts:
-                    raise
-            self._pause(attempt)
-
-    def _pause(self, attempt: int) -> None:
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1))
-        self.clock.sleep(1 + int(self._jitter() * longest))
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise StoreClosed(f"the store of table {self.table!r} is closed: the invocation it belonged to has ended")
 
     def _unreachable(self, request: Request) -> str | None:
         """Where nobody polls, a target that no worker serves would hang: say so (docs/rules.md V12)."""
@@ -495,13 +435,7 @@ class DynamoStore:
                 target = tags.get(TARGET)
             case _:
                 return None
-        if self.groups is None or target is None or addresses.route(target, self.groups) is not None:
-            return None
-        known = ", ".join(sorted(self.groups)) or "none"
-        return (
-            f"nobody serves the group {addresses.group_of(target)!r} of the target {target!r}: RESONATE_GROUPS maps"
-            f" {known}"
-        )
+        return None if self.groups is None or target is None else addresses.unserved(target, self.groups)
 
 
 def _instants(answer: Mapping[str, Any]) -> list[tuple[Key, int]]:

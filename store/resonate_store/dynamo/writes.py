@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from resonate_store.dynamo.items import AnyItem, Item, Key, entry_of, item_of, key_of, table_key, typed
+from resonate_store.dynamo.items import AnyItem, Item, entry_of, item_of, table_key, typed
 from resonate_store.machine import Outcome
 from resonate_store.machine.effects import Change, effects
 from resonate_store.model.limits import ADVICE
-from resonate_store.model.records import Entry, Record
+from resonate_store.model.records import Entry, Key, Record, key_of
 
 MAX_ITEM_BYTES: Final = 400 * 1024
 MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
@@ -215,7 +215,7 @@ def _condition(expression: str, names: tuple[str, ...], values: Mapping[str, str
     return arguments
 
 
-class Failure(NamedTuple):
+class WriteFailure(NamedTuple):
     """Why a write failed its conditions: the true entries where one did not hold."""
 
     entries: dict[Key, Entry | None]
@@ -223,11 +223,11 @@ class Failure(NamedTuple):
     """Whether one of them is what this very write made: it had succeeded."""
 
 
-def failure_of(write: Write, images: Mapping[int, AnyItem | None]) -> Failure:
+def failure_of(write: Write, images: Mapping[int, AnyItem | None]) -> WriteFailure:
     """What the old images say, by their position in the write; None is an item that does not exist."""
     ours = any(image is not None and image.get("token") == typed(write.token) for image in images.values())
     entries = {write.keys[position]: None if image is None else entry_of(image) for position, image in images.items()}
-    return Failure(entries, ours)
+    return WriteFailure(entries, ours)
 
 
 def size_of(item: AnyItem) -> int:

@@ -2,7 +2,7 @@
 
 A substrate of this kind fetches and keeps records under one lock; everything else about it is here. Effects are carried
 out in process, together with the write that they follow from. Nothing runs by itself: `tick` does what is due, and
-whoever owns the store calls it when `next_wake_at` comes. Messages leave through `send`, outside the lock, so a
+whoever owns the store calls it when `next_wake_at` comes. Messages leave outside the lock, to whoever has subscribed: a
 receiver may call back at once.
 """
 
@@ -15,18 +15,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
 
-from resonate_store.interface import DamagedRecord, Store, deliver, whole
+from resonate_store.interface import DamagedRecord, Send, Store, deliver, whole
 from resonate_store.machine import Outcome, decide, perform, with_all_told
 from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.clock import Clock, ambient
-from resonate_store.model.records import Entry, PromiseView, Record
+from resonate_store.model.records import Key, PromiseView, Record, key_of
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire, TaskHeartbeat
-
-Key = tuple[Literal["promise", "schedule"], str]
-Send = Callable[[str, dict[str, Any]], bool | None]
-"""Takes an address and a message; False says that the address is not served."""
 
 BATCH: Final = 100
 """Entries that one tick wakes before it lets others have the store."""
@@ -41,11 +37,44 @@ def unheard(address: str, message: dict[str, Any]) -> Literal[False]:  # noqa: A
     return False
 
 
-def key_of(entry: Entry) -> Key:
-    return ("promise" if isinstance(entry, Record) else "schedule", entry.id)
+class Subscribable:
+    """A store whose messages and wake-ups go to one listener.
+
+    Args:
+        send: where messages go until a listener subscribes.
+    """
+
+    def __init__(self, send: Send = unheard) -> None:
+        self._send: Send = send
+        self._on_wake: Callable[[int], None] | None = None
+
+    @property
+    def send(self) -> Send:
+        """Where messages go."""
+        return self._send
+
+    @property
+    def on_wake(self) -> Callable[[int], None] | None:
+        """What is told the instant (milliseconds) whenever the next wake-up comes nearer."""
+        return self._on_wake
+
+    def subscribe(self, *, send: Send | None = None, on_wake: Callable[[int], None] | None = None) -> Send:
+        """Listen to the store in place of the present listener.
+
+        Args:
+            send: takes an address and a message; called outside the store's lock, and must not wait for the receiver.
+            on_wake: takes the instant (milliseconds) of the next wake-up whenever that comes nearer.
+
+        Returns:
+            Where messages went before, for listeners that take only some of them.
+        """
+        before = self._send
+        self._send = send or before
+        self._on_wake = on_wake or self._on_wake
+        return before
 
 
-class EmbeddedStore(ABC):
+class EmbeddedStore(Subscribable, Store, ABC):
     """What the stores in this process have in common.
 
     Args:
@@ -55,14 +84,12 @@ class EmbeddedStore(ABC):
             within it is kept together or, when it is left by an exception, as far as the substrate can promise.
 
     Attributes:
-        on_wake: told the instant (milliseconds) whenever the next wake-up comes nearer.
         offers_apart_ms: the longest pause between two offers of a task; that of a deployment if None.
     """
 
     def __init__(self, clock: Clock | None, send: Send, exclusive: AbstractContextManager[Any]) -> None:
         self.clock: Clock = clock or ambient()
-        self.send: Send = send
-        self.on_wake: Callable[[int], None] | None = None
+        super().__init__(send)
         self.offers_apart_ms: int | None = None
         self._exclusive = exclusive
         self._undelivered: deque[Change] = deque()
@@ -205,8 +232,8 @@ class EmbeddedStore(ABC):
                 continue  # nothing is due on it and nothing was, so nothing follows from the write
             if after is not None and after.wake_at is not None and (before is None or before.wake_at != after.wake_at):
                 nearer = self._arm(key_of(after), after.wake_at)
-                if nearer and self.on_wake is not None:
-                    self.on_wake(after.wake_at)
+                if nearer and self._on_wake is not None:
+                    self._on_wake(after.wake_at)
             self._undelivered.append(change)
         return outcome.response
 
@@ -233,7 +260,7 @@ class EmbeddedStore(ABC):
                 if not self._outbox:
                     return
                 number, address, message = self._outbox.popleft()
-            self.send(address, message)
+            self._send(address, message)
             if number is not None:
                 with self._exclusive:
                     self._left.append(number)

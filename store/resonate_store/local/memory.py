@@ -11,14 +11,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from resonate_store.local.embedded import EmbeddedStore, Key, Send, unheard
+from resonate_store.interface import Send
+from resonate_store.local.embedded import EmbeddedStore, unheard
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record, first_task
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.effects import Change
 from resonate_store.machine.search import page_of, place_of
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import parent
-from resonate_store.model.records import Entry, Record, ScheduleRecord
+from resonate_store.model.records import Entry, Key, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseRecord, Request, ScheduleSearch, TaskCreate
 
 

@@ -12,61 +12,34 @@ from the settlement until a transaction after it was sent, so it is sent at leas
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
-import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from os import PathLike, fspath
-from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None
-
-from resonate_store.interface import DamagedRecord, MovedFile, Store, StoreClosed, StoreError, deliver
-from resonate_store.local.embedded import EmbeddedStore, Key, Send, unheard
+from resonate_store.interface import DamagedRecord, MovedFile, Send, Store, StoreClosed, StoreWrapper, deliver
+from resonate_store.local.embedded import EmbeddedStore, unheard
+from resonate_store.local.sqlite_file import (
+    EMPTY_LOG,
+    SCHEMA_VERSION,
+    FilePlace,
+    LogLock,
+    Synchronous,
+    Transaction,
+    connect,
+)
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.effects import Change
 from resonate_store.machine.search import page_of
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import parent
-from resonate_store.model.records import Entry, PromiseView, Record, ScheduleRecord
+from resonate_store.model.records import Entry, Key, PromiseView, Record, ScheduleRecord
 from resonate_store.model.requests import PromiseSearch, Request, Response, ScheduleSearch
 
-Synchronous = Literal["full", "normal", "off"]
-
-MEMORY: Final = ":memory:"
-"""The path of a store without a file."""
-APPLICATION_ID: Final = 0x52736E74
-"""Stands in the file's header and says whose it is: "Rsnt"."""
-SCHEMA_VERSION: Final = 1
-
-_SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE promise (
-    id TEXT PRIMARY KEY,
-    parent TEXT,      -- the id without its last segment, if there is one above it
-    root_at INTEGER,  -- when it was created, if it is a root
-    wake_at INTEGER,
-    record BLOB NOT NULL
-);
-CREATE INDEX children ON promise (parent) WHERE parent IS NOT NULL;
-CREATE INDEX roots ON promise (root_at DESC, id) WHERE root_at IS NOT NULL;
-CREATE INDEX wakes ON promise (wake_at, id) WHERE wake_at IS NOT NULL;
-CREATE TABLE schedule (id TEXT PRIMARY KEY, wake_at INTEGER, record BLOB NOT NULL);
-CREATE INDEX firings ON schedule (wake_at, id) WHERE wake_at IS NOT NULL;
-CREATE TABLE outbox (number INTEGER PRIMARY KEY, address TEXT NOT NULL, message BLOB NOT NULL);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
-_EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 _DUE: Final = "SELECT wake_at, '{0}', id FROM {0} WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"
 
 _T = TypeVar("_T")
@@ -106,12 +79,12 @@ class SqliteStore(EmbeddedStore):
         self.path = fspath(path)
         if not self.path:  # for SQLite, a file that is deleted when it is closed
             raise ValueError("the path is empty: name a file, or ':memory:' for none")
-        self._log = _Log(self.path)
-        self._db = _connect(self.path, synchronous)
+        self._log = LogLock(self.path)
+        self._db = connect(self.path, synchronous)
         self._log.hold()
-        self._place = _Place(self.path)
+        self._place = FilePlace(self.path)
         self._posted = 0
-        self._transaction = _Transaction(self._db, self.path, committed=self._committed, undone=self._undone)
+        self._transaction = Transaction(self._db, self.path, committed=self._committed, undone=self._undone)
         super().__init__(clock, send, self._transaction)
         self._recovered = self._recover()
 
@@ -266,7 +239,7 @@ class SqliteStore(EmbeddedStore):
             self._rows("DELETE FROM schedule WHERE id = ?", (before.id,))
 
     def _arm(self, _: Key, at: int, /) -> bool:
-        return self.on_wake is not None and self._earliest() == at
+        return self._on_wake is not None and self._earliest() == at
 
     def _post(self, address: str, message: dict[str, Any]) -> None:
         number = None
@@ -307,7 +280,7 @@ class SqliteStore(EmbeddedStore):
             return
         if self._place.left():
             with suppress(sqlite3.Error):
-                self._db.execute(_EMPTY_LOG)  # what was acknowledged before goes into the file, wherever it is
+                self._db.execute(EMPTY_LOG)  # what was acknowledged before goes into the file, wherever it is
             raise MovedFile(
                 f"{self.path!r} was moved, deleted or replaced while it was in use, and nothing more is stored: stop"
                 " this process, then start it with the file under its new name, or move the file back"
@@ -333,144 +306,11 @@ class SqliteStore(EmbeddedStore):
         self._posted = 0
 
 
-class _Transaction:
-    """The store's lock, and the end of the transaction that a write under it may have begun.
-
-    Args:
-        db: the file.
-        path: how errors name it.
-        committed: called when what was written is stored.
-        undone: called when it is not, because of an exception or because SQLite could not.
-    """
-
-    def __init__(
-        self, db: sqlite3.Connection, path: str, *, committed: Callable[[], None], undone: Callable[[], None]
-    ) -> None:
-        self.lock = threading.RLock()
-        self._db = db
-        self._path = path
-        self._committed = committed
-        self._undone = undone
-        self._depth = 0
-        self._closed = False
-
-    def __enter__(self) -> None:
-        self.lock.acquire()
-        if self._closed:
-            self.lock.release()
-            raise StoreClosed(f"the store in {self._path!r} is closed")
-        self._depth += 1
-
-    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        try:
-            self._depth -= 1
-            if self._depth == 0:
-                error = self._end(error)
-        finally:
-            self.lock.release()
-        if isinstance(error, sqlite3.Error):
-            raise StoreError(f"SQLite cannot read or write {self._path!r}: {error}") from error
-
-    def close(self) -> None:
-        with self.lock:
-            if not self._closed:
-                self._closed = True
-                self._empty_log()
-                self._db.close()
-
-    def _empty_log(self) -> None:
-        """Write the log into the file. SQLite does it only for a file that still has its name."""
-        try:
-            self._db.execute(_EMPTY_LOG)
-        except sqlite3.Error as error:
-            logger.error("the log of %r cannot be written into it, keep both files together: %s", self._path, error)
-
-    def _end(self, error: BaseException | None) -> BaseException | None:
-        if error is None and self._db.in_transaction:
-            try:
-                self._db.execute("COMMIT")
-                self._committed()
-            except sqlite3.Error as refusal:
-                error = refusal
-        if error is not None:
-            self._undone()
-            if self._db.in_transaction:  # SQLite itself undoes some failures
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-        return error
-
-
-class _Log:
-    """The file of SQLite's write-ahead log, and our lock on it.
-
-    SQLite's own lock follows the file when it is renamed, but the log stays where it was: another process that opens a
-    new file of the old name would take that log for its own, and take from this store what was acknowledged.
-
-    Args:
-        path: of the file that the log belongs to.
-
-    Raises:
-        StoreError: another process has it.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._held: int | None = None
-        self.hold()
-
-    def hold(self) -> None:
-        """Lock the log that is there now, if one is."""
-        if self._path == MEMORY or fcntl is None:
-            return
-        self.release()
-        try:
-            log = os.open(f"{os.path.realpath(self._path)}-wal", os.O_RDWR)
-        except OSError:
-            return
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(log)
-            raise StoreError(_in_use(self._path)) from None
-        except OSError:  # a file system that has no locks
-            os.close(log)
-            return
-        self._held = log
-
-    def release(self) -> None:
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
-
-
-class _Place:
-    """Whether a path still leads to the file that was opened there.
-
-    Args:
-        path: of a file that is open.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = os.path.abspath(path)  # the working directory may change
-        self._file = None if path == MEMORY else self._found()
-
-    def left(self) -> bool:
-        """Whether the file was moved, deleted or replaced. One `stat`, far less than the write that it precedes."""
-        return self._file is not None and self._found() != self._file
-
-    def _found(self) -> tuple[int, int] | None:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
-
-class _Invocation:
+class _Invocation(StoreWrapper):
     """The store for the duration of one invocation; it can be closed while the file stays open."""
 
     def __init__(self, store: SqliteStore) -> None:
-        self._store = store
+        super().__init__(store)
         self._closed = False
 
     def apply(self, request: Request) -> Response:
@@ -485,7 +325,7 @@ class _Invocation:
     def close(self) -> None:
         self._closed = True
 
-    def _opened(self) -> SqliteStore:
+    def _opened(self) -> Store:
         if self._closed:
             raise StoreClosed("the store is closed: the invocation it belonged to has ended")
         return self._store
@@ -504,59 +344,3 @@ def _decoded(decoder: msgspec.msgpack.Decoder[_T], kind: str, id: str, stored: b
         return decoder.decode(stored)
     except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
         raise DamagedRecord(f"the record of the {kind} {id!r} is damaged and cannot be read: {error}") from error
-
-
-def _connect(path: str, synchronous: Synchronous) -> sqlite3.Connection:
-    """The file, ours alone, with the tables in it."""
-    if path != MEMORY:
-        # Made here and not by SQLite, which lets everybody read it; its log gets the same mode.
-        with suppress(OSError):
-            # Only a new file: closing one that is open elsewhere in this process would take SQLite's locks away.
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    try:
-        # No `timeout`: whoever holds the file holds it for good. Our own lock keeps threads apart.
-        db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
-    except sqlite3.Error as error:
-        raise StoreError(f"cannot open {path!r} as a store: {error}") from error
-    try:
-        _prepare(db, path, synchronous)
-    except sqlite3.Error as error:
-        db.close()
-        raise StoreError(_refusal(path, error)) from error
-    except StoreError:
-        db.close()
-        raise
-    return db
-
-
-def _prepare(db: sqlite3.Connection, path: str, synchronous: Synchronous) -> None:
-    db.execute("PRAGMA locking_mode = EXCLUSIVE")  # before WAL: it then needs no memory shared with anybody
-    ((owner,),) = db.execute("PRAGMA application_id")
-    ((version,),) = db.execute("PRAGMA user_version")
-    ((tables,),) = db.execute("SELECT count(*) FROM sqlite_master")
-    new = (owner, version, tables) == (0, 0, 0)
-    if not new and owner != APPLICATION_ID:
-        raise StoreError(f"{path!r} is a database of something else: name a file of its own for the store")
-    if not new and version != SCHEMA_VERSION:
-        raise StoreError(
-            f"the store in {path!r} has the schema {version} and this version of Resonate reads {SCHEMA_VERSION}: use"
-            " the version that wrote it"
-        )
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute(f"PRAGMA synchronous = {synchronous}")
-    # Where a disk only promises to write soon (macOS), have it written.
-    db.execute(f"PRAGMA fullfsync = {int(synchronous == 'full')}")
-    db.executescript(_SCHEMA if new else "BEGIN EXCLUSIVE; COMMIT")
-
-
-def _refusal(path: str, error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return _in_use(path)
-    if code == sqlite3.SQLITE_NOTADB:
-        return f"{path!r} is no SQLite database: name a file of its own for the store"
-    return f"cannot open {path!r} as a store: {error}"
-
-
-def _in_use(path: str) -> str:
-    return f"the store in {path!r} is in use by another process: end that one, or name another file"

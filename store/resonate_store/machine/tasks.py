@@ -1,12 +1,6 @@
-"""What the task requests do.
+"""Transitions of the task requests; `transitions` has them as a table.
 
-    promise.create(target) -> pending v0         task.create        -> acquired v1
-    acquire                -> acquired v+1       suspend            -> suspended
-    an awaited settles     -> pending            release, expiry    -> pending
-    halt                   -> halted             continue           -> pending
-    fulfill, or the promise settles in any other way -> fulfilled
-
-Only an acquisition increments the version, which fences everything that the holder does afterwards (docs/rules.md T3).
+Only an acquisition increments the version, which fences every later request of the holder (docs/rules.md T3).
 Every transition settles a due promise before it looks at the task, so none revives a dead one (T4): the draft does
 that on reading. The rules named in comments are those of docs/rules.md.
 """

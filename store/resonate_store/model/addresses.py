@@ -88,3 +88,11 @@ def route(address: str, groups: Mapping[str, str]) -> str | None:
     """The push address that `address` leads to, or None when it has to be polled for."""
     group = group_of(address)
     return address if group is None else groups.get(group)
+
+
+def unserved(target: str, groups: Mapping[str, str]) -> str | None:
+    """Return what is wrong with a target that no worker of these groups serves; None if one does."""
+    if route(target, groups) is not None:
+        return None
+    known = ", ".join(sorted(groups)) or "none"
+    return f"nobody serves the group {group_of(target)!r} of the target {target!r}: RESONATE_GROUPS maps {known}"

@@ -324,3 +324,11 @@ class ScheduleRecord(Struct, frozen=True, omit_defaults=True):
 
 
 Entry = Record | ScheduleRecord
+
+Key = tuple[Literal["promise", "schedule"], str]
+"""The kind and the id of an entry."""
+
+
+def key_of(entry: Entry) -> Key:
+    """Return the key of an entry."""
+    return ("promise" if isinstance(entry, Record) else "schedule", entry.id)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from msgspec import Raw, Struct
 
+from resonate_store.interface import Send
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import PromiseView, Record, Task
 from resonate_store.protocol.wire import WireError, read
@@ -28,7 +29,7 @@ class PromiseTimeout(Struct):
     timeout: int
 
 
-class Callback(Struct):
+class DebugCallback(Struct):
     awaiter: str
     awaited: str
 
@@ -46,7 +47,7 @@ class TaskTimeout(Struct):
     timeout: int
 
 
-class Message(Struct):
+class DebugMessage(Struct):
     address: str
     message: dict[str, Any]
 
@@ -56,11 +57,11 @@ class Snapshot(Struct, rename="camel"):
 
     promises: list[PromiseView]
     promise_timeouts: list[PromiseTimeout]
-    callbacks: list[Callback]
+    callbacks: list[DebugCallback]
     listeners: list[Listener]
     tasks: list[Task]
     task_timeouts: list[TaskTimeout]
-    messages: list[Message]
+    messages: list[DebugMessage]
 
 
 class Debug(Protocol):
@@ -159,7 +160,7 @@ class RequestClock:
 class Owned(Protocol):
     """A store in this process: what `EmbeddedDebug` needs of it."""
 
-    send: Callable[[str, dict[str, Any]], None]
+    def subscribe(self, *, send: Send | None = None) -> Send: ...
 
     def records(self) -> list[Record]: ...
 
@@ -176,7 +177,7 @@ class EmbeddedDebug:
     Whoever calls the store's `tick` when something is due leaves it alone while `paused`.
 
     Args:
-        store: made on `clock`; its `send` is replaced by one that holds messages back while paused.
+        store: made on `clock`; its messages are held back while paused.
         clock: the store's clock.
         on_resume: called when the store's own clockwork may go on.
     """
@@ -187,8 +188,8 @@ class EmbeddedDebug:
         self._clock = clock
         self._on_resume = on_resume
         self._lock = threading.Lock()
-        self._held: dict[tuple[str, ...], Message] = {}
-        self._send, store.send = store.send, self._post
+        self._held: dict[tuple[str, ...], DebugMessage] = {}
+        self._send = store.subscribe(send=self._post)
 
     def start(self) -> None:
         with self._lock:
@@ -223,12 +224,12 @@ class EmbeddedDebug:
     def _post(self, address: str, message: dict[str, Any]) -> None:
         with self._lock:
             if self.paused:
-                self._held[_subject(address, message)] = Message(address, message)
+                self._held[_subject(address, message)] = DebugMessage(address, message)
                 return
         self._send(address, message)
 
 
-def snapshot_of(records: Sequence[Record], messages: list[Message]) -> Snapshot:
+def snapshot_of(records: Sequence[Record], messages: list[DebugMessage]) -> Snapshot:
     """Everything that is in a store.
 
     Args:
@@ -239,7 +240,7 @@ def snapshot_of(records: Sequence[Record], messages: list[Message]) -> Snapshot:
     return Snapshot(
         promises=[record.promise() for record in records],
         promise_timeouts=[PromiseTimeout(record.id, record.timeout_at) for record in waiting if record.armed],
-        callbacks=[Callback(awaiter, record.id) for record in waiting for awaiter, _ in sorted(record.waiters)],
+        callbacks=[DebugCallback(awaiter, record.id) for record in waiting for awaiter, _ in sorted(record.waiters)],
         listeners=[Listener(record.id, address) for record in waiting for address in sorted(record.listeners)],
         tasks=[task for record in records if (task := record.task_view()) is not None],
         task_timeouts=list(_task_timeouts(waiting)),

@@ -17,23 +17,24 @@ import msgspec
 from msgspec import Raw, Struct
 
 from resonate_store.interface import StoreError, StoreUnreachable
+from resonate_store.model.backoff import Backoff
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import Identify
 from resonate_store.protocol.wire import TIME, VERSION
-from resonate_store.remote.settings import Server
+from resonate_store.remote.settings import ServerSettings
 from resonate_store.server_clock import ServerClock
 
 if TYPE_CHECKING:
-    from resonate_store.remote.signature import Signature
+    from resonate_store.remote.signature import RequestSignature
 
-FIRST_PAUSE: Final = 50
-"""The pause before the second try (ms), doubled with every further one; jitter takes up to half of it."""
-LONGEST_PAUSE: Final = 5_000
-SLICE: Final = 100
-"""How often a pause looks whether it is still worth it (ms)."""
-CONNECT_TIMEOUT: Final = 5.0
-READ_TIMEOUT: Final = 10.0
-"""The longest that one try waits for its connection, and for its answer (s)."""
+FIRST_PAUSE_MS: Final = 50
+"""The pause before the second try, doubled with every further one; jitter takes up to half of it."""
+LONGEST_PAUSE_MS: Final = 5_000
+SLICE_MS: Final = 100
+"""How often a pause looks whether it is still worth it."""
+CONNECT_TIMEOUT_S: Final = 5.0
+READ_TIMEOUT_S: Final = 10.0
+"""The longest that one try waits for its connection, and for its answer."""
 CONNECTIONS: Final = 32
 """Connections that are kept open."""
 
@@ -77,17 +78,17 @@ class Answer(NamedTuple):
     doubtful: bool
 
 
-class _Head(Struct):
+class _ReplyHead(Struct):
     status: int
     time: int | None = msgspec.field(name=TIME, default=None)
 
 
-class _Envelope(Struct):
-    head: _Head
+class _ReplyEnvelope(Struct):
+    head: _ReplyHead
     data: Raw = Raw(b"null")
 
 
-_decode = msgspec.json.Decoder(_Envelope).decode
+_decode = msgspec.json.Decoder(_ReplyEnvelope).decode
 
 
 class Calls:
@@ -106,16 +107,21 @@ class Calls:
     """
 
     def __init__(
-        self, server: Server, clock: Clock, identify: Identify, jitter: Callable[[], float], post: Post | None = None
+        self,
+        server: ServerSettings,
+        clock: Clock,
+        identify: Identify,
+        jitter: Callable[[], float],
+        post: Post | None = None,
     ) -> None:
         self.insistent = True
         self.server_clock = ServerClock(clock)
         self._server = server
         self._clock = clock
         self._identify = identify
-        self._jitter = jitter
+        self._backoff = Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, spread=0.5, chance=jitter)
         self._post = post or HttpPost(server.url)
-        self._signature: Signature | None = None
+        self._signature: RequestSignature | None = None
         self._down = False
 
     def call(self, kind: str, data: Any, timeout: float) -> Answer:
@@ -134,9 +140,10 @@ class Calls:
             head["auth"] = self._server.token
         body = msgspec.json.encode({"kind": kind, "head": head, "data": data})
         end = self._clock.now() + round(timeout * 1000)
-        pause = FIRST_PAUSE
         doubtful = False
+        tries = 0
         while True:
+            tries += 1
             answer: Answer | None = None
             wait = 0
             try:
@@ -152,23 +159,22 @@ class Calls:
                 reason, sent = f"it answers {_shown(reply)}", reply.status >= 500
                 wait = _retry_after(reply)
             doubtful = doubtful or sent
-            wait = max(wait, round(pause * (1 - self._jitter() / 2)))
+            wait = max(wait, self._backoff.pause_ms(tries))
             if _is_final(answer) or not self._worth(end, wait):
                 if answer is not None:
                     return answer._replace(doubtful=doubtful)
                 raise StoreUnreachable(f"{self._server.url} cannot be reached: {reason}")
             self._is_down(reason)
             self._rest(wait)
-            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _headers(self, body: bytes) -> dict[str, str]:
         headers = {"Content-Type": "application/json", **self._server.headers}
         if self._server.scope is None:
             return headers
         if self._signature is None:
-            from resonate_store.remote.signature import Signature
+            from resonate_store.remote.signature import RequestSignature
 
-            self._signature = Signature(self._server.scope)
+            self._signature = RequestSignature(self._server.scope)
         return self._signature.headers("POST", f"{self._server.url}/", headers, body)
 
     def _answer(self, reply: Reply, doubtful: bool, sent_at: int) -> Answer | None:
@@ -206,7 +212,7 @@ class Calls:
     def _rest(self, milliseconds: int) -> None:
         end = self._clock.now() + milliseconds
         while self.insistent and (left := end - self._clock.now()) > 0:
-            self._clock.sleep(min(left, SLICE))
+            self._clock.sleep(min(left, SLICE_MS))
 
     def _is_down(self, reason: str) -> None:
         if not self._down:
@@ -249,7 +255,7 @@ class HttpPost:
         try:
             if self._pool is None:
                 self._pool = connection_from_url(self._url, maxsize=CONNECTIONS)
-            limits = Timeout(connect=min(timeout, CONNECT_TIMEOUT), read=min(timeout, READ_TIMEOUT))
+            limits = Timeout(connect=min(timeout, CONNECT_TIMEOUT_S), read=min(timeout, READ_TIMEOUT_S))
             path = self._path()
             response = self._pool.urlopen(
                 "POST", path, body=body, headers=headers, retries=False, redirect=False, timeout=limits

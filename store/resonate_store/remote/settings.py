@@ -32,7 +32,7 @@ class Scope(Struct, frozen=True):
     region: str | None
 
 
-class Server(Struct, frozen=True):
+class ServerSettings(Struct, frozen=True):
     """A Resonate server.
 
     Attributes:
@@ -69,7 +69,7 @@ def server_of(
     auth: tuple[str, str] | None = None,
     token: str | None = None,
     iam: bool | None = None,
-) -> Server:
+) -> ServerSettings:
     """The server that arguments and environment name.
 
     Args:
@@ -112,7 +112,7 @@ def server_of(
     if iam is None:
         iam = bool(_AWS_API.match(requests)) and auth is None and token is None
     scope = Scope(aws["service"], aws["region"]) if aws else Scope("execute-api", None)
-    return Server(requests, messages, token, auth, scope if iam else None)
+    return ServerSettings(requests, messages, token, auth, scope if iam else None)
 
 
 def _joined(

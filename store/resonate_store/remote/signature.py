@@ -13,7 +13,7 @@ from resonate_store.interface import StoreError
 from resonate_store.remote.settings import Scope
 
 
-class Signature:
+class RequestSignature:
     """Signs requests (SigV4) with the credentials of the environment.
 
     Args:

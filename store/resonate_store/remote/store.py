@@ -19,7 +19,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resonate_store.interface import StoreClosed, StoreError
+from resonate_store.interface import Store, StoreClosed, StoreError
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import Identify, parent, random_id
 from resonate_store.model.records import PromiseView, Task
@@ -47,7 +47,7 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET
 from resonate_store.protocol.wire import WireError, decode_response, encode_request
 from resonate_store.remote.http import Calls, Post
-from resonate_store.remote.settings import Server, server_of
+from resonate_store.remote.settings import ServerSettings, server_of
 from resonate_store.server_clock import ServerClock
 
 TIMEOUT: Final = 30.0
@@ -56,7 +56,7 @@ PAGE: Final = 500
 """Children that are asked for at once."""
 
 
-class RemoteStore:
+class HttpStore(Store):
     """A promise store behind the protocol's HTTP interface.
 
     What is not given is taken from the environment; see `resonate_store.remote.settings`.
@@ -87,7 +87,7 @@ class RemoteStore:
         auth: tuple[str, str] | None = None,
         token: str | None = None,
         iam: bool | None = None,
-        server: Server | None = None,
+        server: ServerSettings | None = None,
         timeout: float | timedelta = TIMEOUT,
         clock: Clock | None = None,
         identify: Identify = random_id,
@@ -98,7 +98,7 @@ class RemoteStore:
         if timeout <= 0:
             raise ValueError(f"timeout must be greater than zero, got {timeout}")
         self.clock: Clock = clock or ambient()
-        self.server: Server = server or server_of(
+        self.server: ServerSettings = server or server_of(
             os.environ, url=url, host=host, store_port=port, auth=auth, token=token, iam=iam
         )
         if jitter is None:
@@ -124,13 +124,13 @@ class RemoteStore:
     def insistent(self, insistent: bool) -> None:
         self._calls.insistent = insistent
 
-    def within(self, seconds: float) -> RemoteStore:
+    def within(self, seconds: float) -> HttpStore:
         """This store, for a caller who has only so much time for a request."""
         store = copy(self)
         store._timeout = max(0.001, min(seconds, self._timeout))
         return store
 
-    def open(self) -> RemoteStore:
+    def open(self) -> HttpStore:
         self._require_open()
         return copy(self)
 
@@ -152,11 +152,11 @@ class RemoteStore:
         self._note(request, response)
         return response
 
-    def fences_records_by(self, id: str, version: int) -> bool:
-        """Return whether the records below this task are fenced by this version: the newest one that is held here.
+    @property
+    def fences_records(self) -> bool:
+        return True
 
-        A store that has this method refuses the outcome of a step from a worker that does not hold the task any more.
-        """
+    def fences_records_by(self, id: str, version: int) -> bool:
         return self._held.version(id) == version
 
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
@@ -309,7 +309,7 @@ class RemoteStore:
             raise StoreClosed("this store is closed: the invocation that it belonged to has ended")
 
 
-class _Holding(Struct):
+class _HeldTask(Struct):
     version: int
     preload: Sequence[PromiseView] | None = None
 
@@ -319,13 +319,13 @@ class _Held:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._tasks: dict[str, _Holding] = {}
+        self._tasks: dict[str, _HeldTask] = {}
 
     def add(self, task: Task, preload: Sequence[PromiseView]) -> None:
         with self._lock:
             known = self._tasks.get(task.id)
             if known is None or known.version != task.version:  # else it was claimed, and nothing came with it
-                self._tasks[task.id] = _Holding(task.version, preload)
+                self._tasks[task.id] = _HeldTask(task.version, preload)
 
     def claim(self, id: str, version: int) -> bool:
         """Hold a task whose acquisition was not answered; False if another thread holds it by the same acquisition."""
@@ -333,7 +333,7 @@ class _Held:
             known = self._tasks.get(id)
             if known is not None and known.version >= version:
                 return False
-            self._tasks[id] = _Holding(version)
+            self._tasks[id] = _HeldTask(version)
             return True
 
     def drop(self, id: str, version: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.clock import ManualClock
-from tests.unit.store.protocol.envelopes import Answer, envelope, read
+from tests.support.envelopes import Answer, envelope, read
 
 EVENTS = Path(__file__).parents[3] / "events"
 NIGHT = 1735689600000

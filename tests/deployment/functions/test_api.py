@@ -14,9 +14,9 @@ from resonate_infra.testing.moto.cloud import Call
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.clock import ManualClock
 from tests.deployment.functions.conftest import NIGHT, Load, ask
+from tests.support.envelopes import read
 from tests.unit.infra.test_authentication import public
 from tests.unit.infra.test_authentication import token as token_of
-from tests.unit.store.protocol.envelopes import read
 
 DAY = 86_400_000
 TARGET = {"resonate:target": "poll://any@worker"}

@@ -1,7 +1,7 @@
 import pytest
 
-from tests.unit.infra.surroundings import Surroundings
-from tests.unit.store.dynamo_fixture import Table, dynamo, table, wire
+from tests.support.dynamo import Table, dynamo, table, wire
+from tests.support.infra_world import Surroundings
 
 __all__ = ["dynamo", "table", "wire"]
 

@@ -25,7 +25,7 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import DATA
 from resonate_store.settings import SettingsError
-from tests.unit.store.protocol.envelopes import LATER, TARGET, ask
+from tests.support.envelopes import LATER, TARGET, ask
 
 NOW = 1_750_000_000
 CURVES: dict[str, Any] = {"p256": ec.SECP256R1, "p384": ec.SECP384R1, "p521": ec.SECP521R1, "k1": ec.SECP256K1}

@@ -12,7 +12,7 @@ import pytest
 import resonate
 from resonate_infra.distributions import conflict
 from resonate_infra.testing.plugin import pytest_load_initial_conftests
-from tests.unit.infra.cli.driving import CommandLine
+from tests.support.command_line import CommandLine
 
 
 @pytest.fixture

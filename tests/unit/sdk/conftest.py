@@ -1,23 +1,21 @@
-"""What a test runs on in the way that it is to run: see `tests.unit.sdk.ways`."""
+"""What a test runs on in the way that it is to run: see `tests.support.ways`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 
 import pytest
 
 from resonate import Resonate
-from resonate.worker.worker import Loops
+from resonate.worker.async_functions import AsyncFunctions
 from resonate_infra.testing.plugin import Deployed
-from tests.unit.sdk.driving import Driver
+from tests.support.driver import Driver
+from tests.support.worker_code import REGISTERED
 
 if TYPE_CHECKING:
-    from tests.deployment.driving import OfflineDriver
-
-REGISTERED = Path(__file__).parents[2] / "deployment" / "registered.py"
+    from tests.support.offline_driver import OfflineDriver
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +28,7 @@ def deployed() -> Iterator[Deployed]:
 
 @pytest.fixture
 def way(request: pytest.FixtureRequest) -> str:
-    """One of `tests.unit.sdk.ways.WAYS`."""
+    """One of `tests.support.ways.WAYS`."""
     return getattr(request, "param", "memory")
 
 
@@ -40,16 +38,19 @@ def offline(way: str, deployed: Deployed) -> Iterator[OfflineDriver | None]:
     if way == "memory":
         yield None
         return
-    from tests.deployment.driving import Here, OfflineDriver  # what runs in memory only need not load it
+    from tests.support.offline_driver import Here, OfflineDriver  # what runs in memory only need not load it
 
     # All processes have one event loop, so that the lost ones leave none.
-    loops = Loops()
+    async_functions = AsyncFunctions()
     stack = deployed.take()
     try:
-        with patch("resonate.aws_lambda.handler.Loops", lambda: loops), patch("resonate.threads.Pool", Here):
+        with (
+            patch("resonate.aws_lambda.handler.AsyncFunctions", lambda: async_functions),
+            patch("resonate.threads.Pool", Here),
+        ):
             yield OfflineDriver(stack, forgetful=way == "forgetful")
     finally:
-        loops.stop()
+        async_functions.stop()
         deployed.set_aside()
 
 
@@ -61,7 +62,7 @@ def driver(offline: OfflineDriver | None) -> Iterator[Driver]:
         return
     driver = Driver()
     yield driver
-    driver.worker.loops.stop()
+    driver.resources.async_functions.stop()
 
 
 Connect = Callable[..., Resonate]

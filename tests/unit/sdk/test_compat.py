@@ -29,7 +29,7 @@ from resonate.stores import LocalStore, RemoteStore
 from resonate.workflow import commands
 from resonate.workflow.context import Info
 from resonate.workflow.options import Options
-from tests.unit.sdk.driving import Flow
+from tests.support.driver import Flow
 
 ERRORS = [
     "ResonateCanceledError",

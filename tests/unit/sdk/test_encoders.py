@@ -23,11 +23,12 @@ from resonate.encoders import (
 )
 from resonate.errors import PayloadError
 from resonate.retry_policies import Never
+from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseGet
-from tests.unit.sdk.driving import Driver, Flow
-from tests.unit.sdk.ways import always_three_ways, three_ways
+from tests.support.driver import Driver, Flow
+from tests.support.ways import always_three_ways, three_ways
 
 PATIENCE = 10.0
 
@@ -318,7 +319,7 @@ def test_a_process_that_lacks_the_encoder_of_a_call_says_what_is_missing() -> No
     driver.register(double)
     driver.begin("w", workflow)
     driver.invoke()
-    elsewhere = Worker(driver.store, driver.registry, {}, driver.clock, "p2")
+    elsewhere = Worker(Resources(driver.store, driver.clock), driver.registry, {}, "p2")
     report = elsewhere.run(*driver.offers.popleft(), 60_000)
 
     assert report.status == "released"

@@ -14,6 +14,7 @@ from resonate import Context, Resonate
 from resonate.encryption import AESGCMEncryptor, EncryptedStore, Encryptor
 from resonate.errors import DecryptionError
 from resonate.retry_policies import Constant
+from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
 from resonate.workflow.registry import Registry
 from resonate_store.interface import StoreError
@@ -38,12 +39,12 @@ from resonate_store.model.requests import (
     TaskSuspend,
 )
 from resonate_store.model.tags import TARGET
+from tests.support.driver import Flow
+from tests.support.ways import three_ways
 from tests.unit.sdk.conftest import Connect
-from tests.unit.sdk.driving import Flow
-from tests.unit.sdk.ways import three_ways
 
 if TYPE_CHECKING:
-    from tests.deployment.driving import OfflineDriver
+    from tests.support.offline_driver import OfflineDriver
 
 PATIENCE = 10.0
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
@@ -369,7 +370,7 @@ def test_nothing_of_a_call_that_cannot_be_worked_on_can_be_read(
     registry = Registry()
     registry.add(echo)
     store.apply(PromiseCreate("w", clock.now() + 86_400_000, param, {TARGET: "poll://any@g"}))
-    worker = Worker(store, registry, {}, clock, "p1", private=True)
+    worker = Worker(Resources(store, clock), registry, {}, "p1", private=True)
     if what == "encoder":
         worker.encoders["w"] = Prudish()
     if what == "unexpected":
@@ -405,11 +406,11 @@ def test_a_worker_with_the_wrong_key_gives_the_task_back_and_it_is_halted_in_the
     registry.add(echo)
     clock = memory.clock
     offers: list[dict[str, Any]] = []
-    memory.send = lambda _, message: offers.append(message)
+    memory.subscribe(send=lambda _, message: offers.append(message))
     call = sealed('{"func": "echo", "args": ["top secret"]}')
     store.apply(PromiseCreate("w", clock.now() + 86_400_000, call, {TARGET: "poll://any@g"}))
     wrong = EncryptedStore(memory, AESGCMEncryptor(key))
-    worker = Worker(wrong, registry, {}, clock, "p1")
+    worker = Worker(Resources(wrong, clock), registry, {}, "p1")
 
     reports = []
     while offers:
@@ -431,7 +432,7 @@ def test_a_worker_with_the_wrong_key_gives_the_task_back_and_it_is_halted_in_the
         wrong.apply(PromiseGet("w"))
     memory.apply(TaskContinue("w"))
     task = offers.pop()["data"]["task"]
-    assert Worker(store, registry, {}, clock, "p2").run("w", task["version"], 1000).status == "completed"
+    assert Worker(Resources(store, clock), registry, {}, "p2").run("w", task["version"], 1000).status == "completed"
     promise = store.apply(PromiseGet("w")).promise
     assert promise is not None
     assert promise.value == sealed('"top secret"')
@@ -446,7 +447,7 @@ def test_a_step_that_cannot_be_read_gives_the_task_back(memory: MemoryStore, sto
         yield ctx.sleep(60)
 
     call = sealed('{"func": "workflow"}')
-    worker = Worker(store, registry, {}, memory.clock, "p1")
+    worker = Worker(Resources(store, memory.clock), registry, {}, "p1")
     store.apply(PromiseCreate("w", memory.clock.now() + 86_400_000, call, {TARGET: "poll://any@g"}))
     assert worker.run("w", 0, 1000).status == "suspended"
     record = memory.record("w.1")

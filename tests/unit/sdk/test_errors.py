@@ -27,8 +27,8 @@ from resonate.errors import (
 from resonate.payloads import codec
 from resonate.retry_policies import Never
 from resonate_store.model.records import EMPTY, PromiseView, Value
-from tests.unit.sdk.driving import Driver, Flow
-from tests.unit.sdk.ways import always_three_ways, three_ways
+from tests.support.driver import Driver, Flow
+from tests.support.ways import always_three_ways, three_ways
 
 ERRORS: list[tuple[ResonateError, float, str]] = [
     (ResonateError("text", 42), 42, "[042.00000] text"),

@@ -10,9 +10,9 @@ from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
 from resonate.promises import Promises
 from resonate_store.model.requests import PromiseCreate, PromiseGet, TaskGet
+from tests.support.driver import Driver, Flow
+from tests.support.ways import always_three_ways, three_ways
 from tests.unit.sdk.conftest import Connect
-from tests.unit.sdk.driving import Driver, Flow
-from tests.unit.sdk.ways import always_three_ways, three_ways
 
 PATIENCE = 10.0
 LATER = 2**50

@@ -15,8 +15,8 @@ from resonate.retry_policies import Constant, Never
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import instant
 from resonate_store.model.records import Claim, Value
-from tests.unit.sdk.driving import Driver, Flow
-from tests.unit.sdk.ways import three_ways
+from tests.support.driver import Driver, Flow
+from tests.support.ways import three_ways
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from resonate.promises import DurablePromise, DurableValue, Promises
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import END_OF_TIME
-from tests.unit.sdk.driving import Driver, Flow
-from tests.unit.sdk.ways import always_three_ways, three_ways
+from tests.support.driver import Driver, Flow
+from tests.support.ways import always_three_ways, three_ways
 
 SOON = 60_000
 CALLS = ("resolve", "reject", "cancel")

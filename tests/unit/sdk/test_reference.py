@@ -19,8 +19,8 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
-from tests.unit.sdk.driving import DAY, Driver, Flow
-from tests.unit.sdk.ways import three_ways
+from tests.support.driver import DAY, Driver, Flow
+from tests.support.ways import three_ways
 
 YEAR = 31_536_000
 FOREVER = 2**63 - 1

@@ -7,8 +7,8 @@ import pytest
 
 from resonate import Context
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy, pause_after
-from tests.unit.sdk.driving import Driver, Flow
-from tests.unit.sdk.ways import three_ways
+from tests.support.driver import Driver, Flow
+from tests.support.ways import three_ways
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ class World:
         self.store = MemoryStore(self.clock)
         self.resonate = Resonate(store=self.store, group="g")
         self.offered: list[str] = []
-        self.store.on_wake = None
-        self.store.send = lambda _, message: self.offered.append(message["data"]["task"]["id"])
+        self.store.subscribe(on_wake=lambda _: None)
+        self.store.subscribe(send=lambda _, message: self.offered.append(message["data"]["task"]["id"]))
 
         @self.resonate.register(name="report")
         def report(_: Context, user_id: int) -> str:

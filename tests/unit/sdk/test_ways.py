@@ -6,16 +6,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from resonate import Context, Resonate
-from tests.unit.sdk.driving import Driver, Flow
-from tests.unit.sdk.ways import three_ways
+from tests.support.driver import Driver, Flow
+from tests.support.ways import three_ways
 
 if TYPE_CHECKING:
-    from tests.deployment.driving import OfflineDriver
+    from tests.support.offline_driver import OfflineDriver
 
 
 def process() -> Any:
     """Return the module of the deployed worker's code, which is loaded once in each of its processes."""
-    return sys.modules.get("tests.deployment.registered")
+    return sys.modules.get("tests.support.worker_code.registered")
 
 
 @three_ways

@@ -1,3 +1,3 @@
-from tests.unit.store.dynamo_fixture import dynamo, table, wire
+from tests.support.dynamo import dynamo, table, wire
 
 __all__ = ["dynamo", "table", "wire"]

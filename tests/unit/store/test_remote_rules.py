@@ -9,10 +9,10 @@ from __future__ import annotations
 import pytest
 
 from resonate_store.model.clock import ManualClock
-from tests.unit.store import test_promises, test_rules, test_schedules, test_tasks
-from tests.unit.store.substrates import World, manual_clock  # noqa: F401
-from tests.unit.store.test_rules import chunks_of_five  # noqa: F401
-from tests.unit.store.wire import over_the_wire
+from tests.spec import test_promises, test_rules, test_schedules, test_tasks
+from tests.spec.test_rules import chunks_of_five  # noqa: F401
+from tests.support.substrates import World, manual_clock  # noqa: F401
+from tests.support.wire import over_the_wire
 
 AT_HAND = {
     "test_rule_07_clients_settle_to_three_states_only",

@@ -163,13 +163,13 @@ def tree_json(node: Node, raw: bool) -> dict[str, Any]:
 
 def command_of(node: Node) -> str:
     """What made the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep`, `a promise`."""
-    from resonate.engine.history import described
+    from resonate.engine.history import Issued
     from resonate_infra.cli.display import function_of
 
     function = function_of(node.promise)
     if function and node.foreign:
         return f"execution of {function}"
-    words = described(node.promise)
+    words = str(Issued.of(node.promise))
     return f"{words.split()[0]} {function}" if words in ("rpc ", "run ") and function else words.strip()
 
 

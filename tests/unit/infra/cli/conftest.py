@@ -12,8 +12,8 @@ from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Options, Server
 from resonate_store.model.requests import PromiseCreate, Request, TaskCreate, TaskSuspend
 from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
-from tests.unit.infra.cli.driving import CommandLine
-from tests.unit.store.dynamo_fixture import Table
+from tests.support.command_line import CommandLine
+from tests.support.dynamo import Table
 
 _IDS = itertools.count(1)
 NEXT = 4_102_489_830_000
@@ -24,8 +24,8 @@ NO_WORKER = "waiting for a worker of svcc; none is connected"
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """A server with a worker in its process that runs `tests.unit.infra.cli.workflows`."""
-    worker = "worker=tests.unit.infra.cli.workflows:handler"
+    """A server with a worker in its process that runs `tests.support.worker_code.orders`."""
+    worker = "worker=tests.support.worker_code.orders:handler"
     with pytest.MonkeyPatch.context() as environment:
         for name in ("RESONATE_TABLE", "RESONATE_GROUPS", "RESONATE_PUSH_TOKEN"):
             environment.delenv(name, raising=False)

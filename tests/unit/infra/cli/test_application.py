@@ -12,7 +12,7 @@ import pytest
 from resonate_infra.cli import exits
 from resonate_infra.cli.application import application
 from resonate_infra.cli.commands import executions
-from tests.unit.infra.cli.driving import CommandLine
+from tests.support.command_line import CommandLine
 
 ROOT = Path(__file__).parents[4]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from resonate_store.model.clock import ambient
 from resonate_store.model.requests import PromiseCreate
-from tests.unit.infra.cli.driving import CommandLine
-from tests.unit.store.dynamo_fixture import Table
+from tests.support.command_line import CommandLine
+from tests.support.dynamo import Table
 
 
 def test_an_execution_is_deleted_with_what_is_below_it(over_table: CommandLine, table: Table, id: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.server.assembly import Options
-from tests.unit.infra.cli.driving import CommandLine
+from tests.support.command_line import CommandLine
 from tests.unit.infra.server.test_process import started
 
 

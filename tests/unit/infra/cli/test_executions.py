@@ -9,8 +9,8 @@ import pytest
 from resonate_infra.cli.exits import FAILED as REFUSED
 from resonate_infra.cli.exits import Failure
 from resonate_infra.cli.session import Session
+from tests.support.command_line import CommandLine
 from tests.unit.infra.cli.conftest import FAILED, NO_WORKER, Suspend
-from tests.unit.infra.cli.driving import CommandLine
 
 
 def test_executions_are_listed_and_their_parts_are_not(resonate: CommandLine, id: str) -> None:

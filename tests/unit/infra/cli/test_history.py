@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from resonate.testing import History, replay
-from tests.unit.infra.cli.driving import CommandLine
+from tests.support.command_line import CommandLine
 
 
 def test_an_exported_history_is_replayed_by_todays_code(resonate: CommandLine, id: str, tmp_path: Path) -> None:
-    from tests.unit.infra.cli.workflows import order
+    from tests.support.worker_code.orders import order
 
     resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
     file = tmp_path / "order.json"

@@ -9,9 +9,9 @@ import pytest
 
 from resonate import Resonate
 from resonate_infra.server.assembly import Server
+from tests.support.command_line import CommandLine
+from tests.support.server_api import PATIENCE
 from tests.unit.infra.cli.conftest import FAILED, Suspend
-from tests.unit.infra.cli.driving import CommandLine
-from tests.unit.infra.server.api import PATIENCE
 
 ORDER = ("--func", "order", "--arg", "30", "--kwarg", 'currency="EUR"', "--target", "worker")
 

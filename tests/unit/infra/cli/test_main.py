@@ -14,7 +14,7 @@ import pytest
 
 from resonate_infra.cli.main import main
 from resonate_infra.server.assembly import Server
-from tests.unit.infra.server.api import PATIENCE
+from tests.support.server_api import PATIENCE
 
 ROOT = Path(__file__).parents[4]
 HEAVY = {"boto3", "botocore", "croniter", "cryptography", "jwt", "pynamodb", "starlette", "urllib3", "uvicorn"}

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from resonate_infra.scaffold import FILES
-from tests.unit.infra.cli.driving import CommandLine
+from tests.support.command_line import CommandLine
 
 
 def test_a_project_is_written_for_the_stack_that_is_named(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from resonate_infra.server.assembly import Server
-from tests.unit.infra.cli.driving import CommandLine
-from tests.unit.store.dynamo_fixture import Table
+from tests.support.command_line import CommandLine
+from tests.support.dynamo import Table
 
 
 @pytest.fixture(params=["server", "table"])

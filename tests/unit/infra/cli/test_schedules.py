@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from resonate import Resonate
-from tests.unit.infra.cli.driving import CommandLine
+from tests.support.command_line import CommandLine
 
 DAILY = ("--cron", "0 7 * * *", "--func", "double", "--arg", "1", "--target", "worker")
 

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from resonate_infra.server.assembly import Options, Server
-from tests.unit.infra.cli.driving import CommandLine
-from tests.unit.store.dynamo_fixture import Table
+from tests.support.command_line import CommandLine
+from tests.support.dynamo import Table
 
 
 def test_an_option_goes_before_the_environment(server: Server, table: Table, id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.infra.cli.driving import CommandLine
+from tests.support.command_line import CommandLine
 
 
 def test_a_task_is_halted_with_a_reason_and_continued(over_table: CommandLine, id: str) -> None:

@@ -11,9 +11,9 @@ from resonate_infra.server.assembly import Server
 from resonate_store.model.clock import ManualClock, ambient
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
 from resonate_store.model.tags import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from tests.support.command_line import CommandLine
+from tests.support.dynamo import Table
 from tests.unit.infra.cli.conftest import NO_WORKER, Suspend
-from tests.unit.infra.cli.driving import CommandLine
-from tests.unit.store.dynamo_fixture import Table
 
 
 def test_the_calls_are_shown_with_state_time_and_outcome(resonate: CommandLine, id: str) -> None:

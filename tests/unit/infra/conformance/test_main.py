@@ -14,7 +14,7 @@ import urllib3
 from resonate_infra.conformance.__main__ import main
 from resonate_infra.conformance.reading import corpus, load
 from resonate_infra.server.assembly import Options, Server
-from tests.unit.infra.server.api import Api
+from tests.support.server_api import Api
 
 FAILING = """
 - title: nobody is there

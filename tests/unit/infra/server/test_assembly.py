@@ -28,8 +28,8 @@ from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseCreate
+from tests.support.server_api import FAR, PATIENCE, Api
 from tests.unit.infra.server import test_lambdas
-from tests.unit.infra.server.api import FAR, PATIENCE, Api
 
 NOW = 1_750_000_000_000
 
@@ -437,7 +437,7 @@ def test_development_server_offers_a_task_every_30_seconds() -> None:
     clock = ManualClock(NOW)
     server = Server(Options(port=0), clock)
     sent: list[Any] = []
-    server.store.send = lambda *message: sent.append(message)
+    server.store.subscribe(send=lambda *message: sent.append(message))
     server.store.apply(PromiseCreate("job", FAR, tags={"resonate:target": "poll://any@g"}))
     for _ in range(5):
         clock.advance(30_000)

@@ -17,8 +17,8 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire
 from resonate_store.model.tags import DELAY, TARGET
-from tests.unit.infra.aws_doubles import Lambda
-from tests.unit.infra.server.api import PATIENCE
+from tests.support.aws_doubles import Lambda
+from tests.support.server_api import PATIENCE
 
 URL = "http://localhost:8001"
 UNBLOCK = {"kind": "unblock", "head": {}, "data": {"promise": {"id": "p"}}}
@@ -74,7 +74,7 @@ class Scene:
         self.store = MemoryStore(self.clock)
         self.hub, self.pusher, self.lambdas, self.functions = Hub(), Pushed(), Invoked(), Functions()
         self.delivery = self.make(lambda: self.functions)
-        self.store.send = self.delivery.send
+        self.store.subscribe(send=self.delivery.send)
         self.delivery.serve(self.store)
 
     def make(self, client: Any) -> Delivery:
@@ -243,7 +243,7 @@ def test_settled_tasks_beyond_a_buffer_hide_no_open_one(scene: Scene) -> None:
 
 
 def test_a_table_is_asked_what_an_earlier_server_had_on_offer(scene: Scene) -> None:
-    scene.store.send = lambda _address, _message: None
+    scene.store.subscribe(send=lambda _address, _message: None)
     scene.create("w", "poll://any@g")
     scene.create("pushed", "http://x.example")
     scene.create("delayed", "poll://any@g", **{DELAY: str(scene.clock.now() + 60_000)})

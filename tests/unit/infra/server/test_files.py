@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from resonate_infra.server.files import WANTED, room_in
-from tests.unit.infra.server.api import PATIENCE
+from tests.support.server_api import PATIENCE
 from tests.unit.infra.server.test_process import started
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from resonate_infra.server.lambdas import WIDTH, Context, LambdaError, Lambdas, Mapped, mapped
 from resonate_store.model.clock import ManualClock
-from tests.unit.infra.server.api import PATIENCE
+from tests.support.server_api import PATIENCE
 
 MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}
 RECEIVED: Queue[tuple[Any, Any, str]] = Queue()

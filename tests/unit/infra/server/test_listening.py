@@ -12,7 +12,7 @@ import pytest
 from resonate_infra.server.application import application
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.listening import CannotListen, Uvicorn, listen
-from tests.unit.infra.server.api import PATIENCE, Api
+from tests.support.server_api import PATIENCE, Api
 
 
 @contextmanager

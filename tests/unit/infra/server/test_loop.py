@@ -15,7 +15,7 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseCreate, PromiseRegisterListener
 from resonate_store.model.tags import TARGET
-from tests.unit.infra.server.api import PATIENCE
+from tests.support.server_api import PATIENCE
 
 
 class Scene:

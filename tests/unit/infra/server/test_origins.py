@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from resonate_infra.server.assembly import CannotServe, Options, Server
 from resonate_infra.server.hub import Hub
-from tests.unit.infra.server.api import Api
+from tests.support.server_api import Api
 from tests.unit.infra.server.test_application import PREFLIGHT, Client, client
 from tests.unit.infra.server.test_assembly import serving
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.infra.server.api import PATIENCE, Api
+from tests.support.server_api import PATIENCE, Api
 
 LINE = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR) +\S.*")
 

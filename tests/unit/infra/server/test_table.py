@@ -22,7 +22,7 @@ from resonate_store.model.requests import (
     TaskSuspend,
 )
 from resonate_store.model.tags import TARGET, TIMER
-from tests.unit.store.dynamo_fixture import Table, Wire, refusing
+from tests.support.dynamo import Table, Wire, refusing
 
 HOUR = 3_600_000
 SWEEP = 60_000
@@ -34,9 +34,9 @@ class Scene:
         self.table = table
         self.sent: list[tuple[str, str]] = []
         self.store = TableStore(table.store(self.clock), SWEEP, retention=86_400)
-        self.store.send = self._note
+        self.store.subscribe(send=self._note)
         self.woken_at: list[int] = []
-        self.store.on_wake = self.woken_at.append
+        self.store.subscribe(on_wake=self.woken_at.append)
 
     def _note(self, address: str, message: dict[str, Any]) -> None:
         data = message["data"]

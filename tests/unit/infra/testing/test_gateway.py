@@ -8,7 +8,7 @@ from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.template.deployment import Route
 from resonate_infra.testing.template.resources import create
 from resonate_infra.testing.template.template import Stack, default_template, load
-from tests.unit.infra.testing.test_resources import client  # noqa: F401
+from tests.unit.infra.testing.template.test_resources import client  # noqa: F401
 
 ROUTES = (Route("POST", "/", "ApiFunction", signed=True), Route("GET", "/health", "ApiFunction", signed=False))
 

@@ -12,7 +12,7 @@ from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
-from tests.unit.store.protocol.envelopes import LATER, TARGET, ask
+from tests.support.envelopes import LATER, TARGET, ask
 
 T0 = 1_750_000_000_000
 

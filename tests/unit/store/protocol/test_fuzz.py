@@ -20,8 +20,8 @@ from resonate_infra.server.assembly import Options, Server
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.protocol.wire import VERSION, encode_request
-from tests.spec.servers import service_over, service_over_a_table
-from tests.unit.store.protocol.envelopes import envelope, read
+from tests.support.envelopes import envelope, read
+from tests.support.services import service_over, service_over_a_table
 from tests.unit.store.protocol.test_wire import REQUESTS
 
 Answer = Callable[[bytes], tuple[int, bytes]]

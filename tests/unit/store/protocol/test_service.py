@@ -12,7 +12,7 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseRecord, ProtocolRequest
 from resonate_store.protocol.service import Limits, Permit, Refused, Service
 from resonate_store.protocol.wire import VERSION
-from tests.unit.store.protocol.envelopes import LATER, TARGET, ask, envelope, read
+from tests.support.envelopes import LATER, TARGET, ask, envelope, read
 
 CREATE = {"id": "a", "timeoutAt": LATER, "tags": TARGET}
 

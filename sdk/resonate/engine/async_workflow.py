@@ -1,0 +1,115 @@
+"""An async function that has become a workflow: the interpreter drives it outside of any event loop.
+
+What a workflow does must follow from what is recorded, and what an event loop brings is not recorded. So while an
+async workflow runs there is no running loop, and code that asks for one gets an error that says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, cast
+
+from resonate.errors import MOST_CAUSES, ProgramError
+from resonate.workflow.awaits import MixedAwaits
+from resonate.workflow.commands import Command, Promise
+
+
+def is_ours(yielded: object) -> bool:
+    """Return whether this is a command or promise, and not something of an event loop."""
+    return isinstance(yielded, (Command, Promise))
+
+
+class OutsideLoop:
+    """The coroutine of an async workflow, as the generator that the interpreter drives.
+
+    Args:
+        coroutine: the workflow.
+        name: its name.
+        command: what it has awaited first.
+    """
+
+    __slots__ = ("_coroutine", "_guard")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str, command: object) -> None:
+        self._coroutine = coroutine
+        self._guard = cast("asyncio.AbstractEventLoop", _NoLoop(name, command))
+
+    def send(self, value: Any) -> Any:
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(self._guard)
+        try:
+            return self._coroutine.send(value)
+        finally:
+            asyncio._set_running_loop(before)
+
+    def throw(self, error: BaseException) -> Any:
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(self._guard)
+        try:
+            return self._coroutine.throw(error)
+        finally:
+            asyncio._set_running_loop(before)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+
+class _NoLoop:
+    """Stands where the running loop would be; every use of it is an error."""
+
+    def __init__(self, name: str, command: object) -> None:
+        self._name = name
+        self._command = command
+
+    def create_task(self, coroutine: Coroutine[Any, Any, Any], **_: Any) -> Any:
+        if not is_ours(coroutine):
+            coroutine.close()  # Python would warn that it was not awaited
+        raise MixedAwaits(self._name, self._command, "a task of its own")
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise MixedAwaits(self._name, self._command, f"the event loop's {attribute}")
+
+
+def explain_misuse(error: Exception, name: str) -> Exception:
+    """Return what asyncio refuses to take a command for as `MixedAwaits`; other errors as they are.
+
+    `asyncio.run`, `asyncio.wait` and `asyncio.run_coroutine_threadsafe` look at what they are given and call nothing of
+    it, so only the traceback tells. If the user's error is raised `from` such a refusal, its cause is replaced.
+
+    Args:
+        error: what a function has raised.
+        name: the function's.
+    """
+    if (mixed := _misuse(error, name)) is not None:
+        return mixed
+    link: BaseException = error
+    for _ in range(MOST_CAUSES):
+        cause = link.__cause__
+        if cause is None or isinstance(cause, ProgramError):
+            break
+        if (mixed := _misuse(cause, name)) is not None:
+            vars(BaseException)["__cause__"].__set__(link, mixed)  # a frozen dataclass refuses to be assigned
+            break
+        link = cause
+    return error
+
+
+def _misuse(error: BaseException, name: str) -> MixedAwaits | None:
+    """Return the error that asyncio has raised itself, in a call that has a command as its argument, as ours."""
+    traceback = error.__traceback__
+    if traceback is None or not isinstance(error, (TypeError, ValueError, RuntimeError, AttributeError)):
+        return None
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    frame = traceback.tb_frame
+    module = frame.f_globals.get("__name__")
+    if not isinstance(module, str) or module.partition(".")[0] != "asyncio":
+        return None
+    for value in frame.f_locals.values():
+        for each in cast("Any", value) if isinstance(value, (list, tuple, set, frozenset)) else (value,):
+            if is_ours(each):
+                mixed = MixedAwaits(name, each, f"asyncio.{frame.f_code.co_name.lstrip('_')}")
+                mixed.__cause__ = error
+                return mixed.with_traceback(error.__traceback__)
+    return None

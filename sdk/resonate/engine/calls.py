@@ -1,0 +1,350 @@
+"""The functions of an execution: each is begun, called again as `retries.decide` says, and concluded.
+
+This part of the interpreter is the one owner of `Work`. An async function is a step until it awaits its first command.
+If it never does, it costs one record. If it does, its promise is created, pending, and from there on it is a workflow
+like any generator (docs/decisions/0020).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import CoroutineType, GeneratorType
+from typing import Any
+
+from resonate.engine import attempt_log, retries
+from resonate.engine.actions import Action, Create, Finished, ReadChildren, RecordOutcome, Run
+from resonate.engine.exits import failure_of
+from resonate.engine.history import NOTHING, Issued, KnownRecords
+from resonate.engine.model import Kind, Node, Opening, Outcome, Work, close_workflow
+from resonate.engine.progress import Progress
+from resonate.errors import NonDeterminismError, PayloadError, ProgramError, ResonateTimedoutError, is_final
+from resonate.payloads import codec
+from resonate.payloads.restore import Doubtful, tell_change
+from resonate.retry_policies import Never, RetryPolicy
+from resonate.workflow.deterministic import source_of_chance
+from resonate.workflow.options import Options
+from resonate.workflow.registry import Registry
+from resonate.workflow.signatures import check_value
+from resonate_store.model.records import EMPTY, PromiseView, SettledState, Value
+from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle
+
+
+class Calls(ABC):
+    """The functions of one execution, from their first attempt to their outcome; the base of `Execution`.
+
+    Attributes:
+        finished: the outcome of the root, once it has one.
+        now: the instant of the latest news (ms).
+        pausing: the functions that wait in this process for their next attempt.
+        records: the records that are known.
+        root: the function of the task.
+        timers: the retry timers that are waited for, by id.
+    """
+
+    def __init__(self, root: Work, registry: Registry, dependencies: Mapping[str, Any], private: bool) -> None:
+        self.finished: Finished | None = None
+        self.now = 0
+        self.pausing: list[Work] = []
+        self.records = KnownRecords()
+        self.root = root
+        self.timers: dict[str, Node] = {}
+        self._actions: list[Action] = []
+        self._dependencies = dependencies
+        self._logs_everything = attempt_log.logs_everything()
+        self._private = private
+        self._progress = Progress(self.records)
+        self._registry = registry
+
+    @abstractmethod
+    def settle(self, node: Node, value: Any, error: BaseException | None) -> None:
+        """Give a node its outcome, and let its waiters continue."""
+
+    @abstractmethod
+    def _enter(self, work: Work, workflow: Any, opening: Any = None) -> None:
+        """Let a workflow run, whose first command may be known."""
+
+    @abstractmethod
+    def _wait_for_timer(self, timer: Node) -> None:
+        """Take in a retry timer, as a promise that is settled by time."""
+
+    def ran(self, work: Work, outcome: Outcome | Opening, now: int) -> None:
+        """Take in that a function has returned or raised, or is a workflow after all."""
+        self.now = now
+        if isinstance(outcome, Opening):
+            self._opened(work, outcome)
+        else:
+            self._ended(work, outcome)
+
+    def overdue(self, work: Work, now: int) -> None:
+        """Conclude a function whose promise has timed out while it runs, whatever it returns later."""
+        self.now = now
+        if not work.node.settled:
+            self._fail(work, ResonateTimedoutError(work.node.id, work.node.timeout_at / 1000))
+
+    def _remember(self, parent: str, children: Sequence[PromiseView]) -> None:
+        self.records.remember(parent, children)
+        self._progress.remember(children)
+
+    def _start_root(self, *, begun: bool) -> None:
+        root = self.root
+        root.timer_stem = f"{root.node.id}.0"
+        root.created, root.begun = True, begun
+        self._progress.entered(root)
+        self._begin(root)
+
+    def _start(self, work: Work, opts: Options, *, is_new: bool) -> None:
+        """Start what a workflow calls here.
+
+        A finished step is recorded in one write. Whatever else runs here is created, pending, before it runs.
+        """
+        work.is_new = is_new
+        if work.kind is Kind.WORKFLOW:
+            # Without a promise of its own nothing says whether it was begun before; its steps are durable all the same.
+            self._actions.append(Create(work.node, _pending(work)) if work.node.durable else ReadChildren(work))
+        elif not work.node.durable or not (opts.id or opts.timeout is not None or opts.idempotency_key):
+            self._begin(work)
+        else:
+            self._actions.append(Create(work.node, _pending(work)))
+
+    def _created(self, work: Work, promise: PromiseView) -> None:
+        """Continue with a function whose promise exists now, pending."""
+        if work.created:
+            return
+        work.created = True
+        work.context.info.timeout = promise.timeout_at / 1000
+        work.begun = work.node.link is not None or promise.id in self.records.by_id
+        if work.begun and work.kind is Kind.WORKFLOW:
+            self._actions.append(ReadChildren(work))
+        else:
+            self._proceed(work)
+
+    # Attempts
+
+    def _begin(self, work: Work) -> None:
+        """Make the first attempt that is not recorded as failed."""
+        timer = self.records.timer(work.timer_stem)
+        if timer is not None and (repeated := retries.repeated_attempts(work, timer)):
+            work.attempt = repeated
+            self._continue_after(work, timer)
+        else:
+            self._launch(work)
+
+    def _launch(self, work: Work) -> None:
+        """Call the function."""
+        context = work.context
+        context.info.attempt = work.attempt
+        work.started_at = self.now
+        if work.kind is not Kind.STEP:
+            self._progress.launched(work)
+        if self._logs_everything:
+            attempt_log.log_beginning(work, private=self._private)
+        if work.kind is not Kind.WORKFLOW:
+            self._actions.append(Run(work))
+            return
+        try:
+            generator = work.func(context, *work.args, **work.kwargs)
+        except BaseException as error:
+            failure = failure_of(error, work.name)
+            if failure is None:
+                raise
+            self._ended(work, (None, failure))
+        else:
+            self._run_workflow(work, generator)
+
+    def _run_workflow(self, work: Work, workflow: Any, opening: Any = None) -> None:
+        if work is not self.root:  # it stands above its children from now on
+            work.lineage = work.lineage.below(work.node.id, work.node.timeout_at)
+        self._enter(work, workflow, opening)
+
+    def _opened(self, work: Work, opening: Opening) -> None:
+        """Make a workflow of an async function that has issued its first command."""
+        if work.node.settled:
+            close_workflow(opening.coroutine, work.name)
+            return
+        first, work.is_workflow, work.opening = not work.is_workflow, True, opening
+        if work.node is self.root.node or not first:
+            self._proceed(work)
+        elif work.begun or not work.node.durable:
+            self._actions.append(ReadChildren(work))
+        elif work.created:
+            self._proceed(work)
+        else:
+            self._actions.append(Create(work.node, _pending(work)))
+
+    def _proceed(self, work: Work) -> None:
+        """Begin a workflow, or continue an async one with its first command: everything that it needs is there."""
+        opening, work.opening = work.opening, None
+        if opening is None:
+            self._begin(work)
+            return
+        from resonate.engine.async_workflow import OutsideLoop  # it needs asyncio, and few workflows do
+
+        self._progress.entered(work)
+        self._run_workflow(work, OutsideLoop(opening.coroutine, work.name, opening.command), opening.command)
+
+    def _ended(self, work: Work, outcome: Outcome) -> None:
+        """Store what the function has returned or raised, unless it is called again."""
+        value, error = outcome
+        if work.context.made > work.context.count:
+            attempt_log.log_forgotten(work)
+        if error is None:
+            node = work.node
+            try:
+                payload = EMPTY
+                if node.durable:
+                    payload = codec.encode(value, f"the result of {work.name}", "result", node.encoder)
+                    if type(node.annotation) is Doubtful:
+                        check_value(f"the result of {work.name}", "it", value, node.annotation)
+            except PayloadError as refused:
+                error = _unreturnable(work, value) or refused
+            else:
+                if self.records.by_id:
+                    self._require_all_recorded(work, None)
+                if self._logs_everything:
+                    attempt_log.log_success(work, value, private=self._private)
+                    if node.durable:
+                        tell_change(f"the result of {work.name}", value, node.annotation)
+                self._conclude(work, "resolved", payload, value, None)
+                return
+        elif self._is_called_again(work, error):
+            return
+        if isinstance(work.policy, (Never, type(None))) or is_final(error):  # else it may have had another attempt
+            self._require_all_recorded(work, error)
+        self._progress.failed(work.context)
+        self._fail(work, error)
+
+    def _require_all_recorded(self, work: Work, error: BaseException | None) -> None:
+        """Require of a workflow that ends that it has issued every command which is recorded.
+
+        Raises:
+            NonDeterminismError: one was not issued.
+        """
+        if work.kind is not Kind.STEP or work.node is self.root.node:
+            missing = self.records.beyond(work.node.id, work.context.count)
+            if missing is not None:
+                raise NonDeterminismError(missing.id, str(Issued.of(missing)), NOTHING) from error
+
+    def _fail(self, work: Work, error: BaseException) -> None:
+        attempt_log.log_failure(work, error, None, private=self._private)
+        self._conclude(work, "rejected", codec.encode_error(error, work.node.encoder), None, error)
+
+    # Retries
+
+    def _is_called_again(self, work: Work, error: BaseException) -> bool:
+        """Arrange the next attempt after a failure; return whether there is one."""
+        decision = retries.decide(
+            work,
+            error,
+            timer=self.records.timer(work.timer_stem),
+            now=self.now,
+            default=self._registry.retry_policy,
+            draw=self._draw,
+            is_root=work.node is self.root.node,
+        )
+        match decision:
+            case retries.Final(broken, blamed):
+                if broken is not None:
+                    self._blame(work, blamed, error, broken)
+                return False
+            case retries.Again():
+                work.attempt += 1
+                self._launch(work)
+            case retries.AfterTimer(timer):
+                self._continue_after(work, timer)
+            case retries.PauseHere(pause_ms, until, policy, record):
+                self._log_retry(work, error, pause_ms, policy)
+                if record is None:
+                    self._pause(work, until)
+                else:
+                    self._actions.append(RecordOutcome(Node(record.id, until, retries=work), record))
+            case retries.DurableTimer(pause_ms, policy, request):
+                self._log_retry(work, error, pause_ms, policy)
+                if not work.created:
+                    work.created = True
+                    self._actions.append(Create(work.node, _pending(work)))
+                timer = self._rest(work, request.id, request.timeout_at)
+                self._actions.append(Create(timer, request))
+        return True
+
+    def _continue_after(self, work: Work, timer: PromiseView) -> None:
+        """Make the attempt after the one whose retry timer this is."""
+        if timer.pending:
+            self._rest(work, timer.id, timer.timeout_at)
+        else:
+            work.attempt += 1
+            self._launch(work)
+
+    def _rest(self, work: Work, id: str, timeout_at: int) -> Node:
+        """Let a function wait for its retry timer."""
+        timer = self.timers[id] = Node(id, timeout_at, external=True, timer=True, retries=work)
+        self._wait_for_timer(timer)
+        return timer
+
+    def _pause(self, work: Work, until: int) -> None:
+        """Let a function wait in this process."""
+        work.attempt += 1
+        work.retry_at = until
+        self.pausing.append(work)
+
+    def _end_pauses(self) -> None:
+        """Call the functions whose pause is over."""
+        for work in [work for work in self.pausing if work.retry_at <= self.now]:
+            self.pausing.remove(work)
+            if not work.node.settled:
+                self._launch(work)
+
+    def _timer_settled(self, timer: Node, work: Work) -> None:
+        """Continue with a function whose retry timer is settled, or whose failed attempt is recorded."""
+        if not timer.external:
+            self._pause(work, timer.timeout_at)
+            return
+        del self.timers[timer.id]
+        if not work.node.settled:
+            work.attempt += 1
+            self._launch(work)
+
+    def _log_retry(self, work: Work, error: BaseException, pause_ms: int, policy: RetryPolicy) -> None:
+        attempt_log.log_failure(work, error, pause_ms, private=self._private, policy=policy)
+
+    def _blame(self, work: Work, policy: str, error: BaseException, broken: Exception) -> None:
+        """Note that a failure is final because the retry policy has failed, as it would whenever it is asked."""
+        attempt_log.log_broken_policy(work, policy, broken, private=self._private)
+        with suppress(Exception):  # an error may be of a type that takes no notes
+            error.add_note(f"It is final because its retry policy, {policy}, raised {type(broken).__name__}: {broken}")
+
+    def _draw(self) -> float:
+        return source_of_chance(self._dependencies).random()
+
+    def _conclude(
+        self, work: Work, state: SettledState, payload: Value, value: object, error: BaseException | None
+    ) -> None:
+        """Store the outcome of a function, or keep it for the task if the function is the root."""
+        node = work.node
+        if node is self.root.node:
+            self.finished = Finished(state, payload)
+        elif not node.durable:
+            self.settle(node, value, error)
+        elif work.created:
+            self._actions.append(RecordOutcome(node, PromiseSettle(node.id, state, payload)))
+        else:
+            request = PromiseRecord(node.id, node.timeout_at, work.started_at, state, payload, tags=work.tags)
+            self._actions.append(RecordOutcome(node, request))
+
+
+def _unreturnable(work: Work, value: object) -> ProgramError | None:
+    """Return the error of a function that returns a generator or coroutine, which then never runs; else None."""
+    if not isinstance(value, (GeneratorType, CoroutineType)):
+        return None
+    value.close()  # pyright: ignore[reportUnknownMemberType]
+    kind = "generator" if isinstance(value, GeneratorType) else "coroutine"
+    return ProgramError(
+        f"{work.name} returned the {kind} {value.__name__}, which never runs like that: give the function itself to"
+        f" ctx.run({value.__name__}, ...), or end with `return (yield from {value.__name__}(...))`, or `await` it"
+    )
+
+
+def _pending(work: Work) -> PromiseCreate:
+    """Return the request that creates the promise of a function before it runs."""
+    return PromiseCreate(work.node.id, work.node.timeout_at, tags=work.tags)

@@ -1,0 +1,189 @@
+"""The promises of an execution: what is known of each, and what happens when one is settled.
+
+This part of the interpreter is the one owner of `Node`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from resonate.encoders import Encoder
+from resonate.engine.actions import ReadPromise, RecordOutcome
+from resonate.engine.blocking import outstanding_below
+from resonate.engine.calls import Calls
+from resonate.engine.conventions import linked
+from resonate.engine.history import may_belong, outcome_of
+from resonate.engine.model import Coroutine, Node, Work, close_workflow
+from resonate.errors import refusal
+from resonate.idempotency import belongs_elsewhere
+from resonate.payloads import codec
+from resonate.workflow.registry import Registry
+from resonate_store.model.records import Claim, PromiseView, SettledState, Value
+from resonate_store.model.requests import PromiseGet, Response
+from resonate_store.model.tags import PARENT
+
+
+class Nodes(Calls):
+    """The promises of one execution; the base of `Execution`.
+
+    Attributes:
+        nodes: the promises, by id. A step that a workflow waited for is removed with its result.
+    """
+
+    def __init__(
+        self,
+        root: Work,
+        registry: Registry,
+        dependencies: Mapping[str, Any],
+        private: bool,
+        encoders: dict[str, Encoder[Any, str | None]],
+    ) -> None:
+        super().__init__(root, registry, dependencies, private)
+        self.nodes: dict[str, Node] = {root.node.id: root.node}
+        self._blocked: dict[Coroutine, Node] = {}
+        self._encoders = encoders
+
+    @abstractmethod
+    def _deliver(self, coroutine: Coroutine, node: Node) -> None:
+        """Let a workflow continue that has waited for this node."""
+
+    @abstractmethod
+    def _close_below(self, node: Node) -> None:
+        """Close the workflows that work for a promise which is settled without them."""
+
+    @abstractmethod
+    def _announce(self, node: Node) -> None:
+        """Make sure that every workflow gets the error of a promise which it has begun, and which cannot be created."""
+
+    def outstanding(self) -> int:
+        """Return how many known children of the root, awaited or not, other programs still have to settle."""
+        return outstanding_below(self.root.node.id, self.nodes.values())
+
+    def timed_out_above(self, work: Work, now: int) -> Node | None:
+        """Return the highest nested workflow above a function that has timed out as well; None if there is none."""
+        found: Node | None = None
+        above = self.nodes.get(work.lineage.id)
+        while above is not None and above is not self.root.node:
+            if above.durable and not above.settled and above.timeout_at <= now:
+                found = above
+            above = self.nodes.get(above.work.tags.get(PARENT, "")) if above.work is not None else None
+        return found
+
+    # Results of actions
+
+    def kept(self, node: Node, response: Response) -> None:
+        """Take in that the outcome of a node is stored; what the store shows is what counts."""
+        promise = response.promise
+        work = node.work
+        if promise is None:
+            error = refusal(response.status, response.error)
+            if work is None or node.refused:
+                self._refuse(node, error)
+            else:
+                node.refused = True
+                self._conclude(work, "rejected", codec.encode_error(error, node.encoder), None, error)
+        elif node.link is not None and promise.id == node.id:
+            self._copy_here(node, promise)
+        elif (
+            work is None or promise.tags is work.tags or node.link is not None or may_belong(promise, work.tags[PARENT])
+        ):
+            self._adopt(node, promise)
+            if work is not None and not work.concurrent and node.link is None:
+                self.nodes.pop(node.id, None)
+        else:
+            self._refuse(node, belongs_elsewhere(node.id))
+
+    def fetched(self, node: Node, response: Response) -> None:
+        """Take in a settled promise with the value that was too large to come along with other promises."""
+        if response.promise is None:
+            self.settle(node, None, refusal(response.status, response.error))
+        elif response.promise.id == node.link:
+            self._adopt(node, response.promise)
+        else:
+            self._exists(node, response.promise)
+
+    def settled(self, promise: PromiseView) -> None:
+        """Take in that another program has settled a promise, or that one of ours has timed out."""
+        node = self.nodes.get(promise.id)
+        if node is None or node.settled or promise.pending:
+            return
+        if not node.external:
+            self._close_below(node)
+        self._exists(node, promise)
+
+    # What is known of a promise
+
+    def _exists(self, node: Node, promise: PromiseView) -> None:
+        """Take the outcome of a promise, or do what settles it."""
+        if isinstance(promise.value, Claim):
+            self._actions.append(ReadPromise(node, PromiseGet(promise.id)))
+            return
+        if promise.state != "pending":
+            self._copy_here(node, promise) if node.link else self._adopt(node, promise)
+            return
+        node.timeout_at = promise.timeout_at
+        if node.work is not None:
+            self._created(node.work, promise)
+
+    def _copy_here(self, node: Node, promise: PromiseView) -> None:
+        """Record the outcome of a promise that lies elsewhere at the command's own number: replay reads only that."""
+        if promise.state == "resolved":
+            self._record_here(node, "resolved", promise.value)
+        else:
+            error = codec.decode_error(promise, node.encoder)
+            self._record_here(node, "rejected", codec.encode_error(error, node.encoder))
+
+    def _record_here(self, node: Node, state: SettledState, value: Value, tags: dict[str, str] | None = None) -> None:
+        node.external = False
+        request = linked(node, state, value, self.root.node.timeout_at, self.now, tags)
+        self._actions.append(RecordOutcome(node, request))
+
+    def _adopt(self, node: Node, promise: PromiseView) -> None:
+        """Take the outcome of a settled promise as the node's."""
+        self.settle(node, *outcome_of(promise, node.annotation, node.encoder))
+
+    def _refuse(self, node: Node, error: BaseException) -> None:
+        """Settle a node whose promise cannot be created, or cannot have its outcome."""
+        self._mark_uncreated(node, error)
+        self._announce(node)
+        self.settle(node, None, error)
+
+    @staticmethod
+    def _mark_uncreated(node: Node, error: BaseException | None = None) -> None:
+        node.uncreated = True
+        if error is not None:
+            node.error = error
+
+    @staticmethod
+    def _drop_work(node: Node) -> None:
+        """Close the function that would settle a node: it is settled otherwise."""
+        work, node.work = node.work, None
+        if work is not None and work.opening is not None:
+            close_workflow(work.opening.coroutine, work.name)
+
+    def _wait(self, coroutine: Coroutine, node: Node) -> None:
+        self._blocked[coroutine] = node
+        node.waiters.append(coroutine)
+
+    def _wait_for_timer(self, timer: Node) -> None:
+        self.nodes[timer.id] = timer
+
+    def settle(self, node: Node, value: Any, error: BaseException | None) -> None:
+        """Give a node its outcome, and let its waiters continue."""
+        if node.settled:
+            return
+        node.settled = True
+        node.value, node.error = value, error
+        if node.encoder is not None:
+            self._encoders.pop(node.id, None)
+        if node.work is not None and node.work.opening is not None:
+            self._drop_work(node)
+        node.work = None  # without a call, as for every step
+        for coroutine in node.waiters:
+            del self._blocked[coroutine]
+            self._deliver(coroutine, node)
+        node.waiters.clear()
+        if node.retries is not None:
+            self._timer_settled(node, node.retries)

@@ -1,0 +1,92 @@
+"""How far a workflow has been before: whether it repeats, and is silent, or does something for the first time.
+
+The one owner of `Context.replaying`. An execution that a suspension ended repeats what it has done until it receives
+what has settled since. Of one that ended otherwise, such as by a crash, only its records tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resonate.engine.history import KnownRecords
+from resonate.engine.model import Kind, Node, Work
+from resonate.workflow.context import Context
+from resonate_store.model.records import PromiseView
+
+
+class Progress:
+    """Whether the workflows of one execution repeat what an earlier invocation has done.
+
+    Args:
+        records: the records that are known.
+
+    Attributes:
+        resumed_by: the promises that have resumed the execution from a suspension.
+    """
+
+    def __init__(self, records: KnownRecords) -> None:
+        self.resumed_by: frozenset[str] = frozenset()
+        self._records = records
+        self._resumed_at: int | None = None
+
+    def remember(self, children: Sequence[PromiseView]) -> None:
+        """Find the instant of the resume among the records of the promises that caused it."""
+        for child in children if self.resumed_by else ():
+            if child.id in self.resumed_by and child.settled_at is not None:
+                self._resumed_at = min(child.settled_at, self._resumed_at or child.settled_at)
+
+    def is_behind(self, context: Context) -> bool:
+        """Return whether more commands of this execution are known than it has issued by now."""
+        return self._records.reaches(context.id, context.count)
+
+    def is_news(self, node: Node) -> bool:
+        """Return whether a settled promise was pending when the execution was suspended."""
+        known = self._records.by_id.get(node.link or node.id)
+        return node.durable and (known is None or known.pending or self.has_settled_since(node.id, known))
+
+    def has_settled_since(self, id: str, known: PromiseView) -> bool:
+        """Return whether a promise has settled since the suspension: it has resumed the task, or settled after that."""
+        return id in self.resumed_by or (
+            self._resumed_at is not None and known.settled_at is not None and known.settled_at > self._resumed_at
+        )
+
+    def launched(self, work: Work) -> None:
+        """A function is called."""
+        if work.kind is Kind.ASYNC:
+            # It is begun with its first command, so whatever it logs before that has been logged.
+            work.context.replaying = work.begun and not work.is_new and work.attempt == 1
+        elif work.kind is Kind.WORKFLOW:
+            self.entered(work)
+
+    def entered(self, work: Work) -> None:
+        """A workflow begins, or an async function continues after its first command."""
+        resumed = bool(self.resumed_by) and work.begun and not work.is_new and work.attempt == 1
+        work.context.replaying = resumed or self.is_behind(work.context)
+
+    def issued(self, context: Context, node: Node) -> None:
+        """A workflow has issued a command of which nothing is recorded."""
+        if node.link is None and node.durable:
+            context.replaying = False
+        elif not self.resumed_by:  # else it may have been begun before, and has no record that says so
+            context.replaying = not node.durable and self.is_behind(context)
+
+    def received(self, context: Context, *, is_news: bool = False) -> None:
+        """A workflow receives a recorded outcome, at once."""
+        if context.replaying:
+            context.replaying = not is_news if self.resumed_by else self.is_behind(context)
+
+    def resumed(self, context: Context, node: Node) -> None:
+        """A workflow that waited for this node receives its outcome, and continues in this invocation."""
+        if not context.replaying:
+            return
+        if self.resumed_by:
+            context.replaying = not self.is_news(node)
+        elif not node.durable:
+            context.replaying = self.is_behind(context)
+        else:
+            known = self._records.by_id.get(node.link or node.id)
+            context.replaying = known is not None and not known.pending and self.is_behind(context)
+
+    def failed(self, context: Context) -> None:
+        """A function has failed for good: its last line is written."""
+        context.replaying = False

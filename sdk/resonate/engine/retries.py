@@ -1,0 +1,175 @@
+"""Whether a function that has failed is called again, and when: `decide`. Pure: it reads, and changes nothing.
+
+A pause that is longer than a suspension is worth becomes a promise: a timer that carries the error and has the number
+of the attempt. So the worker may exit, and the count of attempts survives (docs/rules.md R12). A shorter pause is
+waited out in the worker and leaves no record, with two exceptions. A root workflow records every failed attempt,
+because the worker that continues it may not have the retry policy of its caller. And after `SERIES` attempts the pause
+is long enough for a timer, so that a function that keeps failing does not keep a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from resonate.engine.blocking import WORTH_SUSPENDING_MS
+from resonate.engine.history import attempt_of
+from resonate.engine.model import Kind, Work
+from resonate.errors import is_final
+from resonate.payloads import codec
+from resonate.retry_policies import Exponential, Never, RetryPolicy, pause_after
+from resonate.workflow.options import Options, PolicyFor
+from resonate_store.model.records import PromiseView
+from resonate_store.model.requests import PromiseCreate, PromiseRecord
+from resonate_store.model.tags import DELAY, ORIGIN, SCOPE, TARGET, TIMER, WORKFLOW
+
+SERIES = 100
+"""Attempts in a row with short pauses between them."""
+LONG_PAUSE_MS = 2_000
+"""The pause after a series, if the policy does not have a longer one, or the timeout is nearer."""
+
+_OF_STEPS: RetryPolicy = Exponential()
+_OF_WORKFLOWS: RetryPolicy = Never()
+
+
+class Again(Struct, frozen=True):
+    """Call the function at once: the records show that this attempt failed, and that a later one began."""
+
+
+class AfterTimer(Struct, frozen=True):
+    """Call the function after the pause that is recorded for this attempt."""
+
+    timer: PromiseView
+
+
+class PauseHere(Struct, frozen=True):
+    """Wait in this process, until an instant (ms); `record` is what to store about the attempt before."""
+
+    pause_ms: int
+    until: int
+    policy: RetryPolicy
+    record: PromiseRecord | None = None
+
+
+class DurableTimer(Struct, frozen=True):
+    """Create a promise that resolves when the pause is over, and wait for it."""
+
+    pause_ms: int
+    policy: RetryPolicy
+    request: PromiseCreate
+
+
+class Final(Struct, frozen=True):
+    """Do not call the function again.
+
+    `broken` is the error of the retry policy itself, if it has raised one; `blamed` names that policy.
+    """
+
+    broken: Exception | None = None
+    blamed: str = ""
+
+
+Decision = Again | AfterTimer | PauseHere | DurableTimer | Final
+
+
+def decide(
+    work: Work,
+    error: BaseException,
+    *,
+    timer: PromiseView | None,
+    now: int,
+    default: RetryPolicy | PolicyFor | None,
+    draw: Callable[[], float],
+    is_root: bool,
+) -> Decision:
+    """Decide how a function goes on whose attempt has just failed.
+
+    Args:
+        work: the function, at the attempt that failed.
+        error: what it raised.
+        timer: the latest recorded retry timer of the function, if there is one.
+        now: the present instant (ms).
+        default: the retry policy of the program, for calls that name none.
+        draw: gives a random number from 0 to 1, for policies with jitter.
+        is_root: whether the function is the root of the execution.
+    """
+    recorded = attempt_of(timer)
+    if timer is not None and recorded >= work.attempt:
+        return Again() if recorded > work.attempt else AfterTimer(timer)
+    policy = work.policy
+    try:
+        policy = policy_in_force(work, default)
+        pause_ms = _pause_after(work, error, now, draw, policy)
+    except Exception as broken:
+        asked = policy or default
+        return Final(broken, type(asked).__name__ if isinstance(asked, RetryPolicy) else "Resonate(retry_policy=...)")
+    if pause_ms is None:
+        return Final()
+    if work.attempt % SERIES == 0 and now + LONG_PAUSE_MS <= work.node.timeout_at:
+        pause_ms = max(pause_ms, LONG_PAUSE_MS)
+    until = now + pause_ms
+    short = pause_ms <= WORTH_SUSPENDING_MS
+    if short and work.is_workflow and is_root:
+        return PauseHere(pause_ms, until, policy, _record(work, error, now, until))
+    if short or not work.node.durable:
+        return PauseHere(pause_ms, until, policy)
+    return DurableTimer(pause_ms, policy, _timer(work, error, until))
+
+
+def policy_in_force(work: Work, default: RetryPolicy | PolicyFor | None) -> RetryPolicy:
+    """Return the retry policy of a function: that of the call, else the program's default, else ours.
+
+    A policy that is the program's default is for steps. One that the program chooses by function is for all.
+
+    Raises:
+        Exception: the program's default cannot choose.
+    """
+    if work.policy is not None:
+        return work.policy
+    if default is None or (work.is_workflow and isinstance(default, RetryPolicy)):
+        return _OF_WORKFLOWS if work.is_workflow else _OF_STEPS
+    return Options(retry_policy=default).policy_for(work.func) or _OF_STEPS
+
+
+def repeated_attempts(work: Work, timer: PromiseView | None) -> int:
+    """Return how many attempts of a function need not be made again, because this timer records the last of them.
+
+    A workflow repeats its earlier attempts, whose steps are all recorded: its commands are numbered through.
+    """
+    if work.kind is Kind.STEP or (work.kind is Kind.ASYNC and timer is not None and WORKFLOW not in timer.tags):
+        return attempt_of(timer)
+    return 0
+
+
+def _pause_after(
+    work: Work, error: BaseException, now: int, draw: Callable[[], float], policy: RetryPolicy
+) -> int | None:
+    """Return the milliseconds until the next attempt, or None if this failure is final (docs/protocol.md 5.7)."""
+    if type(error) in work.non_retryable or is_final(error):
+        return None
+    pause_s = pause_after(policy, work.attempt, error, draw)
+    if pause_s is None or now + pause_s * 1000 > work.node.timeout_at:
+        return None
+    return max(0, round(pause_s * 1000))
+
+
+def _timer(work: Work, error: BaseException, until: int) -> PromiseCreate:
+    """Return the request that creates the retry timer after this attempt.
+
+    It lies among the siblings of the function's promise, so the preload of the parent brings it.
+    """
+    tags = {**work.tags, SCOPE: "global", TIMER: "true"}
+    for tag in (TARGET, DELAY):
+        tags.pop(tag, None)
+    tags[ORIGIN] = work.lineage.origin
+    if work.is_workflow and work.kind is Kind.ASYNC:
+        tags[WORKFLOW] = "true"
+    id = f"{work.timer_stem}~{work.attempt}"
+    return PromiseCreate(id, until, codec.encode_error(error, work.node.encoder), tags)
+
+
+def _record(work: Work, error: BaseException, now: int, until: int) -> PromiseRecord:
+    """Return the request that records a failed attempt of a root workflow, with a pause that is waited out here."""
+    timer = _timer(work, error, until)
+    return PromiseRecord(timer.id, until, now, "resolved", param=timer.param, tags={**timer.tags, SCOPE: "local"})

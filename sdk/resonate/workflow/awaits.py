@@ -1,0 +1,39 @@
+"""Where a command may be awaited: in an async function that this project runs, and in no other task of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakSet
+
+from resonate.errors import ProgramError
+
+running_function: ContextVar[str] = ContextVar("function", default="a coroutine")
+"""The name of the async function that a task belongs to. Tasks inherit the variables of the task that makes them."""
+tasks_of_functions: WeakSet[asyncio.Task[Any]] = WeakSet()
+"""The tasks in which the event loop runs async functions; it adds each."""
+
+
+class MixedAwaits(ProgramError):
+    """One async function awaits both commands and what an event loop brings."""
+
+    def __init__(self, name: str, command: object, foreign: object) -> None:
+        super().__init__(
+            f"{name} awaits {command!r:.80} and uses asyncio ({foreign!s:.80}): a workflow must take the same path"
+            " whenever it is replayed, so put what needs an event loop into an async function of its own and await"
+            " ctx.run(that_function); to have several commands at work at once, await ctx.begin_run(...) for each and"
+            " then the promises"
+        )
+
+
+def refuse_task(awaited: object) -> None:
+    """Raise an error if a command or promise is awaited in a task that the user's function has made.
+
+    Raises:
+        MixedAwaits: it is, as when it was given to `asyncio.gather`.
+    """
+    loop = asyncio._get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    if task is not None and task not in tasks_of_functions:
+        raise MixedAwaits(running_function.get(), awaited, "a task of its own")

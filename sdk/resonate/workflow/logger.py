@@ -1,0 +1,61 @@
+"""`ctx.logger`: a logger that is silent while its execution is replayed.
+
+Every line carries the ids of the execution and of its root. The loggers are children of `resonate`, whose level
+`Resonate(log_level=...)` sets and whose handlers get the lines. Without any handler they go to standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Protocol
+
+RESONATE = logging.getLogger("resonate")
+
+
+class Replayed(Protocol):
+    """What a logger reads of the context that it belongs to."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def replaying(self) -> bool: ...
+
+
+class _StandardError(logging.StreamHandler[Any]):
+    """Writes to standard error as it is when a line is written."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter("[%(asctime)s] [%(levelname)s] [%(root_id)s] [%(id)s] %(message)s"))
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+
+_standard_error = _StandardError()
+
+
+class ContextLogger(logging.Logger):
+    """The logger of one context; its records have the attributes `root_id` and `id`."""
+
+    def __init__(self, context: Replayed, root: str) -> None:
+        super().__init__(f"resonate:{root}:{context.id}")
+        self.parent = RESONATE
+        self._context = context
+        self._ids = {"root_id": root, "id": context.id}
+
+    def isEnabledFor(self, level: int) -> bool:
+        return not self._context.replaying and super().isEnabledFor(level)
+
+    def handle(self, record: logging.LogRecord) -> None:
+        vars(record).update(self._ids)
+        super().handle(record)
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
+        if self.hasHandlers():
+            super().callHandlers(record)
+        else:
+            _standard_error.handle(record)

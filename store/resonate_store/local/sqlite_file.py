@@ -1,0 +1,239 @@
+"""The file of a SQLite store: its schema, who owns it, and the end of its transactions."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Literal
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+from resonate_store.interface import StoreClosed, StoreError
+
+Synchronous = Literal["full", "normal", "off"]
+
+MEMORY: Final = ":memory:"
+"""The path of a store without a file."""
+APPLICATION_ID: Final = 0x52736E74
+"""Stands in the file's header and says whose it is: "Rsnt"."""
+SCHEMA_VERSION: Final = 1
+
+_SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE promise (
+    id TEXT PRIMARY KEY,
+    parent TEXT,      -- the id without its last segment, if there is one above it
+    root_at INTEGER,  -- when it was created, if it is a root
+    wake_at INTEGER,
+    record BLOB NOT NULL
+);
+CREATE INDEX children ON promise (parent) WHERE parent IS NOT NULL;
+CREATE INDEX roots ON promise (root_at DESC, id) WHERE root_at IS NOT NULL;
+CREATE INDEX wakes ON promise (wake_at, id) WHERE wake_at IS NOT NULL;
+CREATE TABLE schedule (id TEXT PRIMARY KEY, wake_at INTEGER, record BLOB NOT NULL);
+CREATE INDEX firings ON schedule (wake_at, id) WHERE wake_at IS NOT NULL;
+CREATE TABLE outbox (number INTEGER PRIMARY KEY, address TEXT NOT NULL, message BLOB NOT NULL);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+logger = logging.getLogger("resonate.store")
+
+
+def connect(path: str, synchronous: Synchronous) -> sqlite3.Connection:
+    """The file, ours alone, with the tables in it."""
+    if path != MEMORY:
+        # Made here and not by SQLite, which lets everybody read it; its log gets the same mode.
+        with suppress(OSError):
+            # Only a new file: closing one that is open elsewhere in this process would take SQLite's locks away.
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    try:
+        # No `timeout`: whoever holds the file holds it for good. Our own lock keeps threads apart.
+        db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot open {path!r} as a store: {error}") from error
+    try:
+        _prepare(db, path, synchronous)
+    except sqlite3.Error as error:
+        db.close()
+        raise StoreError(_refusal(path, error)) from error
+    except StoreError:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: str, synchronous: Synchronous) -> None:
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")  # before WAL: it then needs no memory shared with anybody
+    ((owner,),) = db.execute("PRAGMA application_id")
+    ((version,),) = db.execute("PRAGMA user_version")
+    ((tables,),) = db.execute("SELECT count(*) FROM sqlite_master")
+    new = (owner, version, tables) == (0, 0, 0)
+    if not new and owner != APPLICATION_ID:
+        raise StoreError(f"{path!r} is a database of something else: name a file of its own for the store")
+    if not new and version != SCHEMA_VERSION:
+        raise StoreError(
+            f"the store in {path!r} has the schema {version} and this version of Resonate reads {SCHEMA_VERSION}: use"
+            " the version that wrote it"
+        )
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {synchronous}")
+    # Where a disk only promises to write soon (macOS), have it written.
+    db.execute(f"PRAGMA fullfsync = {int(synchronous == 'full')}")
+    db.executescript(_SCHEMA if new else "BEGIN EXCLUSIVE; COMMIT")
+
+
+def _refusal(path: str, error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return _in_use(path)
+    if code == sqlite3.SQLITE_NOTADB:
+        return f"{path!r} is no SQLite database: name a file of its own for the store"
+    return f"cannot open {path!r} as a store: {error}"
+
+
+def _in_use(path: str) -> str:
+    return f"the store in {path!r} is in use by another process: end that one, or name another file"
+
+
+class Transaction:
+    """The store's lock, and the end of the transaction that a write under it may have begun.
+
+    Args:
+        db: the file.
+        path: how errors name it.
+        committed: called when what was written is stored.
+        undone: called when it is not, because of an exception or because SQLite could not.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, path: str, *, committed: Callable[[], None], undone: Callable[[], None]
+    ) -> None:
+        self.lock = threading.RLock()
+        self._db = db
+        self._path = path
+        self._committed = committed
+        self._undone = undone
+        self._depth = 0
+        self._closed = False
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        if self._closed:
+            self.lock.release()
+            raise StoreClosed(f"the store in {self._path!r} is closed")
+        self._depth += 1
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        try:
+            self._depth -= 1
+            if self._depth == 0:
+                error = self._end(error)
+        finally:
+            self.lock.release()
+        if isinstance(error, sqlite3.Error):
+            raise StoreError(f"SQLite cannot read or write {self._path!r}: {error}") from error
+
+    def close(self) -> None:
+        with self.lock:
+            if not self._closed:
+                self._closed = True
+                self._empty_log()
+                self._db.close()
+
+    def _empty_log(self) -> None:
+        """Write the log into the file. SQLite does it only for a file that still has its name."""
+        try:
+            self._db.execute(EMPTY_LOG)
+        except sqlite3.Error as error:
+            logger.error("the log of %r cannot be written into it, keep both files together: %s", self._path, error)
+
+    def _end(self, error: BaseException | None) -> BaseException | None:
+        if error is None and self._db.in_transaction:
+            try:
+                self._db.execute("COMMIT")
+                self._committed()
+            except sqlite3.Error as refusal:
+                error = refusal
+        if error is not None:
+            self._undone()
+            if self._db.in_transaction:  # SQLite itself undoes some failures
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+        return error
+
+
+class LogLock:
+    """The file of SQLite's write-ahead log, and our lock on it.
+
+    SQLite's own lock follows the file when it is renamed, but the log stays where it was: another process that opens a
+    new file of the old name would take that log for its own, and take from this store what was acknowledged.
+
+    Args:
+        path: of the file that the log belongs to.
+
+    Raises:
+        StoreError: another process has it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._held: int | None = None
+        self.hold()
+
+    def hold(self) -> None:
+        """Lock the log that is there now, if one is."""
+        if self._path == MEMORY or fcntl is None:
+            return
+        self.release()
+        try:
+            log = os.open(f"{os.path.realpath(self._path)}-wal", os.O_RDWR)
+        except OSError:
+            return
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(log)
+            raise StoreError(_in_use(self._path)) from None
+        except OSError:  # a file system that has no locks
+            os.close(log)
+            return
+        self._held = log
+
+    def release(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+class FilePlace:
+    """Whether a path still leads to the file that was opened there.
+
+    Args:
+        path: of a file that is open.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(path)  # the working directory may change
+        self._file = None if path == MEMORY else self._found()
+
+    def left(self) -> bool:
+        """Whether the file was moved, deleted or replaced. One `stat`, far less than the write that it precedes."""
+        return self._file is not None and self._found() != self._file
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino

@@ -1,0 +1,141 @@
+"""The transitions of a task as a table.
+
+`tests/unit/store/test_transitions.py` drives the machine through every state and event and compares both ways.
+`python -m resonate_store.machine.transitions docs/rules.md` writes the table into the rules.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final, Literal
+
+from resonate_store.model.records import TaskState
+
+TaskEvent = Literal[
+    "create",
+    "create acquired",
+    "acquire",
+    "release",
+    "suspend",
+    "fulfill",
+    "settle",
+    "time out",
+    "lease expiry",
+    "last attempt",
+    "resume",
+    "halt",
+    "halt held",
+    "continue",
+    "redirect",
+    "register",
+    "extend",
+    "fence",
+    "verify",
+    "offer",
+    "record",
+    "deliver",
+    "await",
+    "read",
+]
+
+EVENTS: Final[dict[TaskEvent, str]] = {
+    "create": "`promise.create` with a target, also by a schedule",
+    "create acquired": "`task.create`",
+    "acquire": "`task.acquire` at the version of the task",
+    "release": "`task.release` by the holder",
+    "suspend": "`task.suspend` by the holder; all awaited promises are pending",
+    "fulfill": "`task.fulfill` by the holder",
+    "settle": "`promise.settle`, also in the `task.fence` of another task",
+    "time out": "the deadline of the promise passes, or has passed at its creation",
+    "lease expiry": "the lease of the holder ends",
+    "last attempt": "a release or a lease expiry ends the tenth attempt in a row (L6)",
+    "resume": "an awaited promise is settled",
+    "halt": "`task.halt` without a version",
+    "halt held": "`task.halt` by the holder",
+    "continue": "`task.continue`",
+    "redirect": "`task.suspend` by the holder; a promise is settled or a resume is buffered (300)",
+    "register": "one part of a suspension on more than 99 promises (T9)",
+    "extend": "`task.heartbeat` by the holder",
+    "fence": "`task.fence` by the holder, for another promise",
+    "verify": "the holder asks whether it still holds the task",
+    "offer": "the task is offered again (L8)",
+    "record": "`promise.record` with the id of the task",
+    "deliver": "all effects of a settlement are carried out (W10)",
+    "await": "`promise.register_callback` or `promise.register_listener`",
+    "read": "`promise.get` or `task.get`",
+}
+"""What each event is. A request by the holder is one at the version of an acquired task."""
+
+TRANSITIONS: Final[dict[tuple[TaskState | None, TaskEvent], TaskState]] = {
+    (None, "create"): "pending",
+    (None, "create acquired"): "acquired",
+    (None, "time out"): "fulfilled",
+    ("pending", "create acquired"): "acquired",
+    ("pending", "acquire"): "acquired",
+    ("pending", "halt"): "halted",
+    ("pending", "settle"): "fulfilled",
+    ("pending", "time out"): "fulfilled",
+    ("acquired", "release"): "pending",
+    ("acquired", "lease expiry"): "pending",
+    ("acquired", "last attempt"): "halted",
+    ("acquired", "suspend"): "suspended",
+    ("acquired", "halt"): "halted",
+    ("acquired", "halt held"): "halted",
+    ("acquired", "fulfill"): "fulfilled",
+    ("acquired", "settle"): "fulfilled",
+    ("acquired", "time out"): "fulfilled",
+    ("suspended", "resume"): "pending",
+    ("suspended", "halt"): "halted",
+    ("suspended", "settle"): "fulfilled",
+    ("suspended", "time out"): "fulfilled",
+    ("halted", "continue"): "pending",
+    ("halted", "settle"): "fulfilled",
+    ("halted", "time out"): "fulfilled",
+}
+"""The next state of a task; None is a promise without a task. A pair that is not here does not change the state."""
+
+STATES: Final[tuple[TaskState | None, ...]] = (None, "pending", "acquired", "suspended", "halted", "fulfilled")
+
+BEGIN: Final = "<!-- transitions: begin -->\n"
+END: Final = "<!-- transitions: end -->\n"
+
+
+def section() -> str:
+    """Return the table and its diagram in Markdown."""
+    columns = STATES[:-1]
+    lines = [
+        "A fulfilled task stays fulfilled. An empty cell is a refused request, or an event that changes no state.",
+        "",
+        f"| event | {' | '.join(state or 'new' for state in columns)} | what it is |",
+        "|---|" + "---|" * (len(columns) + 1),
+    ]
+    made = {event for _, event in TRANSITIONS}
+    moving: list[tuple[TaskEvent, str]] = [(event, meaning) for event, meaning in EVENTS.items() if event in made]
+    for event, meaning in moving:
+        cells = " | ".join(TRANSITIONS.get((state, event), "") for state in columns)
+        lines.append(f"| {event} | {cells} | {meaning} |")
+    lines += ["", "These events do not change the state of a task:", ""]
+    lines += [f"- {event}: {meaning}" for event, meaning in EVENTS.items() if event not in made]
+    lines += ["", "```mermaid", "stateDiagram-v2"]
+    arrows: dict[tuple[TaskState | None, TaskState], list[str]] = {}
+    for (state, event), after in TRANSITIONS.items():
+        arrows.setdefault((state, after), []).append(event)
+    lines += [f"    {state or '[*]'} --> {after}: {', '.join(events)}" for (state, after), events in arrows.items()]
+    lines += ["    fulfilled --> [*]", "```", ""]
+    return "\n".join(lines)
+
+
+def with_section(page: str) -> str:
+    """Return the page with the section between its two marks replaced."""
+    above, _, rest = page.partition(BEGIN)
+    _, _, below = rest.partition(END)
+    return f"{above}{BEGIN}\n{section()}\n{END}{below}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        rules = Path(sys.argv[1])
+        rules.write_text(with_section(rules.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        sys.stdout.write(section())

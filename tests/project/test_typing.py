@@ -1,0 +1,53 @@
+"""What type checkers tell the users of the programming model: `tests/typing` holds programs, and what they say.
+
+The programs state the types that they expect, and where they expect an error; an error too many or too few fails.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = ROOT / "tests" / "typing"
+EXAMPLES = ROOT / "examples"
+UNCHECKED = ("durable_sleep", "async_gateway")
+"""The first is published line by line; the second uses a library whose types are incomplete."""
+MYPY = (f"--config-file={os.devnull}", f"--cache-dir={os.devnull}", "--python-version=3.11")
+
+
+def check(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_types_are_inferred_and_mistakes_are_found() -> None:
+    report = json.loads(check("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(PROGRAMS)).stdout)
+
+    assert report["summary"]["filesAnalyzed"] == len(list(PROGRAMS.glob("*.py"))) > 2
+    places = [
+        f"{Path(each['file']).name}:{each['range']['start']['line'] + 1} {each['message']}"
+        for each in report["generalDiagnostics"]
+    ]
+    assert places == []
+
+
+@pytest.mark.parametrize("options", [["--strict"], []], ids=["strict", "default"])
+def test_mypy_infers_the_types_that_pyright_infers(options: list[str]) -> None:
+    checked = check("mypy", *MYPY, *options, str(PROGRAMS))
+
+    assert checked.returncode == 0, checked.stdout
+    assert str(len(list(PROGRAMS.glob("*.py")))) in checked.stdout
+
+
+def test_examples_pass_mypy_strict() -> None:
+    folders = [str(each) for each in sorted(EXAMPLES.iterdir()) if each.is_dir() and each.name not in UNCHECKED]
+    as_packages = ["--namespace-packages", "--explicit-package-bases"]  # several have a module `app`
+
+    checked = check("mypy", *MYPY, "--strict", *as_packages, *folders)
+
+    assert checked.returncode == 0, checked.stdout

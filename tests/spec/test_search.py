@@ -1,0 +1,427 @@
+"""Searches: what they find, how it is shown, in which order, and that pages add up - on every substrate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from resonate_store.dynamo import search as dynamo_search
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import PromiseView, Schedule, Task
+from resonate_store.model.requests import (
+    PromiseSearch,
+    Request,
+    Response,
+    ScheduleDelete,
+    ScheduleSearch,
+    Search,
+    TaskHalt,
+    TaskSearch,
+)
+from resonate_store.model.tags import ORIGIN, PARENT
+from tests.support.build import (
+    DAY,
+    HOUR,
+    MINUTE,
+    OUTSIDE,
+    SECOND,
+    TARGETED,
+    TIMED,
+    create,
+    create_task,
+    recorded,
+    schedule,
+    settle,
+    suspended,
+)
+from tests.support.dynamo import Table, Wire
+from tests.support.substrates import T0, World, any_store, dynamo_client, in_memory, in_sqlite, manual_clock  # noqa: F401
+
+Apply = Callable[[Request], Response]
+
+
+def found(response: Response) -> list[PromiseView | Task | Schedule]:
+    assert response.ok, response.error
+    (found,) = [shown for shown in (response.promises, response.tasks, response.schedules) if shown is not None]
+    return list(found)
+
+
+def all_of(apply: Apply, search: Search) -> list[PromiseView | Task | Schedule]:
+    """Everything that a search finds, page by page; no page is longer than its limit."""
+    views: list[PromiseView | Task | Schedule] = []
+    for _ in range(10_000):
+        response = apply(search)
+        page = found(response)
+        assert len(page) <= search.limit
+        views += page
+        if response.cursor is None:
+            return views
+        search = replace(search, cursor=response.cursor)
+    raise AssertionError("the pages never end")
+
+
+def ids(store: World, search: Search) -> list[str]:
+    return [view.id for view in all_of(store.apply, search)]
+
+
+# -- what is found ------------------------------------------------------------------------------------------------
+
+
+def test_without_conditions_everything_is_found(store: World) -> None:
+    for id in ("b", "a.2", "a", "a.10", "é/ #", "a.1"):
+        store.apply(create(id))
+    store.apply(schedule("s"))
+    promises = all_of(store.apply, PromiseSearch())
+    assert sorted(promise.id for promise in promises) == ["a", "a.1", "a.10", "a.2", "b", "é/ #"]
+    assert all(promise == store.stored(promise.id).promise() for promise in promises)
+
+
+def test_a_search_of_nothing_is_an_empty_page(store: World) -> None:
+    assert store.apply(PromiseSearch()) == Response(promises=())
+    assert store.apply(TaskSearch()) == Response(tasks=())
+    assert store.apply(ScheduleSearch()) == Response(schedules=())
+    assert store.apply(PromiseSearch(roots=True)) == Response(promises=())
+    assert store.apply(PromiseSearch(id="w.")) == Response(promises=())
+
+
+def test_all_given_tags_must_be_there(store: World) -> None:
+    store.apply(create("both", {"a": "1", "b": "2"}))
+    store.apply(create("one", {"a": "1"}))
+    store.apply(create("other", {"a": "2", "b": "2"}))
+    assert set(ids(store, PromiseSearch(tags={"a": "1"}))) == {"both", "one"}
+    assert ids(store, PromiseSearch(tags={"a": "1", "b": "2"})) == ["both"]
+    assert ids(store, PromiseSearch(tags={"c": ""})) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("w.", ["w.", "w.1", "w.1.1", "w.10", "w.1\U0010ffffx", "w.2", "w.2.1.1.1"]),
+        ("w.1", ["w.1", "w.1.1", "w.10", "w.1\U0010ffffx"]),
+        ("w.1.", ["w.1.1"]),
+        ("w.2.1", ["w.2.1.1.1"]),
+        ("w.3", []),
+    ],
+)
+def test_ids_in_a_tree_are_found_in_order(store: World, prefix: str, expected: list[str]) -> None:
+    """Across levels, with levels missing, among records that a key prefix alone would confuse them with."""
+    for id in ("w", "wx.1", "w.1", "w.1.1", "w.10", "w.2", "w.2.1.1.1", "w.", "v.1", "w.1\U0010ffffx"):
+        store.apply(create(id))
+    for limit in (1, 2, 100):
+        assert ids(store, PromiseSearch(id=prefix, limit=limit)) == expected
+
+
+def test_the_colon_of_an_official_client_sets_a_level_off(store: World) -> None:
+    for id in ("w", "w:1", "w:1.1", "w:10", "w:x", "w:1x.1", "a:b:2", f"w:d{'0' * 16}"):
+        store.apply(create(id))
+    for limit in (1, 100):
+        assert sorted(ids(store, PromiseSearch(id="w:", limit=limit))) == sorted(
+            ["w:1", "w:1.1", "w:10", "w:x", "w:1x.1", f"w:d{'0' * 16}"]
+        )
+        assert sorted(ids(store, PromiseSearch(id="w:1", limit=limit))) == ["w:1", "w:1.1", "w:10", "w:1x.1"]
+        assert ids(store, PromiseSearch(id="w:1.", limit=limit)) == ["w:1.1"]
+        assert ids(store, PromiseSearch(id="w:1x.", limit=limit)) == ["w:1x.1"]
+        assert ids(store, PromiseSearch(id="a:b:", limit=limit)) == ["a:b:2"]
+        assert ids(store, PromiseSearch(id=":", limit=limit)) == []
+
+
+def test_a_prefix_without_a_dot_may_begin_any_id(store: World) -> None:
+    for id in ("order", "order-1", "order-1.1", "orders.1", "ord", "x"):
+        store.apply(create(id))
+    assert set(ids(store, PromiseSearch(id="order"))) == {"order", "order-1", "order-1.1", "orders.1"}
+    assert len(ids(store, PromiseSearch(id=""))) == 6
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_executions_come_newest_first(store: World, limit: int) -> None:
+    for n, id in enumerate(("c", "a", "b")):
+        store.apply(create(id, TARGETED))
+        store.apply(create(f"{id}.1", {ORIGIN: id}))
+        if n:
+            store.clock.advance(SECOND)
+    store.apply(create("detached.7", {ORIGIN: "detached.7"}))
+    store.apply(settle("b"))
+    assert ids(store, PromiseSearch(roots=True, limit=limit)) == ["detached.7", "b", "a", "c"]
+    assert ids(store, PromiseSearch("pending", roots=True, limit=limit)) == ["detached.7", "a", "c"]
+    assert ids(store, PromiseSearch("resolved", roots=True, limit=limit)) == ["b"]
+    assert ids(store, PromiseSearch(roots=True, id="detached", limit=limit)) == ["detached.7"]
+    assert ids(store, PromiseSearch("rejected", roots=True, limit=limit)) == []
+
+
+def test_children_are_found_by_their_tag_wherever_they_are(store: World) -> None:
+    for id, parent in (("w", "w"), ("w.1", "w"), ("w.1.1", "w.1"), ("w.2", "w"), ("elsewhere", "w"), ("x", "x")):
+        store.apply(create(id, {PARENT: parent, "kind": "step" if "." in id else "top"}))
+    for limit in (1, 3, 100):
+        assert sorted(ids(store, PromiseSearch(tags={PARENT: "w"}, limit=limit))) == ["elsewhere", "w", "w.1", "w.2"]
+    assert ids(store, PromiseSearch(tags={PARENT: "w", "kind": "step"})) == ["w.1", "w.2"]
+
+
+def test_tasks_are_found_by_their_state(store: World) -> None:
+    suspended(store, "s", "a")
+    store.apply(create("p", TARGETED))
+    store.apply(create_task("h.1"))
+    store.apply(TaskHalt("h.1", reason="broken"))
+    store.apply(create("plain"))
+    assert set(ids(store, TaskSearch(limit=1))) == {"h.1", "p", "s"}
+    (halted,) = all_of(store.apply, TaskSearch("halted"))
+    assert halted == store.stored("h.1").task_view()
+    assert ids(store, TaskSearch("suspended")) == ["s"]
+    assert ids(store, TaskSearch("fulfilled")) == []
+
+
+def test_schedules_are_found_by_the_tags_of_their_promises(store: World) -> None:
+    for id, team in (("b", "x"), ("a", "x"), ("c", "y")):
+        store.apply(schedule(id, tags={**TARGETED, "team": team}))
+    store.apply(create("a"))
+    assert ids(store, ScheduleSearch(limit=1)) == ["a", "b", "c"]
+    assert ids(store, ScheduleSearch({"team": "x"}, limit=1)) == ["a", "b"]
+    store.apply(ScheduleDelete("a"))
+    assert ids(store, ScheduleSearch()) == ["b", "c"]
+    store.pass_time(MINUTE)
+    assert ids(store, ScheduleSearch()) == ["b", "c"]
+
+
+def test_a_page_has_the_limit_of_its_kind(store: World) -> None:
+    for n in range(11):
+        store.apply(schedule(f"s{n:02}"))
+    page = store.apply(ScheduleSearch())
+    assert len(found(page)) == 10
+    assert [view.id for view in found(store.apply(ScheduleSearch(cursor=page.cursor)))] == ["s10"]
+
+
+# -- what is shown ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_due_is_shown_as_it_will_be_and_not_written(store: World) -> None:
+    store.apply(create("late", TARGETED, at=T0 + MINUTE))
+    store.apply(create("timer", TIMED, at=T0 + MINUTE))
+    store.apply(create("open", TARGETED))
+    before = store.stored("late")
+    store.clock.advance(MINUTE)
+    for roots in (False, True):
+        assert ids(store, PromiseSearch("pending", roots=roots)) == ["open"]
+        (late,) = all_of(store.apply, PromiseSearch("rejected_timedout", roots=roots))
+        assert (late.id, late.settled_at) == ("late", T0 + MINUTE)
+        assert ids(store, PromiseSearch("resolved", roots=roots)) == ["timer"]
+    assert ids(store, TaskSearch("pending")) == ["open"]
+    assert ids(store, TaskSearch("fulfilled")) == ["late"]
+    assert store.stored("late") == before
+
+
+def test_a_slow_clock_shows_what_others_have_acted_on(store: World) -> None:
+    store.clock.advance(2 * SECOND)
+    store.apply(create("p", OUTSIDE, at=T0 + 2 * SECOND + 1))
+    store.clock.advance(1)
+    store.apply(settle("p"))
+    assert store.stored("p").state == "rejected_timedout"
+    slow = store.neighbour(-2 * SECOND)
+    (promise,) = all_of(slow.apply, PromiseSearch())
+    assert promise.state == "rejected_timedout"
+
+
+# -- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+@pytest.mark.parametrize("search", [PromiseSearch, TaskSearch, ScheduleSearch])
+def test_a_page_has_a_size(store: World, search: Any, limit: int) -> None:
+    response = store.apply(search(limit=limit))
+    assert (response.status, str(limit) in (response.error or "")) == (400, True)
+    assert store.apply(search(limit=1000)).ok
+    assert store.apply(search(limit=1)).ok
+
+
+@pytest.mark.parametrize("search", [PromiseSearch(), PromiseSearch(id="w."), PromiseSearch(roots=True), TaskSearch()])
+@pytest.mark.parametrize("cursor", ["", "w", "zz", "00", "93", "c0", "é", "93ce00000000a0a0" * 40])
+def test_a_cursor_of_nobody_is_refused(store: World, search: Search, cursor: str) -> None:
+    response = store.apply(replace(search, cursor=cursor))
+    assert (response.status, "cursor" in (response.error or "")) == (400, True)
+
+
+def test_a_cursor_belongs_to_its_search(store: World) -> None:
+    for n in range(3):
+        store.apply(create(f"w.{n}", TARGETED))
+    searches = [
+        PromiseSearch(limit=1),
+        PromiseSearch("pending", limit=1),
+        PromiseSearch(id="w.", limit=1),
+        PromiseSearch(roots=True, limit=1),
+        PromiseSearch(tags=TARGETED, limit=1),
+        TaskSearch(limit=1),
+    ]
+    for one in searches:
+        cursor = store.apply(one).cursor
+        assert cursor is not None
+        for other in searches:
+            response = store.apply(replace(other, cursor=cursor))
+            assert response.status == (200 if other == one else 400)
+    larger = PromiseSearch(limit=1000, cursor=store.apply(searches[0]).cursor)
+    assert len(found(store.apply(larger))) == 2
+
+
+# -- pages add up -------------------------------------------------------------------------------------------------
+
+PARTS = st.sampled_from(["w", "v", "w.1", "w.2.1", "w.10", "x.1", "vw", "u/é", "w:1", "w:x"])
+CONDITIONS = st.one_of(
+    st.builds(
+        PromiseSearch,
+        state=st.sampled_from([None, "pending", "resolved", "rejected", "rejected_timedout"]),
+        tags=st.sampled_from([{}, {"k": "1"}, TARGETED, {PARENT: "w"}, {PARENT: "w", "k": "1"}]),
+        id=st.sampled_from([None, "", "w", "w.", "w.1", "w.2.", "v", "w:", "w:1."]),
+        roots=st.booleans(),
+    ),
+    st.builds(TaskSearch, state=st.sampled_from([None, "pending", "acquired", "fulfilled"])),
+    st.builds(ScheduleSearch, tags=st.sampled_from([{}, {"k": "1"}])),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Request | int]:
+    """Requests that fill a store, and pauses between them."""
+    requests: list[Request | int] = []
+    for n in range(draw(st.integers(0, 25))):
+        id = f"{draw(PARTS)}{draw(st.sampled_from(['', f'.{n}', f'-{n}']))}"
+        tags = draw(st.sampled_from([{}, {"k": "1"}, TARGETED, TIMED, {ORIGIN: "w"}, {PARENT: "w"}]))
+        match draw(st.sampled_from(["create", "create", "task", "settle", "record", "schedule", "pause"])):
+            case "create":
+                requests.append(create(id, tags, at=T0 + draw(st.sampled_from([SECOND, DAY]))))
+            case "task":
+                requests.append(create_task(id))
+            case "settle":
+                requests += [create(id), settle(id, draw(st.sampled_from(["resolved", "rejected"])))]
+            case "record":
+                requests.append(recorded(id))
+            case "schedule":
+                requests.append(schedule(f"s{n}", tags={**TARGETED, "k": str(n % 2)}))
+            case _:
+                requests.append(draw(st.sampled_from([1, SECOND])))
+    return requests
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(history=histories(), searches=st.lists(CONDITIONS, min_size=1, max_size=4), data=st.data())
+def test_pages_of_any_size_add_up_to_the_same_everywhere(
+    dynamo: Any, history: list[Request | int], searches: list[Search], data: st.DataObject
+) -> None:
+    clock = ManualClock(T0)
+    memory = in_memory(clock)
+    in_dynamo = Table(dynamo, streaming=False).store(clock, shards=2)
+    with in_sqlite(clock) as sqlite:
+        applies: list[Apply] = [memory.apply, sqlite.apply, in_dynamo.apply]
+        for request in history:
+            if isinstance(request, int):
+                clock.advance(request)
+            else:
+                for apply in applies:
+                    apply(request)
+        for search in searches:
+            expected = found(memory.apply(replace(search, limit=1000)))
+            for apply in applies:
+                views = all_of(apply, replace(search, limit=data.draw(st.integers(1, 8))))
+                assert sorted(views, key=id_of) == sorted(expected, key=id_of)
+                if ordered(search) or apply != in_dynamo.apply:
+                    assert views == expected
+
+
+def id_of(view: PromiseView | Task | Schedule) -> str:
+    return view.id
+
+
+def ordered(search: Search) -> bool:
+    """Whether DynamoDB keeps the order of this search."""
+    if isinstance(search, PromiseSearch):
+        return search.roots or "." in (search.id or "")
+    return isinstance(search, ScheduleSearch)
+
+
+def test_what_exists_throughout_is_found_once_while_others_come_and_go(store: World) -> None:
+    """Records are created, and executions settle, between two pages; those that were there come exactly once."""
+    steady = [f"w{n:02}" for n in range(12)]
+    for id in steady:
+        store.clock.advance(1)
+        store.apply(create(id, TARGETED))
+        store.apply(create(f"t.{id}"))
+    for search in (PromiseSearch(limit=2), PromiseSearch(roots=True, limit=2), PromiseSearch(id="t.", limit=2)):
+        seen: list[str] = []
+        cursor, n = None, 0
+        while n == 0 or cursor is not None:
+            response = store.apply(replace(search, cursor=cursor))
+            seen += [view.id for view in found(response)]
+            cursor = response.cursor
+            store.clock.advance(1)
+            store.apply(create(f"new{search.roots}{search.id}{n}"))
+            store.apply(create(f"t.new{search.roots}{n}"))
+            store.apply(settle(steady[-1 - n % 12]))
+            n += 1
+        there = [f"t.{id}" for id in steady] if search.id else steady
+        assert sorted(id for id in seen if id in there) == there
+        assert len(seen) == len(set(seen))
+
+
+# -- what DynamoDB is asked ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("search", "calls"),
+    [
+        (PromiseSearch(roots=True), ["Query"] * 10 + ["BatchGetItem"]),
+        (PromiseSearch("pending", roots=True, limit=1), ["Query"] * 2 + ["BatchGetItem"]),
+        (PromiseSearch("rejected", roots=True), ["Query"] * 2),
+        (PromiseSearch(id="w."), ["Query"] * 6),
+        (PromiseSearch(tags={PARENT: "w"}), ["Query"] * 7),
+        (ScheduleSearch(), ["Query"] * 2 + ["GetItem"]),
+        (TaskSearch(), ["Scan"]),
+        (PromiseSearch("pending"), ["Scan"]),
+    ],
+)
+def test_common_searches_do_not_scan(
+    table: Table, wire: Wire, clock: ManualClock, search: Search, calls: list[str]
+) -> None:
+    store = table.store(clock, shards=2)
+    for id in ("w", "v", "w.1", "w.2", "w.2.1"):
+        store.apply(create(id, {ORIGIN: "w", PARENT: "w"} if "." in id else TARGETED))
+    store.apply(schedule("s"))
+    wire.taken()
+    assert found(store.apply(search))[:1] or search.state == "rejected"  # type: ignore[union-attr]
+    assert wire.taken() == calls
+
+
+def test_a_request_goes_through_a_bounded_part_of_the_table(
+    table: Table, wire: Wire, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamo_search, "MAX_EXAMINED", 5)
+    store = table.store(clock)
+    for n in range(12):
+        store.apply(create(f"w{n}", {"odd": str(n % 2)}))
+    wire.taken()
+    first = store.apply(PromiseSearch(tags={"odd": "7"}))
+    assert (found(first), first.cursor is not None, wire.taken()) == ([], True, ["Scan"])
+    assert len(all_of(store.apply, PromiseSearch(tags={"odd": "1"}))) == 6
+    store.retain("w0", T0, T0 + HOUR, 0)
+    assert len(all_of(store.apply, PromiseSearch())) == 12
+
+
+def test_more_executions_of_one_instant_than_a_page_holds(
+    table: Table, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamo_search, "MAX_EXAMINED", 10)
+    store = table.store(clock, shards=2)
+    for n in range(40):
+        store.apply(create(f"w{n:02}", TARGETED))
+        clock.advance(n % 19 == 18)
+    in_order = [view.id for view in all_of(store.apply, PromiseSearch(roots=True, limit=1000))]
+    for limit in (3, 7, 30):
+        views = all_of(store.apply, PromiseSearch(roots=True, limit=limit))
+        assert [view.id for view in views] == in_order
+    assert in_order == [f"w{n:02}" for n in (38, 39, *range(19, 38), *range(19))]

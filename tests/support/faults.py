@@ -1,0 +1,59 @@
+"""Faults at chosen requests of a function: its process dies before one or after it, or the answer gets lost."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ConnectionClosedError
+
+from resonate_infra.testing.moto.cloud import Call, Moment
+from resonate_infra.testing.process import Killed
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.dynamo.items import entry_of
+from resonate_store.model.records import Record
+from tests.support import journal
+
+
+class Fault:
+    """One fault at the request number `position` (from 0) of a function; assign it to `stack.cloud.fault`.
+
+    Attributes:
+        hit: the request that it happened to, once it has.
+        recorded: the functions whose outcome was stored by then.
+        runs: how often each function had run by then.
+    """
+
+    def __init__(self, stack: OfflineStack, function: str, moment: Moment, position: int) -> None:
+        self.hit: Call | None = None
+        self.recorded: set[str] = set()
+        self.runs: dict[str, int] = {}
+        self._stack = stack
+        self._function = function
+        self._moment = moment
+        self._left = position
+
+    def __call__(self, moment: Moment, call: Call) -> None:
+        if call.caller != self._function or self.hit is not None:
+            return
+        if moment == self._moment and self._left == 0:
+            self.hit = call
+            self.recorded = settled(self._stack)
+            self.runs = dict(journal.runs)
+            if moment == "lost":
+                raise ConnectionClosedError(endpoint_url="https://dynamodb")
+            raise Killed
+        if moment == ("before" if self._moment == "before" else "after"):
+            self._left -= 1
+
+    def rerun(self) -> list[str]:
+        """The functions that ran again although their outcome had been stored."""
+        return [id for id in self.recorded if journal.runs[id] != self.runs.get(id, 0)]
+
+
+def settled(stack: OfflineStack) -> set[str]:
+    """The ids of all settled promises in the table."""
+    caller, stack.cloud.caller = stack.cloud.caller, ""
+    try:
+        items = stack.cloud.client("dynamodb").scan(TableName=stack.deployment.table_name)["Items"]
+    finally:
+        stack.cloud.caller = caller
+    entries = [entry_of(item) for item in items if not item["sk"]["S"].startswith("expiry#")]
+    return {entry.id for entry in entries if isinstance(entry, Record) and not entry.pending}

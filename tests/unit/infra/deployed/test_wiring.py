@@ -1,0 +1,84 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from resonate_infra.deployed.wiring import CLIENT, Wiring
+from resonate_infra.effects.settings import SettingsError
+from tests.unit.infra.effects.test_settings import ENVIRONMENT
+
+
+@pytest.fixture
+def environment() -> Iterator[None]:
+    with patch.dict(os.environ, {**ENVIRONMENT, "AWS_DEFAULT_REGION": "us-east-1"}):
+        yield
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_parts_of_a_function_share_their_parts() -> None:
+    wiring = Wiring()
+
+    assert wiring.store.table == "promises"
+    assert wiring.store.groups == {"worker": "lambda://worker", "remote": "https://worker.example.com/"}
+    assert wiring.outlets.store is wiring.store
+    assert wiring.outlets.retention_seconds == 86_400
+    assert wiring.dispatch is wiring.dispatch
+    assert wiring.tick is wiring.tick
+
+
+def test_the_environment_is_read_at_the_first_use_and_named_when_it_lacks_something() -> None:
+    with patch.dict(os.environ, {}, clear=True):
+        wiring = Wiring()
+        with pytest.raises(SettingsError, match="the environment lacks RESONATE_TABLE"):
+            _ = wiring.tick
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("private", "public_only"), [(None, True), ("", True), ("off", True), ("on", False)])
+def test_a_deployed_dispatcher_pushes_to_the_internet_only(private: str | None, public_only: bool) -> None:
+    more = {} if private is None else {"RESONATE_PUSH_PRIVATE": private, "RESONATE_PUSH_TOKEN": ""}
+    with patch.dict(os.environ, more), patch("resonate_infra.deployed.wiring.Pusher") as pusher:
+        _ = Wiring().dispatch
+
+    assert pusher.call_args.kwargs == {"token": None, "public_only": public_only, "width": 10}
+
+
+def test_clients_give_up_before_the_function_is_killed() -> None:
+    """All tries, with the pauses in between, take less than the 60 s of the functions."""
+    config: Any = CLIENT
+
+    assert (config.connect_timeout + config.read_timeout) * config.retries["total_max_attempts"] <= 50
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("http://127.0.0.1:4566", ["http://127.0.0.1:4566"] * 3),
+        ("", [f"https://{service}.us-east-1.amazonaws.com" for service in ("sqs", "scheduler", "dynamodb")]),
+    ],
+)
+def test_clients_lead_where_the_environment_says(named: str, expected: list[str]) -> None:
+    """A template sets the endpoint to nothing where it means AWS."""
+    program = "\n".join(
+        [
+            "from resonate_infra.deployed.wiring import Wiring",
+            "wiring = Wiring()",
+            "print(wiring.outlets.timers._sqs.meta.endpoint_url, wiring.outlets.timers._scheduler.meta.endpoint_url,",
+            "      wiring.store._table._connection._shared_client().meta.endpoint_url)",
+        ]
+    )
+    somewhere = {"AWS_ENDPOINT_URL": named, "AWS_DEFAULT_REGION": "us-east-1"}
+    completed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **ENVIRONMENT, **somewhere},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert completed.stdout.split() == expected

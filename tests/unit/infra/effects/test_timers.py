@@ -1,0 +1,265 @@
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from resonate_infra.effects.tick import Tick, message_of
+from resonate_infra.effects.timers import EARLY, QUEUE_HORIZON, Timers
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import PromiseWake, Response
+from tests.support.aws_doubles import SETTINGS, Scheduler, Sqs, refusal
+
+DAY = 86_400_000
+YEAR = 365 * DAY
+
+
+class World:
+    """Timers over stand-ins, and what AWS makes of what they arm."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.sqs = Sqs()
+        self.scheduler = Scheduler()
+        self.timers = Timers(self.sqs, self.scheduler, SETTINGS, self.clock)
+
+    def arm(self, delay: int, id: str = "p", kind: Literal["timer", "schedule"] = "timer") -> int:
+        at = self.clock.now() + delay
+        self.timers.arm(kind, id, at)
+        return at
+
+    def scheduled(self) -> list[tuple[int, Any]]:
+        """When each schedule fires (ms), and with what."""
+        found: list[tuple[int, Any]] = []
+        for schedule in self.scheduler.schedules.values():
+            instant = datetime.fromisoformat(schedule["ScheduleExpression"][3:-1]).replace(tzinfo=UTC)
+            found.append((int(instant.timestamp()) * 1000, json.loads(schedule["Target"]["Input"])))
+        return found
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# Within fifteen minutes: the queue
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [
+        (-5000, 0),
+        (0, 0),
+        (1, 1),
+        (999, 1),
+        (1000, 1),
+        (1001, 2),
+        (59_999, 60),
+        (898_001, 899),
+        (899_001, 900),
+        (900_000, 900),
+    ],
+)
+def test_a_near_timer_is_a_message_whose_delay_is_rounded_up(world: World, delay: int, seconds: int) -> None:
+    at = world.arm(delay)
+
+    assert world.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "p", "at": at}, seconds)]
+    assert world.scheduler.schedules == {}
+
+
+# Beyond: a one-time schedule
+
+
+@pytest.mark.parametrize("delay", [QUEUE_HORIZON + 1, 3_600_000, 30 * DAY, 10 * YEAR])
+def test_a_distant_timer_is_a_schedule_two_minutes_early(world: World, delay: int) -> None:
+    at = world.arm(delay)
+
+    assert world.sqs.sent == []
+    ((fires, message),) = world.scheduled()
+    assert message == {"kind": "timer", "id": "p", "at": at}
+    assert at - EARLY - 1000 < fires <= at - EARLY
+    assert fires > world.clock.now()
+
+
+def test_a_schedule_invokes_the_tick_function_with_its_role(world: World) -> None:
+    world.arm(DAY)
+
+    (schedule,) = world.scheduler.schedules.values()
+    assert schedule["GroupName"] == "timers"
+    assert (schedule["Target"]["Arn"], schedule["Target"]["RoleArn"]) == (SETTINGS.tick_arn, SETTINGS.schedule_role_arn)
+
+
+@pytest.mark.parametrize("delay", [2**53, 10**18, 9_000 * YEAR])
+def test_a_timer_beyond_every_calendar_is_armed_as_far_ahead_as_there_is_one(world: World, delay: int) -> None:
+    at = world.arm(delay)
+
+    ((fires, message),) = world.scheduled()
+    assert message["at"] == at
+    assert 99 * YEAR < fires - world.clock.now() < 101 * YEAR
+
+
+def test_arming_again_replaces_the_schedule(world: World) -> None:
+    world.arm(DAY)
+    at = world.arm(2 * DAY)
+
+    ((fires, message),) = world.scheduled()
+    assert world.scheduler.updates == 1
+    assert message["at"] == at
+    assert fires > world.clock.now() + DAY
+
+
+def test_any_other_failure_of_the_scheduler_comes_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise refusal("AccessDeniedException", "CreateSchedule")
+
+    monkeypatch.setattr(world.scheduler, "create_schedule", refuse)
+    monkeypatch.setattr(world.scheduler, "delete_schedule", refuse)
+
+    with pytest.raises(Exception, match="AccessDenied"):
+        world.arm(DAY)
+    with pytest.raises(Exception, match="AccessDenied"):
+        world.timers.recur("s", "@daily", None)
+    with pytest.raises(Exception, match="AccessDenied"):
+        world.timers.cease("s")
+
+
+# What recurs
+
+
+def recurring(world: World) -> list[tuple[str, str]]:
+    return sorted(
+        (schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"])
+        for schedule in world.scheduler.schedules.values()
+    )
+
+
+def test_a_schedule_becomes_a_recurring_one(world: World) -> None:
+    world.timers.recur("daily", "30 9 * * mon-fri", "Europe/Berlin")
+
+    assert recurring(world) == [("cron(30 9 ? * 2-6 *)", "Europe/Berlin")]
+    (schedule,) = world.scheduler.schedules.values()
+    assert json.loads(schedule["Target"]["Input"]) == {"kind": "schedule", "id": "daily"}
+    assert (schedule["Target"]["Arn"], schedule["Target"]["RoleArn"]) == (SETTINGS.tick_arn, SETTINGS.schedule_role_arn)
+    assert schedule["GroupName"] == "timers"
+
+
+def test_a_day_of_month_or_of_week_takes_two(world: World) -> None:
+    world.timers.recur("s", "0 0 13 * fri", None)
+
+    assert recurring(world) == [("cron(0 0 13 * ? *)", "UTC"), ("cron(0 0 ? * 6 *)", "UTC")]
+
+
+def test_putting_it_again_replaces_what_is_there_and_leaves_nothing_of_it(world: World) -> None:
+    world.timers.recur("s", "0 0 13 * fri", None)
+    world.timers.recur("s", "0 0 13 * fri", None)
+    assert (len(world.scheduler.schedules), world.scheduler.updates) == (2, 2)
+
+    world.timers.recur("s", "@hourly", "Asia/Tokyo")
+    assert recurring(world) == [("cron(0 * * * ? *)", "Asia/Tokyo")]
+
+
+def test_ceasing_deletes_all_of_it_if_there_is_any(world: World) -> None:
+    world.timers.recur("s", "0 0 13 * fri", None)
+    world.timers.recur("t", "@hourly", None)
+    world.timers.cease("s")
+    world.timers.cease("s")
+
+    assert recurring(world) == [("cron(0 * * * ? *)", "UTC")]
+
+
+# Names
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_names_keep_to_the_schedulers_alphabet_and_tell_ids_apart(one: str, other: str) -> None:
+    world = World()
+    for id in {one, other}:
+        if not any("\ud800" <= character <= "\udfff" for character in id):
+            world.arm(DAY, id)
+            world.arm(DAY, id, "schedule")
+            world.timers.recur(id, "0 0 13 * fri", None)
+
+    assert world.scheduler.updates == 0
+
+
+def test_names_tell_tables_apart() -> None:
+    from msgspec.structs import replace
+
+    clock = ManualClock()
+    names = {
+        Timers(Sqs(), Scheduler(), replace(SETTINGS, table=table), clock).name("timer", "p") for table in ("a", "b")
+    }
+    assert len(names) == 2
+
+
+# From arming to firing
+
+
+class Woken:
+    """The part of a store and its outlets that the tick function needs for a timer."""
+
+    def __init__(self, world: World) -> None:
+        self.timers = world.timers
+        self.store = self
+        self.transports = None
+        self.retention_seconds = 0
+        self.at: list[int] = []
+        self._clock = world.clock
+
+    def apply(self, request: PromiseWake) -> Response:
+        assert request.id == "p"
+        self.at.append(self._clock.now())
+        return Response()
+
+
+DURATIONS = st.one_of(
+    st.integers(0, 2_000),
+    st.integers(0, 3_600_000),
+    st.integers(QUEUE_HORIZON - 2_000, QUEUE_HORIZON + EARLY + 2_000),
+    st.integers(0, 50 * YEAR),
+)
+
+
+@given(
+    offset=st.integers(0, 999),
+    duration=DURATIONS,
+    late=st.lists(st.integers(0, 59_999), min_size=3, max_size=3),
+    repeated=st.booleans(),
+)
+@example(offset=999, duration=QUEUE_HORIZON, late=[0, 0, 0], repeated=False)
+@example(offset=999, duration=QUEUE_HORIZON + 1, late=[59_999, 0, 0], repeated=True)
+@example(offset=1, duration=QUEUE_HORIZON + EARLY, late=[0, 0, 0], repeated=True)
+def test_a_timer_fires_once_it_is_due_never_early_and_within_a_second(
+    offset: int, duration: int, late: list[int], repeated: bool
+) -> None:
+    """Scheduler fires up to a minute late, SQS on time; every message may come twice."""
+    world = World()
+    world.clock.advance(offset)
+    woken = Woken(world)
+    tick = Tick(woken, world.clock)  # pyright: ignore[reportArgumentType]
+    at = world.arm(duration)
+    lateness = iter(late)
+    while world.sqs.sent or world.scheduler.schedules:
+        messages = [(world.clock.now() + seconds * 1000, message) for _, message, seconds in world.sqs.sent]
+        messages += [(fires + next(lateness), message) for fires, message in world.scheduled()]
+        world.sqs.sent.clear()
+        world.scheduler.schedules.clear()
+        for due, message in sorted(messages, key=lambda each: each[0]):
+            world.clock.advance_to(due)
+            for _ in range(2 if repeated and len(messages) < 4 else 1):
+                tick.act(message_of(message))
+
+    assert all(at <= instant < at + 1000 for instant in woken.at), (at, woken.at)
+    assert len(woken.at) >= 1
+
+
+def test_a_firing_that_comes_early_arms_what_remains(world: World) -> None:
+    woken = Woken(world)
+    tick = Tick(woken, world.clock)  # pyright: ignore[reportArgumentType]
+    at = world.clock.now() + 90_500
+
+    assert tick.act(message_of({"kind": "timer", "id": "p", "at": at})) == {"kind": "timer", "id": "p", "rearmed": at}
+    assert woken.at == []
+    assert world.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "p", "at": at}, 91)]

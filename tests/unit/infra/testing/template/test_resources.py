@@ -1,0 +1,231 @@
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto import mock_aws
+
+from resonate_infra.testing.filters import InvalidPatternError
+from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.testing.template.deployment import Deployment
+from resonate_infra.testing.template.resources import (
+    NOT_CREATED,
+    UnknownPropertyError,
+    UnknownResourceTypeError,
+    create,
+)
+from resonate_infra.testing.template.template import Stack, TemplateError, load
+
+ROOT = Path(__file__).parents[5]
+TEMPLATE = ROOT / "template.yaml"
+REGION = "us-east-1"
+
+Client = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with mock_aws():
+        yield boto3.Session(region_name=REGION).client
+
+
+@pytest.fixture(scope="module")
+def deployment(client: Client) -> Deployment:
+    return create(load(TEMPLATE, stack=Stack("shop")), client)
+
+
+# --- Storage
+
+
+def test_stack_name_too_long_for_its_functions_is_refused() -> None:
+    with OfflineStack(name="n" * 55) as stack:
+        assert len(stack.deployment.functions["DispatchFunction"].name) == 64
+    with pytest.raises(TemplateError, match="choose a shorter name for the stack"), OfflineStack(name="n" * 56):
+        pass
+
+
+def test_the_table_has_its_keys_and_both_indexes(deployment: Deployment, client: Client) -> None:
+    table = client("dynamodb").describe_table(TableName=deployment.table_name)["Table"]
+    assert keys(table) == [("pk", "HASH", "S"), ("sk", "RANGE", "S")]
+    indexes = {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]}
+    types = {"AttributeDefinitions": table["AttributeDefinitions"]}
+    assert {name: keys(index | types) for name, index in indexes.items()} == {
+        "wake": [("wake_shard", "HASH", "S"), ("wake_at", "RANGE", "N")],
+        "executions": [("execution_state", "HASH", "S"), ("created_at", "RANGE", "N")],
+    }
+    assert {index["Projection"]["ProjectionType"] for index in indexes.values()} == {"KEYS_ONLY"}
+    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["SSEDescription"]["Status"] == "ENABLED"
+
+
+def keys(described: dict[str, Any]) -> list[tuple[str, str, str]]:
+    types = {each["AttributeName"]: each["AttributeType"] for each in described["AttributeDefinitions"]}
+    return [(key["AttributeName"], key["KeyType"], types[key["AttributeName"]]) for key in described["KeySchema"]]
+
+
+def test_the_table_expires_markers_and_keeps_backups(deployment: Deployment, client: Client) -> None:
+    dynamodb = client("dynamodb")
+    expiry = dynamodb.describe_time_to_live(TableName=deployment.table_name)["TimeToLiveDescription"]
+    assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expire_at"}
+    backups = dynamodb.describe_continuous_backups(TableName=deployment.table_name)
+    recovery = backups["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
+def test_the_stream_carries_both_images(deployment: Deployment, client: Client) -> None:
+    streams = client("dynamodbstreams", config=Config(account_id_endpoint_mode="disabled"))
+    stream = streams.describe_stream(StreamArn=deployment.stream_arn)["StreamDescription"]
+    assert stream["StreamViewType"] == "NEW_AND_OLD_IMAGES"
+    assert stream["TableName"] == deployment.table_name
+
+
+# --- Queues and schedules
+
+
+@pytest.mark.parametrize(
+    ("queue", "dead_letters"), [("TimerQueue", "TimerDeadLetterQueue"), ("PushQueue", "PushDeadLetterQueue")]
+)
+def test_queues_have_the_attributes_of_the_template(
+    deployment: Deployment, client: Client, queue: str, dead_letters: str
+) -> None:
+    described = client("sqs").get_queue_attributes(QueueUrl=deployment.queues[queue].url, AttributeNames=["All"])
+    attributes = described["Attributes"]
+    assert attributes["QueueArn"] == deployment.queues[queue].arn
+    assert attributes["VisibilityTimeout"] == "360"
+    assert attributes["SqsManagedSseEnabled"] == "true"
+    assert json.loads(attributes["RedrivePolicy"]) == {
+        "deadLetterTargetArn": deployment.queues[dead_letters].arn,
+        "maxReceiveCount": 5,
+    }
+
+
+def test_the_sweep_is_scheduled_every_minute_without_retries(deployment: Deployment, client: Client) -> None:
+    [sweep] = deployment.schedules
+    assert sweep.expression == "rate(1 minute)"
+    assert json.loads(sweep.input) == {"kind": "sweep"}
+    assert sweep.target_arn == deployment.functions["TickFunction"].arn
+    created = client("scheduler").get_schedule(Name=sweep.name, GroupName=deployment.schedule_group)
+    assert created["Target"]["Arn"] == sweep.target_arn
+    assert created["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
+
+
+# --- Functions and what feeds them
+
+
+def test_functions_know_the_resources_that_were_created(deployment: Deployment) -> None:
+    worker = deployment.functions["WorkerFunction"]
+    groups = json.loads(worker.environment["RESONATE_GROUPS"])
+    assert groups == {"default": "lambda://shop-worker", "worker": "lambda://shop-worker"}
+    assert worker.environment["RESONATE_TABLE"] == deployment.table_name
+    assert worker.name == "shop-worker"
+    assert worker.code_directory == ROOT / "functions" / "worker"
+    assert (worker.handler, worker.timeout_seconds, worker.memory_mb) == ("app.handler", 300, 512)
+    for name in ("DispatchFunction", "TickFunction"):
+        environment = dict(deployment.functions[name].environment)
+        assert environment.items() > {key: text for key, text in worker.environment.items() if text}.items()
+        assert environment["RESONATE_TIMER_QUEUE_URL"] == deployment.queues["TimerQueue"].url
+        assert environment["RESONATE_PUSH_QUEUE_URL"] == deployment.queues["PushQueue"].url
+        assert environment["RESONATE_SCHEDULE_GROUP"] == deployment.schedule_group
+        assert environment["RESONATE_TICK_ARN"] == deployment.functions["TickFunction"].arn
+        assert environment["RESONATE_SCHEDULE_ROLE_ARN"].startswith("arn:aws:iam::123456789012:role/shop-")
+        assert environment["RESONATE_RETENTION_SECONDS"] == str(30 * 86_400)
+
+
+def test_event_sources_lead_from_the_stream_and_the_queues_to_the_functions(deployment: Deployment) -> None:
+    sources = {(source.function, source.kind): source for source in deployment.event_sources}
+    assert {key: source.arn for key, source in sources.items()} == {
+        ("DispatchFunction", "stream"): deployment.stream_arn,
+        ("DispatchFunction", "queue"): deployment.queues["PushQueue"].arn,
+        ("TickFunction", "queue"): deployment.queues["TimerQueue"].arn,
+    }
+    assert {key: source.batch_size for key, source in sources.items()} == {
+        ("DispatchFunction", "stream"): 100,
+        ("DispatchFunction", "queue"): 10,
+        ("TickFunction", "queue"): 10,
+    }
+    assert {key: len(source.filters) for key, source in sources.items()} == {
+        ("DispatchFunction", "stream"): 5,  # the most that an account may have without asking
+        ("DispatchFunction", "queue"): 0,
+        ("TickFunction", "queue"): 0,
+    }
+    assert all(source.report_batch_item_failures for source in deployment.event_sources)
+
+
+def test_outputs_name_what_was_created(deployment: Deployment) -> None:
+    assert deployment.outputs["TableName"] == deployment.table_name
+    assert deployment.outputs["TickFunctionArn"] == deployment.functions["TickFunction"].arn
+    assert deployment.outputs["PushQueueUrl"] == deployment.queues["PushQueue"].url
+
+
+def test_parameters_reach_the_functions(client: Client) -> None:
+    parameters = {"RetentionDays": 7, "WorkerTimeout": 900, "Groups": '{"default":"https://example.com/"}'}
+    other = create(load(TEMPLATE, stack=Stack("other"), parameters=parameters), client)
+    assert other.functions["WorkerFunction"].timeout_seconds == 900
+    environment = other.functions["DispatchFunction"].environment
+    assert environment["RESONATE_RETENTION_SECONDS"] == "604800"
+    assert json.loads(environment["RESONATE_GROUPS"]) == {"default": "https://example.com/"}
+
+
+def test_two_stacks_do_not_share_anything(deployment: Deployment, client: Client) -> None:
+    other = create(load(TEMPLATE, stack=Stack("neighbour")), client)
+    assert other.table_name != deployment.table_name
+    assert other.schedule_group != deployment.schedule_group
+    assert not {queue.url for queue in other.queues.values()} & {queue.url for queue in deployment.queues.values()}
+    assert not {function.name for function in other.functions.values()} & {
+        function.name for function in deployment.functions.values()
+    }
+
+
+# --- What is refused
+
+
+def deploy_changed(tmp_path: Path, client: Client, old: str, new: str) -> Deployment:
+    text = TEMPLATE.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "template.yaml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return create(load(path, stack=Stack(stack_of(tmp_path))), client)
+
+
+def stack_of(tmp_path: Path) -> str:
+    """A stack per test: moto's state lasts for the whole module."""
+    return tmp_path.name.replace("_", "-")
+
+
+def test_a_resource_type_without_counterpart_is_named_before_anything_is_created(
+    tmp_path: Path, client: Client
+) -> None:
+    with pytest.raises(UnknownResourceTypeError, match=r"Bus \(AWS::Events::EventBus\)"):
+        deploy_changed(tmp_path, client, "\nResources:\n", "\nResources:\n  Bus: {Type: AWS::Events::EventBus}\n")
+    tables = client("dynamodb").list_tables()["TableNames"]
+    assert not [name for name in tables if name.startswith(stack_of(tmp_path))]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        (
+            "BillingMode: PAY_PER_REQUEST",
+            "BillingMode: PAY_PER_REQUEST\n      TableClass: STANDARD",
+            "TableClass",
+        ),
+        ("VisibilityTimeout: 360", "VisibilityTimeout: 360\n      FifoQueue: true", "FifoQueue"),
+        ("Name: !Ref AWS::StackName", "Name: !Ref AWS::StackName\n      Tags: []", "Tags"),
+        ("ScheduleExpression: rate", "State: DISABLED\n      ScheduleExpression: rate", "State"),
+    ],
+)
+def test_a_property_that_would_be_lost_is_named(tmp_path: Path, client: Client, old: str, new: str, named: str) -> None:
+    with pytest.raises(UnknownPropertyError, match=named):
+        deploy_changed(tmp_path, client, old, new)
+
+
+def test_a_filter_that_cannot_be_evaluated_is_refused(tmp_path: Path, client: Client) -> None:
+    with pytest.raises(InvalidPatternError, match="begins-with"):
+        deploy_changed(tmp_path, client, '[{"prefix":', '[{"begins-with":')
+
+
+def test_whatever_is_not_created_has_its_reason() -> None:
+    assert all(stub.reason for stub in NOT_CREATED.values())

@@ -1,0 +1,107 @@
+"""Pools of daemon threads."""
+
+from __future__ import annotations
+
+import threading
+from queue import Queue
+
+import pytest
+
+from resonate.threads import Pool
+
+PATIENCE = 10.0
+
+
+def test_calls_are_made_in_threads_at_most_so_many_at_a_time() -> None:
+    pool = Pool(2, "test")
+    began: Queue[tuple[int, str]] = Queue()
+    gate = threading.Event()
+
+    def call(n: int) -> None:
+        began.put((n, threading.current_thread().name))
+        gate.wait(PATIENCE)
+
+    for n in range(3):
+        pool.submit_latest(n, lambda n=n: call(n))
+    numbers, names = zip(*(began.get(timeout=PATIENCE) for _ in range(2)), strict=True)
+    assert (set(numbers), set(names)) == ({0, 1}, {"test-1", "test-2"})
+    assert began.empty()
+    gate.set()
+    assert began.get(timeout=PATIENCE)[0] == 2
+    assert pool.close(PATIENCE)
+
+
+def test_a_call_takes_the_place_of_one_with_its_key_that_waits() -> None:
+    pool = Pool(1, "test")
+    made: Queue[str] = Queue()
+    began, gate = threading.Event(), threading.Event()
+
+    def first() -> None:
+        began.set()
+        gate.wait(PATIENCE)
+
+    pool.submit_latest("a", first)
+    assert began.wait(PATIENCE)
+    pool.submit_latest("a", lambda: made.put("second"))
+    pool.submit_latest("b", lambda: made.put("other"))
+    pool.submit_latest("a", lambda: made.put("third"))
+    gate.set()
+
+    assert [made.get(timeout=PATIENCE) for _ in range(2)] == ["third", "other"]
+    assert pool.close(PATIENCE)
+    assert made.empty()
+
+
+def test_a_thread_is_used_again() -> None:
+    pool = Pool(2, "test")
+    names: Queue[str] = Queue()
+    seen = set[str]()
+    for n in range(20):
+        pool.submit_latest(n, lambda: names.put(threading.current_thread().name))
+        seen.add(names.get(timeout=PATIENCE))
+    assert seen <= {"test-1", "test-2"}
+    assert pool.close(PATIENCE)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit("broken"), KeyboardInterrupt("broken")])
+def test_a_call_that_fails_is_logged_and_the_next_is_made(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = Pool(1, "test")
+    made = threading.Event()
+
+    def fail() -> None:
+        raise error
+
+    pool.submit_latest(1, fail)
+    pool.submit_latest(2, made.set)
+    assert made.wait(PATIENCE)
+    assert "broken" in caplog.text
+    assert pool.close(PATIENCE)
+
+
+def test_closing_waits_for_what_is_being_done_and_does_nothing_more() -> None:
+    pool = Pool(1, "test")
+    began, gate, later = threading.Event(), threading.Event(), threading.Event()
+
+    def call() -> None:
+        began.set()
+        gate.wait(PATIENCE)
+
+    pool.submit_latest(1, call)
+    assert began.wait(PATIENCE)
+    pool.submit_latest(2, later.set)
+    assert not pool.close(0)
+    pool.submit_latest(3, later.set)
+    gate.set()
+    assert pool.close(PATIENCE)
+    assert not later.is_set()
+
+
+def test_nothing_keeps_the_process_from_ending() -> None:
+    pool = Pool(1, "test")
+    daemon: Queue[bool] = Queue()
+    pool.submit_latest(1, lambda: daemon.put(threading.current_thread().daemon))
+
+    assert daemon.get(timeout=PATIENCE)
+    assert pool.close(PATIENCE)

@@ -1,0 +1,324 @@
+"""Steps that outlive their timeouts: the workflow goes on, and what is left behind changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from resonate import Context, Resonate
+from resonate.aws_lambda.handler import LambdaHandler
+from resonate.errors import ResonateTimedoutError
+from resonate.payloads import codec
+from resonate.threads import Pool
+from resonate.worker.abandoned import Abandoned, Exhausted, abandoned
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import PromiseGet, Request, Response, TaskRelease
+from tests.support.driver import Driver, Flow
+
+PATIENCE = 10.0
+"""Seconds after which a test that waits for a thread has failed."""
+TIMEOUT = 0.02
+"""Seconds on the injected clock, which a step moves; the worker looks at it again after as long in real time."""
+
+
+class Hanging:
+    """Steps that move the clock beyond their timeout, and end when they are let."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.enough = threading.Event()
+        self.returned = threading.Event()
+        self.cancelled: list[str] = []
+
+        def plain(_: Context) -> str:
+            clock.advance(round(TIMEOUT * 1000))
+            assert self.enough.wait(PATIENCE)
+            self.returned.set()
+            return "too late"
+
+        async def cancellable(ctx: Context) -> str:
+            clock.advance(round(TIMEOUT * 1000))
+            try:
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                self.cancelled.append(ctx.id)
+                raise
+            return "too late"
+
+        self.plain = plain
+        self.cancellable = cancellable
+
+
+@pytest.fixture
+def hanging(driver: Driver) -> Iterator[Hanging]:
+    made = Hanging(driver.clock)
+    yield made
+    made.enough.set()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    yield
+    waited = threading.Event()
+    for _ in range(500):
+        if not len(abandoned):
+            return
+        waited.wait(0.01)
+    raise AssertionError(str(abandoned))
+
+
+@pytest.fixture(params=["inline", "pool"])
+def functions(request: pytest.FixtureRequest, driver: Driver) -> Iterator[None]:
+    """The threads that the worker has: for `begin_run` some of their own, or none."""
+    pools = [Pool(4, "step"), Pool(2, "function")]
+    driver.resources.steps = pools[0]
+    driver.resources.functions = pools[1] if request.param == "pool" else None
+    yield
+    for pool in pools:
+        pool.shutdown(wait=False)
+
+
+def one_step(step: Callable[..., Any], spelling: str) -> Callable[..., Any]:
+    """A workflow that returns what its step times out with."""
+
+    def generator(ctx: Context) -> Flow:
+        try:
+            if spelling == "begin_run":
+                yield (yield ctx.begin_run(step).options(timeout=TIMEOUT))
+            else:
+                yield ctx.run(step).options(timeout=TIMEOUT, durable=spelling != "not durable")
+        except ResonateTimedoutError as error:
+            return error.id
+
+    async def coroutine(ctx: Context) -> Any:
+        try:
+            await ctx.run(step).options(timeout=TIMEOUT)
+        except ResonateTimedoutError as error:
+            return error.id
+
+    def above(ctx: Context) -> Flow:
+        return (yield ctx.run(inner))
+
+    def inner(ctx: Context) -> Flow:
+        return (yield ctx.run(generator))
+
+    def inherits(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(calls).options(timeout=TIMEOUT)
+        except ResonateTimedoutError as error:
+            return error.id
+
+    def calls(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(step)
+        finally:
+            yield ctx.run(unreachable)
+
+    def unreachable(_: Context) -> None:
+        raise AssertionError("no step begins in a workflow whose time is up")
+
+    return {"async": coroutine, "nested": above, "inherited": inherits}.get(spelling, generator)
+
+
+SPELLINGS = {
+    "run": "w.1",
+    "begin_run": "w.1",
+    "async": "w.1",
+    "nested": "w.1.1.1",
+    "not durable": "w.1",
+    "inherited": "w.1",
+}
+
+
+@pytest.mark.usefixtures("functions")
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_workflow_goes_on_at_the_deadline_of_a_step(driver: Driver, hanging: Hanging, spelling: str) -> None:
+    driver.begin("w", one_step(hanging.plain, spelling))
+
+    assert driver.invoke().status == "completed"
+    assert codec.decode(driver.promise("w").value) == SPELLINGS[spelling]
+    records = driver.records()
+    if spelling != "not durable":
+        assert driver.record(SPELLINGS[spelling]).state == "rejected_timedout"
+    before = driver.tap.kinds()
+    hanging.enough.set()
+    assert hanging.returned.wait(PATIENCE)
+    assert (driver.records(), driver.tap.kinds()) == (records, before), "what comes too late is recorded nowhere"
+
+
+@pytest.mark.usefixtures("functions")
+@pytest.mark.parametrize("spelling", ["run", "begin_run", "async", "nested"])
+def test_async_step_is_cancelled_at_its_deadline(driver: Driver, hanging: Hanging, spelling: str) -> None:
+    driver.begin("w", one_step(hanging.cancellable, spelling))
+
+    assert driver.invoke().status == "completed"
+    id = codec.decode(driver.promise("w").value)
+    assert id == SPELLINGS[spelling]
+    assert driver.record(id).state == "rejected_timedout"
+    driver.resources.async_functions.stop()
+    assert hanging.cancelled == [id]
+    assert len(abandoned) == 0
+
+
+@pytest.mark.usefixtures("functions")
+def test_blocked_event_loop_is_left_and_replaced(
+    driver: Driver, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate.worker.async_functions.RESPONSE_S", TIMEOUT)
+    monkeypatch.setattr("resonate.worker.calls.RESPONSE_S", TIMEOUT)
+
+    async def blocks(ctx: Context) -> str:
+        return hanging.plain(ctx)
+
+    async def answers(_: Context) -> str:
+        await asyncio.sleep(0)
+        return "from another loop"
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(blocks).options(timeout=TIMEOUT)
+        except ResonateTimedoutError:
+            return (yield ctx.run(answers))
+
+    driver.begin("w", workflow)
+    assert driver.invoke().status == "completed"
+    assert codec.decode(driver.promise("w").value) == "from another loop"
+    hanging.enough.set()
+    assert hanging.returned.wait(PATIENCE), "the workflow did not wait for the end of the step"
+
+
+@pytest.mark.usefixtures("functions")
+def test_worker_loses_a_task_whose_own_deadline_passes(driver: Driver, hanging: Hanging) -> None:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(hanging.plain)
+
+    driver.begin("w", workflow, timeout=TIMEOUT)
+    driver.begin("v", hanging.plain, timeout=2 * TIMEOUT)
+
+    assert driver.work() == ["lost", "lost"]
+    assert driver.promise("w").state == driver.promise("v").state == "rejected_timedout"
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_steps_left_behind_hold_up_neither_tasks_nor_stop(store: str, workers: int) -> None:
+    clock = ManualClock()
+    hanging = Hanging(clock)
+    kept = MemoryStore(clock) if store == "memory" else SqliteStore(":memory:", clock)
+    resonate = Resonate(store=kept, clock=clock, workers=workers)
+    workflow = resonate.register(one_step(hanging.plain, "run"), name="workflow")
+    quick = resonate.register(lambda _: "quick", name="quick")
+
+    for n in range(3):
+        assert workflow.begin_run(f"w{n}").future.result(PATIENCE) == f"w{n}.1"
+    assert quick.begin_run("q").future.result(PATIENCE) == "quick"
+    stopping = threading.Thread(target=resonate.stop)
+    stopping.start()
+    stopping.join(PATIENCE)
+    hanging.enough.set()
+
+    assert not stopping.is_alive()
+
+
+def test_a_process_with_too_many_hands_over_and_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = Abandoned(2)
+    for module in ("worker.calls", "process.runtime"):
+        monkeypatch.setattr(f"resonate.{module}.abandoned", few)
+    clock = ManualClock()
+    hanging = Hanging(clock)
+    released = threading.Event()
+
+    class Memory(MemoryStore):
+        def apply(self, request: Request) -> Response:
+            response = super().apply(request)
+            if isinstance(request, TaskRelease):
+                released.set()
+            return response
+
+    store = Memory(clock)
+    resonate = Resonate(store=store, clock=clock, workers=4)
+
+    @resonate.register
+    def workflow(ctx: Context, times: int) -> Flow:
+        for _ in range(times):
+            with contextlib.suppress(ResonateTimedoutError):
+                yield ctx.run(hanging.plain).options(timeout=TIMEOUT)
+        return (yield ctx.run(lambda _: "done"))
+
+    with caplog.at_level(logging.ERROR, "resonate.worker"):
+        handle = workflow.begin_run("w", 2)
+        assert released.wait(PATIENCE)
+    assert (len(few), few.full) == (2, True)
+    assert "2 threads are left behind by steps that outlived their timeouts: plain (2)" in caplog.text
+    record = store.record("w")
+    assert record is not None
+    assert record.task is not None
+    assert (record.task.state, record.task.version) == ("pending", 1), "handed over, and not taken again"
+
+    hanging.enough.set()
+    assert handle.future.result(PATIENCE) == "done"
+    resonate.stop()
+
+
+def test_lambda_goes_on_without_a_step_left_behind(driver: Driver, hanging: Hanging) -> None:
+    handler = LambdaHandler(driver.tap, driver.registry, {}, driver.clock, "p")
+    driver.begin("w", one_step(hanging.plain, "run"))
+    id, version = driver.offers.popleft()
+    event = {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": version}}}
+
+    assert handler(event) == {"status": "completed"}
+    assert codec.decode(driver.promise("w").value) == "w.1"
+    assert [tap.closed for tap in driver.tap.opened] == [True]
+    before = driver.tap.kinds()
+    hanging.enough.set()
+    assert hanging.returned.wait(PATIENCE)
+    assert driver.tap.kinds() == before
+
+
+def test_lambda_takes_no_task_with_too_many_left_behind(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = Abandoned(1)
+    monkeypatch.setattr("resonate.aws_lambda.handler.abandoned", few)
+    few.add(threading.current_thread(), "fetch")
+    handler = LambdaHandler(driver.tap, driver.registry, {}, driver.clock, "p")
+    event = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}
+
+    with pytest.raises(Exhausted, match="fetch"):
+        handler(event)
+    assert handler({"Records": [{"messageId": "m", "body": "{}"}]}) == {"batchItemFailures": [{"itemIdentifier": "m"}]}
+    monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
+    with pytest.raises(SystemExit, match="fetch"):
+        handler(event)
+    assert driver.tap.requests == []
+
+
+def test_the_limit_counts_what_has_not_returned() -> None:
+    few = Abandoned(2)
+    first, second, third = (threading.Thread(name=str(n)) for n in range(3))
+
+    assert few.add(first, "a")
+    assert few.add(second, "b")
+    assert not few.add(third, "c")
+    few.remove(first)
+    assert not few.full
+    assert few.add(third, "c")
+
+
+def test_a_step_in_time_is_recorded_as_ever(driver: Driver) -> None:
+    driver.resources.steps = Pool(1, "step")
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(lambda _: threading.current_thread().name).options(timeout=60))
+
+    assert driver.run("w", workflow) == "step-1"
+    assert driver.tap.kinds() == ["task.acquire", "promise.create", "promise.settle", "task.fulfill"]
+    assert driver.store.apply(PromiseGet("w.1")).promise
+    driver.resources.steps.shutdown()

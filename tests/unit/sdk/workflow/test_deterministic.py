@@ -1,0 +1,124 @@
+"""The time and chance, asked for by a workflow: recorded, so that a replay finds the same."""
+
+from __future__ import annotations
+
+import random
+import time
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from resonate import Context
+from resonate_store.model.clock import installed
+from tests.support.driver import Driver, Flow
+from tests.support.ways import three_ways
+
+
+class StoppedWatch:
+    def time(self) -> float:
+        return 12.5
+
+    def strftime(self, format: str) -> str:
+        return f"the time as {format}"
+
+
+@three_ways
+def test_the_time_stays_what_it_was_when_it_was_asked_for(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        before = yield ctx.time.time()
+        yield ctx.sleep(60)
+        after = yield ctx.time.time()
+        return [before, after]
+
+    began = driver.clock.now() / 1000
+    with installed(driver.clock):
+        assert driver.run("w", workflow) == [began, began + 60]
+    assert [driver.record(f"w.{n}").tags["resonate:func"] for n in (1, 3)] == ["time.time", "time.time"]
+
+
+@three_ways
+def test_the_time_as_text_is_local(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.time.strftime("%Y-%m-%d %H:%M:%S %z"))
+
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        now = datetime.fromtimestamp(driver.clock.now() // 1000, ZoneInfo("Asia/Kolkata"))
+        with installed(driver.clock):
+            assert driver.run("w", workflow) == f"{now:%Y-%m-%d %H:%M:%S} +0530"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@three_ways
+def test_a_dependency_tells_the_time(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        return [(yield ctx.time.time()), (yield ctx.time.strftime("%H"))]
+
+    driver.dependencies["resonate:time"] = StoppedWatch()
+    assert driver.run("w", workflow) == [12.5, "the time as %H"]
+
+
+@three_ways
+def test_what_was_drawn_is_not_drawn_again(driver: Driver) -> None:
+    seen: list[float] = []
+
+    def workflow(ctx: Context) -> Flow:
+        seen.append((yield ctx.random.random()))
+        yield ctx.sleep(60)
+        seen.append((yield ctx.random.random()))
+
+    driver.run("w", workflow)
+
+    first, replayed, second = seen
+    assert first == replayed != second
+    assert 0 <= first < 1
+
+
+DRAWS: dict[str, tuple[Any, ...]] = {
+    "betavariate": (2.0, 3.0),
+    "choice": (["a", "b", "c"],),
+    "expovariate": (0.5,),
+    "getrandbits": (40,),
+    "randint": (1, 6),
+    "random": (),
+    "randrange": (10, 100, 5),
+    "triangular": (0.0, 10.0, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+@three_ways
+def test_every_draw_is_that_of_pythons_random(driver: Driver, name: str) -> None:
+    def workflow(ctx: Context) -> Flow:
+        return (yield getattr(ctx.random, name)(*DRAWS[name]))
+
+    driver.dependencies["resonate:random"] = random.Random(7)
+    assert driver.run("w", workflow) == getattr(random.Random(7), name)(*DRAWS[name])
+
+
+@three_ways
+def test_a_draw_that_cannot_be_is_not_tried_again(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.random.choice([])
+        except IndexError as error:
+            return str(error)
+
+    assert driver.run("w", workflow) == "Cannot choose from an empty sequence"
+    assert driver.elapsed() == 0
+
+
+@three_ways
+def test_typesafe_hands_commands_through(driver: Driver) -> None:
+    def workflow(ctx: Context) -> Flow:
+        promise = yield from ctx.typesafe(ctx.begin_run(lambda _: 1))
+        drawn = yield from ctx.typesafe(ctx.random.randint(2, 2))
+        nothing = yield from ctx.typesafe(ctx.sleep(0))
+        return [(yield from ctx.typesafe(promise)), drawn, nothing]
+
+    assert driver.run("w", workflow) == [1, 2, None]

@@ -1,0 +1,512 @@
+"""What a function's annotations say of its arguments and result, and which calls of it are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Annotated, Any, Protocol, TypedDict, TypeVar, Unpack
+
+import msgspec
+import pydantic
+import pytest
+
+from resonate import Context, Resonate
+from resonate.errors import ResonateHaltedError, ResonateStoreError, ResultTypeError, SignatureError
+from resonate.retry_policies import Constant
+from resonate.workflow.signatures import check, signature_of
+from resonate_store.model.requests import TaskContinue
+from tests.support.driver import Driver, Flow
+from tests.support.ways import always_three_ways, three_ways
+
+NOON = datetime(2025, 6, 15, 12, tzinfo=UTC)
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Point(msgspec.Struct):
+    x: int
+    y: int = 0
+
+
+class Order(msgspec.Struct):
+    id: str
+
+
+class Settings(TypedDict, total=False):
+    at: datetime
+    corner: Point
+
+
+def generator(
+    _: Any, at: datetime, *rest: Point, colour: Colour = Colour.RED, **more: Any
+) -> Generator[Any, Any, Order]:
+    raise NotImplementedError
+
+
+def plain(_: Any, first: tuple[int, int], second: Any, third) -> set[int]:  # type: ignore[no-untyped-def]
+    raise NotImplementedError
+
+
+def iterating(_: Any) -> Iterator[int]:
+    raise NotImplementedError
+
+
+def coroutine(_: Any) -> Coroutine[Any, Any, Point]:
+    raise NotImplementedError
+
+
+def unannotated(_, a, *rest):  # type: ignore[no-untyped-def]
+    raise NotImplementedError
+
+
+def misspelt(_: Any, a: "Nonexistent") -> int:  # noqa: F821, UP037 # type: ignore[name-defined]
+    raise NotImplementedError
+
+
+def test_arguments_are_restored_by_position_and_by_name() -> None:
+    signature = signature_of(generator)
+
+    args, kwargs = signature.arguments(
+        ["2025-06-15T12:00:00Z", {"x": 1}, {"x": 2}], {"colour": "red", "more": ["plain"]}
+    )
+    assert args == [NOON, Point(1), Point(2)]
+    assert kwargs == {"colour": Colour.RED, "more": ["plain"]}
+    assert signature_of(plain).arguments([[1, 2], [1, 2], [1, 2]], {})[0] == [(1, 2), [1, 2], [1, 2]]
+    assert signature.arguments([], {"at": "2025-06-15T12:00:00Z"}) == ([], {"at": NOON})
+
+
+@pytest.mark.parametrize(
+    ("function", "result"),
+    [
+        (generator, Order),
+        (plain, set[int]),
+        (coroutine, Point),
+        (iterating, Any),
+        (unannotated, Any),
+        (misspelt, int),
+        (len, Any),
+    ],
+)
+def test_the_result_type_is_what_a_caller_gets(function: Callable[..., Any], result: Any) -> None:
+    assert signature_of(function).result == result
+
+
+def test_a_function_without_annotations_takes_what_comes() -> None:
+    assert signature_of(unannotated).arguments([1, [2], {"x": 3}], {"a": 4}) == ([1, [2], {"x": 3}], {"a": 4})
+
+
+@pytest.mark.parametrize("how", ["run", "rpc"])
+@three_ways
+def test_what_else_is_given_by_name_is_restored(resonate: Resonate, how: str) -> None:
+    def corners(_: Context, x: int, /, **more: Point) -> str:
+        return f"{x} {more}"
+
+    def settings(_: Context, **more: Unpack[Settings]) -> str:
+        return f"{more}"
+
+    for function in (corners, settings):
+        resonate.register(function)
+    call = getattr(resonate, how)
+
+    # The parameter named x can be given by position only, so that another x is one more.
+    assert call("a", "corners", 1, x=Point(2), y=Point(3)) == "1 " + str({"x": Point(2), "y": Point(3)})
+    assert call("b", "settings", at=NOON, corner=Point(1)) == str({"at": NOON, "corner": Point(1)})
+
+
+# Calls that do not fit
+
+
+def required(_: Any, a: int, b: int = 2) -> int:
+    return a + b
+
+
+def by_position(_: Any, a: int, /, **more: int) -> int:
+    return a + sum(more.values())
+
+
+def by_name(ctx: Any, *, a: int, b: int = 2) -> int:  # noqa: ARG001
+    return a + b
+
+
+def anything(*args: Any) -> int:
+    return len(args)
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kwargs", "problem"),
+    [
+        (required, (1,), {}, None),
+        (required, (1, 2), {}, None),
+        (required, (), {"b": 1, "a": 1}, None),
+        (required, (), {}, "its argument 'a' is missing"),
+        (required, (), {"b": 1}, "its argument 'a' is missing"),
+        (required, (1, 2, 3), {}, "it takes 2 positional arguments after its context, and 3 were given"),
+        (required, (1,), {"c": 1}, "it has no parameter 'c' that can be given by name"),
+        (required, (1,), {"a": 1}, "its parameter 'a' was given twice"),
+        (by_position, (1,), {"a": 1, "_": 2}, None),
+        (by_position, (), {"a": 1}, "its argument 'a' is missing"),
+        (by_name, (), {"a": 1}, None),
+        (by_name, (), {}, "its argument 'a' is missing"),
+        (by_name, (1,), {"a": 1}, "it takes 0 positional arguments after its context, and 1 was given"),
+        (by_name, (), {"a": 1, "ctx": 1}, "its parameter 'ctx' was given twice"),
+        (anything, (1, 2, 3), {}, None),
+        (anything, (), {"a": 1}, "it has no parameter 'a' that can be given by name"),
+        (lambda: 1, (), {}, "it has no parameter for the context, which it is given first"),
+        (lambda _, a, b: a + b, (), {}, "its arguments 'a', 'b' are missing"),
+    ],
+)
+def test_a_call_fits_if_python_says_so(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], problem: str | None
+) -> None:
+    if problem is None:
+        check(function, "it", args, kwargs)
+        assert isinstance(function(None, *args, **kwargs), int)
+    else:
+        with pytest.raises(SignatureError, match=f"it cannot be called like this: {problem}"):
+            check(function, "it", args, kwargs)
+        with pytest.raises(TypeError):
+            function(None, *args, **kwargs)
+
+
+@pytest.mark.parametrize("how", ["run", "begin_run", "rpc", "begin_rpc", "schedule"])
+@three_ways
+def test_a_call_that_does_not_fit_is_refused_before_anything_is_created(resonate: Resonate, how: str) -> None:
+    function = resonate.register(required)
+    calls: list[Callable[[], Any]] = [lambda: resonate.schedule("a", required, "@daily", c=1)]
+    if how != "schedule":
+        calls = [lambda: getattr(resonate, how)("a", required, c=1), lambda: getattr(function, how)("a", c=1)]
+
+    for call in calls:
+        with pytest.raises(TypeError, match="required cannot be called like this: it has no parameter 'c'"):
+            call()
+    with pytest.raises(ResonateStoreError, match="not found"):
+        resonate.promises.get("a")
+
+
+@pytest.mark.parametrize("how", ["run", "begin_run", "rpc", "begin_rpc", "detached"])
+@three_ways
+def test_a_workflow_gets_the_error_of_a_call_that_does_not_fit_and_goes_on(driver: Driver, how: str) -> None:
+    driver.register(required)
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield getattr(ctx, how)(required, 1, 2, 3)
+        except TypeError as error:
+            yield ctx.sleep(60)  # what follows is replayed
+            return str(error)
+
+    assert "required cannot be called like this: it takes 2 positional" in driver.run("w", workflow)
+    assert [record.tags.get("resonate:func") for record in driver.records()].count("required") == 0
+
+
+@pytest.mark.parametrize("kind", ["step", "generator", "async"])
+@three_ways
+def test_a_call_from_elsewhere_that_does_not_fit_is_rejected_at_once(driver: Driver, kind: str) -> None:
+    async def spelt_async(_: Context, a: int) -> int:
+        return a
+
+    def spelt_as_generator(ctx: Context, a: int) -> Flow:
+        yield ctx.sleep(a)
+
+    function = {"step": required, "generator": spelt_as_generator, "async": spelt_async}[kind]
+    driver.registry.add(function, "it")
+    driver.create("w", {"func": "it", "args": [], "kwargs": {"b": 1}})
+
+    assert driver.work() == ["completed"]
+    with pytest.raises(SignatureError, match=r"like this: it(s argument 'a'| has no parameter 'b')"):
+        driver.finish("w")
+
+
+@three_ways
+def test_an_async_function_whose_first_call_does_not_fit_is_not_tried_again(driver: Driver) -> None:
+    driver.register(required)
+
+    async def workflow(ctx: Context) -> None:
+        await ctx.rpc(required)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+    with pytest.raises(SignatureError, match="its argument 'a' is missing"):
+        driver.run("w", workflow)
+    assert driver.clock.now() < 1_000 + driver.record("w").created_at
+
+
+@three_ways
+def test_a_type_error_from_within_a_function_is_tried_again(driver: Driver) -> None:
+    attempts: list[int] = []
+
+    def step(ctx: Context) -> int:
+        attempts.append(ctx.info.attempt)
+        if len(attempts) < 3:
+            raise TypeError("not yet")
+        return 5
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(step).options(retry_policy=Constant(delay=1)))
+
+    assert driver.run("w", workflow) == 5
+    assert attempts == [1, 2, 3]
+
+
+# Arguments that are not of the annotated type
+
+T = TypeVar("T")
+
+
+@dataclass
+class Line:
+    amount: int
+    note: str = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+@dataclass
+class Cart:
+    lines: list[Line]
+
+
+class Account(pydantic.BaseModel):
+    limit: float
+    names: list[str] = []
+
+
+class Readable(Protocol):
+    def read(self) -> str: ...
+
+
+def taking(annotation: Any, kind: str = "step", default: Any = ...) -> Callable[..., Any]:
+    """A function with a parameter `cart` of this type, which it returns."""
+
+    def step(_: Context, cart: Any) -> Any:
+        return cart
+
+    def workflow(ctx: Context, cart: Any) -> Flow:
+        yield ctx.sleep(60)
+        return cart
+
+    async def asynchronous(ctx: Context, cart: Any) -> Any:
+        await ctx.sleep(60)
+        return cart
+
+    func = {"step": step, "generator": workflow, "async": asynchronous}[kind]
+    func.__annotations__["cart"] = annotation
+    if default is not ...:
+        func.__defaults__ = (default,)
+    return func
+
+
+UNFIT: list[tuple[Any, Any, str]] = [
+    ({"nonsense": 1}, Cart, "cart.lines: missing"),
+    ({"lines": [{"amount": 1}, {"amount": 2}, {"amount": "x"}]}, Cart, "cart.lines[2].amount: expected int, got str"),
+    ({"lines": [{"amount": 1}, 5]}, Cart | None, "cart.lines[1]: expected Line, got int"),
+    ("1", int, "cart: expected int, got str"),
+    (1.5, int, "cart: expected int, got float"),
+    (True, int, "cart: expected int, got bool"),
+    (None, str, "cart: expected str, got None"),
+    ("soon", datetime, "cart: expected datetime, got 'soon'"),
+    ({"a": [1, "b"]}, dict[str, list[int]], "cart['a'][1]: expected int, got str"),
+    ({"a": 1}, dict[int, int], "cart: expected keys of int, got 'a'"),
+    ([1], tuple[int, int], "cart: expected 2 items, got 1"),
+    ("green", Colour, "cart: expected Colour, got 'green'"),
+    ({"y": 1}, Point, "cart.x: missing"),
+    ({"corner": {"x": "a"}}, Settings, "cart.corner.x: expected int, got str"),
+    ({"limit": 1, "names": ["a", 5]}, Account, "cart.names[1]: "),
+    ([{"x": 1}, {"amount": "x"}], list[Point | Line], "cart[1]: expected Point or Line, got dict"),
+]
+
+
+@pytest.mark.parametrize(("given", "annotation", "problem"), UNFIT)
+@three_ways
+def test_argument_that_does_not_fit_is_rejected_with_its_path(
+    driver: Driver, given: Any, annotation: Any, problem: str
+) -> None:
+    driver.registry.add(taking(annotation), "buy")
+    driver.create("w", {"func": "buy", "args": [given]})
+
+    assert driver.work() == ["completed"]
+    with pytest.raises(SignatureError) as refused:
+        driver.finish("w")
+    assert refused.value.mesg.startswith(f"buy: {problem}")
+
+
+@pytest.mark.parametrize("kind", ["step", "generator", "async"])
+@always_three_ways
+def test_argument_that_does_not_fit_is_rejected_whatever_the_function_is(driver: Driver, kind: str) -> None:
+    driver.registry.add(taking(Cart, kind), "buy")
+    driver.create("w", {"func": "buy", "kwargs": {"cart": {"lines": [{}]}}})
+
+    assert driver.work() == ["completed"]
+    with pytest.raises(SignatureError, match=r"buy: cart\.lines\[0\]\.amount: missing"):
+        driver.finish("w")
+
+
+@pytest.mark.parametrize("kind", ["generator", "async"])
+@pytest.mark.parametrize("missing", [True, False])
+@always_three_ways
+def test_execution_with_history_is_halted_until_its_arguments_fit(driver: Driver, kind: str, missing: bool) -> None:
+    def more(ctx: Context, cart: Any, more: int) -> Flow:
+        raise NotImplementedError
+
+    driver.deploy(buy=taking(Any, kind))
+    driver.create("w", {"func": "buy", "args": [{"lines": 1}]})
+    driver.work()
+    driver.deploy(buy=more if missing else taking(Cart, kind))
+
+    with pytest.raises(ResonateHaltedError, match="'more' is missing" if missing else "buy: cart.lines: expected list"):
+        driver.finish("w")
+    assert driver.reports[-1].status == "halted"
+    driver.deploy(buy=taking(dict[str, int], kind))
+    assert driver.store.apply(TaskContinue("w")).ok
+    assert driver.finish("w") == {"lines": 1}
+
+
+def test_execution_whose_first_worker_died_after_a_step_is_halted(driver: Driver) -> None:
+    driver.deploy(buy=taking(Cart))
+    driver.create("w.1", {"func": "buy", "args": [5]})
+    driver.create("w", {"func": "buy", "args": [5]})
+
+    assert sorted(driver.work()) == ["completed", "halted"]
+
+
+FIT: list[tuple[Any, Any, Any]] = [
+    (1, float, 1.0),
+    ({"lines": [{"amount": 1, "note": None}]}, Cart, Cart([Line(1)])),
+    ("5", Annotated[int, "a type that says nothing"] | str, "5"),
+    ({"limit": "5"}, Account, Account(limit=5)),
+    ([1, "a"], list[T], [1, "a"]),  # type: ignore[valid-type]
+    ({"a": 1}, Readable, {"a": 1}),
+    ([1], Any, [1]),
+    ([1], object, [1]),
+    ([1], "list[Nowhere]", [1]),
+    ("2025-06-15T12:00:00Z", "datetime", NOON),
+]
+
+
+@pytest.mark.parametrize(("given", "annotation", "restored"), FIT)
+@three_ways
+def test_argument_that_fits_or_cannot_be_judged_is_accepted(
+    driver: Driver, given: Any, annotation: Any, restored: Any
+) -> None:
+    driver.registry.add(taking(annotation), "buy")
+    driver.create("w", {"func": "buy", "args": [given]})
+
+    driver.work()
+
+    assert signature_of(driver.registry.get("buy").func).arguments([given], {}, strict=True) == ([restored], {})
+    assert driver.promise("w").state == "resolved"
+
+
+@three_ways
+def test_none_is_accepted_where_it_is_the_default(driver: Driver) -> None:
+    driver.registry.add(taking(int, default=None), "buy")
+    driver.create("by-position", {"func": "buy", "args": [None]})
+    driver.create("by-name", {"func": "buy", "kwargs": {"cart": None}})
+
+    assert driver.work() == ["completed", "completed"]
+    assert driver.finish("by-position") is driver.finish("by-name") is None
+
+
+def test_annotation_that_cannot_be_resolved_is_told_once(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
+    func = taking("Nowhere")
+    func.__annotations__["return"] = "int"
+    driver.registry.add(func, "buy")
+    for id in ("a", "b"):
+        driver.create(id, {"func": "buy", "args": [{"x": 1}]})
+    driver.work()
+
+    (line,) = [record.message for record in caplog.records if "cannot be resolved" in record.message]
+    assert (
+        "the annotation Nowhere of the parameter cart in tests.unit.sdk.workflow.test_signatures.taking.<locals>.step"
+        in line
+    )
+    assert signature_of(func).result is int
+
+
+@three_ways
+def test_function_registered_without_validation_takes_what_comes(resonate: Resonate) -> None:
+    resonate.register(taking(Cart), name="buy", validate=False)
+
+    assert resonate.rpc("a", "buy", {"nonsense": 1}) == {"nonsense": 1}
+
+
+@three_ways
+def test_caller_gets_the_error_of_an_argument_that_does_not_fit(resonate: Resonate) -> None:
+    buy = resonate.register(name="buy")(taking(int))
+
+    for call in (lambda: buy.run("a", "1"), lambda: buy.rpc("b", "1"), lambda: resonate.rpc("c", "buy", "1")):
+        with pytest.raises(SignatureError, match="buy: cart: expected int, got str"):
+            call()
+
+
+def test_nothing_of_encrypted_arguments_is_told_of_a_halted_task(driver: Driver) -> None:
+    driver.worker.private = True
+    driver.deploy(buy=taking(Any, "generator"))
+    driver.create("w", {"func": "buy", "args": [{"secret": 1}]})
+    driver.work()
+    driver.deploy(buy=taking(dict[str, str], "generator"))
+
+    with pytest.raises(ResonateHaltedError) as halted:
+        driver.finish("w")
+    assert halted.value.reason == "[305.00000] the arguments of w do not fit buy"
+
+
+# Results
+
+
+def test_result_that_does_not_fit_its_annotation_stays_as_it_is(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    def step(_: Context) -> Cart:
+        return {"nonsense": 1}  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+    def workflow(ctx: Context) -> Flow:
+        one = yield ctx.run(step)
+        yield ctx.sleep(60)  # what came before is replayed
+        return [one, (yield ctx.run(step))]
+
+    assert driver.run("w", workflow) == [{"nonsense": 1}, {"nonsense": 1}]
+    told = [record for record in caplog.records if "a result is not the Cart that its function" in record.message]
+    assert len(told) <= 1
+
+
+@always_three_ways
+def test_call_by_name_restores_the_result_to_the_type_asked_for(driver: Driver) -> None:
+    driver.registry.add(taking(Any), "echo")
+
+    def workflow(ctx: Context) -> Flow:
+        promise = yield ctx.begin_rpc("echo", {"x": 2}, result_type=Point)
+        found = [(yield ctx.rpc("echo", {"x": 1}, result_type=Point)), (yield promise)]
+        return [type(each).__name__ for each in found]
+
+    assert driver.run("w", workflow) == ["Point", "Point"]
+
+
+@always_three_ways
+def test_result_that_is_not_what_a_workflow_asks_for_halts_it(driver: Driver) -> None:
+    def asking(kind: Any) -> Callable[..., Any]:
+        def workflow(ctx: Context) -> Flow:
+            return repr((yield ctx.rpc("echo", {"x": 1}, result_type=kind)))
+
+        return workflow
+
+    driver.deploy(w=asking(Cart), echo=taking(Any))
+    driver.create("w", {"func": "w"})
+    with pytest.raises(ResonateHaltedError, match=r"promise w\.1: result_type does not fit: lines: missing"):
+        driver.finish("w")
+
+    driver.deploy(w=asking(Point), echo=taking(Any))
+    assert driver.store.apply(TaskContinue("w")).ok
+    assert driver.finish("w") == "Point(x=1, y=0)"
+
+
+@three_ways
+def test_client_asks_for_the_type_of_a_result(resonate: Resonate) -> None:
+    resonate.register(taking(Any), name="echo")
+
+    assert resonate.rpc("a", "echo", {"x": 1}, result_type=Point) == Point(1)
+    assert resonate.begin_rpc("b", "echo", {"x": 1}, result_type=Point).result() == Point(1)
+    assert resonate.get("a", result_type=Point).result() == Point(1)
+    assert resonate.get("a").result() == {"x": 1}
+    with pytest.raises(ResultTypeError, match="promise a: result_type does not fit: lines: missing"):
+        resonate.get("a", result_type=Cart).result()

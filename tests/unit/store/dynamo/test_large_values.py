@@ -1,0 +1,244 @@
+"""Large values: what goes to S3, what is shown of it, and what an error means."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from resonate_store.dynamo.client import Unavailable
+from resonate_store.dynamo.large_values import TAG, THRESHOLD, WIDTH, Missing, Payloads
+from resonate_store.dynamo.parallel import each
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.interface import StoreError
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.limits import LIMIT
+from resonate_store.model.records import Claim, Value
+from resonate_store.model.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseRecord,
+    PromiseSearch,
+    PromiseSettle,
+    PromiseWake,
+    Request,
+    ScheduleCreate,
+    ScheduleFire,
+)
+from resonate_store.model.tags import ORIGIN, SCOPE
+from resonate_store.settings import SettingsError
+from tests.support.dynamo import REGION, Table, make_client
+from tests.support.substrates import T0
+
+HOUR = 3_600_000
+SMALL = Value(data="s" * 1000)
+LARGE = Value(headers={"kind": "large"}, data="l" * 3000)
+
+
+@pytest.fixture
+def s3(table: Table) -> Any:
+    """A client of S3 in which there is a bucket with the table's name."""
+    client = boto3.client("s3", region_name=REGION)
+    client.create_bucket(Bucket=table.name)
+    return client
+
+
+@pytest.fixture
+def payloads(table: Table, s3: Any) -> Payloads:
+    return Payloads(table.name, "t/", client=s3, threshold=2000, limit=10_000, width=1)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(T0)
+
+
+@pytest.fixture
+def store(table: Table, clock: ManualClock, payloads: Payloads) -> DynamoStore:
+    return table.store(clock, payloads=payloads)
+
+
+def creation(id: str, param: Value = LARGE) -> PromiseCreate:
+    return PromiseCreate(id, T0 + HOUR, param, {ORIGIN: id.partition(".")[0]})
+
+
+def keys(s3: Any, table: Table) -> list[str]:
+    return [found["Key"] for found in s3.list_objects_v2(Bucket=table.name).get("Contents", [])]
+
+
+def tags(s3: Any, table: Table, key: str) -> list[dict[str, str]]:
+    return s3.get_object_tagging(Bucket=table.name, Key=key)["TagSet"]
+
+
+def test_a_large_value_is_claimed_in_the_table_and_shown_in_every_response(
+    store: DynamoStore, table: Table, s3: Any
+) -> None:
+    created = store.apply(creation("a"))
+    settled = store.apply(PromiseSettle("a", "resolved", LARGE))
+    fresh = table.store(store.clock, payloads=Payloads(table.name, "t/", client=s3, width=1))
+
+    for response in (created, settled, fresh.apply(PromiseGet("a")), store.apply(creation("a"))):
+        assert response.promise is not None
+        assert response.promise.param == LARGE
+    [found] = fresh.apply(PromiseSearch(id="a")).promises or ()
+    assert (found.param, found.value) == (LARGE, LARGE)
+    item = table.item("a")
+    assert item["param"]["M"].keys() == {"key", "size"}, "confirmed by the write that followed"
+    assert {item[role]["M"]["key"]["S"] for role in ("param", "value")} == set(keys(s3, table))
+
+
+def test_what_is_not_large_stays_in_the_table(store: DynamoStore, table: Table, s3: Any) -> None:
+    edge = Value(data="e" * 2000)
+    store.apply(creation("a", SMALL))
+    store.apply(PromiseSettle("a", "resolved", edge))
+
+    assert table.item("a")["value"]["M"]["data"]["S"] == edge.data
+    assert keys(s3, table) == []
+
+
+@pytest.mark.parametrize(
+    "request_", [creation("b", Value(data="x" * 10_001)), PromiseSettle("a", "rejected", Value(data="é" * 5001))]
+)
+def test_above_the_limit_it_is_refused_and_nothing_is_uploaded(
+    store: DynamoStore, table: Table, s3: Any, request_: Request
+) -> None:
+    store.apply(creation("a", SMALL))
+    response = store.apply(request_)
+
+    assert response.status == 413
+    assert "10000 is the limit (RESONATE_PAYLOAD_LIMIT): keep large data elsewhere" in (response.error or "")
+    assert keys(s3, table) == []
+
+
+def test_what_nobody_claims_keeps_its_tag(store: DynamoStore, table: Table, s3: Any, clock: ManualClock) -> None:
+    """Another has settled the promise, which this store does not know of when it uploads."""
+    store.apply(creation("a", SMALL))
+    table.store(clock, client=make_client()).apply(PromiseSettle("a", "rejected", SMALL))
+
+    response = store.apply(PromiseSettle("a", "resolved", LARGE))
+
+    assert response.promise is not None
+    assert response.promise.value == SMALL
+    [key] = keys(s3, table)
+    assert tags(s3, table, key) == [{"Key": TAG[0], "Value": TAG[1]}]
+
+
+def test_a_claim_is_confirmed_at_once_and_the_record_by_the_sweep(
+    store: DynamoStore, table: Table, s3: Any, clock: ManualClock
+) -> None:
+    step = PromiseRecord("a.1", T0 + HOUR, T0, "resolved", LARGE, tags={ORIGIN: "a", SCOPE: "local"})
+    assert store.apply(step).ok
+    [key] = keys(s3, table)
+    assert tags(s3, table, key) == []
+    assert table.item("a.1")["value"]["M"]["unconfirmed"] == {"BOOL": True}
+    assert store.due(T0) == []
+
+    clock.advance(60_000)
+    assert store.due(clock.now()) == [("promise", "a.1")]
+    store.apply(PromiseWake("a.1"))
+
+    assert "unconfirmed" not in table.item("a.1")["value"]["M"]
+    assert store.due(clock.now() + HOUR) == []
+
+
+def test_children_come_with_their_results_and_without_their_arguments(store: DynamoStore) -> None:
+    store.apply(creation("a.1"))
+    store.apply(PromiseSettle("a.1", "resolved", LARGE))
+
+    [child] = store.children("a")
+    assert child.value == LARGE
+    assert isinstance(child.param, Claim)
+
+
+def test_an_occurrence_of_a_schedule_has_its_own_copy(
+    store: DynamoStore, table: Table, s3: Any, clock: ManualClock
+) -> None:
+    target = {"resonate:target": "lambda://worker"}
+    assert store.apply(ScheduleCreate("s", "* * * * *", "{{.id}}.{{.timestamp}}", HOUR, LARGE, target)).ok
+    for _ in range(2):
+        clock.advance(60_000)
+        store.apply(ScheduleFire("s"))
+
+    params = [promise.param for promise in store.apply(PromiseSearch(id="s.")).promises or ()]
+    assert params == [LARGE, LARGE]
+    assert len(keys(s3, table)) == 2
+
+
+def test_without_a_bucket_a_claim_says_what_is_missing(store: DynamoStore, table: Table) -> None:
+    store.apply(creation("a"))
+    with pytest.raises(StoreError, match="set RESONATE_BUCKET"):
+        table.store(store.clock).apply(PromiseGet("a"))
+    refused = table.store(store.clock).apply(creation("b", Value(data="x" * 450_000)))
+    assert refused.status == 413
+    assert "set RESONATE_BUCKET" in (refused.error or "")
+
+
+def test_an_object_that_is_gone_is_named(store: DynamoStore, table: Table, s3: Any) -> None:
+    store.apply(creation("a"))
+    [key] = keys(s3, table)
+    s3.delete_object(Bucket=table.name, Key=key)
+    fresh = Payloads(table.name, "t/", client=s3, width=1)
+
+    with pytest.raises(Missing, match=f"has no object '{key}'"):
+        fresh.values([Claim(key=key, size=1)])
+    with pytest.raises(StoreError, match="RESONATE_BUCKET"):
+        Payloads("nowhere-at-all", "t/", client=s3, width=1).values([Claim(key=key, size=1)])
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (ClientError({"Error": {"Code": "SlowDown"}}, "PutObject"), Unavailable),
+        (ClientError({"ResponseMetadata": {"HTTPStatusCode": 503}}, "PutObject"), Unavailable),  # pyright: ignore[reportArgumentType]
+        (EndpointConnectionError(endpoint_url="https://s3"), Unavailable),
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject"), StoreError),
+    ],
+)
+def test_errors_of_s3_pass_or_do_not(error: Exception, meaning: type[Exception]) -> None:
+    class Client:
+        def __getattr__(self, _name: str) -> Callable[..., Any]:
+            def fail(**_: Any) -> Any:
+                raise error
+
+            return fail
+
+    with pytest.raises(meaning) as raised:
+        Payloads("b", "t/", client=Client(), width=1).upload([LARGE])  # pyright: ignore[reportArgumentType]
+    assert type(raised.value) is meaning
+
+
+def test_the_environment_names_bucket_threshold_and_limit() -> None:
+    environment = {"RESONATE_BUCKET": "b", "RESONATE_PAYLOAD_THRESHOLD": "4096", "RESONATE_PAYLOAD_LIMIT": "8192"}
+    assert Payloads.of({}, "t") is None
+    for variables, expected in ((environment, (4096, 8192)), ({"RESONATE_BUCKET": "b"}, (THRESHOLD, LIMIT))):
+        payloads = Payloads.of(variables, "t")
+        assert payloads is not None
+        assert (payloads.threshold, payloads.limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("RESONATE_PAYLOAD_THRESHOLD", "1000"),
+        ("RESONATE_PAYLOAD_THRESHOLD", "many"),
+        ("RESONATE_PAYLOAD_LIMIT", "2000"),
+        ("RESONATE_PAYLOAD_LIMIT", "-1"),
+    ],
+)
+def test_a_malformed_setting_is_named(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Payloads.of({"RESONATE_BUCKET": "b", name: text}, "t")
+
+
+def test_several_requests_are_made_at_the_same_time_and_answered_in_order() -> None:
+    together = threading.Barrier(WIDTH)
+
+    def double(number: int) -> int:
+        together.wait(5)
+        return 2 * number
+
+    assert each(double, range(WIDTH), WIDTH) == [2 * number for number in range(WIDTH)]
+    here = threading.get_ident()
+    assert each(lambda _: threading.get_ident(), [1, 2], 1) == [here, here]

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pynamodb.models import Model
+
+from resonate_store.dynamo.items import (
+    SHARDS,
+    ExpiryModel,
+    PromiseModel,
+    ScheduleModel,
+    depth_prefix,
+    entry_of,
+    expiry_definition,
+    expiry_item,
+    expiry_of,
+    item_of,
+    key_in,
+    table_definition,
+    table_key,
+)
+from resonate_store.interface import DamagedRecord
+from resonate_store.model.ids import SEPARATORS, origin
+from resonate_store.model.ids import parent as parent_of
+from resonate_store.model.records import Entry, Record, ScheduleRecord, TaskRecord, Value, key_of
+
+TEXT = st.text(max_size=8)
+# The names that Python calls, and PynamoDB's attributes, give a meaning to.
+NAMES = TEXT | st.sampled_from(["self", "null", "default", "attr_name", "attributes", "M", "S"])
+INSTANTS = st.integers(0, 2**63)
+COUNTS = st.integers(0, 1000)
+IDS = st.text(min_size=1, max_size=12) | st.sampled_from(["a", "a.1", "a#b/c d.\U0001f600", ".", "a..b"])
+VALUES = st.builds(Value, st.none() | st.dictionaries(NAMES, TEXT, max_size=3), st.none() | TEXT)
+TAGS = st.dictionaries(NAMES | st.sampled_from(["resonate:target", "resonate:origin"]), TEXT, max_size=4)
+TASKS = st.builds(
+    TaskRecord,
+    st.sampled_from(["pending", "acquired", "suspended", "halted", "fulfilled"]),
+    COUNTS,
+    st.none() | TEXT,
+    st.none() | INSTANTS,
+    st.none() | INSTANTS,
+    st.none() | INSTANTS,
+    st.none() | INSTANTS,
+    COUNTS,
+    st.lists(IDS, max_size=3).map(tuple),
+    COUNTS,
+    st.none() | TEXT,
+    st.none() | INSTANTS,
+)
+RECORDS = st.builds(
+    Record,
+    IDS,
+    st.sampled_from(["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]),
+    INSTANTS,
+    INSTANTS,
+    VALUES,
+    VALUES,
+    TAGS,
+    st.none() | INSTANTS,
+    st.none() | TASKS,
+    st.dictionaries(NAMES, COUNTS, max_size=3),
+    st.dictionaries(NAMES, INSTANTS, max_size=3),
+    st.booleans(),
+    st.none() | INSTANTS,
+    INSTANTS,
+    COUNTS,
+)
+SCHEDULES = st.builds(
+    ScheduleRecord,
+    IDS,
+    TEXT,
+    TEXT,
+    INSTANTS,
+    INSTANTS,
+    INSTANTS,
+    VALUES,
+    TAGS,
+    st.none() | INSTANTS,
+    st.none() | INSTANTS,
+    INSTANTS,
+    COUNTS,
+)
+
+
+@given(RECORDS | SCHEDULES, st.none() | TEXT, COUNTS)
+def test_an_item_gives_back_its_entry(entry: Entry, token: str | None, effects: int) -> None:
+    item = item_of(entry, token=token, effects=effects)
+
+    assert entry_of(item) == entry
+    assert key_in(item) == key_of(entry)
+    assert table_key(key_of(entry)) == {"pk": item["pk"], "sk": item["sk"]}
+
+
+@given(RECORDS | SCHEDULES)
+def test_an_item_is_what_the_model_makes_of_it(entry: Entry) -> None:
+    item = item_of(entry, token="t", effects=1)
+    model: type[Model] = PromiseModel if isinstance(entry, Record) else ScheduleModel
+
+    assert model.from_raw_data(item).serialize() == item
+
+
+@given(IDS, IDS)
+@example("a.1", "a.10.1")
+@example("a.1", "a.1.1")
+@example("a.1", "a.1.1.1")
+@example("a", "a:1")
+@example("a", "a:1.1")
+@example("a:1", "a:1.1")
+@example("a", "a:x")
+def test_the_sort_key_prefix_of_children_holds_for_them_alone(parent: str, id: str) -> None:
+    key = table_key(("promise", id))
+    found = [
+        separator
+        for separator in SEPARATORS
+        for partition, prefix in [depth_prefix(parent, 1, separator)]
+        if key["pk"] == partition and key["sk"]["S"].startswith(prefix["S"])
+    ]
+
+    assert found == ([id[len(parent)]] if parent == parent_of(id) else [])
+
+
+def test_keys_name_the_origin_and_the_depth() -> None:
+    assert table_key(("promise", "a.1.2")) == {"pk": {"S": "p#a"}, "sk": {"S": "2#a.1.2"}}
+    assert table_key(("schedule", "a.1")) == {"pk": {"S": "s#a.1"}, "sk": {"S": "schedule"}}
+
+
+def test_only_what_is_due_some_day_is_in_the_wake_index() -> None:
+    idle, due = Record("a", "pending", 1, 0), Record("a", "pending", 1, 0, wake_at=1)
+
+    assert "wake_shard" not in item_of(idle)
+    assert int(item_of(due)["wake_shard"]["S"]) in range(SHARDS)
+    assert item_of(due, shards=1)["wake_shard"] == {"S": "0"}
+
+
+def test_only_roots_are_in_the_executions_index() -> None:
+    root = item_of(Record("a", "resolved", 1, 0))
+    step = item_of(Record("a.1", "resolved", 1, 0, tags={"resonate:origin": "a"}))
+
+    assert root["execution_state"]["S"].startswith("resolved#")
+    assert "execution_state" not in step
+
+
+def test_waiters_have_their_maps_before_anybody_waits() -> None:
+    item = item_of(Record("a", "pending", 1, 0))
+
+    assert (item["callbacks"], item["listeners"]) == ({"M": {}}, {"M": {}})
+
+
+def test_the_table_is_what_the_models_say() -> None:
+    assert table_definition("t") == {
+        "TableName": "t",
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [
+            {"AttributeName": "created_at", "AttributeType": "N"},
+            {"AttributeName": "execution_state", "AttributeType": "S"},
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+            {"AttributeName": "wake_at", "AttributeType": "N"},
+            {"AttributeName": "wake_shard", "AttributeType": "S"},
+        ],
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        "GlobalSecondaryIndexes": [
+            _index("wake", "wake_shard", "wake_at"),
+            _index("executions", "execution_state", "created_at"),
+        ],
+        "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    }
+
+
+def _index(name: str, hash_key: str, range_key: str) -> dict[str, Any]:
+    return {
+        "IndexName": name,
+        "KeySchema": [
+            {"AttributeName": hash_key, "KeyType": "HASH"},
+            {"AttributeName": range_key, "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+
+
+def test_markers_expire_and_nothing_else_does() -> None:
+    assert expiry_definition("t")["TimeToLiveSpecification"] == {"Enabled": True, "AttributeName": "expire_at"}
+    assert "expire_at" in ExpiryModel.get_attributes()
+    assert "expire_at" not in PromiseModel.get_attributes()
+
+
+@pytest.mark.parametrize("id", ["a", "a.b.c", "a#b/c d\U0001f600"])
+def test_a_marker_tells_which_life_of_which_root_it_ends(id: str) -> None:
+    item = expiry_item(id, 5, 1_001)
+
+    assert item["pk"] == {"S": f"p#{origin(id)}"}
+    assert item["expire_at"] == {"N": "2"}
+    assert expiry_of(item) == (id, 5)
+
+
+def test_only_a_marker_is_one() -> None:
+    assert expiry_of(item_of(Record("expiry#a", "pending", 1, 0))) is None
+
+
+def test_damaged_item_is_named() -> None:
+    item = item_of(Record("w.1", "pending", 1, 1))
+    for damaged in ({**item, "rev": {"N": "many"}}, {**item, "task": {"M": {"state": {"N": "1"}}}}):
+        with pytest.raises(DamagedRecord, match=r"record of the promise 'w\.1' is damaged"):
+            entry_of(damaged)
+    del item["state"]
+    with pytest.raises(DamagedRecord, match="damaged"):
+        entry_of(item)
