@@ -37,7 +37,8 @@ def begin(stack: OfflineStack) -> Iterator[Begin]:
     client = stack.client(group="client")
 
     def begin(id: str, name: str, *arguments: Any, **options: Any) -> Handle[Any]:
-        return client.options(**{"target": "worker", **options}).begin_rpc(id, name, *arguments)
+        given: dict[str, Any] = {"target": "worker", **options}
+        return client.options(**given).begin_rpc(id, name, *arguments)
 
     yield begin
     client.stop()

@@ -162,8 +162,8 @@ def test_mocks_need_somebody_to_be(stack: OfflineStack) -> None:
 
 
 def test_a_step_that_always_fails_is_told(each: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resonate.testing.endless.ATTEMPTS", 10)
-    monkeypatch.setattr("resonate.testing.endless.INTERVAL", 5)
+    monkeypatch.setattr("resonate.testing.diagnosis.HOPELESS_ATTEMPTS", 10)
+    monkeypatch.setattr("resonate.testing.diagnosis.EVENTS_BETWEEN_LOOKS", 5)
     each.fail("j1.1", error=KeyError("typo"), times=1_000)
     with pytest.raises(Stuck, match=r"j1\.1: \w+ has failed 1\d times, at last with KeyError\('typo'\)"):
         each.run(journey, id="j1")

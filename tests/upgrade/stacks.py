@@ -24,8 +24,7 @@ from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate_infra.effects.transports import Pusher
 from resonate_infra.testing.stack import Event, OfflineStack
-from resonate_store.interface import Store, StoreError
-from resonate_store.local.embedded import Send
+from resonate_store.interface import Send, Store, StoreError
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.addresses import group_of
 from resonate_store.model.clock import ManualClock

@@ -25,9 +25,8 @@ logger = logging.getLogger("resonate.server")
 class Waking(Protocol):
     """A store in which nothing happens by itself."""
 
-    def subscribe(self, *, on_wake: Callable[[int], None] | None = None) -> object: ...
-
-    """Told the instant (ms) at which something is due, when that is sooner than was known."""
+    def subscribe(self, *, on_wake: Callable[[int], None] | None = None) -> object:
+        """Call `on_wake` with the instant (ms) at which something is due, when that is sooner than was known."""
 
     def next_wake_at(self) -> int | None: ...
 

@@ -1,1 +1,1 @@
-"""What a program calls: `Resonate`, registered functions and handles. Internal."""
+"""Internal: the client. `Resonate` and `Handle` are public as names of `resonate`."""

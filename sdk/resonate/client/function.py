@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
+from resonate.client.caller import Caller
 from resonate.client.handle import Handle
-from resonate.encoders import Encoder
-from resonate.retry_policies import RetryPolicy
-from resonate.validation import Seconds
 from resonate.workflow.context import Context
-from resonate.workflow.options import Options, PolicyFor, by_name
+from resonate.workflow.options import CallOptions, Options, by_name
 from resonate.workflow.registry import Registered
-
-if TYPE_CHECKING:
-    from resonate.client.client import Resonate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,7 +26,7 @@ class Function(Generic[P, R_co]):
     function that is the generator or coroutine, while `run` and the others give what it returns.
     """
 
-    def __init__(self, resonate: Resonate, registered: Registered) -> None:
+    def __init__(self, resonate: Caller, registered: Registered) -> None:
         functools.update_wrapper(self, registered.func)
         self._resonate = resonate
         self._registered = registered
@@ -53,7 +48,7 @@ class Function(Generic[P, R_co]):
         return self._registered.version
 
     @property
-    def resonate(self) -> Resonate:
+    def resonate(self) -> Caller:
         """The connection that it is registered with."""
         return self._resonate
 
@@ -66,31 +61,17 @@ class Function(Generic[P, R_co]):
     def __hash__(self) -> int:
         return hash(self.func)
 
-    @by_name(lambda function: f"the function {function.name}")
-    def options(
-        self,
-        *,
-        encoder: Encoder[Any, str | None] | None = None,
-        idempotency_key: str | Callable[[str], str] | None = None,
-        retry_policy: RetryPolicy | PolicyFor | None = None,
-        tags: dict[str, str] | None = None,
-        target: str | None = None,
-        timeout: Seconds | None = None,
-        version: int | None = None,
-    ) -> Function[P, R_co]:
-        """Set options for what this function starts, in place; the timeout is in seconds.
+    @by_name(lambda function: f"the function {function.name}", CallOptions)
+    def options(self, **options: Unpack[CallOptions]) -> Function[P, R_co]:
+        """Set options for what this function starts, in place; a timeout that is a number is in seconds.
 
         The encoder also holds for calls of this function that come from elsewhere.
+
+        Raises:
+            TypeError, ValueError: an option is unknown, or has the wrong type or value.
         """
-        self._options = self._options.merge(
-            encoder=encoder,
-            idempotency_key=idempotency_key,
-            retry_policy=retry_policy,
-            tags=tags,
-            target=target,
-            timeout=timeout,
-            version=version,
-        )
+        self._options = self._options.merge(**options)
+        encoder = options.get("encoder")
         if encoder is not None:
             self._resonate.registry.encoders[self.name] = encoder
         return self
@@ -143,7 +124,7 @@ class Function(Generic[P, R_co]):
         """The function, whose parameters are known; of another version of it only the name is."""
         return self.func if self._options.version in (None, self.version) else self.name
 
-    def _client(self) -> Resonate:
+    def _client(self) -> Caller:
         options = self._options
         return self._resonate.options(
             encoder=options.encoder,

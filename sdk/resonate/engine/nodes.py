@@ -11,8 +11,8 @@ from typing import Any
 
 from resonate.encoders import Encoder
 from resonate.engine.actions import ReadPromise, RecordOutcome
+from resonate.engine.attempts import Attempts
 from resonate.engine.blocking import outstanding_below
-from resonate.engine.calls import Calls
 from resonate.engine.conventions import linked
 from resonate.engine.history import may_belong, outcome_of
 from resonate.engine.model import Coroutine, Node, Work, close_workflow
@@ -25,7 +25,7 @@ from resonate_store.model.requests import PromiseGet, Response
 from resonate_store.model.tags import PARENT
 
 
-class Nodes(Calls):
+class Nodes(Attempts):
     """The promises of one execution; the base of `Execution`.
 
     Attributes:

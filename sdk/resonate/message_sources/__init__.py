@@ -1,4 +1,4 @@
-"""Where the messages of a store arrive, by the names that programs of SDK 0.6.7 import."""
+"""Sources of a store's messages: the names in `__all__` are public, the rest of this package is internal."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Each is loaded by whoever asks for it: most programs need neither a queue nor a client for HTTP.
+    # Each is loaded on first use: most programs need neither a queue nor a client for HTTP.
     if name in ("LocalMessageSource", "Message", "MessageSource"):
         from resonate.message_sources import local
 

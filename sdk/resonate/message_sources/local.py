@@ -7,13 +7,10 @@ the world from it - the group and the process that messages are addressed to - a
 from __future__ import annotations
 
 import queue
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from resonate_store.model.addresses import group_of
-from resonate_store.model.clock import LONGEST_WAIT_S
-
-if TYPE_CHECKING:
-    from resonate.stores.local import LocalStore
+from resonate_store.model.clock import LONGEST_WAIT_S, Clock
 
 Message = dict[str, Any]
 """`{"type": "invoke" | "resume", "task": {"id", "counter"}}` or `{"type": "notify", "promise": {...}}`, as in
@@ -41,6 +38,20 @@ class MessageSource(Protocol):
     def enqueue(self, mesg: Message, /) -> None: ...
 
 
+class Broker(Protocol):
+    """A store in this process that delivers its messages to the sources connected to it."""
+
+    clock: Clock
+
+    def next_wake_at(self) -> int | None: ...
+
+    def tick(self) -> int: ...
+
+    def connect(self, source: LocalMessageSource, /) -> None: ...
+
+    def disconnect(self, source: LocalMessageSource, /) -> None: ...
+
+
 class LocalMessageSource:
     """The messages that a `LocalStore` has for one process of one worker group.
 
@@ -49,7 +60,7 @@ class LocalMessageSource:
         group, id: whom they are for.
     """
 
-    def __init__(self, store: LocalStore, group: str, id: str) -> None:
+    def __init__(self, store: Broker, group: str, id: str) -> None:
         self._store = store
         self._group = group
         self._id = id

@@ -57,7 +57,7 @@ class Disconnected(Exception):
     """There is no connection now, or none any more."""
 
 
-class _Stream(Protocol):
+class _ServerEvents(Protocol):
     status: int
 
     def read1(self, amt: int | None = None) -> bytes: ...
@@ -176,7 +176,7 @@ class Poller:
         from urllib3.exceptions import HTTPError, SSLError
 
         connection = self._open()
-        stream: _Stream | None = None
+        stream: _ServerEvents | None = None
         try:
             stream = self._ask(connection)
             self._set_connected(True)
@@ -205,7 +205,7 @@ class Poller:
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         return kind(str(parts.hostname), parts.port, timeout=CONNECT_TIMEOUT, socket_options=_SOCKET_OPTIONS)
 
-    def _ask(self, connection: HTTPConnection) -> _Stream:
+    def _ask(self, connection: HTTPConnection) -> _ServerEvents:
         """Begin the response."""
         connection.connect()
         sock = connection.sock
@@ -219,7 +219,7 @@ class Poller:
         kind = response.headers.get("Content-Type", "")
         if response.status == 200 and kind.startswith("text/event-stream"):
             sock.settimeout(None)
-            return cast("_Stream", response)
+            return cast("_ServerEvents", response)
         shown = f"{response.status} {response.data[:200].decode(errors='replace').strip()}".strip()
         if response.status in (401, 408, 429) or response.status >= 500:
             raise Disconnected(f"the server answers {shown}")
@@ -245,7 +245,7 @@ class Poller:
             logger.warning("%s is not connected, trying again: %s", self.url, reason)
 
 
-def events(stream: _Stream) -> Iterator[bytes]:
+def events(stream: _ServerEvents) -> Iterator[bytes]:
     """The data of each complete event of a stream; comments, names and whatever is cut off do not count."""
     pending = b""
     data: list[bytes] = []

@@ -1,1 +1,1 @@
-"""Values, arguments and errors as text, and back. Internal."""
+"""Internal: values and exceptions as the text that promises hold, and back."""

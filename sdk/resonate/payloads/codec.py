@@ -1,13 +1,13 @@
-"""How values travel: JSON, base64 in `value.data`, as the official SDKs write it (docs/protocol.md 6.4).
+"""Values as payloads: JSON, base64 in `value.data`, as the official SDKs write it (docs/protocol.md 6.4).
 
-Results are restored to the types that the function's annotations name, see `restore`. Where there is no annotation, or
-the value does not fit it, plain JSON comes back: a step that is done must not be lost because its annotation is wrong.
-Arguments that do not fit are refused by the worker instead (docs/decisions/0045).
+Results are restored to the types that the function's annotations name, see `restore`. Without an annotation, and where
+the value does not fit it, plain JSON comes back: a wrong annotation must not lose the result of a step. The worker
+refuses arguments that do not fit (docs/decisions/0045).
 
-JSON has no infinities. They travel as the strings that the TypeScript SDK writes for them, and not-a-number likewise; a
-payload in which such a string stands for itself says so in a header.
+JSON has no infinities and no not-a-number. They travel as the strings that the TypeScript SDK writes for them. A header
+marks a payload in which such a string stands for itself.
 
-Errors travel as `error_data` tells them, with the text of their traceback; it is loaded with the first of them.
+Errors travel as `exceptions` writes them, with the text of their traceback. That module is loaded with the first error.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ import msgspec
 
 from resonate.encoders import Encoder
 from resonate.errors import PayloadError, ResonateCanceledError, ResonateTimedoutError, ResultTypeError
+from resonate.payloads.fitting import Unfit
 from resonate.payloads.forms import is_model, written
-from resonate.payloads.restore import Unfit, restore
+from resonate.payloads.restore import restore
 from resonate_store.model.records import EMPTY, PromiseView, Value
 from resonate_store.model.tags import LINK
 
 VERBATIM = "resonate:verbatim"
 """Header of a payload in which no string stands for a number."""
 
-_LARGEST_ERROR = 256 * 1024
-"""An error that takes more (bytes) is stored without its arguments and attributes."""
-_LARGEST_PART = 128 * 1024
-"""An argument or attribute of an error that takes more (bytes) is left out."""
+_MAX_ERROR_BYTES = 256 * 1024
+"""A larger error is stored without its arguments and attributes."""
+_MAX_PART_BYTES = 128 * 1024
+"""A larger argument or attribute of an error is left out."""
 
 _ZONED = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
 _ZONED_TIME = re.compile(rb'"\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
@@ -50,7 +51,7 @@ _parse = msgspec.json.Decoder()
 
 
 def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str | None] | None = None) -> Value:
-    """The payload that carries `value`.
+    """Return the payload that carries `value`.
 
     Args:
         value: anything made of JSON types, dataclasses, structs, datetimes, decimals, UUIDs, enums, bytes.
@@ -103,7 +104,7 @@ def encode_call(
     version: int,
     encoder: Encoder[Any, str | None] | None = None,
 ) -> Value:
-    """The payload that carries a call of a registered function.
+    """Return the payload that carries a call of a registered function.
 
     Raises:
         PayloadError: some argument cannot travel.
@@ -129,7 +130,7 @@ def _encoded_by(encoder: Encoder[Any, str | None], value: Any, what: str) -> Val
 
 
 def _zoned(plain: Any) -> tuple[Any, bool]:
-    """The data with texts for instants whose offset has seconds, which msgspec rounds, and whether there are any."""
+    """Return the data with texts for instants whose offset has seconds (msgspec rounds them), and whether any has."""
     if isinstance(plain, (datetime, time)):
         offset = plain.utcoffset()
         odd = offset is not None and offset % _MINUTE != _NONE
@@ -144,7 +145,7 @@ def _zoned(plain: Any) -> tuple[Any, bool]:
 
 
 def _named(plain: Any) -> tuple[Any, bool]:
-    """The data with names for the numbers that are not finite, and whether there are any."""
+    """Return the data with names for the numbers that are not finite, and whether it has any."""
     if isinstance(plain, float):
         if math.isfinite(plain):
             return plain, False
@@ -159,7 +160,7 @@ def _named(plain: Any) -> tuple[Any, bool]:
 
 
 def _names_in(plain: Any) -> bool:
-    """Whether some string of the data is one that stands for a number."""
+    """Return whether some string of the data is one that stands for a number."""
     if isinstance(plain, str):
         return plain in _NUMBERS
     if isinstance(plain, dict):
@@ -168,7 +169,7 @@ def _names_in(plain: Any) -> bool:
 
 
 def _numbered(plain: Any) -> Any:
-    """The data with numbers in the place of the strings that stand for them."""
+    """Return the data with numbers in the place of the strings that stand for them."""
     if isinstance(plain, str):
         return _NUMBERS.get(plain, plain)
     if isinstance(plain, dict):
@@ -177,7 +178,7 @@ def _numbered(plain: Any) -> Any:
 
 
 def _find_culprit(value: Any, path: str) -> tuple[str, str]:
-    """The path of the first part that cannot travel; a model is one part, for it says how its fields are written."""
+    """Return the path of the first part that cannot travel; a model is one part, for it writes its own fields."""
     for child_path, child in () if is_model(type(value)) else _parts(value, path):
         try:
             _json.encode(child)
@@ -201,12 +202,12 @@ def _kind_of(value: Any) -> str:
 
 
 def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
-    """The value that `encode` was given, restored to `annotation` where it fits.
+    """Return the value that `encode` was given, restored to `annotation` where it fits.
 
     Raises:
         Unfit: it does not fit a type that was `restore.Asked` for.
-        PayloadError: the payload is not base64 JSON, or the encoder cannot read it; whoever knows whose payload it is
-            says so.
+        PayloadError: the payload is not base64 JSON, or the encoder cannot read it; the caller adds whose payload it
+            is.
     """
     if encoder is not None:
         return restore(_decoded_by(encoder, value), annotation)
@@ -217,7 +218,7 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
         raw = binascii.a2b_base64(value.data)
         plain = _parse.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        # What is not of its alphabet is passed over, so text that is no base64 at all may come to nothing.
+        # Characters outside of its alphabet are skipped, so text that is not base64 can decode to nothing.
         found = f"{len(raw)} bytes, is not" if raw else f"{len(value.data)} characters, is not the base64 of"
         raise PayloadError(f"its data, {found} JSON text ({error})") from None
     kind = cast("object", type(plain))
@@ -253,7 +254,7 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
 
 
 def _asked(value: Any, name: str, otherwise: Any) -> Any:
-    """An attribute of a user's object, whose class may answer with any error."""
+    """Return an attribute of a user's object, whose class may raise anything."""
     try:
         return getattr(value, name, otherwise)
     except Exception:
@@ -261,7 +262,7 @@ def _asked(value: Any, name: str, otherwise: Any) -> Any:
 
 
 def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None = None) -> Value:
-    """The payload that carries an error, whatever it is; of one that the encoder cannot write, only that is told."""
+    """Return the payload that carries an error; if the encoder cannot write it, one that says so."""
     from resonate.payloads.exceptions import data_of, texts_of, traceback_of
 
     state = data_of(error, _travels)
@@ -273,21 +274,21 @@ def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None 
         if encoder is not None:
             return encode_error(error if isinstance(error, PayloadError) else refused)
         return encode(texts_of(state), "an error")
-    if len(payload.data or "") > _LARGEST_ERROR:
-        # An error is stored wherever the result would have been, and a result that is too large ends as one.
+    if len(payload.data or "") > _MAX_ERROR_BYTES:
+        # An error is stored in the place of the result, and a result that is too large becomes an error.
         return encode(texts_of(state), "an error", encoder=encoder)
     return payload
 
 
 def _travels(value: Any) -> bool:
     try:
-        return len(_json.encode(value)) <= _LARGEST_PART
+        return len(_json.encode(value)) <= _MAX_PART_BYTES
     except Exception:
         return False
 
 
 def decode_error(promise: PromiseView, encoder: Encoder[Any, str | None] | None = None) -> BaseException:
-    """The error that a promise which did not resolve stands for."""
+    """Return the error of a promise that was settled, but not resolved."""
     if promise.state == "rejected_timedout":
         return ResonateTimedoutError(promise.id, promise.timeout_at / 1000)
     if promise.state == "rejected_canceled":
@@ -298,7 +299,7 @@ def decode_error(promise: PromiseView, encoder: Encoder[Any, str | None] | None 
         return _unreadable(promise, error, encoder)
     if isinstance(content, BaseException):
         return content
-    from resonate.payloads.exceptions import error_of, is_error
+    from resonate.payloads.rebuild_exceptions import error_of, is_error
 
     return error_of(content) if is_error(content) else Exception(content)
 
@@ -307,13 +308,13 @@ def _error_content(value: Value, encoder: Encoder[Any, str | None] | None) -> An
     if encoder is not None:
         try:
             return decode(value, encoder=encoder)
-        except PayloadError:  # it was written without the encoder: who settled the promise did not have it
+        except PayloadError:  # it was settled by a process without the encoder
             pass
     return decode(value)
 
 
 def outcome_of(promise: PromiseView, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
-    """The value of a settled promise, or its error raised."""
+    """Return the value of a settled promise, or raise its error."""
     if promise.state != "resolved":
         raise decode_error(promise, encoder)
     try:

@@ -1,4 +1,7 @@
-"""Stores by the names that programs of SDK 0.6.7 import."""
+"""Stores that can be used by hand, as in SDK 0.6.7: `LocalStore` and `RemoteStore` are public.
+
+Everything else in this package is internal.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Each is loaded when it is asked for: in memory no client of a server is needed, and with a server no memory.
+    # Each is loaded on first use: most programs need only one of them.
     if name == "LocalStore":
         from resonate.stores.local import LocalStore
 

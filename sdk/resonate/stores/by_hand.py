@@ -9,17 +9,16 @@ is first completed, `__resume:p:q` the same one after `q` has resumed it. The co
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
 from resonate.errors import ResonateStoreError, refusal
 from resonate.idempotency import already_exists, create_key
 from resonate.promises import Callback, DurablePromise, Promises, accepted, check_creation, payload
+from resonate.stores.local_schedules import StoreOfSchedules
 from resonate.stores.names import address_of, legacy_tags, protocol_tags
 from resonate.validation import require, within_time
-from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import (
@@ -37,18 +36,15 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import IDEMPOTENCY_KEY, TARGET
 
-if TYPE_CHECKING:
-    from resonate.stores.local_schedules import LocalSchedules
 
-
-class Claim(Struct, frozen=True):
+class TaskClaim(Struct, frozen=True):
     """What a task of SDK 0.6.7 stands for: the promise whose task it is, and the one that has resumed it."""
 
     root: str
     leaf: str | None = None
 
 
-class StoreByHand(Store, Protocol):
+class StoreByHand(StoreOfSchedules, Protocol):
     """A store whose promises and tasks can be used by hand.
 
     Attributes:
@@ -57,7 +53,7 @@ class StoreByHand(Store, Protocol):
     """
 
     clock: Clock
-    claims: dict[str, Claim]
+    claims: dict[str, TaskClaim]
 
     @property
     def promises(self) -> LocalPromises: ...
@@ -65,15 +61,8 @@ class StoreByHand(Store, Protocol):
     @property
     def tasks(self) -> LocalTasks: ...
 
-    @property
-    def schedules(self) -> LocalSchedules: ...
-
     def catch_up(self) -> None:
         """Do what is due, such as to end leases, where no other thread does it."""
-        ...
-
-    def transaction(self) -> AbstractContextManager[object]:
-        """Keep other requests of this process out while the block runs, where the store can."""
         ...
 
     def register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[Response, bool]:
@@ -113,10 +102,7 @@ class LocalPromises(Promises):
         self._by_hand = store
 
     def kept(self, tags: dict[str, str] | None, ikey: str | None) -> dict[str, str]:
-        stored = protocol_tags(tags or {})
-        if TARGET in stored:
-            stored[TARGET] = address_of(stored[TARGET])
-        return super().kept(stored, ikey)
+        return super().kept(protocol_tags(tags or {}), ikey)
 
     def shown(self, promise: PromiseView) -> DurablePromise:
         found = super().shown(promise)
@@ -164,7 +150,7 @@ class LocalPromises(Promises):
                     if task is None or task.state != "acquired":  # its time was up before it was created
                         return promise, None
                     name = f"__invoke:{id}"
-                    store.claims[name] = Claim(id)
+                    store.claims[name] = TaskClaim(id)
                     return promise, LocalTask(name, task.version, store)
                 existing = accepted(store.apply(PromiseGet(id)), id)  # another process was faster
         if ikey is None or create_key(existing) != ikey or (strict and not existing.pending):
@@ -188,18 +174,12 @@ class LocalPromises(Promises):
         """
         require("promise_id", promise_id, str)
         require("root_promise_id", root_promise_id, str)
-        store = self._by_hand
-        with store.transaction():
-            promise = accepted(store.apply(PromiseGet(promise_id)), promise_id)
-            if not promise.pending:
-                return self.shown(promise), None
-            response, new = store.register(PromiseRegisterCallback(promise_id, root_promise_id))
-            promise = accepted(response, promise_id)
-            if not new:
-                return self.shown(promise), None
+        promise, new = self._register(PromiseRegisterCallback(promise_id, root_promise_id))
+        if not new:
+            return promise, None
         id = f"__resume:{root_promise_id}:{promise_id}"
-        store.claims[id] = Claim(root_promise_id, promise_id)
-        return self.shown(promise), Callback(id, promise_id, timeout, store.clock.now())
+        self._by_hand.claims[id] = TaskClaim(root_promise_id, promise_id)
+        return promise, Callback(id, promise_id, timeout, self._by_hand.clock.now())
 
     def subscribe(self, id: str, promise_id: str, recv: str, timeout: int) -> tuple[DurablePromise, Callback | None]:
         """Have the promise sent to `recv` when it settles.
@@ -212,16 +192,20 @@ class LocalPromises(Promises):
         """
         require("promise_id", promise_id, str)
         require("recv", recv, str)
-        store = self._by_hand
+        promise, new = self._register(PromiseRegisterListener(promise_id, address_of(recv)))
+        if not new:
+            return promise, None
+        return promise, Callback(f"__notify:{promise_id}:{id}", promise_id, timeout, self._by_hand.clock.now())
+
+    def _register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[DurablePromise, bool]:
+        """Register a callback or a listener on a pending promise, and say whether it is new."""
+        store, id = self._by_hand, request.awaited
         with store.transaction():
-            promise = accepted(store.apply(PromiseGet(promise_id)), promise_id)
-            if not promise.pending:
-                return self.shown(promise), None
-            response, new = store.register(PromiseRegisterListener(promise_id, address_of(recv)))
-            promise = accepted(response, promise_id)
-            if not new:
-                return self.shown(promise), None
-        return self.shown(promise), Callback(f"__notify:{promise_id}:{id}", promise_id, timeout, store.clock.now())
+            promise, new = accepted(store.apply(PromiseGet(id)), id), False
+            if promise.pending:
+                response, new = store.register(request)
+                promise = accepted(response, id)
+        return self.shown(promise), new
 
 
 class LocalTasks:
@@ -295,11 +279,11 @@ class LocalTasks:
                 store.apply(TaskHeartbeat(pid, tasks))
         return len(tasks)
 
-    def _find(self, id: str) -> Claim:
+    def _find(self, id: str) -> TaskClaim:
         require("id", id, str)
         claim = self._store.claims.get(id)
         if claim is None:
-            claim = Claim(id.removeprefix("__invoke:"))
+            claim = TaskClaim(id.removeprefix("__invoke:"))
         return claim
 
     def _task(self, root: str, id: str) -> Task:

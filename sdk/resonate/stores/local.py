@@ -13,7 +13,7 @@ from msgspec import to_builtins
 
 from resonate.encoders import Base64Encoder, Encoder
 from resonate.message_sources.local import LocalMessageSource, Message
-from resonate.stores.by_hand import Claim, LocalPromises, LocalTask, LocalTasks
+from resonate.stores.by_hand import LocalPromises, LocalTask, LocalTasks, TaskClaim
 from resonate.stores.local_schedules import LocalSchedule, LocalSchedules
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import Clock
@@ -25,7 +25,7 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
 )
 
-__all__ = ["Claim", "LocalPromises", "LocalSchedule", "LocalSchedules", "LocalStore", "LocalTask", "LocalTasks"]
+__all__ = ["LocalPromises", "LocalSchedule", "LocalSchedules", "LocalStore", "LocalTask", "LocalTasks", "TaskClaim"]
 
 
 class LocalStore(MemoryStore):
@@ -41,7 +41,7 @@ class LocalStore(MemoryStore):
         self.subscribe(on_wake=self._nudge_sources)
         self._encoder = encoder or Base64Encoder()
         self._sources: list[LocalMessageSource] = []
-        self.claims: dict[str, Claim] = {}
+        self.claims: dict[str, TaskClaim] = {}
         """The tasks that have been offered, by their id in SDK 0.6.7."""
         self._promises = LocalPromises(self)
         self._tasks = LocalTasks(self)
@@ -127,7 +127,7 @@ class LocalStore(MemoryStore):
         kind, name, leaf = (
             ("resume", f"__resume:{id}:{resumes[0]}", resumes[0]) if resumes else ("invoke", f"__invoke:{id}", None)
         )
-        self.claims[name] = Claim(id, leaf)
+        self.claims[name] = TaskClaim(id, leaf)
         return {"type": kind, "task": {"id": name, "counter": version + 1}}
 
     def _notice(self, message: dict[str, Any]) -> Message:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 from msgspec import Struct
 
 from resonate.errors import ResonateStoreError
 from resonate.promises import DurableValue, payload, read_value
 from resonate.schedules import check_creation
-from resonate.stores.names import legacy_tags
+from resonate.stores.names import legacy_tags, protocol_tags
 from resonate.validation import require, within_time
+from resonate_store.interface import Store
 from resonate_store.model.records import Schedule
 from resonate_store.model.requests import ScheduleCreate, ScheduleDelete, ScheduleGet
 from resonate_store.model.tags import IDEMPOTENCY_KEY
 
-if TYPE_CHECKING:
-    from resonate.stores.by_hand import StoreByHand
+
+class StoreOfSchedules(Store, Protocol):
+    """A store whose schedules can be used by hand."""
+
+    @property
+    def schedules(self) -> LocalSchedules: ...
+
+    def transaction(self) -> AbstractContextManager[object]:
+        """Keep other requests of this process out while the block runs, where the store can."""
+        ...
 
 
 class LocalSchedule(Struct):
@@ -34,7 +44,7 @@ class LocalSchedule(Struct):
     next_runtime: int
     ikey: str | None
     created_on: int
-    store: StoreByHand
+    store: StoreOfSchedules
 
     def delete(self) -> None:
         """Delete the schedule; promises that it has created stay."""
@@ -48,7 +58,7 @@ class LocalSchedules:
         store: where they are.
     """
 
-    def __init__(self, store: StoreByHand) -> None:
+    def __init__(self, store: StoreOfSchedules) -> None:
         self._store = store
 
     def create(
@@ -84,7 +94,7 @@ class LocalSchedules:
             promise_id,
             within_time(promise_timeout),
             payload(promise_headers, promise_data, "promise_"),
-            store.promises.kept(promise_tags, None),
+            protocol_tags(promise_tags or {}),
             description=description,
             tags={**(tags or {}), **({} if ikey is None else {IDEMPOTENCY_KEY: ikey})},
         )

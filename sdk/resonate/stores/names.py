@@ -10,17 +10,20 @@ _LEGACY_TAGS = {tag: legacy for legacy, tag in _TAGS.items()}
 
 
 def protocol_tags(tags: dict[str, str]) -> dict[str, str]:
-    """Tags that a program of SDK 0.6.7 gives, as records hold them."""
-    return {_TAGS.get(tag, tag): text for tag, text in tags.items()}
+    """Return the tags that a program of SDK 0.6.7 gives, as records hold them, with an address as the target."""
+    stored = {_TAGS.get(tag, tag): text for tag, text in tags.items()}
+    if TARGET in stored:
+        stored[TARGET] = address_of(stored[TARGET])
+    return stored
 
 
 def legacy_tags(tags: dict[str, str]) -> dict[str, str]:
-    """Tags of a record, as a program of SDK 0.6.7 expects them."""
+    """Return the tags of a record, as a program of SDK 0.6.7 expects them."""
     return {_LEGACY_TAGS.get(tag, tag): text for tag, text in tags.items()}
 
 
 def address_of(receiver: str) -> str:
-    """A receiver of SDK 0.6.7 as an address: a group, `local://...`, or `poll://group/id` without a cast."""
+    """Return the address of a receiver of SDK 0.6.7: a group, `local://...`, or `poll://group/id` without a cast."""
     address = expand(receiver)
     if address.startswith("local://"):
         address = f"poll://{address.removeprefix('local://')}"

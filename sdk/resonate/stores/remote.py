@@ -30,7 +30,7 @@ from resonate_store.remote.store import TIMEOUT_S
 
 if TYPE_CHECKING:
     from resonate.encoders import Encoder
-    from resonate.stores.by_hand import Claim, LocalPromises, LocalTasks
+    from resonate.stores.by_hand import LocalPromises, LocalTasks, TaskClaim
     from resonate.stores.local_schedules import LocalSchedules
     from resonate_store.remote.http import Post
 
@@ -79,7 +79,7 @@ class RemoteStore(store.HttpStore):
             post=post,
         )
         self._encoder = encoder
-        self.claims: dict[str, Claim] = {}
+        self.claims: dict[str, TaskClaim] = {}
         """The tasks that have been claimed, by their id in SDK 0.6.7."""
         self._callbacks: dict[str, dict[str, None]] = {}
         self._listeners: set[tuple[str, str]] = set()

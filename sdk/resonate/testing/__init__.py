@@ -6,7 +6,8 @@
         stack = MemoryStack()
         assert stack.run(reminder, "ada") == "reminded ada"      # however many days it sleeps
 
-See docs/testing.md. `resonate_infra.testing` has the same vocabulary for the Lambda functions on moto.
+The names in `__all__` are public, the modules of this package are internal. See docs/testing.md.
+`resonate_infra.testing` has the same vocabulary for the Lambda functions on moto.
 """
 
 from resonate.testing.faults import FailPoint, Killed

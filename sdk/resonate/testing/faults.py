@@ -106,7 +106,7 @@ class FailPoints:
             point.meet(names, moment, id)
 
 
-class Messages:
+class MessageFaults:
     """What becomes of the messages that offer tasks to workers."""
 
     def __init__(self) -> None:

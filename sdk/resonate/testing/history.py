@@ -200,7 +200,7 @@ class History(Sequence[Recorded]):
             HistoryFormatError: it is something else, or was written by a release that this one does not know.
         """
         try:
-            head = msgspec.json.decode(text, type=_Head)
+            head = msgspec.json.decode(text, type=_HistoryHead)
         except msgspec.MsgspecError as error:
             raise HistoryFormatError(f"this is no history of an execution: {error}") from None
         if (head.format, head.version) != (FORMAT, VERSION):
@@ -215,7 +215,7 @@ class History(Sequence[Recorded]):
             raise HistoryFormatError(f"the history is damaged: {error}") from None
 
 
-class _Head(Struct, frozen=True):
+class _HistoryHead(Struct, frozen=True):
     format: str
     version: int
 

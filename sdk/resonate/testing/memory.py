@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from resonate.aws_lambda.handler import LEASE_MARGIN_MS, RESERVE_MS
+from resonate.client.caller import Caller
 from resonate.client.client import Resonate
 from resonate.client.function import Function
 from resonate.payloads import codec
@@ -60,7 +61,7 @@ class MemoryStack(Stack):
     ) -> None:
         clock = clock or ManualClock()
         super().__init__(clock)
-        self._programs: list[Resonate] = []
+        self._programs: list[Caller] = []
         self._groups: dict[str, list[Registry]] = {}
         self._registry = Registry()
         self._mocks = Registry()
@@ -76,7 +77,7 @@ class MemoryStack(Stack):
 
     # Programs
 
-    def serve(self, program: Resonate) -> None:
+    def serve(self, program: Caller) -> None:
         """Serve what a program has registered, in its group, now and later."""
         if program not in self._programs:
             self._programs.append(program)

@@ -14,19 +14,17 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from resonate.client.client import Resonate
 from resonate.client.handle import Handle
 from resonate.errors import refusal
 from resonate.payloads import codec
-from resonate.testing.endless import Endless, Failing
-from resonate.testing.faults import FailPoint, FailPoints, Killed, Messages
+from resonate.testing.diagnosis import Endless, Failing, Wait, instant, lines_of, waits_of
+from resonate.testing.faults import FailPoint, FailPoints, Killed, MessageFaults
 from resonate.testing.functions import place_of
 from resonate.testing.history import History, export_history
-from resonate.testing.waiting import Wait, instant, told, waits_of
-from resonate.validation import Seconds
-from resonate.workflow.options import DEFAULT_TIMEOUT, Options, by_name
+from resonate.workflow.options import DEFAULT_TIMEOUT, Options, StartOptions, by_name
 from resonate_store.interface import Store, whole
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import problem_with
@@ -34,7 +32,7 @@ from resonate_store.model.records import PromiseView, Record, SettledState, Valu
 from resonate_store.model.requests import PromiseGet, PromiseSettle
 
 S = TypeVar("S", bound="Stack")
-_DEFAULT_LIFE = round(DEFAULT_TIMEOUT * 1000)
+_DEFAULT_LIFE_MS = round(DEFAULT_TIMEOUT * 1000)
 
 
 class Stuck(AssertionError):
@@ -65,7 +63,7 @@ class Stack(ABC):
         self.invocations: Counter[str] = Counter()
         self.requests: Counter[str] = Counter()
         self._fail_points = FailPoints()
-        self._messages = Messages()
+        self._messages = MessageFaults()
         self._numbers: Counter[str] = Counter()
 
     def __enter__(self: S) -> S:
@@ -133,17 +131,10 @@ class Stack(ABC):
 
     # Executions
 
-    @by_name(lambda _: "Stack.options")
-    def options(
-        self,
-        *,
-        tags: dict[str, str] | None = None,
-        target: str | None = None,
-        timeout: Seconds | None = None,
-        version: int | None = None,
-    ) -> Starter:
-        """Options for an execution: `stack.options(timeout=60).run(workflow)`; a number is in seconds."""
-        return Starter(self, Options().merge(tags=tags, target=target, timeout=timeout, version=version))
+    @by_name(lambda _: "Stack.options", StartOptions)
+    def options(self, **options: Unpack[StartOptions]) -> Starter:
+        """Give options to an execution: `stack.options(timeout=60).run(workflow)`; a number is in seconds."""
+        return Starter(self, Options().merge(**options))
 
     def start(
         self, workflow: Callable[..., Any] | str, *args: Any, id: str | None = None, **kwargs: Any
@@ -182,7 +173,7 @@ class Stack(ABC):
         """
         promise = self._promise(id)
         if promise.pending:
-            raise AssertionError(f"{id} is still pending{told(self._waits(id))}")
+            raise AssertionError(f"{id} is still pending{lines_of(self._waits(id))}")
         return codec.outcome_of(promise)
 
     def client(self, **arguments: Any) -> Resonate:
@@ -249,9 +240,9 @@ class Stack(ABC):
         began = self.clock.now()
         endless: Endless | None = None
         while (promise := self._promise(id)).pending:
-            unlimited = promise.timeout_at - promise.created_at == _DEFAULT_LIFE
+            unlimited = promise.timeout_at - promise.created_at == _DEFAULT_LIFE_MS
             if endless is None and unlimited and days is None:
-                endless = Endless(_DEFAULT_LIFE)
+                endless = Endless(_DEFAULT_LIFE_MS)
             if endless is not None and endless.due() and (failing := endless.failing(self._records())):
                 raise self._endless(id, failing)
             limits = [promise.timeout_at - 1] if unlimited else []
@@ -397,7 +388,7 @@ class Stack(ABC):
     def _stuck(self, id: str, at: int | None) -> Stuck:
         waits = self._waits(id)
         later = "" if at is None else f"; the next thing is due at {instant(at)}"
-        message = f"{id} is pending and nothing will happen to it{later}. It waits for{told(waits) or ' nobody'}"
+        message = f"{id} is pending and nothing will happen to it{later}. It waits for{lines_of(waits) or ' nobody'}"
         return Stuck(id, message, tuple(wait.id for wait in waits))
 
 

@@ -27,7 +27,7 @@ from resonate.errors import (
     SignatureError,
 )
 from resonate.payloads import codec
-from resonate.payloads.restore import Unfit
+from resonate.payloads.fitting import Unfit
 from resonate.worker.lease import Lease, Lost
 from resonate.worker.resources import Resources
 from resonate.worker.task_run import HandOver, Report, TaskRun

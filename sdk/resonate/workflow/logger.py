@@ -13,7 +13,7 @@ from typing import Any, Protocol
 RESONATE = logging.getLogger("resonate")
 
 
-class Replayed(Protocol):
+class ReplayedContext(Protocol):
     """What a logger reads of the context that it belongs to."""
 
     @property
@@ -41,7 +41,7 @@ _standard_error = _StandardError()
 class ContextLogger(logging.Logger):
     """The logger of one context; its records have the attributes `root_id` and `id`."""
 
-    def __init__(self, context: Replayed, root: str) -> None:
+    def __init__(self, context: ReplayedContext, root: str) -> None:
         super().__init__(f"resonate:{root}:{context.id}")
         self.parent = RESONATE
         self._context = context

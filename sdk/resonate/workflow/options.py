@@ -10,14 +10,17 @@ import functools
 import math
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from resonate.encoders import Encoder
 from resonate.retry_policies import RetryPolicy
-from resonate.validation import YEAR, warn_of_milliseconds
+from resonate.validation import YEAR, Seconds, warn_of_milliseconds
+
+if TYPE_CHECKING:
+    from resonate_store.model.records import CatchUp, Overlap
 
 PolicyFor = Callable[[Callable[..., Any]], RetryPolicy]
 """Chooses the retry policy of a function."""
@@ -25,6 +28,50 @@ DEFAULT_TIMEOUT = 31_536_000.0
 """A year, in seconds."""
 DEFAULT_TARGET = "default"
 """The worker group that serves a remote call which names none."""
+
+
+class StartOptions(TypedDict, total=False):
+    """Options of every execution and call.
+
+    Attributes:
+        tags: kept with the promise.
+        target: a worker group or an address.
+        timeout: a number of seconds, or a `timedelta`.
+        version: the version of the function.
+    """
+
+    tags: dict[str, str] | None
+    target: str | None
+    timeout: Seconds | None
+    version: int | None
+
+
+class CallOptions(StartOptions, total=False):
+    """Options of a call that a program makes through a client.
+
+    Attributes:
+        encoder: writes arguments and results in the place of JSON.
+        idempotency_key: the key of the creation, or a function that makes it from the promise's id.
+        retry_policy: the policy of the called function, or a function that chooses it.
+    """
+
+    encoder: Encoder[Any, str | None] | None
+    idempotency_key: str | Callable[[str], str] | None
+    retry_policy: RetryPolicy | PolicyFor | None
+
+
+class ScheduleOptions(CallOptions, total=False):
+    """Options of a call or a schedule.
+
+    Attributes:
+        catch_up: which missed occurrences are created later: "all", the "latest" or "none".
+        overlap: "skip" leaves an occurrence out while the promise of the previous one is pending; else "allow".
+        timezone: the IANA time zone of the cron expression; UTC if not given.
+    """
+
+    catch_up: CatchUp | None
+    overlap: Overlap | None
+    timezone: str | None
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -139,21 +186,22 @@ def _check(name: str, value: Any) -> None:
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def by_name(owner: Callable[[Any], str]) -> Callable[[Method], Method]:
+def by_name(owner: Callable[[Any], str], kind: type | None = None) -> Callable[[Method], Method]:
     """Have a method `options` refuse an option that it does not know by name, and list those that it does.
 
     Args:
         owner: says of the method's object whose options they are.
+        kind: the `TypedDict` of the options; if not given, they are the method's keyword-only arguments.
     """
 
     def decorate(method: Method) -> Method:
-        known = cast("Any", method).__kwdefaults__.keys()
+        known: Any = sorted(kind.__annotations__) if kind is not None else cast("Any", method).__kwdefaults__.keys()
 
         @functools.wraps(method)
         def options(self: Any, *args: Any, **given: Any) -> Any:
             if args:
                 raise TypeError("options are given by name, such as options(timeout=5)")
-            if not given.keys() <= known:
+            if any(name not in known for name in given):
                 unknown = ", ".join(map(repr, (name for name in given if name not in known)))
                 raise TypeError(f"unknown option {unknown} of {owner(self)}: its options are {', '.join(known)}")
             return method(self, **given)

@@ -16,7 +16,8 @@ from typing import Any, Optional, get_args, get_origin
 import msgspec
 
 from resonate.errors import PayloadError, SignatureError
-from resonate.payloads.restore import Doubtful, doubted, fit, plain_hint, restore, tell_change
+from resonate.payloads.annotations import plain_hint
+from resonate.payloads.restore import Doubtful, doubted, fit, restore, tell_change
 
 logger = logging.getLogger("resonate.signatures")
 

@@ -23,7 +23,7 @@ from resonate.models.clock import Clock
 from resonate.models.result import Ko, Ok
 from resonate.models.store import Store
 from resonate.payloads import codec
-from resonate.payloads.exceptions import error_of
+from resonate.payloads.rebuild_exceptions import error_of
 from resonate.promises import Callback, DurablePromise, DurableValue
 from resonate.stores import LocalStore, RemoteStore
 from resonate.workflow import commands

@@ -4,7 +4,7 @@ import pytest
 
 from resonate import Context
 from resonate.retry_policies import Constant
-from tests.unit.sdk.driving import Driver, Flow
+from tests.support.driver import Driver, Flow
 
 
 def step(_: Context, n: int) -> int:

@@ -30,7 +30,7 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
-from tests.unit.store.build import (
+from tests.support.build import (
     DAY,
     OUTSIDE,
     SECOND,
@@ -49,7 +49,7 @@ from tests.unit.store.build import (
     settle,
     suspend,
 )
-from tests.unit.store.substrates import T0
+from tests.support.substrates import T0
 
 RULES = Path(__file__).parents[3] / "docs" / "rules.md"
 

@@ -93,8 +93,9 @@ def test_a_store_that_fails_is_tried_again(
     done = threading.Event()
 
     class Failing:
-        on_wake: Callable[[int], None] | None = None
         ticks = 0
+
+        def subscribe(self, *, on_wake: Callable[[int], None] | None = None) -> None: ...
 
         def next_wake_at(self) -> int:
             return 0

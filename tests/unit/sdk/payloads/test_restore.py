@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from resonate import Context, Resonate
 from resonate.errors import PayloadError
 from resonate.payloads import codec
-from resonate.payloads.restore import Unfit, fit, restore
+from resonate.payloads.fitting import Unfit
+from resonate.payloads.restore import fit, restore
 from resonate_store.model.records import Value
 from tests.support.driver import Driver, Flow
 from tests.support.ways import three_ways

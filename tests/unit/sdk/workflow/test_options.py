@@ -122,7 +122,7 @@ def test_timedelta_is_a_timeout() -> None:
         assert command.options(timeout=day).opts.timeout == 86_400
     assert ctx.promise(timeout=day).opts.timeout == ctx.sleep(day).seconds == 86_400
     assert resonate.options(timeout=day)._options == function.options(timeout=day)._options == Options(timeout=86_400)
-    assert resonate._ttl == 20_000
+    assert resonate._ttl_ms == 20_000
     assert [policy.next(2) for policy in POLICIES] == [60, 120, 120]
     resonate.promises.create("p", 2**50)
     with pytest.raises(TimeoutError):

@@ -31,7 +31,7 @@ from resonate_store.model.records import EMPTY, PromiseView, SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle
 
 
-class Calls(ABC):
+class Attempts(ABC):
     """The functions of one execution, from their first attempt to their outcome; the base of `Execution`.
 
     Attributes:

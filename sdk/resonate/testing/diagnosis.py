@@ -1,0 +1,168 @@
+"""Why an execution in a test does not end: what it waits for, and which of its steps only fail and retry.
+
+Both answers come from the records. A suspended task is in the callbacks of every promise that it awaits. A step that
+fails has one retry timer for each attempt.
+
+In production, steps are retried until the execution times out, so that a corrected deployment can complete them. The
+default timeout is a year. A test that let a year pass would simulate a retry every 30 s, and would not say why it takes
+so long. So a stack looks now and then whether anything but retries has happened, and ends the wait if nothing has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from resonate.payloads import codec
+from resonate_store.model.records import Record
+from resonate_store.model.tags import DELAY, FUNC, SCOPE
+
+HOPELESS_ATTEMPTS = 100
+"""Failed attempts of a step, with nothing else happening, after which a test stops waiting."""
+EVENTS_BETWEEN_LOOKS = 50
+"""Events between two reads of all records, which can be many."""
+
+
+class Wait(NamedTuple):
+    """One thing that an execution waits for and that nothing in the stack will do.
+
+    Attributes:
+        id: the promise.
+        kind: `promise` (to be settled from outside), `timer`, `unserved` (a task offered to a target that no worker
+            serves), `halted`, or `task` (one that a worker holds or will be offered).
+        deadline: the promise's deadline (ms since 1970).
+        text: says what has to be done.
+    """
+
+    id: str
+    kind: str
+    deadline: int
+    text: str
+
+
+def waits_of(id: str, records: Mapping[str, Record], unserved: Mapping[str, str]) -> list[Wait]:
+    """Return everything that the execution `id` waits for in the end, through other executions.
+
+    Args:
+        id: the execution.
+        records: all records, by id.
+        unserved: the targets without a worker that tasks were offered to, by the task's id.
+    """
+    found: dict[str, Wait] = {}
+    left = [id]
+    seen: set[str] = set()
+    while left:
+        record = records.get(left.pop())
+        if record is None or not record.pending or record.id in seen:
+            continue
+        seen.add(record.id)
+        if record.task is not None and record.task.state == "suspended":
+            left += [awaited.id for awaited in records.values() if record.id in awaited.callbacks]
+        elif record.task is not None or record.tags.get(SCOPE) != "local":
+            found[record.id] = _wait(record, unserved.get(record.id))
+    return sorted(found.values())
+
+
+def lines_of(waits: Sequence[Wait]) -> str:
+    """Return the waits as lines of a message."""
+    return "".join(f"\n  {wait.id}: {wait.text}" for wait in waits)
+
+
+def _wait(record: Record, unserved: str | None) -> Wait:
+    until = f"its deadline is {instant(record.timeout_at)}"
+    task = record.task
+    if task is None and record.timer:
+        return Wait(record.id, "timer", record.timeout_at, f"a timer that is due at {instant(record.timeout_at)}")
+    if task is None:
+        settle = f"stack.resolve({record.id!r}, value)"
+        return Wait(
+            record.id, "promise", record.timeout_at, f"a promise that somebody has to settle: {settle}; {until}"
+        )
+    if task.state == "halted":
+        return Wait(record.id, "halted", record.timeout_at, f"its task is halted: {task.error}")
+    if unserved is not None:
+        name = record.tags.get(FUNC, "...")
+        text = f"offered to {unserved}, which nobody serves: register {name}, or stack.mock({name!r}, function)"
+        return Wait(record.id, "unserved", record.timeout_at, f"{text}; {until}")
+    text = f"its task is {task.state}" + (f" after {task.attempts} attempts: {task.error}" if task.attempts else "")
+    return Wait(record.id, "task", record.timeout_at, f"{text}; {until}")
+
+
+def instant(at: int) -> str:
+    """Return an instant (ms since 1970) as text."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+
+
+class Failing(NamedTuple):
+    """A step that only fails and retries: its id and name, the number of attempts, and the last error."""
+
+    id: str
+    name: str
+    attempts: int
+    error: BaseException
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.name} has failed {self.attempts} times, at last with {self.error!r}"
+
+
+class Endless:
+    """Notices that an execution does nothing any more but retry.
+
+    Args:
+        life_ms: how long a promise without a deadline of its own lasts; a test does not wait for its end.
+    """
+
+    def __init__(self, life_ms: int) -> None:
+        self._life_ms = life_ms
+        self._events = 0
+        self._progress = (0, 0)
+
+    def due(self) -> bool:
+        """Count one event, and return whether it is time to look at the records."""
+        self._events += 1
+        return self._events % EVENTS_BETWEEN_LOOKS == 0
+
+    def failing(self, records: Sequence[Record]) -> list[Failing]:
+        """Return the steps that keep failing; none as long as anything else happens or has a deadline.
+
+        Args:
+            records: all records.
+        """
+        timers: dict[str, tuple[int, Record]] = {}
+        others: dict[str, Record] = {}
+        for record in records:
+            stem, _, number = record.id.rpartition("~")
+            if not (record.timer and stem and number.isdigit()):
+                others[record.id] = record
+            elif stem not in timers or timers[stem][0] < int(number):
+                timers[stem] = int(number), record
+        again = {id: timer for stem, timer in timers.items() if (id := _failed(stem)) in others and others[id].pending}
+        # A workflow that is tried again takes its steps again, under new ids.
+        steps = tuple(f"{id}." for id in again)
+        lasting = [record for record in others.values() if not record.id.startswith(steps)]
+        progress = len(lasting), sum(not record.pending for record in lasting)
+        if progress != self._progress:
+            self._progress = progress
+            return []
+        # A promise without a deadline of its own has its execution's.
+        pending = [record for record in others.values() if record.pending]
+        unlimited = {record.timeout_at for record in pending if record.timeout_at - record.created_at >= self._life_ms}
+        if any(record.timeout_at not in unlimited or DELAY in record.tags for record in pending):
+            return []
+        if any(attempt < HOPELESS_ATTEMPTS for attempt, _ in again.values()):
+            return []
+        return [_failing(id, attempt, timer) for id, (attempt, timer) in sorted(again.items())]
+
+
+def _failed(stem: str) -> str:
+    """Return what the retry timers `{stem}~{attempt}` are for; an execution's own are among its steps."""
+    return stem.removesuffix(".0")
+
+
+def _failing(id: str, attempt: int, timer: Record) -> Failing:
+    # A retry timer carries the error of the attempt that it follows.
+    failed = replace(timer, state="rejected", value=timer.param).promise()
+    return Failing(id, timer.tags.get(FUNC, "it"), attempt, codec.decode_error(failed))
