@@ -1,6 +1,7 @@
 """The structure of the packages: which way imports point, how long modules are, and unique class names."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -165,3 +166,27 @@ def test_class_names_are_unique() -> None:
                 if isinstance(node, ast.ClassDef) and node.name != "Meta":
                     homes.setdefault(node.name, []).append(module)
     assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
+def names_in(path: Path) -> set[str]:
+    """The classes, functions and methods (as `Class.method`) that a module defines, and its constants."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def test_architecture_page_names_what_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:sdk|store|infra|functions|tests)/[\w/.]+)`", page))
+    rows = re.findall(r"\| `([\w/.]+\.py)` \| `([\w.]+)` \|", page)
+
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+    assert len(rows) > 20
+    assert [(path, name) for path, name in rows if name not in names_in(ROOT / path)] == []
