@@ -12,13 +12,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NoReturn, Self, TypeVar, Unpack
 
-from resonate.encoders import Encoder
 from resonate.errors import ProgramError
-from resonate.retry_policies import RetryPolicy
-from resonate.validation import Seconds
-from resonate.workflow.options import UNSET, Options, PolicyFor, by_name
+from resonate.workflow.options import UNSET, Options, RemoteOptions, RunOptions, by_name
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -130,34 +127,14 @@ class LocalCall(Command[T_co]):
         self.args = args
         self.kwargs = kwargs
 
-    @by_name(lambda command: command.describe())
-    def options(
-        self,
-        *,
-        durable: bool | None = None,
-        encoder: Encoder[Any, str | None] | None = None,
-        id: str | None = None,
-        idempotency_key: str | Callable[[str], str] | None = None,
-        non_retryable_exceptions: tuple[type[BaseException], ...] | None = None,
-        retry_policy: RetryPolicy | PolicyFor | None = None,
-        tags: dict[str, str] | None = None,
-        timeout: Seconds | None = None,
-    ) -> Self:
+    @by_name(lambda command: command.describe(), RunOptions)
+    def options(self, **options: Unpack[RunOptions]) -> Self:
         """Set options of this call.
 
-        `timeout` is in seconds, or a `timedelta`. When it has passed, the workflow goes on with a
+        `timeout` is in seconds, or a `timedelta`. When it has passed, the workflow continues with a
         `ResonateTimedoutError`: an async function is cancelled, and a function in a thread is left behind.
         """
-        self.opts = self.opts.merge(
-            durable=durable,
-            encoder=encoder,
-            id=id,
-            idempotency_key=idempotency_key,
-            non_retryable_exceptions=non_retryable_exceptions,
-            retry_policy=retry_policy,
-            tags=tags,
-            timeout=timeout,
-        )
+        self.opts = self.opts.merge(**options)
         return self
 
 
@@ -183,29 +160,10 @@ class External(Command[T_co]):
 
     __slots__ = ()
 
-    @by_name(lambda command: command.describe())
-    def options(
-        self,
-        *,
-        encoder: Encoder[Any, str | None] | None = None,
-        id: str | None = None,
-        idempotency_key: str | Callable[[str], str] | None = None,
-        tags: dict[str, str] | None = None,
-        target: str | None = None,
-        timeout: Seconds | None = None,
-        version: int | None = None,
-    ) -> Self:
+    @by_name(lambda command: command.describe(), RemoteOptions)
+    def options(self, **options: Unpack[RemoteOptions]) -> Self:
         """Set options; a timeout that is a number is in seconds, `target` is a worker group or an address."""
-        merged = self.opts.merge(
-            encoder=encoder,
-            id=id,
-            idempotency_key=idempotency_key,
-            tags=tags,
-            target=target,
-            timeout=timeout,
-            version=version,
-        )
-        self.opts = self._those_that_count(merged)
+        self.opts = self._those_that_count(self.opts.merge(**options))
         return self
 
     def _those_that_count(self, opts: Options) -> Options:
@@ -264,7 +222,10 @@ class PromiseCommand(External[Promise[T]]):
 
 
 class Sleep(External[None]):
-    """Wait for a duration, durably."""
+    """Wait for a duration, durably.
+
+    Its promise is a timer. In a deployment `resonate_infra.effects.timers.Timers.arm` arms it once it is written.
+    """
 
     __slots__ = ("seconds",)
     kind = "sleep"

@@ -74,6 +74,52 @@ class ScheduleOptions(CallOptions, total=False):
     timezone: str | None
 
 
+class RunOptions(TypedDict, total=False):
+    """Options of a function that a workflow runs here: `ctx.run` and `ctx.begin_run`.
+
+    Attributes:
+        durable: whether the outcome is recorded; it is if not given.
+        encoder: writes and reads the outcome, instead of JSON.
+        id: the id of the promise; made from the workflow's id if not given.
+        idempotency_key: what a repeated call is recognised by, or a function that makes it of the id.
+        non_retryable_exceptions: errors of these types, and not of subclasses, are final.
+        retry_policy: whether and when the function is called again after an error, or what chooses that by function.
+        tags: kept with the promise.
+        timeout: seconds, or a `timedelta`, after which the workflow gets a `ResonateTimedoutError`.
+    """
+
+    durable: bool | None
+    encoder: Encoder[Any, str | None] | None
+    id: str | None
+    idempotency_key: str | Callable[[str], str] | None
+    non_retryable_exceptions: tuple[type[BaseException], ...] | None
+    retry_policy: RetryPolicy | PolicyFor | None
+    tags: dict[str, str] | None
+    timeout: Seconds | None
+
+
+class RemoteOptions(TypedDict, total=False):
+    """Options of a command whose promise is settled elsewhere: `ctx.rpc`, `ctx.promise`, `ctx.sleep` and others.
+
+    Attributes:
+        encoder: writes the arguments and reads the outcome, instead of JSON.
+        id: the id of the promise; made from the workflow's id if not given.
+        idempotency_key: what a repeated call is recognised by, or a function that makes it of the id.
+        tags: kept with the promise.
+        target: a worker group, or an address; of no effect where no function is called.
+        timeout: seconds, or a `timedelta`, after which the promise is rejected.
+        version: the version of the function; of no effect where no function is called.
+    """
+
+    encoder: Encoder[Any, str | None] | None
+    id: str | None
+    idempotency_key: str | Callable[[str], str] | None
+    tags: dict[str, str] | None
+    target: str | None
+    timeout: Seconds | None
+    version: int | None
+
+
 class Options(Struct, frozen=True, kw_only=True):
     """The options of one call; None means "not set"."""
 
@@ -186,17 +232,16 @@ def _check(name: str, value: Any) -> None:
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def by_name(owner: Callable[[Any], str], kind: type | None = None) -> Callable[[Method], Method]:
+def by_name(owner: Callable[[Any], str], kind: type) -> Callable[[Method], Method]:
     """Have a method `options` refuse an option that it does not know by name, and list those that it does.
 
     Args:
         owner: says of the method's object whose options they are.
-        kind: the `TypedDict` of the options; if not given, they are the method's keyword-only arguments.
+        kind: the `TypedDict` of the options.
     """
+    known = sorted(kind.__annotations__)
 
     def decorate(method: Method) -> Method:
-        known: Any = sorted(kind.__annotations__) if kind is not None else cast("Any", method).__kwdefaults__.keys()
-
         @functools.wraps(method)
         def options(self: Any, *args: Any, **given: Any) -> Any:
             if args:
