@@ -168,6 +168,28 @@ def test_class_names_are_unique() -> None:
     assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
 
 
+WRITERS = {
+    "work": {"resonate.engine.attempts"},
+    # The latter two build nodes.
+    "node": {"resonate.engine.nodes", "resonate.engine.conventions", "resonate.worker.worker"},
+    "coroutine": {"resonate.engine.interpreter"},
+    "replaying": {"resonate.engine.progress", "resonate.workflow.context"},
+}
+"""The modules that assign attributes of what goes by this name, or the attribute of this name."""
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_each_state_of_the_engine_has_one_owner(name: str) -> None:
+    found: set[str] = set()
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                of = node.value.id if isinstance(node.value, ast.Name) else None
+                if name == (node.attr if name == "replaying" else of) and module.startswith("resonate."):
+                    found.add(module)
+    assert found == WRITERS[name]
+
+
 def names_in(path: Path) -> set[str]:
     """The classes, functions and methods (as `Class.method`) that a module defines, and its constants."""
     found: set[str] = set()
