@@ -217,7 +217,7 @@ def test_a_missing_table_is_named(stack: OfflineStack, caplog: pytest.LogCapture
             pytest.raises(Exception, match="there is no table 'nowhere': set RESONATE_TABLE"),
         ):
             stack.invoke(function, event)
-    batch = json.loads((WORKFLOWS.parents[2] / "events" / "dispatch.json").read_text())
+    batch = json.loads((WORKFLOWS.parents[3] / "events" / "dispatch.json").read_text())
     with patch.dict(stack.function("DispatchFunction").environment, gone):  # pyright: ignore[reportArgumentType]
         assert len(stack.invoke("DispatchFunction", batch)["batchItemFailures"]) == 1
     assert "there is no table 'nowhere': set RESONATE_TABLE" in caplog.text

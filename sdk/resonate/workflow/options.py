@@ -7,6 +7,7 @@ function (docs/protocol.md 5.4). Timeouts are durations in seconds.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -251,6 +252,14 @@ def by_name(owner: Callable[[Any], str], kind: type) -> Callable[[Method], Metho
                 raise TypeError(f"unknown option {unknown} of {owner(self)}: its options are {', '.join(known)}")
             return method(self, **given)
 
+        signature = inspect.signature(method)
+        first = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        named = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind.__annotations__[name])
+            for name in known
+        ]
+        # `help` and editors show the options by name.
+        vars(options)["__signature__"] = signature.replace(parameters=[*first, *named])
         return cast("Method", options)
 
     return decorate

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 
-from resonate.client.client import Resonate
+from resonate.resonate import Resonate
 
 
 async def main(url: str, id: str, item: str) -> None:

@@ -1,8 +1,7 @@
 """A worker behind the official Lambda shim; `function_url.py` serves its handler."""
 
+from resonate.context import Context
 from resonate_aws import Resonate
-
-from resonate.workflow.context import Context
 
 resonate = Resonate()
 

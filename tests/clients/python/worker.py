@@ -8,8 +8,9 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-from resonate.client.client import Resonate
-from resonate.workflow.context import Context
+from resonate.context import Context
+
+from resonate.resonate import Resonate
 
 STUCK = "stuck" in sys.argv[2:]
 

@@ -208,7 +208,7 @@ def test_every_json_value_survives(value: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "culprit"),
     [
-        (Custom(), r"value is a tests\.unit\.sdk\.test_codec\.Custom"),
+        (Custom(), r"value is a tests\.unit\.sdk\.payloads\.test_codec\.Custom"),
         ([1, [Custom()]], r"value\[1\]\[0\] is a .*Custom"),
         ((Custom(),), r"value\[0\] is"),
         ({"k": {"l": Custom()}}, r"value\['k'\]\['l'\] is"),
@@ -235,7 +235,7 @@ class Elsewhere:
 
 
 def test_what_cannot_travel_is_named_whatever_it_does_when_it_is_asked() -> None:
-    with pytest.raises(PayloadError, match=r"value\[0\] is a tests\.unit\.sdk\.test_codec\.Elsewhere"):
+    with pytest.raises(PayloadError, match=r"value\[0\] is a tests\.unit\.sdk\.payloads\.test_codec\.Elsewhere"):
         codec.encode([Elsewhere()], "the value")
 
 
