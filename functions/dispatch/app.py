@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from resonate_infra.deployed.dispatch import REMOVING
+from resonate_infra.deployed.dispatch import REMOVAL_MS
 from resonate_infra.deployed.observability import Observability, fields_of
 from resonate_infra.deployed.wiring import Wiring
 from resonate_store.model.clock import ambient
@@ -20,8 +20,8 @@ logger = logging.getLogger("resonate.dispatch")
 changes = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False, logger=logger)
 pushes = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
-RESERVE = 5_000
-"""The end of an invocation, in which it begins nothing new (ms)."""
+RESERVE_MS = 5_000
+"""The end of an invocation, in which it begins nothing new."""
 
 
 @observability.handler
@@ -29,10 +29,10 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     """Take a batch of the table's stream or of the push queue; the records that failed are sent again."""
     match event:
         case {"Records": [{"eventSource": "aws:dynamodb"}, *_]}:
-            until = ambient().now() + REMOVING
+            until = ambient().now() + REMOVAL_MS
             return process_partial_response(event, partial(on_change, until), changes, context)
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
-            deadline = ambient().now() + context.get_remaining_time_in_millis() - RESERVE
+            deadline = ambient().now() + context.get_remaining_time_in_millis() - RESERVE_MS
             failures = wiring.dispatch.queue_messages([record["body"] for record in event["Records"]], deadline)
             outcomes = {
                 record["messageId"]: failure for record, failure in zip(event["Records"], failures, strict=True)

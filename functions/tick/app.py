@@ -16,8 +16,8 @@ wiring = Wiring(observability.observe)
 logger = logging.getLogger("resonate.tick")
 timers = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
-RESERVE = 5_000
-"""The end of an invocation, in which the sweep begins nothing new (ms)."""
+RESERVE_MS = 5_000
+"""The end of an invocation, in which the sweep begins nothing new."""
 
 
 @observability.handler
@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], context: Any) -> Any:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             return process_partial_response(event, on_timer, timers, context)
         case _:
-            return act(event, ambient().now() + context.get_remaining_time_in_millis() - RESERVE)
+            return act(event, ambient().now() + context.get_remaining_time_in_millis() - RESERVE_MS)
 
 
 def on_timer(record: SQSRecord) -> None:

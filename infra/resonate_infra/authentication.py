@@ -41,12 +41,12 @@ from resonate_store.settings import SettingsError
 
 UNVERIFIED = "none"
 """Given as the key, it says that signatures are not looked at."""
-LEEWAY = 60_000
-"""How far the clocks of issuer and server may differ (ms)."""
+LEEWAY_MS = 60_000
+"""How far the clocks of issuer and server may differ."""
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES: dict[type, str] = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
-_SHORTEST_RSA = 2048
+_MIN_RSA_BITS = 2048
 _LATEST_S = 2**43
 """An expiry beyond this is never; clocks of streams need not count so far."""
 
@@ -93,7 +93,7 @@ class Authentication:
         """
         claims = self._claims(token)
         role, prefix = claims.get("role"), claims.get("prefix")
-        expires_at = int(min(claims["exp"], _LATEST_S) * 1000) + LEEWAY
+        expires_at = int(min(claims["exp"], _LATEST_S) * 1000) + LEEWAY_MS
         if isinstance(role, str) and role.lower() == "admin":
             return Permission("", expires_at)
         if not isinstance(prefix, str):
@@ -131,7 +131,9 @@ class Authentication:
             raise Refused(401, "Unauthorized") from None
         expires, begins = claims["exp"], claims.get("nbf", 0)
         now = self._clock.now()
-        if not (_is_time(expires) and _is_time(begins) and begins * 1000 - LEEWAY <= now < expires * 1000 + LEEWAY):
+        if not (
+            _is_time(expires) and _is_time(begins) and begins * 1000 - LEEWAY_MS <= now < expires * 1000 + LEEWAY_MS
+        ):
             raise Refused(401, "Unauthorized")
         return claims
 
@@ -205,11 +207,11 @@ def _read(pem: str) -> tuple[Any, tuple[str, ...]]:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise SettingsError(f"RESONATE_AUTH_PUBLIC_KEY is no public key in PEM: {error}") from None
     match key:
-        case RSAPublicKey() if key.key_size >= _SHORTEST_RSA:
+        case RSAPublicKey() if key.key_size >= _MIN_RSA_BITS:
             return key, _RSA
         case RSAPublicKey():
             raise SettingsError(
-                f"RESONATE_AUTH_PUBLIC_KEY is an RSA key of {key.key_size} bits: {_SHORTEST_RSA} are the least"
+                f"RESONATE_AUTH_PUBLIC_KEY is an RSA key of {key.key_size} bits: {_MIN_RSA_BITS} are the least"
             )
         case EllipticCurvePublicKey() if type(key.curve) in _CURVES:
             return key, (_CURVES[type(key.curve)],)

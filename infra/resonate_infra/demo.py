@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from resonate_infra.testing.stack import Event, OfflineStack
 
 ID = "sleep-workflow-1"
-WEEK = 7 * 86_400.0
+WEEK_S = 7 * 86_400.0
 
 
 class Indented:
@@ -120,7 +120,7 @@ def main() -> None:
         print("A workflow that sleeps for 5 seconds, in real time:\n")
         run(SystemClock(), 5.0)
         print("The same workflow sleeping for 7 days, with the clock moved:\n")
-        run(ManualClock(), WEEK)
+        run(ManualClock(), WEEK_S)
 
 
 if __name__ == "__main__":

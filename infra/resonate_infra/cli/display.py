@@ -36,7 +36,7 @@ STYLES = {
     "acquired": "cyan",
     "suspended": "yellow",
 }
-_LONGEST = 80
+_MAX_CHARS = 80
 
 
 def write_json(document: Any) -> None:
@@ -104,7 +104,7 @@ def compact(value: Any) -> str:
 
 def shortened(text: str) -> str:
     """The beginning of a text that is too long for a line among others."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return text if len(text) <= _MAX_CHARS else f"{text[: _MAX_CHARS - 3]}..."
 
 
 def outcome(promise: PromiseView) -> str:

@@ -15,7 +15,7 @@ from resonate_store.model.ids import random_id
 from resonate_store.remote.settings import Scope, server_of
 from resonate_store.remote.signature import RequestSignature
 
-TIMEOUT = 30.0
+TIMEOUT_S = 30.0
 """Seconds to wait for one response."""
 
 
@@ -100,7 +100,7 @@ def over_http(url: str, scope: Scope | None = None) -> Send:
     Raises:
         StoreError: they cannot be signed.
     """
-    pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT)
+    pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT_S)
     signature = None if scope is None else RequestSignature(scope)
     address = f"{url.rstrip('/')}/"
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from resonate_infra.effects.sinks import StreamOutlets
-from resonate_infra.effects.transports import TOTAL_TIMEOUT, ForbiddenAddress, Pusher
+from resonate_infra.effects.transports import TOTAL_TIMEOUT_S, ForbiddenAddress, Pusher
 from resonate_infra.json_types import is_object
 from resonate_store.dynamo.debug_items import DynamoDebug, released_of
 from resonate_store.dynamo.items import Expiry, entry_of, expiry_of, is_entry
@@ -29,10 +29,10 @@ SMALL = 25
 """Records of a tree that is deleted by the stream's consumer, while resumes wait; a larger one is left to the queue."""
 MAX_DELETIONS = 1_000
 """Records of a tree that one message deletes; what is left goes on with the next."""
-REMOVING = 1_000
-"""How long a batch of the stream or of the queue may delete (ms); what is left goes to the queue, one by one."""
-PUSH = round(TOTAL_TIMEOUT * 1000) + 1_000
-"""Time that pushes take at most (ms), all of them together."""
+REMOVAL_MS = 1_000
+"""How long a batch of the stream or of the queue may delete; what is left goes to the queue, one by one."""
+PUSH_MS = round(TOTAL_TIMEOUT_S * 1000) + 1_000
+"""Time that pushes take at most, all of them together."""
 
 EXPECTED = "expected {address, message}, {address, settled} or {expired}"
 
@@ -112,7 +112,7 @@ class Dispatch:
                 errand = _errand(body)
                 if errand.expired is not None:
                     deletions[number] = errand.expired
-                elif not self._has_time(deadline, PUSH):
+                elif not self._has_time(deadline, PUSH_MS):
                     self._enqueue(errand)
                 elif (push := self._push_of(errand)) is not None:
                     pushes[number] = push
@@ -127,7 +127,7 @@ class Dispatch:
                     raise outcome
             except Exception as error:
                 failures[number] = error
-        until = self._outlets.store.clock.now() + REMOVING
+        until = self._outlets.store.clock.now() + REMOVAL_MS
         if deadline is not None:
             until = min(until, deadline)
         for number, expiry in deletions.items():

@@ -32,12 +32,12 @@ from resonate_store.model.requests import PromiseWake, Request, ScheduleFire, Sc
 
 BATCH = 100
 """Entries that the sweep takes from a shard at a time."""
-COUNTED = 1_000
+MAX_COUNTED = 1_000
 """Halted tasks of a shard that are counted at most."""
-MOST = 20_000
+MAX_WAKES = 20_000
 """Entries that one sweep wakes at most."""
-HASTE = 5_000
-"""How much earlier than this function's clock says a recurring schedule may fire (ms): the clocks of two machines."""
+MAX_EARLY_MS = 5_000
+"""How much earlier than this function's clock says a recurring schedule may fire: the clocks of two machines."""
 
 logger = logging.getLogger("resonate.tick")
 
@@ -158,9 +158,9 @@ class Tick:
         finished = True
         now = self._clock.now()
         left = self._shards(now, shard)
-        halted = [entry for number in left for entry in self._store.halted_in_shard(number, COUNTED)]
+        halted = [entry for number in left for entry in self._store.halted_in_shard(number, MAX_COUNTED)]
         for (kind, id), at in chain((entry for entry in halted if entry[1] <= now), self._due(now, left)):
-            if (deadline is not None and self._clock.now() >= deadline) or woken + failed >= MOST:
+            if (deadline is not None and self._clock.now() >= deadline) or woken + failed >= MAX_WAKES:
                 finished = False
                 break
             if kind == "schedule" and now - at < self._patience:
@@ -231,5 +231,5 @@ class Tick:
             schedule = self._store.apply(ScheduleGet(id)).schedule
             if schedule is not None and not schedule.paused:  # it has come back meanwhile
                 self._outlets.arm_schedule(id, schedule.cron, schedule.timezone)
-        elif 0 < schedule.next_run_at - self._clock.now() <= HASTE:
+        elif 0 < schedule.next_run_at - self._clock.now() <= MAX_EARLY_MS:
             self._outlets.fire_schedule(id, schedule.next_run_at)

@@ -20,12 +20,12 @@ from resonate_infra.effects.sinks import Kind
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import eventbridge, eventbridge_timezone
 
-QUEUE_HORIZON = 900_000
-"""The longest delay of an SQS message (ms)."""
-EARLY = 120_000
-"""How much before its instant a distant timer comes back to be put on the queue (ms)."""
-FARTHEST = 100 * 365 * 86_400_000
-"""The longest that anything is scheduled ahead (ms): calendars end, promises need not. It is armed again then."""
+QUEUE_HORIZON_MS = 900_000
+"""The longest delay of an SQS message."""
+EARLY_MS = 120_000
+"""How much before its instant a distant timer comes back to be put on the queue."""
+FARTHEST_MS = 100 * 365 * 86_400_000
+"""The longest that anything is scheduled ahead: calendars end, promises need not. It is armed again then."""
 
 RECURRENCES = 2
 """How many recurring schedules one of ours needs at most."""
@@ -50,10 +50,10 @@ class Timers:
         """Have the tick function look at the promise or schedule `id` at the instant `at` (ms), not earlier."""
         message = json.dumps({"kind": kind, "id": id, "at": at})
         delay = at - self._clock.now()
-        if delay > QUEUE_HORIZON:
-            self._schedule(kind, id, min(at - EARLY, self._clock.now() + FARTHEST), message)
+        if delay > QUEUE_HORIZON_MS:
+            self._schedule(kind, id, min(at - EARLY_MS, self._clock.now() + FARTHEST_MS), message)
         else:
-            seconds = min(max(0, -(-delay // 1000)), QUEUE_HORIZON // 1000)
+            seconds = min(max(0, -(-delay // 1000)), QUEUE_HORIZON_MS // 1000)
             self._sqs.send_message(QueueUrl=self._settings.timer_queue_url, MessageBody=message, DelaySeconds=seconds)
 
     def disarm(self, kind: Kind, id: str) -> None:

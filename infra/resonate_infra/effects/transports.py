@@ -5,7 +5,7 @@ server, so it goes through a queue, whose consumer posts it with a short timeout
 function URL, signs it. A `poll://` group is served by the push address that it is mapped to; a group that maps to
 nothing has workers that poll, if it has any, and they find the task by themselves.
 
-A push ends within `TOTAL_TIMEOUT`, whatever its receiver does. The timeouts of a socket count from one byte to the
+A push ends within `TOTAL_TIMEOUT_S`, whatever its receiver does. The timeouts of a socket count from one byte to the
 next, so a receiver that sends a byte every few seconds would never meet them. Of an answer only the status counts, and
 its body is not read.
 
@@ -46,11 +46,11 @@ from resonate_store.model.records import PromiseView
 
 logger = logging.getLogger("resonate.transports")
 
-CONNECT_TIMEOUT = 5.0
+CONNECT_TIMEOUT_S = 5.0
 """Seconds to reach a worker over HTTP."""
-READ_TIMEOUT = 5.0
+READ_TIMEOUT_S = 5.0
 """Seconds to wait for its reply; a worker that takes longer has the message."""
-TOTAL_TIMEOUT = 10.0
+TOTAL_TIMEOUT_S = 10.0
 """Seconds that a push takes at most, from the look-up of its address to the last header of the answer."""
 MAX_ADDRESSES = 3
 """Addresses of one name that a push tries to reach; they share the time to connect."""
@@ -173,9 +173,9 @@ class Pusher:
         session: Any = None,
         *,
         token: str | None = None,
-        connect_timeout: float = CONNECT_TIMEOUT,
-        read_timeout: float = READ_TIMEOUT,
-        total_timeout: float = TOTAL_TIMEOUT,
+        connect_timeout: float = CONNECT_TIMEOUT_S,
+        read_timeout: float = READ_TIMEOUT_S,
+        total_timeout: float = TOTAL_TIMEOUT_S,
         width: int = 1,
         public_only: bool = False,
     ) -> None:
@@ -217,7 +217,7 @@ class Pusher:
         """
         begun = [self._start(address, message) for address, message in pushes]
         # A connection keeps the time by itself. What it cannot end is the look-up of a name, whose thread is left.
-        wait(begun, timeout=self._total_timeout + _GRACE)
+        wait(begun, timeout=self._total_timeout + _GRACE_S)
         outcomes: list[bool | Exception] = []
         for (address, _), future in zip(pushes, begun, strict=True):
             if future.done():
@@ -290,7 +290,7 @@ def _checked(connected: socket.socket, host: str) -> socket.socket:
     raise ForbiddenAddress(f"{host} is {peer}, which is not an address of the internet, and nothing is pushed there")
 
 
-_GRACE = 0.5
+_GRACE_S = 0.5
 """Seconds that a push which has just been ended may take to say so."""
 
 
@@ -302,7 +302,7 @@ class _Connection(HTTPConnection):
         public_only: whether other addresses than those of the internet are refused.
     """
 
-    total_timeout = TOTAL_TIMEOUT
+    total_timeout = TOTAL_TIMEOUT_S
     public_only = False
     _watch: threading.Timer | None = None
     _expired = False

@@ -27,10 +27,10 @@ from resonate_infra.server.origins import OriginCheck
 from resonate_store.interface import StoreError
 from resonate_store.protocol.service import Limits, Refused
 
-MAX_BODY: Final = Limits().body
+MAX_BODY_BYTES: Final = Limits().body
 """The size of the largest request (bytes)."""
-KEEP_ALIVE: Final = 15.0
-"""The longest silence on a stream (s): proxies close what is quiet, and a dead peer is noticed only by writing."""
+KEEP_ALIVE_S: Final = 15.0
+"""The longest silence on a stream: proxies close what is quiet, and a dead peer is noticed only by writing."""
 LEGACY: Final = ("promises", "schedules", "tasks")
 OUTDATED: Final = (
     "This server speaks the current Resonate protocol, one envelope to POST /, and not the API under"
@@ -69,7 +69,7 @@ def application(
     authenticate: Authenticate | None = None,
     origins: Sequence[str] = (),
     hosts: Sequence[str] | None = None,
-    keep_alive: float = KEEP_ALIVE,
+    keep_alive: float = KEEP_ALIVE_S,
 ) -> Starlette:
     """The server as an ASGI application.
 
@@ -231,7 +231,7 @@ async def _body(request: Request) -> bytes:
     """
     body = bytearray()
     async for chunk in request.stream():
-        if len(body) <= MAX_BODY:
+        if len(body) <= MAX_BODY_BYTES:
             body += chunk
     return bytes(body)
 

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 PORT = 8001
 """Where official SDKs look for a server."""
-PATIENCE = 5.0
+STOP_TIMEOUT_S = 5.0
 """Seconds that requests and functions in progress are given when the server stops."""
-PUSH_CONNECT_TIMEOUT = 10.0
+PUSH_CONNECT_TIMEOUT_S = 10.0
 """Seconds to reach a worker over HTTP."""
 OFFERS_APART_MS = 30_000
 """Pause between offers of a task that no worker takes, as in the official server: here an offer costs nothing."""
@@ -132,7 +132,7 @@ class Server:
         self._hub = Hub(limit=room.streams)
         self._lambdas = Lambdas(functions, timed, options.lambda_timeout)
         pusher = Pusher(
-            token=token, connect_timeout=PUSH_CONNECT_TIMEOUT, read_timeout=options.push_timeout, width=CONCURRENCY
+            token=token, connect_timeout=PUSH_CONNECT_TIMEOUT_S, read_timeout=options.push_timeout, width=CONCURRENCY
         )
         routes, client = served_groups(functions, groups), lambda_client_of(os.environ, options.table)
         self._delivery = Delivery(self.url, self._hub, self._lambdas, routes, pusher, client)
@@ -153,7 +153,7 @@ class Server:
         )
         self._uvicorn = Uvicorn(
             app,
-            PATIENCE,
+            STOP_TIMEOUT_S,
             self._on_listening,
             self._on_stopping,
             connections=room.connections,
@@ -184,7 +184,7 @@ class Server:
     def close(self) -> None:
         """Give back port and store; `run` does it at its end."""
         self._close_sockets()
-        self._loop.stop(PATIENCE)
+        self._loop.stop(STOP_TIMEOUT_S)
         self._delivery.close(0)
         self.store.close()
 
@@ -220,7 +220,7 @@ class Server:
 
     def _on_stopping(self) -> None:
         self._hub.close()
-        if not self._lambdas.close(PATIENCE):
+        if not self._lambdas.close(STOP_TIMEOUT_S):
             logger.warning("a function still runs and is left behind; its task is offered again when its lease ends")
 
     def _workers(self, promise: PromiseView) -> int | None:

@@ -25,8 +25,8 @@ CONCURRENCY = 256
 """Pushes and invokes in flight."""
 MOST_UNSERVED = 1_000
 """Addresses that no worker is there for and that the log has told of; beyond that it tells of them again."""
-REOFFER_HORIZON = 900_000
-"""A task on offer is offered again within this time (ms), so it is due by then: that is how they are found."""
+REOFFER_HORIZON_MS = 900_000
+"""A task on offer is offered again within this time, so it is due by then: that is how they are found."""
 
 logger = logging.getLogger("resonate.server")
 
@@ -123,7 +123,7 @@ class Delivery:
 
         A store of this process does that itself; in a table the next offer may be minutes away.
         """
-        for kind, id in store.due(now + REOFFER_HORIZON):
+        for kind, id in store.due(now + REOFFER_HORIZON_MS):
             if kind == "promise":
                 for offer in _offers(store, id):
                     if route(offer.address, self._groups) is None:

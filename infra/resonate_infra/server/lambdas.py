@@ -26,7 +26,7 @@ from resonate_store.model.addresses import problem_with
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import random_id
 
-WIDTH = 32
+MAX_INVOCATIONS = 32
 """Invocations at the same time."""
 
 Handler = Callable[[Any, Any], Any]
@@ -75,7 +75,7 @@ class Lambdas:
         self._timeout = timeout
         self._handlers: dict[str, Handler] = {}
         self._loaded = threading.Event()
-        self._background = Pool(WIDTH, "resonate-lambda", logger)
+        self._background = Pool(MAX_INVOCATIONS, "resonate-lambda", logger)
 
     def __contains__(self, name: object) -> bool:
         return name in self._functions

@@ -16,10 +16,10 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-KEEP_ALIVE = 75
+KEEP_ALIVE_S = 75
 """Seconds for which an idle connection stays open: clients use it again, and one that is closed just then fails."""
 
-REQUEST_TIMEOUT = 60.0
+REQUEST_TIMEOUT_S = 60.0
 """Seconds in which a request has to arrive whole, headers and body, from its first byte or from its connection on."""
 CONNECTIONS = 8_192
 """Connections at the same time, if the server is not told."""
@@ -122,7 +122,7 @@ class Uvicorn(uvicorn.Server):
         *,
         connections: int = CONNECTIONS,
         backlog: int = BACKLOG,
-        request_timeout_s: float = REQUEST_TIMEOUT,
+        request_timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> None:
         protocol: Any = functools.partial(_Protocol, most=connections, timeout_s=request_timeout_s)
         config = uvicorn.Config(
@@ -133,7 +133,7 @@ class Uvicorn(uvicorn.Server):
             ws="none",
             log_config=None,
             server_header=False,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=round(patience),
         )
         super().__init__(config)

@@ -14,10 +14,10 @@ from typing import Protocol
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import Clock
 
-LONGEST_SLEEP = 60_000
-"""The machine's clock may be set while the thread sleeps; it looks again after this time (ms)."""
-PAUSE = 1_000
-"""The pause after the store could not do what was due (ms)."""
+LONGEST_SLEEP_MS = 60_000
+"""The machine's clock may be set while the thread sleeps; it looks again after this time."""
+PAUSE_MS = 1_000
+"""The pause after the store could not do what was due."""
 
 logger = logging.getLogger("resonate.server")
 
@@ -74,20 +74,20 @@ class WakeLoop:
     def _step(self) -> int:
         """Do what is due, and return how long there is nothing to do (ms)."""
         if self._paused():
-            return LONGEST_SLEEP
+            return LONGEST_SLEEP_MS
         try:
             at = self._store.next_wake_at()
             if at is None:
-                return LONGEST_SLEEP
+                return LONGEST_SLEEP_MS
             distance = at - self._clock.now()
             if distance > 0:
-                return min(distance, LONGEST_SLEEP)
+                return min(distance, LONGEST_SLEEP_MS)
             self._store.tick()
             return 0
         except StoreError as error:
             # A store that is busy or out of reach now may not be a second later.
             logger.error("what is due could not be done, trying again: %s", error)
-            return PAUSE
+            return PAUSE_MS
         except Exception:
             logger.exception("what is due could not be done, trying again")
-            return PAUSE
+            return PAUSE_MS

@@ -20,8 +20,8 @@ from resonate_infra.testing.template.deployment import EventSource
 
 MAX_STREAM_RETRIES = 10
 """How often a stream batch is tried again, as the template says."""
-SCHEDULE_RETRY = 60_000
-"""How long after a failure a one-time schedule is tried again (ms)."""
+SCHEDULE_RETRY_MS = 60_000
+"""How long after a failure a one-time schedule is tried again."""
 
 Invoke = Callable[[str, Any], Any]
 """Invokes a function, by logical id or ARN, with an event; raises what the function raises."""
@@ -233,7 +233,7 @@ class SchedulePump:
             try:
                 self._invoke(target["Arn"], json.loads(target["Input"]))
             except Exception:
-                self._retries[name] = self._cloud.clock.now() + SCHEDULE_RETRY
+                self._retries[name] = self._cloud.clock.now() + SCHEDULE_RETRY_MS
                 continue
             self._retries.pop(name, None)
             if name in self._recurrences:

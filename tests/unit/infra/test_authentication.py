@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from resonate_infra.authentication import LEEWAY, Authentication
+from resonate_infra.authentication import LEEWAY_MS, Authentication
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
@@ -132,14 +132,14 @@ def tampered() -> str:
         pytest.param(lambda: forged({"alg": "none"}), id="unsigned"),
         pytest.param(lambda: forged({"alg": "NONE", "typ": "JWT"}, "AAAA"), id="unsigned, loudly"),
         pytest.param(confused, id="algorithm confusion"),
-        pytest.param(lambda: token(exp=NOW - LEEWAY // 1000), id="expired"),
+        pytest.param(lambda: token(exp=NOW - LEEWAY_MS // 1000), id="expired"),
         pytest.param(lambda: token(exp=None), id="without expiry"),
         pytest.param(lambda: token(exp="tomorrow"), id="expiry that is none"),
         pytest.param(lambda: token(exp=True), id="expiry that is none either"),
         pytest.param(lambda: token(exp=math.inf), id="expiry that never comes"),
         pytest.param(lambda: token(exp=math.nan), id="expiry that is not a number"),
         pytest.param(lambda: token(nbf=-math.inf), id="beginning that is none"),
-        pytest.param(lambda: token(nbf=NOW + LEEWAY // 1000 + 1), id="not valid yet"),
+        pytest.param(lambda: token(nbf=NOW + LEEWAY_MS // 1000 + 1), id="not valid yet"),
     ],
 )
 def test_what_is_no_valid_token_is_refused(auth: Any) -> None:
@@ -149,9 +149,9 @@ def test_what_is_no_valid_token_is_refused(auth: Any) -> None:
 
 
 def test_clocks_may_differ_a_little() -> None:
-    assert LEEWAY == 60_000, "docs/security.md names it"
-    assert status(service(), token(exp=NOW - LEEWAY // 1000 + 1)) == ADMITTED
-    assert status(service(), token(nbf=NOW + LEEWAY // 1000)) == ADMITTED
+    assert LEEWAY_MS == 60_000, "docs/security.md names it"
+    assert status(service(), token(exp=NOW - LEEWAY_MS // 1000 + 1)) == ADMITTED
+    assert status(service(), token(nbf=NOW + LEEWAY_MS // 1000)) == ADMITTED
 
 
 def test_a_token_expires_on_the_clock_that_was_given() -> None:
@@ -159,7 +159,7 @@ def test_a_token_expires_on_the_clock_that_was_given() -> None:
     guarded = Service(MemoryStore(clock=clock), guard=Authentication(public_key=public("rsa"), clock=clock))
     auth = token()
     assert status(guarded, auth) == ADMITTED
-    clock.advance(3600_000 + LEEWAY)
+    clock.advance(3600_000 + LEEWAY_MS)
     assert status(guarded, auth) == 401
 
 
@@ -299,7 +299,7 @@ def test_lineage_within_the_prefix_of_a_token_is_admitted(promise: dict[str, Any
 
 REFUSED: dict[str, Callable[[], str | None]] = {
     "missing": lambda: None,
-    "expired": lambda: token(exp=NOW - LEEWAY // 1000, aud="api"),
+    "expired": lambda: token(exp=NOW - LEEWAY_MS // 1000, aud="api"),
     "tampered": tampered,
     "wrong key": lambda: token(kind="other", aud="api"),
     "wrong algorithm": lambda: token("ES256", "p256", aud="api"),

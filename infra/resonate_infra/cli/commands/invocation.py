@@ -29,11 +29,11 @@ from resonate_store.model.requests import PromiseCreate
 from resonate_store.server_clock import deadline_in
 
 FIRST_PAUSE_MS = 50
-"""The pause before the second look at the execution (ms), half as long again with every further one."""
+"""The pause before the second look at the execution, half as long again with every further one."""
 LONGEST_PAUSE_MS = 1_000
 
-LOOK_BELOW = 10_000
-"""How often it is asked what the calls of a suspended execution wait for (ms)."""
+LOOK_BELOW_INTERVAL_MS = 10_000
+"""How often it is asked what the calls of a suspended execution wait for."""
 
 Show = Callable[["PromiseView", "Task | None"], None]
 
@@ -179,7 +179,7 @@ class _ProgressLines:
         """What the calls of a suspended execution wait for: asked when it has suspended, and now and then."""
 
         now = self._session.clock.now()
-        if self._below[0] != task.version or now - self._looked_at >= LOOK_BELOW:
+        if self._below[0] != task.version or now - self._looked_at >= LOOK_BELOW_INTERVAL_MS:
             self._below, self._looked_at = (task.version, of_execution(self._session, promise, task)), now
         return self._below[1]
 

@@ -21,7 +21,7 @@ from moto.dynamodb.models.utilities import bytesize
 
 from resonate_infra.testing.moto import transactions
 
-SURELY_SMALL = 400_000
+SURELY_SMALL_BYTES = 400_000
 """Bytes up to which an item is not too large, whatever moto counts."""
 
 _set = dict[str, Any].__setitem__
@@ -47,7 +47,7 @@ def _add(item: Any, name: str, value: Any) -> None:
     """Set an attribute. As long as all that was ever set is small, so is what is there; only then it is counted."""
     size = value.size() if type(value) is DynamoType else bytesize(str(value))
     set_so_far = item.__dict__.get("set_so_far", 0) + bytesize(name) + size
-    if set_so_far <= SURELY_SMALL:
+    if set_so_far <= SURELY_SMALL_BYTES:
         _set(item, name, value)
     else:
         _add_and_count(item, name, value)

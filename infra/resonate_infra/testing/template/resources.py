@@ -92,7 +92,7 @@ NOT_CREATED: Mapping[str, Stub] = {
     "AWS::SSM::Parameter": Stub("there is no other stack to read them"),
 }
 
-MAX_FUNCTION_NAME = 64
+MAX_FUNCTION_NAME_CHARS = 64
 """Characters of a function's name that Lambda takes."""
 NAME_PROPERTIES = ("RoleName", "LogGroupName", "LayerName", "DashboardName")
 
@@ -293,10 +293,10 @@ class _Creation:
 
     def describe_function(self, logical_id: str, properties: Fragment) -> None:
         name = properties.get("FunctionName", self.generated_name(logical_id))
-        if len(name) > MAX_FUNCTION_NAME:
+        if len(name) > MAX_FUNCTION_NAME_CHARS:
             raise TemplateError(
-                f"{logical_id} would be called {name!r}, and Lambda takes {MAX_FUNCTION_NAME} characters: choose a"
-                f" shorter name for the stack than {self.stack.name!r}"
+                f"{logical_id} would be called {name!r}, and Lambda takes {MAX_FUNCTION_NAME_CHARS} characters: choose"
+                f" a shorter name for the stack than {self.stack.name!r}"
             )
         arn = self.stack.arn("lambda", f"function:{name}")
         variables = properties.get("Environment", {}).get("Variables", {})

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.deployed.dispatch import REMOVING, SMALL, MalformedRecord
+from resonate_infra.deployed.dispatch import REMOVAL_MS, SMALL, MalformedRecord
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.records import Value
@@ -70,7 +70,7 @@ def test_batch_of_removals_ends_within_two_seconds(surroundings: Surroundings, w
     wire.faults.extend([after(lambda: surroundings.clock.advance(20))] * 1_000)
     begun = surroundings.clock.now()
     for removal in removals:
-        surroundings.dispatch.stream_record(removal, begun + REMOVING)
+        surroundings.dispatch.stream_record(removal, begun + REMOVAL_MS)
 
     assert surroundings.clock.now() - begun <= 2_000
     left = [json.dumps(errand) for _, errand, _ in surroundings.sqs.sent]

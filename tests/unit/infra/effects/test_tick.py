@@ -271,7 +271,7 @@ def test_idle_sweep_of_a_deployment_is_logged_as_info(
 
 def test_the_sweep_is_bounded(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
     timers(surroundings, 40)
-    monkeypatch.setattr("resonate_infra.effects.tick.MOST", 25)
+    monkeypatch.setattr("resonate_infra.effects.tick.MAX_WAKES", 25)
 
     first, second = surroundings.tick.sweep(), surroundings.tick.sweep()
 
@@ -312,7 +312,7 @@ def test_a_sweep_that_stops_early_hands_over_the_shards_that_have_more(
     surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = timers(surroundings, 40)
-    monkeypatch.setattr("resonate_infra.effects.tick.MOST", 5)
+    monkeypatch.setattr("resonate_infra.effects.tick.MAX_WAKES", 5)
     monkeypatch.setattr("resonate_infra.effects.tick.BATCH", 2)
     handed: list[Sweep] = []
     tick = Tick(surroundings.outlets, surroundings.clock, hand_over=handed.append)
@@ -328,7 +328,7 @@ def test_what_a_sweep_of_a_shard_leaves_is_the_next_minutes(
     surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timers(surroundings, 40)
-    monkeypatch.setattr("resonate_infra.effects.tick.MOST", 1)
+    monkeypatch.setattr("resonate_infra.effects.tick.MAX_WAKES", 1)
     handed: list[Sweep] = []
     tick = Tick(surroundings.outlets, surroundings.clock, hand_over=handed.append)
 

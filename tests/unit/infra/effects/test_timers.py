@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resonate_infra.effects.tick import Tick, message_of
-from resonate_infra.effects.timers import EARLY, QUEUE_HORIZON, Timers
+from resonate_infra.effects.timers import EARLY_MS, QUEUE_HORIZON_MS, Timers
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseWake, Response
 from tests.support.aws_doubles import SETTINGS, Scheduler, Sqs, refusal
@@ -72,14 +72,14 @@ def test_a_near_timer_is_a_message_whose_delay_is_rounded_up(world: World, delay
 # Beyond: a one-time schedule
 
 
-@pytest.mark.parametrize("delay", [QUEUE_HORIZON + 1, 3_600_000, 30 * DAY, 10 * YEAR])
+@pytest.mark.parametrize("delay", [QUEUE_HORIZON_MS + 1, 3_600_000, 30 * DAY, 10 * YEAR])
 def test_a_distant_timer_is_a_schedule_two_minutes_early(world: World, delay: int) -> None:
     at = world.arm(delay)
 
     assert world.sqs.sent == []
     ((fires, message),) = world.scheduled()
     assert message == {"kind": "timer", "id": "p", "at": at}
-    assert at - EARLY - 1000 < fires <= at - EARLY
+    assert at - EARLY_MS - 1000 < fires <= at - EARLY_MS
     assert fires > world.clock.now()
 
 
@@ -217,7 +217,7 @@ class Woken:
 DURATIONS = st.one_of(
     st.integers(0, 2_000),
     st.integers(0, 3_600_000),
-    st.integers(QUEUE_HORIZON - 2_000, QUEUE_HORIZON + EARLY + 2_000),
+    st.integers(QUEUE_HORIZON_MS - 2_000, QUEUE_HORIZON_MS + EARLY_MS + 2_000),
     st.integers(0, 50 * YEAR),
 )
 
@@ -228,9 +228,9 @@ DURATIONS = st.one_of(
     late=st.lists(st.integers(0, 59_999), min_size=3, max_size=3),
     repeated=st.booleans(),
 )
-@example(offset=999, duration=QUEUE_HORIZON, late=[0, 0, 0], repeated=False)
-@example(offset=999, duration=QUEUE_HORIZON + 1, late=[59_999, 0, 0], repeated=True)
-@example(offset=1, duration=QUEUE_HORIZON + EARLY, late=[0, 0, 0], repeated=True)
+@example(offset=999, duration=QUEUE_HORIZON_MS, late=[0, 0, 0], repeated=False)
+@example(offset=999, duration=QUEUE_HORIZON_MS + 1, late=[59_999, 0, 0], repeated=True)
+@example(offset=1, duration=QUEUE_HORIZON_MS + EARLY_MS, late=[0, 0, 0], repeated=True)
 def test_a_timer_fires_once_it_is_due_never_early_and_within_a_second(
     offset: int, duration: int, late: list[int], repeated: bool
 ) -> None:

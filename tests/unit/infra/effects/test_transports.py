@@ -451,6 +451,6 @@ def test_pushes_wait_seconds_at_most_and_are_not_repeated() -> None:
     pool = Pusher()._pool  # pyright: ignore[reportPrivateUsage]
 
     timeout = pool.connection_pool_kw["timeout"]
-    assert (timeout.connect_timeout, timeout.read_timeout) == (transports.CONNECT_TIMEOUT, transports.READ_TIMEOUT)
+    assert (timeout.connect_timeout, timeout.read_timeout) == (transports.CONNECT_TIMEOUT_S, transports.READ_TIMEOUT_S)
     assert timeout.read_timeout <= 10
     assert pool.connection_pool_kw["retries"].total is False

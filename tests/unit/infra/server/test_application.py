@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from resonate_infra.server.application import MAX_BODY, Admission, application
+from resonate_infra.server.application import MAX_BODY_BYTES, Admission, application
 from resonate_infra.server.hub import Hub
 from resonate_store.protocol.service import Refused
 
@@ -55,14 +55,14 @@ def test_an_envelope_is_answered_as_it_is_whatever_its_content_type() -> None:
         assert answer.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("size", [MAX_BODY, MAX_BODY + 1, 4 * MAX_BODY])
+@pytest.mark.parametrize("size", [MAX_BODY_BYTES, MAX_BODY_BYTES + 1, 4 * MAX_BODY_BYTES])
 def test_a_body_that_is_too_large_is_not_kept_whole(size: int) -> None:
     def count(body: bytes) -> tuple[int, bytes]:
         return 200, str(len(body)).encode()
 
-    pieces = [b"x" * min(MAX_BODY // 2, size - start) for start in range(0, size, MAX_BODY // 2)]
+    pieces = [b"x" * min(MAX_BODY_BYTES // 2, size - start) for start in range(0, size, MAX_BODY_BYTES // 2)]
     kept = int(client(count).post("/", content=in_pieces(*pieces)).content)
-    assert kept == size if size <= MAX_BODY else MAX_BODY < kept <= 3 * MAX_BODY // 2
+    assert kept == size if size <= MAX_BODY_BYTES else MAX_BODY_BYTES < kept <= 3 * MAX_BODY_BYTES // 2
 
 
 def test_health_says_that_it_runs_and_ready_that_it_has_its_store() -> None:

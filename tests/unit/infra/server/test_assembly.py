@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
-from resonate_infra.authentication import LEEWAY
+from resonate_infra.authentication import LEEWAY_MS
 from resonate_infra.server.assembly import CannotServe, Server, ServerOptions
 from resonate_infra.testing.endpoint import Endpoint
 from resonate_store.dynamo.store import DynamoStore
@@ -291,7 +291,7 @@ def test_stream_ends_with_its_token() -> None:
     clock = ManualClock(NOW)
     token = jwt.encode({"exp": NOW // 1000, "role": "admin"}, "any" * 16, "HS256")
     with serving(clock, auth_key="none") as api, api.poll("g", "1", {"Authorization": f"Bearer {token}"}) as stream:
-        clock.advance(LEEWAY)
+        clock.advance(LEEWAY_MS)
         body = {"kind": "promise.create", "head": {"corrId": "1", "version": "2026-04-01"}}
         later = jwt.encode({"exp": NOW // 1000 + 60, "role": "admin"}, "any" * 16, "HS256")
         body["head"]["auth"] = later

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.server.lambdas import WIDTH, LambdaError, Lambdas, Mapped, mapped
+from resonate_infra.server.lambdas import MAX_INVOCATIONS, LambdaError, Lambdas, Mapped, mapped
 from resonate_store.model.clock import ManualClock
 from tests.support.server_api import PATIENCE
 
@@ -148,14 +148,14 @@ def test_a_function_that_fails_is_logged_in_one_line(caplog: pytest.LogCaptureFi
 def test_functions_that_exit_are_logged_and_use_no_thread_up(caplog: pytest.LogCaptureFixture) -> None:
     lambdas = loaded(f"worker={HERE}:handler")
     caplog.set_level(logging.INFO)
-    ids = [*(f"exit-{n}" for n in range(WIDTH)), "whole"]
+    ids = [*(f"exit-{n}" for n in range(MAX_INVOCATIONS)), "whole"]
     for id in ids:
         lambdas.invoke("worker", {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": 0}}})
     events = [RECEIVED.get(timeout=PATIENCE)[0] for _ in ids]
 
     assert {event["data"]["task"]["id"] for event in events} == set(ids)
     assert lambdas.close(PATIENCE)
-    assert [record.message for record in caplog.records] == ["function worker failed: SystemExit: 3"] * WIDTH
+    assert [record.message for record in caplog.records] == ["function worker failed: SystemExit: 3"] * MAX_INVOCATIONS
 
 
 @pytest.mark.parametrize(("call", "shown"), [("sys.exit(3)", "SystemExit: 3"), ("sys.exit()", "SystemExit")])

@@ -89,7 +89,7 @@ def test_time_stands_still_while_somebody_else_moves_it(scene: Scene) -> None:
 def test_a_store_that_fails_is_tried_again(
     error: Exception, shown: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(loops, "PAUSE", 1)
+    monkeypatch.setattr(loops, "PAUSE_MS", 1)
     done = threading.Event()
 
     class Failing:

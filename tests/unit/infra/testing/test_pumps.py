@@ -6,7 +6,7 @@ import pytest
 from botocore.config import Config
 
 from resonate.testing.faults import Killed
-from resonate_infra.testing.pumps import MAX_STREAM_RETRIES, SCHEDULE_RETRY, QueuePump, SchedulePump, StreamPump
+from resonate_infra.testing.pumps import MAX_STREAM_RETRIES, SCHEDULE_RETRY_MS, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.stack import OfflineStack
 
 IMAGE_FILTER = {"dynamodb": {"NewImage": {"effects": {"N": [{"exists": True}]}}}}
@@ -319,8 +319,8 @@ def test_a_firing_that_failed_is_tried_again(stack: OfflineStack, schedules: Sch
     function.response = RuntimeError()
     schedules.pump()
     assert schedules.pump() == 0
-    assert schedules.instants() == {"once": stack.clock.now() + SCHEDULE_RETRY}
-    stack.clock.sleep(SCHEDULE_RETRY)
+    assert schedules.instants() == {"once": stack.clock.now() + SCHEDULE_RETRY_MS}
+    stack.clock.sleep(SCHEDULE_RETRY_MS)
     function.response = None
 
     assert schedules.pump() == 1
@@ -388,9 +388,9 @@ def test_a_recurring_firing_that_failed_is_tried_again(
     stack.clock.sleep(at - stack.clock.now())
     function.response = RuntimeError("no")
     schedules.pump()
-    assert schedules.instants() == {"hourly": at + SCHEDULE_RETRY}
+    assert schedules.instants() == {"hourly": at + SCHEDULE_RETRY_MS}
 
     function.response = None
-    stack.clock.sleep(SCHEDULE_RETRY)
+    stack.clock.sleep(SCHEDULE_RETRY_MS)
     assert schedules.pump() == 1
     assert schedules.instants() == {"hourly": at + 3_600_000}
