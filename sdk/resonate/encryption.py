@@ -48,7 +48,7 @@ ENCRYPTED = "x-encrypted"
 KEY_ID = "x-encryption-key-id"
 """Header that names the key it was encrypted with."""
 
-_NONCE = 12
+_NONCE_BYTES = 12
 
 
 @runtime_checkable
@@ -118,7 +118,7 @@ class AESGCMEncryptor:
         """See `Encryptor.encrypt`."""
         if value.data is None:
             return value
-        nonce = random_bytes(_NONCE)
+        nonce = random_bytes(_NONCE_BYTES)
         sealed = self._keys[self._key_id].encrypt(nonce, value.data.encode(), self._bind(context))
         headers = {**(value.headers or {}), ENCRYPTED: "true", KEY_ID: self._key_id}
         return Value(headers, binascii.b2a_base64(nonce + sealed, newline=False).decode())
@@ -136,7 +136,7 @@ class AESGCMEncryptor:
 
         try:
             packed = binascii.a2b_base64(value.data)
-            data = key.decrypt(packed[:_NONCE], packed[_NONCE:], self._bind(context)).decode()
+            data = key.decrypt(packed[:_NONCE_BYTES], packed[_NONCE_BYTES:], self._bind(context)).decode()
         except (InvalidTag, ValueError) as error:
             raise DecryptionError(
                 context,

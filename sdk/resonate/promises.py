@@ -25,7 +25,7 @@ from resonate_store.model.tags import IDEMPOTENCY_KEY
 
 NOT_GIVEN: Any = object()
 """Stands for an argument that was left out, where None is a value."""
-_ANCIENT = 100_000_000_000
+_ANCIENT_MS = 100_000_000_000
 """Nobody means an instant before March 1973, but 0: it is seconds, or a duration, taken for an instant (ms)."""
 _SETTLED_CODES = {"resolved": 40301, "rejected": 40302, "rejected_canceled": 40303, "rejected_timedout": 40304}
 _WORDS = {"rejected_canceled": "canceled", "rejected_timedout": "timedout"}
@@ -260,7 +260,7 @@ class Promises:
             kept = self.kept(tags, ikey)
             request = PromiseCreate(id, within_time(timeout), value, kept)
             created = accepted(self._store.apply(request), id)
-            if not created.pending and 0 < timeout < _ANCIENT:
+            if not created.pending and 0 < timeout < _ANCIENT_MS:
                 logger.warning(
                     "promise %s has timed out at once: its timeout, %d, is milliseconds since 1970", id, timeout
                 )

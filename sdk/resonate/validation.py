@@ -14,9 +14,8 @@ from resonate_store.model.records import END_OF_TIME
 
 Seconds = float | timedelta
 """A duration: a number of seconds, or a `timedelta`."""
-YEAR = 31_557_600
-"""Seconds."""
-_HOUR_IN_MS = 3_600_000
+YEAR_S = 31_557_600
+_HOUR_MS = 3_600_000
 
 
 def seconds_of(duration: Any) -> Any:
@@ -29,11 +28,11 @@ def warn_of_milliseconds(name: str, seconds: float) -> None:
 
     It does above ten years. It also does above one, where it would be a whole number of hours in milliseconds.
     """
-    many = seconds > 10 * YEAR or (seconds > YEAR and seconds % _HOUR_IN_MS == 0)
+    many = seconds > 10 * YEAR_S or (seconds > YEAR_S and seconds % _HOUR_MS == 0)
     if many and seconds < END_OF_TIME / 1000:
         warnings.warn(
-            f"{name} is in seconds, and {seconds:,.0f} are {seconds / YEAR:,.1f} years: if they are milliseconds, give"
-            f" {seconds / 1000:,.0f}; if not, timedelta(seconds={seconds:.0f}) says so",
+            f"{name} is in seconds, and {seconds:,.0f} are {seconds / YEAR_S:,.1f} years: if they are milliseconds,"
+            f" give {seconds / 1000:,.0f}; if not, timedelta(seconds={seconds:.0f}) says so",
             stacklevel=_depth(),
         )
 

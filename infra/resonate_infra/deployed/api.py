@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from resonate_infra.effects.settings import is_on, origins_of, retention_of
-from resonate_store.dynamo.large_values import S3_WIDTH, Payloads
+from resonate_store.dynamo.large_values import S3_REQUESTS, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ambient
@@ -100,7 +100,7 @@ class Api:
     def store(self) -> DynamoStore:
         settings = self.settings
         payloads = Payloads.of(self._environment, settings.table)
-        width = width_of(self._environment, "RESONATE_REQUESTS", S3_WIDTH)
+        width = width_of(self._environment, "RESONATE_REQUESTS", S3_REQUESTS)
         return DynamoStore(settings.table, clock=self.clock, groups=settings.groups, payloads=payloads, width=width)
 
     @functools.cached_property

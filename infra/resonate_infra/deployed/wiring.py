@@ -21,7 +21,7 @@ from resonate_infra.effects.sinks import StreamOutlets
 from resonate_infra.effects.tick import Sweep, Tick
 from resonate_infra.effects.timers import Timers
 from resonate_infra.effects.transports import Pusher, Transports, function_of
-from resonate_store.dynamo.large_values import S3_WIDTH, Payloads
+from resonate_store.dynamo.large_values import S3_REQUESTS, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ambient
 from resonate_store.settings import push_token_of, width_of
@@ -50,7 +50,7 @@ class Wiring:
     def store(self) -> DynamoStore:
         settings = self.settings
         payloads = Payloads.of(os.environ, settings.table)
-        width = width_of(os.environ, "RESONATE_REQUESTS", S3_WIDTH)
+        width = width_of(os.environ, "RESONATE_REQUESTS", S3_REQUESTS)
         return DynamoStore(settings.table, clock=ambient(), groups=settings.groups, payloads=payloads, width=width)
 
     @functools.cached_property

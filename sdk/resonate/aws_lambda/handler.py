@@ -42,7 +42,7 @@ RESERVE_MS = 5_000
 """The last part of an invocation, in which no function is started; at most a fifth of the invocation."""
 LEASE_MARGIN_MS = 5_000
 """How long a lease lasts after the end of the invocation that holds it."""
-WIDTH = 8
+THREADS = 8
 """Functions started by `begin_run`, and store requests, that run at the same time, unless the environment variables
 `RESONATE_FUNCTIONS` and `RESONATE_REQUESTS` say otherwise."""
 DEFAULT_TIME_MS = 900_000
@@ -207,7 +207,7 @@ def _is_batch(records: Any) -> TypeGuard[list[dict[str, Any]]]:
 def _pool(name: str) -> Pool | None:
     from resonate.threads import Pool
 
-    width = width_of(os.environ, name, WIDTH)
+    width = width_of(os.environ, name, THREADS)
     return Pool(width, name.lower()) if width > 1 else None
 
 

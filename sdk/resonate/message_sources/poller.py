@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 FIRST_PAUSE_MS: Final = 1_000
 """The pause before a connection that ended is made again, doubled each time until there is one."""
 LONGEST_PAUSE_MS: Final = 60_000
-CONNECT_TIMEOUT: Final = 5.0
-ANSWER_TIMEOUT: Final = 10.0
-"""The longest that the server may take to begin its response (s); the events take as long as they take."""
+CONNECT_TIMEOUT_S: Final = 5.0
+ANSWER_TIMEOUT_S: Final = 10.0
+"""The longest that the server may take to begin its response; the events take as long as they take."""
 
 # A peer that has gone without a word is noticed by the operating system, within a minute.
 _SOCKET_OPTIONS: list[tuple[int, int, int | bytes]] = [
@@ -203,7 +203,7 @@ class Poller:
 
         parts = urlsplit(self.url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        return kind(str(parts.hostname), parts.port, timeout=CONNECT_TIMEOUT, socket_options=_SOCKET_OPTIONS)
+        return kind(str(parts.hostname), parts.port, timeout=CONNECT_TIMEOUT_S, socket_options=_SOCKET_OPTIONS)
 
     def _ask(self, connection: HTTPConnection) -> _ServerEvents:
         """Begin the response."""
@@ -213,7 +213,7 @@ class Poller:
             if self._stopped.is_set():
                 raise Disconnected("stopped")
             self._socket = sock
-        sock.settimeout(ANSWER_TIMEOUT)
+        sock.settimeout(ANSWER_TIMEOUT_S)
         connection.request("GET", urlsplit(self.url).path, headers=self._headers, preload_content=False)
         response = connection.getresponse()
         kind = response.headers.get("Content-Type", "")

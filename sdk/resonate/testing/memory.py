@@ -34,7 +34,7 @@ from resonate_store.model.limits import excess
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import Request, Response
 
-WORKER_TIMEOUT = 300.0
+WORKER_TIMEOUT_S = 300.0
 """Seconds that an invocation may take, and so, with a margin, how long the task of a killed worker waits; as in
 `template.yaml`."""
 
@@ -57,7 +57,7 @@ class MemoryStack(Stack):
         *programs: Resonate,
         clock: ManualClock | None = None,
         dependencies: Mapping[str, Any] | None = None,
-        worker_timeout: float = WORKER_TIMEOUT,
+        worker_timeout: float = WORKER_TIMEOUT_S,
     ) -> None:
         clock = clock or ManualClock()
         super().__init__(clock)

@@ -1,8 +1,8 @@
 """Threads of this process that are left behind: each runs a function that has outlived its timeout.
 
 A thread cannot be ended from outside. The workflow continues without it, another thread takes its place in its pool,
-and what it returns is dropped. So that a process does not fill with such threads, there is a limit: from `LIMIT` on a
-worker begins nothing more, and releases its tasks (docs/decisions/0043).
+and what it returns is dropped. So that a process does not fill with such threads, there is a limit: from
+`MAX_ABANDONED` on a worker begins nothing more, and releases its tasks (docs/decisions/0043).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from typing import Final
 
-LIMIT: Final = 16
+MAX_ABANDONED: Final = 16
 """Threads that a process may leave behind before its workers begin nothing more."""
 
 logger = logging.getLogger("resonate.worker")
@@ -29,7 +29,7 @@ class Abandoned:
         full: whether the limit is reached.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = MAX_ABANDONED) -> None:
         self.full = False
         self._limit = limit
         self._lock = threading.Lock()

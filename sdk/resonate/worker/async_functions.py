@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resonate.worker.event_loop import EventLoop
 
 RESPONSE_S = 1.0
-"""How long a loop may take to cancel a function before its thread counts as blocked (s)."""
+"""How long a loop may take to cancel a function before its thread counts as blocked."""
 
 
 class AsyncFunctions:

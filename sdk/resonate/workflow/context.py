@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from msgspec import Struct
 
-from resonate.validation import YEAR, Seconds, warn_of_milliseconds
+from resonate.validation import YEAR_S, Seconds, warn_of_milliseconds
 from resonate.workflow.commands import LFC, LFI, RFC, RFI, Command, Promise, PromiseCommand, Sleep
 from resonate.workflow.deterministic import Random, Time
 from resonate.workflow.logger import ContextLogger
@@ -267,7 +267,7 @@ class Context:
             raise TypeError(f"secs must be `float`, got {type(secs).__name__}")
         if not math.isfinite(secs) or secs < 0:
             raise ValueError(f"secs must be a finite number of seconds, zero or more, got {secs}")
-        if secs > YEAR and not unit:
+        if secs > YEAR_S and not unit:
             warn_of_milliseconds("secs", secs)
         self.made += 1
         return Sleep(secs)

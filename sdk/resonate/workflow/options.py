@@ -18,7 +18,7 @@ from msgspec.structs import asdict, replace
 
 from resonate.encoders import Encoder
 from resonate.retry_policies import RetryPolicy
-from resonate.validation import YEAR, Seconds, warn_of_milliseconds
+from resonate.validation import YEAR_S, Seconds, warn_of_milliseconds
 
 if TYPE_CHECKING:
     from resonate_store.model.records import CatchUp, Overlap
@@ -152,7 +152,7 @@ class Options(Struct, frozen=True, kw_only=True):
             given["timeout"] = timeout.total_seconds()
         for name, value in given.items():
             _check(name, value)
-        if timeout is not None and not unit and given["timeout"] > YEAR:
+        if timeout is not None and not unit and given["timeout"] > YEAR_S:
             warn_of_milliseconds("timeout", given["timeout"])
         return replace(self, **given)
 

@@ -33,7 +33,7 @@ from resonate_store.model.tags import ORIGIN, PARENT
 BATCH: Final = 100
 """Records that are deleted together; their objects are in one request each time."""
 RECONSIDERED_MS: Final = 86_400_000
-"""After how long a tree is looked at again whose end had come while a task in it was running (ms)."""
+"""After how long a tree is looked at again whose end had come while a task in it was running."""
 
 _PROJECTION: Final = (
     "pk, sk, #id, #token, tags.#origin, tags.#parent, #state, timeout_at, task.#state, #param.#key, #value.#key"

@@ -45,7 +45,7 @@ SHARDS: Final = 8
 """Partitions of each index. Changing it for a table with items in it hides what is due in the old ones."""
 
 CONFIRMATION_MS: Final = 60_000
-"""How long a claim may stay unconfirmed before the sweep looks at its record (ms)."""
+"""How long a claim may stay unconfirmed before the sweep looks at its record."""
 
 _SCHEDULE_SK: Final = "schedule"
 _EXPIRY_SK: Final = "expiry#"

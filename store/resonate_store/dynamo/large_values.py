@@ -30,7 +30,7 @@ from resonate_store.interface import StoreError
 from resonate_store.machine import Outcome
 from resonate_store.machine.effects import Change
 from resonate_store.model.ids import Identify, random_id
-from resonate_store.model.limits import LIMIT, excess, size_of
+from resonate_store.model.limits import MAX_VALUE_BYTES, excess, size_of
 from resonate_store.model.records import Claim, Entry, PromiseView, Record, Value
 from resonate_store.model.requests import Response
 from resonate_store.settings import SettingsError, width_of
@@ -40,7 +40,7 @@ THRESHOLD_BYTES: Final = 32 * 1024
 LEAST_THRESHOLD_BYTES: Final = 1024
 CACHE_BYTES: Final = 16 * 1024 * 1024
 """Bytes of values that a process keeps at hand; what lies under a key never changes."""
-S3_WIDTH: Final = 8
+S3_REQUESTS: Final = 8
 """Requests to S3 at the same time."""
 TAG: Final = ("resonate", "unclaimed")
 """The tag of an upload that no record claims, for the lifecycle rule of the bucket."""
@@ -82,8 +82,8 @@ class Payloads:
         client: BucketClient | None = None,
         identify: Identify = random_id,
         threshold: int = THRESHOLD_BYTES,
-        limit: int = LIMIT,
-        width: int = S3_WIDTH,
+        limit: int = MAX_VALUE_BYTES,
+        width: int = S3_REQUESTS,
     ) -> None:
         self.threshold = threshold
         self.limit = limit
@@ -111,12 +111,12 @@ class Payloads:
         if threshold < LEAST_THRESHOLD_BYTES:
             least = LEAST_THRESHOLD_BYTES
             raise SettingsError(f"RESONATE_PAYLOAD_THRESHOLD must be at least {least} bytes, got {threshold}")
-        limit = width_of(environment, "RESONATE_PAYLOAD_LIMIT", LIMIT)
+        limit = width_of(environment, "RESONATE_PAYLOAD_LIMIT", MAX_VALUE_BYTES)
         if limit < threshold:
             raise SettingsError(
                 f"RESONATE_PAYLOAD_LIMIT is {limit} bytes, less than RESONATE_PAYLOAD_THRESHOLD: {threshold}"
             )
-        width = width_of(environment, "RESONATE_REQUESTS", S3_WIDTH)
+        width = width_of(environment, "RESONATE_REQUESTS", S3_REQUESTS)
         return cls(bucket, f"{table}/", threshold=threshold, limit=limit, width=width)
 
     def upload(self, values: Sequence[Value]) -> list[Claim]:

@@ -31,7 +31,7 @@ from resonate_store.model.requests import Response, Search
 from resonate_store.model.tags import TIMER
 
 REDELIVERY_MS = 60_000
-"""How long a settlement may take to reach everybody before the sweep repeats it (ms)."""
+"""How long a settlement may take to reach everybody before the sweep repeats it."""
 
 
 class NeedRecords(Struct, frozen=True):

@@ -15,11 +15,11 @@ from resonate_store.model.records import Entry, PromiseView, Record, ScheduleRec
 from resonate_store.model.tags import DELAY
 
 ARMING_HORIZON_MS = 900_000
-"""Deadlines that somebody waits for are armed as timers when they are this near (ms); the sweep keeps the others."""
+"""Deadlines that somebody waits for are armed as timers when they are this near; the sweep keeps the others."""
 SETTLING_MS = 120_000
-"""How long what fires a schedule may take to get going (ms)."""
+"""How long what fires a schedule may take to get going."""
 LATE_MS = 60_000
-"""How late what fires a schedule may be (ms), that is precise to the minute; an occurrence later than that has shown
+"""How late what fires a schedule may be, that is precise to the minute; an occurrence later than that has shown
 that it got lost."""
 
 

@@ -24,7 +24,7 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import DELAY, TARGET, TIMER
 
 OFFER_INTERVAL_MS = 30_000
-"""How long an offered task may stay unacquired before it is offered again (ms)."""
+"""How long an offered task may stay unacquired before it is offered again."""
 
 
 def get(request: PromiseGet, now: int) -> Transition:

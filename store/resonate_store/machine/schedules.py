@@ -45,8 +45,8 @@ MAX_OCCURRENCES = 90
 """Occurrences of one schedule that one firing takes on; the next firing goes on where this one stopped."""
 MAX_FIRING_BYTES = 2_000_000
 """The size of the params that one firing writes; DynamoDB takes 4 MB in one transaction."""
-PUNCTUAL = 120_000
-"""How late a firing may be for its occurrence not to count as missed (ms): EventBridge and the sweep may each take a
+PUNCTUAL_MS = 120_000
+"""How late a firing may be for its occurrence not to count as missed: EventBridge and the sweep may each take a
 minute."""
 
 
@@ -161,8 +161,8 @@ def _caught_up(schedule: ScheduleRecord, now: int) -> ScheduleRecord:
     cron, timezone, first = schedule.cron, schedule.timezone, schedule.next_run_at
     if schedule.catch_up == "latest":
         first = max(first, last_occurrence(cron, now, timezone))
-    elif schedule.catch_up == "none" and first < now - PUNCTUAL:
-        first = next_occurrence(cron, now - PUNCTUAL - 1, timezone)
+    elif schedule.catch_up == "none" and first < now - PUNCTUAL_MS:
+        first = next_occurrence(cron, now - PUNCTUAL_MS - 1, timezone)
     if first == schedule.next_run_at:
         return schedule
     skipped = max(schedule.next_run_at, last_occurrence(cron, first - 1000, timezone))

@@ -37,7 +37,7 @@ _DESCRIPTORS = {
 }
 _PART = re.compile(r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,2}))?")
 _ANY = re.compile(r"\*(/[0-9]{1,2})?")
-_DAY = 86_400
+_DAY_S = 86_400
 """Seconds: no clock is set forward or back by more."""
 _ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*\Z")
 
@@ -125,7 +125,7 @@ def _next_shown(expression: str, after: int, zone: tzinfo) -> int:
     """The first instant (s) after `after` at which the clock shows a time of the expression."""
     wall = _wall(after, zone)
     found = _shown_from(expression, wall, zone, lambda at: at > after)
-    change = _change(after, after + _DAY, zone)
+    change = _change(after, after + _DAY_S, zone)
     if change is not None and (again := _wall(change, zone)) <= wall:
         # It is set back soon, and then shows times that it has shown before.
         return min(found, _shown_from(expression, again - 1, zone, lambda at: at >= change))
@@ -136,7 +136,7 @@ def _last_shown(expression: str, until: int, zone: tzinfo) -> int:
     """The last instant (s) that is not later than `until` at which the clock shows a time of the expression."""
     wall = _wall(until, zone)
     found = _shown_from(expression, wall + 1, zone, lambda at: at <= until, back=True)
-    change = _change(until - _DAY, until, zone)
+    change = _change(until - _DAY_S, until, zone)
     if change is not None and (before := _wall(change - 1, zone) + 1) > wall:
         # It was set back not long ago, and had shown times that it has not shown again yet.
         return max(found, _shown_from(expression, before, zone, lambda at: at < change, back=True))

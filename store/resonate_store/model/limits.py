@@ -6,7 +6,7 @@ from typing import Final
 
 from resonate_store.model.records import Value
 
-LIMIT: Final = 5 * 1024 * 1024
+MAX_VALUE_BYTES: Final = 5 * 1024 * 1024
 """Values above this many bytes are refused: an invocation of Lambda answers with 6 MB at most."""
 ADVICE: Final = "keep large data elsewhere and pass a reference to it"
 
@@ -17,7 +17,7 @@ def size_of(value: Value) -> int:
     return sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in texts)
 
 
-def excess(id: str, role: str, value: Value, limit: int = LIMIT) -> str | None:
+def excess(id: str, role: str, value: Value, limit: int = MAX_VALUE_BYTES) -> str | None:
     """Say that a value of the promise `id`, its param or its value, is too large, or None when it is not."""
     size = size_of(value)
     if size <= limit:

@@ -9,12 +9,12 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from resonate_store.dynamo.client import Unavailable
-from resonate_store.dynamo.large_values import S3_WIDTH, TAG, THRESHOLD_BYTES, Missing, Payloads
+from resonate_store.dynamo.large_values import S3_REQUESTS, TAG, THRESHOLD_BYTES, Missing, Payloads
 from resonate_store.dynamo.parallel import each
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.limits import LIMIT
+from resonate_store.model.limits import MAX_VALUE_BYTES
 from resonate_store.model.records import Claim, Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -213,7 +213,10 @@ def test_errors_of_s3_pass_or_do_not(error: Exception, meaning: type[Exception])
 def test_the_environment_names_bucket_threshold_and_limit() -> None:
     environment = {"RESONATE_BUCKET": "b", "RESONATE_PAYLOAD_THRESHOLD": "4096", "RESONATE_PAYLOAD_LIMIT": "8192"}
     assert Payloads.of({}, "t") is None
-    for variables, expected in ((environment, (4096, 8192)), ({"RESONATE_BUCKET": "b"}, (THRESHOLD_BYTES, LIMIT))):
+    for variables, expected in (
+        (environment, (4096, 8192)),
+        ({"RESONATE_BUCKET": "b"}, (THRESHOLD_BYTES, MAX_VALUE_BYTES)),
+    ):
         payloads = Payloads.of(variables, "t")
         assert payloads is not None
         assert (payloads.threshold, payloads.limit) == expected
@@ -234,12 +237,12 @@ def test_a_malformed_setting_is_named(name: str, text: str) -> None:
 
 
 def test_several_requests_are_made_at_the_same_time_and_answered_in_order() -> None:
-    together = threading.Barrier(S3_WIDTH)
+    together = threading.Barrier(S3_REQUESTS)
 
     def double(number: int) -> int:
         together.wait(5)
         return 2 * number
 
-    assert each(double, range(S3_WIDTH), S3_WIDTH) == [2 * number for number in range(S3_WIDTH)]
+    assert each(double, range(S3_REQUESTS), S3_REQUESTS) == [2 * number for number in range(S3_REQUESTS)]
     here = threading.get_ident()
     assert each(lambda _: threading.get_ident(), [1, 2], 1) == [here, here]
