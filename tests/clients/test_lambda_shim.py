@@ -75,7 +75,7 @@ def test_a_workflow_completes_though_no_instance_lasts(surroundings: Callable[..
 def deployed() -> Generator[tuple[OfflineStack, Api]]:
     # The process that posts a message is the one that serves the API, so it must not wait for what comes of it.
     with (
-        patch("resonate_infra.deployed.wiring.Pusher", partial(Pusher, read_timeout=PAUSE)),
+        patch("resonate_infra.deployed.wiring.Pusher", partial(Pusher, read_timeout_s=PAUSE)),
         OfflineStack(parameters={"AuthPublicKey": public("rsa")}, name="shim") as stack,
         Api(stack) as api,
     ):

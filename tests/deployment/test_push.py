@@ -157,7 +157,7 @@ def test_a_receiver_that_takes_its_time_has_the_message(
     done = threading.Event()
     server.before = lambda: done.wait(30)
     create(stack, "h1", server.url)
-    quick = partial(Pusher, read_timeout=0.05)
+    quick = partial(Pusher, read_timeout_s=0.05)
     with patch("resonate_infra.deployed.wiring.Pusher", quick), caplog.at_level(logging.WARNING):
         stack.pump()
     done.set()

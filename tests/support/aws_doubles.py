@@ -19,7 +19,7 @@ SETTINGS = Settings(
     schedule_group="timers",
     schedule_role_arn="arn:aws:iam::1:role/scheduler",
     tick_arn="arn:aws:lambda:us-east-1:1:function:tick",
-    retention_seconds=86_400,
+    retention_s=86_400,
 )
 
 

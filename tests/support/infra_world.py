@@ -41,8 +41,8 @@ class Surroundings:
         self.store = table.store(self.clock)
         timers = Timers(self.sqs, self.scheduler, SETTINGS, self.clock)
         transports = Transports(self.functions, self.sqs, SETTINGS.groups, SETTINGS.push_queue_url, ("tick",))
-        self.outlets = StreamOutlets(table.store(self.clock), timers, transports, SETTINGS.retention_seconds)
-        self.sweeping = SweepOutlets(table.store(self.clock), timers, transports, SETTINGS.retention_seconds)
+        self.outlets = StreamOutlets(table.store(self.clock), timers, transports, SETTINGS.retention_s)
+        self.sweeping = SweepOutlets(table.store(self.clock), timers, transports, SETTINGS.retention_s)
         self.dispatch = Dispatch(self.outlets, self.pusher, transports.enqueue)  # pyright: ignore[reportArgumentType]
         self.tick = Tick(self.outlets, self.clock)
 

@@ -43,7 +43,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
         issuer, audience: what tokens must say, `RESONATE_AUTH_ISS` and `RESONATE_AUTH_AUD`.
         origins: from where browsers may send requests, `RESONATE_CORS_ORIGINS`, separated by commas; `*` for anywhere.
         debug_requests: whether requests may stop the deployment, move its time and empty it, `RESONATE_DEBUG_REQUESTS`.
-        retention_seconds: how long an execution is kept that settles meanwhile, `RESONATE_RETENTION_SECONDS`.
+        retention_s: how long an execution is kept that settles meanwhile, `RESONATE_RETENTION_SECONDS`.
     """
 
     table: str
@@ -53,7 +53,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
     audience: str | None = None
     origins: tuple[str, ...] = ()
     debug_requests: bool = False
-    retention_seconds: int = 0
+    retention_s: int = 0
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> ApiSettings:
@@ -74,7 +74,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
             audience=environment.get("RESONATE_AUTH_AUD") or None,
             origins=origins_of(environment.get("RESONATE_CORS_ORIGINS", "").split(","), "RESONATE_CORS_ORIGINS"),
             debug_requests=debug_requests,
-            retention_seconds=retention_of(environment) if debug_requests else 0,
+            retention_s=retention_of(environment) if debug_requests else 0,
         )
 
 
@@ -136,7 +136,7 @@ class Api:
                 return Service(store, guard=self.guard, clock=self.clock).answer(body)
             from resonate_infra.deployed.debugging import TableDebug  # only who debugs pays for it
 
-            debug = TableDebug(store, self.clock, self.settings.retention_seconds)
+            debug = TableDebug(store, self.clock, self.settings.retention_s)
             return Service(debug, guard=self.guard, debug=debug, clock=self.clock).answer(body)
         finally:
             store.close()

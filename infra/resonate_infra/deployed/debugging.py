@@ -28,17 +28,17 @@ class TableDebug(StoreWrapper):
     Args:
         table: made on `clock`.
         clock: shows a request the time that it brought along.
-        retention: seconds for which a settled execution is kept.
+        retention_s: for how long a settled execution is kept.
     """
 
-    def __init__(self, table: DynamoStore, clock: RequestClock, retention: int) -> None:
+    def __init__(self, table: DynamoStore, clock: RequestClock, retention_s: int) -> None:
         super().__init__(table)
         self._table = table
         self._clock = clock
         self._debug = table.debug()
         self._holding = _HeldMessages(self._debug)
         # Nothing is armed: a tick looks through the table.
-        self._outlets = SweepOutlets(table, NoTimers(), self._holding, retention)
+        self._outlets = SweepOutlets(table, NoTimers(), self._holding, retention_s)
 
     # What it is as a store.
 

@@ -69,7 +69,7 @@ class Wiring:
 
     @functools.cached_property
     def outlets(self) -> StreamOutlets:
-        return StreamOutlets(self.store, self.timers, self.transports, self.settings.retention_seconds)
+        return StreamOutlets(self.store, self.timers, self.transports, self.settings.retention_s)
 
     @functools.cached_property
     def dispatch(self) -> Dispatch:

@@ -29,7 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         schedule_group: the EventBridge Scheduler group of our one-time schedules.
         schedule_role_arn: the role with which Scheduler invokes the tick function.
         tick_arn: the tick function.
-        retention_seconds: how long a settled execution is kept.
+        retention_s: how long a settled execution is kept.
         push_private: whether HTTP pushes may go to addresses that do not belong to the internet: for tests, and for a
             dispatcher that runs in a network of its own.
         debug_requests: whether debug requests may stop the deployment.
@@ -42,7 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     schedule_group: str
     schedule_role_arn: str
     tick_arn: str
-    retention_seconds: int
+    retention_s: int
     push_private: bool = False
     debug_requests: bool = False
 
@@ -64,7 +64,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             schedule_group=environment["RESONATE_SCHEDULE_GROUP"],
             schedule_role_arn=environment["RESONATE_SCHEDULE_ROLE_ARN"],
             tick_arn=environment["RESONATE_TICK_ARN"],
-            retention_seconds=retention_of(environment),
+            retention_s=retention_of(environment),
             push_private=is_on(environment, "RESONATE_PUSH_PRIVATE"),
             debug_requests=is_on(environment, "RESONATE_DEBUG_REQUESTS"),
         )

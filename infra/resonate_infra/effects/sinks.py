@@ -81,14 +81,14 @@ class StreamOutlets:
     Args:
         store: the table.
         timers, transports: carry timers and messages.
-        retention_seconds: how long a settled execution is kept.
+        retention_s: how long a settled execution is kept.
     """
 
-    def __init__(self, store: DynamoStore, timers: TimerSink, transports: MessageSink, retention_seconds: int) -> None:
+    def __init__(self, store: DynamoStore, timers: TimerSink, transports: MessageSink, retention_s: int) -> None:
         self.store = store
         self.timers = timers
         self.transports = transports
-        self.retention_seconds = retention_seconds
+        self.retention_s = retention_s
 
     def apply(self, request: Request) -> Response:
         return self.store.apply(request)
@@ -129,7 +129,7 @@ class StreamOutlets:
         self.timers.cease(id)
 
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
-        self.store.retain(id, created_at, settled_at, self.retention_seconds)
+        self.store.retain(id, created_at, settled_at, self.retention_s)
 
 
 class SweepOutlets(StreamOutlets):

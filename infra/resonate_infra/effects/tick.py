@@ -95,7 +95,7 @@ class Tick:
         observe: told by how much (ms) a timer or what a sweep found was late, as `TimerLag` and `SweepLag`, how many
             entries failed, as `SweepFailures`, and how many tasks a sweep of all shards found halted, as `HaltedNow`.
         hand_over: has somebody else sweep a shard; None if there is nobody else.
-        patience: how late a schedule is before the sweep takes it for one that nothing else fires (ms).
+        patience_ms: how late a schedule is before the sweep takes it for one that nothing else fires.
         stopped: whether the deployment is stopped, so that nothing may happen by itself.
         idle_level: the level at which a sweep that finds nothing due is logged.
     """
@@ -106,7 +106,7 @@ class Tick:
         clock: Clock,
         observe: Callable[[str, int], None] = lambda _name, _value: None,
         hand_over: Callable[[Sweep], None] | None = None,
-        patience: int = LATE_MS,
+        patience_ms: int = LATE_MS,
         stopped: Callable[[], bool] = lambda: False,
         idle_level: int = logging.INFO,
     ) -> None:
@@ -116,9 +116,9 @@ class Tick:
         self._clock = clock
         self._observe = observe
         self._hand_over = hand_over
-        self._patience = patience
+        self._patience_ms = patience_ms
         self._stopped = stopped
-        self._sweeping = SweepOutlets(outlets.store, outlets.timers, outlets.transports, outlets.retention_seconds)
+        self._sweeping = SweepOutlets(outlets.store, outlets.timers, outlets.transports, outlets.retention_s)
 
     def act(self, message: Message, deadline: int | None = None) -> dict[str, Any]:
         """Do what a message asks for.
@@ -163,7 +163,7 @@ class Tick:
             if (deadline is not None and self._clock.now() >= deadline) or woken + failed >= MAX_WAKES:
                 finished = False
                 break
-            if kind == "schedule" and now - at < self._patience:
+            if kind == "schedule" and now - at < self._patience_ms:
                 continue  # EventBridge may be about to fire it
             lag = max(lag, now - at)
             try:

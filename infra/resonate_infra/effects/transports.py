@@ -161,9 +161,9 @@ class Pusher:
     Args:
         session: a boto3 session, for the credentials that function URLs are signed with; None to sign nothing.
         token: the secret shared with every other worker; None to show none.
-        connect_timeout: seconds to reach a worker.
-        read_timeout: seconds to wait for its reply; a worker that takes longer has the message.
-        total_timeout: seconds that a push takes at most.
+        connect_timeout_s: the time to reach a worker.
+        read_timeout_s: the time to wait for its reply; a worker that takes longer has the message.
+        total_timeout_s: the time that a push takes at most.
         width: pushes at the same time.
         public_only: post to addresses of the internet only.
     """
@@ -173,20 +173,20 @@ class Pusher:
         session: Any = None,
         *,
         token: str | None = None,
-        connect_timeout: float = CONNECT_TIMEOUT_S,
-        read_timeout: float = READ_TIMEOUT_S,
-        total_timeout: float = TOTAL_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
+        total_timeout_s: float = TOTAL_TIMEOUT_S,
         width: int = 1,
         public_only: bool = False,
     ) -> None:
         self._session = session
         self._token = token
-        self._total_timeout = total_timeout
+        self._total_timeout_s = total_timeout_s
         # A pool keeps one connection open for each of those who post, and that to the hosts used last.
         self._pool = PoolManager(
-            retries=False, timeout=Timeout(connect=connect_timeout, read=read_timeout), maxsize=width
+            retries=False, timeout=Timeout(connect=connect_timeout_s, read=read_timeout_s), maxsize=width
         )
-        rules = {"total_timeout": total_timeout, "public_only": public_only}
+        rules = {"total_timeout_s": total_timeout_s, "public_only": public_only}
         plain, tls = type("_Plain", (_Connection,), rules), type("_Tls", (_TlsConnection,), rules)
         named = {"__str__": _shown}  # urllib3 begins the text of an error with that of the pool
         pools: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]] = {
@@ -210,14 +210,14 @@ class Pusher:
         return outcome
 
     def push_all(self, pushes: Sequence[tuple[str, dict[str, Any]]]) -> list[bool | Exception]:
-        """Post several messages at the same time, and return within `total_timeout`.
+        """Post several messages at the same time, and return within `total_timeout_s`.
 
         Returns:
             For each address and message what `push` returns, or the error that it raises.
         """
         begun = [self._start(address, message) for address, message in pushes]
         # A connection keeps the time by itself. What it cannot end is the look-up of a name, whose thread is left.
-        wait(begun, timeout=self._total_timeout + _GRACE_S)
+        wait(begun, timeout=self._total_timeout_s + _GRACE_S)
         outcomes: list[bool | Exception] = []
         for (address, _), future in zip(pushes, begun, strict=True):
             if future.done():
@@ -298,11 +298,11 @@ class _Connection(HTTPConnection):
     """Connection that ends an exchange when it takes too long in all, and can refuse addresses outside the internet.
 
     Attributes:
-        total_timeout: seconds from the beginning of an exchange to the last header of its answer.
+        total_timeout_s: the time from the beginning of an exchange to the last header of its answer.
         public_only: whether other addresses than those of the internet are refused.
     """
 
-    total_timeout = TOTAL_TIMEOUT_S
+    total_timeout_s = TOTAL_TIMEOUT_S
     public_only = False
     _watch: threading.Timer | None = None
     _expired = False
@@ -362,7 +362,7 @@ class _Connection(HTTPConnection):
     def _begin(self) -> None:
         if self._watch is None:
             self._expired = False
-            self._watch = threading.Timer(self.total_timeout, self._expire)
+            self._watch = threading.Timer(self.total_timeout_s, self._expire)
             self._watch.daemon = True
             self._watch.start()
 
@@ -382,7 +382,7 @@ class _Connection(HTTPConnection):
     def _require_time(self) -> None:
         """Raise if the time was over, in the place of what followed from ending the connection."""
         if self._expired:
-            raise TimeoutError(f"it took longer than {self.total_timeout} seconds")
+            raise TimeoutError(f"it took longer than {self.total_timeout_s} seconds")
 
 
 class _TlsConnection(_Connection, HTTPSConnection):

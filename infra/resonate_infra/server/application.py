@@ -27,7 +27,7 @@ from resonate_infra.server.origins import OriginCheck
 from resonate_store.interface import StoreError
 from resonate_store.protocol.service import Limits, Refused
 
-MAX_BODY_BYTES: Final = Limits().body
+MAX_BODY_BYTES: Final = Limits().body_bytes
 """The size of the largest request (bytes)."""
 KEEP_ALIVE_S: Final = 15.0
 """The longest silence on a stream: proxies close what is quiet, and a dead peer is noticed only by writing."""
@@ -69,7 +69,7 @@ def application(
     authenticate: Authenticate | None = None,
     origins: Sequence[str] = (),
     hosts: Sequence[str] | None = None,
-    keep_alive: float = KEEP_ALIVE_S,
+    keep_alive_s: float = KEEP_ALIVE_S,
 ) -> Starlette:
     """The server as an ASGI application.
 
@@ -81,9 +81,9 @@ def application(
         origins: pages of these origins may call; "*" for all.
         hosts: names of the server besides those of loopback. Given where no tokens are asked for: then requests to any
             other name, and those of any other page, are refused (see `OriginCheck`).
-        keep_alive: the longest silence on a stream, in seconds.
+        keep_alive_s: the longest silence on a stream.
     """
-    endpoints = _Endpoints(answer, ready, hub, authenticate, keep_alive)
+    endpoints = _Endpoints(answer, ready, hub, authenticate, keep_alive_s)
     app = Starlette(
         routes=[
             Route("/", endpoints.post, methods=["POST"]),
@@ -130,13 +130,13 @@ class _Endpoints:
         ready: Callable[[], bool],
         hub: Hub,
         authenticate: Authenticate | None,
-        keep_alive: float,
+        keep_alive_s: float,
     ) -> None:
         self._answer = answer
         self._ready = ready
         self._hub = hub
         self._authenticate = authenticate
-        self._keep_alive = keep_alive
+        self._keep_alive_s = keep_alive_s
 
     async def post(self, request: Request) -> Response:
         try:
@@ -177,7 +177,7 @@ class _Endpoints:
         except TooManyConnections as error:
             logger.warning("%s/%s is refused: %s", group, id, error)
             return PlainTextResponse(str(error), status_code=503, headers=_CLOSE)
-        return _EventStream(self._hub, connection, news, self._keep_alive, headers | _CLOSE, admission.left_s)
+        return _EventStream(self._hub, connection, news, self._keep_alive_s, headers | _CLOSE, admission.left_s)
 
 
 class _EventStream(StreamingResponse):
@@ -188,11 +188,11 @@ class _EventStream(StreamingResponse):
         hub: Hub,
         connection: Connection,
         news: asyncio.Event,
-        keep_alive: float,
+        keep_alive_s: float,
         headers: dict[str, str],
         left_s: Callable[[], float] | None,
     ) -> None:
-        events = _events(hub, connection, news, keep_alive, left_s or _endless)
+        events = _events(hub, connection, news, keep_alive_s, left_s or _endless)
         super().__init__(events, headers=headers, media_type="text/event-stream")
         self._hub = hub
         self._connection = connection
@@ -212,14 +212,14 @@ def _endless() -> float:
 
 
 async def _events(
-    hub: Hub, connection: Connection, news: asyncio.Event, keep_alive: float, left_s: Callable[[], float]
+    hub: Hub, connection: Connection, news: asyncio.Event, keep_alive_s: float, left_s: Callable[[], float]
 ) -> AsyncIterator[bytes]:
     while not connection.closed and left_s() > 0:
         news.clear()
         while (message := hub.take(connection)) is not None:
             yield b"data: " + message + b"\n\n"
         try:
-            await asyncio.wait_for(news.wait(), min(keep_alive, max(0.0, left_s())))
+            await asyncio.wait_for(news.wait(), min(keep_alive_s, max(0.0, left_s())))
         except TimeoutError:
             yield b": keep-alive\n\n"
 

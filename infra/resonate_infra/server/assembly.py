@@ -132,7 +132,10 @@ class Server:
         self._hub = Hub(limit=room.streams)
         self._lambdas = Lambdas(functions, timed, options.lambda_timeout)
         pusher = Pusher(
-            token=token, connect_timeout=PUSH_CONNECT_TIMEOUT_S, read_timeout=options.push_timeout, width=CONCURRENCY
+            token=token,
+            connect_timeout_s=PUSH_CONNECT_TIMEOUT_S,
+            read_timeout_s=options.push_timeout,
+            width=CONCURRENCY,
         )
         routes, client = served_groups(functions, groups), lambda_client_of(os.environ, options.table)
         self._delivery = Delivery(self.url, self._hub, self._lambdas, routes, pusher, client)

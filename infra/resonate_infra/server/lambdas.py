@@ -66,13 +66,13 @@ class Lambdas:
     Args:
         functions: where their handlers are.
         clock: the source of time.
-        timeout: seconds that an invocation has.
+        timeout_s: the time that an invocation has.
     """
 
-    def __init__(self, functions: Mapping[str, Mapped], clock: Clock, timeout: float) -> None:
+    def __init__(self, functions: Mapping[str, Mapped], clock: Clock, timeout_s: float) -> None:
         self._functions = functions
         self._clock = clock
-        self._timeout = timeout
+        self._timeout_s = timeout_s
         self._handlers: dict[str, Handler] = {}
         self._loaded = threading.Event()
         self._background = Pool(MAX_INVOCATIONS, "resonate-lambda", logger)
@@ -130,7 +130,7 @@ class Lambdas:
             invoked_function_arn=f"arn:aws:lambda:us-east-1:000000000000:function:{name}",
             memory_limit_in_mb="1024",
             aws_request_id=request_id,
-            deadline=self._clock.now() + round(self._timeout * 1000),
+            deadline=self._clock.now() + round(self._timeout_s * 1000),
             clock=self._clock,
             log_group_name=f"/aws/lambda/{name}",
             log_stream_name=f"$LATEST/{request_id}",

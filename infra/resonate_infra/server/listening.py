@@ -105,7 +105,7 @@ class Uvicorn(uvicorn.Server):
 
     Args:
         app: an ASGI application.
-        patience: seconds that requests in progress are given at the end.
+        stop_timeout_s: the time that requests in progress are given at the end.
         on_listening: called when requests are answered; must not block.
         on_stopping: called in a thread before requests are waited for.
         connections: at the same time; another is answered 503.
@@ -116,7 +116,7 @@ class Uvicorn(uvicorn.Server):
     def __init__(
         self,
         app: Any,
-        patience: float,
+        stop_timeout_s: float,
         on_listening: Callable[[], None],
         on_stopping: Callable[[], None],
         *,
@@ -134,7 +134,7 @@ class Uvicorn(uvicorn.Server):
             log_config=None,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=round(patience),
+            timeout_graceful_shutdown=round(stop_timeout_s),
         )
         super().__init__(config)
         self._on_listening = on_listening

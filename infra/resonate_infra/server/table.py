@@ -34,22 +34,22 @@ class TableStore(Subscribable, StoreWrapper):
 
     Args:
         table: the table.
-        sweep_interval: milliseconds between two looks at what is due in the table.
-        retention: seconds for which a settled execution is kept.
+        sweep_interval_ms: the time between two looks at what is due in the table.
+        retention_s: how long a settled execution is kept.
     """
 
-    def __init__(self, table: DynamoStore, sweep_interval: int, retention: int) -> None:
+    def __init__(self, table: DynamoStore, sweep_interval_ms: int, retention_s: int) -> None:
         Subscribable.__init__(self)
         StoreWrapper.__init__(self, table)
         self.clock = table.clock
         self._table = table
-        self._sweep_interval = sweep_interval
+        self._sweep_interval_ms = sweep_interval_ms
         self._lock = threading.Lock()
         self._wakes: list[tuple[int, Key]] = []
         self._next_sweep = 0
-        self._outlets = SweepOutlets(table, _PlannedTimers(self._plan, table.clock), _StoreMessages(self), retention)
+        self._outlets = SweepOutlets(table, _PlannedTimers(self._plan, table.clock), _StoreMessages(self), retention_s)
         # Schedules are fired by this process, on time. It sweeps a local table every second.
-        self._tick = Tick(self._outlets, table.clock, patience=0, idle_level=logging.DEBUG)
+        self._tick = Tick(self._outlets, table.clock, patience_ms=0, idle_level=logging.DEBUG)
 
     def apply(self, request: Request) -> Response:
         """Carry out one request and its effects; an effect that fails is left to the sweep."""
@@ -94,7 +94,7 @@ class TableStore(Subscribable, StoreWrapper):
             woken += 1
         now = self.clock.now()
         if now >= self._next_sweep:
-            self._next_sweep = now + self._sweep_interval
+            self._next_sweep = now + self._sweep_interval_ms
             woken += self._tick.sweep()["woken"]
         return woken
 

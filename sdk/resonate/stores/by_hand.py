@@ -304,6 +304,6 @@ class LocalTasks:
         return ResonateStoreError(f"The task is {task.state}", 40309, {"id": id})
 
 
-def _lease(ttl: int) -> int:
-    """The duration as a lease (ms), of which the protocol's shortest is 1."""
-    return within_time(ttl) if ttl else 1
+def _lease(ttl_ms: int) -> int:
+    """The duration as a lease, of which the protocol's shortest is 1."""
+    return within_time(ttl_ms) if ttl_ms else 1

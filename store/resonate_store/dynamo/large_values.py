@@ -69,8 +69,8 @@ class Payloads:
         prefix: what the keys begin with; tables may share a bucket.
         client: a botocore client for S3; made from the environment when first needed.
         identify: makes the rest of each key.
-        threshold: bytes above which a value goes to the bucket.
-        limit: bytes above which a value is refused.
+        threshold_bytes: a larger value goes to the bucket.
+        limit_bytes: a larger value is refused.
         width: requests at the same time.
     """
 
@@ -81,12 +81,12 @@ class Payloads:
         *,
         client: BucketClient | None = None,
         identify: Identify = random_id,
-        threshold: int = THRESHOLD_BYTES,
-        limit: int = MAX_VALUE_BYTES,
+        threshold_bytes: int = THRESHOLD_BYTES,
+        limit_bytes: int = MAX_VALUE_BYTES,
         width: int = S3_REQUESTS,
     ) -> None:
-        self.threshold = threshold
-        self.limit = limit
+        self.threshold_bytes = threshold_bytes
+        self.limit_bytes = limit_bytes
         self._bucket = Bucket(bucket, client, width)
         self._prefix = prefix
         self._identify = identify
@@ -117,7 +117,7 @@ class Payloads:
                 f"RESONATE_PAYLOAD_LIMIT is {limit} bytes, less than RESONATE_PAYLOAD_THRESHOLD: {threshold}"
             )
         width = width_of(environment, "RESONATE_REQUESTS", S3_REQUESTS)
-        return cls(bucket, f"{table}/", threshold=threshold, limit=limit, width=width)
+        return cls(bucket, f"{table}/", threshold_bytes=threshold, limit_bytes=limit, width=width)
 
     def upload(self, values: Sequence[Value]) -> list[Claim]:
         """Store values, tagged as unclaimed.
@@ -279,9 +279,9 @@ class Uploads:
             for role in _ROLES:
                 value: Value = getattr(after, role)
                 size = size_of(value)
-                if size <= payloads.threshold or self._known(after.id, role, value) is not None:
+                if size <= payloads.threshold_bytes or self._known(after.id, role, value) is not None:
                     continue
-                if problem := excess(after.id, role, value, payloads.limit):
+                if problem := excess(after.id, role, value, payloads.limit_bytes):
                     raise TooLarge(problem)
                 large[after.id, role] = value
         for place, claim in zip(large, payloads.upload(list(large.values())), strict=True):

@@ -100,14 +100,14 @@ def acquire(request: TaskAcquire, now: int) -> Transition:
     return draft.outcome(Response(task=task, promise=record.promise()))
 
 
-def _acquired(record: Record, task: TaskRecord, pid: str, ttl: int, now: int) -> Record:
+def _acquired(record: Record, task: TaskRecord, pid: str, ttl_ms: int, now: int) -> Record:
     task = TaskRecord(
         "acquired",
         task.version + 1,
         pid=pid,
-        ttl=ttl,
+        ttl=ttl_ms,
         acquired_at=now,
-        expires_at=now + ttl,
+        expires_at=now + ttl_ms,
         attempts=task.attempts,
         error=task.error,
     )

@@ -351,9 +351,9 @@ def _limit(limit: int) -> str | None:
     return f"the limit of a page is 1 to {MAX_LIMIT}, not {limit}"
 
 
-def _lease(pid: str, ttl: int) -> str | None:
+def _lease(pid: str, ttl_ms: int) -> str | None:
     if not pid:
         return "the pid is empty: name the process that acquires the task"
-    if 1 <= ttl <= END_OF_TIME:
+    if 1 <= ttl_ms <= END_OF_TIME:
         return None
-    return f"the ttl is a lease in milliseconds of at least 1 and at most {END_OF_TIME}, got {ttl}"
+    return f"the ttl is a lease in milliseconds of at least 1 and at most {END_OF_TIME}, got {ttl_ms}"

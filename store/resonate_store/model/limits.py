@@ -17,10 +17,10 @@ def size_of(value: Value) -> int:
     return sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in texts)
 
 
-def excess(id: str, role: str, value: Value, limit: int = MAX_VALUE_BYTES) -> str | None:
+def excess(id: str, role: str, value: Value, limit_bytes: int = MAX_VALUE_BYTES) -> str | None:
     """Say that a value of the promise `id`, its param or its value, is too large, or None when it is not."""
     size = size_of(value)
-    if size <= limit:
+    if size <= limit_bytes:
         return None
     what = f"the {role} of promise {id!r} has {size} bytes, encoded"
-    return f"{what}, and {limit} is the limit (RESONATE_PAYLOAD_LIMIT): {ADVICE}"
+    return f"{what}, and {limit_bytes} is the limit (RESONATE_PAYLOAD_LIMIT): {ADVICE}"

@@ -71,12 +71,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     """What a request may measure at most. Ids and pages have limits of their own, which hold for every store.
 
     Attributes:
-        body: bytes of a request; 2 MiB, as in the official server.
+        body_bytes: of a request; 2 MiB, as in the official server.
         tags: number of tags of one promise or schedule.
         tag_bytes: bytes of one tag, name and text together.
     """
 
-    body: int = 2 * 1024 * 1024
+    body_bytes: int = 2 * 1024 * 1024
     tags: int = 100
     tag_bytes: int = 4096
 
@@ -137,8 +137,8 @@ class Service:
         Returns:
             The HTTP status and the response's envelope as JSON, in which `head.status` is the same.
         """
-        if len(body) > self._limits.body:
-            error = f"The request has {len(body)} bytes and {self._limits.body} is the limit"
+        if len(body) > self._limits.body_bytes:
+            error = f"The request has {len(body)} bytes and {self._limits.body_bytes} is the limit"
             return self._response("unknown", "0", 413, error)
         try:
             envelope = _ENVELOPE.decode(body)

@@ -65,7 +65,7 @@ def invoke(
 
     if wait_timeout is not None and not wait:
         raise Failure("--wait-timeout says how long to wait: give --wait, too", USAGE)
-    patience = None if wait_timeout is None else milliseconds_of(wait_timeout, "--wait-timeout")
+    patience_ms = None if wait_timeout is None else milliseconds_of(wait_timeout, "--wait-timeout")
     param, tags = call(func, arg or (), kwarg or (), version, target, pairs_of(tag or (), "--tag"))
     timeout_at = deadline_in(milliseconds_of(timeout, "--timeout"), session.store, session.clock, id)
     promise = session.ask(PromiseCreate(id, timeout_at, param, {**lineage(id), **tags})).promise
@@ -77,7 +77,7 @@ def invoke(
         print(f"{plain(id)} exists already, and was called with other arguments, which hold", file=sys.stderr)
     if wait:
         try:
-            promise = _settled(session, promise, patience, quiet)
+            promise = _settled(session, promise, patience_ms, quiet)
         except KeyboardInterrupt:
             raise Failure(f"interrupted; {id!r} goes on, and invoking it again waits for it", INTERRUPTED) from None
     if session.as_json:
@@ -111,8 +111,8 @@ def _end(session: Session, promise: PromiseView) -> None:
     raise Failure(f"{promise.id!r} {why[promise.state]}".rstrip(": "), OUTCOMES.get(promise.state, PENDING))
 
 
-def _settled(session: Session, promise: PromiseView, patience: int | None, quiet: bool) -> PromiseView:
-    """The promise when it is settled, or as it is when patience (milliseconds) ends.
+def _settled(session: Session, promise: PromiseView, patience_ms: int | None, quiet: bool) -> PromiseView:
+    """The promise when it is settled, or as it is when `patience_ms` ends.
 
     Raises:
         Failure: its task is halted.
@@ -120,7 +120,7 @@ def _settled(session: Session, promise: PromiseView, patience: int | None, quiet
 
     session.persist()
     clock = session.clock
-    end = None if patience is None else clock.now() + patience
+    end = None if patience_ms is None else clock.now() + patience_ms
     backoff, tries = Backoff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, factor=1.5), 0
     with _progress(session, promise.id, quiet) as show:
         while promise.pending:

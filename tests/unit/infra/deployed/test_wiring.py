@@ -25,7 +25,7 @@ def test_the_parts_of_a_function_share_their_parts() -> None:
     assert wiring.store.table == "promises"
     assert wiring.store.groups == {"worker": "lambda://worker", "remote": "https://worker.example.com/"}
     assert wiring.outlets.store is wiring.store
-    assert wiring.outlets.retention_seconds == 86_400
+    assert wiring.outlets.retention_s == 86_400
     assert wiring.dispatch is wiring.dispatch
     assert wiring.tick is wiring.tick
 

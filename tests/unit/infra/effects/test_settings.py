@@ -23,7 +23,7 @@ def test_settings_are_what_the_environment_says() -> None:
         schedule_group="timers",
         schedule_role_arn="arn:aws:iam::1:role/scheduler",
         tick_arn="arn:aws:lambda:us-east-1:1:function:tick",
-        retention_seconds=86_400,
+        retention_s=86_400,
     )
 
 

@@ -62,7 +62,7 @@ def test_a_settled_root_is_marked_for_as_long_as_it_is_kept(surroundings: Surrou
 
     (item,) = surroundings.table.items()
     assert item["sk"] == {"S": "expiry#w1"}
-    assert item["expire_at"] == {"N": str(-(-(settled_at + SETTINGS.retention_seconds * 1000) // 1000))}
+    assert item["expire_at"] == {"N": str(-(-(settled_at + SETTINGS.retention_s * 1000) // 1000))}
     assert item["created_at"] == {"N": str(settled_at - 500)}
 
 

@@ -204,7 +204,7 @@ class Woken:
         self.timers = world.timers
         self.store = self
         self.transports = None
-        self.retention_seconds = 0
+        self.retention_s = 0
         self.at: list[int] = []
         self._clock = world.clock
 

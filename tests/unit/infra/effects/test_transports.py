@@ -350,7 +350,7 @@ def test_push_to_receiver_that_drips_ends_in_time(listener: socket.socket) -> No
 
     address, server = serving(listener, drip)
 
-    assert Pusher(total_timeout=0.2).push(address, MESSAGE), "it has the message, whatever it says to it"
+    assert Pusher(total_timeout_s=0.2).push(address, MESSAGE), "it has the message, whatever it says to it"
     server.join(5)
     assert len(sent) < 500, "its connection was ended"
 
@@ -376,12 +376,12 @@ def test_push_that_is_not_taken_in_time_fails(listener: socket.socket) -> None:
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     begun = time.monotonic()
 
-    assert not Pusher(total_timeout=0.2, read_timeout=60, connect_timeout=60).push(address, large)
+    assert not Pusher(total_timeout_s=0.2, read_timeout_s=60, connect_timeout_s=60).push(address, large)
     assert time.monotonic() - begun < 30
 
 
 def test_handshake_that_is_not_answered_ends_in_time(listener: socket.socket) -> None:
-    assert not Pusher(connect_timeout=0.1).push(f"https://127.0.0.1:{listener.getsockname()[1]}/", MESSAGE)
+    assert not Pusher(connect_timeout_s=0.1).push(f"https://127.0.0.1:{listener.getsockname()[1]}/", MESSAGE)
 
 
 def test_name_that_is_not_looked_up_in_time_ends_the_push(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +394,7 @@ def test_name_that_is_not_looked_up_in_time_ends_the_push(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
-    assert not Pusher(total_timeout=0.0).push("http://worker.example.com/", MESSAGE)
+    assert not Pusher(total_timeout_s=0.0).push("http://worker.example.com/", MESSAGE)
     assert not looked_up.is_set(), "the push did not wait for the name"
     done.set()
     assert looked_up.wait(5)
@@ -412,7 +412,7 @@ def test_addresses_of_one_name_share_the_time_to_connect(monkeypatch: pytest.Mon
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     monkeypatch.setattr(socket, "socket", Unreachable)
 
-    assert not Pusher(connect_timeout=6).push("http://worker.example.com/", MESSAGE)
+    assert not Pusher(connect_timeout_s=6).push("http://worker.example.com/", MESSAGE)
     assert tried == [2, 2, 2]
 
 

@@ -48,7 +48,7 @@ def test_a_port_that_is_none_is_refused(port: int) -> None:
 
 def test_a_quiet_stream_is_kept_alive_and_ends_when_told_before_requests_are_waited_for() -> None:
     hub, listening = Hub(), threading.Event()
-    app = application(lambda body: (200, body), lambda: True, hub, keep_alive=0.01)
+    app = application(lambda body: (200, body), lambda: True, hub, keep_alive_s=0.01)
     uvicorn = Uvicorn(app, PATIENCE, listening.set, hub.close)
     sockets = listen("localhost", 0)
     thread = threading.Thread(target=uvicorn.run, args=(sockets,))

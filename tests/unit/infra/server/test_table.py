@@ -33,7 +33,7 @@ class Scene:
         self.clock = ManualClock()
         self.table = table
         self.sent: list[tuple[str, str]] = []
-        self.store = TableStore(table.store(self.clock), SWEEP, retention=86_400)
+        self.store = TableStore(table.store(self.clock), SWEEP, retention_s=86_400)
         self.store.subscribe(send=self._note)
         self.woken_at: list[int] = []
         self.store.subscribe(on_wake=self.woken_at.append)

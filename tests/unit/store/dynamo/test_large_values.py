@@ -48,7 +48,7 @@ def s3(table: Table) -> Any:
 
 @pytest.fixture
 def payloads(table: Table, s3: Any) -> Payloads:
-    return Payloads(table.name, "t/", client=s3, threshold=2000, limit=10_000, width=1)
+    return Payloads(table.name, "t/", client=s3, threshold_bytes=2000, limit_bytes=10_000, width=1)
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_the_environment_names_bucket_threshold_and_limit() -> None:
     ):
         payloads = Payloads.of(variables, "t")
         assert payloads is not None
-        assert (payloads.threshold, payloads.limit) == expected
+        assert (payloads.threshold_bytes, payloads.limit_bytes) == expected
 
 
 @pytest.mark.parametrize(

@@ -258,8 +258,8 @@ def test_limits_are_named(service: Service, kind: str, data: Any, message: str) 
 def test_a_body_may_be_as_large_as_the_limit_says(store: MemoryStore) -> None:
     body = envelope("promise.create", CREATE)
 
-    assert read(Service(store, limits=Limits(body=len(body))).answer(body)).status == 200
-    answer = read(Service(store, limits=Limits(body=len(body) - 1)).answer(body))
+    assert read(Service(store, limits=Limits(body_bytes=len(body))).answer(body)).status == 200
+    answer = read(Service(store, limits=Limits(body_bytes=len(body) - 1)).answer(body))
     assert (answer.status, answer.data) == (413, f"The request has {len(body)} bytes and {len(body) - 1} is the limit")
 
 
