@@ -31,7 +31,7 @@ class Pushed:
         return [True] * len(pushes)
 
 
-class Surroundings:
+class InfraWorld:
     """The parts that the dispatch and tick functions are made of, over one table."""
 
     def __init__(self, table: Table) -> None:

@@ -1,11 +1,11 @@
 import pytest
 
 from tests.support.dynamo import Table, dynamo, table, wire
-from tests.support.infra_world import Surroundings
+from tests.support.infra_world import InfraWorld
 
 __all__ = ["dynamo", "table", "wire"]
 
 
 @pytest.fixture
-def surroundings(table: Table) -> Surroundings:
-    return Surroundings(table)
+def surroundings(table: Table) -> InfraWorld:
+    return InfraWorld(table)

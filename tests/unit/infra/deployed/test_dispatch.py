@@ -10,13 +10,13 @@ from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseRegisterListener, PromiseSettle, ScheduleCreate
 from tests.support.aws_doubles import SETTINGS, refusal
 from tests.support.dynamo import Wire, after
-from tests.support.infra_world import HOUR, Surroundings
+from tests.support.infra_world import HOUR, InfraWorld
 
 EXPIRED = {"userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}
 """What the stream says of an item whose time to live was over."""
 
 
-def change(surroundings: Surroundings, id: str, before: Any = None) -> dict[str, Any]:
+def change(surroundings: InfraWorld, id: str, before: Any = None) -> dict[str, Any]:
     """The stream record of the last write of a promise."""
     after = surroundings.images(id)
     images = {"Keys": {key: after[key] for key in ("pk", "sk")}, "NewImage": after, "SequenceNumber": "1"}
@@ -28,7 +28,7 @@ def change(surroundings: Surroundings, id: str, before: Any = None) -> dict[str,
 # The stream
 
 
-def expired(surroundings: Surroundings, id: str, records: int) -> dict[str, Any]:
+def expired(surroundings: InfraWorld, id: str, records: int) -> dict[str, Any]:
     """Create a settled execution with that many records; returns what the stream says of its marker's removal."""
     surroundings.create(id, target="poll://any@default")
     for number in range(1, records):
@@ -41,18 +41,18 @@ def expired(surroundings: Surroundings, id: str, records: int) -> dict[str, Any]
     return {"eventName": "REMOVE", **EXPIRED, "dynamodb": {"Keys": keys, "OldImage": marker, "SequenceNumber": "1"}}
 
 
-def records(surroundings: Surroundings) -> int:
+def records(surroundings: InfraWorld) -> int:
     """How many records are in the table, without markers: it is DynamoDB that removes these."""
     return len(surroundings.table.items()) - len(surroundings.markers())
 
 
-def test_small_tree_is_deleted_at_once(surroundings: Surroundings) -> None:
+def test_small_tree_is_deleted_at_once(surroundings: InfraWorld) -> None:
     surroundings.dispatch.stream_record(expired(surroundings, "w1", SMALL))
 
     assert (records(surroundings), surroundings.sqs.sent) == (0, [])
 
 
-def test_larger_tree_is_left_to_the_queue_as_it_is(surroundings: Surroundings, wire: Wire) -> None:
+def test_larger_tree_is_left_to_the_queue_as_it_is(surroundings: InfraWorld, wire: Wire) -> None:
     removal = expired(surroundings, "w1", SMALL + 1)
     wire.taken()
     surroundings.dispatch.stream_record(removal)
@@ -65,7 +65,7 @@ def test_larger_tree_is_left_to_the_queue_as_it_is(surroundings: Surroundings, w
     assert records(surroundings) == 0
 
 
-def test_batch_of_removals_ends_within_two_seconds(surroundings: Surroundings, wire: Wire) -> None:
+def test_batch_of_removals_ends_within_two_seconds(surroundings: InfraWorld, wire: Wire) -> None:
     removals = [expired(surroundings, f"w{number}", 3) for number in range(40)]
     wire.faults.extend([after(lambda: surroundings.clock.advance(20))] * 1_000)
     begun = surroundings.clock.now()
@@ -84,7 +84,7 @@ def test_batch_of_removals_ends_within_two_seconds(surroundings: Surroundings, w
     assert records(surroundings) == 0
 
 
-def test_large_tree_is_deleted_in_batches_of_two_seconds(surroundings: Surroundings, wire: Wire) -> None:
+def test_large_tree_is_deleted_in_batches_of_two_seconds(surroundings: InfraWorld, wire: Wire) -> None:
     surroundings.dispatch.stream_record(expired(surroundings, "w1", 301))
     batches = 0
     while surroundings.sqs.sent:
@@ -101,7 +101,7 @@ def test_large_tree_is_deleted_in_batches_of_two_seconds(surroundings: Surroundi
 
 
 def test_an_expired_marker_deletes_its_tree_part_by_part(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resonate_infra.deployed.dispatch.SMALL", 6)
     monkeypatch.setattr("resonate_infra.deployed.dispatch.MAX_DELETIONS", 5)
@@ -124,7 +124,7 @@ def test_an_expired_marker_deletes_its_tree_part_by_part(
 
 
 def test_a_tree_that_cannot_be_deleted_now_is_left_to_a_message(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     removal = expired(surroundings, "w1", 1)
 
@@ -142,7 +142,7 @@ def test_a_tree_that_cannot_be_deleted_now_is_left_to_a_message(
     assert len(surroundings.table.items()) == 1, "only the marker, which DynamoDB removes, is left in this test"
 
 
-def test_a_deleted_schedule_is_disarmed(surroundings: Surroundings) -> None:
+def test_a_deleted_schedule_is_disarmed(surroundings: InfraWorld) -> None:
     target = {"resonate:target": "poll://any@default"}
     surroundings.store.apply(ScheduleCreate("s", "0 0 1 1 *", "{{.id}}.{{.timestamp}}", HOUR, promise_tags=target))
     (item,) = surroundings.table.items()
@@ -159,7 +159,7 @@ def test_a_deleted_schedule_is_disarmed(surroundings: Surroundings) -> None:
     assert surroundings.scheduler.schedules == {}
 
 
-def test_a_new_task_is_offered(surroundings: Surroundings) -> None:
+def test_a_new_task_is_offered(surroundings: InfraWorld) -> None:
     surroundings.create("w1", target="poll://any@default")
     surroundings.dispatch.stream_record(change(surroundings, "w1"))
 
@@ -167,7 +167,7 @@ def test_a_new_task_is_offered(surroundings: Surroundings) -> None:
     assert surroundings.functions.invoked == [("worker", "Event", execute)]
 
 
-def test_a_new_task_with_an_http_target_goes_to_the_push_queue(surroundings: Surroundings) -> None:
+def test_a_new_task_with_an_http_target_goes_to_the_push_queue(surroundings: InfraWorld) -> None:
     surroundings.create("w1", target="https://worker.example.com/")
     surroundings.dispatch.stream_record(change(surroundings, "w1"))
 
@@ -177,7 +177,7 @@ def test_a_new_task_with_an_http_target_goes_to_the_push_queue(surroundings: Sur
     assert surroundings.pusher.pushed == [], "the stream never waits for somebody else's server"
 
 
-def test_a_new_timer_is_armed(surroundings: Surroundings) -> None:
+def test_a_new_timer_is_armed(surroundings: InfraWorld) -> None:
     surroundings.create("t1", timer=True, after=5000)
     surroundings.dispatch.stream_record(change(surroundings, "t1"))
 
@@ -185,7 +185,7 @@ def test_a_new_timer_is_armed(surroundings: Surroundings) -> None:
     assert surroundings.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "t1", "at": at}, 5)]
 
 
-def test_a_settlement_resumes_unblocks_and_is_cleared(surroundings: Surroundings) -> None:
+def test_a_settlement_resumes_unblocks_and_is_cleared(surroundings: InfraWorld) -> None:
     surroundings.create("awaited")
     surroundings.suspended("awaiter", "awaited")
     surroundings.store.apply(PromiseRegisterListener("awaited", "https://client.example.com/"))
@@ -209,7 +209,7 @@ def test_a_settlement_resumes_unblocks_and_is_cleared(surroundings: Surroundings
     assert [surroundings.record(id).rev for id in ("awaited", "awaiter")] == revisions
 
 
-def test_clearing_a_settlement_reads_nothing(surroundings: Surroundings, wire: Any) -> None:
+def test_clearing_a_settlement_reads_nothing(surroundings: InfraWorld, wire: Any) -> None:
     """The stream's image is the record: what it says need not be read again."""
     surroundings.create("awaited")
     before = surroundings.images("awaited")
@@ -221,7 +221,7 @@ def test_clearing_a_settlement_reads_nothing(surroundings: Surroundings, wire: A
     assert wire.taken() == ["PutItem", "PutItem"]
 
 
-def test_an_image_that_is_out_of_date_does_no_harm(surroundings: Surroundings) -> None:
+def test_an_image_that_is_out_of_date_does_no_harm(surroundings: InfraWorld) -> None:
     """The settlement was cleared by the sweep before its stream record arrived."""
     surroundings.create("awaited")
     before = surroundings.images("awaited")
@@ -236,7 +236,7 @@ def test_an_image_that_is_out_of_date_does_no_harm(surroundings: Surroundings) -
     assert surroundings.record("awaited") == after
 
 
-def test_what_asks_for_nothing_does_nothing(surroundings: Surroundings) -> None:
+def test_what_asks_for_nothing_does_nothing(surroundings: InfraWorld) -> None:
     surroundings.create("p1")
     revision = surroundings.record("p1").rev
     surroundings.dispatch.stream_record(change(surroundings, "p1"))
@@ -246,14 +246,12 @@ def test_what_asks_for_nothing_does_nothing(surroundings: Surroundings) -> None:
 
 
 @pytest.mark.parametrize("record", [{}, {"dynamodb": None}, {"dynamodb": {}}, {"dynamodb": "x"}], ids=str)
-def test_a_record_of_another_shape_is_refused(surroundings: Surroundings, record: dict[str, Any]) -> None:
+def test_a_record_of_another_shape_is_refused(surroundings: InfraWorld, record: dict[str, Any]) -> None:
     with pytest.raises(MalformedRecord, match="expected a DynamoDB stream record"):
         surroundings.dispatch.stream_record(record)
 
 
-def test_a_failure_of_our_own_queue_fails_the_record(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_of_our_own_queue_fails_the_record(surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: Any) -> None:
         raise refusal("InternalError", "SendMessage")
 
@@ -264,7 +262,7 @@ def test_a_failure_of_our_own_queue_fails_the_record(
         surroundings.dispatch.stream_record(change(surroundings, "t1"))
 
 
-def test_a_failure_of_a_worker_does_not(surroundings: Surroundings) -> None:
+def test_a_failure_of_a_worker_does_not(surroundings: InfraWorld) -> None:
     surroundings.create("w1", target="poll://any@default")
     surroundings.functions.refuses = refusal("TooManyRequestsException", "Invoke")
 
@@ -274,14 +272,14 @@ def test_a_failure_of_a_worker_does_not(surroundings: Surroundings) -> None:
 # The push queue
 
 
-def test_a_message_of_the_push_queue_is_posted(surroundings: Surroundings) -> None:
+def test_a_message_of_the_push_queue_is_posted(surroundings: InfraWorld) -> None:
     message = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
     surroundings.dispatch.queue_message(json.dumps({"address": "https://worker.example.com/", "message": message}))
 
     assert surroundings.pusher.pushed == [("https://worker.example.com/", message)]
 
 
-def test_listener_gets_the_promise_as_its_message_is_delivered(surroundings: Surroundings) -> None:
+def test_listener_gets_the_promise_as_its_message_is_delivered(surroundings: InfraWorld) -> None:
     surroundings.create("p1")
     surroundings.store.apply(PromiseSettle("p1", "resolved", Value(data="Mg==")))
     message = {"address": "https://client.example.com/", "settled": "p1"}
@@ -292,9 +290,7 @@ def test_listener_gets_the_promise_as_its_message_is_delivered(surroundings: Sur
     assert (unblock["data"]["promise"]["id"], unblock["data"]["promise"]["value"]) == ("p1", {"data": "Mg=="})
 
 
-def test_listener_of_a_deleted_promise_gets_nothing(
-    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_listener_of_a_deleted_promise_gets_nothing(surroundings: InfraWorld, caplog: pytest.LogCaptureFixture) -> None:
     message = {"address": "https://client.example.com/", "settled": "p1"}
     surroundings.dispatch.queue_message(json.dumps(message))
 
@@ -302,7 +298,7 @@ def test_listener_of_a_deleted_promise_gets_nothing(
     assert "https://client.example.com/ is not notified of p1, which is gone" in caplog.text
 
 
-def test_listener_function_is_invoked_through_the_queue(surroundings: Surroundings) -> None:
+def test_listener_function_is_invoked_through_the_queue(surroundings: InfraWorld) -> None:
     surroundings.create("p1")
     surroundings.store.apply(PromiseRegisterListener("p1", "lambda://client"))
     before = surroundings.images("p1")
@@ -315,7 +311,7 @@ def test_listener_function_is_invoked_through_the_queue(surroundings: Surroundin
     assert (name, unblock["data"]["promise"]["id"]) == ("client", "p1")
 
 
-def test_retention_does_not_depend_on_a_listener(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retention_does_not_depend_on_a_listener(surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: Any) -> None:
         raise refusal("InvalidMessageContents", "SendMessage")
 
@@ -330,7 +326,7 @@ def test_retention_does_not_depend_on_a_listener(surroundings: Surroundings, mon
     assert surroundings.markers() == ["expiry#p1"]
 
 
-def test_push_that_fails_leaves_its_batch_alone(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_push_that_fails_leaves_its_batch_alone(surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     error = ValueError("no such address")
     monkeypatch.setattr(surroundings.pusher, "push_all", lambda _: [True, error, False])
     push = json.dumps({"address": "https://worker.example.com/", "message": {"kind": "execute"}})
@@ -340,7 +336,7 @@ def test_push_that_fails_leaves_its_batch_alone(surroundings: Surroundings, monk
     assert isinstance(failures[1], MalformedRecord)
 
 
-def test_message_without_time_left_is_given_back(surroundings: Surroundings) -> None:
+def test_message_without_time_left_is_given_back(surroundings: InfraWorld) -> None:
     push = json.dumps({"address": "https://worker.example.com/", "message": {"kind": "execute"}})
     deletion = json.dumps({"expired": ["w1", 7]})
     now = surroundings.clock.now()
@@ -372,7 +368,7 @@ def test_message_without_time_left_is_given_back(surroundings: Surroundings) -> 
         '{"address": "nowhere", "message": {}}',
     ],
 )
-def test_any_other_message_is_refused(surroundings: Surroundings, body: str) -> None:
+def test_any_other_message_is_refused(surroundings: InfraWorld, body: str) -> None:
     with pytest.raises(MalformedRecord, match=r"expected \{address, message\}, |is not an address"):
         surroundings.dispatch.queue_message(body)
     assert surroundings.pusher.pushed == []

@@ -1,15 +1,15 @@
 from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseSettle, TaskResume
 from tests.support.aws_doubles import SETTINGS
-from tests.support.infra_world import Surroundings
+from tests.support.infra_world import InfraWorld
 
 
-def stamped(surroundings: Surroundings, id: str) -> bool:
+def stamped(surroundings: InfraWorld, id: str) -> bool:
     """Whether the last write of the record asks the stream's consumer for its effects."""
     return "effects" in surroundings.images(id)
 
 
-def test_what_the_streams_consumer_writes_is_announced_on_the_stream(surroundings: Surroundings) -> None:
+def test_what_the_streams_consumer_writes_is_announced_on_the_stream(surroundings: InfraWorld) -> None:
     surroundings.create("awaited")
     surroundings.suspended("awaiter", "awaited")
     surroundings.outlets.apply(TaskResume("awaiter", 1, "awaited"))
@@ -18,7 +18,7 @@ def test_what_the_streams_consumer_writes_is_announced_on_the_stream(surrounding
     assert surroundings.functions.invoked == [], "another call of the consumer offers the task"
 
 
-def test_what_the_sweep_writes_is_carried_out_at_once(surroundings: Surroundings) -> None:
+def test_what_the_sweep_writes_is_carried_out_at_once(surroundings: InfraWorld) -> None:
     surroundings.create("awaited")
     surroundings.suspended("awaiter", "awaited")
     surroundings.sweeping.apply(TaskResume("awaiter", 1, "awaited"))
@@ -28,7 +28,7 @@ def test_what_the_sweep_writes_is_carried_out_at_once(surroundings: Surroundings
     assert (name, kind, message["data"]["task"]) == ("worker", "Event", {"id": "awaiter", "version": 1})
 
 
-def test_a_settlement_by_the_sweep_reaches_everybody_down_the_line(surroundings: Surroundings) -> None:
+def test_a_settlement_by_the_sweep_reaches_everybody_down_the_line(surroundings: InfraWorld) -> None:
     """Settling resumes the awaiter, which is offered, and the settlement is cleared: all in one call."""
     surroundings.create("awaited")
     surroundings.suspended("awaiter", "awaited")
@@ -42,7 +42,7 @@ def test_a_settlement_by_the_sweep_reaches_everybody_down_the_line(surroundings:
     assert surroundings.markers() == ["expiry#awaited"]
 
 
-def test_timers_and_schedules_are_armed_and_disarmed(surroundings: Surroundings) -> None:
+def test_timers_and_schedules_are_armed_and_disarmed(surroundings: InfraWorld) -> None:
     outlets, now = surroundings.outlets, surroundings.clock.now()
     outlets.arm("near", now + 5000)
     outlets.arm_schedule("far", "0 0 * * *", "Europe/Berlin")
@@ -56,7 +56,7 @@ def test_timers_and_schedules_are_armed_and_disarmed(surroundings: Surroundings)
     assert surroundings.scheduler.schedules == {}
 
 
-def test_a_settled_root_is_marked_for_as_long_as_it_is_kept(surroundings: Surroundings) -> None:
+def test_a_settled_root_is_marked_for_as_long_as_it_is_kept(surroundings: InfraWorld) -> None:
     settled_at = surroundings.clock.now()
     surroundings.outlets.retain("w1", settled_at - 500, settled_at)
 
@@ -66,7 +66,7 @@ def test_a_settled_root_is_marked_for_as_long_as_it_is_kept(surroundings: Surrou
     assert item["created_at"] == {"N": str(settled_at - 500)}
 
 
-def test_a_record_is_what_its_item_says(surroundings: Surroundings) -> None:
+def test_a_record_is_what_its_item_says(surroundings: InfraWorld) -> None:
     surroundings.create("p1", target="https://worker.example.com/")
 
     assert isinstance(surroundings.record("p1"), Record)

@@ -16,7 +16,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import TARGET
 from tests.support.aws_doubles import SETTINGS
-from tests.support.infra_world import HOUR, Surroundings
+from tests.support.infra_world import HOUR, InfraWorld
 
 
 def every_minute() -> ScheduleCreate:
@@ -71,7 +71,7 @@ def test_anything_else_is_refused_with_what_is_expected(content: Any) -> None:
 # Timers and schedules that fire
 
 
-def test_a_due_timer_settles_its_promise(surroundings: Surroundings) -> None:
+def test_a_due_timer_settles_its_promise(surroundings: InfraWorld) -> None:
     surroundings.create("t1", timer=True, after=5000)
     at = surroundings.record("t1").timeout_at
     surroundings.clock.advance(5000)
@@ -80,7 +80,7 @@ def test_a_due_timer_settles_its_promise(surroundings: Surroundings) -> None:
     assert (surroundings.record("t1").state, surroundings.record("t1").settled_at) == ("resolved", at)
 
 
-def test_a_timer_that_fires_early_is_armed_again_and_settles_nothing(surroundings: Surroundings) -> None:
+def test_a_timer_that_fires_early_is_armed_again_and_settles_nothing(surroundings: InfraWorld) -> None:
     surroundings.create("t1", timer=True, after=5000)
     at = surroundings.record("t1").timeout_at
     surroundings.clock.advance(4999)
@@ -90,7 +90,7 @@ def test_a_timer_that_fires_early_is_armed_again_and_settles_nothing(surrounding
     assert surroundings.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "t1", "at": at}, 1)]
 
 
-def test_a_message_that_is_early_for_the_promise_itself_changes_nothing(surroundings: Surroundings) -> None:
+def test_a_message_that_is_early_for_the_promise_itself_changes_nothing(surroundings: InfraWorld) -> None:
     """Whatever the message says, the record says when it is due."""
     surroundings.create("t1", timer=True, after=5000)
 
@@ -98,7 +98,7 @@ def test_a_message_that_is_early_for_the_promise_itself_changes_nothing(surround
     assert surroundings.record("t1").state == "pending"
 
 
-def test_timers_fire_twice_and_late_without_harm(surroundings: Surroundings) -> None:
+def test_timers_fire_twice_and_late_without_harm(surroundings: InfraWorld) -> None:
     surroundings.create("t1", timer=True, after=5000)
     at = surroundings.record("t1").timeout_at
     surroundings.clock.advance(50_000)
@@ -109,12 +109,12 @@ def test_timers_fire_twice_and_late_without_harm(surroundings: Surroundings) -> 
     assert surroundings.record("t1") == settled
 
 
-def test_a_timer_of_something_that_is_gone_is_no_failure(surroundings: Surroundings) -> None:
+def test_a_timer_of_something_that_is_gone_is_no_failure(surroundings: InfraWorld) -> None:
     assert surroundings.tick.act(Timer("gone", 0))["status"] == 404
     assert surroundings.tick.act(ScheduleDue("gone"))["status"] == 404
 
 
-def test_a_due_schedule_creates_its_occurrences(surroundings: Surroundings) -> None:
+def test_a_due_schedule_creates_its_occurrences(surroundings: InfraWorld) -> None:
     surroundings.store.apply(every_minute())
     first = surroundings.store.apply(ScheduleGet("every")).schedule
     assert first is not None
@@ -134,7 +134,7 @@ def counts(result: dict[str, Any]) -> tuple[int, int]:
     return result["woken"], result["failed"]
 
 
-def timers(surroundings: Surroundings, count: int) -> list[str]:
+def timers(surroundings: InfraWorld, count: int) -> list[str]:
     ids = [f"t{n}" for n in range(count)]
     for id in ids:
         surroundings.create(id, timer=True, after=1000)
@@ -142,7 +142,7 @@ def timers(surroundings: Surroundings, count: int) -> list[str]:
     return ids
 
 
-def test_the_sweep_wakes_what_is_due_in_every_shard_and_nothing_else(surroundings: Surroundings) -> None:
+def test_the_sweep_wakes_what_is_due_in_every_shard_and_nothing_else(surroundings: InfraWorld) -> None:
     ids = timers(surroundings, 40)
     surroundings.create("later", timer=True)
     assert {shard(id, surroundings.store.shards) for id in ids} == set(range(surroundings.store.shards))
@@ -155,7 +155,7 @@ def test_the_sweep_wakes_what_is_due_in_every_shard_and_nothing_else(surrounding
     assert surroundings.tick.act(Sweep()) == {"kind": "sweep", "woken": 0, "failed": 0, "lag": 0, "finished": True}
 
 
-def test_the_sweep_begins_nothing_after_its_deadline(surroundings: Surroundings) -> None:
+def test_the_sweep_begins_nothing_after_its_deadline(surroundings: InfraWorld) -> None:
     timers(surroundings, 10)
 
     assert surroundings.tick.sweep(surroundings.clock.now())["woken"] == 0
@@ -163,7 +163,7 @@ def test_the_sweep_begins_nothing_after_its_deadline(surroundings: Surroundings)
 
 
 def test_sweeps_that_run_out_of_time_begin_in_another_shard_each(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With time for one entry a sweep, no shard is left out for ever, whatever comes in in the others."""
     ids = timers(surroundings, 40)
@@ -186,7 +186,7 @@ def test_sweeps_that_run_out_of_time_begin_in_another_shard_each(
     }
 
 
-def test_the_longest_overdue_comes_first(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_overdue_comes_first(surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     same = [f"w.{n}" for n in range(5)]
     for delay, id in zip([3, 1, 5, 2, 4], same, strict=True):
         surroundings.create(id, timer=True, after=delay * 100)
@@ -199,7 +199,7 @@ def test_the_longest_overdue_comes_first(surroundings: Surroundings, monkeypatch
 
 
 def test_one_bad_entry_does_not_stop_the_sweep(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids = timers(surroundings, 10)
     wake = surroundings.tick._wake  # pyright: ignore[reportPrivateUsage]
@@ -219,7 +219,7 @@ def test_one_bad_entry_does_not_stop_the_sweep(
     assert {surroundings.record(id).state for id in ids} == {"resolved"}
 
 
-def test_the_sweep_repeats_a_settlement_that_reached_nobody(surroundings: Surroundings) -> None:
+def test_the_sweep_repeats_a_settlement_that_reached_nobody(surroundings: InfraWorld) -> None:
     """The stream record of the settlement was lost."""
     surroundings.create("awaited")
     surroundings.suspended("awaiter", "awaited")
@@ -238,7 +238,7 @@ def test_the_sweep_repeats_a_settlement_that_reached_nobody(surroundings: Surrou
     assert surroundings.markers() == ["expiry#awaited"]
 
 
-def test_the_sweep_leaves_schedules_to_eventbridge_for_their_minute(surroundings: Surroundings) -> None:
+def test_the_sweep_leaves_schedules_to_eventbridge_for_their_minute(surroundings: InfraWorld) -> None:
     surroundings.store.apply(every_minute())
     schedule = surroundings.store.apply(ScheduleGet("every")).schedule
     assert schedule is not None
@@ -248,7 +248,7 @@ def test_the_sweep_leaves_schedules_to_eventbridge_for_their_minute(surroundings
     assert surroundings.store.apply(ScheduleGet("every")).schedule == schedule
 
 
-def test_the_sweep_fires_and_arms_a_schedule_that_nothing_else_fires(surroundings: Surroundings) -> None:
+def test_the_sweep_fires_and_arms_a_schedule_that_nothing_else_fires(surroundings: InfraWorld) -> None:
     surroundings.store.apply(every_minute())
     schedule = surroundings.store.apply(ScheduleGet("every")).schedule
     assert schedule is not None
@@ -261,7 +261,7 @@ def test_the_sweep_fires_and_arms_a_schedule_that_nothing_else_fires(surrounding
 
 
 def test_idle_sweep_of_a_deployment_is_logged_as_info(
-    surroundings: Surroundings, caplog: pytest.LogCaptureFixture
+    surroundings: InfraWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "resonate.tick")
     surroundings.tick.sweep()
@@ -269,7 +269,7 @@ def test_idle_sweep_of_a_deployment_is_logged_as_info(
     assert [record.levelname for record in caplog.records if record.name == "resonate.tick"] == ["INFO"]
 
 
-def test_the_sweep_is_bounded(surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_is_bounded(surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     timers(surroundings, 40)
     monkeypatch.setattr("resonate_infra.effects.tick.MAX_WAKES", 25)
 
@@ -280,7 +280,7 @@ def test_the_sweep_is_bounded(surroundings: Surroundings, monkeypatch: pytest.Mo
 
 
 def test_no_shard_waits_for_another_that_has_more_to_do(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resonate_infra.effects.tick.BATCH", 2)
     ids = ["w", *(f"w.{n}" for n in range(20)), "t0", "t1", "t2", "t3"]
@@ -297,7 +297,7 @@ def test_no_shard_waits_for_another_that_has_more_to_do(
     assert {shard(id, surroundings.store.shards) for id in woken[: 2 * len(shards)]} == shards
 
 
-def test_one_shard_can_be_swept_by_itself(surroundings: Surroundings) -> None:
+def test_one_shard_can_be_swept_by_itself(surroundings: InfraWorld) -> None:
     ids = timers(surroundings, 40)
     mine = [id for id in ids if shard(id, surroundings.store.shards) == 1]
 
@@ -309,7 +309,7 @@ def test_one_shard_can_be_swept_by_itself(surroundings: Surroundings) -> None:
 
 
 def test_a_sweep_that_stops_early_hands_over_the_shards_that_have_more(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = timers(surroundings, 40)
     monkeypatch.setattr("resonate_infra.effects.tick.MAX_WAKES", 5)
@@ -325,7 +325,7 @@ def test_a_sweep_that_stops_early_hands_over_the_shards_that_have_more(
 
 
 def test_what_a_sweep_of_a_shard_leaves_is_the_next_minutes(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timers(surroundings, 40)
     monkeypatch.setattr("resonate_infra.effects.tick.MAX_WAKES", 1)
@@ -336,7 +336,7 @@ def test_what_a_sweep_of_a_shard_leaves_is_the_next_minutes(
     assert handed == []
 
 
-def test_a_sweep_that_has_seen_everything_hands_nothing_over(surroundings: Surroundings) -> None:
+def test_a_sweep_that_has_seen_everything_hands_nothing_over(surroundings: InfraWorld) -> None:
     timers(surroundings, 40)
     handed: list[Sweep] = []
 
@@ -344,7 +344,7 @@ def test_a_sweep_that_has_seen_everything_hands_nothing_over(surroundings: Surro
     assert handed == []
 
 
-def test_the_lag_is_that_of_the_longest_overdue(surroundings: Surroundings) -> None:
+def test_the_lag_is_that_of_the_longest_overdue(surroundings: InfraWorld) -> None:
     for delay in (9000, 2000, 5000):
         surroundings.create(f"t{delay}", timer=True, after=delay)
     surroundings.clock.advance(7000)
@@ -355,11 +355,11 @@ def test_the_lag_is_that_of_the_longest_overdue(surroundings: Surroundings) -> N
 # What fires a schedule lasts as long as the schedule
 
 
-def armed(surroundings: Surroundings) -> int:
+def armed(surroundings: InfraWorld) -> int:
     return len(surroundings.scheduler.schedules)
 
 
-def test_a_firing_of_a_schedule_that_is_gone_or_paused_deletes_what_fired_it(surroundings: Surroundings) -> None:
+def test_a_firing_of_a_schedule_that_is_gone_or_paused_deletes_what_fired_it(surroundings: InfraWorld) -> None:
     surroundings.outlets.arm_schedule("gone", "@hourly", None)
     surroundings.store.apply(every_minute())
     surroundings.outlets.arm_schedule("every", "* * * * *", None)
@@ -374,7 +374,7 @@ def test_a_firing_of_a_schedule_that_is_gone_or_paused_deletes_what_fired_it(sur
 
 
 def test_a_schedule_that_came_back_meanwhile_keeps_what_fires_it(
-    surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+    surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is created and armed between the firing that found nothing and the deletion that follows."""
     disarm = surroundings.outlets.disarm_schedule
@@ -390,7 +390,7 @@ def test_a_schedule_that_came_back_meanwhile_keeps_what_fires_it(
     assert armed(surroundings) == 1
 
 
-def test_a_firing_that_is_early_by_the_clocks_of_two_machines_comes_again(surroundings: Surroundings) -> None:
+def test_a_firing_that_is_early_by_the_clocks_of_two_machines_comes_again(surroundings: InfraWorld) -> None:
     surroundings.store.apply(every_minute())
     schedule = surroundings.store.apply(ScheduleGet("every")).schedule
     assert schedule is not None
@@ -406,7 +406,7 @@ def test_a_firing_that_is_early_by_the_clocks_of_two_machines_comes_again(surrou
     assert surroundings.sqs.sent == []
 
 
-def test_sweep_counts_the_tasks_that_are_halted(surroundings: Surroundings) -> None:
+def test_sweep_counts_the_tasks_that_are_halted(surroundings: InfraWorld) -> None:
     observed: list[tuple[str, int]] = []
     tick = Tick(surroundings.outlets, surroundings.clock, lambda name, value: observed.append((name, value)))
     for number in range(20):
@@ -428,13 +428,13 @@ def test_sweep_counts_the_tasks_that_are_halted(surroundings: Surroundings) -> N
     assert surroundings.record("w0").state == "rejected_timedout"
 
 
-def test_sweep_of_one_shard_does_not_count_halted_tasks(surroundings: Surroundings) -> None:
+def test_sweep_of_one_shard_does_not_count_halted_tasks(surroundings: InfraWorld) -> None:
     observed: list[str] = []
     Tick(surroundings.outlets, surroundings.clock, lambda name, _: observed.append(name)).sweep(shard=3)
     assert observed == ["SweepLag"]
 
 
-def test_halted_tasks_are_among_what_is_due(surroundings: Surroundings) -> None:
+def test_halted_tasks_are_among_what_is_due(surroundings: InfraWorld) -> None:
     surroundings.create("w1", target="poll://any@default")
     assert surroundings.store.apply(TaskHalt("w1")).ok
     surroundings.clock.advance(2 * HOUR)
@@ -444,7 +444,7 @@ def test_halted_tasks_are_among_what_is_due(surroundings: Surroundings) -> None:
 @pytest.mark.parametrize(
     "target", ["lambda://tick", "lambda://tick:live", "lambda://arn:aws:lambda:us-east-1:1:function:tick:3"]
 )
-def test_task_that_targets_the_tick_function_is_halted(surroundings: Surroundings, target: str) -> None:
+def test_task_that_targets_the_tick_function_is_halted(surroundings: InfraWorld, target: str) -> None:
     surroundings.create("w1", target=target)
     surroundings.create("w2", target="lambda://tick-worker")
     surroundings.clock.advance(HOUR // 2)
