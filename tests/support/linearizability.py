@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from resonate_infra.conformance.runner import START, VERSION
+from resonate_infra.conformance.runner import START
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
+from resonate_store.protocol.wire import VERSION
 
 
 class Operation(NamedTuple):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-INTERRUPTED = 130
-"""What a shell reports of a process that Ctrl-C has ended."""
+from resonate_infra.cli.exits import INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

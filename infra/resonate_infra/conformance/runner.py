@@ -19,15 +19,13 @@ from msgspec import Struct
 from resonate_infra.conformance.matching import Mismatch, difference, shown
 from resonate_infra.conformance.script import Any_, At, Each, Has, Kept, Long, Now, Number, Script, Step, Text
 from resonate_infra.json_types import is_list, is_object
+from resonate_store.protocol.wire import TIME, VERSION
 
 _ENTRY: Final = Has({"id": Text()})
 
 Send = Callable[[bytes], tuple[int, bytes]]
 """Takes the body of a request; returns the HTTP status and the body of the response."""
 
-VERSION: Final = "2026-04-01"
-TIME: Final = "resonate:time"
-"""Where the head of a response may say the time of the server; ours, and not part of the protocol."""
 START: Final = 4_000_406_400_000
 """When a script begins whose time is its own: a Sunday, 00:00 UTC, in the year 2096.
 
