@@ -11,12 +11,12 @@ so long. So a stack looks now and then whether anything but retries has happened
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from resonate.payloads import codec
+from resonate_store.model import clock
 from resonate_store.model.records import Record
 from resonate_store.model.tags import DELAY, FUNC, SCOPE
 
@@ -92,8 +92,8 @@ def _wait(record: Record, unserved: str | None) -> Wait:
 
 
 def instant(at: int) -> str:
-    """Return an instant (ms since 1970) as text."""
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+    """Return an instant (ms since 1970) as text, in UTC with a space before the time."""
+    return clock.instant(at).replace("T", " ").removesuffix("Z")
 
 
 class Failing(NamedTuple):
