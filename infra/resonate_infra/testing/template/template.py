@@ -113,7 +113,7 @@ def default_template() -> Path:
     here = Path("template.yaml")
     if here.exists() and "AWS::DynamoDB::Table" in here.read_text(encoding="utf-8"):
         return here
-    of_the_clone, of_the_package = Path(__file__).parents[4], Path(__file__).parents[2] / "deployment"
+    of_the_clone, of_the_package = Path(__file__).parents[4], Path(__file__).parents[2] / "bundled"
     return next(path for path in (of_the_clone, of_the_package) if (path / "functions").exists()) / "template.yaml"
 
 
