@@ -53,11 +53,11 @@ def push_token_of(environment: Mapping[str, str]) -> str | None:
     return token
 
 
-def width_of(environment: Mapping[str, str], name: str, default: int) -> int:
-    """`RESONATE_FUNCTIONS` or `RESONATE_REQUESTS`: how many of something run at the same time.
+def number_of(environment: Mapping[str, str], name: str, default: int) -> int:
+    """Return a setting that is a whole number: how many run at the same time, or a limit in bytes.
 
     Raises:
-        SettingsError: it is no number of at least 1.
+        SettingsError: it is not a number of at least 1.
     """
     text = environment.get(name) or str(default)
     if not (text.isascii() and text.isdigit() and int(text) > 0):

@@ -22,7 +22,7 @@ from resonate_store.model.clock import ambient
 from resonate_store.model.requests import PromiseGet
 from resonate_store.protocol.debug import RequestClock
 from resonate_store.protocol.service import Service
-from resonate_store.settings import SettingsError, groups_of, width_of
+from resonate_store.settings import SettingsError, groups_of, number_of
 
 if TYPE_CHECKING:
     from resonate_infra.authentication import Authentication
@@ -100,7 +100,7 @@ class Api:
     def store(self) -> DynamoStore:
         settings = self.settings
         payloads = Payloads.of(self._environment, settings.table)
-        width = width_of(self._environment, "RESONATE_REQUESTS", S3_REQUESTS)
+        width = number_of(self._environment, "RESONATE_REQUESTS", S3_REQUESTS)
         return DynamoStore(settings.table, clock=self.clock, groups=settings.groups, payloads=payloads, width=width)
 
     @functools.cached_property

@@ -25,7 +25,7 @@ from resonate_store.model.requests import PromiseGet
 
 TIME_TO_LIVE = "dynamodb.amazonaws.com"
 """Who removes what has expired, as the stream tells it."""
-SMALL = 25
+SMALL_TREE = 25
 """Records of a tree that is deleted by the stream's consumer, while resumes wait; a larger one is left to the queue."""
 MAX_DELETIONS = 1_000
 """Records of a tree that one message deletes; what is left goes on with the next."""
@@ -202,7 +202,7 @@ class Dispatch:
         """
         gone = False
         try:
-            gone = self._has_time(until) and self._outlets.store.delete_tree(expiry, SMALL, whole=True)
+            gone = self._has_time(until) and self._outlets.store.delete_tree(expiry, SMALL_TREE, whole=True)
         except StoreError as error:
             logger.warning("deleting %s is left to the push queue: %s", expiry.id, error)
         if not gone:

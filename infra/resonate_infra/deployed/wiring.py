@@ -24,7 +24,7 @@ from resonate_infra.effects.transports import Pusher, Transports, function_of
 from resonate_store.dynamo.large_values import S3_REQUESTS, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ambient
-from resonate_store.settings import push_token_of, width_of
+from resonate_store.settings import number_of, push_token_of
 
 CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 """Clients give up while the function that uses them still has time to say so."""
@@ -50,7 +50,7 @@ class Wiring:
     def store(self) -> DynamoStore:
         settings = self.settings
         payloads = Payloads.of(os.environ, settings.table)
-        width = width_of(os.environ, "RESONATE_REQUESTS", S3_REQUESTS)
+        width = number_of(os.environ, "RESONATE_REQUESTS", S3_REQUESTS)
         return DynamoStore(settings.table, clock=ambient(), groups=settings.groups, payloads=payloads, width=width)
 
     @functools.cached_property

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from resonate_infra.server.delivery import CONCURRENCY
 from resonate_infra.server.hub import MAX_CONNECTIONS
 
-WANTED = 8_192
+WANTED_FILES = 8_192
 """Open files that the server asks for: room for every stream, for requests beside them and for pushes."""
-UNKNOWN = 1_024
+ASSUMED_FILES = 1_024
 """What is assumed where the system does not say."""
-_OTHER = 64
+_OTHER_FILES = 64
 """Files that are not connections: the data file, modules, logs."""
 _BACKLOG = 128
 
@@ -36,7 +36,7 @@ class Room(NamedTuple):
 def room_in(limit: int) -> Room:
     """Share a limit of open files out."""
     backlog = max(1, min(_BACKLOG, limit // 8))
-    connections = limit - min(limit // 2, _OTHER + CONCURRENCY + 2 * backlog)
+    connections = limit - min(limit // 2, _OTHER_FILES + CONCURRENCY + 2 * backlog)
     streams = min(MAX_CONNECTIONS, connections // 2)
     return Room(connections, streams, backlog)
 
@@ -46,19 +46,19 @@ def limit_of_files() -> int:
     try:
         import resource
     except ModuleNotFoundError:  # Windows
-        return UNKNOWN
+        return ASSUMED_FILES
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return WANTED if soft == resource.RLIM_INFINITY else soft
+    return WANTED_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def raise_limit_of_files() -> None:
-    """Raise the limit of open files to `WANTED`, or as far as the system lets this process."""
+    """Raise the limit of open files to `WANTED_FILES`, or as far as the system lets this process."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     try:

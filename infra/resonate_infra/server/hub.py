@@ -27,7 +27,7 @@ from resonate_store.model.addresses import Poll, poll_of
 
 MAX_CONNECTIONS = 1_000
 """Streams at the same time."""
-BUFFER = 100
+MAX_BUFFERED = 100
 """Messages that wait to be written to one stream."""
 MAX_HELD = 10_000
 """Tasks of one group remembered because they found nobody; older ones are left to their next offer."""
@@ -59,7 +59,7 @@ class Connection:
 
     @property
     def full(self) -> bool:
-        return len(self.buffer) >= BUFFER
+        return len(self.buffer) >= MAX_BUFFERED
 
 
 class Hub:
@@ -188,7 +188,7 @@ class Hub:
                 recipient = self._recipient(poll, task) if poll is not None else None
                 if recipient is not None and not recipient.full:
                     claimed.append(task)
-                    if len(claimed) == BUFFER:
+                    if len(claimed) == MAX_BUFFERED:
                         break
             for task in claimed:
                 self._release(group, task)

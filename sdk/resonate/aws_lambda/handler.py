@@ -32,7 +32,7 @@ from resonate.workflow.options import DEFAULT_TARGET
 from resonate.workflow.registry import Registry
 from resonate_store.interface import Store, StoreError
 from resonate_store.model.clock import Clock
-from resonate_store.settings import push_token_of, width_of
+from resonate_store.settings import number_of, push_token_of
 
 if TYPE_CHECKING:
     from resonate.threads import Pool
@@ -207,7 +207,7 @@ def _is_batch(records: Any) -> TypeGuard[list[dict[str, Any]]]:
 def _pool(name: str) -> Pool | None:
     from resonate.threads import Pool
 
-    width = width_of(os.environ, name, THREADS)
+    width = number_of(os.environ, name, THREADS)
     return Pool(width, name.lower()) if width > 1 else None
 
 

@@ -53,7 +53,7 @@ class RemoteTraceback(str):
 
 
 def data_of(
-    error: BaseException, travels: Callable[[Any], bool], depth: int = 0, room: int = _MAX_TRACEBACK_CHARS
+    error: BaseException, travels: Callable[[Any], bool], depth: int = 0, room_chars: int = _MAX_TRACEBACK_CHARS
 ) -> dict[str, Any]:
     """Return the data of an error, of its cause and, if it is a group, of its members.
 
@@ -61,7 +61,7 @@ def data_of(
         error: the error; its class cannot make this fail.
         travels: whether a value can be written; an argument or attribute that cannot is left out.
         depth: the number of levels above this one.
-        room: the space for the tracebacks of a group's members together (characters).
+        room_chars: the space for the tracebacks of a group's members together.
 
     Returns:
         Data with arguments and attributes as they are; `forms` says of some how they are written. It has a traceback
@@ -76,17 +76,19 @@ def data_of(
         "message": text_of(error),
     }
     with contextlib.suppress(Exception):  # the data so far has to do
-        _tell(error, state, travels, depth, room)
+        _tell(error, state, travels, depth, room_chars)
     return state
 
 
-def _tell(error: BaseException, state: dict[str, Any], travels: Callable[[Any], bool], depth: int, room: int) -> None:
+def _tell(
+    error: BaseException, state: dict[str, Any], travels: Callable[[Any], bool], depth: int, room_chars: int
+) -> None:
     cause = own(error, "__cause__")
     if cause is not None and depth < _MAX_DEPTH:
-        state["cause"] = data_of(cause, travels, depth + 1, room // 2)
+        state["cause"] = data_of(cause, travels, depth + 1, room_chars // 2)
     if issubclass(type(error), BaseExceptionGroup) and depth < _MAX_DEPTH:
         group = cast("BaseExceptionGroup[BaseException]", error)
-        share = room // max(2, len(group.exceptions))
+        share = room_chars // max(2, len(group.exceptions))
         members = [data_of(each, travels, depth + 1, share // 2) for each in group.exceptions]
         for member, told in zip(group.exceptions, members, strict=True):
             if share >= _MIN_TRACEBACK_CHARS and not told.get("traceback") and has_traceback(member):
@@ -220,20 +222,20 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def traceback_of(error: BaseException, room: int = _MAX_TRACEBACK_CHARS) -> str:
+def traceback_of(error: BaseException, room_chars: int = _MAX_TRACEBACK_CHARS) -> str:
     """Return the end of the text of an error's traceback, from the user's code on.
 
     Args:
         error: the error; if one of its causes cannot be shown, they are left out.
-        room: how long the text may be (characters).
+        room_chars: how long the text may be.
     """
     remote = _remote(error)
     if remote is not None and own(error, "__traceback__") is None:
-        return _end(remote.text, room)
+        return _end(remote.text, room_chars)
     frames = frames_of(error)
     message = text_of(error)
     try:
-        if len(message) > room // 4:
+        if len(message) > room_chars // 4:
             raise ValueError("the message would leave no room for the frames")
         lines = traceback.format_exception(type(error), error, frames)
     except Exception:
@@ -241,9 +243,9 @@ def traceback_of(error: BaseException, room: int = _MAX_TRACEBACK_CHARS) -> str:
         lines = [
             "Traceback (most recent call last):\n",
             *lines,
-            f"{type(error).__qualname__}: {message[: room // 4]}\n",
+            f"{type(error).__qualname__}: {message[: room_chars // 4]}\n",
         ]
-    return _end(without_surrogates("".join(lines)), room)
+    return _end(without_surrogates("".join(lines)), room_chars)
 
 
 def frames_of(error: BaseException) -> types.TracebackType | None:
@@ -255,29 +257,29 @@ def frames_of(error: BaseException) -> types.TracebackType | None:
     return theirs if theirs is not None or isinstance(error, ResonateError) else frames
 
 
-def _end(text: str, room: int) -> str:
-    """Return whole lines at the end of a text, as many as there is room for."""
-    if len(text) <= room:
+def _end(text: str, room_chars: int) -> str:
+    """Return whole lines at the end of a text, as many as there is space for."""
+    if len(text) <= room_chars:
         return text
-    end = text[-room:]
+    end = text[-room_chars:]
     return f"...\n{end[end.find(chr(10)) + 1 :]}"
 
 
-def texts_of(state: dict[str, Any], room: int = _MAX_TRACEBACK_CHARS, most: int = _MAX_MEMBERS) -> dict[str, Any]:
+def texts_of(state: dict[str, Any], room_chars: int = _MAX_TRACEBACK_CHARS, most: int = _MAX_MEMBERS) -> dict[str, Any]:
     """Return the data of an error without arguments and attributes, for one that a payload cannot hold whole.
 
     Args:
         state: the data.
-        room: how long its message may be (characters); its members share four times as much.
+        room_chars: how long its message may be; its members share four times as much.
         most: how many members it may have.
     """
     texts = {name: value for name, value in state.items() if name not in ("args", "state", "forms")}
-    texts["message"] = str(texts["message"])[:room]
+    texts["message"] = str(texts["message"])[:room_chars]
     if "cause" in texts:
-        texts["cause"] = texts_of(texts["cause"], room, most)
+        texts["cause"] = texts_of(texts["cause"], room_chars, most)
     if "errors" in texts:
         members = texts["errors"][:most]
-        share = max(_MIN_TRACEBACK_CHARS, 4 * room // max(1, len(members)))
+        share = max(_MIN_TRACEBACK_CHARS, 4 * room_chars // max(1, len(members)))
         texts["errors"] = [texts_of(each, share, most // 10) for each in members]
         for each in texts["errors"]:
             each.pop("traceback", None)

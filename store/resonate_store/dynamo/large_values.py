@@ -33,7 +33,7 @@ from resonate_store.model.ids import Identify, random_id
 from resonate_store.model.limits import MAX_VALUE_BYTES, excess, size_of
 from resonate_store.model.records import Claim, Entry, PromiseView, Record, Value
 from resonate_store.model.requests import Response
-from resonate_store.settings import SettingsError, width_of
+from resonate_store.settings import SettingsError, number_of
 
 THRESHOLD_BYTES: Final = 32 * 1024
 """Values above this many bytes go to S3. A suspension on 99 promises below it is within DynamoDB's 4 MB."""
@@ -107,16 +107,16 @@ class Payloads:
         bucket = environment.get("RESONATE_BUCKET")
         if not bucket:
             return None
-        threshold = width_of(environment, "RESONATE_PAYLOAD_THRESHOLD", THRESHOLD_BYTES)
+        threshold = number_of(environment, "RESONATE_PAYLOAD_THRESHOLD", THRESHOLD_BYTES)
         if threshold < LEAST_THRESHOLD_BYTES:
             least = LEAST_THRESHOLD_BYTES
             raise SettingsError(f"RESONATE_PAYLOAD_THRESHOLD must be at least {least} bytes, got {threshold}")
-        limit = width_of(environment, "RESONATE_PAYLOAD_LIMIT", MAX_VALUE_BYTES)
+        limit = number_of(environment, "RESONATE_PAYLOAD_LIMIT", MAX_VALUE_BYTES)
         if limit < threshold:
             raise SettingsError(
                 f"RESONATE_PAYLOAD_LIMIT is {limit} bytes, less than RESONATE_PAYLOAD_THRESHOLD: {threshold}"
             )
-        width = width_of(environment, "RESONATE_REQUESTS", S3_REQUESTS)
+        width = number_of(environment, "RESONATE_REQUESTS", S3_REQUESTS)
         return cls(bucket, f"{table}/", threshold_bytes=threshold, limit_bytes=limit, width=width)
 
     def upload(self, values: Sequence[Value]) -> list[Claim]:

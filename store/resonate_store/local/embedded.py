@@ -26,7 +26,7 @@ from resonate_store.model.requests import PromiseWake, Request, Response, Schedu
 
 BATCH: Final = 100
 """Entries that one tick wakes before it lets others have the store."""
-HEARTBEATS: Final = 500
+MAX_EXTENDED: Final = 500
 """Tasks of a heartbeat that are extended before others get the store."""
 
 logger = logging.getLogger("resonate.store")
@@ -154,11 +154,11 @@ class EmbeddedStore(Subscribable, Store, ABC):
 
         A heartbeat of many tasks is carried out in parts: one lease does not depend on another.
         """
-        if isinstance(request, TaskHeartbeat) and len(request.tasks) > HEARTBEATS:
+        if isinstance(request, TaskHeartbeat) and len(request.tasks) > MAX_EXTENDED:
             if problem := problem_with(request):
                 return Response(status=400, error=problem)
-            for start in range(0, len(request.tasks), HEARTBEATS):
-                self.apply(TaskHeartbeat(request.pid, request.tasks[start : start + HEARTBEATS]))
+            for start in range(0, len(request.tasks), MAX_EXTENDED):
+                self.apply(TaskHeartbeat(request.pid, request.tasks[start : start + MAX_EXTENDED]))
             return Response()
         with self._exclusive:
             response = perform(request, self._run)

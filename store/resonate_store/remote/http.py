@@ -124,12 +124,12 @@ class Calls:
         self._signature: RequestSignature | None = None
         self._down = False
 
-    def call(self, kind: str, data: Any, timeout: float) -> Answer:
+    def call(self, kind: str, data: Any, timeout_s: float) -> Answer:
         """Make one call.
 
         Args:
             kind, data: of the request.
-            timeout: seconds that all tries together may take.
+            timeout_s: the time that all tries together may take.
 
         Raises:
             StoreUnreachable: no try has brought an answer.
@@ -139,13 +139,13 @@ class Calls:
         if self._server.token is not None:
             head["auth"] = self._server.token
         body = msgspec.json.encode({"kind": kind, "head": head, "data": data})
-        end = self._clock.now() + round(timeout * 1000)
+        end = self._clock.now() + round(timeout_s * 1000)
         doubtful = False
         tries = 0
         while True:
             tries += 1
             answer: Answer | None = None
-            wait = 0
+            wait_ms = 0
             try:
                 headers, sent_at = self._headers(body), self._clock.now()
                 reply = self._post(body, headers, max(0.001, (end - sent_at) / 1000))
@@ -157,15 +157,15 @@ class Calls:
                     self._is_up()
                     return answer
                 reason, sent = f"it answers {_shown(reply)}", reply.status >= 500
-                wait = _retry_after(reply)
+                wait_ms = _retry_after(reply)
             doubtful = doubtful or sent
-            wait = max(wait, self._backoff.pause_ms(tries))
-            if _is_final(answer) or not self._worth(end, wait):
+            wait_ms = max(wait_ms, self._backoff.pause_ms(tries))
+            if _is_final(answer) or not self._worth(end, wait_ms):
                 if answer is not None:
                     return answer._replace(doubtful=doubtful)
                 raise StoreUnreachable(f"{self._server.url} cannot be reached: {reason}")
             self._is_down(reason)
-            self._rest(wait)
+            self._rest(wait_ms)
 
     def _headers(self, body: bytes) -> dict[str, str]:
         headers = {"Content-Type": "application/json", **self._server.headers}
@@ -206,8 +206,8 @@ class Calls:
             raise StoreError(f"{url} is a Resonate server that does not speak this protocol any more: {_shown(reply)}")
         raise StoreError(f"{url} is not a Resonate server: it answers {_shown(reply)}")
 
-    def _worth(self, end: int, wait: int) -> bool:
-        return self.insistent and self._clock.now() + wait < end
+    def _worth(self, end: int, wait_ms: int) -> bool:
+        return self.insistent and self._clock.now() + wait_ms < end
 
     def _rest(self, milliseconds: int) -> None:
         end = self._clock.now() + milliseconds

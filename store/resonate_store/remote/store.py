@@ -107,7 +107,7 @@ class HttpStore(Store):
             jitter = random.Random().random
         self._calls = Calls(self.server, self.clock, identify, jitter, post)
         self._held = _Held()
-        self._timeout = timeout
+        self._timeout_s = timeout
         self._closed = False
 
     @property
@@ -127,7 +127,7 @@ class HttpStore(Store):
     def within(self, seconds: float) -> HttpStore:
         """This store, for a caller who has only so much time for a request."""
         store = copy(self)
-        store._timeout = max(0.001, min(seconds, self._timeout))
+        store._timeout_s = max(0.001, min(seconds, self._timeout_s))
         return store
 
     def open(self) -> HttpStore:
@@ -229,7 +229,7 @@ class HttpStore(Store):
         """Make one request of the protocol, and see through what a lost response leaves behind."""
         self._require_open()
         kind, data = encode_request(request)
-        answer = self._calls.call(kind, data, self._timeout)
+        answer = self._calls.call(kind, data, self._timeout_s)
         try:
             response = decode_response(request, answer.status, answer.data)
         except WireError as error:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.deployed.dispatch import REMOVAL_MS, SMALL, MalformedRecord
+from resonate_infra.deployed.dispatch import REMOVAL_MS, SMALL_TREE, MalformedRecord
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.records import Value
@@ -47,20 +47,20 @@ def records(surroundings: InfraWorld) -> int:
 
 
 def test_small_tree_is_deleted_at_once(surroundings: InfraWorld) -> None:
-    surroundings.dispatch.stream_record(expired(surroundings, "w1", SMALL))
+    surroundings.dispatch.stream_record(expired(surroundings, "w1", SMALL_TREE))
 
     assert (records(surroundings), surroundings.sqs.sent) == (0, [])
 
 
 def test_larger_tree_is_left_to_the_queue_as_it_is(surroundings: InfraWorld, wire: Wire) -> None:
-    removal = expired(surroundings, "w1", SMALL + 1)
+    removal = expired(surroundings, "w1", SMALL_TREE + 1)
     wire.taken()
     surroundings.dispatch.stream_record(removal)
 
     assert wire.taken() == ["Query"]
     ((url, errand, _),) = surroundings.sqs.sent
     assert url == SETTINGS.push_queue_url
-    assert records(surroundings) == SMALL + 1
+    assert records(surroundings) == SMALL_TREE + 1
     surroundings.dispatch.queue_message(json.dumps(errand))
     assert records(surroundings) == 0
 
@@ -103,7 +103,7 @@ def test_large_tree_is_deleted_in_batches_of_two_seconds(surroundings: InfraWorl
 def test_an_expired_marker_deletes_its_tree_part_by_part(
     surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resonate_infra.deployed.dispatch.SMALL", 6)
+    monkeypatch.setattr("resonate_infra.deployed.dispatch.SMALL_TREE", 6)
     monkeypatch.setattr("resonate_infra.deployed.dispatch.MAX_DELETIONS", 5)
     removed = {**expired(surroundings, "w1", 7), "userIdentity": None}
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.server.delivery import Delivery, lambda_client_of, served_groups
-from resonate_infra.server.hub import BUFFER, Hub
+from resonate_infra.server.hub import MAX_BUFFERED, Hub
 from resonate_infra.server.lambdas import Lambdas, Mapped
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
@@ -227,10 +227,10 @@ def test_a_task_that_cannot_be_read_delays_no_other(scene: Scene, monkeypatch: p
 
 def test_settled_tasks_beyond_a_buffer_hide_no_open_one(scene: Scene) -> None:
     one = scene.hub.connect("g", "1", lambda: None)
-    for n in range(BUFFER + 1):
+    for n in range(MAX_BUFFERED + 1):
         scene.create(f"{n}", "poll://any@g")
         assert scene.hub.take(one) is not None
-    for n in range(BUFFER):
+    for n in range(MAX_BUFFERED):
         assert scene.store.apply(PromiseSettle(f"{n}", "resolved")).ok
     notified = threading.Event()
     two = scene.hub.connect("g", "2", notified.set)
@@ -239,7 +239,7 @@ def test_settled_tasks_beyond_a_buffer_hide_no_open_one(scene: Scene) -> None:
     assert notified.wait(PATIENCE)
     message = scene.hub.take(two)
     assert message is not None
-    assert f'"id":"{BUFFER}"'.encode() in message
+    assert f'"id":"{MAX_BUFFERED}"'.encode() in message
 
 
 def test_a_table_is_asked_what_an_earlier_server_had_on_offer(scene: Scene) -> None:

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from resonate_infra.server.files import WANTED, room_in
+from resonate_infra.server.files import WANTED_FILES, room_in
 from tests.support.server_api import PATIENCE
 from tests.unit.infra.server.test_process import started
 
 
-@pytest.mark.parametrize("limit", [64, 256, 1_024, 4_096, WANTED, 1_000_000])
+@pytest.mark.parametrize("limit", [64, 256, 1_024, 4_096, WANTED_FILES, 1_000_000])
 def test_streams_leave_room_for_requests_and_connections_for_files(limit: int) -> None:
     room = room_in(limit)
 
@@ -22,7 +22,7 @@ def test_streams_leave_room_for_requests_and_connections_for_files(limit: int) -
 
 
 def test_room_for_streams_is_full_where_the_limit_can_be_raised() -> None:
-    assert room_in(WANTED).streams == 1_000
+    assert room_in(WANTED_FILES).streams == 1_000
 
 
 def test_every_polling_worker_has_a_connection_for_requests() -> None:

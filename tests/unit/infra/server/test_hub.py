@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.server import hub as hubs
-from resonate_infra.server.hub import BUFFER, Connection, Hub, TooManyConnections
+from resonate_infra.server.hub import MAX_BUFFERED, Connection, Hub, TooManyConnections
 
 
 def execute(id: str) -> dict[str, Any]:
@@ -106,21 +106,21 @@ def test_the_number_of_connections_is_limited() -> None:
 
 def test_a_message_to_a_full_buffer_is_lost(wire: Wire) -> None:
     connection = wire.connect("g", "1")
-    sent = [wire.hub.send("poll://any@g", unblock(str(n))) for n in range(BUFFER + 1)]
+    sent = [wire.hub.send("poll://any@g", unblock(str(n))) for n in range(MAX_BUFFERED + 1)]
 
-    assert sent == [True] * BUFFER + [False]
-    assert len(wire.taken(connection)) == BUFFER
+    assert sent == [True] * MAX_BUFFERED + [False]
+    assert len(wire.taken(connection)) == MAX_BUFFERED
     assert wire.hub.send("poll://any@g", unblock("later"))
 
 
 def test_nobody_is_passed_over_because_another_is_behind(wire: Wire) -> None:
     one, two = wire.connect("g", "1"), wire.connect("g", "2")
-    for n in range(BUFFER):
+    for n in range(MAX_BUFFERED):
         wire.hub.send("poll://any@g/2", execute(str(n)))
 
     assert wire.hub.send("poll://any@g", execute("w"))
     assert wire.taken(one) == ["w"]
-    assert len(wire.taken(two)) == BUFFER
+    assert len(wire.taken(two)) == MAX_BUFFERED
 
 
 def test_a_task_that_found_nobody_is_offered_to_whoever_comes(wire: Wire) -> None:
@@ -154,7 +154,7 @@ def test_news_of_a_promise_is_not_kept_for_anybody(wire: Wire) -> None:
 
 def test_what_a_buffer_cannot_hold_is_offered_when_it_is_empty_and_only_so_much(wire: Wire) -> None:
     connection = wire.connect("g", "1")
-    for n in range(3 * BUFFER):
+    for n in range(3 * MAX_BUFFERED):
         wire.hub.send("poll://any@g", execute(str(n)))
     assert wire.hub.claim("g") == []
 
@@ -162,7 +162,7 @@ def test_what_a_buffer_cannot_hold_is_offered_when_it_is_empty_and_only_so_much(
     assert wire.room == []
     wire.taken(connection)
     assert wire.room == ["g"]
-    assert wire.hub.claim("g") == [str(n) for n in range(BUFFER, 2 * BUFFER)]
+    assert wire.hub.claim("g") == [str(n) for n in range(MAX_BUFFERED, 2 * MAX_BUFFERED)]
 
 
 def test_what_a_connection_leaves_behind_goes_to_another(wire: Wire) -> None:
