@@ -453,8 +453,8 @@ def test_occurrences_are_those_of_croniter_but_for_where_the_clock_jumps(
 ) -> None:
     """Two differences are deliberate (docs/schedules.md).
 
-    A time of a fixed hour that the clock shows twice occurs when it is shown first. Of an expression for any hour, a time
-    that the clock skips does not occur, while croniter has it when the clock is set forward.
+    A time of a fixed hour that the clock shows twice occurs when it is shown first. Of an expression for any hour, a
+    time that the clock skips does not occur, while croniter has it when the clock is set forward.
     """
     zone = ZoneInfo(name)
     if near:
