@@ -138,8 +138,7 @@ class Execution(Nodes):
         """Let a workflow continue whose creation is sent and not answered, until it is about to wait, or ends."""
         coroutine = creation.coroutine
         assert coroutine is not None, "only what a workflow begins is sent ahead"
-        coroutine.row.sent[creation.node] = None
-        coroutine.row.open = True
+        coroutine.row.sent[creation.node], coroutine.row.open = None, True
         self._sent += 1
 
     def created(self, creation: Create, response: Response) -> None:
@@ -213,7 +212,9 @@ class Execution(Nodes):
     def _deliver(self, coroutine: Coroutine, node: Node) -> None:
         if coroutine.ended is None:
             coroutine.inbox = (node.value, node.error)
-            self._progress.resumed(coroutine.work.context, node)
+            context = coroutine.work.context
+            if context.replaying:
+                self._progress.resumed(context, node)
         self.ready.append(coroutine)
 
     # Running workflows
@@ -272,8 +273,7 @@ class Execution(Nodes):
         if not node.settled:
             self._wait(coroutine, node)
             return False
-        is_news = bool(self._progress.resumed_by) and self._progress.is_news(node)
-        self._receive(coroutine, (node.value, node.error), is_news=is_news)
+        self._receive(coroutine, (node.value, node.error), is_news=self._progress.is_news(node))
         return True
 
     def _receive(self, coroutine: Coroutine, outcome: Outcome, *, is_news: bool = False) -> None:
@@ -410,12 +410,13 @@ class Execution(Nodes):
         self.nodes[id] = node
         known = self.records.by_id.get(place)
         if known is not None and self._recall(node, place, known):
-            if REFUSED in known.tags and not command.waits:
-                self._recall_refusal(node, coroutine, known.tags[REFUSED])
+            self._recall_refusal(node, coroutine, None if command.waits else known.tags.get(REFUSED))
             return node
-        self._progress.issued(parent.context, node)
+        context = parent.context
+        if context.replaying or node.link is not None or not node.durable:
+            self._progress.issued(context, node)
         if request is not None:
-            beyond = id != place and isinstance(command, PromiseCommand) and self._progress.is_behind(parent.context)
+            beyond = id != place and isinstance(command, PromiseCommand) and self._progress.is_behind(context)
             if command.waits or beyond:
                 # No other program learns of it now. A workflow that has got beyond a promise has created it before; one
                 # with the default id would be among the records, unless it was refused.
@@ -423,7 +424,7 @@ class Execution(Nodes):
             else:
                 self._beginning[coroutine] = Create(node, request, coroutine, in_row)
         elif node.work is not None:
-            self._start(node.work, command.opts, is_new=not parent.context.replaying)
+            self._start(node.work, command.opts, is_new=not context.replaying)
         return node
 
     def _recall(self, node: Node, place: str, known: PromiseView) -> bool:
@@ -441,8 +442,10 @@ class Execution(Nodes):
             self._adopt(node, known)
         return True
 
-    def _recall_refusal(self, node: Node, coroutine: Coroutine, when: str) -> None:
+    def _recall_refusal(self, node: Node, coroutine: Coroutine, when: str | None) -> None:
         """Give a workflow the error of a refused creation at the same place as when it first ran."""
+        if when is None:
+            return
         self._mark_uncreated(node)
         if when != "yield":
             coroutine.row.refused[node] = when == "row"

@@ -40,7 +40,9 @@ class Progress:
         return self._records.reaches(context.id, context.count)
 
     def is_news(self, node: Node) -> bool:
-        """Return whether a settled promise was pending when the execution was suspended."""
+        """Return whether a settled promise was pending when a suspension ended the execution before."""
+        if not self.resumed_by:
+            return False
         known = self._records.by_id.get(node.link or node.id)
         return node.durable and (known is None or known.pending or self.has_settled_since(node.id, known))
 
@@ -71,14 +73,11 @@ class Progress:
             context.replaying = not node.durable and self.is_behind(context)
 
     def received(self, context: Context, *, is_news: bool = False) -> None:
-        """A workflow receives a recorded outcome, at once."""
-        if context.replaying:
-            context.replaying = not is_news if self.resumed_by else self.is_behind(context)
+        """A workflow that repeats receives a recorded outcome, at once."""
+        context.replaying = not is_news if self.resumed_by else self.is_behind(context)
 
     def resumed(self, context: Context, node: Node) -> None:
-        """A workflow that waited for this node receives its outcome, and continues in this invocation."""
-        if not context.replaying:
-            return
+        """A workflow that repeats, and waited for this node, receives its outcome in this invocation."""
         if self.resumed_by:
             context.replaying = not self.is_news(node)
         elif not node.durable:
