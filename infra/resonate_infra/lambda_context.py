@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from resonate_store.model.clock import Clock
 
 
-@dataclass(frozen=True)
+@dataclass
 class LambdaContext:
     """The second argument of a Lambda handler. The names of the attributes are Lambda's.
 

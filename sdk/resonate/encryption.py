@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from resonate.errors import DecryptionError
-from resonate_store.interface import Store, StoreWrapper
+from resonate_store.interface import MinimalStore, Store, StoreWrapper, completed
 from resonate_store.model.ids import random_bytes
 from resonate_store.model.records import PromiseView, Schedule, Value
 from resonate_store.model.requests import (
@@ -157,8 +157,8 @@ class EncryptedStore(StoreWrapper):
         encryptor: hides their payloads.
     """
 
-    def __init__(self, store: Store, encryptor: Encryptor) -> None:
-        super().__init__(store)
+    def __init__(self, store: MinimalStore, encryptor: Encryptor) -> None:
+        super().__init__(completed(store))
         self._encryptor = encryptor
 
     @property

@@ -8,7 +8,7 @@ the embedded stores, in the stream's consumer and the sweep for DynamoDB.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from resonate_store.machine.effects import (
     Arm,
@@ -52,11 +52,8 @@ class StoreClosed(StoreError):
     """The invocation that this store belonged to has ended; nothing may be written any more."""
 
 
-class Store(Protocol):
-    """Carries requests out, each atomically.
-
-    A class of stores inherits from it: what is optional has its default here.
-    """
+class MinimalStore(Protocol):
+    """What a class of a user's has to offer to be a store: it carries requests out, each atomically."""
 
     def apply(self, request: Request) -> Response:
         """Carry out one request.
@@ -77,12 +74,23 @@ class Store(Protocol):
         """
         ...
 
-    def open(self) -> Store:
+    def open(self) -> MinimalStore:
         """This store for the duration of one invocation."""
         ...
 
     def close(self) -> None:
         """End the invocation: whoever still holds the opened store, a thawed thread for one, can write nothing."""
+        ...
+
+
+class Store(MinimalStore, Protocol):
+    """A store, with all that a worker or client asks of one.
+
+    A class of stores inherits from it: what is optional has its default here.
+    """
+
+    def open(self) -> Store:
+        """This store for the duration of one invocation."""
         ...
 
     @property
@@ -140,24 +148,53 @@ class StoreWrapper(Store):
 
 
 class PlainStore(StoreWrapper):
-    """A store of another class, which has the four methods and no other member."""
+    """A store of a class that does not inherit from `Store`: what else it has is found by name.
+
+    Args:
+        store: the store of the user's class.
+    """
+
+    def __init__(self, store: MinimalStore) -> None:
+        self._store: Any = store
+
+    def open(self) -> Store:
+        return completed(self._store.open())
 
     @property
     def underlying(self) -> Store:
-        return self._store
+        store: Any = self._store
+        while _has_own_underlying(store):
+            inner = store.underlying
+            if inner is store:
+                break
+            store = inner
+        return store
 
     @property
     def server_clock(self) -> Clock | None:
-        return None
+        return getattr(self._store, "server_clock", None)
 
     @property
     def fences_records(self) -> bool:
-        return False
+        inner = self.underlying
+        return getattr(inner, "fences_records", hasattr(inner, "fences_records_by"))
+
+    def fences_records_by(self, id: str, version: int) -> bool:
+        return self.underlying.fences_records_by(id, version)
+
+    def is_of(self, store: Store) -> bool:
+        """Return whether this completes `store`, and nothing lies between."""
+        return self._store is store
 
 
-def completed(store: Store) -> Store:
+def _has_own_underlying(store: object) -> bool:
+    """Return whether a store is a wrapper, and does not only pass on what another store says."""
+    return hasattr(type(store), "underlying") or (hasattr(store, "__dict__") and "underlying" in vars(store))
+
+
+def completed(store: MinimalStore) -> Store:
     """Return the store with every member of `Store`: a user's class may have the four methods alone."""
-    return store if hasattr(store, "fences_records") else PlainStore(store)
+    return cast("Store", store) if Store in type(store).__mro__ else PlainStore(store)
 
 
 class Applies(Protocol):

@@ -28,7 +28,7 @@ from resonate.worker.worker import Worker
 from resonate.workflow.context import Context
 from resonate.workflow.options import DEFAULT_TIMEOUT, Options, PolicyFor
 from resonate.workflow.registry import Registry
-from resonate_store.interface import Store, completed
+from resonate_store.interface import MinimalStore, Store, completed
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import random_id
@@ -91,7 +91,7 @@ class Resonate(Caller):
         pid: str | None = None,
         registry: Registry | None = None,
         retry_policy: RetryPolicy | PolicyFor | None = None,
-        store: Store | None = None,
+        store: MinimalStore | None = None,
         ttl: int | timedelta = 10,
         workers: int | None = None,
         clock: Clock | None = None,

@@ -48,8 +48,8 @@ class Function(Generic[P, R_co]):
         return self._registered.version
 
     @property
-    def resonate(self) -> Caller:
-        """The connection that it is registered with."""
+    def resonate(self) -> Any:
+        """The `Resonate` that it is registered with."""
         return self._resonate
 
     def __call__(self, ctx: Context, /, *args: P.args, **kwargs: P.kwargs) -> R_co:

@@ -253,17 +253,19 @@ class Attempts(ABC):
                 self._launch(work)
             case retries.AfterTimer(timer):
                 self._continue_after(work, timer)
-            case retries.PauseHere(pause_ms, until, policy, record):
+            case retries.PauseHere(pause_ms, until, policy, recorded):
                 self._log_retry(work, error, pause_ms, policy)
-                if record is None:
-                    self._pause(work, until)
-                else:
+                if recorded:
+                    record = retries.record_of(work, error, self.now, until)
                     self._actions.append(RecordOutcome(Node(record.id, until, retries=work), record))
-            case retries.DurableTimer(pause_ms, policy, request):
+                else:
+                    self._pause(work, until)
+            case retries.DurableTimer(pause_ms, until, policy):
                 self._log_retry(work, error, pause_ms, policy)
                 if not work.created:
                     work.created = True
                     self._actions.append(Create(work.node, _pending(work)))
+                request = retries.timer_after(work, error, until)
                 timer = self._rest(work, request.id, request.timeout_at)
                 self._actions.append(Create(timer, request))
         return True

@@ -44,20 +44,20 @@ class AfterTimer(Struct, frozen=True):
 
 
 class PauseHere(Struct, frozen=True):
-    """Wait in this process, until an instant (ms); `record` is what to store about the attempt before."""
+    """Wait in this process, until an instant (ms); `recorded` says whether to record the attempt before."""
 
     pause_ms: int
     until: int
     policy: RetryPolicy
-    record: PromiseRecord | None = None
+    recorded: bool = False
 
 
 class DurableTimer(Struct, frozen=True):
-    """Create a promise that resolves when the pause is over, and wait for it."""
+    """Create a promise that resolves when the pause is over, at an instant (ms), and wait for it."""
 
     pause_ms: int
+    until: int
     policy: RetryPolicy
-    request: PromiseCreate
 
 
 class Final(Struct, frozen=True):
@@ -110,11 +110,9 @@ def decide(
         pause_ms = max(pause_ms, LONG_PAUSE_MS)
     until = now + pause_ms
     short = pause_ms <= WORTH_SUSPENDING_MS
-    if short and work.is_workflow and is_root:
-        return PauseHere(pause_ms, until, policy, _record(work, error, now, until))
     if short or not work.node.durable:
-        return PauseHere(pause_ms, until, policy)
-    return DurableTimer(pause_ms, policy, _timer(work, error, until))
+        return PauseHere(pause_ms, until, policy, recorded=short and work.is_workflow and is_root)
+    return DurableTimer(pause_ms, until, policy)
 
 
 def policy_in_force(work: Work, default: RetryPolicy | PolicyFor | None) -> RetryPolicy:
@@ -154,7 +152,7 @@ def _pause_after(
     return max(0, round(pause_s * 1000))
 
 
-def _timer(work: Work, error: BaseException, until: int) -> PromiseCreate:
+def timer_after(work: Work, error: BaseException, until: int) -> PromiseCreate:
     """Return the request that creates the retry timer after this attempt.
 
     It lies among the siblings of the function's promise, so the preload of the parent brings it.
@@ -169,7 +167,7 @@ def _timer(work: Work, error: BaseException, until: int) -> PromiseCreate:
     return PromiseCreate(id, until, codec.encode_error(error, work.node.encoder), tags)
 
 
-def _record(work: Work, error: BaseException, now: int, until: int) -> PromiseRecord:
+def record_of(work: Work, error: BaseException, now: int, until: int) -> PromiseRecord:
     """Return the request that records a failed attempt of a root workflow, with a pause that is waited out here."""
-    timer = _timer(work, error, until)
+    timer = timer_after(work, error, until)
     return PromiseRecord(timer.id, until, now, "resolved", param=timer.param, tags={**timer.tags, SCOPE: "local"})

@@ -110,6 +110,7 @@ class Exchange:
         self._sources: list[InProcess] = []
         self._kept: dict[str, tuple[str, Message]] = {}
         self.serves_every_target = False
+        self._others = store.send  # before a message can arrive
         self._others = store.subscribe(send=self, on_wake=self._wake)
 
     @classmethod

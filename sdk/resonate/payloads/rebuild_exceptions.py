@@ -89,10 +89,14 @@ def _rebuilt(error: dict[str, Any]) -> BaseException | None:
     return rebuilt
 
 
+_HOMES = {"resonate.event_loop": "resonate.workflow.awaits"}
+"""Where the errors are defined that are stored under the name of another module."""
+
+
 def _type_named(name: str) -> type[Exception] | None:
     """Return the imported class of errors that is called `module:name`, if there is one."""
     module, _, name = name.partition(":")
-    found: Any = sys.modules.get(module)
+    found: Any = sys.modules.get(_HOMES.get(module, module))
     for part in name.split("."):
         # Not getattr: a module may import what it is asked for.
         found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else None

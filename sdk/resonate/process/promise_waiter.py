@@ -28,7 +28,7 @@ from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
 from resonate.process.store_choice import Distant
 from resonate.worker.resources import Resources
-from resonate_store.interface import StoreUnreachable
+from resonate_store.interface import PlainStore, StoreUnreachable
 from resonate_store.model.addresses import wait_for
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet, PromiseRegisterListener, Response
@@ -76,7 +76,8 @@ class Waits:
         self._clock = resources.clock
         self._embedded = isinstance(inner, Embedded)
         self._distant = inner if isinstance(inner, Distant) else None
-        self._plain = inner is resources.store
+        store = resources.store
+        self._plain = inner is store or (isinstance(store, PlainStore) and store.is_of(inner))
         self._source = source
         self._lock = threading.RLock()  # a signal, whose handler may stop everything, can arrive while it is held
         self._waits: dict[str, list[_Wait]] = {}

@@ -25,7 +25,20 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
 )
 
-__all__ = ["LocalPromises", "LocalSchedule", "LocalSchedules", "LocalStore", "LocalTask", "LocalTasks", "TaskClaim"]
+__all__ = [
+    "Claim",
+    "LocalPromises",
+    "LocalSchedule",
+    "LocalSchedules",
+    "LocalStore",
+    "LocalTask",
+    "LocalTasks",
+    "TaskClaim",
+]
+
+
+Claim = TaskClaim
+"""The name that this module has had for it."""
 
 
 class LocalStore(MemoryStore):

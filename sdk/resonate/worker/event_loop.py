@@ -20,7 +20,7 @@ from resonate.engine.async_workflow import is_ours
 from resonate.engine.exits import failure_of, is_outcome_of_test
 from resonate.engine.model import Opening, Outcome, Work
 from resonate.worker.abandoned import abandoned
-from resonate.workflow.awaits import MixedAwaits, running_function, tasks_of_functions
+from resonate.workflow.awaits import MixedAwaits, coroutines_of_functions, running_function
 
 _timers: contextvars.ContextVar[weakref.WeakSet[asyncio.TimerHandle]] = contextvars.ContextVar("timers")
 """What a function has the loop do later: a timeout around a command would be one, and reach nobody."""
@@ -61,8 +61,9 @@ class EventLoop(_Base):
             if self._cancelling:
                 then(None)
                 return
-            task = self.create_task(_call(work), name=work.node.id, context=context)
-            tasks_of_functions.add(task)
+            coroutine = _call(work)
+            coroutines_of_functions.add(coroutine)  # before the task: a task may begin when it is created
+            task = self.create_task(coroutine, name=work.node.id, context=context)
             self._calls[work] = task
             task.add_done_callback(ended)
 

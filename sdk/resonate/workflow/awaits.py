@@ -11,12 +11,15 @@ from resonate.errors import ProgramError
 
 running_function: ContextVar[str] = ContextVar("function", default="a coroutine")
 """The name of the async function that a task belongs to. Tasks inherit the variables of the task that makes them."""
-tasks_of_functions: WeakSet[asyncio.Task[Any]] = WeakSet()
-"""The tasks in which the event loop runs async functions; it adds each."""
+coroutines_of_functions: WeakSet[Any] = WeakSet()
+"""The coroutines of the tasks in which the event loop runs async functions; it adds each."""
 
 
 class MixedAwaits(ProgramError):
     """One async function awaits both commands and what an event loop brings."""
+
+    # By this name it is stored, and read by workers of version 0.1.0.
+    __module__ = "resonate.event_loop"
 
     def __init__(self, name: str, command: object, foreign: object) -> None:
         super().__init__(
@@ -35,5 +38,5 @@ def refuse_task(awaited: object) -> None:
     """
     loop = asyncio._get_running_loop()
     task = None if loop is None else asyncio.current_task(loop)
-    if task is not None and task not in tasks_of_functions:
+    if task is not None and task.get_coro() not in coroutines_of_functions:
         raise MixedAwaits(running_function.get(), awaited, "a task of its own")

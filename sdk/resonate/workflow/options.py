@@ -145,7 +145,7 @@ class Options(Struct, frozen=True, kw_only=True):
             TypeError: an option is unknown or has the wrong type.
             ValueError: a timeout or version is negative, or a text is empty.
         """
-        given = {name: value for name, value in changes.items() if value is not None}
+        given = {name: value for name, value in sorted(changes.items()) if value is not None}
         timeout = given.get("timeout")
         unit = isinstance(timeout, timedelta)
         if isinstance(timeout, timedelta):

@@ -160,6 +160,9 @@ class RequestClock:
 class Owned(Protocol):
     """A store in this process: what `EmbeddedDebug` needs of it."""
 
+    @property
+    def send(self) -> Send: ...
+
     def subscribe(self, *, send: Send | None = None) -> Send: ...
 
     def records(self) -> list[Record]: ...
@@ -189,6 +192,7 @@ class EmbeddedDebug:
         self._on_resume = on_resume
         self._lock = threading.Lock()
         self._held: dict[tuple[str, ...], DebugMessage] = {}
+        self._send = store.send  # before a message can arrive
         self._send = store.subscribe(send=self._post)
 
     def start(self) -> None:

@@ -37,6 +37,8 @@ from resonate.errors import (
     ResonateTimedoutError,
 )
 from resonate.payloads import codec
+from resonate.payloads.rebuild_exceptions import error_of
+from resonate.workflow.awaits import MixedAwaits
 from resonate_store.model.records import EMPTY, PromiseState, PromiseView, Value
 
 
@@ -939,3 +941,11 @@ def test_an_outcome_that_cannot_be_read_says_whose_it_is_and_how_to_write_one(da
         with pytest.raises(PayloadError, match=message.format(state)) as caught:
             codec.outcome_of(rejected(Value(data=data), state))
         assert "approved" not in str(caught.value).replace('value="approved"', "")
+
+
+def test_error_that_has_moved_is_stored_and_read_by_its_old_name() -> None:
+    error = MixedAwaits("f", "a command", "sleep(0)")
+    stored = codec.decode(codec.encode_error(error))
+
+    assert stored["type"] == "resonate.event_loop:MixedAwaits"
+    assert type(error_of(stored)) is MixedAwaits

@@ -1,0 +1,5 @@
+"""The name under which `MixedAwaits` is stored."""
+
+from resonate.workflow.awaits import MixedAwaits
+
+__all__ = ["MixedAwaits"]
