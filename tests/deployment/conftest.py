@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.support import journal
 from tests.support.worker_code import WORKFLOWS
 
 Begin = Callable[..., Handle[Any]]
+Redeploy = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,13 @@ def stack(deployed: OfflineStack) -> OfflineStack:
 def cold(stack: OfflineStack) -> None:
     """Every function is loaded anew, under the environment and patches of the test, and remembers nothing."""
     stack.processes.forget_all()
+
+
+@pytest.fixture
+def redeploy(stack: OfflineStack) -> Iterator[Redeploy]:
+    """Replaces the worker's code until the test is over."""
+    yield lambda code: stack.redeploy("WorkerFunction", code)
+    stack.redeploy("WorkerFunction", WORKFLOWS)
 
 
 @pytest.fixture

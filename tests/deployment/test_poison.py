@@ -16,7 +16,7 @@ from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.model.records import Task, Value
 from resonate_store.model.requests import PromiseCreate, TaskContinue, TaskGet
 from resonate_store.model.tags import TARGET
-from tests.deployment.conftest import Begin
+from tests.deployment.conftest import Begin, Redeploy
 from tests.support import journal
 from tests.support.worker_code import WORKFLOWS
 
@@ -85,7 +85,7 @@ def test_a_task_that_cannot_be_done_is_backed_off_and_halted(
 
 
 def test_a_halted_task_can_be_continued_once_the_reason_is_gone(
-    stack: OfflineStack, begin: Begin, tmp_path: Path
+    stack: OfflineStack, begin: Begin, redeploy: Redeploy, tmp_path: Path
 ) -> None:
     begin("p1", "late_arrival", 20)
     stack.advance(hours=6)
@@ -95,10 +95,9 @@ def test_a_halted_task_can_be_continued_once_the_reason_is_gone(
     source = WORKFLOWS.read_text(encoding="utf-8")
     registered = '@resonate.register(name="late_arrival")\ndef double'
     extended.write_text(source.replace("@resonate.register\ndef double", registered), encoding="utf-8")
-    with patch.dict(stack.processes._code, {"WorkerFunction": extended}):
-        stack.processes.forget_all()
-        stack.store.apply(TaskContinue("p1"))
-        stack.run_until_complete("p1")
+    redeploy(extended)
+    stack.store.apply(TaskContinue("p1"))
+    stack.run_until_complete("p1")
 
     assert begin("p1", "late_arrival", 20).result(0) == 40
 

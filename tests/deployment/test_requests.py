@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.model.requests import PromiseSettle
 from tests.deployment.conftest import Begin
 from tests.support import journal
@@ -38,9 +38,15 @@ def first_resume(stack: OfflineStack, begin: Begin, steps: int) -> Costs:
     stack.reset_counts()
     stack.clock.sleep(60_000)
     # Up to the invocation that resumes, and not on to the rpc.
-    while stack.invocations["WorkerFunction"] < 1:
-        stack._pump_once()
-    return costs(stack)
+    resumed: list[Costs] = []
+
+    def watch(event: Event) -> None:
+        if event.function == "WorkerFunction":
+            resumed.append(costs(stack))
+
+    stack.watch = watch
+    stack.pump()
+    return resumed[0]
 
 
 def test_a_local_step_costs_one_write_and_no_read(stack: OfflineStack, begin: Begin) -> None:

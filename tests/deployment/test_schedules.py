@@ -75,12 +75,11 @@ def test_an_occurrence_costs_what_the_documentation_says(stack: OfflineStack, cl
     stack.advance(minutes=2)
     stack.reset_counts()
     stack.clock.sleep(first + 2 * MINUTE - stack.clock.now())
-    while not stack.invocations["TickFunction"]:
-        stack._pump_once()
+    stack.pump()
 
     asked = [call.operation for call in stack.calls if call.caller == "TickFunction"]
     assert asked == ["GetItem", "GetItem", "TransactWriteItems"]
-    assert stack.invocations == {"TickFunction": 1}
+    assert stack.invocations["TickFunction"] == 1
 
 
 def test_two_recurring_schedules_of_one_fire_every_occurrence_once(stack: OfflineStack, client: Resonate) -> None:

@@ -13,7 +13,7 @@ import pytest
 from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import TaskContinue
-from tests.deployment.conftest import Begin
+from tests.deployment.conftest import Begin, Redeploy
 from tests.support import journal
 from tests.support.faults import Fault
 from tests.support.worker_code import WORKFLOWS
@@ -83,21 +83,20 @@ def test_a_distant_timer_survives_a_fault_at_every_request(
 # New names while a timer is pending
 
 
-def rename(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch, path: Path, old: str, new: str) -> None:
-    """Deploy a worker in which a function has another name."""
+def renamed(path: Path, old: str, new: str) -> Path:
+    """Write the worker's code with another name for a function."""
     sources = WORKFLOWS.read_text()
     assert f"def {old}(" in sources
     path.write_text(sources.replace(f"def {old}(", f"def {new}("))
-    monkeypatch.setitem(stack.processes._code, "WorkerFunction", path)  # pyright: ignore[reportPrivateUsage]
-    stack.processes.forget_all()
+    return path
 
 
 def test_a_workflow_renamed_in_its_sleep_stands_still_until_its_name_is_back(
-    stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stack: OfflineStack, begin: Begin, redeploy: Redeploy, tmp_path: Path
 ) -> None:
     handle = begin("w1", "nap", 7200.0, timeout=30 * 86_400)
     stack.pump()
-    rename(stack, monkeypatch, tmp_path / "app.py", "nap", "snooze")
+    redeploy(renamed(tmp_path / "app.py", "nap", "snooze"))
     stack.advance(days=1)
 
     record = stack.store.record("w1")
@@ -108,8 +107,7 @@ def test_a_workflow_renamed_in_its_sleep_stands_still_until_its_name_is_back(
     assert "function nap not found in registry" in (record.task.error or "")
     assert [each.state for each in stack.history("w1")] == ["pending", "resolved"]
 
-    monkeypatch.undo()
-    stack.processes.forget_all()
+    redeploy(WORKFLOWS)
     assert stack.store.apply(TaskContinue("w1")).ok
     stack.run_until_complete("w1")
     assert handle.result(0) == "slept for 7200.0 seconds"
@@ -117,12 +115,12 @@ def test_a_workflow_renamed_in_its_sleep_stands_still_until_its_name_is_back(
 
 
 def test_occurrences_of_a_renamed_function_wait_until_its_name_is_back(
-    stack: OfflineStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stack: OfflineStack, redeploy: Redeploy, tmp_path: Path
 ) -> None:
     client = stack.client(group="client").options(target="worker", timeout=30 * 86_400)
     client.schedule("s", "double", "0 * * * *", 4)
     stack.pump()
-    rename(stack, monkeypatch, tmp_path / "app.py", "double", "twice")
+    redeploy(renamed(tmp_path / "app.py", "double", "twice"))
     occurrences = [f"s.{at}" for at in client.schedules.next_runs("s", 2)]
     stack.advance(hours=2)
     client.schedules.pause("s")
@@ -131,8 +129,7 @@ def test_occurrences_of_a_renamed_function_wait_until_its_name_is_back(
     records = [stack.store.record(id) for id in occurrences]
     assert [record and record.task and record.task.state for record in records] == ["halted", "halted"]
 
-    monkeypatch.undo()
-    stack.processes.forget_all()
+    redeploy(WORKFLOWS)
     for id in occurrences:
         assert stack.store.apply(TaskContinue(id)).ok
         assert stack.run_until_complete(id).state == "resolved"

@@ -107,6 +107,16 @@ class Processes:
         """Let every function's next invocation be a cold start."""
         self._warm.clear()
 
+    def replace_code(self, function: TemplateFunction, code: Path) -> None:
+        """Load a function from this file from its next invocation on.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        self._code[function.logical_id] = code
+        self.check(function)
+        self.forget(function)
+
     @contextmanager
     def _environment_of(self, function: TemplateFunction) -> Generator[None]:
         variables = {

@@ -262,6 +262,18 @@ class OfflineStack(Stack):
         if self._mocks.add(name, function, target, version):
             self._connect()
 
+    def redeploy(self, function: str, code: Path) -> None:
+        """Replace the code of a function, as a deployment while executions sleep does.
+
+        Args:
+            function: its logical id, name or ARN.
+            code: the file to load from the next invocation on.
+
+        Raises:
+            FileNotFoundError: the file is not there.
+        """
+        self.processes.replace_code(self.function(function), code)
+
     def invoke(self, function: str, event: Any) -> Any:
         """Invoke a function by its logical id, name or ARN, and return its response.
 

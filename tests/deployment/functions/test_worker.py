@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.testing.stack import OfflineStack
+from resonate_infra.testing.stack import Event, OfflineStack
 from tests.deployment.functions.conftest import Load
 
 
@@ -58,12 +58,16 @@ def test_a_batch_of_messages(begun: OfflineStack, event: Load) -> None:
 
 
 def test_the_task_is_completed_after_its_sleep(asleep: OfflineStack, event: Load) -> None:
-    asleep.invoke("TickFunction", event("tick-timer"))
-    asleep._streams[0].pump()
     again = event("worker")
     again["data"]["task"]["version"] = 1
+    invoked: list[Event] = []
+    asleep.watch = invoked.append
+    asleep.invoke("TickFunction", event("tick-timer"))
+    asleep.pump()
 
-    assert asleep.invoke("WorkerFunction", again) == {"status": "completed"}
+    assert [(each.event, each.response) for each in invoked if each.function == "WorkerFunction"] == [
+        (again, {"status": "completed"})
+    ]
     assert state_of(asleep) == ("fulfilled", 2)
 
 

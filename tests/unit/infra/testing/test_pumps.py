@@ -6,6 +6,7 @@ import pytest
 from botocore.config import Config
 
 from resonate.testing.faults import Killed
+from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.pumps import MAX_STREAM_RETRIES, SCHEDULE_RETRY_MS, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.stack import OfflineStack
 
@@ -289,13 +290,13 @@ def schedules(stack: OfflineStack, function: Function) -> SchedulePump:
     return SchedulePump(stack.cloud, stack.deployment.schedule_group, function)
 
 
-def schedule(stack: OfflineStack, name: str, expression: str) -> None:
+def schedule(stack: OfflineStack, name: str, expression: str, target: str = "arn:tick") -> None:
     stack.cloud.client("scheduler").create_schedule(
         GroupName=stack.deployment.schedule_group,
         Name=name,
         ScheduleExpression=expression,
         FlexibleTimeWindow={"Mode": "OFF"},
-        Target={"Arn": "arn:tick", "RoleArn": "arn:aws:iam::123456789012:role/r", "Input": '{"kind":"sweep"}'},
+        Target={"Arn": target, "RoleArn": "arn:aws:iam::123456789012:role/r", "Input": '{"kind":"sweep"}'},
     )
 
 
@@ -333,10 +334,20 @@ def test_the_sweep_is_not_the_pumps_business(schedules: SchedulePump) -> None:
 
 def test_a_function_that_is_killed_has_failed(stack: OfflineStack) -> None:
     """Killed is no Exception, so that no handler gets to catch it; to a pump it is one."""
-    stack.cloud.fault = lambda *_: (_ for _ in ()).throw(Killed())
-    with pytest.raises(RuntimeError, match="killed"):
-        stack._deliver("TickFunction", {"kind": "sweep"})
+
+    def kill(_: Moment, call: CountedCall) -> None:
+        if call.caller == "TickFunction":
+            raise Killed
+
+    schedule(stack, "once", "at(2020-01-01T00:00:00)", stack.function("TickFunction").arn)
+    stack.cloud.fault = kill
+    stack.pump()
+    assert (stack.invocations, stack.next_event_at()) == ({"TickFunction": 1}, stack.clock.now() + SCHEDULE_RETRY_MS)
+
     stack.cloud.fault = None
+    stack.clock.sleep(SCHEDULE_RETRY_MS)
+    stack.pump()
+    assert (stack.invocations, stack.next_event_at()) == ({"TickFunction": 2}, None)
 
 
 def test_a_recurring_schedule_fires_whenever_it_occurs(

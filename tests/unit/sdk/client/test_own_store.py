@@ -89,7 +89,7 @@ def test_handler_works_over_store_of_four_methods(kind: type[FourMethods]) -> No
     call = codec.encode_call("seven", (), {}, 1)
     memory.apply(PromiseCreate("a", 2**52, call, {TARGET: "poll://any@default"}))
 
-    assert resonate.handler()(messages[0]) == {"status": "completed"}
+    assert resonate.handler()(messages[0], None) == {"status": "completed"}
     assert type(resonate.store) is kind
 
 
