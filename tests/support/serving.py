@@ -135,13 +135,13 @@ class _Http(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], serving: Serving) -> None:
         self.serving = serving
-        super().__init__(address, _Handler)
+        super().__init__(address, Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Connections are cut here all the time."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Http
@@ -163,14 +163,14 @@ class _Handler(BaseHTTPRequestHandler):
         kind = msgspec.json.decode(body)["kind"]
         instead = serving.before(kind)
         if isinstance(instead, int):
-            self._reply(instead, b"somebody in between")
+            self.reply(instead, b"somebody in between")
             return
         status, answer = serving.service.answer(body)
         serving.kinds.append(kind)
         if instead == "drop":
             _cut(self.connection)
         else:
-            self._reply(status, answer)
+            self.reply(status, answer)
         serving.happened()
 
     def do_GET(self) -> None:
@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         serving.headers["GET"] = self.headers
         serving.polled += 1
         if not serving.streaming:
-            self._reply(404, b"Not Found")
+            self.reply(404, b"Not Found")
             serving.happened()
             return
         _, _, group, id = self.path.split("/")
@@ -202,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
             _cut(self.connection)
             serving.happened()
 
-    def _reply(self, status: int, body: bytes) -> None:
+    def reply(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

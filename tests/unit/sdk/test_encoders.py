@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -298,9 +300,10 @@ def test_call_whose_encoder_keeps_nothing_runs_where_it_was_begun(how: str) -> N
     def failing(_: Context) -> None:
         raise LookupError("gone")
 
-    connection = resonate.options(encoder=NoopEncoder(), retry_policy=Never())
+    encoders = [NoopEncoder()]
 
     def outcome(id: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        connection = resonate.options(encoder=encoders[0], retry_policy=Never())
         begun = getattr(connection, how)(id, function, *args, **kwargs)
         return begun if how == "run" else begun.result(10)
 
@@ -308,7 +311,9 @@ def test_call_whose_encoder_keeps_nothing_runs_where_it_was_begun(how: str) -> N
     assert seen == [3, 3]
     with pytest.raises(Exception, match="None"):
         outcome("b", failing)
-    assert (resonate._worker.calls, resonate._worker.encoders) == ({}, {})
+    kept = weakref.ref(encoders.pop())
+    gc.collect()
+    assert kept() is None, "the encoder of a call that is over"
     resonate.stop()
 
 

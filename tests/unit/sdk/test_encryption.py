@@ -453,7 +453,8 @@ def test_a_step_that_cannot_be_read_gives_the_task_back(memory: MemoryStore, sto
     assert worker.run("w", 0, 1000).status == "suspended"
     record = memory.record("w.1")
     assert record is not None
-    tamper(memory, replace(record, value=store._encryptor.encrypt(record.value, "value:elsewhere")))
+    elsewhere = AESGCMEncryptor({"old": OLD}).encrypt(record.value, "value:elsewhere")
+    tamper(memory, replace(record, value=elsewhere))
     memory.clock.sleep(60_000)
     memory.tick()
 

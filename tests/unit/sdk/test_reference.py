@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
@@ -91,7 +92,20 @@ def test_a_process_has_a_name_of_its_own_and_a_lease_of_ten_seconds() -> None:
 def test_at_most_32_functions_run_at_the_same_time_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for cpus, threads in ((None, 1), (4, 4), (64, 32)):
         monkeypatch.setattr("os.cpu_count", lambda cpus=cpus: cpus)
-        assert Resonate.local()._runtime._threads == threads
+        resonate, running, enough = Resonate.local(), Semaphore(0), Event()
+
+        def function(_: Context, running: Semaphore = running, enough: Event = enough) -> None:
+            running.release()
+            assert enough.wait(10)
+
+        resonate.register(function)
+        handles = [resonate.begin_rpc(f"w{n}", "function") for n in range(threads + 2)]
+        assert all(running.acquire(timeout=10) for _ in range(threads))
+        assert not running.acquire(timeout=0.1)
+        enough.set()
+        for handle in handles:
+            handle.result(10)
+        resonate.stop()
 
 
 @three_ways

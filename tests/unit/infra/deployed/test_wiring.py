@@ -11,6 +11,8 @@ from resonate_infra.deployed.wiring import CLIENT, Wiring
 from resonate_infra.effects.settings import SettingsError
 from tests.unit.infra.effects.test_settings import ENVIRONMENT
 
+SERVICES = ("sqs", "scheduler", "dynamodb")
+
 
 @pytest.fixture
 def environment() -> Iterator[None]:
@@ -57,18 +59,25 @@ def test_clients_give_up_before_the_function_is_killed() -> None:
 @pytest.mark.parametrize(
     ("named", "expected"),
     [
-        ("http://127.0.0.1:4566", ["http://127.0.0.1:4566"] * 3),
-        ("", [f"https://{service}.us-east-1.amazonaws.com" for service in ("sqs", "scheduler", "dynamodb")]),
+        ("http://127.0.0.1:4566", dict.fromkeys(SERVICES, "http://127.0.0.1:4566")),
+        ("", {service: f"https://{service}.us-east-1.amazonaws.com" for service in SERVICES}),
     ],
 )
-def test_clients_lead_where_the_environment_says(named: str, expected: list[str]) -> None:
+def test_clients_lead_where_the_environment_says(named: str, expected: dict[str, str]) -> None:
     """A template sets the endpoint to nothing where it means AWS."""
     program = "\n".join(
         [
+            "from botocore.session import Session",
             "from resonate_infra.deployed.wiring import Wiring",
+            "make = Session.create_client",
+            "def made(*arguments, **options):",
+            "    client = make(*arguments, **options)",
+            "    print(client.meta.service_model.service_name, client.meta.endpoint_url)",
+            "    return client",
+            "Session.create_client = made",
             "wiring = Wiring()",
-            "print(wiring.outlets.timers._sqs.meta.endpoint_url, wiring.outlets.timers._scheduler.meta.endpoint_url,",
-            "      wiring.store._table._connection._shared_client().meta.endpoint_url)",
+            "wiring.timers",
+            "wiring.store.connect()",
         ]
     )
     somewhere = {"AWS_ENDPOINT_URL": named, "AWS_DEFAULT_REGION": "us-east-1"}
@@ -81,4 +90,4 @@ def test_clients_lead_where_the_environment_says(named: str, expected: list[str]
         check=True,
     )
 
-    assert completed.stdout.split() == expected
+    assert dict(line.split() for line in completed.stdout.splitlines()) == expected

@@ -8,6 +8,7 @@ from resonate_infra.effects.tick import MalformedTick, ScheduleDue, Sweep, Tick,
 from resonate_store.model.ids import shard
 from resonate_store.model.requests import (
     PromiseSettle,
+    PromiseWake,
     ScheduleCreate,
     ScheduleGet,
     SchedulePause,
@@ -168,14 +169,16 @@ def test_sweeps_that_run_out_of_time_begin_in_another_shard_each(
     """With time for one entry a sweep, no shard is left out for ever, whatever comes in in the others."""
     ids = timers(surroundings, 40)
     woken: list[str] = []
-    wake = surroundings.tick._wake  # pyright: ignore[reportPrivateUsage]
+    store = surroundings.outlets.store
+    transact = store.transact
 
-    def slow(request: Any) -> None:
-        wake(request)
-        woken.append(request.id)
-        surroundings.clock.advance(1000)
+    def slow(request: Any, *, announce: bool) -> Any:
+        if isinstance(request, PromiseWake):
+            woken.append(request.id)
+            surroundings.clock.advance(1000)
+        return transact(request, announce=announce)
 
-    monkeypatch.setattr(surroundings.tick, "_wake", slow)
+    monkeypatch.setattr(store, "transact", slow)
     for _ in range(surroundings.store.shards):
         surroundings.tick.sweep(surroundings.clock.now() + 1)
         surroundings.clock.advance(SWEEP_INTERVAL_MS - 1000)
@@ -192,7 +195,8 @@ def test_the_longest_overdue_comes_first(surroundings: InfraWorld, monkeypatch: 
         surroundings.create(id, timer=True, after=delay * 100)
     surroundings.clock.advance(1000)
     woken: list[str] = []
-    monkeypatch.setattr(surroundings.tick, "_wake", lambda request: woken.append(request.id))
+    store = surroundings.outlets.store
+    monkeypatch.setattr(store, "transact", lambda request, **_: woken.append(request.id) or (None, []))
     surroundings.tick.sweep()
 
     assert woken == ["w.1", "w.3", "w.0", "w.4", "w.2"]
@@ -202,15 +206,15 @@ def test_one_bad_entry_does_not_stop_the_sweep(
     surroundings: InfraWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids = timers(surroundings, 10)
-    wake = surroundings.tick._wake  # pyright: ignore[reportPrivateUsage]
-    numbers = itertools.count()
+    store = surroundings.outlets.store
+    transact, numbers = store.transact, itertools.count()
 
-    def fragile(request: Any) -> None:
-        if next(numbers) in (0, 5):
+    def fragile(request: Any, *, announce: bool) -> Any:
+        if isinstance(request, PromiseWake) and next(numbers) in (0, 5):
             raise RuntimeError("broken")
-        wake(request)
+        return transact(request, announce=announce)
 
-    monkeypatch.setattr(surroundings.tick, "_wake", fragile)
+    monkeypatch.setattr(store, "transact", fragile)
 
     assert counts(surroundings.tick.sweep()) == (8, 2)
     assert caplog.text.count("failed") >= 2
@@ -289,7 +293,8 @@ def test_no_shard_waits_for_another_that_has_more_to_do(
     surroundings.clock.advance(1000)
     shards = {shard(id, surroundings.store.shards) for id in ids}
     woken: list[str] = []
-    monkeypatch.setattr(surroundings.tick, "_wake", lambda request: woken.append(request.id))
+    store = surroundings.outlets.store
+    monkeypatch.setattr(store, "transact", lambda request, **_: woken.append(request.id) or (None, []))
 
     surroundings.tick.sweep()
 

@@ -15,7 +15,7 @@ from resonate.message_sources.poller import events
 from resonate.message_sources.source import Messages
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from tests.support.serving import PATIENCE, Serving, new_server  # noqa: F401
+from tests.support.serving import PATIENCE, Handler, Serving, new_server  # noqa: F401
 
 Message = dict[str, Any]
 
@@ -160,15 +160,13 @@ def test_pauses_double_up_to_a_minute_and_begin_anew_after_a_connection(serving:
 def test_a_server_that_is_full_or_refuses_us_is_asked_again(
     poll: Poll, status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tests.support.serving import _Handler
+    answer, refusals = Handler.do_GET, iter([status, status])
 
-    answer, refusals = _Handler.do_GET, iter([status, status])
-
-    def refuse(self: _Handler) -> None:
+    def refuse(self: Handler) -> None:
         number = next(refusals, None)
-        answer(self) if number is None else self._reply(number, b"not you")
+        answer(self) if number is None else self.reply(number, b"not you")
 
-    monkeypatch.setattr(_Handler, "do_GET", refuse)
+    monkeypatch.setattr(Handler, "do_GET", refuse)
     poller, inbox = poll(), Inbox()
     inbox.start(poller)
     inbox.wait_for_changes(1)
@@ -178,15 +176,18 @@ def test_a_server_that_is_full_or_refuses_us_is_asked_again(
     assert "is connected again" in caplog.text
 
 
+def pollers() -> list[threading.Thread]:
+    """The threads that poll a server."""
+    return [thread for thread in threading.enumerate() if thread.name == "resonate-poll"]
+
+
 def test_a_server_without_streams_is_not_asked_again(
     poll: Poll, serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
     serving.streaming = False
     poller = poll()
     Inbox().start(poller)
-    thread = poller._thread
-    assert thread is not None
-    thread.join(PATIENCE)
+    serving.wait_until(lambda: not pollers(), "the poller's end")
 
     assert not poller.connected
     assert serving.polled == 1
@@ -200,7 +201,7 @@ def test_a_poller_stops_at_once_and_starts_again(serving: Serving, poll: Poll) -
     poller.stop()
     poller.stop()
     assert not poller.connected
-    assert not [thread for thread in threading.enumerate() if thread.name == "resonate-poll"]
+    assert not pollers()
 
     inbox.start(poller)
     serving.wait_until(lambda: serving.polled == 2 and bool(serving.streams), "a second connection")

@@ -609,7 +609,9 @@ def test_ports_may_be_texts_or_numbers(serving: Serving) -> None:
 
 def test_a_signed_api_is_not_polled() -> None:
     resonate = Resonate.remote(url="https://abc.execute-api.eu-west-1.amazonaws.com")
-    assert resonate._runtime._source is None
+    resonate.start()
+    assert not [thread for thread in threading.enumerate() if thread.name == "resonate-poll"]
+    resonate.stop()
 
 
 def test_a_message_source_can_be_given(serving: Serving) -> None:

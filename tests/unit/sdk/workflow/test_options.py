@@ -10,6 +10,10 @@ import pytest
 from resonate import Context, Resonate
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
 from resonate.workflow.options import Options
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import TaskRecord
+from tests.support.present import present
 
 MINUTE = timedelta(minutes=1)
 POLICIES = [Constant(delay=MINUTE), Linear(delay=MINUTE), Exponential(delay=MINUTE, max_delay=timedelta(minutes=2))]
@@ -121,8 +125,16 @@ def test_timedelta_is_a_timeout() -> None:
     for command in (ctx.run(function), ctx.rpc("one"), ctx.begin_rpc("one"), ctx.promise()):
         assert command.options(timeout=day).opts.timeout == 86_400
     assert ctx.promise(timeout=day).opts.timeout == ctx.sleep(day).seconds == 86_400
-    assert resonate.options(timeout=day)._options == function.options(timeout=day)._options == Options(timeout=86_400)
-    assert resonate._ttl_ms == 20_000
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    client = Resonate(store=store, clock=clock, ttl=timedelta(seconds=20))
+    tasks: list[TaskRecord | None] = []
+    look = client.register(lambda ctx: tasks.append(present(store.record(ctx.id)).task), name="look")
+    client.options(timeout=day).run("a", look)
+    look.options(timeout=day).run("b")
+    assert [present(task).ttl for task in tasks] == [20_000, 20_000]
+    assert [record.timeout_at - record.created_at for record in store.records()] == [86_400_000, 86_400_000]
+    client.stop()
     assert [policy.next(2) for policy in POLICIES] == [60, 120, 120]
     resonate.promises.create("p", 2**50)
     with pytest.raises(TimeoutError):

@@ -107,21 +107,20 @@ def test_finding_what_exists_is_one_refused_write_or_one_read(table: Table, stor
 
 
 @pytest.mark.parametrize("consistent", [False, True])
-def test_verifying_a_task_is_one_projected_read(
-    store: DynamoStore, wire: Wire, monkeypatch: pytest.MonkeyPatch, consistent: bool
-) -> None:
+def test_verifying_a_task_is_one_projected_read(store: DynamoStore, wire: Wire, dynamo: Any, consistent: bool) -> None:
     done(store, create_task("a"))
     wire.taken()
     read: list[dict[str, Any]] = []
-    call = store._table._connection.call
-    monkeypatch.setattr(
-        store._table._connection, "call", lambda operation, sent: (read.append(sent), call(operation, sent))[1]
-    )
 
+    def note(params: dict[str, Any], **_: Any) -> None:
+        read.append(params)
+
+    dynamo.meta.events.register("provide-client-params.dynamodb.GetItem", note)
     assert store.apply(TaskVerify("a", 1, consistent)).status == 200
     assert store.apply(TaskVerify("a", 2, consistent)).status == 409
     assert store.apply(TaskVerify("b", 1, consistent)).status == 404
     assert wire.taken() == [GET] * 3
+    dynamo.meta.events.unregister("provide-client-params.dynamodb.GetItem", note)
     assert {arguments["ConsistentRead"] for arguments in read} == {consistent}
     assert not {"param", "value"} & set(read[0]["ExpressionAttributeNames"].values())
 

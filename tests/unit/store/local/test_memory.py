@@ -702,14 +702,15 @@ class TestHistories(Histories.TestCase):  # type: ignore[name-defined,misc]
     )
 
 
-def test_heartbeat_of_many_tasks_lets_others_have_the_store(clock: ManualClock) -> None:
-    store = MemoryStore(clock)
+def test_heartbeat_of_many_tasks_lets_others_have_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
-    run = store._run
 
-    def counted(request: Request) -> Response:
-        held[-1] += 1
-        return run(request)
+    class Counting(ManualClock):
+        """Each request asks it for the time once."""
+
+        def now(self) -> int:
+            held[-1] += 1
+            return super().now()
 
     class Lock:
         def __enter__(self) -> None:
@@ -718,8 +719,8 @@ def test_heartbeat_of_many_tasks_lets_others_have_the_store(clock: ManualClock) 
         def __exit__(self, *_: object) -> None:
             pass
 
-    store._run = counted  # type: ignore[method-assign]
-    store._exclusive = Lock()  # type: ignore[assignment]
+    monkeypatch.setattr("threading.RLock", Lock)
+    store = MemoryStore(Counting())
     assert store.apply(heartbeat(*((f"w{n}", 1) for n in range(1_201)))).status == 200
     assert held == [500, 500, 201]
     assert store.apply(heartbeat(*(("", 1) for _ in range(1_201)))).status == 400

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -61,6 +62,49 @@ def sent() -> Sent:
     return []
 
 
+class Disk:
+    """What lies between a store and its file: a connection that can be made to fail.
+
+    Attributes:
+        db: the connection.
+        left: how many statements that write or commit are left, up to the one that fails; below zero none does.
+        full: whether nothing can be committed.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self.left = -1
+        self.full = False
+
+    @classmethod
+    @contextmanager
+    def between(cls) -> Iterator[list[Disk]]:
+        """Stand between SQLite and the stores that are opened in the block."""
+        made: list[Disk] = []
+
+        def connect(*args: Any, **kwargs: Any) -> Disk:
+            made.append(cls(connect_to(*args, **kwargs)))
+            return made[-1]
+
+        connect_to = sqlite3.connect
+        with patch("sqlite3.connect", connect):
+            yield made
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.db, name)
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        writes = not statement.lstrip().startswith(("SELECT", "ROLLBACK"))
+        self.left -= writes
+        if (writes and self.left == 0) or (self.full and statement == "COMMIT"):
+            raise sqlite3.OperationalError("database or disk is full")
+        return self.db.execute(statement, *parameters)
+
+    def executemany(self, statement: str, parameters: list[Any]) -> None:
+        for some in parameters:
+            self.execute(statement, some)
+
+
 class File:
     """A file, and the process that has it open: `crash` is kill -9 and a new start."""
 
@@ -68,10 +112,14 @@ class File:
         self.path = path
         self.clock = clock
         self.sent: Sent = []
+        self.disk: Disk
         self.store = self.opened()
 
     def opened(self) -> SqliteStore:
-        return SqliteStore(self.path, self.clock, lambda *message: self.sent.append(message), synchronous="off")
+        with Disk.between() as made:
+            store = SqliteStore(self.path, self.clock, lambda *message: self.sent.append(message), synchronous="off")
+        (self.disk,) = made
+        return store
 
     def crash(self) -> SqliteStore:
         """Nothing of the process remains but the file: what SQLite had not written is not written any more."""
@@ -273,28 +321,6 @@ REQUESTS: list[Request] = [
 ]
 
 
-class Faulty:
-    """A connection that fails at its n-th statement that writes or commits."""
-
-    def __init__(self, db: sqlite3.Connection, left: int) -> None:
-        self._db = db
-        self.left = left
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._db, name)
-
-    def execute(self, statement: str, *parameters: Any) -> Any:
-        if not statement.lstrip().startswith(("SELECT", "ROLLBACK")):
-            self.left -= 1
-            if self.left == 0:
-                raise sqlite3.OperationalError("database or disk is full")
-        return self._db.execute(statement, *parameters)
-
-    def executemany(self, statement: str, parameters: list[Any]) -> None:
-        for some in parameters:
-            self.execute(statement, some)
-
-
 def test_a_failure_at_any_write_leaves_all_or_nothing(tmp_path: Path, clock: ManualClock) -> None:
     """Each request fails at each of its statements, and the process crashes there: nothing of it has happened."""
     reference = File(tmp_path / "reference.db", clock)
@@ -320,15 +346,13 @@ def test_a_failure_at_any_write_leaves_all_or_nothing(tmp_path: Path, clock: Man
 
 def failing_at(n: int, file: File, request: Request) -> str | None:
     """Apply a request while the n-th statement that writes fails; the error, None if there were not so many."""
-    store = file.store
-    whole = store._db
-    store._db = store._transaction._db = Faulty(whole, n)  # type: ignore[assignment]
+    file.disk.left = n
     try:
-        store.apply(request)
+        file.store.apply(request)
     except StoreError as error:
         return str(error)
     finally:
-        store._db = store._transaction._db = whole
+        file.disk.left = -1
     return None
 
 
@@ -463,12 +487,13 @@ def test_synchronous_is_one_of_three(path: Path, synchronous: Any) -> None:
 
 
 def test_by_default_an_answer_waits_for_the_disk(path: Path) -> None:
-    with SqliteStoreOf(path) as store:
-        assert store._db.execute("PRAGMA synchronous").fetchone() == (0,)
-    store = SqliteStore(path)
-    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    store.close()
+    named: list[tuple[dict[str, Any], int]] = [({"synchronous": "off"}, 0), ({"synchronous": "normal"}, 1), ({}, 2)]
+    for arguments, shown in named:
+        with Disk.between() as disks:
+            store = SqliteStore(path, **arguments)
+        assert disks[0].execute("PRAGMA synchronous").fetchone() == (shown,)
+        assert disks[0].execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        store.close()
 
 
 # -- open and close -----------------------------------------------------------------------------------------------
@@ -592,33 +617,16 @@ def test_renamed_file_is_whole_once_a_write_is_refused(file: File) -> None:
         assert [record.id for record in store.records()] == ["p"]
 
 
-def test_store_on_a_full_disk_is_not_ready(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_on_a_full_disk_is_not_ready(file: File) -> None:
     assert file.store.ready()
-    with monkeypatch.context() as full:
-        full.setattr(file.store._transaction, "_db", _Full(file.store._db))
-        with pytest.raises(StoreError, match="disk is full"):
-            file.store.ready()
-
-
-class _Full:
-    """A database that cannot be written any more."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._db, name)
-
-    def execute(self, statement: str) -> Any:
-        if statement == "COMMIT":
-            raise sqlite3.OperationalError("database or disk is full")
-        return self._db.execute(statement)
+    file.disk.full = True
+    with pytest.raises(StoreError, match="disk is full"):
+        file.store.ready()
+    file.disk.full = False
 
 
 def damage(file: File, id: str) -> None:
-    with file.store._exclusive:
-        file.store._write_begins()
-        file.store._rows("UPDATE promise SET record = ? WHERE id = ?", (b"\x91\x01", id))
+    file.disk.execute("UPDATE promise SET record = ? WHERE id = ?", (b"\x91\x01", id))
 
 
 def test_damaged_record_is_named_and_stops_nothing_else(file: File, clock: ManualClock) -> None:

@@ -156,6 +156,36 @@ def test_a_step_of_a_lost_task_is_409(client: Client, settling: bool) -> None:
     assert client.kinds()[-1] == "promise.settle"
 
 
+ENDS: list[Request] = [
+    TaskFulfill("w", 1, PromiseSettle("w", "resolved")),
+    TaskSuspend("w", 1, ("awaited",)),
+    TaskRelease("w", 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("end", "lost"),
+    [
+        *((end, lost) for end in ENDS for lost in (False, True)),
+        (TaskHalt("w", 1), False),
+        (TaskVerify("w", 1), True),
+    ],
+    ids=lambda value: value if isinstance(value, bool) else value.kind,
+)
+def test_lease_that_has_ended_fences_no_step(client: Client, end: Request, lost: bool) -> None:
+    """Whether we have ended it, or another process before us."""
+    client.memory.apply(PromiseCreate("awaited", LATER))
+    client.hold()
+    assert client.store.fences_records_by("w", 1)
+    if lost:
+        client.memory.apply(TaskHalt("w", 1))
+    client.apply(end)
+
+    assert not client.store.fences_records_by("w", 1)
+    client.apply(step("w.1"))
+    assert client.kinds()[-2:] == ["promise.create", "promise.settle"]
+
+
 def test_a_task_that_is_not_there_any_more_is_lost_too(client: Client) -> None:
     client.hold()
     lose(client.memory, "w")
