@@ -18,8 +18,8 @@ from tests.support.clients.official import PROGRAMS, needs_python
 from tests.support.clients.stack_api import PAUSE, Api
 from tests.support.environments import Process, Surroundings
 from tests.support.ports import free_port
-from tests.unit.infra.test_authentication import public
-from tests.unit.infra.test_authentication import token as token_of
+from tests.support.tokens import public
+from tests.support.tokens import token as token_of
 
 pytestmark = needs_python
 IN_A_DISTANT_FUTURE = 2**45

@@ -11,8 +11,8 @@ from resonate.errors import ResonateStoreError
 from resonate_infra.testing.stack import OfflineStack
 from tests.support.clients.stack_api import Api
 from tests.support.environments import ROOT, Process
-from tests.unit.infra.test_authentication import public
-from tests.unit.infra.test_authentication import token as token_of
+from tests.support.tokens import public
+from tests.support.tokens import token as token_of
 
 
 def test_a_client_begins_executions_of_a_deployment_and_has_their_results(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,7 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
-from tests.deployment.test_push import Server
+from tests.support.receiver import Server
 from tests.support.services import answers_of_a_client, service_over
 
 NIGHT = 1_735_689_600_000

@@ -15,8 +15,8 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.clock import ManualClock
 from tests.deployment.functions.conftest import NIGHT, Load, ask
 from tests.support.envelopes import read
-from tests.unit.infra.test_authentication import public
-from tests.unit.infra.test_authentication import token as token_of
+from tests.support.tokens import public
+from tests.support.tokens import token as token_of
 
 DAY = 86_400_000
 TARGET = {"resonate:target": "poll://any@worker"}

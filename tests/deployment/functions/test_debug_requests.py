@@ -17,8 +17,8 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_store.dynamo.debug_items import DynamoDebug, Held
 from resonate_store.model.clock import ManualClock
 from tests.deployment.functions.conftest import NIGHT, ask
-from tests.deployment.test_push import Server
-from tests.unit.infra.test_authentication import public, token
+from tests.support.receiver import Server
+from tests.support.tokens import public, token
 
 DAY = 86_400_000
 WORKER = {"resonate:target": "poll://any@worker"}

@@ -10,7 +10,7 @@ import pytest
 
 from resonate_infra.server.assembly import ServerOptions
 from tests.support.command_line import CommandLine
-from tests.unit.infra.server.test_process import started
+from tests.support.dev_process import started
 
 
 def test_a_workflow_of_a_lambda_handler_completes_and_ctrl_c_ends_it_without_failure(tmp_path: Path) -> None:

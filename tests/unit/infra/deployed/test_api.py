@@ -6,7 +6,7 @@ import pytest
 
 from resonate_infra.deployed.api import Api, ApiSettings
 from resonate_store.settings import SettingsError
-from tests.unit.infra.test_authentication import public
+from tests.support.tokens import public
 
 TABLE = {"RESONATE_TABLE": "promises"}
 

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 import pytest
 
 from resonate_infra.server.files import WANTED_FILES, room_in
+from tests.support.dev_process import started
 from tests.support.server_api import PATIENCE
-from tests.unit.infra.server.test_process import started
 
 
 @pytest.mark.parametrize("limit", [64, 256, 1_024, 4_096, WANTED_FILES, 1_000_000])

@@ -21,8 +21,8 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.protocol.wire import VERSION, encode_request
 from tests.support.envelopes import envelope, read
+from tests.support.samples import REQUESTS
 from tests.support.services import service_over, service_over_a_table
-from tests.unit.store.protocol.test_wire import REQUESTS
 
 Answer = Callable[[bytes], tuple[int, bytes]]
 EXAMPLES = {"memory": 1000, "sqlite": 300, "dynamo": 60, "http": 150}

@@ -12,7 +12,7 @@ from resonate_store.model.requests import ProtocolRequest, Response
 from resonate_store.protocol import openapi
 from resonate_store.protocol.wire import encode_request, encode_response
 from tests.support.envelopes import envelope
-from tests.unit.store.protocol.test_wire import REQUESTS, RESPONSES
+from tests.support.samples import REQUESTS, RESPONSES
 
 DOCUMENT = openapi.document()
 

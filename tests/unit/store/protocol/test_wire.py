@@ -6,35 +6,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.requests import (
     InternalRequest,
-    PromiseCreate,
     PromiseGet,
     PromiseRecord,
-    PromiseRegisterCallback,
-    PromiseRegisterListener,
-    PromiseSearch,
-    PromiseSettle,
     PromiseWake,
     ProtocolRequest,
     Response,
-    ScheduleCreate,
-    ScheduleDelete,
-    ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleSearch,
-    ScheduleTrigger,
     TaskAcquire,
-    TaskContinue,
-    TaskCreate,
     TaskFence,
-    TaskFulfill,
     TaskGet,
     TaskHalt,
-    TaskHeartbeat,
-    TaskReference,
     TaskRelease,
     TaskSearch,
     TaskSuspend,
@@ -48,126 +30,8 @@ from resonate_store.protocol.wire import (
     encode_request,
     encode_response,
 )
+from tests.support.samples import CREATE, REQUESTS, RESPONSES, TASK
 
-CREATE = PromiseCreate("a.1", 1000, Value({"h": "1"}, "ZGF0YQ=="), {"resonate:target": "poll://any@default"})
-SETTLE = PromiseSettle("a", "rejected_canceled", Value(data="dg=="))
-PROMISE = PromiseView(
-    id="a", state="pending", param=Value(), value=Value(data="x"), tags={"k": "v"}, timeout_at=1000, created_at=5
-)
-SETTLED = msgspec.structs.replace(PROMISE, state="resolved", settled_at=7)
-TASK = Task(id="a", state="acquired", version=3, resumes=1, ttl=60_000, pid="p")
-SCHEDULE = Schedule(
-    id="s",
-    cron="* * * * *",
-    promise_id="{{.id}}",
-    promise_timeout=10,
-    promise_param=Value(),
-    promise_tags={},
-    created_at=1,
-    next_run_at=2,
-)
-
-REQUESTS: list[ProtocolRequest] = [
-    PromiseGet("a"),
-    CREATE,
-    SETTLE,
-    PromiseRegisterCallback("a", "b"),
-    PromiseRegisterListener("a", "https://example.com"),
-    PromiseSearch(),
-    PromiseSearch("resolved", {"k": "v"}, "a.", limit=7, cursor="after"),
-    PromiseSearch(roots=True),
-    TaskGet("a"),
-    TaskCreate("p", 60_000, CREATE),
-    TaskAcquire("a", 1, "p", 60_000),
-    TaskRelease("a", 1),
-    TaskRelease("a", 1, handover=True, error="out of time"),
-    TaskFulfill("a", 1, SETTLE),
-    TaskSuspend("a", 1, ("b", "c", "b")),
-    TaskFence("a", 1, CREATE),
-    TaskFence("a", 1, SETTLE),
-    TaskHeartbeat("p", (TaskReference("a", 1), TaskReference("b", 2))),
-    TaskHeartbeat("p", ()),
-    TaskHalt("a"),
-    TaskHalt("a", 4, "poison"),
-    TaskContinue("a"),
-    TaskSearch(),
-    TaskSearch("halted", 7, "after"),
-    ScheduleGet("s"),
-    ScheduleCreate("s", "* * * * *", "{{.id}}.{{.timestamp}}", 10, Value(data="x"), {"k": "v"}),
-    ScheduleCreate(
-        "s", "@daily", "{{.timestamp}}", 10, Value(), {}, "Europe/Berlin", "latest", "skip", "Nightly", {"team": "a"}
-    ),
-    ScheduleDelete("s"),
-    SchedulePause("s"),
-    ScheduleResume("s"),
-    ScheduleTrigger("s"),
-    ScheduleSearch(),
-    ScheduleSearch({"k": "v"}, 7, "after"),
-]
-
-RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
-    (PromiseGet("a"), Response(promise=PROMISE), {"promise": "PROMISE"}),
-    (PromiseGet("a"), Response(promise=PROMISE, task=TASK), {"promise": "PROMISE", "task": "TASK"}),
-    (CREATE, Response(promise=PROMISE), {"promise": "PROMISE"}),
-    (SETTLE, Response(promise=SETTLED), {"promise": "SETTLED"}),
-    (PromiseRegisterCallback("a", "b"), Response(promise=PROMISE), {"promise": "PROMISE"}),
-    (PromiseSearch(), Response(promises=()), {"promises": []}),
-    (PromiseSearch(), Response(promises=(PROMISE,), cursor="a"), {"promises": ["PROMISE"], "cursor": "a"}),
-    (TaskGet("a"), Response(task=TASK), {"task": "TASK"}),
-    (
-        TaskCreate("p", 1, CREATE),
-        Response(task=TASK, promise=PROMISE),
-        {"task": "TASK", "promise": "PROMISE", "preload": []},
-    ),
-    (
-        TaskAcquire("a", 2, "p", 1),
-        Response(task=TASK, promise=PROMISE, preload=(SETTLED,)),
-        {"task": "TASK", "promise": "PROMISE", "preload": ["SETTLED"]},
-    ),
-    (TaskRelease("a", 1), Response(), {}),
-    (TaskFulfill("a", 1, SETTLE), Response(promise=SETTLED), {"promise": "SETTLED"}),
-    (TaskSuspend("a", 1, ("b",)), Response(), {}),
-    (TaskSuspend("a", 1, ("b",)), Response(status=300), {"preload": []}),
-    (TaskSuspend("a", 1, ("b",)), Response(status=300, preload=(SETTLED,)), {"preload": ["SETTLED"]}),
-    (
-        TaskFence("a", 1, CREATE),
-        Response(promise=PROMISE),
-        {
-            "action": {
-                "kind": "promise.create",
-                "head": {"corrId": "c7", "status": 200, "version": "2026-04-01"},
-                "data": {"promise": "PROMISE"},
-            },
-            "preload": [],
-        },
-    ),
-    (
-        TaskFence("a", 1, SETTLE),
-        Response(action_status=404, error="Promise not found"),
-        {
-            "action": {
-                "kind": "promise.settle",
-                "head": {"corrId": "c7", "status": 404, "version": "2026-04-01"},
-                "data": "Promise not found",
-            },
-            "preload": [],
-        },
-    ),
-    (TaskHeartbeat("p", ()), Response(), {}),
-    (TaskHalt("a"), Response(), {}),
-    (TaskContinue("a"), Response(), {}),
-    (TaskSearch(), Response(tasks=(TASK,)), {"tasks": ["TASK"]}),
-    (ScheduleGet("s"), Response(schedule=SCHEDULE), {"schedule": "SCHEDULE"}),
-    (ScheduleDelete("s"), Response(), {}),
-    (SchedulePause("s"), Response(schedule=SCHEDULE), {"schedule": "SCHEDULE"}),
-    (ScheduleResume("s"), Response(schedule=SCHEDULE), {"schedule": "SCHEDULE"}),
-    (
-        ScheduleTrigger("s"),
-        Response(schedule=SCHEDULE, promise=PROMISE),
-        {"schedule": "SCHEDULE", "promise": "PROMISE"},
-    ),
-    (ScheduleSearch(), Response(schedules=(SCHEDULE,), cursor="s"), {"schedules": ["SCHEDULE"], "cursor": "s"}),
-]
 RECORDS: dict[str, Any] = {
     "PROMISE": {
         "id": "a",
