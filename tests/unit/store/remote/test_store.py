@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from resonate_store.interface import StoreClosed, StoreError, StoreUnreachable
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import Value
+from resonate_store.model.records import PromiseView, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -228,6 +229,16 @@ def test_what_a_search_shows_as_settled_is_settled_before_it_is_believed(client:
     assert children == {"w.1.1": "resolved", "w.1.2": "pending"}
     assert record is not None
     assert record.state == "resolved"
+
+
+def test_child_shown_as_pending_after_its_deadline_is_left_out(client: Client) -> None:
+    late = PromiseView(
+        id="w.1", state="pending", param=Value(), value=Value(), tags={}, timeout_at=T0, created_at=T0 - 1
+    )
+    early = replace(late, id="w.2", timeout_at=T0 + 1)
+    client.line.faults = [envelope(200, {"promises": [late, early]})]
+
+    assert client.store.children("w") == [early]
 
 
 def test_children_that_cannot_be_read_are_an_error(client: Client) -> None:
