@@ -484,6 +484,17 @@ def test_a_release_whose_response_was_lost_is_done(client: Client) -> None:
     assert client.apply(TaskRelease("w", 1, handover=True)).ok
 
 
+def test_release_whose_response_was_lost_is_done_if_halted_since(client: Client) -> None:
+    client.hold()
+
+    def halting(body: bytes) -> Reply:
+        client.memory.apply(TaskHalt("w"))
+        return client.line.post(body, {}, 1.0)
+
+    client.line.faults = ["lost", halting]
+    assert client.apply(TaskRelease("w", 1)).status == 200
+
+
 def test_a_released_task_that_goes_on_elsewhere_is_lost(client: Client) -> None:
     client.hold()
     client.line.faults = ["lost", lambda _: client.memory.apply(TaskAcquire("w", 1, "other", 60_000)) and None]
