@@ -117,14 +117,14 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
     (TaskSuspend("a", 1, ("b",)), Response(status=300, preload=(SETTLED,)), {"preload": ["SETTLED"]}),
     (
         TaskFence("a", 1, CREATE),
-        Response(promise=PROMISE),
+        Response(promise=PROMISE, preload=(SETTLED,)),
         {
             "action": {
                 "kind": "promise.create",
                 "head": {"corrId": "c7", "status": 200, "version": "2026-04-01"},
                 "data": {"promise": "PROMISE"},
             },
-            "preload": [],
+            "preload": ["SETTLED"],
         },
     ),
     (
