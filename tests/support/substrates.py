@@ -234,7 +234,8 @@ def dynamo_client() -> Iterator[Any]:
         yield boto3.client("dynamodb", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
 
 
-SUBSTRATES = ["memory", "sqlite", "dynamo"] if "RESONATE_CI" in os.environ else ["memory"]
+EVERYWHERE = ["memory", "sqlite", "dynamo"]
+SUBSTRATES = EVERYWHERE if "RESONATE_CI" in os.environ else ["memory"]
 """The corpus and the lockstep test hold the others to the same rules; integration runs the rule tests there as well."""
 
 

@@ -287,6 +287,22 @@ def test_news_is_forgotten_once_sent(file: File) -> None:
     assert (file.store.tick(), file.sent) == (0, [])
 
 
+def test_news_under_the_number_of_earlier_news_is_kept(file: File) -> None:
+    """SQLite gives a number again once the table is empty."""
+    for request in (create("p"), listen("p"), settle("p"), create("q"), listen("q")):
+        file.store.apply(request)
+
+    def fail(*_: object) -> None:
+        raise ConnectionError("the receiver's network is down")
+
+    file.store.subscribe(send=fail)
+    with pytest.raises(ConnectionError):
+        file.store.apply(settle("q"))
+    file.store.apply(create("another"))
+    file.crash().tick()
+    assert [message["data"]["promise"]["id"] for _, message in file.sent] == ["q"]
+
+
 def test_effects_left_to_a_caller_who_is_gone_are_carried_out(file: File) -> None:
     file.store.apply(create_task("w"))
     file.store.apply(create("a"))

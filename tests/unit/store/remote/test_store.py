@@ -40,6 +40,7 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET, TIMER
 from resonate_store.remote.http import Reply
 from resonate_store.remote.store import HttpStore
+from tests.support.present import present
 from tests.support.records import lose
 from tests.support.wire import URL, Line
 
@@ -375,6 +376,15 @@ def test_a_creation_whose_response_was_lost_is_ours(client: Client) -> None:
     assert response.promise is not None
     assert client.apply(step("w.1")).ok
     assert client.kinds()[-1] == "task.fence"
+
+
+def test_creation_answered_by_a_failing_gateway_is_ours(client: Client) -> None:
+    def gateway(body: bytes) -> Reply:
+        client.line.post(body, {}, 1.0)
+        return Reply(502, {}, b"<html>")
+
+    client.line.faults = [gateway]
+    assert present(client.hold().task).version == 1
 
 
 def test_a_task_that_somebody_else_has_created_is_not_ours(client: Client) -> None:
