@@ -212,8 +212,7 @@ class Execution(Nodes):
     def _deliver(self, coroutine: Coroutine, node: Node) -> None:
         if coroutine.ended is None:
             coroutine.inbox = (node.value, node.error)
-            context = coroutine.work.context
-            if context.replaying:
+            if (context := coroutine.work.context).replaying:
                 self._progress.resumed(context, node)
         self.ready.append(coroutine)
 
@@ -279,8 +278,7 @@ class Execution(Nodes):
     def _receive(self, coroutine: Coroutine, outcome: Outcome, *, is_news: bool = False) -> None:
         """Give a workflow the recorded outcome of what it waits for."""
         coroutine.inbox = outcome
-        context = coroutine.work.context
-        if context.replaying:
+        if (context := coroutine.work.context).replaying:
             self._progress.received(context, is_news=is_news)
 
     def _join(self, coroutine: Coroutine, ended: Outcome) -> None:
