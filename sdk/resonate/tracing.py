@@ -73,7 +73,7 @@ class Spans:
         )
 
     def flush(self) -> None:
-        """Export the spans that wait: after an invocation its process may be frozen for ever."""
+        """Export the spans that wait: after an invocation its process may never thaw."""
         self._processor.force_flush()
 
 

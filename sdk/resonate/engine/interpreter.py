@@ -340,8 +340,7 @@ class Execution(Nodes):
         annotation = self._conventions.result_type(command) if isinstance(command, RemoteCall) else Any
         outcome = outcome_of(known, annotation, command.opts.encoder)
         if command.waits:
-            is_news = bool(self._progress.resumed_by) and self._progress.has_settled_since(known.id, known)
-            self._receive(coroutine, outcome, is_news=is_news)
+            self._receive(coroutine, outcome, is_news=self._progress.has_settled_since(known.id, known))
         else:
             self._replay_begun(coroutine, command, known, annotation, outcome)
         return True

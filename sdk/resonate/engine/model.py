@@ -31,7 +31,7 @@ _GENERATOR = 0x20
 _COROUTINE = 0x80
 """The code flags of generator functions and of async ones (`inspect.CO_GENERATOR`, `inspect.CO_COROUTINE`)."""
 MOST_BLOCKS = 10
-"""How many `finally` blocks within each other are closed; one that yields for ever has to end somewhere."""
+"""How many `finally` blocks within each other are closed: a block that always yields would never end."""
 _endless: list[Resumable] = []
 """Workflows that cannot be closed; they are kept, because Python complains when one is freed."""
 
@@ -199,7 +199,7 @@ class Work(Struct, eq=False):
 
 
 class Opening(Struct, frozen=True):
-    """An async function that is no step after all: what it has awaited first is a command."""
+    """An async function that is a workflow, not a step: it has awaited a command."""
 
     coroutine: types.CoroutineType[Any, Any, Any]
     command: Any

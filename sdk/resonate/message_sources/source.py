@@ -1,6 +1,6 @@
 """What brings messages to a process of a worker group.
 
-An execute message offers a task, an unblock message brings a promise that somebody listens for. Both
+An execute message offers a task, an unblock message brings a promise that a listener waits for. Both
 may get lost, and nothing rests on them but speed: a task is offered again, a promise can be read.
 """
 

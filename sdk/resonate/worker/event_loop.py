@@ -23,7 +23,7 @@ from resonate.worker.abandoned import abandoned
 from resonate.workflow.awaits import MixedAwaits, coroutines_of_functions, running_function
 
 _timers: contextvars.ContextVar[weakref.WeakSet[asyncio.TimerHandle]] = contextvars.ContextVar("timers")
-"""What a function has the loop do later: a timeout around a command would be one, and reach nobody."""
+"""What a function has the loop do later: a timeout around a command would be one, and would have no effect."""
 _Base = asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
 
 

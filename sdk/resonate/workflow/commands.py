@@ -154,8 +154,8 @@ class LFI(LocalCall[Promise[T]]):
 class External(Command[T_co]):
     """A command whose promise others settle.
 
-    All of these take the options of a call, as programs may give them: where nobody is called, target
-    and version are of no effect.
+    All of these take the options of a call, as programs may give them: where no function is called, target
+    and version have no effect.
     """
 
     __slots__ = ()

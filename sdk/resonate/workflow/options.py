@@ -241,6 +241,11 @@ def by_name(owner: Callable[[Any], str], kind: type) -> Callable[[Method], Metho
         kind: the `TypedDict` of the options.
     """
     known = sorted(kind.__annotations__)
+    of = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind.__annotations__[name])
+        for name in known
+    ]
 
     def decorate(method: Method) -> Method:
         @functools.wraps(method)
@@ -252,14 +257,8 @@ def by_name(owner: Callable[[Any], str], kind: type) -> Callable[[Method], Metho
                 raise TypeError(f"unknown option {unknown} of {owner(self)}: its options are {', '.join(known)}")
             return method(self, **given)
 
-        signature = inspect.signature(method)
-        first = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-        named = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind.__annotations__[name])
-            for name in known
-        ]
         # `help` and editors show the options by name.
-        vars(options)["__signature__"] = signature.replace(parameters=[*first, *named])
+        vars(options)["__signature__"] = inspect.Signature([of, *named])
         return cast("Method", options)
 
     return decorate

@@ -2,7 +2,7 @@
 
 A substrate of this kind fetches and keeps records under one lock; everything else about it is here. Effects are carried
 out in process, together with the write that they follow from. Nothing runs by itself: `tick` does what is due, and
-whoever owns the store calls it when `next_wake_at` comes. Messages leave outside the lock, to whoever has subscribed: a
+its owner calls it when `next_wake_at` comes. Messages leave outside the lock, to the one subscriber: a
 receiver may call back at once.
 """
 

@@ -58,7 +58,7 @@ def connect(path: str, synchronous: Synchronous) -> sqlite3.Connection:
             # Only a new file: closing one that is open elsewhere in this process would take SQLite's locks away.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
-        # No `timeout`: whoever holds the file holds it for good. Our own lock keeps threads apart.
+        # No `timeout`: a process that holds the file keeps it until it ends. Our own lock keeps threads apart.
         db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
     except sqlite3.Error as error:
         raise StoreError(f"cannot open {path!r} as a store: {error}") from error

@@ -15,7 +15,7 @@ from resonate_store.model.records import Entry, PromiseView, Record, ScheduleRec
 from resonate_store.model.tags import DELAY
 
 ARMING_HORIZON_MS = 900_000
-"""Deadlines that somebody waits for are armed as timers when they are this near; the sweep keeps the others."""
+"""Awaited deadlines are armed as timers when they are this near; the sweep keeps the others."""
 SETTLING_MS = 120_000
 """How long what fires a schedule may take to get going."""
 LATE_MS = 60_000
