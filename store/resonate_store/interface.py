@@ -8,7 +8,7 @@ the embedded stores, in the stream's consumer and the sweep for DynamoDB.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from resonate_store.machine.effects import (
     Arm,
@@ -27,6 +27,9 @@ from resonate_store.machine.effects import (
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseDelivered, PromiseGet, Request, Response, TaskResume
+
+if TYPE_CHECKING:
+    from resonate_store.model.servers import ServerSettings
 
 Send = Callable[[str, dict[str, Any]], bool | None]
 """Takes an address and a message; False says that the address is not served."""
@@ -83,6 +86,58 @@ class MinimalStore(Protocol):
         ...
 
 
+@runtime_checkable
+class Embedded(Protocol):
+    """Store in this process. Its timers fire only when `tick` is called."""
+
+    clock: Clock
+
+    @property
+    def send(self) -> Send:
+        """Where messages go."""
+        ...
+
+    def subscribe(self, *, send: Send | None = None, on_wake: Callable[[int], None] | None = None) -> Send:
+        """Listen to the store in place of the present listener, and return where messages went before.
+
+        Args:
+            send: takes an address and a message; must not wait for the receiver.
+            on_wake: takes the instant (milliseconds) of the next wake-up whenever that comes nearer.
+        """
+        ...
+
+    def next_wake_at(self) -> int | None:
+        """Return the instant (milliseconds) of the next wake-up; None if nothing is armed."""
+        ...
+
+    def tick(self) -> int:
+        """Wake what is due, and return how many entries that were."""
+        ...
+
+
+@runtime_checkable
+class Distant(Protocol):
+    """Store of a server, reached over a network.
+
+    Attributes:
+        server: the server's addresses and credentials.
+    """
+
+    server: ServerSettings
+
+    @property
+    def insistent(self) -> bool:
+        """Whether requests that fail on the way are repeated."""
+        ...
+
+    @insistent.setter
+    def insistent(self, insistent: bool) -> None: ...
+
+    def within(self, seconds: float) -> Store:
+        """Return this store for a caller that can wait so many seconds for one request."""
+        ...
+
+
 class Store(MinimalStore, Protocol):
     """A store, with all that a worker or client asks of one.
 
@@ -97,6 +152,18 @@ class Store(MinimalStore, Protocol):
     def underlying(self) -> Store:
         """The store itself, without what encrypts for it or counts."""
         return self
+
+    @property
+    def embedded(self) -> Embedded | None:
+        """The underlying store if it is in this process, else None."""
+        inner = self.underlying
+        return None if inner is self else completed(inner).embedded
+
+    @property
+    def distant(self) -> Distant | None:
+        """The underlying store if it is a server's, else None."""
+        inner = self.underlying
+        return None if inner is self else completed(inner).distant
 
     @property
     def server_clock(self) -> Clock | None:
@@ -169,6 +236,16 @@ class PlainStore(StoreWrapper):
                 break
             store = inner
         return store
+
+    @property
+    def embedded(self) -> Embedded | None:
+        inner = self.underlying
+        return inner if isinstance(inner, Embedded) else None
+
+    @property
+    def distant(self) -> Distant | None:
+        inner = self.underlying
+        return inner if isinstance(inner, Distant) else None
 
     @property
     def server_clock(self) -> Clock | None:

@@ -12,7 +12,8 @@ from resonate_infra.conformance.runner import Failed, NoResponse, Runner, Send
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ambient
 from resonate_store.model.ids import random_id
-from resonate_store.remote.settings import Scope, server_of
+from resonate_store.model.servers import Scope
+from resonate_store.remote.settings import server_of
 from resonate_store.remote.signature import RequestSignature
 
 TIMEOUT_S = 30.0

@@ -51,6 +51,11 @@ class TableStore(Subscribable, StoreWrapper):
         # Schedules are fired by this process, on time. It sweeps a local table every second.
         self._tick = Tick(self._outlets, table.clock, patience_ms=0, idle_level=logging.DEBUG)
 
+    @property
+    def embedded(self) -> TableStore:
+        """This store: it fires its timers itself."""
+        return self
+
     def apply(self, request: Request) -> Response:
         """Carry out one request and its effects; an effect that fails is left to the sweep."""
         response, changes = self._table.transact(request, announce=False)

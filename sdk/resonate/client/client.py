@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from resonate.client.caller import Caller, check_call
 from resonate.client.function import Function
 from resonate.dependencies import Dependencies
-from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
 from resonate.process.runtime import Runtime
 from resonate.process.store_choice import check_stores, encrypted, messages_of, store_of_environment
@@ -28,7 +27,7 @@ from resonate.worker.worker import Worker
 from resonate.workflow.context import Context
 from resonate.workflow.options import DEFAULT_TIMEOUT, Options, PolicyFor
 from resonate.workflow.registry import Registry
-from resonate_store.interface import MinimalStore, Store, completed
+from resonate_store.interface import MinimalStore, completed
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import random_id
@@ -118,8 +117,9 @@ class Resonate(Caller):
             # Messages are addressed to the source, whatever this process is called otherwise.
             local = cast("LocalMessageSource", message_source)
             group, pid = local.group, pid or local.id
-        clock = clock or (store.clock if isinstance(store, Embedded) else ambient())
-        connected: Store = completed(store) if store is not None else store_of_environment(clock)
+        own = None if store is None else completed(store)
+        clock = clock or (own.embedded.clock if own is not None and own.embedded is not None else ambient())
+        connected = store_of_environment(clock) if own is None else own
         if encryptor is not None:
             connected = encrypted(connected, encryptor)
         pid = pid or random_id()
@@ -131,9 +131,9 @@ class Resonate(Caller):
         dependencies = dependencies if shared else dict(dependencies or {})
         messages = message_source if isinstance(message_source, Messages) else None
         if messages is None:
-            messages = messages_of(connected.underlying, group, pid, registry)
+            messages = messages_of(connected, group, pid, registry)
         # A process that receives no messages serves no group.
-        served = group if messages is not None or isinstance(connected.underlying, Embedded) else None
+        served = group if messages is not None or connected.embedded is not None else None
         resources = Resources(connected, clock)
         worker = Worker(resources, registry, dependencies, pid, group=served, private=encryptor is not None)
         ttl_ms = round(lease * 1000)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from resonate.engine.model import Coroutine, Node, Work
 from resonate_store.model.tags import PARENT
@@ -14,7 +15,7 @@ WORTH_SUSPENDING_HERE_MS = 20
 """The same for a sleep where store and workers are one process (ms): coming back takes a replay, and no invocation."""
 
 
-class Blocked(NamedTuple):
+class Blocked(Struct, frozen=True):
     """What an execution with nothing left to do here waits for.
 
     `ids` are promises that others settle. `until` (milliseconds) is the end of a wait that is too short to suspend for,

@@ -7,7 +7,9 @@ attempts a function has had. A timer is numbered after the attempt that it follo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from resonate.encoders import Encoder
 from resonate.engine.model import Node, Outcome
@@ -21,7 +23,7 @@ NOTHING = "nothing"
 """What there is at an id where only the history, or only today's code, has a command."""
 
 
-class Issued(NamedTuple):
+class Issued(Struct, frozen=True):
     """Which command made a promise, as replay compares it; `id` is the command's overridden id."""
 
     kind: str
@@ -53,7 +55,7 @@ class Issued(NamedTuple):
         return cls("run", tags.get(FUNC, "")) if tags.get(SCOPE) == "local" else cls("promise")
 
     def __str__(self) -> str:
-        return sentence(*self)
+        return sentence(self.kind, self.name, self.id)
 
 
 def _of_sentence(text: str, id: str) -> Issued:

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from resonate.message_sources.source import Receive
+from resonate_store.interface import Embedded
 from resonate_store.model.addresses import group_of
-from resonate_store.model.clock import Clock
 
 Message = dict[str, Any]
 
@@ -27,27 +27,6 @@ class Addressed(dict[str, Any]):
     def __init__(self, message: Message, address: str) -> None:
         super().__init__(message)
         self.address = address
-
-
-@runtime_checkable
-class Embedded(Protocol):
-    """A store in this process, in which nothing happens by itself."""
-
-    clock: Clock
-
-    @property
-    def send(self) -> Callable[[str, Message], bool | None]: ...
-
-    def subscribe(
-        self,
-        *,
-        send: Callable[[str, Message], bool | None] | None = None,
-        on_wake: Callable[[int], None] | None = None,
-    ) -> Callable[[str, Message], bool | None]: ...
-
-    def next_wake_at(self) -> int | None: ...
-
-    def tick(self) -> int: ...
 
 
 class InProcess:

@@ -22,8 +22,9 @@ from resonate.message_sources.source import Receive
 from resonate.threads import join
 from resonate_store.interface import StoreError
 from resonate_store.model.backoff import Backoff
+from resonate_store.model.servers import ServerSettings
 from resonate_store.remote.http import reason_of
-from resonate_store.remote.settings import ServerSettings, server_of
+from resonate_store.remote.settings import server_of
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection

@@ -45,7 +45,7 @@ from resonate.payloads.annotations import (
 from resonate.payloads.forms import is_model, model_of, read, written
 
 _CONTAINERS = (Counter, OrderedDict, defaultdict, deque)
-_SECONDS = re.compile(r"[+-]\d\d:\d\d:\d\d(\.\d+)?$")
+_SECONDS = r"[+-]\d\d:\d\d:\d\d(\.\d+)?$"
 """An offset that has seconds, which msgspec does not read."""
 
 
@@ -146,7 +146,7 @@ def _instant(plain: str, kind: Any, path: str) -> Any:
             return msgspec.convert(plain, each)
         except msgspec.ValidationError:
             continue
-    if kind is not date and _SECONDS.search(plain):
+    if kind is not date and re.search(_SECONDS, plain):
         try:
             return kind.fromisoformat(plain)
         except ValueError:

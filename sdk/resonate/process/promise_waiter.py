@@ -24,9 +24,7 @@ from typing import Any
 from msgspec import MsgspecError, convert
 
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError, refusal
-from resonate.message_sources.in_process import Embedded
 from resonate.message_sources.source import Messages
-from resonate.process.store_choice import Distant
 from resonate.worker.resources import Resources
 from resonate_store.interface import PlainStore, StoreUnreachable
 from resonate_store.model.addresses import wait_for
@@ -74,8 +72,8 @@ class Waits:
         self._resources = resources
         self._store = resources.store
         self._clock = resources.clock
-        self._embedded = isinstance(inner, Embedded)
-        self._distant = inner if isinstance(inner, Distant) else None
+        self._embedded = resources.store.embedded is not None
+        self._distant = resources.store.distant
         store = resources.store
         self._plain = inner is store or (isinstance(store, PlainStore) and store.is_of(inner))
         self._source = source

@@ -22,11 +22,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from resonate.engine.blocking import WORTH_SUSPENDING_HERE_MS
-from resonate.message_sources.in_process import Embedded, InProcess
+from resonate.message_sources.in_process import InProcess
 from resonate.message_sources.source import Messages
 from resonate.process.held_tasks import HeldTasks
 from resonate.process.promise_waiter import Waits
-from resonate.process.store_choice import Distant
 from resonate.worker.abandoned import abandoned
 from resonate.worker.lease import Lease
 from resonate.worker.resources import Resources
@@ -87,9 +86,8 @@ class Runtime:
         threads: int,
         source: Messages | None = None,
     ) -> None:
-        inner = resources.underlying
-        self._embedded = inner if isinstance(inner, Embedded) else None
-        self._distant = inner if isinstance(inner, Distant) else None
+        self._embedded = resources.store.embedded
+        self._distant = resources.store.distant
         self._resources = resources
         self._store = resources.store
         self._clock = resources.clock

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from resonate.message_sources.source import Messages
 from resonate.workflow.registry import Registry
@@ -19,17 +19,6 @@ from resonate_store.model.clock import Clock
 if TYPE_CHECKING:
     from resonate.stores.remote import RemoteStore
     from resonate_store.dynamo.store import DynamoStore
-
-
-@runtime_checkable
-class Distant(Protocol):
-    """Store of a server, whose requests are retried when they fail on the way."""
-
-    insistent: bool
-
-    def within(self, seconds: float) -> Store:
-        """Return the store for a caller who has only so many seconds for a request."""
-        ...
 
 
 def store_of_environment(clock: Clock) -> Store:
@@ -52,12 +41,12 @@ def _remote_store(clock: Clock) -> RemoteStore:
 
 def messages_of(store: Store, group: str, pid: str, registry: Registry) -> Messages | None:
     """Return the source of messages of the server behind a store; None if it pushes them to workers, or is none."""
-    server = getattr(store, "server", None)
-    if server is None or server.scope is not None:
+    distant = store.distant
+    if distant is None or distant.server.scope is not None:
         return None
     from resonate.message_sources.poller import Poller
 
-    return Poller(group, pid, server=server, works=lambda: bool(registry.names()))
+    return Poller(group, pid, server=distant.server, works=lambda: bool(registry.names()))
 
 
 def _dynamo_store(table: str, clock: Clock) -> DynamoStore:

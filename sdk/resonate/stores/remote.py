@@ -24,8 +24,8 @@ from resonate_store.model.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from resonate_store.model.servers import ServerSettings
 from resonate_store.remote import store
-from resonate_store.remote.settings import ServerSettings
 from resonate_store.remote.store import TIMEOUT_S
 
 if TYPE_CHECKING:

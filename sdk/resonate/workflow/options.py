@@ -4,14 +4,12 @@
 function (docs/protocol.md 5.4). Timeouts are durations in seconds.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import math
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+from typing import Any, Self, TypedDict, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -19,9 +17,7 @@ from msgspec.structs import asdict, replace
 from resonate.encoders import Encoder
 from resonate.retry_policies import RetryPolicy
 from resonate.validation import YEAR_S, Seconds, warn_of_milliseconds
-
-if TYPE_CHECKING:
-    from resonate_store.model.records import CatchUp, Overlap
+from resonate_store.model.records import CatchUp, Overlap
 
 PolicyFor = Callable[[Callable[..., Any]], RetryPolicy]
 """Chooses the retry policy of a function."""
@@ -138,7 +134,7 @@ class Options(Struct, frozen=True, kw_only=True):
     timezone: str | None = None
     version: int | None = None
 
-    def merge(self, **changes: Any) -> Options:
+    def merge(self, **changes: Any) -> Self:
         """These options with every change that is not None.
 
         Raises:
@@ -175,7 +171,7 @@ class Options(Struct, frozen=True, kw_only=True):
             raise TypeError(f"retry_policy must give a `RetryPolicy` for {func.__name__}, got {chosen!r:.80}")
         return chosen
 
-    def over(self, defaults: Options) -> Options:
+    def over(self, defaults: Self) -> Self:
         """These options, and those of `defaults` where nothing is set."""
         mine = {name: value for name, value in asdict(self).items() if value is not None}
         return replace(defaults, **mine) if mine else defaults

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import Struct
 
 from resonate.encoders import Encoder
 from resonate.workflow.callables import adapted, core_of, name_of, refuse_called
@@ -26,7 +28,7 @@ _ASYNC_GENERATOR = 0x200
 """The code flag of `async def` functions that yield (`inspect.CO_ASYNC_GENERATOR`)."""
 
 
-class Registered(NamedTuple):
+class Registered(Struct, frozen=True):
     """A registered function.
 
     `validate` says whether arguments that do not fit its annotations are refused.
@@ -174,10 +176,10 @@ def _key(func: Any) -> Any:
 
 def _told(registered: Registered) -> str:
     """Say which function has a name, and where it is defined."""
-    name, func, version, _ = registered
+    func = registered.func
     code = core_of(getattr(getattr(func, ADAPTED, None), "func", func)).func.__code__
     place = f"{func.__module__}.{func.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
-    return f"{place} is version {version} of {name}"
+    return f"{place} is version {registered.version} of {registered.name}"
 
 
 def _listed(names: list[str]) -> str:

@@ -99,6 +99,11 @@ class EmbeddedStore(Subscribable, Store, ABC):
         self._outlets = _InProcess(self)
         self._waking: Key = ("promise", "")
 
+    @property
+    def embedded(self) -> EmbeddedStore:
+        """This store: it is in this process."""
+        return self
+
     # What a substrate provides; each is called by somebody who has entered `exclusive`, if not said otherwise.
 
     @abstractmethod

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
+
+from msgspec import Struct
 
 # What would begin a query or a fragment of the URL belongs to neither: a group or id that has it is percent-encoded.
-_POLL = re.compile(r"poll://(?P<cast>any|uni)@(?P<group>[^/\s@?#]+)(?:/(?P<id>[^/\s?#]+))?\Z")
-_LAMBDA = re.compile(
+_POLL = r"poll://(?P<cast>any|uni)@(?P<group>[^/\s@?#]+)(?:/(?P<id>[^/\s?#]+))?\Z"
+_LAMBDA = (
     r"lambda://(?:[A-Za-z0-9-_]+|arn:[^\s:]+:lambda:[^\s:]+:[^\s:]+:function:[A-Za-z0-9-_]+)(?::[A-Za-z0-9$_-]+)?\Z"
 )
-_HTTP = re.compile(r"https?://[^\s/?#]+\S*\Z")
+_HTTP = r"https?://[^\s/?#]+\S*\Z"
 
 
-class Poll(NamedTuple):
+class Poll(Struct, frozen=True):
     """A poll address, taken apart."""
 
     cast: Literal["any", "uni"]
@@ -35,11 +37,11 @@ def expand(target: str) -> str:
 
 def problem_with(address: str) -> str | None:
     """Say why `address` is not one, or None when it is."""
-    if _POLL.match(address):
+    if re.match(_POLL, address):
         if address.startswith("poll://uni@") and "/" not in address.removeprefix("poll://"):
             return f"{address!r} names no process: poll://uni@group/pid"
         return None
-    if _LAMBDA.match(address) or (_HTTP.match(address) and _is_url(address)):
+    if re.match(_LAMBDA, address) or (re.match(_HTTP, address) and _is_url(address)):
         return None
     return (
         f"{address!r} is not an address:"
@@ -59,7 +61,7 @@ def _is_url(address: str) -> bool:
 
 def poll_of(address: str) -> Poll | None:
     """A poll address taken apart, its group and id without percent-encoding; None for any other address."""
-    match = _POLL.match(address)
+    match = re.match(_POLL, address)
     if match is None:
         return None
     from urllib.parse import unquote
@@ -70,7 +72,7 @@ def poll_of(address: str) -> Poll | None:
 
 def group_of(address: str) -> str | None:
     """The worker group of a poll address, or None for any other address."""
-    match = _POLL.match(address)
+    match = re.match(_POLL, address)
     return match["group"] if match else None
 
 

@@ -22,7 +22,10 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 _MONTHS = [(year, month) for year in range(2025, 2038) for month in range(1, 13)]
 _LONGEST_MONTHS = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
@@ -35,14 +38,15 @@ _DESCRIPTORS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_PART = re.compile(r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,2}))?")
-_ANY = re.compile(r"\*(/[0-9]{1,2})?")
+# Patterns are compiled when they are first used: a worker without schedules does not need them.
+_PART = r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,2}))?"
+_ANY = r"\*(/[0-9]{1,2})?"
 _DAY_S = 86_400
 """Seconds: no clock is set forward or back by more."""
-_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*\Z")
+_ZONE = r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*\Z"
 
 
-class _Field(NamedTuple):
+class _Field(Struct, frozen=True):
     name: str
     first: int
     last: int
@@ -78,7 +82,7 @@ def problem_with(expression: str, timezone: str | None = None) -> str | None:
 
 def problem_with_timezone(timezone: str) -> str | None:
     """Say why this is no time zone, or None when it is one."""
-    if _ZONE.match(timezone):
+    if re.match(_ZONE, timezone):
         try:
             _zone(timezone)
         except (OSError, ValueError, LookupError):
@@ -177,7 +181,7 @@ def _change(since: int, until: int, zone: tzinfo) -> int | None:
 def _goes_on(expression: str) -> bool:
     """Whether its hour is `*` or `*/n`: such an expression goes on in real time when the clock is changed."""
     hour = _DESCRIPTORS.get(expression, expression).split()[1]
-    return _values(expression)[1] is None or _ANY.fullmatch(hour) is not None
+    return _values(expression)[1] is None or re.fullmatch(_ANY, hour) is not None
 
 
 def next_runs(expression: str, after: int, count: int, timezone: str | None = None) -> list[int]:
@@ -230,7 +234,7 @@ def eventbridge(expression: str) -> list[str]:
     if possible and (day is not None or weekday is None):
         expressions.append(f"cron({times} {_listed(day, _FIELDS[2])} {months} ? *)")
     if weekday is not None:
-        weekdays = _listed([each + 1 for each in weekday], _FIELDS[4]._replace(last=0))
+        weekdays = _listed([each + 1 for each in weekday], replace(_FIELDS[4], last=0))
         expressions.append(f"cron({times} ? {months} {weekdays} *)")
     return expressions
 
@@ -260,7 +264,7 @@ def _values_of(field: _Field, word: str) -> tuple[int, ...] | None:
     weekly = field.name == "day-of-week"
     values: set[int] = set()
     for text in word.split(","):
-        part = _PART.fullmatch(text.lower())
+        part = re.fullmatch(_PART, text.lower())
         if text == "*" or text == "*/1" or (word == "?" and field.name.startswith("day")):
             return None
         try:

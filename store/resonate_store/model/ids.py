@@ -19,7 +19,7 @@ MAX_ID_BYTES = 1000
 SEPARATORS = (".", ":")
 """What may stand between an id and the number of its child."""
 
-_LINEAGE = re.compile(r":(?=(?:[0-9]+|d[0-9a-f]{16})(?:\.|$))")
+_LINEAGE = r":(?=(?:[0-9]+|d[0-9a-f]{16})(?:\.|$))"
 
 Identify = Callable[[], str]
 """Makes a fresh random identifier on every call."""
@@ -38,20 +38,20 @@ def random_bytes(count: int) -> bytes:
 def origin(id: str) -> str:
     """The id up to its first separator: the execution tree's partition."""
     first = id.partition(".")[0]
-    if ":" in id and (colon := _LINEAGE.search(id)) is not None:
+    if ":" in id and (colon := re.search(_LINEAGE, id)) is not None:
         return first[: colon.start()]
     return first
 
 
 def depth(id: str) -> int:
     """The number of separators in the id."""
-    return id.count(".") + (1 if ":" in id and _LINEAGE.search(id) else 0)
+    return id.count(".") + (1 if ":" in id and re.search(_LINEAGE, id) else 0)
 
 
 def parent(id: str) -> str:
     """The id without its last segment; empty if there is none above it."""
     above, _, last = id.rpartition(".")
-    if ":" in last and (colon := _LINEAGE.search(id)) is not None and colon.start() > len(above):
+    if ":" in last and (colon := re.search(_LINEAGE, id)) is not None and colon.start() > len(above):
         return id[: colon.start()]
     return above
 
@@ -62,7 +62,7 @@ def is_below(id: str, top: str) -> bool:
         return False
     if id[len(top)] == ".":
         return True
-    return id[len(top)] == ":" and (colon := _LINEAGE.search(id)) is not None and colon.start() == len(top)
+    return id[len(top)] == ":" and (colon := re.search(_LINEAGE, id)) is not None and colon.start() == len(top)
 
 
 def shard(id: str, shards: int) -> int:

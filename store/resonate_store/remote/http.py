@@ -20,8 +20,8 @@ from resonate_store.interface import StoreError, StoreUnreachable
 from resonate_store.model.backoff import Backoff
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import Identify
+from resonate_store.model.servers import ServerSettings
 from resonate_store.protocol.wire import TIME, VERSION
-from resonate_store.remote.settings import ServerSettings
 from resonate_store.server_clock import ServerClock
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from msgspec import Struct
-
+from resonate_store.model.servers import Scope, ServerSettings
 from resonate_store.settings import SettingsError
 
 DEFAULT_HOST = "http://localhost"
@@ -23,40 +22,6 @@ _AWS_API = re.compile(
 )
 _FUNCTION_URL = re.compile(r"https://[^/]+\.(?P<service>lambda)-url\.(?P<region>[a-z0-9-]+)\.on\.aws(?:[:/]|\Z)")
 _WITH_PORT = re.compile(r"https?://[^/]*:\d+\Z")
-
-
-class Scope(Struct, frozen=True):
-    """What a request to AWS is signed for; without a region, the session's."""
-
-    service: str
-    region: str | None
-
-
-class ServerSettings(Struct, frozen=True):
-    """A Resonate server.
-
-    Attributes:
-        url: where requests are posted.
-        messages_url: where `/poll/{group}/{id}` is.
-        token: a JWT.
-        auth: user name and password for HTTP basic authentication.
-        scope: what requests are signed for with AWS credentials; None if they are not.
-    """
-
-    url: str
-    messages_url: str
-    token: str | None = None
-    auth: tuple[str, str] | None = None
-    scope: Scope | None = None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The `Authorization` header of every request, if there is one."""
-        if self.auth is not None:
-            from base64 import b64encode
-
-            return {"Authorization": f"Basic {b64encode(':'.join(self.auth).encode()).decode()}"}
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
 
 def server_of(

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from resonate_store.interface import StoreError
-from resonate_store.remote.settings import Scope
+from resonate_store.model.servers import Scope
 
 
 class RequestSignature:

@@ -44,10 +44,11 @@ from resonate_store.model.requests import (
     TaskSuspend,
     TaskVerify,
 )
+from resonate_store.model.servers import ServerSettings
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET
 from resonate_store.protocol.wire import WireError, decode_response, encode_request
 from resonate_store.remote.http import Calls, Post
-from resonate_store.remote.settings import ServerSettings, server_of
+from resonate_store.remote.settings import server_of
 from resonate_store.server_clock import ServerClock
 
 TIMEOUT_S: Final = 30.0
@@ -114,6 +115,11 @@ class HttpStore(Store):
     def server_clock(self) -> ServerClock:
         """Shows the server's time, in which deadlines are computed."""
         return self._calls.server_clock
+
+    @property
+    def distant(self) -> HttpStore:
+        """This store: it is a server's."""
+        return self
 
     @property
     def insistent(self) -> bool:

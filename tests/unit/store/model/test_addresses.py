@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_store.model.addresses import expand, group_of, poll_of, problem_with, route
+from resonate_store.model.addresses import Poll, expand, group_of, poll_of, problem_with, route
 
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:worker"
 
@@ -118,15 +118,15 @@ def test_a_group_leads_where_it_is_mapped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "parts"),
+    ("address", "poll"),
     [
-        ("poll://any@g", ("any", "g", None)),
-        ("poll://any@g/1", ("any", "g", "1")),
-        ("poll://uni@a%2Fb/x%20y", ("uni", "a/b", "x y")),
-        ("poll://any@what%3F/no%231", ("any", "what?", "no#1")),
+        ("poll://any@g", Poll("any", "g", None)),
+        ("poll://any@g/1", Poll("any", "g", "1")),
+        ("poll://uni@a%2Fb/x%20y", Poll("uni", "a/b", "x y")),
+        ("poll://any@what%3F/no%231", Poll("any", "what?", "no#1")),
         ("lambda://g", None),
         ("http://uni@g/1", None),
     ],
 )
-def test_a_poll_address_is_taken_apart(address: str, parts: tuple[str, str, str | None] | None) -> None:
-    assert poll_of(address) == parts
+def test_a_poll_address_is_taken_apart(address: str, poll: Poll | None) -> None:
+    assert poll_of(address) == poll

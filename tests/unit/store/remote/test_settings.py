@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from resonate_store.remote.settings import Scope, ServerSettings, server_of
+from resonate_store.model.servers import Scope, ServerSettings
+from resonate_store.remote.settings import server_of
 from resonate_store.settings import SettingsError
 
 LOCAL = "http://localhost:8001"
