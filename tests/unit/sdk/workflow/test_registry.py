@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.workflow.registry import Registry
+from resonate.workflow.registry import Registered, Registry
 
 
 def foo(_: Context) -> None: ...
@@ -39,7 +39,7 @@ def test_a_function_is_found_by_name_and_by_itself() -> None:
     registry = Registry()
     added = registry.add(foo)
 
-    assert added == ("foo", foo, 1, True)
+    assert added == Registered("foo", foo, 1, validate=True)
     assert registry.get("foo") == registry.get("foo", 1) == registry.get(foo) == added
     assert registry.names() == ["foo"]
 
