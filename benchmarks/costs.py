@@ -2,11 +2,12 @@
 
     python benchmarks/costs.py [--json]
 
-Prints the tables of docs/costs.md. Requests and invocations are counted at the clients of the functions, as they run on
-the stack of template.yaml. Write units are computed from the images on the table's stream, item by item, by DynamoDB's
-rules: a unit for each KB, twice that in a transaction, one more for each index entry that is put or deleted. moto
-reports no capacity, and what it would report is not asked. Every figure but the first is a difference: of an execution
-with the thing and the same without.
+Prints the tables of docs/costs.md. The functions run on the offline stack of template.yaml. Requests and invocations
+are counted at the clients of the functions.
+
+Write units are computed from the images on the table's stream, item by item, because moto reports no capacity.
+DynamoDB's rules are: one unit for each KB, twice that in a transaction, and one more for each index entry that is put
+or deleted. Every figure but the first is the difference between an execution with the thing and one without it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from resonate_infra.deployed.dispatch import TIME_TO_LIVE
 from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.model.requests import PromiseSettle
 
-# Dollars for a million, in us-east-1, without the free tiers, as AWS published them in November 2026.
+# Dollars for a million, in us-east-1, without free tiers, as AWS published them in November 2026.
 WRITE_UNITS = 0.625
 READ_UNITS = 0.125
 LAMBDA_REQUESTS = 0.20
@@ -31,16 +32,16 @@ SQS_REQUESTS = 0.40
 SCHEDULES = 1.00
 S3_PUTS = 5.00
 S3_GETS = 0.40
-# A GB-second on arm64, and what one invocation is taken to last, at 512 MB and without the time of the steps.
+# The price of a GB-second on arm64, and the assumed duration of one invocation at 512 MB, without its steps.
 GB_SECOND = 0.0000133334
 INVOCATION_SECONDS = 0.05
 INVOCATION_GB = 0.5
-# Compared with, for a million.
+# The prices of other services, in dollars for a million.
 DURABLE_OPERATIONS = 8.00
 STATE_TRANSITIONS = 25.00
 
 INDEXES = (("wake_shard", "wake_at"), ("execution_state", "created_at"))
-"""The keys of the table's indexes, which are all that these project."""
+"""The keys of the table's indexes. The indexes contain nothing else."""
 
 resonate = Resonate()
 
@@ -93,7 +94,7 @@ handler = resonate.handler()
 
 
 class Usage(NamedTuple):
-    """What something uses: capacity units, invocations, messages of SQS, firings of Scheduler, requests to S3."""
+    """Resources that a thing uses: capacity units, invocations, SQS messages, Scheduler firings, requests to S3."""
 
     write_units: int
     read_units: int
@@ -104,17 +105,18 @@ class Usage(NamedTuple):
     S3_gets: int
 
     def less(self, other: Usage) -> Usage:
+        """Return the difference from another usage."""
         return Usage(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
 
     @property
     def dollars(self) -> float:
-        """For a million."""
+        """The cost of a million, in dollars."""
         computing = INVOCATION_SECONDS * INVOCATION_GB * GB_SECOND * 1_000_000
         return (
             self.write_units * WRITE_UNITS
             + self.read_units * READ_UNITS
             + self.invocations * (LAMBDA_REQUESTS + computing)
-            # Sent, received and deleted.
+            # A message is sent, received and deleted.
             + self.SQS_messages * 3 * SQS_REQUESTS
             + self.schedules * SCHEDULES
             + self.S3_puts * S3_PUTS
@@ -123,7 +125,11 @@ class Usage(NamedTuple):
 
 
 class Meter:
-    """Executions on a stack, metered."""
+    """Meter of the executions on an offline stack.
+
+    Args:
+        stack: the stack. The meter takes its changes and its `watch`.
+    """
 
     def __init__(self, stack: OfflineStack) -> None:
         self._stack = stack
@@ -134,7 +140,12 @@ class Meter:
         stack.cloud.take_changes = self._take
 
     def usage(self, function: str, *arguments: Any) -> Usage:
-        """Of one execution, from its creation until its retention is over and all of it deleted."""
+        """Return the usage of one execution, from its creation until it is deleted after its retention.
+
+        Args:
+            function: the name of a workflow of this file.
+            arguments: its arguments.
+        """
         stack = self._stack
         stack.clear()
         stack.processes.forget_all()
@@ -148,25 +159,25 @@ class Meter:
         if function == "asking":
             stack.store.apply(PromiseSettle(f"{id}.1", "resolved"))
         stack.run_until_complete(id)
-        stack.advance(minutes=3)  # the sweep looks after what it has to
-        # Two items of up to a KB each, which cost twice in a transaction.
+        stack.advance(minutes=3)  # for the work of the sweep
+        # A transaction has two items of up to a KB each, which cost one more unit each than outside of it.
         transactions = 2 * stack.operations()["TransactWriteItems"]
         self._expire(id)
         requests = stack.operations()
         return Usage(
             write_units=sum(map(units, self._changes)) + transactions,
-            # The sweep reads its index whether there is anything or not, halted tasks apart from all others.
+            # A sweep makes two queries a shard in any case: one for halted tasks, one for what is due.
             read_units=requests["GetItem"] + requests["Query"] - self._sweeps * 2 * stack.store.shards,
             invocations=stack.invocations.total() - self._sweeps,
             SQS_messages=stack.operations("sqs")["SendMessage"],
             schedules=stack.operations("scheduler")["CreateSchedule"],
-            # A request to S3 that deletes costs nothing.
+            # A request to S3 that deletes is free.
             S3_puts=stack.operations("s3")["PutObject"] + stack.operations("s3")["PutObjectTagging"],
             S3_gets=stack.operations("s3")["GetObject"],
         )
 
     def _expire(self, id: str) -> None:
-        """End the retention, as TTL does."""
+        """Delete the retention marker, as TTL does, and check that the execution is deleted."""
         stack = self._stack
         [marker] = (image for change in self._changes if is_marker(image := change.get("NewImage", {})))
         key = {name: marker[name] for name in ("pk", "sk")}
@@ -187,15 +198,15 @@ class Meter:
 
 
 def is_marker(image: Mapping[str, Any]) -> bool:
-    """Whether an item is what expires when an execution's retention ends."""
+    """Return whether an item is the marker that expires when the retention of an execution ends."""
     return image.get("sk", {}).get("S", "").startswith("expiry#")
 
 
 def units(change: Mapping[str, Any]) -> int:
-    """The write units of one write: the larger image by its size, and the entries of the indexes."""
+    """Return the write units of one write: those of the larger image, and those of the index entries."""
     before, after = change.get("OldImage", {}), change.get("NewImage", {})
     if is_marker(before) and not after:
-        return 0  # What TTL deletes is free.
+        return 0  # a deletion by TTL is free
     total = -(-max(size(before), size(after)) // 1024)
     for keys in INDEXES:
         was, is_ = (tuple(json.dumps(image[key]) for key in keys if key in image) for image in (before, after))
@@ -205,7 +216,7 @@ def units(change: Mapping[str, Any]) -> int:
 
 
 def size(value: Any) -> int:
-    """The size of an item in bytes, as DynamoDB counts it: names and values, and an overhead for what is nested."""
+    """Return the size of an item in bytes, as DynamoDB counts it: names, values, and an overhead for nested values."""
     match value:
         case {"S": str(text)}:
             return len(text.encode())
@@ -224,6 +235,7 @@ def size(value: Any) -> int:
 
 
 def measured() -> dict[str, Usage]:
+    """Return what each thing uses, by its name in the documentation."""
     with OfflineStack(code={"WorkerFunction": Path(__file__)}) as stack:
         meter = Meter(stack)
         empty = meter.usage("steps", 0)
@@ -240,7 +252,7 @@ def measured() -> dict[str, Usage]:
 
 
 def table(usages: Mapping[str, Usage]) -> str:
-    """The first table of the documentation."""
+    """Return the first table of the documentation: the usage and the cost of each thing."""
     columns = ("what", *(field.replace("_", " ") for field in Usage._fields), "dollars a million")
     rows = [f"| {' | '.join(columns)} |", f"{'|---' * len(columns)}|"]
     rows += [f"| {name} | {' | '.join(map(str, usage))} | {usage.dollars:.2f} |" for name, usage in usages.items()]
@@ -248,7 +260,7 @@ def table(usages: Mapping[str, Usage]) -> str:
 
 
 def comparison(usages: Mapping[str, Usage]) -> str:
-    """The second: whole workflows, and what others charge for the same."""
+    """Return the second table: the cost of whole workflows, here and in other services."""
     execution, local, *_ = usages.values()
     nap = usages["a sleep of up to 15 minutes"]
     remote = usages["a remote call (`ctx.rpc`), waited for"]

@@ -1,11 +1,12 @@
-"""How often a workflow is invoked that awaits 1,000 remote calls, all of which finish within a second.
+"""Number of invocations of a workflow that awaits 1,000 remote calls, which all finish within a second.
 
     python benchmarks/fan_out.py [--check] [--children N]
 
-The Lambda handler runs on the store in memory, in simulated time: a request of the parent's takes milliseconds, in
-which other workers go on; the stream and the invoke that follow a write take a while; each child takes up to a second.
-Children finish in a random order, as a rule; the hardest order for a parent that awaits them one by one is the very
-order in which it does. With `--check` the exit code is 1 when the parent is invoked ten times or more.
+The Lambda handler runs on the store in memory, in simulated time. A request of the parent takes milliseconds, and other
+workers run meanwhile. The stream and the invoke after a write take 100 ms. Each child takes up to a second.
+
+Prints the figures for four orders in which the children finish. The hardest order for a parent that awaits its children
+one by one is this same order. With `--check` the exit code is 1 when the parent is invoked ten times or more.
 """
 
 import argparse
@@ -30,20 +31,20 @@ from resonate_store.model.requests import PromiseCreate, Request, Response
 from resonate_store.model.tags import TARGET
 
 LIMIT = 10
-"""The parent is invoked less often than that."""
+"""The number of invocations of the parent at which the check fails."""
 DELIVERY = 100
-"""From a write to the invocation that follows it: the stream, the dispatcher, the invoke (ms)."""
+"""The time (ms) from a write to the invocation that follows it: the stream, the dispatcher, the invoke."""
 REQUEST = 4
-"""One request of the parent's (ms)."""
+"""The time (ms) of one request of the parent."""
 WIDTH = 8
-"""How many promises the parent creates at the same time, as its handler does in Lambda."""
+"""The number of promises that the parent creates at the same time, as its handler does in Lambda."""
 TAKES = 1000
-"""The longest that a child takes (ms)."""
+"""The longest time (ms) that a child takes."""
 PARENT = "fan-out"
 
 
 class World:
-    """Simulated time, and what is going to happen in it."""
+    """Simulated time, with the actions that are planned in it."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -51,16 +52,18 @@ class World:
         self._numbers = itertools.count()
 
     def plan(self, delay: int, action: Callable[[], object]) -> None:
+        """Plan an action after `delay` milliseconds."""
         heapq.heappush(self._agenda, (self.clock.now() + delay, next(self._numbers), action))
 
     def pass_time(self, milliseconds: int) -> None:
-        """Let time pass, and others do what they do in it."""
+        """Move the clock, and run what is planned meanwhile."""
         end = self.clock.now() + milliseconds
         while self._agenda and self._agenda[0][0] <= end:
             self._next()
         self.clock.advance_to(end)
 
     def run(self) -> None:
+        """Run all planned actions, each at its time."""
         while self._agenda:
             self._next()
 
@@ -71,7 +74,7 @@ class World:
 
 
 class Remote(StoreWrapper):
-    """The store as the parent sees it: at the other end of a network."""
+    """Store of the parent, at the other end of a simulated network."""
 
     def __init__(self, store: MemoryStore, world: World) -> None:
         self.requests: Counter[str] = Counter()
@@ -90,7 +93,7 @@ class Remote(StoreWrapper):
         return self
 
     def close(self) -> None:
-        """The store outlives the parent's invocations."""
+        """Keep the store open: it outlives the invocations of the parent."""
 
     def _pass(self, kind: str) -> None:
         self.requests[kind] += 1
@@ -113,7 +116,15 @@ def child(_: Context, n: int) -> int:
 
 
 def simulate(children: int, pauses: Sequence[int]) -> dict[str, Any]:
-    """Run the workflow once; child number n takes `pauses[n]` milliseconds."""
+    """Run the workflow once in simulated time.
+
+    Args:
+        children: the number of children.
+        pauses: the milliseconds that each child takes.
+
+    Returns:
+        The numbers of invocations and requests, and the simulated seconds.
+    """
     world = World()
     store = MemoryStore(world.clock)
     remote = Remote(store, world)

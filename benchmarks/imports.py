@@ -1,13 +1,16 @@
-"""What a cold start pays for importing us, in milliseconds.
+"""Time that importing this project adds to a cold start, in milliseconds.
 
     python benchmarks/imports.py [--check] [--runs N]
 
-Each figure is the difference of two medians, both of fresh interpreters taken turn by turn: `import resonate` over the
-bare interpreter, and the worker function over boto3 with one DynamoDB client, which every Lambda function that talks to
-DynamoDB has to make. The time is the processor's, user and system, so that a busy machine makes less difference; on an
-idle one it is what the clock on the wall shows, too. Bytecode is compiled beforehand, as the layer's is, and the
-interpreters end without tidying up, which no cold start does. With `--check` the exit code is 1 when a budget is
-exceeded.
+Each figure is the difference of two medians:
+
+- `import resonate`, less the bare interpreter
+- the worker function, less boto3 with one DynamoDB client, which every Lambda function that uses DynamoDB has to create
+
+Every run is a fresh interpreter, and the programs take turns. The time is processor time (user and system), so that a
+busy machine has less influence. On an idle machine it equals real time. Bytecode is compiled before, as in the layer.
+The interpreters exit without cleanup, because a cold start has none. With `--check` the exit code is 1 when a budget
+is exceeded.
 """
 
 import argparse
@@ -20,10 +23,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BUDGETS = {"resonate": 50.0, "worker": 80.0}
-"""The most that each may take (ms)."""
+"""The most milliseconds that each may add."""
 
 CLIENT = "import boto3; boto3.client('dynamodb')"
-# In Lambda the worker makes the client that the baseline has made when it is imported: the difference is what we add.
+# In Lambda the worker creates the same client when it is imported. So the difference is what this project adds.
 WORKER = "import os; os.environ['AWS_LAMBDA_RUNTIME_API'] = '127.0.0.1:9001'; import functions.worker.app"
 PROGRAMS = {"bare": "pass", "resonate": "import resonate", "client": CLIENT, "worker": WORKER}
 END = "\nimport os; os._exit(0)"
@@ -37,7 +40,7 @@ ENVIRONMENT = {
 
 
 def milliseconds(program: str) -> float:
-    """How long a fresh interpreter computes for a program."""
+    """Return the processor time (ms) of a fresh interpreter that runs a program."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     process = os.posix_spawn(sys.executable, [sys.executable, "-c", f"{program}{END}"], environment)
@@ -48,18 +51,18 @@ def milliseconds(program: str) -> float:
 
 
 def measure(runs: int) -> dict[str, float]:
-    """The median time of each program, the programs taken turn by turn so that a busy machine slows all of them."""
+    """Return the median time (ms) of each program. They take turns, so that a busy machine slows all of them."""
     taken: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for run in range(runs + 1):
         for name, program in PROGRAMS.items():
             took = milliseconds(program)
-            if run:  # the first one compiles bytecode and warms the disk's cache
+            if run:  # the first run compiles bytecode and warms the disk's cache
                 taken[name].append(took)
     return {name: statistics.median(each) for name, each in taken.items()}
 
 
 def report(medians: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """What importing us adds, with its budget."""
+    """Return what importing this project adds, with its budget."""
     added = {
         "resonate": medians["resonate"] - medians["bare"],
         "worker": medians["worker"] - medians["client"],

@@ -1,15 +1,23 @@
-"""A month of a deployment: executions spread over 30 days, kept for a day each, and what is left when all is over.
+"""Month of a deployment: executions spread over 30 days, each kept for a day, and a check that nothing is left.
 
     python benchmarks/month.py [--check] [--executions N]
 
-Runs on the offline stack, whose clock is moved and whose items expire as DynamoDB's do: the marker of a settled root is
-removed by the service, and the stream's consumer deletes what it stood for. One in ten executions sleeps for hours, one
-calls another worker, one has results that are too large for the table, and a schedule starts one a day. Beside them one
-that would sleep for two months is cancelled, and another is late. Prints what it took, what was there at most - a day's
-executions, not a month's - and what is left. With `--check` the exit code is 1 when an execution did not end as it
-should, the table had too many items at a time, or a record, an object, a schedule or a message is left. A thousand
-executions take two or three minutes, nearly all of it in moto, so the test suite simulates its month with fewer
-(`tests/deployment/test_month.py`).
+Runs on the offline stack, whose clock is moved. Items expire as in DynamoDB: the service removes the marker of a
+settled root, and the stream's consumer deletes the execution.
+
+Of ten executions, one sleeps for hours, one calls another worker, and one has results that are too large for the table.
+A schedule starts one execution a day. One execution that would sleep for two months is cancelled, and another one times
+out.
+
+Prints the time it took, the highest number of items (those of a day's executions, not of a month's), and what is left.
+With `--check` the exit code is 1 in these cases:
+
+- an execution did not end as it should
+- the table had too many items at one time
+- a record, an object, a schedule or a message is left
+
+A thousand executions take two or three minutes, nearly all of it in moto. So the test suite simulates its month with
+fewer executions (`tests/deployment/test_month.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +40,7 @@ from resonate_store.model.tags import TARGET
 DAYS = 30
 LARGE = 50_000
 MOST_ITEMS = 0.3
-"""The items in the table at most, for each execution of the month."""
+"""The highest number of items in the table at one time, for each execution of the month."""
 
 resonate = Resonate()
 Workflow = Generator[Any, Any, int]
@@ -80,13 +88,13 @@ RESULTS = {"plain": 3, "sleeping": 3, "remote": 3, "large": LARGE}
 
 
 class Month(NamedTuple):
-    """What a month has come to.
+    """Result of a simulated month.
 
     Attributes:
-        completed: executions with the outcome that they should have, those of the schedule left out.
-        most_items: the items that were in the table at most, whenever that was looked at.
-        most_schedules: the same of EventBridge schedules.
-        left: what is left in the end: items, objects, schedules and messages, by what they are.
+        completed: the number of executions with the right outcome, without those of the schedule.
+        most_items: the highest number of items in the table, of all times it was checked.
+        most_schedules: the highest number of EventBridge schedules.
+        left: the items, objects, schedules and messages that are left in the end, by their kind.
     """
 
     completed: int
@@ -96,7 +104,7 @@ class Month(NamedTuple):
 
 
 def simulate(stack: OfflineStack, executions: int) -> Month:
-    """Let a month pass on a stack whose worker is this file."""
+    """Simulate a month with so many executions, on a stack whose worker is this file."""
     stack.expires = True
     client = stack.client(group="client")
     call = client.options(target="worker")
@@ -110,7 +118,7 @@ def simulate(stack: OfflineStack, executions: int) -> Month:
     )
     assert stack.store.apply(schedule).ok
     pause = DAYS * 86_400 / executions
-    looks = math.ceil(pause / 14_400)  # while those who sleep do, and before anything expires
+    looks = math.ceil(pause / 14_400)  # every four hours: executions sleep for six, and expire after a day
     running: dict[str, str] = {}
     completed = most_items = most_schedules = 0
     call.begin_rpc("unwanted", "hibernating")
@@ -135,7 +143,7 @@ def simulate(stack: OfflineStack, executions: int) -> Month:
 
 
 def _param_of_plain(stack: OfflineStack, client: Resonate) -> Any:
-    """What a call of `plain` is, as a client writes it."""
+    """Return the param of a call of `plain`, as a client writes it."""
     client.options(target="worker").begin_rpc("example", "plain")
     stack.advance(minutes=1)
     promise = stack.store.apply(PromiseGet("example")).promise
@@ -144,7 +152,7 @@ def _param_of_plain(stack: OfflineStack, client: Resonate) -> Any:
 
 
 def _harvest(stack: OfflineStack, client: Resonate, running: dict[str, str]) -> int:
-    """Forget the executions that have ended, and return how many ended as they should."""
+    """Remove the executions that have ended from `running`, and return how many have the right result."""
     ended = [id for id in running if (record := stack.store.record(id)) is not None and not record.pending]
     return sum(client.get(id).result(0) == RESULTS[running.pop(id)] for id in ended)
 

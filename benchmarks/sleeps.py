@@ -1,15 +1,15 @@
-"""When sleeps end under the real Lambda runtime: workflows that are started together and sleep for five seconds each.
+"""Times at which sleeps end under the real Lambda runtime. Workflows start together, and each sleeps for five seconds.
 
     python -m benchmarks.sleeps [--check] [--sleeps N] [--seconds S]
 
-The functions of template.yaml run in awslambdaric under AWS's runtime interface emulator, one execution environment of
-each; table, stream and timer queue are moto's, behind one port, and time is real. So this is the whole way of a sleep
-on the semantics of SQS - worker, stream, dispatcher, delayed message, tick, stream, dispatcher, worker - without the
-distances in AWS between its parts. The functions are warm, as those of a deployment in use are.
+The functions of template.yaml run in awslambdaric under AWS's runtime interface emulator, in one execution environment
+each. The table, the stream and the timer queue are moto's, behind one port. Time is real. So a sleep takes its whole
+way, with the semantics of SQS: worker, stream, dispatcher, delayed message, tick, stream, dispatcher, worker. Only the
+network times of AWS are missing. The functions are warm, as in a deployment in use.
 
-Prints the seconds from the creation of each sleep - its timer promise - until its workflow had gone on and was over.
-With `--check` the exit code is 1 when one went on before its time, or was over later than two seconds after. Run it
-from the root of the project: the emulator is the tests'.
+Prints the seconds from the creation of each sleep's timer promise until its workflow has ended. With `--check` the exit
+code is 1 when a workflow ends before the time of its sleep, or more than two seconds after it. Run it from the root of
+the project, because the emulator is in `tests`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import sys
 from tests.support.lambda_runtime.stack import RuntimeStack
 
 LATENESS = 2.0
-"""How long after its time a workflow may have gone on (s)."""
+"""The most seconds from the end of a sleep to the end of its workflow."""
 PATIENCE = 60.0
-"""How long after their time workflows that do not end are waited for (s)."""
+"""The seconds after the end of the sleeps in which the workflows have to end."""
 
 
 def measure(stack: RuntimeStack, sleeps: int, seconds: float) -> list[float]:
-    """Start workflows that sleep, and return after how long each had gone on (s), the shortest first."""
+    """Start workflows that sleep. Return the seconds from each sleep to the end of its workflow, the shortest first."""
     client = stack.client()
     warm = client.begin_rpc("warm", "sleeping_workflow", "warm", 0.0)
     stack.function("TickFunction").invoke({"kind": "sweep"})

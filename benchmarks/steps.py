@@ -1,16 +1,16 @@
-"""What the programming model costs in memory: steps, fan-out, long workflows, replay, and space.
+"""Costs of the programming model in memory: steps, fan-out, long workflows, replay, and space.
 
     python benchmarks/steps.py [--check] [--workflows N] [--steps N] [--children N] [--history N]
 
-Prints as JSON, each with its limit:
+Prints these figures as JSON, each with its limit:
 
-- `us_per_step`: 500 workflows of 10 trivial steps, from starting to having the result, in microseconds a step
-- `us_per_child`: a fan-out of 1,000 `begin_run` steps that are then awaited, in microseconds a child
-- `long_over_short`: what a step of a workflow of 20,000 costs over one of a workflow of 1,000
-- `replay_ms`: a worker replays 10,000 finished steps, from being offered the task to suspending again, in milliseconds
-- `bytes_per_step`: the memory that a finished step keeps, in bytes
+- `us_per_step`: microseconds a step; 500 workflows of 10 trivial steps, from their start to their result
+- `us_per_child`: microseconds a child; a fan-out of 1,000 `begin_run` steps, which are then awaited
+- `long_over_short`: the cost of a step in a workflow of 20,000 steps, divided by that in a workflow of 1,000 steps
+- `replay_ms`: milliseconds of a replay of 10,000 finished steps, from the offer of the task to its next suspension
+- `bytes_per_step`: bytes of memory that a finished step keeps
 
-The peers are measured in the same run where they are installed, which the extra `peers` does; what is missing is named.
+If the peers are installed (by the extra `peers`), they are measured in the same run. The output names a missing peer.
 With `--check` the exit code is 1 when a figure is over its limit.
 """
 
@@ -74,7 +74,7 @@ async def async_work(ctx: Context, steps: int) -> int:
 
 
 def microseconds(func: Callable[..., Any], workflows: int, steps: int) -> float:
-    """Starting, running and reading workflows one after the other, by way of the client; per step."""
+    """Return the microseconds a step of workflows that a client starts and reads one after the other."""
     resonate = Resonate.local(log_level="WARNING")
     resonate.register(func)
     began = time.perf_counter()
@@ -90,13 +90,16 @@ def median(func: Callable[..., Any], workflows: int, steps: int) -> float:
 
 
 def long_over_short(short: int, long: int) -> float:
-    """The two take turns, with the same number of steps each time, so that a busy machine slows both."""
+    """Return the cost of a step in a long workflow, divided by that in short workflows.
+
+    The two take turns, with the same number of steps, so that a busy machine slows both.
+    """
     ratios = [microseconds(work, 1, long) / microseconds(work, long // short, short) for _ in range(ROUNDS)]
     return statistics.median(ratios)
 
 
 def milliseconds_of_replay(steps: int) -> float:
-    """Invocations of the Lambda handler that find everything done but the last."""
+    """Return the milliseconds of an invocation of the Lambda handler that finds all steps finished."""
     store = MemoryStore()
     resonate = Resonate(store=store)
     resonate.register(work_and_wait)
@@ -118,7 +121,7 @@ def milliseconds_of_replay(steps: int) -> float:
 
 
 def bytes_per_step(steps: int) -> float:
-    """What a workflow still holds, store included, when its last step has just finished."""
+    """Return the bytes that a workflow and its store hold for each step, when the last step has just finished."""
     held: list[int] = []
 
     def measured(ctx: Context, steps: int) -> Generator[Any, Any, None]:
@@ -139,7 +142,7 @@ def bytes_per_step(steps: int) -> float:
 
 
 def us_per_step_of_aws(workflows: int, steps: int) -> float:
-    """The AWS durable execution SDK in its local test runner, which polls for the result: an upper bound."""
+    """Measure the AWS durable execution SDK in its local test runner. It polls, so the figure is an upper bound."""
     from aws_durable_execution_sdk_python import DurableContext, durable_execution, durable_step
     from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
 
@@ -163,7 +166,7 @@ def us_per_step_of_aws(workflows: int, steps: int) -> float:
 
 
 def us_per_step_of_dbos(workflows: int, steps: int) -> float:
-    """DBOS on SQLite, the nearest that it has to memory: the file is in the memory file system where there is one."""
+    """Measure DBOS on SQLite, as it has no store in memory. The file is in a memory file system if there is one."""
     from dbos import DBOS
 
     memory = Path("/dev/shm")
@@ -197,7 +200,7 @@ PEERS: dict[str, tuple[str, Callable[[int, int], float]]] = {
     "aws-durable-execution-sdk-python": ("aws_durable_execution_sdk_python_testing", us_per_step_of_aws),
     "dbos": ("dbos", us_per_step_of_dbos),
 }
-"""The peers by distribution: the module that must be there, and what measures it."""
+"""For each peer's distribution, the module that must be installed and the function that measures it."""
 
 
 def us_per_step_of_peers(workflows: int, steps: int) -> dict[str, float | str]:

@@ -1,10 +1,10 @@
-"""What a test of a workflow costs that waits for 30 days.
+"""Time of a test whose workflow waits for 30 days.
 
     python benchmarks/testing.py [--check] [--rounds N]
 
-Prints the median milliseconds of one such test on a new stack in memory, on a stack in memory that exists, and through
-the Lambda functions on moto, there also of processor time; and how long it takes to create the offline stack and to
-clear it between two tests. With `--check` the exit code is 1 when a figure is over its limit.
+Prints the median milliseconds of one such test on a new stack in memory, on an existing stack in memory, and through
+the Lambda functions on moto. For moto it also prints the processor time, and the times to create the offline stack and
+to clear it between two tests. With `--check` the exit code is 1 when a figure is over its limit.
 """
 
 import argparse
@@ -29,7 +29,7 @@ app = Resonate(group="worker")
 
 @app.register
 def sleeping_workflow(ctx: Context, wf_id: str, secs: float) -> Generator[Any, Any, str]:
-    """The workflow of that name in functions/worker/app.py, without its output."""
+    """Sleep, like the workflow of this name in functions/worker/app.py, but print nothing."""
     yield ctx.sleep(secs)
     return f"Workflow {wf_id} completed after sleeping for {secs} seconds."
 

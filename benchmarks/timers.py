@@ -1,10 +1,12 @@
-"""Timers and schedules by the million under a clock that is moved: none early, none lost, none twice.
+"""Benchmark of a million timers, and of schedules, on a clock that is moved: each fires once, at its instant.
 
     python benchmarks/timers.py [--check] [--timers N] [--schedules N] [--sleepers N]
 
-Prints how many there were, and how long the store in memory took to create them and to let a year pass. Anything that
-happened at another instant than it should, or not once, ends it with an error. And the bytes that each of ten thousand
-sleeping workflows takes beyond its records; with `--check` the exit code is 1 when these are too many.
+Prints how many there were, and the seconds that the store in memory took to create them and to run through a year. A
+firing at another instant than its own, a missing firing or a second one is an error.
+
+Also prints the bytes that each of ten thousand sleeping workflows takes beyond its records. With `--check` the exit
+code is 1 when these are too many.
 """
 
 import argparse
@@ -33,15 +35,24 @@ YEAR = 365 * 86_400_000
 DAY = 86_400
 CRONS = ("0 9 * * mon-fri", "30 2 * * *", "0 0 1,15 * fri", "@weekly", "@monthly", "15 */8 * * *")
 MOST_BYTES = 2_048
-"""A sleeping workflow takes less than that beyond its records."""
+"""The number of bytes beyond its records at which a sleeping workflow fails the check."""
 ZONES = (None, "America/New_York", "Europe/Berlin", "Asia/Kathmandu")
 
 
 def simulate(timers: int, schedules: int, seed: int = 0, span: int = YEAR) -> dict[str, float]:
-    """Create random timers and schedules, and let `span` milliseconds pass.
+    """Create random timers and schedules, and move the clock over a span of time.
+
+    Args:
+        timers: the number of timers.
+        schedules: the number of schedules.
+        seed: of the random numbers.
+        span: milliseconds.
+
+    Returns:
+        How many there were, and the seconds that it took to create them and to run through the span.
 
     Raises:
-        AssertionError: something happened early, late, twice or not at all.
+        AssertionError: a timer or a schedule fired early, late, twice or not at all.
     """
     numbers = random.Random(seed)
     clock = ManualClock()
@@ -50,7 +61,7 @@ def simulate(timers: int, schedules: int, seed: int = 0, span: int = YEAR) -> di
     began = time.perf_counter()
     deadlines: dict[str, int] = {}
     for n in range(timers):
-        # Many at the same instant, some at once, some after the end.
+        # Many are due at the same instant, some at once, some after the end.
         at = begin + numbers.choice((0, 1, 1000, 60_000, span, numbers.randrange(span), numbers.randrange(2 * span)))
         deadlines[f"t.{n}"] = at
         store.apply(PromiseCreate(f"t.{n}", at, tags={TIMER: "true", ORIGIN: "t"}))
@@ -58,7 +69,7 @@ def simulate(timers: int, schedules: int, seed: int = 0, span: int = YEAR) -> di
     for n in range(schedules):
         id, cron, zone = f"s{n}", numbers.choice(CRONS), numbers.choice(ZONES)
         definitions[id] = cron, zone
-        # Over at once, so that no worker is waited for.
+        # The promises time out at once, so that they need no worker.
         store.apply(
             ScheduleCreate(id, cron, "{{.id}}.{{.timestamp}}", 0, promise_tags={TARGET: "http://w"}, timezone=zone)
         )
@@ -80,7 +91,7 @@ def nap(ctx: Context) -> Generator[Any, Any, str]:
 
 
 def _size_of(records: list[Record]) -> int:
-    """What records and everything that they hold take in memory, what they share counted once."""
+    """Return the bytes that records and their values take in memory. Shared values count once."""
     seen: set[int] = set()
     total, open_ = 0, cast("list[object]", list(records))
     while open_:
@@ -102,10 +113,10 @@ def _size_of(records: list[Record]) -> int:
 
 
 def sleepers(count: int) -> float:
-    """Begin workflows that sleep for a day, and return the bytes that each takes beyond its records.
+    """Start workflows that sleep for a day, and return the bytes that each takes beyond its records.
 
     Raises:
-        AssertionError: they took a thread, or did not wake up.
+        AssertionError: they took a thread, or were not resumed.
     """
     clock = ManualClock()
     store = MemoryStore(clock)
@@ -113,7 +124,7 @@ def sleepers(count: int) -> float:
     resonate = Resonate(store=store)
     resonate.register(nap)
     store.subscribe(send=lambda _, message: offered.append(message))
-    store.subscribe(on_wake=lambda _: None)  # time passes when it is told to
+    store.subscribe(on_wake=lambda _: None)  # this function moves the clock
     handler = resonate.handler()
     call = codec.encode({"func": "nap", "args": [], "kwargs": {}, "version": 1}, "the call")
 
@@ -121,7 +132,7 @@ def sleepers(count: int) -> float:
         store.apply(PromiseCreate(id, clock.now() + 10 * DAY * 1000, call, {TARGET: "lambda://worker"}))
         assert handler(offered.pop(), None)["status"] == "suspended"
 
-    begin("first")  # loads what is loaded once
+    begin("first")  # imports and caches are filled once
     threads = threading.active_count()
     tracemalloc.start()
     try:
@@ -151,7 +162,7 @@ def _check(
         if at > end:
             assert record.pending, f"{id} is early"
             continue
-        # A timer that is over when it is created is stored settled; any other is written twice.
+        # A timer that is due when it is created is stored settled. Any other is written twice.
         assert (record.state, record.settled_at, record.written_at) == ("resolved", at, at), f"{id}: {record}"
         assert record.rev == (1 if at == begin else 2), f"{id} was settled {record.rev} times"
     expected: set[str] = set()

@@ -1,4 +1,4 @@
-"""Does what the gateways submit."""
+"""Worker for the reports that the gateways submit."""
 
 from collections.abc import Generator
 from threading import Event

@@ -1,6 +1,6 @@
-"""Takes work in, and tells how it is going, without waiting for it.
+"""Gateway that submits reports and answers with their status, without waiting for them.
 
-The endpoints are plain functions, which FastAPI runs in threads: requests to the store do not hold up its event loop.
+The endpoints are plain functions, which FastAPI runs in threads. So requests to the store do not block its event loop.
 """
 
 from typing import Any
@@ -43,5 +43,5 @@ def status(id: str) -> dict[str, Any]:
         return {"status": "pending"}
     try:
         return {"status": "completed", "result": handle.result()}
-    except Exception as error:  # whatever the report failed with
+    except Exception as error:  # any error of the workflow
         return {"status": "failed", "error": str(error)}

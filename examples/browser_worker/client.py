@@ -1,4 +1,4 @@
-"""Has the pages that are open compute a factorial; the argument is the number."""
+"""Client that calls a factorial in an open page. The argument is the number."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A loop of a step and a sleep. The delay may be a minute or a year: nothing runs while the workflow sleeps."""
+"""Loop of a step and a sleep. The delay may be a minute or a year: no process runs while the workflow sleeps."""
 
 import sys
 from collections.abc import Generator

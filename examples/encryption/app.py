@@ -1,8 +1,8 @@
-"""A payment whose data the store cannot read: it is encrypted before it leaves the process, errors included.
+"""Payment whose data the store cannot read: arguments, results and errors are encrypted in this process.
 
-The workflow and its steps know nothing of it. Whoever looks into the table sees that a payment ran, which steps it took
-and when, but no card and no amount. With `--crash` the bank fails once in the middle: the charge is tried again, and
-nothing else is.
+The workflow and its steps contain no code for it. A reader of the table sees that a payment ran, its steps and their
+times, but not the card or the amount. With `--crash` the bank fails once in the middle. Then only the charge is
+retried.
 """
 
 import os
@@ -16,7 +16,7 @@ from resonate.encryption import AESGCMEncryptor
 from resonate.retry_policies import Constant
 from resonate_store.model.requests import PromiseGet
 
-# A deployment takes its keys from a secret store, and makes them with AESGCM.generate_key(256).
+# In a deployment, generate keys with AESGCM.generate_key(256), and keep them in a secret store.
 KEY = os.environ.get("PAYMENTS_KEY", "").encode() or b"32 bytes that everybody can read"
 
 encryptor = AESGCMEncryptor({"2026-11": KEY})
@@ -31,7 +31,7 @@ class Order:
 
 
 class BankUnreachable(Exception):
-    """Asking again may help."""
+    """The bank did not answer; a retry may help."""
 
 
 @resonate.register

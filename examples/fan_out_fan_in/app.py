@@ -1,8 +1,8 @@
-"""Fan out, fan in: start everything, then collect the results in the order in which it was started.
+"""Fan out, fan in: start all calls, then collect the results in the order of the calls.
 
-`begin_run` and `begin_rpc` return as soon as the work is on its way. What is begun by `begin_run` runs in this process
-or the one that replays the workflow; what is begun by `begin_rpc` is offered to the workers of the target, and the
-workflow costs nothing while they are at it.
+`begin_run` and `begin_rpc` start a call and return at once. A call by `begin_run` runs in this process, or in the one
+that replays the workflow. A call by `begin_rpc` is offered to the workers of its target, and the workflow costs nothing
+while they run it.
 """
 
 from collections.abc import Generator

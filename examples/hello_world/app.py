@@ -1,4 +1,4 @@
-"""Three functions, two durable calls: the smallest workflow that shows what is recorded."""
+"""Smallest workflow that shows what is recorded: three functions and two durable calls."""
 
 from collections.abc import Generator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The way in for humans: one request starts a workflow, the link in the email lets it go on."""
+"""Gateway for humans: one request starts a workflow, and the link in the email resumes it."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def unblock_workflow() -> Any:
     promise_id = request.args.get("promise_id")
     if not promise_id:
         return {"error": "the address has to end in ?promise_id="}, 400
-    # With the key, following the link a second time does no harm.
+    # With the idempotency key, the link can be followed a second time without an error.
     resonate.promises.resolve(promise_id, ikey=promise_id)
     return {"message": "workflow unblocked"}
 

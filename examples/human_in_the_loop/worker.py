@@ -1,4 +1,4 @@
-"""A workflow that waits for a human, for as long as it takes, and occupies nothing meanwhile."""
+"""Workflow that waits for a human, and occupies no process meanwhile."""
 
 import os
 from collections.abc import Generator

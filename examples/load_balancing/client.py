@@ -1,6 +1,6 @@
-"""Submits items to a group of workers, all at once, and shows who did them.
+"""Client that submits items to a group of workers, all at the same time, and counts the items of each worker.
 
-Arguments: the name of the batch, the number of items, and the seconds that each takes.
+The arguments are the name of the batch, the number of items, and the seconds that each item takes.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""One of several workers of a group; its argument names it."""
+"""Worker of a group of several workers. The argument is its name."""
 
 import sys
 from collections.abc import Generator
@@ -8,7 +8,7 @@ from typing import Any
 from resonate import Context, Resonate
 
 name = sys.argv[1]
-# What a worker held when it was killed goes to another one as soon as it has missed a few heartbeats.
+# The lease is two seconds: after that, another worker acquires the task of a worker that was killed.
 resonate = Resonate.remote(group="worker", pid=name, ttl=2)
 
 

@@ -1,7 +1,7 @@
 """Parallel work items, each durable on its own.
 
-An item that is done is recorded at once and never done again, whatever becomes of the others. One that fails is tried
-again as the policy says while they go on; a pause longer than a second keeps no process alive.
+A finished item is recorded at once and is not processed again. An item that fails is retried as the policy says, while
+the rest continue. During a pause longer than a second, no process has to run.
 """
 
 from collections.abc import Generator

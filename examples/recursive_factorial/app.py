@@ -1,7 +1,7 @@
-"""A function that calls itself across workers, with an id of its own for every number.
+"""Function that calls itself across workers, with an id of its own for every number.
 
-The id says what is computed, not who asked for it: `factorial-5` is the same promise below `factorial-6` as on its own,
-so whatever has been computed before, by anybody, is not computed again.
+The id names what is computed, not its caller. `factorial-6` and a caller outside share the same promise `factorial-5`.
+So a factorial that any caller has computed before is not computed again.
 """
 
 import sys
@@ -17,7 +17,7 @@ resonate = Resonate(group=WORKER)
 
 @resonate.register
 def factorial(ctx: Context, n: int) -> Generator[Any, Any, int]:
-    # A step, because the body runs again when the workflow is resumed and would say it twice.
+    # A step, because the body runs again when the workflow is resumed, and would print the line twice.
     yield ctx.run(announce, n)
     if n <= 1:
         return 1

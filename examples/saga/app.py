@@ -1,8 +1,8 @@
-"""A saga: book a flight, a hotel and a car; if one cannot be had, cancel what was booked, the last booking first.
+"""Saga: book a flight, a hotel and a car. If one of them is not available, cancel the bookings, the last one first.
 
-There is no compensation framework. The bookings are durable steps, so `try` and `except` survive a crash like the rest
-of the workflow: whichever process replays it takes the same branch and goes on where the other stopped. The sleeps
-stand for services that take their time; set to an hour, they make it a saga of many Lambda invocations.
+The example needs no compensation framework. The bookings are durable steps, so `try` and `except` survive a crash like
+the rest of the workflow. A process that replays the workflow takes the same branch, and continues where the former
+process stopped. The sleeps simulate slow services. With sleeps of an hour, the saga takes many Lambda invocations.
 """
 
 import sys
@@ -15,7 +15,7 @@ resonate = Resonate(group="worker")
 
 
 class NoCarLeft(Exception):
-    """Asking again will not help."""
+    """No car is available; a retry does not help."""
 
 
 @resonate.register
@@ -29,7 +29,7 @@ def book_trip(
         yield ctx.sleep(secs_between)
         booked.append((yield ctx.run(book_hotel, trip)))
         yield ctx.sleep(secs_between)
-        # Any other error is worth another attempt, which is what a step gets by default.
+        # Any other error is retried, the default for a step.
         booked.append((yield ctx.run(book_car, trip, car_available).options(non_retryable_exceptions=(NoCarLeft,))))
     except Exception:
         for reservation in reversed(booked):
@@ -40,8 +40,8 @@ def book_trip(
     return {"status": "booked", "booked": booked, "cancelled": cancelled}
 
 
-# A step that was interrupted before it was recorded runs again, so the trip is part of what a service is asked for:
-# it recognises a booking that it has made already.
+# A step that is interrupted before it is recorded runs again. So each request to a service names the trip, and the
+# service can recognise a booking that exists already.
 
 
 def book_flight(_: Context, trip: str) -> str:

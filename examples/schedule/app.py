@@ -1,4 +1,4 @@
-"""A report every minute, by cron. Nothing has to run in between: each occurrence is an execution of its own."""
+"""Report every minute, by cron. Each occurrence is an execution of its own, and no process has to run in between."""
 
 import sys
 import threading
@@ -28,7 +28,7 @@ def publish(_: Context, user_id: int, orders: int) -> str:
 
 
 def define(cron: str) -> None:
-    """Define the schedule. To define it again, as every worker does when it starts, changes nothing."""
+    """Define the schedule. A second, equal definition changes nothing, so every worker may define it at its start."""
     try:
         resonate.schedule("daily_report", generate_report, cron, user_id=123)
     except ResonateStoreError as error:

@@ -1,6 +1,6 @@
-"""Runs a workflow, and has it run by its worker group, under ids that begin with the argument.
+"""Client that runs a workflow itself, and then by its worker group, under ids that begin with the argument.
 
-Who we are is said by the token in `RESONATE_TOKEN`.
+It authenticates with the token in `RESONATE_TOKEN`.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""Makes a pair of keys, and tokens that are signed with the private one.
+"""Program that makes a pair of keys, and tokens that are signed with the private key.
 
-The server is given the public key only. The private one would be the identity provider's secret, and is forgotten here.
-The argument is a directory, which gets `public.pem` and a token for each tenant.
+The server gets the public key only. The private key would be a secret of the identity provider. This program does not
+store it. The argument is a directory for `public.pem` and a token for each tenant.
 """
 
 import sys
@@ -22,6 +22,6 @@ public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPub
 
 in_an_hour = ambient().now() // 1000 + 3600
 for tenant in ("worker-1", "worker-2"):
-    # With the colon, worker-1 may not touch what belongs to worker-10.
+    # Because of the colon, the token of worker-1 is not for the ids of worker-10.
     claims = {"prefix": f"{tenant}:", "exp": in_an_hour}
     (directory / f"{tenant}.token").write_text(jwt.encode(claims, private, "EdDSA"))

@@ -1,7 +1,7 @@
-"""A web server whose request handler makes a durable call inline.
+"""Web server whose request handler makes a durable call.
 
-The call is named after the path that is asked for: the first request runs the workflow, every later one is answered
-from the stored promise.
+The id of the call is fixed. So the first request runs the workflow, and every later request is answered from the
+stored promise.
 """
 
 import json
@@ -48,7 +48,7 @@ class Routes(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Requests are not logged: the output shows what runs."""
+        """Log nothing, so that the output shows only what the functions print."""
 
 
 handler = resonate.handler()

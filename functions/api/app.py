@@ -1,4 +1,4 @@
-"""The API function: the Resonate protocol over HTTP, behind API Gateway."""
+"""API function: the Resonate protocol over HTTP, behind API Gateway."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ UNSIGNED = "Sign the request with AWS credentials; or deploy with AuthPublicKey,
 
 @app.middleware("http")
 def known_callers_only(request: Request, get_response: Callable[[Request], Response]) -> Response:
-    """Refuse who is nobody, and let pages see the answers that they may see."""
+    """Reject requests that are not authenticated, and add CORS headers to answers."""
     if request.method != "OPTIONS" and not api.admits(request.context):
         return Response(body={"message": UNSIGNED}, status_code=403)
     response = get_response(request)
@@ -33,7 +33,7 @@ def known_callers_only(request: Request, get_response: Callable[[Request], Respo
 
 @app.route("/", methods=["POST"], content_types=["*/*"])
 def protocol() -> Response:
-    """Answer a request of the protocol; its content type is not looked at, for clients differ in it."""
+    """Answer a request of the protocol. Its content type is not checked, because clients send different ones."""
     assert app.current_request is not None, "Chalice sets it before it calls a view"
     body = app.current_request.raw_body
     status, answer = api.answer(body.encode() if isinstance(body, str) else body)
@@ -42,7 +42,7 @@ def protocol() -> Response:
 
 @app.route("/", methods=["OPTIONS"])
 def preflight() -> Response:
-    """Tell a browser whether its page may send requests."""
+    """Answer a CORS preflight; the middleware adds the headers."""
     return Response(body="", status_code=204)
 
 

@@ -1,4 +1,4 @@
-"""The dispatch function: what follows every write to the table, and the HTTP pushes that come of it."""
+"""Dispatch function: it carries out the effects of every write to the table, and posts the HTTP pushes among them."""
 
 import logging
 from collections.abc import Mapping
@@ -21,12 +21,15 @@ changes = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failur
 pushes = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
 RESERVE_MS = 5_000
-"""The end of an invocation, in which it begins nothing new."""
+"""The last part of an invocation, in which no new push or deletion is started."""
 
 
 @observability.handler
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Take a batch of the table's stream or of the push queue; the records that failed are sent again."""
+    """Process a batch of the table's stream or of the push queue, and return the records that failed.
+
+    Lambda delivers the failed records again.
+    """
     match event:
         case {"Records": [{"eventSource": "aws:dynamodb"}, *_]}:
             until = ambient().now() + REMOVAL_MS

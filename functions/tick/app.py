@@ -1,4 +1,4 @@
-"""The tick function: timers and schedules that fire, one by one or as a batch of the timer queue, and the sweep."""
+"""Tick function: it handles firings of timers and schedules, one message or a batch of the timer queue, and sweeps."""
 
 import logging
 from typing import Any
@@ -17,12 +17,12 @@ logger = logging.getLogger("resonate.tick")
 timers = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
 RESERVE_MS = 5_000
-"""The end of an invocation, in which the sweep begins nothing new."""
+"""The last part of an invocation, in which the sweep starts nothing new."""
 
 
 @observability.handler
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Take a batch of the timer queue, or one message from EventBridge Scheduler or from hand."""
+    """Process a batch of the timer queue, or one message from EventBridge Scheduler or from an operator."""
     match event:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             return process_partial_response(event, on_timer, timers, context)

@@ -1,7 +1,7 @@
-"""The worker function: the example workflows, and the handler that runs whatever the table holds for them.
+"""Worker function: example workflows, and the handler that runs their tasks.
 
-Replace the workflows by your own. Locally the same file is a module like any other: `Resonate()` keeps promises in
-memory unless `RESONATE_TABLE` names a table.
+Replace the workflows by your own. Locally, this file is a module like any other. `Resonate()` keeps promises in memory,
+unless `RESONATE_TABLE` names a table or `RESONATE_URL` a server.
 """
 
 from collections.abc import Generator

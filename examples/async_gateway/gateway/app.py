@@ -1,6 +1,6 @@
-"""Takes work in, and tells how it is going, without waiting for it.
+"""Gateway that submits reports and answers with their status, without waiting for them.
 
-It remembers nothing: any instance answers for what another one has submitted, and so does this one after a restart.
+It has no state. So any instance can answer for a report that another instance submitted, also after a restart.
 """
 
 from typing import Any
@@ -41,5 +41,5 @@ def status(id: str) -> dict[str, Any] | Response:
         return {"status": "pending"}
     try:
         return {"status": "completed", "result": handle.result()}
-    except Exception as error:  # whatever the report failed with
+    except Exception as error:  # any error of the workflow
         return {"status": "failed", "error": str(error)}
