@@ -1,4 +1,4 @@
-// A function that calls itself, through whichever page of the group is offered the call.
+// A function that calls itself. Any page of the group can be offered the call.
 
 // show: prints a line. pause: milliseconds that a step takes.
 export function factorialOf(show, pause) {

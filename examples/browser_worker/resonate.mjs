@@ -1,14 +1,14 @@
-// A Resonate worker for a page: it is offered tasks over SSE, and works on them by requests of the protocol.
+// A Resonate worker for a page. It is offered tasks over SSE, and works on them with requests of the protocol.
 //
-// A workflow is a generator that yields commands, `ctx.run` and `ctx.rpc`. Each is a durable promise, so a page that is
-// loaded again replays its workflows from the beginning and finds what was done before: nothing is kept in the page.
-// What a command fails with is thrown into its workflow, and what that fails with rejects its promise.
+// A workflow is a generator that yields commands, `ctx.run` and `ctx.rpc`. Each command is a durable promise, and the page
+// stores nothing. So a page that is loaded again replays its workflows from the beginning, and reads recorded results.
+// The error of a command is thrown into its workflow. The error of a workflow rejects its promise.
 
 const VERSION = "2026-04-01";
 
 export class Resonate {
   // url: the server's. group, pid: which tasks are offered here; a page keeps its pid when it is refreshed.
-  // ttl: milliseconds without a heartbeat after which a task is offered to others.
+  // ttl: milliseconds without a heartbeat after which a task is offered to another worker.
   constructor({ url, pid, group = "default", ttl = 2000 }) {
     Object.assign(this, { url, pid, group, ttl });
     this.functions = new Map();
@@ -19,7 +19,7 @@ export class Resonate {
     this.functions.set(name, workflow);
   }
 
-  // Begin to take work; `EventSource` connects again by itself.
+  // Start to receive tasks. `EventSource` reconnects by itself.
   start() {
     setInterval(() => this.#heartbeat(), this.ttl / 2);
     const path = [this.group, this.pid].map(encodeURIComponent).join("/");
@@ -48,7 +48,7 @@ export class Resonate {
     }
   }
 
-  // Replay the workflow until it has an outcome, or waits for what others do.
+  // Replay the workflow until it has an outcome, or waits for a remote call.
   async #finish(task, promise, preload) {
     for (;;) {
       const { awaited, ...outcome } = await this.#replay(task, promise, preload);
@@ -112,7 +112,7 @@ export class Resonate {
     return this.#fenced(task, "promise.settle", { id, ...settlement });
   }
 
-  // What a worker writes counts only while the task is its own.
+  // The server refuses this write if the worker no longer holds the task.
   async #fenced(task, kind, data) {
     const answer = await this.#accepted("task.fence", { ...task, action: request(kind, data) });
     return answer.data.action.data.promise;
@@ -141,14 +141,14 @@ export class Resonate {
 // Call a function of this page.
 const run = (func, ...args) => ({ func, args });
 
-// Have any worker of the group call a registered function.
+// Call a registered function in any worker of the group.
 const rpc = (func, ...args) => ({ func, args, target: (group) => `poll://any@${group}` });
 
 const request = (kind, data) => ({ kind, head: { corrId: crypto.randomUUID(), version: VERSION }, data });
 
 const failure = (error) => encoded({ __type: "error", message: error.message ?? String(error) });
 
-// Payloads are JSON in base64; what is undefined has none.
+// Payloads are JSON in base64. An undefined value has no payload.
 function encoded(value) {
   if (value === undefined) return {};
   return { data: btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(value)))) };
