@@ -1,1 +1,3 @@
-"""What every store shares: records, requests, ids, addresses, limits, cron expressions and the clock. Internal."""
+"""Data types that all stores share: records, requests, ids, addresses, limits, cron expressions and the clock.
+Internal.
+"""

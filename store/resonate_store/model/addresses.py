@@ -1,9 +1,14 @@
-"""Where a message can go.
+"""Addresses of messages (docs/protocol.md 2.4).
 
-An address is a URL of one of four schemes (docs/protocol.md 2.4): `http(s)://...` for a push, `lambda://name` for
-an asynchronous invoke, `poll://any@group[/pid]` or `poll://uni@group/pid` for a worker that polls. A group may be
-mapped to a push address by configuration; where nobody can poll, a group that maps to nothing is an address that no
-message can ever reach, and a promise that targets it is refused instead of left to hang.
+An address has one of these forms:
+
+- `http://...` or `https://...`: the server pushes messages to this URL.
+- `lambda://name`: the server invokes this Lambda function asynchronously.
+- `poll://any@group` or `poll://any@group/pid`: any worker of the group polls for messages.
+- `poll://uni@group/pid`: only the worker `pid` polls for messages.
+
+Settings can map a group to a push address. In a deployment without polling workers, a group that is not mapped cannot
+receive messages. The store then refuses a promise with this target, because its task would never run.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from typing import Literal, cast
 
 from msgspec import Struct
 
-# What would begin a query or a fragment of the URL belongs to neither: a group or id that has it is percent-encoded.
+# A question mark or number sign would begin a query or fragment, so a group or id must percent-encode it.
 _POLL = r"poll://(?P<cast>any|uni)@(?P<group>[^/\s@?#]+)(?:/(?P<id>[^/\s?#]+))?\Z"
 _LAMBDA = (
     r"lambda://(?:[A-Za-z0-9-_]+|arn:[^\s:]+:lambda:[^\s:]+:[^\s:]+:function:[A-Za-z0-9-_]+)(?::[A-Za-z0-9$_-]+)?\Z"
@@ -23,7 +28,7 @@ _HTTP = r"https?://[^\s/?#]+\S*\Z"
 
 
 class Poll(Struct, frozen=True):
-    """A poll address, taken apart."""
+    """A poll address, split into its parts."""
 
     cast: Literal["any", "uni"]
     group: str
@@ -31,12 +36,12 @@ class Poll(Struct, frozen=True):
 
 
 def expand(target: str) -> str:
-    """A bare group name `g` means `poll://any@g`; an address stays as it is."""
+    """Return the address of a target: a bare group name `g` becomes `poll://any@g`, an address is unchanged."""
     return target if "://" in target else f"poll://any@{target}"
 
 
 def problem_with(address: str) -> str | None:
-    """Say why `address` is not one, or None when it is."""
+    """Return why `address` is not a valid address, or None if it is valid."""
     if re.match(_POLL, address):
         if address.startswith("poll://uni@") and "/" not in address.removeprefix("poll://"):
             return f"{address!r} names no process: poll://uni@group/pid"
@@ -50,7 +55,7 @@ def problem_with(address: str) -> str | None:
 
 
 def _is_url(address: str) -> bool:
-    from urllib.parse import urlsplit  # only a push address pays for loading it
+    from urllib.parse import urlsplit  # imported here because only push addresses need it
 
     try:
         parts = urlsplit(address)
@@ -60,7 +65,7 @@ def _is_url(address: str) -> bool:
 
 
 def poll_of(address: str) -> Poll | None:
-    """A poll address taken apart, its group and id without percent-encoding; None for any other address."""
+    """Return the parts of a poll address with percent-encoding removed, or None for another address."""
     match = re.match(_POLL, address)
     if match is None:
         return None
@@ -71,13 +76,18 @@ def poll_of(address: str) -> Poll | None:
 
 
 def group_of(address: str) -> str | None:
-    """The worker group of a poll address, or None for any other address."""
+    """Return the worker group of a poll address as it is written, or None for another address."""
     match = re.match(_POLL, address)
     return match["group"] if match else None
 
 
 def wait_for(address: str, workers: int | None) -> str:
-    """Say what a task that is offered at `address` waits for, when so many workers poll for it (None: unknown)."""
+    """Return a text that says what a task offered at `address` waits for.
+
+    Args:
+        address: where the task is offered.
+        workers: how many workers poll for it now; None if unknown.
+    """
     poll = poll_of(address)
     if poll is None:
         return f"waiting for {address} to take it"
@@ -87,13 +97,13 @@ def wait_for(address: str, workers: int | None) -> str:
 
 
 def route(address: str, groups: Mapping[str, str]) -> str | None:
-    """The push address that `address` leads to, or None when it has to be polled for."""
+    """Return the push address that serves `address`, or None if a worker has to poll for its messages."""
     group = group_of(address)
     return address if group is None else groups.get(group)
 
 
 def unserved(target: str, groups: Mapping[str, str]) -> str | None:
-    """Return what is wrong with a target that no worker of these groups serves; None if one does."""
+    """Return why no worker of the mapped groups serves a target, or None if one does."""
     if route(target, groups) is not None:
         return None
     known = ", ".join(sorted(groups)) or "none"

@@ -1,4 +1,4 @@
-"""Pauses between the tries of one thing."""
+"""Pauses between repeated tries of one operation."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Callable
 from typing import Final
 
 _MAX_EXPONENT: Final = 60
-"""A pause has reached its maximum long before; a larger power could overflow."""
+"""Every pause has reached its maximum before this exponent. A larger one could overflow."""
 
 
 class Backoff:
     """Pauses that grow from try to try up to a maximum.
 
     Args:
-        first_ms: the pause after the first try.
-        longest_ms: the maximum.
-        factor: of two consecutive pauses.
-        spread: the part of each pause that chance may take away, from 0 to 1.
-        chance: random numbers in [0, 1); they spread the pauses of those who try at the same time.
+        first_ms: the pause (ms) after the first try.
+        longest_ms: the maximum (ms) of a pause.
+        factor: the ratio of two consecutive pauses.
+        spread: the largest part of a pause that is left out at random, from 0 to 1.
+        chance: returns random numbers in [0, 1). They spread the pauses of clients that try at the same time. The
+            default always returns 0, so pauses are not shortened.
     """
 
     def __init__(
@@ -36,6 +37,6 @@ class Backoff:
         self._chance = chance
 
     def pause_ms(self, tries: int) -> int:
-        """Return the pause after so many tries, 1 or more."""
+        """Return the pause (ms) after the given number of tries, 1 or more."""
         longest_ms = min(self._longest_ms, self._first_ms * self._factor ** min(tries - 1, _MAX_EXPONENT))
         return max(1, round(longest_ms * (1 - self._spread * self._chance())))

@@ -1,9 +1,10 @@
-"""The one door to wall-clock time.
+"""Source of time. Only this module reads the machine's clock.
 
-Durable execution is bookkeeping about instants: deadlines, leases, wake-ups. Everything that needs "now" takes a
-`Clock`, so that tests and the offline stack can move time instead of waiting for it, and so that one operation reads
-the time once. All instants in this project are integers in milliseconds since the Unix epoch; durations are
-milliseconds in the store and seconds (floats) at the programming model's surface.
+Every component that needs the current time takes a `Clock`. Tests and the offline stack can then move the time instead
+of waiting, and one operation reads the time once.
+
+Instants are integers in milliseconds since the Unix epoch. Durations are milliseconds in the store, and seconds
+(floats) in the API for workflows.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from contextlib import contextmanager
 from typing import Protocol
 
 LONGEST_WAIT_S = 86_400.0
-"""Seconds: who waits for an instant looks again after this time. What is never due is too far off for a thread."""
+"""The longest time (s) that a thread waits for an instant before it checks again."""
 
 
 class Clock(Protocol):
-    """A source of time that can also be waited on."""
+    """A source of time that can also wait."""
 
     def now(self) -> int:
-        """The current instant in milliseconds since the Unix epoch."""
+        """Return the current instant (ms)."""
         ...
 
     def sleep(self, milliseconds: int) -> None:
-        """Return once `milliseconds` have passed on this clock."""
+        """Return when `milliseconds` have passed on this clock."""
         ...
 
 
 class SystemClock:
-    """The machine's clock, made monotonic: it never steps back within one process."""
+    """The machine's clock. It does not go back within one process."""
 
     def __init__(self) -> None:
         self._latest = 0
@@ -48,10 +49,10 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is moved; sleeping moves it.
+    """A clock that does not run: `advance`, `advance_to` and `sleep` move it.
 
     Args:
-        start: the first instant, milliseconds since the epoch.
+        start: the first instant, in milliseconds since the epoch.
     """
 
     def __init__(self, start: int = 1_750_000_000_000) -> None:
@@ -65,7 +66,11 @@ class ManualClock:
         self.advance(max(0, milliseconds))
 
     def advance(self, milliseconds: int) -> int:
-        """Move the clock forward and return the new instant; a negative distance raises ValueError."""
+        """Move the clock forward and return the new instant (ms).
+
+        Raises:
+            ValueError: `milliseconds` is negative.
+        """
         if milliseconds < 0:
             raise ValueError(f"a clock cannot go back: advance({milliseconds})")
         with self._lock:
@@ -73,7 +78,7 @@ class ManualClock:
             return self._now
 
     def advance_to(self, instant: int) -> int:
-        """Move the clock to `instant` unless it is already past it, and return the time it then shows."""
+        """Move the clock to `instant` (ms) unless it is already later, and return its time."""
         with self._lock:
             self._now = max(self._now, instant)
             return self._now
@@ -83,13 +88,13 @@ _ambient: Clock = SystemClock()
 
 
 def ambient() -> Clock:
-    """The clock of whoever was not given one: the machine's, unless `installed` says otherwise."""
+    """Return the clock of components that were not given one: the machine's, or the one that `installed` has set."""
     return _ambient
 
 
 @contextmanager
 def installed(clock: Clock) -> Generator[Clock]:
-    """Make `clock` the ambient one for as long as the block runs; for tests and the offline stack."""
+    """Make `clock` the ambient clock while the block runs. Used by tests and the offline stack."""
     global _ambient
     before, _ambient = _ambient, clock
     try:
@@ -99,7 +104,7 @@ def installed(clock: Clock) -> Generator[Clock]:
 
 
 def instant(at: int) -> str:
-    """Write an instant (milliseconds since the epoch) in UTC, as ISO 8601; beyond the year 9999 as `never`."""
+    """Return an instant (ms) in UTC as ISO 8601, or `never` if it is after the year 9999."""
     from datetime import UTC, datetime, timedelta
 
     try:

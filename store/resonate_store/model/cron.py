@@ -1,18 +1,19 @@
-"""When a cron expression occurs, and what EventBridge has to be told to be there in time.
+"""Occurrences of cron expressions, and their translation for EventBridge.
 
-Five fields in Unix numbering (0 or 7 is Sunday), names and the usual `@hourly` family allowed; a day-of-month and a
-day-of-week that are both restricted mean either, as Unix cron has it (docs/rules.md S12). The calendar is croniter's,
-which is imported when a schedule is first met: workers without schedules never pay for it.
+An expression has five fields with Unix weekdays (0 and 7 are Sunday). Names of months and weekdays are allowed, and
+names of expressions such as `@hourly`. If day-of-month and day-of-week are both restricted, either one matches
+(docs/rules.md S12). croniter computes the calendar. It is imported when the first expression is evaluated, so workers
+without schedules do not load it.
 
-An expression speaks of the wall clock of its time zone, UTC unless one is named. Where the clock is changed, there are
-two kinds, as in Vixie's cron and the Open Cron Pattern Specification:
+An expression is evaluated on the wall clock of its time zone. The default is UTC. Where that clock is changed, two
+kinds of expressions differ, as in Vixie's cron and the Open Cron Pattern Specification (docs/rules.md S13):
 
-- A fixed hour (`30 2 * * *`): every time on the clock occurs once. A time that the clock skips in spring occurs at the
-  instant at which the clock is set forward; a time that it shows twice in autumn occurs when it is shown first.
-- Any hour (`*` or `*/n`): the expression goes on in real time. It occurs whenever the clock shows one of its times,
-  also in the hour that is repeated, and a time that the clock skips does not occur.
+- Fixed hour (`30 2 * * *`): each time on the clock occurs once. A time that the clock skips in spring occurs at the
+instant of the change. A time that the clock shows twice in autumn occurs when it is shown first.
+- Any hour (`*` or `*/n`): the expression follows real time. It occurs whenever the clock shows one of its times, also
+in the repeated hour. A time that the clock skips does not occur.
 
-There croniter is not asked, whose rules are others.
+This module handles these changes itself, because croniter has other rules for them.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _DESCRIPTORS = {
 _PART = r"(?:\*|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,2}))?"
 _ANY = r"\*(/[0-9]{1,2})?"
 _DAY_S = 86_400
-"""Seconds: no clock is set forward or back by more."""
+"""The largest change (s) of a clock."""
 _ZONE = r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*\Z"
 
 
@@ -61,11 +62,11 @@ _FIELDS = (
     _Field("day-of-week", 0, 6, ("sun", "mon", "tue", "wed", "thu", "fri", "sat")),
 )
 _Values = tuple[tuple[int, ...] | None, ...]
-"""The values of each field in ascending order; None where it is not restricted."""
+"""The values of each field in ascending order, or None for a field that is not restricted."""
 
 
 def problem_with(expression: str, timezone: str | None = None) -> str | None:
-    """Say why this cannot be when a schedule occurs, or None when it can."""
+    """Return why a schedule cannot use this expression or time zone, or None if it can."""
     try:
         _values(expression)
     except ValueError as error:
@@ -73,7 +74,7 @@ def problem_with(expression: str, timezone: str | None = None) -> str | None:
     try:
         next_occurrence(expression, 0)
     except ValueError:
-        # Only days that none of the months has never occur.
+        # An expression never occurs only if none of its months has one of its days.
         _, _, day, month, _ = expression.split()
         reason = f"the day-of-month field {day!r} has no day of the months of the month field {month!r}"
         return f"Invalid cron expression {expression!r}: {reason}"
@@ -81,7 +82,7 @@ def problem_with(expression: str, timezone: str | None = None) -> str | None:
 
 
 def problem_with_timezone(timezone: str) -> str | None:
-    """Say why this is no time zone, or None when it is one."""
+    """Return why this is not a time zone, or None if it is one."""
     if re.match(_ZONE, timezone):
         try:
             _zone(timezone)
@@ -93,7 +94,11 @@ def problem_with_timezone(timezone: str) -> str | None:
 
 
 def next_occurrence(expression: str, after: int, timezone: str | None = None) -> int:
-    """The first occurrence strictly after the instant `after`; both in milliseconds since the epoch."""
+    """Return the first occurrence strictly after the instant `after`. Both are in milliseconds since the epoch.
+
+    Raises:
+        ValueError: the expression is not valid, or it does not occur.
+    """
     seconds = after // 1000
     if timezone is None:
         return int(_neighbour(expression, seconds, "get_next")) * 1000
@@ -104,19 +109,19 @@ def next_occurrence(expression: str, after: int, timezone: str | None = None) ->
     while True:
         local = int(_neighbour(expression, local, "get_next"))
         occurrence = _instant(local, zone)
-        if occurrence > seconds:  # else the clock shows a time for the second time
+        if occurrence > seconds:  # else the clock shows this time for the second time
             return occurrence * 1000
 
 
 def last_occurrence(expression: str, until: int, timezone: str | None = None) -> int:
-    """The last occurrence that is not later than the instant `until`; both in milliseconds since the epoch."""
+    """Return the last occurrence not later than the instant `until`. Both are in milliseconds since the epoch."""
     seconds = until // 1000
     if timezone is None:
         return int(_neighbour(expression, seconds + 1, "get_prev")) * 1000
     zone = _zone(timezone)
     if _goes_on(expression):
         return _last_shown(expression, seconds, zone) * 1000
-    # While the clock shows an hour for the second time, that hour has occurred as a whole already.
+    # While the clock repeats an hour, all occurrences of that hour are already in the past.
     local = max(_wall(seconds, zone), seconds + _offset(datetime.fromtimestamp(seconds, zone).replace(fold=0))) + 1
     while True:
         local = int(_neighbour(expression, local, "get_prev"))
@@ -126,29 +131,37 @@ def last_occurrence(expression: str, until: int, timezone: str | None = None) ->
 
 
 def _next_shown(expression: str, after: int, zone: tzinfo) -> int:
-    """The first instant (s) after `after` at which the clock shows a time of the expression."""
+    """Return the first instant (s) after `after` at which the clock shows a time of the expression."""
     wall = _wall(after, zone)
     found = _shown_from(expression, wall, zone, lambda at: at > after)
     change = _change(after, after + _DAY_S, zone)
     if change is not None and (again := _wall(change, zone)) <= wall:
-        # It is set back soon, and then shows times that it has shown before.
+        # The clock is set back within a day, and then repeats times that it has shown before.
         return min(found, _shown_from(expression, again - 1, zone, lambda at: at >= change))
     return found
 
 
 def _last_shown(expression: str, until: int, zone: tzinfo) -> int:
-    """The last instant (s) that is not later than `until` at which the clock shows a time of the expression."""
+    """Return the last instant (s), not later than `until`, at which the clock shows a time of the expression."""
     wall = _wall(until, zone)
     found = _shown_from(expression, wall + 1, zone, lambda at: at <= until, back=True)
     change = _change(until - _DAY_S, until, zone)
     if change is not None and (before := _wall(change - 1, zone) + 1) > wall:
-        # It was set back not long ago, and had shown times that it has not shown again yet.
+        # The clock was set back within the last day. It has shown times before the change that it has not repeated yet.
         return max(found, _shown_from(expression, before, zone, lambda at: at < change, back=True))
     return found
 
 
 def _shown_from(expression: str, wall: int, zone: tzinfo, suits: Callable[[int], bool], *, back: bool = False) -> int:
-    """The nearest instant that suits, of those at which the clock shows a time of the expression after `wall`."""
+    """Return the nearest instant (s) that suits, searching the times of the expression after `wall`.
+
+    Args:
+        expression: the cron expression.
+        wall: the clock's time at which the search begins, as `_wall` returns it.
+        zone: the time zone of the clock.
+        suits: whether an instant (s) can be returned.
+        back: search before `wall` and return the latest instant of a time that is shown twice.
+    """
     while True:
         wall = int(_neighbour(expression, wall, "get_prev" if back else "get_next"))
         showings = [at for at in _showings(wall, zone) if suits(at)]
@@ -157,14 +170,14 @@ def _shown_from(expression: str, wall: int, zone: tzinfo, suits: Callable[[int],
 
 
 def _showings(wall: int, zone: tzinfo) -> list[int]:
-    """The instants at which the zone's clock shows a time: one, or two, or none if it is set forward past it."""
+    """Return the instants (s) at which the clock shows a time: one, two if it repeats it, none if it skips it."""
     shown = datetime.fromtimestamp(wall, UTC).replace(tzinfo=zone)
     first, second = _offset(shown), _offset(shown.replace(fold=1))
     return [] if first < second else sorted({wall - first, wall - second})
 
 
 def _change(since: int, until: int, zone: tzinfo) -> int | None:
-    """The instant after `since`, and not after `until`, at which the zone's clock is changed; None if it is not."""
+    """Return the instant (s) after `since`, and not after `until`, at which the clock is changed, or None."""
     before = _wall(since, zone) - since
     if _wall(until, zone) - until == before:
         return None
@@ -179,13 +192,13 @@ def _change(since: int, until: int, zone: tzinfo) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _goes_on(expression: str) -> bool:
-    """Whether its hour is `*` or `*/n`: such an expression goes on in real time when the clock is changed."""
+    """Return whether the hour field is `*` or `*/n`: such an expression follows real time when the clock is changed."""
     hour = _DESCRIPTORS.get(expression, expression).split()[1]
     return _values(expression)[1] is None or re.fullmatch(_ANY, hour) is not None
 
 
 def next_runs(expression: str, after: int, count: int, timezone: str | None = None) -> list[int]:
-    """The next `count` occurrences strictly after the instant `after`, in milliseconds since the epoch.
+    """Return the next `count` occurrences strictly after the instant `after`, in milliseconds since the epoch.
 
     Raises:
         ValueError: one of them is not within the years 1 to 9999.
@@ -203,11 +216,11 @@ def next_runs(expression: str, after: int, count: int, timezone: str | None = No
 
 
 def eventbridge_timezone(expression: str, timezone: str | None) -> str:
-    """Return the time zone in which EventBridge is to evaluate the translation of an expression.
+    """Return the time zone in which EventBridge has to evaluate the translation of an expression.
 
-    It fires once at a time that the clock shows twice. What occurs every hour of every day also occurs in the hour
-    that is repeated, and at the same minutes in UTC, unless the zone's minutes are others. Of the rest, such as
-    `0 */2 * * *`, the sweep fires what occurs in that hour.
+    EventBridge fires only once at a time that the clock shows twice. An expression that restricts only its minutes also
+    occurs in the repeated hour. In UTC it has the same minutes if the zone's offsets are whole hours. For other
+    expressions, such as `0 */2 * * *`, the sweep fires the occurrences in the repeated hour.
     """
     minute, *others = _values(expression)
     if timezone is None or any(values is not None for values in others):
@@ -219,17 +232,17 @@ def eventbridge_timezone(expression: str, timezone: str | None) -> str:
 
 
 def eventbridge(expression: str) -> list[str]:
-    """The expression in EventBridge's six-field dialect: `cron(minutes hours day month weekday year)`.
+    """Return the expression in EventBridge's format: `cron(minutes hours day month weekday year)`.
 
-    One of its two day fields has to be `?`, so an expression that restricts both becomes two, which together fire at
-    least once at every occurrence. Weekdays count from 1, Sunday. To be evaluated in the expression's time zone, in
-    which EventBridge skips the times that the clock skips (this module's do occur, and are the sweep's to fire).
+    One of the two day fields must be `?`. An expression that restricts both therefore becomes two, which together fire
+    at least once at each occurrence. Weekdays count from 1, which is Sunday. EventBridge evaluates the result in the
+    time zone of the expression and skips the times that the clock skips. The sweep fires those occurrences.
     """
     minute, hour, day, month, weekday = _values(expression)
     times = f"{_listed(minute, _FIELDS[0])} {_listed(hour, _FIELDS[1])}"
     months = _listed(month, _FIELDS[3])
     expressions: list[str] = []
-    # A day that no month of the expression has would be refused; then only the weekday counts.
+    # EventBridge refuses a day that no month of the expression has. In that case only the weekday counts.
     possible = day is None or any(min(day) <= _LONGEST_MONTHS.get(each, 31) for each in month or range(1, 13))
     if possible and (day is not None or weekday is None):
         expressions.append(f"cron({times} {_listed(day, _FIELDS[2])} {months} ? *)")
@@ -241,12 +254,12 @@ def eventbridge(expression: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _values(expression: str) -> _Values:
-    """What the fields of an expression mean.
+    """Return the values of the fields of an expression.
 
-    croniter is not asked: it takes `3-3` for every month, and `0-7` but not `0-6` for no restriction.
+    This module reads the fields itself: croniter reads `3-3` as every month, and `0-7` but not `0-6` as every weekday.
 
     Raises:
-        ValueError: the expression is none; the text names the field that is wrong.
+        ValueError: this is not a cron expression. The text names the wrong field.
     """
     if expression.startswith("@") and expression not in _DESCRIPTORS:
         raise ValueError(f"the names are {', '.join(_DESCRIPTORS)}")
@@ -256,7 +269,7 @@ def _values(expression: str) -> _Values:
         raise ValueError(f"it has {len(words)} fields and needs {len(_FIELDS)} ({names})")
     minute, hour, day, month, weekday = map(_values_of, _FIELDS, words)
     if day is not None and weekday is not None and (len(day) == 31 or len(weekday) == 7):
-        day = weekday = None  # either will do, and one of them is any
+        day = weekday = None  # one of them is every day, and either one matches
     return minute, hour, day, month, weekday
 
 
@@ -282,7 +295,7 @@ def _values_of(field: _Field, word: str) -> tuple[int, ...] | None:
 
 
 def _span(field: _Field, begin: str | None, end: str | None, step: str | None) -> list[int]:
-    """The values of `*/step`, `begin`, `begin/step` or `begin-end/step`; a range may pass the field's end."""
+    """Return the values of `*/step`, `begin`, `begin/step` or `begin-end/step`. A range may wrap around."""
     first = field.first if begin is None else _value(field, begin)
     alone = field.last if begin is None or step is not None else first
     last = alone if end is None else _value(field, end)
@@ -307,7 +320,7 @@ def _value(field: _Field, text: str) -> int:
 
 
 def _listed(values: Sequence[int] | None, field: _Field) -> str:
-    """A field's values as EventBridge reads them."""
+    """Return the values of a field in EventBridge's format."""
     if values is None:
         return "*"
     first, step = values[0], values[1] - values[0] if len(values) > 2 else 0
@@ -333,7 +346,7 @@ def _calendar(expression: str) -> Any:
 
 
 def _neighbour(expression: str, seconds: int, which: str) -> float:
-    # Making sense of an expression takes longer than asking it; it remembers where it is, so each asks a copy.
+    # Parsing is slow, so the parsed expression is cached. It keeps a position, so each search uses a copy.
     ask = cast("Callable[..., float]", getattr(copy(_calendar(expression)), which))
     return ask(float, start_time=float(seconds))
 
@@ -352,12 +365,12 @@ def _offset(moment: datetime) -> int:
 
 
 def _wall(seconds: int, zone: tzinfo) -> int:
-    """What the zone's clock shows at an instant, as seconds since it showed the epoch."""
+    """Return the time that the zone's clock shows at an instant (s), as seconds after it showed 1970-01-01 00:00."""
     return seconds + _offset(datetime.fromtimestamp(seconds, zone))
 
 
 def _instant(local: int, zone: tzinfo) -> int:
-    """When the zone's clock first shows a time, or is set forward past it."""
+    """Return the instant (s) at which the zone's clock first shows a time, or is changed so that it skips it."""
     shown = datetime.fromtimestamp(local, UTC).replace(tzinfo=zone)
     before, after = _offset(shown), _offset(shown.replace(fold=1))
     if before >= after:

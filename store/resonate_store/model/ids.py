@@ -1,11 +1,13 @@
-"""Promise ids: what is a legal one, and what an id alone tells.
+"""Promise ids: which ids are valid, and what an id says about the place of its promise.
 
-An id is a path. `{parent}.{n}` names the n-th command of its parent, so the first segment is the origin (the partition
-that a whole execution lives in) and the number of separators is the depth. Both keys of the table follow from the id
-alone (docs/rules.md D1). The official SDKs separate the first level below an execution by a colon: `{root}:{n}` and
-`{root}:d{hash}`, then `{root}:{n}.{n}`. A colon before anything else is an ordinary character.
+An id is a path: `{parent}.{n}` is the n-th command of its parent. The first segment is the origin, which names the
+partition of the whole execution. The number of separators is the depth. Origin and depth give the keys of the table, so
+no read is needed to find an item (docs/rules.md D1, D2).
 
-Random ids - process ids, operation tokens - come from an injected source so that tests repeat.
+The official SDKs separate the first level below an execution by a colon: `{root}:{n}` and `{root}:d{hash}`, then
+`{root}:{n}.{n}`. A colon before any other text is an ordinary character.
+
+Random ids, such as ids of processes and tokens of operations, come from an injected source, so that tests repeat.
 """
 
 from __future__ import annotations
@@ -17,26 +19,26 @@ from collections.abc import Callable
 
 MAX_ID_BYTES = 1000
 SEPARATORS = (".", ":")
-"""What may stand between an id and the number of its child."""
+"""The characters that can separate an id from the number of its child."""
 
 _LINEAGE = r":(?=(?:[0-9]+|d[0-9a-f]{16})(?:\.|$))"
 
 Identify = Callable[[], str]
-"""Makes a fresh random identifier on every call."""
+"""Returns a new random identifier on each call."""
 
 
 def random_id() -> str:
-    """A random 32-character hexadecimal identifier."""
+    """Return a random identifier of 32 hexadecimal characters."""
     return os.urandom(16).hex()
 
 
 def random_bytes(count: int) -> bytes:
-    """Random bytes, fit for cryptography."""
+    """Return random bytes that are safe for cryptography."""
     return os.urandom(count)
 
 
 def origin(id: str) -> str:
-    """The id up to its first separator: the execution tree's partition."""
+    """Return the id up to its first separator. It names the partition of the execution."""
     first = id.partition(".")[0]
     if ":" in id and (colon := re.search(_LINEAGE, id)) is not None:
         return first[: colon.start()]
@@ -44,12 +46,12 @@ def origin(id: str) -> str:
 
 
 def depth(id: str) -> int:
-    """The number of separators in the id."""
+    """Return the number of separators in the id."""
     return id.count(".") + (1 if ":" in id and re.search(_LINEAGE, id) else 0)
 
 
 def parent(id: str) -> str:
-    """The id without its last segment; empty if there is none above it."""
+    """Return the id without its last segment, or an empty text if the id has one segment."""
     above, _, last = id.rpartition(".")
     if ":" in last and (colon := re.search(_LINEAGE, id)) is not None and colon.start() > len(above):
         return id[: colon.start()]
@@ -57,7 +59,7 @@ def parent(id: str) -> str:
 
 
 def is_below(id: str, top: str) -> bool:
-    """Whether the id lies in the tree of ids below `top`."""
+    """Return whether the id is a descendant of `top` by its path."""
     if not top or len(id) <= len(top) or not id.startswith(top):
         return False
     if id[len(top)] == ".":
@@ -66,19 +68,19 @@ def is_below(id: str, top: str) -> bool:
 
 
 def shard(id: str, shards: int) -> int:
-    """A stable number in `0..shards-1` for the origin of `id`; a tree stays in one shard."""
+    """Return a number from 0 to `shards - 1` that depends only on the origin of `id`. One tree is in one shard."""
     return zlib.crc32(origin(id).encode()) % shards
 
 
 def problem_with(id: str, what: str = "id") -> str | None:
-    """Say why `id` cannot be a promise id, or None when it can.
+    """Return why `id` is not valid as a promise id, or None if it is valid.
 
     Args:
-        id: the candidate.
-        what: how the message names it, e.g. "awaited id".
+        id: the text to check.
+        what: the name of the id in the message, for example "awaited id".
     """
     if id.isascii() and 0 < len(id) <= MAX_ID_BYTES and "\0" not in id:
-        return None  # nearly every id
+        return None  # most ids take this fast path
     if not id:
         return f"the {what} is empty: give 1 to {MAX_ID_BYTES} bytes of UTF-8"
     try:

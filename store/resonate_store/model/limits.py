@@ -1,4 +1,4 @@
-"""How large a value may be, wherever it is kept: a deployment says so, and a stack in memory stands for one."""
+"""Limit of the size of a value. A stack in memory applies the default limit of a deployment."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from typing import Final
 from resonate_store.model.records import Value
 
 MAX_VALUE_BYTES: Final = 5 * 1024 * 1024
-"""Values above this many bytes are refused: an invocation of Lambda answers with 6 MB at most."""
+"""The largest size (bytes) of a value. The response of a Lambda invocation can have at most 6 MB."""
 ADVICE: Final = "keep large data elsewhere and pass a reference to it"
 
 
 def size_of(value: Value) -> int:
-    """The size of a value in bytes, 0 for a claim."""
+    """Return the size of a value in bytes; 0 for a claim."""
     texts = (value.data or "", *(value.headers or {}), *(value.headers or {}).values())
     return sum(len(text) if text.isascii() else len(text.encode(errors="surrogatepass")) for text in texts)
 
 
 def excess(id: str, role: str, value: Value, limit_bytes: int = MAX_VALUE_BYTES) -> str | None:
-    """Say that a value of the promise `id`, its param or its value, is too large, or None when it is not."""
+    """Return why a value of the promise `id` is too large, or None if it is not.
+
+    Args:
+        id: the id of the promise.
+        role: which value it is, "param" or "value".
+        value: the value to check.
+        limit_bytes: the largest size (bytes) that is allowed.
+    """
     size = size_of(value)
     if size <= limit_bytes:
         return None

@@ -1,11 +1,11 @@
-"""What the store keeps, and what it shows.
+"""Records that the stores keep, and the views of them that clients get.
 
-`Record` is the aggregate: a promise, its task if it has one, and everybody who waits on it, in one item, so that a
-settlement is one conditional write (docs/rules.md P1). `PromiseView`, `Task` and `Schedule` are the views of it that
-travel (docs/protocol.md 1.3). Their field names in camel case are the protocol's; unset fields are omitted.
+A `Record` holds a promise, its task if it has one, its callbacks and its listeners in one item. A settlement is
+therefore one conditional write (docs/rules.md P1). `PromiseView`, `Task` and `Schedule` are the views that travel
+(docs/protocol.md 1.3). In JSON their field names are in camel case, and unset fields are omitted.
 
-All structs are frozen; a change is a new struct. They hold plain data and no cycles, so those of which a store keeps
-many are left out of garbage collection. Instants are milliseconds since the epoch, durations milliseconds.
+All structs are frozen: a change makes a new struct. They contain no reference cycles, so the most frequent ones are
+left out of garbage collection. Instants are milliseconds since the epoch, durations are milliseconds.
 """
 
 from __future__ import annotations
@@ -28,35 +28,36 @@ from resonate_store.model.tags import (
 
 PromiseState = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
 SettledState = Literal["resolved", "rejected", "rejected_canceled"]
-"""The states that a client may settle a promise to (docs/rules.md P7)."""
+"""The states to which a client can settle a promise (docs/rules.md P7)."""
 TaskState = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
 CatchUp = Literal["all", "latest", "none"]
-"""Which of the occurrences that were missed are made up for: each in order, only the last, or none."""
+"""Which missed occurrences are created: all in order, only the latest, or none (docs/rules.md S5)."""
 Overlap = Literal["allow", "skip"]
-"""Whether an occurrence happens while the promise of the previous one is pending."""
+"""Whether an occurrence is created while the promise of the previous one is pending (docs/rules.md S6)."""
 
 END_OF_TIME = 2**53
-"""The last instant (ms), and the longest duration, that every JSON reader gets right."""
+"""The last instant (ms) and the longest duration (ms). JSON readers represent integers exactly up to this number."""
 
 STANDING = "\0"
-"""Stands before the awaiter's id in the key of a registration that counts for every version; no id contains it."""
+"""Prefix of the awaiter's id in the key of a registration that counts for every version. Ids cannot contain it."""
 
 
 class Value(Struct, frozen=True, gc=False, omit_defaults=True):
-    """An opaque payload: `data` as text, plus headers that say how to read it."""
+    """A payload that the store does not interpret: a text, and headers that say how to read it."""
 
     headers: dict[str, str] | None = None
     data: str | None = None
 
 
 def begins_tree(id: str, tags: Mapping[str, str]) -> bool:
-    """Whether a promise is the top of a retention tree.
+    """Return whether a promise is a root, the top of a retention tree (docs/rules.md E1).
 
-    It is when it names no other origin, or one that it is not below: no deletion of that one would find it. Below such
-    a promise, those that name their parent go with it.
+    A promise is a root if it names no other origin. It is also a root if it is not below the origin that it names,
+    because the deletion of that origin would not find it. In the second case it is not a root if its tag
+    `resonate:parent` names the id directly above it. It is then deleted with its parent.
     """
     top = tags.get(ORIGIN, id)
-    if id.startswith(f"{top}.") and top:  # as in nearly every case
+    if id.startswith(f"{top}.") and top:  # nearly every promise
         return False
     if top == id:
         return True
@@ -64,16 +65,16 @@ def begins_tree(id: str, tags: Mapping[str, str]) -> bool:
 
 
 def lineage_elsewhere(id: str, tags: Mapping[str, str]) -> list[str]:
-    """The ids in a promise's lineage tags that are neither its own nor above it."""
+    """Return the ids in a promise's lineage tags that are neither its own id nor above it."""
     named = (tags[name] for name in LINEAGE if name in tags)
     return [other for other in named if other != id and not is_below(id, other)]
 
 
 class Claim(Value, frozen=True, omit_defaults=True):
-    """A large value that lies elsewhere: what its record keeps instead, and who reads the table may find.
+    """Reference to a large value in S3. A record, and so a reader of the table, has it in place of the value.
 
-    `size` is the value's in bytes. `unconfirmed` says that whatever removes unclaimed uploads may still take the
-    object for one (decision 0033). Responses of a store show the value itself.
+    `size` is the size of the value in bytes. If `unconfirmed` is true, the cleanup of unclaimed uploads may still
+    delete the object (docs/decisions/0033). Responses of a store contain the value itself.
     """
 
     key: str = ""
@@ -102,16 +103,21 @@ class PromiseView(Struct, frozen=True, gc=False, omit_defaults=True, rename="cam
 
     @property
     def whole(self) -> bool:
-        """Whether both values are here."""
+        """Whether both values are present, not only references to them."""
         return not isinstance(self.param, Claim) and not isinstance(self.value, Claim)
 
 
 class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw_only=True):
-    """A task as the protocol shows it; what follows `pid` is ours (docs/compatibility.md).
+    """A task as the protocol shows it. The fields after `pid` are additions to the official protocol.
 
-    `retry_at` is the instant before which a pending task is not offered. `workers` is how many workers poll for it now;
-    only a server that they poll knows it, and only `promise.get` shows it, of a pending task.
-    `resumed_by` is shown to the worker that acquires a task: the awaited promises that have resumed it.
+    `resumes` is how many buffered resumes it has. `ttl` is the length of its lease in milliseconds. `attempts` is how
+    many attempts in a row ended without progress (docs/rules.md L4). `error` is the error of the last one, or the
+    reason of a halt. `halted_at` and `retry_at` are instants in milliseconds. A pending task is not offered before
+    `retry_at`.
+
+    `workers` is how many workers poll for a pending task now. Only a server that workers poll knows it, and only the
+    response of `promise.get` has it. `resumed_by` lists the awaited promises that have resumed the task. Only the
+    worker that acquires the task gets it.
     """
 
     id: str
@@ -129,7 +135,10 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True, rename="camel", kw
 
 
 class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
-    """A schedule as the protocol shows it; what follows `last_run_at` is ours (docs/compatibility.md)."""
+    """A schedule as the protocol shows it. The fields after `last_run_at` are additions to the official protocol.
+
+    `promise_timeout` is a duration in milliseconds. The other numbers are instants in milliseconds.
+    """
 
     id: str
     cron: str
@@ -152,10 +161,10 @@ class Schedule(Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=
 
 
 class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
-    """The task's half of a record.
+    """The task in a record.
 
-    `offers` counts how often an execute message went out since the task became pending; zero means that it is held
-    back until `retry_at`. `attempts` counts acquisitions that ended without progress (docs/rules.md L4).
+    `offers` counts the execute messages since the task became pending. At 0 the task is held back until `retry_at`.
+    `attempts` counts acquisitions in a row that ended without progress (docs/rules.md L4).
     """
 
     state: TaskState
@@ -173,14 +182,16 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Record(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A promise with its task, its waiters and its bookkeeping: one item of the store.
+    """A promise with its task, callbacks and listeners: one item of the store.
 
-    `callbacks` maps an awaiter's id to the task version that waits, which a later wait refreshes. An explicit
-    registration has a second entry, under `STANDING` and the id, with the instant of the awaiter's creation: it counts
-    for every version of this life until it is delivered, and code that does not know it finds the first entry.
-    `listeners` maps an address to the instant of registration. `rev` increments with every write, `written_at` is the
-    instant of the last one, `wake_at` the earliest instant at which anything may be due. `delivered` says that a
-    settlement has reached everybody.
+    - `callbacks` maps the id of an awaiter to the version of its task that waits. A later registration refreshes the
+    version. An explicit registration has a second entry, whose key is `STANDING` and the id. Its number is the instant
+    at which the awaiter was created: the entry counts for every version of this life of the awaiter until it is
+    delivered (docs/rules.md W4). Code of a release that does not know this entry finds the first one.
+    - `listeners` maps an address to the instant of its registration.
+    - `delivered` is true when all effects of the settlement have been carried out.
+    - `wake_at` is the earliest instant at which anything may be due.
+    - `written_at` is the instant of the last write. `rev` increases by 1 with each write.
     """
 
     id: str
@@ -213,26 +224,26 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def root(self) -> bool:
-        """Whether this record is the top of a retention tree (docs/rules.md E1)."""
+        """Whether this record is the root of a retention tree (docs/rules.md E1)."""
         return begins_tree(self.id, self.tags)
 
     @property
     def armed(self) -> bool:
-        """Whether its deadline is kept without anybody reading it (docs/rules.md P8)."""
+        """Whether the store settles the promise at its deadline without a request (docs/rules.md P8)."""
         return bool(
             TARGET in self.tags or self.timer or self.tags.get(EXTERNAL) == "true" or self.callbacks or self.listeners
         )
 
     @property
     def owes(self) -> bool:
-        """Whether its settlement still has to reach somebody."""
+        """Whether effects of its settlement have not been carried out yet (docs/rules.md W10)."""
         if self.delivered or self.state == "pending":
             return False
         return bool(self.callbacks or self.listeners) or begins_tree(self.id, self.tags)
 
     @property
     def waiters(self) -> list[tuple[str, int | None]]:
-        """The ids of the tasks that wait, each with the version that does; None if every version does."""
+        """The ids of the tasks that wait, each with the version that waits. None means every version."""
         waiters: list[tuple[str, int | None]] = []
         for key, version in self.callbacks.items():
             if key.startswith(STANDING):
@@ -271,10 +282,10 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class ScheduleRecord(Struct, frozen=True, omit_defaults=True):
-    """A schedule and its bookkeeping: one item of the store.
+    """A schedule: one item of the store.
 
-    `last_promise` is the promise of the latest occurrence that was created. `skipped_at` is the latest occurrence that
-    was not, and `skip_reason` says why.
+    `last_promise` is the promise of the last occurrence that was created. `skipped_at` is the last occurrence that was
+    left out, and `skip_reason` says why.
     """
 
     id: str
@@ -311,7 +322,7 @@ class ScheduleRecord(Struct, frozen=True, omit_defaults=True):
             next_run_at=self.next_run_at,
             last_run_at=self.last_run_at,
             timezone=self.timezone,
-            # A default is left out when it is the very same object.
+            # msgspec omits a default only if it is the identical object, so the texts are interned.
             catch_up=cast("CatchUp", sys.intern(self.catch_up)),
             overlap=cast("Overlap", sys.intern(self.overlap)),
             paused=self.paused,
@@ -326,9 +337,8 @@ class ScheduleRecord(Struct, frozen=True, omit_defaults=True):
 Entry = Record | ScheduleRecord
 
 Key = tuple[Literal["promise", "schedule"], str]
-"""The kind and the id of an entry."""
+"""Kind and id of an entry."""
 
 
 def key_of(entry: Entry) -> Key:
-    """Return the key of an entry."""
     return ("promise" if isinstance(entry, Record) else "schedule", entry.id)

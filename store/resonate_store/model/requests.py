@@ -1,8 +1,8 @@
-"""Every request that the store answers, and the one shape of its answers.
+"""Requests that a store answers, and the response to all of them.
 
-The first group is the protocol's (docs/protocol.md 1.5), without the envelopes of nested actions: that is the edge's
-business. The second group is internal and never on the wire: recording a finished step, and what time and deliveries
-do to a record. Both are answered by the same machine.
+The first group is the protocol's (docs/protocol.md 1.5). The envelopes of nested actions are not here; `protocol/wire`
+reads them. The second group is internal and does not travel: it records finished steps, fires timers and schedules, and
+delivers effects. The same state machine decides about both groups.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from resonate_store.model.records import (
 
 
 class PromiseGet(Struct, frozen=True, gc=False, rename="camel"):
-    """Read a promise; the answer shows its task too, which lies in the same record."""
+    """Request for a promise. The response also shows its task."""
 
     kind: ClassVar = "promise.get"
     id: str
 
 
 class PromiseCreate(Struct, frozen=True, gc=False, rename="camel"):
-    """Create a promise, or find the one that has this id. `timeout_at` is an instant in milliseconds."""
+    """Request to create a promise. If the id exists, the response shows the stored promise.
+
+    `timeout_at` is the deadline, an instant in milliseconds.
+    """
 
     kind: ClassVar = "promise.create"
     id: str
@@ -43,6 +46,8 @@ class PromiseCreate(Struct, frozen=True, gc=False, rename="camel"):
 
 
 class PromiseSettle(Struct, frozen=True, gc=False, rename="camel"):
+    """Request to settle a promise. The first settlement wins (docs/rules.md P7)."""
+
     kind: ClassVar = "promise.settle"
     id: str
     state: SettledState
@@ -50,7 +55,7 @@ class PromiseSettle(Struct, frozen=True, gc=False, rename="camel"):
 
 
 class PromiseRegisterCallback(Struct, frozen=True, rename="camel"):
-    """Resume the task `awaiter` when the promise `awaited` settles."""
+    """Request to resume the task `awaiter` when the promise `awaited` settles."""
 
     kind: ClassVar = "promise.register_callback"
     awaited: str
@@ -58,7 +63,7 @@ class PromiseRegisterCallback(Struct, frozen=True, rename="camel"):
 
 
 class PromiseRegisterListener(Struct, frozen=True, rename="camel"):
-    """Send the settled promise to `address`."""
+    """Request to send the promise `awaited` to `address` when it settles."""
 
     kind: ClassVar = "promise.register_listener"
     awaited: str
@@ -66,12 +71,14 @@ class PromiseRegisterListener(Struct, frozen=True, rename="camel"):
 
 
 class PromiseSearch(Struct, frozen=True, rename="camel"):
-    """Find promises, a page at a time; without any condition, all of them.
+    """Search for promises. Without conditions it finds all of them.
 
-    `tags` must all be present with these texts. `state` is what a reader would be shown: a pending promise whose
-    deadline has passed counts as settled. Two conditions are our addition: the id must begin with `id`, and with
-    `roots` only executions are found, the newest first, where everything else comes by id. `limit` (1 to 1,000) is
-    the most that one page holds; a page may hold fewer, and only one without a `cursor` is the last.
+    `state` is the state that a reader would see: a pending promise whose deadline has passed counts as settled. A
+    promise must have all `tags` with these texts. Two conditions are additions to the official protocol: the id must
+    begin with `id`, and `roots` finds only the roots of executions, the newest first. Without `roots` the order is by
+    id.
+
+    One page has at most `limit` promises, 1 to 1,000. It may have fewer. Only a page without a `cursor` is the last.
     """
 
     kind: ClassVar = "promise.search"
@@ -89,7 +96,9 @@ class TaskGet(Struct, frozen=True, rename="camel"):
 
 
 class TaskCreate(Struct, frozen=True, rename="camel"):
-    """Create a targeted promise together with its task, acquired by `pid` for `ttl` milliseconds."""
+    """Request to create a promise with a target, and its task. The process `pid` acquires the task for `ttl`
+    milliseconds.
+    """
 
     kind: ClassVar = "task.create"
     pid: str
@@ -98,6 +107,8 @@ class TaskCreate(Struct, frozen=True, rename="camel"):
 
 
 class TaskAcquire(Struct, frozen=True, rename="camel"):
+    """Request to acquire a pending task at `version`. The process `pid` holds it for `ttl` milliseconds."""
+
     kind: ClassVar = "task.acquire"
     id: str
     version: int
@@ -106,10 +117,10 @@ class TaskAcquire(Struct, frozen=True, rename="camel"):
 
 
 class TaskRelease(Struct, frozen=True, rename="camel"):
-    """Give an acquired task back.
+    """Request to release an acquired task.
 
-    `handover` says that the holder ran out of time, which is nobody's failure; any other release is an attempt that
-    ended, and `error` its reason (docs/rules.md L4).
+    `handover` says that the holder ran out of time. Such a release does not count as an attempt. Another release
+    without progress counts as one, and `error` is its reason (docs/rules.md L4).
     """
 
     kind: ClassVar = "task.release"
@@ -120,6 +131,8 @@ class TaskRelease(Struct, frozen=True, rename="camel"):
 
 
 class TaskFulfill(Struct, frozen=True, rename="camel"):
+    """Request to settle the promise of an acquired task. This fulfills the task."""
+
     kind: ClassVar = "task.fulfill"
     id: str
     version: int
@@ -127,6 +140,8 @@ class TaskFulfill(Struct, frozen=True, rename="camel"):
 
 
 class TaskSuspend(Struct, frozen=True, rename="camel"):
+    """Request to suspend an acquired task until one of the promises `awaited` settles."""
+
     kind: ClassVar = "task.suspend"
     id: str
     version: int
@@ -134,7 +149,7 @@ class TaskSuspend(Struct, frozen=True, rename="camel"):
 
 
 class TaskFence(Struct, frozen=True, rename="camel"):
-    """Create or settle a promise on condition that the task is held at this version."""
+    """Request to create or settle another promise, on condition that the task is acquired at this version."""
 
     kind: ClassVar = "task.fence"
     id: str
@@ -148,15 +163,17 @@ class TaskReference(Struct, frozen=True, rename="camel"):
 
 
 class TaskHeartbeat(Struct, frozen=True, rename="camel"):
+    """Request to extend the leases of tasks that the process `pid` holds."""
+
     kind: ClassVar = "task.heartbeat"
     pid: str
     tasks: tuple[TaskReference, ...]
 
 
 class TaskHalt(Struct, frozen=True, rename="camel"):
-    """Stop a task until somebody continues it.
+    """Request to halt a task until `task.continue`.
 
-    `version`, if given, must be the one at which the task is held; `reason` is shown to whoever looks at the task.
+    With a `version`, the task must be acquired at this version. The task shows `reason` as its error.
     """
 
     kind: ClassVar = "task.halt"
@@ -166,12 +183,14 @@ class TaskHalt(Struct, frozen=True, rename="camel"):
 
 
 class TaskContinue(Struct, frozen=True, rename="camel"):
+    """Request to make a halted task pending and to offer it."""
+
     kind: ClassVar = "task.continue"
     id: str
 
 
 class TaskSearch(Struct, frozen=True, rename="camel"):
-    """Find tasks, a page at a time, like `PromiseSearch`."""
+    """Search for tasks. It has pages like `PromiseSearch`."""
 
     kind: ClassVar = "task.search"
     state: TaskState | None = None
@@ -185,11 +204,12 @@ class ScheduleGet(Struct, frozen=True, rename="camel"):
 
 
 class ScheduleCreate(Struct, frozen=True, rename="camel"):
-    """Create a promise on every occurrence of `cron`; `promise_timeout` is a duration in milliseconds.
+    """Request to create a schedule, which creates a promise at each occurrence of `cron`.
 
-    What follows `promise_tags` is ours, and other servers ignore it: the IANA time zone of `cron` (UTC if None), what
-    happens to occurrences that were missed or that begin before the previous one has ended, and a note and tags that
-    the schedule itself keeps.
+    `promise_timeout` is a duration in milliseconds. The fields after `promise_tags` are additions to the official
+    protocol, and other servers ignore them. `timezone` is the IANA time zone of `cron`; without it, UTC. `catch_up`
+    says which missed occurrences are created. `overlap` says whether an occurrence is created while the previous
+    promise is pending. `description` and `tags` describe the schedule itself.
     """
 
     kind: ClassVar = "schedule.create"
@@ -212,7 +232,9 @@ class ScheduleDelete(Struct, frozen=True, rename="camel"):
 
 
 class ScheduleSearch(Struct, frozen=True, rename="camel"):
-    """Find schedules, a page at a time, like `PromiseSearch`; `tags` are those of the promises they create."""
+    """Search for schedules. It has pages like `PromiseSearch`. `tags` are those of the promises that a schedule
+    creates.
+    """
 
     kind: ClassVar = "schedule.search"
     tags: dict[str, str] = {}
@@ -221,30 +243,34 @@ class ScheduleSearch(Struct, frozen=True, rename="camel"):
 
 
 class SchedulePause(Struct, frozen=True, rename="camel"):
-    """Ours: let no occurrence happen until the schedule is resumed."""
+    """Request to create no occurrences until the schedule is resumed. An addition to the official protocol."""
 
     kind: ClassVar = "schedule.pause"
     id: str
 
 
 class ScheduleResume(Struct, frozen=True, rename="camel"):
-    """Ours: go on with the next occurrence from now; those during the pause do not count as missed."""
+    """Request to resume a paused schedule with the next occurrence from now. An addition to the official protocol.
+
+    Occurrences during the pause do not count as missed.
+    """
 
     kind: ClassVar = "schedule.resume"
     id: str
 
 
 class ScheduleTrigger(Struct, frozen=True, rename="camel"):
-    """Ours: let an occurrence happen now, beside those of `cron` and even while the schedule is paused."""
+    """Request to create an occurrence now, also while the schedule is paused. An addition to the official protocol."""
 
     kind: ClassVar = "schedule.trigger"
     id: str
 
 
 class PromiseRecord(Struct, frozen=True, gc=False):
-    """Internal: store the outcome of a step that has already run (docs/rules.md P11).
+    """Internal request to store the outcome of a step that has run (docs/rules.md P11).
 
-    `created_at` is when the step began. It is not fenced by a task: the first writer wins and the others adopt.
+    `created_at` is the instant at which the step began. No task fences the request: the first writer wins, and later
+    writers adopt the stored outcome.
     """
 
     kind: ClassVar = "promise.record"
@@ -258,7 +284,7 @@ class PromiseRecord(Struct, frozen=True, gc=False):
 
 
 class TaskRegister(Struct, frozen=True):
-    """Internal: register callbacks at this version while the task stays acquired (docs/rules.md T9)."""
+    """Internal request to register callbacks at this version while the task stays acquired (docs/rules.md T9)."""
 
     kind: ClassVar = "task.register"
     id: str
@@ -267,7 +293,9 @@ class TaskRegister(Struct, frozen=True):
 
 
 class TaskSuspendRegistered(Struct, frozen=True):
-    """Internal: suspend a task whose callbacks are registered, unless one of them has been resumed since."""
+    """Internal request to suspend a task whose callbacks are registered, unless a resume is buffered (docs/rules.md
+    T9).
+    """
 
     kind: ClassVar = "task.suspend_registered"
     id: str
@@ -275,7 +303,7 @@ class TaskSuspendRegistered(Struct, frozen=True):
 
 
 class TaskExtend(Struct, frozen=True):
-    """Internal: one task of a heartbeat."""
+    """Internal request to extend the lease of one task of a heartbeat."""
 
     kind: ClassVar = "task.extend"
     id: str
@@ -284,9 +312,9 @@ class TaskExtend(Struct, frozen=True):
 
 
 class TaskVerify(Struct, frozen=True):
-    """Internal: whether a task is still held at this version and its promise is pending; no value is read.
+    """Internal question whether a task is acquired at this version and its promise is pending. No value is read.
 
-    Unless `consistent` is set, the answer may be a moment old: that costs half as much in a table.
+    Without `consistent`, DynamoDB may answer from a state that is a moment old. That costs half as much.
     """
 
     kind: ClassVar = "task.verify"
@@ -296,9 +324,10 @@ class TaskVerify(Struct, frozen=True):
 
 
 class TaskResume(Struct, frozen=True):
-    """Internal: the promise `awaited` settled; tell the task whose `version` waits for it.
+    """Internal request to resume the task `id` at `version`, because the promise `awaited` has settled.
 
-    None stands for a registration that counts for every version; `awaited` keeps it until it is delivered.
+    A `version` of None means a registration that counts for every version (docs/rules.md W4). The record of
+    `awaited` has it until the request is carried out.
     """
 
     kind: ClassVar = "task.resume"
@@ -308,17 +337,17 @@ class TaskResume(Struct, frozen=True):
 
 
 class PromiseDelivered(Struct, frozen=True):
-    """Internal: a settlement has reached everybody who waited for it."""
+    """Internal request to mark a settled promise as delivered: all its effects have been carried out."""
 
     kind: ClassVar = "promise.delivered"
     id: str
 
 
 class PromiseWake(Struct, frozen=True):
-    """Internal: do whatever is due on a record now - its deadline, its lease, its redispatch - and re-arm it.
+    """Internal request to do what is due on a record: settle it, end its lease or offer its task. It arms the next
+    wake-up.
 
-    `offers_apart_ms` is the longest pause before a task that no worker has taken is offered again; the machine's own if
-    None.
+    `offers_apart_ms` is the longest pause (ms) between two offers of a task. None means `tasks.MAX_PAUSE_MS`.
     """
 
     kind: ClassVar = "promise.wake"
@@ -327,7 +356,7 @@ class PromiseWake(Struct, frozen=True):
 
 
 class ScheduleFire(Struct, frozen=True):
-    """Internal: create every occurrence of a schedule that is due now."""
+    """Internal request to create the occurrences of a schedule that are due."""
 
     kind: ClassVar = "schedule.fire"
     id: str
@@ -372,16 +401,18 @@ InternalRequest = (
 )
 Request = ProtocolRequest | InternalRequest
 Search = PromiseSearch | TaskSearch | ScheduleSearch
-"""The requests that are answered with a page of what matches."""
+"""Requests that are answered with a page of what they find."""
 
 
 class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """The answer to any request.
+    """Response to any request.
 
-    `status` is the protocol's (200, 300, 400, 404, 409, 413, 422, 503); with 4xx and 5xx `error` says what was wrong.
-    `preload` holds the settled promises that a suspension refused with 300 names. `action_status` is the inner status
-    of a fence: 200, or 404 when the promise to settle does not exist. A search is answered by `promises`, `tasks` or
-    `schedules`, which are None in every other response, and by the `cursor` of the next page if there may be one.
+    - `status` is a status of the protocol: 200, 300, 400, 404, 409, 413, 422 or 503. From 400 on, `error` says what is
+    wrong.
+    - `preload` has the settled promises because of which a suspension was refused with 300.
+    - `action_status` is the status of the action of a fence: 200, or 404 if the promise to settle does not exist.
+    - `promises`, `tasks` or `schedules` is the page of a search. All three are None for other requests.
+    - `cursor` names the next page. It is None on the last page.
     """
 
     status: int = 200
