@@ -1,7 +1,7 @@
-"""The state machine: one pure transition per request kind, and the loop that drives one.
+"""State machine: one pure transition for each kind of request, and the loop that drives it.
 
-A substrate - memory, SQLite, DynamoDB - reads records, runs `decide`, writes what it decided on condition that nothing
-changed in between, and starts over if something did. It never decides anything itself; the semantics live here, once.
+A store (memory, SQLite or DynamoDB) reads records and calls `decide`. It writes the outcome on condition that the
+records have not changed since, and starts again if they have. All rules are in this package, and a store adds none.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from resonate_store.model.requests import (
 )
 
 MAX_AWAITED = 99
-"""Promises that one transaction can register callbacks on, besides the task itself (docs/rules.md T9)."""
+"""How many promises one transaction can register callbacks on, in addition to the task itself (docs/rules.md T9)."""
 
 _TRANSITIONS: dict[type, Callable[[Any, int], Transition]] = {
     PromiseGet: promises.get,
@@ -91,11 +91,11 @@ _TRANSITIONS: dict[type, Callable[[Any, int], Transition]] = {
 }
 
 Fetch = Callable[[Need], Any]
-"""Answers one need of a transition from the substrate's records."""
+"""Reads from the store what a transition needs."""
 
 
 def perform(request: Request, run: Callable[[Request], Response]) -> Response:
-    """Carry a request out as the operations it consists of; most are one.
+    """Validate a request, split it into its operations and run them. Most requests are one operation.
 
     Args:
         request: any request.
@@ -120,11 +120,13 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
 
 
 def decide(request: Request, now: int, fetch: Fetch) -> Outcome:
-    """Run one transition to its outcome.
+    """Run one transition and return its outcome.
 
-    `now` (milliseconds) is the operation's only reading of the clock, raised to the last write of any record it reads
-    (docs/rules.md P6), in which case the transition starts over: a clock that lags behind another must not undo
-    what they have acted on.
+    Args:
+        request: the request to decide about.
+        now: the instant of the operation in milliseconds. If a record that the transition reads was written later, the
+            transition starts again at that instant (docs/rules.md P6). A slow clock therefore cannot undo a write.
+        fetch: reads what the transition needs.
     """
     known: dict[Need, Any] | None = None
     seen: list[tuple[Need, Any]] = []

@@ -1,9 +1,9 @@
-"""The workspace of one transition.
+"""Workspace of one transition.
 
-A transition is a generator. It yields what it needs to see, is sent the answer, and returns an `Outcome`: the response
-and the records to write. The draft in between does, once for every request kind, what all of them owe the record:
-a due promise is settled before anybody acts on it (docs/rules.md P4), and every write counts `rev` up, stamps its
-instant and moves `wake_at`. Nothing here reads a clock or a disk, so every substrate can drive it.
+A transition is a generator. It yields what it needs to read, gets the answer, and returns an `Outcome`: the response
+and the records to write. The draft does what is the same for all kinds of requests. It settles a due promise before the
+transition sees it (docs/rules.md P4). For each write it increases `rev`, sets the instant of the write and computes
+`wake_at`. This module reads no clock and no storage, so every store can drive a transition.
 """
 
 from __future__ import annotations
@@ -31,38 +31,38 @@ from resonate_store.model.requests import Response, Search
 from resonate_store.model.tags import TIMER
 
 REDELIVERY_MS = 60_000
-"""How long a settlement may take to reach everybody before the sweep repeats it."""
+"""How long (ms) the delivery of a settlement may take before the sweep repeats it."""
 
 
 class NeedRecords(Struct, frozen=True):
-    """The promise records with these ids; answered by a tuple of `Record | None`."""
+    """Need for the promise records with these ids. The answer is a tuple of `Record | None` in the same order."""
 
     ids: tuple[str, ...]
 
 
 class NeedSchedule(Struct, frozen=True):
-    """The schedule with this id; answered by `ScheduleRecord | None`."""
+    """Need for the schedule with this id. The answer is `ScheduleRecord | None`."""
 
     id: str
 
 
 class NeedChildren(Struct, frozen=True):
-    """The direct children of this promise; answered by a tuple of records."""
+    """Need for the direct children of this promise. The answer is a tuple of records."""
 
     id: str
 
 
 Place = tuple[int | str, str]
-"""A place in the order in which a substrate goes through its records.
+"""Position in the order in which a store reads its records for a search.
 
-A place in the order of the search itself begins with a number and is understood everywhere; one that begins with a text
-is the substrate's own.
+A position in the order of the search itself begins with a number, and every store can continue from it. A position that
+begins with a text has a meaning in one store only.
 """
 Shown = PromiseView | Task | Schedule
 
 
 class NeedPage(Struct, frozen=True, eq=False):
-    """What a search finds after a place in its order; answered by a `Page`, or None if there is no such place."""
+    """Need for one page of a search, after a position. The answer is a `Page`, or None if the position is not valid."""
 
     search: Search
     after: Place | None
@@ -70,7 +70,7 @@ class NeedPage(Struct, frozen=True, eq=False):
 
 
 class Page(Struct, frozen=True):
-    """What was found, and where to go on from; a `position` of None says that this was all."""
+    """One page of a search. The next page begins after `position`; None means that this page is the last."""
 
     found: tuple[Shown, ...]
     position: Place | None = None
@@ -80,10 +80,10 @@ Need = NeedRecords | NeedSchedule | NeedChildren | NeedPage
 
 
 class Outcome(Struct, frozen=True):
-    """What a transition decided.
+    """Decision of a transition.
 
-    `changes` are written together or not at all. `held` are task records that must still be held at the version they
-    show when that happens, although they are not written.
+    The store writes all `changes` in one transaction, or none. It does so only if each task in `held` is still acquired
+    at the same version. The records in `held` are checked and not written.
     """
 
     response: Response
@@ -95,7 +95,7 @@ Transition = Generator[Need, Any, Outcome]
 
 
 def settled(record: Record, state: PromiseState, value: Value, at: int) -> Record:
-    """The record after its settlement; its task is fulfilled in the same write (docs/rules.md T4)."""
+    """Return the record after its settlement. Its task is fulfilled in the same write (docs/rules.md T4)."""
     task = record.task
     if task is not None:
         task = TaskRecord("fulfilled", task.version)
@@ -103,19 +103,19 @@ def settled(record: Record, state: PromiseState, value: Value, at: int) -> Recor
 
 
 def timeout_state(tags: dict[str, str]) -> PromiseState:
-    """What a promise with these tags becomes when its time is up: a timer has elapsed, anything else was late."""
+    """Return the state of a promise with these tags after its deadline: a timer is resolved, others time out."""
     return "resolved" if tags.get(TIMER) == "true" else "rejected_timedout"
 
 
 def materialised(record: Record, now: int) -> Record:
-    """The record with a due deadline acted on (docs/rules.md P4)."""
+    """Return the record, settled if its deadline has passed (docs/rules.md P4)."""
     if not record.pending or record.timeout_at > now:
         return record
     return settled(record, timeout_state(record.tags), EMPTY, record.timeout_at)
 
 
 def due_at(record: Record, now: int) -> int | None:
-    """The earliest instant at which anything is due on the record, if ever."""
+    """Return the earliest instant (ms) at which anything is due on the record, or None (docs/rules.md C2)."""
     if not record.pending:
         return now + REDELIVERY_MS if record.owes else None
     deadline = record.timeout_at if record.armed else None
@@ -126,7 +126,7 @@ def due_at(record: Record, now: int) -> int | None:
 
 
 def _task_due_at(task: TaskRecord | None) -> int | None:
-    """When the task is offered again, or its lease ends."""
+    """Return when (ms) the task is offered again or its lease ends, or None."""
     if task is None:
         return None
     if task.state == "pending":
@@ -135,7 +135,7 @@ def _task_due_at(task: TaskRecord | None) -> int | None:
 
 
 class Draft:
-    """The records of one transition, as read and as they shall be."""
+    """The records of one transition: their images as read, and the images to write."""
 
     __slots__ = ("_after", "_before", "_held", "_rearmed", "now")
 
@@ -147,7 +147,7 @@ class Draft:
         self._rearmed: tuple[str, ...] = ()
 
     def read(self, *ids: str) -> Generator[Need, Any, tuple[Record | None, ...]]:
-        """The current records with these ids, due deadlines acted on."""
+        """Read the records with these ids. Due promises are settled in the result."""
         found: tuple[Record | None, ...] = yield NeedRecords(ids)
         for id, record in zip(ids, found, strict=True):
             self._before[id] = record
@@ -155,16 +155,16 @@ class Draft:
         return tuple([self._after[id] for id in ids])
 
     def put(self, record: Record) -> Record:
-        """Take `record` as the new image of its id."""
+        """Set the image to write for the id of `record`, and return it."""
         self._after[record.id] = record
         return record
 
     def hold(self, record: Record) -> None:
-        """Require that the task of `record` is still held as it is now when the changes are written."""
+        """Require that the task of `record` is still acquired at this version when the changes are written."""
         self._held += (record,)
 
     def rearm(self, id: str) -> None:
-        """Set the wake-up to exactly what is due; otherwise one in the future only moves earlier (docs/rules.md C2)."""
+        """Set the wake-up of this record to the instant that is due, also if it is later (docs/rules.md C2)."""
         self._rearmed += (id,)
 
     def outcome(self, response: Response) -> Outcome:
@@ -188,16 +188,16 @@ class Draft:
 
 
 def first_written(record: Record, now: int) -> Record:
-    """A new record with the bookkeeping of its first write."""
+    """Return a new record with the fields of its first write: `wake_at`, `written_at` and `rev`."""
     return replace(record, wake_at=due_at(record, now), written_at=now, rev=1)
 
 
 def stamped_schedule(after: ScheduleRecord, before: ScheduleRecord | None, now: int) -> ScheduleRecord:
-    """The schedule with the bookkeeping of a write; it is due when it next runs, unless it is paused."""
+    """Return the schedule with the fields of a write. It is due at `next_run_at`, unless it is paused."""
     rev = 1 if before is None else before.rev + 1
     return replace(after, wake_at=None if after.paused else after.next_run_at, written_at=now, rev=rev)
 
 
 def deletion(before: Entry) -> Change:
-    """The change that removes an entry."""
+    """Return the change that deletes an entry."""
     return Change(before, None)

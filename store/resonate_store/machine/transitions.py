@@ -40,25 +40,25 @@ TaskEvent = Literal[
 ]
 
 EVENTS: Final[dict[TaskEvent, str]] = {
-    "create": "`promise.create` with a target, also by a schedule",
+    "create": "`promise.create` with a target, or an occurrence of a schedule",
     "create acquired": "`task.create`",
     "acquire": "`task.acquire` at the version of the task",
     "release": "`task.release` by the holder",
     "suspend": "`task.suspend` by the holder; all awaited promises are pending",
     "fulfill": "`task.fulfill` by the holder",
     "settle": "`promise.settle`, also in the `task.fence` of another task",
-    "time out": "the deadline of the promise passes, or has passed at its creation",
+    "time out": "the deadline of the promise passes, or had passed when the promise was created",
     "lease expiry": "the lease of the holder ends",
     "last attempt": "a release or a lease expiry ends the tenth attempt in a row (L6)",
     "resume": "an awaited promise is settled",
     "halt": "`task.halt` without a version",
-    "halt held": "`task.halt` by the holder",
+    "halt held": "`task.halt` with a version, by the holder",
     "continue": "`task.continue`",
     "redirect": "`task.suspend` by the holder; a promise is settled or a resume is buffered (300)",
     "register": "one part of a suspension on more than 99 promises (T9)",
     "extend": "`task.heartbeat` by the holder",
-    "fence": "`task.fence` by the holder, for another promise",
-    "verify": "the holder asks whether it still holds the task",
+    "fence": "`task.fence` by the holder, which creates or settles another promise",
+    "verify": "a worker asks whether it still holds the task",
     "offer": "the task is offered again (L8)",
     "record": "`promise.record` with the id of the task",
     "deliver": "all effects of a settlement are carried out (W10)",
@@ -105,9 +105,10 @@ def section() -> str:
     """Return the table and its diagram in Markdown."""
     columns = STATES[:-1]
     lines = [
-        "A fulfilled task stays fulfilled. An empty cell is a refused request, or an event that changes no state.",
+        "A fulfilled task stays fulfilled. An empty cell means: the request is refused, or the state does not change.",
+        "A request *by the holder* has the version of the acquired task.",
         "",
-        f"| event | {' | '.join(state or 'new' for state in columns)} | what it is |",
+        f"| event | {' | '.join(state or 'new' for state in columns)} | meaning |",
         "|---|" + "---|" * (len(columns) + 1),
     ]
     made = {event for _, event in TRANSITIONS}
