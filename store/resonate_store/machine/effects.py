@@ -1,8 +1,8 @@
-"""What must happen after a write: a pure function of two images of one record (docs/rules.md W8).
+"""Effects that must follow a write, as a pure function of two images of one record (docs/rules.md W8).
 
-The embedded stores apply effects in process; on DynamoDB the stream's consumer does, and the sweep for what the stream
-lost. Every effect is idempotent, so doing one twice or late harms nothing. `effects(None, record)` is everything that
-is still outstanding on a record.
+The stores in a process carry effects out themselves. On DynamoDB the dispatcher reads the table's stream and carries
+them out; the sweep repeats effects that the stream lost. An effect may happen twice or late without harm.
+`effects(None, record)` returns all effects that are outstanding on a record.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from resonate_store.model.records import Entry, PromiseView, Record, ScheduleRec
 from resonate_store.model.tags import DELAY
 
 ARMING_HORIZON_MS = 900_000
-"""Awaited deadlines are armed as timers when they are this near; the sweep keeps the others."""
+"""A deadline of an awaited promise within this time (ms) gets a timer. The sweep finds the later ones."""
 SETTLING_MS = 120_000
-"""How long what fires a schedule may take to get going."""
+"""How long (ms) a new EventBridge schedule may take to become active. A nearer occurrence is fired separately."""
 LATE_MS = 60_000
-"""How late what fires a schedule may be, that is precise to the minute; an occurrence later than that has shown
-that it got lost."""
+"""EventBridge is precise to one minute (ms). If an occurrence is fired later than that, EventBridge did not fire it."""
 
 
 class Execute(Struct, frozen=True):
-    """Offer the task to its target."""
+    """Effect: send an execute message, which offers the task to its target."""
 
     address: str
     id: str
@@ -32,14 +31,17 @@ class Execute(Struct, frozen=True):
 
 
 class Unblock(Struct, frozen=True):
-    """Send a settled promise to a listener."""
+    """Effect: send a settled promise to a listener."""
 
     address: str
     promise: PromiseView
 
 
 class Resume(Struct, frozen=True):
-    """Tell the task `awaiter` that `awaited` settled; `version` is the one that waits, None if every version does."""
+    """Effect: resume the task `awaiter`, because `awaited` has settled.
+
+    `version` is the version that waits, or None if every version waits.
+    """
 
     awaiter: str
     version: int | None
@@ -47,20 +49,20 @@ class Resume(Struct, frozen=True):
 
 
 class Arm(Struct, frozen=True):
-    """Wake the promise `id` at the instant `at`."""
+    """Effect: arm a wake-up of the promise `id` at the instant `at` (ms)."""
 
     id: str
     at: int
 
 
 class Disarm(Struct, frozen=True):
-    """The promise `id` needs the distant wake-up no more that it was armed with; it may go."""
+    """Effect: delete the wake-up far ahead that was armed for the promise `id`. It is not needed any more."""
 
     id: str
 
 
 class ArmSchedule(Struct, frozen=True):
-    """Fire the schedule `id` whenever `cron` occurs in its time zone, UTC if None."""
+    """Effect: fire the schedule `id` at each occurrence of `cron` in the time zone; None means UTC."""
 
     id: str
     cron: str
@@ -68,20 +70,20 @@ class ArmSchedule(Struct, frozen=True):
 
 
 class FireSchedule(Struct, frozen=True):
-    """Fire the schedule `id` at the instant `at`, beside what is armed for it."""
+    """Effect: fire the schedule `id` once at the instant `at` (ms), in addition to its recurring wake-up."""
 
     id: str
     at: int
 
 
 class DisarmSchedule(Struct, frozen=True):
-    """The schedule is paused or gone; what fires it may go."""
+    """Effect: delete the recurring wake-up of a schedule that was paused or deleted."""
 
     id: str
 
 
 class Retain(Struct, frozen=True):
-    """A root settled: its tree may be deleted once its retention is over."""
+    """Effect: put the retention marker of a settled root, so that its tree is deleted after the retention."""
 
     id: str
     created_at: int
@@ -92,16 +94,17 @@ Effect = Execute | Unblock | Resume | Arm | Disarm | ArmSchedule | FireSchedule 
 
 
 class Change(NamedTuple):
-    """One write: the image before (None for a new record) and after (None for a deletion)."""
+    """One write: the image before (None for a new record) and the image after (None for a deletion)."""
 
     before: Entry | None
     after: Entry | None
 
 
 def repeated(change: Change) -> Change:
-    """The change as a wake-up leaves it to be delivered.
+    """Return the change whose effects a wake-up has to carry out.
 
-    A settlement that is still owed is owed whole; a schedule that nothing but the sweep has fired is armed anew.
+    If effects of a settlement are outstanding, all of them are repeated. If only the sweep has fired a schedule, its
+    recurring wake-up is put again.
     """
     before, after = change
     if isinstance(before, ScheduleRecord) and isinstance(after, ScheduleRecord):
@@ -112,7 +115,7 @@ def repeated(change: Change) -> Change:
 
 
 def message_of(effect: Execute | Unblock) -> dict[str, Any]:
-    """The message that the effect sends (docs/protocol.md 2.1)."""
+    """Return the message that the effect sends (docs/protocol.md 2.1)."""
     from msgspec import to_builtins
 
     if isinstance(effect, Execute):
@@ -121,7 +124,7 @@ def message_of(effect: Execute | Unblock) -> dict[str, Any]:
 
 
 def effects(before: Entry | None, after: Entry | None) -> list[Effect]:
-    """The effects of a write, in the order in which they should be done."""
+    """Return the effects of a write in the order in which they are carried out."""
     if isinstance(after, Record):
         earlier = before if isinstance(before, Record) else None
         return _while_pending(earlier, after) if after.pending else _on_settlement(earlier, after)
@@ -129,7 +132,7 @@ def effects(before: Entry | None, after: Entry | None) -> list[Effect]:
         return _of_schedule(before if isinstance(before, ScheduleRecord) else None, after)
     if isinstance(before, ScheduleRecord):
         return [DisarmSchedule(before.id)]
-    # A timer that is deleted while it is pending has been left behind by its execution; others have had their effect.
+    # A timer that is deleted while pending still has its wake-up. All other effects have happened.
     return [Disarm(before.id)] if before is not None and before.pending and _wakes_late(before) else []
 
 
@@ -140,7 +143,7 @@ def _of_schedule(before: ScheduleRecord | None, after: ScheduleRecord) -> list[E
         armed = ArmSchedule(after.id, after.cron, after.timezone)
         soon = after.next_run_at - after.written_at <= SETTLING_MS
         return [armed, FireSchedule(after.id, after.next_run_at)] if soon else [armed]
-    # A firing takes on so many occurrences at most.
+    # One firing creates a limited number of occurrences (S4). The next firing follows at once.
     return [FireSchedule(after.id, after.next_run_at)] if after.next_run_at <= after.written_at else []
 
 
@@ -151,7 +154,7 @@ def _on_settlement(before: Record | None, after: Record) -> list[Effect]:
     if not after.owes:
         return disarmed
     outstanding: list[Effect] = [Resume(awaiter, version, after.id) for awaiter, version in after.waiters]
-    # Before the listeners: that an execution goes in the end must not depend on them.
+    # The marker is before the listeners, so that a listener cannot delay the deletion of an execution.
     if after.root:
         outstanding.append(Retain(after.id, after.created_at, after.settled_at or after.timeout_at))
     if after.listeners:
@@ -161,9 +164,10 @@ def _on_settlement(before: Record | None, after: Record) -> list[Effect]:
 
 
 def _wakes_late(record: Record) -> bool:
-    """Whether a wake-up beyond the horizon was armed for a record, and has not come before its settlement, if any.
+    """Return whether a wake-up far ahead was armed for a record and is still armed after its settlement.
 
-    What is nearer goes by itself, at no cost; a distant one would be kept, and count, until its time.
+    Nearer wake-ups are messages that end by themselves at no cost. One far ahead is an EventBridge schedule, which
+    would stay and count against a quota until its time.
     """
     if record.timer:
         at = record.timeout_at

@@ -1,7 +1,7 @@
-"""What the promise requests do.
+"""Transitions of the promise requests.
 
-A promise is created once and settled once. Both are idempotent: whoever comes later gets the stored record and decides
-what to make of it. The rules named in comments are those of docs/rules.md.
+A promise is created once and settled once. A repeated creation or settlement gets the stored record. Rule numbers in
+comments are those of docs/rules.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import DELAY, TARGET, TIMER
 
 OFFER_INTERVAL_MS = 30_000
-"""How long an offered task may stay unacquired before it is offered again."""
+"""How long (ms) an offered task may stay unacquired before it is offered again."""
 
 
 def get(request: PromiseGet, now: int) -> Transition:
@@ -42,17 +42,17 @@ def create(request: PromiseCreate, now: int) -> Transition:
 
 
 def create_in(draft: Draft, request: PromiseCreate, record: Record | None) -> Outcome:
-    """Finish a creation whose record has been read into `draft`."""
+    """Complete a creation after its record has been read into `draft`."""
     if record is None:
         record = draft.put(created(request, draft.now))
     return draft.outcome(Response(promise=record.promise()))
 
 
 def created(request: PromiseCreate, now: int) -> Record:
-    """The first image of a promise: pending, or settled already when its deadline has passed.
+    """Return the first image of a promise: pending, or settled if its deadline has passed.
 
-    A timer has no task, wherever it is addressed to: the official SDKs target theirs so that a server keeps the
-    deadline, and their workers drop the task that comes of it (P9).
+    A timer has no task, even if it has a target (P9). The official SDKs give timers a target, so that a server keeps
+    their deadline, and their workers ignore the resulting task.
     """
     targeted = TARGET in request.tags and request.tags.get(TIMER) != "true"
     if request.timeout_at <= now:
@@ -91,7 +91,7 @@ def settle(request: PromiseSettle, now: int) -> Transition:
 
 
 def settle_in(draft: Draft, request: PromiseSettle, record: Record | None) -> Outcome:
-    """Finish a settlement whose record has been read into `draft`; the stored outcome wins."""
+    """Complete a settlement after its record has been read into `draft`. A stored outcome is not changed."""
     if record is None:
         return draft.outcome(not_found())
     if record.pending:
@@ -100,9 +100,9 @@ def settle_in(draft: Draft, request: PromiseSettle, record: Record | None) -> Ou
 
 
 def record_outcome(request: PromiseRecord, now: int) -> Transition:
-    """P11: store what has already happened; an outcome that is already stored is adopted.
+    """Store the outcome of a step that has run, or adopt the outcome that is already stored (P11).
 
-    A promise with a task is an execution, and no finished step: it stays as it is.
+    A promise with a task is an execution, not a finished step, so it is not changed.
     """
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
@@ -114,9 +114,9 @@ def record_outcome(request: PromiseRecord, now: int) -> Transition:
 
 
 def first_record(request: PromiseRecord, now: int) -> Outcome:
-    """What recording a finished step comes to when nothing is stored under its id, which is nearly always.
+    """Return the outcome of recording a step if no record has its id, which is nearly always so.
 
-    Nothing has to be read for it, so a substrate that knows this may ask here at once.
+    The function reads no record. A store that expects none can call it directly.
     """
     late = request.timeout_at <= now
     record = Record(
@@ -154,9 +154,9 @@ def register_callback(request: PromiseRegisterCallback, now: int) -> Transition:
 
 
 def with_callback(draft: Draft, awaited: Record, awaiter: str, version: int) -> Record:
-    """Register the awaiter's task at `version`; registering again refreshes the version (W1).
+    """Register the awaiter's task at `version` in the draft. A repeated registration refreshes the version (W1).
 
-    See `Record.callbacks` for what else may stand in place of an id and a version.
+    `awaiter` and `version` can also be the key and the instant of an explicit registration; see `Record`.
     """
     if awaited.callbacks.get(awaiter) == version:
         return awaited
@@ -174,7 +174,7 @@ def register_listener(request: PromiseRegisterListener, now: int) -> Transition:
 
 
 def delivered(request: PromiseDelivered, now: int) -> Transition:
-    """Everybody who waited knows: forget them, and the wake-up that would have repeated it."""
+    """Remove the callbacks, the listeners and the wake-up of a settlement whose effects have been carried out."""
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
     if record is not None and record.owes:
@@ -183,7 +183,7 @@ def delivered(request: PromiseDelivered, now: int) -> Transition:
 
 
 def with_all_told(record: Record, now: int) -> Record:
-    """What `delivered` leaves of a record, for a substrate that knows it to be the current one."""
+    """Return the record as `delivered` would write it, for a store that knows that `record` is the current image."""
     later = max(now, record.written_at)
     return replace(_told(record), wake_at=None, written_at=later, rev=record.rev + 1)
 

@@ -1,8 +1,8 @@
-"""What the schedule requests do, and what happens when a schedule is due.
+"""Transitions of the schedule requests, and the firing of a schedule.
 
-A firing is told nothing but the schedule's id: it creates the promises of all occurrences that are due since
-`next_run_at`, in order, and advances, in one write. So it does not matter who fires a schedule, how often, or how late
-- EventBridge, the timer queue, the sweep - and a firing that comes early finds nothing to do.
+A firing has only the schedule's id. It creates the promises of all occurrences since `next_run_at` that are due, in
+order, and advances the schedule in the same write. EventBridge, the timer queue and the sweep can therefore all fire a
+schedule, late or more than once. An early firing changes nothing.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET
 
 MAX_OCCURRENCES = 90
-"""Occurrences of one schedule that one firing takes on; the next firing goes on where this one stopped."""
+"""The most occurrences that one firing creates. The next firing continues with the following one."""
 MAX_FIRING_BYTES = 2_000_000
-"""The size of the params that one firing writes; DynamoDB takes 4 MB in one transaction."""
+"""The largest total size (bytes) of the params that one firing writes. One DynamoDB transaction can have 4 MB."""
 PUNCTUAL_MS = 120_000
-"""How late a firing may be for its occurrence not to count as missed: EventBridge and the sweep may each take a
-minute."""
+"""How late (ms) a firing may be before its occurrence counts as missed. EventBridge and the sweep may each be 60 s
+late.
+"""
 
 
 def get(request: ScheduleGet, _now: int) -> Transition:
@@ -106,7 +107,7 @@ def resume(request: ScheduleResume, now: int) -> Transition:
 
 
 def trigger(request: ScheduleTrigger, now: int) -> Transition:
-    """Create an occurrence at this instant; unlike those of `cron` it is refused, not skipped, when it cannot be."""
+    """Create an occurrence now. If it cannot be created, the answer is 409 (docs/rules.md S10)."""
     schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
     if schedule is None:
         return Outcome(_not_found())
@@ -124,7 +125,7 @@ def trigger(request: ScheduleTrigger, now: int) -> Transition:
 
 
 def fire(request: ScheduleFire, now: int) -> Transition:
-    """Take on every occurrence that is due, in order, and advance, in one write."""
+    """Create every occurrence that is due, in order, and advance the schedule in the same write."""
     schedule = cast("ScheduleRecord | None", (yield NeedSchedule(request.id)))
     if schedule is None:
         return Outcome(_not_found())
@@ -157,7 +158,7 @@ def fire(request: ScheduleFire, now: int) -> Transition:
 
 
 def _caught_up(schedule: ScheduleRecord, now: int) -> ScheduleRecord:
-    """The schedule without those missed occurrences that its policy does not make up for."""
+    """Return the schedule after the missed occurrences that its `catch_up` policy leaves out."""
     cron, timezone, first = schedule.cron, schedule.timezone, schedule.next_run_at
     if schedule.catch_up == "latest":
         first = max(first, last_occurrence(cron, now, timezone))
@@ -170,7 +171,7 @@ def _caught_up(schedule: ScheduleRecord, now: int) -> ScheduleRecord:
 
 
 def _due(schedule: ScheduleRecord, now: int) -> Iterator[int]:
-    """The occurrences that one firing takes on, at least one if any is due."""
+    """Yield the occurrences (ms) that one firing creates: at least one if any is due."""
     param = schedule.promise_param
     texts = (param.data or "", *(param.headers or {}), *(param.headers or {}).values())
     size = sum(len(text.encode()) for text in texts)
@@ -194,11 +195,11 @@ def _occurrence(schedule: ScheduleRecord, at: int) -> PromiseCreate:
 
 
 def _difference(existing: Record, occurrence: PromiseCreate, schedule: ScheduleRecord) -> str | None:
-    """What keeps a promise, whoever created it, from being the call that the occurrence would have been, if anything.
+    """Return how an existing promise differs from the call of the occurrence, or None if it is the same call (S7).
 
-    Ids of occurrences can be guessed. Who takes one for the same call, for as long, has only started it; anything else
-    under the id must not pass for the schedule's: neither what never begins, nor what ends too soon, nor what somebody
-    has settled.
+    A client can guess the id of an occurrence and create a promise there. If that promise is the same call with the
+    same time to run, the client has only started the occurrence earlier. Any other promise must not count as the
+    occurrence: it may never run, end too soon, or have an outcome that a client chose.
     """
     if existing.param != occurrence.param or existing.target != occurrence.tags.get(TARGET):
         return "does something else"
@@ -208,12 +209,15 @@ def _difference(existing: Record, occurrence: PromiseCreate, schedule: ScheduleR
         return "does not begin with the occurrence"
     if not 0 <= existing.timeout_at - occurrence.timeout_at <= schedule.promise_timeout:
         return "has another deadline"
-    # Nobody can settle a promise as timed out, and it has had its time.
+    # A client cannot settle a promise as timed out, so this promise had its whole time.
     return None if existing.state in ("pending", "rejected_timedout") else "is settled by somebody else"
 
 
 def _own(existing: Record, schedule: ScheduleRecord) -> bool:
-    """Whether the schedule has created a promise: its id tells the instant of that, which nobody else can choose."""
+    """Return whether the schedule created a promise.
+
+    Its id contains the instant of its creation, and a client cannot choose that instant.
+    """
     life = existing.timeout_at - existing.created_at
     if existing.tags.get(SCHEDULE) != schedule.id or life != schedule.promise_timeout:
         return False
@@ -221,12 +225,12 @@ def _own(existing: Record, schedule: ScheduleRecord) -> bool:
 
 
 def _previous_of(schedule: ScheduleRecord) -> str | None:
-    """The promise that an occurrence must not overlap with."""
+    """Return the id of the promise that an occurrence must not overlap, or None."""
     return schedule.last_promise if schedule.overlap == "skip" else None
 
 
 def _records(*ids: str | None) -> Generator[Need, Any, list[Record | None]]:
-    """The records with these ids; None for no id."""
+    """Return the records with these ids. The result for an id of None is None."""
     wanted = tuple(dict.fromkeys(id for id in ids if id is not None))
     found: tuple[Record | None, ...] = (yield NeedRecords(wanted)) if wanted else ()
     records = dict(zip(wanted, found, strict=True))

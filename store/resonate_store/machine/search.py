@@ -1,12 +1,11 @@
-"""What a search finds, how it shows it, and in which order.
+"""Search: which entries match, how they are shown, and in which order.
 
-A search names no record, so nothing is settled by it: what is due and not settled yet is shown as a reader would be
-shown it, without a write (docs/rules.md Q1). The transition asks its substrate for a `Page`; one that has the
-records in order cuts it with `page_of`, any other goes by `shown` and `place_of`, so that what matches, and where it
-stands, is said here alone.
+A search does not settle promises. It shows a due promise as settled without writing it (docs/rules.md Q1). The
+transition asks its store for a `Page`. A store that reads its records in the order of the search uses `page_of`. Any
+other store uses `shown` and `place_of`. The rules of matching and order are therefore only in this module.
 
-A cursor is where a page ended. It also knows which search it belongs to: with another, it would begin somewhere in the
-middle of an order that it does not mean.
+A cursor contains the position at which a page ended, and a number for its search. With another search it is refused,
+because its position belongs to another order (Q4).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from resonate_store.model.records import Entry, PromiseView, Record, Schedule, S
 from resonate_store.model.requests import PromiseSearch, Response, ScheduleSearch, Search, TaskSearch
 
 _FARTHEST = 2**53
-"""As far from zero as any instant."""
+"""No instant is farther from zero."""
 
 
 class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -59,7 +58,7 @@ def search(request: Search, now: int) -> Transition:
 
 
 def shown(search: Search, entry: Entry, now: int) -> Shown | None:
-    """What a search shows of an entry, or None when the entry does not match."""
+    """Return what a search shows of an entry, or None if the entry does not match."""
     if isinstance(search, ScheduleSearch):
         if not isinstance(entry, ScheduleRecord) or not _tagged(entry.promise_tags, search.tags):
             return None
@@ -80,12 +79,12 @@ def shown(search: Search, entry: Entry, now: int) -> Shown | None:
 
 
 def place_of(search: Search, entry: Entry) -> tuple[int, str]:
-    """Where an entry stands in the order of a search: by id, but executions the newest first."""
+    """Return the position of an entry in the order of a search: by id, or for roots the newest first."""
     return (-entry.created_at if isinstance(search, PromiseSearch) and search.roots else 0, entry.id)
 
 
 def page_of(need: NeedPage, entries: Iterable[Entry]) -> Page:
-    """The page that begins with the first of `entries`, which are in order; no more of them are taken than it needs."""
+    """Return the page that begins with the first of `entries`, which are in order. It reads no more than it needs."""
     search = need.search
     found: list[Shown] = []
     last: Place | None = None
@@ -117,7 +116,7 @@ def _answer(request: Search, page: Page) -> Response:
 
 
 def _fingerprint(request: Search) -> int:
-    """A number that differs, as good as always, from that of a search for something else."""
+    """Return a number for the conditions of a search. Two different searches almost never have the same number."""
     what = msgspec.structs.asdict(request)
     del what["limit"], what["cursor"]
     if "tags" in what:

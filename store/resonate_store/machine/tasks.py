@@ -1,8 +1,8 @@
-"""Transitions of the task requests; `transitions` has them as a table.
+"""Transitions of the task requests. `transitions` shows them as a table.
 
-Only an acquisition increments the version, which fences every later request of the holder (docs/rules.md T3).
-Every transition settles a due promise before it looks at the task, so none revives a dead one (T4): the draft does
-that on reading. The rules named in comments are those of docs/rules.md.
+Only an acquisition increments the version, which fences all later requests of the holder (docs/rules.md T3). The draft
+settles a due promise when it reads it, so no transition revives a task whose promise is due (T4). Rule numbers in
+comments are those of docs/rules.md.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from resonate_store.model.requests import (
 )
 
 MAX_ATTEMPTS = 10
-"""Attempts without progress after which a task is halted (docs/rules.md L6)."""
+"""Attempts in a row without progress after which a task is halted (docs/rules.md L6)."""
 MAX_PAUSE_MS = 300_000
-"""The longest pause between two offers of a task."""
+"""The longest pause (ms) between two offers of a task."""
 RETRY_PAUSE_MS = 2_000
-"""The pause after the second failed attempt in a row, doubled with every further one; after the first there is none."""
+"""The pause (ms) after the second failed attempt in a row. Each further attempt doubles it. The first has no pause."""
 
 
 def get(request: TaskGet, now: int) -> Transition:
@@ -75,7 +75,7 @@ def create(request: TaskCreate, now: int) -> Transition:
 
 
 def first_task(request: TaskCreate, now: int) -> Outcome:
-    """What creating a task comes to when nothing is stored under its id; see `promises.first_record`."""
+    """Return the outcome of creating a task if no record has its id; see `promises.first_record`."""
     record = created(request.promise, now)
     if record.pending:
         record = _acquired(record, TaskRecord("pending", 0), request.pid, request.ttl, now)
@@ -128,7 +128,7 @@ def release(request: TaskRelease, now: int) -> Transition:
     else:
         attempts = yield from attempts_after(record, record.task)
         error = request.error or "released without a reason"
-        # What is as old as the acquisition may be what woke the task, and no progress: no reason to go round at once.
+        # A child as old as the acquisition may have woken the task instead of being its progress. Then the offer waits.
         progressed = attempts == 0 and now > (record.task.acquired_at or 0)
         at_once = progressed or attempts == 1
         draft.put(replace(record, task=_after_attempt(record.task, attempts, error, now, immediately=at_once)))
@@ -136,7 +136,7 @@ def release(request: TaskRelease, now: int) -> Transition:
 
 
 def offered(task: TaskRecord, now: int) -> TaskRecord:
-    """The task pending at its version and offered right away; resumes and earlier attempts stay counted."""
+    """Return the task, pending at its version and offered now. Buffered resumes and counted attempts stay."""
     return TaskRecord(
         "pending",
         task.version,
@@ -149,10 +149,10 @@ def offered(task: TaskRecord, now: int) -> TaskRecord:
 
 
 def attempts_after(record: Record, task: TaskRecord) -> Generator[Need, Any, int]:
-    """L4 and L5: how many attempts count once this acquisition has ended; progress resets the count.
+    """Return how many attempts count when this acquisition ends. Progress sets the count to 0 (L4, L5).
 
-    Progress is a durable record of this execution - a child, or a child of a coroutine it runs itself - that was
-    created or settled since the task was acquired.
+    Progress is a child record that was created or settled since the acquisition. Children of nested local workflows
+    count.
     """
     since = task.acquired_at or 0
     coroutines = [record.id]
@@ -167,7 +167,7 @@ def attempts_after(record: Record, task: TaskRecord) -> Generator[Need, Any, int
 
 
 def lease_expired(record: Record, task: TaskRecord, now: int) -> Generator[Need, Any, TaskRecord]:
-    """The task after its holder let the lease run out."""
+    """Return the task after its lease has ended."""
     attempts = yield from attempts_after(record, task)
     error = f"the worker {task.pid} did not come back before its lease of {task.ttl} ms ended"
     return _after_attempt(task, attempts, error, now, immediately=True)
@@ -186,7 +186,7 @@ def _after_attempt(task: TaskRecord, attempts: int, error: str, now: int, *, imm
 
 
 def redispatched(task: TaskRecord, now: int, longest_ms: int | None = None) -> TaskRecord:
-    """The task offered once more, and the next offer twice as far away, at most `longest_ms` (L8)."""
+    """Return the task, offered once more. The next offer is twice as far away, at most `longest_ms` (L8)."""
     pause = min(OFFER_INTERVAL_MS * 2**task.offers, MAX_PAUSE_MS if longest_ms is None else longest_ms)
     return replace(task, retry_at=now + pause, offers=task.offers + 1)
 
@@ -202,12 +202,12 @@ def fulfill(request: TaskFulfill, now: int) -> Transition:
 
 
 def suspend(request: TaskSuspend, now: int) -> Transition:
-    """T7: register every callback and suspend, or do neither."""
+    """Register all callbacks and suspend the task, or do neither (T7)."""
     return _await(request.id, request.version, request.awaited, now, suspending=True)
 
 
 def register(request: TaskRegister, now: int) -> Transition:
-    """T9, more than one transaction holds: register these callbacks and stay acquired."""
+    """Register one part of the callbacks while the task stays acquired, if one transaction cannot hold all (T9)."""
     return _await(request.id, request.version, request.awaited, now, suspending=False)
 
 
@@ -247,7 +247,7 @@ def suspend_registered(request: TaskSuspendRegistered, now: int) -> Transition:
 
 
 def _redirect(draft: Draft, record: Record, task: TaskRecord, promises: list[Record]) -> Response:
-    """300: something awaited has settled, so the holder goes on; what it was to be told it now knows."""
+    """Answer 300 because an awaited promise has settled, and clear the buffered resumes: the response replaces them."""
     if task.resumes:
         draft.put(replace(record, task=replace(task, resumes=())))
     return Response(status=300, preload=tuple(promise.promise() for promise in promises if not promise.pending))
@@ -280,9 +280,9 @@ def extend(request: TaskExtend, now: int) -> Transition:
 
 
 def verify(request: TaskVerify, now: int) -> Transition:
-    """Say whether the task is held, from its version and deadline alone.
+    """Answer whether the task is held, from its version and deadline alone.
 
-    A due promise is not settled here: a substrate reads less than the whole record, and the answer shows no outcome.
+    A due promise is not settled here: a store reads only part of the record, and the answer shows no outcome.
     """
     record: Record | None
     (record,) = yield NeedRecords((request.id,))
@@ -328,10 +328,10 @@ def resume_halted(request: TaskContinue, now: int) -> Transition:
 
 
 def resume(request: TaskResume, now: int) -> Transition:
-    """W2: exactly one settlement makes a suspended task pending; a late or repeated one changes nothing.
+    """Make a suspended task pending, once per settlement. A late or repeated resume changes nothing (W2).
 
-    A wait of one version is over with that version. One of every version is taken from the awaited promise in the same
-    write, so that nothing is left for a repeated delivery.
+    A registration for one version ends with that version. A registration for every version is removed from the awaited
+    promise in the same write, so a repeated delivery finds nothing.
     """
     draft = Draft(now)
     standing = request.version is None
@@ -355,7 +355,7 @@ def resume(request: TaskResume, now: int) -> Transition:
 
 
 def _waits(awaiter: Record, task: TaskRecord, awaited: Record | None) -> bool:
-    """Whether this life of the awaiter, or its present version, has still to be told that `awaited` settled."""
+    """Return whether `awaited` has settled and still has a registration of the awaiter's life or current version."""
     if awaited is None or awaited.pending:
         return False
     registered = awaited.callbacks.get(STANDING + awaiter.id) == awaiter.created_at

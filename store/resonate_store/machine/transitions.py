@@ -1,7 +1,7 @@
-"""The transitions of a task as a table.
+"""Transitions of a task as a table.
 
-`tests/unit/store/test_transitions.py` drives the machine through every state and event and compares both ways.
-`python -m resonate_store.machine.transitions docs/rules.md` writes the table into the rules.
+`tests/unit/store/test_transitions.py` drives the machine through every state and event, and compares it with the table
+in both directions. `python -m resonate_store.machine.transitions docs/rules.md` writes the table into the rules.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ EVENTS: Final[dict[TaskEvent, str]] = {
     "await": "`promise.register_callback` or `promise.register_listener`",
     "read": "`promise.get` or `task.get`",
 }
-"""What each event is. A request by the holder is one at the version of an acquired task."""
+"""Meaning of each event. The holder sends its requests with the version of the acquired task."""
 
 TRANSITIONS: Final[dict[tuple[TaskState | None, TaskEvent], TaskState]] = {
     (None, "create"): "pending",
@@ -93,7 +93,7 @@ TRANSITIONS: Final[dict[tuple[TaskState | None, TaskEvent], TaskState]] = {
     ("halted", "settle"): "fulfilled",
     ("halted", "time out"): "fulfilled",
 }
-"""The next state of a task; None is a promise without a task. A pair that is not here does not change the state."""
+"""The next state of a task. None is a task that does not exist yet. A pair that is absent does not change the state."""
 
 STATES: Final[tuple[TaskState | None, ...]] = (None, "pending", "acquired", "suspended", "halted", "fulfilled")
 
@@ -128,7 +128,7 @@ def section() -> str:
 
 
 def with_section(page: str) -> str:
-    """Return the page with the section between its two marks replaced."""
+    """Return the page with a new section between its two marks."""
     above, _, rest = page.partition(BEGIN)
     _, _, below = rest.partition(END)
     return f"{above}{BEGIN}\n{section()}\n{END}{below}"

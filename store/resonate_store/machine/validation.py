@@ -1,7 +1,7 @@
-"""What makes a request unacceptable before any record is looked at.
+"""Validation of requests before any record is read (docs/rules.md V1 to V12).
 
-Every substrate asks here first, so the same mistake gets the same sentence everywhere. A message names what was wrong
-and, where it is not obvious, what to do instead.
+Every store calls it first, so all stores give the same error text for the same mistake. A text names what is wrong and,
+if it is not obvious, what to do instead.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import DELAY, LINEAGE, SCOPE, TARGET, TIMER
 
 MAX_LIMIT = 1000
-"""The most that one page of a search may hold."""
+"""The largest `limit` of one page of a search."""
 _SOME_INSTANT = 10**13 - 1
-"""As long, written out, as any instant until the year 2286."""
+"""An instant (ms) with 13 digits, the length of all instants from now until the year 2286."""
 _INSTANT = re.compile(r"[0-9]{1,18}\Z")
 _SETTLED_STATES = ("resolved", "rejected", "rejected_canceled")
 
 
 def problem_with(request: Request) -> str | None:
-    """Say what is wrong with `request`, or None when it may be carried out."""
+    """Return what is wrong with `request`, or None if it is valid."""
     return _CHECKS.get(type(request), _by_id)(request)
 
 
@@ -67,7 +67,7 @@ def _creation(request: PromiseCreate) -> str | None:
 
 
 def _lineage(request: PromiseCreate) -> str | None:
-    if set(map(request.tags.get, LINEAGE)) <= {request.id, None}:  # as those of an execution
+    if set(map(request.tags.get, LINEAGE)) <= {request.id, None}:  # the lineage of a root
         return None
     for name in LINEAGE:
         named = request.tags.get(name, request.id)
@@ -95,7 +95,9 @@ def _settlement(request: PromiseSettle) -> str | None:
 
 
 class _Known:
-    """The tags of the latest step that had no problem. The steps of a workflow that call one function share theirs."""
+    """The tags that were last found valid. Steps of a workflow that call the same function share one dictionary of
+    tags.
+    """
 
     tags: dict[str, str] | None = None
 
@@ -285,14 +287,14 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     ScheduleResume: _schedule_id,
     ScheduleTrigger: _schedule_id,
 }
-"""The check of each kind of request; a kind that is missing here can only have a bad id.
+"""Check of each kind of request. A kind that is absent has only an id to check.
 
-Every step of a workflow passes through here: a check returns the first problem and builds nothing when there is none.
+Every step of a workflow is checked. A check therefore returns the first problem, and builds nothing if there is none.
 """
 
 
 def expanded(template: str, id: str, at: int) -> str:
-    """The promise id of the occurrence of the schedule `id` at the instant `at`."""
+    """Return the promise id of the occurrence of the schedule `id` at the instant `at` (ms)."""
     return template.replace("{{.id}}", id).replace("{{.timestamp}}", str(at))
 
 
@@ -316,8 +318,8 @@ def _value(what: str, value: Value) -> str | None:
 def _names(what: str, texts: dict[str, str]) -> str | None:
     for name, text in texts.items():
         if name and name.isascii() and text.isascii():
-            continue  # nearly every tag, spared two calls
-        if not name:  # DynamoDB has no nameless entries
+            continue  # nearly all tags: this saves two calls
+        if not name:  # DynamoDB refuses entries with an empty name
             return f"the {what} with the value {text!r} has an empty name"
         if not (_encodable(name) and _encodable(text)):
             return f"the {what} {name!r} is not valid Unicode text"
@@ -325,7 +327,7 @@ def _names(what: str, texts: dict[str, str]) -> str | None:
 
 
 def _encodable(text: str) -> bool:
-    """Whether the text is Unicode that can be stored; half a surrogate pair cannot."""
+    """Return whether the text is valid Unicode. Half of a surrogate pair cannot be stored."""
     if text.isascii():
         return True
     try:

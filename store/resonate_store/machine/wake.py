@@ -1,7 +1,7 @@
-"""What time alone does to a promise and its task: deadlines, leases, redispatch.
+"""Wake-ups of a promise and its task: deadlines, leases and repeated offers.
 
-A timer says only "not before" (docs/rules.md C1). Each firing looks at what is due now: a late, early or repeated one
-is harmless, and it leaves behind the exact next instant at which to look again.
+A timer means "not before" (docs/rules.md C1). Each firing does what is due now and sets the next wake-up, so a late,
+early or repeated firing is safe.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from resonate_store.model.requests import PromiseWake, Response
 
 
 def wake(request: PromiseWake, now: int) -> Transition:
-    """Settle what is late, expire the lease, offer the task again - whatever is due - and re-arm the rest."""
+    """Settle the promise, end the lease or offer the task again, if one of these is due, and set the next wake-up."""
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
     if record is None:
