@@ -1,5 +1,5 @@
-"""The promise store: records, a pure state machine, and the substrates that drive it.
+"""The promise store: records, a pure state machine, and the stores that run it.
 
-Start at `resonate_store.machine` for what the system means, at `resonate_store.interface` for what it looks like from
-outside, at `resonate_store.local.memory`, `resonate_store.local.sqlite` and `resonate_store.dynamo` for where it lives.
+Begin with `resonate_store.machine` for the rules and with `resonate_store.interface` for the API. The records are kept
+by `resonate_store.local.memory`, `resonate_store.local.sqlite` or `resonate_store.dynamo`.
 """

@@ -1,4 +1,4 @@
-"""Imports of optional packages: what to install when one is missing."""
+"""Imports of optional packages, with an error that says what to install."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from contextlib import contextmanager
 
 
 class MissingExtra(ModuleNotFoundError):
-    """A package of an extra of `resonate-serverless` is not installed. The message says what to install."""
+    """Raised when a package of an extra of `resonate-serverless` is not installed. The message says what to install."""
 
 
 @contextmanager
 def extra(name: str, subject: str, *, ends_program: bool = False) -> Generator[None]:
-    """Import modules that need an extra.
+    """Run a block of imports that need an extra.
 
     Args:
-        name: the extra, or several separated by commas, such as `aws`.
-        subject: what needs it; the message begins with it.
-        ends_program: whether the process ends with the message as its only line, and exit code 1.
+        name: the extra, such as `aws`, or several separated by commas.
+        subject: what needs the extra. The message begins with it.
+        ends_program: if true, a failed import ends the process with exit code 1 and the message as its only output.
 
     Raises:
         MissingExtra: an import in the block failed.
-        SystemExit: the same, with `ends_program`.
+        SystemExit: an import in the block failed, and `ends_program` is true.
     """
     try:
         yield

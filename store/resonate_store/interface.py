@@ -1,8 +1,8 @@
-"""What a promise store is to those who use it.
+"""Interface of a promise store, and the delivery of its effects.
 
-`Store` is all that the programming model needs; memory, SQLite, DynamoDB and a remote server offer it alike. `Outlets`
-is what the effects of a write need of their surroundings, and `deliver` carries one write's effects out: in process for
-the embedded stores, in the stream's consumer and the sweep for DynamoDB.
+`Store` is all that a client or worker needs. The stores in memory, in SQLite, in DynamoDB and on a remote server
+implement it. `deliver` carries out the effects of one write. It uses `Outlets`: queues, timers and messages of the
+surroundings. Stores in a process call it themselves. For DynamoDB, the dispatcher and the sweep call it.
 """
 
 from __future__ import annotations
@@ -32,57 +32,71 @@ if TYPE_CHECKING:
     from resonate_store.model.servers import ServerSettings
 
 Send = Callable[[str, dict[str, Any]], bool | None]
-"""Takes an address and a message; False says that the address is not served."""
+"""Sends a message to an address. The result is False if nothing serves the address."""
 
 
 class StoreError(Exception):
-    """The store itself cannot answer: it is missing, closed, unreachable or refuses us."""
+    """Raised when the store cannot answer: it is missing, closed or unreachable, or it refuses this client."""
 
 
 class StoreUnreachable(StoreError):
-    """The store did not answer in time. What was asked may have been done or not; asking again later may help."""
+    """Raised when the store did not answer in time. The request may have been carried out. A later try may succeed."""
 
 
 class DamagedRecord(StoreError):
-    """What is stored under an id cannot be read; the message names it."""
+    """Raised when a stored record cannot be read. The message names its id."""
 
 
 class MovedFile(StoreError):
-    """The path of the store's file does not lead to it any more; the message names it."""
+    """Raised when the path of the store's file does not lead to it any more. The message names the path."""
 
 
 class StoreClosed(StoreError):
-    """The invocation that this store belonged to has ended; nothing may be written any more."""
+    """Raised when the invocation of this store has ended. Nothing can be written through it any more."""
 
 
 class MinimalStore(Protocol):
-    """What a class of a user's has to offer to be a store: it carries requests out, each atomically."""
+    """The four methods that a user's own store class must have. Each request is carried out atomically."""
 
     def apply(self, request: Request) -> Response:
         """Carry out one request.
 
+        Args:
+            request: a request of `resonate_store.model.requests`.
+
         Returns:
-            The response; what the protocol knows as a failure is a status, not an exception.
+            The response. A failure that the protocol knows is a status from 400 on, not an exception.
 
         Raises:
-            StoreError: the store cannot answer at all.
+            StoreError: the store cannot answer.
         """
         ...
 
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        """The direct children of the promise `id`, without those that are due and pending (docs/rules.md R8).
+        """Return the direct children of a promise that are settled or not yet due (docs/rules.md R8).
 
-        Their params, and values that are very large, may be claims: `whole` asks for the promise itself.
-        `separator` is what stands between an id and its child's number; the official SDKs have ":" below a root.
+        Args:
+            id: the id of the parent.
+                separator: the character between the parent's id and the number of the child. The official SDKs use ":"
+                below
+                a root.
+
+        Returns:
+                The children in any order. Their params and their very large values may be claims; `whole` reads such a
+                promise
+            completely.
+
+        Raises:
+            StoreError: the store cannot answer.
         """
         ...
 
     def open(self) -> MinimalStore:
-        """This store for the duration of one invocation."""
+        """Return this store for one invocation. The invocation closes it at its end."""
         ...
 
     def close(self) -> None:
-        """End the invocation: whoever still holds the opened store, a thawed thread for one, can write nothing."""
+        """End the invocation. After that, a thread that still has the opened store cannot write."""
         ...
 
 
@@ -139,18 +153,18 @@ class Distant(Protocol):
 
 
 class Store(MinimalStore, Protocol):
-    """A store, with all that a worker or client asks of one.
+    """A store with all that a worker or client uses.
 
-    A class of stores inherits from it: what is optional has its default here.
+    A store class of your own can inherit from it. Its optional members have defaults here.
     """
 
     def open(self) -> Store:
-        """This store for the duration of one invocation."""
+        """Return this store for one invocation. The invocation closes it at its end."""
         ...
 
     @property
     def underlying(self) -> Store:
-        """The store itself, without what encrypts for it or counts."""
+        """The store without its wrappers, for example the ones that encrypt payloads or count requests."""
         return self
 
     @property
@@ -167,7 +181,7 @@ class Store(MinimalStore, Protocol):
 
     @property
     def server_clock(self) -> Clock | None:
-        """The clock of the store's server, on which deadlines are computed; None if the store has no server."""
+        """The clock of the store's server, in whose time deadlines are computed. None if the store has no server."""
         return None
 
     @property
@@ -176,15 +190,23 @@ class Store(MinimalStore, Protocol):
         return False
 
     def fences_records_by(self, id: str, version: int) -> bool:  # noqa: ARG002
-        """Return whether the records below this task are fenced by this version: the newest one that is held here."""
+        """Return whether this version of a task fences the records of its steps.
+
+        Args:
+            id: the id of the task.
+            version: the version of the task.
+
+        Returns:
+            True if `version` is the newest one that this store has acquired. The default is False.
+        """
         return False
 
 
 class StoreWrapper(Store):
-    """A store around another one: what a subclass does not change is left to the other.
+    """A store around another store. Every member that a subclass does not override calls the inner store.
 
     Args:
-        store: the other store.
+        store: the inner store.
     """
 
     def __init__(self, store: Store) -> None:
@@ -215,10 +237,12 @@ class StoreWrapper(Store):
 
 
 class PlainStore(StoreWrapper):
-    """A store of a class that does not inherit from `Store`: what else it has is found by name.
+    """A complete store around a user's store whose class does not inherit from `Store`.
+
+    Optional members of the user's store are used if they exist.
 
     Args:
-        store: the store of the user's class.
+        store: the user's store.
     """
 
     def __init__(self, store: MinimalStore) -> None:
@@ -260,64 +284,71 @@ class PlainStore(StoreWrapper):
         return self.underlying.fences_records_by(id, version)
 
     def is_of(self, store: Store) -> bool:
-        """Return whether this completes `store`, and nothing lies between."""
+        """Return whether this object wraps `store` directly."""
         return self._store is store
 
 
 def _has_own_underlying(store: object) -> bool:
-    """Return whether a store is a wrapper, and does not only pass on what another store says."""
+    """Return whether a store defines `underlying` itself. Attributes found through `__getattr__` do not count."""
     return hasattr(type(store), "underlying") or (hasattr(store, "__dict__") and "underlying" in vars(store))
 
 
 def completed(store: MinimalStore) -> Store:
-    """Return the store with every member of `Store`: a user's class may have the four methods alone."""
+    """Return the store with every member of `Store`. A user's class may only have those of `MinimalStore`."""
     return cast("Store", store) if Store in type(store).__mro__ else PlainStore(store)
 
 
 class Applies(Protocol):
-    """Whatever carries requests out."""
+    """An object that carries out requests."""
 
     def apply(self, request: Request) -> Response: ...
 
 
 class Outlets(Protocol):
-    """Where effects go."""
+    """The surroundings that effects need: the store itself, messages, timers, schedules and retention."""
 
     def apply(self, request: Request) -> Response: ...
 
     def send(self, address: str, message: dict[str, Any]) -> None:
-        """Hand the message over to whoever delivers to `address`; never wait for the receiver's work."""
+        """Send the message on its way to `address`. Do not wait for the work of the receiver."""
         ...
 
     def notify(self, address: str, promise: PromiseView) -> None:
-        """Have the settled promise sent to a listener; its values may be claims. Never wait for the listener."""
+        """Send a settled promise on its way to a listener. Its values may be claims. Do not wait for the listener."""
         ...
 
     def arm(self, id: str, at: int) -> None:
-        """Have the promise woken at the instant `at` (milliseconds), not earlier."""
+        """Arm a wake-up of the promise at the instant `at` (ms), not earlier."""
         ...
 
     def disarm(self, id: str) -> None:
-        """Let the promise be woken no more by what was armed for a distant instant, if that is still there."""
+        """Delete the wake-up far ahead that was armed for the promise, if it still exists."""
         ...
 
     def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
-        """Have the schedule fired whenever `cron` occurs in `timezone` (UTC if None), until it is disarmed."""
+        """Fire the schedule at each occurrence of `cron` in `timezone` (None means UTC), until it is disarmed."""
         ...
 
     def fire_schedule(self, id: str, at: int) -> None:
-        """Have the schedule fired once at the instant `at` (milliseconds), not earlier."""
+        """Fire the schedule once at the instant `at` (ms), not earlier."""
         ...
 
     def disarm_schedule(self, id: str) -> None: ...
 
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
-        """Let the settled root and its tree go once its retention is over."""
+        """Delete the settled root and its tree after the retention. Both instants are in milliseconds."""
         ...
 
 
 def whole(promise: PromiseView, store: Applies) -> PromiseView:
-    """The promise with its values, wherever they lie; asks `store` for it if one of them is not here.
+    """Return the promise with its values. If one of them is a claim, read the promise from `store`.
+
+    Args:
+        promise: the promise as a response or an effect has it.
+        store: the store that has the promise.
+
+    Returns:
+        The complete promise, or `promise` unchanged if the store does not have it any more.
 
     Raises:
         StoreError: the store cannot answer.
@@ -333,11 +364,15 @@ def whole(promise: PromiseView, store: Applies) -> PromiseView:
 def deliver(change: Change, outlets: Outlets) -> None:
     """Carry out the effects of one write.
 
-    A settlement that has reached everybody is marked delivered last, so one that fails half way is repeated whole:
-    every effect bears repetition.
+    The settlement is marked as delivered after its last effect. If the delivery fails before, the sweep repeats all
+    effects, which is safe.
+
+    Args:
+        change: the write.
+        outlets: where the effects are carried out.
 
     Raises:
-        StoreError: the store was too busy to carry one out.
+        StoreError: the store was too busy to carry out an effect.
     """
     outstanding = effects(change.before, change.after)
     for effect in outstanding:

@@ -1,8 +1,9 @@
-"""The time of a server, as its responses tell it.
+"""The time of a server, computed from its responses.
 
-A worker computes the deadlines of sleeps and of promises, and the server keeps them. If their clocks differ, a sleep is
-too short or too long by the difference. So a server of ours says its time in the head of every response, and clients
-compute deadlines in it. Leases, pauses and timeouts of a client stay on its own clock.
+A worker computes deadlines of sleeps and promises, and the server keeps them. If their clocks differ, a sleep is too
+short or too long by the difference. The server therefore puts its time into the head of each response, and clients
+compute deadlines in that time. Leases, pauses and timeouts of a client use the client's own clock
+(docs/decisions/0063).
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from resonate_store.model.clock import Clock
 from resonate_store.model.requests import PromiseGet
 
 SHORT_MS: Final = 86_400_000
-"""Deadlines that are nearer than this are worth a request, if the server has not been heard of yet."""
+"""For a deadline nearer than this (ms), a client asks the server for its time first, if it has no response yet."""
 
 
 class ServerClock:
-    """A clock that shows the server's time; the machine's until a response has told it.
+    """A clock that shows the server's time. Before the first response with a time, it shows the machine's time.
 
     Args:
-        clock: the machine's.
+        clock: the machine's clock.
 
     Attributes:
-        heard: whether a response has come, with a time or without.
+        heard: whether a response has arrived, with or without a time.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -33,16 +34,22 @@ class ServerClock:
         self._ahead = 0
 
     def now(self) -> int:
-        """The server's instant in milliseconds since the Unix epoch."""
+        """Return the server's instant in milliseconds since the Unix epoch."""
         return self._clock.now() + self._ahead
 
     def sleep(self, milliseconds: int) -> None:
         self._clock.sleep(milliseconds)
 
     def hear(self, sent: int, received: int, theirs: int | None) -> None:
-        """Take note of a response: between `sent` and `received` on our clock, it was `theirs` on the server's.
+        """Adjust the clock to the time of a response.
 
-        What is known already stays as long as it can be true, so that clocks that agree are left alone.
+        The present difference is kept as long as the response does not contradict it. Two clocks that agree therefore
+        stay unadjusted.
+
+        Args:
+            sent: when the request was sent, on the machine's clock (ms).
+            received: when the response arrived, on the machine's clock (ms).
+            theirs: the server's time (ms) in the response; None if it has none.
         """
         self.heard = True
         if theirs is not None:
@@ -50,18 +57,21 @@ class ServerClock:
 
 
 def time_of(store: Store, clock: Clock) -> Clock:
-    """The clock that the deadlines of a store are computed on: its server's if it has one, else `clock`."""
+    """Return the clock on which deadlines of a store are computed: its server's clock, or `clock` without a server."""
     return store.server_clock or clock
 
 
 def deadline_in(milliseconds: int, store: Store, clock: Clock, id: str) -> int:
-    """The instant after so many milliseconds, in the time of the store.
+    """Return a deadline in the time of the store.
 
     Args:
-        milliseconds: from now.
-        store: keeps the deadline.
-        clock: the machine's.
-        id: of the promise, which is asked for if a server has not been heard of yet and the deadline is near.
+        milliseconds: the time from now to the deadline.
+        store: the store that keeps the deadline.
+        clock: the machine's clock.
+        id: the id of a promise. The store is asked for it if the server's time is unknown and the deadline is near.
+
+    Returns:
+        The deadline in milliseconds since the Unix epoch.
 
     Raises:
         StoreError: the server cannot be asked.

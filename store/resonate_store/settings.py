@@ -1,6 +1,6 @@
-"""The environment variables that a worker needs.
+"""Environment variables that workers and servers share.
 
-They are read here because the worker's cold start pays for every module it loads: this one imports nothing heavy.
+This module loads nothing heavy, because each module makes the cold start of a worker longer.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ from resonate_store.model import addresses
 
 
 class SettingsError(ValueError):
-    """An environment variable is missing or malformed; the message names it."""
+    """Raised when an environment variable is missing or malformed. The message names it."""
 
 
 def groups_of(environment: Mapping[str, str]) -> dict[str, str] | None:
-    """`RESONATE_GROUPS`: which push address serves a worker group, or None where it is not set.
+    """Return the push addresses of worker groups, from `RESONATE_GROUPS`.
+
+    Args:
+        environment: the environment variables.
+
+    Returns:
+        The push address of each group, or None if the variable is not set or empty.
 
     Raises:
-        SettingsError: it is no JSON object of addresses.
+        SettingsError: the value is not a JSON object whose values are push addresses.
     """
     text = environment.get("RESONATE_GROUPS")
     if not text:
@@ -40,10 +46,16 @@ def groups_of(environment: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def push_token_of(environment: Mapping[str, str]) -> str | None:
-    """`RESONATE_PUSH_TOKEN`: the secret that those who push share with the workers, or None where it is not set.
+    """Return the secret that servers and workers share for pushes, from `RESONATE_PUSH_TOKEN`.
+
+    Args:
+        environment: the environment variables.
+
+    Returns:
+        The secret, or None if the variable is not set or empty.
 
     Raises:
-        SettingsError: it cannot be written into a header.
+        SettingsError: the value is not printable ASCII without spaces, so a header cannot contain it.
     """
     token = environment.get("RESONATE_PUSH_TOKEN")
     if not token:
@@ -54,10 +66,18 @@ def push_token_of(environment: Mapping[str, str]) -> str | None:
 
 
 def number_of(environment: Mapping[str, str], name: str, default: int) -> int:
-    """Return a setting that is a whole number: how many run at the same time, or a limit in bytes.
+    """Return a setting that is a whole number, such as a limit in bytes.
+
+    Args:
+        environment: the environment variables.
+        name: the name of the variable.
+        default: the number if the variable is not set or empty.
+
+    Returns:
+        The number, at least 1.
 
     Raises:
-        SettingsError: it is not a number of at least 1.
+        SettingsError: the value is not a whole number of at least 1.
     """
     text = environment.get(name) or str(default)
     if not (text.isascii() and text.isdigit() and int(text) > 0):
