@@ -77,14 +77,12 @@ class MinimalStore(Protocol):
 
         Args:
             id: the id of the parent.
-                separator: the character between the parent's id and the number of the child. The official SDKs use ":"
-                below
-                a root.
+            separator: the character between the parent's id and the number of the child. The official SDKs use ":"
+                below a root.
 
         Returns:
-                The children in any order. Their params and their very large values may be claims; `whole` reads such a
-                promise
-            completely.
+            The children in any order. Their params and their very large values may be claims; `whole` reads such a
+            promise completely.
 
         Raises:
             StoreError: the store cannot answer.

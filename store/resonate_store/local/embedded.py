@@ -1,9 +1,9 @@
-"""A store that lives in one process, whatever keeps its records: requests, effects, ticks and messages.
+"""Base of the stores in one process: requests, effects, wake-ups and messages.
 
-A substrate of this kind fetches and keeps records under one lock; everything else about it is here. Effects are carried
-out in process, together with the write that they follow from. Nothing runs by itself: `tick` does what is due, and
-its owner calls it when `next_wake_at` comes. Messages leave outside the lock, to the one subscriber: a
-receiver may call back at once.
+A subclass reads and writes records under one lock. Everything else is here. Effects are carried out in the process,
+together with the write that they follow from. The store has no thread: its owner calls `tick`, which does what is due,
+when `next_wake_at` has come. Messages go to the one listener outside the lock, because a receiver may call the store at
+once.
 """
 
 from __future__ import annotations
@@ -25,23 +25,26 @@ from resonate_store.model.records import Key, PromiseView, Record, key_of
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire, TaskHeartbeat
 
 BATCH: Final = 100
-"""Entries that one tick wakes before it lets others have the store."""
+"""How many entries one tick wakes before it releases the lock for other threads."""
 MAX_EXTENDED: Final = 500
-"""Tasks of a heartbeat that are extended before others get the store."""
+"""How many tasks of a heartbeat are extended before the lock is released for other threads."""
 
 logger = logging.getLogger("resonate.store")
 
 
 def unheard(address: str, message: dict[str, Any]) -> Literal[False]:  # noqa: ARG001
-    """Nobody is connected: a lost execute message is offered again, a lost unblock message is read instead."""
+    """Drop the message, because no listener has subscribed.
+
+    A lost execute message is sent again, and a client reads the promise if the unblock message is lost.
+    """
     return False
 
 
 class Subscribable:
-    """A store whose messages and wake-ups go to one listener.
+    """A store that gives its messages and wake-ups to one listener.
 
     Args:
-        send: where messages go until a listener subscribes.
+        send: gets the messages until a listener subscribes.
     """
 
     def __init__(self, send: Send = unheard) -> None:
@@ -50,23 +53,25 @@ class Subscribable:
 
     @property
     def send(self) -> Send:
-        """Where messages go."""
+        """The function that gets the messages."""
         return self._send
 
     @property
     def on_wake(self) -> Callable[[int], None] | None:
-        """What is told the instant (milliseconds) whenever the next wake-up comes nearer."""
+        """The function that gets the instant (ms) of the next wake-up whenever it becomes earlier."""
         return self._on_wake
 
     def subscribe(self, *, send: Send | None = None, on_wake: Callable[[int], None] | None = None) -> Send:
-        """Listen to the store in place of the present listener.
+        """Replace the present listener.
 
         Args:
-            send: takes an address and a message; called outside the store's lock, and must not wait for the receiver.
-            on_wake: takes the instant (milliseconds) of the next wake-up whenever that comes nearer.
+            send: gets an address and a message. The store calls it outside its lock. It must not wait for the receiver.
+                None keeps the present function.
+            on_wake: gets the instant (ms) of the next wake-up whenever it becomes earlier. None keeps the present
+                function.
 
         Returns:
-            Where messages went before, for listeners that take only some of them.
+            The function that got the messages before. A listener that handles only some messages passes the rest to it.
         """
         before = self._send
         self._send = send or before
@@ -75,16 +80,16 @@ class Subscribable:
 
 
 class EmbeddedStore(Subscribable, Store, ABC):
-    """What the stores in this process have in common.
+    """Base class of the stores in this process.
 
     Args:
         clock: the source of time.
-        send: takes an address and a message; called outside the store's lock, and must not wait for the receiver.
-        exclusive: entered for every access; whoever has entered it is alone, and may enter it again. What is kept
-            within it is kept together or, when it is left by an exception, as far as the substrate can promise.
+        send: gets an address and a message. The store calls it outside its lock. It must not wait for the receiver.
+        exclusive: the lock, entered for each access. One thread may enter it several times. Writes within it are stored
+            together. If an exception leaves it, the subclass decides what is stored.
 
     Attributes:
-        offers_apart_ms: the longest pause between two offers of a task; that of a deployment if None.
+        offers_apart_ms: the longest pause (ms) between two offers of a task. None means that of a deployment.
     """
 
     def __init__(self, clock: Clock | None, send: Send, exclusive: AbstractContextManager[Any]) -> None:
@@ -95,7 +100,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
         self._undelivered: deque[Change] = deque()
         self._outbox: deque[tuple[int | None, str, dict[str, Any]]] = deque()
         self._left: list[int] = []
-        """Numbers of messages that have been sent; messages without a number are not kept anywhere."""
+        """Numbers of stored messages that have been sent. A message without a number is not stored."""
         self._outlets = _InProcess(self)
         self._waking: Key = ("promise", "")
 
@@ -104,60 +109,62 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """This store: it is in this process."""
         return self
 
-    # What a substrate provides; each is called by somebody who has entered `exclusive`, if not said otherwise.
+    # What a subclass implements. The caller has entered `exclusive`, unless the docstring says otherwise.
 
     @abstractmethod
     def clear(self) -> None:
-        """Forget all records, schedules and messages. Called from anywhere."""
+        """Delete all records, schedules and messages. The caller need not have entered `exclusive`."""
 
     @abstractmethod
     def record(self, id: str) -> Record | None:
-        """The record as it is stored. Called from anywhere."""
+        """Return the record as it is stored. The caller need not have entered `exclusive`."""
 
     @abstractmethod
     def records(self) -> list[Record]:
-        """All promise records, by id. Called from anywhere."""
+        """Return all promise records by id. The caller need not have entered `exclusive`."""
 
     @abstractmethod
     def next_wake_at(self) -> int | None:
-        """The earliest instant (milliseconds) at which `tick` has something to do. Called from anywhere."""
+        """Return the earliest instant (ms) at which `tick` has work. The caller need not have entered `exclusive`."""
 
     @abstractmethod
     def due(self, now: int) -> list[Key]:
-        """The entries whose `wake_at` has come, the earliest first; they stay due until they are woken."""
+        """Return the entries whose `wake_at` is not after `now`, the earliest first. They stay due until they are
+        woken.
+        """
 
     @abstractmethod
     def open(self) -> Store:
-        """This store for the duration of one invocation."""
+        """Return this store for one invocation."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what the store holds."""
+        """Release the resources of the store."""
 
     @abstractmethod
     def _fetch(self, need: Need) -> Any:
-        """The answer to one need of a transition."""
+        """Return what a transition needs to read."""
 
     @abstractmethod
     def _keep(self, change: Change) -> None:
-        """Store the new image of an entry, or its deletion."""
+        """Store the new image of an entry, or delete the entry."""
 
     @abstractmethod
     def _arm(self, key: Key, at: int, /) -> bool:
-        """Take note of a changed `wake_at`, and say whether nothing is due earlier."""
+        """Note the new `wake_at` of an entry. Return whether no other entry is due earlier."""
 
     @abstractmethod
     def _first_due(self, now: int) -> Key | None:
-        """Take the entry that is due first, ties by kind and id; None when nothing is due yet."""
+        """Return the entry that is due first, or None if none is due. Equal instants are ordered by kind and id."""
 
     @abstractmethod
     def _children_of(self, id: str) -> Sequence[Record]:
-        """The direct children of a promise, in any order."""
+        """Return the direct children of a promise in any order."""
 
     def apply(self, request: Request) -> Response:
         """Carry out one request and all its effects.
 
-        A heartbeat of many tasks is carried out in parts: one lease does not depend on another.
+        A heartbeat of many tasks is split, because the lease of one task does not depend on another.
         """
         if isinstance(request, TaskHeartbeat) and len(request.tasks) > MAX_EXTENDED:
             if problem := problem_with(request):
@@ -168,12 +175,12 @@ class EmbeddedStore(Subscribable, Store, ABC):
         with self._exclusive:
             response = perform(request, self._run)
             self._deliver()
-        if self._outbox:  # most requests, every step among them, send nothing
+        if self._outbox:  # most requests, and all steps, send nothing
             self._flush()
         return response
 
     def transact(self, request: Request) -> tuple[Response, list[Change]]:
-        """Carry out one request, but leave its effects to the caller."""
+        """Carry out one request. Return its response and its changes, whose effects the caller carries out."""
         with self._exclusive:
             response = perform(request, self._run)
             changes = list(self._undelivered)
@@ -193,14 +200,14 @@ class EmbeddedStore(Subscribable, Store, ABC):
         """Do everything that is due now, the earliest first.
 
         Returns:
-            The number of entries that were woken.
+            How many entries were woken.
         """
         woken = 0
         while True:
             try:
                 batch = self._wake()
             except DamagedRecord as error:
-                # It would stay the first that is due, and no other would be woken.
+                # It would stay the first entry that is due, so no other entry would be woken.
                 logger.error("%s; it is not read again until a request names it", error)
                 with self._exclusive:
                     self._set_aside(self._waking)
@@ -212,7 +219,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
         return woken
 
     def _set_aside(self, key: Key) -> None:
-        """Stop waking an entry that cannot be read. The caller has entered `exclusive`."""
+        """Remove the wake-up of an entry that cannot be read. The caller has entered `exclusive`."""
         raise NotImplementedError(f"{key} cannot be set aside")
 
     def _wake(self) -> int:
@@ -234,7 +241,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
             self._keep(change)
             before, after = change
             if isinstance(after, Record) and after.wake_at is None and (before is None or before.wake_at is None):
-                continue  # nothing is due on it and nothing was, so nothing follows from the write
+                continue  # nothing is or was due, so the write has no effects
             if after is not None and after.wake_at is not None and (before is None or before.wake_at != after.wake_at):
                 nearer = self._arm(key_of(after), after.wake_at)
                 if nearer and self._on_wake is not None:
@@ -250,13 +257,13 @@ class EmbeddedStore(Subscribable, Store, ABC):
             change = self._undelivered.popleft()
             after = change.after
             if isinstance(after, Record) and after.owes and not (after.callbacks or after.listeners):
-                # Nobody waits; it is owed only to retention, and what lives here is not cleaned up.
+                # Only a retention marker is missing, and records in a process are not deleted.
                 self._keep(Change(after, with_all_told(after, self.clock.now())))
             else:
                 deliver(change, self._outlets)
 
     def _post(self, address: str, message: dict[str, Any]) -> None:
-        """Have a message sent once the lock is free."""
+        """Queue a message, which is sent when the lock is free."""
         self._outbox.append((None, address, message))
 
     def _flush(self) -> None:
@@ -272,9 +279,9 @@ class EmbeddedStore(Subscribable, Store, ABC):
 
 
 class Unarmed:
-    """The part of the effects' surroundings that is empty when everything is in one process.
+    """Outlets that do nothing, for a store in one process.
 
-    Timers and schedules need no arming: `wake_at` is the timer. Nothing is retained: such a store is not cleaned up.
+    Timers and schedules need no wake-up, because `wake_at` is one. Retention does not apply: all records are kept.
     """
 
     def arm(self, id: str, at: int) -> None:
@@ -297,13 +304,13 @@ class Unarmed:
 
 
 class _InProcess(Unarmed):
-    """The effects' surroundings when everything is in one process."""
+    """Outlets of a store in one process."""
 
     def __init__(self, store: EmbeddedStore) -> None:
         self._store = store
 
     def apply(self, request: Request) -> Response:
-        # What effects ask for is one operation on ids that are stored already: nothing to check or to take apart.
+        # Effects are single operations with ids that are stored already, so they need no validation.
         return self._store._run(request)  # pyright: ignore[reportPrivateUsage]
 
     def send(self, address: str, message: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""The store in memory: a dictionary and a lock.
+"""Store in memory: a dictionary and a lock.
 
-It is the whole product for `Resonate()`, and the reference that the other substrates are compared with. What it does
-with requests, effects and time is common to all stores in one process and stands in `resonate_store.local.embedded`.
+`Resonate()` uses it, and the tests compare the other stores with it. `resonate_store.local.embedded` has what all
+stores in one process do with requests, effects and time.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from resonate_store.model.requests import PromiseRecord, Request, ScheduleSearch
 
 
 class MemoryStore(EmbeddedStore):
-    """A promise store that lives and ends with the process.
+    """A promise store whose records end with the process.
 
     Args:
         clock: the source of time.
-        send: takes an address and a message; called outside the store's lock, and must not wait for the receiver.
+        send: gets an address and a message. The store calls it outside its lock. It must not wait for the receiver.
     """
 
     def __init__(self, clock: Clock | None = None, send: Send = unheard) -> None:
@@ -42,7 +42,7 @@ class MemoryStore(EmbeddedStore):
         return self
 
     def close(self) -> None:
-        """Nothing to end: the store and its process are one."""
+        """Do nothing: the store lasts as long as its process."""
 
     def clear(self) -> None:
         with self._exclusive:
@@ -72,7 +72,7 @@ class MemoryStore(EmbeddedStore):
         return heapq.heappop(self._wakes)[1] if at is not None and at <= now else None
 
     def _decide(self, request: Request) -> Outcome:
-        # The usual step, and the usual execution.
+        # Most steps, and most executions, are new.
         if isinstance(request, PromiseRecord):
             if request.id not in self._records:
                 return first_record(request, self.clock.now())
@@ -99,7 +99,7 @@ class MemoryStore(EmbeddedStore):
     def _ordered(self, need: NeedPage, entries: Sequence[Entry]) -> Iterator[Entry]:
         places = ((place_of(need.search, entry), entry) for entry in entries)
         left = [(place, entry) for place, entry in places if need.after is None or place > need.after]
-        heapq.heapify(left)  # a page is a small part of what there is, as a rule
+        heapq.heapify(left)  # usually only a small part is read
         while left:
             yield heapq.heappop(left)[1]
 

@@ -1,12 +1,12 @@
-"""The store in a SQLite file: what the store in memory is, and it outlives its process.
+"""Store in a SQLite file. It keeps its records when the process ends.
 
-A request and all its effects are one transaction, which is on the disk when the answer is given: neither kill -9 nor a
-power cut takes back what was acknowledged. One process at a time owns the file, and says so by SQLite's own lock, which
-the kernel gives back whatever becomes of the process.
+A request and all its effects are one transaction. It is on the disk before the response is returned, so neither `kill
+-9` nor a power cut loses an acknowledged write. One process at a time owns the file. It holds SQLite's own lock, which
+the kernel releases when the process ends.
 
-Messages cannot be part of a transaction. An offer of a task needs no keeping: opening the file repeats all that are
-still open, because whoever was offered them may be gone as well. The news of a settlement is kept in the table `outbox`
-from the settlement until a transaction after it was sent, so it is sent at least once.
+A message cannot be part of a transaction. Offers of tasks are not stored: opening the file repeats all open offers.
+Unblock messages are stored in the table `outbox`. They are deleted in the first transaction after they were sent, so
+each is sent at least once (docs/decisions/0015).
 """
 
 from __future__ import annotations
@@ -53,17 +53,18 @@ _message_of = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
 
 class SqliteStore(EmbeddedStore):
-    """A promise store in a file of this process's own.
+    """A promise store in a file that only this process uses.
 
     Args:
-        path: the file, made when it is missing; ":memory:" for none.
+        path: the file. It is created if it does not exist. ":memory:" means no file.
         clock: the source of time.
-        send: takes an address and a message; called outside the store's lock, and must not wait for the receiver.
-        synchronous: when a write counts as stored: "full" when it is on the disk, "normal" when the kernel has it, so
-            that a power cut may take the latest back, "off" for a file that need not outlive a power cut at all.
+        send: gets an address and a message. The store calls it outside its lock. It must not wait for the receiver.
+        synchronous: when a write is acknowledged. "full": when it is on the disk. "normal": when the kernel has it, so
+            a power cut can lose the latest writes. "off": like "normal", and a power cut can damage the file.
 
     Raises:
-        StoreError: the file cannot be opened, is in use by another process, or is no store that this version reads.
+        StoreError: the file cannot be opened, another process uses it, or it is not a store of this version.
+        ValueError: `path` is empty or `synchronous` is another text.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class SqliteStore(EmbeddedStore):
         if synchronous not in ("full", "normal", "off"):
             raise ValueError(f"synchronous is 'full', 'normal' or 'off', not {synchronous!r}")
         self.path = fspath(path)
-        if not self.path:  # for SQLite, a file that is deleted when it is closed
+        if not self.path:  # SQLite would create a temporary file
             raise ValueError("the path is empty: name a file, or ':memory:' for none")
         self._log = LogLock(self.path)
         self._db = connect(self.path, synchronous)
@@ -92,7 +93,7 @@ class SqliteStore(EmbeddedStore):
         return _Invocation(self)
 
     def close(self) -> None:
-        """Close the file, with its log written into it; every later call raises `StoreClosed`."""
+        """Write the log into the file and close it. Every later call raises `StoreClosed`."""
         with suppress(StoreClosed):
             try:
                 with self._exclusive:
@@ -117,7 +118,7 @@ class SqliteStore(EmbeddedStore):
             return [_record_of(*row) for row in self._rows("SELECT id, record FROM promise ORDER BY id")]
 
     def next_wake_at(self) -> int | None:
-        """The earliest instant (milliseconds) at which `tick` has something to do; 0 to repeat what was owed."""
+        """Return the earliest instant (ms) at which `tick` has work. It is 0 while recovered messages are not sent."""
         if self._recovered:
             return 0
         with self._exclusive:
@@ -128,10 +129,10 @@ class SqliteStore(EmbeddedStore):
             return [(kind, id) for _, kind, id in self._due(now, -1)]
 
     def ready(self) -> bool:
-        """Whether the store can write, too: write the file's header as it is.
+        """Return True if the store can write. The check writes the file's header unchanged.
 
         Raises:
-            StoreError: it cannot, for example because the disk is full, or the file was moved.
+            StoreError: it cannot write, for example because the disk is full or the file was moved.
         """
         with self._exclusive:
             self._write_begins()
@@ -158,7 +159,7 @@ class SqliteStore(EmbeddedStore):
         return next(((kind, id) for _, kind, id in self._due(now, 1)), None)
 
     def _due(self, now: int, limit: int) -> list[tuple[int, Literal["promise", "schedule"], str]]:
-        """The first entries of either kind that are due, in order."""
+        """Return the first entries of each kind that are due, in order."""
         kinds = ("promise", "schedule")
         return sorted(row for kind in kinds for row in self._rows(_DUE.format(kind), (now, limit)))
 
@@ -207,7 +208,7 @@ class SqliteStore(EmbeddedStore):
             for row in rows:
                 entry = decode(*row)
                 if not entry.id.startswith(prefix):
-                    return  # the ids that begin alike stand together
+                    return  # ids with the same prefix are consecutive
                 yield entry
 
     def _keep(self, change: Change) -> None:
@@ -251,7 +252,7 @@ class SqliteStore(EmbeddedStore):
         self._posted += 1
 
     def _recover(self) -> bool:
-        """Post again what the process before may not have sent, and say whether there is any."""
+        """Queue the messages that the previous process may not have sent. Return whether there are any."""
         with self._exclusive:
             kept = self._rows("SELECT number, address, message FROM outbox ORDER BY number").fetchall()
             self._outbox.extend((number, address, _message_of(message)) for number, address, message in kept)
@@ -271,16 +272,16 @@ class SqliteStore(EmbeddedStore):
         return self._db.execute(statement, parameters)
 
     def _write_begins(self) -> None:
-        """Begin the transaction, if this is its first write.
+        """Begin the transaction if this is its first write.
 
         Raises:
-            MovedFile: the file was moved, so a later process would not find what is written now.
+            MovedFile: the file was moved, so the next process would not find this write.
         """
         if self._db.in_transaction:
             return
         if self._place.left():
             with suppress(sqlite3.Error):
-                self._db.execute(EMPTY_LOG)  # what was acknowledged before goes into the file, wherever it is
+                self._db.execute(EMPTY_LOG)  # move acknowledged writes from the log into the file
             raise MovedFile(
                 f"{self.path!r} was moved, deleted or replaced while it was in use, and nothing more is stored: stop"
                 " this process, then start it with the file under its new name, or move the file back"
@@ -288,7 +289,7 @@ class SqliteStore(EmbeddedStore):
         self._begin()
 
     def _begin(self) -> None:
-        """Begin a transaction, if none has begun; with it goes what was sent since the last one."""
+        """Begin a transaction if none has begun. It deletes the messages that were sent since the last one."""
         if not self._db.in_transaction:
             self._rows("BEGIN IMMEDIATE")
             if self._left:
@@ -299,7 +300,7 @@ class SqliteStore(EmbeddedStore):
         self._posted = 0
 
     def _undone(self) -> None:
-        """Nothing of the transaction has happened: what would have followed from it is taken back too."""
+        """Discard what would have followed from the transaction, which was rolled back."""
         self._undelivered.clear()
         for _ in range(self._posted):
             self._outbox.pop()
@@ -307,7 +308,7 @@ class SqliteStore(EmbeddedStore):
 
 
 class _Invocation(StoreWrapper):
-    """The store for the duration of one invocation; it can be closed while the file stays open."""
+    """The store for one invocation. It can be closed while the file stays open."""
 
     def __init__(self, store: SqliteStore) -> None:
         super().__init__(store)

@@ -1,4 +1,4 @@
-"""The file of a SQLite store: its schema, who owns it, and the end of its transactions."""
+"""File of a SQLite store: its schema, its lock, and the end of its transactions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Synchronous = Literal["full", "normal", "off"]
 MEMORY: Final = ":memory:"
 """The path of a store without a file."""
 APPLICATION_ID: Final = 0x52736E74
-"""Stands in the file's header and says whose it is: "Rsnt"."""
+"""The application id in the file's header: "Rsnt"."""
 SCHEMA_VERSION: Final = 1
 
 _SCHEMA: Final = f"""
@@ -51,14 +51,14 @@ logger = logging.getLogger("resonate.store")
 
 
 def connect(path: str, synchronous: Synchronous) -> sqlite3.Connection:
-    """The file, ours alone, with the tables in it."""
+    """Open the file for this process alone and create its tables if it is new."""
     if path != MEMORY:
-        # Made here and not by SQLite, which lets everybody read it; its log gets the same mode.
+        # SQLite would create a file that every user can read. The log gets the mode of the file.
         with suppress(OSError):
-            # Only a new file: closing one that is open elsewhere in this process would take SQLite's locks away.
+            # Only if it is new: closing a file that this process has open elsewhere would release SQLite's locks.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
-        # No `timeout`: a process that holds the file keeps it until it ends. Our own lock keeps threads apart.
+        # No `timeout`: another process keeps the file until it ends. Our own lock serialises the threads.
         db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
     except sqlite3.Error as error:
         raise StoreError(f"cannot open {path!r} as a store: {error}") from error
@@ -74,7 +74,7 @@ def connect(path: str, synchronous: Synchronous) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection, path: str, synchronous: Synchronous) -> None:
-    db.execute("PRAGMA locking_mode = EXCLUSIVE")  # before WAL: it then needs no memory shared with anybody
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")  # before WAL, which then needs no shared memory
     ((owner,),) = db.execute("PRAGMA application_id")
     ((version,),) = db.execute("PRAGMA user_version")
     ((tables,),) = db.execute("SELECT count(*) FROM sqlite_master")
@@ -88,7 +88,7 @@ def _prepare(db: sqlite3.Connection, path: str, synchronous: Synchronous) -> Non
         )
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {synchronous}")
-    # Where a disk only promises to write soon (macOS), have it written.
+    # On macOS a disk may delay a write unless this is set.
     db.execute(f"PRAGMA fullfsync = {int(synchronous == 'full')}")
     db.executescript(_SCHEMA if new else "BEGIN EXCLUSIVE; COMMIT")
 
@@ -107,13 +107,13 @@ def _in_use(path: str) -> str:
 
 
 class Transaction:
-    """The store's lock, and the end of the transaction that a write under it may have begun.
+    """The lock of the store. Leaving it ends the transaction that began under it.
 
     Args:
-        db: the file.
-        path: how errors name it.
-        committed: called when what was written is stored.
-        undone: called when it is not, because of an exception or because SQLite could not.
+        db: the connection.
+        path: the name of the file in errors.
+        committed: called after the transaction was committed.
+        undone: called after the transaction was rolled back, because of an exception or because SQLite failed.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Transaction:
                 self._db.close()
 
     def _empty_log(self) -> None:
-        """Write the log into the file. SQLite does it only for a file that still has its name."""
+        """Write the log into the file. SQLite does this only if the file still has its name."""
         try:
             self._db.execute(EMPTY_LOG)
         except sqlite3.Error as error:
@@ -167,23 +167,23 @@ class Transaction:
                 error = refusal
         if error is not None:
             self._undone()
-            if self._db.in_transaction:  # SQLite itself undoes some failures
+            if self._db.in_transaction:  # SQLite rolls back some failures itself
                 with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
         return error
 
 
 class LogLock:
-    """The file of SQLite's write-ahead log, and our lock on it.
+    """Lock on the file of SQLite's write-ahead log.
 
-    SQLite's own lock follows the file when it is renamed, but the log stays where it was: another process that opens a
-    new file of the old name would take that log for its own, and take from this store what was acknowledged.
+    SQLite's own lock follows the file when it is renamed, but the log keeps its name. Another process could then create
+    a file of the old name and use this log for it. This store would lose acknowledged writes.
 
     Args:
-        path: of the file that the log belongs to.
+        path: the file that the log belongs to.
 
     Raises:
-        StoreError: another process has it.
+        StoreError: another process holds the lock.
     """
 
     def __init__(self, path: str) -> None:
@@ -192,7 +192,7 @@ class LogLock:
         self.hold()
 
     def hold(self) -> None:
-        """Lock the log that is there now, if one is."""
+        """Lock the log if it exists now."""
         if self._path == MEMORY or fcntl is None:
             return
         self.release()
@@ -205,7 +205,7 @@ class LogLock:
         except BlockingIOError:
             os.close(log)
             raise StoreError(_in_use(self._path)) from None
-        except OSError:  # a file system that has no locks
+        except OSError:  # a file system without locks
             os.close(log)
             return
         self._held = log
@@ -217,10 +217,10 @@ class LogLock:
 
 
 class FilePlace:
-    """Whether a path still leads to the file that was opened there.
+    """The file that was opened at a path, to check whether the path still leads to it.
 
     Args:
-        path: of a file that is open.
+        path: an open file.
     """
 
     def __init__(self, path: str) -> None:
@@ -228,7 +228,7 @@ class FilePlace:
         self._file = None if path == MEMORY else self._found()
 
     def left(self) -> bool:
-        """Whether the file was moved, deleted or replaced. One `stat`, far less than the write that it precedes."""
+        """Return whether the file was moved, deleted or replaced. It costs one `stat`, much less than a write."""
         return self._file is not None and self._found() != self._file
 
     def _found(self) -> tuple[int, int] | None:

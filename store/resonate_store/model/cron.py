@@ -9,9 +9,9 @@ An expression is evaluated on the wall clock of its time zone. The default is UT
 kinds of expressions differ, as in Vixie's cron and the Open Cron Pattern Specification (docs/rules.md S13):
 
 - Fixed hour (`30 2 * * *`): each time on the clock occurs once. A time that the clock skips in spring occurs at the
-instant of the change. A time that the clock shows twice in autumn occurs when it is shown first.
+  instant of the change. A time that the clock shows twice in autumn occurs when it is shown first.
 - Any hour (`*` or `*/n`): the expression follows real time. It occurs whenever the clock shows one of its times, also
-in the repeated hour. A time that the clock skips does not occur.
+  in the repeated hour. A time that the clock skips does not occur.
 
 This module handles these changes itself, because croniter has other rules for them.
 """

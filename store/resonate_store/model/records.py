@@ -185,9 +185,9 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     """A promise with its task, callbacks and listeners: one item of the store.
 
     - `callbacks` maps the id of an awaiter to the version of its task that waits. A later registration refreshes the
-    version. An explicit registration has a second entry, whose key is `STANDING` and the id. Its number is the instant
-    at which the awaiter was created: the entry counts for every version of this life of the awaiter until it is
-    delivered (docs/rules.md W4). Code of a release that does not know this entry finds the first one.
+      version. An explicit registration has a second entry, whose key is `STANDING` and the id. Its number is the
+      instant at which the awaiter was created: the entry counts for every version of this life of the awaiter until it
+      is delivered (docs/rules.md W4). Code of a release that does not know this entry finds the first one.
     - `listeners` maps an address to the instant of its registration.
     - `delivered` is true when all effects of the settlement have been carried out.
     - `wake_at` is the earliest instant at which anything may be due.

@@ -408,7 +408,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Response to any request.
 
     - `status` is a status of the protocol: 200, 300, 400, 404, 409, 413, 422 or 503. From 400 on, `error` says what is
-    wrong.
+      wrong.
     - `preload` has the settled promises because of which a suspension was refused with 300.
     - `action_status` is the status of the action of a fence: 200, or 404 if the promise to settle does not exist.
     - `promises`, `tasks` or `schedules` is the page of a search. All three are None for other requests.
