@@ -1,1 +1,1 @@
-"""The store in a DynamoDB table, with large values in S3. Internal."""
+"""Store in a DynamoDB table, with large values in S3. Internal."""

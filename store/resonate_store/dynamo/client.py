@@ -1,9 +1,12 @@
-"""The calls to DynamoDB: the client they go through, what its errors mean, and which of them pass.
+"""Calls to DynamoDB: the client, and the meaning of its errors.
 
-An error is one of four things. It passes - contention, throttling, a lost connection - and the same call is worth
-sending again, unchanged, so that a write whose answer was lost is recognised. A condition failed, which is news about
-the table. DynamoDB refuses this one request for what is in it. Or nothing will work until somebody changes something,
-and then the message says what.
+An error has one of four meanings:
+
+- `Unavailable`: the same call may succeed later, for example after throttling or a lost connection. It is repeated
+  unchanged, so that a write whose response was lost is recognised.
+- `ConditionFailed`: the record has changed.
+- `TransactionRefused`: DynamoDB refuses the content of this request.
+- `StoreError`: no call succeeds until the setup is changed. The message says what to change.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ _REFUSED: Final = frozenset({"SerializationException", "ValidationError", "Valid
 
 
 class TableClient(Protocol):
-    """What the store uses of botocore's DynamoDB client."""
+    """The methods of botocore's DynamoDB client that the store uses."""
 
     def get_item(self, **arguments: Any) -> dict[str, Any]: ...
     def batch_get_item(self, **arguments: Any) -> dict[str, Any]: ...
@@ -56,15 +59,17 @@ class TableClient(Protocol):
 
 
 Call = Callable[[str, Mapping[str, Any]], dict[str, Any]]
-"""Calls DynamoDB: takes an operation, by the name of the client's method, and its arguments."""
+"""Calls DynamoDB. It takes the name of a client's method and the arguments."""
 
 
 class Unavailable(StoreError):
-    """DynamoDB cannot answer now; the same call may succeed later."""
+    """Raised when DynamoDB cannot answer now. The same call may succeed later."""
 
 
 class ConditionFailed(Exception):
-    """A write's condition did not hold; the old images of those items that differ, by position in the write."""
+    """Raised when a condition of a write failed. `images` has the present item of each failed position; None if it is
+    missing.
+    """
 
     def __init__(self, images: Mapping[int, AnyItem | None]) -> None:
         super().__init__(images)
@@ -72,11 +77,11 @@ class ConditionFailed(Exception):
 
 
 class TransactionRefused(StoreError):
-    """DynamoDB does not take what is in this request."""
+    """Raised when DynamoDB refuses the content of a request."""
 
 
 def pages(call: Call, operation: str, arguments: Mapping[str, Any]) -> Iterator[AnyItem]:
-    """All items of a query or a scan, however many pages they come in."""
+    """Yield all items of a query or a scan. It reads further pages as needed."""
     position: dict[str, Any] = {}
     while True:
         answer = call(operation, {**arguments, **position})
@@ -87,11 +92,11 @@ def pages(call: Call, operation: str, arguments: Mapping[str, Any]) -> Iterator[
 
 
 class TableConnection:
-    """The client, made when it is first needed: importing the store must not cost a cold start.
+    """The client of one table. It is created when it is first used, so that importing the store is fast.
 
     Args:
-        table: the table that errors name.
-        client: a client of one's own.
+        table: the name of the table in errors.
+        client: a client to use instead.
     """
 
     def __init__(self, table: str, client: TableClient | None) -> None:
@@ -100,10 +105,10 @@ class TableConnection:
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Make the client, if there is none yet.
+        """Create the client if there is none yet.
 
         Raises:
-            StoreError: it lacks a region.
+            StoreError: no AWS region is set.
         """
         try:
             self._shared_client()
@@ -114,7 +119,7 @@ class TableConnection:
         """Call the client once.
 
         Raises:
-            Unavailable, ConditionFailed, TransactionRefused, StoreError: what the client's error means.
+            Unavailable, ConditionFailed, TransactionRefused, StoreError: the meaning of the client's error.
         """
         try:
             return getattr(self._shared_client(), operation)(**arguments)
@@ -133,21 +138,21 @@ def _make_client() -> TableClient:
     from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
 
     config = Config(
-        # A call takes milliseconds. One that takes seconds is lost, and the lease does not wait for it. Even when all
-        # tries of all attempts run into these, a function that may take a minute has time left to say so.
+        # A call takes milliseconds. One that takes seconds is lost, and a lease does not wait for it. Even if all tries
+        # of all attempts time out, a function with a limit of one minute has time to report it.
         connect_timeout=2,
         read_timeout=3,
         retries={"mode": "standard", "total_max_attempts": 2},
         max_pool_connections=50,
         tcp_keepalive=True,
-        # The models make the requests; checking their shape again costs more than making them.
+        # The models build valid requests. To check them costs more than to build them.
         parameter_validation=False,
     )
     return cast("TableClient", cast("Any", boto3).client("dynamodb", config=config))
 
 
 def meaning_of(error: Exception, table: str) -> Exception:
-    """What an error of the client means: `Unavailable`, `ConditionFailed`, `TransactionRefused` or `StoreError`."""
+    """Return the meaning of a client's error as an exception of this module, or a `StoreError`."""
     if isinstance(error, ClientError):
         return _meaning_of_answer(cast("dict[str, Any]", cast("Any", error).response), table)
     if isinstance(error, NoRegionError):

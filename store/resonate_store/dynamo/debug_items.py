@@ -1,13 +1,12 @@
-"""What debugging does to a table: it stops, is looked at as a whole, and is emptied (docs/protocol.md 1.8).
+"""Debugging of a table: pause its deployment, read all records, delete them (docs/protocol.md 1.8).
 
-A deployment has no owner in whose memory it could stand that it is stopped, so that stands in the table itself, where
-the functions that carry on look before they do anything. The messages that are held back meanwhile stand there, too.
-They are no copies: an item names the task or the promise that its message is about, and the message is made when it is
-wanted. Letting one go marks it with `effects`, so that the table's stream brings it to the dispatcher like any other
-write that something has to follow from.
+The functions of a deployment share no memory, so the pause is an item of the table (docs/decisions/0035). The functions
+that carry out effects read it first. Messages that are held back are items too. Such an item has only the id of the
+task or promise, and the message is built when it is needed. A message is released by the attribute `effects` on its
+item: the table's stream then brings it to the dispatcher.
 
-All of this reads and writes whole tables, without indexes, which follow their table too late for somebody who moves
-the time by hand. A deployment does none of it unless it is made for debugging.
+These operations read and write the whole table without indexes. An index follows its table with a delay, which is too
+late for a test that moves the time. Only a deployment that is made for debugging runs them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from resonate_store.dynamo.parallel import each
 from resonate_store.model.records import Entry, PromiseView, Record
 
 DEBUG_PK: Final = "debug"
-"""The partition of what only debugging keeps; no entry and no retention marker lies in it."""
+"""The partition of the items for debugging. It has no entries and no retention markers."""
 _PAUSE: Final[Item] = {"pk": typed(DEBUG_PK), "sk": typed("pause")}
 _MESSAGE_SK: Final = "message#"
 
@@ -33,9 +32,9 @@ class Held(NamedTuple):
     """A message that is held back.
 
     Attributes:
-        address: where it goes.
-        id: the task that it offers, or the settled promise that it tells of.
-        version: the task's; None if it tells of a promise.
+        address: where the message goes.
+        id: the task that it offers, or the settled promise that it shows.
+        version: the version of the task; None for a promise.
     """
 
     address: str
@@ -44,13 +43,13 @@ class Held(NamedTuple):
 
 
 class DynamoDebug:
-    """The table, for whoever debugs the deployment that it belongs to.
+    """The debugging operations of a table.
 
     Args:
         call: calls DynamoDB.
-        table: the table's name.
-        objects: the bucket, asked for when a record has values in it.
-        width: requests at the same time when the table is emptied.
+        table: the name of the table.
+        objects: returns the bucket. It is called when a record has large values.
+        width: how many requests run at the same time when the table is cleared.
     """
 
     def __init__(self, call: Call, table: str, objects: Callable[[], Payloads], *, width: int = 1) -> None:
@@ -60,29 +59,31 @@ class DynamoDebug:
         self._width = width
 
     def pause(self) -> None:
-        """Have nothing happen by itself any more."""
+        """Pause the deployment: no timer fires and no message is sent."""
         self._call("put_item", {"TableName": self._table, "Item": _PAUSE})
 
     def resume(self) -> None:
-        """Have things go on, and let go of all messages."""
+        """End the pause and release all messages."""
         self._call("delete_item", {"TableName": self._table, "Key": _PAUSE})
         self.release()
 
     def release(self) -> None:
-        """Let go of all messages."""
+        """Release all messages that are held back."""
         for held in self.held():
             self._put(held, effects=1)
 
     def paused(self) -> bool:
-        """Whether nothing happens by itself."""
+        """Return whether the deployment is paused."""
         return "Item" in self._call("get_item", {"TableName": self._table, "Key": _PAUSE, "ConsistentRead": True})
 
     def hold(self, held: Held) -> None:
-        """Hold a message back; a later one to the same listener, or about the same task, takes its place."""
+        """Hold a message back. It replaces an earlier one about the same task, or about the same promise to the same
+        listener.
+        """
         self._put(held)
 
     def held(self) -> list[Held]:
-        """The messages that are held back, by what they are about."""
+        """Return the messages that are held back, ordered by id."""
         query = {
             "TableName": self._table,
             "ConsistentRead": True,
@@ -93,17 +94,17 @@ class DynamoDebug:
         return sorted(held, key=lambda held: (held.id, held.version is None, held.address))
 
     def forget(self, released: Held) -> None:
-        """Remove a message that was let go of and has been sent, if it is not held back anew."""
+        """Delete a released message that has been sent, unless it is held back again."""
         condition = {"ConditionExpression": "attribute_exists(effects)"}
         with suppress(ConditionFailed):
             self._call("delete_item", {"TableName": self._table, "Key": _key_of(released), **condition})
 
     def entries(self) -> list[Entry]:
-        """All promises and schedules, as they are stored, with claims in place of large values."""
+        """Return all promises and schedules as they are stored. Large values are claims."""
         return [entry_of(item) for item in self._items() if is_entry(item)]
 
     def whole(self, promises: list[PromiseView]) -> list[PromiseView]:
-        """The promises with their large values."""
+        """Return the promises with their large values."""
         claims = [claim for promise in promises for claim in claims_in(promise)]
         if not claims:
             return promises
@@ -111,7 +112,7 @@ class DynamoDebug:
         return [with_values(promise, values) for promise in promises]
 
     def clear(self) -> None:
-        """Delete everything; a table that is paused stays so. Large values are left to the bucket's lifecycle."""
+        """Delete all items except the pause. The bucket's lifecycle rule deletes the large values later."""
         items = list(self._items())
         entries = [entry_of(item) for item in items if is_entry(item)]
         claims = [claim.key for entry in entries if isinstance(entry, Record) for claim in claims_in(entry)]
@@ -135,7 +136,7 @@ class DynamoDebug:
 
 
 def released_of(item: AnyItem) -> Held | None:
-    """The message that an item lets go of; None if it is something else, or still held back."""
+    """Return the message that an item releases. None if the item is something else or is still held back."""
     is_message = item["pk"]["S"] == DEBUG_PK and item["sk"]["S"].startswith(_MESSAGE_SK)
     return _held_of(item) if is_message and "effects" in item else None
 
@@ -146,6 +147,6 @@ def _held_of(item: AnyItem) -> Held:
 
 
 def _key_of(held: Held) -> Item:
-    # Hashed, because ids and addresses together may be longer than a key.
+    # A hash, because an id and an address together can be longer than a key.
     subject = f"execute {held.id}" if held.version is not None else f"unblock {held.address} {held.id}"
     return {"pk": typed(DEBUG_PK), "sk": typed(_MESSAGE_SK + hashlib.sha256(subject.encode()).hexdigest())}

@@ -1,20 +1,21 @@
-"""Deleting an execution whose retention is over (docs/rules.md E1 to E7).
+"""Deletion of an execution after its retention (docs/rules.md E1 to E7).
 
-Nothing in a tree expires by itself: a record that a running workflow needs must not vanish. When a root settles it is
-given a marker that expires, and the marker's end is the tree's. The records go from the deepest level up, the root
-last, so an interrupted deletion leaves no orphan that another would not find.
+The records of a tree do not expire by themselves, because a running workflow may need them. A settled root gets a
+marker that expires, and the dispatcher then deletes the tree. It deletes the deepest level first and the root last, so
+that the next deletion finds all records that an interruption has left.
 
-No record of another life of the id is ever deleted. The tree is read first and its root after it: if that is still the
-settled root that the marker was put for, everything that was read belongs to it. Then each record is deleted on
-condition that it is still the very image that was read, which the token of its last write tells. So no transaction is
-needed, which would cost twice as much.
+A record of another life of the id is never deleted. The tree is read first, and its root after it. If the root is still
+the settled root of the marker, all records that were read belong to it. Each record is then deleted on condition that
+it is still the image that was read. The token of its last write shows that. A transaction would cost twice as much.
 
-A record's large values go with it: the objects are tagged as unclaimed, then the record is deleted, and then they are.
-An interruption leaves a record whose objects exist, or objects that the bucket's lifecycle removes.
+The large values of a record are deleted with it: their objects are tagged as unclaimed, then the record is deleted,
+then the objects. An interruption leaves a record whose objects exist, or objects that the bucket's lifecycle rule
+deletes.
 
-Roots below the root - detached calls, occurrences of a schedule - keep their own time, with everything below them. So
-does a promise that names an origin which it is not below, as the official SDKs do when a call is given an id. The
-official SDKs give a detached call the origin of its caller; as long as such a task runs, its caller's tree stays.
+Roots below the root, such as detached calls and occurrences of a schedule, keep their own retention with everything
+below them. So does a promise that is not below the origin that it names. The official SDKs create such promises for
+calls with an id of their own. They give a detached call the origin of its caller. While such a task runs, the tree of
+the caller is kept.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from resonate_store.model.records import Record, begins_tree
 from resonate_store.model.tags import ORIGIN, PARENT
 
 BATCH: Final = 100
-"""Records that are deleted together; their objects are in one request each time."""
+"""How many records are deleted together. Their large values are deleted in one request."""
 RECONSIDERED_MS: Final = 86_400_000
-"""After how long a tree is looked at again whose end had come while a task in it was running."""
+"""The retention (ms) of the new marker for a tree with a running task (docs/rules.md E6)."""
 
 _PROJECTION: Final = (
     "pk, sk, #id, #token, tags.#origin, tags.#parent, #state, timeout_at, task.#state, #param.#key, #value.#key"
@@ -51,14 +52,14 @@ _NAMES: Final = {
 
 
 class NotDeletable(ValueError):
-    """What is to be deleted does not exist, or is still needed; the text says which."""
+    """Raised when an execution does not exist or is still needed. The message says which."""
 
 
 def deletable(id: str, record: Record | None) -> Record:
-    """Return the record of the root `id`, if its execution may be deleted before its retention is over.
+    """Return the record of the root `id` if its execution may be deleted before its retention is over.
 
     Raises:
-        NotDeletable: there is no such root, it is pending, or its end is still being told to others.
+        NotDeletable: the root does not exist or is pending, or its settlement is not delivered to all waiters.
     """
     if record is None:
         raise NotDeletable(f"there is no promise {id!r}")
@@ -72,7 +73,7 @@ def deletable(id: str, record: Record | None) -> Record:
 
 
 class Doomed(NamedTuple):
-    """A record to delete: its key in the table, the token of its image, and its large values in the bucket."""
+    """A record to delete: its key in the table, the token of the image that was read, and its keys in S3."""
 
     key: Item
     token: Mapping[str, str]
@@ -80,18 +81,18 @@ class Doomed(NamedTuple):
 
 
 class Deletion:
-    """Deletes one tree.
+    """The deletion of one tree.
 
     Args:
         call: calls DynamoDB.
-        table: the table's name.
+        table: the name of the table.
         expiry: the root, in one of its lives.
-        now: tells the instant in milliseconds.
-        objects: the bucket, asked for when a record has values in it.
-        width: requests to DynamoDB at the same time.
+        now: returns the present instant (ms).
+        objects: returns the bucket. It is called when a record has large values.
+        width: how many requests to DynamoDB run at the same time.
 
     Attributes:
-        deleted: how many records have gone so far.
+        deleted: how many records have been deleted so far.
     """
 
     def __init__(
@@ -114,16 +115,17 @@ class Deletion:
         self._id = expiry.id
 
     def run(self, most: int, until: int | None = None, *, whole: bool = False) -> bool:
-        """Delete the tree, or as much of it as `most` records; when a task in it is running, give it a new marker.
+        """Delete the tree, or a part of it. If a task in it is running, give the tree a new marker instead.
 
         Args:
-            most: how many records to delete at most.
-            until: the instant (ms) after which nothing is begun but the first batch of records.
-            whole: whether to delete nothing of a tree that has more records than `most`; so many are read at most.
+            most: the most records to delete.
+            until: the instant (ms) from which no further batch is begun. The first batch is always begun. None means no
+                end.
+            whole: if true, delete nothing of a tree with more than `most` records, and read no more of it than that.
 
         Returns:
-            Whether there is nothing more to do now: it is gone, was never ours to delete, or has been given a new
-            marker; False to go on later.
+            True if there is nothing more to do now: the tree is deleted, or belongs to another life, or has a new
+            marker. False if the deletion has to continue later.
         """
         try:
             return self.delete(most, until, whole=whole)
@@ -134,7 +136,7 @@ class Deletion:
             return False
 
     def reconsider(self) -> None:
-        """Give the tree a new marker, for a day."""
+        """Give the tree a new marker, which lasts a day."""
         marker = expiry_item(self._id, self._expiry.created_at, self._now() + RECONSIDERED_MS)
         self._call("put_item", {"TableName": self._table, "Item": marker})
 
@@ -142,10 +144,10 @@ class Deletion:
         """Delete the tree, or as much of it as `most` records and the instant `until` (ms) allow.
 
         Returns:
-            Whether it is gone, or was never ours to delete; False to go on later.
+            True if the tree is deleted or belongs to another life. False if the deletion has to continue later.
 
         Raises:
-            Running: a task in it is running.
+            Running: a task in the tree is running.
         """
         tree = self.tree(most if whole else None)
         if tree is None:
@@ -160,13 +162,15 @@ class Deletion:
         return most >= 0
 
     def tree(self, most: int | None = None) -> list[list[Doomed]] | None:
-        """The records to delete, the deepest level first; None if the root is not the settled one of that life.
+        """Return the records to delete, the deepest level first, or None if the root is not the settled root of this
+        life.
 
         Args:
-            most: how many records there may be, the root included; None for any number.
+            most: the most records that the tree may have, with its root. None means any number.
 
         Raises:
-            Running: a task in it is running.
+            Running: a task in the tree is running.
+            _Larger: the tree has more than `most` records.
         """
         levels = list(self._levels(most))
         answer = self._call("get_item", {"Key": table_key(("promise", self._id)), **self._reading()})
@@ -176,7 +180,7 @@ class Deletion:
         return [*reversed(levels), [_doomed(root)]]
 
     def _levels(self, most: int | None) -> Iterator[list[Doomed]]:
-        """The records of the tree below the root, level by level; parents precede children, so there are no gaps."""
+        """Yield the levels of the tree below the root. Parents are written before children, so no level is empty."""
         foreign: set[str] = set()
         below = found = 1
         while True:
@@ -222,7 +226,7 @@ class Deletion:
         }
 
     def _remove(self, batch: Sequence[Doomed]) -> bool:
-        """Delete records with their objects; returns whether all are gone, as none was written meanwhile."""
+        """Delete records and their objects. Return whether all are deleted: none was written in the meantime."""
         objects = [key for record in batch for key in record.objects]
         if objects:
             self._objects().disclaim(objects)
@@ -245,8 +249,8 @@ class Deletion:
         try:
             self._call("delete_item", arguments)
         except ConditionFailed as failure:
-            # A missing item counts as deleted, by us or by another; a lost answer looks the same. It is read, because
-            # some endpoints send no image of a record that was written meanwhile.
+            # A missing item counts as deleted, by us or by another deletion. It is read again, because some endpoints
+            # do not send the image of a record that has changed.
             return failure.images.get(0) is None and self._is_gone(record)
         return True
 
@@ -256,11 +260,11 @@ class Deletion:
 
 
 class _Larger(Exception):
-    """The tree has more records than were asked for."""
+    """Raised when the tree has more records than may be deleted."""
 
 
 class Running(NotDeletable):
-    """A task in the tree is running."""
+    """Raised when a task in the tree is running."""
 
 
 def _doomed(item: AnyItem) -> Doomed:

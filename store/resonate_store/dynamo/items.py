@@ -1,12 +1,12 @@
-"""The items of the table: the one definition of keys, attributes, indexes and expiry (docs/rules.md D1).
+"""Items of the table: the one definition of keys, attributes, indexes and expiry (docs/rules.md D1).
 
-PynamoDB models describe the items and their attributes serialise them. Search, deletion, the conditions of writes and
-the stream's filters name attributes as well; a renamed one has to be renamed there. The models are never bound to a
-table nor asked to talk to one: PynamoDB cannot return the old image of a failed write, so the calls go through the
-botocore client with the items made here.
+PynamoDB models describe the items, and their attributes serialise them. Search, deletion, the conditions of writes and
+the filters of the stream name attributes as well. An attribute that is renamed here must be renamed there too. The
+models never call DynamoDB: PynamoDB cannot return the old image of a failed write. Calls go through the botocore
+client, with the items built here.
 
-Some attributes are our own, because PynamoDB's map takes its entries as keyword arguments (a tag named `self` breaks
-it) and its numbers are floats; a round trip must be exact.
+Some attribute classes are our own, because a round trip must be exact. PynamoDB's map takes its entries as keyword
+arguments, so a tag named `self` breaks it. Its numbers are floats.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from resonate_store.model.records import (
 )
 
 Item = dict[str, dict[str, Any]]
-"""An item as the botocore client takes and gives it: every value in a map that names its type."""
+"""An item in botocore's format: each value is a map from its type to its content."""
 AnyItem = Mapping[str, Mapping[str, Any]]
 """An item that is only read."""
 Attributes = Mapping[str, Attribute[Any]]
 
 SHARDS: Final = 8
-"""Partitions of each index. Changing it for a table with items in it hides what is due in the old ones."""
+"""How many partitions each index has. In a table with items, a change would hide due items of old partitions."""
 
 CONFIRMATION_MS: Final = 60_000
-"""How long a claim may stay unconfirmed before the sweep looks at its record."""
+"""How long (ms) a claim may stay unconfirmed before the sweep confirms it."""
 
 _SCHEDULE_SK: Final = "schedule"
 _EXPIRY_SK: Final = "expiry#"
@@ -54,11 +54,11 @@ _T = TypeVar("_T")
 
 
 def typed(value: Any) -> dict[str, Any]:
-    """The DynamoDB form of a plain value."""
+    """Return a plain value in DynamoDB's format."""
     match value:
         case str():
             return {STRING: value}
-        case bool():  # before int: a bool is one
+        case bool():  # before int, because a bool is an int
             return {BOOLEAN: value}
         case int():
             return {NUMBER: str(value)}
@@ -71,7 +71,7 @@ def typed(value: Any) -> dict[str, Any]:
 
 
 def plain(value: Mapping[str, Any]) -> Any:
-    """The plain value of a DynamoDB form."""
+    """Return the plain value of a value in DynamoDB's format."""
     ((kind, content),) = value.items()
     if kind == NUMBER:
         return int(content)
@@ -83,7 +83,7 @@ def plain(value: Mapping[str, Any]) -> Any:
 
 
 class IntegerAttribute(Attribute[int]):
-    """A whole number: an instant, a duration, a counter."""
+    """Attribute for a whole number: an instant, a duration or a counter."""
 
     attr_type = NUMBER
 
@@ -95,7 +95,7 @@ class IntegerAttribute(Attribute[int]):
 
 
 class TextMapAttribute(Attribute["dict[str, str]"]):
-    """A map of texts under any keys."""
+    """Attribute for a map of texts. Any key is allowed."""
 
     attr_type = MAP
 
@@ -107,7 +107,9 @@ class TextMapAttribute(Attribute["dict[str, str]"]):
 
 
 class IntegerMapAttribute(Attribute["dict[str, int]"]):
-    """A map of whole numbers under any keys; stored when empty too, so that an update can add an entry."""
+    """Attribute for a map of whole numbers. Any key is allowed. An empty map is stored, so that an update can add an
+    entry.
+    """
 
     attr_type = MAP
 
@@ -119,7 +121,7 @@ class IntegerMapAttribute(Attribute["dict[str, int]"]):
 
 
 class StructAttribute(Attribute[_T], Generic[_T]):
-    """A msgspec struct as a map of its fields, without those that have their default."""
+    """Attribute for a msgspec struct, as a map of its fields without defaults."""
 
     attr_type = MAP
 
@@ -135,7 +137,7 @@ class StructAttribute(Attribute[_T], Generic[_T]):
 
 
 class ValueAttribute(StructAttribute[Value]):
-    """A value, or the claim of one that lies elsewhere: it has a `key`, which no value has."""
+    """Attribute for a value, or for the claim of a large value. Only a claim has the field `key`."""
 
     def __init__(self) -> None:
         super().__init__(Value)
@@ -145,7 +147,7 @@ class ValueAttribute(StructAttribute[Value]):
 
 
 class WakeIndex(GlobalSecondaryIndex[Any]):
-    """What is due, by shard of the origin. Sparse: an item that nothing will be due on is not in it."""
+    """Index of what is due, by shard of the origin. An item without `wake_at` is not in it."""
 
     class Meta:
         index_name = "wake"
@@ -156,7 +158,7 @@ class WakeIndex(GlobalSecondaryIndex[Any]):
 
 
 class ExecutionsIndex(GlobalSecondaryIndex[Any]):
-    """Roots by state and age, and schedules, for search. Sparse: local steps are not in it."""
+    """Index of roots by state and age, and of schedules, for searches. Local steps are not in it."""
 
     class Meta:
         index_name = "executions"
@@ -172,10 +174,10 @@ class _TableModel(Model):
 
 
 class PromiseModel(_TableModel):
-    """A promise with its task and its waiters: a `Record`, field by field, and what only the table needs.
+    """Item of a promise: the fields of a `Record`, and what only the table needs.
 
-    `token` names the write that made this image, `effects` counts what the stream's consumer has to do about
-    it; without `effects`, the stream's filter passes over the image.
+    `token` names the write that made this image. `effects` counts the effects that the dispatcher has to carry out. The
+    stream's filter drops an image without `effects`.
     """
 
     id = UnicodeAttribute()
@@ -204,7 +206,7 @@ class PromiseModel(_TableModel):
 
 
 class ScheduleModel(_TableModel):
-    """A schedule: a `ScheduleRecord`, field by field, and what only the table needs."""
+    """Item of a schedule: the fields of a `ScheduleRecord`, and what only the table needs."""
 
     id = UnicodeAttribute()
     cron = UnicodeAttribute()
@@ -238,21 +240,21 @@ class ScheduleModel(_TableModel):
 
 
 class ExpiryModel(_TableModel):
-    """The retention marker of a settled root: when DynamoDB expires it, the root's tree may go."""
+    """Item of a retention marker. After DynamoDB has removed it at `expire_at`, the dispatcher deletes the tree."""
 
     expire_at = TTLAttribute()
     created_at = IntegerAttribute()
 
 
 class Expiry(NamedTuple):
-    """A retention marker: the root `id`, in the life that began at `created_at`."""
+    """A retention marker: the root `id`, in the life that began at `created_at` (ms)."""
 
     id: str
     created_at: int
 
 
 def table_key(key: Key) -> Item:
-    """Where an entry is; both keys follow from its id alone."""
+    """Return the key of an entry's item. Both parts follow from the id alone (docs/rules.md D1)."""
     kind, id = key
     if kind == "schedule":
         return {"pk": {STRING: f"s#{id}"}, "sk": {STRING: _SCHEDULE_SK}}
@@ -260,7 +262,7 @@ def table_key(key: Key) -> Item:
 
 
 def key_in(item: AnyItem) -> Key:
-    """Whose item it is; the two keys of it are enough."""
+    """Return the key of the entry that an item belongs to. The item needs only `pk` and `sk`."""
     sk: str = item["sk"][STRING]
     if sk == _SCHEDULE_SK:
         return "schedule", item["pk"][STRING].removeprefix("s#")
@@ -268,31 +270,31 @@ def key_in(item: AnyItem) -> Key:
 
 
 def depth_prefix(id: str, below: int, separator: str = ".") -> tuple[dict[str, Any], dict[str, Any]]:
-    """The partition, and the beginning of the sort keys, that the records `below` levels under `id` alone have.
+    """Return the partition key, and the prefix of the sort keys, of the records `below` levels under `id`.
 
-    `separator` is what sets the first of these levels off (see `ids`).
+    `separator` separates the first of these levels from `id` (see `ids`).
     """
     return {STRING: f"p#{origin(id)}"}, {STRING: f"{depth(id) + below}#{id}{separator}"}
 
 
 def execution_state(state: PromiseState | Literal["schedule"], shard: int) -> str:
-    """The partition of the index `executions` that the roots in a state, or the schedules, of one shard are in."""
+    """Return the partition of the index `executions` for roots in a state, or for schedules, of one shard."""
     return f"{state}#{shard}"
 
 
 def halted_shard(shard: int) -> str:
-    """The partition of the index `wake` that the halted tasks of one shard are in; so they can be counted."""
+    """Return the partition of the index `wake` for the halted tasks of one shard. It allows to count them."""
     return f"halted#{shard}"
 
 
 def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards: int = SHARDS) -> Item:
-    """The item of an entry.
+    """Return the item of an entry.
 
     Args:
-        entry: what to store.
-        token: names the write.
-        effects: how many effects of the write are left to the stream's consumer.
-        shards: partitions of each index.
+        entry: the entry to store.
+        token: the name of the write.
+        effects: how many effects of the write the dispatcher has to carry out.
+        shards: how many partitions each index has.
     """
     key = table_key(key_of(entry))
     place = shard(entry.id, shards)
@@ -324,15 +326,15 @@ def _unconfirmed(value: Value) -> bool:
 
 
 def is_entry(item: AnyItem) -> bool:
-    """Whether an item is a promise or a schedule; the table has other items beside them."""
+    """Return whether an item is a promise or a schedule. The table has other items too."""
     return item["pk"][STRING][:2] in ("p#", "s#") and not item["sk"][STRING].startswith(_EXPIRY_SK)
 
 
 def entry_of(item: AnyItem) -> Entry:
-    """The entry of an item; what only the table needs is left out.
+    """Return the entry of an item, without the attributes that only the table needs.
 
     Raises:
-        DamagedRecord: it is none that can be read.
+        DamagedRecord: the item cannot be read as an entry.
     """
     try:
         if item["sk"][STRING] == _SCHEDULE_SK:
@@ -345,7 +347,7 @@ def entry_of(item: AnyItem) -> Entry:
 
 
 def task_projection() -> dict[str, Any]:
-    """Arguments of GetItem that read of a promise what says who holds its task, and no value."""
+    """Return the arguments of GetItem that read the task of a promise and no values."""
     names = ("sk", "id", "state", "timeout_at", "created_at", "written_at", "task")
     return {
         "ProjectionExpression": ", ".join(f"#{name}" for name in names),
@@ -354,7 +356,7 @@ def task_projection() -> dict[str, Any]:
 
 
 def _serialized(model: type[Model], fields: Mapping[str, Any]) -> Item:
-    # What PynamoDB's own loop does, without an instance of the model in between: 10 us instead of 45.
+    # PynamoDB's own loop without an instance of the model: 10 us instead of 45 us.
     return {
         name: {attribute.attr_type: attribute.serialize(fields[name])}
         for name, attribute in _attributes_of(model).items()
@@ -383,20 +385,20 @@ _SCHEDULE_FIELDS: Final = _fields_of(ScheduleModel, ScheduleRecord)
 
 
 def expiry_item(id: str, created_at: int, expire_at: int) -> Item:
-    """The retention marker of a root.
+    """Return the item of a root's retention marker.
 
     Args:
-        id: the root.
-        created_at: tells this life of the id from a later one.
-        expire_at: the instant (milliseconds) after which the tree may go.
+        id: the id of the root.
+        created_at: the instant (ms) of its creation, which distinguishes the lives of an id.
+        expire_at: the instant (ms) after which the tree may be deleted.
     """
-    # DynamoDB expires by whole seconds; rounded up, so that nothing goes early.
+    # DynamoDB expires by whole seconds. Rounded up, so that no tree is deleted early.
     at = datetime.fromtimestamp(-(-expire_at // 1000), tz=UTC)
     return ExpiryModel(f"p#{origin(id)}", f"{_EXPIRY_SK}{id}", created_at=created_at, expire_at=at).serialize()
 
 
 def expiry_of(item: AnyItem) -> Expiry | None:
-    """The retention marker that an item is, or None when it is something else."""
+    """Return the retention marker of an item, or None if the item is something else."""
     sk: str = item["sk"][STRING]
     if not sk.startswith(_EXPIRY_SK):
         return None

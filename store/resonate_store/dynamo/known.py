@@ -1,9 +1,9 @@
-"""What a request may assume of records that it has not read.
+"""Predicted records, which a request uses instead of reading them (docs/rules.md D10).
 
-A read costs as much time as the write that follows it. So a request is first tried on what its records most likely
-are: absent, when it creates them; otherwise the image that this store wrote or read last. That is safe because an
-outcome is only used when its write proves every assumption with a condition; the first wrong one fails
-the write, and the failure brings the true image.
+A read takes as long as the write that follows it. A request is therefore first tried on predictions: a record that it
+creates is absent, and any other record is the image that this store wrote or read last. This is safe, because an
+outcome counts only if the condition of its write proves each prediction. A wrong prediction fails the write, and the
+failure returns the true image.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ MAX_REMEMBERED: Final = 10_000
 
 
 class Memory:
-    """The images that may still matter, the latest of each id; the oldest go when there are too many.
+    """The latest images of records that may be written again.
 
-    What is settled and owes nobody anything is never written again, so it is not kept.
+    Above `MAX_REMEMBERED` the oldest are dropped. A settled promise without outstanding effects is not written again,
+    so it is not kept.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class Memory:
         self._lock = threading.Lock()
 
     def remember(self, entries: Mapping[Key, Entry | None]) -> None:
-        """Take note of the latest images; None is an entry that does not exist."""
+        """Store the latest images. None is an entry that does not exist."""
         with self._lock:
             for (kind, id), entry in entries.items():
                 if kind == "promise":
@@ -56,7 +57,7 @@ class Memory:
                 del self._records[next(iter(self._records))]
 
     def predict(self, request: Request) -> dict[Key, Entry | None]:
-        """What `request` may be tried on without reading it."""
+        """Return predictions for records of `request`."""
         predicted: dict[Key, Entry | None] = {}
         for id, created in _predictable(request):
             record = self._records.get(id)
@@ -66,7 +67,7 @@ class Memory:
 
 
 def _predictable(request: Request) -> Iterator[tuple[str, bool]]:
-    """The ids of the records that `request` is likely to write or hold, and whether it creates them."""
+    """Yield the ids of records that `request` probably writes or checks, and whether it creates them."""
     match request:
         case PromiseCreate() | PromiseRecord():
             yield request.id, True
@@ -93,7 +94,7 @@ def _predictable(request: Request) -> Iterator[tuple[str, bool]]:
 
 
 class Known:
-    """What one operation knows of the entries: read in this try, or only assumed."""
+    """The entries of one operation: those that were read in this try, and those that are assumed."""
 
     def __init__(self, assumed: dict[Key, Entry | None]) -> None:
         self._assumed = assumed
@@ -108,21 +109,23 @@ class Known:
         return [self._read[key] if key in self._read else self._assumed[key] for key in keys]
 
     def unproven(self, outcome: Outcome) -> list[Key]:
-        """The assumptions that the write of `outcome` does not prove; without a write it proves none."""
+        """Return the assumptions that the write of `outcome` does not prove. An outcome without a write proves none."""
         proven: set[Key] = set()
         if outcome.changes:
             proven = written(outcome).keys() | {key_of(record) for record in outcome.held}
         return [key for key in self._relied_on if key not in proven]
 
     def learn(self, read: Mapping[Key, Entry | None]) -> None:
-        """Take these entries, just read, for what they are."""
+        """Note entries that were just read. They are no longer assumptions."""
         self._read |= read
         self._relied_on -= read.keys()
         for key in read:
             self._assumed.pop(key, None)
 
     def outdate(self, current: Mapping[Key, Entry | None]) -> None:
-        """Start over from these entries: what was read together with others may be as old as they were."""
+        """Start again from these present entries. Entries that were read earlier become assumptions, as they may be
+        outdated.
+        """
         self._assumed |= self._read
         self._relied_on = set()
         self._read = {}

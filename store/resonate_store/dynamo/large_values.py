@@ -1,14 +1,15 @@
-"""Large values, kept in S3: the table holds a claim in their place (decision 0033).
+"""Large values in S3. The table has a claim in place of each (docs/decisions/0033).
 
-DynamoDB takes 400 KB in an item and bills every KB at each write of it, so a value above a threshold is uploaded before
-its record is written, under a key that nobody used before, and the record names the key. No transition ever sees the
-difference, and whoever asks the store is shown the value.
+DynamoDB allows 400 KB in an item and bills each KB of it at every write. A value above a threshold is therefore
+uploaded before its record is written, under a new key, and the record names the key. Transitions do not depend on it,
+and the responses of the store have the value itself.
 
-What an interruption leaves behind follows from the order. An upload is tagged as unclaimed, and a lifecycle rule of the
-bucket removes what stays so for days. Once the record is written, the tag is taken off; until that is known to have
-happened the claim says `unconfirmed`, and its record is due for the sweep a minute after each write. A deletion puts
-the tag back on, deletes the record, and then the object. So at every point a record's object exists, and an object
-without a record is tagged.
+An interruption never leaves a record without its object:
+
+- An upload is tagged as unclaimed. A lifecycle rule of the bucket deletes objects that keep this tag for days.
+- After the record is written, the tag is removed. Until the store knows that, the claim is `unconfirmed`, and the
+  record is due for the sweep a minute after each write.
+- A deletion puts the tag back, deletes the record, and then deletes the object.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ from resonate_store.model.requests import Response
 from resonate_store.settings import SettingsError, number_of
 
 THRESHOLD_BYTES: Final = 32 * 1024
-"""Values above this many bytes go to S3. A suspension on 99 promises below it is within DynamoDB's 4 MB."""
+"""Values above this size (bytes) are stored in S3. A suspension on 99 promises with smaller values fits into 4 MB."""
 LEAST_THRESHOLD_BYTES: Final = 1024
 CACHE_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of values that a process keeps at hand; what lies under a key never changes."""
+"""How many bytes of values a process caches. The object of a key never changes."""
 S3_REQUESTS: Final = 8
-"""Requests to S3 at the same time."""
+"""How many requests to S3 run at the same time."""
 TAG: Final = ("resonate", "unclaimed")
-"""The tag of an upload that no record claims, for the lifecycle rule of the bucket."""
+"""The tag of an upload that no record claims. The bucket's lifecycle rule uses it."""
 
 _MAX_DELETED: Final = 1000
-"""Keys of one DeleteObjects."""
+"""The most keys of one DeleteObjects."""
 
 Role = Literal["param", "value"]
 _ROLES: Final[tuple[Role, Role]] = ("param", "value")
@@ -58,20 +59,20 @@ logger = logging.getLogger("resonate.store")
 
 
 class Missing(StoreError):
-    """The object of a claim is gone: its promise is being deleted, or somebody removed it."""
+    """Raised when the object of a claim is missing: its promise is being deleted, or a person deleted the object."""
 
 
 class Payloads:
-    """Large values of one table in a bucket.
+    """The large values of one table, in a bucket.
 
     Args:
-        bucket: the bucket's name.
-        prefix: what the keys begin with; tables may share a bucket.
-        client: a botocore client for S3; made from the environment when first needed.
+        bucket: the name of the bucket.
+        prefix: the beginning of all keys. Tables can share a bucket.
+        client: a botocore client for S3. None creates one from the environment when it is first used.
         identify: makes the rest of each key.
-        threshold_bytes: a larger value goes to the bucket.
+        threshold_bytes: a larger value is stored in the bucket.
         limit_bytes: a larger value is refused.
-        width: requests at the same time.
+        width: how many requests run at the same time.
     """
 
     def __init__(
@@ -97,9 +98,10 @@ class Payloads:
 
     @classmethod
     def of(cls, environment: Mapping[str, str], table: str) -> Payloads | None:
-        """The payloads of a table, as the environment has it; None where no bucket is named.
+        """Return the payloads of a table from environment variables, or None if no bucket is named.
 
-        `RESONATE_BUCKET` names the bucket, `RESONATE_PAYLOAD_THRESHOLD` and `RESONATE_PAYLOAD_LIMIT` are in bytes.
+        `RESONATE_BUCKET` is the name of the bucket. `RESONATE_PAYLOAD_THRESHOLD` and `RESONATE_PAYLOAD_LIMIT` are sizes
+        in bytes. `RESONATE_REQUESTS` is how many requests run at the same time.
 
         Raises:
             SettingsError: a variable is malformed.
@@ -120,28 +122,28 @@ class Payloads:
         return cls(bucket, f"{table}/", threshold_bytes=threshold, limit_bytes=limit, width=width)
 
     def upload(self, values: Sequence[Value]) -> list[Claim]:
-        """Store values, tagged as unclaimed.
+        """Store values, tagged as unclaimed, and return their claims.
 
         Raises:
-            Unavailable, StoreError: S3 does not take them.
+            Unavailable, StoreError: S3 does not accept them.
         """
         return self._each(self._upload, values)
 
     def values(self, claims: Iterable[Claim]) -> dict[str, Value]:
-        """The values of these claims, by their keys.
+        """Return the values of these claims by key.
 
         Raises:
-            Missing: an object is gone.
+            Missing: an object is missing.
             Unavailable, StoreError: S3 does not answer.
         """
         wanted = {claim.key: claim for claim in claims}
         return dict(zip(wanted, self._each(self._value, list(wanted.values())), strict=True))
 
     def confirm(self, keys: Collection[str]) -> list[str]:
-        """Take the tag off; these objects are claimed by a record that is stored.
+        """Remove the tag from these objects, because a stored record claims them.
 
         Returns:
-            The keys of those that do not exist.
+            The keys of the objects that do not exist.
         """
         return [key for key, found in zip(keys, self._each(self._untag, list(keys)), strict=True) if not found]
 
@@ -150,7 +152,7 @@ class Payloads:
         self._put(claim.key, msgspec.json.encode(value), {})
 
     def disclaim(self, keys: Collection[str]) -> None:
-        """Put the tag on again; the records that claim these objects are about to be deleted."""
+        """Tag these objects as unclaimed, because the records that claim them will be deleted."""
         self._each(self._tag, list(keys))
 
     def delete(self, keys: Collection[str]) -> None:
@@ -162,7 +164,7 @@ class Payloads:
             for error in answer.get("Errors", []):
                 raise Unavailable(f"S3 did not delete {error.get('Key')}: {error.get('Code')}: {error.get('Message')}")
 
-    # One object
+    # Operations on one object
 
     def _upload(self, value: Value) -> Claim:
         body = msgspec.json.encode(value)
@@ -217,10 +219,10 @@ class Payloads:
 
 
 class Uploads:
-    """The large values of one operation, each uploaded once however often the operation is tried.
+    """The large values of one operation. Each is uploaded once, even if the operation is tried several times.
 
     Args:
-        payloads: where they go; None keeps everything in the table.
+        payloads: where large values are stored. None keeps all values in the table.
     """
 
     def __init__(self, payloads: Payloads | None) -> None:
@@ -228,13 +230,13 @@ class Uploads:
         self._claims: dict[tuple[str, Role], tuple[Value, Claim]] = {}
 
     def offloaded(self, outcome: Outcome) -> Outcome:
-        """The outcome with claims in place of large values, which are uploaded.
+        """Upload the large values of an outcome and return the outcome with claims in their place.
 
-        Claims that an earlier write left unconfirmed are confirmed on this occasion.
+        It also confirms claims that an earlier write left unconfirmed.
 
         Raises:
             TooLarge: a value is above the limit.
-            Unavailable, StoreError: S3 does not take them.
+            Unavailable, StoreError: S3 does not accept them.
         """
         payloads = self._payloads
         if payloads is None:
@@ -254,7 +256,7 @@ class Uploads:
         return replace(outcome, changes=tuple(self._claiming(change, stale) for change in outcome.changes))
 
     def confirmed(self, outcome: Outcome) -> Outcome:
-        """The outcome, which has been written, with its claims confirmed; what fails here is left to the sweep."""
+        """Return a written outcome with its claims confirmed. If the confirmation fails, the sweep repeats it."""
         payloads = self._payloads
         mine = {claim.key: (value, claim) for value, claim in self._claims.values()}
         written = {claim.key for change in outcome.changes for claim in claims_in(change.after)} & mine.keys()
@@ -262,7 +264,7 @@ class Uploads:
             return outcome
         try:
             for key in payloads.confirm(written):
-                # It lay unclaimed for too long: somebody stopped this process for days.
+                # The process stopped for days, so the lifecycle rule deleted the unclaimed object.
                 value, claim = mine[key]
                 payloads.restore(claim, value)
         except StoreError as error:
@@ -300,7 +302,7 @@ class Uploads:
 
 
 def claims_in(entry: Entry | PromiseView | None) -> Iterator[Claim]:
-    """The claims of a record or a promise."""
+    """Yield the claims of a record or a promise."""
     if isinstance(entry, (Record, PromiseView)):
         for value in (entry.param, entry.value):
             if isinstance(value, Claim):
@@ -308,7 +310,7 @@ def claims_in(entry: Entry | PromiseView | None) -> Iterator[Claim]:
 
 
 def promises_in(response: Response) -> Iterator[PromiseView]:
-    """The promises that a response shows."""
+    """Yield the promises of a response."""
     if response.promise is not None:
         yield response.promise
     yield from response.preload
@@ -316,7 +318,7 @@ def promises_in(response: Response) -> Iterator[PromiseView]:
 
 
 def with_values(promise: PromiseView, values: Mapping[str, Value]) -> PromiseView:
-    """The promise with these values, by their keys, in place of its claims."""
+    """Return the promise with values in place of its claims. `values` maps keys to values."""
     found = {
         role: values[value.key]
         for role in _ROLES
@@ -326,7 +328,7 @@ def with_values(promise: PromiseView, values: Mapping[str, Value]) -> PromiseVie
 
 
 def response_with_values(response: Response, values: Mapping[str, Value]) -> Response:
-    """The response with these values, by their keys, in place of its claims."""
+    """Return the response with values in place of its claims. `values` maps keys to values."""
     changes: dict[str, Any] = {}
     if response.promise is not None:
         changes["promise"] = with_values(response.promise, values)
@@ -350,6 +352,6 @@ def _confirmed(change: Change, keys: Collection[str]) -> Change:
 
 
 def _unwritten(change: Change) -> bool:
-    """Whether the write leaves the values alone, as one that only adds waiters does."""
+    """Return whether the write does not store the values, because it only adds callbacks or listeners."""
     before, after = change
     return isinstance(before, Record) and isinstance(after, Record) and only_waits(before, after)

@@ -1,7 +1,6 @@
-"""The calls to S3: the client they go through, what its errors mean, and which of them pass.
+"""Calls to S3: the client, and the meaning of its errors.
 
-Hardly any program has a large value, and making a client takes a good part of a cold start. So it is made with the
-first call.
+Few programs have large values, and creating a client takes a large part of a cold start. The first call creates it.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _MISSING: Final = frozenset({"404", "NoSuchKey"})
 
 
 class BucketClient(Protocol):
-    """What is used of botocore's S3 client."""
+    """The methods of botocore's S3 client that the store uses."""
 
     def put_object(self, **arguments: Any) -> dict[str, Any]: ...
     def get_object(self, **arguments: Any) -> dict[str, Any]: ...
@@ -34,16 +33,16 @@ class BucketClient(Protocol):
 
 
 class NoSuchObject(StoreError):
-    """The bucket has no object under a key."""
+    """Raised when the bucket has no object under a key."""
 
 
 class Bucket:
     """One bucket of S3.
 
     Args:
-        name: its name.
-        client: a botocore client for S3; made from the environment when first needed.
-        width: requests at the same time.
+        name: the name of the bucket.
+        client: a botocore client for S3. None creates one from the environment when it is first used.
+        width: how many requests run at the same time.
     """
 
     def __init__(self, name: str, client: BucketClient | None, width: int) -> None:
@@ -53,12 +52,16 @@ class Bucket:
         self._lock = threading.Lock()
 
     def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        """Have S3 perform an operation, by the name of the client's method, in the bucket.
+        """Call a method of the client for this bucket.
+
+        Args:
+            operation: the name of the client's method.
+            arguments: the arguments, without the bucket.
 
         Raises:
-            NoSuchObject: there is none under the key.
+            NoSuchObject: the bucket has no object under the key.
             Unavailable: S3 does not answer now.
-            StoreError: it refuses, or the request cannot be sent.
+            StoreError: S3 refuses the request, or it cannot be sent.
         """
         try:
             return getattr(self._shared_client(), operation)(Bucket=self.name, **arguments)

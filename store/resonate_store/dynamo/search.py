@@ -1,16 +1,18 @@
-"""Searches of the table: which part of it can hold what is sought, and in which order to go through it.
+"""Searches of the table: which part of it can have matches, and in which order it is read (docs/decisions/0014).
 
-Three searches are Queries. A tree - the id begins with a whole origin and a dot - is one partition, whose levels are
-merged by id.
-Executions are in the index `executions`, whose partitions are merged by age. Schedules are in the same index, few
-enough to read all of their keys. Whatever is left goes through the table in the order in which it lies there, a bounded
-stretch for each request: its pages may be short, and its cursor is a key of the table. The tag `resonate:parent` says
-where most of the children are, and so does a colon, which may set off the first level of a tree or be any character: a
-search for either looks there before it goes through the rest.
+Three kinds of searches are Queries:
 
-A merge reads ahead in each of its parts, and trusts the result up to where the first part that has more to give leaves
-off: beyond, something unseen may belong in front. Pending executions are read before settled ones, so that one which
-settles in between is seen in one place or the other.
+- In one tree, if the id prefix has a whole origin and a dot. The tree is one partition, whose levels are merged by id.
+- For roots. The index `executions` has them, and its partitions are merged by age.
+- For schedules. The same index has them. They are few, so all their keys are read.
+
+Any other search scans the table in the table's own order, a limited part for each request. Its pages may be short, and
+its cursor is a key of the table. Two such searches read one partition first, because it has most matches. The tag
+`resonate:parent` names the partition. So does the text before a colon in the id prefix, if the colon is a separator.
+
+A merge reads ahead in each of its parts. Its result is complete only up to a horizon: the nearest last position of a
+part that has more entries. Pending executions are read before settled ones. An execution that settles in between is
+then found in at least one of the two.
 """
 
 from __future__ import annotations
@@ -28,36 +30,36 @@ from resonate_store.model.requests import PromiseSearch, ScheduleSearch, Search
 from resonate_store.model.tags import PARENT
 
 MAX_EXAMINED: Final = 1_000
-"""Entries that one request looks at, about, before it answers with what it has found."""
+"""About how many entries one request examines before it answers with what it has found."""
 MAX_SCANS: Final = 8
-"""Calls, of up to a megabyte each, that one request goes through the table with."""
+"""The most Scan calls of one request. Each reads at most 1 MB."""
 BATCH: Final = 100
-"""Entries read at once for their keys."""
+"""How many entries are read at once by their keys."""
 _FROM_THE_START: Final[Place] = ("", "")
 
 Read = Callable[[Sequence[Key]], Mapping[Key, Entry | None]]
 Ordered = tuple[int, str]
-"""A place in the order of the search itself."""
+"""A position in the order of the search itself."""
 
 
 class Ahead(NamedTuple):
-    """What one part of a merge holds next, and whether it holds more; an entry that is not known yet is None."""
+    """The next entries of one part of a merge, and whether it has more. An entry that is not read yet is None."""
 
     entries: dict[Ordered, Entry | None]
     more: bool
 
 
 Part = Callable[[Ordered | None, int], Ahead]
-"""Reads at least so many entries after a place, or all that are left."""
+"""Reads at least the given number of entries after a position, or all that are left."""
 
 
 class DynamoSearch:
     """One page of one search.
 
     Args:
-        need: what is sought, and where to go on.
-        table: the table's name.
-        shards: partitions of each index.
+        need: the search, and the position after which the page begins.
+        table: the name of the table.
+        shards: how many partitions each index has.
         call: calls DynamoDB.
         read: reads entries by their keys.
     """
@@ -73,10 +75,10 @@ class DynamoSearch:
         self._found: list[Shown] = []
         self._examined = 0
         self._partition: str | None = None
-        """The origin whose partition has been searched when the rest of the table's turn comes."""
+        """The origin whose partition is read before the scan. The scan leaves it out."""
 
     def page(self) -> Page | None:
-        """The page, or None when it would begin at a place that this search does not have."""
+        """Return the page, or None if this search cannot have the position at which it would begin."""
         parts, rest = self._plan()
         after = self._after
         if after is not None and isinstance(after[0], str):
@@ -100,7 +102,7 @@ class DynamoSearch:
         return search.id or "" if isinstance(search, PromiseSearch) and not search.roots else ""
 
     def _plan(self) -> tuple[list[Part] | None, bool]:
-        """The parts to merge, if there are any, and whether the rest of the table has to be gone through as well."""
+        """Return the parts to merge, or None, and whether the rest of the table has to be scanned."""
         search = self._search
         if isinstance(search, ScheduleSearch):
             return [self._schedules(shard) for shard in range(self._shards)], False
@@ -117,7 +119,7 @@ class DynamoSearch:
             self._partition = origin(search.tags[PARENT])
         return (self._levels(self._partition), True) if self._partition else (None, True)
 
-    # Merging the parts of an order.
+    # Merging of parts
 
     def _merged(self, parts: Sequence[Part], after: Ordered | None) -> Page:
         limit = self._search.limit
@@ -154,16 +156,16 @@ class DynamoSearch:
             for place in some:
                 yield place, ahead[place] or entries.get((kind, place[1]))
 
-    # The parts.
+    # Parts
 
     def _levels(self, partition: str) -> list[Part]:
-        """One part for each depth at which the partition has records that may match."""
+        """Return one part for each depth at which the partition has records that can match."""
         parts: list[Part] = []
         least = "0"
         while True:
             answer = self._query(
                 "pk = :pk AND sk BETWEEN :least AND :most",
-                {":pk": f"p#{partition}", ":least": least, ":most": ":"},  # ":" follows the digits
+                {":pk": f"p#{partition}", ":least": least, ":most": ":"},  # ":" follows the digits in ASCII
                 Limit=1,
                 ConsistentRead=True,
                 ProjectionExpression="pk, sk",
@@ -173,7 +175,7 @@ class DynamoSearch:
             level: str = answer["Items"][0]["sk"]["S"].partition("#")[0]
             if int(level) >= self._prefix.count("."):
                 parts.append(self._level(partition, level))
-            least = f"{level}$"  # which follows "#"
+            least = f"{level}$"  # "$" follows "#" in ASCII
 
     def _level(self, partition: str, level: str) -> Part:
         def ahead(after: Ordered | None, count: int) -> Ahead:
@@ -200,7 +202,7 @@ class DynamoSearch:
             newest = None if after is None else -after[0]
             for item in self._indexed(execution_state(state, shard), newest, Limit=count + 1):
                 created_at = int(item["created_at"]["N"])
-                if len(entries) >= count and created_at != oldest:  # those of one instant come in no order
+                if len(entries) >= count and created_at != oldest:  # the same instant has no order
                     return Ahead(entries, more=True)
                 place = (-created_at, key_in(item)[1])
                 if after is None or place > after:
@@ -218,7 +220,7 @@ class DynamoSearch:
         return ahead
 
     def _indexed(self, partition: str, newest: int | None = None, **more: Any) -> Iterator[AnyItem]:
-        """The keys in one partition of the index, the newest first."""
+        """Yield the keys in one partition of the index, the newest first."""
         condition = "execution_state = :state"
         values: dict[str, Any] = {":state": partition}
         if newest is not None:
@@ -243,7 +245,7 @@ class DynamoSearch:
             },
         )
 
-    # Everything else.
+    # Scan of the table
 
     def _through_the_table(self, after: Place) -> Page:
         position: Item | None = None
@@ -279,7 +281,7 @@ class DynamoSearch:
 
 
 def _states_before(state: PromiseState | None) -> tuple[PromiseState, ...]:
-    """The states in which records may be stored that are shown in this one, the pending ones first."""
+    """Return the stored states of records that a search can show in this state, the pending state first."""
     if state is None:
         return get_args(PromiseState)
     return ("pending", state) if state in ("resolved", "rejected_timedout") else (state,)

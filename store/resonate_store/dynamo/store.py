@@ -1,14 +1,14 @@
-"""The store in DynamoDB: the machine's transitions over one table (docs/rules.md D1 to D12).
+"""Store in DynamoDB: runs the machine's transitions on one table (docs/rules.md D1 to D12).
 
-An operation reads what its transition needs, lets it decide, and writes the decision on condition that nothing it
-rests on has changed; a failed condition starts it over on the true images, a bounded number of times. What a request
-most likely finds is assumed instead of read, so that a local step costs one write and nothing else.
+An operation reads what its transition needs, runs it, and writes the outcome. The write has the condition that the
+records are unchanged. A failed condition starts the operation again on the true images, up to `max_attempts` times.
+Predictions replace most reads, so a local step costs one write.
 
-Effects are not carried out here: a write that has any says so in the attribute `effects`, and the table's stream
-brings it to its consumer.
+This store does not carry out effects. A write with effects has the attribute `effects`, and the table's stream brings
+it to the dispatcher.
 
-Large values lie in S3 if there is a bucket for them (`payloads`): a record is written with claims in their place, and
-the response of a request shows them. Transitions see whichever of the two is at hand, and look at neither.
+If there is a bucket (`payloads`), large values are stored in S3. Records have claims in their place, and responses have
+the values. Transitions do not look at values, so they work with either.
 """
 
 from __future__ import annotations
@@ -76,31 +76,31 @@ if TYPE_CHECKING:
     from resonate_store.dynamo.debug_items import DynamoDebug
 
 ALL_AT_ONCE: Final = 10_000
-"""Records of a deletion between two looks at the tree."""
+"""How many records are deleted before the tree is read again."""
 PRELOADED_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of large values that `children` fetches; whoever needs more of them asks for each."""
+"""How many bytes of large values `children` reads. A caller asks for each further value."""
 
 _UNSEEN: Final = (PromiseDelivered, PromiseWake, TaskResume)
-"""Requests whose response nobody reads the values of."""
+"""Requests whose caller does not use the values in the response."""
 
 Position = Item
-"""Where a query of an index left off."""
+"""The position at which a query of an index ended."""
 
 
 class DynamoStore(Store):
     """A promise store in a DynamoDB table.
 
     Args:
-        table: the table's name.
-        client: a botocore client for DynamoDB; made from the environment when first needed.
+        table: the name of the table.
+        client: a botocore client for DynamoDB. None creates one from the environment when it is first used.
         clock: the source of time, also for pauses between tries.
         identify: makes the tokens that name writes.
-        groups: where worker groups are, if nobody can poll: a target that leads nowhere is refused.
-        shards: partitions of each index; the same for everybody who uses the table.
-        jitter: random numbers in [0, 1) that spread the pauses of those who compete.
-        max_attempts: how often anything is tried before the answer is 503.
-        payloads: where large values go; None keeps all of them in the table.
-        width: requests at the same time when an execution is deleted.
+        groups: the push address of each worker group, if no worker can poll. A target of another group is refused.
+        shards: how many partitions each index has. It must be the same for all processes that use the table.
+        jitter: returns random numbers in [0, 1), which spread the pauses of competing processes.
+        max_attempts: how often a call or an operation is tried before the answer is 503.
+        payloads: where large values are stored. None keeps all values in the table.
+        width: how many requests run at the same time when an execution is deleted.
     """
 
     def __init__(
@@ -128,18 +128,18 @@ class DynamoStore(Store):
         self._memory = Memory()
 
     def open(self) -> DynamoStore:
-        """A store over the same connection that remembers, and is closed, by itself: one for each invocation."""
+        """Return a store for one invocation: same connection, its own memory of records, closed separately."""
         store = copy(self)
         store._table = self._table.open()
         store._memory = Memory()
         return store
 
     def close(self) -> None:
-        """Every later call raises `StoreClosed`: whoever thaws after the invocation's end can write nothing."""
+        """Close this store. Every later call raises `StoreClosed`, also in a thread that thaws after the invocation."""
         self._table.close()
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request; the table's stream brings its effects to those who carry them out."""
+        """Carry out one request. The dispatcher carries out its effects."""
         return self.transact(request)[0]
 
     def transact(self, request: Request, *, announce: bool = True) -> tuple[Response, list[Change]]:
@@ -147,10 +147,10 @@ class DynamoStore(Store):
 
         Args:
             request: any request.
-            announce: whether the stream's consumer is to carry out the effects; if not, the caller does.
+            announce: whether the dispatcher carries out the effects. If false, the caller does.
 
         Returns:
-            The response and what was written.
+            The response, and the changes that were written.
         """
         self._table.require_open()
         problem = self._unreachable(request)
@@ -167,11 +167,14 @@ class DynamoStore(Store):
         except Missing:
             if not isinstance(request, (PromiseGet, PromiseSearch)):
                 raise
-        # It was deleted between the two reads; then it is not there now.
+        # The promise was deleted between the two reads, so the request is repeated without it.
         return self._shown(perform(request, lambda operation: self._run(operation, announce, changes))), changes
 
     def children(self, id: str, separator: str = ".") -> list[PromiseView]:
-        """See `Store.children`. Large outcomes are fetched, up to `PRELOADED_BYTES`; other large values are claims."""
+        """Return the children as `Store.children` does.
+
+        Large outcomes are read, up to `PRELOADED_BYTES` in total. Other large values are claims.
+        """
         now = self.clock.now()
         records = self._children(id, separator)
         promises = [record.promise() for record in records if not record.pending or record.timeout_at > now]
@@ -187,16 +190,18 @@ class DynamoStore(Store):
         return [with_values(promise, values) for promise in promises]
 
     def record(self, id: str) -> Record | None:
-        """The record as it is stored, with claims in place of large values."""
+        """Return the record as it is stored. Large values are claims."""
         entry = self._read([("promise", id)])["promise", id]
         return entry if isinstance(entry, Record) else None
 
     def remember(self, record: Record) -> None:
-        """Take a record, seen elsewhere, for the latest image of it; if it is not, a write finds out."""
+        """Note a record that was read elsewhere as the latest image. If it is outdated, a conditional write fails."""
         self._memory.remember({key_of(record): record})
 
     def due(self, now: int) -> list[Key]:
-        """The entries whose `wake_at` has come, the earliest first; they stay due until they are woken."""
+        """Return the entries whose `wake_at` is not after `now` (ms), the earliest first. They stay due until they are
+        woken.
+        """
         partitions = [name for shard in range(self.shards) for name in (str(shard), halted_shard(shard))]
         found = [item for name in partitions for item in pages(self._table.call, "query", self._due_query(name, now))]
         found.sort(key=lambda item: (int(item["wake_at"]["N"]), key_in(item)))
@@ -205,53 +210,45 @@ class DynamoStore(Store):
     def due_in_shard(
         self, shard: int, now: int, limit: int, start: Position | None = None
     ) -> tuple[list[tuple[Key, int]], Position | None]:
-        """The first `limit` entries of one shard whose `wake_at` has come, the earliest first.
+        """Return the first `limit` entries of one shard whose `wake_at` is not after `now` (ms), the earliest first.
 
         Returns:
-            The entries with their `wake_at`, and the position to go on from; None at the end.
+            The entries with their `wake_at`, and the position of the next call; None at the end.
         """
         page = {} if start is None else {"ExclusiveStartKey": start}
         answer = self._table.call("query", {**self._due_query(str(shard), now), **page, "Limit": limit})
         return _instants(answer), answer.get("LastEvaluatedKey")
 
     def halted_in_shard(self, shard: int, limit: int) -> list[tuple[Key, int]]:
-        """The first `limit` halted tasks of one shard with their `wake_at`, the earliest first, due or not."""
+        """Return the first `limit` halted tasks of one shard with their `wake_at`, the earliest first, due or not."""
         query = self._due_query(halted_shard(shard), END_OF_TIME)
         return _instants(self._table.call("query", {**query, "Limit": limit}))
 
     def delete_tree(self, expiry: Expiry, most: int, until: int | None = None, *, whole: bool = False) -> bool:
-        """Delete the execution whose retention is over, or as much of it as `most` records.
-
-        Args:
-            expiry: the execution.
-            most: how many records to delete at most.
-            until: the instant (ms) after which nothing is begun but the first batch of records.
-            whole: whether to delete nothing of an execution that has more records than `most`.
-
-        Returns:
-            Whether it is gone; False to go on later.
+        """Delete an execution whose retention is over, or a part of it. See `Deletion.run` for the arguments and the
+        result.
         """
         return self._deletion(expiry).run(most, until, whole=whole)
 
     def reconsider(self, expiry: Expiry) -> None:
-        """Keep the execution whose retention is over for another day, if it is still there."""
+        """Keep an execution whose retention is over for another day, if it still exists."""
         if self.record(expiry.id) is not None:
             self._deletion(expiry).reconsider()
 
     def delete_execution(self, id: str) -> int:
-        """Delete a settled execution now: the root `id` with its tree, before its retention is over.
+        """Delete a settled execution now, before its retention is over: the root `id` and its tree.
 
-        A marker that is due is put first, so that a deployment finishes what is interrupted here.
+        It first puts a marker that is already due. If this deletion is interrupted, the deployment completes it.
 
         Args:
-            id: the root.
+            id: the id of the root.
 
         Returns:
-            How many records are gone: the root, and those of its tree.
+            How many records were deleted, with the root.
 
         Raises:
-            NotDeletable: there is no such root, it is pending, its end is still being told to others, or a task in its
-                tree is running.
+            NotDeletable: the root does not exist or is pending, its settlement is not delivered to all waiters, or a
+                task in its tree is running.
             StoreError: the table or the bucket cannot be reached.
         """
         record = self.record(id)
@@ -260,7 +257,7 @@ class DynamoStore(Store):
             record = self.record(id)
         record = deletable(id, record)
         deletion = self._deletion(Expiry(id, record.created_at))
-        deletion.tree()  # raises, before anything is done
+        deletion.tree()  # raises before anything is deleted
         self.retain(id, record.created_at, self.clock.now(), 0)
         while not deletion.delete(ALL_AT_ONCE):
             pass
@@ -273,17 +270,19 @@ class DynamoStore(Store):
         return Deletion(self._table.call, self.table, expiry, now, objects, width=self._width)
 
     def debug(self) -> DynamoDebug:
-        """What debugging does to this table."""
-        from resonate_store.dynamo.debug_items import DynamoDebug  # only who debugs pays for it
+        """Return the debugging operations of this table."""
+        from resonate_store.dynamo.debug_items import DynamoDebug  # only debugging needs it
 
         return DynamoDebug(self._table.call, self.table, lambda: self._objects, width=self._width)
 
     def connect(self) -> None:
-        """Make the client now. Where Lambda initialises a function it has more processor than when it invokes it."""
+        """Create the client now. Lambda gives more processor to the initialisation of a function than to its
+        invocations.
+        """
         self._table.connect()
 
     def retain(self, id: str, created_at: int, settled_at: int, seconds: int) -> None:
-        """Put the retention marker of a settled root; `seconds` after its settlement the tree may go."""
+        """Put the retention marker of a settled root. Its tree may be deleted `seconds` after `settled_at` (ms)."""
         item = expiry_item(id, created_at, settled_at + seconds * 1000)
         self._table.call("put_item", {"TableName": self.table, "Item": item})
 
@@ -292,7 +291,7 @@ class DynamoStore(Store):
         known = Known(self._memory.predict(operation))
         uploads = Uploads(self._payloads)
         for attempt in range(self._table.max_attempts):
-            if attempt > 1:  # the first failure is a wrong assumption, as a rule, not a competitor
+            if attempt > 1:  # the first failure usually is a wrong prediction, not a competing write
                 self._table.pause(attempt)
             try:
                 outcome = self._decide(operation, known)
@@ -319,7 +318,7 @@ class DynamoStore(Store):
         )
 
     def _verified(self, request: TaskVerify) -> Response:
-        """Read who holds a task, in one request that reads no value and remembers nothing."""
+        """Answer whether a task is held, from one GetItem that reads no values and remembers nothing."""
         arguments = {
             "TableName": self.table,
             "Key": table_key(("promise", request.id)),
@@ -353,7 +352,7 @@ class DynamoStore(Store):
         return entries[0] if one else tuple(entries)
 
     def _write(self, outcome: Outcome, announce: bool) -> Mapping[Key, Entry | None] | None:
-        """Write the outcome; when what it rests on has changed, return that as it is now."""
+        """Write the outcome. If a record has changed, return the present entries instead of None."""
         token = self._identify()
         write = write_of(outcome, table=self.table, token=token, announce=announce, shards=self.shards)
         try:
@@ -365,9 +364,9 @@ class DynamoStore(Store):
         return None
 
     def _images(self, keys: Sequence[Key], images: Mapping[int, AnyItem | None]) -> Mapping[int, AnyItem | None]:
-        """The images that a failed write came with; those that are missing are read, by their positions.
+        """Return the images of a failed write by position, and read those that are missing.
 
-        An item that is missing may not exist any more. But not every endpoint sends the images that it is asked for.
+        A missing image can mean that the item does not exist. But some endpoints do not send the images.
         """
         unseen = {str(table_key(keys[position])): position for position, image in images.items() if image is None}
         if not unseen:
@@ -378,7 +377,7 @@ class DynamoStore(Store):
         return {**images, **read}
 
     def _read(self, keys: Collection[Key]) -> dict[Key, Entry | None]:
-        """The current entries under these keys."""
+        """Return the present entries of these keys."""
         entries: dict[Key, Entry | None] = dict.fromkeys(keys)
         for item in self._table.items([table_key(key) for key in entries]):
             entry = entry_of(item)
@@ -408,7 +407,11 @@ class DynamoStore(Store):
 
     @property
     def _objects(self) -> Payloads:
-        """The large values, by whoever meets a claim."""
+        """The bucket of the large values.
+
+        Raises:
+            StoreError: the store has no bucket.
+        """
         if self._payloads is None:
             raise StoreError(
                 f"table {self.table!r} has values in S3: set RESONATE_BUCKET to the bucket of its deployment"
@@ -419,12 +422,12 @@ class DynamoStore(Store):
         return self._table.retrying(lambda: self._objects.values(claims))
 
     def _shown(self, response: Response) -> Response:
-        """The response with large values in place of their claims."""
+        """Return the response with large values in place of their claims."""
         claims = [claim for promise in promises_in(response) for claim in claims_in(promise)]
         return response_with_values(response, self._values(claims)) if claims else response
 
     def _unreachable(self, request: Request) -> str | None:
-        """Where nobody polls, a target that no worker serves would hang: say so (docs/rules.md V12)."""
+        """Return why the target of a request is refused where no worker polls, or None (docs/rules.md V12)."""
         match request:
             case (
                 PromiseCreate(tags=tags)
@@ -439,5 +442,5 @@ class DynamoStore(Store):
 
 
 def _instants(answer: Mapping[str, Any]) -> list[tuple[Key, int]]:
-    """The entries that a query of the index `wake` has found, with their `wake_at`."""
+    """Return the entries in an answer of the index `wake`, with their `wake_at`."""
     return [(key_in(item), int(item["wake_at"]["N"])) for item in answer["Items"]]

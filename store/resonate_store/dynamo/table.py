@@ -1,4 +1,4 @@
-"""One table of DynamoDB: calls that are repeated while a failure may pass, and reads of items by their keys."""
+"""One DynamoDB table: calls with retries, and reads of items by their keys."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from resonate_store.model.backoff import Backoff
 from resonate_store.model.clock import Clock
 
 MAX_BATCH: Final = 100
-"""Items of one BatchGetItem."""
+"""The most items of one BatchGetItem."""
 FIRST_PAUSE_MS: Final = 25
-"""The longest pause before the second try, doubled with every further one."""
+"""The longest pause (ms) before the second try. Each further try doubles it, up to `LONGEST_PAUSE_MS`."""
 LONGEST_PAUSE_MS: Final = 1_000
 
 T = TypeVar("T")
 
 
 class RetryingTable:
-    """A table for the duration of one invocation.
+    """A table for one invocation.
 
     Args:
-        name: the table's name.
-        client: a botocore client for DynamoDB; made from the environment when first needed.
-        clock: pauses pass on it.
-        chance: random numbers in [0, 1) that spread the pauses of those who compete.
-        max_attempts: how often anything is tried.
+        name: the name of the table.
+        client: a botocore client for DynamoDB. None creates one from the environment when it is first used.
+        clock: the clock for pauses.
+        chance: returns random numbers in [0, 1), which spread the pauses of competing processes.
+        max_attempts: how often a call is tried.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class RetryingTable:
         self._closed = False
 
     def open(self) -> RetryingTable:
-        """Return the table over the same connection; it is closed by itself."""
+        """Return a table over the same connection. It is closed separately."""
         self.require_open()
         return copy(self)
 
     def close(self) -> None:
-        """Make every later call raise `StoreClosed`."""
+        """Close the table. Every later call raises `StoreClosed`."""
         self._closed = True
 
     def require_open(self) -> None:
@@ -57,15 +57,15 @@ class RetryingTable:
             raise StoreClosed(f"the store of table {self.name!r} is closed: the invocation it belonged to has ended")
 
     def connect(self) -> None:
-        """Make the client now."""
+        """Create the client now."""
         self._connection.open()
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call DynamoDB, and again, the same way, while the reason of a failure may pass."""
+        """Call DynamoDB, and repeat the same call while it raises `Unavailable`, up to `max_attempts` times."""
         return self.retrying(lambda: self._connection.call(operation, arguments))
 
     def retrying(self, function: Callable[[], T]) -> T:
-        """Call the function, and again while it raises `Unavailable`."""
+        """Call the function, and repeat it while it raises `Unavailable`, up to `max_attempts` times."""
         attempt = 0
         while True:
             self.require_open()
@@ -78,11 +78,11 @@ class RetryingTable:
             self.pause(attempt)
 
     def pause(self, tries: int) -> None:
-        """Pass the pause after so many tries."""
+        """Wait for the pause that follows the given number of tries."""
         self._clock.sleep(self._backoff.pause_ms(tries))
 
     def items(self, keys: list[Item]) -> Iterator[AnyItem]:
-        """Read the items with these keys, in any order; those that are missing are left out."""
+        """Yield the items with these keys in any order. Missing items are left out."""
         if len(keys) == 1:
             answer = self.call("get_item", {"TableName": self.name, "Key": keys[0], "ConsistentRead": True})
             if "Item" in answer:
@@ -94,7 +94,7 @@ class RetryingTable:
             request = {self.name: {"Keys": asked, "ConsistentRead": True}}
             answer = self.call("batch_get_item", {"RequestItems": request})
             left = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
-            # DynamoDB leaves keys out of an answer that grows too large, and when it is too busy for more.
+            # DynamoDB leaves keys unread if the answer becomes too large, or if it is too busy.
             fruitless = fruitless + 1 if len(left) == len(asked) else 0
             if fruitless == self.max_attempts:
                 raise Unavailable(f"DynamoDB is busy: it left {len(left)} keys unread")

@@ -1,11 +1,11 @@
-"""How the decision of a transition becomes one conditional write, and what its failure tells.
+"""Translation of an outcome into one conditional write, and the meaning of its failure (docs/rules.md D6 to D8).
 
-An outcome of one change is one PutItem, UpdateItem or DeleteItem, anything more one TransactWriteItems. Every element
-carries the condition that nothing has changed since it was decided, stamps a token that names the write, and asks for
-the old image when the condition fails: the image is what the transition runs on next, or, when it bears our own
-token, the proof that the write had succeeded and only its answer was lost (botocore sends again by itself).
+An outcome with one change is one PutItem, UpdateItem or DeleteItem. Any other outcome is one TransactWriteItems. Each
+element has the condition that its record is unchanged, and a token that names the write. If the condition fails,
+DynamoDB returns the present image.
 
-Nothing here talks to anybody.
+If the image has the token of this write, the write has succeeded and its response was lost, because botocore repeats
+calls by itself. Otherwise the transition runs again on the image. This module calls nothing itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ADVICE: Final = f"set RESONATE_BUCKET if it is not, for large values to lie in 
 
 
 class Element(NamedTuple):
-    """One item of a write: its part in a transaction and, by itself, the arguments of the call of that name."""
+    """One item of a write: an element of a transaction, or the arguments of a single call."""
 
     action: str
     key: Key
@@ -38,7 +38,7 @@ class Element(NamedTuple):
 
 
 class Write(NamedTuple):
-    """A write as the client takes it; `keys` are its entries in the order of a transaction's reasons."""
+    """A write as the client takes it. `keys` are its entries in the order of the elements."""
 
     operation: str
     arguments: dict[str, Any]
@@ -47,14 +47,14 @@ class Write(NamedTuple):
 
 
 class TooLarge(Exception):
-    """DynamoDB would not take the write; the text says why, and what to do."""
+    """Raised when DynamoDB would refuse a write because of its size. The message says why and what to do."""
 
 
 _OPERATIONS: Final = {"Put": "put_item", "Update": "update_item", "Delete": "delete_item"}
 
 
 def written(outcome: Outcome) -> dict[Key, Entry | None]:
-    """What an outcome leaves behind under each key that it writes."""
+    """Return the image of each key that an outcome writes. None is a deleted entry."""
     return {
         key_of(entry): change.after
         for change in outcome.changes
@@ -63,17 +63,17 @@ def written(outcome: Outcome) -> dict[Key, Entry | None]:
 
 
 def write_of(outcome: Outcome, *, table: str, token: str, announce: bool, shards: int) -> Write:
-    """The write that carries an outcome out.
+    """Return the write of an outcome.
 
     Args:
-        outcome: what a transition decided; it has changes.
-        table: the table's name.
-        token: names this write; not used before.
-        announce: whether the stream's consumer shall carry the effects out.
-        shards: partitions of each index.
+        outcome: the outcome of a transition. It has changes.
+        table: the name of the table.
+        token: a new name for this write.
+        announce: whether the dispatcher carries out the effects.
+        shards: how many partitions each index has.
 
     Raises:
-        TooLarge: an item or the whole is larger than DynamoDB takes.
+        TooLarge: an item or the whole write is larger than DynamoDB allows.
     """
     elements = [_element(change, table, token, announce, shards) for change in outcome.changes]
     written = {element.key for element in elements}
@@ -115,10 +115,10 @@ def _element(change: Change, table: str, token: str, announce: bool, shards: int
 
 
 def _unchanged(before: Entry | None) -> dict[str, Any]:
-    """The condition that a whole image may take the place of `before`."""
+    """Return the condition under which a whole image may replace `before`."""
     if before is None:
         return _condition("attribute_not_exists(#pk)", ("pk",), {})
-    # `rev` starts over when an id is used again; together with its birth it names one image of one life.
+    # A new life of an id begins with `rev` 1, so `rev` and `created_at` together name one image.
     return _condition(
         "#rev = :rev AND #created_at = :created_at",
         ("rev", "created_at"),
@@ -127,7 +127,7 @@ def _unchanged(before: Entry | None) -> dict[str, Any]:
 
 
 def _deletion(before: Entry, table: str) -> Element:
-    # What is gone already bears no token that could tell our own deletion from another's; gone is what was wanted.
+    # A missing item has no token that shows our own deletion. It counts as deleted, by us or by another process.
     condition = _condition(
         "attribute_not_exists(#pk) OR (#rev = :rev AND #created_at = :created_at)",
         ("pk", "rev", "created_at"),
@@ -137,7 +137,7 @@ def _deletion(before: Entry, table: str) -> Element:
 
 
 def _held(record: Record, table: str) -> Element:
-    """The task must still be held as `record` shows it, whatever else has been written to it."""
+    """Return a check that the task is still acquired at the version in `record`. Other fields may have changed."""
     assert record.task is not None
     condition = _condition(
         "#task.#state = :acquired AND #task.#version = :version AND #state = :pending",
@@ -149,7 +149,7 @@ def _held(record: Record, table: str) -> Element:
 
 
 def only_waits(before: Record, after: Record) -> bool:
-    """Whether the change only adds callbacks or listeners to a pending promise."""
+    """Return whether the change only adds callbacks or listeners to a pending promise."""
     same = replace(
         before,
         callbacks=after.callbacks,
@@ -168,11 +168,12 @@ def only_waits(before: Record, after: Record) -> bool:
 
 
 def _addition(before: Record, after: Record, item: Item, table: str) -> dict[str, Any]:
-    """Add the new waiters, entry by entry.
+    """Return the arguments of an UpdateItem that adds the new callbacks and listeners (docs/rules.md D7).
 
-    The condition is not on `rev`, so that hundreds who wait on one promise do not fight: an entry may be added while
-    the promise is pending. Its deadline never changes in one life, so `before` being stale does no harm: a wait only
-    ever moves `wake_at` from nowhere to that deadline. `token` makes sure that sending again adds nothing.
+    The condition does not compare `rev`, so hundreds of waiters of one promise do not conflict. An entry can be added
+    while the promise is pending. An outdated `before` is safe: the deadline does not change in one life of the promise,
+    and a wait only sets an empty `wake_at` to this deadline. The condition on `token` refuses a repetition of the same
+    call.
     """
     entries = [
         (attribute, waiter, since)
@@ -204,7 +205,7 @@ def _addition(before: Record, after: Record, item: Item, table: str) -> dict[str
 
 
 def _condition(expression: str, names: tuple[str, ...], values: Mapping[str, str | int]) -> dict[str, Any]:
-    # Every name is a placeholder: DynamoDB reserves hundreds of words, and more of them from time to time.
+    # Every name is a placeholder, because DynamoDB reserves hundreds of words and adds more.
     arguments: dict[str, Any] = {
         "ConditionExpression": expression,
         "ExpressionAttributeNames": {f"#{name}": name for name in names},
@@ -216,22 +217,22 @@ def _condition(expression: str, names: tuple[str, ...], values: Mapping[str, str
 
 
 class WriteFailure(NamedTuple):
-    """Why a write failed its conditions: the true entries where one did not hold."""
+    """The failure of a write: the present entries of the failed conditions."""
 
     entries: dict[Key, Entry | None]
     ours: bool
-    """Whether one of them is what this very write made: it had succeeded."""
+    """Whether one entry is the image that this write made. The write has then succeeded."""
 
 
 def failure_of(write: Write, images: Mapping[int, AnyItem | None]) -> WriteFailure:
-    """What the old images say, by their position in the write; None is an item that does not exist."""
+    """Return what the images of a failed write mean. They are by position; None is an item that does not exist."""
     ours = any(image is not None and image.get("token") == typed(write.token) for image in images.values())
     entries = {write.keys[position]: None if image is None else entry_of(image) for position, image in images.items()}
     return WriteFailure(entries, ours)
 
 
 def size_of(item: AnyItem) -> int:
-    """The size of an item in bytes, as DynamoDB counts it."""
+    """Return the size of an item in bytes, as DynamoDB counts it."""
     return sum(_bytes(name) + _size(value) for name, value in item.items())
 
 
@@ -251,5 +252,5 @@ def _size(value: Mapping[str, Any]) -> int:
 
 
 def _bytes(text: str) -> int:
-    # A lone surrogate is the store's to refuse, not the measure's.
+    # Validation refuses lone surrogates. This function only measures.
     return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
