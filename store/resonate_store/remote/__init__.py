@@ -1,1 +1,1 @@
-"""The store of a server, over HTTP. Internal."""
+"""Store of a server, over HTTP. Internal."""

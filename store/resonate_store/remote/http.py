@@ -1,9 +1,11 @@
-"""Calls of a Resonate server: one envelope there, one back, tried again until the time for it is up.
+"""Calls to a Resonate server: one request and one response, tried again until their time is over.
 
-What may go wrong on the way is told apart here. A fault that passes - no connection, no answer, 429, 5xx - is tried
-again after a pause that doubles. Anything else will not get better by asking again: an address where no Resonate server
-is, a certificate that cannot be verified, somebody in between who refuses us. An answer says whether it is *doubtful*:
-whether an earlier try may have been carried out, its response lost. What to make of that is the store's business.
+A fault that may pass is tried again after a pause that doubles: no connection, no response, 429 or 5xx. Other faults
+are raised at once: an address without a Resonate server, a certificate that cannot be verified, a gateway that refuses
+the request.
+
+An answer is *doubtful* if an earlier try may have been carried out and its response was lost. The store decides what
+that means.
 """
 
 from __future__ import annotations
@@ -28,21 +30,21 @@ if TYPE_CHECKING:
     from resonate_store.remote.signature import RequestSignature
 
 FIRST_PAUSE_MS: Final = 50
-"""The pause before the second try, doubled with every further one; jitter takes up to half of it."""
+"""The pause (ms) before the second try. Each further try doubles it; random jitter shortens it by up to a half."""
 LONGEST_PAUSE_MS: Final = 5_000
 SLICE_MS: Final = 100
-"""How often a pause looks whether it is still worth it."""
+"""How often (ms) a pause checks whether to continue."""
 CONNECT_TIMEOUT_S: Final = 5.0
 READ_TIMEOUT_S: Final = 10.0
-"""The longest that one try waits for its connection, and for its answer."""
+"""The longest time (s) that one try waits for its response."""
 CONNECTIONS: Final = 32
-"""Connections that are kept open."""
+"""How many connections are kept open."""
 
 logger = logging.getLogger("resonate.store")
 
 
 class Reply(NamedTuple):
-    """An HTTP response. `headers` are looked up by their lower-case names."""
+    """An HTTP response. The names in `headers` are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -50,7 +52,7 @@ class Reply(NamedTuple):
 
 
 class Fault(Exception):
-    """A try that has led to no response; `sent` says whether the server may have got the request."""
+    """Raised when a try has no response. `sent` says whether the server may have received the request."""
 
     def __init__(self, reason: str, *, sent: bool) -> None:
         super().__init__(reason)
@@ -61,17 +63,17 @@ class Post(Protocol):
     """Makes one try."""
 
     def __call__(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
-        """Post `body` to the server, and return its response within `timeout` seconds.
+        """Post `body` to the server and return its response within `timeout` seconds.
 
         Raises:
-            Fault: there was none.
-            StoreError: there never will be one.
+            Fault: no response arrived. A later try may succeed.
+            StoreError: no try can succeed.
         """
         ...
 
 
 class Answer(NamedTuple):
-    """What the server answered: the envelope's status and data."""
+    """Answer of the server: the status and the data of the envelope."""
 
     status: int
     data: Raw
@@ -92,17 +94,17 @@ _decode = msgspec.json.Decoder(_ReplyEnvelope).decode
 
 
 class Calls:
-    """Makes calls.
+    """Client of a server.
 
     Args:
-        server: which one, and how it knows us.
+        server: the addresses and the credentials.
         clock: the source of time, also for the pauses between tries.
-        identify: makes the ids that tell requests apart in a server's log.
-        jitter: random numbers in [0, 1) that spread the pauses of those who try again.
-        post: makes one try; over HTTP if not given.
+        identify: makes the ids that distinguish requests in a server's log.
+        jitter: returns random numbers in [0, 1), which spread the pauses of clients that try again.
+        post: makes one try. None uses HTTP.
 
     Attributes:
-        insistent: whether faults are tried again. Whoever is about to stop switches it off, and waits for no pause.
+        insistent: whether faults are tried again. A process that is about to stop sets it to False; pauses then end.
         server_clock: shows the server's time.
     """
 
@@ -128,12 +130,13 @@ class Calls:
         """Make one call.
 
         Args:
-            kind, data: of the request.
-            timeout_s: the time that all tries together may take.
+            kind: the kind of the request.
+            data: the data of the request.
+            timeout_s: the time (s) that all tries together may take.
 
         Raises:
-            StoreUnreachable: no try has brought an answer.
-            StoreError: the server cannot be called at all, or is none.
+            StoreUnreachable: no try had an answer.
+            StoreError: the server cannot be called, or it is not a Resonate server.
         """
         head = {"corrId": self._identify(), "version": VERSION}
         if self._server.token is not None:
@@ -178,10 +181,10 @@ class Calls:
         return self._signature.headers("POST", f"{self._server.url}/", headers, body)
 
     def _answer(self, reply: Reply, doubtful: bool, sent_at: int) -> Answer | None:
-        """The answer in a response; None for a passing failure of somebody in between.
+        """Return the answer in a response, or None for a failure of a gateway that may pass.
 
         Raises:
-            StoreError: it comes from no Resonate server, or never reached it.
+            StoreError: the response is not from a Resonate server.
         """
         try:
             envelope = _decode(reply.body)
@@ -226,15 +229,15 @@ class Calls:
 
 
 def _is_final(answer: Answer | None) -> bool:
-    """Whether asking again would bring the same: the server does not know how (501)."""
+    """Return whether another try would get the same answer: 501, the server does not implement the request."""
     return answer is not None and answer.status == 501
 
 
 class HttpPost:
-    """Posts over HTTP, on connections that are kept open.
+    """HTTP client for one server, with connections that are kept open.
 
     Args:
-        url: of the server.
+        url: the address of the server.
     """
 
     def __init__(self, url: str) -> None:
@@ -242,7 +245,7 @@ class HttpPost:
         self._pool: Any = None
 
     def __call__(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
-        # Loaded with the first call: most of a cold start's processes, and every program in memory, make none.
+        # Imported by the first call: programs in memory, and most processes in a cold start, make none.
         from urllib3 import Timeout, connection_from_url
         from urllib3.exceptions import (
             ConnectTimeoutError,
@@ -277,7 +280,7 @@ class HttpPost:
 
 
 def reason_of(error: Exception) -> str:
-    """What happened, without the connection object that it happened to."""
+    """Return the text of an error without its connection object."""
     return re.sub(r"\A(?:<[^>]*>|\w+\([^)]*\)): ", "", str(error)) or type(error).__name__
 
 
@@ -287,6 +290,6 @@ def _shown(reply: Reply) -> str:
 
 
 def _retry_after(reply: Reply) -> int:
-    """The pause that the server asks for (ms)."""
+    """Return the pause (ms) that the server asks for, or 0."""
     text = reply.headers.get("retry-after", "")
     return int(text) * 1000 if text.isascii() and text.isdigit() else 0

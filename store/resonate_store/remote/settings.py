@@ -1,9 +1,12 @@
-"""Where a Resonate server is, and how it knows us: arguments first, then the environment.
+"""Address and credentials of a Resonate server, from arguments and environment variables. Arguments win.
 
-`RESONATE_URL` names a server whole. `RESONATE_HOST`, or one host each for requests and for messages
-(`RESONATE_HOST_STORE`, `RESONATE_HOST_MESSAGE_SOURCE`), go with `RESONATE_PORT_STORE` and
-`RESONATE_PORT_MESSAGE_SOURCE`; hosts include the scheme. Where nothing is said it is http://localhost:8001, which
-serves both. `RESONATE_TOKEN`, or `RESONATE_USERNAME` with `RESONATE_PASSWORD`, say who we are.
+- `RESONATE_URL` is the whole address of the server.
+- `RESONATE_HOST` is the host of requests and messages. `RESONATE_HOST_STORE` and `RESONATE_HOST_MESSAGE_SOURCE` name
+  one host for each. Hosts include the scheme.
+- `RESONATE_PORT_STORE` and `RESONATE_PORT_MESSAGE_SOURCE` are their ports.
+- `RESONATE_TOKEN`, or `RESONATE_USERNAME` with `RESONATE_PASSWORD`, are the credentials.
+
+Without any of them the address is http://localhost:8001, for requests and messages.
 """
 
 from __future__ import annotations
@@ -35,22 +38,23 @@ def server_of(
     token: str | None = None,
     iam: bool | None = None,
 ) -> ServerSettings:
-    """The server that arguments and environment name.
+    """Return the server that arguments and environment variables name.
 
     Args:
-        environment: environment variables; what is passed here goes before them.
-        url: the whole address; instead of `host` and ports.
+        environment: the environment variables. Arguments win over them.
+        url: the whole address, in place of `host` and the ports.
         host: scheme and name, such as `http://localhost`.
-        store_port, message_source_port: numbers, or their texts.
-        auth: user name and password; instead of `token`.
-        token: a JWT.
-        iam: whether to sign requests with AWS credentials; if not said, for the addresses of API Gateway where neither
-            token nor password is given.
+        store_port: the port for requests, 1 to 65535, as a number or text.
+        message_source_port: the port for messages, 1 to 65535, as a number or text.
+        auth: user name and password, in place of `token`.
+        token: a JSON Web Token (JWT).
+        iam: whether requests are signed with AWS credentials. None signs them for an address of API Gateway if there is
+            neither a token nor a password.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: arguments contradict each other, or are no address or port.
-        SettingsError: an environment variable is none.
+        ValueError: arguments contradict each other, or are not an address or port.
+        SettingsError: an environment variable is not valid.
     """
     if url is not None and (host is not None or store_port is not None):
         raise ValueError("give the server's url, or its host and store_port, not both")
@@ -87,7 +91,7 @@ def _joined(
     port: str | int | None,
     fallback: str | None = None,
 ) -> str:
-    """One of the two addresses; `fallback` is the other, which stands in where nothing is said about this one."""
+    """Return one of the two addresses. `fallback` is the other address, used if nothing is set for this one."""
     name = f"RESONATE_PORT_{what}"
     if port is None and environment.get(name):
         port = environment[name]

@@ -1,7 +1,6 @@
-"""Requests signed with AWS credentials, for an API that only IAM may call.
+"""Signatures of requests with AWS credentials, for an API that requires IAM.
 
-A module of its own because it needs botocore: only those pay for it, and need to have it installed, who call such an
-API.
+This is a module of its own because it imports botocore, which other clients do not need.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from resonate_store.model.servers import Scope
 
 
 class RequestSignature:
-    """Signs requests (SigV4) with the credentials of the environment.
+    """Signs requests (SigV4) with the AWS credentials of the environment.
 
     Args:
-        scope: the service and region that requests are signed for.
-        session: a botocore session; a new one if not given.
+        scope: the service and region for which requests are signed.
+        session: a botocore session. None creates a new one.
 
     Raises:
-        StoreError: botocore is not installed, or there is no region.
+        StoreError: botocore is not installed, or no region is set.
     """
 
     def __init__(self, scope: Scope, session: Any = None) -> None:
@@ -35,16 +34,16 @@ class RequestSignature:
             session = Session()
         self._session = session
         self._service = scope.service
-        # botocore itself knows AWS_DEFAULT_REGION only; Lambda and the other SDKs have both.
+        # botocore reads only AWS_DEFAULT_REGION. Lambda and the other SDKs set AWS_REGION too.
         self._region: str = scope.region or os.environ.get("AWS_REGION") or session.get_config_variable("region") or ""
         if not self._region:
             raise StoreError("requests are to be signed, but for which AWS region is not said: set AWS_REGION")
 
     def headers(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
-        """The headers of one request, with its signature.
+        """Return the headers of one request with its signature.
 
         Raises:
-            StoreError: there are no credentials.
+            StoreError: the environment has no AWS credentials.
         """
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest

@@ -1,10 +1,11 @@
-"""The store of a Resonate server, over HTTP: for workers and clients that are not where the promises are.
+"""Store of a Resonate server, over HTTP, for workers and clients outside of the deployment.
 
-Requests travel as the protocol has them, one round trip each. Two things differ from a store at hand. A finished step
-cannot be recorded in one write, because that request is internal: it is created and settled, both fenced by the task
-that we hold, in two round trips (docs/rules.md P11), which also show that the task is lost. And a response may get
-lost: the request is made again, and where the second answer could mislead - a task that is acquired already, by
-ourselves - the store looks at what is there before it believes it.
+Each request of the protocol is one round trip. Two things differ from other stores:
+
+- A finished step needs two round trips, because `promise.record` is internal: a creation and a settlement. Both are
+  fenced by a task that this process holds, and so show whether the task is lost (docs/rules.md P11).
+- A response may get lost. The request is then made again, and its second answer can be misleading: for example, this
+  process itself has acquired the task already. The store then reads the present state before it returns.
 """
 
 from __future__ import annotations
@@ -52,31 +53,33 @@ from resonate_store.remote.settings import server_of
 from resonate_store.server_clock import ServerClock
 
 TIMEOUT_S: Final = 30.0
-"""Seconds after which a request that nobody answers is given up."""
+"""The time (s) after which a request without an answer fails."""
 PAGE: Final = 500
-"""Children that are asked for at once."""
+"""How many children are read at once."""
 
 
 class HttpStore(Store):
     """A promise store behind the protocol's HTTP interface.
 
-    What is not given is taken from the environment; see `resonate_store.remote.settings`.
+    An argument that is not given is taken from the environment; see `resonate_store.remote.settings`.
 
     Args:
-        url: the server's address; instead of `host` and `port`.
-        host, port: the same in parts; the host includes the scheme.
-        auth: user name and password, for HTTP basic authentication.
-        token: a JWT, sent in the envelope and as a bearer token.
-        iam: whether requests are signed with AWS credentials; by itself for the addresses of API Gateway.
-        server: all of this at once, from whoever knows it already.
-        timeout: seconds that one request may take, all tries together.
+        url: the address of the server, in place of `host` and `port`.
+        host: scheme and name of the server, such as `http://localhost`.
+        port: the port of the server.
+        auth: user name and password for HTTP basic authentication.
+        token: a JSON Web Token (JWT), sent in the envelope and as a bearer token.
+        iam: whether requests are signed with AWS credentials. None signs them for an address of API Gateway.
+        server: all of these settings, in place of them.
+        timeout: the time that one request may take with all its tries, in seconds or as a `timedelta`.
         clock: the source of time, also for pauses between tries.
         identify: makes the ids of envelopes.
-        jitter: random numbers in [0, 1) that spread the pauses of those who try again.
-        post: makes one try of a request, in place of HTTP.
+        jitter: returns random numbers in [0, 1), which spread the pauses of clients that try again.
+        post: makes one try of a request. None uses HTTP.
 
     Raises:
-        TypeError, ValueError: an argument has the wrong type or value.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument has the wrong value.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class HttpStore(Store):
             os.environ, url=url, host=host, store_port=port, auth=auth, token=token, iam=iam
         )
         if jitter is None:
-            import random  # loaded by whoever talks to a server, and by nobody else
+            import random  # only this store needs it
 
             jitter = random.Random().random
         self._calls = Calls(self.server, self.clock, identify, jitter, post)
@@ -113,7 +116,7 @@ class HttpStore(Store):
 
     @property
     def server_clock(self) -> ServerClock:
-        """Shows the server's time, in which deadlines are computed."""
+        """The clock that shows the server's time, in which deadlines are computed."""
         return self._calls.server_clock
 
     @property
@@ -123,7 +126,7 @@ class HttpStore(Store):
 
     @property
     def insistent(self) -> bool:
-        """Whether requests that fail on the way are made again; whoever is about to stop switches it off."""
+        """Whether failed tries are repeated. A process that is about to stop sets it to False."""
         return self._calls.insistent
 
     @insistent.setter
@@ -131,7 +134,7 @@ class HttpStore(Store):
         self._calls.insistent = insistent
 
     def within(self, seconds: float) -> HttpStore:
-        """This store, for a caller who has only so much time for a request."""
+        """Return this store with a shorter timeout (s) for each request."""
         store = copy(self)
         store._timeout_s = max(0.001, min(seconds, self._timeout_s))
         return store
@@ -144,11 +147,11 @@ class HttpStore(Store):
         self._closed = True
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request; `promise.record` is one or two fenced ones, `task.verify` is a `task.get`.
+        """Carry out one request. `promise.record` becomes one or two fenced requests, `task.verify` becomes `task.get`.
 
         Raises:
             StoreUnreachable: the server did not answer in time.
-            StoreError: there is none, it does not let us in, or it answers what the protocol does not know.
+            StoreError: it is not a Resonate server, it refuses the client, or its answer is not one of the protocol.
         """
         if isinstance(request, PromiseRecord):
             return self._record(request)
@@ -166,7 +169,10 @@ class HttpStore(Store):
         return self._held.version(id) == version
 
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
-        """The direct children: of a task that has just been acquired what came with it, else what is found."""
+        """Return the direct children of a promise.
+
+        A task that was just acquired has them from the response. Otherwise they are searched.
+        """
         found = self._held.take_preload(id)
         if found is None:
             found = self._search(id)
@@ -187,15 +193,17 @@ class HttpStore(Store):
                 return [promise for promise in found if not promise.pending or promise.timeout_at > now]
 
     def _certain(self, promise: PromiseView) -> PromiseView:
-        """The promise as others see it, too: a search may show as settled what is still pending (docs/rules.md Q1)."""
+        """Return the promise as `promise.get` shows it. A search may show a pending promise as settled (docs/rules.md
+        Q1).
+        """
         if promise.settled_at != promise.timeout_at:
             return promise
         return self._exchange(PromiseGet(promise.id)).promise or promise
 
     def _record(self, request: PromiseRecord) -> Response:
-        """docs/rules.md P11 over HTTP: create the promise and settle it; what is settled already is adopted.
+        """Record a step over HTTP: create its promise and settle it, or adopt a settled promise (docs/rules.md P11).
 
-        The server takes the promise for as old as the step's end, so a tag says how long the step has run.
+        The server takes the end of the step as the promise's creation, so a tag says how long the step has run.
         """
         tags, elapsed = request.tags, self.clock.now() - request.created_at
         if elapsed > 0:
@@ -207,7 +215,7 @@ class HttpStore(Store):
         return self._step(PromiseSettle(request.id, request.state, request.value))
 
     def _verified(self, request: TaskVerify) -> Response:
-        """Ask for the task, and say whether it is held at this version."""
+        """Read the task and answer whether it is held at this version."""
         response = self._exchange(TaskGet(request.id))
         if response.task is None:
             return response
@@ -217,13 +225,16 @@ class HttpStore(Store):
         return Response(status=409, error="Task is not acquired at this version")
 
     def _step(self, action: PromiseCreate | PromiseSettle) -> Response:
-        """A write of the nearest task above it that we hold, if there is one: the first writer wins either way."""
+        """Create or settle the promise of a step, fenced by the nearest held task above it if there is one.
+
+        The first writer wins in both cases.
+        """
         task = self._held.above(action.id)
         if task is None:
             return self._exchange(action)
         response = self._exchange(TaskFence(*task, action))
         if response.status == 404:
-            # The protocol's "no such task"; of the promise an inner status would say so.
+            # The outer status is about the task. A missing promise would have an inner status.
             response = replace(response, status=409)
         elif response.action_status != 200:
             response = replace(response, status=response.action_status)
@@ -232,7 +243,7 @@ class HttpStore(Store):
         return response
 
     def _exchange(self, request: ProtocolRequest) -> Response:
-        """Make one request of the protocol, and see through what a lost response leaves behind."""
+        """Make one request of the protocol, and correct an answer that a lost response made misleading."""
         self._require_open()
         kind, data = encode_request(request)
         answer = self._calls.call(kind, data, self._timeout_s)
@@ -243,7 +254,7 @@ class HttpStore(Store):
         if answer.doubtful and response.status in (404, 409):
             response = self._reconsider(request, response)
         if isinstance(request, TaskSuspend) and response.status == 300:
-            # Servers differ in what they show: ours all children and what was awaited, others some of the children.
+            # Our server shows all children and the awaited promises. Other servers show some children only.
             self._held.keep_preload(request.id, request.version, response.preload)
             settled = tuple(promise for promise in response.preload if not promise.pending)
             news = any(promise.id in request.awaited for promise in settled)
@@ -251,7 +262,7 @@ class HttpStore(Store):
         return response
 
     def _reconsider(self, request: ProtocolRequest, refusal: Response) -> Response:
-        """An earlier try may have done what this one was refused for: look, and answer as it was answered."""
+        """Return the answer to an earlier try that may have been carried out, or the refusal."""
         match request:
             case TaskCreate():
                 return self._claimed(request.promise.id, None, request.pid) or refusal
@@ -263,7 +274,7 @@ class HttpStore(Store):
                 done = promise is not None and (promise.state, promise.value) == (settle.state, settle.value)
                 return Response(promise=promise) if done else refusal
             case TaskSuspend():
-                # Pending again is what it is once an awaited promise has settled; the holder's part is over anyway.
+                # The task is pending again if an awaited promise has settled since. The holder is done either way.
                 return self._done(request.id, request.version, "suspended", "pending") or refusal
             case TaskRelease():
                 return self._done(request.id, request.version, "pending", "halted") or refusal
@@ -277,7 +288,7 @@ class HttpStore(Store):
                 return refusal
 
     def _claimed(self, id: str, version: int | None, pid: str) -> Response | None:
-        """The task as acquired by this process, unless that was another request of ours."""
+        """Return the task as acquired by this process, or None. It is None if another request of ours acquired it."""
         task = self._task(id)
         if task is None or task.state != "acquired" or task.pid != pid or version not in (None, task.version):
             return None
@@ -296,7 +307,7 @@ class HttpStore(Store):
         return self._exchange(TaskGet(id)).task
 
     def _note(self, request: Request, response: Response) -> None:
-        """Keep account of the tasks that we hold."""
+        """Update which tasks this process holds."""
         match request:
             case TaskCreate() | TaskAcquire():
                 if response.task is not None and response.task.state == "acquired":
@@ -321,7 +332,7 @@ class _HeldTask(Struct):
 
 
 class _Held:
-    """The tasks that this process holds, and the children that came with them."""
+    """The tasks that this process holds, and the children in the responses that acquired them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -330,11 +341,11 @@ class _Held:
     def add(self, task: Task, preload: Sequence[PromiseView]) -> None:
         with self._lock:
             known = self._tasks.get(task.id)
-            if known is None or known.version != task.version:  # else it was claimed, and nothing came with it
+            if known is None or known.version != task.version:  # else it was claimed without children
                 self._tasks[task.id] = _HeldTask(task.version, preload)
 
     def claim(self, id: str, version: int) -> bool:
-        """Hold a task whose acquisition was not answered; False if another thread holds it by the same acquisition."""
+        """Hold a task whose acquisition had no answer. Return False if another thread holds it already."""
         with self._lock:
             known = self._tasks.get(id)
             if known is not None and known.version >= version:
@@ -354,14 +365,14 @@ class _Held:
             return None if known is None else known.version
 
     def keep_preload(self, id: str, version: int, preload: Sequence[PromiseView]) -> None:
-        """What a task that goes on was shown of its children, for whoever asks for them next."""
+        """Keep the children in the response to a refused suspension for the next `take_preload`."""
         with self._lock:
             known = self._tasks.get(id)
             if known is not None and known.version == version:
                 known.preload = preload
 
     def take_preload(self, id: str) -> Sequence[PromiseView] | None:
-        """What came with the task; only once, because it grows old."""
+        """Return the children that came with the task, only once, because they become outdated."""
         with self._lock:
             known = self._tasks.get(id)
             if known is None:
@@ -370,7 +381,7 @@ class _Held:
             return preload
 
     def above(self, id: str) -> tuple[str, int] | None:
-        """The id and version of the nearest held task that `id` lies below."""
+        """Return the id and version of the nearest held task above `id`, or None."""
         with self._lock:
             while id := parent(id):
                 known = self._tasks.get(id)
