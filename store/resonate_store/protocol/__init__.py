@@ -1,1 +1,1 @@
-"""The Resonate protocol (docs/protocol.md): `wire` is its JSON, for both sides; `service` answers its requests."""
+"""The Resonate protocol (docs/protocol.md): `wire` reads and writes its JSON, `service` answers its requests."""

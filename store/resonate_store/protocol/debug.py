@@ -1,8 +1,7 @@
-"""The debug requests: a server that a test drives, step by step, at times that it chooses (docs/protocol.md 1.8).
+"""Debug requests: a test drives a server step by step, at instants that the test chooses (docs/protocol.md 1.8).
 
-They stop a store's clockwork, hold its messages back and empty it. `EmbeddedDebug` does that to any store that is owned
-by one process. Whatever is debugged has to be made on a `RequestClock`: that is how `resonate:debug_time` reaches the
-machine without anybody passing the time along.
+The requests pause a store, hold its messages back, read all its records and delete them. `EmbeddedDebug` does that for
+a store in one process. The store must use a `RequestClock`, which shows it the time in `resonate:debug_time`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from resonate_store.protocol.wire import WireError, read
 
 PREFIX = "debug."
 END_OF_TIME = 2**47
-"""The last instant that a test may choose, in the year 6429: calendars end in 9999, and much is due later than now."""
+"""The last instant (ms) that a test may choose: in the year 6429. Deadlines after it stay within the year 9999."""
 
 
 class PromiseTimeout(Struct):
@@ -40,7 +39,7 @@ class Listener(Struct):
 
 
 class TaskTimeout(Struct):
-    """What a task is waiting for: 0, to be offered again; 1, for its lease to end."""
+    """What is due on a task at the instant `timeout` (ms). Type 0: it is offered again. Type 1: its lease ends."""
 
     id: str
     type: int
@@ -53,7 +52,7 @@ class DebugMessage(Struct):
 
 
 class Snapshot(Struct, rename="camel"):
-    """Everything that is in a store, each list ordered by id."""
+    """All records of a store. Each list is ordered by id."""
 
     promises: list[PromiseView]
     promise_timeouts: list[PromiseTimeout]
@@ -65,30 +64,30 @@ class Snapshot(Struct, rename="camel"):
 
 
 class Debug(Protocol):
-    """What the debug requests ask of the owner of a store."""
+    """Operations of the debug requests on a store."""
 
     def start(self) -> None:
-        """Do nothing by itself any more, and hold messages back."""
+        """Pause the store: no timer fires, and messages are held back."""
         ...
 
     def stop(self) -> None:
-        """Go on, and send what was held back."""
+        """End the pause and send the messages that were held back."""
         ...
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete all records and messages."""
         ...
 
     def tick(self, time: int) -> None:
-        """Do what is due at the instant `time` (milliseconds), and send nothing."""
+        """Do what is due at the instant `time` (ms). Do not send messages."""
         ...
 
     def snap(self) -> Snapshot:
-        """Show everything there is."""
+        """Return all records and the messages that are held back."""
         ...
 
     def at(self, time: int) -> AbstractContextManager[Any]:
-        """Have it be `time` (milliseconds) for what this thread does in the block."""
+        """Show the instant `time` (ms) to this thread in the block."""
         ...
 
 
@@ -101,10 +100,10 @@ def is_instant(time: int) -> bool:
 
 
 def perform(debug: Debug, kind: str, data: Raw, debug_time: int | None) -> Any:
-    """Carry a debug request out and return the data of its response.
+    """Carry out a debug request and return the data of its response.
 
     Raises:
-        WireError: there is no such request, or its data is wrong.
+        WireError: the request does not exist, or its data is wrong.
     """
     match kind:
         case "debug.start":
@@ -133,7 +132,7 @@ def _time_of(data: Raw, debug_time: int | None) -> int:
 
 
 class RequestClock:
-    """A clock that shows a request the time that the request brought along, and everybody else the real one."""
+    """A clock that shows a request the time in its head. Other threads see the real time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -148,7 +147,7 @@ class RequestClock:
 
     @contextmanager
     def at(self, time: int) -> Generator[None]:
-        """Show `time` (milliseconds) to this thread for as long as the block runs."""
+        """Show the instant `time` (ms) to this thread while the block runs."""
         before: int | None = getattr(self._local, "time", None)
         self._local.time = time
         try:
@@ -158,7 +157,7 @@ class RequestClock:
 
 
 class Owned(Protocol):
-    """A store in this process: what `EmbeddedDebug` needs of it."""
+    """The members of a store in this process that `EmbeddedDebug` uses."""
 
     @property
     def send(self) -> Send: ...
@@ -170,19 +169,19 @@ class Owned(Protocol):
     def tick(self) -> int: ...
 
     def clear(self) -> None:
-        """Forget all records and schedules."""
+        """Delete all records and schedules."""
         ...
 
 
 class EmbeddedDebug:
-    """The debug requests over a store in this process.
+    """The debug requests for a store in this process.
 
-    Whoever calls the store's `tick` when something is due leaves it alone while `paused`.
+    While `paused` is true, the owner of the store must not call its `tick`.
 
     Args:
-        store: made on `clock`; its messages are held back while paused.
+        store: a store that was created with `clock`. Its messages are held back while paused.
         clock: the store's clock.
-        on_resume: called when the store's own clockwork may go on.
+        on_resume: called when the pause ends.
     """
 
     def __init__(self, store: Owned, clock: RequestClock, on_resume: Callable[[], None] | None = None) -> None:
@@ -234,11 +233,11 @@ class EmbeddedDebug:
 
 
 def snapshot_of(records: Sequence[Record], messages: list[DebugMessage]) -> Snapshot:
-    """Everything that is in a store.
+    """Return all records of a store as a snapshot.
 
     Args:
-        records: all of them, by id.
-        messages: those that are held back, by what they are about.
+        records: all records, ordered by id.
+        messages: the messages that are held back, ordered by their subject.
     """
     waiting = [record for record in records if record.pending]
     return Snapshot(
@@ -262,7 +261,7 @@ def _task_timeouts(records: Iterable[Record]) -> Iterable[TaskTimeout]:
 
 
 def _subject(address: str, message: dict[str, Any]) -> tuple[str, ...]:
-    """What a message is about: a later one about the same takes its place."""
+    """Return the subject of a message. A later message of the same subject replaces it."""
     if message["kind"] == "execute":
         return (message["data"]["task"]["id"], "execute")
     return (message["data"]["promise"]["id"], "unblock", address)

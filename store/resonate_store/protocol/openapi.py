@@ -1,9 +1,9 @@
-"""The OpenAPI document of the protocol, generated from the structs that read and write it.
+"""OpenAPI document of the protocol, generated from the structs that read and write it.
 
     python -m resonate_store.protocol.openapi > docs/openapi.json
 
-There is one operation, `POST /`, and the kind of a request decides what its data is. So the body is one of 21
-envelopes, each with the kind as a constant.
+There is one operation, `POST /`. The kind of a request decides the form of its data. The body is therefore one of
+several envelopes, each with its kind as a constant.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ _REF = "#/components/schemas/{name}"
 _PRELOAD = ("task.create", "task.acquire", "task.suspend", "task.fence")
 _STATUSES = {
     "200": "The request was carried out.",
-    "300": "A suspension is refused, because something awaited has settled: go on with the preload.",
-    "400": "The envelope or the data is not that of a request.",
+    "300": "The suspension is refused because an awaited promise has settled. Continue with the preload.",
+    "400": "The envelope or the data of the request is not valid.",
     "401": "The token in the head is missing or not valid.",
     "403": "The token does not allow this, or it is a debug request and debugging is off.",
-    "404": "There is no such promise, task or schedule.",
+    "404": "The promise, task or schedule does not exist.",
     "409": "The task is not in the state, or not at the version, that the request needs.",
-    "413": "The request, or what would have to be stored, is too large.",
-    "422": "A promise that the request refers to is missing or has no task.",
-    "500": "A defect of the server.",
-    "503": "The store is too busy or not reachable; the request may be repeated.",
+    "413": "The request, or a record that it would write, is too large.",
+    "422": "A promise that the request names does not exist or has no task.",
+    "500": "The server has a defect.",
+    "503": "The store is busy or not reachable. The client can repeat the request.",
 }
 
 
 def document() -> dict[str, Any]:
-    """The OpenAPI 3.1 document, as JSON's types."""
+    """Return the OpenAPI 3.1 document as dictionaries and lists."""
     types = [*DATA.values(), PromiseView, Task, Schedule]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     for component in components.values():
-        if "description" in component:  # a docstring, whose indentation is kept by some versions of Python
+        if "description" in component:  # some versions of Python keep the indentation of docstrings
             component["description"] = inspect.cleandoc(component["description"])
     components["Promise"] = {**components.pop(PromiseView.__name__), "title": "Promise"}
     data = dict(zip(DATA, schemas, strict=False))
@@ -57,10 +57,13 @@ def document() -> dict[str, Any]:
     components |= {
         "RequestHead": _object(
             {
-                "corrId": {"type": "string", "description": "Repeated in the response."},
+                "corrId": {"type": "string", "description": "Correlation id. The response repeats it."},
                 "version": {"const": VERSION},
-                "auth": {"type": ["string", "null"], "description": "A JSON Web Token, if the server asks for one."},
-                "resonate:debug_time": {"type": ["integer", "null"], "description": "Only where debugging is on."},
+                "auth": {"type": ["string", "null"], "description": "JSON Web Token, if the server requires one."},
+                "resonate:debug_time": {
+                    "type": ["integer", "null"],
+                    "description": "Instant in milliseconds, if debugging is on.",
+                },
             },
             optional=("auth", "resonate:debug_time"),
         ),
@@ -69,7 +72,10 @@ def document() -> dict[str, Any]:
                 "corrId": {"type": "string"},
                 "status": {"type": "integer"},
                 "version": {"const": VERSION},
-                TIME: {"type": "integer", "description": "The server's time in milliseconds; ours."},
+                TIME: {
+                    "type": "integer",
+                    "description": "The server's time in milliseconds. An addition to the official protocol.",
+                },
             },
             optional=(TIME,),
         ),
@@ -124,7 +130,7 @@ def _response_data(kind: str) -> dict[str, Any]:
         "promises": _list("Promise"),
         "tasks": _list("Task"),
         "schedules": _list("Schedule"),
-        "cursor": {"type": "string", "description": "Names the next page; absent on the last."},
+        "cursor": {"type": "string", "description": "Cursor of the next page. Absent on the last page."},
         "action": _ref("InnerResponse"),
     }
     held = HELD.get(kind, ())
@@ -142,7 +148,7 @@ def _inner_response() -> dict[str, Any]:
             "head": _ref("ResponseHead"),
             "data": {"anyOf": [promise, {"type": "string"}]},
         }
-    ) | {"description": f"What became of the action of a {TaskFence.kind}."}
+    ) | {"description": f"Response to the action of a {TaskFence.kind}."}
 
 
 def _action(kind: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +173,7 @@ def _list(name: str) -> dict[str, Any]:
 
 
 def text() -> str:
-    """The document as it stands in docs/openapi.json."""
+    """Return the text of docs/openapi.json."""
     return msgspec.json.format(msgspec.json.encode(document())).decode() + "\n"
 
 

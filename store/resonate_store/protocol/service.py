@@ -1,8 +1,8 @@
-"""The server side of the protocol: bytes of a request in, status and bytes of a response out.
+"""Server side of the protocol: bytes of a request in, status and bytes of a response out.
 
-It knows no HTTP library and no transport; the deployed API and the development server each put it behind one. What it
-answers is always an envelope, whatever came in: a body that is no request, a token that is refused, a failure of the
-store, even a defect of ours, which is logged and shown to nobody.
+It uses no HTTP library. The deployed API and the development server each call it. The response always is an envelope,
+also for a body that is not a request, a refused token or a failure of the store. An unexpected exception is logged, and
+the response does not show it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ logger = logging.getLogger("resonate.protocol")
 
 
 class Refused(Exception):
-    """A request that is answered with this status and message."""
+    """Raised to answer a request with this status and message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -48,32 +48,32 @@ class Refused(Exception):
 
 
 class Permit(Protocol):
-    """What the bearer of a token may do."""
+    """The rights of a token."""
 
     def covers(self, request: ProtocolRequest | None) -> bool:
-        """Whether it may make this request; None stands for debug requests and for kinds that do not exist."""
+        """Return whether the token allows this request. None means a debug request or an unknown kind."""
         ...
 
 
 class Guard(Protocol):
-    """Tells who makes a request."""
+    """Authentication of requests."""
 
     def admit(self, token: str | None) -> Permit:
-        """Check the token of a request's head.
+        """Check the token in the head of a request and return its rights.
 
         Raises:
-            Refused: it is missing or not valid (401), or allows nothing at all (403).
+            Refused: the token is missing or not valid (401), or it allows nothing (403).
         """
         ...
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What a request may measure at most. Ids and pages have limits of their own, which hold for every store.
+    """Limits of the size of a request. The limits of ids and pages are elsewhere, because they hold for every store.
 
     Attributes:
-        body_bytes: of a request; 2 MiB, as in the official server.
-        tags: number of tags of one promise or schedule.
-        tag_bytes: bytes of one tag, name and text together.
+        body_bytes: the largest size of a request in bytes; 2 MiB, as in the official server.
+        tags: the most tags of one promise or schedule.
+        tag_bytes: the largest size of one tag in bytes, name and text together.
     """
 
     body_bytes: int = 2 * 1024 * 1024
@@ -82,7 +82,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Head(Struct):
-    """What the head of a request says; everything else in it is ignored, `resonate:origin` for one."""
+    """The head of a request. Unknown fields such as `resonate:origin` are ignored."""
 
     corr_id: str = msgspec.field(name="corrId")
     version: str
@@ -103,12 +103,12 @@ class Service:
     """Answers the requests of the protocol from a store.
 
     Args:
-        store: carries them out.
-        guard: tells who may make them; without one, everybody may.
-        debug: takes the `debug.*` requests and `resonate:debug_time`; without one, both are refused.
-        limits: how large requests may be.
-        workers: tells how many workers poll for the task of a promise; None if that is not known.
-        clock: the store's; without one, responses do not tell the server's time.
+        store: carries out the requests.
+        guard: authenticates requests. None allows every request.
+        debug: carries out `debug.*` requests and `resonate:debug_time`. None refuses both.
+        limits: the limits of the size of a request.
+        workers: returns how many workers poll for the task of a promise, or None if that is not known.
+        clock: the clock of the store. None leaves the server's time out of responses.
     """
 
     def __init__(
@@ -132,10 +132,10 @@ class Service:
         """Answer one request.
 
         Args:
-            body: the request's envelope as JSON.
+            body: the envelope of the request, as JSON.
 
         Returns:
-            The HTTP status and the response's envelope as JSON, in which `head.status` is the same.
+            The HTTP status, and the envelope of the response as JSON. Its `head.status` is the same status.
         """
         if len(body) > self._limits.body_bytes:
             error = f"The request has {len(body)} bytes and {self._limits.body_bytes} is the limit"
@@ -197,7 +197,9 @@ class Service:
         return response.status, encode_response(request, response, head.corr_id)
 
     def _with_preload(self, request: ProtocolRequest, response: Response) -> Response:
-        """Show whoever goes on with a task what it has done already (decision 0012)."""
+        """Add the recorded children to the response of a worker that acquires or continues a task
+        (docs/decisions/0012).
+        """
         match request:
             case TaskCreate(promise=PromiseCreate(id=id)) | TaskAcquire(id=id) if (
                 response.task is not None and response.task.state == "acquired"
@@ -211,14 +213,14 @@ class Service:
                 return response
 
     def _with_workers(self, response: Response) -> Response:
-        """Show how many workers there are to take a pending task."""
+        """Add the number of workers that poll for a pending task."""
         promise, task = response.promise, response.task
         if promise is None or task is None or task.state != "pending":
             return response
         return msgspec.structs.replace(response, task=msgspec.structs.replace(task, workers=self._workers(promise)))
 
     def _children(self, id: str) -> Sequence[PromiseView]:
-        """What lies below a task: numbered as this SDK does it, or else as the official ones do."""
+        """Return the children of a task. If the separator of this SDK finds none, use that of the official SDKs."""
         found = next((found for separator in SEPARATORS if (found := self._store.children(id, separator))), ())
         return [whole(promise, self._store) for promise in found]
 
@@ -253,7 +255,7 @@ class Service:
 
 
 def _by_id(promises: Iterable[PromiseView]) -> tuple[PromiseView, ...]:
-    """The promises in the protocol's order, whatever the order of the store."""
+    """Return the promises in the order of the protocol, by id."""
     return tuple(sorted(promises, key=lambda promise: promise.id))
 
 
@@ -265,7 +267,7 @@ def _request_of(envelope: Envelope) -> ProtocolRequest | None:
 
 
 def _recovered(body: bytes) -> tuple[str, str]:
-    """Kind and correlation id of what is not an envelope, as far as it has them."""
+    """Return the kind and correlation id of a body that is not an envelope, as far as it has them."""
     try:
         document: Any = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

@@ -1,12 +1,12 @@
-"""Requests and responses as the JSON of the protocol, both ways (docs/protocol.md 1.3 and 1.5).
+"""Requests and responses as JSON of the protocol, in both directions (docs/protocol.md 1.3 and 1.5).
 
-The server reads requests and writes responses, a client writes requests and reads responses; both ask here, so that
-they cannot differ. Only shapes are dealt with: whether an id is legal or a timeout makes sense is the machine's to
-say. Internal requests have no wire form at all.
+The server reads requests and writes responses; a client writes requests and reads responses. Both use this module, so
+they agree. It checks only the form of the JSON. `machine/validation` checks ids and deadlines. Internal requests have
+no wire form.
 
-Written: what `msgspec.json.encode` takes - structs and dictionaries of them. Read: bytes, or anything that encodes to
-JSON. Whatever the protocol does not know is ignored, in requests as in responses; our own optional keys rest on that
-(docs/compatibility.md).
+The functions that write return what `msgspec.json.encode` accepts: structs, and dictionaries of them. The functions
+that read accept bytes, or anything that encodes to JSON. Unknown keys are ignored in requests and responses, so both
+can have additional optional keys (docs/compatibility.md).
 """
 
 from __future__ import annotations
@@ -49,26 +49,26 @@ from resonate_store.model.requests import (
 )
 
 VERSION = "2026-04-01"
-"""The version of the protocol; every envelope names it."""
+"""The version of the protocol, which is in each envelope."""
 TIME = "resonate:time"
-"""Where the head of a response says what time it is for the server (ms); ours, other servers do not have it."""
+"""The key of the server's time (ms) in the head of a response. An addition to the official protocol."""
 
 NEVER = 2**63 - 1
-"""What clients in other languages send for "never" (ms); it is kept as `END_OF_TIME`, which every language can read."""
+"""The instant (ms) that clients in other languages send for "never". It is stored as `END_OF_TIME`."""
 
 _Data = TypeVar("_Data")
 
 
 class WireError(ValueError):
-    """What came over the wire is not what the protocol says; the message names the place."""
+    """Raised when received JSON does not have the form of the protocol. The message names the place."""
 
 
 class UnknownKind(WireError):
-    """There is no request of this kind, or it is internal."""
+    """Raised when a kind of request does not exist or is internal."""
 
 
 class Action(Struct, Generic[_Data]):
-    """A request inside of a request. Its head has to be there and says nothing."""
+    """A request inside of a request. Its head is required, and its content is ignored."""
 
     kind: str
     head: Any
@@ -76,7 +76,7 @@ class Action(Struct, Generic[_Data]):
 
 
 class FenceAction(Struct):
-    """A creation or a settlement inside of a fence; `kind` says which."""
+    """The action of a fence: a creation or a settlement, as `kind` says."""
 
     kind: str
     data: Raw
@@ -138,7 +138,7 @@ DATA: dict[str, type] = {
     TaskSuspend.kind: TaskSuspendData,
     TaskFence.kind: TaskFenceData,
 }
-"""Every kind of request that travels, and the shape of its data. Most travel as they are."""
+"""The form of the data of each kind of request. For most kinds it is the request itself."""
 
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(data) for kind, data in DATA.items()}
 
@@ -147,12 +147,12 @@ def decode_request(kind: str, data: Any) -> ProtocolRequest:
     """Read the data of a request.
 
     Args:
-        kind: the request's kind, such as `promise.get`.
-        data: its data: JSON as bytes or `msgspec.Raw`, or what encodes to it.
+        kind: the kind of the request, such as `promise.get`.
+        data: the data: JSON as bytes or `msgspec.Raw`, or a value that encodes to it.
 
     Raises:
-        UnknownKind: no client may send this kind.
-        WireError: the data is not that of such a request.
+        UnknownKind: a client cannot send this kind.
+        WireError: the data does not have the form of this request.
     """
     decoder = _DECODERS.get(kind)
     if decoder is None:
@@ -192,17 +192,17 @@ def _fenced(action: FenceAction) -> PromiseCreate | PromiseSettle:
 
 
 def _within_time(creation: PromiseCreate) -> PromiseCreate:
-    """The creation with the last instant there is, if its timeout is beyond that."""
+    """Return the creation with a deadline of at most `END_OF_TIME`."""
     if END_OF_TIME < creation.timeout_at <= NEVER:
         return replace(creation, timeout_at=END_OF_TIME)
     return creation
 
 
 def encode_request(request: ProtocolRequest) -> tuple[str, Any]:
-    """Write a request: its kind and its data.
+    """Return the kind and the data of a request.
 
     Raises:
-        WireError: the request is internal and cannot travel.
+        WireError: the request is internal and cannot be sent.
     """
     match request:
         case TaskCreate():
@@ -229,17 +229,19 @@ def _action(request: PromiseCreate | PromiseSettle | PromiseRegisterCallback) ->
 
 
 def _sparse(request: ProtocolRequest) -> Any:
-    """The request without what is unset: other servers need not know our optional keys, nor take a null."""
+    """Return the request without unset fields, because other servers may not know them or accept null."""
     names = zip(request.__struct_fields__, request.__struct_encode_fields__, strict=True)
     values = {wire: getattr(request, name) for name, wire in names}
     return {wire: value for wire, value in values.items() if value is not None and value is not False}
 
 
 def encode_response(request: ProtocolRequest, response: Response, corr_id: str = "0") -> Any:
-    """Write the data of the response to `request`.
+    """Return the data of the response to `request`.
 
     Args:
-        corr_id: of the request's envelope; a fence's inner response repeats it.
+        request: the request.
+        response: the response of the store.
+        corr_id: the correlation id in the envelope of the request. The inner response of a fence repeats it.
     """
     if response.status >= 400:
         return response.error or "no reason given"
@@ -277,14 +279,14 @@ class InnerHead(Struct):
 
 
 class InnerResponse(Struct):
-    """What became of a fence's action."""
+    """The response to the action of a fence."""
 
     head: InnerHead
     data: Raw
 
 
 class ResponseData(Struct):
-    """Whatever any response may hold."""
+    """All fields that the data of a response can have."""
 
     promise: PromiseView | None = None
     task: Task | None = None
@@ -317,7 +319,7 @@ HELD: dict[str, tuple[str, ...]] = {
     ScheduleResume.kind: ("schedule",),
     ScheduleTrigger.kind: ("schedule", "promise"),
 }
-"""What the data of a successful response holds at least; the other kinds are answered by an empty object."""
+"""The fields that the data of a successful response must have. For other kinds, the data is an empty object."""
 
 _RESPONSE = msgspec.json.Decoder(ResponseData)
 _ANYTHING = msgspec.json.Decoder()
@@ -327,11 +329,12 @@ def decode_response(request: ProtocolRequest, status: int, data: Any) -> Respons
     """Read the response to `request`.
 
     Args:
-        status: `head.status` of the response's envelope.
-        data: its data: JSON as bytes or `msgspec.Raw`, or what encodes to it.
+        request: the request.
+        status: `head.status` in the envelope of the response.
+        data: the data: JSON as bytes or `msgspec.Raw`, or a value that encodes to it.
 
     Raises:
-        WireError: no server that speaks the protocol answers this to such a request.
+        WireError: the data is not a response to this request.
     """
     if status >= 400:
         return Response(status=status, error=_error(_read(_ANYTHING, data, f"Invalid response to {request.kind}")))
@@ -364,14 +367,14 @@ def _fence_response(action: InnerResponse, preload: tuple[PromiseView, ...]) -> 
 
 
 def _error(data: Any) -> str:
-    """The message of a failure: a string, or as some in-process servers have it, an object with one."""
+    """Return the message of a failure: a text, or the text in the object that some servers in a process send."""
     if isinstance(data, Mapping):
         data = data.get("error", data)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
     return data if isinstance(data, str) else msgspec.json.encode(data).decode()
 
 
 def read(type: type[_Data], data: Any, what: str) -> _Data:
-    """Read JSON, or what encodes to it, as a `type`; the message of a WireError begins with `what`."""
+    """Read JSON, or a value that encodes to it, as a `type`. The message of a `WireError` begins with `what`."""
     return _read(msgspec.json.Decoder(type), data, what)
 
 
