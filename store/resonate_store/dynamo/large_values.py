@@ -203,7 +203,7 @@ class Payloads:
         try:
             self._bucket.call("put_object_tagging", Key=key, Tagging={"TagSet": [{"Key": name, "Value": value}]})
         except NoSuchObject:
-            logger.debug("%s is gone already", key)
+            logger.debug("%s is already deleted", key)
 
     def _remember(self, key: str, value: Value, size: int) -> None:
         with self._lock:
@@ -268,7 +268,7 @@ class Uploads:
                 value, claim = mine[key]
                 payloads.restore(claim, value)
         except StoreError as error:
-            logger.warning("claims are left to the sweep: %s", error)
+            logger.warning("the sweep will confirm the claims: %s", error)
             return outcome
         return replace(outcome, changes=tuple(_confirmed(change, written) for change in outcome.changes))
 

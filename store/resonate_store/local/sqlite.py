@@ -261,7 +261,7 @@ class SqliteStore(EmbeddedStore):
                 try:
                     record = _record_of(id, stored)
                 except DamagedRecord as error:
-                    logger.error("%s; the others are served", error)
+                    logger.error("%s; all other records are served", error)
                     continue
                 deliver(Change(None, record), self._outlets)
                 self._deliver()
