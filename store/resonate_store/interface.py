@@ -106,47 +106,48 @@ class Embedded(Protocol):
 
     @property
     def send(self) -> Send:
-        """Where messages go."""
+        """The function that gets the messages."""
         ...
 
     def subscribe(self, *, send: Send | None = None, on_wake: Callable[[int], None] | None = None) -> Send:
-        """Listen to the store in place of the present listener, and return where messages went before.
+        """Replace the present listener and return the function that got the messages before.
 
         Args:
-            send: takes an address and a message; must not wait for the receiver.
-            on_wake: takes the instant (milliseconds) of the next wake-up whenever that comes nearer.
+            send: gets an address and a message. It must not wait for the receiver. None keeps the present function.
+            on_wake: gets the instant (ms) of the next wake-up whenever it becomes earlier. None keeps the present
+                function.
         """
         ...
 
     def next_wake_at(self) -> int | None:
-        """Return the instant (milliseconds) of the next wake-up; None if nothing is armed."""
+        """Return the instant (ms) of the next wake-up, or None if no wake-up is armed."""
         ...
 
     def tick(self) -> int:
-        """Wake what is due, and return how many entries that were."""
+        """Do what is due now. Return how many entries were woken."""
         ...
 
 
 @runtime_checkable
 class Distant(Protocol):
-    """Store of a server, reached over a network.
+    """Store of a server, over a network.
 
     Attributes:
-        server: the server's addresses and credentials.
+        server: the address and credentials of the server.
     """
 
     server: ServerSettings
 
     @property
     def insistent(self) -> bool:
-        """Whether requests that fail on the way are repeated."""
+        """Whether failed tries of a request are repeated."""
         ...
 
     @insistent.setter
     def insistent(self, insistent: bool) -> None: ...
 
     def within(self, seconds: float) -> Store:
-        """Return this store for a caller that can wait so many seconds for one request."""
+        """Return this store with a timeout of at most `seconds` for each request."""
         ...
 
 

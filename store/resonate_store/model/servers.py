@@ -1,4 +1,4 @@
-"""A Resonate server: its addresses, and the credentials for its requests."""
+"""Address and credentials of a Resonate server."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from msgspec import Struct
 
 
 class Scope(Struct, frozen=True):
-    """What a request to AWS is signed for; without a region, the session's."""
+    """Service and region for which a request to AWS is signed. Without a region, that of the environment is used."""
 
     service: str
     region: str | None
 
 
 class ServerSettings(Struct, frozen=True):
-    """A Resonate server.
+    """Address and credentials of a Resonate server.
 
     Attributes:
-        url: where requests are posted.
-        messages_url: where `/poll/{group}/{id}` is.
-        token: a JWT.
+        url: the address for requests.
+        messages_url: the address of `/poll/{group}/{id}`, where messages are.
+        token: a JSON Web Token (JWT).
         auth: user name and password for HTTP basic authentication.
-        scope: what requests are signed for with AWS credentials; None if they are not.
+        scope: what requests are signed for with AWS credentials; None if they are not signed.
     """
 
     url: str
@@ -31,7 +31,7 @@ class ServerSettings(Struct, frozen=True):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The `Authorization` header of every request, if there is one."""
+        """The headers of each request: `Authorization`, if there are credentials."""
         if self.auth is not None:
             from base64 import b64encode
 
