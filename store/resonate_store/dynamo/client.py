@@ -67,8 +67,9 @@ class Unavailable(StoreError):
 
 
 class ConditionFailed(Exception):
-    """Raised when a condition of a write failed. `images` has the present item of each failed position; None if it is
-    missing.
+    """Raised when a condition of a write failed.
+
+    `images` has the present item of each failed position; None if it is missing.
     """
 
     def __init__(self, images: Mapping[int, AnyItem | None]) -> None:

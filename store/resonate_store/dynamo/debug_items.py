@@ -77,8 +77,9 @@ class DynamoDebug:
         return "Item" in self._call("get_item", {"TableName": self._table, "Key": _PAUSE, "ConsistentRead": True})
 
     def hold(self, held: Held) -> None:
-        """Hold a message back. It replaces an earlier one about the same task, or about the same promise to the same
-        listener.
+        """Hold a message back.
+
+        It replaces an earlier one about the same task, or about the same promise to the same listener.
         """
         self._put(held)
 

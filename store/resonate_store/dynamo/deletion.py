@@ -162,8 +162,9 @@ class Deletion:
         return most >= 0
 
     def tree(self, most: int | None = None) -> list[list[Doomed]] | None:
-        """Return the records to delete, the deepest level first, or None if the root is not the settled root of this
-        life.
+        """Return the records to delete, the deepest level first.
+
+        The result is None if the root is pending, is missing or belongs to another life.
 
         Args:
             most: the most records that the tree may have, with its root. None means any number.

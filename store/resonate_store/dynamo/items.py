@@ -107,8 +107,9 @@ class TextMapAttribute(Attribute["dict[str, str]"]):
 
 
 class IntegerMapAttribute(Attribute["dict[str, int]"]):
-    """Attribute for a map of whole numbers. Any key is allowed. An empty map is stored, so that an update can add an
-    entry.
+    """Attribute for a map of whole numbers.
+
+    Any key is allowed. An empty map is stored, so that an update can add an entry.
     """
 
     attr_type = MAP
@@ -292,7 +293,7 @@ def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards:
 
     Args:
         entry: the entry to store.
-        token: the name of the write.
+        token: names the write, so that a repetition of the same call is recognised.
         effects: how many effects of the write the dispatcher has to carry out.
         shards: how many partitions each index has.
     """

@@ -123,8 +123,9 @@ class Known:
             self._assumed.pop(key, None)
 
     def outdate(self, current: Mapping[Key, Entry | None]) -> None:
-        """Start again from these present entries. Entries that were read earlier become assumptions, as they may be
-        outdated.
+        """Start again from these present entries.
+
+        Entries that were read earlier become assumptions, as they may be outdated.
         """
         self._assumed |= self._read
         self._relied_on = set()

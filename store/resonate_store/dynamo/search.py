@@ -43,7 +43,10 @@ Ordered = tuple[int, str]
 
 
 class Ahead(NamedTuple):
-    """The next entries of one part of a merge, and whether it has more. An entry that is not read yet is None."""
+    """The next entries of one part of a merge, and whether the part has more.
+
+    An entry is None if its key is known from an index and its record is not read yet.
+    """
 
     entries: dict[Ordered, Entry | None]
     more: bool
@@ -281,7 +284,10 @@ class DynamoSearch:
 
 
 def _states_before(state: PromiseState | None) -> tuple[PromiseState, ...]:
-    """Return the stored states of records that a search can show in this state, the pending state first."""
+    """Return the states in which a promise can be stored that a search shows in `state`; None shows all.
+
+    A pending promise whose deadline has passed is shown as settled. The pending state is first.
+    """
     if state is None:
         return get_args(PromiseState)
     return ("pending", state) if state in ("resolved", "rejected_timedout") else (state,)

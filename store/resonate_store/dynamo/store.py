@@ -199,8 +199,9 @@ class DynamoStore(Store):
         self._memory.remember({key_of(record): record})
 
     def due(self, now: int) -> list[Key]:
-        """Return the entries whose `wake_at` is not after `now` (ms), the earliest first. They stay due until they are
-        woken.
+        """Return the entries whose `wake_at` is not after `now` (ms), the earliest first.
+
+        They stay due until they are woken.
         """
         partitions = [name for shard in range(self.shards) for name in (str(shard), halted_shard(shard))]
         found = [item for name in partitions for item in pages(self._table.call, "query", self._due_query(name, now))]
@@ -225,8 +226,9 @@ class DynamoStore(Store):
         return _instants(self._table.call("query", {**query, "Limit": limit}))
 
     def delete_tree(self, expiry: Expiry, most: int, until: int | None = None, *, whole: bool = False) -> bool:
-        """Delete an execution whose retention is over, or a part of it. See `Deletion.run` for the arguments and the
-        result.
+        """Delete an execution whose retention is over, or a part of it.
+
+        See `Deletion.run` for the arguments and the result.
         """
         return self._deletion(expiry).run(most, until, whole=whole)
 
@@ -276,8 +278,9 @@ class DynamoStore(Store):
         return DynamoDebug(self._table.call, self.table, lambda: self._objects, width=self._width)
 
     def connect(self) -> None:
-        """Create the client now. Lambda gives more processor to the initialisation of a function than to its
-        invocations.
+        """Create the client now.
+
+        Lambda gives more processor to the initialisation of a function than to its invocations.
         """
         self._table.connect()
 
@@ -318,7 +321,7 @@ class DynamoStore(Store):
         )
 
     def _verified(self, request: TaskVerify) -> Response:
-        """Answer whether a task is held, from one GetItem that reads no values and remembers nothing."""
+        """Answer whether a task is held. One GetItem reads the task and no values."""
         arguments = {
             "TableName": self.table,
             "Key": table_key(("promise", request.id)),

@@ -225,7 +225,10 @@ class WriteFailure(NamedTuple):
 
 
 def failure_of(write: Write, images: Mapping[int, AnyItem | None]) -> WriteFailure:
-    """Return what the images of a failed write mean. They are by position; None is an item that does not exist."""
+    """Return the present entries where a write failed, and whether this write made one of them.
+
+    `images` has the present items by their position in the write. None is an item that does not exist.
+    """
     ours = any(image is not None and image.get("token") == typed(write.token) for image in images.values())
     entries = {write.keys[position]: None if image is None else entry_of(image) for position, image in images.items()}
     return WriteFailure(entries, ours)

@@ -106,7 +106,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
 
     @property
     def embedded(self) -> EmbeddedStore:
-        """This store: it is in this process."""
+        """This store, because it is in this process."""
         return self
 
     # What a subclass implements. The caller has entered `exclusive`, unless the docstring says otherwise.
@@ -129,8 +129,9 @@ class EmbeddedStore(Subscribable, Store, ABC):
 
     @abstractmethod
     def due(self, now: int) -> list[Key]:
-        """Return the entries whose `wake_at` is not after `now`, the earliest first. They stay due until they are
-        woken.
+        """Return the entries whose `wake_at` is not after `now`, the earliest first.
+
+        They stay due until they are woken.
         """
 
     @abstractmethod

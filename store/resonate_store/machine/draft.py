@@ -103,9 +103,7 @@ def settled(record: Record, state: PromiseState, value: Value, at: int) -> Recor
 
 
 def timeout_state(tags: dict[str, str]) -> PromiseState:
-    """Return the state of a promise with these tags after its deadline: a timer is resolved, any other promise times
-    out.
-    """
+    """Return the state of a promise after its deadline: "resolved" for a timer, else "rejected_timedout"."""
     return "resolved" if tags.get(TIMER) == "true" else "rejected_timedout"
 
 

@@ -225,7 +225,7 @@ def _own(existing: Record, schedule: ScheduleRecord) -> bool:
 
 
 def _previous_of(schedule: ScheduleRecord) -> str | None:
-    """Return the id of the promise that an occurrence must not overlap, or None."""
+    """Return the id of the previous promise if occurrences must not overlap it, else None."""
     return schedule.last_promise if schedule.overlap == "skip" else None
 
 

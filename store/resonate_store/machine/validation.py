@@ -95,8 +95,9 @@ def _settlement(request: PromiseSettle) -> str | None:
 
 
 class _Known:
-    """The tags that were last found valid. Steps of a workflow that call the same function share one dictionary of
-    tags.
+    """The tags that were last found valid.
+
+    Steps of a workflow that call the same function share one dictionary of tags.
     """
 
     tags: dict[str, str] | None = None

@@ -1,3 +1,1 @@
-"""Data types that all stores share: records, requests, ids, addresses, limits, cron expressions and the clock.
-Internal.
-"""
+"""Data types of all stores: records, requests, ids, addresses, limits, cron expressions, the clock. Internal."""

@@ -96,8 +96,9 @@ class TaskGet(Struct, frozen=True, rename="camel"):
 
 
 class TaskCreate(Struct, frozen=True, rename="camel"):
-    """Request to create a promise with a target, and its task. The process `pid` acquires the task for `ttl`
-    milliseconds.
+    """Request to create a promise with a target, and its task.
+
+    The process `pid` acquires the task for `ttl` milliseconds.
     """
 
     kind: ClassVar = "task.create"
@@ -232,8 +233,9 @@ class ScheduleDelete(Struct, frozen=True, rename="camel"):
 
 
 class ScheduleSearch(Struct, frozen=True, rename="camel"):
-    """Search for schedules. It has pages like `PromiseSearch`. `tags` are those of the promises that a schedule
-    creates.
+    """Search for schedules.
+
+    It has pages like `PromiseSearch`. `tags` are those of the promises that a schedule creates.
     """
 
     kind: ClassVar = "schedule.search"
@@ -293,8 +295,9 @@ class TaskRegister(Struct, frozen=True):
 
 
 class TaskSuspendRegistered(Struct, frozen=True):
-    """Internal request to suspend a task whose callbacks are registered, unless a resume is buffered (docs/rules.md
-    T9).
+    """Internal request to suspend a task after its callbacks are registered (docs/rules.md T9).
+
+    It is refused with 300 if a resume is buffered.
     """
 
     kind: ClassVar = "task.suspend_registered"
@@ -344,8 +347,9 @@ class PromiseDelivered(Struct, frozen=True):
 
 
 class PromiseWake(Struct, frozen=True):
-    """Internal request to do what is due on a record: settle it, end its lease or offer its task. It arms the next
-    wake-up.
+    """Internal request to do what is due on a record: settle it, end its lease or offer its task.
+
+    It arms the next wake-up.
 
     `offers_apart_ms` is the longest pause (ms) between two offers of a task. None means `tasks.MAX_PAUSE_MS`.
     """

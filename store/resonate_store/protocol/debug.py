@@ -39,7 +39,7 @@ class Listener(Struct):
 
 
 class TaskTimeout(Struct):
-    """What is due on a task at the instant `timeout` (ms). Type 0: it is offered again. Type 1: its lease ends."""
+    """Instant `timeout` (ms) at which a task is offered again (type 0) or its lease ends (type 1)."""
 
     id: str
     type: int

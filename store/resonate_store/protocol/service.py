@@ -197,9 +197,7 @@ class Service:
         return response.status, encode_response(request, response, head.corr_id)
 
     def _with_preload(self, request: ProtocolRequest, response: Response) -> Response:
-        """Add the recorded children to the response of a worker that acquires or continues a task
-        (docs/decisions/0012).
-        """
+        """Add the recorded children if a worker acquires a task or has to continue it (docs/decisions/0012)."""
         match request:
             case TaskCreate(promise=PromiseCreate(id=id)) | TaskAcquire(id=id) if (
                 response.task is not None and response.task.state == "acquired"

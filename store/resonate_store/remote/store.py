@@ -121,7 +121,7 @@ class HttpStore(Store):
 
     @property
     def distant(self) -> HttpStore:
-        """This store: it is a server's."""
+        """This store, because it is the store of a server."""
         return self
 
     @property
@@ -193,8 +193,9 @@ class HttpStore(Store):
                 return [promise for promise in found if not promise.pending or promise.timeout_at > now]
 
     def _certain(self, promise: PromiseView) -> PromiseView:
-        """Return the promise as `promise.get` shows it. A search may show a pending promise as settled (docs/rules.md
-        Q1).
+        """Return the promise as `promise.get` shows it.
+
+        A search may show a pending promise as settled (docs/rules.md Q1).
         """
         if promise.settled_at != promise.timeout_at:
             return promise
@@ -288,7 +289,7 @@ class HttpStore(Store):
                 return refusal
 
     def _claimed(self, id: str, version: int | None, pid: str) -> Response | None:
-        """Return the task as acquired by this process, or None. It is None if another request of ours acquired it."""
+        """Return the task as acquired by this process, or None. It is None if another thread acquired it."""
         task = self._task(id)
         if task is None or task.state != "acquired" or task.pid != pid or version not in (None, task.version):
             return None
