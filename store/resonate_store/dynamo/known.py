@@ -1,8 +1,8 @@
 """Predicted records, which a request uses instead of reading them (docs/rules.md D10).
 
-A read takes as long as the write that follows it. A request is therefore first tried on predictions: a record that it
-creates is absent, and any other record is the image that this store wrote or read last. This is safe, because an
-outcome counts only if the condition of its write proves each prediction. A wrong prediction fails the write, and the
+A read takes as long as the write that follows it. A request is therefore first tried on predictions. A record that it
+creates is predicted as absent, any other record as the image that this store wrote or read last. This is safe, because
+an outcome counts only if the condition of its write proves each prediction. A wrong prediction fails the write, and the
 failure returns the true image.
 """
 

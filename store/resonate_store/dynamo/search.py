@@ -205,7 +205,7 @@ class DynamoSearch:
             newest = None if after is None else -after[0]
             for item in self._indexed(execution_state(state, shard), newest, Limit=count + 1):
                 created_at = int(item["created_at"]["N"])
-                if len(entries) >= count and created_at != oldest:  # the same instant has no order
+                if len(entries) >= count and created_at != oldest:  # those of one instant have no order
                     return Ahead(entries, more=True)
                 place = (-created_at, key_in(item)[1])
                 if after is None or place > after:

@@ -171,9 +171,9 @@ def _addition(before: Record, after: Record, item: Item, table: str) -> dict[str
     """Return the arguments of an UpdateItem that adds the new callbacks and listeners (docs/rules.md D7).
 
     The condition does not compare `rev`, so hundreds of waiters of one promise do not conflict. An entry can be added
-    while the promise is pending. An outdated `before` is safe: the deadline does not change in one life of the promise,
-    and a wait only sets an empty `wake_at` to this deadline. The condition on `token` refuses a repetition of the same
-    call.
+    while the promise is pending. An outdated `before` is safe, because the deadline does not change in one life of the
+    promise. A wait only sets an empty `wake_at` to this deadline. The condition on `token` refuses a repetition of the
+    same call.
     """
     entries = [
         (attribute, waiter, since)

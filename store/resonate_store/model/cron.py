@@ -74,7 +74,7 @@ def problem_with(expression: str, timezone: str | None = None) -> str | None:
     try:
         next_occurrence(expression, 0)
     except ValueError:
-        # An expression never occurs only if none of its months has one of its days.
+        # This happens only if none of the months has any of the days.
         _, _, day, month, _ = expression.split()
         reason = f"the day-of-month field {day!r} has no day of the months of the month field {month!r}"
         return f"Invalid cron expression {expression!r}: {reason}"

@@ -245,7 +245,7 @@ class HttpPost:
         self._pool: Any = None
 
     def __call__(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
-        # Imported by the first call: programs in memory, and most processes in a cold start, make none.
+        # Imported by the first call, which most processes do not make during a cold start.
         from urllib3 import Timeout, connection_from_url
         from urllib3.exceptions import (
             ConnectTimeoutError,
