@@ -1,1 +1,1 @@
-"""What a deployment does after a write: effects are carried out, timers armed, messages sent. Internal."""
+"""Delivery of the effects of writes on AWS: timers, schedules, messages, and the sweep. Internal."""

@@ -1,7 +1,7 @@
-"""What a deployed function is told by its environment, read once and checked.
+"""Settings of the deployed functions, read from environment variables.
 
-A missing or malformed variable is an error that names it, at the first use and not in the middle of a workflow. The
-variables are those that `template.yaml` sets.
+`template.yaml` sets these variables. They are read once and checked at their first use. A missing or malformed
+variable raises an error that names it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from resonate_store.settings import SettingsError, groups_of
 __all__ = ["Settings", "SettingsError"]
 
 SWEEP_INTERVAL_MS = 60_000
-"""The pause between two sweeps of a table in AWS, as the template says."""
+"""Milliseconds between two sweeps of a table in AWS. `template.yaml` has the same value."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """The environment of the dispatch and tick functions.
+    """Settings of the dispatch and tick functions.
 
     Attributes:
-        table: the DynamoDB table.
-        groups: which push address serves a worker group.
+        table: the name of the DynamoDB table.
+        groups: the push address of each worker group.
         timer_queue_url, push_queue_url: the SQS queues of timers and of HTTP pushes.
-        schedule_group: the EventBridge Scheduler group of our one-time schedules.
+        schedule_group: the group of all our schedules in EventBridge Scheduler, one-time and recurring.
         schedule_role_arn: the role with which Scheduler invokes the tick function.
-        tick_arn: the tick function.
-        retention_s: how long a settled execution is kept.
-        push_private: whether HTTP pushes may go to addresses that do not belong to the internet: for tests, and for a
-            dispatcher that runs in a network of its own.
+        tick_arn: the ARN of the tick function.
+        retention_s: how long a settled execution is kept, in seconds.
+        push_private: whether HTTP pushes may go to addresses outside the internet. Tests need it, and a dispatcher
+            that runs in a private network.
         debug_requests: whether debug requests may stop the deployment.
     """
 
@@ -48,7 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings.
+        """Return the settings that environment variables contain.
 
         Raises:
             SettingsError: a variable is missing or malformed.
@@ -71,10 +71,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def is_on(environment: Mapping[str, str], name: str) -> bool:
-    """Whether the variable `name` is on; it is off if it is not set.
+    """Return whether the variable `name` is `on`. A missing or empty variable is off.
 
     Raises:
-        SettingsError: it is neither.
+        SettingsError: the value is neither `on` nor `off`.
     """
     text = environment.get(name) or "off"
     if text not in ("on", "off"):
@@ -83,10 +83,10 @@ def is_on(environment: Mapping[str, str], name: str) -> bool:
 
 
 def retention_of(environment: Mapping[str, str]) -> int:
-    """`RESONATE_RETENTION_SECONDS`: how long a settled execution is kept.
+    """Return `RESONATE_RETENTION_SECONDS`: how long a settled execution is kept, in seconds.
 
     Raises:
-        SettingsError: it is no number of seconds.
+        SettingsError: the variable is missing or not a whole number.
     """
     seconds = environment.get("RESONATE_RETENTION_SECONDS", "")
     if not (seconds.isascii() and seconds.isdigit()):
@@ -95,14 +95,14 @@ def retention_of(environment: Mapping[str, str]) -> int:
 
 
 def origins_of(listed: Iterable[str], name: str) -> tuple[str, ...]:
-    """Origins whose pages may call the API, as browsers write them, without the empty ones.
+    """Return web origins in the form that browsers send. Pages of these origins may call the API.
 
     Args:
-        listed: such as `https://example.com`, or `*` for any.
-        name: of what lists them, for the error.
+        listed: origins such as `https://example.com`, or `*` for every origin. Empty strings are dropped.
+        name: the variable or option that lists them, for the error text.
 
     Raises:
-        SettingsError: one is not an origin.
+        SettingsError: a string is not an origin.
     """
     origins: list[str] = []
     for text in filter(None, map(str.strip, listed)):
@@ -117,9 +117,10 @@ def origins_of(listed: Iterable[str], name: str) -> tuple[str, ...]:
 
 
 def origin_of(text: str) -> str | None:
-    """Return an origin as browsers write it: in lower case, without a slash or its scheme's port; None if it is none.
+    """Return an origin in the form that browsers send, or None if `text` is not an origin.
 
-    A name that is not ASCII is not an origin, because browsers write its punycode.
+    The form is lower case, without a final slash and without the default port of the scheme. A host name with other
+    characters than ASCII is refused, because browsers send it in Punycode.
     """
     found = _ORIGIN.fullmatch(text.lower())
     if found is None:

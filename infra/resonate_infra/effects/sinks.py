@@ -1,8 +1,8 @@
-"""Where the effects of a write go on AWS.
+"""Delivery of a write's effects on AWS: sinks for timers and messages, and the outlets that use them.
 
-The stream's consumer uses `StreamOutlets`: what it writes is announced on the stream again, and another call carries
-those effects out. The sweep uses `SweepOutlets`: it repairs what the stream lost, so it must not rely on it, and
-carries the effects of its own writes out itself.
+The dispatcher uses `StreamOutlets`. The table's stream reports the dispatcher's own writes too, and a later invocation
+delivers their effects. The sweep uses `SweepOutlets`. It repairs what the stream lost, so it does not rely on the
+stream and delivers the effects of its own writes at once.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from resonate_store.model.requests import Request, Response, TaskGet, TaskHalt
 logger = logging.getLogger("resonate.effects")
 
 Kind = Literal["timer", "schedule"]
-"""What fires: the timer of a promise or a schedule."""
+"""The kind of record that fires: "timer" is a promise, "schedule" is a schedule."""
 
 
 class TimerSink(Protocol):
-    """Where timers and recurring schedules are armed. All instants are milliseconds."""
+    """Service that fires timers and recurring schedules. All instants are milliseconds since 1970 (UTC)."""
 
     def arm(self, kind: Kind, id: str, at: int) -> None:
-        """Fire the promise or schedule `id` once at the instant `at`, not earlier."""
+        """Fire the promise or schedule `id` once, at the instant `at` or later."""
         ...
 
     def disarm(self, kind: Kind, id: str) -> None:
-        """Delete what `arm` has armed for a distant instant, if it is still there."""
+        """Delete a timer that `arm` created for a distant instant, if it still exists."""
         ...
 
     def recur(self, id: str, cron: str, timezone: str | None) -> None:
-        """Fire the schedule `id` whenever `cron` occurs in `timezone`, UTC if None."""
+        """Fire the schedule `id` at every occurrence of `cron` in `timezone`, or in UTC if it is None."""
         ...
 
     def cease(self, id: str) -> None:
-        """Stop what `recur` began."""
+        """Delete the recurring timer that `recur` created for the schedule `id`."""
         ...
 
 
 class NoTimers:
-    """Timer sink that arms nothing, for a deployment that looks through its table instead."""
+    """Timer sink that does nothing. The deployment finds what is due by reading its table instead."""
 
     def arm(self, kind: Kind, id: str, at: int) -> None:
         pass
@@ -60,28 +60,29 @@ class NoTimers:
 
 
 class MessageSink(Protocol):
-    """Where messages to workers and listeners are sent."""
+    """Service that sends messages to workers and listeners."""
 
     def leads_home(self, address: str) -> bool:
-        """Return whether messages to an address would invoke a function of the deployment that is not a worker."""
+        """Return whether the address leads to a function of the deployment that is not a worker."""
         ...
 
     def send(self, address: str, message: dict[str, Any]) -> None:
-        """Send a message, without waiting for the receiver's work."""
+        """Send a message. Do not wait for the receiver's work."""
         ...
 
     def notify(self, address: str, promise: PromiseView, store: Applies) -> None:
-        """Send a settled promise to a listener; `store` has its values if they are claims."""
+        """Send a settled promise to a listener. If the promise holds claims, `store` reads their large values."""
         ...
 
 
 class StreamOutlets:
-    """The effects' surroundings on AWS.
+    """Outlets that the dispatcher delivers effects to.
 
     Args:
-        store: the table.
-        timers, transports: carry timers and messages.
-        retention_s: how long a settled execution is kept.
+        store: the store of the table.
+        timers: arms timers and schedules.
+        transports: sends messages.
+        retention_s: how long a settled execution is kept, in seconds.
     """
 
     def __init__(self, store: DynamoStore, timers: TimerSink, transports: MessageSink, retention_s: int) -> None:
@@ -100,7 +101,7 @@ class StreamOutlets:
             self.transports.send(address, message)
 
     def give_up(self, message: dict[str, Any], reason: str) -> None:
-        """Halt the task that a message offers, if no worker has it yet. A message to a listener is dropped."""
+        """Halt the task that a message offers, if no worker has acquired it yet. Drop a message to a listener."""
         match message:
             case {"kind": "execute", "data": {"task": {"id": str(id), "version": int(version)}}}:
                 task = self.apply(TaskGet(id)).task
@@ -133,7 +134,7 @@ class StreamOutlets:
 
 
 class SweepOutlets(StreamOutlets):
-    """The same without the stream: every write's effects are carried out at once."""
+    """Outlets that do not use the stream: they deliver the effects of their own writes at once."""
 
     def apply(self, request: Request) -> Response:
         response, changes = self.store.transact(request, announce=False)
@@ -142,7 +143,7 @@ class SweepOutlets(StreamOutlets):
         return response
 
     def carry_out(self, changes: Iterable[Change]) -> None:
-        """Carry out the effects of writes that were made without the stream; one that fails is left to the sweep."""
+        """Deliver the effects of writes that the stream does not report. A later sweep repeats an effect that fails."""
         for change in changes:
             try:
                 deliver(change, self)

@@ -1,16 +1,19 @@
-"""What time brings about: timers and schedules that fire, and the sweep that finds what was missed.
+"""Timer firings, schedule firings, and the sweep.
 
-Every tick message names what to look at and when it is due; what happens is up to what is found there, so a message
-that is late, early, repeated or about something long gone does no harm (docs/rules.md C1).
+A tick message names a record and the instant at which it is due. The record decides what happens. So a message that is
+late, early, repeated or about a deleted record is harmless (docs/rules.md C1).
 
-The sweep reads the `wake` index instead, a batch of each shard in turn, and stops when its time is up or it has done
-enough. What it has woken is no longer due, so the next one goes on where it stopped, in every shard; and it begins in
-another shard, so none waits for the others. A sweep that stops before the end hands the shards that have more over to
-sweeps of their own, `{"kind": "sweep", "shard": 3}`, which run at the same time. Those hand over nothing: what they
-leave is the next minute's, so that a backlog never makes more than one sweep of each shard a minute.
+The sweep reads the `wake` index instead of a message. It takes one batch of each shard in turn, and stops at its
+deadline or after `MAX_WAKES` entries. A record that it has woken is no longer due, so the next sweep continues where
+this one stopped. Each sweep begins with another shard, so that none is always last.
 
-EventBridge fires a recurring schedule within its minute, and for so long the sweep leaves it alone. So what the sweep
-does fire has lost what should have - a record of the stream, or the function's name has changed - and is armed anew.
+A sweep of all shards that stops early sends `{"kind": "sweep", "shard": 3}` for each shard with more entries. These
+sweeps of one shard run in parallel and send no such messages. The next minute's sweep does what they leave. So a
+backlog causes at most one additional sweep of each shard in a minute.
+
+EventBridge fires a recurring schedule within its minute, and the sweep skips the schedule for that time. A schedule
+that the sweep fires has lost its timer: a stream record was lost, or the tick function's name has changed. So the sweep
+arms it again.
 """
 
 from __future__ import annotations
@@ -31,37 +34,37 @@ from resonate_store.model.records import Key, Schedule
 from resonate_store.model.requests import PromiseWake, Request, ScheduleFire, ScheduleGet
 
 BATCH = 100
-"""Entries that the sweep takes from a shard at a time."""
+"""Entries that the sweep reads from a shard at a time."""
 MAX_COUNTED = 1_000
-"""Halted tasks of a shard that are counted at most."""
+"""Maximum number of halted tasks that are counted in a shard."""
 MAX_WAKES = 20_000
-"""Entries that one sweep wakes at most."""
+"""Maximum number of entries that one sweep wakes."""
 MAX_EARLY_MS = 5_000
-"""How much earlier than this function's clock says a recurring schedule may fire: the clocks of two machines."""
+"""How many milliseconds before its instant a recurring schedule may fire, because the clocks of machines differ."""
 
 logger = logging.getLogger("resonate.tick")
 
 
 class MalformedTick(ValueError):
-    """An event that is no tick message."""
+    """An event is not a tick message."""
 
 
 class Timer(msgspec.Struct, tag_field="kind", tag="timer"):
-    """Look at the promise `id`, which is due at `at` (ms)."""
+    """Message to wake the promise `id`, which is due at `at` (ms)."""
 
     id: str
     at: int
 
 
 class ScheduleDue(msgspec.Struct, tag_field="kind", tag="schedule"):
-    """Look at the schedule `id`, which is due at `at` (ms), or now."""
+    """Message to fire the schedule `id`, which is due at `at` (ms), or now if `at` is 0."""
 
     id: str
     at: int = 0
 
 
 class Sweep(msgspec.Struct, tag_field="kind", tag="sweep"):
-    """Look at everything that is due, in one shard or in all."""
+    """Message to wake everything that is due, in one shard, or in all shards if `shard` is None."""
 
     shard: int | None = None
 
@@ -70,10 +73,10 @@ Message = Timer | ScheduleDue | Sweep
 
 
 def message_of(content: Any) -> Message:
-    """Read a tick message from an event or a message body.
+    """Return the tick message in an event (dict) or in a message body (JSON text).
 
     Raises:
-        MalformedTick: it is none.
+        MalformedTick: the content is not a tick message.
     """
     try:
         if isinstance(content, str):
@@ -87,16 +90,16 @@ def message_of(content: Any) -> Message:
 
 
 class Tick:
-    """Acts on tick messages.
+    """Handler of tick messages.
 
     Args:
-        outlets: where effects go.
+        outlets: where effects are delivered.
         clock: the source of time.
-        observe: told by how much (ms) a timer or what a sweep found was late, as `TimerLag` and `SweepLag`, how many
-            entries failed, as `SweepFailures`, and how many tasks a sweep of all shards found halted, as `HaltedNow`.
-        hand_over: has somebody else sweep a shard; None if there is nobody else.
-        patience_ms: how late a schedule is before the sweep takes it for one that nothing else fires.
-        stopped: whether the deployment is stopped, so that nothing may happen by itself.
+        observe: receives metrics as name and value. `TimerLag` and `SweepLag` (ms) say how late a timer or a swept
+            entry was. `SweepFailures` counts entries that failed. `HaltedNow` counts the halted tasks of all shards.
+        hand_over: starts a sweep of one shard in another invocation. None if that is not possible.
+        patience_ms: how late a schedule must be before the sweep fires it.
+        stopped: returns whether the deployment is stopped by a debug request. Ticks then do nothing.
         idle_level: the level at which a sweep that finds nothing due is logged.
     """
 
@@ -121,11 +124,11 @@ class Tick:
         self._sweeping = SweepOutlets(outlets.store, outlets.timers, outlets.transports, outlets.retention_s)
 
     def act(self, message: Message, deadline: int | None = None) -> dict[str, Any]:
-        """Do what a message asks for.
+        """Carry out one tick message.
 
         Args:
-            message: what to look at.
-            deadline: the instant (ms) after which a sweep begins nothing new.
+            message: the message.
+            deadline: the instant (ms) after which a sweep wakes no further entry.
 
         Returns:
             What was done, for the log.
@@ -141,18 +144,18 @@ class Tick:
                 return self.sweep(deadline, message.shard)
 
     def sweep(self, deadline: int | None = None, shard: int | None = None) -> dict[str, Any]:
-        """Wake every entry that is due, the longest overdue first in each shard.
+        """Wake every entry that is due, in each shard the longest overdue first.
 
         Args:
-            deadline: the instant (ms) after which nothing new is begun.
-            shard: the only shard to look at.
+            deadline: the instant (ms) after which no further entry is woken.
+            shard: the only shard to sweep. None sweeps all shards.
 
         Returns:
-            How many entries were `woken` and how many `failed`; `lag`, how long the entry that was due first had been
-            overdue when this began (ms); and whether everything that was due has been looked at (`finished`).
+            `woken` and `failed`, numbers of entries. `lag`, by how many ms the most overdue entry was late when the
+            sweep began. `finished`, whether the sweep reached every entry that was due.
 
         Raises:
-            MalformedTick: there is no such shard.
+            MalformedTick: the shard does not exist.
         """
         woken = failed = lag = 0
         finished = True
@@ -164,13 +167,13 @@ class Tick:
                 finished = False
                 break
             if kind == "schedule" and now - at < self._patience_ms:
-                continue  # EventBridge may be about to fire it
+                continue  # EventBridge may still fire it.
             lag = max(lag, now - at)
             try:
                 self._wake(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
                 woken += 1
             except Exception:
-                # One bad entry must not keep the sweep from the others; it stays due and is met again.
+                # One entry that fails must not end the sweep. It stays due, and the next sweep tries it again.
                 logger.exception("waking %s %s failed", kind, id)
                 failed += 1
         self._observe("SweepLag", lag)
@@ -187,17 +190,20 @@ class Tick:
         return result
 
     def _shards(self, now: int, shard: int | None) -> dict[int, Any]:
-        """The shards to look at, in the order in which to do it, each from its beginning."""
+        """Return the shards to sweep, in order. Each maps to the position to read from; None is the beginning."""
         shards = self._store.shards
         if shard is not None and not 0 <= shard < shards:
             raise MalformedTick(f"there is no shard {shard}: they are numbered from 0 to {shards - 1}")
-        # A sweep that runs out of time must not leave out the same shards every time.
+        # The first shard changes every minute, so that sweeps without enough time do not always omit the same shards.
         first = now // SWEEP_INTERVAL_MS
         some = range(first, first + shards) if shard is None else (shard,)
         return dict.fromkeys(number % shards for number in some)
 
     def _due(self, now: int, left: dict[int, Any]) -> Iterator[tuple[Key, int]]:
-        """What is due and since when, a batch of each shard in turn; a shard is left until all of it was given out."""
+        """Yield each due entry and the instant (ms) since when it is due, one batch of each shard in turn.
+
+        `left` keeps the shards that have more entries: a shard is removed after its last batch.
+        """
         while left:
             for number, start in list(left.items()):
                 entries, more = self._store.due_in_shard(number, now, BATCH, start)
@@ -224,12 +230,12 @@ class Tick:
         return {"kind": kind, "id": id, "status": response.status}
 
     def _look_after(self, id: str, schedule: Schedule | None) -> None:
-        """See to it that what fires a schedule lasts as long as the schedule does, and no longer."""
+        """Delete the timer of a deleted or paused schedule. Arm a schedule again that fired a little too early."""
         if schedule is None or schedule.paused:
-            # What should have deleted its recurrence got lost.
+            # The effect that should have deleted its recurring timer was lost.
             self._outlets.disarm_schedule(id)
             schedule = self._store.apply(ScheduleGet(id)).schedule
-            if schedule is not None and not schedule.paused:  # it has come back meanwhile
+            if schedule is not None and not schedule.paused:  # Created or resumed again meanwhile.
                 self._outlets.arm_schedule(id, schedule.cron, schedule.timezone)
         elif 0 < schedule.next_run_at - self._clock.now() <= MAX_EARLY_MS:
             self._outlets.fire_schedule(id, schedule.next_run_at)

@@ -1,9 +1,11 @@
-"""Durable timers: SQS for the next fifteen minutes, EventBridge Scheduler for anything later and for what recurs.
+"""Durable timers: SQS for the next fifteen minutes, EventBridge Scheduler for later instants and for recurrence.
 
-SQS delays a message to the second, but for at most fifteen minutes; Scheduler reaches years ahead, but fires up to a
-minute late. So a distant timer is a one-time schedule two minutes early, whose firing hands over to SQS for the last
-stretch (docs/rules.md C3). Both deliver the same message to the tick function, which looks at what is due: a timer only
-ever means "not before", and arming one twice is harmless.
+SQS is accurate to the second, but delays a message by at most fifteen minutes. Scheduler accepts instants that are
+years away, but fires up to a minute late. So a distant timer is a one-time schedule that fires two minutes early. The
+tick function then puts it on the SQS queue for the rest (docs/rules.md C3).
+
+Both services deliver the same message to the tick function, which reads the record to see what is due. A timer means
+"not before this instant". Arming a timer twice is harmless.
 """
 
 from __future__ import annotations
@@ -21,14 +23,17 @@ from resonate_store.model.clock import Clock
 from resonate_store.model.cron import eventbridge, eventbridge_timezone
 
 QUEUE_HORIZON_MS = 900_000
-"""The longest delay of an SQS message."""
+"""The longest delay of an SQS message, in milliseconds."""
 EARLY_MS = 120_000
-"""How much before its instant a distant timer comes back to be put on the queue."""
+"""How many milliseconds before its instant a distant timer fires, to be put on the queue."""
 FARTHEST_MS = 100 * 365 * 86_400_000
-"""The longest that anything is scheduled ahead: calendars end, promises need not. It is armed again then."""
+"""The furthest that a timer is scheduled ahead, in milliseconds. If it fires before its instant, it is armed again.
+
+Calendars end before the latest deadline that a promise can have.
+"""
 
 RECURRENCES = 2
-"""How many recurring schedules one of ours needs at most."""
+"""Maximum number of recurring EventBridge schedules for one schedule of the store."""
 
 
 class Timers:
@@ -36,7 +41,7 @@ class Timers:
 
     Args:
         sqs, scheduler: boto3 clients.
-        settings: names the queue, the schedule group and the tick function.
+        settings: name the queue, the schedule group and the tick function.
         clock: the source of time.
     """
 
@@ -47,7 +52,7 @@ class Timers:
         self._clock = clock
 
     def arm(self, kind: Kind, id: str, at: int) -> None:
-        """Have the tick function look at the promise or schedule `id` at the instant `at` (ms), not earlier."""
+        """Fire the promise or schedule `id` once, at the instant `at` (ms) or later."""
         message = json.dumps({"kind": kind, "id": id, "at": at})
         delay = at - self._clock.now()
         if delay > QUEUE_HORIZON_MS:
@@ -57,12 +62,14 @@ class Timers:
             self._sqs.send_message(QueueUrl=self._settings.timer_queue_url, MessageBody=message, DelaySeconds=seconds)
 
     def disarm(self, kind: Kind, id: str) -> None:
-        """Delete the distant timer of the promise or schedule `id`, if it has one; a message that is on its way does no
-        harm."""
+        """Delete the distant timer of the promise or schedule `id`, if it has one.
+
+        A timer message that is already on the queue is not deleted. It is harmless.
+        """
         self._delete(self.name(kind, id))
 
     def recur(self, id: str, cron: str, timezone: str | None) -> None:
-        """Have the tick function fire the schedule `id` whenever `cron` occurs in `timezone`, UTC if None."""
+        """Fire the schedule `id` at every occurrence of `cron` in `timezone`, or in UTC if it is None."""
         expressions, zone = eventbridge(cron), eventbridge_timezone(cron, timezone)
         message = json.dumps({"kind": "schedule", "id": id})
         for number, expression in enumerate(expressions):
@@ -71,17 +78,20 @@ class Timers:
             self._delete(self.recurrence(id, number))
 
     def cease(self, id: str) -> None:
-        """Let the schedule `id` be fired no more; a firing on its way finds nothing due."""
+        """Delete the recurring timers of the schedule `id`. A firing that is under way finds nothing due."""
         for number in range(RECURRENCES):
             self._delete(self.recurrence(id, number))
 
     def name(self, kind: Kind, id: str) -> str:
-        """The name of a one-time schedule: Scheduler allows 64 characters of a small alphabet, ids are anything."""
+        """Return the name of a one-time schedule. It is a digest, as Scheduler limits the length and alphabet of names.
+
+        The limit is 64 letters, digits, `-`, `_` and `.`, and ids can contain any character.
+        """
         digest = hashlib.blake2b(f"{self._settings.table}\0{kind}\0{id}".encode(), digest_size=24).hexdigest()
         return f"{kind}-{digest}"
 
     def recurrence(self, id: str, number: int) -> str:
-        """The name of a recurring schedule, the first (0) or second (1) of the schedule `id`."""
+        """Return the name of a recurring EventBridge schedule, the first (0) or second (1) of the schedule `id`."""
         return f"{self.name('schedule', id)}-{number}"
 
     def _schedule(self, kind: Kind, id: str, at: int, message: str) -> None:

@@ -1,25 +1,27 @@
-"""How a message reaches a worker.
+"""Transports of messages to workers and listeners: Lambda invocations and HTTP pushes.
 
-`lambda://name` is an asynchronous invoke. An `http(s)://` push would make the dispatcher wait for somebody else's
-server, so it goes through a queue, whose consumer posts it with a short timeout and, where the receiver is a Lambda
-function URL, signs it. A `poll://` group is served by the push address that it is mapped to; a group that maps to
-nothing has workers that poll, if it has any, and they find the task by themselves.
+The scheme of an address selects the transport:
 
-A push ends within `TOTAL_TIMEOUT_S`, whatever its receiver does. The timeouts of a socket count from one byte to the
-next, so a receiver that sends a byte every few seconds would never meet them. Of an answer only the status counts, and
-its body is not read.
+- `lambda://name` is an asynchronous invocation of a Lambda function.
+- `http(s)://` is a push over HTTP. It goes through a queue, so that the dispatcher does not wait for the receiver. The
+  consumer of the queue posts it with a short timeout, and signs it if the receiver is a Lambda function URL.
+- `poll://group` is sent to the push address that the group is mapped to. If the group has no push address, nothing is
+  sent: its workers poll for tasks.
 
-A receiver that fails is logged and left to redispatch: the task stays pending and is offered again. Only a failure of
-our own queue is an error.
+A push ends within `TOTAL_TIMEOUT_S`. The timeouts of a socket are not enough, because they count from one byte to the
+next: a receiver could send one byte every few seconds. Only the status of the response counts; the body is not read.
 
-So that nobody else can invoke a worker, a push says who it is from: a function URL is signed to with the sender's own
-credentials, any other receiver is shown the secret `RESONATE_PUSH_TOKEN` (docs/protocol.md 2.3).
+A failure of the receiver is logged only. The task stays pending and is offered again. A failure of our own queue is an
+error.
 
-Whoever creates a promise says where to post, and must not make us post to ourselves or to our neighbours: in Lambda
-only public addresses are posted to, and any other ends the delivery (docs/security.md). What counts is the address
-that a connection has led to, not a name or a lookup before it, which the owner of a name could change in between.
+A push identifies its sender, so that a worker can refuse other callers (docs/protocol.md 2.3). A push to a function URL
+is signed with the credentials of the sender. Any other push carries the secret `RESONATE_PUSH_TOKEN`.
 
-The development server posts without AWS, so its libraries are loaded only where they are used.
+The creator of a promise chooses the address, and must not reach our own machine or network through it. So in Lambda
+only public addresses are posted to, and any other address ends the delivery (docs/security.md). The address of the open
+connection is checked. A name or an earlier lookup is not enough, because the owner of the name could change it.
+
+The development server posts without AWS. So the libraries of AWS are imported only in the functions that use them.
 """
 
 from __future__ import annotations
@@ -47,16 +49,17 @@ from resonate_store.model.records import PromiseView
 logger = logging.getLogger("resonate.transports")
 
 CONNECT_TIMEOUT_S = 5.0
-"""Seconds to reach a worker over HTTP."""
+"""Maximum seconds to connect to a worker over HTTP."""
 READ_TIMEOUT_S = 5.0
-"""Seconds to wait for its reply; a worker that takes longer has the message."""
+"""Maximum seconds to wait for its response. If the response takes longer, the message counts as delivered."""
 TOTAL_TIMEOUT_S = 10.0
-"""Seconds that a push takes at most, from the look-up of its address to the last header of the answer."""
+"""Maximum seconds of a push, from the lookup of its address to the last header of the response."""
 MAX_ADDRESSES = 3
-"""Addresses of one name that a push tries to reach; they share the time to connect."""
+"""Maximum number of addresses of one name that a push tries. They share the time to connect."""
 
 
 _TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
+"""IPv6 networks whose addresses contain an IPv4 address that a gateway translates (NAT64, IPv4-compatible)."""
 
 
 class Transports:
@@ -64,9 +67,9 @@ class Transports:
 
     Args:
         lambda_client, sqs: boto3 clients.
-        groups: which push address serves a worker group.
-        push_queue_url: the queue of HTTP pushes.
-        own: names of functions that we may invoke, but that are not workers.
+        groups: the push address of each worker group.
+        push_queue_url: the SQS queue of HTTP pushes.
+        own: names of functions of the deployment that are not workers.
     """
 
     def __init__(
@@ -84,45 +87,46 @@ class Transports:
         self._push_queue_url = push_queue_url
 
     def leads_home(self, address: str) -> bool:
-        """Whether messages to an address would invoke a function of the deployment that is not a worker."""
+        """Return whether the address leads to a function of the deployment that is not a worker."""
         destination = route(address, self._groups) or ""
         return destination.startswith("lambda://") and function_of(destination) in self._own
 
     def send(self, address: str, message: dict[str, Any]) -> None:
-        """Hand a message over to its transport, without waiting for the receiver's work."""
+        """Send a message by the transport of its address. Do not wait for the receiver's work."""
         destination = route(address, self._groups)
         if destination is None:
-            logger.info("%s is mapped to no push address; its workers have to poll", address)
+            logger.info("%s has no push address; its workers have to poll", address)
         elif destination.startswith("lambda://"):
             invoke(self._lambda, destination, message)
         else:
             self.enqueue({"address": destination, "message": message})
 
     def notify(self, address: str, promise: PromiseView, store: Applies) -> None:  # noqa: ARG002 - not needed before it is sent
-        """Have a settled promise sent to a listener.
+        """Put a settled promise for a listener on the push queue.
 
-        Its values may be larger than any message. So the queue carries the promise's id, and its consumer reads it.
+        The values of a promise can be larger than a message may be. So the message has only the promise's id, and the
+        consumer of the queue reads the promise.
         """
         destination = route(address, self._groups)
         if destination is None:
-            logger.info("%s is mapped to no push address; it has to ask for %s", address, promise.id)
+            logger.info("%s has no push address; it has to poll for %s", address, promise.id)
         else:
             self.enqueue({"address": destination, "settled": promise.id})
 
     def enqueue(self, errand: Any) -> None:
-        """Put something on the push queue, for its consumer to do."""
-        # SQS refuses a few characters that an id may have, so everything but ASCII is escaped.
+        """Put an errand on the push queue."""
+        # Ids can contain characters that SQS refuses. ASCII with escapes is always accepted.
         body = json.dumps(msgspec.to_builtins(errand))
         self._sqs.send_message(QueueUrl=self._push_queue_url, MessageBody=body)
 
 
 def invoke(client: Any, address: str, message: dict[str, Any]) -> None:
-    """Invoke a function asynchronously.
+    """Invoke a function asynchronously. A failure is only logged.
 
     Args:
         client: a boto3 client for Lambda.
         address: `lambda://name[:qualifier]`.
-        message: what it is invoked with.
+        message: the event of the invocation.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -134,19 +138,20 @@ def invoke(client: Any, address: str, message: dict[str, Any]) -> None:
 
 
 def function_of(address: str) -> str:
-    """The name of the function that `lambda://...` means, without an account, an alias or a version."""
+    """Return the function's name in `lambda://...`, without account, alias or version."""
     name = address.removeprefix("lambda://")
     return name.split(":")[6] if name.startswith("arn:") else name.split(":")[0]
 
 
 class ForbiddenAddress(HTTPError):
-    """The receiver's name or address leads to this machine or to a network that is not the internet."""
+    """The receiver's address belongs to this machine or to a network outside the internet."""
 
 
 def is_public(host: str) -> bool:
-    """Whether an IP address belongs to the internet: not loopback, link-local, private, multicast or reserved.
+    """Return whether an IP address belongs to the internet.
 
-    An address that stands for one of IPv4 behind a gateway (NAT64, IPv4-compatible) is not, wherever it leads.
+    Loopback, link-local, private, multicast and reserved addresses do not. An address of `_TRANSLATED` does not
+    either, whatever IPv4 address it contains.
     """
     address = ip_address(host.partition("%")[0])
     if any(address in network for network in _TRANSLATED):
@@ -156,16 +161,16 @@ def is_public(host: str) -> bool:
 
 
 class Pusher:
-    """Posts messages to workers over HTTP.
+    """HTTP client that posts messages to workers and listeners.
 
     Args:
-        session: a boto3 session, for the credentials that function URLs are signed with; None to sign nothing.
-        token: the secret shared with every other worker; None to show none.
-        connect_timeout_s: the time to reach a worker.
-        read_timeout_s: the time to wait for its reply; a worker that takes longer has the message.
-        total_timeout_s: the time that a push takes at most.
-        width: pushes at the same time.
-        public_only: post to addresses of the internet only.
+        session: a boto3 session with the credentials that sign pushes to function URLs. None signs nothing.
+        token: the secret that all other pushes carry. None sends no secret.
+        connect_timeout_s: maximum seconds to connect to a receiver.
+        read_timeout_s: maximum seconds to wait for its response. After them the message counts as delivered.
+        total_timeout_s: maximum seconds of a push.
+        width: how many pushes run at the same time; the pool keeps so many connections to a host.
+        public_only: whether only addresses of the internet are allowed.
     """
 
     def __init__(
@@ -182,13 +187,13 @@ class Pusher:
         self._session = session
         self._token = token
         self._total_timeout_s = total_timeout_s
-        # A pool keeps one connection open for each of those who post, and that to the hosts used last.
+        # Keep up to `width` connections open to each of the hosts that were used last.
         self._pool = PoolManager(
             retries=False, timeout=Timeout(connect=connect_timeout_s, read=read_timeout_s), maxsize=width
         )
         rules = {"total_timeout_s": total_timeout_s, "public_only": public_only}
         plain, tls = type("_Plain", (_Connection,), rules), type("_Tls", (_TlsConnection,), rules)
-        named = {"__str__": _shown}  # urllib3 begins the text of an error with that of the pool
+        named = {"__str__": _shown}  # urllib3 begins an error text with the text of the pool.
         pools: dict[str, type[HTTPConnectionPool] | type[HTTPSConnectionPool]] = {
             "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain, **named}),
             "https": type("_TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls, **named}),
@@ -196,13 +201,13 @@ class Pusher:
         self._pool.pool_classes_by_scheme = pools
 
     def push(self, address: str, message: dict[str, Any]) -> bool:
-        """Post a message.
+        """Post one message.
 
         Returns:
-            Whether the receiver has it: it answered 2xx, or did not answer in time after it was sent.
+            Whether the message counts as delivered: the receiver answered 2xx, or it did not answer in time.
 
         Raises:
-            ForbiddenAddress: it would have left the internet; nothing was sent.
+            ForbiddenAddress: the address does not belong to the internet. Nothing was sent.
         """
         (outcome,) = self.push_all([(address, message)])
         if isinstance(outcome, Exception):
@@ -210,20 +215,20 @@ class Pusher:
         return outcome
 
     def push_all(self, pushes: Sequence[tuple[str, dict[str, Any]]]) -> list[bool | Exception]:
-        """Post several messages at the same time, and return within `total_timeout_s`.
+        """Post several messages at the same time. Return shortly after `total_timeout_s` at the latest.
 
         Returns:
-            For each address and message what `push` returns, or the error that it raises.
+            For each address and message the result of `push`, or the error that `push` raises.
         """
         begun = [self._start(address, message) for address, message in pushes]
-        # A connection keeps the time by itself. What it cannot end is the look-up of a name, whose thread is left.
+        # A connection ends by itself in time. It cannot end the lookup of a name; then its thread is abandoned.
         wait(begun, timeout=self._total_timeout_s + _GRACE_S)
         outcomes: list[bool | Exception] = []
         for (address, _), future in zip(pushes, begun, strict=True):
             if future.done():
                 outcomes.append(future.result())
             else:
-                logger.warning("pushing to %s failed, the task will be offered again: its name is not found", address)
+                logger.warning("pushing to %s failed, the task will be offered again: looking up its name takes long", address)
                 outcomes.append(False)
         return outcomes
 
@@ -253,7 +258,7 @@ class Pusher:
         except HTTPError as error:
             logger.warning("pushing to %s failed, the task will be offered again: %s", address, error)
             return False
-        # A connection can serve again if nothing is left on it. A body is not read, so its connection ends.
+        # A connection can be used again if nothing is left to read. A body is not read, so its connection is closed.
         (response.drain_conn if response.length_remaining == 0 else response.close)()
         if 200 <= response.status < 300:
             return True
@@ -263,7 +268,7 @@ class Pusher:
     def _headers(self, address: str, body: bytes) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
         host = urlsplit(address).hostname or ""
-        # A function URL is https://{id}.lambda-url.{region}.on.aws/, and need not be in our region.
+        # A function URL is https://{id}.lambda-url.{region}.on.aws/. Its region can differ from ours.
         region = host.partition(".lambda-url.")[2].partition(".")[0]
         if self._session is None or not region:
             return headers if self._token is None else {**headers, "Authorization": f"Bearer {self._token}"}
@@ -276,13 +281,13 @@ class Pusher:
 
 
 def _shown(target: Any) -> str:
-    """Return host and port of a connection or pool, as logs name it."""
+    """Return host and port of a connection or pool, for log lines."""
     host = target.host or ""
     return f"[{host}]:{target.port}" if ":" in host and host[0] != "[" else f"{host}:{target.port}"
 
 
 def _checked(connected: socket.socket, host: str) -> socket.socket:
-    """A new connection, before anything is sent on it."""
+    """Return a new connection if its address is public. Otherwise close it and raise `ForbiddenAddress`."""
     peer = connected.getpeername()[0]
     if is_public(peer):
         return connected
@@ -291,15 +296,15 @@ def _checked(connected: socket.socket, host: str) -> socket.socket:
 
 
 _GRACE_S = 0.5
-"""Seconds that a push which has just been ended may take to say so."""
+"""Seconds that a push has to report its end, after `total_timeout_s`."""
 
 
 class _Connection(HTTPConnection):
-    """Connection that ends an exchange when it takes too long in all, and can refuse addresses outside the internet.
+    """Connection that limits the total time of an exchange, and can refuse addresses outside the internet.
 
     Attributes:
-        total_timeout_s: the time from the beginning of an exchange to the last header of its answer.
-        public_only: whether other addresses than those of the internet are refused.
+        total_timeout_s: maximum seconds from the beginning of an exchange to the last header of its response.
+        public_only: whether addresses outside the internet are refused.
     """
 
     total_timeout_s = TOTAL_TIMEOUT_S
@@ -308,7 +313,7 @@ class _Connection(HTTPConnection):
     _expired = False
 
     def __str__(self) -> str:
-        # urllib3 begins the text of an error with that of the connection.
+        # urllib3 begins an error text with the text of the connection.
         return _shown(self)
 
     def connect(self) -> None:
@@ -316,7 +321,7 @@ class _Connection(HTTPConnection):
         try:
             super().connect()
         except TimeoutError as error:
-            # The handshake of TLS. A timeout of reading would mean that the message is sent.
+            # The TLS handshake timed out. As a read timeout it would count as a delivered message.
             raise NewConnectionError(self, f"does not answer: {error}") from error
 
     def request(self, *args: Any, **kwargs: Any) -> None:
@@ -338,7 +343,7 @@ class _Connection(HTTPConnection):
         super().close()
 
     def _new_conn(self) -> socket.socket:
-        """Connect to one of the first addresses of the host, in the time to connect altogether."""
+        """Connect to the first address of the host that answers. All attempts share the time to connect."""
         try:
             found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)[:MAX_ADDRESSES]
         except (OSError, UnicodeError) as error:
@@ -376,14 +381,14 @@ class _Connection(HTTPConnection):
         connected = self.sock
         if connected is not None:
             with suppress(OSError):
-                # That of TLS would read on without decrypting.
+                # The shutdown of a TLS socket would continue to read without decryption.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
     def _require_time(self) -> None:
-        """Raise if the time was over, in the place of what followed from ending the connection."""
+        """Raise `TimeoutError` if the time is over. It replaces the error that closing the connection has caused."""
         if self._expired:
             raise TimeoutError(f"it took longer than {self.total_timeout_s} seconds")
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
-    """The same over TLS."""
+    """The same connection over TLS."""
