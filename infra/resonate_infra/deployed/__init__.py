@@ -1,1 +1,1 @@
-"""The parts of the deployed functions: dispatcher, API, their wiring and what they log. Internal."""
+"""Parts of the deployed functions: dispatcher, API, debug requests, wiring, logs and metrics. Internal."""

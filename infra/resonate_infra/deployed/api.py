@@ -1,8 +1,8 @@
-"""The deployed API: the protocol's service over the table, and who may use it.
+"""Deployed API: the protocol's service over the table, and its access control.
 
-Without a public key there are no tokens, and a table of everybody's workflows must not stand open to the world: then
-API Gateway asks for AWS credentials (IAM), and a request that came without any is refused here as well, in case the
-stage was deployed otherwise. Only `sam local start-api`, which asks nobody and says so in the environment, is believed.
+With a public key, callers need a token. Without a public key, API Gateway requires AWS credentials (IAM). The API then
+also refuses a request whose event names no AWS caller, in case the stage was deployed without IAM. `sam local
+start-api` checks no credentials and sets `AWS_SAM_LOCAL`. Requests are admitted there.
 """
 
 from __future__ import annotations
@@ -30,20 +30,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger("resonate.api")
 
 _PROBE = PromiseGet("resonate:ready")
-"""Asks for a promise that nobody has; any answer means that the table is there."""
+"""Request for a promise that does not exist. Any response below 500 means that the table answers."""
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True):
-    """The environment of the API function.
+    """Settings of the API function.
 
     Attributes:
-        table: the DynamoDB table, `RESONATE_TABLE`.
-        groups: which push address serves a worker group, `RESONATE_GROUPS`; a target that maps to none is refused.
-        public_key: verifies tokens, `RESONATE_AUTH_PUBLIC_KEY`; None where API Gateway asks for AWS credentials.
-        issuer, audience: what tokens must say, `RESONATE_AUTH_ISS` and `RESONATE_AUTH_AUD`.
-        origins: from where browsers may send requests, `RESONATE_CORS_ORIGINS`, separated by commas; `*` for anywhere.
-        debug_requests: whether requests may stop the deployment, move its time and empty it, `RESONATE_DEBUG_REQUESTS`.
-        retention_s: how long an execution is kept that settles meanwhile, `RESONATE_RETENTION_SECONDS`.
+        table: the name of the DynamoDB table, `RESONATE_TABLE`.
+        groups: the push address of each worker group, `RESONATE_GROUPS`. A target without a push address is refused.
+        public_key: verifies tokens, `RESONATE_AUTH_PUBLIC_KEY`. None if API Gateway requires AWS credentials.
+        issuer, audience: the claims `iss` and `aud` of valid tokens, `RESONATE_AUTH_ISS` and `RESONATE_AUTH_AUD`.
+        origins: the origins of pages that may call the API, or `*` for all. `RESONATE_CORS_ORIGINS`, separated by
+            commas.
+        debug_requests: whether requests may stop the deployment, move its clock and empty its table,
+            `RESONATE_DEBUG_REQUESTS`.
+        retention_s: how long a settled execution is kept, in seconds, `RESONATE_RETENTION_SECONDS`. Used only by debug
+            requests; 0 without them.
     """
 
     table: str
@@ -57,7 +60,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> ApiSettings:
-        """Read the settings.
+        """Return the settings that environment variables contain.
 
         Raises:
             SettingsError: a variable is missing or malformed.
@@ -79,10 +82,10 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
 
 
 class Api:
-    """The API of one process.
+    """API of one process.
 
     Args:
-        environment: the process's.
+        environment: the environment variables of the process.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -108,14 +111,15 @@ class Api:
         settings = self.settings
         if settings.public_key is None:
             return None
-        from resonate_infra.authentication import Authentication  # only who has a key pays for the cryptography
+        from resonate_infra.authentication import Authentication  # Slow to import, so only if there is a key.
 
         return Authentication(settings.public_key, issuer=settings.issuer, audience=settings.audience)
 
     def admits(self, context: Mapping[str, Any]) -> bool:
-        """Whether a request may be looked at: tokens tell that by themselves, or else API Gateway knows the caller.
+        """Return whether a request may be handled.
 
-        Under `sam local` nobody does, and whoever is on this machine may.
+        With a public key it may, and `answer` checks its token. Without one, API Gateway must name an AWS caller. Under
+        `sam local` every request may be handled.
 
         Args:
             context: the `requestContext` of API Gateway's event.
@@ -129,12 +133,12 @@ class Api:
                 return False
 
     def answer(self, body: bytes) -> tuple[int, bytes]:
-        """Answer one request of the protocol; see `Service.answer`."""
+        """Answer one request of the protocol. Return the HTTP status and the response envelope (`Service.answer`)."""
         store = self.store.open()
         try:
             if not self.settings.debug_requests:
                 return Service(store, guard=self.guard, clock=self.clock).answer(body)
-            from resonate_infra.deployed.debugging import TableDebug  # only who debugs pays for it
+            from resonate_infra.deployed.debugging import TableDebug  # Imported only if it is used.
 
             debug = TableDebug(store, self.clock, self.settings.retention_s)
             return Service(debug, guard=self.guard, debug=debug, clock=self.clock).answer(body)
@@ -142,7 +146,7 @@ class Api:
             store.close()
 
     def ready(self) -> bool:
-        """Whether the store answers."""
+        """Return whether the store answers."""
         try:
             return self.store.apply(_PROBE).status < 500
         except StoreError:
@@ -150,7 +154,7 @@ class Api:
             return False
 
     def cors(self, origin: str | None) -> dict[str, str]:
-        """The headers that let a browser's page from `origin` see a response; none if it may not."""
+        """Return the headers that let a page of `origin` read a response. Return none if it may not read it."""
         allowed = self.settings.origins
         if origin is None or not ("*" in allowed or origin in allowed):
             return {}

@@ -1,10 +1,15 @@
-"""A deployment that a test drives step by step: the debug requests over its table (docs/decisions/0035).
+"""Debug requests over a deployment's table, so that a test can drive it step by step (docs/decisions/0035).
 
-While it is stopped, nothing but requests does anything. Their effects are carried out together with them, here, and at
-their time: the stream would bring them to the dispatcher at some later moment of the real clock. Messages are held back
-in the table. Dispatch and tick function look whether the deployment is stopped before they act on a change or a timer,
-and do nothing; when it goes on, the sweep finds what they have left undone. What is in the push queue is on its way
-already. A deployment that is not stopped works as ever, and a tick does what is due in it.
+A debug request can stop the deployment. While it is stopped, only requests have an effect:
+
+- The API delivers the effects of a request together with the request, at the request's time. The stream would bring
+  them to the dispatcher later, at the time of the real clock.
+- Messages are held back in the table.
+- The dispatcher and the tick function check whether the deployment is stopped before they act on a change or a timer.
+  If it is, they do nothing. After the deployment resumes, the sweep does what they have omitted.
+- Messages that are already in the push queue are still sent.
+
+If the deployment is not stopped it works as usual, and the debug request for a tick also wakes what is due.
 """
 
 from __future__ import annotations
@@ -23,12 +28,12 @@ from resonate_store.protocol.debug import DebugMessage, RequestClock, Snapshot, 
 
 
 class TableDebug(StoreWrapper):
-    """The debug requests over a deployment's table, and the store that other requests go to meanwhile.
+    """Debug requests over a deployment's table. It is also the store that all other requests go to.
 
     Args:
-        table: made on `clock`.
-        clock: shows a request the time that it brought along.
-        retention_s: for how long a settled execution is kept.
+        table: the store of the table. It uses `clock`.
+        clock: returns the time that a request specifies, while this request is handled.
+        retention_s: how long a settled execution is kept, in seconds.
     """
 
     def __init__(self, table: DynamoStore, clock: RequestClock, retention_s: int) -> None:
@@ -37,13 +42,13 @@ class TableDebug(StoreWrapper):
         self._clock = clock
         self._debug = table.debug()
         self._holding = _HeldMessages(self._debug)
-        # Nothing is armed: a tick looks through the table.
+        # No timers are armed: `tick` reads the table instead.
         self._outlets = SweepOutlets(table, NoTimers(), self._holding, retention_s)
 
-    # What it is as a store.
+    # Store.
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request; while the deployment is stopped with its effects, else the stream brings them."""
+        """Carry out one request. If the deployment is stopped deliver its effects too, otherwise the stream does."""
         if not self._debug.paused():
             return self._table.apply(request)
         response = self._carry_out(request)
@@ -53,7 +58,7 @@ class TableDebug(StoreWrapper):
     def open(self) -> TableDebug:
         return self
 
-    # What the debug requests ask for.
+    # Debug requests.
 
     def start(self) -> None:
         self._debug.pause()
@@ -65,7 +70,7 @@ class TableDebug(StoreWrapper):
         self._debug.clear()
 
     def tick(self, time: int) -> None:
-        """Wake what is due at `time`, the earliest first, and what becomes due by that, until there is nothing new."""
+        """Wake everything that is due at `time` (ms), the earliest first. Repeat until nothing new is due."""
         woken: set[tuple[int, Key]] = set()
         with self._clock.at(time):
             while due := self._due(time) - woken:
@@ -86,27 +91,27 @@ class TableDebug(StoreWrapper):
         return snapshot
 
     def _due(self, now: int) -> set[tuple[int, Key]]:
-        """What is due and since when, read from the table itself."""
+        """Return each due entry and the instant (ms) since when it is due. Read the table itself, not an index."""
         entries = self._debug.entries()
         return {
             (entry.wake_at, key_of(entry)) for entry in entries if entry.wake_at is not None and entry.wake_at <= now
         }
 
     def _carry_out(self, request: Request) -> Response:
-        """Carry out one request with its effects; messages are held back."""
+        """Carry out one request and its effects. Messages are held back."""
         response, changes = self._table.transact(request, announce=False)
         woken = isinstance(request, (PromiseWake, ScheduleFire))
         self._outlets.carry_out([repeated(change) if woken else change for change in changes])
         return response
 
     def _go_on(self) -> None:
-        """Let go of what was held back, if the deployment runs: all the while, or since somebody has told it to."""
+        """Release the messages that were held back, if the deployment is not stopped or no longer stopped."""
         if self._holding.held_back and not self._debug.paused():
             self._debug.release()
 
 
 def message_about(held: Held, table: DynamoStore) -> dict[str, Any] | None:
-    """The message that is held back; None if it tells of a promise that there is no more."""
+    """Return a message that was held back. Return None if its promise was deleted or is pending."""
     if held.version is not None:
         return message_of(Execute(held.address, held.id, held.version))
     record = table.record(held.id)
@@ -117,17 +122,17 @@ def message_about(held: Held, table: DynamoStore) -> dict[str, Any] | None:
 
 
 class _HeldMessages:
-    """Message sink that holds every message back.
+    """Message sink that stores every message in the table and sends none.
 
     Attributes:
-        held_back: whether there has been one.
+        held_back: whether any message was stored.
     """
 
     def __init__(self, debug: DynamoDebug) -> None:
         self.held_back = False
         self._debug = debug
 
-    def leads_home(self, address: str) -> bool:  # noqa: ARG002 - asked when the message is sent
+    def leads_home(self, address: str) -> bool:  # noqa: ARG002 - checked when the message is sent
         return False
 
     def send(self, address: str, message: dict[str, Any]) -> None:
@@ -135,6 +140,6 @@ class _HeldMessages:
         task = message["data"]["task"]
         self._debug.hold(Held(address, task["id"], task["version"]))
 
-    def notify(self, address: str, promise: PromiseView, store: Applies) -> None:  # noqa: ARG002 - as transports do
+    def notify(self, address: str, promise: PromiseView, store: Applies) -> None:  # noqa: ARG002 - as in `Transports`
         self.held_back = True
         self._debug.hold(Held(address, promise.id))

@@ -1,7 +1,8 @@
-"""What follows a write: the consumer of the table's stream, and of the push queue that it fills.
+"""Dispatcher: consumer of the table's stream, and of the push queue that it fills.
 
-A stream record carries both images of one item, all that `effects` needs (docs/rules.md W8). An effect that fails
-because DynamoDB, SQS or Scheduler does makes its record fail, and Lambda sends it again; everything is idempotent.
+A stream record contains the item before and after a write. `effects` needs nothing else (docs/rules.md W8). If
+DynamoDB, SQS or Scheduler fails, an effect fails and so does its stream record. Lambda then delivers the record again.
+All effects are idempotent.
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ from resonate_store.model.records import Entry, Record
 from resonate_store.model.requests import PromiseGet
 
 TIME_TO_LIVE = "dynamodb.amazonaws.com"
-"""Who removes what has expired, as the stream tells it."""
+"""The principal in the stream record of an item that DynamoDB has deleted because it expired."""
 SMALL_TREE = 25
-"""Records of a tree that is deleted by the stream's consumer, while resumes wait; a larger one is left to the queue."""
+"""Maximum records of a tree that the stream's consumer deletes itself. Resumes wait meanwhile.
+
+A larger tree is left to the push queue.
+"""
 MAX_DELETIONS = 1_000
-"""Records of a tree that one message deletes; what is left goes on with the next."""
+"""Maximum records of a tree that one message deletes. A new message continues with the rest."""
 REMOVAL_MS = 1_000
-"""How long a batch of the stream or of the queue may delete; what is left goes to the queue, one by one."""
+"""Milliseconds for which a batch of the stream or of the queue may delete. The rest is put on the queue."""
 PUSH_MS = round(TOTAL_TIMEOUT_S * 1000) + 1_000
-"""Time that pushes take at most, all of them together."""
+"""Milliseconds that the pushes of a batch take at most, in total. They run at the same time."""
 
 EXPECTED = "expected {address, message}, {address, settled} or {expired}"
 
@@ -40,17 +44,17 @@ logger = logging.getLogger("resonate.dispatch")
 
 
 class MalformedRecord(ValueError):
-    """A record of the stream or the queue that is none of ours."""
+    """A record of the stream or a message of the queue has an unknown form."""
 
 
 class Dispatch:
-    """Carries out what the records of a batch ask for.
+    """Handler of stream records and of messages of the push queue.
 
     Args:
-        outlets: where effects go.
+        outlets: where effects are delivered.
         pusher: posts messages over HTTP.
         enqueue: puts an errand on the push queue.
-        debug: says whether the deployment is stopped, and lets messages go; None where nobody can stop it.
+        debug: knows whether the deployment is stopped and which messages are held back. None if debug requests are off.
     """
 
     def __init__(
@@ -62,17 +66,18 @@ class Dispatch:
         self._debug = debug
 
     def stream_record(self, record: dict[str, Any], removing_until: int | None = None) -> Change:
-        """Carry out the effects of one write, given as a DynamoDB stream record.
+        """Deliver the effects of one write.
 
         Args:
-            record: the stream record.
-            removing_until: the instant (ms) after which no tree is deleted, but left to the queue.
+            record: the write as a DynamoDB stream record.
+            removing_until: the instant (ms) after which the deletion of a tree is left to the queue.
 
         Returns:
-            The write; none if the deployment is stopped, and nothing was done.
+            The entry before and after the write. Both are None if nothing was to be delivered: the deployment is
+            stopped, a message was released, or an execution has expired.
 
         Raises:
-            MalformedRecord: it is no such record.
+            MalformedRecord: the record has no images.
         """
         images = record.get("dynamodb")
         if not is_object(images) or "Keys" not in images:
@@ -92,17 +97,17 @@ class Dispatch:
         return change
 
     def queue_messages(self, bodies: Sequence[str], deadline: int | None = None) -> list[Exception | None]:
-        """Do what a batch of messages of the push queue asks for: post messages, all at the same time, and delete.
+        """Carry out a batch of messages of the push queue. Post all pushes at the same time, then delete trees.
 
-        A message without time left is sent to the queue again as a new message. It can be received at once, and its
-        receptions, which lead to the dead letters, count anew.
+        If there is not enough time for a message, it is put on the queue again as a new message. A new message can be
+        received at once, and its count of receptions, which decides about the dead-letter queue, begins again.
 
         Args:
             bodies: the bodies of the messages.
-            deadline: the instant (ms) by which all is to be done.
+            deadline: the instant (ms) by which everything must be done.
 
         Returns:
-            For each message why it failed, or None. `MalformedRecord` if it is not such a message.
+            The error of each message, or None. It is `MalformedRecord` if the body has an unknown form.
         """
         failures: list[Exception | None] = [None] * len(bodies)
         pushes: dict[int, tuple[str, dict[str, Any]]] = {}
@@ -141,17 +146,17 @@ class Dispatch:
         return failures
 
     def queue_message(self, body: str) -> None:
-        """Do what one message of the push queue asks for.
+        """Carry out one message of the push queue.
 
         Raises:
-            MalformedRecord: it is no such message.
+            MalformedRecord: the body has an unknown form.
         """
         (failure,) = self.queue_messages([body])
         if failure is not None:
             raise failure
 
     def _push_of(self, errand: Errand) -> tuple[str, dict[str, Any]] | None:
-        """The address and the message to post there; None if there is nothing to post."""
+        """Return the address and the message to post. Return None if there is nothing to post over HTTP."""
         address, message = errand.address, errand.message
         if address is None or (message is None) == (errand.settled is None):
             raise MalformedRecord(EXPECTED)
@@ -165,7 +170,7 @@ class Dispatch:
         return None if message is None else (address, message)
 
     def _notice(self, address: str, id: str) -> dict[str, Any] | None:
-        """The message that tells a listener of a settled promise; None if the promise is gone.
+        """Return the unblock message of a settled promise. Return None if the promise was deleted.
 
         Raises:
             StoreError: the promise cannot be read.
@@ -175,7 +180,7 @@ class Dispatch:
             raise StoreError(f"{id!r} cannot be read: {response.error}")
         promise = response.promise
         if promise is None or promise.state == "pending":
-            logger.warning("%s is not notified of %s, which is gone", address, id)
+            logger.warning("%s is not notified of %s, which was deleted", address, id)
             return None
         return message_of(Unblock(address, promise))
 
@@ -183,7 +188,7 @@ class Dispatch:
         return deadline is None or self._outlets.store.clock.now() + milliseconds <= deadline
 
     def _lets_go(self, image: dict[str, Any] | None) -> bool:
-        """Send a message that was held back; returns whether a write was about that."""
+        """Send a message that was held back, if the write releases one. Return whether it does."""
         released = None if image is None else released_of(image)
         if released is None or self._debug is None:
             return False
@@ -195,10 +200,11 @@ class Dispatch:
         return True
 
     def _expired(self, expiry: Expiry, until: int | None) -> None:
-        """Delete a small tree, if there is time, and leave any other to the queue: resumes wait meanwhile.
+        """Delete the expired tree if it is small and there is time. Otherwise leave it to the queue.
 
-        If it fails a message takes it on, too: of a stream record that is given up nothing is left but its position,
-        and no sweep looks for what has expired; a message can be sent again when all is well.
+        Resumes in the same batch wait for the deletion, so a large tree is not deleted here. If the deletion fails, the
+        queue continues it too. A stream record that is given up could not be repaired: only its position is kept, and
+        the sweep does not look for expired trees. A message in the dead-letter queue can be sent again.
         """
         gone = False
         try:
@@ -209,16 +215,19 @@ class Dispatch:
             self._enqueue({"expired": expiry})
 
     def _delete(self, expiry: Expiry, until: int) -> None:
-        """Delete the tree whose retention is over, or a part of it, and leave what remains to another message."""
+        """Delete an expired tree, or a part of it. Leave the rest to a new message."""
         if not self._outlets.store.delete_tree(expiry, MAX_DELETIONS, until):
             self._enqueue({"expired": expiry})
 
 
 class Errand(msgspec.Struct, omit_defaults=True):
-    """A message on the push queue: what to post where, or a root to continue deleting.
+    """Message of the push queue: a push, or an expired tree to delete.
 
-    What is posted is `message`, or the settled promise with the id `settled`, whose values may be too large for a
-    queue.
+    Attributes:
+        address: where to post.
+        message: the message to post.
+        settled: the id of a settled promise to post instead. Its values may be too large for a queue.
+        expired: the expired tree to delete.
     """
 
     address: str | None = None
@@ -235,7 +244,10 @@ def _errand(body: str) -> Errand:
 
 
 def _expiry(record: dict[str, Any]) -> Expiry | None:
-    """The retention marker that DynamoDB has removed because its time was over; anybody else may remove one, too."""
+    """Return the retention marker in a stream record if DynamoDB removed it because it expired, otherwise None.
+
+    A marker can also be removed for another reason, such as a deletion by hand.
+    """
     remover: dict[str, Any] = record.get("userIdentity") or {}
     if record.get("eventName") != "REMOVE" or remover.get("principalId") != TIME_TO_LIVE:
         return None

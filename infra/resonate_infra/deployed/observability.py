@@ -1,11 +1,11 @@
-"""What the functions around the worker tell about themselves: structured logs and metrics, by AWS Lambda Powertools.
+"""Structured logs and metrics of the deployed functions, by AWS Lambda Powertools.
 
-Logs of everything named `resonate` go through Powertools' logger, so that every line says which execution and task it
-belongs to; outside Lambda logging is left as it is. Metrics are written when a namespace is configured
-(`POWERTOOLS_METRICS_NAMESPACE`), once at the end of an invocation.
+All loggers named `resonate` write through Powertools' logger, so that every line names its execution and task. Outside
+Lambda, logging is not changed. Metrics are written only if `POWERTOOLS_METRICS_NAMESPACE` names a namespace, once at
+the end of an invocation.
 
-Nearly all of what an execution does is seen by the dispatcher, because every change that matters to anybody passes it:
-it counts what started, ended and halted. Delivery is at least once, so counts may be a little high after failures.
+The dispatcher counts the executions that start, end or halt, because every such change passes it. Delivery is at least
+once, so the counts can be slightly high after failures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ENDINGS: Mapping[PromiseState, str] = {
     "rejected_canceled": "ExecutionsCanceled",
     "rejected_timedout": "ExecutionsTimedOut",
 }
-"""The metric that counts executions that ended in each state."""
+"""The metric that counts the executions that end in each state."""
 
 
 class Observability:
@@ -50,11 +50,12 @@ class Observability:
             self.logger = Logger()
             copy_config_to_registered_loggers(self.logger, include={"resonate"})
         else:
-            # A logger is known by its service, and a stack may be called as our loggers are: this one is nobody's.
+            # Powertools shares a logger among users of one service name. A stack may be named like one of our
+            # loggers, so this one has the name of this module.
             self.logger = Logger(service=__name__)
 
     def handler(self, function: Handler) -> Handler:
-        """Decorates a Lambda handler: its lines name the invocation, its metrics are written when it ends."""
+        """Decorate a Lambda handler. Its log lines name the invocation, and its metrics are written when it ends."""
         logged = self.logger.inject_lambda_context(function, clear_state=True)
 
         @functools.wraps(function)
@@ -68,13 +69,13 @@ class Observability:
         return observed
 
     def observe(self, name: str, value: int) -> None:
-        """Add a value to a metric; what is called a lag or a duration is in milliseconds, all else is counted."""
+        """Add a value to a metric. Names that end with `Lag` or `Duration` are in milliseconds, all other values are counts."""
         if self._measures:
             timed = name.endswith(("Lag", "Duration"))
             self._metrics.add_metric(name, MetricUnit.Milliseconds if timed else MetricUnit.Count, value)
 
     def change(self, change: Change, now: int) -> None:
-        """Count what a write that was delivered at `now` (ms) says about its execution."""
+        """Record the metrics of one write, which was delivered at `now` (ms)."""
         before, after = change
         if not isinstance(after, Record):
             return
@@ -94,7 +95,7 @@ class Observability:
 
 
 def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a log line should say about a DynamoDB stream record."""
+    """Return the fields that log lines about a DynamoDB stream record have."""
     images: dict[str, Any] = record.get("dynamodb", {})
     image: dict[str, Any] = images.get("NewImage") or images.get("OldImage") or {}
     id: str | None = _member(image, "id").get("S")
@@ -109,12 +110,12 @@ def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _member(image: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return an attribute value of an item; empty if there is none."""
+    """Return an attribute value of an item. Return an empty one if it is missing."""
     return image.get(name, {})
 
 
 def fields_of_message(message: Message) -> dict[str, Any]:
-    """What a log line should say about a tick message."""
+    """Return the fields that log lines about a tick message have."""
     match message:
         case Timer():
             return {"execution_id": origin(message.id), "promise_id": message.id}

@@ -1,7 +1,7 @@
-"""How a deployed function is put together: settings, clients, and the parts that use them.
+"""Wiring of the deployed functions: settings, AWS clients, and the parts that use them.
 
-The functions in `functions/` are thin because of this. Everything is made once for a process, at its first use, so that
-a cold start pays only for what its event needs.
+The functions in `functions/` contain little else. Each part is created once in a process, at its first use. So a cold
+start creates only the parts that its event needs.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from resonate_store.model.clock import ambient
 from resonate_store.settings import number_of, push_token_of
 
 CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-"""Clients give up while the function that uses them still has time to say so."""
+"""Configuration of AWS clients. A call fails early enough for its function to report the failure."""
 BATCH = 10
-"""Messages of the push queue that come together, as the template says; they are posted at the same time."""
+"""Messages in a batch of the push queue. `template.yaml` has the same value. They are posted at the same time."""
 
 
 class Wiring:
-    """The parts of a function, for one process.
+    """Parts of a deployed function, for one process.
 
     Args:
-        observe: told names and values of metrics.
+        observe: receives the name and value of each metric.
     """
 
     def __init__(self, observe: Callable[[str, int], None] = lambda _name, _value: None) -> None:
@@ -92,5 +92,5 @@ class Wiring:
 
 
 def _client(service: str) -> Any:
-    library: Any = boto3  # its type has an overload for each service
+    library: Any = boto3  # The type of `client` has an overload for each service.
     return library.client(service, config=CLIENT)

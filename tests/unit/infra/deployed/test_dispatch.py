@@ -295,7 +295,7 @@ def test_listener_of_a_deleted_promise_gets_nothing(surroundings: InfraWorld, ca
     surroundings.dispatch.queue_message(json.dumps(message))
 
     assert surroundings.pusher.pushed == []
-    assert "https://client.example.com/ is not notified of p1, which is gone" in caplog.text
+    assert "https://client.example.com/ is not notified of p1, which was deleted" in caplog.text
 
 
 def test_listener_function_is_invoked_through_the_queue(surroundings: InfraWorld) -> None:
