@@ -69,7 +69,7 @@ class Observability:
         return observed
 
     def observe(self, name: str, value: int) -> None:
-        """Add a value to a metric. Names that end with `Lag` or `Duration` are in milliseconds, all other values are counts."""
+        """Add a value to a metric: milliseconds if `name` ends with `Lag` or `Duration`, otherwise a count."""
         if self._measures:
             timed = name.endswith(("Lag", "Duration"))
             self._metrics.add_metric(name, MetricUnit.Milliseconds if timed else MetricUnit.Count, value)

@@ -228,7 +228,7 @@ class Pusher:
             if future.done():
                 outcomes.append(future.result())
             else:
-                logger.warning("pushing to %s failed, the task will be offered again: looking up its name takes long", address)
+                logger.warning("pushing to %s failed, the task will be offered again: its name lookup is slow", address)
                 outcomes.append(False)
         return outcomes
 

@@ -1,5 +1,5 @@
-"""The development server: the whole of Resonate in one process on http://localhost:8001 (docs/protocol.md).
+"""Development server: all of Resonate in one process on http://localhost:8001 (docs/protocol.md).
 
-The API, the streams that workers poll, timers, cron, leases and redispatch over the embedded store, or over a DynamoDB
-table. Nothing here decides what a request means: `resonate_store` does, as in a deployment.
+It has the API, the streams that workers poll, timers, cron, leases and redispatch. Its store is the embedded one or a
+DynamoDB table. `resonate_store` decides what a request does, as in a deployment.
 """

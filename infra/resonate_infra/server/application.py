@@ -1,7 +1,7 @@
-"""The routes of the server (docs/protocol.md 1.1).
+"""Routes of the development server (docs/protocol.md 1.1).
 
-Everything the protocol says is said by `answer`, the same core that a deployed API function calls; here are only the
-other routes, the streams, and what HTTP itself needs.
+`answer` handles the envelopes of the protocol. The deployed API function calls the same code. This module adds the
+other routes, the streams, and the details of HTTP.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from resonate_store.interface import StoreError
 from resonate_store.protocol.service import Limits, Refused
 
 MAX_BODY_BYTES: Final = Limits().body_bytes
-"""The size of the largest request (bytes)."""
+"""The size of the largest request, in bytes."""
 KEEP_ALIVE_S: Final = 15.0
-"""The longest silence on a stream: proxies close what is quiet, and a dead peer is noticed only by writing."""
+"""Maximum seconds without data on a stream. Proxies close idle streams, and only a write detects a dead peer."""
 LEGACY: Final = ("promises", "schedules", "tasks")
 OUTDATED: Final = (
     "This server speaks the current Resonate protocol, one envelope to POST /, and not the API under"
     " /promises, /schedules and /tasks: update the Resonate SDK of this program"
 )
 _CLOSE: Final = {"Connection": "close"}
-"""The header of every answer to a poll. A connection that stays open without a stream takes the place of a request."""
+"""Header of every response to a poll. An open connection without a stream would take the place of a request."""
 
 Answer = Callable[[bytes], tuple[int, bytes]]
-"""Takes an envelope and returns the status and the envelope of the answer."""
+"""Function that takes a request envelope and returns the HTTP status and the response envelope."""
 
 
 class Admission(NamedTuple):
-    """What the bearer of a token may hear.
+    """Messages that a token permits its bearer to receive.
 
     Attributes:
-        prefix: of the ids.
-        left_s: returns for how many more seconds the token is valid; None if it does not expire.
+        prefix: the ids of their tasks and promises begin with it.
+        left_s: returns for how many more seconds the token is valid. None if it does not expire.
     """
 
     prefix: str = ""
@@ -56,7 +56,7 @@ class Admission(NamedTuple):
 
 
 Authenticate = Callable[[str | None], Admission]
-"""Returns what the bearer of an `Authorization` header may hear, or raises `Refused`."""
+"""Function that returns what an `Authorization` header permits, or raises `Refused`."""
 
 logger = logging.getLogger("resonate.server")
 
@@ -71,17 +71,17 @@ def application(
     hosts: Sequence[str] | None = None,
     keep_alive_s: float = KEEP_ALIVE_S,
 ) -> Starlette:
-    """The server as an ASGI application.
+    """Return the server as an ASGI application.
 
     Args:
-        answer: answers one envelope.
-        ready: whether the store can be used, or a `StoreError` that says why not; called in a thread, like `answer`.
+        answer: answers one envelope. Called in a thread.
+        ready: returns whether the store can be used, or raises a `StoreError` with the reason. Called in a thread.
         hub: the streams.
-        authenticate: checks who polls; everybody may if it is None.
-        origins: pages of these origins may call; "*" for all.
-        hosts: names of the server besides those of loopback. Given where no tokens are asked for: then requests to any
-            other name, and those of any other page, are refused (see `OriginCheck`).
-        keep_alive_s: the longest silence on a stream.
+        authenticate: checks the token of a poll. None admits every poll.
+        origins: pages of these origins may call. "*" admits all.
+        hosts: names of the server in addition to loopback; None if callers need tokens. If given, requests to other
+            names and requests of other pages are refused (see `OriginCheck`).
+        keep_alive_s: maximum seconds without data on a stream.
     """
     endpoints = _Endpoints(answer, ready, hub, authenticate, keep_alive_s)
     app = Starlette(
@@ -112,10 +112,13 @@ def _cross_origin(origins: Sequence[str]) -> Middleware:
 
 
 class _Gone:
-    """Answers any method on a route of the legacy protocol; a class, since for a function Starlette wants a list."""
+    """Response to every method on a route of the legacy protocol.
+
+    It is a class because Starlette needs a list of methods for a function.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # The form of the legacy protocol, so that its SDKs show the message.
+        # The error has the form of the legacy protocol, so that SDKs of that protocol show the message.
         error = {"message": OUTDATED, "code": 41000}
         await JSONResponse({"error": error}, status_code=410)(scope, receive, send)
 
@@ -142,7 +145,7 @@ class _Endpoints:
         try:
             body = await _body(request)
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
+            return Response(status_code=400)  # The client is gone, so it does not receive this.
         status, content = await run_in_threadpool(self._answer, body)
         return Response(content, status_code=status, media_type="application/json")
 
@@ -154,7 +157,7 @@ class _Endpoints:
             return Response(status_code=200 if await run_in_threadpool(self._ready) else 503)
         except StoreError as error:
             logger.error("the store cannot be used: %s", error)
-            # The reason names files and tables, which are not for callers without a token.
+            # The reason names files and tables. Callers without a token must not see them.
             return PlainTextResponse(str(error) if self._authenticate is None else "", status_code=503)
 
     async def poll(self, request: Request) -> Response:
@@ -181,7 +184,7 @@ class _Endpoints:
 
 
 class _EventStream(StreamingResponse):
-    """A stream, which the hub forgets however it ends, be it before its first byte."""
+    """Stream of messages to a worker. The hub removes it when it ends, even if nothing was sent."""
 
     def __init__(
         self,
@@ -225,9 +228,9 @@ async def _events(
 
 
 async def _body(request: Request) -> bytes:
-    """The body of a request; of one that is too large only as much as shows that it is.
+    """Return the body of a request. Return only the first part of a body that is too large.
 
-    The rest is read all the same: a client that is still sending does not look for an answer.
+    The rest is read but not kept, because a client reads no response while it still sends.
     """
     body = bytearray()
     async for chunk in request.stream():
@@ -237,11 +240,14 @@ async def _body(request: Request) -> bytes:
 
 
 def _segments(request: Request) -> tuple[str, str] | None:
-    """Group and id of a poll path. It is taken apart as it was sent: either may hold an encoded slash."""
+    """Return group and id of a poll path, or None if it is malformed.
+
+    The path is split before it is decoded, because group and id can contain an encoded slash.
+    """
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     segments = raw.partition(b"?")[0].split(b"/")[2:]
     try:
         group, id = (unquote_to_bytes(segment).decode() for segment in segments)
-    except ValueError:  # another number of segments, or no UTF-8
+    except ValueError:  # Not two segments, or not UTF-8.
         return None
     return (group, id) if group and id else None

@@ -1,4 +1,4 @@
-"""The server, put together: a store, its clockwork, its messages, and the API in front of it."""
+"""Assembly of the development server: a store, its wake loop, the delivery of its messages, and the API."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from resonate_infra.authentication import Authentication
 
 PORT = 8001
-"""Where official SDKs look for a server."""
+"""The default port of the server. The official SDKs connect to it."""
 STOP_TIMEOUT_S = 5.0
-"""Seconds that requests and functions in progress are given when the server stops."""
+"""Seconds that the server waits for requests and functions in progress when it stops."""
 PUSH_CONNECT_TIMEOUT_S = 10.0
-"""Seconds to reach a worker over HTTP."""
+"""Maximum seconds to connect to a worker over HTTP."""
 OFFERS_APART_MS = 30_000
-"""Pause between offers of a task that no worker takes, as in the official server: here an offer costs nothing."""
+"""Milliseconds between offers of a task that no worker acquires, as in the official server. Offers are free here."""
 LOCAL_SWEEP_INTERVAL_MS = 1_000
-"""The pause between two sweeps of a table where `AWS_ENDPOINT_URL` leads to something on this machine."""
+"""Milliseconds between two sweeps of a table that is not in AWS: `AWS_ENDPOINT_URL` names its server."""
 
 logger = logging.getLogger("resonate.server")
 
@@ -54,26 +54,27 @@ class CannotServe(Exception):
 
 
 class ServerOptions(Struct, frozen=True, kw_only=True):
-    """How a server is set up.
+    """Options of a server.
 
     Attributes:
-        host, port: where to listen, at every address of the host; any free port if 0.
-        url: where workers reach the server, for the messages that ask them to; made of host and port if not given.
-        data: the SQLite file that keeps the promises; they are in memory if not given.
-        table: the DynamoDB table that keeps them instead, at `AWS_ENDPOINT_URL` or in AWS.
-        retention: seconds for which the table keeps a settled execution.
-        lambdas: functions to run in process, each `group=module:handler`.
-        lambda_timeout: seconds that an invocation of one has.
-        groups: which push address serves a worker group; those of `RESONATE_GROUPS` if not given.
-        push_token: the secret that is shown to workers over HTTP; that of `RESONATE_PUSH_TOKEN` if not given.
-        push_timeout: seconds to wait for a worker's reply over HTTP.
-        origins: pages of these origins may call the server; "*" for all.
-        allowed_hosts: names under which the server is called, besides loopback, `host` and that of `url`; "*" for all.
-            Where tokens are asked for, it may be called by any name.
-        debug: whether requests may move the clock and look inside.
-        auth_key: the public key of those who sign tokens, in PEM or as the name of a file that holds it; "none" to take
-            any token for genuine; without it, nobody needs a token.
-        auth_issuer, auth_audience: what a token has to say of where it is from, and for whom.
+        host: the name or address to listen at. The server listens at every address of the host.
+        port: the port to listen at. 0 selects a free port.
+        url: the address of this server in messages to workers. Default: made of host and port.
+        data: the SQLite file with the promises. Default: the promises are in memory.
+        table: the DynamoDB table with the promises, at `AWS_ENDPOINT_URL` or in AWS. Not together with `data`.
+        retention: how long the table keeps a settled execution, in seconds.
+        lambdas: functions that run in this process, each as `group=module:handler`.
+        lambda_timeout: how long an invocation of such a function has, in seconds.
+        groups: the push address of each worker group. Default: `RESONATE_GROUPS`.
+        push_token: the secret that HTTP pushes to workers carry. Default: `RESONATE_PUSH_TOKEN`.
+        push_timeout: maximum seconds to wait for a worker's response to a push.
+        origins: pages of these origins may call the server. "*" admits all.
+        allowed_hosts: names by which requests may call the server, in addition to loopback, `host` and the host of
+            `url`. "*" admits all. If callers need tokens, every name is admitted.
+        debug: whether debug requests are admitted, which move the clock and return the content of the store.
+        auth_key: the public key that verifies tokens, in PEM or as the name of a file. "none" accepts tokens without a
+            check of their signature. Default: callers need no token.
+        auth_issuer, auth_audience: the claims `iss` and `aud` that a token must have.
     """
 
     host: str = "localhost"
@@ -96,19 +97,19 @@ class ServerOptions(Struct, frozen=True, kw_only=True):
 
 
 class Server:
-    """A server that listens, and serves when `run` is called.
+    """Development server. It listens when it is created, and serves when `run` is called.
 
     Args:
-        options: how it is set up.
-        clock: the source of time.
+        options: the options.
+        clock: the source of time. Default: the clock of the process.
 
     Attributes:
-        port: where it listens, also if that was left open.
-        url: where it is reached.
-        store: where the promises are.
+        port: the port that it listens at, also if the options asked for any free port.
+        url: the address of the server.
+        store: the store with the promises.
 
     Raises:
-        CannotServe: it cannot listen there, has no store, or an option is wrong.
+        CannotServe: the server cannot listen, the store cannot be opened, or an option is invalid.
     """
 
     def __init__(self, options: ServerOptions, clock: Clock | None = None) -> None:
@@ -164,10 +165,10 @@ class Server:
         )
 
     def run(self, on_ready: Callable[[], object] = lambda: None) -> None:
-        """Serve until `stop` is called or, in the main thread, the process is interrupted or terminated.
+        """Serve until `stop` is called. In the main thread, SIGINT and SIGTERM end it too.
 
         Args:
-            on_ready: called, in another thread, once requests are answered and the functions are imported.
+            on_ready: called in another thread when requests are answered and the functions are imported.
 
         Raises:
             CannotServe: a function could not be imported.
@@ -181,11 +182,11 @@ class Server:
             raise CannotServe(str(self._failure)) from self._failure
 
     def stop(self) -> None:
-        """End `run`, from any thread."""
+        """End `run`. Any thread may call it."""
         self._uvicorn.should_exit = True
 
     def close(self) -> None:
-        """Give back port and store; `run` does it at its end."""
+        """Close the port and the store. `run` calls it at its end."""
         self._close_sockets()
         self._loop.stop(STOP_TIMEOUT_S)
         self._delivery.close(0)
@@ -193,7 +194,7 @@ class Server:
 
     @contextlib.contextmanager
     def running(self) -> Generator[Server]:
-        """Serve in a thread for as long as the block runs."""
+        """Serve in a thread while the block runs."""
         thread = threading.Thread(target=self.run, name="resonate-server", daemon=True)
         thread.start()
         try:
@@ -206,7 +207,7 @@ class Server:
         threading.Thread(target=self._begin, name="resonate-begin", daemon=True).start()
 
     def _begin(self) -> None:
-        # A module may call us while it is imported, so that comes after we answer, and before anything is due.
+        # A module may call this server while it is imported. So import when requests are answered, before timers fire.
         try:
             self._lambdas.load(self.url)
         except LambdaError as error:
@@ -219,17 +220,17 @@ class Server:
             try:
                 self._delivery.recall(self.store, self._clock.now())
             except StoreError as error:
-                logger.error("what was on offer is offered again only when it is due: %s", error)
+                logger.error("tasks of an earlier server are offered again only when they are due: %s", error)
 
     def _on_stopping(self) -> None:
         self._hub.close()
         if not self._lambdas.close(STOP_TIMEOUT_S):
-            logger.warning("a function still runs and is left behind; its task is offered again when its lease ends")
+            logger.warning("a function still runs and is abandoned; its task is offered again when its lease ends")
 
     def _workers(self, promise: PromiseView) -> int | None:
-        """Return how many workers poll for the task of a promise; None if it is not known here."""
+        """Return how many workers poll for the task of a promise. Return None if this server cannot know it."""
         workers = self._delivery.workers(promise)
-        return None if workers == 0 and self._shares else workers  # another server may have some
+        return None if workers == 0 and self._shares else workers  # Workers may poll another server of the table.
 
     def _close_sockets(self) -> None:
         for each in self._sockets:
@@ -237,7 +238,11 @@ class Server:
 
 
 def _checked(options: ServerOptions) -> tuple[dict[str, Mapped], Mapping[str, str], str | None]:
-    """The functions, groups and push token that options and environment ask for."""
+    """Return the functions, the groups and the push token of options and environment.
+
+    Raises:
+        CannotServe: an option or a variable is invalid.
+    """
     if options.table and options.data:
         raise CannotServe("promises are kept in a file or in a table: give one of both")
     if options.table and options.debug:
@@ -268,7 +273,7 @@ def _guard(options: ServerOptions, clock: Clock) -> Authentication | None:
 
 
 def _hosts(options: ServerOptions) -> tuple[str, ...] | None:
-    """The names under which the server may be called; None if a token that a page cannot have decides instead.
+    """Return the names by which the server may be called. Return None if callers need tokens, which pages do not have.
 
     Raises:
         CannotServe: an allowed host or the url is malformed.
@@ -291,10 +296,10 @@ def _hosts(options: ServerOptions) -> tuple[str, ...] | None:
 
 
 def _admission(guard: Authentication, clock: Clock, authorization: str | None) -> Admission:
-    """What the bearer of an `Authorization` header may hear, and for how long.
+    """Return which messages an `Authorization` header permits, and for how long.
 
     Raises:
-        Refused: it holds no valid token, or one that may nothing.
+        Refused: the header has no valid token, or the token permits nothing.
     """
     scheme, _, token = (authorization or "").partition(" ")
     permission = guard.admit(token.strip() if scheme.lower() == "bearer" else None)
@@ -317,12 +322,12 @@ def _store(options: ServerOptions, clock: Clock) -> Any:
         raise StoreError(str(error)) from error
     local = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"))
     table = DynamoStore(options.table, clock=clock, payloads=Payloads.of(os.environ, options.table))
-    table.record("ready")  # better to find out now that it is not there
+    table.record("ready")  # Raises an error now if the table does not exist.
     return TableStore(table, LOCAL_SWEEP_INTERVAL_MS if local else SWEEP_INTERVAL_MS, options.retention)
 
 
 def _shown(host: str) -> str:
-    """A host as clients on this machine write it."""
+    """Return a host as clients on this machine write it in a URL."""
     if host in ("", "0.0.0.0", "::"):
         return "localhost"
     return f"[{host}]" if ":" in host else host

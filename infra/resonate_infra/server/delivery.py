@@ -1,8 +1,12 @@
-"""How the server's messages reach workers (docs/protocol.md 2.2 and 2.3).
+"""Delivery of the server's messages to workers (docs/protocol.md 2.2 and 2.3).
 
-`send` hands a message over and returns. A group that a function or a push address serves goes there, any other to the
-streams; `http(s)` addresses are posted to from a bounded number of threads; `lambda://name` is a function in this
-process, else an asynchronous invoke. What fails is logged and left to redispatch: the task is offered again.
+`send` starts the delivery of a message and returns. The address selects the way:
+
+- A group with a function or a push address: there. Any other group: the streams.
+- `http(s)://`: a post by one of a bounded number of threads.
+- `lambda://name`: a function in this process, if there is one, otherwise an asynchronous invocation.
+
+A failed delivery is logged only. The task is offered again later.
 """
 
 from __future__ import annotations
@@ -22,17 +26,17 @@ from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.tags import TARGET
 
 CONCURRENCY = 256
-"""Pushes and invokes in flight."""
+"""Maximum number of pushes and invocations at the same time."""
 MOST_UNSERVED = 1_000
-"""Addresses that no worker is there for and that the log has told of; beyond that it tells of them again."""
+"""Addresses without a worker that the log has already named. Beyond that number, the log names them again."""
 REOFFER_HORIZON_MS = 900_000
-"""A task on offer is offered again within this time, so it is due by then: that is how they are found."""
+"""Milliseconds within which every offered task is due for its next offer. So offered tasks are found as due ones."""
 
 logger = logging.getLogger("resonate.server")
 
 
 class Offering(Protocol):
-    """Where the tasks are that wait for somebody."""
+    """Store with tasks that wait for a worker."""
 
     def due(self, now: int) -> list[tuple[Any, str]]: ...
 
@@ -40,15 +44,15 @@ class Offering(Protocol):
 
 
 class Delivery:
-    """Sends messages.
+    """Sender of all messages of a server.
 
     Args:
-        url: where workers reach this server, for the messages that ask them to.
+        url: the address of this server, which execute messages contain.
         hub: the streams.
         lambdas: the functions in this process.
-        groups: which push address serves a worker group.
+        groups: the push address of each worker group.
         pusher: posts over HTTP.
-        lambda_client: makes a boto3 client for functions that are not in this process; None where there are none.
+        lambda_client: returns a boto3 client for functions outside this process. None if there are none.
     """
 
     def __init__(
@@ -70,14 +74,14 @@ class Delivery:
         self._unserved: set[str] = set()
 
     def send(self, address: str, message: dict[str, Any]) -> None:
-        """Hand a message over to its transport, without waiting for the receiver."""
+        """Send a message by the transport of its address. Do not wait for the receiver."""
         execute = message["kind"] == "execute"
         if execute:
             message = {**message, "head": self._head}
         destination = route(address, self._groups)
         if destination is None:
             sent = self._hub.send(address, message)
-            logger.debug("%s %s %s", message["kind"], "to" if sent else "finds nobody at", address)
+            logger.debug("%s %s %s", message["kind"], "to" if sent else "finds no worker at", address)
             if execute:
                 self._note(address, message["data"]["task"]["id"], sent)
             return
@@ -94,14 +98,14 @@ class Delivery:
             logger.warning("nothing serves %s: start the server with --lambda %s=module:handler", destination, name)
 
     def workers(self, promise: PromiseView) -> int | None:
-        """Return how many workers poll for the task of a promise; None if it has a target that is sent its tasks."""
+        """Return how many workers poll for the task of a promise. Return None if its target is not polled for."""
         address = promise.tags.get(TARGET, "")
         if poll_of(address) is None or route(address, self._groups) is not None:
             return None
         return self._hub.workers(address, promise.id)
 
     def _note(self, address: str, task: str, sent: bool) -> None:
-        """Log the first task that no worker is there for; once per address, until one takes a task there."""
+        """Log that no worker polls for a task: once per address, until a message reaches a worker there."""
         if sent:
             self._unserved.discard(address)
         elif address not in self._unserved and not self._hub.workers(address, task):
@@ -113,15 +117,15 @@ class Delivery:
             logger.warning("%s is %s%s", task, wait_for(address, 0), others)
 
     def serve(self, store: Offering) -> None:
-        """Offer to whoever connects the tasks that have waited for somebody like that in `store`."""
+        """Offer waiting tasks of `store` to a worker when it connects."""
         self._hub.on_room = lambda group: self._background.submit_latest(
             ("offer", group), lambda: self._offer(store, group)
         )
 
     def recall(self, store: Offering, now: int) -> None:
-        """Offer again what an earlier server on the same `store` had on offer to workers that poll.
+        """Offer again the tasks that an earlier server on the same `store` has offered to workers that poll.
 
-        A store of this process does that itself; in a table the next offer may be minutes away.
+        It is needed for a table, in which the next offer can be minutes away. A store in this process does it itself.
         """
         for kind, id in store.due(now + REOFFER_HORIZON_MS):
             if kind == "promise":
@@ -130,7 +134,7 @@ class Delivery:
                         self.send(offer.address, message_of(offer))
 
     def close(self, seconds: float) -> bool:
-        """Send nothing any more; say whether what is on its way has arrived within `seconds`."""
+        """Send no further messages. Return whether all deliveries in progress have ended within `seconds`."""
         return self._background.close(seconds)
 
     def _offer(self, store: Offering, group: str) -> None:
@@ -139,31 +143,33 @@ class Delivery:
                 try:
                     for offer in _offers(store, id):
                         self.send(offer.address, message_of(offer))
-                except Exception:  # which must not keep the others from their workers
-                    logger.exception("task %s cannot be offered before its next offer is due", id)
+                except Exception:  # An error must not prevent the offers of the next tasks.
+                    logger.exception("task %s could not be offered and waits for its next offer", id)
 
     def _push(self, address: str, message: dict[str, Any]) -> None:
         self._pusher.push(address, message)
 
 
 def _offers(store: Offering, id: str) -> list[Execute]:
-    """The execute message that a record has outstanding, if it has one."""
+    """Return the outstanding execute message of a record, as a list of at most one."""
     record = store.record(id)
     outstanding = effects(None, record) if record is not None else []
     return [effect for effect in outstanding if isinstance(effect, Execute)]
 
 
 def served_groups(lambdas: Mapping[str, Any], groups: Mapping[str, str]) -> dict[str, str]:
-    """Which push address serves a group: the functions in this process come first."""
+    """Return the push address of each group. Functions in this process take precedence."""
     return {**groups, **{name: f"lambda://{name}" for name in lambdas}}
 
 
 def lambda_client_of(environment: Mapping[str, str], table: str | None) -> Callable[[], Any] | None:
-    """What makes the client for `lambda://` addresses: where there is no sign of AWS there are no functions either.
+    """Return a function that returns the client for `lambda://` addresses. Return None if AWS is not configured.
+
+    AWS counts as configured if there is a table, or if the environment names an endpoint of AWS services.
 
     Args:
-        environment: names an endpoint in the place of AWS, or does not.
-        table: the table that keeps the promises, if one does.
+        environment: the environment variables.
+        table: the table with the promises, or None.
     """
     if table is None and not any(environment.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LAMBDA")):
         return None

@@ -1,4 +1,4 @@
-"""How many open files the process may have, and how many connections and streams fit into them."""
+"""Limit of open files of the process, and the numbers of connections and streams that it permits."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from resonate_infra.server.delivery import CONCURRENCY
 from resonate_infra.server.hub import MAX_CONNECTIONS
 
 WANTED_FILES = 8_192
-"""Open files that the server asks for: room for every stream, for requests beside them and for pushes."""
+"""Open files that the server requests: enough for all streams, for requests and for pushes."""
 ASSUMED_FILES = 1_024
-"""What is assumed where the system does not say."""
+"""Limit of open files that is assumed if the system does not report one."""
 _OTHER_FILES = 64
-"""Files that are not connections: the data file, modules, logs."""
+"""Open files that are not connections: the data file, modules, logs."""
 _BACKLOG = 128
 
 logger = logging.getLogger("resonate.server")
 
 
 class Room(NamedTuple):
-    """What fits into a limit of open files.
+    """Numbers of connections that a limit of open files permits.
 
     Attributes:
-        connections: open at the same time.
-        streams: of these. Half, because a worker that polls holds a second connection open for its requests.
-        backlog: connections that one turn of the event loop accepts for each address, before any can be refused.
+        connections: connections at the same time.
+        streams: how many of them can be streams. At most half, because a worker has a stream and a second connection
+            for its requests.
+        backlog: connections that one iteration of the event loop accepts for each address, before it can refuse any.
     """
 
     connections: int
@@ -34,7 +35,7 @@ class Room(NamedTuple):
 
 
 def room_in(limit: int) -> Room:
-    """Share a limit of open files out."""
+    """Return how many connections, streams and waiting connections a limit of open files permits."""
     backlog = max(1, min(_BACKLOG, limit // 8))
     connections = limit - min(limit // 2, _OTHER_FILES + CONCURRENCY + 2 * backlog)
     streams = min(MAX_CONNECTIONS, connections // 2)
@@ -42,7 +43,7 @@ def room_in(limit: int) -> Room:
 
 
 def limit_of_files() -> int:
-    """The limit of open files of this process."""
+    """Return the limit of open files of this process."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows
@@ -52,7 +53,7 @@ def limit_of_files() -> int:
 
 
 def raise_limit_of_files() -> None:
-    """Raise the limit of open files to `WANTED_FILES`, or as far as the system lets this process."""
+    """Increase the limit of open files to `WANTED_FILES`, or to the maximum of this process if that is lower."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows

@@ -1,16 +1,17 @@
-"""The streams that workers poll, and who of them is sent what (docs/protocol.md 2.3).
+"""Streams that workers poll, and the choice of the stream for a message (docs/protocol.md 2.3).
 
-`poll://uni@group/id` goes to the first connection that has this id. `poll://any@group/id` prefers it, and otherwise
-goes, like `poll://any@group`, to any connection of the group. A message that finds nobody, or whose connection is so
-far behind that its buffer is full, is lost, as the protocol has it. For a task that would mean to wait for the next
-offer, which may be minutes away. So the hub remembers which tasks found nobody, and says when somebody is there for
-them: a worker that is started again drains what has waited for it. What then is offered is up to the store. When a
-stream ends, that includes what was written to it: the worker may not have got to all of it.
+`poll://uni@group/id` addresses the first connection that has this id. `poll://any@group/id` prefers this connection. If
+it is missing, any connection of the group receives the message, as for `poll://any@group`.
 
-Where tokens are asked for, a stream is opened with the prefix of its bearer's ids, and the messages about other ids
-pass it by as if it were not there: a group's name is no secret, and messages hold values.
+A message without a connection, or whose connection has a full buffer, is lost, as the protocol permits. A lost task
+would have to wait for its next offer, which can be minutes away. So the hub holds the ids of tasks that reached no
+worker, and calls `on_room` when a worker can take them. The store then decides which of them are still on offer. When a
+stream ends, the hub also holds the tasks that were written to it, because the worker may not have acquired all of them.
 
-Messages come from any thread, connections live on the event loop; `notify` is how one wakes the other.
+If callers need tokens, a stream has the id prefix of its token. It receives no messages about other ids, because
+messages contain values and the name of a group is not secret.
+
+Any thread may send messages. Connections belong to the event loop, and `notify` wakes it.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ import msgspec
 from resonate_store.model.addresses import Poll, poll_of
 
 MAX_CONNECTIONS = 1_000
-"""Streams at the same time."""
+"""Maximum number of streams at the same time."""
 MAX_BUFFERED = 100
-"""Messages that wait to be written to one stream."""
+"""Maximum number of messages that wait to be written to one stream."""
 MAX_HELD = 10_000
-"""Tasks of one group remembered because they found nobody; older ones are left to their next offer."""
+"""Maximum number of held tasks of one group, which reached no worker. Older ones wait for their next offer."""
 
 
 class TooManyConnections(Exception):
-    """The server has as many streams as it takes."""
+    """The server has the maximum number of streams."""
 
 
 class Letter(NamedTuple):
-    """A message on its way, and where it was to go."""
+    """Message with its address."""
 
     address: str
     message: dict[str, Any]
 
 
 class Connection:
-    """One stream: a worker process of a group."""
+    """Stream to one worker process of a group."""
 
     def __init__(self, group: str, id: str, notify: Callable[[], object], prefix: str) -> None:
         self.group = group
@@ -55,7 +56,7 @@ class Connection:
         self.closed = False
         self.buffer: deque[Letter] = deque()
         self.offered: dict[str, str] = {}
-        """The tasks that were written to the stream, the latest last, with the addresses that they were for."""
+        """Maps each task that was written to the stream to the address of its message, the latest last."""
 
     @property
     def full(self) -> bool:
@@ -63,18 +64,18 @@ class Connection:
 
 
 class Hub:
-    """All streams of a server.
+    """All streams of a server. Thread-safe.
 
     Args:
-        choose: picks one of several connections; at random if not given.
-        limit: streams at the same time.
+        choose: selects one of several connections. Default: at random.
+        limit: maximum number of streams at the same time.
     """
 
     def __init__(
         self, choose: Callable[[Sequence[Connection]], Connection] | None = None, limit: int = MAX_CONNECTIONS
     ) -> None:
         self.on_room: Callable[[str], None] = lambda _group: None
-        """Told a group for which tasks are held and that has somebody to take them."""
+        """Called with a group that has held tasks and a connection that may take them."""
         self._choose = choose or random.Random().choice
         self._limit = limit
         self._lock = threading.RLock()
@@ -83,15 +84,15 @@ class Hub:
         self._closed = False
 
     def connect(self, group: str, id: str, notify: Callable[[], object], prefix: str = "") -> Connection:
-        """Open a stream for the process `id` of a group; several may have the same id.
+        """Open a stream for the worker process `id` of a group. Several streams may have the same id.
 
         Args:
             group, id: as in `poll://any@group/id`.
-            notify: called, from any thread, when there is something to take, or the connection is closed.
-            prefix: of the tasks and promises that it may hear of.
+            notify: called from any thread when there is a message to take, or when the connection is closed.
+            prefix: the stream receives only messages about tasks and promises whose ids begin with it.
 
         Raises:
-            TooManyConnections: there are as many as there may be.
+            TooManyConnections: the server has the maximum number of streams.
         """
         connection = Connection(group, id, notify, prefix)
         with self._lock:
@@ -103,7 +104,7 @@ class Hub:
         return connection
 
     def disconnect(self, connection: Connection) -> None:
-        """Forget a stream; what was not taken from it, or is still on offer, goes to another."""
+        """Remove a stream. Send its remaining messages to other streams, and hold the tasks that were written to it."""
         with self._lock:
             connections = self._groups.get(connection.group, [])
             if connection not in connections:
@@ -122,7 +123,7 @@ class Hub:
             self._tell_of_room(others[0])
 
     def take(self, connection: Connection) -> bytes | None:
-        """The next message for a stream, as JSON, or None when there is none at present."""
+        """Return the next message for a stream as JSON, or None if there is none at present."""
         with self._lock:
             if not connection.buffer:
                 return None
@@ -139,14 +140,17 @@ class Hub:
         return msgspec.json.encode(letter.message)
 
     def send(self, address: str, message: dict[str, Any]) -> bool:
-        """Hand a message to a stream.
+        """Put a message into the buffer of a stream.
 
         Args:
             address: a poll address.
             message: see docs/protocol.md 2.1.
 
         Returns:
-            Whether anybody will get it. If not, it is lost, or held if it offers a task.
+            Whether a stream receives the message. If not, the message is lost; the id of an offered task is held.
+
+        Raises:
+            ValueError: the address is not a poll address.
         """
         poll = poll_of(address)
         if poll is None:
@@ -161,7 +165,7 @@ class Hub:
             if task is not None:
                 self._release(poll.group, task)
             connection.buffer.append(Letter(address, message))
-            # Under the lock, so that a connection is not told anything after `close` has returned.
+            # Under the lock, so that no connection is notified after `close` has returned.
             connection.notify()
         return True
 
@@ -177,9 +181,9 @@ class Hub:
             return sorted(self._groups)
 
     def claim(self, group: str) -> list[str]:
-        """Held tasks of a group that somebody is there for now, no more than fit into a buffer.
+        """Return held tasks of a group that a stream can take now, at most `MAX_BUFFERED`.
 
-        They are held no longer: it is the caller's turn to offer them, and what then finds nobody is held again.
+        The hub holds them no longer. The caller has to offer them; a task that reaches no stream is then held again.
         """
         claimed: list[str] = []
         with self._lock:
@@ -195,7 +199,7 @@ class Hub:
         return claimed
 
     def close(self) -> None:
-        """End every stream, now and later."""
+        """End every stream. A stream that is opened later ends at once."""
         with self._lock:
             self._closed = True
             for connection in [each for connections in self._groups.values() for each in connections]:
@@ -203,12 +207,12 @@ class Hub:
                 connection.notify()
 
     def _recipient(self, poll: Poll, subject: str) -> Connection | None:
-        """Who gets a message about the task or promise `subject`."""
+        """Return the stream for a message about the task or promise `subject`."""
         connections = self._candidates(poll, subject)
         named = next((each for each in connections if each.id == poll.id), None)
         if named is not None or not connections:
             return named
-        # Nobody is passed over only because somebody else is behind.
+        # Prefer streams that have room in their buffers.
         return self._choose([each for each in connections if not each.full] or connections)
 
     def _candidates(self, poll: Poll, subject: str) -> list[Connection]:
@@ -236,5 +240,5 @@ class Hub:
 
 
 def _task_in(message: dict[str, Any]) -> str | None:
-    """The task that a message offers."""
+    """Return the id of the task that a message offers, or None."""
     return message["data"]["task"]["id"] if message["kind"] == "execute" else None

@@ -1,11 +1,11 @@
-"""Lambda functions that run in the server's process, so that serverless code is tried without AWS.
+"""Lambda functions in the server's process, to try serverless code without AWS.
 
-`--lambda worker=functions.worker.app:handler` serves the group `worker`, and the address `lambda://worker`, by calling
-`handler` with each execute message and a context as Lambda makes it, in a thread of its own. The module is imported
-once the server answers, with `RESONATE_URL` naming it, so that the handler's `Resonate` works on the same promises.
+`--lambda worker=functions.worker.app:handler` serves the group `worker` and the address `lambda://worker`. The server
+calls `handler` in a thread with each message and a Lambda context. It imports the module after it begins to answer
+requests, and sets `RESONATE_URL` to its own address. So the `Resonate` of the handler works on the same promises.
 
-A function has as long as `Timeout` would give it. Nobody kills it when the time is up, as Lambda does: its context says
-that none is left, and its lease ends, so what it does too late is refused.
+An invocation has a timeout, as with Lambda's `Timeout`. Unlike Lambda, the server does not kill it at the timeout. The
+context then reports that no time is left, and the lease of the task ends, so later requests are refused.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from resonate_store.model.clock import Clock
 from resonate_store.model.ids import random_id
 
 MAX_INVOCATIONS = 32
-"""Invocations at the same time."""
+"""Maximum number of invocations at the same time."""
 
 Handler = Callable[[Any, Any], Any]
 logger = logging.getLogger("resonate.server")
 
 
 class LambdaError(Exception):
-    """A handler cannot be had; the message says which and why."""
+    """A handler cannot be imported. The message names it and the reason."""
 
 
 class Mapped(Struct, frozen=True):
-    """Where the handler of a function is: `attribute` of `module`."""
+    """Function `name`, whose handler is `attribute` of `module`."""
 
     name: str
     module: str
@@ -46,10 +46,10 @@ class Mapped(Struct, frozen=True):
 
 
 def mapped(text: str) -> Mapped:
-    """Read `name=module:attribute`.
+    """Return the function that `name=module:attribute` describes.
 
     Raises:
-        LambdaError: it is not written so.
+        LambdaError: the text has another form.
     """
     name, _, handler = text.partition("=")
     module, _, attribute = handler.partition(":")
@@ -61,12 +61,12 @@ def mapped(text: str) -> Mapped:
 
 
 class Lambdas:
-    """The functions of a server.
+    """Functions of a server.
 
     Args:
-        functions: where their handlers are.
+        functions: the functions by name.
         clock: the source of time.
-        timeout_s: the time that an invocation has.
+        timeout_s: how long an invocation has, in seconds.
     """
 
     def __init__(self, functions: Mapping[str, Mapped], clock: Clock, timeout_s: float) -> None:
@@ -81,10 +81,10 @@ class Lambdas:
         return name in self._functions
 
     def load(self, url: str) -> None:
-        """Import the handlers; what is sent to them before waits until they are there.
+        """Import the handlers. Invocations that began earlier wait for it.
 
         Args:
-            url: of the server, for the environment of the handlers.
+            url: the address of the server, for the environment of the handlers.
 
         Raises:
             LambdaError: a handler cannot be imported.
@@ -101,24 +101,24 @@ class Lambdas:
             self._loaded.set()
 
     def invoke(self, name: str, message: dict[str, Any]) -> None:
-        """Have a function work on a message soon, without waiting for it."""
+        """Invoke a function with a message in a thread. Do not wait for it."""
         key = (name, message["data"]["task"]["id"] if message["kind"] == "execute" else random_id())
         self._background.submit_latest(key, lambda: self._run(name, message))
 
     def close(self, seconds: float) -> bool:
-        """Invoke nothing any more; say whether what runs has ended within `seconds`."""
+        """Invoke no further functions. Return whether all running invocations have ended within `seconds`."""
         return self._background.close(seconds)
 
     def _run(self, name: str, message: dict[str, Any]) -> None:
         self._loaded.wait()
         handler = self._handlers.get(name)
         if handler is None:
-            return  # it could not be imported, and the server is about to end
+            return  # The import has failed, and the server is about to end.
         try:
             answer = handler(message, self._context(name))
-        except BaseException as error:  # sys.exit ends an invocation as anything else does; its lease ends, too
+        except BaseException as error:  # sys.exit fails the invocation like any error; its lease ends.
             logger.error("function %s failed: %s", name, _shown(error))
-            logger.debug("it failed here", exc_info=True)
+            logger.debug("traceback of the failure", exc_info=True)
         else:
             logger.debug("function %s answered %s", name, answer)
 
@@ -141,7 +141,7 @@ def _imported(function: Mapped) -> Handler:
     where = f"--lambda {function.name}={function.module}:{function.attribute}"
     try:
         module = importlib.import_module(function.module)
-    except BaseException as error:  # also sys.exit, which in this thread would end nothing but the thread
+    except BaseException as error:  # Also sys.exit, which would end only this thread.
         raise LambdaError(f"{where}: importing {function.module} failed: {_shown(error)}") from error
     handler = getattr(module, function.attribute, None)
     if handler is None:

@@ -1,4 +1,4 @@
-"""Where the server listens, and uvicorn as this server uses it."""
+"""Sockets of the server, and uvicorn with the server's limits."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 KEEP_ALIVE_S = 75
-"""Seconds for which an idle connection stays open: clients use it again, and one that is closed just then fails."""
+"""Seconds for which an idle connection stays open. A client fails if it uses a connection while it is closed."""
 
 REQUEST_TIMEOUT_S = 60.0
-"""Seconds in which a request has to arrive whole, headers and body, from its first byte or from its connection on."""
+"""Maximum seconds until a request has arrived completely, from its first byte or from the start of its connection."""
 CONNECTIONS = 8_192
-"""Connections at the same time, if the server is not told."""
+"""Default maximum number of connections at the same time."""
 BACKLOG = 128
-"""Connections that wait to be accepted."""
+"""Default maximum number of connections that wait to be accepted."""
 
 LAST_PORT = 65_535
 
@@ -35,17 +35,18 @@ logger = logging.getLogger("resonate.server")
 
 
 class CannotListen(Exception):
-    """There is no listening at this address; the message says why and what to do."""
+    """The server cannot listen at an address. The message says why and what to do."""
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's connection, which is refused where there are too many, and closed when a request does not arrive.
+    """Connection that is refused if there are too many, and closed if a request does not arrive in time.
 
-    uvicorn itself closes a connection only when it is idle after a response, and not a new one or half a request.
+    uvicorn itself closes a connection only if it is idle after a response. It does not close a new connection without a
+    request, or one with a part of a request.
 
     Args:
-        most: connections at the same time.
-        timeout_s: in which a request has to arrive.
+        most: maximum number of connections at the same time.
+        timeout_s: maximum seconds until a request has arrived.
     """
 
     def __init__(self, *arguments: Any, most: int, timeout_s: float, **named: Any) -> None:
@@ -81,7 +82,7 @@ class _Protocol(H11Protocol):
             self._deadline = self.loop.call_later(self._timeout_s, self._time_out)
 
     def _arriving(self) -> bool:
-        """Whether a part of a request is here, and another is not."""
+        """Return whether a part of a request has arrived and another part is missing."""
         state = self.conn.their_state
         return state is h11.SEND_BODY or (state is h11.IDLE and bool(self.conn.trailing_data[0]))
 
@@ -94,23 +95,23 @@ class _Protocol(H11Protocol):
         self._deadline = None
         if self.transport.is_closing():
             return
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # there is none before the first request
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request.
         if cycle is None or not cycle.response_started or cycle.response_complete:
             self.transport.write(_TIMED_OUT)
         self.transport.close()
 
 
 class Uvicorn(uvicorn.Server):
-    """uvicorn, told to end the streams before it waits for requests to end, and not failing when asked to stop.
+    """uvicorn that ends the streams before it waits for requests, and that does not fail when a signal stops it.
 
     Args:
         app: an ASGI application.
-        stop_timeout_s: the time that requests in progress are given at the end.
-        on_listening: called when requests are answered; must not block.
-        on_stopping: called in a thread before requests are waited for.
-        connections: at the same time; another is answered 503.
-        backlog: connections that wait to be accepted.
-        request_timeout_s: seconds in which a request has to arrive; then it is answered 408.
+        stop_timeout_s: how long requests in progress may take when the server stops, in seconds.
+        on_listening: called when requests are answered. It must not block.
+        on_stopping: called in a thread before the server waits for requests in progress.
+        connections: maximum number of connections at the same time. A further connection is answered 503.
+        backlog: maximum number of connections that wait to be accepted.
+        request_timeout_s: maximum seconds until a request has arrived. A later request is answered 408.
     """
 
     def __init__(
@@ -150,16 +151,16 @@ class Uvicorn(uvicorn.Server):
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        # Not remembered as uvicorn does, which raises it again at the end: to stop when asked to is no failure.
+        # uvicorn would raise the signal again at the end. A stop that was requested is not a failure.
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True
 
 
 class _OutOfFiles:
-    """Exception handler of the event loop: says once that connections cannot be accepted, and else does as always.
+    """Exception handler of the event loop that logs only once that connections cannot be accepted.
 
-    asyncio reports it for each connection that waits, with a traceback, and tries again every second.
+    asyncio itself would log it every second, with a traceback for each connection that waits.
     """
 
     def __init__(self) -> None:
@@ -175,16 +176,16 @@ class _OutOfFiles:
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen at every address of a host, on the same port.
+    """Return sockets that listen at every address of a host, on the same port.
 
-    `localhost` has two addresses. Were another program to answer at one of them, some clients would go astray.
+    `localhost` has two addresses. If another program listened at one of them, some clients would connect to it.
 
     Args:
         host: a name or an address.
-        port: any free one if 0.
+        port: the port. 0 selects a free port.
 
     Raises:
-        CannotListen: the host is unknown or not ours, or the port is taken.
+        CannotListen: the host is unknown or not on this machine, or the port is in use.
     """
     if not 0 <= port <= LAST_PORT:
         raise CannotListen(f"cannot listen on {host}:{port}: ports are 0 to {LAST_PORT}")
@@ -200,7 +201,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
             sockets.append(_bound(family, (address[0], shared, *address[2:])))
         except OSError as error:
             reason = error
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # this machine may have no IPv6
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # The machine may lack IPv6.
                 break
     if sockets and (reason is None or reason.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)):
         return sockets
@@ -211,10 +212,10 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def _bound(family: int, address: Any) -> socket.socket:
-    # asyncio turns Nagle's algorithm off only where it is told that this is TCP; with it, an answer takes 40 ms.
+    # asyncio turns off Nagle's algorithm only if the protocol is named TCP. With that algorithm a response takes 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        # A server that was started again need not wait for the connections of the one before to be forgotten.
+        # A restarted server need not wait until the system has forgotten the connections of the previous server.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -1,7 +1,7 @@
-"""What makes time pass for a store: one thread that wakes what is due, when it is due.
+"""Wake loop: one thread that calls the store's `tick` when something is due.
 
-Timers, deadlines, leases, redispatch and cron are all the store's `tick`; the thread sleeps until `next_wake_at`, and
-whatever moves that instant nearer wakes it.
+`tick` handles timers, deadlines, leases, redispatch and cron. The thread sleeps until `next_wake_at`. The store wakes
+the thread when that instant becomes earlier.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from resonate_store.interface import StoreError
 from resonate_store.model.clock import Clock
 
 LONGEST_SLEEP_MS = 60_000
-"""The machine's clock may be set while the thread sleeps; it looks again after this time."""
+"""Maximum milliseconds that the thread sleeps, because the machine's clock may be set meanwhile."""
 PAUSE_MS = 1_000
-"""The pause after the store could not do what was due."""
+"""Milliseconds to wait after `tick` has failed."""
 
 logger = logging.getLogger("resonate.server")
 
 
 class Waking(Protocol):
-    """A store in which nothing happens by itself."""
+    """Store that acts on time only in `tick`."""
 
     def subscribe(self, *, on_wake: Callable[[int], None] | None = None) -> object:
-        """Call `on_wake` with the instant (ms) at which something is due, when that is sooner than was known."""
+        """Call `on_wake` with an instant (ms) at which something is due, if it is earlier than `next_wake_at` was."""
 
     def next_wake_at(self) -> int | None: ...
 
@@ -34,12 +34,13 @@ class Waking(Protocol):
 
 
 class WakeLoop:
-    """The thread that wakes the entries of a store.
+    """Thread that wakes the due entries of a store.
 
     Args:
-        store: its next wake-up is listened to.
-        clock: the source of time, the same as the store's.
-        paused: whether somebody else moves time on, by hand; `nudge` when that has ended.
+        store: the store.
+        clock: the store's source of time.
+        paused: returns whether debug requests move the clock, so that the loop waits. Call `nudge` after that has
+            ended.
     """
 
     def __init__(self, store: Waking, clock: Clock, paused: Callable[[], bool] = lambda: False) -> None:
@@ -55,14 +56,14 @@ class WakeLoop:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Wake nothing any more; wait `seconds` at most for what is being woken."""
+        """Stop the thread. Wait at most `seconds` for the entries that it is waking."""
         self._stopped = True
         self._nudged.set()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def nudge(self) -> None:
-        """Look again at what is due."""
+        """Make the thread check again what is due."""
         self._nudged.set()
 
     def _run(self) -> None:
@@ -72,7 +73,7 @@ class WakeLoop:
                 self._nudged.wait(milliseconds / 1000)
 
     def _step(self) -> int:
-        """Do what is due, and return how long there is nothing to do (ms)."""
+        """Wake what is due. Return for how many ms nothing will be due."""
         if self._paused():
             return LONGEST_SLEEP_MS
         try:
@@ -85,9 +86,9 @@ class WakeLoop:
             self._store.tick()
             return 0
         except StoreError as error:
-            # A store that is busy or out of reach now may not be a second later.
-            logger.error("what is due could not be done, trying again: %s", error)
+            # The store may be busy or unreachable only for a short time.
+            logger.error("waking what is due failed, trying again: %s", error)
             return PAUSE_MS
         except Exception:
-            logger.exception("what is due could not be done, trying again")
+            logger.exception("waking what is due failed, trying again")
             return PAUSE_MS

@@ -1,11 +1,13 @@
-"""Middleware that refuses what a web page on this machine's browser could send to a server without tokens.
+"""Middleware that refuses requests of foreign web pages to a server without tokens.
 
-A browser sends requests of any page to any address. Without tokens, two headers tell such a request from an SDK's:
+A browser sends the requests of any page to any address, also to this machine. Without tokens, headers distinguish such
+a request from the request of an SDK:
 
-- `Host` names the server as the browser knows it. A page whose name was made to lead to this machine (DNS rebinding)
-  sends its own name there.
-- `Origin` names the page. Browsers send it with every POST and every stream, and leave it out of plain GET requests
-  of other sites, which `Sec-Fetch-Site` shows. A form can send a body without asking first, but not as JSON.
+- `Host` names the server as the browser knows it. A page whose name resolves to this machine (DNS rebinding) sends its
+  own name there.
+- `Origin` names the page. Browsers send it with every POST and every stream.
+- `Sec-Fetch-Site` reveals plain GET requests of other sites, which have no `Origin`.
+- `Content-Type` of a body that a form sends without permission is never JSON.
 
 SDKs, curl and health checks send neither `Origin` nor `Sec-Fetch-Site`.
 """
@@ -29,13 +31,13 @@ _FOREIGN_SITES = ("cross-site", "same-site")
 
 
 class OriginCheck:
-    """ASGI middleware: answer 403 to a foreign `Host` or `Origin`, and 415 to a page's body that is not JSON.
+    """ASGI middleware that answers 403 to a foreign `Host` or `Origin`, and 415 to a page's body that is not JSON.
 
     Args:
-        app: what answers the other requests.
-        hosts: names and addresses of the server besides those of loopback; "*" for all. An address that stands for
-            every address of the machine, such as 0.0.0.0, admits every address, but no name.
-        origins: origins whose pages may call; "*" for all.
+        app: the application that answers all other requests.
+        hosts: names and addresses of the server in addition to loopback. "*" admits all. An address that means every
+            address of the machine, such as 0.0.0.0, admits every address, but no name.
+        origins: origins whose pages may call. "*" admits all.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Sequence[str]) -> None:
@@ -49,9 +51,9 @@ class OriginCheck:
         await (self._app if refusal is None else refusal)(scope, receive, send)
 
     def _refusal(self, method: str, headers: Mapping[str, str]) -> PlainTextResponse | None:
-        """The response to a request that is refused; None if it is not."""
+        """Return the response that refuses a request. Return None if the request is admitted."""
         host, origin = headers.get("host"), headers.get("origin")
-        # No browser leaves the host out; clients of HTTP/1.0 may.
+        # Browsers always send the host. Clients of HTTP/1.0 may omit it.
         if host is not None and not self._admits_host(host):
             return PlainTextResponse(_refused_host(host), status_code=403)
         if origin is None:
@@ -73,7 +75,7 @@ class OriginCheck:
             address = ip_address(name)
         except ValueError:
             return False
-        # An address in a URL leads to no other machine, so it cannot have been rebound.
+        # DNS rebinding needs a name. An address in a URL cannot resolve to another machine.
         return self._any_address or (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
     def _admits_origin(self, origin: str, host: str | None) -> bool:
@@ -104,7 +106,7 @@ def _refused_origin(origin: str) -> str:
 
 
 def host_of(text: str) -> str | None:
-    """Return the name or address in a `Host` header, without its port; None if it is malformed."""
+    """Return the name or address in a `Host` header, without its port. Return None if it is malformed."""
     try:
         found = urlsplit(f"//{text}")
         name, _ = found.hostname, found.port
@@ -114,7 +116,10 @@ def host_of(text: str) -> str | None:
 
 
 def allowed_host_of(text: str) -> str | None:
-    """Return the host that a user allows, as `OriginCheck` compares it; None if no `Host` header can match it."""
+    """Return the host that a user allows, in the form that `OriginCheck` compares.
+
+    Return None if no `Host` header can match it.
+    """
     text = text.strip()
     if text == ANY:
         return ANY

@@ -1,4 +1,4 @@
-"""The server as a process: its logs, its exit code, and one clear line when it cannot start."""
+"""Server as a process: its logs, its exit code, and the line that says why it cannot start."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ logger = logging.getLogger("resonate.server")
 
 
 class _LineFormatter(logging.Formatter):
-    """Writes each event as one line, whatever the ids in it are made of; a traceback follows in lines of its own."""
+    """Formatter that writes each event as one line, even if an id contains a line break. A traceback follows it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return plain(super().formatMessage(record))
 
 
 def serve(options: ServerOptions, log_level: str = "info") -> int:
-    """Serve in the foreground until interrupted.
+    """Serve in the foreground until SIGINT or SIGTERM.
 
     Args:
-        options: how the server is set up.
-        log_level: "debug" shows every request and message, "info" who comes and goes, "warning" what fails, "error"
-            what should not have happened.
+        options: the options of the server.
+        log_level: "debug" logs every request and message, "info" workers that connect and disconnect, "warning"
+            failures, "error" only failures that should not occur.
 
     Returns:
-        The exit code: 0 after SIGINT or SIGTERM, 1 when the server could not start, with a line that says why.
+        The exit code: 0 after SIGINT or SIGTERM, 1 if the server could not start. A line on stderr then says why.
     """
     _log(log_level)
     raise_limit_of_files()
     try:
         server = Server(options)
         where = f"the table {options.table}" if options.table else options.data or "memory"
-        # Said when all is there: a script that waits for this line may go on.
+        # Logged when the server is ready, so that a script can wait for this line.
         server.run(lambda: logger.info("listening on %s, promises are in %s", server.url, where))
     except CannotServe as error:
         print(f"error: {plain(' '.join(str(error).split()))}", file=sys.stderr)
@@ -47,7 +47,7 @@ def serve(options: ServerOptions, log_level: str = "info") -> int:
 
 
 class _WithoutQuery(logging.Filter):
-    """Masks the query of each request in the access log: some clients put a token there."""
+    """Filter that masks the query of each request in the access log. Some clients send a token there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -62,13 +62,13 @@ def _masked(part: object) -> object:
 
 
 def _log(level: str) -> None:
-    """Log one line for each event to the error stream; what libraries tell of their inner life only if it is bad."""
+    """Log to stderr, one line for each event. Log only warnings and errors of libraries."""
     handler = logging.StreamHandler()
     handler.setFormatter(_LineFormatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in ("uvicorn.error", "asyncio", "botocore", "boto3", "pynamodb", "python_multipart"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Every request; and that a connection was not kept, which is all that urllib3 has to warn of.
+    # The access log has one line for each request. urllib3 only warns of connections that it could not keep open.
     access = logging.getLogger("uvicorn.access")
     access.setLevel(logging.INFO if level == "debug" else logging.WARNING)
     access.addFilter(_WithoutQuery())

@@ -1,12 +1,12 @@
-"""A DynamoDB table as the store of one process: what functions do in a deployment is done here, in process.
+"""DynamoDB table as the store of the server. This process does what functions do in a deployment.
 
-A write made through this server is not announced on the table's stream; its effects are carried out here at once, and
-timers are kept in a heap instead of in SQS and EventBridge Scheduler. A sweep of the `wake` index sees to leases and
-redispatch, and finds what others wrote, what an earlier life of this server left, and what failed.
+A write through this server is not announced on the table's stream. Its effects are delivered here at once. Timers are
+in a heap instead of SQS and EventBridge Scheduler. A sweep of the `wake` index handles leases and redispatch. It also
+finds the writes of other processes, what an earlier run of this server left, and effects that failed.
 
-The table's own functions may run at the same time. Nothing is done twice by that: their stream shows them only writes
-made elsewhere, both sweeps act through the same conditional writes, and every effect bears repetition; at worst a
-worker is offered a task twice, and one of the two finds it taken.
+A deployment's functions can work on the same table at the same time. They do not repeat what this server does: the
+stream shows them only the writes of other processes. Both sweeps use the same conditional writes, and every effect can
+be repeated. At worst a task is offered twice, and only one worker acquires it.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from resonate_store.model.requests import PromiseGet, PromiseWake, Request, Resp
 
 
 class TableStore(Subscribable, StoreWrapper):
-    """The store over a table, with its effects.
+    """Store over a table that delivers the effects of its writes.
 
     Args:
-        table: the table.
-        sweep_interval_ms: the time between two looks at what is due in the table.
-        retention_s: how long a settled execution is kept.
+        table: the store of the table.
+        sweep_interval_ms: milliseconds between two sweeps of the table.
+        retention_s: how long a settled execution is kept, in seconds.
     """
 
     def __init__(self, table: DynamoStore, sweep_interval_ms: int, retention_s: int) -> None:
@@ -48,7 +48,7 @@ class TableStore(Subscribable, StoreWrapper):
         self._wakes: list[tuple[int, Key]] = []
         self._next_sweep = 0
         self._outlets = SweepOutlets(table, _PlannedTimers(self._plan, table.clock), _StoreMessages(self), retention_s)
-        # Schedules are fired by this process, on time. It sweeps a local table every second.
+        # No patience: this process fires schedules itself, so the sweep need not wait for EventBridge.
         self._tick = Tick(self._outlets, table.clock, patience_ms=0, idle_level=logging.DEBUG)
 
     @property
@@ -57,7 +57,7 @@ class TableStore(Subscribable, StoreWrapper):
         return self
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request and its effects; an effect that fails is left to the sweep."""
+        """Carry out one request and its effects. The sweep repeats an effect that fails."""
         response, changes = self._table.transact(request, announce=False)
         self._outlets.carry_out(changes)
         return response
@@ -66,24 +66,24 @@ class TableStore(Subscribable, StoreWrapper):
         return self
 
     def ready(self) -> bool:
-        """Whether the table answers."""
+        """Return whether the table answers."""
         return self.apply(PromiseGet("ready")).status < 500
 
     def record(self, id: str) -> Record | None:
-        """The record as it is stored."""
+        """Return a record as it is stored, or None."""
         return self._table.record(id)
 
     def due(self, now: int) -> list[Key]:
-        """The entries whose `wake_at` has come, the earliest first; they stay due until they are woken."""
+        """Return the entries whose `wake_at` is at or before `now` (ms), the earliest first."""
         return self._table.due(now)
 
     def next_wake_at(self) -> int:
-        """The earliest instant (milliseconds) at which `tick` has something to do."""
+        """Return the earliest instant (ms) at which `tick` has something to do."""
         with self._lock:
             return min(self._next_sweep, self._wakes[0][0]) if self._wakes else self._next_sweep
 
     def tick(self) -> int:
-        """Do everything that is known to be due now, and sweep the table if it is time for that.
+        """Wake everything that is due in the heap. Sweep the table if the interval has passed.
 
         Returns:
             The number of entries that were woken.
@@ -104,7 +104,7 @@ class TableStore(Subscribable, StoreWrapper):
         return woken
 
     def _plan(self, at: int, key: Key) -> None:
-        """Wake an entry at the instant `at`."""
+        """Plan to wake an entry at the instant `at` (ms)."""
         with self._lock:
             heapq.heappush(self._wakes, (at, key))
             first = self._wakes[0] == (at, key)
@@ -122,7 +122,7 @@ class TableStore(Subscribable, StoreWrapper):
 
 
 class _PlannedTimers(NoTimers):
-    """Timer sink of this process. Nothing is disarmed: a timer whose entry is gone fires and finds nothing."""
+    """Timer sink of this process. It disarms nothing: a timer of a deleted entry fires and has no effect."""
 
     def __init__(self, plan: Callable[[int, Key], None], clock: Clock) -> None:
         self._plan = plan
@@ -132,12 +132,12 @@ class _PlannedTimers(NoTimers):
         self._plan(at, ("promise" if kind == "timer" else "schedule", id))
 
     def recur(self, id: str, cron: str, timezone: str | None) -> None:
-        """Wake a schedule at its next occurrence; every firing plans the one after it."""
+        """Plan to wake a schedule at its next occurrence. Each firing plans the following one."""
         self._plan(next_occurrence(cron, self._clock.now(), timezone), ("schedule", id))
 
 
 class _StoreMessages:
-    """Message sink that passes everything to `send` of the store."""
+    """Message sink that passes all messages to `send` of the store."""
 
     def __init__(self, store: TableStore) -> None:
         self._store = store

@@ -111,7 +111,7 @@ def test_a_store_that_fails_is_tried_again(
     loop.start()
     assert done.wait(PATIENCE)
     loop.stop(PATIENCE)
-    assert caplog.text.count("what is due could not be done") == 2
+    assert caplog.text.count("waking what is due failed") == 2
     assert shown in caplog.text
 
 
