@@ -1,9 +1,9 @@
-"""Who makes a request, and which ids are theirs: JSON Web Tokens and prefixes (docs/protocol.md 2.6).
+"""Authentication and authorization with JSON Web Tokens and id prefixes (docs/protocol.md 2.6).
 
-A token is signed by the one key whose public half the server knows. The algorithms that are accepted follow from the
-kind of that key and never from the token, so a token cannot choose how it is checked. Its `role` or `prefix` says what
-its bearer may do: an admin everything, everybody else what happens to ids that begin with the prefix. Every id that a
-request reads or writes counts, nested ones as well; the official server looks at the outermost only.
+The server has one public key. The kind of that key selects the accepted algorithms. The token does not, so a token
+cannot choose how it is verified. The claims `role` and `prefix` say what the bearer may do. An admin may do everything.
+Any other bearer may use only ids that begin with the prefix. Every id that a request reads or writes is checked, also
+nested ones. The official server checks only the outermost id.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ from resonate_store.protocol.service import Refused
 from resonate_store.settings import SettingsError
 
 UNVERIFIED = "none"
-"""Given as the key, it says that signatures are not looked at."""
+"""Value of the key that turns off the verification of signatures."""
 LEEWAY_MS = 60_000
-"""How far the clocks of issuer and server may differ."""
+"""Maximum difference of the clocks of issuer and server, in milliseconds."""
 
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES: dict[type, str] = {SECP256R1: "ES256", SECP384R1: "ES384", SECP521R1: "ES512"}
 _MIN_RSA_BITS = 2048
 _LATEST_S = 2**43
-"""An expiry beyond this is never; clocks of streams need not count so far."""
+"""Maximum expiry in seconds since 1970. A later expiry counts as this one, so that timers of streams stay in range."""
 
 
 class Authentication:
-    """The guard of a protocol server: admits who has a valid token.
+    """Verifier of tokens for a protocol server.
 
     Args:
-        public_key: in PEM: RSA of at least 2,048 bits, P-256, P-384, P-521 or Ed25519. `none` accepts every signature,
-            in development only.
-        issuer: what the claim `iss` must be, if given.
-        audience: what the claim `aud` must name, if given.
-        clock: tells when a token expires.
-        development: whether `none` may be given.
+        public_key: the key in PEM: RSA with at least 2,048 bits, P-256, P-384, P-521 or Ed25519. `none` accepts every
+            signature.
+        issuer: the required claim `iss`. None does not check it.
+        audience: the required claim `aud`. None does not check it.
+        clock: the source of time for the expiry of tokens. Default: the clock of the process.
+        development: whether `none` is permitted as the key.
 
     Raises:
-        SettingsError: the key is none of these.
+        SettingsError: the key is of another kind, is too short, or is `none` without `development`.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class Authentication:
         self._clock = clock or ambient()
 
     def admit(self, token: str | None) -> Permission:
-        """What the bearer of the token may do.
+        """Return what the bearer of a token may do.
 
         Raises:
-            Refused: 401 for a token that is missing or not valid, 403 for one that has neither role nor prefix.
+            Refused: 401 if the token is missing or invalid, 403 if it has neither the role `admin` nor a prefix.
         """
         claims = self._claims(token)
         role, prefix = claims.get("role"), claims.get("prefix")
@@ -101,10 +101,10 @@ class Authentication:
         return Permission(prefix, expires_at)
 
     def _claims(self, token: str | None) -> dict[str, Any]:
-        """The claims of a valid token.
+        """Return the claims of a valid token.
 
         Raises:
-            Refused: 401, for whatever reason, which is nobody's business.
+            Refused: 401 if the token is invalid. The reason is not revealed to the caller.
         """
         required = ["exp"] + ["iss"] * (self._issuer is not None) + ["aud"] * (self._audience is not None)
         try:
@@ -119,7 +119,7 @@ class Authentication:
                     "verify_signature": self._verified,
                     "verify_iss": self._issuer is not None,
                     "verify_aud": self._audience is not None,
-                    # These it would compare with the machine's clock; `exp` and `nbf` are compared with ours below.
+                    # The library would use the machine's clock. `exp` and `nbf` are compared with our clock below.
                     "verify_exp": False,
                     "verify_nbf": False,
                     "verify_iat": False,
@@ -139,10 +139,10 @@ class Authentication:
 
 
 class Permission:
-    """What a caller may do: everything to the ids that begin with a prefix, or with an empty one, everything.
+    """Permission of a caller to use all ids that begin with a prefix. An empty prefix permits everything.
 
     Attributes:
-        prefix: of the ids.
+        prefix: the prefix of the ids.
         expires_at: the instant (ms) from which the token is refused.
     """
 
@@ -151,7 +151,7 @@ class Permission:
         self.expires_at = expires_at
 
     def covers(self, request: ProtocolRequest | None) -> bool:
-        """Whether the request is allowed; None stands for one that has no ids, such as a debug request."""
+        """Return whether a request is permitted. None means a request without ids, such as a debug request."""
         if not self.prefix:
             return True
         ids = _ids_of(request)
@@ -159,7 +159,7 @@ class Permission:
 
 
 def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
-    """Every id that the request reads or writes; None when there is no telling which these are."""
+    """Return every id that a request reads or writes. Return None if the request does not name them all."""
     match request:
         case None | PromiseSearch() | TaskSearch() | ScheduleSearch():
             return None
@@ -181,26 +181,26 @@ def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
         case TaskHeartbeat():
             return [task.id for task in request.tasks]
         case ScheduleCreate():
-            # What an occurrence is called is known but for its time.
+            # The ids of occurrences are known except for their time.
             return (request.id, request.promise_id.replace("{{.id}}", request.id))
         case _:
             return (request.id,)
 
 
 def _creation(promise: PromiseCreate) -> Sequence[str]:
-    """The id of a new promise, and the others that its lineage tags put it among; those above it are its own."""
+    """Return the id of a new promise, and the foreign ids in its lineage tags. Its own ancestors are not foreign."""
     return (promise.id, *lineage_elsewhere(promise.id, promise.tags))
 
 
 def _is_time(claim: Any) -> bool:
     if isinstance(claim, float):
-        return math.isfinite(claim)  # Python reads Infinity and NaN, which are not JSON
+        return math.isfinite(claim)  # Python's JSON parser accepts Infinity and NaN.
     return isinstance(claim, int) and not isinstance(claim, bool)
 
 
 def _read(pem: str) -> tuple[Any, tuple[str, ...]]:
-    """The key, and the algorithms that a key of its kind verifies."""
-    # Environment variables and parameters lose the line breaks of a PEM easily.
+    """Return the key of a PEM, and the algorithms for keys of its kind."""
+    # Line breaks of a PEM are often written as `\n` in environment variables and parameters.
     text = pem.strip().replace("\\n", "\n")
     try:
         key = load_pem_public_key(text.encode())

@@ -1,6 +1,6 @@
-"""The command line `resonate`: a server for development, and a hand on the promises of any Resonate.
+"""Command line `resonate`: a server for development, and commands for the promises of any Resonate server or table.
 
-`main` is the way in, `application` puts the commands together and turns what goes wrong into one line and an exit code,
-`session` knows where the promises are. One module for each group of commands. Everything that is not needed to show a
-help text is loaded by the command that needs it: AWS's libraries for a table, the web server for `resonate dev`.
+`main` is the entry point. `application` assembles the commands and turns errors into one line and an exit code.
+`session` connects to the promises. Each group of commands has one module in `commands`. A help text needs few imports.
+A command imports what else it needs: AWS's libraries for a table, the web server for `resonate dev`.
 """

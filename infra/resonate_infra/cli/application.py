@@ -1,10 +1,11 @@
-"""The commands put together, and the one place where what goes wrong becomes a line and an exit code.
+"""Assembly of the commands, and the conversion of errors into one line and an exit code.
 
-Typer shows errors in a frame of several lines, and what it does not know as a traceback. Here everything ends alike:
-one line on the error stream, nothing else, and a code of `resonate_infra.cli.exits`. A defect of ours is told in one
-line, too; with RESONATE_TRACEBACK set it is shown whole.
+Typer would show errors in a frame of several lines, and unknown exceptions as tracebacks. Here every error is one line
+on the error stream, and an exit code of `resonate_infra.cli.exits`. A defect of this program is also one line. With
+RESONATE_TRACEBACK set, it is shown as a traceback.
 
-The module of a command is imported when the command is run or explained, so such a module has its imports at the top.
+The module of a command is imported only when the command runs or its help is shown. So these modules have their imports
+at the top.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from resonate_infra.cli.session import before_commands
 
 
 class LazyCommand(NamedTuple):
-    """A command whose module is imported when the command is run or explained.
+    """Command whose module is imported only when the command runs or its help is shown.
 
     Attributes:
-        module: of `resonate_infra.cli.commands`.
+        module: the module in `resonate_infra.cli.commands`.
         attribute: the command's function, or the Typer of a group of commands.
-        help: what the list of all commands says, the first paragraph of the command's own help.
+        help: the command's text in the list of all commands. Equal to the first paragraph of its own help.
     """
 
     module: str
@@ -41,29 +42,29 @@ class LazyCommand(NamedTuple):
 
 COMMANDS = {
     "dev": LazyCommand("dev", "dev", "Run a Resonate server for development, until Ctrl-C."),
-    "invoke": LazyCommand("invocation", "invoke", "Start an execution: have a worker run a function, durably."),
+    "invoke": LazyCommand("invocation", "invoke", "Start an execution: a worker runs a function durably."),
     "tree": LazyCommand(
-        "tree", "tree", "Show an execution as a tree of its calls, with state, time, attempts and outcome of each."
+        "tree", "tree", "Show an execution as a tree of its calls, each with state, time, attempts and outcome."
     ),
     "delete": LazyCommand(
-        "deletion", "delete", "Delete an execution that has ended, with everything below it; only over --table."
+        "deletion", "delete", "Delete an execution that has ended, and everything below it. Needs --table."
     ),
     "init": LazyCommand(
         "projects",
         "init",
-        "Write a new project: workflows, a test that passes, and the template that adds them to a deployment.",
+        "Write a new project: workflows, a test that passes, and a template that adds them to a deployment.",
     ),
-    "executions": LazyCommand("executions", "group", "Look at executions."),
-    "promises": LazyCommand("promises", "group", "Look at promises, create and settle them."),
-    "tasks": LazyCommand("tasks", "group", "Look at tasks, halt and continue them."),
-    "schedules": LazyCommand("schedules", "group", "Have functions run, or promises created, at set times."),
-    "history": LazyCommand("history", "group", "Export what an execution has recorded."),
+    "executions": LazyCommand("executions", "group", "List executions."),
+    "promises": LazyCommand("promises", "group", "Show, create and settle promises."),
+    "tasks": LazyCommand("tasks", "group", "Show, halt and continue tasks."),
+    "schedules": LazyCommand("schedules", "group", "Manage schedules, which run functions or create promises."),
+    "history": LazyCommand("history", "group", "Export the records of an execution."),
 }
 
 
 @functools.cache
 def loaded(name: str) -> Any:
-    """Import a command of `COMMANDS`, and return it as it is run."""
+    """Import a command of `COMMANDS` and return it ready to run."""
     lazy = COMMANDS[name]
     command = getattr(import_module(f"resonate_infra.cli.commands.{lazy.module}"), lazy.attribute)
     app = typer.Typer()
@@ -75,7 +76,7 @@ def loaded(name: str) -> Any:
 
 
 class Commands(TyperGroup):
-    """All commands; running them ends in an exit code."""
+    """Group of all commands. Running a command returns an exit code."""
 
     def main(
         self,
@@ -86,7 +87,7 @@ class Commands(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run a command line; in standalone mode, end the process with its exit code."""
+        """Run a command line and return its exit code. In standalone mode, end the process with it."""
         extra["windows_expand_args"] = windows_expand_args
         run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         code = _code_of(run)
@@ -95,7 +96,7 @@ class Commands(TyperGroup):
         return code
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the name, the command and the arguments of a command line; `commands` holds only names and help."""
+        """Return the name, the command and the arguments of a command line. Import the command's module."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else loaded(name), rest
 
@@ -106,14 +107,14 @@ class Commands(TyperGroup):
             sys.stdout.flush()
             return result
         except BrokenPipeError:
-            # What is left in the buffer goes nowhere, or Python would complain of it at the very end.
+            # Discard the rest of the buffer. Otherwise Python reports an error when it flushes the buffer at exit.
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             raise typer.Exit(BROKEN_PIPE) from None
 
 
 def _code_of(run: Callable[[], Any]) -> int:
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):  # Do not fail on characters a terminal cannot show.
             stream.reconfigure(errors="backslashreplace")
     try:
         result = run()
@@ -123,7 +124,7 @@ def _code_of(run: Callable[[], Any]) -> int:
     except typer.TyperException as error:
         ctx = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":
-            if text := error.format_message():  # else it has been written by Rich
+            if text := error.format_message():  # If it is empty, Rich has written the text.
                 print(text, file=sys.stderr)
             return error.exit_code
         hint = f"; see {ctx.command_path} --help" if ctx is not None else ""
@@ -173,11 +174,11 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Durable execution without a server to run: start executions, look at them, and develop against them.
+    """Durable execution without a server to run: start executions, inspect them, and develop them on this machine.
 
-    Promises are at the Resonate server of --url (http://localhost:8001 if nothing is said), or in the DynamoDB table of
-    --table. RESONATE_URL, RESONATE_TABLE and RESONATE_TOKEN stand for these options, AWS_ENDPOINT_URL leads to
-    another DynamoDB. Every command has --json for scripts, and exit codes that tell outcomes apart:
+    Promises are at the Resonate server of --url (default: http://localhost:8001), or in the DynamoDB table of --table.
+    If these options are not given, RESONATE_URL, RESONATE_TABLE and RESONATE_TOKEN are used. AWS_ENDPOINT_URL selects
+    another DynamoDB. Every command has --json for scripts. The exit code names the outcome:
 
     0 done or resolved, 1 refused, 2 wrong usage, 3 rejected, 4 timed out, 5 canceled, 6 not found, 7 unreachable,
     8 halted, 9 still pending.
@@ -186,7 +187,7 @@ def _options(
 
 @functools.cache
 def application() -> Any:
-    """The whole command line, as a command that can be run."""
+    """Return the whole command line, ready to run."""
     app = typer.Typer(
         cls=Commands,
         name="resonate",

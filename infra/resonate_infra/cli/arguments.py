@@ -1,6 +1,6 @@
-"""What users write on the command line, read: JSON, `NAME=TEXT` pairs and durations.
+"""Parsers of command line arguments: JSON, `NAME=TEXT` pairs and durations.
 
-An error names the option, and which of several, and shows how it would be right.
+An error names the option, with its number if it is repeated, and shows a valid form.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _UNITS = {"ms": 1, None: 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86
 
 
 def json_of(text: str, option: str) -> Any:
-    """Read JSON.
+    """Parse JSON.
 
     Args:
-        text: what was written.
-        option: names it in the error, such as `--arg 2`.
+        text: the text on the command line.
+        option: the option's name in an error, such as `--arg 2`.
 
     Raises:
-        Failure: it is none.
+        Failure: the text is not JSON.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant)
@@ -34,10 +34,10 @@ def json_of(text: str, option: str) -> Any:
 
 
 def arguments_of(args: Sequence[str], kwargs: Sequence[str]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call, from all `--arg JSON` and `--kwarg NAME=JSON`.
+    """Return the arguments of a call, positional and named, from all `--arg JSON` and `--kwarg NAME=JSON`.
 
     Raises:
-        Failure: one of them is malformed, or a name is given twice.
+        Failure: an argument is malformed, or a name is given twice.
     """
     positional = tuple(json_of(text, f"--arg {number}") for number, text in enumerate(args, 1))
     named = {name: json_of(text, f"--kwarg {name}") for name, text in pairs_of(kwargs, "--kwarg", "JSON").items()}
@@ -45,10 +45,15 @@ def arguments_of(args: Sequence[str], kwargs: Sequence[str]) -> tuple[tuple[Any,
 
 
 def pairs_of(texts: Sequence[str], option: str, what: str = "TEXT") -> dict[str, str]:
-    """The pairs of an option that may be repeated, each `NAME=TEXT`.
+    """Return the pairs of a repeated option, each `NAME=TEXT`.
+
+    Args:
+        texts: the texts on the command line.
+        option: the option's name in an error.
+        what: the name of the second part in an error.
 
     Raises:
-        Failure: one is no pair, or a name is given twice.
+        Failure: a text is not a pair, or a name is given twice.
     """
     pairs: dict[str, str] = {}
     for text in texts:
@@ -62,10 +67,10 @@ def pairs_of(texts: Sequence[str], option: str, what: str = "TEXT") -> dict[str,
 
 
 def milliseconds_of(text: str, option: str) -> int:
-    """Read a duration: seconds, or a number with one of the units ms, s, m, h and d.
+    """Parse a duration and return milliseconds. It is a number with the unit ms, s, m, h or d; seconds without a unit.
 
     Raises:
-        Failure: it is none.
+        Failure: the text is not a duration.
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:

@@ -1,6 +1,6 @@
-"""Calls of functions as the SDK records them: what `invoke` creates, and the occurrences of a schedule.
+"""Params and tags of calls, for promises of `invoke` and for the occurrences of a schedule.
 
-A worker sees no difference to `Resonate.begin_rpc` and `Resonate.schedule`; the tests hold them side by side.
+They are equal to those of `Resonate.begin_rpc` and `Resonate.schedule`. Tests compare them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from resonate_store.model.tags import BRANCH, FUNC, ORIGIN, PARENT, PREFIX, SCOP
 def call(
     func: str, args: Sequence[str], kwargs: Sequence[str], version: int, target: str, tags: dict[str, str]
 ) -> tuple[Value, dict[str, str]]:
-    """The param and the tags of a promise that is a call.
+    """Return the param and the tags of a promise that is a call.
 
     Args:
-        func, version: which function.
-        args, kwargs: `--arg` and `--kwarg` as they were written.
-        target: who works on it; a bare name is a group.
-        tags: the user's.
+        func, version: name and version of the function.
+        args, kwargs: the texts of `--arg` and `--kwarg`.
+        target: the worker group or the address that runs it. A bare name is a group.
+        tags: tags that the user gives.
 
     Raises:
         Failure: an argument is malformed.
-        PayloadError: an argument cannot travel.
+        PayloadError: an argument cannot be encoded.
     """
     positional, named = arguments_of(args, kwargs)
 
@@ -36,6 +36,6 @@ def call(
 
 
 def lineage(id: str) -> dict[str, str]:
-    """The tags of a promise that is the root of an execution."""
+    """Return the lineage tags of a promise that is the root of an execution."""
 
     return dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)

@@ -1,8 +1,8 @@
-"""How promises, tasks and schedules are shown: as JSON for programs, or as lines and tables for people.
+"""Output of promises, tasks and schedules: JSON for programs, lines and tables for people.
 
-The JSON is the protocol's (docs/protocol.md 1.3), but payloads are decoded: `data` is the value itself where it is
-stored as base64 of JSON. `--raw` leaves it as it is. People see instants in UTC and whatever could move a terminal's
-cursor escaped.
+The JSON is that of the protocol (docs/protocol.md 1.3), with decoded payloads. Where `data` is stored as base64 of
+JSON, the output has the value itself. `--raw` shows `data` as it is stored. The output for people has instants in UTC,
+and escapes characters that could move a terminal's cursor.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _MAX_CHARS = 80
 
 
 def write_json(document: Any) -> None:
-    """Write one JSON document."""
+    """Write one JSON document to the standard output."""
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def console(*, error: bool = False) -> Console:
-    """Where people read; lines are as long as they are when nobody does."""
+    """Return the console for the standard output or the error stream. It wraps lines only on a terminal."""
     from rich.console import Console
 
     shown = Console(stderr=error, markup=False, emoji=False, highlight=False)
@@ -55,7 +55,7 @@ def console(*, error: bool = False) -> Console:
 
 
 def payload(value: Value, raw: bool) -> dict[str, Any]:
-    """A payload as JSON: `headers` and `data`, each if there are any."""
+    """Return a payload as JSON: `headers` and `data`, each only if it exists. `raw` does not decode `data`."""
     shown: dict[str, Any] = msgspec.to_builtins(value)
     if not raw and value.data is not None:
         shown["data"] = _decoded(value.data)
@@ -63,7 +63,7 @@ def payload(value: Value, raw: bool) -> dict[str, Any]:
 
 
 def _decoded(data: str) -> Any:
-    """What base64 of JSON stands for; anything else as the text that it is."""
+    """Decode base64 of JSON. Return other base64 of text as the text, and anything else unchanged."""
     try:
         text = binascii.a2b_base64(data, strict_mode=True).decode()
     except ValueError:
@@ -79,7 +79,7 @@ def _refuse(name: str) -> None:
 
 
 def promise_json(promise: PromiseView, raw: bool) -> dict[str, Any]:
-    """A promise as JSON."""
+    """Return a promise as JSON."""
     return {
         **msgspec.to_builtins(promise),
         "param": payload(promise.param, raw),
@@ -88,27 +88,27 @@ def promise_json(promise: PromiseView, raw: bool) -> dict[str, Any]:
 
 
 def schedule_json(schedule: Schedule, raw: bool) -> dict[str, Any]:
-    """A schedule as JSON."""
+    """Return a schedule as JSON."""
     return {**msgspec.to_builtins(schedule), "promiseParam": payload(schedule.promise_param, raw)}
 
 
 def task_json(task: Task) -> dict[str, Any]:
-    """A task as JSON."""
+    """Return a task as JSON."""
     return msgspec.to_builtins(task)
 
 
 def compact(value: Any) -> str:
-    """A value on one line."""
+    """Return a value as JSON on one line. An empty string stays empty."""
     return plain(value if isinstance(value, str) and not value else json.dumps(value, ensure_ascii=False))
 
 
 def shortened(text: str) -> str:
-    """The beginning of a text that is too long for a line among others."""
+    """Return a text, cut to 80 characters so that it fits into a table or a tree."""
     return text if len(text) <= _MAX_CHARS else f"{text[: _MAX_CHARS - 3]}..."
 
 
 def outcome(promise: PromiseView) -> str:
-    """What a settled promise came to, on one line; empty if there is nothing to tell."""
+    """Return the value or the error of a promise on one line. Return an empty text if it has neither."""
     value = payload(promise.value, False)
     if "data" not in value:
         return ""
@@ -117,7 +117,7 @@ def outcome(promise: PromiseView) -> str:
 
 
 def error_text(value: Value) -> str:
-    """An error that is a payload, on one line."""
+    """Return the error in a payload on one line."""
     data = payload(value, False).get("data")
     if is_object(data) and data.get("__type") == "error":
         return plain(f"{data.get('name') or 'error'}: {data.get('message', '')}".removesuffix(": "))
@@ -125,23 +125,23 @@ def error_text(value: Value) -> str:
 
 
 def function_of(promise: PromiseView) -> str:
-    """The name of the function that the promise is a call of; empty if it is none."""
+    """Return the name of the function that a promise calls. Return an empty text if it is not a call."""
 
     if name := promise.tags.get(FUNC):
         return name
     if TARGET not in promise.tags and promise.tags.get(SCOPE) != "local":
         return ""
-    call = payload(promise.param, False).get("data")  # the official SDKs say it there
+    call = payload(promise.param, False).get("data")  # The official SDKs name the function in the param.
     return str(call["func"]) if is_object(call) and "func" in call else ""
 
 
 def instant(at: int | None) -> str:
-    """An instant (milliseconds) in UTC; the far future, where deadlines that never come are, as `never`."""
+    """Return an instant (ms) as text in UTC: `never` for a deadline in the far future, empty for None."""
     return "" if at is None else clock.instant(at)
 
 
 def duration(milliseconds: int) -> str:
-    """A duration as people say it: 12ms, 3.4s, 5m 20s, 2h 5m, 3d 4h."""
+    """Return a duration (ms) as text such as 12ms, 3.4s, 5m 20s, 2h 5m or 3d 4h."""
     if milliseconds < 1000:
         return f"{max(0, milliseconds)}ms"
     seconds = milliseconds // 1000
@@ -155,7 +155,10 @@ def duration(milliseconds: int) -> str:
 
 
 def taken_ms(promise: PromiseView) -> int | None:
-    """How long a settled promise was pending (ms); of a step that was recorded at its end, how long it has run."""
+    """Return how long a settled promise was pending, in ms, or None if it is pending.
+
+    A step may be recorded only when it ends. The tag `resonate:elapsed` then says how long it ran before that.
+    """
     if promise.settled_at is None:
         return None
     elapsed = promise.tags.get(ELAPSED, "")
@@ -163,13 +166,13 @@ def taken_ms(promise: PromiseView) -> int | None:
 
 
 def taken(promise: PromiseView) -> str:
-    """How long a settled promise was pending; see `taken_ms`."""
+    """Return the duration of `taken_ms` as text, empty if the promise is pending."""
     milliseconds = taken_ms(promise)
     return "" if milliseconds is None else duration(milliseconds)
 
 
 def write_fields(fields: Iterable[tuple[str, str]]) -> None:
-    """Write names and texts, one below the other; a name whose text is empty is left out."""
+    """Write names and texts as lines. Omit names with an empty text."""
     from rich.table import Table
     from rich.text import Text
 
@@ -181,7 +184,7 @@ def write_fields(fields: Iterable[tuple[str, str]]) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
-    """Write a table, or `nothing` to the error stream where it would be empty."""
+    """Write a table. If it has no rows, write `nothing` to the error stream."""
     from rich.table import Table
     from rich.text import Text
 
@@ -197,7 +200,7 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[str]], nothing: 
 
 
 def write_promise(session: Session, promise: PromiseView) -> None:
-    """Write a promise."""
+    """Write a promise, as JSON if the session asks for it."""
     if session.as_json:
         write_json(promise_json(promise, session.raw))
         return
@@ -226,14 +229,15 @@ def _data(shown: dict[str, Any]) -> str:
 def write_found(
     session: Session, name: str, found: Sequence[Any], documents: Sequence[Any], columns: Any, cursor: str | None
 ) -> None:
-    """Write what a search has found.
+    """Write the results of a search.
 
     Args:
-        name: what was sought, in the plural.
+        session: says whether the output is JSON.
+        name: the plural name of the results, such as `promises`.
         found: the records.
-        documents: the same as JSON.
-        columns: the columns' names, and a function that makes a row of a record.
-        cursor: where to go on, if there is more.
+        documents: the records as JSON.
+        columns: the names of the columns, and a function that returns the row of a record.
+        cursor: where the next search continues. None if there are no more results.
     """
     if session.as_json:
         write_json({name: documents, "cursor": cursor})

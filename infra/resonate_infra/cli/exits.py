@@ -1,34 +1,34 @@
-"""How a command ends: its exit code, and the one line that says why.
+"""Exit codes of the commands, and the exception that ends a command with one.
 
-Scripts go by these numbers, so each keeps its meaning for ever.
+Scripts depend on these numbers, so their meaning must not change.
 """
 
 from __future__ import annotations
 
 DONE = 0
-"""What was asked for is done; of `invoke --wait`: the execution has resolved."""
+"""The command succeeded. With `invoke --wait`: the execution has resolved."""
 FAILED = 1
-"""It was refused, or does not apply: a conflict, an invalid request, a file that is there already."""
+"""The request was refused or does not apply: a conflict, an invalid request, a file that exists already."""
 USAGE = 2
-"""The command line itself is wrong."""
+"""The command line is wrong."""
 REJECTED = 3
-"""`invoke --wait`: the execution has failed."""
+"""`invoke --wait`: the execution was rejected."""
 TIMED_OUT = 4
-"""`invoke --wait`: the execution had no outcome at its deadline."""
+"""`invoke --wait`: the execution timed out."""
 CANCELED = 5
-"""`invoke --wait`: the execution was cancelled."""
+"""`invoke --wait`: the execution was canceled."""
 NOT_FOUND = 6
-"""There is nothing with this id."""
+"""The id does not exist."""
 UNREACHABLE = 7
-"""The server or the table cannot be reached, refuses us, or is too busy to answer."""
+"""The server or the table cannot be reached, refuses the credentials (401, 403), or is too busy."""
 HALTED = 8
-"""`invoke --wait`: the execution's task is halted, until somebody continues it."""
+"""`invoke --wait`: the execution's task is halted, until `resonate tasks continue`."""
 PENDING = 9
-"""`invoke --wait --wait-timeout`: the execution still runs."""
+"""`invoke --wait --wait-timeout`: the execution is still pending."""
 INTERRUPTED = 130
-"""Ctrl-C."""
+"""The user pressed Ctrl-C."""
 BROKEN_PIPE = 141
-"""Whoever read the output has stopped reading."""
+"""The reader of the output has closed it."""
 
 OUTCOMES = {
     "resolved": DONE,
@@ -36,21 +36,21 @@ OUTCOMES = {
     "rejected_timedout": TIMED_OUT,
     "rejected_canceled": CANCELED,
 }
-"""The exit code for each outcome of an execution that is waited for."""
+"""The exit code of `invoke --wait` for each outcome of the execution."""
 
 
 def code_for(status: int) -> int:
-    """The exit code for a request that was answered with this status of the protocol, 400 or more."""
+    """Return the exit code for a response with this status of the protocol, which is 400 or more."""
     if status == 404:
         return NOT_FOUND
     return UNREACHABLE if status >= 500 or status in (401, 403, 429) else FAILED
 
 
 class Failure(Exception):
-    """The command ends here.
+    """The command fails.
 
     Args:
-        message: the line that is written to the error stream.
+        message: the line on the error stream.
         code: the exit code.
     """
 

@@ -1,4 +1,4 @@
-"""The way in: what the script `resonate` calls."""
+"""Entry point of the script `resonate`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from resonate_infra.cli.exits import INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, and return its exit code; see `resonate_infra.cli.exits`.
+    """Run the command line.
 
     Args:
-        arguments: of the command line; those of the process if not given.
+        arguments: the arguments. Default: those of the process.
+
+    Returns:
+        The exit code, one of `resonate_infra.cli.exits`.
     """
     try:
         from resonate_infra.distributions import conflict

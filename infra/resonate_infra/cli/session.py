@@ -1,6 +1,6 @@
-"""Where the promises of a command are, and how it speaks with them.
+"""Connection of a command to a server or a table, and the options that all commands share.
 
-`connected` gives a command the options that all of them have, and a `Session` made of what they say.
+`connected` adds these options to a command and passes it a `Session` made of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resonate_store.model.requests import Request, Response
     from resonate_store.remote.store import HttpStore
 
-_PANEL = "Where, and how it is shown"
+_PANEL = "Connection and output"
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "url": (
         Annotated[
@@ -32,7 +32,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
                 "--url",
                 metavar="URL",
                 rich_help_panel=_PANEL,
-                help="The Resonate server; RESONATE_URL, or http://localhost:8001, if not given.",
+                help="The Resonate server. Default: RESONATE_URL, or http://localhost:8001.",
             ),
         ],
         None,
@@ -44,7 +44,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
                 "--table",
                 metavar="NAME",
                 rich_help_panel=_PANEL,
-                help="The DynamoDB table, instead of a server; RESONATE_TABLE if not given.",
+                help="The DynamoDB table, instead of a server. Default: RESONATE_TABLE.",
             ),
         ],
         None,
@@ -56,7 +56,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
                 "--token",
                 metavar="JWT",
                 rich_help_panel=_PANEL,
-                help="What the server knows us by; RESONATE_TOKEN if not given.",
+                help="The token for the server. Default: RESONATE_TOKEN.",
             ),
         ],
         None,
@@ -75,15 +75,15 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
 
 
 class Session:
-    """One command's connection.
+    """Connection of one command.
 
     Args:
-        url, table, token: what the command line says of where promises are; the rest is asked of the environment.
-        as_json: whether the output is for programs.
+        url, table, token: the options of the command line. Environment variables replace missing ones.
+        as_json: whether the output is JSON.
         raw: whether payloads are shown as they are stored.
 
     Raises:
-        Failure: the command line says two things.
+        Failure: both `url` and `table` are given.
     """
 
     def __init__(self, url: str | None, table: str | None, token: str | None, as_json: bool, raw: bool) -> None:
@@ -105,27 +105,28 @@ class Session:
 
     @property
     def store(self) -> Store:
-        """Where the promises are.
+        """The store with the promises, opened at the first use.
 
         Raises:
-            Failure: what says so is malformed, or AWS's libraries are missing.
+            Failure: an option or a variable is malformed, or AWS's libraries are missing.
         """
         if self._store is None:
             self._store = self._remote() if self.table is None else self._table()
         return self._store
 
     def persist(self) -> None:
-        """From now on let requests over HTTP be repeated when they fail on the way."""
+        """Repeat HTTP requests that fail in transit, from now on."""
         from resonate_store.remote.store import HttpStore
 
         if isinstance(self._store, HttpStore):
             self._store.insistent = True
 
     def ask(self, request: Request) -> Response:
-        """Make a request.
+        """Send a request and return its response.
 
         Raises:
-            Failure: it was not granted; the code says whether there is no such thing, or nobody who answers.
+            Failure: the status is 400 or more. The exit code says whether the id does not exist, the server is
+                unreachable, or the request was refused.
         """
         response = self.store.apply(request)
         if response.status < 400:
@@ -137,7 +138,7 @@ class Session:
         raise Failure(f"{request.kind} of {id!r}: {response.error}" if id else str(response.error), code)
 
     def find(self, request: Request) -> Response | None:
-        """Make a request; None if there is no such thing."""
+        """Send a request and return its response. Return None if the id does not exist."""
         try:
             return self.ask(request)
         except Failure as failure:
@@ -146,7 +147,7 @@ class Session:
             return None
 
     def pages(self, request: Any, limit: int | None) -> Iterator[Response]:
-        """The pages of a search, until there are no more or `limit` has been found."""
+        """Yield the pages of a search, at most `limit` results in total. None has no limit."""
         from msgspec.structs import replace
 
         left = limit
@@ -162,9 +163,9 @@ class Session:
     def below(
         self, id: str, separator: str, limit: int | None, state: PromiseState | None = None
     ) -> Iterator[PromiseView]:
-        """Search for the promises whose ids begin with `id` and the separator.
+        """Yield the promises whose ids begin with `id` and the separator.
 
-        An id that has no room for a separator cannot have any: the search would be refused.
+        If `id` has the maximum length there are none, and the search is omitted because it would be refused.
         """
         from resonate_store.model.ids import problem_with
         from resonate_store.model.requests import PromiseSearch
@@ -201,18 +202,18 @@ class Session:
             store = HttpStore(self._url, token=self._token, clock=self.clock)
         except (TypeError, ValueError) as error:
             raise Failure(str(error), USAGE) from error
-        store.insistent = False  # a server that is not there is told at once
+        store.insistent = False  # Report an unreachable server at once.
         return store
 
 
 WITHOUT = ("dev", "init")
-"""Commands that do not ask for promises."""
+"""Commands that do not connect to promises."""
 MAX_PAGE = 1000
-"""The most that one page of a search holds."""
+"""Maximum number of results on one page of a search."""
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command, whose first parameter is a `Session`, the options that say where and how."""
+    """Decorate a command whose first parameter is a `Session`: add the options of connection and output."""
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "session"]
     shared = [
@@ -234,9 +235,9 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def before_commands(callback: Callable[..., None]) -> Callable[..., None]:
-    """Give the callback of the whole command line these options too: they may stand before the command.
+    """Decorate the callback of the whole command line, so that these options may also be given before the command.
 
-    A command that has none of them refuses them.
+    A command without these options refuses them.
     """
     signature = inspect.signature(callback, eval_str=True)
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
@@ -262,7 +263,7 @@ def before_commands(callback: Callable[..., None]) -> Callable[..., None]:
 
 
 def _quieten(*loggers: str) -> None:
-    """What libraries tell of their inner life is no output of a command."""
+    """Turn off log lines of libraries, which do not belong in the output of a command."""
     import logging
 
     for name in loggers:

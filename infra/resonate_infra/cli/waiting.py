@@ -1,7 +1,6 @@
-"""What an execution waits for, in words: a worker that is not there, the next attempt of a step that fails.
+"""Texts that say what an execution waits for: for a worker, or for the next attempt of a step that fails.
 
-What is known depends on where the promises are. The development server counts the workers that poll; a table and other
-servers do not say.
+Only the development server counts the workers that poll. A table and other servers do not know them.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from resonate_store.model.requests import PromiseGet, TaskGet
 from resonate_store.model.tags import FUNC, ORIGIN, TARGET, TIMER
 
 MOST_READ = 50
-"""Pending promises of one execution that are looked at; what it waits for is told of the first."""
+"""Maximum number of pending promises of one execution that are read, to find the first that waits."""
 MOST_TASKS = 5
-"""Tasks among them that are asked for."""
+"""Maximum number of their tasks that are read."""
 
 
 def task_of(session: Session, promise: PromiseView) -> Task | None:
-    """Return the task of a pending promise, with what the server knows of it; None if it has none."""
+    """Return the task of a pending promise, or None if it has no task."""
 
     if not promise.pending or TARGET not in promise.tags or promise.tags.get(TIMER) == "true":
         return None
@@ -31,7 +30,7 @@ def task_of(session: Session, promise: PromiseView) -> Task | None:
 
 
 def read(session: Session, id: str) -> tuple[PromiseView, Task | None]:
-    """Read a promise and its task, with one request where the server shows both.
+    """Return a promise and its task. One request is enough if the server's response contains both.
 
     Raises:
         Failure: the promise does not exist, or the store does not answer.
@@ -47,9 +46,9 @@ def read(session: Session, id: str) -> tuple[PromiseView, Task | None]:
 
 
 def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
-    """Say what a task waits for; empty if it waits for nothing that is worth telling.
+    """Return what a pending task waits for, or an empty text.
 
-    With `short`, here and below, a long error is cut off.
+    With `short`, here and below, a long error is cut.
     """
 
     if task is None or task.state != "pending":
@@ -63,7 +62,7 @@ def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> 
 
 
 def of_attempt(timer: PromiseView, *, short: bool = False) -> str:
-    """Say why a step is retried and when, as its pending retry timer tells."""
+    """Return why and when a step is retried. Its pending retry timer contains both."""
 
     attempt, error = timer.id.rpartition("~")[2], error_text(timer.param)
     return _next(f"attempt {attempt} failed: {shortened(error) if short else error}", timer.timeout_at)
@@ -74,7 +73,10 @@ def _next(failed: str, at: int) -> str:
 
 
 def of_execution(session: Session, promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
-    """Say what a pending execution waits for, or what is first among what its calls wait for; empty if nothing is."""
+    """Return what a pending execution waits for, or else what the first of its waiting calls waits for.
+
+    Return an empty text if the execution is settled or nothing is known.
+    """
     if not promise.pending:
         return ""
     return of_task(promise, task, short=short) or next(_below(session, promise, short), "")
@@ -85,7 +87,7 @@ def _below(session: Session, promise: PromiseView, short: bool) -> Iterator[str]
     for separator in (".",) if FUNC in promise.tags else (".", ":"):
         for each in session.below(promise.id, separator, MOST_READ, "pending"):
             if each.tags.get(ORIGIN, origin) != origin:
-                continue  # of an execution of its own, whose id begins alike
+                continue  # It belongs to another execution, whose id has the same prefix.
             step, _, attempt = each.id.rpartition("~")
             if step and attempt.isdecimal():
                 yield f"{step.removesuffix('.0')}: {of_attempt(each, short=short)}"

@@ -1,1 +1,1 @@
-"""The commands of `resonate`, a module each. Internal."""
+"""Commands of `resonate`, one module for each group. Internal."""

@@ -1,7 +1,6 @@
-"""`resonate delete`: let an execution go now, not when its retention is over.
+"""`resonate delete`: delete an execution before its retention ends.
 
-The protocol knows no deletion, and who may delete may delete anything: it is done by whoever may write the table and
-its bucket, not over HTTP.
+The protocol has no request for it. So a deletion needs write access to the table and its bucket, not to the server.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
 def delete(
     session: Session,
     id: Id,
-    force: Annotated[bool, typer.Option("--force", help="Cancel it first if it is still pending.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Cancel it first if it is pending.")] = False,
 ) -> None:
-    """Delete an execution that has ended, with everything below it; only over --table.
+    """Delete an execution that has ended, and everything below it. Needs --table.
 
-    Detached calls, and executions that it has started under ids of their own, stay.
+    Detached calls are not deleted, nor are executions that it has started with ids of their own.
     """
     if session.table is None:
         raise Failure("deleting needs the table, the protocol has no such request: give --table", USAGE)

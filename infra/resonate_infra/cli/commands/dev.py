@@ -1,4 +1,4 @@
-"""`resonate dev`: the development server in the foreground."""
+"""`resonate dev`: run the development server in the foreground."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ from resonate_infra.cli.exits import USAGE, Failure
 from resonate_infra.effects.settings import origins_of
 from resonate_store.settings import SettingsError, groups_of
 
-_WHERE = "Where promises are"
+_WHERE = "Store"
 _WORK = "Workers"
-_ACCESS = "Who may call"
+_ACCESS = "Access"
 
 
 def dev(
-    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")] = "localhost",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; any free port if 0.")] = 8001,
+    host: Annotated[str, typer.Option(help="The host to listen at. 0.0.0.0 admits other machines.")] = "localhost",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at. 0 selects a free port.")] = 8001,
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where workers reach this server, if not at host and port.")
+        str | None, typer.Option(metavar="URL", help="The URL of this server for workers. Default: host and port.")
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="FILE", rich_help_panel=_WHERE, help="A SQLite file; they are in memory if not given."),
+        typer.Option(
+            metavar="FILE", rich_help_panel=_WHERE, help="A SQLite file for the promises. Default: in memory."
+        ),
     ] = None,
     table: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", rich_help_panel=_WHERE, help="A DynamoDB table, in AWS or where AWS_ENDPOINT_URL leads."
+            metavar="NAME",
+            rich_help_panel=_WHERE,
+            help="A DynamoDB table for the promises, in AWS or at AWS_ENDPOINT_URL.",
         ),
     ] = None,
     retention: Annotated[
         str,
         typer.Option(
-            metavar="SECONDS", rich_help_panel=_WHERE, help="How long a table keeps settled executions; also 12h, 7d."
+            metavar="SECONDS", rich_help_panel=_WHERE, help="How long a table keeps settled executions. Also 12h, 7d."
         ),
     ] = "30d",
     lambdas: Annotated[
@@ -46,11 +50,12 @@ def dev(
             "--lambda",
             metavar="GROUP=MODULE:HANDLER",
             rich_help_panel=_WORK,
-            help="Serve a worker group by a Lambda handler in this process; may be repeated.",
+            help="Serve a worker group with a Lambda handler in this process. Repeat it for more.",
         ),
     ] = None,
     lambda_timeout: Annotated[
-        str, typer.Option(metavar="SECONDS", rich_help_panel=_WORK, help="How long an invocation of one may take.")
+        str,
+        typer.Option(metavar="SECONDS", rich_help_panel=_WORK, help="How long an invocation of a handler may take."),
     ] = "60",
     groups: Annotated[
         list[str] | None,
@@ -58,17 +63,19 @@ def dev(
             "--group",
             metavar="NAME=ADDRESS",
             rich_help_panel=_WORK,
-            help="Push a worker group's tasks to an address, instead of letting it poll; those of RESONATE_GROUPS if"
-            " not given. RESONATE_PUSH_TOKEN is what pushes show.",
+            help="Push the tasks of a worker group to an address. Its workers then need not poll. Repeat it for more."
+            " Default: RESONATE_GROUPS. Pushes carry the secret RESONATE_PUSH_TOKEN.",
         ),
     ] = None,
     push_timeout: Annotated[
-        str, typer.Option(metavar="SECONDS", rich_help_panel=_WORK, help="How long to wait for a worker's reply.")
+        str, typer.Option(metavar="SECONDS", rich_help_panel=_WORK, help="How long to wait for a worker's response.")
     ] = "180",
     cors: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ORIGIN", rich_help_panel=_ACCESS, help="Let web pages of this origin call; * for all; repeatable."
+            metavar="ORIGIN",
+            rich_help_panel=_ACCESS,
+            help="Admit web pages of this origin, or * for all. Repeat it for more.",
         ),
     ] = None,
     allow_host: Annotated[
@@ -76,8 +83,8 @@ def dev(
         typer.Option(
             metavar="NAME",
             rich_help_panel=_ACCESS,
-            help="Answer to this name as well, without tokens; localhost and --host count already; * for all;"
-            " repeatable.",
+            help="Admit requests to this host name, or * for all, if no tokens are required. Localhost, --host and"
+            " --url are always admitted. Repeat it for more.",
         ),
     ] = None,
     auth_public_key: Annotated[
@@ -86,7 +93,7 @@ def dev(
             metavar="KEY",
             envvar="RESONATE_AUTH_PUBLIC_KEY",
             rich_help_panel=_ACCESS,
-            help="Ask for tokens that this key verifies: PEM, a file with it, or `none` to believe every token.",
+            help="Require tokens that this key verifies: PEM, a file with it, or `none` to accept every signature.",
         ),
     ] = None,
     auth_issuer: Annotated[
@@ -95,7 +102,7 @@ def dev(
             metavar="ISSUER",
             envvar="RESONATE_AUTH_ISS",
             rich_help_panel=_ACCESS,
-            help="What tokens must say of where they are from.",
+            help="The claim `iss` that tokens must have.",
         ),
     ] = None,
     auth_audience: Annotated[
@@ -104,18 +111,18 @@ def dev(
             metavar="AUDIENCE",
             envvar="RESONATE_AUTH_AUD",
             rich_help_panel=_ACCESS,
-            help="What tokens must say of whom they are for.",
+            help="The claim `aud` that tokens must have.",
         ),
     ] = None,
-    debug: Annotated[bool, typer.Option(help="Answer requests that move the clock and look inside.")] = False,
+    debug: Annotated[bool, typer.Option(help="Admit debug requests, which move the clock and read the store.")] = False,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(help="`debug` shows every request and message.")
     ] = "info",
 ) -> None:
     """Run a Resonate server for development, until Ctrl-C.
 
-    It speaks the Resonate protocol to the SDKs of any language: promises, timers, schedules, leases and messages are
-    those of a deployment, in one process.
+    It serves the Resonate protocol to the SDKs of any language. Promises, timers, schedules, leases and messages work
+    as in a deployment, in one process.
     """
     seconds = {
         "--retention": milliseconds_of(retention, "--retention") / 1000,
@@ -153,7 +160,11 @@ def dev(
 
 
 def _groups(groups: dict[str, str]) -> dict[str, str]:
-    """The groups, held to what `RESONATE_GROUPS` is held to."""
+    """Return the groups after the checks that `RESONATE_GROUPS` also has.
+
+    Raises:
+        Failure: a group or an address is malformed.
+    """
 
     try:
         return groups_of({"RESONATE_GROUPS": json.dumps(groups)}) or {}
@@ -162,7 +173,11 @@ def _groups(groups: dict[str, str]) -> dict[str, str]:
 
 
 def _origins(listed: Sequence[str]) -> tuple[str, ...]:
-    """The origins, held to what `RESONATE_CORS_ORIGINS` is held to."""
+    """Return the origins after the checks that `RESONATE_CORS_ORIGINS` also has.
+
+    Raises:
+        Failure: an origin is malformed.
+    """
 
     try:
         return origins_of(listed, "--cors")

@@ -1,4 +1,4 @@
-"""`resonate executions`: the roots of all that runs, has run, or waits to."""
+"""`resonate executions`: list the root promises of executions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resonate_infra.cli.commands.promises import State, find
 from resonate_infra.cli.parameters import All, Cursor, Limit, Tags
 from resonate_infra.cli.session import Session, connected
 
-group = typer.Typer(help="Look at executions.")
+group = typer.Typer(help="List executions.")
 
 
 @group.command("list")
@@ -24,5 +24,5 @@ def list_(
     all: All = False,
     cursor: Cursor = None,
 ) -> None:
-    """Show executions, the newest first."""
+    """List executions, the newest first."""
     find(session, state, pairs_of(tag or (), "--tag"), None, True, None if all else limit, cursor)

@@ -1,4 +1,4 @@
-"""`resonate history`: an execution's records as a file, which `resonate.testing.replay` holds today's code against."""
+"""`resonate history`: export an execution's records to a file, for replay tests with `resonate.testing.replay`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resonate_infra.cli.exits import NOT_FOUND, Failure
 from resonate_infra.cli.parameters import Id
 from resonate_infra.cli.session import Session, connected
 
-group = typer.Typer(help="Export what an execution has recorded.")
+group = typer.Typer(help="Export the records of an execution.")
 
 
 @group.command("export")
@@ -22,12 +22,13 @@ def export(
     session: Session,
     id: Id,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there, not to the standard output.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of the standard output."),
     ] = None,
 ) -> None:
     """Write an execution's records as JSON, for a replay test of its workflow.
 
-    Payloads stay as they are stored, and the output is JSON with or without --json.
+    Payloads are written as they are stored. The output is JSON with or without --json.
     """
 
     try:

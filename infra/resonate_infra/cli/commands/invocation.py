@@ -1,7 +1,7 @@
-"""`resonate invoke`: start an execution, and wait for its outcome if asked to.
+"""`resonate invoke`: start an execution, and with `--wait` wait for its outcome.
 
-Whoever waits sees what happens meanwhile: on a terminal the call tree as it grows, elsewhere a line for each change of
-its task, on the error stream. The standard output has nothing but the result.
+The wait shows its progress on the error stream: the call tree on a terminal, otherwise a line for each change of the
+task. The standard output has only the result.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from resonate_store.model.requests import PromiseCreate
 from resonate_store.server_clock import deadline_in
 
 FIRST_PAUSE_MS = 50
-"""The pause before the second look at the execution, half as long again with every further one."""
+"""Milliseconds between the first two reads of the execution. Each later pause is 1.5 times as long."""
 LONGEST_PAUSE_MS = 1_000
+"""Maximum milliseconds between two reads."""
 
 LOOK_BELOW_INTERVAL_MS = 10_000
-"""How often it is asked what the calls of a suspended execution wait for."""
+"""Milliseconds between two reads of what the calls of a suspended execution wait for."""
 
 Show = Callable[["PromiseView", "Task | None"], None]
 
@@ -49,16 +50,16 @@ def invoke(
     version: Version = 1,
     timeout: Timeout = ONE_YEAR,
     tag: Tags = None,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the outcome, and write the result.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the outcome and write the result.")] = False,
     wait_timeout: Annotated[
         str | None,
-        typer.Option("--wait-timeout", metavar="SECONDS", help="Wait no longer than this; the execution goes on."),
+        typer.Option("--wait-timeout", metavar="SECONDS", help="Wait no longer than this. The execution continues."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress while waiting.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress while waiting.")] = False,
 ) -> None:
-    """Start an execution: have a worker run a function, durably.
+    """Start an execution: a worker runs a function durably.
 
-    An id is invoked once. Doing it again starts nothing, and finds or waits for the execution that has it.
+    An id is invoked once. A second invocation starts nothing, and shows or waits for the existing execution.
 
         resonate invoke order-1 --func order --arg 30 --kwarg 'currency="EUR"' --target worker --wait
     """
@@ -89,14 +90,14 @@ def invoke(
 
 
 def _arguments(param: Value) -> tuple[Any, Any]:
-    """The arguments of a call, of this SDK or of another."""
+    """Return the arguments in the param of a call, of this SDK or of another."""
 
     call = payload(param, False).get("data")
     return (call.get("args") or [], call.get("kwargs") or {}) if is_object(call) else (call, None)
 
 
 def _end(session: Session, promise: PromiseView) -> None:
-    """Write what the execution came to, and end with the exit code that says so."""
+    """Write the result of the execution, or raise `Failure` with the exit code of any other outcome."""
 
     if promise.state == "resolved":
         if not session.as_json:
@@ -112,7 +113,7 @@ def _end(session: Session, promise: PromiseView) -> None:
 
 
 def _settled(session: Session, promise: PromiseView, patience_ms: int | None, quiet: bool) -> PromiseView:
-    """The promise when it is settled, or as it is when `patience_ms` ends.
+    """Wait until the promise is settled, or for `patience_ms`, and return it.
 
     Raises:
         Failure: its task is halted.
@@ -144,7 +145,7 @@ def _settled(session: Session, promise: PromiseView, patience_ms: int | None, qu
 
 @contextlib.contextmanager
 def _progress(session: Session, id: str, quiet: bool) -> Generator[Show]:
-    """Shows what happens: the tree on a terminal, lines elsewhere."""
+    """Show the progress on the error stream: the call tree on a terminal, otherwise lines."""
     if quiet:
         yield lambda _promise, _task: None
     elif sys.stderr.isatty():
@@ -155,7 +156,7 @@ def _progress(session: Session, id: str, quiet: bool) -> Generator[Show]:
 
 
 class _ProgressLines:
-    """Writes a line whenever the task, or what it waits for, has changed."""
+    """Writer of a line for each change of the task or of what it waits for."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -176,7 +177,10 @@ class _ProgressLines:
             print(f"{plain(promise.id)}: {plain(line)}", file=sys.stderr, flush=True)
 
     def _waits_below(self, promise: PromiseView, task: Task) -> str:
-        """What the calls of a suspended execution wait for: asked when it has suspended, and now and then."""
+        """Return what the calls of a suspended execution wait for.
+
+        It is read after each suspension and then every `LOOK_BELOW_INTERVAL_MS`.
+        """
 
         now = self._session.clock.now()
         if self._below[0] != task.version or now - self._looked_at >= LOOK_BELOW_INTERVAL_MS:

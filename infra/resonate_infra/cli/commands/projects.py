@@ -1,4 +1,4 @@
-"""`resonate init`: a project of one's own."""
+"""`resonate init`: write a new project."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from resonate_infra.text import plain
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; it is made if it does not exist.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The directory. It is created if it does not exist.")
+    ],
     stack: Annotated[
-        str, typer.Option("--stack", metavar="NAME", help="The deployment that it is to run on: its stack's name.")
+        str, typer.Option("--stack", metavar="NAME", help="The stack name of the deployment that will run it.")
     ] = "resonate",
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,
 ) -> None:
-    """Write a new project: workflows, a test that passes, and the template that adds them to a deployment."""
+    """Write a new project: workflows, a test that passes, and a template that adds them to a deployment."""
 
     try:
         paths = scaffold(directory, stack=stack)
     except ValueError as error:
         raise Failure(str(error), USAGE) from error
-    except OSError as error:  # also of what is there already
+    except OSError as error:  # Also if a file exists already.
         raise Failure(str(error), FAILED) from error
     if as_json:
         write_json({"directory": str(directory), "files": [str(path) for path in paths]})

@@ -1,4 +1,4 @@
-"""`resonate promises`: look at promises, and settle them from outside of any workflow."""
+"""`resonate promises`: show, create, settle and search promises."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSear
 from resonate_store.model.tags import TARGET
 from resonate_store.server_clock import deadline_in
 
-group = typer.Typer(help="Look at promises, create and settle them.")
+group = typer.Typer(help="Show, create and settle promises.")
 
 MOST_EXPLAINED = 100
-"""Pending executions of a list of which it is told what they wait for."""
+"""Maximum number of pending executions in a list for which the command reads what they wait for."""
 
 State = Literal["pending", "resolved", "rejected", "rejected_canceled", "rejected_timedout"]
-Data = Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="Its value.", show_default=False)]
+Data = Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="The value.", show_default=False)]
 
 
 @group.command("get")
@@ -43,15 +43,17 @@ def create(
     id: Id,
     timeout: Timeout = ONE_YEAR,
     data: Annotated[
-        str | None, typer.Option("--data", "-d", metavar="JSON", help="Its param.", show_default=False)
+        str | None, typer.Option("--data", "-d", metavar="JSON", help="The param.", show_default=False)
     ] = None,
     tag: Tags = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", "-t", metavar="TARGET", help="Who is sent its task: a worker group, or an address."),
+        typer.Option(
+            "--target", "-t", metavar="TARGET", help="The worker group or the address that receives its task."
+        ),
     ] = None,
 ) -> None:
-    """Create a promise, or show the one that has this id already."""
+    """Create a promise. If the id exists already, show its promise."""
 
     tags = pairs_of(tag or (), "--tag")
     if target is not None:
@@ -63,7 +65,7 @@ def create(
 @group.command("resolve")
 @connected
 def resolve(session: Session, id: Id, data: Data = None) -> None:
-    """Resolve a promise; whoever waits for it goes on with the value."""
+    """Resolve a promise. Workflows that wait for it continue with the value."""
     _settle(session, id, "resolved", _value(data))
 
 
@@ -75,10 +77,12 @@ def reject(
     data: Data = None,
     message: Annotated[
         str | None,
-        typer.Option("--message", "-m", metavar="TEXT", help="Raised as an exception where the promise is awaited."),
+        typer.Option(
+            "--message", "-m", metavar="TEXT", help="The message of the exception in workflows that await it."
+        ),
     ] = None,
 ) -> None:
-    """Reject a promise; whoever waits for it fails."""
+    """Reject a promise. Workflows that wait for it get an exception."""
     if data is not None and message is not None:
         raise Failure("a promise is rejected with --data or with --message: give one of both", USAGE)
     value = _value(data) if message is None else encode_error(Exception(message))
@@ -88,7 +92,7 @@ def reject(
 @group.command("cancel")
 @connected
 def cancel(session: Session, id: Id) -> None:
-    """Cancel a promise; whoever waits for it is told so, and a task that works on it has no one to work for."""
+    """Cancel a promise. Workflows that wait for it get an exception. Its task is fulfilled, so workers leave it."""
 
     _settle(session, id, "rejected_canceled", EMPTY)
 
@@ -100,7 +104,7 @@ def search(
     state: Annotated[State | None, typer.Option("--state", help="Only promises in this state.")] = None,
     tag: Tags = None,
     id: Annotated[
-        str | None, typer.Option("--id", metavar="PREFIX", help="Only ids that begin like this.", show_default=False)
+        str | None, typer.Option("--id", metavar="PREFIX", help="Only ids with this prefix.", show_default=False)
     ] = None,
     roots: Annotated[bool, typer.Option("--roots", help="Only executions, the newest first.")] = False,
     limit: Limit = 100,
@@ -120,14 +124,14 @@ def find(
     limit: int | None,
     cursor: str | None,
 ) -> None:
-    """Search, and write what is found."""
+    """Search promises and write the results. With `roots`, say what each pending execution waits for."""
 
     found: list[PromiseView] = []
     for page in session.pages(PromiseSearch(state, tags, id, roots, cursor=cursor), limit):
         found += page.promises or ()
         cursor = page.cursor
 
-    # Each costs requests of its own, so only of executions, and not of all that there may be.
+    # Each text costs additional requests. So read it for executions only, and for a limited number.
     asked = [each for each in found if each.pending][:MOST_EXPLAINED] if roots else []
     short = not session.as_json
     waits = {each.id: _waits(session, each, short) for each in asked}
@@ -144,12 +148,12 @@ def find(
 
 
 def _waits(session: Session, promise: PromiseView, short: bool) -> str:
-    """Say what an execution waits for; empty if that cannot be read: the others of the list are shown all the same."""
+    """Return what an execution waits for. If it cannot be read, return an empty text and let the list be shown."""
 
     try:
         return of_execution(session, promise, task_of(session, promise), short=short)
     except Failure as failure:
-        if failure.code == UNREACHABLE:  # and so is what the others wait for
+        if failure.code == UNREACHABLE:  # Then no other read can succeed.
             raise
         return ""
 

@@ -1,4 +1,4 @@
-"""`resonate schedules`: executions, or promises, at the occurrences of a cron expression."""
+"""`resonate schedules`: manage schedules, which create executions or promises at occurrences of a cron expression."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import TARGET
 
-group = typer.Typer(help="Have functions run, or promises created, at set times.")
+group = typer.Typer(help="Manage schedules, which run functions or create promises.")
 
 
 @group.command("create")
@@ -46,10 +46,12 @@ group = typer.Typer(help="Have functions run, or promises created, at set times.
 def create(
     session: Session,
     id: Id,
-    cron: Annotated[str, typer.Option("--cron", "-c", metavar="CRON", help="Five fields, or @hourly and the like.")],
+    cron: Annotated[
+        str, typer.Option("--cron", "-c", metavar="CRON", help="Five fields, or an alias such as @hourly.")
+    ],
     func: Annotated[
         str | None,
-        typer.Option("--func", "-f", metavar="NAME", help="The function to run; without it, --data is the param."),
+        typer.Option("--func", "-f", metavar="NAME", help="The function to run. Without it, --data is the param."),
     ] = None,
     arg: Args = None,
     kwarg: Kwargs = None,
@@ -62,21 +64,21 @@ def create(
         typer.Option("--data", "-d", metavar="JSON", help="The param, instead of a function.", show_default=False),
     ] = None,
     promise_id: Annotated[
-        str, typer.Option("--promise-id", metavar="TEMPLATE", help="The ids of what is created.")
+        str, typer.Option("--promise-id", metavar="TEMPLATE", help="The ids of the promises that it creates.")
     ] = "{{.id}}.{{.timestamp}}",
     timezone: Annotated[
-        str | None, typer.Option("--timezone", metavar="ZONE", help="An IANA time zone; UTC if not given.")
+        str | None, typer.Option("--timezone", metavar="ZONE", help="An IANA time zone. Default: UTC.")
     ] = None,
     catch_up: Annotated[
-        Literal["all", "latest", "none"], typer.Option("--catch-up", help="Which missed occurrences are made up for.")
+        Literal["all", "latest", "none"], typer.Option("--catch-up", help="Which missed occurrences run later.")
     ] = "all",
     overlap: Annotated[
         Literal["allow", "skip"],
-        typer.Option("--overlap", help="Whether one begins while the previous one is still pending."),
+        typer.Option("--overlap", help="Whether one begins while the previous one is pending."),
     ] = "allow",
     description: Annotated[str | None, typer.Option("--description", metavar="TEXT", help="A note.")] = None,
 ) -> None:
-    """Create a schedule, or find the one that is defined just so.
+    """Create a schedule. If the same schedule exists already, show it.
 
     resonate schedules create report --cron '0 7 * * mon' --timezone Europe/Berlin --func report --target worker
     """
@@ -128,7 +130,7 @@ def get(session: Session, id: Id) -> None:
 @group.command("delete")
 @connected
 def delete(session: Session, id: Id) -> None:
-    """Delete a schedule; what it has created stays."""
+    """Delete a schedule. The promises that it has created are not deleted."""
 
     session.ask(ScheduleDelete(id))
     if session.as_json:
@@ -140,7 +142,7 @@ def delete(session: Session, id: Id) -> None:
 @group.command("list")
 @connected
 def list_(session: Session, tag: Tags = None, limit: Limit = 100, all: All = False, cursor: Cursor = None) -> None:
-    """Show schedules; --tag looks at the tags of what they create."""
+    """List schedules. --tag compares the tags of the promises that they create."""
 
     found: list[Schedule] = []
     for page in session.pages(ScheduleSearch(pairs_of(tag or (), "--tag"), cursor=cursor), None if all else limit):
@@ -159,7 +161,7 @@ def list_(session: Session, tag: Tags = None, limit: Limit = 100, all: All = Fal
 @group.command("pause")
 @connected
 def pause(session: Session, id: Id) -> None:
-    """Let nothing happen until the schedule is resumed."""
+    """Pause a schedule. It creates nothing until it is resumed."""
 
     _write(session, session.ask(SchedulePause(id)).schedule)
 
@@ -167,7 +169,7 @@ def pause(session: Session, id: Id) -> None:
 @group.command("resume")
 @connected
 def resume(session: Session, id: Id) -> None:
-    """Go on with the next occurrence from now; those of the pause are gone."""
+    """Resume a schedule with its next occurrence from now. Occurrences during the pause are omitted."""
 
     _write(session, session.ask(ScheduleResume(id)).schedule)
 
@@ -175,7 +177,7 @@ def resume(session: Session, id: Id) -> None:
 @group.command("trigger")
 @connected
 def trigger(session: Session, id: Id) -> None:
-    """Let an occurrence happen now, paused or not, and show its promise."""
+    """Create an occurrence now, also if the schedule is paused, and show its promise."""
 
     promise = session.ask(ScheduleTrigger(id)).promise
     assert promise is not None
@@ -187,9 +189,9 @@ def trigger(session: Session, id: Id) -> None:
 def next_(
     session: Session,
     id: Id,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, metavar="N", help="How many.")] = 5,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, metavar="N", help="How many to show.")] = 5,
 ) -> None:
-    """Show the next occurrences of a schedule, also of one that is paused."""
+    """Show the next occurrences of a schedule, also if it is paused."""
 
     session.ask(ScheduleGet(id))
     runs = Schedules(session.store, session.clock).next_runs(id, count)

@@ -1,4 +1,4 @@
-"""`resonate tasks`: look at tasks; stop one, and let it go on."""
+"""`resonate tasks`: show, search, halt and continue tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resonate_infra.text import plain
 from resonate_store.model.records import Task
 from resonate_store.model.requests import TaskContinue, TaskGet, TaskHalt, TaskSearch
 
-group = typer.Typer(help="Look at tasks, halt and continue them.")
+group = typer.Typer(help="Show, halt and continue tasks.")
 
 State = Literal["pending", "acquired", "suspended", "halted", "fulfilled"]
 
@@ -34,7 +34,7 @@ def search(
     all: All = False,
     cursor: Cursor = None,
 ) -> None:
-    """Find tasks by state: `--state halted` shows what needs somebody's attention."""
+    """Find tasks by state. `--state halted` shows the tasks that need an operator."""
 
     found: list[Task] = []
     for page in session.pages(TaskSearch(state, cursor=cursor), None if all else limit):
@@ -54,10 +54,10 @@ def halt(
     session: Session,
     id: Id,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="TEXT", help="Shown to whoever looks at the task.")
+        str | None, typer.Option("--reason", metavar="TEXT", help="The reason, which is stored as the task's error.")
     ] = None,
 ) -> None:
-    """Stop a task: no worker is offered it, until somebody continues it."""
+    """Halt a task. It is not offered to workers until it is continued."""
 
     session.ask(TaskHalt(id, reason=reason))
     _show(session, id)
@@ -66,7 +66,7 @@ def halt(
 @group.command("continue")
 @connected
 def continue_(session: Session, id: Id) -> None:
-    """Let a halted task go on, with a fresh count of attempts."""
+    """Continue a halted task. Its count of failed attempts begins again at 0."""
 
     session.ask(TaskContinue(id))
     _show(session, id)

@@ -1,9 +1,11 @@
-"""`resonate tree`: an execution as the calls it consists of.
+"""`resonate tree`: show an execution as a tree of its calls.
 
-The tree is read with one search by id, which is one partition of a table, and a look at each task that is not over. A
-retry timer (`{step}~{attempt}`, or `{id}.0~{attempt}` for the function of a task) is not a node: it is an attempt of
-its step. What the official SDKs have made has a colon below the root, and is read a level further down; what ours has
-made has none, which saves a search.
+One search by id, in one partition of a table, reads the tree. Each task that is not fulfilled needs another request. A
+retry timer is not a node, it counts as an attempt of its step. Its id is `{step}~{attempt}`, or `{id}.0~{attempt}` for
+the function of a task.
+
+The official SDKs put a colon between the root and the ids of its children, and these are read with more searches. This
+SDK uses no colon, so its executions do not need them.
 """
 
 from __future__ import annotations
@@ -40,13 +42,13 @@ if TYPE_CHECKING:
 
 
 class TreeNode:
-    """One promise of an execution.
+    """Promise of an execution with the promises below it.
 
     Attributes:
-        promise: as it was read.
-        task: its task, if it has one that is not over.
-        children: what lies below it, in the order of the commands.
-        retries: the timers between its attempts, the earliest first.
+        promise: the promise.
+        task: its task, or None if it has no task or is settled.
+        children: the nodes below it, in the order of the commands.
+        retries: the retry timers between its attempts, the earliest first.
     """
 
     def __init__(self, promise: PromiseView, task: Task | None) -> None:
@@ -57,31 +59,31 @@ class TreeNode:
 
     @property
     def pending(self) -> bool:
-        """Whether it has no outcome yet."""
+        """Whether the promise is pending."""
         return self.promise.pending
 
     @property
     def foreign(self) -> bool:
-        """Whether it is an execution of its own (a detached call)."""
+        """Whether the promise is the root of an execution, for example a detached call."""
 
         return self.promise.tags.get(ORIGIN, self.promise.id) == self.promise.id
 
     @property
     def attempts(self) -> int:
-        """How often it has been tried: a step by its latest retry timer, a task as its failures are counted."""
+        """The number of attempts: of a step from its latest retry timer, of a task from its count of failures."""
 
-        if self.retries:  # short pauses leave no timer, so their number is not their count
+        if self.retries:  # Short pauses have no timer, so use the attempt in the timer's id, not the number of timers.
             return attempt_of(self.retries[-1]) + 1
         return (self.task.attempts if self.task is not None else 0) + 1
 
     @property
     def retry_at(self) -> int | None:
-        """When its next attempt begins (milliseconds), if it waits for one."""
+        """The instant (ms) of the next attempt, or None if the promise does not wait for one."""
         waiting = [timer.timeout_at for timer in self.retries if timer.pending]
         return waiting[-1] if self.pending and waiting else None
 
     def waits(self, *, short: bool = False) -> str:
-        """Say what it waits for that is worth telling: a worker, its next attempt; empty if nothing is."""
+        """Return what the promise waits for, a worker or its next attempt, or an empty text."""
 
         waiting = [timer for timer in self.retries if timer.pending]
         if self.pending and waiting:
@@ -89,13 +91,13 @@ class TreeNode:
         return of_task(self.promise, self.task, short=short)
 
     def all(self) -> Iterator[TreeNode]:
-        """This node and everything below it."""
+        """Yield this node and every node below it."""
         yield self
         for child in self.children:
             yield from child.all()
 
     def states(self) -> dict[str, int]:
-        """How many promises below it are in each state."""
+        """Return how many promises below this node are in each state."""
         counts: dict[str, int] = {}
         for node in self.all():
             if node is not self:
@@ -104,10 +106,10 @@ class TreeNode:
 
 
 def call_tree(session: Session, id: str) -> TreeNode:
-    """Read the execution, or the part of one, whose root is the promise `id`.
+    """Read the promise `id` and everything below it, and return its node.
 
     Raises:
-        Failure: there is no such promise, or nobody who answers.
+        Failure: the promise does not exist, or the store does not answer.
     """
 
     root = session.ask(PromiseGet(id)).promise
@@ -129,10 +131,10 @@ def call_tree(session: Session, id: str) -> TreeNode:
             timers.append((int(attempt), step, promise))
             continue
         if attempt.isdecimal() and step.endswith(".0") and step[:-2] in (id, *found):
-            timers.append((int(attempt), step[:-2], promise))  # of the function of a task
+            timers.append((int(attempt), step[:-2], promise))  # A retry timer of the function of a task.
             continue
         parent_node = nodes.get(parent(promise.id))
-        if parent_node is not None and not independent(promise):  # else it only looks as if it lay below
+        if parent_node is not None and not independent(promise):  # Else only its id lies below.
             node = nodes[promise.id] = TreeNode(promise, task_of(session, promise))
             parent_node.children.append(node)
     for _, step, timer in sorted(timers, key=lambda each: each[:2]):
@@ -143,7 +145,7 @@ def call_tree(session: Session, id: str) -> TreeNode:
 
 @connected
 def tree(session: Session, id: Id) -> None:
-    """Show an execution as a tree of its calls, with state, time, attempts and outcome of each."""
+    """Show an execution as a tree of its calls, each with state, time, attempts and outcome."""
 
     root = call_tree(session, id)
     if session.as_json:
@@ -153,7 +155,7 @@ def tree(session: Session, id: Id) -> None:
 
 
 def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
-    """A tree as JSON: each promise with `command`, `function`, `attempts`, its task, and its `children`."""
+    """Return a tree as JSON: each promise with `command`, `function`, `attempts`, its `task` and its `children`."""
 
     promise = node.promise
     document = {
@@ -170,7 +172,7 @@ def tree_json(node: TreeNode, raw: bool) -> dict[str, Any]:
 
 
 def command_of(node: TreeNode) -> str:
-    """What made the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep`, `a promise`."""
+    """Return what created the promise: `execution of order`, `run charge`, `rpc charge`, `a sleep` or `a promise`."""
 
     function = function_of(node.promise)
     if function and node.foreign:
@@ -180,7 +182,7 @@ def command_of(node: TreeNode) -> str:
 
 
 def drawn(node: TreeNode, now: int) -> Tree:
-    """The tree as people see it at the instant `now`."""
+    """Return the tree for people, with durations up to the instant `now` (ms)."""
     from rich.tree import Tree
 
     shown = Tree(_line(node, node.promise.id, now), guide_style="dim")
@@ -214,6 +216,6 @@ def _line(node: TreeNode, name: str, now: int) -> Any:
 
 
 def _place(id: str) -> list[tuple[int, str]]:
-    """Sorts ids as commands were issued: parents first, children by their numbers."""
+    """Return the sort key that orders ids as their commands were issued: parents first, children by their numbers."""
     parts = id.replace(":", ".").split(".")
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
