@@ -1,7 +1,8 @@
-"""Conformance: scripts of requests and the answers that they must get, for any server of the protocol.
+"""Conformance scripts: requests with the responses that every server of the protocol must give.
 
     python -m resonate_infra.conformance URL [--debug] [--token T] [FILES...]
 
-The scripts are YAML (`corpus/`, docs/conformance.md). `script` reads them, `matching` compares, `runner` interprets
-them over whatever answers an envelope: a store in this process as well as a server at the end of a wire.
+The scripts are YAML files (`corpus/`, docs/conformance.md). `script` defines their language and `reading` parses them.
+`runner` runs them against anything that answers envelopes: a store in this process, or a server over HTTP. `matching`
+compares responses.
 """

@@ -1,4 +1,4 @@
-"""`python -m resonate_infra.conformance URL`: run the scripts against a server, and say what it does otherwise."""
+"""`python -m resonate_infra.conformance URL`: run the scripts against a server, and print the differences."""
 
 from __future__ import annotations
 
@@ -17,11 +17,18 @@ from resonate_store.remote.settings import server_of
 from resonate_store.remote.signature import RequestSignature
 
 TIMEOUT_S = 30.0
-"""Seconds to wait for one response."""
+"""Maximum seconds to wait for one response."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run scripts; returns the exit code: 0 all passed, 1 some failed, 2 they could not be run."""
+    """Run scripts against a server.
+
+    Args:
+        arguments: the command line. Default: that of the process.
+
+    Returns:
+        The exit code: 0 if all scripts passed, 1 if some failed, 2 if they could not be run.
+    """
     try:
         from resonate_infra.conformance.reading import ScriptError, corpus, load
     except ImportError as error:
@@ -62,20 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m resonate_infra.conformance", description="run conformance scripts against a server"
     )
-    parser.add_argument("url", help="of the server, such as http://localhost:8001")
-    parser.add_argument("files", nargs="*", type=Path, help="scripts; those of this package if none are given")
-    parser.add_argument("--token", help="goes into the head of every request")
-    parser.add_argument(
-        "--debug", action="store_true", help="the server answers debug requests: EMPTY it, and move its time"
-    )
+    parser.add_argument("url", help="the server, such as http://localhost:8001")
+    parser.add_argument("files", nargs="*", type=Path, help="files of scripts; default: those of this package")
+    parser.add_argument("--token", help="the token in the head of every request")
+    parser.add_argument("--debug", action="store_true", help="use debug requests: EMPTY the server, and move its clock")
     parser.add_argument(
         "--iam",
         action="store_true",
         default=None,
-        help="sign requests with the AWS credentials of the environment; done by itself for addresses of API Gateway"
-        " without a token",
+        help="sign requests with the AWS credentials of the environment; default for API Gateway without a token",
     )
-    parser.add_argument("--verbose", action="store_true", help="name the scripts that pass, too")
+    parser.add_argument("--verbose", action="store_true", help="also name the scripts that pass")
     return parser
 
 
@@ -92,14 +96,14 @@ def _reason(debug: bool) -> str:
 
 
 def over_http(url: str, scope: Scope | None = None) -> Send:
-    """A way to send requests to a server; each is sent once, whatever becomes of it.
+    """Return a function that sends one request body to a server over HTTP. It does not retry.
 
     Args:
-        url: of the server.
-        scope: what requests are signed for with AWS credentials, if they are.
+        url: the address of the server.
+        scope: the AWS scope for signatures. None does not sign requests.
 
     Raises:
-        StoreError: they cannot be signed.
+        StoreError: requests cannot be signed.
     """
     pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT_S)
     signature = None if scope is None else RequestSignature(scope)

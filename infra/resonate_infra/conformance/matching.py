@@ -1,4 +1,4 @@
-"""What a response must look like, compared with what it looks like."""
+"""Comparison of a response with the expected one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MISSING = object()
 
 
 class Mismatch(Struct, frozen=True):
-    """The first place at which something is not what was expected, such as `data.promise.state`."""
+    """First place, such as `data.promise.state`, at which a response differs from the expected one."""
 
     path: str
     expected: str
@@ -27,13 +27,13 @@ class Mismatch(Struct, frozen=True):
 
 
 def difference(expected: Any, found: Any, kept: dict[str, Any], path: str = "") -> Mismatch | None:
-    """The first difference, or None if there is none.
+    """Return the first difference of two values, or None if they match.
 
     Args:
-        expected: JSON's types, and the wildcards of `script`.
-        found: JSON's types.
-        kept: where `<keep>` puts what it finds.
-        path: where we are.
+        expected: a JSON value with the wildcards of `script`.
+        found: a JSON value.
+        kept: receives the values of `<keep NAME>`.
+        path: the path of these values in the response.
     """
     match expected:
         case Any_():
@@ -94,7 +94,7 @@ def _is_number(found: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value in at most one line or two."""
+    """Return a value as JSON, cut to 300 characters."""
     text = json.dumps(value, ensure_ascii=False, default=_wildcard)
     return text if len(text) <= 300 else f"{text[:300]}..."
 

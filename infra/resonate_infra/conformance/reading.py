@@ -1,4 +1,4 @@
-"""Reads files of scripts: YAML, placeholders included."""
+"""Parser of script files: YAML with placeholders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPTIONS = ("follow", "times")
 
 
 class ScriptError(ValueError):
-    """A file that is no list of scripts; the message names the file, the line and what is wrong."""
+    """A file is not a list of valid scripts. The message names the file, the line and the fault."""
 
 
 _PLACEHOLDERS: dict[str, Callable[[str], Any]] = {
@@ -46,7 +46,7 @@ _PLACEHOLDER = re.compile(rf"<({'|'.join(_PLACEHOLDERS)})(?: (.*))?>", re.DOTALL
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the tags of `Has` and `Each`, and no others, whatever libraries have added to `SafeLoader`."""
+    """YAML loader with the tags of `Has` and `Each` only. It ignores tags that libraries add to `SafeLoader`."""
 
 
 _Loader.yaml_multi_constructors = {}
@@ -68,7 +68,7 @@ _Loader.add_constructor("!each", _each)
 
 
 def _read(value: Any, key: Any = None) -> Any:
-    """`value` with its placeholders; the texts of tags are texts, whatever they look like."""
+    """Return `value` with placeholders parsed. Texts of `resonate:` tags stay texts."""
     match value:
         case str() if not str(key).startswith("resonate:") and (found := _PLACEHOLDER.fullmatch(value)):
             return _PLACEHOLDERS[found[1]](found[2] or "")
@@ -85,15 +85,15 @@ def _read(value: Any, key: Any = None) -> Any:
 
 
 def corpus() -> list[Path]:
-    """The files that come with this package."""
+    """Return the script files of this package."""
     return sorted((Path(__file__).parent / "corpus").glob("*.yaml"))
 
 
 def load(path: Path) -> list[Script]:
-    """Read the scripts of a file.
+    """Return the scripts of a file.
 
     Raises:
-        ScriptError: it cannot be read, or a script in it is wrong.
+        ScriptError: the file cannot be read, or a script in it is invalid.
     """
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))

@@ -1,9 +1,11 @@
-"""The interpreter of the scripts, over whatever takes the body of a request and gives back status and body.
+"""Interpreter of the scripts. It sends request bodies through a function that returns status and body.
 
-Time is either the script's or the server's. Over a server that answers debug requests it is the script's: the server
-is emptied, stands still, and every request says when it happens, so that any answer can be foretold. Over any other
-server instants that it chose itself are taken as they come, and scripts that move the time are left out; every run
-puts a prefix of its own before all ids, so that it meets nothing it did not make.
+The time is either the script's or the server's:
+
+- With debug requests, the script sets the time. The runner empties and stops the server, and each request contains its
+  time. So every response is known in advance.
+- Without debug requests, the server has its own time. Any instant that the server chooses is accepted, and scripts that
+  move the time are omitted. Each run puts its own prefix before all ids, so that it finds only its own records.
 """
 
 from __future__ import annotations
@@ -24,15 +26,15 @@ from resonate_store.protocol.wire import TIME, VERSION
 _ENTRY: Final = Has({"id": Text()})
 
 Send = Callable[[bytes], tuple[int, bytes]]
-"""Takes the body of a request; returns the HTTP status and the body of the response."""
+"""Function that takes the body of a request, and returns the HTTP status and the body of the response."""
 
 START: Final = 4_000_406_400_000
-"""When a script begins whose time is its own: a Sunday, 00:00 UTC, in the year 2096.
+"""The instant (ms) at which a script begins that sets the time: a Sunday, 00:00 UTC, in the year 2096.
 
-It lies in the future, so that nothing of a script is due while a server looks at its real clock.
+It is in the future, so that no record of a script is due by the server's real clock.
 """
 MAX_PAGES: Final = 1_000
-"""Pages after which a search is taken to be endless."""
+"""Maximum number of pages of a search. A search with more pages fails."""
 
 _IDS = frozenset(
     {"id", "awaited", "awaiter", "promiseId", "lastPromise"}
@@ -42,21 +44,21 @@ _PLACEHOLDER = re.compile(r"<(?:(?P<n>n)|at (?P<at>-?\d+)|id (?P<id>[^<>]*))>")
 
 
 class Failed(Exception):
-    """A step was not answered as it should be. The message says where, what was asked and what came back."""
+    """The response to a step is wrong. The message has the place, the request and the response."""
 
 
 class NoResponse(Exception):
-    """What came back is no response at all."""
+    """A body is not a response of the protocol, or the server refuses debug requests."""
 
 
 class ScriptContext(Struct):
-    """What is known while a script runs.
+    """State of a running script.
 
     Attributes:
-        start: the instant (ms) from which a script counts.
-        prefix: stands before every id.
-        now: the instant of the current request, None if the server has its own.
-        kept: what `<keep>` has kept.
+        start: the instant (ms) at which the script begins.
+        prefix: the prefix of every id.
+        now: the instant (ms) of the current request. None if the server has its own time.
+        kept: the values of `<keep NAME>`.
         n: the number of the repetition.
     """
 
@@ -67,7 +69,7 @@ class ScriptContext(Struct):
     n: int = 0
 
     def filled(self, value: Any, key: str | None = None) -> Any:
-        """`value` with everything that is known now put in; what remains are the wildcards of a response."""
+        """Return `value` with all known placeholders replaced. Only the wildcards of a response remain."""
         match value:
             case str():
                 text = _PLACEHOLDER.sub(self._placeholder, value)
@@ -95,7 +97,7 @@ class ScriptContext(Struct):
         return ScriptContext(self.start, self.prefix, self.now, self.kept, n)
 
     def _id(self, text: str) -> str:
-        """An id of this run; no id and a template that contains one stay as they are."""
+        """Return an id with the prefix of this run. Return an empty text, or a template with an id, unchanged."""
         return self.prefix + text if text and "{{.id}}" not in text else text
 
     def _placeholder(self, found: re.Match[str]) -> str:
@@ -105,14 +107,14 @@ class ScriptContext(Struct):
 
 
 class Runner:
-    """Runs scripts over one server.
+    """Runner of scripts against one server.
 
     Args:
-        send: hands a request to the server.
-        clock: shows about the same time (ms) as the server's, from which scripts count. Without one, time is the
-            scripts': the server must answer debug requests, and is emptied before every script.
-        prefix: stands before every id; it must not contain a dot.
-        token: goes into the head of every request.
+        send: sends a request to the server.
+        clock: returns about the server's time (ms), at which scripts begin. If None, scripts set the time: the server
+            must answer debug requests, and is emptied before every script.
+        prefix: the prefix of every id. It must not contain a dot.
+        token: the token in the head of every request.
     """
 
     def __init__(
@@ -127,15 +129,15 @@ class Runner:
         self._runs = itertools.count(1)
 
     def runs(self, script: Script) -> bool:
-        """Whether a server of this kind can be asked all that the script asks."""
+        """Return whether the script can run with this way of keeping time."""
         return script.debug in (None, self._debug)
 
     def run(self, script: Script) -> None:
         """Run one script.
 
         Raises:
-            Failed: the server does not do what the script says.
-            NoResponse: it does not take debug requests, although it should.
+            Failed: a response differs from the script.
+            NoResponse: the server refuses debug requests that the runner needs.
         """
         context = ScriptContext(START, self._prefix and f"{self._prefix}{next(self._runs)}-")
         if self._clock is not None:
@@ -155,13 +157,13 @@ class Runner:
                     raise Failed(_report(script, number, step, context, problem))
 
     def finish(self) -> None:
-        """Leave a server that answers debug requests empty and running."""
+        """Empty a server that answers debug requests, and let it run."""
         if self._debug:
             self._drive("debug.reset", ScriptContext(START))
             self._drive("debug.stop", ScriptContext(START))
 
     def _step(self, step: Step, context: ScriptContext) -> str | None:
-        """Carry a step out, and return what is wrong with the answer."""
+        """Carry out a step. Return what is wrong with the response, or None."""
         match step.command:
             case "clock":
                 context.now = context.start + step.given
@@ -186,7 +188,7 @@ class Runner:
         return None if first is None else _told(first, found)
 
     def _follow(self, kind: str, step: Step, context: ScriptContext) -> str | None:
-        """Turn all pages of a search, and compare what was found, by id."""
+        """Read all pages of a search, and compare the results, sorted by id."""
         data: dict[str, Any] = context.filled(step.given)
         found: dict[str, list[Any]] = {}
         for _ in range(MAX_PAGES):
@@ -212,7 +214,7 @@ class Runner:
         return None if first is None else _told(first, found)
 
     def _messages(self, step: Step, context: ScriptContext) -> str | None:
-        """Compare the messages held back by the server, and have it let go of them."""
+        """Compare the messages that the server holds back, and then release them."""
         snapshot = self._drive("debug.snap", context)
         if (first := difference(Has({"messages": Any_()}), snapshot, {}, "data")) is not None:
             return _told(first, snapshot)
@@ -231,7 +233,7 @@ class Runner:
         return None
 
     def _body(self, step: Step, context: ScriptContext) -> str | None:
-        """Send what may not be an envelope, and compare the whole of what comes back."""
+        """Send a body that need not be an envelope, and compare the whole response."""
         given = context.filled(step.given)
         body = given if isinstance(given, str) else json.dumps(given)
         status, envelope = self._exchange(body.encode())
@@ -240,14 +242,18 @@ class Runner:
         return None if first is None else _told(first, found)
 
     def _drive(self, kind: str, context: ScriptContext) -> Any:
-        """Make a debug request that is not the script's, and return the data of the response."""
+        """Send a debug request of the runner, and return the data of the response."""
         envelope = self._ask(kind, {}, context)
         if envelope["head"]["status"] != 200:
             raise NoResponse(f"{kind}: the server is not to be driven: {shown(envelope)}")
         return envelope["data"]
 
     def _ask(self, kind: str, data: Any, context: ScriptContext) -> Any:
-        """Make a request, and return the envelope of the response, which must be one."""
+        """Send a request, and return the envelope of the response.
+
+        Raises:
+            NoResponse: the response is not a valid envelope for this request.
+        """
         corr_id = f"c{next(self._numbers)}"
         head: dict[str, Any] = {"corrId": corr_id, "version": VERSION}
         if self._token is not None:
@@ -273,7 +279,7 @@ class Runner:
         if not is_object(envelope) or envelope.keys() != {"kind", "head", "data"}:
             raise NoResponse(f"status {status}, and the body is no envelope: {shown(envelope)}")
         if is_object(head := envelope["head"]) and isinstance(head.get(TIME), int):
-            del head[TIME]  # a server may say it, or not
+            del head[TIME]  # Servers need not send their time.
         return status, envelope
 
 

@@ -1,16 +1,17 @@
-"""The language of the scripts, with placeholders for what is only known when a script runs.
+"""Language of the scripts, with placeholders for values that are known only when a script runs.
 
-A file is a list of scripts. A script has a title, says what it `covers` - sections of docs/protocol.md, rules of
-docs/rules.md - and consists of steps. A step is a mapping with one of these keys:
+A file is a list of scripts. A script has a title, steps, and a list of what it `covers`: sections of docs/protocol.md
+and rules of docs/rules.md. A step is a mapping with one of these keys:
 
-    KIND: data        make a request; the other key is the status, and its value the data of the response
-    body: text        send this body as it is, and compare whole envelopes
-    clock: 500        it is now 500 ms after the start; nothing happens by itself
-    tick: 500         the same, and the server does what is due
-    messages: [...]   exactly these messages were queued since the last look, in any order
+    KIND: data        send a request; the other key is the status, and its value the data of the response
+    body: text        send this body unchanged, and compare whole envelopes
+    clock: 500        set the time to 500 ms after the start; the server wakes nothing
+    tick: 500         set the time to 500 ms after the start, and wake what is due
+    messages: [...]   exactly these messages were sent since the last such step, in any order
 
-In data, ids are written as if the server were ours alone; whoever runs a script may put a prefix before all of them.
-The classes below are the placeholders: a text that is nothing else, such as `<now>`. Within a longer text, `<at 500>`
+Ids in data have no prefix. The runner may put a prefix before all of them.
+
+The classes below are the placeholders. A placeholder is a whole text, such as `<now>`. Within a longer text, `<at 500>`
 is an instant, `<id a>` an id, and `<n>` the number of a repetition.
 """
 
@@ -24,11 +25,11 @@ COMMANDS = ("body", "clock", "tick", "messages")
 
 
 class Any_(Struct, frozen=True):
-    """`<any>`: anything, as long as it is there."""
+    """`<any>`: any value, which must exist."""
 
 
 class Text(Struct, frozen=True):
-    """`<text>`: any text; `<text REGEX>`: one in which this is found."""
+    """`<text>`: any text. `<text REGEX>`: a text that contains a match of the regular expression."""
 
     pattern: str = ""
 
@@ -38,7 +39,7 @@ class Number(Struct, frozen=True):
 
 
 class Now(Struct, frozen=True):
-    """`<now>`: the instant of the request, as the server's clock had it."""
+    """`<now>`: the instant of the request. Any integer if the server has its own time."""
 
 
 class At(Struct, frozen=True):
@@ -48,47 +49,47 @@ class At(Struct, frozen=True):
 
 
 class Has(Struct, frozen=True):
-    """`!has {...}`: an object with at least these keys; without the tag, it has them and no others."""
+    """`!has {...}`: an object with at least these keys. Without the tag, an object must have exactly its keys."""
 
     keys: dict[str, Any]
 
 
 class Keep(Struct, frozen=True):
-    """`<keep NAME>`: anything, remembered under this name."""
+    """`<keep NAME>`: any value, which is stored under this name."""
 
     name: str
 
 
 class Kept(Struct, frozen=True):
-    """`<kept NAME>`: what was remembered."""
+    """`<kept NAME>`: the value that was stored under this name."""
 
     name: str
 
 
 class Long(Struct, frozen=True):
-    """`<long 1001>`: a text of so many bytes; as an id, prefix included."""
+    """`<long 1001>`: a text of 1001 bytes. In an id, this includes the prefix."""
 
     size: int
 
 
 class Each(Struct, frozen=True):
-    """`!each {times: 3, of: ...}`: a list of so many, with `<n>` replaced by 1, 2, 3."""
+    """`!each {times: 3, of: ...}`: a list of 3 values, with `<n>` replaced by 1, 2, 3."""
 
     times: int
     of: Any
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One step.
+    """Step of a script.
 
     Attributes:
-        line: where it stands in its file.
+        line: its line in the file.
         command: a kind of request, or one of `COMMANDS`.
-        given: data of the request, the body, the instant (ms after the start), or the messages expected.
-        status: the status expected, for a request or a body.
-        expected: the data of the response, or for a body its envelope.
-        follow: for a search; ask for all pages, and compare everything that was found, by id.
-        times: how often to make the request, with `<n>` replaced by 1, 2, 3...
+        given: the data of the request, the body, the instant (ms after the start), or the expected messages.
+        status: the expected status of a request or a body.
+        expected: the expected data of the response, or for a body the expected envelope.
+        follow: for a search, read all pages and compare all results, sorted by id.
+        times: how often to send the request, with `<n>` replaced by 1, 2, 3 and so on.
     """
 
     line: int
@@ -105,13 +106,15 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Script(Struct, frozen=True, kw_only=True):
-    """One script.
+    """Script: a title and steps.
 
     Attributes:
-        file, line: where it stands.
+        file, line: its place.
+        title: what the server does, as a sentence.
         covers: sections of docs/protocol.md ("1.5 promise.get") and rules of docs/rules.md ("rule 7").
-        differs: what the official server answers instead, and why ours does not, where it is so on purpose.
-        debug: whether it needs a server that answers debug requests (True), or one that does not (False).
+        steps: the steps, in order.
+        differs: what the official server does instead, if this difference is on purpose.
+        debug: True if the server must answer debug requests, False if it must refuse them, None if both are possible.
     """
 
     file: str
