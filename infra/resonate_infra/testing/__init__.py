@@ -1,5 +1,6 @@
-"""The deployment of `template.yaml` without AWS: read, transformed, created in moto and pumped as AWS would.
+"""Offline stack: the deployment of `template.yaml` without AWS.
 
-Tests and `resonate` commands run the deployment that is shipped, not a second description of it: a table,
-queue, filter or variable that is wrong in the template is wrong here too. Needs the extras `[testing,api]`.
+The template is read, transformed and created in moto, and pumps deliver its events as AWS does. So tests run the
+deployment that is shipped, not a second description of it. A wrong table, queue, filter or variable in the template is
+wrong here too. Needs the extras `[testing,api]`.
 """

@@ -1,14 +1,19 @@
-"""moto as AWS on a port of this machine, for functions that run in processes or containers of their own.
+"""Endpoint: moto as AWS on a port of this machine, for functions in other processes or in containers.
 
-moto's own server needs Flask, takes no locks although it is threaded, and would want a container to invoke a
-function. Here every request is passed to moto one at a time, under one lock, so that conditional writes are as atomic
-as DynamoDB's whatever the functions do in parallel; an asynchronous invoke of a known function is accepted, as Lambda
-does, and kept for the test to carry out; and what is posted without a signature is an HTTP push, which is kept too.
+moto's own server needs Flask, uses threads without locks, and needs a container to invoke a function. This endpoint
+differs:
+
+- It passes one request at a time to moto, under one lock. So conditional writes are atomic, as in DynamoDB, even if
+  functions run in parallel.
+- It accepts an asynchronous invocation of a known function, as Lambda does, and keeps it for the test to carry out.
+- It treats a post without a signature as an HTTP push, and keeps it for the test.
+
+This command serves an account for `sam local invoke`:
 
     python -m resonate_infra.testing.endpoint --host 0.0.0.0
 
-serves an account in which `template.yaml` is deployed and the execution of `events/worker.json` waits for a worker, for
-`sam local invoke`; a container reaches it at http://host.docker.internal:5000.
+`template.yaml` is deployed in it, and the execution of `events/worker.json` waits for a worker. A container reaches it
+at http://host.docker.internal:5000.
 """
 
 from __future__ import annotations
@@ -46,28 +51,32 @@ REGION = "us-east-1"
 _SERVICE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
 _STREAMS = "DynamoDBStreams"
 _INVOCATION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
-# What belongs to one connection and not to the message; the length is that of what is sent on.
+# Headers of one connection, which are not passed on. The length is computed anew.
 _CONNECTION_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 
 class Message(NamedTuple):
-    """Something that was sent to a function or to an HTTP address, and waits for the test to look at it."""
+    """Message that was sent to a function or to an HTTP address, and that is kept for the test."""
 
     address: str
-    """The function's name, or the path of the URL."""
+    """The name of the function, or the path of the URL."""
     content: Any
 
 
 class Endpoint:
-    """An empty AWS account behind `url`; open it with `with`.
+    """Empty AWS account at `url`. Open it with `with`.
 
     Args:
-        host, port: where to listen; any free port if 0.
+        host: the address to listen at.
+        port: the port to listen at. 0 selects a free port.
+
+    Raises:
+        OSError: the endpoint cannot listen at this address.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.functions: frozenset[str] = frozenset()
-        """The names of the functions that can be invoked."""
+        """Names of the functions that can be invoked."""
         self._lock = threading.Lock()
         self._invocations: list[Message] = []
         self._pushes: list[Message] = []
@@ -98,26 +107,26 @@ class Endpoint:
         self._mock.stop()
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the account, for this process."""
+        """Return a boto3 client of the account, for this process."""
         if service not in self._clients:
             config = Config(retries={"total_max_attempts": 1})
             self._clients[service] = self._session.client(service, endpoint_url=self.url, config=config)
         return self._clients[service]
 
     def take_invocations(self) -> list[Message]:
-        """The asynchronous invokes since this was called last."""
+        """Return the asynchronous invocations since the last call of this method."""
         with self._lock:
             taken, self._invocations = self._invocations, []
         return taken
 
     def take_pushes(self) -> list[Message]:
-        """The HTTP pushes since this was called last."""
+        """Return the HTTP pushes since the last call of this method."""
         with self._lock:
             taken, self._pushes = self._pushes, []
         return taken
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Answer one request as AWS would."""
+        """Answer one request as AWS would. Return status, headers and body."""
         with self._lock:
             signed = _SERVICE.search(headers.get("authorization", ""))
             if signed is None:
@@ -136,14 +145,14 @@ class Endpoint:
 
 
 class _Server(ThreadingHTTPServer):
-    # A function that was killed leaves its connections behind.
+    # A killed function does not close its connections, so do not wait for their threads.
     daemon_threads = True
     block_on_close = False
     endpoint: Endpoint
 
 
 class _Requests(BaseHTTPRequestHandler):
-    """Connections stay open, as those of AWS do, and an answer leaves in one piece."""
+    """Request handler that keeps connections open, as AWS does, and writes each response at once."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -164,11 +173,19 @@ class _Requests(BaseHTTPRequestHandler):
     do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = _serve
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the test says what went wrong."""
+        """Log nothing. A failing test shows what went wrong."""
 
 
 def deploy(endpoint: Endpoint, stack_name: str = "resonate") -> Deployment:
-    """Create what `template.yaml` describes in the account."""
+    """Create the resources of `template.yaml` in the account.
+
+    Args:
+        endpoint: the open endpoint.
+        stack_name: the name of the stack.
+
+    Returns:
+        The names and addresses of the created resources.
+    """
     template = templates.load(templates.default_template(), stack=templates.TemplateStack(stack_name))
     deployment = create(template, endpoint.client)
     endpoint.functions = frozenset(function.name for function in deployment.functions.values())
@@ -176,16 +193,16 @@ def deploy(endpoint: Endpoint, stack_name: str = "resonate") -> Deployment:
 
 
 def _option_at_fault(error: Exception) -> str:
-    """Return the option whose value cannot be listened on: a host that is unknown or not ours, else the port."""
+    """Return the option that must change: `--host` if it is unknown or not on this machine, otherwise `--port`."""
     unknown = isinstance(error, (socket.gaierror, UnicodeError))
     elsewhere = isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
     return "--host" if unknown or elsewhere else "--port"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until interrupted."""
+    """Serve until Ctrl-C. Return the exit code, 1 if the endpoint cannot listen."""
     parser = argparse.ArgumentParser(prog="python -m resonate_infra.testing.endpoint", description="AWS for sam local")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets containers in")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 admits containers")
     parser.add_argument("--port", type=int, default=5000)
     options = parser.parse_args(arguments)
     try:

@@ -1,16 +1,13 @@
-"""Lambda's event filters: which records of a stream or queue reach a function.
+"""Event filters of Lambda: which records of a stream or queue reach a function.
 
-moto delivers no events and evaluates no filters, so the offline stack has to; otherwise a filter in the
-template that drops too much would be found in production. The language is the one that AWS documents for
-event source mappings ("Control which events Lambda sends to your function"): a pattern names fields and, for
-each, the values it accepts.
+moto does not evaluate filters, so the offline stack does. Otherwise a filter that drops too much would be found only in
+production. The language is documented by AWS for event source mappings ("Control which events Lambda sends to your
+function"). A pattern names fields, and lists the accepted values of each field. All fields of a pattern must match. Of
+the values of a field, one must match.
 
-    all fields of a pattern must match; of the values listed for a field, any one
-
-A leaf of a pattern is a list of literals and operators. Literals compare by JSON type, so a number never
-matches the text of it: numbers in DynamoDB images are text (`{"N": "1"}`), which is why AWS has no numeric
-filters for them. An operator that is not documented there raises when the pattern is parsed, wherever it
-stands.
+A leaf of a pattern is a list of literals and operators. Literals compare by JSON type, so a number does not match a
+text. Numbers in DynamoDB images are texts (`{"N": "1"}`), and so AWS has no numeric filters for them. An operator that
+AWS does not document raises an error when the pattern is parsed.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from resonate_infra.json_types import is_list
 Event: TypeAlias = Mapping[str, Any]
 Pattern: TypeAlias = Mapping[str, Any]
 Field: TypeAlias = tuple[Any, ...]
-"""The values of a field: none if it is absent, several if it is an array."""
+"""Values of a field: none if it is missing, several if it is an array."""
 
 Matcher: TypeAlias = Callable[[Field], bool]
 
@@ -44,7 +41,7 @@ class InvalidPatternError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FilterCriteria:
-    """The filters of one event source; an event passes if any of them matches, or if there are none."""
+    """Filters of one event source. An event passes if any filter matches it. Without filters, every event passes."""
 
     matchers: tuple[Matcher, ...]
 
@@ -57,7 +54,7 @@ class FilterCriteria:
 
 
 def _fields(pattern: Any) -> Matcher:
-    """A pattern's object: every key has to match the field of that name, `$or` one of its alternatives."""
+    """Return the matcher of a pattern's object: each key must match its field, and `$or` one of its alternatives."""
     if not _is_object(pattern) or not pattern:
         raise InvalidPatternError(f"expected an object with fields, not {pattern!r}")
     conditions = [
@@ -65,8 +62,8 @@ def _fields(pattern: Any) -> Matcher:
     ]
 
     def match(values: Field) -> bool:
-        # An absent object has absent fields, which {"exists": false} accepts. Of an array of objects, one has
-        # to match as a whole.
+        # A missing object has missing fields, which {"exists": false} accepts. In an array, one object must match
+        # all conditions.
         objects: list[Event] = [value for value in values if _is_object(value)] or [{}]
         return any(all(condition((value,)) for condition in conditions) for value in objects)
 
@@ -96,13 +93,13 @@ def _field(key: str, expected: Any) -> Matcher:
 
 
 def _values(expected: list[Any]) -> Matcher:
-    """A pattern's leaf: any of the listed literals or operators has to match any value of the field."""
+    """Return the matcher of a pattern's leaf: one of its literals or operators must match one value of the field."""
     if not expected:
         raise InvalidPatternError("a field needs at least one value to match")
     matchers = [_value(item) for item in expected]
 
     def match(values: Field) -> bool:
-        # Operators look at leaves only: AWS documents that an object is not seen even by "exists".
+        # Operators see only leaves. AWS documents that even "exists" does not see an object.
         leaves = tuple(value for value in values if not _is_object(value))
         return any(matcher(leaves) for matcher in matchers)
 
@@ -145,12 +142,12 @@ def _any_of(accepts: Callable[[Any], bool]) -> Matcher:
 def _equals(expected: Any) -> Callable[[Any], bool]:
     if not isinstance(expected, (str, int, float, bool, type(None))):
         raise InvalidPatternError(f"expected a literal, not {expected!r}")
-    # In Python True equals 1, in JSON it does not; but 1 and 1.0 are the same number in both.
+    # In Python True equals 1, in JSON it does not. 1 and 1.0 are equal in both.
     return lambda value: value == expected and isinstance(value, bool) == isinstance(expected, bool)
 
 
 def _numeric(operand: Any) -> Callable[[Any], bool]:
-    """`["=", n]`, `["<", n]` or a range such as `[">", n, "<=", m]`."""
+    """Return the predicate of `["=", n]`, `["<", n]` or a range such as `[">", n, "<=", m]`."""
     if not is_list(operand) or len(operand) not in (2, 4):
         raise InvalidPatternError(f"numeric takes one or two comparisons, not {operand!r}")
     bounds: list[tuple[Callable[[float, float], bool], float]] = []

@@ -1,7 +1,7 @@
-"""API Gateway for the offline stack: an HTTP request becomes the event that a function gets, and its answer a response.
+"""API Gateway of the offline stack. It converts an HTTP request into the event of a function, and back.
 
-Only what a REST API with proxy integrations does: routes that are in the template and no others, and IAM where the
-template asks for it, without looking at signatures.
+It does what a REST API with proxy integrations does. It has only the routes of the template. Where the template
+requires IAM, a request must be marked as signed; signatures are not verified.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ class HttpResponse(NamedTuple):
 
 
 CALLER = "arn:aws:iam::123456789012:user/offline"
-"""Who signs requests offline."""
+"""The ARN of the caller of signed requests."""
 
 
 class Gateway:
-    """The API of a stack.
+    """API of a stack.
 
     Args:
-        routes: what there is.
-        invoke: invokes a function by its logical id.
-        now: the time in milliseconds.
+        routes: the routes of the template.
+        invoke: invokes a function by its logical id, and returns its response.
+        now: returns the time (ms).
     """
 
     def __init__(self, routes: Sequence[Route], invoke: Callable[[str, Any], Any], now: Callable[[], int]) -> None:
@@ -46,10 +46,20 @@ class Gateway:
         *,
         signed: bool = False,
     ) -> HttpResponse:
-        """Send a request; `signed` stands for a signature with AWS credentials that may invoke the API."""
+        """Send a request and return the response.
+
+        Args:
+            method, path: the route, such as `POST` and `/`.
+            body: the body.
+            headers: the headers.
+            signed: whether the request counts as signed with AWS credentials that may invoke the API.
+
+        Returns:
+            The response. 403 if the route does not exist or the signature is missing, 502 if the function fails.
+        """
         route = self._routes.get((method, path))
         if route is None or (route.signed and not signed):
-            # API Gateway says the same of a route that does not exist.
+            # API Gateway gives the same response for a route that does not exist.
             return HttpResponse(403, {}, b'{"message":"Missing Authentication Token"}')
         try:
             answer = self._invoke(route.function, self.event(route, body, headers or {}))
@@ -62,7 +72,7 @@ class Gateway:
         return HttpResponse(answer["statusCode"], received, encoded)
 
     def event(self, route: Route, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-        """The event that the function gets."""
+        """Return the event of the function for a request."""
         sent = {"Host": "api.execute-api.us-east-1.amazonaws.com", **headers}
         return {
             "resource": route.path,
@@ -87,7 +97,7 @@ class Gateway:
                     "userAgent": headers.get("User-Agent"),
                 },
             },
-            # What is no text is replaced: the API declares no binary media types.
+            # Bytes that are not text are replaced, because the API declares no binary media types.
             "body": body.decode(errors="replace") if body else None,
             "isBase64Encoded": False,
         }

@@ -1,8 +1,8 @@
-"""Functions of programs that are not part of the deployment, which a test stands in for.
+"""Mocks: functions of a test in place of programs that are not part of the deployment.
 
-Each target that is mocked is a Lambda function that moto need not know of: whoever invokes the functions of the stack
-asks here first. A target that is a group has to be known to the deployed functions, too. They read their groups when
-they are loaded, so then they are deployed anew, and everything that is loaded is forgotten.
+Each mocked target is a Lambda function that moto does not know. The stack checks for mocks before it invokes a function
+of the deployment. If the target is a group, the deployed functions must know the group too. They read their groups when
+they are loaded. So they get a new environment, and their processes are discarded.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from resonate_store.settings import groups_of
 
 
 class Mocks:
-    """The mocks of one deployed stack.
+    """Mocks of one deployed stack.
 
     Args:
-        cloud: where functions are found by name.
-        deployment: its functions learn of the groups that are mocked.
-        processes: what has loaded the functions.
+        cloud: knows which function has which name.
+        deployment: its functions get the mocked groups.
+        processes: the loaded functions.
     """
 
     def __init__(self, cloud: Cloud, deployment: Deployment, processes: Processes) -> None:
@@ -40,17 +40,22 @@ class Mocks:
         self._unmocked: dict[str, TemplateFunction] = {}
 
     def __contains__(self, function: str) -> bool:
-        """Whether a Lambda function, by name, is a mock."""
+        """Return whether the Lambda function with this name is a mock."""
         return function in self._registries
 
     def add(self, name: str, function: Callable[..., Any], target: str | None, version: int) -> bool:
-        """Have calls of a function at a target answered by `function`.
+        """Answer the calls of a function at a target with `function`.
+
+        Args:
+            name, version: the name and version under which it is called.
+            function: called with the arguments of a call, without a context.
+            target: a worker group, or the address of a Lambda function.
 
         Returns:
-            Whether the environment of the functions has changed: what was made from it has to be made anew.
+            Whether the environment of the functions has changed. Objects made from it must then be created again.
 
         Raises:
-            ValueError: there is no target, or it is neither a group nor a Lambda function.
+            ValueError: the target is missing, or is neither a group nor a Lambda function.
         """
         if target is None:
             raise ValueError(f"name the target of {name}: without one the worker calls its own function")
@@ -67,12 +72,12 @@ class Mocks:
         return True
 
     def invoke(self, name: str, event: Any, store: Store, clock: Clock) -> Any:
-        """Invoke a mock as the Lambda function that it stands for."""
+        """Invoke a mock in place of its Lambda function."""
         handler = LambdaHandler(store, self._registries[name], {}, clock, name)
         return handler(event, None)
 
     def clear(self) -> None:
-        """Forget all mocks, and have the functions as they were deployed."""
+        """Remove all mocks, and restore the deployed functions."""
         functions = self._cloud.functions
         self._cloud.functions = {key: name for key, name in functions.items() if key not in self._registries}
         self._registries.clear()
@@ -82,7 +87,7 @@ class Mocks:
             self._processes.forget_all()
 
     def _route(self, group: str, address: str) -> None:
-        """Deploy the functions anew, with a group more."""
+        """Add a group to the environment of all functions, and discard their processes."""
         for name, function in self._deployment.functions.items():
             self._unmocked.setdefault(name, function)
             groups = {**(groups_of(function.environment) or {}), group: address}

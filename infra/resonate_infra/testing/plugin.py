@@ -1,13 +1,12 @@
-"""The pytest plugin: a stack in memory and an offline stack as fixtures.
-
-pytest loads this module in every run of an environment that has Resonate installed, so it imports nothing of ours and
-nothing of AWS before a test asks for a fixture.
+"""pytest plugin with fixtures: a stack in memory and an offline stack.
 
 - `resonate_stack`: a `resonate.testing.MemoryStack`, new for each test.
-- `resonate_offline_stack`: a `resonate_infra.testing.stack.OfflineStack` of the template that the ini option
-  `resonate_template` names, whose worker is the module that `resonate_worker` names. It is created once and is as good
-  as new for each test.
-- `resonate_each_stack`: one after the other, for a test that holds on both.
+- `resonate_offline_stack`: a `resonate_infra.testing.stack.OfflineStack`. The ini option `resonate_template` names its
+  template, and `resonate_worker` the code of its worker. It is created once in a session and emptied before each test.
+- `resonate_each_stack`: runs the test twice, with each of these two stacks.
+
+pytest loads this module in every environment with Resonate. So it imports modules of Resonate and AWS only when a test
+uses a fixture.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def pytest_load_initial_conftests() -> None:
-    """Say it if the official SDK is installed too: what a test imports as `resonate` is then a mixture of both."""
+    """Print a warning if the official SDK is installed too, because `resonate` is then a mixture of both packages."""
     from resonate_infra.distributions import conflict
 
     if "PYTEST_XDIST_WORKER" not in os.environ and (line := conflict()) is not None:
@@ -38,13 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the ini options."""
     parser.addini(
         "resonate_template",
-        "the SAM template that resonate_offline_stack deploys, if not template.yaml; relative to the ini file",
+        "the SAM template that resonate_offline_stack deploys; default: template.yaml; relative to the ini file",
         type="paths",
         default=[],
     )
     parser.addini(
         "resonate_worker",
-        "the file to load in the place of the code of the template's WorkerFunction; relative to the ini file",
+        "the file to load instead of the code of the template's WorkerFunction; relative to the ini file",
         type="paths",
         default=[],
     )
@@ -52,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def resonate_stack() -> Generator[MemoryStack]:
-    """A stack in memory, with nothing in it."""
+    """Yield an empty stack in memory."""
     from resonate.testing import MemoryStack
 
     with MemoryStack() as stack:
@@ -61,7 +60,11 @@ def resonate_stack() -> Generator[MemoryStack]:
 
 @pytest.fixture
 def resonate_offline_stack(_resonate_deployed: Deployed) -> Generator[OfflineStack]:
-    """The deployment of the project's template on moto, with nothing in its table."""
+    """Yield the deployment of the project's template on moto, with an empty table.
+
+    The ini options `resonate_template` and `resonate_worker` select the template and the code of the worker. The test
+    fails if the extras `[testing,api]` are not installed.
+    """
     stack = _resonate_deployed.take()
     yield stack
     _resonate_deployed.set_aside()
@@ -69,7 +72,7 @@ def resonate_offline_stack(_resonate_deployed: Deployed) -> Generator[OfflineSta
 
 @pytest.fixture(params=["memory", "offline"])
 def resonate_each_stack(request: pytest.FixtureRequest) -> Stack:
-    """First a stack in memory, then the offline stack."""
+    """Return a stack in memory in the first run of the test, and the offline stack in the second."""
     return request.getfixturevalue("resonate_stack" if request.param == "memory" else "resonate_offline_stack")
 
 
@@ -81,11 +84,13 @@ def _resonate_deployed(pytestconfig: pytest.Config) -> Generator[Deployed]:
 
 
 class Deployed:
-    """The offline stack of a session. Between the tests that use it, AWS and the time are as they were.
+    """Offline stack of a session. Between the tests that use it, AWS and the clock are restored.
 
     Args:
-        template, worker: what is deployed; see `OfflineStack`.
-        name: the stack's; no other that is open meanwhile may have it, but for one that takes its place.
+        template: the template to deploy, see `OfflineStack`.
+        worker: the file to load instead of the code of `WorkerFunction`.
+        name: the name of the stack. Another open stack must not have it. A stack that is opened while this one is set
+            aside may have it, and replaces it.
     """
 
     def __init__(self, template: Path | None, worker: Path | None, name: str = "resonate") -> None:
@@ -96,7 +101,7 @@ class Deployed:
         self._aside = ExitStack()
 
     def take(self) -> OfflineStack:
-        """The stack, in use, and with nothing in it."""
+        """Return the stack, active and empty."""
         from resonate_store.extras import MissingExtra, extra
 
         try:
@@ -116,12 +121,12 @@ class Deployed:
         return self._stack
 
     def set_aside(self) -> None:
-        """Keep it for the next test."""
+        """Deactivate the stack, and keep it for the next test."""
         if self._stack is not None:
             self._aside.enter_context(self._stack.set_aside())
 
     def delete(self) -> None:
-        """The session is over."""
+        """Delete the stack at the end of the session."""
         self._aside.close()
         if self._stack is not None:
             self._stack.__exit__()

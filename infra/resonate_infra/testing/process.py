@@ -1,13 +1,14 @@
-"""Functions as Lambda runs them, in this process.
+"""Lambda functions in this process.
 
-A function's module is loaded from its code directory under its own environment, as a cold start does, and called with
-an event and a context whose remaining time is counted on the stack's clock. The module has the name that it has when it
-is deployed, in every process, so an error of its own type is caught by type whichever process raised it. Several
-functions, and the test itself, may have modules of one name: each has its own there while it runs.
+As in a cold start, the module of a function is loaded from its code directory, with the function's environment. It is
+called with an event, and with a context that counts the remaining time on the stack's clock.
 
-A killed function is loaded anew for its next invocation: nothing that it had in memory survives. A function that takes
-longer than its timeout is killed, as far as that can be seen here: when it waits, on the stack's clock, past its
-deadline.
+The module has the same name as in a deployment. So an error type of the module has the same name in every process, and
+can be caught by its type. Several functions and the test may have modules of the same name. While a function runs,
+`sys.modules` has the function's own module.
+
+A killed function loses its memory: its next invocation loads the module again. A function is killed when it waits, on
+the stack's clock, past its timeout. Other ways to exceed the timeout are not detected.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ Handler = Callable[[Any, Any], Any]
 
 
 class LimitedClock:
-    """A clock on which a function cannot wait past its deadline: it is killed there.
+    """Clock that kills a function if it waits past its deadline.
 
     Args:
-        clock: what tells the time.
+        clock: the source of time.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -53,7 +54,7 @@ class LimitedClock:
 
     @contextmanager
     def limited(self, deadline: int) -> Generator[None]:
-        """For as long as the block runs, nobody can wait past `deadline` (ms)."""
+        """While the block runs, raise `Killed` in a wait past the instant `deadline` (ms)."""
         before, self._deadline = self._deadline, deadline
         try:
             yield
@@ -62,12 +63,12 @@ class LimitedClock:
 
 
 class Processes:
-    """The running copies of a stack's functions.
+    """Loaded functions of a stack.
 
     Args:
-        clock: the time that contexts count, and that ends invocations.
-        environment: variables that every function has besides its own.
-        code: files to load instead of the code of the functions with these logical ids.
+        clock: the time for contexts and timeouts.
+        environment: variables of every function, in addition to its own.
+        code: maps logical ids of functions to files that are loaded instead of their code.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Processes:
         self._numbers = itertools.count(1)
 
     def invoke(self, function: TemplateFunction, event: Any) -> Any:
-        """Call a function and return its response; whatever it raises comes out."""
+        """Call a function and return its response, or raise its error. A killed function is unloaded."""
         now = self._clock.now()
         context = LambdaContext(
             function_name=function.name,
@@ -100,18 +101,18 @@ class Processes:
                 raise
 
     def forget(self, function: TemplateFunction) -> None:
-        """Let the next invocation be a cold start."""
+        """Unload a function, so that its next invocation is a cold start."""
         self._warm.pop(function.logical_id, None)
 
     def forget_all(self) -> None:
-        """Let every function's next invocation be a cold start."""
+        """Unload every function, so that its next invocation is a cold start."""
         self._warm.clear()
 
     def replace_code(self, function: TemplateFunction, code: Path) -> None:
-        """Load a function from this file from its next invocation on.
+        """Load a function from the file `code` at its next invocation.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: the file does not exist.
         """
         self._code[function.logical_id] = code
         self.check(function)
@@ -134,22 +135,25 @@ class Processes:
         return self._warm[function.logical_id]
 
     def check(self, function: TemplateFunction) -> None:
-        """Look whether the code of a function is there.
+        """Check that the code of a function exists.
 
         Raises:
-            FileNotFoundError: it is not.
+            FileNotFoundError: the file does not exist.
         """
         path, _ = self._code_of(function)
         if not path.exists():
             raise FileNotFoundError(f"{function.logical_id} has no code: there is no {path}")
 
     def _code_of(self, function: TemplateFunction) -> tuple[Path, str]:
-        """The file of a function, and what its handler is called in there."""
+        """Return the file of a function, and the name of the handler in it."""
         module_name, _, attribute = function.handler.rpartition(".")
         return self._code.get(function.logical_id, function.code_directory / f"{module_name}.py"), attribute
 
     def _name_of(self, function: TemplateFunction) -> str:
-        """Return the module name of a function's code: of a file in place of it, the one that imports it."""
+        """Return the module name of a function's code.
+
+        If a file replaces the code, it is the dotted name that imports this file, including its packages.
+        """
         path = self._code.get(function.logical_id)
         if path is None:
             return function.handler.rpartition(".")[0]
@@ -175,7 +179,7 @@ class Processes:
 
 @contextmanager
 def _known(module: ModuleType) -> Generator[None]:
-    """For as long as the block runs, the module is the one of its name: annotations and errors are looked up there."""
+    """Put the module into `sys.modules` while the block runs, because annotations and errors are looked up there."""
     name = module.__name__
     before = sys.modules.get(name)
     sys.modules[name] = module

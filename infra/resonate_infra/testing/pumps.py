@@ -1,9 +1,9 @@
-"""What AWS does between the functions: stream records, queue messages, schedules that fire, items that expire.
+"""Pumps: they deliver stream records and messages, fire schedules and expire items, as AWS does between the functions.
 
-moto keeps streams, queues and schedules, but delivers nothing, fires nothing and lets nothing expire. Each pump takes
-what is there now and hands it to the functions in the shape that they get on AWS, with the same consequences of a
-failure: a stream batch is halved and comes again, a message becomes visible again, a one-time schedule is tried again.
-A pump asks moto only when something may have changed since it last found nothing.
+moto stores streams, queues and schedules, but does not deliver, fire or expire anything. Each pump delivers what is due
+now to the functions, in the form that AWS uses. A failure has the same consequences: a stream batch is halved and
+delivered again, a message becomes visible again, and a one-time schedule is retried. A pump calls moto only if
+something may have changed since its last call.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from resonate_infra.testing.recurrence import Recurrence
 from resonate_infra.testing.template.deployment import EventSource
 
 MAX_STREAM_RETRIES = 10
-"""How often a stream batch is tried again, as the template says."""
+"""Maximum number of retries of a stream batch. `template.yaml` has the same value."""
 SCHEDULE_RETRY_MS = 60_000
-"""How long after a failure a one-time schedule is tried again."""
+"""Milliseconds between a failure and the retry of a schedule."""
 
 Invoke = Callable[[str, Any], Any]
-"""Invokes a function, by logical id or ARN, with an event; raises what the function raises."""
+"""Function that invokes a Lambda function, by logical id or ARN, with an event. It raises the function's errors."""
 
 
 class ExpiryPump:
-    """Deletes the items of a table whose time to live is over, as soon as it is; DynamoDB takes up to a few days.
+    """Pump that deletes expired items of a table at once. DynamoDB takes up to a few days.
 
     Args:
-        table: the table's name.
+        cloud: the account.
+        table: the name of the table.
     """
 
     def __init__(self, cloud: Cloud, table: str) -> None:
@@ -44,7 +45,7 @@ class ExpiryPump:
         self._expired: set[tuple[str, str]] = set()
 
     def see(self, record: dict[str, Any]) -> None:
-        """Take note of a record of the table's stream; one that comes from here says who has deleted the item."""
+        """Read a record of the table's stream. If this pump deleted the item, add DynamoDB as its principal."""
         change = record["dynamodb"]
         key = (change["Keys"]["pk"]["S"], change["Keys"]["sk"]["S"])
         expiry = change.get("NewImage", {}).get(self._attribute)
@@ -55,7 +56,7 @@ class ExpiryPump:
             record["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
 
     def pump(self) -> int:
-        """Delete what has expired, and return how many items those were."""
+        """Delete the expired items, and return their number."""
         now = self._cloud.clock.now()
         due = [key for key, at in self._instants.items() if at <= now]
         for pk, sk in due:
@@ -65,24 +66,27 @@ class ExpiryPump:
         return len(due)
 
     def next_at(self) -> int | None:
-        """When the next item expires (ms)."""
+        """Return the instant (ms) at which the next item expires, or None."""
         return min(self._instants.values(), default=None)
 
     def clear(self) -> None:
-        """Forget every item."""
+        """Remove every known item."""
         self._instants.clear()
         self._expired.clear()
 
 
 class StreamPump:
-    """Feeds a function from the table's stream.
+    """Pump from the table's stream to a function.
 
     Args:
-        lost: says of a record that it never arrives.
-        see: called with every record, before anything else is done with it.
+        cloud: the account.
+        source: the event source of the function.
+        invoke: invokes the function.
+        lost: returns whether a record is lost instead of delivered.
+        see: called first with every record.
 
     Attributes:
-        abandoned: the records that were given up after too many tries.
+        abandoned: the records that were given up after `MAX_STREAM_RETRIES`.
     """
 
     def __init__(
@@ -109,7 +113,7 @@ class StreamPump:
         """Deliver one batch.
 
         Returns:
-            The number of records sent; they come again if they failed.
+            The number of records in the batch. Those that failed are delivered again by a later call.
         """
         self._read()
         batch = self._waiting[: self._limit]
@@ -121,7 +125,7 @@ class StreamPump:
         if done == len(batch):
             self._limit, self._tries = self._source.batch_size, 0
         elif crashed and len(batch) > 1:
-            # Halving the batch is not one of its retries.
+            # A halved batch begins with a new count of retries.
             self._limit, self._tries = len(batch) // 2, 0
         elif self._tries > MAX_STREAM_RETRIES:
             left = len(batch) - done
@@ -131,12 +135,12 @@ class StreamPump:
         return len(batch)
 
     def clear(self) -> None:
-        """Forget what waits to be delivered."""
+        """Remove the records that wait for delivery."""
         self._waiting.clear()
         self._limit, self._tries = self._source.batch_size, 0
 
     def _deliver(self, batch: list[dict[str, Any]]) -> tuple[int, bool]:
-        """Send a batch; returns how many records from its beginning are done, and whether the function crashed."""
+        """Send a batch. Return how many of its first records succeeded, and whether the function raised an error."""
         try:
             response = self._invoke(self._source.function, {"Records": batch})
         except Exception:
@@ -155,7 +159,7 @@ class StreamPump:
 
 
 class QueuePump:
-    """Feeds a function from a queue."""
+    """Pump from a queue to a function."""
 
     def __init__(self, cloud: Cloud, url: str, source: EventSource, invoke: Invoke) -> None:
         self._cloud = cloud
@@ -165,11 +169,11 @@ class QueuePump:
         self._invoke = invoke
 
     def next_at(self) -> int | None:
-        """When the next message can be received (ms), if there is one."""
+        """Return the instant (ms) at which the next message can be received, or None."""
         return self._cloud.next_message_at(self._source.arn)
 
     def pump(self) -> int:
-        """Deliver one batch of the messages that are visible now, and return how many those were."""
+        """Deliver one batch of the messages that are visible now, and return their number."""
         at = self.next_at()
         if at is None or at > self._cloud.clock.now():
             return 0
@@ -180,7 +184,7 @@ class QueuePump:
             WaitTimeSeconds=0,
         )
         messages = answer.get("Messages", [])
-        if not messages:  # the last of them went to the dead-letter queue
+        if not messages:  # SQS has moved the last one to the dead-letter queue.
             return 0
         failed = self._deliver([self._as_lambda_sends_it(message) for message in messages])
         for message in messages:
@@ -210,9 +214,9 @@ class QueuePump:
 
 
 class SchedulePump:
-    """Fires the schedules of a group, one-time and recurring, each at its second.
+    """Pump that fires the schedules of a group, one-time and recurring, each at its second.
 
-    The minute sweep is the stack's business: it is part of its time.
+    It does not fire the sweep of each minute. The stack does.
     """
 
     def __init__(self, cloud: Cloud, group: str, invoke: Invoke) -> None:
@@ -226,7 +230,7 @@ class SchedulePump:
         self._instants: dict[str, int] = {}
 
     def pump(self) -> int:
-        """Fire every schedule that is due, and return how many those were."""
+        """Fire every schedule that is due, and return their number."""
         due = [name for name, at in self.instants().items() if at <= self._cloud.clock.now()]
         for name in due:
             target = self._client.get_schedule(GroupName=self._group, Name=name)["Target"]
@@ -243,14 +247,14 @@ class SchedulePump:
         return len(due)
 
     def instants(self) -> dict[str, int]:
-        """When each schedule fires next, or is tried again (ms)."""
+        """Return the instant (ms) at which each schedule fires next or is retried, by name."""
         if self._seen != self._cloud.changes["scheduler"]:
             self._seen = self._cloud.changes["scheduler"]
             self._read()
         return {name: max(at, self._retries.get(name, 0)) for name, at in self._instants.items()}
 
     def clear(self) -> None:
-        """Delete every schedule but the sweep's."""
+        """Delete every schedule except the sweep's."""
         for name in self.instants():
             self._client.delete_schedule(GroupName=self._group, Name=name)
         self._retries.clear()

@@ -1,11 +1,12 @@
-"""When a recurring schedule of EventBridge Scheduler fires.
+"""Instants at which a recurring schedule of EventBridge Scheduler fires.
 
-Written from AWS's description of `cron(minutes hours day-of-month month day-of-week year)` and of time zones, not from
-the module that translates our cron expressions, of which it is the check: it looks at one day of the calendar after
-the other. Of the dialect it knows what has a fixed meaning on every day - `*`, `?`, values, names, ranges, lists and
-steps - and refuses the rest (`L`, `W`, `#`), which we never write.
+This module follows AWS's documentation of `cron(minutes hours day-of-month month day-of-week year)` and of time zones.
+It shares no code with the module that translates our cron expressions, because it checks that module. It tries one
+day of the calendar after the other. It supports `*`, `?`, values, names, ranges, lists and steps. It refuses `L`, `W`
+and `#`, which we never write.
 
-AWS on daylight-saving time: a time that the clock skips is skipped; at a time that the clock shows twice it fires once.
+AWS and daylight-saving time: a schedule does not fire at a time that the clock skips. It fires once at a time that the
+clock shows twice.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ _LAST_YEAR = 2199
 
 
 class InvalidExpression(ValueError):
-    """EventBridge would refuse the expression, or it says something that this module does not know."""
+    """EventBridge would refuse the expression, or this module does not support it."""
 
 
 class Recurrence:
-    """A recurring schedule.
+    """Recurring schedule.
 
     Args:
         expression: `cron(...)` with six fields.
-        timezone: an IANA name.
+        timezone: the IANA name of a time zone.
 
     Raises:
-        InvalidExpression: the expression is none.
+        InvalidExpression: the expression is invalid or not supported.
     """
 
     def __init__(self, expression: str, timezone: str = "UTC") -> None:
@@ -53,7 +54,7 @@ class Recurrence:
         self._years = _values(years, 1970, _LAST_YEAR)
 
     def next_after(self, instant: int) -> int | None:
-        """The first firing strictly after `instant`, both in milliseconds since the epoch; None if there is none."""
+        """Return the first firing after `instant`, both in ms since 1970 (UTC). Return None if it never fires again."""
         now = datetime.fromtimestamp(instant / 1000, self._zone)
         day, times = now.date(), self._times[bisect_right(self._times, now.replace(tzinfo=None).time()) :]
         while day.year <= _LAST_YEAR:
@@ -75,7 +76,7 @@ class Recurrence:
     def _instant(self, wall: datetime) -> int | None:
         instant = wall.replace(tzinfo=self._zone).astimezone(UTC)
         if instant.astimezone(self._zone).replace(tzinfo=None) != wall:
-            return None  # no clock shows it
+            return None  # Clocks skip this time.
         return round(instant.timestamp() * 1000)
 
 

@@ -1,9 +1,9 @@
-"""The offline stack: the deployment of `template.yaml` on moto, in one process, under a clock that can be moved.
+"""Offline stack: the deployment of `template.yaml` on moto, in one process, under a clock that a test can move.
 
-It creates what the template describes and then does what AWS does between the functions: it pumps the table's stream
-to the dispatcher, queue messages and due schedules to the tick function, and asynchronous invokes to the worker. It is
-single-threaded and deterministic: the same program, the same events in the same order. A test says to it what it says
-to the stack in memory (`resonate.testing.Stack`), and what only a deployment has on top of it.
+The stack creates the resources of the template, and then does what AWS does between the functions. It delivers records
+of the table's stream to the dispatcher, messages and due schedules to the tick function, and asynchronous invocations
+to the worker. It has one thread and is deterministic: the same program causes the same events in the same order. It has
+the methods of the stack in memory (`resonate.testing.Stack`), and methods for what only a deployment has.
 
     with OfflineStack() as stack:
         assert stack.run("sleeping_workflow", "w1", 5.0) == "Workflow w1 completed after sleeping for 5.0 seconds."
@@ -48,11 +48,11 @@ __all__ = ["Event", "OfflineStack", "Stuck"]
 logger = logging.getLogger("resonate.offline")
 
 SERVANTS = ("ApiFunction", "DispatchFunction", "TickFunction")
-"""The functions that are the server; all others are workers."""
+"""The functions that are the server. All other functions are workers."""
 
 
 class Event(NamedTuple):
-    """Something that happened in the stack, for whoever watches."""
+    """Invocation of a function that ended at the instant `at` (ms). `function` is its logical id, or a mock's name."""
 
     at: int
     function: str
@@ -62,27 +62,33 @@ class Event(NamedTuple):
 
 
 _aside: weakref.WeakSet[OfflineStack] = weakref.WeakSet()
-"""The stacks that are set aside; they make room for one of the same name."""
+"""Stacks that are set aside. The next stack of the same name deletes them."""
 
 
 class OfflineStack(Stack):
-    """A deployed stack; open it with `with`.
+    """Deployed stack on moto. Open it with `with`.
 
     Args:
-        clock: the stack's time; a `ManualClock` unless given.
-        template: the template to deploy; `template.yaml` of the working directory, or of this project.
-        parameters: values of its parameters.
-        code: files to load instead of the code of the functions with these logical ids.
-        name: the stack's name.
-        target: where executions go that are started without naming one.
+        clock: the time of the stack. Default: a new `ManualClock`.
+        template: the template to deploy. Default: `template.yaml` of the working directory if it creates a table,
+            otherwise the template of Resonate Serverless.
+        parameters: values for parameters of the template. Default: the template's own.
+        code: maps logical ids of functions to files that are loaded instead of their code.
+        name: the name of the stack.
+        target: the target of executions that a test starts without one.
 
     Attributes:
-        cloud: moto; its `fault` makes calls fail.
-        invocations: how often each function has been invoked, by logical id.
-        watch: called with everything that happens, if set.
-        lost: says of a stream record, before it is delivered, that it never arrives.
-        duplicate: whether everything is delivered twice, to all functions.
-        expires: whether items whose time to live is over are deleted, at once; DynamoDB takes up to a few days.
+        cloud: the moto account. Its `fault` makes calls fail.
+        processes, deployment, gateway: the loaded functions, the created resources, and the API.
+        invocations: how often each function was invoked, by logical id.
+        watch: called with an `Event` after each invocation, if it is not None.
+        lost: called with each stream record before its delivery. If it returns True, the record is lost.
+        duplicate: whether every event is delivered twice.
+        expires: whether expired items are deleted, at once. DynamoDB takes up to a few days.
+
+    Raises:
+        TemplateError: the template is invalid, or the offline stack does not support a part of it.
+        FileNotFoundError: when it is opened, the code of a function does not exist.
     """
 
     def __init__(
@@ -104,7 +110,7 @@ class OfflineStack(Stack):
         self.expires = False
         path = template or templates.default_template()
         self._template = _load(path, path.stat().st_mtime_ns, name, tuple(sorted((parameters or {}).items())))
-        # One thread only: moto takes no locks.
+        # Use one thread only, because moto has no locks.
         settings = {"RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}
         self.processes = Processes(limited, {**ENVIRONMENT, **settings}, code)
         self.deployment: Deployment
@@ -113,7 +119,7 @@ class OfflineStack(Stack):
         self._store: DynamoStore
         self._swept_at = 0
         self._wakes: tuple[int, int | None] = (-1, None)
-        """The earliest `wake_at` in the table, as of a number of writes to it."""
+        """The number of writes to the table, and the earliest `wake_at` (ms) in it after them."""
         self._mocks: Mocks
         self._hooks = ExitStack()
 
@@ -129,15 +135,15 @@ class OfflineStack(Stack):
 
     @property
     def intact(self) -> bool:
-        """Whether what the stack was created with is still there; a program that uses moto itself may reset it."""
+        """Whether the resources of the stack still exist. A program that uses moto itself may have deleted them."""
         return self.cloud.has_table(self.deployment.stream_arn)
 
     @contextmanager
     def set_aside(self) -> Generator[None]:
-        """Give the process back its environment, its time and its AWS clients for as long as the block runs.
+        """Restore the environment, the clock and the AWS clients of the process while the block runs.
 
-        The stack and everything in it is kept, so that tests which do not use it can come in between; but not if one of
-        them opens a stack of the same name, or begins to use moto itself. `intact` tells.
+        The stack keeps its content, so that tests which do not use it can run meanwhile. It loses its content if one of
+        them opens a stack of the same name or starts moto. `intact` is then False.
         """
         self._hooks.close()
         self.cloud.suspend()
@@ -168,7 +174,7 @@ class OfflineStack(Stack):
     def _deploy(self) -> None:
         client = self.cloud.client
         for other in [stack for stack in _aside if stack.deployment.stack_name == self._template.stack.name]:
-            if other.intact:  # moto is in use all the while, and has not forgotten it
+            if other.intact:  # Its resources still exist in moto, under the names that this stack needs.
                 delete(other.deployment, client)
         deployment = self.deployment = create(self._template, client)
         try:
@@ -177,7 +183,7 @@ class OfflineStack(Stack):
         except FileNotFoundError:
             delete(deployment, client)
             raise
-        # Receivers of pushes are on this machine.
+        # In tests, the receivers of pushes are on this machine.
         dispatch = deployment.functions["DispatchFunction"]
         environment = {**dispatch.environment, "RESONATE_PUSH_PRIVATE": "on"}
         deployment.functions["DispatchFunction"] = replace(dispatch, environment=environment)
@@ -216,9 +222,9 @@ class OfflineStack(Stack):
         self._store = DynamoStore(table, clock=self.clock, groups=groups_of(environment), payloads=payloads)
 
     def clear(self) -> None:
-        """Forget everything that was stored, sent or scheduled: a new stack, at a hundredth of the price.
+        """Delete everything that was stored, sent or scheduled. It takes a hundredth of the time of a new stack.
 
-        Functions stay warm, and may remember records; use other ids, or have `processes` forget them.
+        Functions stay loaded, and may have records in memory. Use other ids, or call `processes.forget_all()`.
         """
         self.watch = self.lost = self.cloud.fault = None
         self.duplicate = self.expires = False
@@ -239,46 +245,55 @@ class OfflineStack(Stack):
     def store(self) -> DynamoStore:
         return self._store
 
-    # What happened
+    # Calls and counts
 
     def reset_counts(self) -> None:
-        """Forget the calls, requests and invocations so far."""
+        """Set the counts of requests and invocations to 0, and clear `calls`."""
         super().reset_counts()
         self.cloud.calls.clear()
 
     @property
     def calls(self) -> list[CountedCall]:
-        """Every call of an AWS service since the counts were reset, those of the stack itself left out."""
+        """Every call of an AWS service by a function since `reset_counts`. Calls of the stack itself are omitted."""
         return [call for call in self.cloud.calls if call.caller]
 
     def operations(self, service: str = "dynamodb") -> Counter[str]:
-        """How often the functions called each operation of a service."""
+        """Return how often the functions called each operation of a service, such as `sqs`, since `reset_counts`."""
         return Counter(call.operation for call in self.calls if call.service == service)
 
-    # What happens next
+    # Actions
 
     def mock(self, name: str, function: Callable[..., Any], *, target: str | None = None, version: int = 1) -> None:
-        """See `Stack.mock`; what has no target is called in the worker itself, so the target is needed here."""
+        """Serve calls of a remote function that is not part of the test, see `Stack.mock`.
+
+        Raises:
+            ValueError: the target is missing (the worker then calls its own function), or is of another kind.
+        """
         if self._mocks.add(name, function, target, version):
             self._connect()
 
     def redeploy(self, function: str, code: Path) -> None:
-        """Replace the code of a function, as a deployment while executions sleep does.
+        """Replace the code of a function, like a deployment while executions sleep.
 
         Args:
-            function: its logical id, name or ARN.
-            code: the file to load from the next invocation on.
+            function: the logical id, name or ARN of the function.
+            code: the file to load at the next invocation.
 
         Raises:
-            FileNotFoundError: the file is not there.
+            FileNotFoundError: the file does not exist.
         """
         self.processes.replace_code(self.function(function), code)
 
     def invoke(self, function: str, event: Any) -> Any:
-        """Invoke a function by its logical id, name or ARN, and return its response.
+        """Invoke a function and return its response.
+
+        Args:
+            function: the logical id, name or ARN of the function.
+            event: the event.
 
         Raises:
-            Exception: whatever the function raises; `Killed` if it was.
+            KeyError: the function does not exist.
+            Exception: any error of the function; `Killed` if it was killed.
         """
         mocked = self.cloud.functions.get(function, function) in self._mocks
         logical_id = function if mocked else self.function(function).logical_id
@@ -309,26 +324,22 @@ class OfflineStack(Stack):
         headers: Mapping[str, str] | None = None,
         signed: bool = True,
     ) -> HttpResponse:
-        """Send a request to the API, signed with AWS credentials unless told otherwise."""
+        """Send a request to the API and return the response; see `Gateway.request`."""
         return self.gateway.request(method, path, body, headers, signed=signed)
 
     def function(self, name: str) -> TemplateFunction:
-        """A function of the stack by its logical id, name or ARN."""
+        """Return a function of the stack by its logical id, name or ARN. Raise `KeyError` if it does not exist."""
         return self.deployment.functions[self.cloud.functions.get(name, name)]
 
     def pump(self) -> int:
-        """Deliver everything that can be delivered now, without moving the clock.
-
-        Returns:
-            The number of deliveries.
-        """
+        """Deliver everything that can be delivered now, without moving the clock. Return the number of deliveries."""
         total = 0
         while delivered := self._pump_once():
             total += delivered
         return total
 
     def sweep(self) -> Any:
-        """Let the minute sweep happen now, and everything that follows."""
+        """Run the minute sweep now and deliver what follows. Return the tick function's response, None if it failed."""
         (schedule,) = (each for each in self.deployment.schedules if each.expression == "rate(1 minute)")
         self._swept_at = self.clock.now()
         try:
@@ -339,7 +350,7 @@ class OfflineStack(Stack):
         return response
 
     def next_event_at(self) -> int | None:
-        """The earliest instant (ms) at which something will happen by itself."""
+        """Return the earliest instant (ms) at which a message, a schedule, a sweep or an expiry is due, or None."""
         messages = (queue.next_at() for queue in self._queues)
         instants = [*(at for at in messages if at is not None), *self._schedules.instants().values()]
         expiry = self._expiry.next_at() if self.expires else None
@@ -351,7 +362,7 @@ class OfflineStack(Stack):
             instants.append(self._swept_at + sweeps * SWEEP_INTERVAL_MS)
         return min(instants, default=None)
 
-    # Parts
+    # Internal
 
     def _called(self, workflow: Callable[..., Any] | str, version: int | None) -> tuple[str, int, str]:
         registered = workflow.version if isinstance(workflow, Registered) else 1
@@ -369,7 +380,7 @@ class OfflineStack(Stack):
         return [entry for entry in entries if isinstance(entry, Record)]
 
     def _watched(self, method: str) -> Any:
-        """A method of the store that counts what workers ask, and lets requests meet fail-points."""
+        """Return a method of the store that counts the requests of workers and applies fail-points to them."""
         original = getattr(DynamoStore, method)
 
         def watched(store: DynamoStore, *args: Any, **kwargs: Any) -> Any:
@@ -403,7 +414,7 @@ class OfflineStack(Stack):
             delivered += stream.pump()
         waiting, self.cloud.invocations = self.cloud.invocations, []
         for invocation in waiting:
-            # An asynchronous invoke is over when it failed: the template allows no retries.
+            # A failed asynchronous invocation is not retried, because the template allows no retries.
             copies = self._messages.copies()
             for _ in range(2 if copies and self.duplicate else copies):
                 self._attempt(invocation.function, invocation.event)
@@ -418,7 +429,7 @@ class OfflineStack(Stack):
             logger.info("%s failed: %r", function, error)
 
     def _deliver(self, function: str, event: Any) -> Any:
-        """Invoke for a pump, to which a killed function is one that failed."""
+        """Invoke a function for a pump. Raise `RuntimeError` for a killed function."""
         try:
             if self.duplicate:
                 self.invoke(function, event)

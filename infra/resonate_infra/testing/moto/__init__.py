@@ -1,1 +1,1 @@
-"""AWS as moto plays it, with the corrections that the offline stack needs. Internal."""
+"""moto as AWS, with the corrections that the offline stack needs. Internal."""

@@ -1,13 +1,18 @@
-"""moto, and what it needs to stand in for AWS under a clock that can be moved.
+"""moto in place of AWS, under a clock that a test can move.
 
-One `Cloud` is one account in one process. Every call of a boto3 client that is made while it is open passes its hooks:
-calls are counted with the function that made them, can be made to fail before or after they take effect, and an invoke
-of a Lambda function is kept for the stack to carry out, because moto would want a container for it.
+One `Cloud` is one account in one process. While it is open, every call of a boto3 client passes its hooks:
 
-Some things go past moto or botocore, because they are slow there: the table's stream is taken out of moto directly (its
-GetRecords spends milliseconds on each record), moto takes a few `shortcuts`, the stack looks up in
-moto's memory what is to happen next, attribute values are answered as they are stored (moto would look for each type
-that a value might have, under three names), and all sessions share what botocore loads from disk.
+- Each call is recorded with the function that made it.
+- A test can make a call fail before or after it takes effect.
+- An invocation of a Lambda function is kept for the stack to carry out, because moto would need a container for it.
+
+Some operations bypass moto or botocore, because they are slow there:
+
+- The stream of the table is read from moto's memory. GetRecords takes milliseconds for each record.
+- moto uses a few `shortcuts`.
+- The stack reads from moto's memory what is due next.
+- Attribute values are returned as they are stored. moto would search each possible type under three names.
+- All sessions share the data that botocore loads from disk.
 """
 
 from __future__ import annotations
@@ -45,46 +50,47 @@ ENVIRONMENT = {
     "AWS_SESSION_TOKEN": "offline",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_REGION": "us-east-1",
-    # Functions share their output with the program that runs them.
+    # The functions write to the output of the program that runs them, so metrics are off.
     "POWERTOOLS_METRICS_DISABLED": "true",
 }
 _REMOVED = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 
 Moment = Literal["before", "after", "lost"]
-"""Where a call can be made to fail: before it reaches the service, once it has been answered, or with its answer lost
-on the way, so that botocore sends it again."""
+"""When a call can fail: before it reaches the service ("before"), after the response ("after"), or with its response
+lost, so that botocore sends it again ("lost")."""
 
 
 class CountedCall(NamedTuple):
-    """One call of an AWS service."""
+    """Call of an AWS service."""
 
     service: str
     operation: str
     caller: str
-    """The logical id of the function that made it; empty for the test itself."""
+    """The logical id of the function that made the call. Empty for the test itself."""
 
 
 class Invocation(NamedTuple):
-    """An asynchronous invoke that waits to be carried out."""
+    """Asynchronous invocation that waits to be carried out."""
 
     function: str
     event: Any
 
 
 class Cloud:
-    """A moto account with hooks.
+    """moto account with hooks.
 
     Args:
-        clock: the time that queues go by, and that is ambient for everything made while this is open.
+        clock: the time of the queues. While the account is open, it is also the default clock of new objects.
 
     Attributes:
-        functions: the functions that can be invoked, logical ids by every name that they are called by.
+        functions: the functions that can be invoked. It maps each name and ARN to a logical id.
         calls: every call, in order.
-        changes: how many calls of each service may have changed something; whoever polls can tell that nothing has.
-        invocations: asynchronous invokes that have not been carried out.
-        caller: the logical id of the function that is running.
-        fault: called at each `Moment` of every call; what it raises is what happens to the call. `Killed` ends the
-            process, an error of botocore's is met as if it came from the network.
+        changes: counts the calls of each service that may have changed something. A poll can omit its request if the
+            count is the same.
+        invocations: asynchronous invocations that are not carried out yet.
+        caller: the logical id of the function that is running. Empty for the test itself.
+        fault: called at each `Moment` of every call. If it raises, the call raises this error. `Killed` ends the
+            process. An error of botocore is handled as if it came from the network.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -101,49 +107,49 @@ class Cloud:
         self._clients: dict[str, Any] = {}
 
     def open(self) -> None:
-        """Take the place of AWS in this process."""
+        """Replace AWS in this process, with an empty account."""
         self._replace(reset=True)
         core = botocore.session.Session()
         core.register_component("data_loader", _loader())
-        # botocore would put the text together twice for each request.
+        # Otherwise botocore builds the text of the user agent twice for each request.
         core.set_default_client_config(botocore.config.Config(user_agent="resonate-offline"))
         session = boto3.DEFAULT_SESSION = self._session = _Session(
             botocore_session=core, region_name=ENVIRONMENT["AWS_REGION"]
         )
-        events: Any = session.events  # its type does not know that a handler may answer a call itself
+        events: Any = session.events  # Its type does not allow a handler to answer a call.
         events.register_first("before-call", self._before_call)
         events.register_last("after-call", self._after_call)
         events.register_last("before-send", self._before_send)
 
     def suspend(self) -> None:
-        """Give everything back, and keep what is in the account."""
+        """Restore AWS, the environment and the clock of this process. Keep the content of the account."""
         self._open.close()
 
     def resume(self) -> None:
-        """Go on where `suspend` was called."""
+        """Replace AWS again after `suspend`, with the same account."""
         self._replace(reset=False)
         boto3.DEFAULT_SESSION = self._session
 
     def close(self) -> None:
-        """Give everything back, and forget the account."""
+        """Restore AWS, the environment and the clock of this process. Delete the account."""
         self._keeping = False
         self._open.close()
 
     def has_table(self, stream_arn: str) -> bool:
-        """Whether the table with this stream exists; moto forgets it when somebody else begins to use moto."""
+        """Return whether the table with this stream exists. moto deletes it if other code starts moto with a reset."""
         _, _, _, region, account, resource = stream_arn.split(":", 5)
         return resource.split("/")[1] in dynamodb_backends[account][region].tables
 
     def next_message_at(self, queue_arn: str) -> int | None:
-        """The earliest instant (ms) at which a message of a queue can be received; None if the queue is empty."""
+        """Return the earliest instant (ms) at which a message of a queue can be received. None if it is empty."""
         _, _, _, region, account, name = queue_arn.split(":")
         messages = sqs_backends[account][region].queues[name]._messages  # pyright: ignore[reportPrivateUsage]
-        # To moto, a message that was received is visible after that time, not at it.
+        # In moto a received message becomes visible after `visible_at`, not at it.
         instants = (max(message.delayed_until, message.visible_at + 1) for message in messages)
         return min(map(math.ceil, instants), default=None)
 
     def schedules(self, group: str) -> list[tuple[str, str, str]]:
-        """The name, the expression and the time zone of each schedule of a group."""
+        """Return name, expression and time zone of each schedule of a group."""
         backend: Any = scheduler_backends[ACCOUNT_ID][ENVIRONMENT["AWS_REGION"]]
         return [
             (schedule.name, schedule.schedule_expression, schedule.schedule_expression_timezone)
@@ -151,14 +157,14 @@ class Cloud:
         ]
 
     def earliest_wake(self, stream_arn: str) -> int | None:
-        """The earliest `wake_at` of the table with this stream (ms)."""
+        """Return the earliest `wake_at` (ms) in the table with this stream. None if no item has one."""
         items = self._table(stream_arn).all_items()
         return min((int(item.attrs["wake_at"].value) for item in items if "wake_at" in item.attrs), default=None)
 
     def _replace(self, *, reset: bool) -> None:
         enter = self._open.enter_context
         clean = {name: value for name, value in os.environ.items() if name not in _REMOVED}
-        # SQS, and so moto, lets a queue be purged once a minute.
+        # SQS, and so moto, permits only one purge of a queue in a minute.
         clean["MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR"] = "false"
         enter(patch.dict(os.environ, {**clean, **ENVIRONMENT}, clear=True))
         moto: Any = mock_aws()
@@ -170,25 +176,25 @@ class Cloud:
         enter(installed(self.clock))
         enter(patch("moto.sqs.models.unix_time_millis", lambda: float(self.clock.now())))
         enter(patch("moto.sqs.models.unix_time", lambda: self.clock.now() / 1000))
-        # botocore waits between two tries of a call; nothing here gets better by waiting.
+        # botocore waits before it retries a call. A wait does not help here.
         enter(patch("botocore.endpoint.time", SimpleNamespace(sleep=_no_sleep)))
         enter(patch.object(boto3, "DEFAULT_SESSION", None))
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the account."""
+        """Return a boto3 client of the account."""
         if service not in self._clients:
-            # Streams are addressed by account in the newest endpoints, which moto does not know.
+            # The newest endpoints of streams contain the account, and moto does not support them.
             config = botocore.config.Config(account_id_endpoint_mode="disabled")
-            library: Any = boto3  # its type has an overload for each service
+            library: Any = boto3  # The type of `client` has an overload for each service.
             self._clients[service] = library.client(service, config=config)
         return self._clients[service]
 
     def take_changes(self, stream_arn: str) -> list[dict[str, Any]]:
-        """What has been written since this was last called, as Lambda sends the records of the stream."""
+        """Return the stream records since the last call of this method, in the form that Lambda sends."""
         shard = self._table(stream_arn).stream_shard
         assert shard is not None
         records: list[dict[str, Any]] = json.loads(dynamo_json_dump([item.to_json() for item in shard.items]))
-        # The next record's number follows from how many there are.
+        # moto computes the number of the next record from the length of the list.
         shard.starting_sequence_number += len(shard.items)
         shard.items.clear()
         for record in records:
@@ -197,7 +203,7 @@ class Cloud:
         return records
 
     def empty_table(self, stream_arn: str) -> None:
-        """Forget every item and every record of the stream, as if the table were new."""
+        """Delete every item and every stream record, so that the table is as new."""
         self._table(stream_arn).items.clear()
         self.take_changes(stream_arn)
 
@@ -219,7 +225,7 @@ class Cloud:
             self.fault("after", self._call(model))
 
     def _before_send(self, **keywords: Any) -> None:
-        """Registered last, so that moto has carried the request out when this loses the answer."""
+        """Lose a response if `fault` raises. It is registered last, after moto has carried out the request."""
         if self.fault is not None:
             _, service, operation = keywords["event_name"].split(".")
             self.fault("lost", CountedCall(service, operation, self.caller))
@@ -238,7 +244,7 @@ class Cloud:
             try:
                 self.fault("lost", CountedCall("lambda", "Invoke", self.caller))
             except HTTPClientError:
-                # Nothing is sent, so botocore cannot send it again.
+                # botocore sends nothing here and so cannot repeat the call. Add the repetition instead.
                 self.invocations.append(invocation)
         return SimpleNamespace(status_code=202), {"StatusCode": 202, "ResponseMetadata": {"HTTPStatusCode": 202}}
 
@@ -259,12 +265,12 @@ def _serialize_structure(self: Any, serialized: dict[str, Any], value: Any, shap
 
 @functools.cache
 def _loader() -> Any:
-    """Reads the descriptions of services; every session would parse those megabytes of JSON for itself."""
+    """Return the shared loader of service descriptions. Without it, each session parses megabytes of JSON."""
     return botocore.session.Session().get_component("data_loader")
 
 
 class _Session(boto3.Session):
-    """A session that has one client of each kind: what a lost process had is as good for the next, and costs 10 ms."""
+    """Session with one client of each kind. A new process reuses the clients of a lost one, which saves 10 ms each."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)

@@ -1,8 +1,7 @@
-"""moto without what it works out anew for each request, although nothing has changed.
+"""Shortcuts in moto: results that moto would compute again for each request are cached.
 
-A test of a deployment makes thousands of requests. A good part of their time went into looking up what a class can do
-and where a service is, and into adding up the size of an item again with each of its attributes. None of that is what
-a test is about, and what moto answers stays the same.
+A test of a deployment makes thousands of requests. For each of them, moto would search the methods of a class and the
+URLs of a service, and would add up the size of an item after each attribute. The shortcuts do not change its responses.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from moto.dynamodb.models.utilities import bytesize
 from resonate_infra.testing.moto import transactions
 
 SURELY_SMALL_BYTES = 400_000
-"""Bytes up to which an item is not too large, whatever moto counts."""
+"""Bytes up to which an item is not too large, however moto counts."""
 
 _set = dict[str, Any].__setitem__
 _add_and_count: Any = LimitedSizeDict.__setitem__
@@ -30,7 +29,7 @@ _add_and_count: Any = LimitedSizeDict.__setitem__
 
 @contextmanager
 def taken() -> Generator[None]:
-    """Take the shortcuts for as long as the block runs."""
+    """Use the shortcuts while the block runs."""
     replacements: list[tuple[Any, str, Any]] = [
         (LimitedSizeDict, "__setitem__", _add),
         (BaseBackend, "urls", _once_for_each_class(BaseBackend.urls)),
@@ -44,7 +43,7 @@ def taken() -> Generator[None]:
 
 
 def _add(item: Any, name: str, value: Any) -> None:
-    """Set an attribute. As long as all that was ever set is small, so is what is there; only then it is counted."""
+    """Set an attribute. Let moto check the size of the item only if all attributes set so far may be too large."""
     size = value.size() if type(value) is DynamoType else bytesize(str(value))
     set_so_far = item.__dict__.get("set_so_far", 0) + bytesize(name) + size
     if set_so_far <= SURELY_SMALL_BYTES:
@@ -55,7 +54,7 @@ def _add(item: Any, name: str, value: Any) -> None:
 
 
 def _once_for_each_class(urls: Any) -> property:
-    """The property `urls` of a backend, which follows from its class and the environment."""
+    """Return the property `urls` of a backend, computed once for each class."""
     known: dict[type, Any] = {}
 
     def remembered(backend: Any) -> Any:

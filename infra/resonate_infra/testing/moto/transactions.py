@@ -1,7 +1,7 @@
-"""Transactions of moto's DynamoDB, at the price of what they touch.
+"""Faster transactions in moto's DynamoDB.
 
-For a failed transaction to leave no trace, moto copies the whole table, with all records of its stream, and does so
-again for every action of every transaction. Here only the items that a transaction names are copied.
+To undo a failed transaction, moto copies the whole table with all its stream records, for every action of every
+transaction. This module copies only the items that a transaction names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _transact = DynamoDBBackend.transact_write_items
 
 @contextmanager
 def cheap() -> Generator[None]:
-    """Transactions are cheap for as long as the block runs."""
+    """Use the faster transactions while the block runs."""
     with patch.object(DynamoDBBackend, "transact_write_items", _transact_cheaply):
         yield
 
@@ -43,17 +43,17 @@ def _transact_cheaply(self: Any, transact_items: list[dict[str, Any]]) -> None:
 
 
 def _itself(table: Any, _memo: Any) -> Any:
-    """What moto takes for a copy, and puts back into its place."""
+    """Return the table itself as the copy that moto restores after a failure."""
     return table
 
 
 class _Image:
-    """One item of a table as it is now, and how many records the table's stream has."""
+    """Snapshot of one item of a table, and of the number of records in the table's stream."""
 
     def __init__(self, table: Any, attributes: dict[str, Any]) -> None:
         self._table = table
         names = [name for name in (table.hash_key_attr, table.range_key_attr) if name]
-        # Where part of the key is missing, nothing will be written.
+        # If a part of the key is missing, the transaction will write nothing.
         self._key = [DynamoType(attributes[name]) for name in names if name in attributes]
         self._complete = len(self._key) == len(names)
         self._item = copy.deepcopy(table.get_item(*self._key)) if self._complete else None

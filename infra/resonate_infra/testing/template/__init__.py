@@ -1,1 +1,1 @@
-"""A SAM template, read and created in moto. Internal."""
+"""Parser of a SAM template, and creation of its resources in moto. Internal."""

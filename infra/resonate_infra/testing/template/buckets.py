@@ -1,4 +1,4 @@
-"""The bucket of large values, created in moto by the calls of S3, emptied and deleted again."""
+"""Creation, emptying and deletion of the bucket of large values in moto."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ _KNOWN = (
 
 
 def create_bucket(client: Any, name: str, properties: Fragment) -> str:
-    """Create a bucket as CloudFormation's properties describe it, and return its name.
+    """Create a bucket from its CloudFormation properties, and return its name.
+
+    Args:
+        client: returns the boto3 client of a service.
+        name: the name of the bucket if the properties do not have one.
+        properties: the resolved properties.
 
     Raises:
-        TemplateError: a property would be lost here.
+        TemplateError: a property is not supported here.
     """
     unknown = sorted(set(properties) - set(_KNOWN))
     if unknown:
         raise TemplateError(f"{name}: no offline counterpart known for {', '.join(unknown)}")
-    # Names of buckets are in lower case and have 63 characters at most; CloudFormation's generated ones have, too.
+    # Bucket names are in lower case and have at most 63 characters, also those that CloudFormation generates.
     bucket = properties.get("BucketName", name.lower()[:63])
     s3 = client("s3")
     region = s3.meta.region_name
@@ -50,25 +55,25 @@ def create_bucket(client: Any, name: str, properties: Fragment) -> str:
 
 
 def keys_in(client: Any, bucket: str) -> list[str]:
-    """The keys of all objects."""
+    """Return the keys of all objects of a bucket."""
     pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket)
     return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
 
 def empty_bucket(client: Any, bucket: str) -> None:
-    """Delete all objects."""
+    """Delete all objects of a bucket."""
     for key in keys_in(client, bucket):
         client("s3").delete_object(Bucket=bucket, Key=key)
 
 
 def delete_bucket(client: Any, bucket: str) -> None:
-    """Delete the bucket with everything in it."""
+    """Delete a bucket and all its objects."""
     empty_bucket(client, bucket)
     client("s3").delete_bucket(Bucket=bucket)
 
 
 def _lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """The rule in the words of S3's API, which nests what CloudFormation writes flat."""
+    """Return a CloudFormation lifecycle rule in the form of the S3 API, which is nested."""
     tags = rule.get("TagFilters", [])
     request: dict[str, Any] = {"ID": rule["Id"], "Status": rule["Status"]}
     request["Filter"] = {"Tag": tags[0]} if tags else {"Prefix": ""}

@@ -1,7 +1,7 @@
-"""What a deployed stack consists of, for whoever does offline what AWS does with it.
+"""Resources of a deployed stack, as the offline stack needs them.
 
-moto keeps tables, queues and schedules but runs no function, and feeds none. So these say all that it takes: where the
-code of a function lies and what its environment is, what it is fed from, and which request or schedule leads to it.
+moto stores tables, queues and schedules, but does not run functions or deliver events. So these classes describe the
+functions with their code and environment, the event sources, the routes and the schedules.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class TemplateFunction:
-    """A Lambda function as its runtime would find it."""
+    """Lambda function with its code and configuration."""
 
     logical_id: str
     name: str
@@ -37,7 +37,7 @@ class TemplateFunction:
 
 @dataclass(frozen=True, slots=True)
 class EventSource:
-    """What feeds a function. How Lambda polls and retries is for whoever pumps the events."""
+    """Stream or queue whose events a function receives. The pumps define polling and retries."""
 
     function: str
     kind: Literal["stream", "queue"]
@@ -59,7 +59,7 @@ class TemplateSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method of a path of the API, the function that answers it, and whether callers have to sign with IAM."""
+    """Method and path of the API, the function that answers, and whether callers must sign with IAM."""
 
     method: str
     path: str
@@ -69,9 +69,9 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployed stack. Queues and functions are keyed by their logical ids in the template.
+    """Deployed stack. Queues and functions are keyed by their logical ids in the template.
 
-    `creates_table` and `creates_bucket` say whether the stack created them or uses existing ones.
+    `creates_table` and `creates_bucket` say whether the stack has created them or uses existing ones.
     """
 
     stack_name: str

@@ -1,9 +1,9 @@
-"""Creates the deployment of a template in moto, through the services' own APIs.
+"""Creation of a template's resources in moto, through the APIs of the services.
 
-moto can read CloudFormation templates, but knows no EventBridge Scheduler resource there and drops a table's
-TTL. So each resource is created by the call that a person would use, and what AWS would do with the
-template's words is written down here. Nothing is skipped in silence: a resource type or property without a
-handler raises, and types that mean nothing offline are listed with the reason.
+moto can read CloudFormation templates, but it does not support EventBridge Scheduler in them, and drops the TTL of a
+table. So this module creates each resource by an API call, and translates the properties of CloudFormation. It skips
+nothing silently. A resource type or property without a handler raises an error. Types that have no effect offline are
+listed with the reason.
 """
 
 from __future__ import annotations
@@ -29,33 +29,39 @@ T = TypeVar("T")
 
 
 class UnknownResourceTypeError(TemplateError):
-    """The template has a resource that this module neither creates nor knows to be meaningless offline."""
+    """The template has a resource of a type that this module neither creates nor lists in `NOT_CREATED`."""
 
 
 class UnknownPropertyError(TemplateError):
-    """A resource has a property that would be lost here."""
+    """A resource has a property that this module does not support."""
 
 
 class ClientFactory(Protocol):
-    """Makes service clients; `boto3.Session.client` is one."""
+    """Function that returns the client of a service, such as `boto3.Session.client`."""
 
     def __call__(self, service_name: Any, /) -> Any: ...
 
 
 class Created(NamedTuple):
-    """What `Ref` and `Fn::GetAtt` return for a resource."""
+    """Values that `Ref` and `Fn::GetAtt` return for a resource."""
 
     reference: str
     attributes: Mapping[str, str]
 
 
 Creator = Callable[[Any, str, Fragment], Created]
-"""Creates a resource, given a client factory, the name to use if the template gives none, and the properties."""
+"""Function that creates a resource from a client factory, a default name, and the properties."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stub:
-    """A resource that is not created: why, what its ARN would be, and which of name and ARN `Ref` returns."""
+    """Resource type that is not created.
+
+    Attributes:
+        reason: why.
+        arn: returns the ARN from the stack and the name.
+        reference: whether `Ref` returns the name or the ARN.
+    """
 
     reason: str
     arn: Callable[[TemplateStack, str], str] | None = None
@@ -64,39 +70,39 @@ class Stub:
 
 NOT_CREATED: Mapping[str, Stub] = {
     "AWS::IAM::Role": Stub(
-        "nothing offline enforces policies; tests read them in the template",
+        "policies are not enforced offline; tests read them in the template",
         arn=lambda stack, name: f"arn:{stack.partition}:iam::{stack.account_id}:role/{name}",
     ),
     "AWS::Logs::LogGroup": Stub(
-        "what functions log goes to the process that runs them",
+        "functions log to the process that runs them",
         arn=lambda stack, name: stack.arn("logs", f"log-group:{name}:*"),
     ),
     "AWS::Lambda::LayerVersion": Stub(
-        "functions find their packages in the environment that runs them",
+        "functions import their packages from the environment that runs them",
         arn=lambda stack, name: stack.arn("lambda", f"layer:{name}:1"),
         reference="arn",
     ),
-    "AWS::Lambda::EventInvokeConfig": Stub("whoever pumps the events invokes a function once for each"),
-    "AWS::Lambda::Permission": Stub("whoever sends a request hands it to the function"),
-    "AWS::ApiGateway::Deployment": Stub("the routes are those of the API as the template describes it"),
+    "AWS::Lambda::EventInvokeConfig": Stub("the pumps invoke a function once for each event"),
+    "AWS::Lambda::Permission": Stub("the offline gateway needs no permission to invoke a function"),
+    "AWS::ApiGateway::Deployment": Stub("the routes are read from the API in the template"),
     "AWS::ApiGateway::Stage": Stub("one stage is enough"),
     "AWS::CloudWatch::Alarm": Stub("there are no metrics to watch"),
-    "AWS::CloudWatch::Dashboard": Stub("there are no metrics to look at"),
-    "AWS::IAM::Policy": Stub("nothing offline enforces policies; tests read them in the template"),
-    "AWS::Lambda::Url": Stub("what is posted to a worker is handed to its handler"),
-    "AWS::S3::BucketPolicy": Stub("nothing offline enforces policies; tests read them in the template"),
+    "AWS::CloudWatch::Dashboard": Stub("there are no metrics to show"),
+    "AWS::IAM::Policy": Stub("policies are not enforced offline; tests read them in the template"),
+    "AWS::Lambda::Url": Stub("a test passes a post to the handler of the worker"),
+    "AWS::S3::BucketPolicy": Stub("policies are not enforced offline; tests read them in the template"),
     "AWS::SNS::Topic": Stub(
-        "there are no alarms to tell of", arn=lambda stack, name: stack.arn("sns", name), reference="arn"
+        "there are no alarms to send", arn=lambda stack, name: stack.arn("sns", name), reference="arn"
     ),
-    "AWS::SNS::Subscription": Stub("there are no alarms to tell of"),
-    "AWS::SSM::Parameter": Stub("there is no other stack to read them"),
+    "AWS::SNS::Subscription": Stub("there are no alarms to send"),
+    "AWS::SSM::Parameter": Stub("no other stack reads them"),
 }
 
 MAX_FUNCTION_NAME_CHARS = 64
-"""Characters of a function's name that Lambda takes."""
+"""Maximum number of characters in the name of a Lambda function."""
 NAME_PROPERTIES = ("RoleName", "LogGroupName", "LayerName", "DashboardName")
 
-# Properties that the API takes under the same name and in the same form as CloudFormation.
+# Properties with the same name and form in the API and in CloudFormation.
 TABLE_AS_IS = (
     "AttributeDefinitions",
     "KeySchema",
@@ -112,7 +118,7 @@ TABLE_TRANSLATED = (
     "PointInTimeRecoverySpecification",
 )
 QUEUE_ATTRIBUTES = ("VisibilityTimeout", "MessageRetentionPeriod", "SqsManagedSseEnabled", "RedrivePolicy")
-# What else an API says concerns connections, and there are none.
+# Properties of an API without effect offline, except `Body`. They concern connections.
 API_DESCRIBED = ("Body", "Name", "Description", "EndpointConfiguration", "Parameters", "Tags")
 SCHEDULE_AS_IS = (
     "Name",
@@ -125,15 +131,18 @@ SCHEDULE_AS_IS = (
 
 
 def create(template: Template, client: ClientFactory, others: Mapping[str, Creator] | None = None) -> Deployment:
-    """Create everything the template asks for. `client` must lead to moto.
+    """Create all resources of a template.
 
-    `others` creates what is left out otherwise, by the type of the resource.
+    `client` returns a client of moto. `others` has creators for types of resources that are otherwise not created.
+
+    Raises:
+        TemplateError: the template is invalid, or a part of it is not supported.
     """
     return _Creation(template, client, others or {}).run()
 
 
 def delete(deployment: Deployment, client: ClientFactory) -> None:
-    """Delete what `create` has made: somebody else in this process may have moto open for longer than its stack."""
+    """Delete the resources that `create` has created, because moto may stay open in this process."""
     if deployment.creates_table:
         client("dynamodb").update_table(TableName=deployment.table_name, DeletionProtectionEnabled=False)
         client("dynamodb").delete_table(TableName=deployment.table_name)
@@ -145,7 +154,7 @@ def delete(deployment: Deployment, client: ClientFactory) -> None:
 
 
 class _Creation:
-    """One run over the resources of a template, and what it has made so far."""
+    """Creation of the resources of one template, with the resources created so far."""
 
     def __init__(self, template: Template, client: ClientFactory, others: Mapping[str, Creator]) -> None:
         self.others = others
@@ -193,7 +202,7 @@ class _Creation:
                 created = self.others[resource.type](self.client, name, properties)
                 self.resolver.register(resource.logical_id, created.reference, created.attributes)
         outputs = {name: self.resolver.resolve(output["Value"]) for name, output in self.template.outputs.items()}
-        # What exists already is known by the outputs and by what is fed from its stream.
+        # An existing table is known from the outputs, and its stream from the event sources.
         streams = [source.arn for source in self.event_sources if source.kind == "stream"]
         adopted = [(outputs["TableName"], arn) for arn in streams] if not self.tables else []
         (table_name, stream_arn) = _only([*self.tables, *adopted], "table with a stream")
@@ -216,7 +225,7 @@ class _Creation:
         )
 
     def generated_name(self, logical_id: str) -> str:
-        """CloudFormation's pattern without the random suffix: offline, a name is the same every time."""
+        """Return a name like those that CloudFormation generates, but without the random suffix."""
         return f"{self.stack.name}-{logical_id}"
 
     def register_stub(self, logical_id: str, properties: Fragment, stub: Stub) -> None:
@@ -238,7 +247,7 @@ class _Creation:
         if "SSESpecification" in properties:
             request["SSESpecification"] = {"Enabled": properties["SSESpecification"]["SSEEnabled"]}
         table = dynamodb.create_table(TableName=name, **request)["TableDescription"]
-        # These two are calls of their own, because the API of a table's creation does not know them.
+        # The call that creates a table does not accept these two properties.
         if "TimeToLiveSpecification" in properties:
             dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"])
         if "PointInTimeRecoverySpecification" in properties:
@@ -316,8 +325,7 @@ class _Creation:
         arn: str = properties["EventSourceArn"]
         criteria = properties.get("FilterCriteria", {}).get("Filters", [])
         filters = tuple(json.loads(entry["Pattern"]) for entry in criteria)
-        # A pattern that cannot be evaluated is refused when the stack is created, as AWS does, not at the
-        # first event.
+        # Refuse an invalid pattern when the stack is created, as AWS does, not at the first event.
         FilterCriteria.parse(filters)
         responses = properties.get("FunctionResponseTypes", [])
         fed = [known for known in self.functions.values() if known.name == properties["FunctionName"]]
@@ -359,7 +367,7 @@ def _refuse_unknown(logical_id: str, properties: Fragment, known: tuple[str, ...
 
 
 def _attribute(value: Any) -> str:
-    """A property in the form of a queue attribute, which is always text."""
+    """Return a property as a queue attribute, which is always a text."""
     match value:
         case str():
             return value

@@ -1,10 +1,9 @@
-"""Reads `template.yaml` the way CloudFormation does: the SAM transform first, then parameters and references.
+"""Parser of `template.yaml`. As in CloudFormation, the SAM transform comes first, then parameters and references.
 
-The offline stack must come from the template that is deployed, so nothing here knows what the template
-contains. SAM's own translator does the transform. What CloudFormation does after it - parameters with their
-constraints, conditions, mappings, intrinsic functions, the order of creation - is done here, as far as the
-template needs it. What it does not need raises an error that names it: a silent approximation would test
-something else than what is shipped.
+The offline stack comes from the template that is deployed, so this module does not depend on its content. SAM's own
+translator does the transform. This module does what CloudFormation does afterwards: parameters with their constraints,
+conditions, mappings, intrinsic functions, and the order of creation. It supports only what the template needs. Anything
+else raises an error that names it, because a silent approximation would test another deployment than the shipped one.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ from samtranslator.translator.translator import Translator  # pyright: ignore[re
 from samtranslator.yaml_helper import yaml_parse  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 Fragment: TypeAlias = dict[str, Any]
-"""A part of a template, as YAML gives it."""
+"""A part of a template, as the YAML parser returns it."""
 
 RESOURCE_KEYS = frozenset({"Type", "Properties", "Condition", "Metadata", "DeletionPolicy", "UpdateReplacePolicy"})
-"""What a resource may say about itself. The last three concern deployments and have no meaning offline."""
+"""Keys that a resource may have. The last three concern deployments and have no effect offline."""
 
 CODE_KEYS = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
 JAVA_DOT = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\.", re.DOTALL)
-"""An escape, a class of characters, or a dot that is in neither."""
+"""An escape, a character class, or a dot outside both."""
 SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
 NO_VALUE = object()
 
-# It warns that a feature of AWS's own service is not switched on here.
+# SAM warns that a feature of AWS's own service is turned off.
 logging.getLogger("samtranslator.feature_toggle").setLevel(logging.ERROR)
 
 
 class TemplateError(Exception):
-    """The template, or what was asked of it, is wrong."""
+    """The template or a parameter is invalid, or not supported offline."""
 
 
 class ParameterError(TemplateError):
@@ -52,12 +51,12 @@ class UnsupportedIntrinsicError(TemplateError):
 
 
 class UnresolvedReferenceError(TemplateError):
-    """A reference to something that does not exist, or does not exist yet."""
+    """The template refers to something that does not exist, or is not created yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateStack:
-    """Where the template is deployed to. The defaults are those of moto."""
+    """Name and place of a stack. The defaults are those of moto."""
 
     name: str
     region: str = "us-east-1"
@@ -81,7 +80,7 @@ class TemplateStack:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A resource after the transform, its references not yet resolved."""
+    """Resource after the transform, with unresolved references."""
 
     logical_id: str
     type: str
@@ -91,7 +90,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A transformed template. Resources come in an order in which each only refers to earlier ones.
+    """Transformed template. Each resource refers only to earlier resources.
 
     `code_directories` maps functions and layers to the folders that SAM would package for them.
     """
@@ -106,9 +105,9 @@ class Template:
 
 
 def default_template() -> Path:
-    """`template.yaml` of the working directory if that is a deployment's, or else the one of this project.
+    """Return `template.yaml` of the working directory if it creates a table, otherwise that of Resonate Serverless.
 
-    What a project has that uses the table of a deployment is another template, of a function that needs one.
+    A project that uses the table of a deployment has a template without a table, which cannot run alone.
     """
     here = Path("template.yaml")
     if here.exists() and "AWS::DynamoDB::Table" in here.read_text(encoding="utf-8"):
@@ -118,14 +117,24 @@ def default_template() -> Path:
 
 
 def load(path: Path, *, stack: TemplateStack, parameters: Mapping[str, str | int] | None = None) -> Template:
-    """Read and transform the template at `path`; `parameters` override its defaults."""
+    """Read and transform a template.
+
+    Args:
+        path: the file.
+        stack: the name and place of the stack.
+        parameters: values that override the defaults of the template's parameters.
+
+    Raises:
+        ParameterError: CloudFormation would refuse a parameter.
+        TemplateError: the template is invalid, or not supported.
+    """
     document: Fragment = yaml_parse(path.read_text(encoding="utf-8"))
     values = _parameter_values(document.get("Parameters", {}), parameters or {})
     code_directories = _detach_code(document, path.parent)
-    # SAM asks the session for nothing but its region; without one it would look for a region on this machine.
+    # SAM uses only the region of the session. Without a session it would search for a region on this machine.
     translator = Translator(None, Parser(), boto_session=boto3.Session(region_name=stack.region))
     transformed: Fragment = translator.translate(document, dict(values))
-    # To nobody; but metrics that are still there when they are collected make SAM log a warning.
+    # The metrics are sent nowhere. But SAM logs a warning if unpublished metrics are garbage-collected.
     translator.metrics.publish()
     return Template(
         stack=stack,
@@ -139,7 +148,10 @@ def load(path: Path, *, stack: TemplateStack, parameters: Mapping[str, str | int
 
 
 def _detach_code(document: Fragment, root: Path) -> dict[str, Path]:
-    """Replace local folders by the S3 locations of `sam package`; the transform accepts nothing else."""
+    """Replace local folders with S3 locations, as `sam package` does, because the transform needs them.
+
+    Return the folders by logical id.
+    """
     directories: dict[str, Path] = {}
     for logical_id, resource in document["Resources"].items():
         key = CODE_KEYS.get(resource["Type"])
@@ -186,9 +198,9 @@ def _check_parameter(name: str, value: str, declaration: Fragment) -> None:
 
 
 def _as_java(pattern: str) -> re.Pattern[str]:
-    """Compile an AllowedPattern as CloudFormation reads it: a regular expression of Java.
+    """Compile an AllowedPattern as CloudFormation does, as a regular expression of Java.
 
-    There, a dot matches no line terminator, of which Python knows one only, and the classes such as \\s are ASCII.
+    In Java a dot matches no line terminator, and there are more of them than in Python. Classes such as \\s are ASCII.
     """
     return re.compile(
         JAVA_DOT.sub(lambda found: r"[^\n\r\x85\u2028\u2029]" if found[0] == "." else found[0], pattern), re.ASCII
@@ -204,7 +216,7 @@ def _in_creation_order(resources: Fragment) -> tuple[Resource, ...]:
         unsupported = sorted(set(resource) - RESOURCE_KEYS)
         if unsupported:
             raise TemplateError(f"{logical_id}: unsupported resource attribute {', '.join(unsupported)}")
-        # A list without duplicates, not a set: the order should be the same every time.
+        # A set would have a random order. The order of creation must always be the same.
         names = dict.fromkeys(_references(resource.get("Properties", {})))
         graph[logical_id] = [name for name in names if name in resources]
     try:
@@ -223,7 +235,7 @@ def _in_creation_order(resources: Fragment) -> tuple[Resource, ...]:
 
 
 def _references(value: Any) -> Iterator[str]:
-    """Every name that `value` refers to, of resources and of anything else."""
+    """Yield every name that `value` refers to: of resources, parameters and pseudo parameters."""
     match value:
         case {"Ref": str(name)}:
             yield name
@@ -252,7 +264,7 @@ def _references(value: Any) -> Iterator[str]:
 
 @dataclass(slots=True)
 class Resolver:
-    """Resolves intrinsic functions against what has been created so far."""
+    """Resolver of intrinsic functions. It knows the resources that were created so far."""
 
     template: Template
     references: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -262,13 +274,13 @@ class Resolver:
         self.references |= self.template.stack.pseudo_parameters | self.template.parameters
 
     def register(self, logical_id: str, reference: str, attributes: Mapping[str, str] | None = None) -> None:
-        """Make a created resource known: what `Ref` and `Fn::GetAtt` return for it."""
+        """Set what `Ref` and `Fn::GetAtt` return for a created resource."""
         self.references[logical_id] = reference
         for name, value in (attributes or {}).items():
             self.attributes[logical_id, name] = value
 
     def resolve(self, value: Any) -> Any:
-        """`value` with every intrinsic function replaced by what it stands for."""
+        """Return `value` with every intrinsic function replaced by its result."""
         match value:
             case {"Ref": str(name)}:
                 return self._reference(name)
@@ -300,13 +312,13 @@ class Resolver:
                 return value
 
     def condition(self, name: str) -> bool:
-        """Whether a condition of the template holds."""
+        """Return whether a condition of the template is true."""
         if name not in self.template.conditions:
             raise UnresolvedReferenceError(f"the template has no condition {name}")
         return self.resolve(self.template.conditions[name])
 
     def _holds(self, operand: Any) -> bool:
-        """An operand of a condition function: another function, or a condition by its name."""
+        """Return the value of an operand of a condition function: another function, or the name of a condition."""
         match operand:
             case {"Condition": str(name)}:
                 return self.condition(name)
@@ -315,7 +327,7 @@ class Resolver:
 
     def _resolve_mapping(self, value: Fragment) -> Fragment:
         for key in value:
-            # The Condition of a policy statement is a mapping, that of CloudFormation a name.
+            # In a policy statement, Condition is a mapping. In CloudFormation it is a name.
             if key.startswith("Fn::") or key == "Ref" or (key == "Condition" and isinstance(value[key], str)):
                 raise UnsupportedIntrinsicError(f"{key} of {value[key]!r} is not supported")
         items = {key: self.resolve(item) for key, item in value.items()}
