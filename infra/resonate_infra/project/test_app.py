@@ -1,4 +1,4 @@
-"""The workflows run here in memory: no account, no network."""
+"""Tests of the workflows. They run in memory, without an AWS account and without a network."""
 
 import app
 
