@@ -1,5 +1,5 @@
-"""What stands between the store and AWS: timers, transports, settings, the offline stack, the command line.
+"""Adapters to AWS: timers, transports, settings. Also the development server, the offline stack and the command line.
 
-Functions import from here; `resonate` and `resonate_store` never do. Modules are imported one by one, so that
-a Lambda function loads only the adapters it uses.
+The Lambda functions import from this package. `resonate` and `resonate_store` do not. Import single modules, so that a
+function loads only the adapters that it uses.
 """

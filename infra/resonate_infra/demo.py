@@ -1,7 +1,8 @@
-"""`make demo`: a workflow sleeps, its worker exits, and a timer brings it back.
+"""`make demo`: a workflow sleeps, its worker exits, and a timer resumes it.
 
-The deployment of `template.yaml` is created on moto, in this process, and the durable-sleep program runs through its
-Lambda handlers: first for five real seconds, then for seven days with the clock moved. Nothing leaves the machine.
+The demonstration creates the deployment of `template.yaml` on moto, in this process. The durable-sleep program runs
+through its Lambda handlers: first it sleeps for five real seconds, then for seven days under a clock that is moved. It
+does not use the network.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ WEEK_S = 7 * 86_400.0
 
 
 class Indented:
-    """Sets apart what the workflow itself prints."""
+    """Output stream that indents what the workflow prints."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -42,7 +43,13 @@ class Indented:
 
 
 class Narrator:
-    """Tells what happens in a stack, as it happens."""
+    """Observer that prints what happens in a stack.
+
+    Args:
+        stack: the stack to observe.
+        clock: the source of time.
+        id: the execution whose task is shown.
+    """
 
     def __init__(self, stack: OfflineStack, clock: Clock, id: str) -> None:
         self._stack = stack
@@ -91,7 +98,12 @@ class Narrator:
 
 
 def run(clock: Clock, seconds: float) -> None:
-    """Run the durable-sleep program once and tell about it."""
+    """Run the durable-sleep program once, and print what happens.
+
+    Args:
+        clock: the time of the stack: a `SystemClock` for real time, a `ManualClock` to move it.
+        seconds: how long the workflow sleeps.
+    """
     from resonate_infra.testing.stack import OfflineStack
 
     with OfflineStack(clock=clock) as stack:
@@ -115,8 +127,9 @@ def run(clock: Clock, seconds: float) -> None:
 
 
 def main() -> None:
+    """Run the demonstration. Exit with a message if the extras `[testing,api]` are not installed."""
     with extra("testing,api", "the demo", ends_program=True):
-        import_module("resonate_infra.testing.stack")  # before anything is printed
+        import_module("resonate_infra.testing.stack")  # Imported before anything is printed.
         print("A workflow that sleeps for 5 seconds, in real time:\n")
         run(SystemClock(), 5.0)
         print("The same workflow sleeping for 7 days, with the clock moved:\n")

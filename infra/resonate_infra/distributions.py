@@ -1,4 +1,4 @@
-"""What is installed under the import name `resonate`: this distribution, and perhaps the official SDK as well."""
+"""Check for a second distribution with the import name `resonate`: the official SDK."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ OFFICIAL = "resonate-sdk"
 
 
 def conflict() -> str | None:
-    """Return a line that says what to do if both distributions are installed; None if they are not."""
+    """Return a line that says what to do if both distributions are installed. Return None if they are not."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

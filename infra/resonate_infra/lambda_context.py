@@ -1,4 +1,4 @@
-"""The context that a Lambda handler gets where there is no Lambda: on the development server and the offline stack."""
+"""Context of a Lambda handler outside of Lambda: on the development server and on the offline stack."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from resonate_store.model.clock import Clock
 
 @dataclass
 class LambdaContext:
-    """The second argument of a Lambda handler. The names of the attributes are Lambda's.
+    """Second argument of a Lambda handler. Its attributes have Lambda's names, except these:
 
     Attributes:
-        deadline: when the invocation has used up its time (ms).
+        deadline: the instant (ms) at which the invocation times out.
         clock: the source of time.
     """
 
@@ -29,5 +29,5 @@ class LambdaContext:
     client_context: None = None
 
     def get_remaining_time_in_millis(self) -> int:
-        """Return the time that is left until the deadline (ms)."""
+        """Return the time until the deadline, in ms."""
         return max(0, self.deadline - self.clock.now())

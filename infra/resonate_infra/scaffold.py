@@ -1,7 +1,6 @@
-"""A project of one's own: workflows, and the stack that runs them on an existing deployment.
+"""Files of a new project: workflows, and the stack that runs them on an existing deployment.
 
-The files are in `project/`, whole and working, so that they are linted, type-checked and tested like everything else.
-`scaffold` copies them.
+`scaffold` copies them from `project/`. The files there are complete, so that they are linted and tested.
 """
 
 from __future__ import annotations
@@ -11,25 +10,25 @@ from importlib.resources import files
 from pathlib import Path
 
 FILES = ("app.py", "template.yaml", "test_app.py", "README.md")
-"""What a project consists of."""
+"""Files of a project."""
 
 DEPLOYMENT = "/resonate/resonate/"
-"""Where the template as it is looks for what a deployment of the name `resonate` says about itself."""
+"""Prefix of the SSM parameters in the project's template. It names a deployment with the stack name `resonate`."""
 
 
 def scaffold(directory: Path, *, stack: str = "resonate") -> list[Path]:
     """Write a new project.
 
     Args:
-        directory: where to; it is made if it does not exist.
-        stack: the name of the stack with the table and the functions of `template.yaml`.
+        directory: the folder of the project. It is created if it does not exist.
+        stack: the stack name of the deployment of Resonate Serverless.
 
     Returns:
         The files that were written.
 
     Raises:
-        FileExistsError: one of the files exists already; none has been written then.
-        ValueError: CloudFormation knows no such stack name.
+        FileExistsError: one of the files exists already. Nothing was written.
+        ValueError: `stack` is not a valid stack name of CloudFormation.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,127}", stack):
         raise ValueError(f"{stack!r} is no name of a stack: letters, digits and hyphens, beginning with a letter")

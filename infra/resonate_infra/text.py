@@ -1,14 +1,14 @@
-"""Text of others, such as ids, where people read it: on a terminal, and in the lines of a log.
+"""Escaping of untrusted texts, such as ids, for terminals and log lines.
 
-What could move the cursor, begin a line of its own or turn the reading direction around would let whoever chose an id
-say things in our name.
+An id can contain characters that move the cursor, begin a new line or change the reading direction. So its author could
+forge our output. These characters are escaped.
 """
 
 from __future__ import annotations
 
 
 def plain(text: str) -> str:
-    """The text with everything escaped that is not to be seen."""
+    """Return the text with every unprintable character escaped."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
