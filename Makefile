@@ -6,27 +6,27 @@ TOOLS = $(VENV)/tools
 CHECKOV = $(VENV)/checkov
 UV = $(VENV)/uv
 DRIFT = $(VENV)-drift
-# The directory with the exact versions that the environments are made of; empty for the newest ones.
+# The directory with the exact versions of the environments' packages. Empty installs the newest versions.
 CONSTRAINTS = constraints
-# pip install with the constraints of that name. pip before 26.2 constrains builds by the first variable, later ones by
-# the second.
+# $(call install,NAME): pip install with the constraints in NAME.txt. The first variable constrains builds before pip
+# 26.2, the second since then.
 install = $(if $(CONSTRAINTS),PIP_CONSTRAINT=$(CONSTRAINTS)/$(1).txt PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)/$(1).txt) \
 	$(dir $@)bin/python -m pip install --quiet --disable-pip-version-check
 
-# The stamps say which extras an environment holds; a newer pyproject.toml or constraints file outdates them.
+# A stamp says that its environment is complete. A newer pyproject.toml or constraints file makes it out of date.
 DEMO_STAMP = $(VENV)/demo.stamp
 TEST_STAMP = $(VENV)/test.stamp
 TOOLS_STAMP = $(TOOLS)/stamp
 CHECKOV_STAMP = $(CHECKOV)/stamp
 UV_STAMP = $(UV)/stamp
 
-# What is deployed, and what users begin with.
+# The template of the deployment, and that of a new project.
 TEMPLATES = template.yaml infra/resonate_infra/project/template.yaml
 
-# Validation is local, but the SAM command line insists on a region and would report its use.
+# Validation is local. But the SAM command line requires a region, and sends telemetry unless it is turned off.
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 $(TOOLS)/bin/sam
 
-# $(call requirements,PLACE): the list that stands in this place of pyproject.toml, a requirement a line.
+# $(call requirements,PLACE): the list at this place of pyproject.toml, one requirement in a line.
 requirements = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
 
 .DEFAULT_GOAL := help
@@ -67,7 +67,7 @@ clean:
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . '(' -name __pycache__ -o -name node_modules ')' -type d -prune -exec rm -rf {} +
 
-# Written last when an environment is created, so an interrupted creation is taken up again.
+# pip is written last when an environment is created. So make repeats a creation that was interrupted.
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
@@ -84,7 +84,7 @@ $(DEMO_STAMP): pyproject.toml $(CONSTRAINTS:%=%/main.txt) | $(BIN)/pip
 	$(call install,main) --editable '.[testing,api,cli]'
 	touch $@
 
-# The demonstration needs nothing more, so its environment is ready as well.
+# The dev extra contains what the demonstration needs, so its stamp is written too.
 $(TEST_STAMP): pyproject.toml $(CONSTRAINTS:%=%/main.txt) | $(BIN)/pip
 	$(call install,main) --editable '.[dev]'
 	touch $(DEMO_STAMP) $@
@@ -97,7 +97,7 @@ $(CHECKOV_STAMP): pyproject.toml $(CONSTRAINTS:%=%/checkov.txt) | $(CHECKOV)/bin
 	$(call requirements,["project"]["optional-dependencies"]["checkov"]) | $(call install,checkov) --requirement /dev/stdin
 	touch $@
 
-# The same checks and tests in a new environment of the newest releases that pyproject.toml allows.
+# The same checks and tests, in a new environment with the newest releases that pyproject.toml allows.
 drift:
 	rm -rf $(DRIFT)
 	$(MAKE) test VENV=$(DRIFT) CONSTRAINTS= || touch $(DRIFT)/failed
@@ -107,11 +107,11 @@ drift:
 	@if [ -e $(DRIFT)/failed ]; then echo "drift: make test fails with the newest releases" >&2; exit 1; fi
 	@echo "drift: make test passes with the newest releases"
 
-# $(call compile,FILE): exact versions of what is asked for, for every Python that pyproject.toml admits.
+# $(call compile,FILE): write exact versions of the requirements to FILE, for every Python that pyproject.toml allows.
 compile = $(UV)/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --universal --python-version 3.11 \
 	--output-file $(1)
 
-# The first has what builds the project, too.
+# constraints/main.txt also has the requirements of the build.
 constraints: $(UV_STAMP)
 	mkdir -p constraints
 	$(call requirements,["build-system"]["requires"]) | $(call compile,constraints/main.txt) pyproject.toml --extra dev -
