@@ -1,9 +1,11 @@
 """Authentication and authorization with JSON Web Tokens and id prefixes (docs/protocol.md 2.6).
 
-The server has one public key. The kind of that key selects the accepted algorithms. The token does not, so a token
-cannot choose how it is verified. The claims `role` and `prefix` say what the bearer may do. An admin may do everything.
-Any other bearer may use only ids that begin with the prefix. Every id that a request reads or writes is checked, also
-nested ones. The official server checks only the outermost id.
+The server has one public key. The kind of that key selects the accepted algorithms. The header of a token does not, so
+a token cannot choose how it is verified.
+
+The claims `role` and `prefix` say what the bearer may do. An admin may do everything. Any other bearer may use only ids
+that begin with the prefix. Every id that a request reads or writes is checked, also nested ones. The official server
+checks only the outermost id.
 """
 
 from __future__ import annotations

@@ -73,9 +73,9 @@ def _next(failed: str, at: int) -> str:
 
 
 def of_execution(session: Session, promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
-    """Return what a pending execution waits for, or else what the first of its waiting calls waits for.
+    """Return what a pending execution waits for. If it waits for its calls, return what one of these waits for.
 
-    Return an empty text if the execution is settled or nothing is known.
+    Return an empty text if the execution is settled, or if nothing is known.
     """
     if not promise.pending:
         return ""

@@ -100,7 +100,7 @@ class Dispatch:
         """Carry out a batch of messages of the push queue. Post all pushes at the same time, then delete trees.
 
         If there is not enough time for a message, it is put on the queue again as a new message. A new message can be
-        received at once, and its count of receptions, which decides about the dead-letter queue, begins again.
+        received at once. Its count of receptions begins again; this count decides about the dead-letter queue.
 
         Args:
             bodies: the bodies of the messages.
@@ -203,8 +203,8 @@ class Dispatch:
         """Delete the expired tree if it is small and there is time. Otherwise leave it to the queue.
 
         Resumes in the same batch wait for the deletion, so a large tree is not deleted here. If the deletion fails, the
-        queue continues it too. A stream record that is given up could not be repaired: only its position is kept, and
-        the sweep does not look for expired trees. A message in the dead-letter queue can be sent again.
+        queue continues it too. A stream record that is given up could not be repaired. Only its position is kept, and
+        the sweep does not look for expired trees. But a message in the dead-letter queue can be sent again.
         """
         gone = False
         try:

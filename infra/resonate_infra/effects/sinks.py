@@ -63,7 +63,7 @@ class MessageSink(Protocol):
     """Service that sends messages to workers and listeners."""
 
     def leads_home(self, address: str) -> bool:
-        """Return whether the address leads to a function of the deployment that is not a worker."""
+        """Return whether a message to the address would invoke a function of the deployment that is not a worker."""
         ...
 
     def send(self, address: str, message: dict[str, Any]) -> None:

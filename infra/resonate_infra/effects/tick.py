@@ -34,7 +34,7 @@ from resonate_store.model.records import Key, Schedule
 from resonate_store.model.requests import PromiseWake, Request, ScheduleFire, ScheduleGet
 
 BATCH = 100
-"""Entries that the sweep reads from a shard at a time."""
+"""Number of index entries that the sweep reads from a shard in one batch."""
 MAX_COUNTED = 1_000
 """Maximum number of halted tasks that are counted in a shard."""
 MAX_WAKES = 20_000

@@ -83,9 +83,9 @@ class Timers:
             self._delete(self.recurrence(id, number))
 
     def name(self, kind: Kind, id: str) -> str:
-        """Return the name of a one-time schedule. It is a digest, as Scheduler limits the length and alphabet of names.
+        """Return the name of a one-time schedule: a digest of the id.
 
-        The limit is 64 letters, digits, `-`, `_` and `.`, and ids can contain any character.
+        Scheduler allows 64 letters, digits, `-`, `_` and `.` in a name. Ids are longer and can contain any character.
         """
         digest = hashlib.blake2b(f"{self._settings.table}\0{kind}\0{id}".encode(), digest_size=24).hexdigest()
         return f"{kind}-{digest}"

@@ -51,7 +51,7 @@ logger = logging.getLogger("resonate.transports")
 CONNECT_TIMEOUT_S = 5.0
 """Maximum seconds to connect to a worker over HTTP."""
 READ_TIMEOUT_S = 5.0
-"""Maximum seconds to wait for its response. If the response takes longer, the message counts as delivered."""
+"""Maximum seconds to wait for the response to a push. If it takes longer, the message counts as delivered."""
 TOTAL_TIMEOUT_S = 10.0
 """Maximum seconds of a push, from the lookup of its address to the last header of the response."""
 MAX_ADDRESSES = 3
@@ -87,7 +87,7 @@ class Transports:
         self._push_queue_url = push_queue_url
 
     def leads_home(self, address: str) -> bool:
-        """Return whether the address leads to a function of the deployment that is not a worker."""
+        """Return whether a message to the address would invoke a function of the deployment that is not a worker."""
         destination = route(address, self._groups) or ""
         return destination.startswith("lambda://") and function_of(destination) in self._own
 
@@ -221,7 +221,7 @@ class Pusher:
             For each address and message the result of `push`, or the error that `push` raises.
         """
         begun = [self._start(address, message) for address, message in pushes]
-        # A connection ends by itself in time. It cannot end the lookup of a name; then its thread is abandoned.
+        # A connection enforces the timeout, but not for the lookup of a name. The thread of a slow lookup is abandoned.
         wait(begun, timeout=self._total_timeout_s + _GRACE_S)
         outcomes: list[bool | Exception] = []
         for (address, _), future in zip(pushes, begun, strict=True):

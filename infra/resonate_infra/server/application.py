@@ -47,7 +47,7 @@ class Admission(NamedTuple):
     """Messages that a token permits its bearer to receive.
 
     Attributes:
-        prefix: the ids of their tasks and promises begin with it.
+        prefix: only messages about tasks and promises whose ids begin with it.
         left_s: returns for how many more seconds the token is valid. None if it does not expire.
     """
 

@@ -31,7 +31,7 @@ MAX_CONNECTIONS = 1_000
 MAX_BUFFERED = 100
 """Maximum number of messages that wait to be written to one stream."""
 MAX_HELD = 10_000
-"""Maximum number of held tasks of one group, which reached no worker. Older ones wait for their next offer."""
+"""Maximum number of tasks that the hub holds for one group. Older ones wait for their next offer."""
 
 
 class TooManyConnections(Exception):
@@ -183,7 +183,7 @@ class Hub:
     def claim(self, group: str) -> list[str]:
         """Return held tasks of a group that a stream can take now, at most `MAX_BUFFERED`.
 
-        The hub holds them no longer. The caller has to offer them; a task that reaches no stream is then held again.
+        The hub removes them, and the caller has to offer them. A task that then reaches no stream is held again.
         """
         claimed: list[str] = []
         with self._lock:

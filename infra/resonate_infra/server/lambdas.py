@@ -61,10 +61,10 @@ def mapped(text: str) -> Mapped:
 
 
 class Lambdas:
-    """Functions of a server.
+    """Functions that run in a server's process.
 
     Args:
-        functions: the functions by name.
+        functions: maps the name of each function to its handler's place.
         clock: the source of time.
         timeout_s: how long an invocation has, in seconds.
     """

@@ -7,7 +7,7 @@ a request from the request of an SDK:
   own name there.
 - `Origin` names the page. Browsers send it with every POST and every stream.
 - `Sec-Fetch-Site` reveals plain GET requests of other sites, which have no `Origin`.
-- `Content-Type` of a body that a form sends without permission is never JSON.
+- `Content-Type` is never JSON in the post of a form, which needs no permission. So a page's body must be JSON.
 
 SDKs, curl and health checks send neither `Origin` nor `Sec-Fetch-Site`.
 """

@@ -51,7 +51,7 @@ REGION = "us-east-1"
 _SERVICE = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/")
 _STREAMS = "DynamoDBStreams"
 _INVOCATION = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
-# Headers of one connection, which are not passed on. The length is computed anew.
+# Headers that belong to one connection. They are not passed on.
 _CONNECTION_HEADERS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 
 

@@ -92,7 +92,7 @@ def reject(
 @group.command("cancel")
 @connected
 def cancel(session: Session, id: Id) -> None:
-    """Cancel a promise. Workflows that wait for it get an exception. Its task is fulfilled, so workers leave it."""
+    """Cancel a promise. Workflows that wait for it get an exception. Its task is fulfilled too."""
 
     _settle(session, id, "rejected_canceled", EMPTY)
 
@@ -148,7 +148,7 @@ def find(
 
 
 def _waits(session: Session, promise: PromiseView, short: bool) -> str:
-    """Return what an execution waits for. If it cannot be read, return an empty text and let the list be shown."""
+    """Return what an execution waits for. Return an empty text if it cannot be read, so that the list is complete."""
 
     try:
         return of_execution(session, promise, task_of(session, promise), short=short)

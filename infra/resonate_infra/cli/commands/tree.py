@@ -182,7 +182,7 @@ def command_of(node: TreeNode) -> str:
 
 
 def drawn(node: TreeNode, now: int) -> Tree:
-    """Return the tree for people, with durations up to the instant `now` (ms)."""
+    """Return the tree for a terminal. Durations of pending promises end at the instant `now` (ms)."""
     from rich.tree import Tree
 
     shown = Tree(_line(node, node.promise.id, now), guide_style="dim")

@@ -56,8 +56,12 @@ ENVIRONMENT = {
 _REMOVED = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 
 Moment = Literal["before", "after", "lost"]
-"""When a call can fail: before it reaches the service ("before"), after the response ("after"), or with its response
-lost, so that botocore sends it again ("lost")."""
+"""When a call can fail.
+
+- "before": before it reaches the service.
+- "after": after its response.
+- "lost": its response is lost, so that botocore sends it again.
+"""
 
 
 class CountedCall(NamedTuple):
@@ -203,7 +207,7 @@ class Cloud:
         return records
 
     def empty_table(self, stream_arn: str) -> None:
-        """Delete every item and every stream record, so that the table is as new."""
+        """Delete every item and every stream record."""
         self._table(stream_arn).items.clear()
         self.take_changes(stream_arn)
 

@@ -1,7 +1,7 @@
 """Shortcuts in moto: results that moto would compute again for each request are cached.
 
-A test of a deployment makes thousands of requests. For each of them, moto would search the methods of a class and the
-URLs of a service, and would add up the size of an item after each attribute. The shortcuts do not change its responses.
+A test of a deployment makes thousands of requests. For each request, moto would search the methods of a class and the
+URLs of a service. It would compute the size of an item after each attribute. The shortcuts do not change its responses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from moto.dynamodb.models.utilities import bytesize
 from resonate_infra.testing.moto import transactions
 
 SURELY_SMALL_BYTES = 400_000
-"""Bytes up to which an item is not too large, however moto counts."""
+"""Items of at most this many bytes are not too large, however moto counts them."""
 
 _set = dict[str, Any].__setitem__
 _add_and_count: Any = LimitedSizeDict.__setitem__
@@ -43,7 +43,7 @@ def taken() -> Generator[None]:
 
 
 def _add(item: Any, name: str, value: Any) -> None:
-    """Set an attribute. Let moto check the size of the item only if all attributes set so far may be too large."""
+    """Set an attribute. moto checks the item's size only if all values set so far exceed `SURELY_SMALL_BYTES`."""
     size = value.size() if type(value) is DynamoType else bytesize(str(value))
     set_so_far = item.__dict__.get("set_so_far", 0) + bytesize(name) + size
     if set_so_far <= SURELY_SMALL_BYTES:

@@ -30,7 +30,7 @@ RESOURCE_KEYS = frozenset({"Type", "Properties", "Condition", "Metadata", "Delet
 CODE_KEYS = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
 JAVA_DOT = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\.", re.DOTALL)
-"""An escape, a character class, or a dot outside both."""
+"""Matches an escape, a character class, or a dot outside both."""
 SUBSTITUTION = re.compile(r"\$\{([^}]*)\}")
 NO_VALUE = object()
 
