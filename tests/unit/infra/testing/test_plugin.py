@@ -97,7 +97,7 @@ def test_a_template_that_is_missing_is_told(pytester: pytest.Pytester) -> None:
 def test_the_fixtures_are_listed_with_what_they_are(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("-p", "resonate_infra.testing.plugin", "--fixtures")
 
-    result.stdout.fnmatch_lines(["resonate_stack*", "*A stack in memory*", "resonate_offline_stack*"])
+    result.stdout.fnmatch_lines(["resonate_stack*", "*an empty stack in memory*", "resonate_offline_stack*"])
 
 
 def test_a_run_that_does_not_use_it_loads_nothing() -> None:
