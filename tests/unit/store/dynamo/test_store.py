@@ -56,6 +56,7 @@ from tests.support.build import (
     value,
 )
 from tests.support.dynamo import Table, Wire, after, answering, cancelling, lost, make_client, refusing
+from tests.support.present import present
 from tests.support.substrates import T0, Skewed
 
 GET, BATCH, QUERY = "GetItem", "BatchGetItem", "Query"
@@ -324,6 +325,25 @@ def test_a_new_life_of_an_id_is_not_overwritten_from_the_old_one(table: Table, s
     done(table.store(store.clock), create("a", OUTSIDE))
     assert worker.apply(fulfill("a")).status == 404
     assert store.apply(get("a")).promise.state == "pending"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("offset", [-SECOND, SECOND])
+def test_wait_on_a_promise_created_again_takes_its_new_deadline(
+    table: Table, store: DynamoStore, wire: Wire, clock: ManualClock, offset: int
+) -> None:
+    done(store, create("a", at=T0 + MINUTE))
+    rival = table.store(clock, client=make_client())
+
+    def create_again() -> None:
+        key = {name: table.item("a")[name] for name in ("pk", "sk")}
+        make_client().delete_item(TableName=table.name, Key=key)
+        done(rival, create("a", at=T0 + MINUTE + offset))
+
+    wire.taken()
+    wire.faults.extend([None, after(create_again)])
+    done(store, listen("a"))
+    assert wire.taken() == [GET, UPDATE, UPDATE]
+    assert present(store.record("a")).wake_at == T0 + MINUTE + offset
 
 
 def test_only_so_many_images_are_remembered(store: DynamoStore, monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:

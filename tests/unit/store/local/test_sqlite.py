@@ -372,6 +372,18 @@ def failing_at(n: int, file: File, request: Request) -> str | None:
     return None
 
 
+def test_failed_request_sends_nothing_with_the_next_one(file: File) -> None:
+    for request in (create_task("w"), create("a"), listen("a"), suspend("w", "a")):
+        assert file.store.apply(request).ok
+    n = 1
+    while failing_at(n, file, settle("a")) is not None:
+        file.store.apply(get("a"))
+        assert file.sent == []
+        n += 1
+    assert n > 3
+    assert len(file.sent) == 2
+
+
 WRITER = """
 import sys
 from resonate_store.model.records import EMPTY, Value
