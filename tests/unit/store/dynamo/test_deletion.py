@@ -11,7 +11,7 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseRegisterListener, PromiseSettle
 from resonate_store.model.tags import ORIGIN, PARENT, SCOPE, TARGET
-from tests.support.dynamo import Table, Wire, after, lost, make_client
+from tests.support.dynamo import Table, Wire, after, lost, make_client, refusing
 from tests.support.substrates import T0
 
 DAY = 86_400_000
@@ -211,6 +211,47 @@ def test_what_is_written_meanwhile_is_looked_at_again_and_keeps_its_root(
 
     assert store.delete_tree(expiry, most=1000)
     assert ids(table) == set()
+
+
+def test_record_written_meanwhile_stays_when_no_image_comes(
+    store: DynamoStore, table: Table, clock: ManualClock, wire: Wire
+) -> None:
+    create(store, "a")
+    create(store, "a.1", origin="a")
+    expiry = settle(store, "a")
+    other = table.store(clock, client=make_client())
+    refused = refusing("ConditionalCheckFailedException")
+    wire.faults.extend([None] * 5 + [after(lambda: settle(other, "a.1"), refused)])
+
+    assert not store.delete_tree(expiry, most=1000)
+    assert ids(table) == {"a", "a.1"}
+
+
+def test_deletion_stops_after_one_batch_once_its_time_is_over(
+    store: DynamoStore, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate_store.dynamo.deletion.BATCH", 2)
+    create(store, "a")
+    create(store, *(f"a.{number}" for number in range(1, 5)), origin="a")
+
+    assert not store.delete_tree(settle(store, "a"), most=1000, until=T0)
+    assert ids(table) == {"a", "a.3", "a.4"}
+
+
+def test_tree_larger_than_allowed_keeps_every_record(store: DynamoStore, table: Table) -> None:
+    create(store, "a")
+    create(store, "a.1", "a.2", origin="a")
+    expiry = settle(store, "a")
+
+    assert not store.delete_tree(expiry, most=2, whole=True)
+    assert ids(table) == {"a", "a.1", "a.2"}
+    assert store.delete_tree(expiry, most=3, whole=True)
+    assert ids(table) == set()
+
+
+def test_deleted_execution_gets_no_new_marker(store: DynamoStore, table: Table) -> None:
+    store.reconsider(Expiry("a", T0))
+    assert table.items() == []
 
 
 def test_an_answer_that_is_lost_is_no_news(table: Table, clock: ManualClock) -> None:

@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from resonate_store.dynamo.client import Unavailable
+from resonate_store.dynamo.items import Expiry
 from resonate_store.dynamo.large_values import S3_REQUESTS, TAG, THRESHOLD_BYTES, Missing, Payloads
 from resonate_store.dynamo.parallel import each
 from resonate_store.dynamo.store import DynamoStore
@@ -20,6 +21,7 @@ from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRecord,
+    PromiseRegisterListener,
     PromiseSearch,
     PromiseSettle,
     PromiseWake,
@@ -27,9 +29,9 @@ from resonate_store.model.requests import (
     ScheduleCreate,
     ScheduleFire,
 )
-from resonate_store.model.tags import ORIGIN, SCOPE
+from resonate_store.model.tags import ORIGIN, SCOPE, TIMER
 from resonate_store.settings import SettingsError
-from tests.support.dynamo import REGION, Table, make_client
+from tests.support.dynamo import REGION, Table, Wire, after, make_client
 from tests.support.present import present
 from tests.support.substrates import T0
 
@@ -142,6 +144,154 @@ def test_a_claim_is_confirmed_at_once_and_the_record_by_the_sweep(
 
     assert "unconfirmed" not in table.item("a.1")["value"]["M"]
     assert store.due(clock.now() + HOUR) == []
+
+
+def test_unconfirmed_claim_is_due_before_its_promise_times_out(store: DynamoStore) -> None:
+    store.apply(PromiseCreate("a", T0 + HOUR, LARGE, {TIMER: "true"}))
+    assert store.due(T0 + 60_000) == [("promise", "a")]
+
+
+def test_listener_of_an_unconfirmed_promise_is_one_update(store: DynamoStore, wire: Wire) -> None:
+    store.apply(creation("a"))
+    wire.taken()
+    store.apply(PromiseRegisterListener("a", "http://localhost:1/listener"))
+    assert wire.taken() == ["GetItem", "UpdateItem"]
+
+
+def test_failed_confirmation_is_made_by_the_next_write(
+    store: DynamoStore, table: Table, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as failing:
+        failing.setattr(s3, "delete_object_tagging", failures(s3.delete_object_tagging, 100))
+        assert store.apply(creation("a")).ok
+    store.apply(PromiseSettle("a", "resolved", SMALL))
+
+    [key] = keys(s3, table)
+    assert tags(s3, table, key) == []
+
+
+def test_object_removed_before_its_confirmation_is_stored_again(
+    store: DynamoStore, table: Table, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """moto cannot say that there is no such object."""
+
+    def untag_removed(**arguments: Any) -> None:
+        s3.delete_object(**arguments)
+        raise ClientError({"Error": {"Code": "NoSuchKey"}}, "DeleteObjectTagging")
+
+    monkeypatch.setattr(s3, "delete_object_tagging", untag_removed)
+    store.apply(creation("a"))
+
+    [key] = keys(s3, table)
+    assert tags(s3, table, key) == []
+
+
+def test_value_is_uploaded_once_when_its_write_is_tried_again(
+    store: DynamoStore, table: Table, s3: Any, wire: Wire
+) -> None:
+    store.apply(creation("a", SMALL))
+    rival = table.store(store.clock, client=make_client())
+    listener = PromiseRegisterListener("a", "http://localhost:1/listener")
+    wire.taken()
+    wire.faults.append(after(lambda: rival.apply(listener)))
+    store.apply(PromiseSettle("a", "resolved", LARGE))
+
+    assert wire.taken() == ["PutItem", "PutItem"]
+    assert len(keys(s3, table)) == 1
+
+
+@pytest.mark.parametrize("operation", ["put_object", "get_object"])
+def test_busy_bucket_is_asked_again(
+    store: DynamoStore, table: Table, s3: Any, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    monkeypatch.setattr(s3, operation, failures(getattr(s3, operation), 1))
+    assert store.apply(creation("a")).ok
+    fresh = table.store(store.clock, payloads=Payloads(table.name, "t/", client=s3, width=1))
+    assert present(fresh.apply(PromiseGet("a")).promise).param == LARGE
+
+
+def failures(call: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """The call, which S3 is too busy for so many times."""
+    left = [ClientError({"Error": {"Code": "SlowDown"}}, "any")] * count
+
+    def busy(**arguments: Any) -> Any:
+        if left:
+            raise left.pop()
+        return call(**arguments)
+
+    return busy
+
+
+def test_promise_deleted_before_its_value_is_read_is_not_found(
+    store: DynamoStore, table: Table, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.apply(creation("a"))
+    store.apply(PromiseSettle("a", "resolved"))
+    get_object = s3.get_object
+
+    def get_deleted(**arguments: Any) -> Any:
+        if store.record("a") is not None:
+            store.delete_execution("a")
+        return get_object(**arguments)
+
+    monkeypatch.setattr(s3, "get_object", get_deleted)
+    fresh = table.store(store.clock, payloads=Payloads(table.name, "t/", client=s3, width=1))
+    assert fresh.apply(PromiseGet("a")).status == 404
+
+
+def test_record_that_is_not_deleted_keeps_its_object(
+    store: DynamoStore, payloads: Payloads, table: Table, s3: Any, wire: Wire
+) -> None:
+    for id in ("a", "a.1"):
+        store.apply(creation(id))
+    store.apply(PromiseSettle("a", "resolved", SMALL))
+    rival = table.store(store.clock, client=make_client(), payloads=payloads)
+    wire.faults.extend([None] * 5 + [after(lambda: rival.apply(PromiseSettle("a.1", "resolved", SMALL)))])
+
+    assert not store.delete_tree(Expiry("a", T0), most=1000)
+    assert table.item("a.1")["param"]["M"]["key"]["S"] in keys(s3, table)
+
+
+def test_deleted_execution_leaves_no_object(store: DynamoStore, table: Table, s3: Any) -> None:
+    store.apply(creation("a"))
+    store.apply(PromiseSettle("a", "resolved", LARGE))
+    assert store.delete_execution("a") == 1
+    assert keys(s3, table) == []
+
+
+def test_object_that_is_gone_already_is_disclaimed(payloads: Payloads) -> None:
+    payloads.disclaim(["t/gone"])
+
+
+def test_object_that_s3_does_not_delete_is_an_error() -> None:
+    class Client:
+        def delete_objects(self, **_: Any) -> dict[str, Any]:
+            return {"Errors": [{"Key": "t/a", "Code": "InternalError", "Message": "try again"}]}
+
+    with pytest.raises(Unavailable, match="S3 did not delete t/a: InternalError"):
+        Payloads("b", "t/", client=Client()).delete(["t/a"])  # pyright: ignore[reportArgumentType]
+
+
+def test_cache_above_its_size_drops_the_oldest_value(
+    payloads: Payloads, table: Table, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate_store.dynamo.large_values.CACHE_BYTES", 7_000)
+    first, *others = payloads.upload([LARGE] * 3)
+    for key in keys(s3, table):
+        s3.delete_object(Bucket=table.name, Key=key)
+
+    assert len(payloads.values(others)) == 2
+    with pytest.raises(Missing):
+        payloads.values([first])
+
+
+def test_preload_above_its_size_leaves_claims(store: DynamoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resonate_store.dynamo.store.PRELOADED_BYTES", 4_000)
+    for id in ("a.1", "a.2"):
+        store.apply(creation(id, SMALL))
+        store.apply(PromiseSettle(id, "resolved", LARGE))
+
+    assert [type(child.value) for child in store.children("a")] == [Value, Claim]
 
 
 def test_children_come_with_their_results_and_without_their_arguments(store: DynamoStore) -> None:

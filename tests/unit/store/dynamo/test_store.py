@@ -27,10 +27,11 @@ from resonate_store.model.requests import (
     ScheduleFire,
     ScheduleGet,
     TaskGet,
+    TaskHalt,
     TaskResume,
     TaskVerify,
 )
-from resonate_store.model.tags import TIMER
+from resonate_store.model.tags import ORIGIN, TIMER
 from tests.support.build import (
     DAY,
     LISTENER,
@@ -285,6 +286,12 @@ def test_a_stale_image_of_an_awaited_promise_does_no_harm(table: Table, store: D
     assert (record.callbacks, list(record.listeners), record.rev) == ({"a": 1}, [LISTENER], 3)
 
 
+def test_wait_registered_again_takes_the_version_of_the_task(store: DynamoStore) -> None:
+    done(store, create_task("a"), create("a.1"), create("a.2"), suspend("a", "a.1", "a.2"), settle("a.1"))
+    done(store, TaskResume("a", 1, "a.1"), acquire("a", 1), suspend("a", "a.2", version=2))
+    assert present(store.record("a.2")).callbacks == {"a": 2}
+
+
 def test_an_awaited_promise_that_has_settled_meanwhile_redirects(table: Table, store: DynamoStore, wire: Wire) -> None:
     worker = store.open()
     done(worker, create_task("a"), create("a.1"), create("a.2"))
@@ -352,6 +359,21 @@ def test_only_so_many_images_are_remembered(store: DynamoStore, monkeypatch: pyt
     wire.taken()
     done(store, settle("b"), settle("a"))
     assert wire.taken() == [PUT, GET, PUT]
+
+
+def test_image_used_last_is_remembered_longest(store: DynamoStore, monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:
+    monkeypatch.setattr("resonate_store.dynamo.known.MAX_REMEMBERED", 2)
+    done(store, create("a"), create("b"), listen("a"), create("c"))
+    wire.taken()
+    done(store, settle("a"))
+    assert wire.taken() == [PUT]
+
+
+def test_settled_promise_is_read_before_it_is_settled_again(store: DynamoStore, wire: Wire) -> None:
+    done(store, create("a.1", {ORIGIN: "a"}), settle("a.1"))
+    wire.taken()
+    done(store, settle("a.1"))
+    assert wire.taken() == [GET]
 
 
 # Lost answers, competitors, and a DynamoDB that cannot.
@@ -736,6 +758,14 @@ def test_a_shard_is_read_in_pages(store: DynamoStore) -> None:
             if start is None:
                 break
     assert (found, pages) == (["a.0", "a.1", "a.2", "a.3"], 2)
+
+
+def test_halted_task_is_counted_apart_and_times_out(store: DynamoStore) -> None:
+    done(store, create_task("a", at=T0 + MINUTE), TaskHalt("a"))
+    shards = range(store.shards)
+    assert [key for shard in shards for key, _ in store.halted_in_shard(shard, 10)] == [("promise", "a")]
+    assert [store.due_in_shard(shard, T0 + DAY, 10) for shard in shards] == [([], None)] * store.shards
+    assert store.due(T0 + DAY) == [("promise", "a")]
 
 
 def test_a_woken_schedule_creates_its_occurrences(store: DynamoStore, clock: ManualClock) -> None:

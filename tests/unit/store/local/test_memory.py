@@ -132,6 +132,24 @@ def test_records_are_listed_by_id(memory: MemoryStore) -> None:
     assert memory.record("nowhere") is None
 
 
+def test_children_are_those_below_the_separator(memory: MemoryStore) -> None:
+    for id in ("a", "a.1", "a:1"):
+        memory.apply(create(id))
+    assert [[promise.id for promise in memory.children("a", separator)] for separator in ".:"] == [["a.1"], ["a:1"]]
+
+
+def test_cleared_store_has_no_children_and_sends_no_earlier_message(memory: MemoryStore, sent: Sent) -> None:
+    def send(address: str, message: dict[str, Any]) -> None:
+        sent.append((address, message))
+        memory.clear()
+
+    memory.subscribe(send=send)
+    for request in (create("a"), create("a.1"), listen("a"), listen("a", "http://localhost/listener"), settle("a")):
+        memory.apply(request)
+    assert len(sent) == 1
+    assert memory.children("a") == []
+
+
 def test_a_store_without_arguments_takes_the_ambient_clock(clock: ManualClock) -> None:
     with installed(clock):
         memory = MemoryStore()
@@ -177,6 +195,12 @@ def test_a_tick_goes_on_with_what_it_brings_about(memory: MemoryStore, clock: Ma
     assert [id for id in order if id != "w"] == occurrences
     assert memory.next_wake_at() == clock.now() + 20 * SECOND
     assert present(memory.apply(ScheduleGet("s")).schedule).next_run_at == clock.now() + 20 * SECOND
+
+
+def test_entry_that_is_due_at_an_instant_again_is_due_once(memory: MemoryStore) -> None:
+    for request in (create_task("w"), release("w", handover=True), acquire("w", 1)):
+        memory.apply(request)
+    assert memory.due(T0 + HOUR) == [("promise", "w")]
 
 
 def test_next_wake_at_follows_what_is_stored(memory: MemoryStore, clock: ManualClock) -> None:

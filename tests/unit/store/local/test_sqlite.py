@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sqlite3
@@ -204,6 +205,20 @@ def test_time_is_kept_as_in_memory(file: File, clock: ManualClock) -> None:
     assert (store.tick(), store.next_wake_at()) == (0, T0 + MINUTE)
 
 
+def test_wakeup_is_told_when_it_comes_nearer(file: File) -> None:
+    told: list[int] = []
+    file.store.subscribe(on_wake=told.append)
+    for id, away in (("a", 2), ("b", 3), ("c", 1)):
+        file.store.apply(create(id, OUTSIDE, at=T0 + away * HOUR))
+    assert told == [T0 + 2 * HOUR, T0 + HOUR]
+
+
+def test_due_entries_of_both_kinds_are_in_order(file: File) -> None:
+    file.store.apply(create("p", OUTSIDE, at=T0 + MINUTE))
+    file.store.apply(schedule("s"))
+    assert file.store.due(T0 + MINUTE) == [("schedule", "s"), ("promise", "p")]
+
+
 def test_a_schedule_catches_up_after_a_crash(file: File, clock: ManualClock) -> None:
     file.store.apply(schedule("s", timeout=DAY))
     clock.advance(3 * HOUR)
@@ -253,6 +268,32 @@ def test_an_offer_is_repeated_when_the_file_is_opened(file: File) -> None:
     assert file.sent == [execute("w", 0)]
     assert store.records() == before
     assert (store.tick(), file.sent) == (0, [execute("w", 0)])
+
+
+def test_failed_request_keeps_offers_of_the_process_before(file: File) -> None:
+    file.store.apply(create("w", TARGETED))
+    file.crash()
+    file.disk.full = True
+    with pytest.raises(StoreError):
+        file.store.apply(create("p"))
+    file.disk.full = False
+    file.store.tick()
+    assert file.sent == [execute("w", 0)]
+
+
+def test_cleared_store_sends_no_earlier_message(file: File) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("the receiver's network is down")
+
+    for request in (create("p"), listen("p")):
+        file.store.apply(request)
+    file.store.subscribe(send=fail)
+    with pytest.raises(ConnectionError):
+        file.store.apply(settle("p"))
+    file.crash().clear()
+    file.store.tick()
+    file.crash().tick()
+    assert file.sent == []
 
 
 def test_news_that_was_not_sent_is_sent_after_a_crash(file: File) -> None:
@@ -488,6 +529,32 @@ def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
     assert path.read_text().startswith("dear diary")
 
 
+def test_refused_file_is_not_kept_open(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs (n)")
+        with pytest.raises(StoreError, match="something else") as refused:
+            SqliteStore(path)
+        db.execute("INSERT INTO theirs VALUES (1)")
+        db.commit()
+    assert refused.value
+
+
+def test_file_in_use_leaves_no_descriptor_open(file: File) -> None:
+    before = os.listdir("/dev/fd")
+    with pytest.raises(StoreError, match="is in use"):
+        SqliteStore(file.path)
+    assert os.listdir("/dev/fd") == before
+
+
+def test_relative_path_holds_after_a_change_of_directory(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with closing(SqliteStore("promises.db", clock)) as store:
+        monkeypatch.chdir("/")
+        assert store.apply(create("p")).ok
+
+
 def test_a_schema_of_another_version_is_refused(path: Path) -> None:
     SqliteStore(path).close()
     with sqlite3.connect(path) as db:
@@ -520,6 +587,7 @@ def test_by_default_an_answer_waits_for_the_disk(path: Path) -> None:
         with Disk.between() as disks:
             store = SqliteStore(path, **arguments)
         assert disks[0].execute("PRAGMA synchronous").fetchone() == (shown,)
+        assert disks[0].execute("PRAGMA fullfsync").fetchone() == (int(shown == 2),)
         assert disks[0].execute("PRAGMA journal_mode").fetchone() == ("wal",)
         store.close()
 
@@ -550,6 +618,23 @@ def test_a_closed_store_says_so(path: Path, clock: ManualClock) -> None:
             call()
     with SqliteStoreOf(path) as again:
         assert again.apply(get("p")).ok
+
+
+def test_closed_store_refuses_every_thread(file: File) -> None:
+    file.store.close()
+    refused: list[StoreError] = []
+
+    def read() -> None:
+        try:
+            file.store.records()
+        except StoreClosed as error:
+            refused.append(error)
+
+    read()
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(timeout=10)
+    assert len(refused) == 2
 
 
 def test_anything_that_is_stored_comes_back(file: File) -> None:

@@ -1,0 +1,44 @@
+"""What a search of the table finds while others write, and how it reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resonate_store.dynamo.items import Expiry
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import PromiseSearch
+from tests.support.build import TARGETED, create, settle
+from tests.support.dynamo import Table, Wire, after, make_client
+from tests.support.present import present
+from tests.support.substrates import T0
+
+
+def test_search_of_settled_executions_finds_one_that_settles_meanwhile(table: Table, wire: Wire) -> None:
+    clock = ManualClock(T0)
+    store, rival = table.store(clock, shards=1), table.store(clock, client=make_client(), shards=1)
+    assert store.apply(create("a", TARGETED)).ok
+    wire.faults.extend([None, after(lambda: rival.apply(settle("a")))])
+    found = present(store.apply(PromiseSearch("resolved", roots=True)).promises)
+    assert [promise.id for promise in found] == ["a"]
+
+
+def test_read_of_the_table_is_consistent(table: Table, dynamo: Any) -> None:
+    """An index cannot be read so."""
+    store = table.store(ManualClock(T0))
+    for request in (create("a"), create("a.1", {"resonate:origin": "a"}), settle("a")):
+        assert store.apply(request).ok
+    read: list[dict[str, Any]] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        read.append(params)
+
+    for operation in ("GetItem", "Query"):
+        dynamo.meta.events.register(f"provide-client-params.dynamodb.{operation}", note)
+    store.children("a")
+    store.record("a")
+    store.apply(PromiseSearch(id="a."))
+    store.delete_tree(Expiry("a", T0), most=10)
+    for operation in ("GetItem", "Query"):
+        dynamo.meta.events.unregister(f"provide-client-params.dynamodb.{operation}", note)
+    assert len(read) > 6
+    assert [arguments for arguments in read if not arguments.get("ConsistentRead")] == []
