@@ -259,6 +259,29 @@ def test_deleted_execution_leaves_no_object(store: DynamoStore, table: Table, s3
     assert keys(s3, table) == []
 
 
+def test_interrupted_deletion_leaves_its_objects_to_the_lifecycle(
+    store: DynamoStore, table: Table, s3: Any, wire: Wire
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    store.apply(creation("a"))
+    store.apply(PromiseSettle("a", "resolved", SMALL))
+    wire.faults.extend([None] * 3 + [interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        store.delete_tree(Expiry("a", T0), most=10)
+
+    [key] = keys(s3, table)
+    assert tags(s3, table, key) == [{"Key": TAG[0], "Value": TAG[1]}]
+
+
+def test_cleared_table_leaves_its_objects_to_the_lifecycle(store: DynamoStore, table: Table, s3: Any) -> None:
+    store.apply(creation("a"))
+    store.debug().clear()
+    [key] = keys(s3, table)
+    assert tags(s3, table, key) == [{"Key": TAG[0], "Value": TAG[1]}]
+
+
 def test_object_that_is_gone_already_is_disclaimed(payloads: Payloads) -> None:
     payloads.disclaim(["t/gone"])
 
@@ -283,6 +306,26 @@ def test_cache_above_its_size_drops_the_oldest_value(
     assert len(payloads.values(others)) == 2
     with pytest.raises(Missing):
         payloads.values([first])
+
+
+def test_cache_counts_a_value_fetched_twice_at_once_once(
+    payloads: Payloads, table: Table, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate_store.dynamo.large_values.CACHE_BYTES", 7_000)
+    claims = payloads.upload([LARGE] * 2)
+    fresh = Payloads(table.name, "t/", client=s3, width=1)
+    get_object = s3.get_object
+
+    def get_twice(**arguments: Any) -> Any:
+        s3.get_object = get_object
+        fresh.values(claims[:1])
+        return get_object(**arguments)
+
+    monkeypatch.setattr(s3, "get_object", get_twice)
+    fresh.values(claims)
+    for key in keys(s3, table):
+        s3.delete_object(Bucket=table.name, Key=key)
+    assert len(fresh.values(claims)) == 2
 
 
 def test_preload_above_its_size_leaves_claims(store: DynamoStore, monkeypatch: pytest.MonkeyPatch) -> None:

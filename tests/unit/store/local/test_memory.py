@@ -203,6 +203,43 @@ def test_entry_that_is_due_at_an_instant_again_is_due_once(memory: MemoryStore) 
     assert memory.due(T0 + HOUR) == [("promise", "w")]
 
 
+def test_tick_of_many_entries_lets_others_have_the_store(monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> None:
+    ids = ("a", "b", "c", "d", "e")
+    left: list[int] = []
+
+    class Lock:
+        """Notes how many promises are pending whenever it is free."""
+
+        depth = 0
+
+        def __enter__(self) -> None:
+            self.depth += 1
+
+        def __exit__(self, *_: object) -> None:
+            self.depth -= 1
+            if self.depth == 0:
+                left.append(sum(record.pending for record in map(memory.record, ids) if record is not None))
+
+    monkeypatch.setattr("threading.RLock", Lock)
+    monkeypatch.setattr("resonate_store.local.embedded.BATCH", 2)
+    memory = MemoryStore(clock)
+    for id in ids:
+        memory.apply(create(id, OUTSIDE, at=T0 + SECOND))
+    left.clear()
+    clock.advance(SECOND)
+    assert memory.tick() == 5
+    assert left[:3] == [3, 1, 0]
+
+
+def test_tick_delivers_a_settlement_left_undelivered(memory: MemoryStore, clock: ManualClock, sent: Sent) -> None:
+    memory.apply(create("a"))
+    memory.apply(listen("a"))
+    memory.transact(settle("a"))
+    clock.advance(MINUTE)
+    memory.tick()
+    assert [address for address, _ in sent] == [LISTENER]
+
+
 def test_next_wake_at_follows_what_is_stored(memory: MemoryStore, clock: ManualClock) -> None:
     assert memory.next_wake_at() is None
     memory.apply(create("far", OUTSIDE, at=T0 + HOUR))
@@ -226,6 +263,14 @@ def test_on_wake_is_told_when_the_next_wakeup_comes_nearer(memory: MemoryStore) 
     assert told == [T0 + HOUR, T0 + MINUTE]
     memory.apply(listen("plain"))
     assert told == [T0 + HOUR, T0 + MINUTE, T0 + SECOND]
+
+
+def test_subscription_to_messages_keeps_the_listener_to_wakeups(memory: MemoryStore, sent: Sent) -> None:
+    told: list[int] = []
+    memory.subscribe(on_wake=told.append)
+    memory.subscribe(send=lambda *message: sent.append(message))
+    memory.apply(create("w", TARGETED))
+    assert (len(told), sent) == (1, [execute("w", 0)])
 
 
 # -- messages leave outside the lock ------------------------------------------------------------------------------
