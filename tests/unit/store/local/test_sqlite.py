@@ -546,6 +546,23 @@ def test_file_in_use_leaves_no_descriptor_open(file: File) -> None:
     assert os.listdir("/dev/fd") == before
 
 
+def test_closed_store_leaves_no_descriptor_open(path: Path) -> None:
+    before = os.listdir("/dev/fd")
+    SqliteStore(path).close()
+    assert os.listdir("/dev/fd") == before
+
+
+def test_renamed_file_stays_locked_after_it_was_refused(file: File) -> None:
+    """POSIX drops a process's locks on a file when it closes any descriptor of it."""
+    file.store.apply(create("p"))
+    renamed = file.path.rename(file.path.with_name("renamed.db"))
+    with pytest.raises(StoreError, match="in use"):
+        SqliteStore(renamed)
+    script = f"from resonate_store.local.sqlite import SqliteStore; SqliteStore({str(renamed)!r})"
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert "is in use by another process" in other.stderr
+
+
 def test_relative_path_holds_after_a_change_of_directory(
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -753,3 +770,11 @@ def test_damaged_record_is_named_and_stops_nothing_else(file: File, clock: Manua
     file.store.tick()
     assert present(file.store.record("good")).state == "rejected_timedout"
     assert file.crash().apply(get("good")).status == 200
+
+
+def test_damaged_record_does_not_keep_back_later_offers(file: File) -> None:
+    file.store.apply(create("bad", OUTSIDE, at=T0 + SECOND))
+    file.store.apply(create("w", TARGETED))
+    damage(file, "bad")
+    file.crash().tick()
+    assert file.sent == [execute("w", 0)]
