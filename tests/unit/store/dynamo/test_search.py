@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from msgspec.structs import replace
+
 from resonate_store.dynamo.items import Expiry
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseSearch
@@ -42,3 +45,21 @@ def test_read_of_the_table_is_consistent(table: Table, dynamo: Any) -> None:
         dynamo.meta.events.unregister(f"provide-client-params.dynamodb.{operation}", note)
     assert len(read) > 6
     assert [arguments for arguments in read if not arguments.get("ConsistentRead")] == []
+
+
+def test_search_that_examines_a_part_at_a_time_skips_no_execution(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate_store.dynamo.search.MAX_EXAMINED", 5)
+    clock = ManualClock(T0)
+    store = table.store(clock, shards=1)
+    for n in range(12):
+        assert store.apply(create(f"w{n}", {**TARGETED, "n": str(n)})).ok
+        clock.advance(1)
+    for n in range(12):
+        found: list[str] = []
+        response = store.apply(search := PromiseSearch("pending", roots=True, tags={"n": str(n)}, limit=1))
+        while response.cursor is not None:
+            found += [promise.id for promise in present(response.promises)]
+            response = store.apply(replace(search, cursor=response.cursor))
+        assert [*found, *(promise.id for promise in present(response.promises))] == [f"w{n}"]

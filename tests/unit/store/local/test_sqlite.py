@@ -292,6 +292,7 @@ def test_cleared_store_sends_no_earlier_message(file: File) -> None:
         file.store.apply(settle("p"))
     file.crash().clear()
     file.store.tick()
+    assert file.sent == []
     file.crash().tick()
     assert file.sent == []
 
