@@ -173,7 +173,7 @@ def test_failed_confirmation_is_made_by_the_next_write(
 def test_object_removed_before_its_confirmation_is_stored_again(
     store: DynamoStore, table: Table, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """moto cannot say that there is no such object."""
+    """moto does not report a missing object here, so the test does."""
 
     def untag_removed(**arguments: Any) -> None:
         s3.delete_object(**arguments)
@@ -211,7 +211,7 @@ def test_busy_bucket_is_asked_again(
 
 
 def failures(call: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """The call, which S3 is too busy for so many times."""
+    """Return `call`, whose first `count` calls fail because S3 is busy."""
     left = [ClientError({"Error": {"Code": "SlowDown"}}, "any")] * count
 
     def busy(**arguments: Any) -> Any:

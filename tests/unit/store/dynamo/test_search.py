@@ -1,4 +1,4 @@
-"""What a search of the table finds while others write, and how it reads."""
+"""Searches of the table while another store writes, and the consistency of reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_search_of_settled_executions_finds_one_that_settles_meanwhile(table: Ta
 
 
 def test_read_of_the_table_is_consistent(table: Table, dynamo: Any) -> None:
-    """An index cannot be read so."""
+    """Indexes have only eventually consistent reads."""
     store = table.store(ManualClock(T0))
     for request in (create("a"), create("a.1", {"resonate:origin": "a"}), settle("a")):
         assert store.apply(request).ok

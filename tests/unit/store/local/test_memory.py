@@ -210,7 +210,7 @@ def test_tick_of_many_entries_lets_others_have_the_store(monkeypatch: pytest.Mon
     left: list[int] = []
 
     class Lock:
-        """Notes how many promises are pending whenever it is free."""
+        """A lock that notes the number of pending promises at each release."""
 
         depth = 0
 
