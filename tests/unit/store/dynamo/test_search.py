@@ -47,9 +47,7 @@ def test_read_of_the_table_is_consistent(table: Table, dynamo: Any) -> None:
     assert [arguments for arguments in read if not arguments.get("ConsistentRead")] == []
 
 
-def test_search_that_examines_a_part_at_a_time_skips_no_execution(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bounded_search_skips_no_execution(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resonate_store.dynamo.search.MAX_EXAMINED", 5)
     clock = ManualClock(T0)
     store = table.store(clock, shards=1)

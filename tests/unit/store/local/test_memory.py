@@ -197,7 +197,7 @@ def test_a_tick_goes_on_with_what_it_brings_about(memory: MemoryStore, clock: Ma
     assert present(memory.apply(ScheduleGet("s")).schedule).next_run_at == clock.now() + 20 * SECOND
 
 
-def test_entry_that_is_due_at_an_instant_again_is_due_once(memory: MemoryStore, clock: ManualClock) -> None:
+def test_entry_due_at_one_instant_twice_is_listed_once(memory: MemoryStore, clock: ManualClock) -> None:
     for request in (create_task("w"), release("w", handover=True), acquire("w", 1)):
         memory.apply(request)
     clock.advance(MINUTE)
