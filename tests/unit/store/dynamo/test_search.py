@@ -61,3 +61,12 @@ def test_bounded_search_skips_no_execution(table: Table, monkeypatch: pytest.Mon
             found += [promise.id for promise in present(response.promises)]
             response = store.apply(replace(search, cursor=response.cursor))
         assert [*found, *(promise.id for promise in present(response.promises))] == [f"w{n}"]
+
+
+def test_cursor_outside_the_prefix_of_its_search_is_refused(table: Table) -> None:
+    store = table.store(ManualClock(T0))
+    for id in ("w.1", "w.2"):
+        assert store.apply(create(id)).ok
+    cursor = present(store.apply(search := PromiseSearch(id="w.", limit=1)).cursor)
+    response = store.apply(replace(search, cursor=cursor.replace(b"w.1".hex(), b"v.1".hex())))
+    assert (response.status, "is no cursor of a promise.search" in (response.error or "")) == (400, True)
