@@ -1,7 +1,16 @@
-"""Resonate: durable execution for Python on AWS, with no server to run.
+"""Resonate: durable execution for Python on AWS, without a server of your own.
 
-Write a workflow as a generator, `yield` what should happen durably, and run it in memory, on the offline stack or on
-Lambda without changing a line.
+A workflow is a generator that yields its durable steps, or an async function that awaits them. The same code runs in
+memory, on the offline stack and on Lambda::
+
+    resonate = Resonate.local()
+
+    @resonate.register
+    def greet(ctx: Context, name: str) -> Generator[Yieldable, Any, str]:
+        yield ctx.sleep(60)
+        return f"hello {name}"
+
+    greet.run("greet-ada", "ada")  # the id names the execution; the same id again returns the same result
 """
 
 from typing import TYPE_CHECKING
@@ -15,10 +24,10 @@ __all__ = ["Context", "Handle", "Promise", "Resonate", "Yieldable"]
 
 if TYPE_CHECKING:
     __version__: str
-else:  # a type checker would take every name for one that this module has
+else:  # with `__getattr__` in sight, type checkers would accept every name
 
     def __getattr__(name: str) -> str:
-        """Look `__version__` up when it is asked for: a cold start does not pay for it."""
+        """Return `__version__`, looked up on first use, so that a cold start does not pay for it."""
         if name != "__version__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib.metadata import PackageNotFoundError, version

@@ -1,16 +1,18 @@
-"""Payloads that the store cannot read: every param and every value is encrypted before it leaves the process.
+"""Client-side encryption: params and values are encrypted before they leave the process.
 
-`Resonate(encryptor=...)` puts `EncryptedStore` between the programming model and its store, so one place covers all of
-it: arguments, results of steps and calls, errors, the data of promises and of retry timers, and `resonate.promises`.
-What the store needs to do its work stays readable: ids, tags (the names of functions among them), headers and times.
+    resonate = Resonate.local(encryptor=AESGCMEncryptor({"2026-11": key}))
 
-A ciphertext is bound to its place. The promise's id, and whether it is the param or the value, are authenticated with
-it, so a payload that somebody with access to the store moves elsewhere is refused there. A payload without the headers
-of encryption is taken as it is: a person or a webhook may settle a promise without having the key, a timeout has no
-value at all, and executions that began before there was a key go on.
+Encrypted are arguments, results of steps and calls, errors, the data of promises and of retry timers, and the payloads
+of `resonate.promises`. The store needs ids, tags, headers and times, which stay readable. The names of functions are
+among the tags.
 
-A payload that cannot be decrypted says nothing about the execution it belongs to. The task is given back, again and
-again with growing pauses, and is halted in the end; its promise stays pending until a worker with the key continues it.
+A ciphertext is bound to its place: the id of the promise, and whether it is the param or the value, are authenticated
+with it. A payload that a writer of the store moves elsewhere is refused there. A payload without the headers of
+encryption is accepted as it is. There are three reasons: a person or webhook may settle a promise without the key, a
+timeout has no value, and executions may be older than the key.
+
+If a payload cannot be decrypted, the worker releases the task. It is offered again after pauses that grow, and halted
+in the end. Its promise stays pending, and a worker that has the key can continue it.
 """
 
 from __future__ import annotations
@@ -44,28 +46,31 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 ENCRYPTED = "x-encrypted"
-"""Header of a payload that is encrypted: "true"."""
+"""Header of an encrypted payload; its text is "true"."""
 KEY_ID = "x-encryption-key-id"
-"""Header that names the key it was encrypted with."""
+"""Header that names the key of an encrypted payload."""
 
 _NONCE_BYTES = 12
 
 
 @runtime_checkable
 class Encryptor(Protocol):
-    """Encrypts payloads and decrypts them. Values that carry no data are not passed to it."""
+    """Protocol of encryptors. Values without data are not passed to them."""
 
     def encrypt(self, value: Value, context: str) -> Value:
-        """The value unreadable.
+        """Return the value with encrypted data.
 
         Args:
-            value: its `data` is to be hidden, its headers are to be kept.
-            context: where the value belongs, e.g. "param:order-1"; authenticate it, to tie the ciphertext to its place.
+            value: the `data` to encrypt, and headers to keep.
+            context: the place of the value, such as "param:order-1". Authenticate it, to bind the ciphertext to its
+                place.
         """
         ...
 
     def decrypt(self, value: Value, context: str) -> Value:
-        """What `encrypt` was given, without headers of its own; a value that is not encrypted as it is.
+        """Return the value that `encrypt` was given, without the headers of encryption.
+
+        A value that is not encrypted is returned as it is.
 
         Raises:
             DecryptionError: the value is encrypted and cannot be read.
@@ -74,21 +79,21 @@ class Encryptor(Protocol):
 
 
 class AESGCMEncryptor:
-    """AES-256-GCM: the data is base64 of nonce (12 bytes), ciphertext and tag (16 bytes).
+    """AES-256-GCM. The data is the base64 of nonce (12 bytes), ciphertext and tag (16 bytes).
 
-    To rotate the key, first give every process the new one next to the old, then make it `key_id`, and drop the old one
-    when no execution that was encrypted with it is left.
+    To rotate the key, first give every process both keys. Then make the new one `key_id`. Remove the old one when no
+    execution is left that was encrypted with it.
 
     Args:
-        keys: 32 bytes each, by id. The ids are stored in the clear, next to what their keys encrypt.
+        keys: the keys by their ids, 32 bytes each. The ids are stored unencrypted.
         key_id: the key to encrypt with; may be left out if there is only one.
-        bound: whether a ciphertext is tied to its promise. Without it, ciphertexts can be exchanged with programs in
-            other languages that do not tie theirs, and be moved from one promise to another by whoever writes to the
-            store.
+        bound: whether a ciphertext is bound to its promise (the default). Programs in other languages may not bind
+            theirs: without it, both can read each other's payloads. But then a writer of the store can move a payload
+            to another promise.
 
     Raises:
-        ImportError: the package `cryptography` is missing.
-        ValueError: a key is not 32 bytes long, or `key_id` names none of them.
+        ImportError: the package `cryptography` is not installed.
+        ValueError: a key is not 32 bytes long, or `key_id` does not name a key.
     """
 
     def __init__(self, keys: Mapping[str, bytes], key_id: str | None = None, *, bound: bool = True) -> None:
@@ -115,7 +120,7 @@ class AESGCMEncryptor:
         return f"AESGCMEncryptor(key_id={self._key_id!r})"
 
     def encrypt(self, value: Value, context: str) -> Value:
-        """See `Encryptor.encrypt`."""
+        """Return the value encrypted; see `Encryptor.encrypt`."""
         if value.data is None:
             return value
         nonce = random_bytes(_NONCE_BYTES)
@@ -124,7 +129,7 @@ class AESGCMEncryptor:
         return Value(headers, binascii.b2a_base64(nonce + sealed, newline=False).decode())
 
     def decrypt(self, value: Value, context: str) -> Value:
-        """See `Encryptor.decrypt`."""
+        """Return the value decrypted; see `Encryptor.decrypt`."""
         headers = dict(value.headers or {})
         if headers.pop(ENCRYPTED, None) != "true" or value.data is None:
             return value
@@ -150,11 +155,11 @@ class AESGCMEncryptor:
 
 
 class EncryptedStore(StoreWrapper):
-    """A store whose payloads are encrypted on the way in and decrypted on the way out.
+    """Store that encrypts the payloads of requests and decrypts those of responses.
 
     Args:
-        store: where promises live.
-        encryptor: hides their payloads.
+        store: the store of the promises.
+        encryptor: encrypts their payloads.
     """
 
     def __init__(self, store: MinimalStore, encryptor: Encryptor) -> None:
@@ -166,7 +171,7 @@ class EncryptedStore(StoreWrapper):
         return self._store.underlying
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request; a task whose promise cannot be read is given back at once.
+        """Carry out one request. If the promise of an acquired task cannot be read, release the task at once.
 
         Raises:
             StoreError: the store cannot answer.
@@ -245,6 +250,9 @@ class EncryptedStore(StoreWrapper):
 
 
 def _place_of_param(id: str, tags: Mapping[str, str]) -> tuple[str, str]:
-    """What the param of a promise is bound to: the schedule that made it, whose param it shares, or itself."""
+    """Return the place that a param is bound to: the schedule that created the promise, or else the promise.
+
+    All promises of a schedule share its param.
+    """
     schedule = tags.get(SCHEDULE)
     return ("param", id) if schedule is None else ("schedule", schedule)

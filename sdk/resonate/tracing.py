@@ -1,14 +1,14 @@
-"""OpenTelemetry spans for executions and steps, whose ids follow from the ids of their promises.
-
-A workflow outlives the processes that run it, so no process could keep a span open for it. A span is made when its
-promise is settled, from what is stored. It begins at the promise's creation, however many invocations and suspensions
-ago. Trace and span ids are hashes of promise ids, so all parts of an execution are in one trace, whichever process ran
-them. A step's parent is the workflow that called it, although the workflow's span is made later. Replay settles nothing
-and so makes no span.
+"""OpenTelemetry spans for executions and steps.
 
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     handler = resonate.handler(span_processor=BatchSpanProcessor(exporter))
+
+A workflow outlives the processes that run it, so no process can keep a span open for it. A span is made from the stored
+promise when the promise is settled. It begins when the promise was created, however many invocations and suspensions
+ago. Trace and span ids are hashes of promise ids, so all parts of an execution are in one trace. The parent of a step
+is the workflow that called it, although the workflow's span is made later. Replay does not settle promises, so it does
+not make spans.
 
 Needs the extra `otel`. Without a span processor this module is not imported.
 """
@@ -31,12 +31,12 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class Spans:
-    """Makes a span of every settled promise.
+    """Source of spans: makes one for every settled promise.
 
     Args:
-        processor: gets the spans; it samples, batches and exports them.
-        resource: describes this process in the spans; by default what the environment says
-            (`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`).
+        processor: receives the spans; it samples, batches and exports them.
+        resource: describes this process in the spans; by default it is read from the environment variables
+            `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
     """
 
     def __init__(self, processor: SpanProcessor, resource: Resource | None = None) -> None:
@@ -48,7 +48,7 @@ class Spans:
         tags = promise.tags
         root = tags.get(ORIGIN) or origin(promise.id)
         parent = tags.get(PARENT, promise.id)
-        # A root has a trace of its own, whoever called for it.
+        # A root begins a trace of its own, even if a workflow of another execution called it.
         inside = parent != promise.id and root != promise.id
         failed = promise.state != "resolved"
         ended = promise.settled_at if promise.settled_at is not None else promise.timeout_at
@@ -73,22 +73,22 @@ class Spans:
         )
 
     def flush(self) -> None:
-        """Export the spans that wait: after an invocation its process may never thaw."""
+        """Export the spans that wait: Lambda may not resume this process after the invocation."""
         self._processor.force_flush()
 
 
 def context_of(root: str, id: str) -> SpanContext:
     """Return the context of the span of the promise `id`, in the trace of the execution `root`.
 
-    Spans of your own that are made with it as their parent become children of the step.
+    Spans that you make with it as their parent become children of the step.
 
     Args:
         root: the id of the execution.
-        id: the id of the step's promise, `ctx.id` inside the step.
+        id: the id of the step's promise: `ctx.id` inside the step.
     """
     return SpanContext(trace_id=_number(root, 16), span_id=_number(id, 8), is_remote=False, trace_flags=_SAMPLED)
 
 
 def _number(id: str, size: int) -> int:
-    """Return a number of `size` bytes that follows from an id, and is not zero, which would mean no id."""
+    """Return a number of `size` bytes that is derived from an id. It is not zero, which would mean "no id"."""
     return int.from_bytes(hashlib.blake2b(id.encode(), digest_size=size).digest(), "big") or 1

@@ -1,8 +1,10 @@
-"""How to write payloads in another way than ours (docs/protocol.md 5.8).
+"""Encoders: payloads in another form than the SDK's JSON (docs/protocol.md 5.8).
 
-An encoder turns a value into what is stored, and back. `.options(encoder=...)` gives a call one of its own, for its
-arguments and its result; whoever runs a call that comes from elsewhere sets the same on the registered function. These
-are the building blocks of SDK 0.6.7. They do not unpickle: nothing that comes out of a store constructs objects.
+An encoder turns a value into the text that is stored, and back. `.options(encoder=...)` sets it for one call: its
+arguments and its result. A worker that runs calls of other processes sets the same encoder on the registered function,
+by `function.options(encoder=...)`.
+
+The classes are those of SDK 0.6.7. They do not unpickle, so stored data cannot construct objects.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _JSON_TYPES = (str, int, float, bool, type(None))
 
 @runtime_checkable
 class Encoder(Protocol[I, O]):
-    """Turns values into something else and back."""
+    """Protocol of encoders. The encoder of a call encodes to text, or to None for nothing."""
 
     def encode(self, obj: I, /) -> O: ...
 
@@ -31,7 +33,7 @@ class Encoder(Protocol[I, O]):
 
 
 class NoopEncoder:
-    """Stands where an encoder is needed and nothing is to be kept: everything becomes None."""
+    """Encoder that keeps nothing: every value becomes None."""
 
     def encode(self, obj: Any, /) -> Any:  # noqa: ARG002
         return None
@@ -41,7 +43,7 @@ class NoopEncoder:
 
 
 class Base64Encoder:
-    """Text as base64; None stays None."""
+    """Encoder of text as base64; None stays None."""
 
     def encode(self, obj: str | None, /) -> str | None:
         return None if obj is None else binascii.b2a_base64(obj.encode(), newline=False).decode()
@@ -51,14 +53,16 @@ class Base64Encoder:
 
 
 class JsonEncoder:
-    """Values as JSON; None is nothing, and an exception is its message, which comes back as a plain `Exception`.
+    """Encoder of values as JSON.
+
+    None becomes None. An exception becomes its message, and is decoded as a plain `Exception`.
 
     Raises:
         TypeError: a part of the value has no JSON form.
     """
 
     def encode(self, obj: Any, /) -> str | None:
-        import json  # every cold start would pay for it, and few programs have an encoder
+        import json  # here, because every cold start would pay for it, and few programs have an encoder
 
         return None if obj is None else json.dumps(obj, default=_message_of)
 
@@ -69,13 +73,13 @@ class JsonEncoder:
 
 
 class JsonPickleEncoder:
-    """The name that programs of SDK 0.6.7 import, for values that are JSON as they are.
+    """Encoder of plain JSON data, under the name that programs of SDK 0.6.7 import.
 
-    jsonpickle rebuilds any object that a payload names, so whoever can write to the store could run code here. It is
-    never decoded; values of other types belong into annotations, which restore them, or into an encoder of your own.
+    It does not use jsonpickle, which rebuilds any object that a payload names, so that a writer of the store could run
+    code in the worker. For values of other types, annotate the function or write an encoder.
 
     Raises:
-        PayloadError: the value, or the payload, is not made of plain JSON types alone.
+        PayloadError: the value, or the payload, is not plain JSON data.
     """
 
     def encode(self, obj: Any, /) -> str:
@@ -95,11 +99,11 @@ class JsonPickleEncoder:
 
 
 class HeaderEncoder(Generic[T, U]):
-    """Keeps what another encoder makes under one name in the payload's headers.
+    """Encoder that puts the output of another encoder into one header.
 
     Args:
-        key: the header's name.
-        encoder: makes its content.
+        key: the name of the header.
+        encoder: writes its content.
     """
 
     def __init__(self, key: str, encoder: Encoder[T, U]) -> None:
@@ -114,7 +118,13 @@ class HeaderEncoder(Generic[T, U]):
 
 
 class PairEncoder(Generic[T, U, V]):
-    """Writes a value in two ways, such as headers and data; reading, the first that knows a value is believed."""
+    """Encoder that writes a value twice, for example as headers and as data.
+
+    Decoding uses `l`, and `r` if `l` returns None.
+
+    Args:
+        l, r: write the first and the second element of the pair.
+    """
 
     def __init__(self, l: Encoder[T, U], r: Encoder[T, V]) -> None:  # noqa: E741
         self._left = l
@@ -130,7 +140,7 @@ class PairEncoder(Generic[T, U, V]):
 
 
 class CombinedEncoder(Generic[T, U, V]):
-    """One encoder after the other: what the left one makes of a value, the right one encodes once more."""
+    """Chain of two encoders: `r` encodes what `l` has encoded."""
 
     def __init__(self, l: Encoder[T, U], r: Encoder[U, V]) -> None:  # noqa: E741
         self._left = l

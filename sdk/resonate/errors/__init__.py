@@ -1,8 +1,8 @@
-"""What can go wrong, as users see it.
+"""Errors that the SDK raises.
 
-Every error of ours is a `ResonateError` with a numeric code, says what was wrong and what to do, and
-survives pickling. Errors that a user's function raises are not wrapped: they reach the workflow and the caller as
-themselves, or as `ApplicationError` where their type is not known in the process that reads them.
+Each is a `ResonateError` with a numeric code. Its text says what is wrong and what to do. All of them can be pickled.
+An error that a user's function raises is not wrapped. It reaches the workflow and the caller as its own type, or as an
+`ApplicationError` if the process that reads it has not imported that type.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from resonate_store.interface import StoreError
 
 
 class ResonateError(Exception):
-    """Base of all errors of ours.
+    """Base of all errors of the SDK.
 
     Args:
         mesg: what happened.
-        code: a number that programs can tell errors apart by.
-        details: anything JSON that helps.
+        code: a number that identifies the kind of error.
+        details: more about it, as JSON data.
     """
 
     def __init__(self, mesg: str, code: float, details: Any = None) -> None:
@@ -31,13 +31,23 @@ class ResonateError(Exception):
         head = f"[{self.code:09.5f}] {self.mesg}"
         if self.details is None:
             return head
-        import json  # every cold start would pay for it, and hardly any shows an error
+        import json  # here, because every cold start would pay for it
 
         return f"{head}\n{json.dumps(self.details, indent=2, default=str)}"
 
 
 class ResonateStoreError(ResonateError):
-    """The store refused a request; `status` is the protocol's (404, 409, ...)."""
+    """The store refused a request.
+
+    Attributes:
+        status: the protocol's status, such as 404 or 409.
+        code: 100 and a fraction of the status, such as 100.404.
+
+    Args:
+        mesg: what happened.
+        code: the status, followed by two digits for the detail, such as 40400.
+        details: more about it, as JSON data.
+    """
 
     def __init__(self, mesg: str, code: int, details: Any = None) -> None:
         super().__init__(mesg, float(f"100.{code}"), details)
@@ -46,7 +56,11 @@ class ResonateStoreError(ResonateError):
 
 
 class ResonateCanceledError(ResonateError):
-    """The promise was cancelled."""
+    """The promise was cancelled.
+
+    Args:
+        id: the promise.
+    """
 
     def __init__(self, id: str) -> None:
         super().__init__(f"Promise {id} canceled", 200)
@@ -55,7 +69,12 @@ class ResonateCanceledError(ResonateError):
 
 
 class ResonateTimedoutError(ResonateError):
-    """The promise was not settled in time; `timeout` is its deadline in seconds since the epoch."""
+    """The promise was not settled before its deadline.
+
+    Args:
+        id: the promise.
+        timeout: the deadline, in seconds since the epoch.
+    """
 
     def __init__(self, id: str, timeout: float) -> None:
         super().__init__(f"Promise {id} timedout at {timeout}", 201)
@@ -65,7 +84,7 @@ class ResonateTimedoutError(ResonateError):
 
 
 class ResonateShutdownError(ResonateError):
-    """This instance was stopped while somebody waited for it."""
+    """`Resonate.stop()` was called while a caller waited for a result."""
 
     def __init__(self, mesg: str) -> None:
         super().__init__(mesg, 300)
@@ -73,7 +92,14 @@ class ResonateShutdownError(ResonateError):
 
 
 class ResonateHaltedError(ResonateError):
-    """The task will not go on by itself; `tasks continue` resumes it once the reason is gone."""
+    """The task is halted: it does not run again by itself.
+
+    Correct the cause, then resume the task with `resonate tasks continue`.
+
+    Args:
+        id: the task.
+        reason: why it was halted.
+    """
 
     def __init__(self, id: str, reason: str) -> None:
         super().__init__(f"Task {id} is halted: {reason}", 301)
@@ -83,9 +109,15 @@ class ResonateHaltedError(ResonateError):
 
 
 class NonDeterminismError(ResonateError):
-    """The workflow did something else than it did before, so its history cannot be continued.
+    """The workflow issued another command than in an earlier run, so its history cannot be replayed.
 
-    The task is halted, not failed: deploy code that replays the history and continue it.
+    The task is halted, and its promise stays pending. Deploy code that repeats the recorded commands, then continue the
+    task.
+
+    Args:
+        id: the promise of the command.
+        expected: the recorded command.
+        found: the command that the code issues now.
     """
 
     def __init__(self, id: str, expected: str, found: str) -> None:
@@ -95,9 +127,10 @@ class NonDeterminismError(ResonateError):
 
 
 class SignatureError(ResonateError, TypeError):
-    """A call does not fit the function: an argument is missing, unknown, given twice, too many, or of the wrong type.
+    """A call does not fit the parameters of its function.
 
-    It is never tried again, whatever the retry policy: nothing but another call, or another function, would help.
+    An argument is missing, unknown, given twice, too many, or of the wrong type. The call is not retried, whatever the
+    retry policy.
     """
 
     def __init__(self, mesg: str) -> None:
@@ -106,9 +139,9 @@ class SignatureError(ResonateError, TypeError):
 
 
 class ResultTypeError(ResonateError, TypeError):
-    """A result is not of the type that the caller has asked for by `result_type=`.
+    """A result does not fit the type that the caller gave as `result_type=`.
 
-    In a workflow it halts the task: deploy code that asks for the right type and continue it.
+    In a workflow it halts the task: deploy code that gives the right type, then continue the task.
     """
 
     def __init__(self, mesg: str) -> None:
@@ -117,11 +150,11 @@ class ResultTypeError(ResonateError, TypeError):
 
 
 class ProgramError(TypeError):
-    """A function is written in a way that cannot work, as its text says. It is never tried again."""
+    """A function is written in a way that cannot work. The text says what to change. The call is not retried."""
 
 
 class PayloadError(ResonateError):
-    """A value cannot travel, or what arrived cannot be read."""
+    """A value cannot be stored, or a stored value cannot be read."""
 
     def __init__(self, mesg: str) -> None:
         super().__init__(mesg, 303)
@@ -129,7 +162,7 @@ class PayloadError(ResonateError):
 
 
 class PayloadTooLargeError(PayloadError, ResonateStoreError):
-    """The store does not take a value, or a promise with it, because of its size; `status` is 413."""
+    """The store refuses a value because it, or the promise with it, is too large. `status` is 413."""
 
     def __init__(self, mesg: str) -> None:
         ResonateError.__init__(self, mesg, 100.413)
@@ -138,12 +171,12 @@ class PayloadTooLargeError(PayloadError, ResonateStoreError):
 
 
 def refusal(status: int, reason: str | None, details: Any = None) -> ResonateStoreError:
-    """What a refused request raises.
+    """Return the error of a refused request.
 
     Args:
-        status: the response's.
-        reason: its error.
-        details: anything JSON that helps.
+        status: the status of the response.
+        reason: the error of the response.
+        details: more about it, as JSON data.
     """
     mesg = reason or "refused"
     return PayloadTooLargeError(mesg) if status == 413 else ResonateStoreError(mesg, status * 100, details)
@@ -152,10 +185,10 @@ def refusal(status: int, reason: str | None, details: Any = None) -> ResonateSto
 class DecryptionError(ResonateError, StoreError):
     """A payload is encrypted, and this process cannot read it.
 
-    It is a failure of the process and not of the execution: the task is given back and the promise stays pending.
+    The process has failed, and not the execution: the worker releases the task, and the promise stays pending.
 
     Args:
-        place: which payload, e.g. "param:order-1".
+        place: the payload, such as "param:order-1".
         reason: why it cannot be read.
     """
 
@@ -165,12 +198,12 @@ class DecryptionError(ResonateError, StoreError):
 
 
 class ApplicationError(Exception):
-    """An error raised elsewhere whose type is not known in this process.
+    """An error from another process, whose type this process has not imported.
 
     Args:
-        type_name: the type's full name where it was raised.
+        type_name: the full name of the type where it was raised.
         message: its message.
-        remote_traceback: the text of its traceback, if it came along.
+        remote_traceback: the text of its traceback; empty if there is none.
     """
 
     def __init__(self, type_name: str, message: str, remote_traceback: str = "") -> None:
@@ -184,14 +217,14 @@ class ApplicationError(Exception):
 
 
 MOST_CAUSES = 16
-"""How many causes of an error are looked at: they may be in a cycle."""
+"""Maximum number of causes of an error that are read: causes can be cyclic."""
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether no repetition can cure this failure of a function, or one that its exception group holds.
+    """Return whether a retry cannot succeed after this error. An exception group is final if one of its members is.
 
-    An error raised `from` a `ProgramError` is final as well: repetition does not correct a program. A cause of another
-    kind, such as a `PayloadError`, does not count: the next attempt may make that call with other arguments.
+    An error raised `from` a `ProgramError` is final as well. A cause of another kind, such as a `PayloadError`, is not:
+    the next attempt may make that call with other arguments.
     """
     if isinstance(error, BaseExceptionGroup):
         group: BaseExceptionGroup[BaseException] = error  # pyright: ignore[reportUnknownVariableType]

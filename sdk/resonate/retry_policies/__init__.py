@@ -1,13 +1,18 @@
-"""When a failed step runs again.
+"""Retry policies: whether and when a failed function is called again.
 
-A policy is asked `next(n)` after the n-th failure and answers with a pause in seconds, or None to give up.
-Pauses are given in seconds or as a `timedelta`. Policies are frozen values without state of their own, so the
-number of an attempt is all that has to survive.
+The worker asks a policy `next(n)` after the n-th failure. The answer is a pause in seconds, or None to give up.
+Policies are frozen values without state, so the number of the attempt is all that is stored::
 
-The three that try again can be told more, by keyword: `jitter` spreads the pauses of those who failed together, "full"
-over all of the pause and "equal" over its second half; `retry_if` is asked about the error, and `non_retryable` names
-types of errors that are final, subclasses included. `next` gives the pause before it is spread. Chance is drawn by
-whoever asks, and a pause that is recorded is not drawn again on replay.
+    yield ctx.run(charge, order).options(retry_policy=Exponential(delay=2, max_retries=5, jitter="full"))
+
+`Constant`, `Linear` and `Exponential` have three more arguments, by keyword:
+
+- `jitter`: None (the default) keeps the pause as it is. "full" draws it from 0 to the pause, and "equal" from half the
+  pause to the pause. `next` returns the pause without jitter. A pause that is recorded is not drawn again on replay.
+- `retry_if`: a function of the error that returns whether to retry. None (the default) retries all errors.
+- `non_retryable`: a tuple of exception types that are final, subclasses included. It is empty by default.
+
+Their constructors raise a `TypeError` or `ValueError` for arguments that are not possible.
 """
 
 from __future__ import annotations
@@ -25,15 +30,22 @@ from resonate.validation import Seconds, require, seconds_of
 
 @runtime_checkable
 class RetryPolicy(Protocol):
-    """Decides whether and when a step runs again."""
+    """Protocol of retry policies. A class with this `next` can be given as `retry_policy`."""
 
     def next(self, attempt: int) -> float | None:
-        """The pause in seconds after `attempt` failures (0 before the first attempt), or None to give up."""
+        """Return the pause before the next attempt.
+
+        Args:
+            attempt: the number of failures so far; 0 before the first attempt.
+
+        Returns:
+            Seconds, or None to give up.
+        """
         ...
 
 
 class _Again(Struct, frozen=True, kw_only=True):
-    """What the policies that try again have in common."""
+    """Base of the policies that retry."""
 
     jitter: Literal["full", "equal"] | None = None
     retry_if: Callable[[BaseException], bool] | None = None
@@ -52,20 +64,26 @@ class _Again(Struct, frozen=True, kw_only=True):
                 raise TypeError(f"non_retryable must be a tuple of exception types, got {kind!r:.80} in it")
 
     def retries(self, error: BaseException) -> bool:
-        """Whether this error may be followed by another attempt at all."""
+        """Return whether an attempt may follow this error."""
         if isinstance(error, self.non_retryable):
             return False
         return self.retry_if is None or bool(self.retry_if(error))
 
     def spread(self, pause: float, draw: Callable[[], float]) -> float:
-        """The pause with its jitter; `draw` gives a number from 0 up to 1."""
+        """Return the pause with its jitter; `draw` returns a random number from 0 to below 1."""
         if self.jitter is None:
             return pause
         return pause * draw() if self.jitter == "full" else pause * (1 + draw()) / 2
 
 
 class Constant(_Again, frozen=True):
-    """Always the same pause of `delay` seconds, at most `max_retries` times."""
+    """The same pause after every failure.
+
+    Args:
+        delay: the pause, in seconds or as a `timedelta`; 1 s by default.
+        max_retries: the number of attempts after the first; without limit by default.
+        jitter, retry_if, non_retryable: see the module.
+    """
 
     delay: Seconds = 1
     max_retries: int = sys.maxsize
@@ -82,7 +100,13 @@ class Constant(_Again, frozen=True):
 
 
 class Linear(_Again, frozen=True):
-    """A pause that grows by `delay` seconds with every failure, at most `max_retries` times."""
+    """A pause that grows with every failure: `delay * n` seconds after the n-th.
+
+    Args:
+        delay: the first pause, in seconds or as a `timedelta`; 1 s by default.
+        max_retries: the number of attempts after the first; without limit by default.
+        jitter, retry_if, non_retryable: see the module.
+    """
 
     delay: Seconds = 1
     max_retries: int = sys.maxsize
@@ -99,7 +123,15 @@ class Linear(_Again, frozen=True):
 
 
 class Exponential(_Again, frozen=True):
-    """A pause of `delay * factor ** n` seconds after the n-th failure, at most `max_delay`, and `max_retries` times."""
+    """A pause of `delay * factor ** n` seconds after the n-th failure, but at most `max_delay`.
+
+    Args:
+        delay: in seconds, or as a `timedelta`; 1 s by default, so that the pauses are 2, 4, 8, ... seconds.
+        max_retries: the number of attempts after the first; without limit by default.
+        factor: the base of the growth; 2 by default.
+        max_delay: the longest pause, in seconds or as a `timedelta`; 30 s by default, `math.inf` for no limit.
+        jitter, retry_if, non_retryable: see the module.
+    """
 
     delay: Seconds = 1
     max_retries: int = sys.maxsize
@@ -110,7 +142,7 @@ class Exponential(_Again, frozen=True):
         super().__post_init__()
         _check(self.max_retries, delay=_converted(self, "delay"), factor=self.factor)
         max_delay = _converted(self, "max_delay")
-        if max_delay != math.inf:  # which means that there is no upper limit
+        if max_delay != math.inf:
             _check(self.max_retries, max_delay=max_delay)
 
     def next(self, attempt: int) -> float | None:
@@ -126,7 +158,7 @@ class Exponential(_Again, frozen=True):
 
 
 class Never(Struct, frozen=True):
-    """The first failure is final."""
+    """No retry: the first failure is final."""
 
     def next(self, attempt: int) -> float | None:
         assert attempt >= 0, "attempt must be greater than or equal to 0"
@@ -134,22 +166,23 @@ class Never(Struct, frozen=True):
 
 
 def _converted(policy: Struct, name: str) -> Any:
-    """A duration of a policy in seconds, which the policy keeps."""
+    """Replace a duration of a policy by its seconds, and return them."""
     seconds = seconds_of(getattr(policy, name))
     force_setattr(policy, name, seconds)
     return seconds
 
 
 def _seconds(duration: Seconds) -> float:
-    """What a policy keeps of a duration is a number."""
+    """Return a duration that `_converted` has made a number."""
     return cast("float", duration)
 
 
 def _check(max_retries: int, **numbers: float) -> None:
-    """Refuse what would fail only when a step does, or make it wait for ever.
+    """Raise an error for numbers with which a retry would fail or never begin.
 
     Raises:
-        TypeError, ValueError: the number of retries, or one of the other numbers, is none, or cannot be.
+        TypeError: one of them is not a number.
+        ValueError: one of them is negative or not finite.
     """
     require("max_retries", max_retries, int, "leave it out for no limit")
     if max_retries < 0:
@@ -161,17 +194,17 @@ def _check(max_retries: int, **numbers: float) -> None:
 
 
 def pause_after(policy: RetryPolicy, attempt: int, error: BaseException, draw: Callable[[], float]) -> float | None:
-    """The pause in seconds after this failure of the attempt, or None when it is final.
+    """Return the pause in seconds after this failure, or None if it is final.
 
     Args:
-        policy: any policy; one of our own may look at the error and spread the pause.
-        attempt: the number of the attempt that has failed, from 1.
-        error: what it failed with.
-        draw: gives a random number from 0 up to 1, and is asked only for jitter.
+        policy: any policy. One of this module may also read the error and add jitter.
+        attempt: the number of the attempt that failed, from 1.
+        error: what it raised.
+        draw: returns a random number from 0 to below 1; called only for jitter.
 
     Raises:
-        TypeError, ValueError: the policy answers with something else than a pause.
-        Exception: whatever the code of a user's own policy, or its `retry_if`, raises.
+        TypeError, ValueError: the policy's answer is not a pause.
+        Exception: the user's policy or `retry_if` raised it.
     """
     if not isinstance(policy, _Again):
         return _pause(policy, attempt)
@@ -182,7 +215,7 @@ def pause_after(policy: RetryPolicy, attempt: int, error: BaseException, draw: C
 
 
 def _pause(policy: RetryPolicy, attempt: int) -> float | None:
-    """The answer of a policy that is not ours: it may be any number, such as a `Decimal`."""
+    """Return the answer of a user's policy as a float: it may be any number, such as a `Decimal`."""
     answer = cast("object", policy.next(attempt))
     if answer is None:
         return None
@@ -190,6 +223,6 @@ def _pause(policy: RetryPolicy, attempt: int) -> float | None:
     if not hasattr(answer, "__float__"):
         raise TypeError(asked)
     pause = float(cast("float", answer))
-    if not pause >= 0:  # which also refuses what is not a number
+    if not pause >= 0:  # also true of not-a-number
         raise ValueError(asked)
     return pause
