@@ -1,4 +1,4 @@
-"""What functions may ask their context for, by name; a plain dictionary does as well."""
+"""Dependencies of functions: objects that `ctx.get_dependency` returns, by name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 
 class Dependencies(dict[str, Any]):
-    """A dictionary with the method that programs of SDK 0.6.7 fill it by."""
+    """Dictionary of dependencies with the `add` of SDK 0.6.7; `Resonate(dependencies=...)` takes any dictionary."""
 
     def add(self, key: str, obj: Any) -> None:
-        """Let `ctx.get_dependency(key)` find `obj`."""
+        """Make `ctx.get_dependency(key)` return `obj`."""
         self[key] = obj

@@ -1,9 +1,8 @@
-"""Promises by hand: create one, look at one, settle one from outside of any workflow.
+"""`resonate.promises`: create, read and settle promises from outside of a workflow.
 
-`resonate.promises` is how a human's answer, a webhook or a script reaches a waiting workflow. The calls, the shape of
-`DurablePromise` and the error codes are those of SDK 0.6.7 (docs/protocol.md 4.2, 4.3), over the same
-requests that everything else makes: idempotency keys and `strict` are promises of this client (`idempotency`), and mean
-nothing to the store.
+A person's answer, a webhook or a script reaches a waiting workflow by `resonate.promises.resolve("p1", value="yes")`.
+Calls, `DurablePromise` and error codes are those of SDK 0.6.7 (docs/protocol.md 4.2, 4.3). The store does not know
+idempotency keys and `strict`: this client checks them (`idempotency`).
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSett
 from resonate_store.model.tags import IDEMPOTENCY_KEY
 
 NOT_GIVEN: Any = object()
-"""Stands for an argument that was left out, where None is a value."""
+"""Default of an argument for which None is a value."""
 _ANCIENT_MS = 100_000_000_000
-"""Nobody means an instant before March 1973, but 0: it is seconds, or a duration, taken for an instant (ms)."""
+"""March 1973. An earlier deadline, except 0, is probably in seconds, or a duration."""
 _SETTLED_CODES = {"resolved": 40301, "rejected": 40302, "rejected_canceled": 40303, "rejected_timedout": 40304}
 _WORDS = {"rejected_canceled": "canceled", "rejected_timedout": "timedout"}
 
@@ -40,14 +39,19 @@ class DurableValue(Struct, frozen=True):
     data: str | None
 
     def to_tuple(self) -> tuple[dict[str, str], str | None]:
-        """The headers and the data, as `PairEncoder` takes them."""
+        """Return headers and data, as `PairEncoder` takes them."""
         return self.headers, self.data
 
 
 class DurablePromise(Struct):
-    """A promise as it was when it was read or last settled by its methods. Instants are milliseconds since the epoch.
+    """A promise as it was when it was read, or last settled by its methods.
 
-    `store` is where it was read, and what its methods use.
+    Attributes:
+        state: "PENDING", "RESOLVED", "REJECTED", "REJECTED_CANCELED" or "REJECTED_TIMEDOUT".
+        timeout, created_on, completed_on: instants in milliseconds since the epoch; `timeout` is the deadline.
+        ikey_for_create, ikey_for_complete: the idempotency keys of its creation and of its settlement.
+        param, value: what it was created with, and what it was settled with.
+        store: where it was read; its methods use it.
     """
 
     id: str
@@ -93,7 +97,7 @@ class DurablePromise(Struct):
 
     @property
     def rel_timeout(self) -> float:
-        """How long it was given, in seconds."""
+        """The time from its creation to its deadline, in seconds."""
         return (self.timeout - self.created_on) / 1000
 
     def resolve(
@@ -105,7 +109,7 @@ class DurablePromise(Struct):
         headers: dict[str, str] | None = None,
         value: Any = NOT_GIVEN,
     ) -> None:
-        """See `Promises.resolve`; this object then shows the outcome."""
+        """Resolve it and update this object; see `Promises.resolve`."""
         promises = self.store.promises
         self._become(promises.resolve(self.id, ikey=ikey, strict=strict, headers=headers, data=data, value=value))
 
@@ -118,32 +122,38 @@ class DurablePromise(Struct):
         headers: dict[str, str] | None = None,
         value: Any = NOT_GIVEN,
     ) -> None:
-        """See `Promises.reject`; this object then shows the outcome."""
+        """Reject it and update this object; see `Promises.reject`."""
         promises = self.store.promises
         self._become(promises.reject(self.id, ikey=ikey, strict=strict, headers=headers, data=data, value=value))
 
     def cancel(
         self, data: str | None, *, ikey: str | None = None, strict: bool = False, headers: dict[str, str] | None = None
     ) -> None:
-        """See `Promises.cancel`; this object then shows the outcome."""
+        """Cancel it and update this object; see `Promises.cancel`."""
         self._become(self.store.promises.cancel(self.id, ikey=ikey, strict=strict, headers=headers, data=data))
 
     def callback(self, id: str, root_promise_id: str, recv: str) -> Callback | None:  # noqa: ARG002
-        """Have the task of `root_promise_id` resumed when this promise settles; None if it has, or knows already."""
+        """Resume the task of `root_promise_id` when this promise settles.
+
+        Return None if it has settled, or if the callback exists.
+        """
         promise, callback = self._watched().callback(self.id, root_promise_id, recv, self.timeout)
         if promise.completed:
             self._become(promise)
         return callback
 
     def subscribe(self, id: str, recv: str) -> Callback | None:
-        """Have this promise sent to `recv` when it settles; None if it has, or if `recv` subscribed before."""
+        """Send this promise to the address `recv` when it settles.
+
+        Return None if it has settled, or if `recv` has subscribed before.
+        """
         promise, callback = self._watched().subscribe(id, self.id, recv, self.timeout)
         if promise.completed:
             self._become(promise)
         return callback
 
     def result(self, encoder: Encoder[Any, Any]) -> Any:
-        """The value, or the error raised, as `encoder` reads headers and data.
+        """Return the value, or raise the error, as `encoder` decodes headers and data.
 
         Raises:
             ValueError: the promise is pending.
@@ -173,7 +183,7 @@ class DurablePromise(Struct):
 
 
 class Callback(Struct, frozen=True):
-    """Somebody who is told when a promise settles. Instants are milliseconds since the epoch."""
+    """A callback or subscription on a promise. Instants are milliseconds since the epoch."""
 
     id: str
     promise_id: str
@@ -182,7 +192,7 @@ class Callback(Struct, frozen=True):
 
 
 class Stored(Protocol):
-    """Something whose promises can be settled by hand."""
+    """Protocol of an object with `promises`, such as a `Resonate` or a store."""
 
     @property
     def promises(self) -> Promises: ...
@@ -190,7 +200,7 @@ class Stored(Protocol):
 
 @runtime_checkable
 class Watched(Protocol):
-    """Promises that can be waited on by hand."""
+    """Protocol of promises with callbacks and subscriptions."""
 
     def callback(
         self, promise_id: str, root_promise_id: str, recv: str, timeout: int
@@ -202,11 +212,11 @@ class Watched(Protocol):
 
 
 class Promises:
-    """Creates, reads and settles promises.
+    """Access to the promises of a store.
 
     Args:
-        store: where they live.
-        checked: whether a promise is settled only with what its awaiter can read: JSON, unless there are headers.
+        store: the store.
+        checked: whether to refuse data that the awaiter cannot read: without headers, data must be JSON.
     """
 
     def __init__(self, store: Store, *, checked: bool = False) -> None:
@@ -215,15 +225,15 @@ class Promises:
 
     @property
     def promises(self) -> Promises:
-        """Itself: what a `DurablePromise` needs of where it was read."""
+        """This object, so that a `DurablePromise` can use it as its `store`."""
         return self
 
     def get(self, id: str) -> DurablePromise:
-        """Read a promise.
+        """Return a promise.
 
         Raises:
-            ResonateStoreError: there is none with this id (code 100.404).
-            TypeError: the id is no text.
+            ResonateStoreError: the promise does not exist (code 100.40400).
+            TypeError: the id is not a `str`.
         """
         return self.shown(self._read(id))
 
@@ -238,19 +248,20 @@ class Promises:
         data: str | None = None,
         tags: dict[str, str] | None = None,
     ) -> DurablePromise:
-        """Create a promise, or find the one that was created with the same id and idempotency key.
+        """Create a promise, or return the one with the same id and idempotency key.
 
         Args:
-            id: its id.
-            timeout: the instant at which it times out, milliseconds since the epoch. A promise whose instant has
-                passed is created as one that has timed out; one that is never to time out may have `sys.maxsize`.
-            ikey: makes the creation repeatable; without one a promise that exists is a conflict.
-            strict: whether one that has been settled since is a conflict, too.
-            headers, data: its param, for whoever settles it.
-            tags: kept with it.
+            id: the id of the promise.
+            timeout: the deadline, in milliseconds since the epoch. If it has passed, the promise is created as timed
+                out. Give `sys.maxsize` for none.
+            ikey: the idempotency key, with which the call can be repeated. Without one, an existing promise is a
+                conflict.
+            strict: whether an existing promise that is settled is a conflict, even if the keys match.
+            headers, data: its param: headers, and any text.
+            tags: stored with it.
 
         Raises:
-            ResonateStoreError: it exists and was not created by the same call (code 100.409), or the request is wrong.
+            ResonateStoreError: it was created by another call (code 100.40900), or the request is invalid.
             TypeError: an argument is of the wrong type.
         """
         check_creation(id, timeout, ikey, tags)
@@ -285,17 +296,18 @@ class Promises:
 
         Args:
             id: the promise.
-            ikey: makes the call repeatable; without one a promise that is settled is a conflict.
-            strict: whether it must have been resolved, and in time, for a repetition to succeed.
-            headers, data: its value as it is stored: the text of a JSON document. With headers, which may be empty, it
-                may be any text, for a promise that is awaited with an encoder of its own.
-            value: its value, which is encoded as a workflow's result is; instead of `data`.
+            ikey: the idempotency key, with which the call can be repeated. Without one, a settled promise is a
+                conflict.
+            strict: whether a repetition also requires that the promise is resolved, and did not time out.
+            headers, data: its value as it is stored: data is a JSON document. With headers, even empty ones, data may
+                be any text, for a promise that is awaited with an encoder.
+            value: its value, encoded like the result of a workflow; give it instead of `data`.
 
         Raises:
-            ResonateStoreError: there is none (100.404), or it was settled by another call (100.40301 to 100.40304).
-            TypeError: an argument is of the wrong type.
-            ValueError: `data` is not JSON, so the awaiter of the promise could not read it. Nothing is settled.
-            PayloadError: `value` cannot travel.
+            ResonateStoreError: it does not exist (100.40400), or another call settled it (100.40301 to 100.40304).
+            TypeError: an argument is of the wrong type, or both `data` and `value` are given.
+            ValueError: `data` is not JSON, so the awaiter could not read it. The promise is not settled.
+            PayloadError: `value` cannot be encoded.
         """
         return self._settle(id, "resolved", ikey, strict, self._value_of(id, headers, data, value))
 
@@ -309,7 +321,7 @@ class Promises:
         data: str | None = None,
         value: Any = NOT_GIVEN,
     ) -> DurablePromise:
-        """Reject a promise; see `resolve`. Whoever awaits it gets the exception `value`, or one that carries `data`."""
+        """Reject a promise; see `resolve`. Its awaiter gets the exception `value`, or one that carries `data`."""
         return self._settle(id, "rejected", ikey, strict, self._value_of(id, headers, data, value))
 
     def cancel(
@@ -321,15 +333,11 @@ class Promises:
         headers: dict[str, str] | None = None,
         data: str | None = None,
     ) -> DurablePromise:
-        """Cancel a promise; see `resolve`. Whoever awaits it gets a `ResonateCanceledError`."""
+        """Cancel a promise; see `resolve`. Its awaiter gets a `ResonateCanceledError`."""
         return self._settle(id, "rejected_canceled", ikey, strict, self._value_of(id, headers, data, NOT_GIVEN))
 
     def _value_of(self, id: str, headers: dict[str, str] | None, data: str | None, value: Any) -> Value:
-        """The payload that a promise is settled with.
-
-        Raises:
-            TypeError, ValueError: it is given twice, is of the wrong type, or could not be read.
-        """
+        """Return the payload that a promise is settled with. See `resolve` for what is raised."""
         if value is NOT_GIVEN:
             if self._checked and headers is None and isinstance(data, str) and not _is_json(data):
                 raise ValueError(
@@ -358,11 +366,11 @@ class Promises:
         return self.shown(promise) if settled_alike(promise, state, ikey, strict) else _refuse(promise)
 
     def kept(self, tags: dict[str, str] | None, ikey: str | None) -> dict[str, str]:
-        """The tags that a promise is stored with."""
+        """Return the tags that a promise is stored with."""
         return dict(tags or {}) if ikey is None else {**(tags or {}), IDEMPOTENCY_KEY: ikey}
 
     def shown(self, promise: PromiseView) -> DurablePromise:
-        """A stored promise as users see it."""
+        """Return a stored promise as users see it."""
         return shown(promise, self)
 
     def _read(self, id: str) -> PromiseView:
@@ -379,7 +387,7 @@ def _is_json(text: str) -> bool:
 
 
 def accepted(response: Response, id: str) -> PromiseView:
-    """The promise of a response; one that has none is an error."""
+    """Return the promise of a response; raise an error if there is none."""
     if response.promise is not None:
         return response.promise
     if response.status == 404:
@@ -394,11 +402,7 @@ def _refuse(promise: PromiseView) -> NoReturn:
 
 
 def check_creation(id: str, timeout: int, ikey: str | None, tags: dict[str, str] | None) -> None:
-    """Refuse arguments of a creation that are of the wrong type.
-
-    Raises:
-        TypeError: one is.
-    """
+    """Raise a `TypeError` for an argument of a creation that has the wrong type."""
     require("id", id, str)
     require("timeout", timeout, int, "the instant in milliseconds since the epoch")
     require_text("ikey", ikey)
@@ -406,14 +410,11 @@ def check_creation(id: str, timeout: int, ikey: str | None, tags: dict[str, str]
 
 
 def payload(headers: dict[str, str] | None, data: str | None, of: str = "") -> Value:
-    """Headers and text as they are stored.
+    """Return headers and text as they are stored. Raise a `TypeError` if one is of the wrong type.
 
     Args:
         headers, data: the payload.
-        of: what the arguments' names begin with where the caller was given them.
-
-    Raises:
-        TypeError: one is of the wrong type.
+        of: the prefix of the arguments' names in the error.
     """
     require_texts(f"{of}headers", headers)
     require_text(f"{of}data", data, "for example JSON")
@@ -422,17 +423,17 @@ def payload(headers: dict[str, str] | None, data: str | None, of: str = "") -> V
 
 
 def read_value(value: Value) -> DurableValue:
-    """A stored payload as users see it."""
+    """Return a stored payload as users see it."""
     headers = {name: text for name, text in (value.headers or {}).items() if name != COMPLETE_KEY}
     try:
         data = None if value.data is None else binascii.a2b_base64(value.data).decode()
-    except ValueError:  # somebody else's encoding
+    except ValueError:  # another client stored text that is not base64
         data = value.data
     return DurableValue(headers, data)
 
 
 def shown(promise: PromiseView, store: Stored) -> DurablePromise:
-    """A stored promise as users see it, with its methods tied to `store`."""
+    """Return a stored promise as users see it, with methods that use `store`."""
     return DurablePromise(
         id=promise.id,
         state=promise.state.upper(),

@@ -1,8 +1,12 @@
-"""Schedules by hand: have promises created whenever a cron expression occurs, with no process running.
+"""`resonate.schedules`: create, read, pause and delete schedules.
 
-`resonate.schedule(...)` makes a schedule that calls a registered function; `resonate.schedules` is the layer below, in
-the shape and with the error codes of SDK 0.6.7 (docs/protocol.md 4.2, 4.6). Idempotency keys are a
-promise of this client, kept in a tag of the schedule.
+A schedule creates a promise whenever its cron expression occurs, while no process of yours needs to run.
+`Resonate.schedule` makes a schedule that calls a registered function. This is the layer below, with the shape and error
+codes of SDK 0.6.7 (docs/protocol.md 4.2, 4.6)::
+
+    resonate.schedules.create("nightly", "0 2 * * *", timezone="Europe/Berlin", promise_data='"go"')
+
+The store does not know idempotency keys: this client keeps them in a tag of the schedule.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import IDEMPOTENCY_KEY
 
 PROMISE_ID = "{{.id}}.{{.timestamp}}"
-"""The default template of occurrences' ids: the schedule's id, and the instant in milliseconds since the epoch."""
+"""Default template of the promises' ids: the id of the schedule, and the instant in milliseconds since the epoch."""
 
 _DEFINITION = (
     "cron",
@@ -44,16 +48,19 @@ _DEFINITION = (
 
 
 class DurableSchedule(Struct, frozen=True, kw_only=True):
-    """A schedule as it was when it was read. Instants are milliseconds since the epoch, the timeout milliseconds.
+    """A schedule as it was when it was read. Instants are milliseconds since the epoch.
 
     Attributes:
-        id, cron, timezone: what it is called, and when it occurs; UTC if no time zone is named.
-        promise_id, promise_timeout, promise_param, promise_tags: what each occurrence creates.
+        id, cron, timezone: its id, and when it occurs; a timezone of None is UTC.
+        promise_id, promise_param, promise_tags: what the promise of each occurrence is created with.
+        promise_timeout: the time that each promise has, in milliseconds.
         catch_up: which missed occurrences are made up for: "all" in order, the "latest", or "none".
-        overlap: whether an occurrence happens while the promise of the previous one is pending: "allow" or "skip".
-        last_run_time, next_run_time: occurrences of `cron`.
-        last_promise: the promise of the latest occurrence.
+        overlap: "skip" if an occurrence does not happen while the promise of the previous one is pending, else "allow".
+        last_run_time, next_run_time: the latest and the next occurrence of `cron`.
+        paused: whether occurrences are suspended.
+        last_promise: the id of the latest promise.
         skipped_at, skip_reason: the latest occurrence that did not happen, and why.
+        created_on, description, tags, ikey: when and with what it was created.
     """
 
     id: str
@@ -78,10 +85,10 @@ class DurableSchedule(Struct, frozen=True, kw_only=True):
 
 
 class Schedules:
-    """Creates, reads, pauses and deletes schedules.
+    """Access to the schedules of a store.
 
     Args:
-        store: where they live.
+        store: the store.
         clock: the source of time for `next_runs`.
     """
 
@@ -106,24 +113,29 @@ class Schedules:
         catch_up: CatchUp = "all",
         overlap: Overlap = "allow",
     ) -> DurableSchedule:
-        """Create a schedule, or find the one that was created with the same id and idempotency key.
+        """Create a schedule, or return the one with the same id and idempotency key.
 
         Args:
-            id: its id.
-            cron: five fields, or `@hourly` and the like.
-            promise_id: the template of its promises' ids; `{{.id}}` and `{{.timestamp}}` are filled in.
-            promise_timeout: how long each promise has, in milliseconds.
-            ikey: makes the creation repeatable; without one a schedule that exists is a conflict.
-            description, tags: kept with the schedule.
+            id: the id of the schedule.
+            cron: five fields in Unix numbering, or `@hourly` and the like.
+            promise_id: the template of its promises' ids; `{{.id}}` and `{{.timestamp}}` are replaced.
+            promise_timeout: the time that each promise has, in milliseconds; a day by default.
+            ikey: the idempotency key, with which the call can be repeated. Without one, an existing schedule is a
+                conflict.
+            description, tags: stored with the schedule.
             promise_headers, promise_data: the param of each promise.
-            promise_tags: the tags of each promise; `resonate:target` among them says who works on it.
-            timezone: the IANA time zone of `cron`; UTC if not given.
-            catch_up: which occurrences that were missed are made up for: "all" in order, the "latest", or "none".
-            overlap: "skip" leaves out an occurrence while the promise of the previous one is pending.
+            promise_tags: the tags of each promise. `resonate:target` names the worker group that gets its task.
+            timezone: the IANA time zone of `cron`; UTC by default.
+            catch_up: which missed occurrences are made up for: "all" in order (the default), the "latest", or "none".
+            overlap: "skip" leaves an occurrence out while the promise of the previous one is pending; "allow" by
+                default.
+
+        Returns:
+            The schedule.
 
         Raises:
             ResonateStoreError: it exists and was not created by the same call (code 100.40901), or the request is
-                wrong, say its cron expression (code 100.40000).
+                invalid, such as a wrong cron expression (code 100.40000).
             TypeError: an argument is of the wrong type.
         """
         check_creation(id, cron, promise_id, promise_timeout, ikey, description, tags, promise_tags)
@@ -154,11 +166,11 @@ class Schedules:
         return _shown(existing)
 
     def define(self, request: ScheduleCreate) -> DurableSchedule:
-        """Create a schedule, or find the one that has been defined just so.
+        """Create a schedule, or return the existing one if its definition is the same.
 
         Raises:
-            ResonateStoreError: there is one with this id that differs (code 100.40901; the details name in what), or
-                the request is wrong.
+            ResonateStoreError: a schedule with this id has another definition (code 100.40901; the details name the
+                differences), or the request is invalid.
         """
         schedule = self._apply(request)
         differing = differences(request, schedule)
@@ -172,36 +184,39 @@ class Schedules:
         return _shown(schedule)
 
     def get(self, id: str) -> DurableSchedule:
-        """Read a schedule.
+        """Return a schedule.
 
         Raises:
-            ResonateStoreError: there is none with this id (code 100.40401).
+            ResonateStoreError: the schedule does not exist (code 100.40401).
         """
         return _shown(self._apply(ScheduleGet(id)))
 
     def delete(self, id: str) -> None:
-        """Delete a schedule; promises that it has created stay.
+        """Delete a schedule. The promises that it has created stay.
 
         Raises:
-            ResonateStoreError: there is none with this id (code 100.40401).
+            ResonateStoreError: the schedule does not exist (code 100.40401).
         """
         require("id", id, str)
         _accepted(self._store.apply(ScheduleDelete(id)), id)
 
     def pause(self, id: str) -> DurableSchedule:
-        """Let nothing happen until the schedule is resumed; see `get` for errors."""
+        """Pause a schedule until `resume`, and return it. Raises the errors of `get`."""
         return _shown(self._apply(SchedulePause(id)))
 
     def resume(self, id: str) -> DurableSchedule:
-        """Go on with the next occurrence from now; those of the pause are gone. See `get` for errors."""
+        """Resume a schedule at its next occurrence from now, and return it. Raises the errors of `get`.
+
+        Occurrences during the pause are not made up for.
+        """
         return _shown(self._apply(ScheduleResume(id)))
 
     def trigger(self, id: str) -> DurablePromise:
-        """Let an occurrence happen now, paused or not, and return its promise.
+        """Create the promise of an occurrence now, even if the schedule is paused, and return it.
 
         Raises:
-            ResonateStoreError: there is no such schedule (code 100.40401), or the occurrence cannot be: its promise
-                exists already, or the previous one is pending and must not overlap (code 100.40900).
+            ResonateStoreError: the schedule does not exist (code 100.40401). Or its promise exists already, or the
+                previous one is pending and `overlap` is "skip" (code 100.40900).
         """
         require("id", id, str)
         response = self._store.apply(ScheduleTrigger(id))
@@ -210,7 +225,10 @@ class Schedules:
         return Promises(self._store).shown(response.promise)
 
     def next_runs(self, id: str, count: int = 10) -> list[int]:
-        """The next occurrences of a schedule, also of one that is paused, in milliseconds since the epoch."""
+        """Return the next `count` occurrences, in milliseconds since the epoch; also of a schedule that is paused.
+
+        Raises the errors of `get`.
+        """
         schedule = self._apply(ScheduleGet(id))
         after = self._clock.now() if schedule.paused else schedule.next_run_at - 1000
         return next_runs(schedule.cron, after, count, schedule.timezone)
@@ -234,11 +252,7 @@ def check_creation(
     tags: dict[str, str] | None,
     promise_tags: dict[str, str] | None,
 ) -> None:
-    """Refuse arguments of a creation that are of the wrong type.
-
-    Raises:
-        TypeError: one is.
-    """
+    """Raise a `TypeError` for an argument of a creation that has the wrong type."""
     for name, text in (("id", id), ("cron", cron), ("promise_id", promise_id)):
         require(name, text, str)
     require("promise_timeout", promise_timeout, int, "milliseconds that each promise has")
@@ -249,11 +263,17 @@ def check_creation(
 
 
 def upcoming(cron: str, after: int, count: int = 10, timezone: str | None = None) -> list[int]:
-    """When an expression occurs, before there is a schedule of it: the next `count` occurrences after an instant.
+    """Return the next `count` occurrences of an expression after an instant; no schedule needed.
+
+    Args:
+        cron: the expression.
+        after: the instant, in milliseconds since the epoch; so are the occurrences.
+        count: how many occurrences.
+        timezone: the IANA time zone of the expression; UTC by default.
 
     Raises:
-        ValueError: it is not an expression, or not a time zone; the message names the field that is wrong. Or an
-            occurrence is not within the years 1 to 9999.
+        ValueError: the expression or the time zone is wrong; the message names the field. Or an occurrence is not
+            within the years 1 to 9999.
     """
     if problem := problem_with(cron, timezone):
         raise ValueError(problem)
@@ -261,7 +281,7 @@ def upcoming(cron: str, after: int, count: int = 10, timezone: str | None = None
 
 
 def differences(request: ScheduleCreate, schedule: Schedule) -> tuple[str, ...]:
-    """What a stored schedule has that differs from what is asked for."""
+    """Return the names of the fields in which a stored schedule differs from a request."""
     return tuple(name for name in _DEFINITION if getattr(request, name) != getattr(schedule, name))
 
 

@@ -1,4 +1,4 @@
-"""Sources of a store's messages: the names in `__all__` are public, the rest of this package is internal."""
+"""Sources of a store's messages. The names in `__all__` are public; everything else in this package is internal."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,11 +1,13 @@
-"""Messages of a store that lives in this process.
+"""Messages of a store in this process.
 
-Several connections may share such a store - a worker's and a client's in one test, two groups in one program. The
-store has one listener, so an exchange subscribes and hands on what it hears: a message to the process it names,
-else to any of its group. The execute message of a call that a connection has begun itself goes to this connection,
-whatever the call's target. Where no other process can serve a target (`serve_every_target`), the execute message of one
-that is not served goes to any connection, to one that knows the function first. An execute message for a group that
-has stopped for a while is kept until it starts again.
+Several connections can share such a store: a worker and a client in one test, or two groups in one program. The store
+has one listener, the exchange, which delivers each message:
+
+- A message goes to the process that its address names, or else to any process of the group.
+- The execute message of a call that a connection has begun goes to this connection, whatever the call's target.
+- If no other process can serve a target (`serve_every_target`), its execute messages go to any connection. One that has
+  registered the function is preferred.
+- An execute message for a group that is stopped is kept until the group starts again.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ Message = dict[str, Any]
 
 
 class Addressed(dict[str, Any]):
-    """A message that knows the address it was sent to."""
+    """A message with the address that it was sent to."""
 
     def __init__(self, message: Message, address: str) -> None:
         super().__init__(message)
@@ -30,14 +32,14 @@ class Addressed(dict[str, Any]):
 
 
 class InProcess:
-    """Receives the messages of a store in this process.
+    """Receiver of the messages of a store in this process.
 
     Args:
         store: the store.
-        group, id: who this process is.
-        on_wake: told the instant (milliseconds) whenever the store's next wake-up comes nearer.
-        has_begun: tells whether this process has begun the call with this id.
-        knows: tells whether the function that the promise with this id calls is registered here.
+        group, id: the worker group and the name of this process.
+        on_wake: called with the instant (ms since the epoch) whenever the store's next wake-up becomes earlier.
+        has_begun: returns whether this process has begun the call with this id.
+        knows: returns whether the function that the promise with this id calls is registered here.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class InProcess:
         self._exchange.add(self)
 
     def serve_every_target(self) -> None:
-        """Have the connections to this store serve targets that are not served otherwise, from now on."""
+        """From now on, let the connections to this store serve every target that is not served otherwise."""
         self._exchange.serves_every_target = True
 
     @property
@@ -68,7 +70,7 @@ class InProcess:
         return self.receive is not None
 
     def start(self, receive: Receive, changed: Callable[[], None]) -> None:
-        """Begin to receive; a store in this process is connected from now on, so `changed` is never called."""
+        """Begin to receive. Such a source stays connected, so `changed` is never called."""
         del changed
         self.receive = receive
         self._exchange.deliver_kept()
@@ -77,12 +79,15 @@ class InProcess:
         self.receive = None
 
     def decline(self, message: Message) -> None:
-        """Give an offer back that this process does not come to: another is made it, or this one when it starts."""
+        """Return an execute message that this process does not use.
+
+        It goes to another process of the group, or to this one at its next start.
+        """
         self._exchange.decline(self, message)
 
 
 class Exchange:
-    """Hands a store's messages and wake-ups on to the connections in this process."""
+    """Distributor of a store's messages and wake-ups to the connections in this process."""
 
     def __init__(self, store: Embedded) -> None:
         self._lock = threading.Lock()
@@ -94,7 +99,7 @@ class Exchange:
 
     @classmethod
     def of(cls, store: Embedded) -> Exchange:
-        """The exchange of this store, made with its first connection."""
+        """Return the exchange of this store. The first connection makes it."""
         return store.send if isinstance(store.send, Exchange) else cls(store)
 
     def add(self, source: InProcess) -> None:
@@ -102,14 +107,14 @@ class Exchange:
             self._sources.append(source)
 
     def deliver_kept(self) -> None:
-        """Send again what somebody may now be there for."""
+        """Send the messages again that no connection was there for."""
         with self._lock:
             kept, self._kept = self._kept, {}
         for address, message in kept.values():
             self(address, message)
 
     def decline(self, source: InProcess, message: Message) -> None:
-        """Make an offer again that a process of its group does not come to."""
+        """Send an execute message again that a process of its group does not use."""
         address = message.address if isinstance(message, Addressed) else source.anycast
         if source.receive is None:
             self(address, message)
@@ -145,7 +150,7 @@ class Exchange:
 
 
 def _received(sources: Iterable[InProcess], address: str, message: Message) -> bool:
-    """Give a message to the first of these that is connected; whether there is one."""
+    """Deliver a message to the first connected source, and return whether there is one."""
     for source in sources:
         receive = source.receive
         if receive is not None:

@@ -1,7 +1,7 @@
-"""The messages of a store in this process, one after the other.
+"""Queue of the messages of a store in this process.
 
-A program that uses the store by hand reads them with `next`. A `Resonate` that is given the source takes its name in
-the world from it - the group and the process that messages are addressed to - and receives them directly.
+A program that uses the store directly reads them with `next`. A `Resonate` that is given the source takes its group and
+process id from it, and receives the messages directly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NUDGE: Message = {}
 
 @runtime_checkable
 class MessageSource(Protocol):
-    """Something that messages come from; `unicast` and `anycast` are its addresses."""
+    """Protocol of a source of messages; `unicast` and `anycast` are its addresses."""
 
     @property
     def unicast(self) -> str: ...
@@ -39,7 +39,7 @@ class MessageSource(Protocol):
 
 
 class Broker(Protocol):
-    """A store in this process that delivers its messages to the sources connected to it."""
+    """Protocol of a store in this process that delivers its messages to connected sources."""
 
     clock: Clock
 
@@ -53,11 +53,12 @@ class Broker(Protocol):
 
 
 class LocalMessageSource:
-    """The messages that a `LocalStore` has for one process of one worker group.
+    """The messages of a `LocalStore` for one process of one worker group.
 
     Args:
-        store: where they come from.
-        group, id: whom they are for.
+        store: the store.
+        group: the worker group.
+        id: the process in the group.
     """
 
     def __init__(self, store: Broker, group: str, id: str) -> None:
@@ -83,34 +84,38 @@ class LocalMessageSource:
 
     @property
     def anycast(self) -> str:
-        """The address of anybody in the group, this process if it is there."""
+        """The address of the group; a message goes to this process if it can."""
         return f"poll://any@{self._group}/{self._id}"
 
     def start(self) -> None:
-        """Let messages arrive from now on."""
+        """Begin to receive messages."""
         self._store.connect(self)
 
     def stop(self) -> None:
-        """Let no more messages arrive; whoever waits for one gets None."""
+        """Receive no more messages; `next` returns None to a caller that waits."""
         self._store.disconnect(self)
         self._messages.put(None)
 
     def takes(self, address: str) -> bool:
-        """Whether a message to `address` is for this process."""
+        """Return whether a message to `address` is for this process."""
         if address.startswith("poll://uni@"):
             return address == self.unicast
         return group_of(address) == self._group
 
     def enqueue(self, mesg: Message, /) -> None:
-        """Let a message arrive."""
+        """Add a message to the queue."""
         self._messages.put(mesg)
 
     def nudge(self) -> None:
-        """Have whoever waits for a message look at the time again."""
+        """Make a caller that waits for a message read the clock again."""
         self._messages.put(_NUDGE)
 
     def next(self) -> Message | None:
-        """Wait for a message, and do meanwhile what is due in the store; None once the source is stopped."""
+        """Wait for a message, and carry out meanwhile what is due in the store.
+
+        Returns:
+            The message; None once the source is stopped.
+        """
         while True:
             due = self._store.next_wake_at()
             try:

@@ -1,8 +1,8 @@
-"""Messages of a server, received over one long HTTP response: `GET /poll/{group}/{id}` (docs/protocol.md 2.3).
+"""Messages of a server, over one long HTTP response: `GET /poll/{group}/{id}` (docs/protocol.md 2.3).
 
-The server sends each message as one event. The connection is made again whenever it ends, after a second first, and
-then twice as long each time until there is one. A server that has no such endpoint - a deployed API pushes to its
-workers - is told from one that is away: it is not asked again, and whoever waits for a promise reads it instead.
+The server sends each message as one event. When the connection ends, the poller connects again: after 1 s, and then
+after pauses that double up to 60 s. A deployed API has no such endpoint, because it pushes to its workers. The poller
+does not ask such a server again, and callers that wait for a promise read it instead.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection
 
 FIRST_PAUSE_MS: Final = 1_000
-"""The pause before a connection that ended is made again, doubled each time until there is one."""
+"""The pause before the first reconnection; doubled until there is a connection."""
 LONGEST_PAUSE_MS: Final = 60_000
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 10.0
-"""The longest that the server may take to begin its response; the events take as long as they take."""
+"""Maximum time until the server begins its response. Events have no limit."""
 
-# A peer that has gone without a word is noticed by the operating system, within a minute.
+# With keep-alive, the operating system notices a dead peer within a minute.
 _SOCKET_OPTIONS: list[tuple[int, int, int | bytes]] = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -51,11 +51,11 @@ logger = logging.getLogger("resonate.messages")
 
 
 class NoEndpoint(Exception):
-    """This server cannot be polled; there is no use in asking again."""
+    """This server cannot be polled, now or later."""
 
 
 class Disconnected(Exception):
-    """There is no connection now, or none any more."""
+    """The connection failed or has ended."""
 
 
 class _ServerEvents(Protocol):
@@ -67,19 +67,21 @@ class _ServerEvents(Protocol):
 
 
 class Poller:
-    """Receives messages from a server.
+    """Receiver of messages from a server.
 
-    What is not given is taken from the environment; see `resonate_store.remote.settings`.
+    Settings that are not given are read from the environment; see `resonate_store.remote.settings`.
 
     Args:
-        group, id: who this process is.
-        url: the server's address; instead of `host` and `port`.
-        host, port: the same in parts; the host includes the scheme.
+        group, id: the worker group and the name of this process.
+        url: the address of the server; instead of `host` and `port`.
+        host: scheme and name of the server, such as `http://localhost`.
+        port: the port of `host`.
         auth: user name and password, for HTTP basic authentication.
         token: a JWT.
-        server: all of this at once, from whoever knows it already.
-        pause: waits that many seconds before a connection is made again, or less when the poller is stopped.
-        works: whether this process has functions to run. One that has none misses nothing where nothing can be polled.
+        server: all settings in one object, instead of the arguments above.
+        pause: waits that many seconds before a reconnection, or until the poller is stopped.
+        works: returns whether this process has functions to run. If not, a server that cannot be polled is only logged
+            at level DEBUG.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class Poller:
         return self._connected
 
     def start(self, receive: Receive, changed: Callable[[], None]) -> None:
-        """Begin to receive; does nothing while it runs."""
+        """Begin to receive; does nothing if the poller runs."""
         with self._lock:
             if self._thread is None:
                 self._receive, self._changed = receive, changed
@@ -139,7 +141,7 @@ class Poller:
             join([thread])
 
     def _hang_up(self) -> None:
-        """End a read that is going on in the other thread."""
+        """End the read of the polling thread."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -168,11 +170,12 @@ class Poller:
             self._pause(backoff.pause_ms(tries) / 1000)
 
     def _messages(self) -> Iterator[Any]:
-        """What arrives over one connection; None once it is made.
+        """Yield None once the connection is made, and then each message.
 
         Raises:
-            Disconnected, NoEndpoint: there is none, or it broke.
-            StoreError: the server cannot be trusted.
+            Disconnected: the connection failed or ended.
+            NoEndpoint: the server cannot be polled.
+            StoreError: the server's certificate is not valid.
         """
         from urllib3.exceptions import HTTPError, SSLError
 
@@ -186,7 +189,7 @@ class Poller:
                 try:
                     yield msgspec.json.decode(data)
                 except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-                    logger.warning("%s sent what is no message: %s", self.url, error)
+                    logger.warning("%s sent an event that is not a message: %s", self.url, error)
         except SSLError as error:
             raise StoreError(f"the server cannot be trusted: {error}") from error
         except (HTTPError, OSError, ValueError) as error:
@@ -207,7 +210,7 @@ class Poller:
         return kind(str(parts.hostname), parts.port, timeout=CONNECT_TIMEOUT_S, socket_options=_SOCKET_OPTIONS)
 
     def _ask(self, connection: HTTPConnection) -> _ServerEvents:
-        """Begin the response."""
+        """Send the request, and return the response once it begins."""
         connection.connect()
         sock = connection.sock
         with self._lock:
@@ -230,7 +233,7 @@ class Poller:
         try:
             self._receive(message)
         except Exception:
-            logger.exception("a message could not be taken: %.200r", message)
+            logger.exception("a message could not be processed: %.200r", message)
 
     def _set_connected(self, connected: bool) -> None:
         if self._connected != connected:
@@ -247,7 +250,7 @@ class Poller:
 
 
 def events(stream: _ServerEvents) -> Iterator[bytes]:
-    """The data of each complete event of a stream; comments, names and whatever is cut off do not count."""
+    """Yield the data of each complete event of a stream. Comments, names and an incomplete event are skipped."""
     pending = b""
     data: list[bytes] = []
     while chunk := stream.read1(65_536):

@@ -1,7 +1,7 @@
-"""What brings messages to a process of a worker group.
+"""Protocol of what brings messages to a process of a worker group.
 
-An execute message offers a task, an unblock message brings a promise that a listener waits for. Both
-may get lost, and nothing rests on them but speed: a task is offered again, a promise can be read.
+An execute message offers a task. An unblock message brings a promise that a listener waits for. Both may be lost, which
+costs time only: the store offers a task again, and a promise can be read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Receive = Callable[[dict[str, Any]], None]
 
 @runtime_checkable
 class Messages(Protocol):
-    """Brings the messages for one process of a group."""
+    """Source of the messages for one process of a group."""
 
     @property
     def unicast(self) -> str:
@@ -23,23 +23,23 @@ class Messages(Protocol):
 
     @property
     def anycast(self) -> str:
-        """The address of its group, this process preferred."""
+        """The address of its group; a message goes to this process if it can."""
         ...
 
     @property
     def connected(self) -> bool:
-        """Whether a message sent now would arrive."""
+        """Whether a message that is sent now would arrive."""
         ...
 
     def start(self, receive: Receive, changed: Callable[[], None]) -> None:
         """Begin to receive.
 
         Args:
-            receive: called with each message, from any thread; does not wait for the work that it leads to.
+            receive: called with each message, from any thread. It returns before the work that follows is done.
             changed: called whenever `connected` has changed.
         """
         ...
 
     def stop(self) -> None:
-        """Receive nothing any more; `start` begins anew."""
+        """Receive no more messages, until the next `start`."""
         ...

@@ -1,6 +1,6 @@
-"""Stores that can be used by hand, as in SDK 0.6.7: `LocalStore` and `RemoteStore` are public.
+"""Stores whose promises, tasks and schedules can be used directly, as in SDK 0.6.7.
 
-Everything else in this package is internal.
+`LocalStore` and `RemoteStore` are public; everything else in this package is internal.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,10 +1,11 @@
-"""Promises and tasks of a store by hand, as SDK 0.6.7 has them (docs/protocol.md 4.3, 4.4).
+"""Promises and tasks of a store, with the interface of SDK 0.6.7 (docs/protocol.md 4.3, 4.4).
 
-They speak that SDK's language to people and tests that use a store by hand: upper-case states, `resonate:invoke` for
-`resonate:target`, tasks that are claimed and completed with a counter. The records hold the protocol's names.
+These classes translate for programs that use a store directly: states are in upper case, `resonate:invoke` means
+`resonate:target`, and tasks are claimed and completed with a counter. The records hold the protocol's names.
 
-A task has one life in the records, and several in that language: `__invoke:p` is the task of the promise `p` until it
-is first completed, `__resume:p:q` the same one after `q` has resumed it. The counter is the version that a claim gets.
+In the records a promise has one task; in SDK 0.6.7 it can have several. `__invoke:p` is the task of the promise `p`
+until it is first completed. `__resume:p:q` is the same task after `q` has resumed it. The counter is the version that a
+claim gives the task.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ from resonate_store.model.tags import IDEMPOTENCY_KEY, TARGET
 
 
 class TaskClaim(Struct, frozen=True):
-    """What a task of SDK 0.6.7 stands for: the promise whose task it is, and the one that has resumed it."""
+    """The promises of a task of SDK 0.6.7: whose task it is (`root`), and what has resumed it (`leaf`)."""
 
     root: str
     leaf: str | None = None
 
 
 class StoreByHand(StoreOfSchedules, Protocol):
-    """A store whose promises and tasks can be used by hand.
+    """Protocol of a store whose promises and tasks can be used directly.
 
     Attributes:
         clock: the source of time.
-        claims: the tasks that have been offered or claimed, by their id in SDK 0.6.7.
+        claims: the tasks that have been offered or claimed, by their ids in SDK 0.6.7.
     """
 
     clock: Clock
@@ -62,11 +63,11 @@ class StoreByHand(StoreOfSchedules, Protocol):
     def tasks(self) -> LocalTasks: ...
 
     def catch_up(self) -> None:
-        """Do what is due, such as to end leases, where no other thread does it."""
+        """Carry out what is due, such as the end of leases, if no other thread does."""
         ...
 
     def register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[Response, bool]:
-        """Register a callback or a listener, and say whether it is new."""
+        """Register a callback or a listener, and return whether it is new."""
         ...
 
     def suspend(self, id: str, version: int) -> Response:
@@ -86,11 +87,11 @@ class LocalTask(Struct):
     store: StoreByHand
 
     def claim(self, pid: str, ttl: int) -> tuple[DurablePromise, DurablePromise | None]:
-        """See `LocalTasks.claim`."""
+        """Claim it; see `LocalTasks.claim`."""
         return self.store.tasks.claim(self.id, self.counter, pid, ttl)
 
     def complete(self) -> None:
-        """See `LocalTasks.complete`."""
+        """Complete it; see `LocalTasks.complete`."""
         self.store.tasks.complete(self.id, self.counter)
 
 
@@ -123,16 +124,19 @@ class LocalPromises(Promises):
         data: str | None = None,
         tags: dict[str, str] | None = None,
     ) -> tuple[DurablePromise, LocalTask | None]:
-        """Create a promise together with its task, claimed by `pid`, or find the promise.
+        """Create a promise and its task, which `pid` claims; or return the existing promise.
 
         Args:
+            id, timeout, ikey, strict, headers, data, tags: see `Promises.create`.
+            pid: the process that claims the task.
             ttl: how long the claim holds without a heartbeat, in milliseconds.
 
         Returns:
-            The promise; and the task if this call has created the promise and it has a receiver (`resonate:invoke`).
+            The promise, and its task. The task is None unless this call has created the promise, with a receiver
+            (`resonate:invoke`) and a deadline that has not passed.
 
         Raises:
-            ResonateStoreError: see `create`.
+            ResonateStoreError: see `Promises.create`.
         """
         check_creation(id, timeout, ikey, tags)
         require("pid", pid, str)
@@ -147,12 +151,12 @@ class LocalPromises(Promises):
                 response = store.apply(TaskCreate(pid, _lease(ttl), request))
                 if response.status != 409:
                     promise, task = self.shown(accepted(response, id)), response.task
-                    if task is None or task.state != "acquired":  # its time was up before it was created
+                    if task is None or task.state != "acquired":  # the deadline had passed before the creation
                         return promise, None
                     name = f"__invoke:{id}"
                     store.claims[name] = TaskClaim(id)
                     return promise, LocalTask(name, task.version, store)
-                existing = accepted(store.apply(PromiseGet(id)), id)  # another process was faster
+                existing = accepted(store.apply(PromiseGet(id)), id)  # another process has created it meanwhile
         if ikey is None or create_key(existing) != ikey or (strict and not existing.pending):
             raise already_exists(id)
         return self.shown(existing), None
@@ -164,13 +168,19 @@ class LocalPromises(Promises):
         recv: str,  # noqa: ARG002
         timeout: int,
     ) -> tuple[DurablePromise, Callback | None]:
-        """Have the task of `root_promise_id` resumed, at its own receiver, when `promise_id` settles.
+        """Resume the task of `root_promise_id`, at its own receiver, when `promise_id` settles.
+
+        Args:
+            promise_id: the promise to wait for.
+            root_promise_id: the promise whose task is resumed.
+            recv: has no effect.
+            timeout: becomes the `timeout` of the callback, and has no other effect.
 
         Returns:
-            The promise; and the callback, unless the promise is settled or the callback exists.
+            The promise, and the callback. The callback is None if the promise is settled or the callback exists.
 
         Raises:
-            ResonateStoreError: the promise does not exist (100.404), or the root has no task to resume (100.422).
+            ResonateStoreError: the promise does not exist (100.40400), or the root has no task to resume (100.42200).
         """
         require("promise_id", promise_id, str)
         require("root_promise_id", root_promise_id, str)
@@ -182,13 +192,13 @@ class LocalPromises(Promises):
         return promise, Callback(id, promise_id, timeout, self._by_hand.clock.now())
 
     def subscribe(self, id: str, promise_id: str, recv: str, timeout: int) -> tuple[DurablePromise, Callback | None]:
-        """Have the promise sent to `recv` when it settles.
+        """Send the promise to the address `recv` when it settles.
 
         Returns:
-            The promise; and the subscription, unless the promise is settled or `recv` has one.
+            The promise, and the subscription. The subscription is None if the promise is settled or `recv` has one.
 
         Raises:
-            ResonateStoreError: the promise does not exist (100.404), or `recv` is not an address (100.400).
+            ResonateStoreError: the promise does not exist (100.40400), or `recv` is not an address (100.40000).
         """
         require("promise_id", promise_id, str)
         require("recv", recv, str)
@@ -198,7 +208,7 @@ class LocalPromises(Promises):
         return promise, Callback(f"__notify:{promise_id}:{id}", promise_id, timeout, self._by_hand.clock.now())
 
     def _register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[DurablePromise, bool]:
-        """Register a callback or a listener on a pending promise, and say whether it is new."""
+        """Register a callback or a listener on a pending promise, and return whether it is new."""
         store, id = self._by_hand, request.awaited
         with store.transaction():
             promise, new = accepted(store.apply(PromiseGet(id)), id), False
@@ -212,22 +222,22 @@ class LocalTasks:
     """Tasks of a store.
 
     Args:
-        store: where they are.
+        store: the store.
     """
 
     def __init__(self, store: StoreByHand) -> None:
         self._store = store
 
     def claim(self, id: str, counter: int, pid: str, ttl: int) -> tuple[DurablePromise, DurablePromise | None]:
-        """Take a task that was offered.
+        """Claim a task that was offered.
 
         Args:
-            id, counter: as the message gives them.
-            pid: who takes it.
-            ttl: how long the claim holds without a heartbeat, in milliseconds; 0 is as short as can be.
+            id, counter: as in the message.
+            pid: the process that claims it.
+            ttl: how long the claim holds without a heartbeat, in milliseconds; 0 counts as 1.
 
         Returns:
-            The promise whose task it is; and the promise that has resumed it, if one has.
+            The promise whose task it is, and the promise that has resumed it, or None.
 
         Raises:
             ResonateStoreError: the task does not exist (100.40403), it is claimed (100.40306), it is completed
@@ -246,14 +256,14 @@ class LocalTasks:
         return promises.shown(response.promise), None if leaf is None else promises.shown(leaf)
 
     def complete(self, id: str, counter: int) -> bool:
-        """Let go of a claimed task: it comes back when a promise it has a callback on settles.
+        """Suspend a claimed task until a promise settles that it has a callback on.
 
         Returns:
             True, also if it was completed before.
 
         Raises:
-            ResonateStoreError: the task does not exist (100.40403), the counter is another (100.40308), or it is not
-                claimed (100.40309). A server also refuses a task that has no callback (100.40000).
+            ResonateStoreError: the task does not exist (100.40403), the counter is another (100.40308), or the task is
+                not claimed (100.40309). A server also refuses a task without callbacks (100.40000).
         """
         claim, store = self._find(id), self._store
         store.catch_up()
@@ -262,7 +272,7 @@ class LocalTasks:
             if task.state == "fulfilled" or (task.state == "suspended" and task.version == counter):
                 return True
             response = store.suspend(claim.root, counter)
-            if response.status == 300:  # what it waits for has settled meanwhile: it is offered again at once
+            if response.status == 300:  # an awaited promise has settled meanwhile: the task is offered again at once
                 response = store.apply(TaskRelease(claim.root, counter, handover=True))
             if response.status == 400 and (task.state, task.version) == ("acquired", counter):
                 raise refusal(400, response.error, {"id": id})
@@ -305,5 +315,5 @@ class LocalTasks:
 
 
 def _lease(ttl_ms: int) -> int:
-    """The duration as a lease, of which the protocol's shortest is 1."""
+    """Return the duration as a lease. The protocol's shortest lease is 1 ms."""
     return within_time(ttl_ms) if ttl_ms else 1

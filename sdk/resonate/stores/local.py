@@ -1,7 +1,7 @@
-"""The store in memory with the low-level interface of SDK 0.6.7 (docs/protocol.md 4).
+"""Store in memory with the low-level interface of SDK 0.6.7 (docs/protocol.md 4).
 
-`LocalStore` is a `MemoryStore`: the same records and the same state machine. What it adds is in `by_hand`, and the
-messages of that SDK.
+`LocalStore` is a `MemoryStore`: the same records and the same state machine. It adds the interface in `by_hand`, and
+the messages of that SDK.
 """
 
 from __future__ import annotations
@@ -38,14 +38,18 @@ __all__ = [
 
 
 Claim = TaskClaim
-"""The name that this module has had for it."""
+"""Former name of `TaskClaim` in this module."""
 
 
 class LocalStore(MemoryStore):
-    """Promises, tasks and schedules that live and end with this process.
+    """Promises, tasks and schedules in this process's memory::
+
+        store = LocalStore()
+        promise = store.promises.create("p", timeout=sys.maxsize)
+        promise.resolve(data='"done"')
 
     Args:
-        encoder: how SDK 0.6.7's store kept text; payloads here are base64 as on the wire, whatever is given.
+        encoder: accepted as in SDK 0.6.7, and without effect: payloads are stored as base64.
         clock: the source of time.
     """
 
@@ -55,41 +59,41 @@ class LocalStore(MemoryStore):
         self._encoder = encoder or Base64Encoder()
         self._sources: list[LocalMessageSource] = []
         self.claims: dict[str, TaskClaim] = {}
-        """The tasks that have been offered, by their id in SDK 0.6.7."""
+        """The tasks that have been offered, by their ids in SDK 0.6.7."""
         self._promises = LocalPromises(self)
         self._tasks = LocalTasks(self)
         self._schedule_store = LocalSchedules(self)
 
     @property
     def encoder(self) -> Encoder[str | None, str | None]:
-        """What it was given."""
+        """The encoder that the constructor was given, or a `Base64Encoder`."""
         return self._encoder
 
     @property
     def promises(self) -> LocalPromises:
-        """Promises by hand."""
+        """The promises of this store."""
         return self._promises
 
     @property
     def tasks(self) -> LocalTasks:
-        """Tasks by hand."""
+        """The tasks of this store."""
         return self._tasks
 
     @property
     def schedules(self) -> LocalSchedules:
-        """Schedules by hand."""
+        """The schedules of this store."""
         return self._schedule_store
 
     def catch_up(self) -> None:
-        """Do what is due: a store without a `Resonate` has no thread for it."""
+        """Carry out what is due: without a `Resonate`, no thread does."""
         self.tick()
 
     def transaction(self) -> AbstractContextManager[Any]:
-        """Lets nobody else in while its block runs, which may make several requests."""
+        """Return a context manager that keeps other threads out while its block makes several requests."""
         return self._exclusive
 
     def register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[Response, bool]:
-        """Register a callback or a listener, and say whether it is new."""
+        """Register a callback or a listener, and return whether it is new."""
         before = self.record(request.awaited)
         response = self.apply(request)
         return response, self.record(request.awaited) is not before
@@ -107,18 +111,23 @@ class LocalStore(MemoryStore):
         )
 
     def message_source(self, group: str, id: str) -> LocalMessageSource:
-        """The messages for one process of a worker group."""
+        """Return a connected source of the messages for one process of a worker group.
+
+        Args:
+            group: the worker group.
+            id: the process in the group.
+        """
         source = LocalMessageSource(self, group, id)
         self.connect(source)
         return source
 
     def connect(self, source: LocalMessageSource) -> None:
-        """Send messages to a source, too."""
+        """Deliver messages to this source too."""
         if source not in self._sources:
             self._sources.append(source)
 
     def disconnect(self, source: LocalMessageSource) -> None:
-        """Send nothing more to a source."""
+        """Deliver no more messages to this source."""
         if source in self._sources:
             self._sources.remove(source)
 

@@ -1,4 +1,4 @@
-"""Schedules of a store by hand, as SDK 0.6.7 has them."""
+"""Schedules of a store, with the interface of SDK 0.6.7."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from resonate_store.model.tags import IDEMPOTENCY_KEY
 
 
 class StoreOfSchedules(Store, Protocol):
-    """A store whose schedules can be used by hand."""
+    """Protocol of a store whose schedules can be used directly."""
 
     @property
     def schedules(self) -> LocalSchedules: ...
 
     def transaction(self) -> AbstractContextManager[object]:
-        """Keep other requests of this process out while the block runs, where the store can."""
+        """Return a context manager that keeps other requests of this process out, if the store can do that."""
         ...
 
 
@@ -47,7 +47,7 @@ class LocalSchedule(Struct):
     store: StoreOfSchedules
 
     def delete(self) -> None:
-        """Delete the schedule; promises that it has created stay."""
+        """Delete the schedule. The promises that it has created stay."""
         self.store.schedules.delete(self.id)
 
 
@@ -55,7 +55,7 @@ class LocalSchedules:
     """Schedules of a store.
 
     Args:
-        store: where they are.
+        store: the store.
     """
 
     def __init__(self, store: StoreOfSchedules) -> None:
@@ -75,15 +75,21 @@ class LocalSchedules:
         promise_data: str | None = None,
         promise_tags: dict[str, str] | None = None,
     ) -> LocalSchedule:
-        """Have a promise created on every occurrence of `cron`, or find the schedule with the same id and key.
+        """Create a schedule, or return the one with the same id and idempotency key.
 
         Args:
-            promise_id: the promises' ids, in which `{{.id}}` and `{{.timestamp}}` are replaced.
-            promise_timeout: how long each promise has, in milliseconds.
-            ikey: makes the creation repeatable; without one a schedule that exists is a conflict.
+            id: the id of the schedule.
+            cron: five fields in Unix numbering, or `@hourly` and the like, in UTC.
+            promise_id: the template of its promises' ids; `{{.id}}` and `{{.timestamp}}` are replaced.
+            promise_timeout: the time that each promise has, in milliseconds.
+            ikey: the idempotency key, with which the call can be repeated. Without one, an existing schedule is a
+                conflict.
+            description, tags: stored with the schedule.
+            promise_headers, promise_data, promise_tags: param and tags of each promise.
 
         Raises:
-            ResonateStoreError: it exists (100.40901), or the request is wrong (100.400).
+            ResonateStoreError: it exists and was not created by the same call (100.40901), or the request is invalid
+                (100.40000).
             TypeError: an argument is of the wrong type.
         """
         check_creation(id, cron, promise_id, promise_timeout, ikey, description, tags, promise_tags)
@@ -110,10 +116,10 @@ class LocalSchedules:
         return self._shown(existing)
 
     def get(self, id: str) -> LocalSchedule:
-        """Read a schedule.
+        """Return a schedule.
 
         Raises:
-            ResonateStoreError: there is none with this id (100.40401).
+            ResonateStoreError: the schedule does not exist (100.40401).
         """
         require("id", id, str)
         schedule = self._store.apply(ScheduleGet(id)).schedule
@@ -125,7 +131,7 @@ class LocalSchedules:
         """Delete a schedule.
 
         Raises:
-            ResonateStoreError: there is none with this id (100.40401).
+            ResonateStoreError: the schedule does not exist (100.40401).
         """
         require("id", id, str)
         if not self._store.apply(ScheduleDelete(id)).ok:

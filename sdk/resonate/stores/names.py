@@ -1,4 +1,4 @@
-"""SDK 0.6.7's names for what the protocol calls otherwise: tags and receivers."""
+"""Names that SDK 0.6.7 has for tags and receivers of the protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LEGACY_TAGS = {tag: legacy for legacy, tag in _TAGS.items()}
 
 
 def protocol_tags(tags: dict[str, str]) -> dict[str, str]:
-    """Return the tags that a program of SDK 0.6.7 gives, as records hold them, with an address as the target."""
+    """Return tags of a program of SDK 0.6.7 as records hold them, with an address as the target."""
     stored = {_TAGS.get(tag, tag): text for tag, text in tags.items()}
     if TARGET in stored:
         stored[TARGET] = address_of(stored[TARGET])
@@ -18,7 +18,7 @@ def protocol_tags(tags: dict[str, str]) -> dict[str, str]:
 
 
 def legacy_tags(tags: dict[str, str]) -> dict[str, str]:
-    """Return the tags of a record, as a program of SDK 0.6.7 expects them."""
+    """Return the tags of a record as a program of SDK 0.6.7 expects them."""
     return {_LEGACY_TAGS.get(tag, tag): text for tag, text in tags.items()}
 
 

@@ -1,7 +1,7 @@
-"""The store of a server with the low-level interface of SDK 0.6.7 (docs/protocol.md 4).
+"""Store of a server with the low-level interface of SDK 0.6.7 (docs/protocol.md 4).
 
-It is the client of `resonate_store.remote` and speaks the current protocol, which does not tell which callbacks and
-subscriptions exist, nor which tasks a process has claimed. This object knows those that were made through it.
+It is the client of `resonate_store.remote` and uses the current protocol. That protocol does not list callbacks,
+subscriptions, or the tasks of a process. So this object remembers those that were made through it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,18 @@ if TYPE_CHECKING:
 
 
 class RemoteStore(store.HttpStore):
-    """Promises, tasks and schedules of a server.
+    """Promises, tasks and schedules of a server::
+
+        store = RemoteStore("http://localhost:8001", token=token)
+        store.promises.resolve("approval-17", data='"yes"')
 
     Args:
-        url: the server's address; with a `port` besides, its host, which SDK 0.6.7 has first.
-        encoder: how SDK 0.6.7 kept text; payloads are base64 as on the wire, whatever is given.
+        url: the address of the server. If `port` is given too, it is the host, as in SDK 0.6.7.
+        port: the port of `host`.
+        auth: user name and password, for HTTP basic authentication.
+        encoder: accepted as in SDK 0.6.7, and without effect: payloads are base64.
+        timeout: seconds that one request may take, retries included; 30 by default.
+        host: scheme and name of the server, with `port` instead of `url`.
 
     The other arguments are those of `resonate_store.remote.store.HttpStore`.
     """
@@ -80,35 +87,35 @@ class RemoteStore(store.HttpStore):
         )
         self._encoder = encoder
         self.claims: dict[str, TaskClaim] = {}
-        """The tasks that have been claimed, by their id in SDK 0.6.7."""
+        """The tasks that have been claimed, by their ids in SDK 0.6.7."""
         self._callbacks: dict[str, dict[str, None]] = {}
         self._listeners: set[tuple[str, str]] = set()
         self._claimers: dict[str, tuple[int, str]] = {}
 
     @property
     def encoder(self) -> Encoder[str | None, str | None]:
-        """What it was given."""
+        """The encoder that the constructor was given, or a `Base64Encoder`."""
         from resonate.encoders import Base64Encoder
 
         return self._encoder or Base64Encoder()
 
     @property
     def promises(self) -> LocalPromises:
-        """Promises by hand."""
+        """The promises of the server."""
         from resonate.stores.by_hand import LocalPromises
 
         return LocalPromises(self)
 
     @property
     def tasks(self) -> LocalTasks:
-        """Tasks by hand."""
+        """The tasks of the server."""
         from resonate.stores.by_hand import LocalTasks
 
         return LocalTasks(self)
 
     @property
     def schedules(self) -> LocalSchedules:
-        """Schedules by hand."""
+        """The schedules of the server."""
         from resonate.stores.local_schedules import LocalSchedules
 
         return LocalSchedules(self)
@@ -128,14 +135,14 @@ class RemoteStore(store.HttpStore):
         return response
 
     def catch_up(self) -> None:
-        """Do nothing: the server does what is due."""
+        """Do nothing: the server carries out what is due."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Do nothing: other processes use the server, too, and what they do meanwhile shows in the answers."""
+        """Return a context manager that does nothing: other processes use the server at the same time."""
         return nullcontext()
 
     def register(self, request: PromiseRegisterCallback | PromiseRegisterListener) -> tuple[Response, bool]:
-        """Register a callback or a listener, and say whether this object has not registered it before."""
+        """Register a callback or a listener, and return whether this object had not registered it before."""
         response = self.apply(request)
         if response.promise is None or not response.promise.pending:
             return response, False

@@ -115,7 +115,7 @@ def test_what_is_no_message_is_passed_over(serving: Serving, poll: Poll, caplog:
     serving.send("poll://any@g", execute("a"))
 
     assert inbox.next() == execute("a")
-    assert "sent what is no message" in caplog.text
+    assert "sent an event that is not a message" in caplog.text
 
 
 def test_a_receiver_that_fails_does_not_end_the_connection(serving: Serving, poll: Poll) -> None:
