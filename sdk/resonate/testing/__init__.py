@@ -1,4 +1,4 @@
-"""Tests of workflows without AWS: a stack in memory, a clock that can be moved, trouble on demand, replay.
+"""Tests of workflows without AWS: a stack in memory, a clock that the test moves, faults on request, and replay tests.
 
     from resonate.testing import MemoryStack
 
@@ -7,7 +7,7 @@
         assert stack.run(reminder, "ada") == "reminded ada"      # however many days it sleeps
 
 The names in `__all__` are public, the modules of this package are internal. See docs/testing.md.
-`resonate_infra.testing` has the same vocabulary for the Lambda functions on moto.
+`resonate_infra.testing` has the same interface for the Lambda functions, which it runs on moto.
 """
 
 from resonate.testing.faults import FailPoint, Killed

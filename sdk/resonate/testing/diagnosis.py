@@ -1,11 +1,11 @@
-"""Why an execution in a test does not end: what it waits for, and which of its steps only fail and retry.
+"""Why an execution in a test does not end: what it waits for, and which steps only fail and retry.
 
-Both answers come from the records. A suspended task is in the callbacks of every promise that it awaits. A step that
-fails has one retry timer for each attempt.
+Both answers are read from the records. A suspended task is in the callbacks of every promise that it awaits. A step
+that fails has one retry timer for each attempt.
 
 In production, steps are retried until the execution times out, so that a corrected deployment can complete them. The
-default timeout is a year. A test that let a year pass would simulate a retry every 30 s, and would not say why it takes
-so long. So a stack looks now and then whether anything but retries has happened, and ends the wait if nothing has.
+default timeout is a year. A test that moved its clock over a year would simulate a retry every 30 s, without showing
+the cause. So a stack checks at intervals whether anything but retries has happened. If not, it ends the wait.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from resonate_store.model.records import Record
 from resonate_store.model.tags import DELAY, FUNC, SCOPE
 
 HOPELESS_ATTEMPTS = 100
-"""Failed attempts of a step, with nothing else happening, after which a test stops waiting."""
+"""Number of failed attempts, with nothing else happening, after which a test stops waiting."""
 EVENTS_BETWEEN_LOOKS = 50
-"""Events between two reads of all records, which can be many."""
+"""Number of events between two reads of all records, which can be many."""
 
 
 class Wait(NamedTuple):
-    """One thing that an execution waits for and that nothing in the stack will do.
+    """One thing that an execution waits for and that the stack cannot bring about.
 
     Attributes:
         id: the promise.
-        kind: `promise` (to be settled from outside), `timer`, `unserved` (a task offered to a target that no worker
-            serves), `halted`, or `task` (one that a worker holds or will be offered).
+        kind: `promise` (to be settled from outside), `timer`, `unserved` (a task offered to a target without a worker),
+            `halted`, or `task` (one that a worker holds or will be offered).
         deadline: the promise's deadline (ms since 1970).
         text: says what has to be done.
     """
@@ -44,7 +44,7 @@ class Wait(NamedTuple):
 
 
 def waits_of(id: str, records: Mapping[str, Record], unserved: Mapping[str, str]) -> list[Wait]:
-    """Return everything that the execution `id` waits for in the end, through other executions.
+    """Return everything that the execution `id` waits for, directly or through other executions.
 
     Args:
         id: the execution.
@@ -109,10 +109,10 @@ class Failing(NamedTuple):
 
 
 class Endless:
-    """Notices that an execution does nothing any more but retry.
+    """Detector of executions that only retry.
 
     Args:
-        life_ms: how long a promise without a deadline of its own lasts; a test does not wait for its end.
+        life_ms: the default timeout of promises, which a test does not wait for.
     """
 
     def __init__(self, life_ms: int) -> None:
@@ -121,12 +121,12 @@ class Endless:
         self._progress = (0, 0)
 
     def due(self) -> bool:
-        """Count one event, and return whether it is time to look at the records."""
+        """Count one event, and return whether to read the records now."""
         self._events += 1
         return self._events % EVENTS_BETWEEN_LOOKS == 0
 
     def failing(self, records: Sequence[Record]) -> list[Failing]:
-        """Return the steps that keep failing; none as long as anything else happens or has a deadline.
+        """Return the steps that keep failing. Return none while anything else happens or has a deadline.
 
         Args:
             records: all records.
@@ -140,14 +140,14 @@ class Endless:
             elif stem not in timers or timers[stem][0] < int(number):
                 timers[stem] = int(number), record
         again = {id: timer for stem, timer in timers.items() if (id := _failed(stem)) in others and others[id].pending}
-        # A workflow that is tried again takes its steps again, under new ids.
+        # A workflow that is retried repeats its steps under new ids.
         steps = tuple(f"{id}." for id in again)
         lasting = [record for record in others.values() if not record.id.startswith(steps)]
         progress = len(lasting), sum(not record.pending for record in lasting)
         if progress != self._progress:
             self._progress = progress
             return []
-        # A promise without a deadline of its own has its execution's.
+        # A promise without its own deadline has the deadline of its execution.
         pending = [record for record in others.values() if record.pending]
         unlimited = {record.timeout_at for record in pending if record.timeout_at - record.created_at >= self._life_ms}
         if any(record.timeout_at not in unlimited or DELAY in record.tags for record in pending):
@@ -158,7 +158,10 @@ class Endless:
 
 
 def _failed(stem: str) -> str:
-    """Return what the retry timers `{stem}~{attempt}` are for; an execution's own are among its steps."""
+    """Return the id of the function that the retry timers `{stem}~{attempt}` belong to.
+
+    The stem of a step is its id; the stem of an execution is its id and `.0`.
+    """
     return stem.removesuffix(".0")
 
 

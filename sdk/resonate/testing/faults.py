@@ -1,9 +1,8 @@
-"""Arranged trouble: steps that fail, workers that die, messages that get lost or come twice.
+"""Faults for tests: steps that fail, workers that are killed, and messages that are lost or duplicated.
 
-Both stacks put the worker between the same two hooks. One stands before every function of the user's that a worker
-calls, the other before every request that it makes of its store; a fail-point is a place at one of them, what happens
-there, and how often. A killed worker is gone like a process: `Killed` is no `Exception`, nothing in the worker catches
-it, and its task waits for the end of its lease.
+A fail-point can be at two kinds of place in a worker: a call of a user's function, or a request to the store. It says
+what happens there, and how often. A killed worker is like a process that has ended: `Killed` is not an `Exception`, so
+the worker does not catch it. Its task is offered again when its lease ends.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ Moment = Literal["instead", "before", "after"]
 
 
 class Killed(EndOfProcess):
-    """Stands for the end of a process in the middle of what it was doing; no handler gets to catch it."""
+    """Simulated end of the worker's process, which handlers cannot catch."""
 
 
 class FailPoint:
-    """Trouble at one place.
+    """Fault at one place.
 
     Attributes:
-        where: a function's name, the id of a step's promise, or the kind of a request such as `promise.record`.
-        moment: `before` or `after` it the worker dies; `instead` of it `error` is raised.
-        left: how often it will happen still.
+        where: the name of a function, the id of a step's promise, or a kind of request such as `promise.record`.
+        moment: "before" or "after" the place, the worker is killed; "instead" of it, `error` is raised.
+        left: how often the fault is still to happen.
         hits: how often it has happened.
     """
 
@@ -50,12 +49,12 @@ class FailPoint:
         return f"FailPoint({self.moment} {self.where}, {self.hits} hits, {self.left} left)"
 
     def meet(self, names: tuple[str, ...], moment: Moment, id: str) -> None:
-        """Raise what is arranged, if this is the place.
+        """Raise the error of this fail-point, if this is its place.
 
         Args:
-            names: what the place is called.
-            moment: whether it is about to happen or has happened.
-            id: the promise that it is about.
+            names: the names of the place.
+            moment: "before", "instead" or "after".
+            id: the promise that is called or requested.
         """
         if self.left and self.moment == moment and self.where in names and self._id in (None, id):
             self.left -= 1
@@ -77,7 +76,10 @@ class FailPoints:
         self._points.clear()
 
     def around(self, names: tuple[str, ...], id: str, act: Callable[[], T]) -> T:
-        """Do something at a place that may have fail-points; what turns out to go on elsewhere has none after it."""
+        """Call `act` at a place that may have fail-points.
+
+        An async function that awaits a command continues elsewhere, so it has no fail-point "after" it.
+        """
         if not self._points:
             return act()
         self._meet(names, id, "before")
@@ -89,7 +91,7 @@ class FailPoints:
 
     @contextmanager
     def around_functions(self) -> Generator[None]:
-        """For as long as the block runs, every function that a worker calls in this process is such a place."""
+        """Make every function that a worker of this process calls such a place, while the block runs."""
         call = calls.call
 
         def called(work: Work, async_functions: AsyncFunctions) -> Outcome | Opening | None:
@@ -107,18 +109,18 @@ class FailPoints:
 
 
 class MessageFaults:
-    """What becomes of the messages that offer tasks to workers."""
+    """Faults of the messages that offer tasks to workers."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Deliver each once, from now on."""
+        """Deliver each message once, from now on."""
         self.twice = False
         self._losing = 0
 
     def lose(self, times: int | None) -> None:
-        """Lose that many more; all of them for None, none for 0.
+        """Lose that many messages from now on; None loses all of them, 0 none.
 
         Raises:
             ValueError: the number is negative.
@@ -128,7 +130,7 @@ class MessageFaults:
         self._losing = -1 if times is None else times
 
     def copies(self) -> int:
-        """How often the next one arrives: 0, 1 or 2."""
+        """Return how often the next message is delivered: 0, 1 or 2."""
         if self._losing:
             self._losing -= self._losing > 0
             return 0

@@ -1,4 +1,4 @@
-"""Functions under test: what they are called, where in a worker they are met, and what stands in for others'."""
+"""Functions under test: their names, and the workflows that replace mocked functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resonate.workflow.context import Context
 
 
 def name_of(workflow: Callable[..., Any] | str) -> str:
-    """What a function is called in messages and calls."""
+    """Return the name of a function in messages and calls."""
     if isinstance(workflow, str):
         return workflow
     if isinstance(workflow, Function):
@@ -21,14 +21,14 @@ def name_of(workflow: Callable[..., Any] | str) -> str:
 
 
 def stub_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The workflow that a mocked function is served by; unlike a step, a workflow that fails is not tried again."""
+    """Return the workflow that serves calls of a mocked function. A workflow, unlike a step, is not retried."""
 
     def stub(_: Context, *args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         yield from ()
         result = function(*args, **kwargs)
         if not isinstance(result, CoroutineType):
             return result
-        import asyncio  # loaded for a mock that is async
+        import asyncio  # here, because few mocks are async
 
         return asyncio.run(cast("Coroutine[Any, Any, Any]", result))
 
@@ -36,7 +36,7 @@ def stub_of(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def place_of(place: str | Callable[..., Any]) -> str:
-    """What a fail-point calls a place: a function by its own name, which is what a worker knows of a step."""
+    """Return the place of a fail-point. A function is a place by its own name, which workers know for steps."""
     if isinstance(place, Function):
         return cast("Function[..., Any]", place).func.__name__
     return place if isinstance(place, str) else named(place)

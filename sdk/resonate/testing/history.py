@@ -1,12 +1,12 @@
-"""The records of an execution as a value: to assert on, to keep as a file, to replay today's code against.
+"""History of an execution: its records as a value, for assertions, files and replay tests.
 
-A history is what the store showed of an execution's tree at one moment: the root and every promise below it, in the
-order in which the commands were issued. It needs nothing but the `Store` protocol, so it can be taken from memory, from
-the offline stack and from a deployment alike.
+A history is what the store showed of an execution's tree at one moment. It holds the root and every promise below it,
+in the order in which the commands were issued. It is read through the `Store` protocol, so it can be exported from
+memory, from the offline stack and from a deployment.
 
-As JSON it is one object: `format` and `version` say what it is, `id` names the execution, `records` holds one object
-for each record, with the promise as the protocol shows it under `promise` and the task, where there is one, under
-`task`. Payloads stay as they are stored. A reader refuses a version that it does not know.
+As JSON it is one object. `format` and `version` identify it, and `id` names the execution. `records` holds one object
+for each record: the promise as the protocol shows it under `promise`, and its task, if it has one, under `task`.
+Payloads stay as they are stored. A reader refuses a version that it does not know.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VERSION = 1
 
 
 class HistoryFormatError(ValueError):
-    """The text is no history, or one in a version that this release cannot read."""
+    """The text is not a history, or its version is not known to this release."""
 
 
 class Recorded(Struct, frozen=True, omit_defaults=True):
@@ -46,7 +46,7 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
 
     @property
     def state(self) -> PromiseState:
-        """The promise's state."""
+        """The promise's state: "pending", "resolved", "rejected", "rejected_canceled" or "rejected_timedout"."""
         return self.promise.state
 
     @property
@@ -61,52 +61,52 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
 
     @property
     def created_at(self) -> int:
-        """When it was created, or the step began (milliseconds since the epoch)."""
+        """When it was created, or the step began (ms since the epoch)."""
         return self.promise.created_at
 
     @property
     def timeout_at(self) -> int:
-        """Its deadline (milliseconds since the epoch)."""
+        """Its deadline (ms since the epoch)."""
         return self.promise.timeout_at
 
     @property
     def settled_at(self) -> int | None:
-        """When it was settled (milliseconds since the epoch); None while it is pending."""
+        """When it was settled (ms since the epoch); None while it is pending."""
         return self.promise.settled_at
 
     @property
     def command(self) -> str:
-        """What made it: `run charge`, `rpc charge`, `a sleep`, `a promise`, or `a retry timer`."""
+        """The command that created it: `run charge`, `rpc charge`, `a sleep`, `a promise`, or `a retry timer`."""
         return "a retry timer" if "~" in self.id.rpartition(".")[2] else str(Issued.of(self.promise))
 
     @property
     def value(self) -> Any:
-        """What it was resolved with, as plain data; None for any other state."""
+        """Its value as plain data if it is resolved, else None."""
         return codec.decode(self.promise.value) if self.state == "resolved" else None
 
     @property
     def error(self) -> BaseException | None:
-        """What it failed with; None if it did not fail."""
+        """Its error; None if it is pending or resolved."""
         return None if self.state in ("pending", "resolved") else codec.decode_error(self.promise)
 
     @property
     def param(self) -> Any:
-        """What it was created with, as plain data: a call, or the data of a bare promise."""
+        """Its param as plain data: a call, or the data of a bare promise."""
         return codec.decode(self.promise.param)
 
     @property
     def foreign(self) -> bool:
-        """Whether it is the root of a tree of its own, which it lends its place to (a detached call)."""
+        """Whether it is the root of an execution that is called from this one, such as a detached call."""
         return self.tags.get(ORIGIN, self.id) == self.id and self.tags.get(PARENT, self.id) != self.id
 
     def outcome(self) -> str:
-        """Its state in a few words, with the value or the error."""
+        """Return its state in a few words, with the value or the error."""
         try:
             if self.state == "resolved":
                 return f"resolved {_short(self.value)}" if self.promise.value.data else "resolved"
             if self.state == "rejected":
                 return f"rejected {_short(self.error)}"
-        except PayloadError:  # written with an encoder of the program's own, or encrypted
+        except PayloadError:  # it is encrypted, or written with an encoder
             return f"{self.state}, {len(self.promise.value.data or '')} characters"
         if self.pending and self.task is not None:
             return f"pending, its task {self.task.state}"
@@ -114,11 +114,16 @@ class Recorded(Struct, frozen=True, omit_defaults=True):
 
 
 class History(Sequence[Recorded]):
-    """The records of one execution, its root first, then its commands in the order of their numbers.
+    """The records of one execution: its root first, then its commands in the order of their numbers::
+
+        history = stack.history("trial-of-ada")
+        assert history.commands == ["run send", "a sleep"]
+
+    A record can be read by position or by id: `history["trial-of-ada.1"]`.
 
     Args:
         id: the execution.
-        records: its records, in any order; the root has to be among them.
+        records: its records, in any order; its root must be among them.
 
     Raises:
         ValueError: the root is missing.
@@ -138,16 +143,16 @@ class History(Sequence[Recorded]):
 
     @property
     def commands(self) -> list[str]:
-        """What the execution's own commands were, in order: those of nested workflows and retry timers left out."""
+        """The execution's own commands in order, without those of nested workflows and without retry timers."""
         below = (record for record in self.children(self.id) if "~" not in record.id)
         return [record.command for record in below]
 
     def children(self, id: str) -> list[Recorded]:
-        """The records directly below `id`, in order."""
+        """Return the records directly below `id`, in order."""
         return [record for record in self.records if record.id != self.id and record.id.rpartition(".")[0] == id]
 
     def find(self, id: str) -> Recorded | None:
-        """The record with this id, or None."""
+        """Return the record with this id, or None."""
         return self._by_id.get(id)
 
     @overload
@@ -176,7 +181,7 @@ class History(Sequence[Recorded]):
         return "\n".join([f"History of {self.id}:", *self.lines()])
 
     def lines(self) -> list[str]:
-        """One line for each record: id, command, outcome."""
+        """Return one line for each record: id, command, outcome."""
         shown = [(record.id, self._shown(record), record.outcome()) for record in self.records]
         ids, commands = (max(len(line[column]) for line in shown) for column in (0, 1))
         return [f"  {id:<{ids}}  {command:<{commands}}  {outcome}" for id, command, outcome in shown]
@@ -188,16 +193,16 @@ class History(Sequence[Recorded]):
         return f"execution of {name}" if name else record.command
 
     def to_json(self) -> str:
-        """The history as JSON, indented, and the same text for the same records."""
+        """Return the history as indented JSON. Equal records give equal text."""
         document = _Document(FORMAT, VERSION, self.id, self.records)
         return msgspec.json.format(msgspec.json.encode(document, order="sorted"), indent=2).decode() + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> History:
-        """Read what `to_json` wrote.
+        """Return the history that `to_json` wrote.
 
         Raises:
-            HistoryFormatError: it is something else, or was written by a release that this one does not know.
+            HistoryFormatError: the text is something else, or its version is not known to this release.
         """
         try:
             head = msgspec.json.decode(text, type=_HistoryHead)
@@ -228,14 +233,18 @@ class _Document(Struct, frozen=True):
 
 
 def export_history(store: Store, id: str) -> History:
-    """Take the history of an execution out of a store: the promise `id` and everything below it.
+    """Return the history of an execution in a store: the promise `id` and everything below it.
 
-    The trees of detached calls are executions of their own and are left out; their roots are there. An execution that
-    was started by itself is none of it, even if its id begins with this one and a dot. A promise whose
-    deadline has passed and that nobody has looked at since is left out too (docs/rules.md R8).
+    Of a detached call the root is included, and not the tree below it. An execution that was started independently is
+    left out, even if its id begins with this id and a dot. A promise is also left out if its deadline has passed and it
+    has not been read since (docs/rules.md R8).
+
+    Args:
+        store: the store.
+        id: the execution.
 
     Raises:
-        ResonateStoreError: there is no such promise (status 404), or it may not be read.
+        ResonateStoreError: the promise does not exist (status 404), or it may not be read.
         StoreError: the store cannot answer.
     """
     response = store.apply(PromiseGet(id))
@@ -256,7 +265,7 @@ def _recorded(store: Store, promise: PromiseView) -> Recorded:
 
 
 def _place(id: str) -> list[tuple[int, str, int]]:
-    """Sorts ids as commands were issued: by number, a retry timer after the step that it belongs to."""
+    """Return a sort key: the order in which commands were issued. A retry timer follows its step."""
     place: list[tuple[int, str, int]] = []
     for part in id.split("."):
         number, _, attempt = part.partition("~")

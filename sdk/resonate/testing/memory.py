@@ -1,9 +1,9 @@
-"""The stack in memory: the real worker over the real store, one thread, a clock that stands still.
+"""The stack in memory: the real worker over the real store, in one thread, with a clock that only the test moves.
 
-Each message to a worker is one invocation, which acquires the task, replays the workflow from its beginning and ends,
-as on Lambda; arguments, results and errors travel as they do there. So what a test finds out here holds there. Nothing
-is waited for, and the same test does the same every time. No thread is started but the one in which async functions
-have their event loop, which all stacks share.
+Each message to a worker is one invocation, as on Lambda: it acquires the task, replays the workflow from its beginning
+and ends. Arguments, results and errors are encoded as on Lambda. So a test result holds there too. The stack does not
+wait for real time, and a test does the same at each run. Only the event loop of async functions has its own thread,
+which all stacks share.
 """
 
 from __future__ import annotations
@@ -35,21 +35,23 @@ from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import Request, Response
 
 WORKER_TIMEOUT_S = 300.0
-"""Seconds that an invocation may take, and so, with a margin, how long the task of a killed worker waits; as in
-`template.yaml`."""
+"""Time limit of an invocation, as in `template.yaml`. The task of a killed worker waits that long, plus a margin."""
 
 _ASYNC_FUNCTIONS = AsyncFunctions()
 
 
 class MemoryStack(Stack):
-    """A whole system in this process's memory.
+    """A whole system in this process's memory::
+
+        stack = MemoryStack(app.resonate, dependencies={"mail": Mock()})
+        assert stack.run(app.trial, "ada") == "receipt-1"
 
     Args:
-        programs: the programs under test: what their `Resonate` objects have registered is served in their groups.
-            What a function that is run belongs to is served too, without being named here.
-        clock: the stack's time; it begins at a fixed instant unless given.
-        dependencies: what contexts hand out, before what the programs have set.
-        worker_timeout: seconds that an invocation may take.
+        programs: `Resonate` objects. Their registered functions are served in their groups. A function that the test
+            runs brings its program with it.
+        clock: the stack's time; by default one that begins at a fixed instant.
+        dependencies: objects that `ctx.get_dependency` returns, by name; they replace those of the programs.
+        worker_timeout: the time limit of an invocation in seconds; 300 by default.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class MemoryStack(Stack):
     # Programs
 
     def serve(self, program: Caller) -> None:
-        """Serve what a program has registered, in its group, now and later."""
+        """Serve the functions that a program has registered, or registers later, in its group."""
         if program not in self._programs:
             self._programs.append(program)
             self._groups.setdefault(program.group, []).append(program.registry)
@@ -86,7 +88,13 @@ class MemoryStack(Stack):
     def register(
         self, function: Callable[..., Any], *, name: str | None = None, version: int = 1, group: str = "default"
     ) -> None:
-        """Serve one function, in a group or at an address.
+        """Serve one function.
+
+        Args:
+            function: the function.
+            name: the name under which it is called; its own by default.
+            version: its version; 1 by default.
+            group: the group or address that serves it.
 
         Raises:
             ValueError: it cannot be registered, or its name is taken.
@@ -97,11 +105,11 @@ class MemoryStack(Stack):
         self._registry.add(function, name, version)
 
     def set_dependency(self, name: str, obj: Any) -> None:
-        """Let functions reach `obj` by `ctx.get_dependency(name)`, whatever the programs have set."""
+        """Make `ctx.get_dependency(name)` return `obj`, even if a program has set another object."""
         self._dependencies[name] = obj
 
     def mock(self, name: str, function: Callable[..., Any], *, target: str | None = None, version: int = 1) -> None:
-        """See `Stack.mock`; without a target, for every target that does not serve the function itself."""
+        """Serve calls of a function that is not part of the test; see `Stack.mock`."""
         registry = self._mocks if target is None else self._mocked.setdefault(_place_of(expand(target)), Registry())
         registry.add(stub_of(function), name, version)
 
@@ -115,7 +123,7 @@ class MemoryStack(Stack):
         return super().client(**{"store": _Outside(self), **arguments})
 
     def pump(self) -> int:
-        if self._pumping:  # a function under test is a client, too
+        if self._pumping:  # a function under test uses a client, which pumps as well
             return 0
         self._pumping = True
         try:
@@ -199,7 +207,7 @@ class MemoryStack(Stack):
     # Messages
 
     def _send(self, address: str, message: dict[str, Any]) -> None:
-        if message["kind"] == "execute":  # handles look for themselves
+        if message["kind"] == "execute":  # handles read their promises
             self._outbox.append((address, message))
 
     def _deliver(self, address: str, message: dict[str, Any]) -> None:
@@ -221,12 +229,12 @@ class MemoryStack(Stack):
             with self._fail_points.around_functions():
                 worker.run(id, version, self._remaining + LEASE_MARGIN_MS, deadline)
         except (Killed, StoreError):
-            pass  # the invocation is over, and Lambda's answer to that is none: the lease brings the task back
+            pass  # the invocation has ended without an answer; the task is offered again when its lease ends
         finally:
             store.close()
 
     def _registry_for(self, place: str, id: str) -> Registry | None:
-        """The functions of the worker that serves a target: those of the program that knows the called one."""
+        """Return the functions of the worker that serves a target, and that knows the called function if one does."""
         record = self._memory.record(id)
         param: Any = codec.decode(record.param) if record is not None else None
         call = cast("dict[str, Any]", param) if isinstance(param, dict) else {}
@@ -239,7 +247,7 @@ class MemoryStack(Stack):
             except ValueError:
                 continue
             return registry
-        return registries[0] if registries else None  # which says what it lacks
+        return registries[0] if registries else None  # the worker then names the missing function
 
     def _dependencies_for(self, registry: Registry) -> dict[str, Any]:
         dependencies: dict[str, Any] = {}
@@ -250,7 +258,7 @@ class MemoryStack(Stack):
 
 
 class _Memory(MemoryStore):
-    """The store, which refuses what is too large for a deployment."""
+    """Store in memory that refuses what is too large for a deployment."""
 
     def _decide(self, request: Request) -> Outcome:
         outcome = super()._decide(request)
@@ -263,7 +271,7 @@ class _Memory(MemoryStore):
 
 
 class _Outside(StoreWrapper):
-    """The store as a program outside of the workers uses it: what follows from a request happens at once."""
+    """The store for a program outside of the workers: what follows from a request happens at once."""
 
     def __init__(self, stack: MemoryStack) -> None:
         super().__init__(stack.store)
@@ -278,11 +286,11 @@ class _Outside(StoreWrapper):
         return self
 
     def close(self) -> None:
-        """Nothing to end: the stack goes on."""
+        """Do nothing: the stack continues."""
 
 
 class _Watched(StoreWrapper):
-    """A store as one invocation sees it: its requests are counted, and may meet fail-points."""
+    """The store for one invocation: its requests are counted and can have fail-points."""
 
     def __init__(self, store: MemoryStore, counts: Counter[str], fail_points: FailPoints) -> None:
         super().__init__(store)

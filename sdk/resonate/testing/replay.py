@@ -1,14 +1,14 @@
-"""Replay tests: does today's code still take the path that a history records?
+"""Replay tests: does today's code repeat the commands that a history records?
 
-The interpreter that workers use is given the recorded promises and nothing else: no store, and no function of the
-user's but the workflows themselves. A step that has a record is answered from it; where the records end, the replay
-ends. Nested workflows are replayed too, also those that have finished: an execution that was under way in one of them
-would have to be able to go on. An async function is a workflow if commands of its own are recorded, else a step.
+The interpreter of the workers gets the recorded promises and nothing else. It has no store, and it calls workflows
+only, not steps. A step with a record gets its outcome from the record; where the records end, the replay ends. Nested
+workflows are replayed too, even finished ones, because a running execution may be in the middle of one. An async
+function is a workflow if commands of its own are recorded, else a step.
 
-A history passes if every command of today's code is the recorded one under its id, and if a workflow that has come to
-its end issues as many commands as it has records. Results are not compared: another result of a step's function, or of
-the workflow, does not keep a worker from going on. Nor do other arguments, other data or another length of a sleep: a
-worker goes by the record. They are worth a warning where the history has them.
+A history passes on two conditions. Each command of today's code is the one recorded under its id. And a workflow that
+ends has issued as many commands as are recorded. Results are not compared: another result does not keep a worker from
+continuing. Other arguments, data, or lengths of a sleep do not either, because a worker uses the record. They cause a
+warning if the history contains them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from resonate_store.model.requests import PromiseRecord, PromiseSettle, Response
 from resonate_store.model.tags import ORIGIN, SCOPE, TARGET
 
 TOLERANCE_MS = 500
-"""Lengths of a sleep that differ by less are the same: two clocks have measured them."""
+"""Two lengths of a sleep are equal if they differ by less: different clocks have measured them."""
 
 
 class Difference(AssertionError):
@@ -52,8 +52,8 @@ class Difference(AssertionError):
 
     Attributes:
         id: the id of the first command that differs.
-        recorded: what is recorded under it, such as `run charge`; `nothing` if there is no record.
-        now: what today's code does there; `nothing` if it ends before.
+        recorded: the recorded command, such as `run charge`; `nothing` if there is none.
+        now: the command of today's code; `nothing` if the workflow ends before.
     """
 
     def __init__(self, history: History, id: str, recorded: str, now: str) -> None:
@@ -77,15 +77,15 @@ class Difference(AssertionError):
 
 
 class ReplayWarning(UserWarning):
-    """Today's code replays a history with other arguments, or another length of a sleep."""
+    """Today's code replays a history with other arguments, other data, or another length of a sleep."""
 
 
 class _Comparing(Execution):
-    """Compares arguments of remote calls, data of promises and lengths of sleeps with what is recorded.
+    """Execution that compares arguments of remote calls, data of promises and lengths of sleeps with the records.
 
     Attributes:
         recorded: the history.
-        changed: what differs, by id, in words.
+        changed: a sentence for each difference, by id.
     """
 
     recorded: History
@@ -113,13 +113,13 @@ class _Comparing(Execution):
             _, request = self._conventions.external(
                 command, record.id, record.id, self.root.lineage, now, detached=False
             )
-        except Exception:  # a worker answers from the record and encodes nothing
+        except Exception:  # a worker uses the record and does not encode the arguments
             return
         if request.param == record.promise.param:
             return
         try:
             then, today = record.param, codec.decode(request.param)
-        except PayloadError:  # written with an encoder of the program's own, or encrypted
+        except PayloadError:  # it is encrypted, or written with an encoder
             return
         if isinstance(command, RemoteCall):
             then, today = _arguments(then), _arguments(today)
@@ -131,7 +131,7 @@ class _Comparing(Execution):
 
 
 def _arguments(call: Any) -> Any:
-    """The arguments of a call; which version they are for does not count."""
+    """Return the arguments of a call without its version."""
     if not isinstance(call, dict):
         return call
     known = cast("dict[str, Any]", call)
@@ -139,14 +139,13 @@ def _arguments(call: Any) -> Any:
 
 
 class Replayed(Struct, frozen=True):
-    """How far a replay got that found no difference.
+    """Result of a replay without a difference.
 
     Attributes:
-        finished: whether today's code came to the end of the workflow.
-        commands: the ids of the records that were replayed, in the order of the history.
-        stopped_at: what it stopped at: commands that have no record yet, or no outcome.
-        changed: the ids of remote calls and promises with other arguments or data than today's, and of sleeps with
-            another length.
+        finished: whether the workflow ended.
+        commands: the ids of the replayed records, in the order of the history.
+        stopped_at: the ids of the commands that the replay stopped at, because they have no record or no outcome.
+        changed: the ids of calls, promises and sleeps whose arguments, data or length differ from the record.
     """
 
     finished: bool
@@ -163,24 +162,29 @@ def replay(
     dependencies: Mapping[str, Any] | None = None,
     retry_policy: RetryPolicy | None = None,
 ) -> Replayed:
-    """Prove that a workflow still takes the path that a history records.
+    """Check that today's code of a workflow repeats the commands of a history.
+
+        def test_running_orders_continue():
+            replay(Path("histories/order-17.json"), app.order)
 
     Args:
-        history: the history, its JSON, or the file that holds it.
+        history: the history, its JSON, or the path of a file with it.
         workflow: today's code of the recorded execution.
-        registry: the functions that the workflow calls by `ctx.rpc(function)`; that of the workflow's own `Resonate`
-            if not given, and if it has none, only calls by name are possible.
-        dependencies: what `ctx.get_dependency` hands out to workflows; those of the workflow's own `Resonate` if not
-            given.
-        retry_policy: the policy with which the execution was started, if it was with one.
+        registry: the functions that the workflow calls by `ctx.rpc(function)`. By default those of its own `Resonate`;
+            without one, only calls by name are possible.
+        dependencies: objects that `ctx.get_dependency` returns to workflows; by default those of its own `Resonate`.
+        retry_policy: the retry policy that the execution was started with, if any.
+
+    Returns:
+        How far the replay came.
 
     Warns:
         ReplayWarning: the arguments of a remote call, the data of a promise or the length of a sleep differ. The
-            arguments of local calls are not recorded.
+        arguments of local calls are not recorded.
 
     Raises:
         Difference: it does not; the error shows the first command that differs.
-        HistoryFormatError: the text is no history.
+        HistoryFormatError: the text is not a history.
         ValueError: the recorded promise is not the call of a function.
     """
     if isinstance(history, Path):
@@ -218,7 +222,7 @@ class _Replay:
         self._async_functions = AsyncFunctions()
         target = history.root.tags.get(TARGET, "poll://any@default")
         known = _with(registry, plain_function(workflow), history.root)
-        # It makes the root of an execution; there is nothing in its store.
+        # This worker only builds the root of the execution; its store is empty.
         resources = Resources(MemoryStore(ManualClock(self._now)), ManualClock(self._now))
         worker = Worker(resources, known, dependencies, "replay")
         worker.remember(history.id, options)
@@ -234,7 +238,7 @@ class _Replay:
 
     @property
     def changed(self) -> list[str]:
-        """What is not compared by a worker and differs, in words."""
+        """Sentences about differences that a worker does not check."""
         return list(self._execution.changed.values())
 
     def run(self) -> Replayed:
@@ -251,7 +255,7 @@ class _Replay:
             self._async_functions.stop()
 
     def _replayed(self) -> Replayed:
-        """What the replay came to, once it cannot go on."""
+        """Return the result of the replay, once it cannot continue."""
         finished = self._execution.finished is not None
         if not finished and self._ended(self._history.root) and not self._stopped:
             now = f"waits for {', '.join(self._execution.blocked().ids)}"
@@ -265,7 +269,7 @@ class _Replay:
         )
 
     def _step(self) -> bool:
-        """Go on as far as possible; whether anything has become of it."""
+        """Advance the execution as far as possible, and return whether anything has changed."""
         execution = self._execution
         actions = execution.advance(self._now)
         for action in actions:
@@ -276,22 +280,26 @@ class _Replay:
             return False
         blocked = execution.blocked()
         if blocked.until is not None and blocked.until > self._now and not blocked.timers:
-            self._now = blocked.until  # a short pause between two attempts of a workflow, which leaves no record
+            self._now = blocked.until  # a short pause between two attempts of a workflow is not recorded
             return True
         self._check_awaited()
         return self._let_go()
 
     def _check_awaited(self) -> None:
-        """Whoever awaits a promise of its own tree keeps the outcome at the command's place, if it has come to its end.
+        """Stop at each awaited promise that has another origin: its outcome has no record at the command's place.
 
-        A detached call does not: its promise may be gone, and nobody waits for it.
+        A detached call that is not awaited is not checked: its promise may have been deleted.
         """
         for node in self._apart:
             if node.waiters:
                 self._unrecorded(node, optional=False)
 
     def _let_go(self) -> bool:
-        """Settle a nested workflow that did not get to its end, because its time was up or somebody cancelled it."""
+        """Settle a nested workflow that did not end, because it timed out or was cancelled.
+
+        Returns:
+            Whether there was one.
+        """
         for id in sorted(self._works, key=len, reverse=True):
             record, node = self._history[id], self._works[id].node
             if id == self._history.id or record.pending or node.settled:
@@ -316,7 +324,7 @@ class _Replay:
                 self._execution.fetched(action.node, Response(promise=self._shown(record)))
             case _ if self._is_workflow(action.work):
                 self._works[action.work.node.id] = action.work
-                # A worker reads them at its first command, of which there may be none.
+                # A worker reads them at the first command, but the workflow may not issue any.
                 self._execution.records.remember(action.work.node.id, self._children(action.work.node.id))
                 outcome = call(action.work, self._async_functions)
                 assert outcome is not None, "nobody stops this loop"
@@ -325,7 +333,7 @@ class _Replay:
                 self._do_not_run(action.work)
 
     def _is_workflow(self, work: Work) -> bool:
-        """Whether a function is to be called: that of the root always is."""
+        """Return whether to call an async function; that of the root is always called."""
         return work.kind is Kind.ASYNC and (work is self._execution.root or self._has_commands(work.node.id))
 
     def _create(self, action: Create) -> None:
@@ -346,7 +354,10 @@ class _Replay:
             self._unrecorded(work.node, optional=record is not None or not work.node.durable)
 
     def _unrecorded(self, node: Node, *, optional: bool) -> None:
-        """Here the records end. In a workflow that has ended there is nothing that they could not tell."""
+        """Stop at a command without a record.
+
+        In a workflow that has ended, all commands are recorded, so there it is a difference.
+        """
         place = node.link or node.id
         parent = self._history.find(place.rpartition(".")[0])
         if not optional and parent is not None and self._ended(parent):
@@ -365,7 +376,7 @@ class _Replay:
         return [self._shown(record) for record in self._history.children(id)]
 
     def _shown(self, record: Recorded) -> PromiseView:
-        """The promise as the interpreter is to see it: a workflow that has commands of its own is still to be run."""
+        """Return the promise for the interpreter: pending for a workflow with commands of its own, so that it runs."""
         workflow = record.tags.get(SCOPE) == "local" and self._has_commands(record.id)
         return _as_pending(record.promise) if workflow else record.promise
 
@@ -373,7 +384,7 @@ class _Replay:
         return any("~" not in child.id for child in self._history.children(id))
 
     def _ended(self, record: Recorded) -> bool:
-        """Whether it was settled by its own end, after everything that it started and did not detach."""
+        """Return whether it ended by itself, after everything that it started and did not detach."""
         if record.state not in ("resolved", "rejected"):
             return False
         return not any(child.pending and not child.foreign for child in self._history.children(record.id))
@@ -386,7 +397,7 @@ class _Replay:
 
 
 def _with(registry: Registry | None, workflow: Callable[..., Any], root: Recorded) -> Registry:
-    """A registry in which the recorded call finds the workflow, and the workflow what it calls."""
+    """Return a registry that holds the workflow under its recorded name, and the functions that it calls."""
     call = root.param
     if not isinstance(call, dict) or not isinstance(name := cast("dict[str, Any]", call).get("func"), str):
         raise ValueError(

@@ -1,11 +1,10 @@
-"""What a test can do with a whole system, wherever it runs: start executions, move the clock, make trouble, look.
+"""A system under test: start executions, move the clock, cause faults, read the records.
 
-`Stack` is the one vocabulary of the stack in memory (`resonate.testing.MemoryStack`) and of the offline stack
-(`resonate_infra.testing.stack.OfflineStack`), so a test that takes a `Stack` runs on both. What they share is here; a
-stack says how messages are delivered, what is due next, and where records are.
+`Stack` is the common interface of the stack in memory (`resonate.testing.MemoryStack`) and of the offline stack
+(`resonate_infra.testing.stack.OfflineStack`). A test that takes a `Stack` runs on both. The common behaviour is here.
+Each stack adds how messages are delivered, what is due next, and where records are.
 
-Nothing happens by itself: time stands still between two calls, and everything that needs no time has happened when a
-call returns.
+Time does not pass between two calls of a test. When a call returns, everything has happened that needs no time.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ _DEFAULT_LIFE_MS = round(DEFAULT_TIMEOUT * 1000)
 
 
 class Stuck(AssertionError):
-    """Nothing in the stack will ever make the execution go on.
+    """Nothing in the stack will make the execution continue.
 
     Attributes:
         id: the execution.
-        waits: the ids that it waits for; those of steps that fail over and over.
+        waits: the ids of the promises that it waits for, or of the steps that fail again and again.
     """
 
     def __init__(self, id: str, message: str, waits: tuple[str, ...] = ()) -> None:
@@ -54,8 +53,8 @@ class Stack(ABC):
 
     Attributes:
         clock: the stack's time.
-        invocations: how often each worker, or function, has been invoked.
-        requests: how often the workers have asked each kind of request of their store, such as `promise.record`.
+        invocations: how often each worker, or Lambda function, has been invoked.
+        requests: how often the workers have made each kind of request, such as `promise.record`, to their store.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -70,23 +69,23 @@ class Stack(ABC):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the stack; what was arranged happens no more."""
+        """End the stack: faults do not happen any more."""
         self._forget()
 
-    # What differs
+    # What each stack implements
 
     @property
     @abstractmethod
     def store(self) -> Store:
-        """Where promises live, as a program outside of the stack reaches it."""
+        """The store, as a program outside of the stack uses it."""
 
     @abstractmethod
     def pump(self) -> int:
-        """Deliver everything that can be delivered now, without moving the clock, and return how much it was."""
+        """Deliver everything that can be delivered now, without moving the clock. Return the number of deliveries."""
 
     @abstractmethod
     def next_event_at(self) -> int | None:
-        """The earliest instant (milliseconds since the epoch) at which something will happen by itself."""
+        """Return the earliest instant (ms since the epoch) at which something is due; None if nothing is."""
 
     @abstractmethod
     def mock(self, name: str, function: Callable[..., Any], *, target: str | None = None, version: int = 1) -> None:
@@ -94,82 +93,92 @@ class Stack(ABC):
 
         Args:
             name: the name under which it is called.
-            function: called with the call's arguments, and without a context; its result, or error, is the call's,
-                without any further attempt. It may be async. A `unittest.mock.Mock`, or an `AsyncMock`, also tells
-                afterwards what it was called with.
-            target: the group, or address, that the calls go to.
-            version: the version that is called.
+            function: called with the call's arguments and without a context. Its result or error becomes the call's
+                outcome; it is not retried. It may be async. A `unittest.mock.Mock` or `AsyncMock` also shows what it
+                was called with.
+            target: the group or address that the calls go to. The offline stack requires it. In memory, a mock without
+                a target serves all targets that do not serve the function.
+            version: the version that is called; 1 by default.
         """
 
     @abstractmethod
     def clear(self) -> None:
-        """Forget everything that was stored, sent, counted or arranged: as good as a new stack, but sooner had."""
+        """Delete everything that is stored and sent, all counts and all faults. It is faster than a new stack."""
 
     @abstractmethod
     def _proceed_to(self, at: int) -> None:
-        """Let time pass until `at`, and what is due then happen."""
+        """Move the clock to `at`, and carry out what is due then."""
 
     @abstractmethod
     def _records(self) -> list[Record]:
-        """Every promise record, as it is stored."""
+        """Return every promise record."""
 
     @abstractmethod
     def _record(self, id: str) -> Record | None:
-        """A promise record, as it is stored."""
+        """Return a promise record."""
 
     @abstractmethod
     def _called(self, workflow: Callable[..., Any] | str, version: int | None) -> tuple[str, int, str]:
-        """The name, the version and the target of what a test wants to run, in the wanted version if there is one."""
+        """Return name, version and target of the function that a test runs."""
 
     @abstractmethod
     def _result_type(self, name: str, version: int) -> Any:
-        """The annotated result of a function, or Any."""
+        """Return the annotated result of a function, or Any."""
 
     def _unserved(self) -> dict[str, str]:
-        """The targets of tasks that were offered to somebody who does not exist here, by id."""
+        """Return the targets without a worker that tasks were offered to, by the task's id."""
         return {}
 
     # Executions
 
     @by_name(lambda _: "Stack.options", StartOptions)
     def options(self, **options: Unpack[StartOptions]) -> Starter:
-        """Give options to an execution: `stack.options(timeout=60).run(workflow)`; a number is in seconds."""
+        """Set options of an execution: `stack.options(timeout=60).run(workflow)`.
+
+        Args:
+            timeout: seconds, or a `timedelta`, until the execution times out; a year by default.
+            tags: a `dict` of `str`, stored with its promise.
+            target: the worker group or address that runs it; by default the function's group.
+            version: the version of the function; the latest by default.
+        """
         return Starter(self, Options().merge(**options))
 
     def start(
         self, workflow: Callable[..., Any] | str, *args: Any, id: str | None = None, **kwargs: Any
     ) -> Handle[Any]:
-        """Start an execution, and let it go as far as it gets without time passing.
+        """Start an execution, and run it as far as it gets without time passing.
 
         Args:
-            workflow: a function, or the name that it is registered under.
-            id: names the execution; its function's name and a number if not given.
+            workflow: a function, or its registered name.
+            args, kwargs: its arguments.
+            id: the id of the execution; by default the name of the function and a number, such as `trial-1`.
 
         Returns:
-            A handle, whose `result()` lets time pass as `run_until_complete` does.
+            A handle. Its `result()` moves the clock as `run_until_complete` does.
 
         Raises:
-            ValueError: the function is not known here, or the id is not a possible one.
+            ValueError: the function is not known here, or the id is not valid.
             PayloadTooLargeError: the arguments are too large.
             ResonateStoreError: the store refuses the promise.
         """
         return self.options().start(workflow, *args, id=id, **kwargs)
 
     def run(self, workflow: Callable[..., Any] | str, *args: Any, id: str | None = None, **kwargs: Any) -> Any:
-        """Start an execution, let time pass until it has an outcome, and return that or raise its error.
+        """Start an execution, move the clock until it has an outcome, and return its result.
 
         The arguments are those of `start`.
 
         Raises:
-            Stuck: it will never have one.
+            Stuck: the execution will not have an outcome.
+            Exception: the execution failed with it.
         """
         return self.start(workflow, *args, id=id, **kwargs).result()
 
     def result(self, id: str) -> Any:
-        """The outcome of an execution that has one: its result as plain data, or its error raised.
+        """Return the result of an execution as plain data, or raise its error.
 
         Raises:
-            AssertionError: it is still pending, or there is none with this id.
+            AssertionError: it is pending, or does not exist.
         """
         promise = self._promise(id)
         if promise.pending:
@@ -177,7 +186,7 @@ class Stack(ABC):
         return codec.outcome_of(promise)
 
     def client(self, **arguments: Any) -> Resonate:
-        """A program outside of the workers that uses the stack's store; arguments are those of `Resonate`."""
+        """Return a client outside of the workers that uses the stack's store; the arguments are those of `Resonate`."""
         settings: dict[str, Any] = {"store": self.store, "clock": self.clock, **arguments}
         return Resonate(**settings)
 
@@ -189,13 +198,13 @@ class Stack(ABC):
         kwargs: dict[str, Any],
         id: str | None,
     ) -> Handle[Any]:
-        """Start an execution with options; `start` and `options(...).start` say it shorter."""
+        """Start an execution with options. Tests use `start` and `options(...).start`."""
         name, version, target = self._called(workflow, options.version)
         id = self._next_id(name) if id is None else id
         if problem := problem_with(id):
             raise ValueError(problem)
         client = self.client().options(timeout=options.timeout, tags=options.tags)
-        # The client's own rule of what the promise of an execution looks like; its `begin_rpc` would start threads.
+        # The promise is built as the client builds it; `begin_rpc` would start threads.
         creation = client._creation(  # pyright: ignore[reportPrivateUsage]
             id, name, version, args, kwargs, options.target or target
         )
@@ -210,7 +219,7 @@ class Stack(ABC):
     def advance(
         self, *, weeks: float = 0, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
     ) -> None:
-        """Let time pass, and everything happen in it at its time."""
+        """Move the clock by the sum of the arguments, and carry out everything that becomes due, each at its time."""
         span = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
         end = self.clock.now() + round(span.total_seconds() * 1000)
         self.pump()
@@ -220,21 +229,21 @@ class Stack(ABC):
         self.pump()
 
     def run_until_complete(self, id: str, *, days: float | None = None) -> PromiseView:
-        """Move the clock to whatever is due next, again and again, until the execution has an outcome.
+        """Move the clock from event to event until the execution has an outcome.
 
-        It does not wait for what nobody will do: a promise that only somebody outside settles is waited for until its
-        deadline if it was given one, and not at all if its deadline is the year that everything has. Nor does it let
-        a step fail all that year: a hundred attempts, while nothing else happens or is due, are enough.
+        It does not wait for what the stack cannot bring about. A promise that is settled from outside is awaited until
+        its deadline, but not if that is the default of a year. A step that only fails is not retried for the year: the
+        wait ends after 100 attempts, if nothing else happens or is due.
 
         Args:
             id: the execution, or any promise.
-            days: how far time may go, however often a step fails; as far as it takes if not given.
+            days: the maximum time to move the clock by, in days, however often a step fails; without limit by default.
 
         Returns:
             The settled promise.
 
         Raises:
-            Stuck: it will not have one, or not within `days`; the error tells what it waits for.
+            Stuck: it will not have an outcome, or not within `days`. The error names what it waits for.
         """
         self.pump()
         began = self.clock.now()
@@ -260,22 +269,26 @@ class Stack(ABC):
     # Promises
 
     def resolve(self, id: str, value: Any = None) -> None:
-        """Resolve a promise that an execution waits for, and let what follows happen.
+        """Resolve a promise that an execution waits for, and carry out what follows.
+
+        Args:
+            id: the promise.
+            value: its value, encoded like the result of a workflow.
 
         Raises:
-            AssertionError: there is no such promise, or it is settled already.
+            AssertionError: the promise does not exist, or is settled already.
         """
         self._settle(id, "resolved", codec.encode(value, f"the value of promise {id}"))
 
     def reject(self, id: str, error: BaseException) -> None:
-        """Reject a promise with an error, as `resolve` resolves one."""
+        """Reject a promise with an error; see `resolve`."""
         self._settle(id, "rejected", codec.encode_error(error))
 
     def cancel(self, id: str) -> None:
-        """Cancel a promise, or an execution, as `resolve` resolves one."""
+        """Cancel a promise or an execution; see `resolve`."""
         self._settle(id, "rejected_canceled", Value())
 
-    # Trouble
+    # Faults
 
     def fail(
         self,
@@ -284,13 +297,17 @@ class Stack(ABC):
         error: BaseException | type[BaseException] | None = None,
         times: int = 1,
     ) -> FailPoint:
-        """Make a step fail in the place of running, as often as told; its retry policy decides what comes of it.
+        """Make calls of a step fail, without running it. Its retry policy decides what follows.
 
         Args:
-            step: the step's function, its name, or the id of the step's promise. A kind of request, such as
-                `promise.record`, makes that request fail; a store fails with `resonate_store.interface.StoreError`.
-            error: what it fails with; a RuntimeError that says where it comes from if not given.
-            times: how many calls fail.
+            step: the step's function, its name, or the id of its promise. With a kind of request, such as
+                `promise.record`, that request fails; give an error that a store raises, such as
+                `resonate_store.interface.StoreError`.
+            error: an exception or its type; by default a `RuntimeError` that names this test fault.
+            times: how many calls fail; 1 by default.
+
+        Returns:
+            The fail-point, which counts its hits.
         """
         where = place_of(step)
         raised = error() if isinstance(error, type) else error or RuntimeError(f"{where} fails in this test")
@@ -304,17 +321,20 @@ class Stack(ABC):
         id: str | None = None,
         times: int = 1,
     ) -> FailPoint:
-        """Kill the worker at a place; its task comes back when its lease is over.
+        """Kill the worker at a place. Its task is offered again when its lease ends.
 
         Args:
-            before, after: one of them names the place: a step's function, its name or the id of its promise (`after`
-                it has run, its outcome is not recorded yet), or a kind of request such as `promise.record`,
-                `task.suspend` or `task.fulfill` (`after` it, the store has carried it out).
-            id: the promise that it has to be about, if not any.
-            times: how often.
+            before, after: give one of them. It names the place: a step's function, its name, the id of its promise, or
+                a kind of request such as `promise.record`, `task.suspend` or `task.fulfill`. `after` a step, its
+                outcome is not recorded yet; `after` a request, the store has carried it out.
+            id: only for this promise; for any by default.
+            times: how often; 1 by default.
+
+        Returns:
+            The fail-point, which counts its hits.
 
         Raises:
-            TypeError: none or both of the places are given.
+            TypeError: no place is given, or both are.
         """
         place = after if before is None else before
         if place is None or (before is not None and after is not None):
@@ -323,25 +343,25 @@ class Stack(ABC):
         return self._fail_points.add(FailPoint(place_of(place), moment, times, Killed("killed by the test"), id))
 
     def duplicate_messages(self, enabled: bool = True) -> None:
-        """Deliver every message to a worker twice, from now on."""
+        """Deliver every message to a worker twice from now on; once again with `False`."""
         self._messages.twice = enabled
 
     def lose_messages(self, times: int | None = None) -> None:
-        """Lose the next messages to workers; all of them, until told otherwise, without a number."""
+        """Lose the next `times` messages to workers; None loses all from now on, and 0 none."""
         self._messages.lose(times)
 
     # What happened
 
     def history(self, id: str) -> History:
-        """The records of an execution: its root, and all that is below it.
+        """Return the records of an execution: its root and everything below it.
 
         Raises:
-            ResonateStoreError: there is no such promise (code 100.404).
+            ResonateStoreError: the promise does not exist (code 100.404).
         """
         return export_history(self.store, id)
 
     def reset_counts(self) -> None:
-        """Count requests and invocations from zero."""
+        """Set the counts of requests and invocations to zero."""
         self.requests.clear()
         self.invocations.clear()
 
@@ -374,7 +394,7 @@ class Stack(ABC):
         return waits_of(id, {record.id: record for record in self._records()}, self._unserved())
 
     def _hopeless(self, id: str, end: int | None) -> bool:
-        """Whether nothing but offers to nobody will happen until `end`."""
+        """Return whether nothing will happen until `end` but offers to targets without a worker."""
         if end is None:
             return False
         waits = self._waits(id)
@@ -393,7 +413,7 @@ class Stack(ABC):
 
 
 class Starter:
-    """Starts executions in a stack, with options."""
+    """Starter of executions with options, in a stack."""
 
     def __init__(self, stack: Stack, options: Options) -> None:
         self._stack = stack
@@ -402,16 +422,16 @@ class Starter:
     def start(
         self, workflow: Callable[..., Any] | str, *args: Any, id: str | None = None, **kwargs: Any
     ) -> Handle[Any]:
-        """See `Stack.start`."""
+        """Start an execution; see `Stack.start`."""
         return self._stack.start_with(self._options, workflow, args, kwargs, id)
 
     def run(self, workflow: Callable[..., Any] | str, *args: Any, id: str | None = None, **kwargs: Any) -> Any:
-        """See `Stack.run`."""
+        """Run an execution; see `Stack.run`."""
         return self.start(workflow, *args, id=id, **kwargs).result()
 
 
 class _Awaiter:
-    """Waits for handles by moving the clock."""
+    """Wait of handles, which moves the clock."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
