@@ -1,1 +1,1 @@
-"""What a user's function touches: context, commands, options and registered functions. Internal."""
+"""Internal: what a user's function uses: context, commands, options and registered functions."""

@@ -1,4 +1,4 @@
-"""Where a command may be awaited: in an async function that this project runs, and in no other task of asyncio."""
+"""Rule where commands may be awaited: in an async function that the worker runs, and in no other asyncio task."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from weakref import WeakSet
 from resonate.errors import ProgramError
 
 running_function: ContextVar[str] = ContextVar("function", default="a coroutine")
-"""The name of the async function that a task belongs to. Tasks inherit the variables of the task that makes them."""
+"""The name of the async function that an asyncio task belongs to. A new task inherits it from the task that creates it.
+"""
 coroutines_of_functions: WeakSet[Any] = WeakSet()
-"""The coroutines of the tasks in which the event loop runs async functions; it adds each."""
+"""The coroutines of async functions that the event loop runs; it adds each."""
 
 
 class MixedAwaits(ProgramError):
-    """One async function awaits both commands and what an event loop brings."""
+    """One async function awaits both commands and awaitables of asyncio."""
 
-    # By this name it is stored, and read by workers of version 0.1.0.
+    # Stored errors have this name, which workers of version 0.1.0 read.
     __module__ = "resonate.event_loop"
 
     def __init__(self, name: str, command: object, foreign: object) -> None:
@@ -31,10 +32,10 @@ class MixedAwaits(ProgramError):
 
 
 def refuse_task(awaited: object) -> None:
-    """Raise an error if a command or promise is awaited in a task that the user's function has made.
+    """Raise an error if a command or promise is awaited in an asyncio task that the user's function has created.
 
     Raises:
-        MixedAwaits: it is, as when it was given to `asyncio.gather`.
+        MixedAwaits: it is, for example because it was given to `asyncio.gather`.
     """
     loop = asyncio._get_running_loop()
     task = None if loop is None else asyncio.current_task(loop)

@@ -1,7 +1,7 @@
 """Callables that are not plain functions: bound methods, `functools.partial` and objects with a `__call__`.
 
-Each becomes a plain function of the same kind - a function, a generator function or an async one - so that the
-interpreter has to know nothing else.
+Each is wrapped in a plain function of the same kind: function, generator function or async function. So the interpreter
+supports plain functions only.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _NEEDED = "provided callable must be a function"
 
 
 class Core:
-    """The function in a callable, and what the callable has filled in.
+    """The function inside a callable, and the parameters that the callable fills.
 
     Attributes:
         func: the function.
-        bound: how many of its first parameters are filled: one, `self`, in a method.
+        bound: how many of its first parameters are filled: one in a method (`self`), else none.
         given: the parameters that are filled by name.
     """
 
@@ -39,17 +39,17 @@ class Core:
 
 
 def name_of(func: Any) -> str:
-    """Return the name of a callable: a partial's is its function's, an object's its class's."""
+    """Return the name of a callable: for a partial that of its function, for an object that of its class."""
     if isinstance(func, functools.partial):
         return name_of(cast("functools.partial[Any]", func).func)
     return getattr(func, "__name__", None) or type(func).__name__
 
 
 def adapted(func: Any) -> types.FunctionType:
-    """Return a plain function that stands for a callable.
+    """Return a plain function that calls this callable.
 
     Raises:
-        ValueError: it is not a callable that can be given a context; the message says what to write instead.
+        ValueError: it is not a callable that takes a context; the message says what to write instead.
         TypeError: it has no parameter for the context.
     """
     core = core_of(func)
@@ -64,10 +64,10 @@ def adapted(func: Any) -> types.FunctionType:
 
 
 def core_of(func: Any) -> Core:
-    """Take a callable apart.
+    """Return the function inside a callable.
 
     Raises:
-        ValueError: it has no function of Python's in it, or fills the place of the context.
+        ValueError: it does not contain a Python function, or it fills the parameter of the context.
     """
     if isinstance(func, types.FunctionType):
         return Core(func, 0, {})
@@ -95,7 +95,7 @@ def _core_of_partial(func: functools.partial[Any]) -> Core:
 
 
 def instead(given: Any) -> str:
-    """Say what was given in the place of a function, and what to write."""
+    """Return what was given instead of a function, and what to write."""
     if isinstance(given, type):
         return f"got the class {given.__name__}: give a function, a bound method or an object with a __call__"
     if callable(given):
@@ -103,17 +103,13 @@ def instead(given: Any) -> str:
         return f"got {name}, which is not written in Python: wrap it, def step(ctx, ...): return {name}(...)"
     kind = cast("type[Any]", type(given)).__name__
     if kind == "coroutine":
-        given.close()  # or Python warns that it was not awaited
+        given.close()  # otherwise Python warns that it was not awaited
     name = given.__name__ if kind in ("coroutine", "generator") else "step"
     return f"got {kind}: give the function and its arguments, ({name}, 4) and not ({name}(ctx, 4))"
 
 
 def refuse_called(func: Any) -> None:
-    """Refuse what calling a function has given, in the place of the function.
-
-    Raises:
-        ValueError: it is not callable.
-    """
+    """Raise a `ValueError` for the result of a call that was given instead of the function."""
     if not callable(func):
         raise ValueError(f"{_NEEDED}, {instead(func)}")
 
@@ -139,7 +135,7 @@ def _adapter(func: Any, flags: int) -> types.FunctionType:
 
 
 def _signature(core: Core) -> Signature:
-    """The signature of what is left to fill after the context."""
+    """Return the signature of the parameters that remain after the context."""
     signature, code = signature_of(core.func), core.func.__code__
     names = code.co_varnames[1 + core.bound : code.co_argcount]
     filled = min([names.index(name) for name in core.given if name in names], default=sys.maxsize)

@@ -1,11 +1,11 @@
-"""What a workflow can yield, or await.
+"""Commands: what a workflow yields or awaits.
 
-A command says what should happen durably; the interpreter makes it so and sends the result back in. Commands are
-builders: `.options(...)` changes one in place and returns it. The class names are those of SDK 0.6.7: L or R
-for local or remote, F for function, C or I for call (wait for the result) or invoke (get a `Promise` to wait on later).
+A command describes a durable action. The interpreter carries it out and sends its result into the workflow.
+`.options(...)` changes a command in place and returns it. The class names are those of SDK 0.6.7. L or R means local or
+remote, and F function. C (call) waits for the result, and I (invoke) gives a `Promise` to wait on later.
 
-A generator yields a command; an async function awaits it, whereupon the command yields itself. What the interpreter
-sees is the same, so the two spellings mean the same.
+A generator yields a command. An async function awaits it, and the command then yields itself. So the interpreter sees
+the same for both.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 def _refuse_task(awaited: object) -> None:
-    if "asyncio" in sys.modules:  # otherwise there are no tasks
+    if "asyncio" in sys.modules:  # otherwise there cannot be asyncio tasks
         from resonate.workflow.awaits import refuse_task
 
         refuse_task(awaited)
 
 
 CommandKind = Literal["run", "rpc", "promise", "sleep"]
-"""What a command does; a record keeps it where its other tags do not show it."""
+"""Kind of a command. A record stores it if its other tags do not show it."""
 
 
 def sentence(kind: str, name: str, id: str | None = None) -> str:
-    """Say for people what a command is.
+    """Return a description of a command, for people.
 
     Args:
         kind: a `CommandKind`.
@@ -45,12 +45,15 @@ def sentence(kind: str, name: str, id: str | None = None) -> str:
 
 
 def misused(thing: object) -> ProgramError:
-    """A command or promise is used as if it were its own result."""
+    """Return the error of a command or promise that is used like its result."""
     return ProgramError(f"{thing!r:.200} is not its own result: write `yield` (or `await`) in front of it")
 
 
 def _refuse_operators(kind: Any) -> None:
-    """Have operators say what is missing. Type checkers do not see them, so they refuse these uses as well."""
+    """Make operators raise an error that says what is missing.
+
+    Type checkers do not see these methods, so they report such uses too.
+    """
 
     def refuse(self: object, *_: object) -> NoReturn:
         raise misused(self)
@@ -63,11 +66,15 @@ def _refuse_operators(kind: Any) -> None:
 
 
 class Promise(Generic[T_co]):
-    """A durable promise of this computation; yield or await it for its value, or for its error to be raised.
+    """A durable promise of a workflow. Yield or await it for its value; if it failed, its error is raised::
+
+        charge = yield ctx.begin_run(charge_card, order)
+        ...
+        receipt = yield charge
 
     Attributes:
-        id: the promise's id, which anybody may settle or look up.
-        cid: the id of the computation that it belongs to.
+        id: the id of the promise. Other programs can read and settle it by this id.
+        cid: the id of the execution that it belongs to.
     """
 
     __slots__ = ("cid", "id")
@@ -85,7 +92,7 @@ class Promise(Generic[T_co]):
 
 
 class Command(Generic[T_co]):
-    """Base of everything that creates a promise; `T_co` is what yielding or awaiting the command gives."""
+    """Base of all commands. `T_co` is the type of what yielding or awaiting the command gives."""
 
     __slots__ = ("opts",)
     kind: ClassVar[CommandKind]
@@ -103,12 +110,12 @@ class Command(Generic[T_co]):
         return (yield self)
 
     def describe(self) -> str:
-        """Say for people what this command is."""
+        """Return a description of this command, for people."""
         return sentence(self.kind, self.name)
 
 
 class LocalCall(Command[T_co]):
-    """Run a function here."""
+    """Call of a function in this worker."""
 
     __slots__ = ("args", "func", "kwargs", "name")
     kind = "run"
@@ -129,40 +136,50 @@ class LocalCall(Command[T_co]):
 
     @by_name(lambda command: command.describe(), RunOptions)
     def options(self, **options: Unpack[RunOptions]) -> Self:
-        """Set options of this call.
+        """Set options of this call and return it: `ctx.run(charge, order).options(timeout=30)`.
 
-        `timeout` is in seconds, or a `timedelta`. When it has passed, the workflow continues with a
-        `ResonateTimedoutError`: an async function is cancelled, and a function in a thread is left behind.
+        The options are explained in `resonate.workflow.options.RunOptions`. When the `timeout` (seconds or a
+        `timedelta`) has passed, the workflow continues with a `ResonateTimedoutError`. An async function is then
+        cancelled; a function that runs in a thread cannot be stopped, and its outcome is ignored.
+
+        Raises:
+            TypeError, ValueError: an option is unknown, or has the wrong type or value.
         """
         self.opts = self.opts.merge(**options)
         return self
 
 
 class LFC(LocalCall[T_co]):
-    """Run a function here and wait for its result."""
+    """Local call of a function that waits for its result."""
 
     __slots__ = ()
 
 
 class LFI(LocalCall[Promise[T]]):
-    """Start a function here and get a promise of its result."""
+    """Local call of a function that gives a promise of its result."""
 
     __slots__ = ()
     waits = False
 
 
 class External(Command[T_co]):
-    """A command whose promise others settle.
+    """Command whose promise is not settled by this worker's task.
 
-    All of these take the options of a call, as programs may give them: where no function is called, target
-    and version have no effect.
+    All of these take all options of a remote call, as in SDK 0.6.7. `target` and `version` have no effect if no
+    function is called.
     """
 
     __slots__ = ()
 
     @by_name(lambda command: command.describe(), RemoteOptions)
     def options(self, **options: Unpack[RemoteOptions]) -> Self:
-        """Set options; a timeout that is a number is in seconds, `target` is a worker group or an address."""
+        """Set options of this command and return it: `ctx.rpc("ship", order).options(target="carrier")`.
+
+        The options are explained in `resonate.workflow.options.RemoteOptions`.
+
+        Raises:
+            TypeError, ValueError: an option is unknown, or has the wrong type or value.
+        """
         self.opts = self._those_that_count(self.opts.merge(**options))
         return self
 
@@ -171,7 +188,7 @@ class External(Command[T_co]):
 
 
 class RemoteCall(External[T_co]):
-    """Have a function run by whoever serves its target."""
+    """Call of a function by a worker of its target."""
 
     __slots__ = ("args", "attached", "kwargs", "name", "result_type", "version")
     kind = "rpc"
@@ -197,20 +214,20 @@ class RemoteCall(External[T_co]):
 
 
 class RFC(RemoteCall[T_co]):
-    """Have a function run by whoever serves its target, and wait for its result."""
+    """Remote call of a function that waits for its result."""
 
     __slots__ = ()
 
 
 class RFI(RemoteCall[Promise[T]]):
-    """Have a function run elsewhere and get a promise of its result."""
+    """Remote call of a function that gives a promise of its result."""
 
     __slots__ = ()
     waits = False
 
 
 class PromiseCommand(External[Promise[T]]):
-    """Create a promise that somebody outside settles, or find the one that has this id."""
+    """Creation of a promise that is settled from outside. If a promise has this id, it is used."""
 
     __slots__ = ("data",)
     kind = "promise"
@@ -222,7 +239,7 @@ class PromiseCommand(External[Promise[T]]):
 
 
 class Sleep(External[None]):
-    """Wait for a duration, durably.
+    """Durable wait for a duration.
 
     Its promise is a timer. In a deployment `resonate_infra.effects.timers.Timers.arm` arms it once it is written.
     """
@@ -235,11 +252,11 @@ class Sleep(External[None]):
         self.seconds = seconds
 
     def _those_that_count(self, opts: Options) -> Options:
-        return UNSET.merge(id=opts.id)  # it has nothing but its end
+        return UNSET.merge(id=opts.id)  # the other options have no effect on a timer
 
 
 _refuse_operators(Promise)
 _refuse_operators(Command)
 
 Yieldable = Command[Any] | Promise[Any]
-"""Everything that a workflow may yield."""
+"""What a workflow may yield."""

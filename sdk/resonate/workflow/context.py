@@ -1,11 +1,11 @@
-"""What a workflow or step is given as its first argument: the door to everything durable.
+"""Context of a workflow or step: the first argument of each user's function.
 
-The methods make commands and touch nothing; only yielding or awaiting a command makes it happen. The long names and the
-short ones (`run`/`lfc`, `begin_run`/`lfi`, `rpc`/`rfc`, `begin_rpc`/`rfi`) are the same.
+Its methods return commands and have no effect of their own. A command is carried out when the workflow yields or awaits
+it. The long names and the short ones (`run`/`lfc`, `begin_run`/`lfi`, `rpc`/`rfc`, `begin_rpc`/`rfi`) are the same.
 
-Their types tell what a call gives: `ctx.run(f, 1)` of an `f` that returns an `int`, be it a function, a generator or
-async, is a `LFC[int]`, and `f` is called with the arguments it takes after its context. There is an overload for each
-of the three, because mypy infers nothing from their union.
+Type checkers know the result of a call: if `f` returns an `int`, `ctx.run(f, 1)` is an `LFC[int]`. `f` may be a
+function, a generator function or async. Each of the three has its own overload, because mypy infers nothing from their
+union.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Y = TypeVar("Y")
 S = TypeVar("S")
 
 if TYPE_CHECKING:
-    # With `Any` in the place of Y and S, mypy finds overloads ambiguous and infers `Any`.
+    # With `Any` instead of Y and S, the overloads would be ambiguous for mypy, and it would infer `Any`.
     GeneratorFunction = Callable[Concatenate["Context", P], Generator[Y, S, T]]
     AsyncFunction = Callable[Concatenate["Context", P], Coroutine[Any, Any, T]]
     PlainFunction = Callable[Concatenate["Context", P], T]
@@ -45,10 +45,14 @@ _RANDOM = Random()
 
 
 class Info(Struct):
-    """Facts about this execution.
+    """Facts about an execution.
 
-    `attempt` counts from 1, `timeout` is the absolute deadline in seconds since the epoch, `version` the registered
-    version of the function.
+    Attributes:
+        attempt: the number of the attempt, from 1.
+        timeout: the deadline, in seconds since the epoch.
+        tags: the tags of its promise.
+        version: the registered version of the function.
+        idempotency_key: the idempotency key of its promise.
     """
 
     attempt: int
@@ -59,19 +63,24 @@ class Info(Struct):
 
 
 class Context:
-    """The context of one execution of a function.
+    """The context of one execution of a function::
+
+        def order(ctx: Context, item: str) -> Generator[Yieldable, Any, str]:
+            receipt = yield ctx.run(charge, item)
+            yield ctx.sleep(24 * 3600)
+            return receipt
 
     Args:
         id: the id of the promise that this execution settles.
         info: facts about it.
         registry: the functions that this process knows.
-        dependencies: what `Resonate.set_dependency` was given.
-        root: the id of the task's promise that this execution belongs to; its own if not given.
+        dependencies: the objects that `get_dependency` returns, by name.
+        root: the id of the execution's root; `id` by default.
 
     Attributes:
         count: how many commands it has issued.
-        made: how many were made with it; more than issued have been forgotten.
-        replaying: whether it repeats what an earlier invocation has done; nothing is logged meanwhile.
+        made: how many commands its methods have returned. If it is more than `count`, some were not yielded.
+        replaying: whether it repeats what an earlier invocation has done. Its logger writes nothing meanwhile.
     """
 
     __slots__ = ("_dependencies", "_id", "_info", "_logger", "_registry", "_root", "count", "made", "replaying")
@@ -96,22 +105,22 @@ class Context:
 
     @property
     def time(self) -> Time:
-        """The time of day, as steps."""
+        """Commands that give the time: `now = yield ctx.time.time()`. The outcome is recorded, so replay repeats it."""
         return _TIME
 
     @property
     def random(self) -> Random:
-        """Random numbers, as steps."""
+        """Commands that give random numbers: `n = yield ctx.random.randint(1, 6)`. The outcome is recorded."""
         return _RANDOM
 
     @property
     def info(self) -> Info:
-        """Facts about this execution."""
+        """Attempt, deadline, tags and version of this execution."""
         return self._info
 
     @property
     def logger(self) -> Logger:
-        """A logger named `resonate:{root id}:{id}` that is silent while this execution is replayed."""
+        """A logger named `resonate:{root id}:{id}` that writes nothing while this execution is replayed."""
         if self._logger is None:
             self._logger = ContextLogger(self, self._root or self._id)
         return self._logger
@@ -120,14 +129,20 @@ class Context:
         return f"Context(id={self._id!r})"
 
     def next_id(self) -> str:
-        """The id of the next command: its number in creation order, below this execution's own id."""
+        """Return the id of the next command: its number in the order of commands, below this execution's id."""
         self.count += 1
         return f"{self._id}.{self.count}"
 
     def get_dependency(self, key: str, default: Any = _NOT_GIVEN) -> Any:
-        """Return what `Resonate.set_dependency(key, ...)` was given in this process, or `default`.
+        """Return the object that `Resonate.set_dependency(key, ...)` has set in this process.
 
-        Without a default it is None, as in SDK 0.6.7, and a warning names the dependencies that there are.
+        Args:
+            key: the name of the dependency.
+            default: returned if it is not set. Without a default it is None, as in SDK 0.6.7, and a warning lists the
+                known dependencies.
+
+        Raises:
+            TypeError: `key` is not a `str`.
         """
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"key must be `str`, got {type(key).__name__}")
@@ -147,9 +162,24 @@ class Context:
     @overload
     def run(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> LFC[T]: ...
     def run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> LFC[Any]:
-        """Run `func(ctx, *args, **kwargs)` here and wait for its result; it is recorded, and never runs again.
+        """Run `func(ctx, *args, **kwargs)` in this worker, and wait for its result.
 
-        Arguments that do not fit `func` raise a `SignatureError`, which is a `TypeError`, where the command is yielded.
+            receipt = yield ctx.run(charge, order).options(timeout=30)
+
+        The outcome is recorded, and replay does not call `func` again. Errors are retried as its retry policy says; the
+        last one is raised in the workflow.
+
+        Args:
+            func: a function, generator function or async function whose first parameter is a context.
+            args, kwargs: its other arguments.
+
+        Returns:
+            A command. Yield or await it for the result. If the arguments do not fit `func`, that raises a
+            `SignatureError`, which is a `TypeError`.
+
+        Raises:
+            ValueError: `func` is not a Python function; the message says what to write instead.
+            TypeError: `func` has no parameter for the context.
         """
         self.made += 1
         plain = plain_function(func) if type(func) is FunctionType else self._registry.plain(func)
@@ -162,7 +192,13 @@ class Context:
     @overload
     def begin_run(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> LFI[T]: ...
     def begin_run(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> LFI[Any]:
-        """Start `func(ctx, *args, **kwargs)` here; yields a `Promise` to wait on later."""
+        """Start `func(ctx, *args, **kwargs)` in this worker, without waiting for its result.
+
+        The arguments are those of `run`.
+
+        Returns:
+            A command. Yield or await it for a `Promise`, and yield or await that for the result.
+        """
         self.made += 1
         plain = plain_function(func) if type(func) is FunctionType else self._registry.plain(func)
         return LFI(plain, plain.__name__, args, kwargs)
@@ -178,20 +214,26 @@ class Context:
     @overload
     def rpc(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> RFC[T]: ...
     def rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFC[Any]:
-        """Have `func` run by a worker of its target and wait for its result.
+        """Call `func` on a worker of its target, and wait for its result.
 
-        Without a target the call goes to this worker's group if `func` is registered here, else to the group `default`;
-        within Lambda it goes to the Lambda function that makes it.
+            tracking = yield ctx.rpc("ship", order).options(target="carrier")
+
+        The target is a worker group or an address. Without one the call goes to the group of this worker if `func` is
+        registered here, else to the group `default`. In Lambda it goes to the Lambda function that makes the call.
 
         Args:
-            func: a registered function, or the name of one that need not be registered here.
-            args, kwargs: its arguments.
-            result_type: for a name, the type that the result is restored to. If the result does not fit it, the task
-                is halted. A function's result is restored to its annotation, or left as it is.
+            func: a registered function, or a name. A name need not be registered in this process.
+            args, kwargs: its arguments, which must have a JSON form.
+            result_type: only with a name: the type that the result is restored to. If the result does not fit, the task
+                is halted with a `ResultTypeError`. The result of a function is restored to its annotation, or stays
+                plain JSON data.
+
+        Returns:
+            A command. Yield or await it for the result.
 
         Raises:
-            ValueError: `func` is a function that is not registered here; a name need not be.
-            SignatureError: `func` is a function that the call does not fit; of a name, the worker finds out.
+            ValueError: `func` is a function that is not registered here.
+            SignatureError: the arguments do not fit the function. For a name, the worker that runs it checks them.
         """
         self.made += 1
         name, version, asked = self._remote(func, args, kwargs)
@@ -208,7 +250,13 @@ class Context:
     @overload
     def begin_rpc(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> RFI[T]: ...
     def begin_rpc(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
-        """Have `func` run by a worker of its target; yields a `Promise` to wait on later."""
+        """Start a call of `func` on a worker of its target, without waiting for its result.
+
+        The arguments are those of `rpc`.
+
+        Returns:
+            A command. Yield or await it for a `Promise`, and yield or await that for the result.
+        """
         self.made += 1
         name, version, asked = self._remote(func, args, kwargs)
         return RFI(name, args, kwargs, version=version, result_type=asked)
@@ -224,7 +272,11 @@ class Context:
     @overload
     def detached(self, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> RFI[T]: ...
     def detached(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
-        """Have `func` run by a worker of its target and do not wait for it, not even on return."""
+        """Start an independent execution of `func` on a worker of its target.
+
+        The workflow can end before it does: unlike `begin_rpc`, its end does not wait for the call. The arguments and
+        what yielding gives are those of `begin_rpc`.
+        """
         self.made += 1
         name, version, asked = self._remote(func, args, kwargs)
         return RFI(name, args, kwargs, version=version, attached=False, result_type=asked)
@@ -238,14 +290,20 @@ class Context:
         data: Any = None,
         tags: dict[str, str] | None = None,
     ) -> PromiseCommand[Any]:
-        """Create a promise that somebody outside settles, or find the one with this id; yields a `Promise`.
+        """Create a promise that is settled from outside. If a promise has this id, it is used.
+
+            approval = yield ctx.promise(data={"amount": 500}, timeout=7 * 24 * 3600)
+            answer = yield approval  # settled by resonate.promises.resolve(approval.id, value=...)
 
         Args:
-            id: its id; made from this execution's id if not given.
-            timeout: after how long it is rejected, a number of seconds or a `timedelta`; a year if not given.
-            idempotency_key: kept with the promise.
-            data: anything that can travel, for whoever settles it.
-            tags: kept with the promise.
+            id: its id; derived from this execution's id by default.
+            timeout: the time until it times out, in seconds or as a `timedelta`; a year by default.
+            idempotency_key: stored with the promise.
+            data: a value with a JSON form, for the program that settles the promise.
+            tags: stored with the promise.
+
+        Returns:
+            A command. Yield or await it for a `Promise`.
         """
         self.made += 1
         command: PromiseCommand[Any] = PromiseCommand(data)
@@ -254,7 +312,10 @@ class Context:
         return command.options(id=id, timeout=timeout, idempotency_key=idempotency_key, tags=tags)
 
     def sleep(self, secs: Seconds) -> Sleep:
-        """Wait for a number of seconds, or a `timedelta`, durably: no process is kept alive, and there is no limit.
+        """Wait durably: the worker is released meanwhile, so the time is not limited.
+
+        Args:
+            secs: the duration in seconds, or a `timedelta`.
 
         Raises:
             TypeError: `secs` is neither.
@@ -275,7 +336,7 @@ class Context:
     def typesafe(self, cmd: Command[T] | Promise[T]) -> Generator[Any, Any, T]:
         """Yield a command so that type checkers know the result: `value = yield from ctx.typesafe(ctx.run(...))`.
 
-        An async function needs none of it: what it awaits has its type.
+        Async functions do not need it, because an awaited command has the type of its result.
         """
         return (yield cmd)
 
@@ -287,7 +348,7 @@ class Context:
     def _remote(
         self, func: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[str, int, Any]:
-        """Return the name and version to call, and the type that is asked for."""
+        """Return the name and version to call, and the `result_type`."""
         if isinstance(func, str):
             return func, self._registry.latest(func), kwargs.pop("result_type", None)
         registered = self._registry.get(func)

@@ -1,8 +1,8 @@
-"""What a workflow must not find out by itself: the time, and chance.
+"""Commands for what differs at each run: the time, and random numbers.
 
-A workflow is replayed, and has to take the same path each time; so the time of day and random numbers are steps, whose
-results are recorded like any other's. `ctx.time` and `ctx.random` make the commands. Where the dependencies
-`resonate:time` or `resonate:random` are set, they are asked instead of the clock and Python's generator.
+A workflow must take the same path when it is replayed. So `ctx.time` and `ctx.random` return commands, and their
+outcomes are recorded like those of steps. If the dependencies `resonate:time` or `resonate:random` are set, they
+replace the clock and Python's generator.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RANDOM = "resonate:random"
-"""The dependency that random numbers are drawn from, if it is set."""
+"""The dependency that draws random numbers, if it is set."""
 
-# Asking again would not help: what is wrong is the question.
+# A retry cannot succeed: only wrong arguments make these steps fail.
 _ONCE = Options(retry_policy=Never())
 
 
 class HasDependencies(Protocol):
-    """What the steps below ask of the context that they are called with."""
+    """Protocol of the context that the steps below use."""
 
     def get_dependency(self, key: str, default: Any) -> Any: ...
 
 
 class Time:
-    """The time, recorded."""
+    """Commands that give the time."""
 
     __slots__ = ()
 
     def time(self) -> LFC[float]:
-        """Seconds since the epoch, as `time.time()`."""
+        """Return a command that gives the seconds since the epoch, like `time.time()`."""
         return LFC(_time, "time.time", (), {}, _ONCE)
 
     def strftime(self, format: str) -> LFC[str]:
-        """The local time as text, as `time.strftime(format)`."""
+        """Return a command that gives the local time as text, like `time.strftime(format)`."""
         return LFC(_strftime, "time.strftime", (format,), {}, _ONCE)
 
 
 class Random:
-    """Chance, recorded. Each method is the one of the same name in Python's `random`."""
+    """Commands that give random numbers. Each method is like that of the same name in Python's `random`."""
 
     __slots__ = ()
 
@@ -101,12 +101,12 @@ def _draw(ctx: HasDependencies, name: str, *args: Any) -> Any:
 
 
 def source_of_chance(dependencies: Mapping[str, Any]) -> Source:
-    """What random numbers are drawn from: the dependency for it, else Python's generator."""
+    """Return the generator of random numbers: the dependency for it, or Python's."""
     return dependencies.get(RANDOM) or _source()
 
 
 @functools.cache
 def _source() -> Source:
-    from random import Random as Source  # loaded when chance is first asked for: it costs a cold start milliseconds
+    from random import Random as Source  # here, because it would cost every cold start milliseconds
 
     return Source()

@@ -1,7 +1,8 @@
-"""`ctx.logger`: a logger that is silent while its execution is replayed.
+"""Logger of a context (`ctx.logger`), which writes nothing while its execution is replayed.
 
-Every line carries the ids of the execution and of its root. The loggers are children of `resonate`, whose level
-`Resonate(log_level=...)` sets and whose handlers get the lines. Without any handler they go to standard error.
+Every record has the ids of the execution and of its root. The loggers are children of `resonate`:
+`Resonate(log_level=...)` sets its level, and its handlers get the records. Without any handler they are written to
+standard error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ RESONATE = logging.getLogger("resonate")
 
 
 class ReplayedContext(Protocol):
-    """What a logger reads of the context that it belongs to."""
+    """Protocol of the context that a logger belongs to."""
 
     @property
     def id(self) -> str: ...
@@ -24,7 +25,7 @@ class ReplayedContext(Protocol):
 
 
 class _StandardError(logging.StreamHandler[Any]):
-    """Writes to standard error as it is when a line is written."""
+    """Handler that writes to the present `sys.stderr`, which a test may have replaced."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -39,7 +40,7 @@ _standard_error = _StandardError()
 
 
 class ContextLogger(logging.Logger):
-    """The logger of one context; its records have the attributes `root_id` and `id`."""
+    """Logger of one context. Its records have the attributes `root_id` and `id`."""
 
     def __init__(self, context: ReplayedContext, root: str) -> None:
         super().__init__(f"resonate:{root}:{context.id}")

@@ -1,7 +1,7 @@
-"""What a call may be told besides its arguments.
+"""Options of calls: what is set besides the arguments.
 
-`Options` holds only what was set; a default fills the rest when the call is issued, because it may depend on the
-function (docs/protocol.md 5.4). Timeouts are durations in seconds.
+`Options` holds only what was set. Defaults are added when the call is issued, because they may depend on the function
+(docs/protocol.md 5.4).
 """
 
 import functools
@@ -20,21 +20,22 @@ from resonate.validation import YEAR_S, Seconds, warn_of_milliseconds
 from resonate_store.model.records import CatchUp, Overlap
 
 PolicyFor = Callable[[Callable[..., Any]], RetryPolicy]
-"""Chooses the retry policy of a function."""
+"""A function that returns the retry policy of a function."""
 DEFAULT_TIMEOUT = 31_536_000.0
 """A year, in seconds."""
 DEFAULT_TARGET = "default"
-"""The worker group that serves a remote call which names none."""
+"""The worker group of remote calls without a target."""
 
 
 class StartOptions(TypedDict, total=False):
     """Options of every execution and call.
 
     Attributes:
-        tags: kept with the promise.
-        target: a worker group or an address.
-        timeout: a number of seconds, or a `timedelta`.
-        version: the version of the function.
+        tags: a `dict` of `str`, stored with the promise.
+        target: the worker group or address that runs the call; by default the group of this process if the function is
+            registered here, else "default".
+        timeout: the time until the promise times out, in seconds or as a `timedelta`; a year by default.
+        version: the version of the function; by default the latest that is registered here, or 1.
     """
 
     tags: dict[str, str] | None
@@ -44,12 +45,13 @@ class StartOptions(TypedDict, total=False):
 
 
 class CallOptions(StartOptions, total=False):
-    """Options of a call that a program makes through a client.
+    """Options of a call that a client makes, besides those of `StartOptions`.
 
     Attributes:
-        encoder: writes arguments and results in the place of JSON.
-        idempotency_key: the key of the creation, or a function that makes it from the promise's id.
-        retry_policy: the policy of the called function, or a function that chooses it.
+        encoder: encodes the arguments and decodes the result, instead of JSON. The worker needs the same encoder.
+        idempotency_key: the key of the creation, or a function that returns it for the promise's id; the id by default.
+        retry_policy: the retry policy of the called function, or a function that returns it for that function. The
+            default is the one of `Resonate`.
     """
 
     encoder: Encoder[Any, str | None] | None
@@ -58,12 +60,12 @@ class CallOptions(StartOptions, total=False):
 
 
 class ScheduleOptions(CallOptions, total=False):
-    """Options of a call or a schedule.
+    """Options of a client, besides those of `CallOptions`. These have an effect on schedules only.
 
     Attributes:
-        catch_up: which missed occurrences are created later: "all", the "latest" or "none".
-        overlap: "skip" leaves an occurrence out while the promise of the previous one is pending; else "allow".
-        timezone: the IANA time zone of the cron expression; UTC if not given.
+        catch_up: which missed occurrences are made up for: "all" in order (the default), the "latest", or "none".
+        overlap: "skip" leaves an occurrence out while the promise of the previous one is pending; "allow" by default.
+        timezone: the IANA time zone of the cron expression; UTC by default.
     """
 
     catch_up: CatchUp | None
@@ -72,17 +74,20 @@ class ScheduleOptions(CallOptions, total=False):
 
 
 class RunOptions(TypedDict, total=False):
-    """Options of a function that a workflow runs here: `ctx.run` and `ctx.begin_run`.
+    """Options of a function that a workflow runs in its worker: `ctx.run` and `ctx.begin_run`.
 
     Attributes:
-        durable: whether the outcome is recorded; it is if not given.
-        encoder: writes and reads the outcome, instead of JSON.
-        id: the id of the promise; made from the workflow's id if not given.
-        idempotency_key: what a repeated call is recognised by, or a function that makes it of the id.
-        non_retryable_exceptions: errors of these types, and not of subclasses, are final.
-        retry_policy: whether and when the function is called again after an error, or what chooses that by function.
-        tags: kept with the promise.
-        timeout: seconds, or a `timedelta`, after which the workflow gets a `ResonateTimedoutError`.
+        durable: whether the outcome is recorded; True by default. If not, replay may call the function again.
+        encoder: encodes and decodes the outcome, instead of JSON.
+        id: the id of the promise; by default derived from the workflow's id. An `id` makes it the root of a tree of its
+            own (docs/rules.md R7).
+        idempotency_key: the key of the promise, or a function that returns it for the id; the id by default.
+        non_retryable_exceptions: a tuple of exception types that are final. Subclasses are not included.
+        retry_policy: whether and when the function is called again after an error, or a function that returns the
+            policy. By default steps are retried with `Exponential()`, and workflows are not; see `Resonate`.
+        tags: a `dict` of `str`, stored with the promise.
+        timeout: the time after which the workflow gets a `ResonateTimedoutError`, in seconds or as a `timedelta`; a
+            year by default, and never after the workflow's own deadline.
     """
 
     durable: bool | None
@@ -96,16 +101,21 @@ class RunOptions(TypedDict, total=False):
 
 
 class RemoteOptions(TypedDict, total=False):
-    """Options of a command whose promise is settled elsewhere: `ctx.rpc`, `ctx.promise`, `ctx.sleep` and others.
+    """Options of a command that this worker's task does not settle: `ctx.rpc`, `ctx.promise`, `ctx.sleep` and the like.
+
+    For a sleep, only `id` has an effect.
 
     Attributes:
-        encoder: writes the arguments and reads the outcome, instead of JSON.
-        id: the id of the promise; made from the workflow's id if not given.
-        idempotency_key: what a repeated call is recognised by, or a function that makes it of the id.
-        tags: kept with the promise.
-        target: a worker group, or an address; of no effect where no function is called.
-        timeout: seconds, or a `timedelta`, after which the promise is rejected.
-        version: the version of the function; of no effect where no function is called.
+        encoder: encodes the arguments and decodes the outcome, instead of JSON.
+        id: the id of the promise; by default derived from the workflow's id. An `id` makes it the root of a tree of its
+            own (docs/rules.md R7).
+        idempotency_key: the key of the promise, or a function that returns it for the id; the id by default.
+        tags: a `dict` of `str`, stored with the promise.
+        target: the worker group or address that runs the call. Without effect if no function is called.
+        timeout: the time until the promise times out, in seconds or as a `timedelta`; a year by default, and never
+            after the workflow's own deadline.
+        version: the version of the function; by default the latest that is registered here, or 1. Without effect if no
+            function is called.
     """
 
     encoder: Encoder[Any, str | None] | None
@@ -135,7 +145,7 @@ class Options(Struct, frozen=True, kw_only=True):
     version: int | None = None
 
     def merge(self, **changes: Any) -> Self:
-        """These options with every change that is not None.
+        """Return these options with every change that is not None.
 
         Raises:
             TypeError: an option is unknown or has the wrong type.
@@ -153,15 +163,15 @@ class Options(Struct, frozen=True, kw_only=True):
         return replace(self, **given)
 
     def key_for(self, id: str) -> str | None:
-        """The idempotency key of the promise `id`, if one is set; a key may be made of the id."""
+        """Return the idempotency key of the promise `id`, or None if it is not set."""
         key = self.idempotency_key
         return key(id) if callable(key) else key
 
     def policy_for(self, func: Callable[..., Any]) -> RetryPolicy | None:
-        """The retry policy of a call of `func`, if one is set; it may be chosen by the function.
+        """Return the retry policy of a call of `func`, or None if it is not set.
 
         Raises:
-            TypeError: what was to choose it gave something else.
+            TypeError: the function that chooses the policy returned something else.
         """
         policy = self.retry_policy
         if policy is None or isinstance(policy, RetryPolicy):
@@ -172,13 +182,13 @@ class Options(Struct, frozen=True, kw_only=True):
         return chosen
 
     def over(self, defaults: Self) -> Self:
-        """These options, and those of `defaults` where nothing is set."""
+        """Return these options, with those of `defaults` where nothing is set."""
         mine = {name: value for name, value in asdict(self).items() if value is not None}
         return replace(defaults, **mine) if mine else defaults
 
 
 UNSET = Options()
-"""What most calls are told: nothing."""
+"""The options of most calls: nothing is set."""
 
 _TYPES: dict[str, tuple[Any, str]] = {
     "catch_up": (str, "str"),
@@ -204,7 +214,7 @@ def _check(name: str, value: Any) -> None:
     if name not in _TYPES:
         raise TypeError(f"unknown option {name!r}: the options are {', '.join(_TYPES)}")
     expected, shown = _TYPES[name]
-    given = cast("object", value)  # narrowing it would leave types that make no sense
+    given = cast("object", value)  # so that the type checker does not narrow `value`
     if isinstance(given, type):
         raise TypeError(f"{name} must be `{shown}`, got the class {given.__name__}")
     if name in ("idempotency_key", "retry_policy") and callable(given):
@@ -230,10 +240,10 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def by_name(owner: Callable[[Any], str], kind: type) -> Callable[[Method], Method]:
-    """Have a method `options` refuse an option that it does not know by name, and list those that it does.
+    """Return a decorator of a method `options`: an unknown option is an error that lists the known ones.
 
     Args:
-        owner: says of the method's object whose options they are.
+        owner: returns for the method's object whose options they are.
         kind: the `TypedDict` of the options.
     """
     known = sorted(kind.__annotations__)

@@ -1,7 +1,7 @@
-"""Which functions this process can run, by name and version.
+"""Registry of the functions that this process can run, by name and version.
 
-A durable call names a function and a version; the registry is how any process turns the name back into code. Versions
-are positive numbers; asking for version 0 means the highest one known here.
+A durable call names a function and a version, and the registry returns the code for it. Versions are positive numbers;
+version 0 means the highest one that is registered here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Workflow = Callable[..., Any]
 
 MOST_NAMED = 20
-"""An error names this many registered functions."""
+"""Maximum number of registered functions that an error names."""
 _ASYNC_GENERATOR = 0x200
 """The code flag of `async def` functions that yield (`inspect.CO_ASYNC_GENERATOR`)."""
 
@@ -31,7 +31,7 @@ _ASYNC_GENERATOR = 0x200
 class Registered(Struct, frozen=True):
     """A registered function.
 
-    `validate` says whether arguments that do not fit its annotations are refused.
+    `validate` is whether arguments that do not fit its annotations are refused.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Registered(Struct, frozen=True):
 
 
 class Registry:
-    """Functions by (name, version).
+    """Functions by name and version.
 
     Attributes:
-        encoders: by function name, what reads the arguments and writes the results of calls that come from elsewhere.
-        retry_policy: the program's default, for calls that say none; see `Resonate`.
+        encoders: by function name, the encoder of calls from other processes.
+        retry_policy: the program's default retry policy; see `Resonate`.
     """
 
     def __init__(self) -> None:
@@ -59,13 +59,13 @@ class Registry:
 
         Args:
             func: the function.
-            name: its name, if it is not the function's own.
-            version: its version.
+            name: its name; the function's own by default.
+            version: its version, 1 or more.
             validate: whether arguments that do not fit its annotations are refused.
 
         Raises:
             TypeError: it has no parameter for the context.
-            ValueError: it is not a function, has no usable name, or the name or function is taken.
+            ValueError: it is not a function, has no usable name, or the name or function is registered already.
         """
         given = _unwrapped(func)
         func = plain_function(given)
@@ -85,10 +85,10 @@ class Registry:
         return registered
 
     def get(self, key: str | Workflow, version: int = 0) -> Registered:
-        """The registered function for a name or a function object.
+        """Return the registered function for a name or a function.
 
         Raises:
-            ValueError: nothing is registered under it in that version.
+            ValueError: it is not registered, or not in that version.
         """
         if isinstance(key, str):
             versions, name = self._by_name.get(key, {}), key
@@ -112,14 +112,14 @@ class Registry:
         return found
 
     def latest(self, key: str | Workflow) -> int:
-        """The highest version known here, or 1 for a function that only others know."""
+        """Return the highest registered version, or 1 if the function is not registered here."""
         if isinstance(key, str):
             return max(self._by_name.get(key, {}), default=1)
         found = self._by_func.get(_key(_unwrapped(key)))
         return found.version if found else 1
 
     def version_of(self, func: Workflow) -> int:
-        """The version that this very function is registered in, or 1."""
+        """Return the version that exactly this function is registered in, or 1."""
         found = self._by_func.get(func)
         return 1 if found is None else found.version
 
@@ -129,7 +129,7 @@ class Registry:
         Args:
             name, version: the function that is called; version 0 is any.
             group: the worker group that the caller serves; None if it serves none.
-            default: where the call goes otherwise.
+            default: the target of functions that are not registered here.
         """
         versions = self._by_name.get(name)
         if group is None or not versions or (version and version not in versions):
@@ -137,7 +137,7 @@ class Registry:
         return group
 
     def plain(self, func: Any) -> types.FunctionType:
-        """Return the function behind `func`, and for a registered one always the same; see `plain_function`."""
+        """Return the plain function of `func`; for a registered one always the same. See `plain_function`."""
         if type(func) is not types.FunctionType:
             known = self._by_func.get(_key(_unwrapped(func)))
             if known is not None:
@@ -145,22 +145,22 @@ class Registry:
         return plain_function(func)
 
     def names(self) -> list[str]:
-        """The registered names, sorted."""
+        """Return the registered names, sorted."""
         return sorted(self._by_name)
 
 
 def plain_function(func: Any) -> types.FunctionType:
-    """The function behind `func`, or one that stands for it: for a bound method, a partial, an object with `__call__`.
+    """Return `func` itself, or a function that calls it: a bound method, a partial or an object with `__call__`.
 
     Raises:
         TypeError: it has no parameter for the context.
-        ValueError: it is none of these.
+        ValueError: it is something else.
     """
     if type(func) is not types.FunctionType:
         func = _unwrapped(func)
         if not isinstance(func, types.FunctionType):
             if core_of(func).func.__code__.co_flags & _ASYNC_GENERATOR:
-                plain_function(core_of(func).func)  # which refuses it
+                plain_function(core_of(func).func)  # raises the error for async generators
             return adapted(func)
     if func.__code__.co_flags & _ASYNC_GENERATOR:
         raise ValueError(
@@ -170,12 +170,14 @@ def plain_function(func: Any) -> types.FunctionType:
 
 
 def _key(func: Any) -> Any:
-    """By what a callable is found: bound methods are made anew whenever they are taken, objects may have no hash."""
+    """Return the key of a callable: methods are new objects at each access but equal, other objects may not be
+    hashable.
+    """
     return func if isinstance(func, (types.FunctionType, types.MethodType)) else id(func)
 
 
 def _told(registered: Registered) -> str:
-    """Say which function has a name, and where it is defined."""
+    """Return which function has a name, and where it is defined."""
     func = registered.func
     code = core_of(getattr(getattr(func, ADAPTED, None), "func", func)).func.__code__
     place = f"{func.__module__}.{func.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
@@ -188,6 +190,6 @@ def _listed(names: list[str]) -> str:
 
 
 def _unwrapped(func: Any) -> Any:
-    """The function that a `resonate.function.Function` stands for; anything else is itself."""
+    """Return the function of a `resonate.client.function.Function`; anything else is returned as it is."""
     registered = getattr(func, "_registered", None)
     return registered.func if isinstance(registered, Registered) else func

@@ -1,7 +1,7 @@
-"""What a function's parameters and annotations say: the types of its arguments and result, and which calls fit it.
+"""Signatures of functions: the types of arguments and result, and which calls fit.
 
-A call that cannot be bound to the function's parameters will not be bound by trying again, so it is refused: where it
-is made if the function is known there, else where it would run, with an error that names the function and the argument.
+A call that does not fit the function's parameters would not fit at a retry, so it is refused. That happens where the
+call is made if the function is known there, else in the worker. The error names the function and the argument.
 """
 
 from __future__ import annotations
@@ -27,11 +27,16 @@ _KEYWORDS = 0x08
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """A function's positional parameters after the context, and by name, and its result.
+    """A function's parameters after the context, and its result, as annotations.
 
-    `names` are those of the positional ones; `variadic` and `keywords` are the annotations of `*args` and `**kwargs`. A
-    call with `least` to `most` positional arguments and no others fits; of any other call `check` knows. `doubtful`
-    says that of a parameter JSON data does not tell all values apart.
+    Attributes:
+        names, positional: names and annotations of the positional parameters.
+        variadic, keywords: the annotations of `*args` and `**kwargs`.
+        named: the annotations of parameters that can be given by name.
+        result: the annotation of the result.
+        doubtful: whether a parameter has a type whose values JSON data does not always distinguish.
+        least, most: a call with only positional arguments fits if there are `least` to `most` of them. `check` checks
+            all other calls.
     """
 
     names: tuple[str, ...] = ()
@@ -51,12 +56,12 @@ class Signature(msgspec.Struct, frozen=True):
 
         Args:
             args, kwargs: the arguments as JSON data.
-            strict: whether one that does not fit is an error; otherwise it stays as it is.
+            strict: whether an argument that does not fit is an error; otherwise it stays as it is.
 
         Raises:
             Unfit: an argument does not fit; its path begins with the parameter.
         """
-        if strict and not kwargs and len(args) <= len(self.names):  # as most calls are
+        if strict and not kwargs and len(args) <= len(self.names):  # the fast way of most calls
             return [fit(*each) for each in zip(args, self.positional, self.names, strict=False)], {}
         each = list(self._annotated(args, kwargs))
         if strict:
@@ -66,10 +71,10 @@ class Signature(msgspec.Struct, frozen=True):
         return values[: len(args)], dict(zip(kwargs, values[len(args) :], strict=True))
 
     def check_values(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Refuse arguments that would arrive as others, where JSON does not tell the members of a union apart.
+        """Refuse arguments that would be restored to another value: JSON data does not show the type.
 
         Raises:
-            PayloadError: one would.
+            PayloadError: an argument would.
         """
         if logger.isEnabledFor(logging.DEBUG):
             for parameter, value, annotation in self._annotated(args, kwargs):
@@ -80,7 +85,7 @@ class Signature(msgspec.Struct, frozen=True):
             check_value(f"the arguments of {name}", parameter, value, annotation)
 
     def _annotated(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-        """Yield each argument between the name and the annotation of its parameter."""
+        """Yield the parameter's name, the value and the annotation of each argument."""
         for number, value in enumerate(args):
             known = number < len(self.names)
             name = self.names[number] if known else f"argument {number + 1}"
@@ -90,13 +95,13 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 def check_value(what: str, place: str, value: Any, annotation: Any) -> None:
-    """Refuse a value that would come back as another.
+    """Refuse a value that would be restored to another value.
 
     Args:
         what: names the payload in the error.
         place: names the value.
         value: the value.
-        annotation: what it would be restored to.
+        annotation: the type that it would be restored to.
 
     Raises:
         PayloadError: it would.
@@ -110,35 +115,35 @@ def check_value(what: str, place: str, value: Any, annotation: Any) -> None:
 
 
 UNKNOWN = Signature()
-"""Of a function that is not known here."""
+"""Signature of a function that is not known here."""
 
 
 class Adapted(msgspec.Struct, frozen=True):
-    """What a function stands for that was made of another callable: the callable, and what is left to fill of it."""
+    """What an adapter function calls: the callable, and the signature of its remaining parameters."""
 
     func: Callable[..., Any]
     signature: Signature
 
 
 ADAPTED = "_resonate_adapted"
-"""The attribute of such a function."""
+"""Attribute of adapter functions that holds their `Adapted`."""
 
 _signatures: dict[Any, Signature] = {}
 
 
 def signature_of(func: Callable[..., Any]) -> Signature:
-    """The signature of a workflow or step function, read once."""
+    """Return the signature of a workflow or step function, which is read once."""
     known = _signatures.get(func)
     if known is None:
         adapted: Adapted | None = getattr(func, ADAPTED, None)
-        if adapted is not None:  # made anew for every call, so it is not kept
+        if adapted is not None:  # not cached: there is a new adapter for every call
             return adapted.signature
         known = _signatures[func] = _read_signature(func)
     return known
 
 
 def check(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Refuse a call that the function, called `name`, cannot be given; its context is not among the arguments.
+    """Refuse a call that does not fit the function. The arguments do not include the context.
 
     Raises:
         SignatureError: an argument is missing, unknown or given twice, or there are too many.
@@ -149,13 +154,13 @@ def check(func: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapp
 
 
 def takes_context(func: Callable[..., Any]) -> bool:
-    """Whether the function has a place for the context, which it is given first."""
+    """Return whether the function has a first parameter, for the context."""
     code = func.__code__
     return bool(code.co_argcount or code.co_flags & _VARIADIC)
 
 
 def _problem(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """What keeps the function from being called, in words; `inspect` would say it, and take long to load."""
+    """Return why a call does not fit, or None. `inspect` would give the same answer, but takes long to load."""
     adapted: Adapted | None = getattr(func, ADAPTED, None)
     if adapted is not None:
         return _problem_of_binding(adapted.func, args, kwargs)
@@ -182,7 +187,7 @@ def _problem(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 
 
 def _problem_of_binding(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """What keeps a callable that is not a plain function from being called."""
+    """Return why a call does not fit a callable that is not a plain function, or None."""
     import inspect
 
     try:
@@ -232,17 +237,17 @@ def _read_signature(func: Callable[..., Any]) -> Signature:
 
 
 def _hints_of(func: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of a function, but for its context's; what one names that does not exist is not known.
+    """Return the annotations of a function, without its context's and without those that cannot be resolved.
 
-    They are read when the function is first called. When it is registered, its module may not have got to the classes
-    that they name.
+    They are read when the function is first called. When it is registered, the classes that they name may not be
+    defined yet.
     """
     code = func.__code__
     context = code.co_varnames[0] if code.co_argcount else None
     annotations = {name: each for name, each in func.__annotations__.items() if name != context}
     try:
         return _resolved(func, annotations)
-    except Exception:  # one of them; the others count
+    except Exception:  # one cannot be resolved, so each is tried alone
         pass
     hints: dict[str, Any] = {}
     for name, annotation in annotations.items():
@@ -265,7 +270,7 @@ def _resolved(func: Any, annotations: dict[str, Any]) -> dict[str, Any]:
     """Return these annotations of a function, evaluated.
 
     Raises:
-        Exception: one cannot be.
+        Exception: an annotation cannot be resolved.
     """
     if getattr(func, "__no_type_check__", False):
         return {}
@@ -277,14 +282,14 @@ def _resolved(func: Any, annotations: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_notes(hint: Any) -> Any:
-    """Return the type of an `Annotated` that says nothing which msgspec checks."""
+    """Return the type of an `Annotated` without constraints that msgspec checks; other hints stay as they are."""
     if get_origin(hint) is not typing.Annotated or any(isinstance(each, msgspec.Meta) for each in hint.__metadata__):
         return hint
     return hint.__origin__
 
 
 def _with_default_none(func: Callable[..., Any]) -> Iterator[str]:
-    """Yield the parameters whose default is None: they accept it, whatever their annotation says."""
+    """Yield the parameters whose default is None: they accept None, whatever their annotations are."""
     code = func.__code__
     defaults = func.__defaults__ or ()
     positional = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
@@ -293,7 +298,7 @@ def _with_default_none(func: Callable[..., Any]) -> Iterator[str]:
 
 
 def _counts(func: Callable[..., Any]) -> tuple[int, int]:
-    """How few and how many positional arguments, and no others, fit the function after its context."""
+    """Return the minimum and maximum number of arguments of a call that gives them all by position."""
     code = func.__code__
     required = max(0, code.co_argcount - len(func.__defaults__ or ()) - 1)
     if not takes_context(func) or code.co_kwonlyargcount > len(func.__kwdefaults__ or ()):
@@ -311,7 +316,7 @@ def _fields_of(kind: Any) -> dict[str, Any]:
 
 
 def _result_type(annotation: Any) -> Any:
-    """The type that a call produces: what a generator or coroutine returns, or the annotation itself."""
+    """Return the type of a call's result: what a generator or coroutine returns, or the annotation itself."""
     origin = get_origin(annotation)
     arguments = get_args(annotation)
     if origin is None or not isinstance(origin, type):
