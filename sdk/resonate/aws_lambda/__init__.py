@@ -1,1 +1,1 @@
-"""A worker as a Lambda function: the handler, and what it logs and measures. Internal."""
+"""Internal: a worker as a Lambda function. `Resonate.handler` returns its handler."""

@@ -1,15 +1,17 @@
-"""The Lambda handler of a worker (docs/protocol.md 6).
+"""Lambda handler of a worker (docs/protocol.md 6).
 
 One invocation is offered one task, or a batch of tasks. It acquires the task with a lease that outlives the invocation,
-runs it, and replies how the run ended. It accepts what can carry an execute message: the message itself (an
-asynchronous invoke, `sam local invoke`), a function URL or API Gateway v2 event with the message as its body, and an
-SQS batch.
+runs it, and returns how the run ended. It accepts these events:
 
-Where `RESONATE_PUSH_TOKEN` is set, an HTTP event must carry it as its bearer token, or be signed with IAM.
+- the execute message itself (an asynchronous invoke, `sam local invoke`);
+- an event of a function URL or of API Gateway v2, with the message as its body;
+- an SQS batch of messages.
+
+If `RESONATE_PUSH_TOKEN` is set, an HTTP event must have it as its bearer token, or be signed with IAM.
 
 With less than `RESERVE_MS` left no further function is started, and the task is released with `handover`. A step that
-outlives its timeout is left behind in its thread. When the invocation ends its store is closed, so a thread that Lambda
-freezes and thaws can write nothing (docs/rules.md R16).
+outlives its timeout continues in its thread, which is left behind. At the end of the invocation its store is closed. So
+a thread that Lambda freezes and resumes cannot write (docs/rules.md R16).
 """
 
 from __future__ import annotations
@@ -43,16 +45,18 @@ RESERVE_MS = 5_000
 LEASE_MARGIN_MS = 5_000
 """How long a lease lasts after the end of the invocation that holds it."""
 THREADS = 8
-"""Functions started by `begin_run`, and store requests, that run at the same time, unless the environment variables
-`RESONATE_FUNCTIONS` and `RESONATE_REQUESTS` say otherwise."""
+"""Maximum number of functions started by `begin_run`, and of store requests, that run at the same time.
+
+The environment variables `RESONATE_FUNCTIONS` and `RESONATE_REQUESTS` override it.
+"""
 DEFAULT_TIME_MS = 900_000
-"""The time limit of a handler that is called without a Lambda context."""
+"""The time limit of an invocation without a Lambda context."""
 
 logger = logging.getLogger("resonate.lambda")
 
 
 class MalformedEvent(ValueError):
-    """The event carries no execute message."""
+    """The event does not contain an execute message."""
 
 
 class Offer(NamedTuple):
@@ -65,14 +69,15 @@ class Offer(NamedTuple):
 class LambdaHandler:
     """Handler that Lambda calls with an event and a context.
 
-    Returns for the message itself `{"status": "completed" | "suspended" | "released" | "lost" | "halted"}`, with
-    `"error"` where there is one; for an HTTP event the same as the body of a 200 response, or a 4xx/5xx response with
-    `{"error": ...}`; for an SQS batch its partial failures.
+    Returns:
+        For the message itself `{"status": "completed" | "suspended" | "released" | "lost" | "halted"}`, with `"error"`
+        if there is one. For an HTTP event a 200 response with that body, or a 4xx or 5xx response with `{"error":
+        ...}`. For an SQS batch its partial failures.
 
     Raises:
         MalformedEvent: the event is none of these.
-        StoreError: the store cannot answer; for an asynchronous invoke and a batch this makes Lambda try again.
-        Exhausted: too many threads are left behind; on Lambda the process ends instead, and is replaced.
+        StoreError: the store cannot answer. Lambda then retries an asynchronous invoke or a batch.
+        Exhausted: too many threads are left behind. On Lambda the process ends instead, and is replaced.
     """
 
     def __init__(
@@ -117,7 +122,7 @@ class LambdaHandler:
     def _work(self, offer: Offer, context: Any) -> Report:
         if abandoned.full:
             if "AWS_LAMBDA_RUNTIME_API" in os.environ:
-                raise SystemExit(str(abandoned))  # Lambda replaces an environment whose process has ended
+                raise SystemExit(str(abandoned))  # Lambda then starts a new environment
             raise Exhausted(str(abandoned))
         remaining_ms = _remaining_ms(context)
         now = self._clock.now()
@@ -139,7 +144,7 @@ class LambdaHandler:
             self._dependencies,
             self._pid,
             default_target=f"lambda://{name}" if name else DEFAULT_TARGET,
-            group=None if name else self._group,  # a function's calls stay with it, whatever it has registered
+            group=None if name else self._group,  # calls without a target go to this Lambda function
             private=self._private,
         )
         deadline = now + remaining_ms - min(RESERVE_MS, remaining_ms // 5)
@@ -171,14 +176,14 @@ class LambdaHandler:
             return _http(500, {"error": f"Handler failed: {error}"})
 
     def _is_ours(self, event: dict[str, Any]) -> bool:
-        """Whether a request may invoke this worker: any request, unless there is a push token.
+        """Return whether a request may invoke this worker. Without a push token, any request may.
 
-        A request that AWS has authenticated needs no token, because its signature takes the place of the token.
+        A request that AWS has authenticated needs no token.
         """
         authorizer: dict[str, Any] = event["requestContext"].get("authorizer") or {}
         if self._push_token is None or authorizer.get("iam"):
             return True
-        import hmac  # a worker that shares no secret does not pay for loading it
+        import hmac  # here, because only workers with a push token need it
 
         headers: dict[str, Any] = event.get("headers") or {}
         shown = next((text for name, text in headers.items() if name.lower() == "authorization"), "")
@@ -191,7 +196,7 @@ class LambdaHandler:
         for record in records:
             try:
                 self._work(offer_of(_parsed(record.get("body"))), context)
-            except Exception as error:  # one message must not have the others delivered again
+            except Exception as error:  # the failure of one message must not make SQS repeat the whole batch
                 expected = isinstance(error, (MalformedEvent, Exhausted, StoreError))
                 logger.error("message %s: %s", record.get("messageId"), error, exc_info=None if expected else error)
                 failures.append({"itemIdentifier": record["messageId"]})
@@ -212,7 +217,7 @@ def _pool(name: str) -> Pool | None:
 
 
 def _steps() -> Pool:
-    """Return the threads of steps with a timeout: an invocation waits for one, and may leave others behind."""
+    """Return the pool of steps with a timeout: an invocation runs one at a time, and leaves some behind."""
     from resonate.threads import STEP_THREADS, Pool
 
     return Pool(STEP_THREADS, "resonate-step")

@@ -1,13 +1,14 @@
-"""Fields on every log line, and metrics, of a worker in Lambda.
+"""Log fields and metrics of a worker in Lambda.
 
-Lambda's JSON log format writes every attribute of a log record. So one filter is enough to put the execution, task
-version and attempt on every line: ours, a library's, a step's. Metrics are lines in CloudWatch's embedded format.
+Lambda's JSON log format writes every attribute of a log record. So one filter adds the execution, task version and
+attempt to every line: those of the SDK, of libraries and of steps. Metrics are lines in CloudWatch's embedded metric
+format.
 
-AWS Lambda Powertools does both and more, but its import costs time at every cold start. The variables that configure it
-(`POWERTOOLS_METRICS_NAMESPACE`, `POWERTOOLS_SERVICE_NAME`, `POWERTOOLS_METRICS_DISABLED`) also configure this module,
-and fields have the names that Powertools gives them.
+AWS Lambda Powertools can do this too, but its import costs time at every cold start. The variables that configure it
+(`POWERTOOLS_METRICS_NAMESPACE`, `POWERTOOLS_SERVICE_NAME`, `POWERTOOLS_METRICS_DISABLED`) also configure this module.
+Fields have the names that Powertools gives them.
 
-An environment serves one invocation at a time, so the current task is a fact about the whole process.
+An environment serves one invocation at a time, so the whole process has one current task.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class ObservedStore(StoreWrapper):
 
     Attributes:
         task: the task as it was acquired.
-        steps: outcomes of functions that were stored.
-        replayed: records that were read to replay.
+        steps: the number of function outcomes that were stored.
+        replayed: the number of records that were read for replay.
     """
 
     def __init__(self, store: Store, fields: LogFields, settled: Callable[[PromiseView], None] | None = None) -> None:
@@ -58,11 +59,11 @@ class ObservedStore(StoreWrapper):
     def apply(self, request: Request) -> Response:
         response = self._store.apply(request)
         if isinstance(request, (PromiseRecord, PromiseSettle)):
-            # The record that links to a promise with an overridden id is not a step.
+            # A link record, of a promise with an overridden id, does not count as a step.
             if response.ok and response.promise is not None and LINK not in response.promise.tags:
                 with self._lock:
                     self.steps += 1
-                # A worker that adopts another worker's outcome has not settled the promise.
+                # If the instants differ, another worker has settled the promise.
                 if isinstance(request, PromiseSettle) or response.promise.created_at == request.created_at:
                     self._tell(response.promise)
         elif isinstance(request, TaskFulfill) and response.ok and response.promise is not None:
@@ -92,7 +93,7 @@ class LogFields(logging.Filter):
         self._fields: dict[str, Any] = {}
 
     def offered(self, id: str, version: int) -> None:
-        """Set the fields of a task that an invocation is offered."""
+        """Set the fields of the task that an invocation is offered."""
         self._fields = {
             "execution_id": origin(id),
             "task_id": id,
@@ -109,7 +110,7 @@ class LogFields(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         for name, value in self._fields.items():
-            # A field that the line has itself stays.
+            # A field that the record already has is not replaced.
             record.__dict__.setdefault(name, value)
         return True
 
@@ -121,7 +122,7 @@ class LogFields(logging.Filter):
 
 
 class Metrics:
-    """Writes metrics to the log, where CloudWatch reads them, if a namespace is configured.
+    """Writer of metrics to the log, where CloudWatch reads them. Without a namespace it writes nothing.
 
     Args:
         environment: the process's environment variables.
@@ -133,7 +134,7 @@ class Metrics:
         self._service = environment.get("POWERTOOLS_SERVICE_NAME", "resonate")
 
     def write(self, counts: Mapping[str, int], now: int, **fields: Any) -> None:
-        """Write counts of the instant `now` (ms), with fields that can be searched but are not counted."""
+        """Write counts at the instant `now` (ms). `fields` can be searched, but are not counted."""
         if not self._namespace or not counts:
             return
         line = {

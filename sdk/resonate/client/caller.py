@@ -1,6 +1,6 @@
-"""Calls of registered functions: start an execution by its id, or attach to one that exists.
+"""Calls of registered functions: create an execution with an id, or attach to the one that exists.
 
-`Caller` is the part of `Resonate` that registered functions need: a `Function` starts its executions through it.
+`Caller` is the part of `Resonate` that a registered `Function` needs to start executions.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ S = TypeVar("S")
 
 
 class Caller:
-    """Starts executions and gives handles on them; see `Resonate`.
+    """Starter of executions; see `Resonate`.
 
     Args:
-        store: where promises are; encrypted if the program encrypts.
+        store: the store of the promises, encrypted if the program encrypts.
         registry: the functions known here.
         dependencies: the dependencies of functions, by name.
         clock: the source of time.
@@ -85,29 +85,31 @@ class Caller:
 
     @property
     def store(self) -> Store:
-        """Where promises live; with an encryptor, payloads are encrypted there."""
+        """The store of the promises. With an encryptor, payloads in it are encrypted."""
         return self._store.underlying
 
     @property
     def registry(self) -> Registry:
-        """The functions known here."""
+        """The functions that are registered here."""
         return self._registry
 
     @property
     def group(self) -> str:
-        """The worker group that this process belongs to."""
+        """The worker group of this process."""
         return self._group
 
     @property
     def dependencies(self) -> Mapping[str, Any]:
-        """What `ctx.get_dependency` hands out, by name."""
+        """The objects that `ctx.get_dependency` returns, by name."""
         return self._dependencies
 
     @by_name(lambda _: "Resonate.options", ScheduleOptions)
     def options(self, **options: Unpack[ScheduleOptions]) -> Self:
-        """Return this connection with options for what it starts, added to those that it has.
+        """Return a copy of this client that starts executions with these options, added to those that it has.
 
-        `catch_up`, `overlap` and `timezone` are for `schedule`. A timeout that is a number is in seconds.
+            resonate.options(timeout=60, target="gpu").rpc("render-7", "render", 7)
+
+        The options are explained in `ScheduleOptions` and its bases, in `resonate.workflow.options`.
 
         Raises:
             TypeError, ValueError: an option is unknown, or has the wrong type or value.
@@ -126,16 +128,32 @@ class Caller:
     @overload
     def run(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
-        """Run a registered function here, durably, and wait for its result.
+        """Run a registered function in this process, durably, and wait for its result.
+
+            greeting = resonate.run("greet-ada", greet, "ada")
+
+        If this process ends, another worker of the group continues the function, unless the store is in memory.
 
         Args:
-            id: names the execution; running the same id again returns the result of the first.
-            func: the function or its registered name.
+            id: the id of the execution. A call with an existing id does not run the function again, but waits for the
+                result of the existing execution.
+            func: the function, or its registered name.
+            args, kwargs: its arguments after the context, which must have a JSON form.
+
+        Returns:
+            The result, restored to the annotation of the function.
 
         Raises:
-            ValueError: the function is not registered here.
-            SignatureError: the arguments do not fit it; nothing is created.
-            Exception: whatever the function fails with.
+            ValueError: the function is not registered here, or the id is not valid.
+            SignatureError: the arguments do not fit the function. No execution is created.
+            PayloadError: an argument has no JSON form, or is too large. No execution is created.
+            ResonateStoreError: the id exists with another idempotency key (code 100.409), or the store refuses the
+                call.
+            ResonateTimedoutError, ResonateCanceledError: the execution timed out (by default after a year), or was
+                cancelled.
+            ResonateHaltedError: its task is halted.
+            ResonateShutdownError: `stop` was called meanwhile.
+            Exception: the error that the function failed with.
         """
         asked_at = self._clock.now()
         response = self._begin(id, func, args, kwargs)
@@ -155,7 +173,13 @@ class Caller:
     @overload
     def begin_run(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     def begin_run(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """Like `run`, but does not wait."""
+        """Start a registered function in this process, durably, without waiting for it.
+
+        Arguments and errors are those of `run`. Errors of the execution are raised by `Handle.result`.
+
+        Returns:
+            A handle on the execution.
+        """
         asked_at = self._clock.now()
         response = self._begin(id, func, args, kwargs)
         if response.task is not None and response.task.state == "acquired" and response.promise is not None:
@@ -173,13 +197,21 @@ class Caller:
     @overload
     def rpc(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Any:
-        """Have a function run by a worker of the target group, durably, and wait for its result.
+        """Call a function on a worker of the target group, durably, and wait for its result.
 
-        See `begin_rpc` for the arguments.
+            greeting = resonate.options(target="greeters").rpc("greet-ada", "greet", "ada")
+
+        Args:
+            id: the id of the execution. A call with an existing id attaches to the existing execution.
+            func: a registered function, or a name. A name need not be registered in this process.
+            args, kwargs: its arguments after the context, which must have a JSON form.
+            result_type: only with a name: the type that the result is restored to. The result of a function is restored
+                to its annotation, or stays plain JSON data.
 
         Raises:
+            SignatureError: the arguments do not fit the function. For a name, the worker that runs it checks them.
             ResultTypeError: the result does not fit `result_type`.
-            Exception: whatever the function fails with.
+            Exception: the error that the function failed with; for all other errors see `run`.
         """
         return self.begin_rpc(id, func, *args, **kwargs).result()
 
@@ -196,16 +228,12 @@ class Caller:
     @overload
     def begin_rpc(self, id: str, func: PlainFunction[P, T], *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     def begin_rpc(self, id: str, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """Like `rpc`, but does not wait. A name need not be registered here; a function must be.
+        """Start a function on a worker of the target group, durably, without waiting for it.
 
-        Arguments that do not fit a function are refused here with a `SignatureError`; those for a name, by the worker.
+        Arguments and errors are those of `rpc`. Errors of the execution are raised by `Handle.result`.
 
-        Args:
-            id: names the execution.
-            func: the function or its registered name.
-            args, kwargs: its arguments.
-            result_type: for a name, the type that the result is restored to; one that does not fit it is a
-                `ResultTypeError`. A function's result is restored to its annotation, or left as it is.
+        Returns:
+            A handle on the execution.
         """
         check_call(id, func)
         asked = kwargs.pop("result_type", None) if isinstance(func, str) else None
@@ -220,14 +248,15 @@ class Caller:
     @overload
     def get(self, id: str, *, result_type: Any = None) -> Handle[Any]: ...
     def get(self, id: str, *, result_type: Any = None) -> Handle[Any]:
-        """A handle on an execution that exists.
+        """Return a handle on an existing execution, or on any promise.
 
         Args:
             id: its id.
-            result_type: the type that its result is restored to; a result that does not fit is a `ResultTypeError`.
+            result_type: the type that its result is restored to. If the result does not fit, `Handle.result` raises a
+                `ResultTypeError`.
 
         Raises:
-            ResonateStoreError: there is no promise with this id (code 100.404), or it may not be read (100.403).
+            ResonateStoreError: the promise does not exist (code 100.404), or it may not be read (100.403).
         """
         require("id", id, str)
         response = self._store.apply(PromiseGet(id))
@@ -244,7 +273,7 @@ class Caller:
         check_call(id, func)
         registered = self._registry.get(func, self._options.version or 0)
         check(registered.func, registered.name, args, kwargs)
-        # A policy that cannot be had is refused before anything is created.
+        # An error of the function that chooses the policy is raised before the execution is created.
         options = self._options.merge(retry_policy=self._options.policy_for(registered.func))
         creation = self._creation(id, registered.name, registered.version, args, kwargs, self._group)
         response = self._store.apply(TaskCreate(self._pid, self._ttl_ms, creation))
@@ -266,15 +295,15 @@ class Caller:
         return response
 
     def _remember(self, promise: PromiseView, options: Options) -> None:
-        """Have the options of a call hold for as long as this process works on it."""
+        """Store the options of a call for as long as this process works on it."""
         if promise.pending:
             self._worker.remember(promise.id, options)
 
     def _attach(self, id: str, name: str, promise: PromiseView) -> None:
-        """Go on with a promise that may be another call's, and warn if that calls another function than `name`.
+        """Attach to a promise that another call may have created. Warn if that call names another function than `name`.
 
         Raises:
-            ResonateStoreError: it was created with another idempotency key.
+            ResonateStoreError: the promise was created with another idempotency key.
         """
         if not created_alike(promise, self._options.key_for(id)):
             raise already_exists(id)
@@ -325,7 +354,7 @@ class Caller:
         return Handle(id, self._runtime, annotation, self._options.encoder, settled)
 
     def _signature(self, func: Callable[..., Any] | str, version: int) -> Signature:
-        """Return the signature of a function that may not be known here."""
+        """Return the signature of a function that may not be registered here."""
         try:
             return signature_of(self._registry.get(func, version).func)
         except ValueError:

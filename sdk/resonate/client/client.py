@@ -1,8 +1,4 @@
-"""The client: registers functions, starts executions and waits for them.
-
-The same object is a program's whole connection to Resonate in memory, on DynamoDB, and inside a Lambda function, where
-`handler()` makes the entry point. It is the ephemeral side of the boundary: what it starts is durable, it is not.
-"""
+"""Client of Resonate: registers functions, starts executions and waits for their results."""
 
 from __future__ import annotations
 
@@ -49,32 +45,43 @@ _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class Registering(Protocol):
-    """What `@register(name=..., version=...)` decorates with."""
+    """The decorator that `@register(name=..., version=...)` returns."""
 
     def __call__(self, func: Callable[Concatenate[Context, P], R], /) -> Function[P, R]: ...
 
 
 class Resonate(Caller):
-    """A connection to Resonate.
+    """A program's connection to Resonate: in memory, with a server, with DynamoDB, or in a Lambda function::
+
+        resonate = Resonate.local()
+
+        @resonate.register
+        def greet(ctx: Context, name: str) -> str:
+            return f"hello {name}"
+
+        resonate.run("greet-ada", greet, "ada")
 
     Args:
-        dependencies: what `ctx.get_dependency` hands out, by name.
-        group: the worker group that this process belongs to. A call that names no target goes there if its function is
-            registered here, else to the group `default`.
+        dependencies: objects that `ctx.get_dependency` returns, by name.
+        group: the worker group of this process; "default" by default. A call without a target goes to this group if its
+            function is registered here, else to the group "default".
         log_level: level of the `resonate` loggers, a number or a name.
-        message_source: where the messages of `store` arrive; a `resonate.stores.LocalStore` needs one of its own, any
-            other brings it along.
-        pid: names this process; random if not given.
-        registry: the functions known here; a new one if not given.
-        retry_policy: for calls that name none. A policy is for steps, and workflows are not retried; a function of the
-            called function chooses for both. If not given, steps are retried with `Exponential()`: without end, after
-            pauses of 2, 4, 8, 16, 30, 30 ... seconds, until their timeout, which is a year.
-        store: where promises live. If not given: the DynamoDB table that `RESONATE_TABLE` names, else the server at
-            `RESONATE_URL`, else memory.
-        ttl: seconds for which a task stays ours without a heartbeat.
-        workers: how many functions run at the same time; the number of processors, at most 32, if not given.
-        clock: the source of time, which has to move by itself: threads wait on it. A store in memory brings its own.
-        encryptor: hides all payloads from the store, for example `resonate.encryption.AESGCMEncryptor`.
+        message_source: where the messages of `store` arrive. Only a `resonate.stores.LocalStore` needs one; by default
+            it is derived from the store.
+        pid: the name of this process; random by default.
+        registry: the registered functions; a new registry by default.
+        retry_policy: for calls that name none. A `RetryPolicy` is for steps only, and workflows are not retried. A
+            function that returns the policy of a given function decides for both. By default steps are retried with
+            `Exponential()`: without end, after pauses of 2, 4, 8, 16, 30, 30 ... seconds, until they time out after a
+            year.
+        store: the store of the promises. By default it is the DynamoDB table that the environment variable
+            `RESONATE_TABLE` names, else the server at `RESONATE_URL`, else memory.
+        ttl: the lease of a task without a heartbeat, in seconds or as a `timedelta`; 10 s by default.
+        workers: how many tasks, and functions started by `begin_run`, run at the same time; by default the number of
+            processors, at most 32.
+        clock: the source of time, which must advance by itself, because threads wait on it. By default that of the
+            store, or the system's.
+        encryptor: encrypts all payloads, for example `resonate.encryption.AESGCMEncryptor`.
 
     Raises:
         TypeError, ValueError: an argument has the wrong type or value.
@@ -114,7 +121,7 @@ class Resonate(Caller):
         logging.getLogger("resonate").setLevel(log_level)
         local_source = check_stores(store, message_source)
         if local_source:
-            # Messages are addressed to the source, whatever this process is called otherwise.
+            # Messages are addressed to the source, so this process takes its group and id.
             local = cast("LocalMessageSource", message_source)
             group, pid = local.group, pid or local.id
         own = None if store is None else completed(store)
@@ -126,7 +133,7 @@ class Resonate(Caller):
         registry = registry or Registry()
         if retry_policy is not None:
             registry.retry_policy = Options().merge(retry_policy=retry_policy).retry_policy
-        # Those of a `Dependencies` are shared: what is added to it later is found.
+        # A `Dependencies` is shared: the program may add to it later.
         shared = isinstance(dependencies, Dependencies)
         dependencies = dependencies if shared else dict(dependencies or {})
         messages = message_source if isinstance(message_source, Messages) else None
@@ -169,7 +176,11 @@ class Resonate(Caller):
         clock: Clock | None = None,
         encryptor: Encryptor | None = None,
     ) -> Resonate:
-        """A connection to promises in this process's memory, whatever the environment says."""
+        """Return a connection to a store in this process's memory, whatever the environment variables are.
+
+        The arguments are those of `Resonate`; `log_level` is INFO by default. All promises are lost when the process
+        ends.
+        """
         clock = clock or ambient()
         made = cls(
             dependencies=dependencies,
@@ -210,22 +221,26 @@ class Resonate(Caller):
         clock: Clock | None = None,
         encryptor: Encryptor | None = None,
     ) -> Resonate:
-        """A connection to a Resonate server: `resonate dev`, or a deployed API.
+        """Return a connection to a Resonate server: `resonate dev`, or a deployed API.
 
-        What is not given is taken from the environment (`RESONATE_URL`, `RESONATE_HOST`, `RESONATE_TOKEN` and more,
-        see `resonate_store.remote.settings`); where nothing is said, the server is at http://localhost:8001.
+            resonate = Resonate.remote(url="https://api.example.com", token=token, group="worker")
+
+        Settings that are not given are read from the environment variables (`RESONATE_URL`, `RESONATE_HOST`,
+        `RESONATE_TOKEN` and more, see `resonate_store.remote.settings`). By default the server is at
+        http://localhost:8001.
 
         Args:
             auth: user name and password, for HTTP basic authentication.
             host: scheme and name of the server, such as `http://localhost`.
-            message_source_port: where work is polled for, if not at the store's port.
-            store_port: where requests go, 8001 if not said.
-            url: the server's whole address; instead of `host` and `store_port`.
+            message_source_port: the port of the message stream; by default that of the store.
+            store_port: the port of requests; 8001 by default.
+            url: the whole address of the server, instead of `host` and `store_port`.
             token: a JWT.
-            iam: whether requests are signed with AWS credentials; by itself for the addresses of API Gateway.
-            timeout: seconds that one request may take, all tries together; 30 if not given.
+            iam: whether to sign requests with AWS credentials. By default this is on for addresses of API Gateway, if
+                neither `token` nor `auth` is given.
+            timeout: the time limit of one request, retries included, in seconds or as a `timedelta`; 30 s by default.
 
-        The other arguments are those of `Resonate`.
+        The other arguments are those of `Resonate`; `log_level` is INFO by default.
 
         Raises:
             TypeError, ValueError: an argument has the wrong type or value.
@@ -263,18 +278,18 @@ class Resonate(Caller):
 
     @property
     def promises(self) -> Promises:
-        """Promises by hand: get, create, resolve, reject, cancel."""
+        """Promises of the store: get, create, resolve, reject, cancel. See `resonate.promises.Promises`."""
         return self._promises
 
     @property
     def schedules(self) -> Schedules:
-        """Schedules by hand: create, get, delete, pause, resume, trigger."""
-        from resonate.schedules import Schedules  # most programs have none, and every cold start would pay for it
+        """Schedules of the store: create, get, delete, pause, resume, trigger. See `resonate.schedules.Schedules`."""
+        from resonate.schedules import Schedules  # here, because every cold start would pay for it
 
         return Schedules(self._store, time_of(self._store, self._clock))
 
     def start(self) -> None:
-        """Begin to accept work; running or waiting for anything does it too.
+        """Start the threads, and receive tasks. Running a function or waiting for a result also starts them.
 
         Threads do not survive a fork: start after it, in each process that is to work.
 
@@ -284,11 +299,15 @@ class Resonate(Caller):
         self._runtime.start()
 
     def stop(self) -> None:
-        """Stop accepting work: functions that run finish, handles that wait raise `ResonateShutdownError`."""
+        """Stop receiving tasks, and wait for the functions that run.
+
+        Async functions are cancelled after 5 s, and their tasks released for other workers. Callers that wait for a
+        result get a `ResonateShutdownError`.
+        """
         self._runtime.stop()
 
     def set_dependency(self, name: str, obj: Any) -> None:
-        """Let functions in this process reach `obj` by `ctx.get_dependency(name)`."""
+        """Make `ctx.get_dependency(name)` return `obj` in this process."""
         require("name", name, str)
         self._dependencies[name] = obj
 
@@ -313,17 +332,26 @@ class Resonate(Caller):
         version: int = 1,
         validate: bool = True,
     ) -> Any:
-        """Make a function known under a name and version; also `@register` and `@register(name=, version=)`.
+        """Register a function under a name and version, as a call or as a decorator.
+
+            @resonate.register
+            def greet(ctx: Context, name: str) -> str: ...
+
+            @resonate.register(name="greet", version=2)
+            def greet_politely(ctx: Context, name: str) -> str: ...
 
         Args:
-            func: the function.
-            name: its name, if it is not the function's own.
-            version: its version, 1 or more.
-            validate: whether arguments that do not fit its annotations are refused; otherwise those arrive as plain
-                JSON data.
+            func: a function, generator function or async function whose first parameter is a `Context`.
+            name: its name; the function's own by default.
+            version: its version, 1 or more; 1 by default.
+            validate: whether arguments that do not fit its annotations are refused with a `SignatureError` (the
+                default). If not, those stay plain JSON data.
+
+        Returns:
+            A `Function`, which can be called like the function, and can start executions of it.
 
         Raises:
-            TypeError, ValueError: the function, name or version cannot be registered.
+            TypeError, ValueError: the function, name or version cannot be registered, or is registered already.
         """
         if name is not None:
             require("name", name, str)
@@ -343,19 +371,25 @@ class Resonate(Caller):
     def schedule(
         self, id: str, func: Callable[..., Any] | str, cron: str, *args: Any, **kwargs: Any
     ) -> DurableSchedule:
-        """Have a function run by a worker whenever `cron` occurs, with no process of ours running meanwhile.
+        """Call a function on a worker whenever `cron` occurs. No process needs to run in between.
 
-        Each occurrence is an execution of its own, `{id}.{instant in milliseconds}`. The function, its version and its
-        arguments are as for `begin_rpc`; `options` gives target, timeout, tags, `timezone`, `catch_up` and `overlap`.
-        Defining the same schedule again, as every start of a worker does, changes nothing.
+            resonate.options(timezone="Europe/Berlin").schedule("daily", report, "0 7 * * *", user_id)
+
+        Each occurrence is an execution of its own, with the id `{id}.{instant in milliseconds}`. Its timeout counts
+        from that instant. The same schedule can be defined again, for example at each start of a worker. Target,
+        timeout, tags, `timezone`, `catch_up` and `overlap` are set by `options`.
 
         Args:
-            id: names the schedule.
-            func: the function or its registered name.
+            id: the id of the schedule.
+            func: a registered function, or a name.
             cron: five fields in Unix numbering, or `@hourly` and the like; see `resonate_store.model.cron`.
+            args, kwargs: the arguments of each call.
+
+        Returns:
+            The schedule.
 
         Raises:
-            ResonateStoreError: a schedule with this id is defined otherwise (code 100.40901), or `cron` is wrong.
+            ResonateStoreError: a schedule with this id has another definition (code 100.40901), or `cron` is invalid.
             SignatureError: `func` is a function that the arguments do not fit.
         """
         check_call(id, func)
@@ -377,10 +411,10 @@ class Resonate(Caller):
         return self.schedules.define(request)
 
     def handler(self, *, span_processor: SpanProcessor | None = None) -> Callable[[Any, Any], Any]:
-        """The Lambda handler that works on the tasks it is sent; see `resonate.aws_lambda.handler`.
+        """Return the Lambda handler of a worker: `handler = resonate.handler()`. See `resonate.aws_lambda.handler`.
 
         Args:
-            span_processor: gets an OpenTelemetry span for every execution and step; see `resonate.tracing`.
+            span_processor: receives an OpenTelemetry span for every execution and step; see `resonate.tracing`.
         """
         from resonate.aws_lambda.handler import LambdaHandler
 

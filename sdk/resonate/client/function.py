@@ -1,4 +1,4 @@
-"""A registered function: still the function, and a way to start it durably."""
+"""Registered function: it can be called like the function, and starts executions of it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Function(Generic[P, R_co]):
-    """What `Resonate.register` returns. Calling it calls the function; it equals the function and hashes like it.
+    """Result of `Resonate.register`: a call of it calls the function directly, and `run` and `rpc` start executions.
 
-    `P` are the function's parameters after its context, `R_co` is what calling it gives: for a generator or async
-    function that is the generator or coroutine, while `run` and the others give what it returns.
+    It equals the function and has the same hash. `P` are the function's parameters after its context. `R_co` is what a
+    direct call returns: for a generator or async function, the generator or coroutine. `run` and the like give what the
+    function returns.
     """
 
     def __init__(self, resonate: Caller, registered: Registered) -> None:
@@ -34,7 +35,7 @@ class Function(Generic[P, R_co]):
 
     @property
     def name(self) -> str:
-        """The name it is registered under."""
+        """Its registered name."""
         return self._registered.name
 
     @property
@@ -44,7 +45,7 @@ class Function(Generic[P, R_co]):
 
     @property
     def version(self) -> int:
-        """The version it is registered in."""
+        """Its registered version."""
         return self._registered.version
 
     @property
@@ -63,9 +64,10 @@ class Function(Generic[P, R_co]):
 
     @by_name(lambda function: f"the function {function.name}", CallOptions)
     def options(self, **options: Unpack[CallOptions]) -> Function[P, R_co]:
-        """Set options for what this function starts, in place; a timeout that is a number is in seconds.
+        """Set options of the executions that this object starts, and return it.
 
-        The encoder also holds for calls of this function that come from elsewhere.
+        The options are explained in `CallOptions` and its base, in `resonate.workflow.options`. The `encoder` is also
+        used for calls of this function by other processes.
 
         Raises:
             TypeError, ValueError: an option is unknown, or has the wrong type or value.
@@ -83,7 +85,7 @@ class Function(Generic[P, R_co]):
     @overload
     def run(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
     def run(self, id: str, *args: Any, **kwargs: Any) -> Any:
-        """See `Resonate.run`."""
+        """Run it in this process and wait for its result: `greet.run("greet-ada", "ada")`. See `Resonate.run`."""
         return self._client().run(id, self.name, *args, **kwargs)
 
     @overload
@@ -95,7 +97,7 @@ class Function(Generic[P, R_co]):
     @overload
     def begin_run(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     def begin_run(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """See `Resonate.begin_run`."""
+        """Start it in this process and return a handle; see `Resonate.begin_run`."""
         return self._client().begin_run(id, self.name, *args, **kwargs)
 
     @overload
@@ -105,7 +107,7 @@ class Function(Generic[P, R_co]):
     @overload
     def rpc(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> T: ...
     def rpc(self, id: str, *args: Any, **kwargs: Any) -> Any:
-        """See `Resonate.rpc`."""
+        """Run it on a worker and wait for its result; see `Resonate.rpc`."""
         return self._client().rpc(id, self._callee(), *args, **kwargs)
 
     @overload
@@ -117,11 +119,11 @@ class Function(Generic[P, R_co]):
     @overload
     def begin_rpc(self: Function[P, T], id: str, *args: P.args, **kwargs: P.kwargs) -> Handle[T]: ...
     def begin_rpc(self, id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
-        """See `Resonate.begin_rpc`."""
+        """Start it on a worker and return a handle; see `Resonate.begin_rpc`."""
         return self._client().begin_rpc(id, self._callee(), *args, **kwargs)
 
     def _callee(self) -> Any:
-        """The function, whose parameters are known; of another version of it only the name is."""
+        """Return the function, or only its name if another version is called, whose parameters are not known."""
         return self.func if self._options.version in (None, self.version) else self.name
 
     def _client(self) -> Caller:

@@ -1,7 +1,6 @@
-"""A handle on an execution: its id, and a way to wait for its outcome.
+"""Handle on an execution: its id, and its outcome.
 
-Making one asks nothing of the store. The first `result`, `done` or `await` does, and it can be asked again after a
-timeout.
+A new handle makes no request. `result`, `done` and `await` read the promise, and can be called again after a timeout.
 """
 
 from __future__ import annotations
@@ -24,28 +23,33 @@ T = TypeVar("T")
 
 
 class Awaiter(Protocol):
-    """Waits for promises on behalf of handles."""
+    """Protocol of what waits for the promises of handles."""
 
     def settled(self, id: str, timeout: float | None) -> PromiseView | None:
-        """The settled promise, or None when `timeout` seconds have passed and it is pending still.
+        """Return the settled promise, or None if it is still pending after `timeout` seconds.
 
         Raises:
-            ResonateStoreError: there is no such promise.
+            ResonateStoreError: the promise does not exist.
             ResonateHaltedError: its task is halted.
-            ResonateShutdownError: this instance was stopped meanwhile.
+            ResonateShutdownError: `stop` was called meanwhile.
         """
         ...
 
 
 class Handle(Generic[T]):
-    """Waits for one execution.
+    """Handle on one execution::
+
+        handle = resonate.begin_run("greet-ada", greet, "ada")
+        handle.result()
+
+    In an async program, `await handle` gives the result too.
 
     Args:
-        id: the execution's id.
-        awaiter: waits for promises.
+        id: the id of the execution.
+        awaiter: waits for its promise.
         annotation: the type that its result is restored to.
-        encoder: reads the result, if it is not written as JSON.
-        settled: its promise, if that is known to be settled.
+        encoder: decodes the result, instead of JSON.
+        settled: its promise, if it is known to be settled.
     """
 
     def __init__(
@@ -68,24 +72,30 @@ class Handle(Generic[T]):
         return f"Handle(id={self.id!r})"
 
     def done(self) -> bool:
-        """Whether the execution has an outcome by now."""
+        """Return whether the execution has an outcome."""
         return self._outcome(0) is not None
 
     def _outcome(self, timeout: float | None) -> PromiseView | None:
-        """The settled promise, which stays as it is."""
+        """Return the settled promise, which does not change any more, or None."""
         if self._settled is None:
             self._settled = self._awaiter.settled(self.id, timeout)
         return self._settled
 
     def result(self, timeout: Seconds | None = None) -> T:
-        """Wait for the outcome and return it, or raise the error that the execution failed with.
+        """Wait for the outcome. Return the result, or raise the error that the execution failed with.
 
         Args:
-            timeout: how long to wait at most, a number of seconds or a `timedelta`; forever if None.
+            timeout: how long to wait, in seconds or as a `timedelta`; without limit by default.
 
         Raises:
-            TimeoutError: it is still running; the handle can be asked again.
-            TypeError: `timeout` is no number.
+            TimeoutError: the execution has no outcome yet. The call can be repeated.
+            TypeError: `timeout` is not a number.
+            ResonateTimedoutError: the execution timed out.
+            ResonateCanceledError: it was cancelled.
+            ResonateHaltedError: its task is halted.
+            ResonateShutdownError: `Resonate.stop()` was called meanwhile.
+            ResultTypeError: the result does not fit the `result_type` that was given.
+            Exception: the error that the function failed with.
         """
         timeout = cast("float | None", seconds_of(timeout))
         require("timeout", timeout, (int, float, type(None)), "in seconds")
@@ -96,13 +106,13 @@ class Handle(Generic[T]):
 
     @property
     def future(self) -> Future[T]:
-        """A future with the same outcome; asking for it starts a thread that waits."""
+        """A future with the same outcome. The first access starts a thread that waits."""
         with self._lock:
             if self._future is None:
                 from concurrent.futures import Future
 
                 self._future = Future()
-                # Running from the start: whoever gives up waiting for it does not cancel it for the others.
+                # Mark it as running, so that one caller cannot cancel it for all.
                 self._future.set_running_or_notify_cancel()
                 Watcher(f"resonate-{self.id}", partial(self._complete, self._future)).start()
             return self._future
@@ -116,6 +126,6 @@ class Handle(Generic[T]):
             future.set_result(result)
 
     def __await__(self) -> Generator[Any, None, T]:
-        import asyncio  # most programs never await a handle, and loading asyncio takes longer than all of ours
+        import asyncio  # here, because it loads slowly, and most programs do not await handles
 
         return asyncio.wrap_future(self.future).__await__()
