@@ -1,4 +1,4 @@
-"""What type annotations say about JSON data: fields, their types and defaults, collections, names for errors."""
+"""Annotations read for JSON data: fields with their types and defaults, collections, and names for errors."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import msgspec
 SCALARS = (str, int, float, bool, type(None))
 PLAIN = (*SCALARS, list, dict)
 _MAX_SHOWN_CHARS = 40
-"""How much of a text an error shows."""
+"""Maximum length of a text that an error shows."""
 
 
 class Unresolved(Exception):
-    """The annotation does not say how to restore data."""
+    """The annotation cannot be resolved, so it does not say how to restore data."""
 
 
 def itself(annotation: Any) -> Any:
-    """Return what a `NewType`, a type alias or `LiteralString` stands for, or the annotation itself."""
+    """Return the type behind a `NewType`, a type alias or `LiteralString`, or else the annotation itself."""
     while True:
         if annotation is typing.LiteralString:
             return str
@@ -40,7 +40,7 @@ def plain_hint(hint: Any) -> Any:
 
 
 def fields_of(kind: Any) -> Mapping[str, str] | None:
-    """Return the fields of a structure, by the names that they have in data; None for any other type."""
+    """Return the fields of a structure, by their names in data; None for any other type."""
     if typing.is_typeddict(kind):
         return {name: name for name in kind.__annotations__}
     config = getattr(kind, "__struct_config__", None)
@@ -57,10 +57,10 @@ def _is_field(field: Any) -> bool:
 
 
 def hints_of(kind: Any, arguments: Sequence[Any]) -> dict[str, Any]:
-    """Return the annotations of a class, with the arguments of a generic one in place of its variables.
+    """Return the annotations of a class. In a generic one the arguments replace the type variables.
 
     Raises:
-        Unresolved: one of them names what does not exist.
+        Unresolved: an annotation names something that does not exist.
     """
     try:
         hints = typing.get_type_hints(kind, include_extras=True)
@@ -82,7 +82,7 @@ def _substituted(hint: Any, variables: Mapping[Any, Any]) -> Any:
 def has_default(kind: Any, field: str) -> bool:
     fields = getattr(kind, "__dataclass_fields__", None)
     if fields is not None:
-        from dataclasses import MISSING  # a program with a dataclass has loaded it
+        from dataclasses import MISSING  # loaded already, because the program has a dataclass
 
         each = fields[field]
         return not each.init or each.default is not MISSING or each.default_factory is not MISSING
@@ -102,7 +102,7 @@ def _struct_defaults(kind: Any) -> dict[str, Any]:
 
 
 def collection_of(kind: Any) -> Callable[..., Any] | None:
-    """Return what makes a collection of this kind, which may be abstract, of a list; None if it is not a collection."""
+    """Return the constructor of a collection of this type, which may be abstract; None for other types."""
     if issubclass(kind, (list, deque, set, frozenset)):
         return cast("Callable[..., Any]", kind)
     for concrete in (list, set):
@@ -115,7 +115,7 @@ def collection_of(kind: Any) -> Callable[..., Any] | None:
 
 
 def key_and_item(arguments: Sequence[Any]) -> tuple[Any, Any]:
-    """The annotations of a mapping's keys and values; a `Counter` has one for its keys only."""
+    """Return the annotations of a mapping's keys and values. A `Counter` annotates its keys only."""
     return (arguments[0] if arguments else Any), (arguments[1] if len(arguments) == 2 else Any)
 
 
@@ -124,7 +124,10 @@ def below(path: str, name: str) -> str:
 
 
 def mismatch(kind: Any, plain: Any) -> str:
-    """Return what is wrong with data of another type than expected; a text that should be something else is shown."""
+    """Return the text of an error for data of another type.
+
+    It shows the data if that is text, and the expected type may be written as text.
+    """
     tells = isinstance(plain, str) and kind not in PLAIN and (not isinstance(kind, type) or fields_of(kind) is None)
     shown = text_of(plain) if tells else type(plain).__name__
     return f"expected {name_of(kind)}, got {'None' if plain is None else shown}"

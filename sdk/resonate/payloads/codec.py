@@ -1,13 +1,13 @@
-"""Values as payloads: JSON, base64 in `value.data`, as the official SDKs write it (docs/protocol.md 6.4).
+"""Codec of values: JSON, as base64 in `value.data`, as the official SDKs write it (docs/protocol.md 6.4).
 
-Results are restored to the types that the function's annotations name, see `restore`. Without an annotation, and where
-the value does not fit it, plain JSON comes back: a wrong annotation must not lose the result of a step. The worker
-refuses arguments that do not fit (docs/decisions/0045).
+Results are restored to the types that the function's annotations name; see `restore`. Without an annotation they are
+plain JSON data. They also are if the value does not fit the annotation, because a wrong annotation must not lose the
+result of a step. Arguments that do not fit are refused by the worker (docs/decisions/0045).
 
-JSON has no infinities and no not-a-number. They travel as the strings that the TypeScript SDK writes for them. A header
-marks a payload in which such a string stands for itself.
+JSON does not have infinities and not-a-number. They are written as the strings that the TypeScript SDK uses. A header
+marks a payload in which such a string is a string.
 
-Errors travel as `exceptions` writes them, with the text of their traceback. That module is loaded with the first error.
+`exceptions` makes the data of errors, with the text of their tracebacks. That module is loaded with the first error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from resonate_store.model.records import EMPTY, PromiseView, Value
 from resonate_store.model.tags import LINK
 
 VERBATIM = "resonate:verbatim"
-"""Header of a payload in which no string stands for a number."""
+"""Header of a payload in which no string is the name of a number."""
 
 _MAX_ERROR_BYTES = 256 * 1024
 """A larger error is stored without its arguments and attributes."""
@@ -40,7 +40,7 @@ _MAX_PART_BYTES = 128 * 1024
 
 _ZONED = re.compile(rb'T\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
 _ZONED_TIME = re.compile(rb'"\d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d:\d\d"')
-"""Instants with an offset other than UTC's. Each begins with a literal, for which a search is fast."""
+"""Instants with an offset other than UTC's. Each pattern begins with a literal, which makes the search fast."""
 _MINUTE, _NONE = timedelta(minutes=1), timedelta(0)
 
 _NUMBERS = {"__INF__": math.inf, "__NEG_INF__": -math.inf, "__NAN__": math.nan}
@@ -51,16 +51,17 @@ _parse = msgspec.json.Decoder()
 
 
 def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str | None] | None = None) -> Value:
-    """Return the payload that carries `value`.
+    """Return the payload of `value`.
 
     Args:
         value: anything made of JSON types, dataclasses, structs, datetimes, decimals, UUIDs, enums, bytes.
-        what: names the value in the error, e.g. "the result of foo".
-        root: begins the path of what cannot travel, e.g. "result"; nothing for a call, whose parts have names.
-        encoder: writes the text in the place of JSON.
+        what: names the value in the error, such as "the result of foo".
+        root: begins the path of a part that cannot be encoded, such as "result"; empty for a call, whose parts have
+            names.
+        encoder: writes the text instead of JSON.
 
     Raises:
-        PayloadError: some part of it cannot travel.
+        PayloadError: a part of it has no JSON form.
     """
     if encoder is not None:
         return _encoded_by(encoder, value, what)
@@ -68,11 +69,11 @@ def encode(value: Any, what: str, root: str = "value", encoder: Encoder[Any, str
         return EMPTY
     try:
         encoded = _json.encode(value)
-        if type(value) is int or type(value) is bool:  # most results, which need none of what follows
+        if type(value) is int or type(value) is bool:  # the fast way of most results
             return Value(None, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
         if type(value) is str and value not in _NUMBERS:
             return Value(None, binascii.b2a_base64(encoded, newline=False).decode("ascii"))
-        # None is written like that, and so are the numbers that JSON has no word for; hardly a payload holds either.
+        # msgspec writes None as null, and also the numbers that are not finite. Few payloads have either.
         if _ZONED.search(encoded) or _ZONED_TIME.search(encoded):
             plain = msgspec.to_builtins(value, builtin_types=(datetime, time), enc_hook=written, str_keys=True)
             value, found = _zoned(plain)
@@ -104,10 +105,10 @@ def encode_call(
     version: int,
     encoder: Encoder[Any, str | None] | None = None,
 ) -> Value:
-    """Return the payload that carries a call of a registered function.
+    """Return the payload of a call of a registered function.
 
     Raises:
-        PayloadError: some argument cannot travel.
+        PayloadError: an argument has no JSON form.
     """
     call = {"func": name, "args": list(args), "kwargs": kwargs, "version": version}  # an encoder may know JSON only
     return encode(call, f"the arguments of {name}", "", encoder)
@@ -130,7 +131,10 @@ def _encoded_by(encoder: Encoder[Any, str | None], value: Any, what: str) -> Val
 
 
 def _zoned(plain: Any) -> tuple[Any, bool]:
-    """Return the data with texts for instants whose offset has seconds (msgspec rounds them), and whether any has."""
+    """Return the data with texts for instants whose offset has seconds, and whether there is any.
+
+    msgspec would round the offset to minutes.
+    """
     if isinstance(plain, (datetime, time)):
         offset = plain.utcoffset()
         odd = offset is not None and offset % _MINUTE != _NONE
@@ -145,7 +149,7 @@ def _zoned(plain: Any) -> tuple[Any, bool]:
 
 
 def _named(plain: Any) -> tuple[Any, bool]:
-    """Return the data with names for the numbers that are not finite, and whether it has any."""
+    """Return the data with names for the numbers that are not finite, and whether there is any."""
     if isinstance(plain, float):
         if math.isfinite(plain):
             return plain, False
@@ -160,7 +164,7 @@ def _named(plain: Any) -> tuple[Any, bool]:
 
 
 def _names_in(plain: Any) -> bool:
-    """Return whether some string of the data is one that stands for a number."""
+    """Return whether a string of the data is the name of a number."""
     if isinstance(plain, str):
         return plain in _NUMBERS
     if isinstance(plain, dict):
@@ -169,7 +173,7 @@ def _names_in(plain: Any) -> bool:
 
 
 def _numbered(plain: Any) -> Any:
-    """Return the data with numbers in the place of the strings that stand for them."""
+    """Return the data with numbers instead of their names."""
     if isinstance(plain, str):
         return _NUMBERS.get(plain, plain)
     if isinstance(plain, dict):
@@ -178,7 +182,10 @@ def _numbered(plain: Any) -> Any:
 
 
 def _find_culprit(value: Any, path: str) -> tuple[str, str]:
-    """Return the path of the first part that cannot travel; a model is one part, for it writes its own fields."""
+    """Return the path of the first part that has no JSON form.
+
+    A model is one part, because it writes its own fields.
+    """
     for child_path, child in () if is_model(type(value)) else _parts(value, path):
         try:
             _json.encode(child)
@@ -202,11 +209,11 @@ def _kind_of(value: Any) -> str:
 
 
 def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None] | None = None) -> Any:
-    """Return the value that `encode` was given, restored to `annotation` where it fits.
+    """Return the value that `encode` was given, restored to `annotation` if it fits.
 
     Raises:
         Unfit: it does not fit a type that was `restore.Asked` for.
-        PayloadError: the payload is not base64 JSON, or the encoder cannot read it; the caller adds whose payload it
+        PayloadError: the payload is not base64 JSON, or the encoder cannot read it. The caller adds whose payload it
             is.
     """
     if encoder is not None:
@@ -218,7 +225,7 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
         raw = binascii.a2b_base64(value.data)
         plain = _parse.decode(raw)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        # Characters outside of its alphabet are skipped, so text that is not base64 can decode to nothing.
+        # a2b_base64 skips characters outside of its alphabet, so text that is not base64 can decode to nothing.
         found = f"{len(raw)} bytes, is not" if raw else f"{len(value.data)} characters, is not the base64 of"
         raise PayloadError(f"its data, {found} JSON text ({error})") from None
     kind = cast("object", type(plain))
@@ -254,7 +261,7 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
 
 
 def _asked(value: Any, name: str, otherwise: Any) -> Any:
-    """Return an attribute of a user's object, whose class may raise anything."""
+    """Return an attribute of a user's object. Its class may raise any error."""
     try:
         return getattr(value, name, otherwise)
     except Exception:
@@ -262,7 +269,7 @@ def _asked(value: Any, name: str, otherwise: Any) -> Any:
 
 
 def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None = None) -> Value:
-    """Return the payload that carries an error; if the encoder cannot write it, one that says so."""
+    """Return the payload of an error. If the encoder cannot write it, return the payload of the encoder's error."""
     from resonate.payloads.exceptions import data_of, texts_of, traceback_of
 
     state = data_of(error, _travels)
@@ -275,7 +282,7 @@ def encode_error(error: BaseException, encoder: Encoder[Any, str | None] | None 
             return encode_error(error if isinstance(error, PayloadError) else refused)
         return encode(texts_of(state), "an error")
     if len(payload.data or "") > _MAX_ERROR_BYTES:
-        # An error is stored in the place of the result, and a result that is too large becomes an error.
+        # A result that is too large becomes an error, so an error must not be too large.
         return encode(texts_of(state), "an error", encoder=encoder)
     return payload
 
@@ -288,7 +295,7 @@ def _travels(value: Any) -> bool:
 
 
 def decode_error(promise: PromiseView, encoder: Encoder[Any, str | None] | None = None) -> BaseException:
-    """Return the error of a promise that was settled, but not resolved."""
+    """Return the error of a promise that is settled but not resolved."""
     if promise.state == "rejected_timedout":
         return ResonateTimedoutError(promise.id, promise.timeout_at / 1000)
     if promise.state == "rejected_canceled":
@@ -308,7 +315,7 @@ def _error_content(value: Value, encoder: Encoder[Any, str | None] | None) -> An
     if encoder is not None:
         try:
             return decode(value, encoder=encoder)
-        except PayloadError:  # it was settled by a process without the encoder
+        except PayloadError:  # a process without the encoder has settled it
             pass
     return decode(value)
 

@@ -1,11 +1,11 @@
-"""Exceptions as data. `rebuild_exceptions` makes them exceptions again.
+"""Exceptions as data. `rebuild_exceptions` makes exceptions of the data.
 
-The data of an error has its type, message, arguments and attributes, its cause, and the members of a group. The text of
-its traceback is added by the caller. When the error comes back, this text is a note of it (`RemoteTraceback`). The note
-is not written again when the error travels on: it is part of the next traceback.
+The data of an error holds its type, message, arguments and attributes, its cause, and the members of a group. The
+caller adds the text of its traceback. When the error is rebuilt, this text becomes a note of it (`RemoteTraceback`).
+The note is not stored again with the error, because the next traceback contains it.
 
-The class of an error can raise anything when it is asked for something. This must not keep the error from being
-written, so what such a class refuses is left out.
+The class of an error may be a user's, and can raise any error when an attribute is read. The error must be stored all
+the same, so such a part is left out.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from typing import Any, cast
 from resonate.errors import ApplicationError, ResonateError
 
 _MAX_DEPTH = 10
-"""Most levels of causes and of groups within groups; causes can be cyclic."""
+"""Maximum number of levels of causes, and of groups within groups. Causes can be cyclic."""
 _VALUE_DEPTH = 5
-"""Levels that an error counts which is an argument or attribute of another."""
+"""Number of levels that an error counts if it is an argument or attribute of another error."""
 _MAX_TRACEBACK_CHARS = 8_000
-"""Longest part of a traceback: its end."""
+"""Maximum length of a traceback; its end is kept."""
 _MIN_TRACEBACK_CHARS = 300
-"""A traceback with less room is left out: the members of a group share theirs."""
+"""A traceback with less space is left out. The members of a group share their space."""
 _MAX_MEMBERS = 100
-"""Most members of a group that is too large to be written whole."""
+"""Maximum number of members of a group that is too large to be stored whole."""
 _MAX_TEXT_CHARS = 64 * 1024
-"""Longest part of a message, or of a text among the arguments: its beginning."""
+"""Maximum length of a message, or of a text among the arguments; its beginning is kept."""
 
 
 class RemoteTraceback(str):
-    """The note of an error that came back: its traceback where it was raised.
+    """Note of a rebuilt error: its traceback where it was raised.
 
     Attributes:
         text: the traceback.
@@ -58,15 +58,15 @@ def data_of(
     """Return the data of an error, of its cause and, if it is a group, of its members.
 
     Args:
-        error: the error; its class cannot make this fail.
-        travels: whether a value can be written; an argument or attribute that cannot is left out.
+        error: the error; its class cannot make this function fail.
+        travels: returns whether a value can be encoded. Other arguments and attributes are left out.
         depth: the number of levels above this one.
         room_chars: the space for the tracebacks of a group's members together.
 
     Returns:
-        Data with arguments and attributes as they are; `forms` says of some how they are written. It has a traceback
-        only if the error brought one along from another process. Members of a group have theirs, for they can be raised
-        without it. The caller adds the outermost traceback, which shows the others as well.
+        Data with arguments and attributes as they are; `forms` names the form of values that are written in another
+        way. It has a traceback only if the error came with one from another process. Members of a group have theirs,
+        because they can be raised alone. The caller adds the outermost traceback, which contains those of the causes.
     """
     kind = type(error)
     state: dict[str, Any] = {
@@ -75,7 +75,7 @@ def data_of(
         "type": without_surrogates(f"{kind.__module__}:{kind.__qualname__}"),
         "message": text_of(error),
     }
-    with contextlib.suppress(Exception):  # the data so far has to do
+    with contextlib.suppress(Exception):  # then the data so far is stored
         _tell(error, state, travels, depth, room_chars)
     return state
 
@@ -93,7 +93,7 @@ def _tell(
         for member, told in zip(group.exceptions, members, strict=True):
             if share >= _MIN_TRACEBACK_CHARS and not told.get("traceback") and has_traceback(member):
                 told["traceback"] = traceback_of(member, share)
-        state["__type"] = "aggregate_error"  # as the TypeScript SDK has it
+        state["__type"] = "aggregate_error"  # the name in the TypeScript SDK
         state["message"] = _beginning(without_surrogates(group.message))
         state["errors"] = members
     if isinstance(error, ApplicationError):
@@ -121,7 +121,7 @@ def _tell(
 
 
 def own(error: BaseException, name: str) -> Any:
-    """Return an attribute of the built-in part of an error, whatever the error's class has under the name."""
+    """Return an attribute of the built-in part of an error, even if the error's class redefines it."""
     return vars(BaseException)[name].__get__(error)
 
 
@@ -137,33 +137,33 @@ def slots_of(kind: type) -> dict[str, types.MemberDescriptorType]:
 
 
 def _in_slots(error: BaseException) -> dict[str, Any]:
-    """Return those attributes of an error that lie in slots."""
+    """Return the attributes of an error that are in slots."""
     found: dict[str, Any] = {}
     for name, slot in slots_of(type(error)).items():
-        with contextlib.suppress(AttributeError):  # it is empty
+        with contextlib.suppress(AttributeError):  # the slot is empty
             found[name] = slot.__get__(error)
     return found
 
 
 def notes_of(attributes: dict[str, Any]) -> list[Any]:
-    """Return an error's notes, of which a class or a payload may have made anything."""
+    """Return an error's notes; an empty list if a class or payload has replaced the list by something else."""
     notes = attributes.get("__notes__")
     return cast("list[Any]", notes) if isinstance(notes, list) else []
 
 
 def _remote(error: BaseException) -> RemoteTraceback | None:
-    """Return the traceback that an error has brought along, if any."""
+    """Return the traceback that a rebuilt error came with, if any."""
     notes = notes_of(own(error, "__dict__"))
     return next((note for note in reversed(notes) if isinstance(note, RemoteTraceback)), None)
 
 
 def has_traceback(error: BaseException) -> bool:
-    """Return whether an error was raised, here or elsewhere."""
+    """Return whether an error was raised, in this process or in another."""
     return own(error, "__traceback__") is not None or _remote(error) is not None
 
 
 def _beginning(text: str) -> str:
-    """Return a text, or its beginning, which is not cut again when the error travels on."""
+    """Return a text, shortened to the maximum length. It is not shortened again when the error is stored again."""
     if len(text) <= _MAX_TEXT_CHARS:
         return text
     end = f"... ({len(text):,} characters)"
@@ -171,7 +171,7 @@ def _beginning(text: str) -> str:
 
 
 def _arguments(error: BaseException, travels: Callable[[Any], bool]) -> tuple[Any, ...]:
-    """Return the arguments that the built-in part of an error is made from."""
+    """Return the arguments from which the built-in part of an error is made."""
     kind_of_http = http_error()
     if kind_of_http and isinstance(error, kind_of_http):
         of_http = cast("Any", error)
@@ -188,7 +188,7 @@ def _arguments(error: BaseException, travels: Callable[[Any], bool]) -> tuple[An
 
 
 def _written(values: Iterable[tuple[Any, Any]], travels: Callable[[Any], bool], depth: int) -> dict[str, Any]:
-    """Return the values that can be written, each with its form; an empty form for a value that is written as it is."""
+    """Return the values that can be encoded, each with its form; an empty form for a value that stays as it is."""
     found: dict[str, tuple[str, Any]] = {}
     for name, value in values:
         if isinstance(value, Exception):
@@ -201,7 +201,7 @@ def _written(values: Iterable[tuple[Any, Any]], travels: Callable[[Any], bool], 
                 found[str(name)] = ("bytes", _base64(value))
         elif travels(value):
             found[str(name)] = ("", value)
-        elif type(value) is str:  # with lone surrogates, which file names that are not UTF-8 have
+        elif type(value) is str:  # it has lone surrogates, as file names have that are not UTF-8
             found[str(name)] = ("text", _base64(value.encode("utf-8", "surrogatepass")))
     return found
 
@@ -218,16 +218,16 @@ def text_of(error: BaseException) -> str:
 
 
 def without_surrogates(text: str) -> str:
-    """Return the text without lone surrogates, which file names that are not UTF-8 have."""
+    """Return the text without lone surrogates, which occur in file names that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def traceback_of(error: BaseException, room_chars: int = _MAX_TRACEBACK_CHARS) -> str:
-    """Return the end of the text of an error's traceback, from the user's code on.
+    """Return the end of the text of an error's traceback, beginning at the user's code.
 
     Args:
-        error: the error; if one of its causes cannot be shown, they are left out.
-        room_chars: how long the text may be.
+        error: the error. If a cause cannot be shown, all causes are left out.
+        room_chars: the maximum length of the text.
     """
     remote = _remote(error)
     if remote is not None and own(error, "__traceback__") is None:
@@ -249,7 +249,7 @@ def traceback_of(error: BaseException, room_chars: int = _MAX_TRACEBACK_CHARS) -
 
 
 def frames_of(error: BaseException) -> types.TracebackType | None:
-    """Return an error's frames, from the user's code on; None if our code has raised an error of ours."""
+    """Return an error's frames, beginning at the user's code; None for an error that the SDK itself has raised."""
     frames: types.TracebackType | None = own(error, "__traceback__")
     theirs = frames
     while theirs is not None and theirs.tb_frame.f_globals.get("__name__", "").startswith("resonate."):
@@ -258,7 +258,7 @@ def frames_of(error: BaseException) -> types.TracebackType | None:
 
 
 def _end(text: str, room_chars: int) -> str:
-    """Return whole lines at the end of a text, as many as there is space for."""
+    """Return the lines at the end of a text that fit into the space."""
     if len(text) <= room_chars:
         return text
     end = text[-room_chars:]
@@ -266,12 +266,12 @@ def _end(text: str, room_chars: int) -> str:
 
 
 def texts_of(state: dict[str, Any], room_chars: int = _MAX_TRACEBACK_CHARS, most: int = _MAX_MEMBERS) -> dict[str, Any]:
-    """Return the data of an error without arguments and attributes, for one that a payload cannot hold whole.
+    """Return the data of an error without arguments and attributes, for an error that is too large to be stored whole.
 
     Args:
         state: the data.
-        room_chars: how long its message may be; its members share four times as much.
-        most: how many members it may have.
+        room_chars: the maximum length of its message; its members share four times as much.
+        most: the maximum number of members.
     """
     texts = {name: value for name, value in state.items() if name not in ("args", "state", "forms")}
     texts["message"] = str(texts["message"])[:room_chars]
@@ -287,7 +287,7 @@ def texts_of(state: dict[str, Any], room_chars: int = _MAX_TRACEBACK_CHARS, most
 
 
 def http_error() -> type[Exception] | None:
-    """Return urllib's `HTTPError` if this process has imported it: it cannot be used until it is constructed."""
+    """Return urllib's `HTTPError` if this process has imported it. Its instances fail until they are constructed."""
     module = sys.modules.get("urllib.error")
     return vars(module).get("HTTPError") if module else None
 

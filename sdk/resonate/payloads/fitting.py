@@ -1,16 +1,15 @@
-"""Conversion of JSON data to annotated types, piece by piece where msgspec refuses it.
+"""Conversion of JSON data to annotated types, part by part if msgspec refuses the whole.
 
 msgspec converts nearly everything in one call: dataclasses, structs, datetimes, decimals, UUIDs, enums, bytes, tuples,
-sets, typed dictionaries. What it refuses is taken to pieces here, for three reasons:
+sets, typed dictionaries. This module converts the rest part by part, for three reasons:
 
-- Types of others that read themselves, and those of `forms`.
-- Annotations that msgspec cannot express, because the data alone does not tell the types apart, such as a union of two
-  dataclasses. Of a union the member is taken that gives the same data when it is written again, else the one that
-  loses the least. Text stays text, and a number stays that number, where its type is a member.
-- The error: it names the path of the part that does not fit.
+- Types that msgspec does not know: those of `forms`, and the containers of `collections`.
+- Annotations that msgspec refuses because the data alone does not show the type, such as a union of two dataclasses.
+  The member is chosen that gives the same data when it is written again, or else the one that loses the least. Text
+  stays text if `str` is a member, and a number stays that number if its type is one.
+- The error names the path of the part that does not fit.
 
-The containers of `collections` are taken to pieces as well. The factory of a `defaultdict` and the `maxlen` of a
-`deque` are not data, so they come back without.
+The factory of a `defaultdict` and the `maxlen` of a `deque` are not data, so they are lost.
 """
 
 from __future__ import annotations
@@ -46,15 +45,15 @@ from resonate.payloads.forms import is_model, model_of, read, written
 
 _CONTAINERS = (Counter, OrderedDict, defaultdict, deque)
 _SECONDS = r"[+-]\d\d:\d\d:\d\d(\.\d+)?$"
-"""An offset that has seconds, which msgspec does not read."""
+"""An offset with seconds, which msgspec does not read."""
 
 
 class Unfit(Exception):
     """The data is not of the annotated type.
 
     Args:
-        path: where in the data.
-        problem: what is wrong there.
+        path: the path of the part that does not fit.
+        problem: what is wrong with it.
     """
 
     def __init__(self, path: str, problem: str) -> None:
@@ -71,16 +70,16 @@ def convert(plain: Any, annotation: Any, path: str) -> Any:
 
     Raises:
         Unfit: it does not fit.
-        Unresolved: the annotation does not say what fits.
+        Unresolved: the annotation cannot be resolved.
     """
     try:
         return msgspec.convert(plain, annotation, str_keys=True, dec_hook=_read_by_its_type)
-    except Exception:  # a `__post_init__` may raise anything; where it is wrong, and whether, is found out below
+    except Exception:  # a `__post_init__` may raise any error; `_piecewise` finds the part that does not fit
         return _piecewise(plain, annotation, path)
 
 
 def _read_by_its_type(kind: Any, plain: Any) -> Any:
-    """Read what msgspec does not know how to; see `msgspec.convert`."""
+    """Read data of a type that msgspec does not know, as its `dec_hook`."""
     if (get_origin(kind) or kind) in _CONTAINERS:
         return _piecewise(plain, kind, "")
     try:
@@ -125,7 +124,7 @@ def _piecewise(plain: Any, annotation: Any, path: str) -> Any:
 
 
 def _leaf(plain: Any, annotation: Any, path: str) -> Any:
-    """Restore what has no parts."""
+    """Restore a value without parts."""
     kind = get_origin(annotation) or annotation
     if isinstance(plain, str) and kind in (date, datetime, time):
         return _instant(plain, kind, path)
@@ -140,7 +139,7 @@ def _leaf(plain: Any, annotation: Any, path: str) -> Any:
 
 
 def _instant(plain: str, kind: Any, path: str) -> Any:
-    """Restore a date or time, of which a `datetime` is a `date` as well."""
+    """Restore a date or time. A `datetime` is also a `date`."""
     for each in (kind, datetime) if kind is date else (kind,):
         try:
             return msgspec.convert(plain, each)
@@ -155,7 +154,7 @@ def _instant(plain: str, kind: Any, path: str) -> Any:
 
 
 def _constrained(plain: Any, annotation: Any, path: str) -> Any:
-    """Restore to a type with conditions; those of msgspec are checked wherever msgspec knows the type."""
+    """Restore data of an `Annotated` type. The constraints of msgspec are checked if msgspec knows the type."""
     value = convert(plain, get_args(annotation)[0], path)
     try:
         msgspec.convert(plain, annotation, str_keys=True, dec_hook=_read_by_its_type)
@@ -168,7 +167,7 @@ def _constrained(plain: Any, annotation: Any, path: str) -> Any:
 
 
 def _member_of_union(plain: Any, annotations: Sequence[Any], path: str) -> Any:
-    """Restore to the member that fits best; the first of those that fit alike."""
+    """Restore data to the member of a union that fits best, or to the first of those that fit equally."""
     members = [itself(annotation) for annotation in annotations]
     if type(plain) in SCALARS and type(plain) in members:
         return plain
@@ -192,7 +191,7 @@ def _member_of_union(plain: Any, annotations: Sequence[Any], path: str) -> Any:
         return best
     if unresolved is not None:
         raise unresolved
-    # One member that is no JSON scalar is what was meant: say what is wrong with it.
+    # If one member alone fails at a part of the data, the data is meant for that member.
     deep = [problem for problem in problems if problem.path != path]
     if len(deep) == 1:
         raise deep[0]
@@ -201,7 +200,7 @@ def _member_of_union(plain: Any, annotations: Sequence[Any], path: str) -> Any:
 
 
 def _score(plain: Any, value: Any) -> float:
-    """Return how much of the data a restored value keeps, less what it adds; infinity if it is the same data."""
+    """Return how much of the data a restored value keeps, minus what it adds; infinity if it is the same data."""
     try:
         again = rewritten(value)
     except Exception:
@@ -219,7 +218,7 @@ def _kept(plain: Any, again: Any) -> int:
 
 
 def _literal(plain: Any, arguments: Sequence[Any], path: str) -> Any:
-    """Restore one of several values, by how each of them is written."""
+    """Restore one of several values, by comparing the data of each."""
     for argument in arguments:
         if type(again := rewritten(argument)) is type(plain) and again == plain:
             return argument
@@ -239,7 +238,7 @@ def _unfit_model(error: Any, path: str) -> Unfit:
     """Return what is wrong with the first part that a model refuses, without the value."""
     try:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    except Exception:  # what a validator of the user's has raised passes pydantic
+    except Exception:  # pydantic does not catch what a user's validator raises
         return Unfit(path, f"{type(error).__name__}: {error}")
     for part in first["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
@@ -259,12 +258,12 @@ def _member(plain: Any, kind: type[enum.Enum], path: str) -> enum.Enum:
 
 
 def rewritten(value: Any) -> Any:
-    """Return a value as the data that it is read from; a number that JSON does not have, as itself."""
+    """Return a value as the data that it is read from. Numbers that are not finite stay as they are."""
     return _listed(msgspec.to_builtins(value, enc_hook=written, str_keys=True))
 
 
 def _listed(data: Any) -> Any:
-    """Return data with lists in place of its tuples and sets."""
+    """Return data with lists instead of tuples and sets."""
     if isinstance(data, dict):
         return {name: _listed(item) for name, item in cast("dict[str, Any]", data).items()}
     if isinstance(data, (list, tuple, set, frozenset)):
@@ -347,7 +346,7 @@ def _structure(plain: dict[str, Any], kind: Any, fields: Mapping[str, str], hint
 
 
 def _made(kind: Any, values: dict[str, Any], path: str) -> Any:
-    """Construct a dataclass or struct; fields that its constructor does not take are set afterwards."""
+    """Construct a dataclass or struct. Fields that its constructor does not take are set afterwards."""
     fields = getattr(kind, "__dataclass_fields__", {})
     later = {name: values.pop(name) for name in list(values) if name in fields and not fields[name].init}
     try:
@@ -386,7 +385,7 @@ def _contained(items: dict[Any, Any], kind: Any, path: str) -> Any:
 
 
 def _key(text: str, annotation: Any) -> Any:
-    """The key of a JSON object, which is always text, as the annotated type.
+    """Return the key of a JSON object, which is always text, as the annotated type.
 
     Raises:
         Exception: it does not fit.
@@ -413,10 +412,10 @@ def _key(text: str, annotation: Any) -> Any:
 
 
 def despite_its_keys(plain: Any, annotation: Any) -> Any:
-    """A mapping of which some key does not fit, and stays text; its other keys and its values are restored.
+    """Restore a mapping with keys that do not fit: those stay text, and everything else is restored.
 
     Raises:
-        Exception: it is something else that does not fit.
+        Exception: it is not a mapping, or a value does not fit.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if not (isinstance(plain, dict) and arguments and issubclass(origin or object, Mapping)):

@@ -1,8 +1,8 @@
-"""The JSON forms of types that msgspec does not know: one rule each, written and read in one place.
+"""JSON forms of types that msgspec does not know: one rule each, for writing and for reading.
 
-msgspec writes and reads the standard types, dataclasses and structs by itself. It asks here about pydantic models,
-subclasses of JSON types, `deque`, and types that travel as text, such as paths and IP addresses. Nothing is imported
-for a type: a program that holds a value of it, or an annotation, has loaded its module.
+msgspec itself handles the standard types, dataclasses and structs. It calls this module for pydantic models, subclasses
+of JSON types, `deque`, and types that are written as text, such as paths and IP addresses. The module does not import
+these types: a program with such a value or annotation has imported them.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _AS_TEXT = {
     ),
     "fractions": ("Fraction",),
 }
-"""Types whose `str` their constructor reads, with their subclasses, by module."""
+"""Types, by module, whose constructor reads their `str`; subclasses are included."""
 
 
 def written(value: Any) -> Any:
-    """Return a value that msgspec does not know in terms of what it does.
+    """Return a value that msgspec does not know as one that it knows.
 
     Raises:
         NotImplementedError: its type has no JSON form.
-        ValueError: it is a model that its JSON form does not come back as.
+        ValueError: it is a model that could not be read from its JSON form.
     """
     if is_model(type(value)):
         return _data_of(value)
-    if isinstance(value, bool):  # as a key; as a value it is known
+    if isinstance(value, bool):  # msgspec calls this for a bool only if it is a key
         return "true" if value else "false"
     for plain in (str, int, float):
         if isinstance(value, plain):
@@ -49,7 +49,7 @@ def written(value: Any) -> Any:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether values of this type travel as their text."""
+    """Return whether values of this type are written as text."""
     if not isinstance(kind, type):
         return False
     for name, classes in _AS_TEXT.items():
@@ -63,7 +63,7 @@ def read(kind: Any, plain: Any) -> Any:
     """Return data as a type that msgspec does not know.
 
     Raises:
-        NotImplementedError: no rule is known for this type.
+        NotImplementedError: this type has no rule.
         Exception: the data does not fit it.
     """
     if isinstance(plain, kind):
@@ -79,18 +79,18 @@ def read(kind: Any, plain: Any) -> Any:
 
 
 def is_model(kind: Any) -> bool:
-    """Whether `kind` is a pydantic model; asked without loading pydantic."""
+    """Return whether `kind` is a pydantic model, without loading pydantic."""
     return isinstance(kind, type) and hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_validate_json")
 
 
 def _data_of(model: Any) -> Any:
     """Return the data of a pydantic model, without its computed fields.
 
-    What a model writes need not be what it reads: a secret is masked, an excluded field is left out, a serializer may
-    do anything. So the data is read again, and compared.
+    A model may write other data than it reads: it can mask a secret, exclude a field, or use a serializer. So the data
+    is read again and compared.
 
     Raises:
-        ValueError: it does not come back as the same model.
+        ValueError: the data does not give an equal model.
     """
     data = model.model_dump(mode="json", round_trip=True)
     try:
@@ -106,7 +106,10 @@ def _data_of(model: Any) -> Any:
 
 
 def difference(one: Any, other: Any, path: str) -> str | None:
-    """Return the path of the first part in which two values differ; a part that cannot be compared does not."""
+    """Return the path of the first part in which two values differ, or None.
+
+    Parts that cannot be compared count as equal.
+    """
     if one is other or _equal(one, other):
         return None
     if type(one) is not type(other):
@@ -118,7 +121,7 @@ def difference(one: Any, other: Any, path: str) -> str | None:
         return None if cast("dict[Any, Any]", one).keys() == other.keys() else path
     if is_model(type(one)) or isinstance(one, (list, tuple, deque)):
         return None if _count(one) == _count(other) else path
-    return None if type(one).__eq__ is object.__eq__ or one != one else path  # not a number differs from itself
+    return None if type(one).__eq__ is object.__eq__ or one != one else path  # not-a-number differs from itself
 
 
 def _pairs(one: Any, other: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -142,20 +145,20 @@ def _count(value: Any) -> int:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two values are equal, also as types: 1 is not 1.0."""
+    """Return whether two values and their types are equal: 1 does not equal 1.0."""
     try:
         return type(one) is type(other) and not is_model(type(one)) and bool(one == other)
-    except Exception:  # a user's `__eq__`, or an array's
+    except Exception:  # raised by a user's `__eq__`, or by that of an array
         return False
 
 
 def model_of(kind: Any, plain: Any) -> Any:
-    """Return the pydantic model that JSON data stands for.
+    """Return the pydantic model that is written as this JSON data.
 
     Raises:
         pydantic.ValidationError: the data does not fit it.
     """
-    import json  # only models need it: it writes what is not finite the way that pydantic reads it
+    import json  # it writes infinities and not-a-number as pydantic reads them
 
     try:
         return kind.model_validate_json(json.dumps(plain), by_alias=True, by_name=True)
@@ -170,13 +173,13 @@ def model_of(kind: Any, plain: Any) -> Any:
 
 
 def _without_extras(plain: Any, error: Any) -> Any:
-    """Return data without the fields that a model forbids, if nothing else is wrong with it.
+    """Return data without the fields that a model forbids, or None if something else is wrong with it.
 
-    Computed fields are among the data of models that earlier versions have stored.
+    Models that earlier versions have stored contain their computed fields.
     """
     try:
         errors = error.errors(include_url=False, include_input=False, include_context=False)
-    except Exception:  # it is a user's validator that has raised it
+    except Exception:  # the error is not pydantic's: a user's validator has raised it
         return None
     if not isinstance(plain, dict) or any(each["type"] != "extra_forbidden" for each in errors):
         return None

@@ -1,11 +1,11 @@
-"""Exceptions made again from the data that `exceptions` writes.
+"""Exceptions rebuilt from the data that `exceptions` makes.
 
-An error comes back as its own type if this process has imported that type. Its built-in part is made from the
-arguments. Otherwise it comes back as an `ApplicationError`. Nothing is unpickled, nothing is imported because a payload
-names it, and no constructor of a user's class runs: a writer of the store must not run code in its readers.
+An error gets its own type if this process has imported that type; its built-in part is made from the arguments.
+Otherwise it becomes an `ApplicationError`. A writer of the store must not be able to run code in its readers. So
+nothing is unpickled, a payload cannot cause an import, and constructors of users' classes are not called.
 
-An error that cannot be printed when it is back is an `ApplicationError` as well: its constructor has not run, and an
-error must not break those who only print it.
+A rebuilt error that cannot be printed becomes an `ApplicationError` as well: its constructor was not called, and
+programs must be able to print any error.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _NO_NAME = "resonate_asks_for_what_no_error_has"
 
 
 def is_error(content: Any) -> bool:
-    """Return whether data is that of an error, ours or of another SDK."""
+    """Return whether data is that of an error, of this SDK or of another."""
     return isinstance(content, dict) and cast("dict[str, Any]", content).get("__type") in ("error", "aggregate_error")
 
 
 def error_of(error: dict[str, Any]) -> BaseException:
-    """Return the error with its cause, as its own type if this process has imported that."""
+    """Return the error with its cause, as its own type if this process has imported that type."""
     restored = (
         _rebuilt(error)
         or _group(error)
@@ -49,7 +49,7 @@ def error_of(error: dict[str, Any]) -> BaseException:
 
 
 def _rebuilt(error: dict[str, Any]) -> BaseException | None:
-    """Return the error as its own type; None if that is not imported here, or the error could not be printed."""
+    """Return the error as its own type; None if that type is not imported here, or the error could not be printed."""
     found = _type_named(str(error.get("type", "")))
     if found is None:
         return None
@@ -90,15 +90,15 @@ def _rebuilt(error: dict[str, Any]) -> BaseException | None:
 
 
 _HOMES = {"resonate.event_loop": "resonate.workflow.awaits"}
-"""Where the errors are defined that are stored under the name of another module."""
+"""The modules of errors that are stored under the name of another module."""
 
 
 def _type_named(name: str) -> type[Exception] | None:
-    """Return the imported class of errors that is called `module:name`, if there is one."""
+    """Return the imported exception class with the name `module:name`, or None."""
     module, _, name = name.partition(":")
     found: Any = sys.modules.get(_HOMES.get(module, module))
     for part in name.split("."):
-        # Not getattr: a module may import what it is asked for.
+        # Not getattr, which can make a module import something.
         found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else None
     if not (isinstance(found, type) and issubclass(found, Exception)) or found is ApplicationError:
         return None
@@ -122,7 +122,7 @@ def _read(form: Any, value: Any) -> Any:
 
 
 def _of_http(url: Any, code: Any, message: Any, headers: Any, _: Any) -> list[Any]:
-    """Return the arguments of `urllib.error.HTTPError`; the body of the response is empty, for it was not read."""
+    """Return the arguments of `urllib.error.HTTPError`. The body of the response was not read, so it is empty."""
     from http.client import HTTPMessage
     from io import BytesIO
 
@@ -145,22 +145,22 @@ def _of_pydantic(kind: Any, title: Any, problems: Any) -> BaseException:
 
 
 def _show(error: BaseException, message: Any) -> None:
-    """Try to print an error.
+    """Print an error into a text, as a check.
 
     Raises:
-        Exception: it cannot be printed; one that could not be printed where it was raised may stay so.
+        Exception: it cannot be printed. An error that could not be printed where it was raised is accepted.
     """
     if text_of(error) != message:
         str(error)
     repr(error)
     getattr(error, "__notes__", None)
     hasattr(error, _NO_NAME)
-    if not isinstance(error, ImportError):  # of which traceback asks the module that the error names
+    if not isinstance(error, ImportError):  # for which traceback would read the module that the error names
         traceback.format_exception_only(error)
 
 
 def _group(error: dict[str, Any]) -> BaseException | None:
-    """Return a group whose type is not imported here as a plain one, so that `except*` finds its members."""
+    """Return a group whose type is not imported here as a plain group, so that `except*` finds its members."""
     members = _members(error)
     if not members:
         return None
@@ -170,7 +170,7 @@ def _group(error: dict[str, Any]) -> BaseException | None:
 
 
 def _members(error: dict[str, Any]) -> list[Exception]:
-    """Return the errors of a group; one whose type is not imported here is an `ApplicationError`."""
+    """Return the errors of a group. One whose type is not imported here is an `ApplicationError`."""
     listed: Any = error.get("errors")
     if not isinstance(listed, list):
         return []

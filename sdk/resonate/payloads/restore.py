@@ -1,6 +1,6 @@
-"""Restoring JSON data to the types that annotations name: what is done where it does not fit.
+"""Restoring of JSON data to annotated types, and what happens if it does not fit.
 
-`fit` refuses what does not fit, `restore` leaves it as it is (docs/decisions/0045). The conversion is in `fitting`.
+`fit` refuses data that does not fit, `restore` returns it as it is (docs/decisions/0045). `fitting` converts the data.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from resonate.payloads.fitting import Unfit, convert, despite_its_keys, rewritte
 from resonate.payloads.forms import difference
 
 _MAX_TOLD = 1_000
-"""How many annotations are remembered about which something was logged."""
+"""Maximum number of annotations that are remembered, so that each is logged once."""
 
 logger = logging.getLogger("resonate.restore")
 _told: set[str] = set()
 
 
 class Asked:
-    """The type that a caller has asked for by `result_type=`: data that does not fit it is an error.
+    """The type that a caller gives as `result_type=`. Data that does not fit it is an error.
 
     Args:
         annotation: the type.
@@ -37,7 +37,7 @@ class Asked:
 
 
 class Doubtful:
-    """A type of which JSON data does not always tell the values apart, such as `datetime | str`.
+    """A type whose values JSON data does not always distinguish, such as `datetime | str`.
 
     Args:
         annotation: the type.
@@ -49,16 +49,16 @@ class Doubtful:
         self.annotation = annotation
 
     def changes(self, value: Any) -> bool:
-        """Whether a value would come back as another."""
+        """Return whether a value would be restored to another value."""
         try:
             back = convert(rewritten(value), self.annotation, "")
-        except Exception:  # the encoder or reader says so
+        except Exception:  # the encoder or reader raises the error
             return False
         return not (isinstance(value, type(back)) and value == back) and difference(value, back, "") is not None
 
 
 def tell_change(what: str, value: Any, annotation: Any) -> None:
-    """Log once that a value without an annotation comes back as another type, at the level DEBUG.
+    """Log once, at level DEBUG, that a value without an annotation changes its type when it is restored.
 
     Args:
         what: names the value, such as "the result of f".
@@ -69,7 +69,7 @@ def tell_change(what: str, value: Any, annotation: Any) -> None:
         return
     try:
         again = rewritten(value)
-    except Exception:  # it does not travel, and the sender gets the error
+    except Exception:  # it has no JSON form, and the sender gets the error
         return
     if type(again) is not type(value):
         _told.add(what)
@@ -78,7 +78,7 @@ def tell_change(what: str, value: Any, annotation: Any) -> None:
 
 
 def doubted(annotation: Any) -> Any:
-    """Return the annotation, as `Doubtful` if msgspec cannot tell its values apart."""
+    """Return the annotation, as `Doubtful` if msgspec cannot distinguish its values."""
     if annotation is Any or annotation in PLAIN:
         return annotation
     if _has_doubtful_keys(annotation):
@@ -87,13 +87,13 @@ def doubted(annotation: Any) -> Any:
         msgspec.json.Decoder(annotation)
     except TypeError:
         return Doubtful(annotation)
-    except Exception:  # it cannot be resolved
+    except Exception:  # the annotation cannot be resolved
         return annotation
     return annotation
 
 
 def _has_doubtful_keys(annotation: Any) -> bool:
-    """Whether it has a mapping whose keys may be text or something else: all keys of JSON are text."""
+    """Return whether it has a mapping whose keys may be text or something else: all keys of JSON are text."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(origin, type) and issubclass(origin, Mapping) and arguments:
         keys = get_args(arguments[0])
@@ -103,10 +103,10 @@ def _has_doubtful_keys(annotation: Any) -> bool:
 
 
 def restore(plain: Any, annotation: Any) -> Any:
-    """Convert JSON data to the annotated type; data that does not fit comes back as it is, and the log says so once.
+    """Convert JSON data to the annotated type. Data that does not fit is returned as it is, and logged once.
 
     Raises:
-        Unfit: it does not fit what a caller has `Asked` for.
+        Unfit: it does not fit the type that a caller has `Asked` for.
     """
     if annotation is Any or annotation is None or (type(plain) is annotation and annotation in PLAIN):
         return plain
@@ -133,12 +133,12 @@ def restore(plain: Any, annotation: Any) -> Any:
 
 
 def fit(plain: Any, annotation: Any, path: str) -> Any:
-    """Convert JSON data to the annotated type; what an annotation does not say how to restore comes back as it is.
+    """Convert JSON data to the annotated type. If the annotation cannot be resolved, return the data as it is.
 
     Args:
         plain: the data.
         annotation: the type.
-        path: what the data is called in the error.
+        path: names the data in the error.
 
     Raises:
         Unfit: it does not fit.
