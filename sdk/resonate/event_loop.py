@@ -1,4 +1,4 @@
-"""The name under which `MixedAwaits` is stored."""
+"""Module under whose name `MixedAwaits` is stored."""
 
 from resonate.workflow.awaits import MixedAwaits
 

@@ -1,8 +1,8 @@
-"""Idempotency keys: by which a call that is made again is told from another one.
+"""Idempotency keys: how the client recognises a repeated call.
 
-The store knows none. A creation's key is kept in a tag of the promise and a settlement's in a header of its value, so
-that all clients, in whatever process, decide alike by what is stored (docs/protocol.md 4.3). A call of a function has a
-key without being given one: its id.
+The store does not know them. The key of a creation is in a tag of the promise, and that of a settlement in a header of
+its value. So all clients, in any process, decide from the same stored data (docs/protocol.md 4.3). The key of a
+function call is its id by default.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from resonate_store.model.records import PromiseView, SettledState
 from resonate_store.model.tags import IDEMPOTENCY_KEY, SCOPE, TARGET
 
 COMPLETE_KEY = "resonate:idempotency-key"
-"""Header of the value that keeps the idempotency key of a settlement."""
+"""Header of the value that holds the idempotency key of a settlement."""
 
 
 def created_alike(promise: PromiseView, key: str | None) -> bool:
-    """Whether a promise that may have existed before is the one that a call means to create.
+    """Return whether an existing promise is the one that a call creates, by the keys of both.
 
     Args:
-        key: the call's idempotency key; without one it is the promise's id, and whoever gave no key either, in whatever
-            language, has created the same.
+        promise: the existing promise.
+        key: the call's idempotency key. None means the promise's id, and then a promise without a key matches too,
+            because clients in other languages write none.
     """
     existing = promise.tags.get(IDEMPOTENCY_KEY)
     if key is None:
@@ -29,17 +30,20 @@ def created_alike(promise: PromiseView, key: str | None) -> bool:
 
 
 def create_key(promise: PromiseView) -> str | None:
-    """The idempotency key that a promise was created with; that of a call is its id unless it was given another."""
+    """Return the idempotency key of a promise's creation. That of a call is its id by default."""
     return promise.tags.get(IDEMPOTENCY_KEY) or (promise.id if SCOPE in promise.tags else None)
 
 
 def settled_alike(promise: PromiseView, state: SettledState, key: str | None, strict: bool) -> bool:
-    """Whether a promise that is settled is so by the call that means to settle it.
+    """Return whether a settled promise was settled by the call that wants to settle it.
+
+    A promise that timed out counts as settled by any call, unless `strict`.
 
     Args:
-        state: what the call settles it as.
-        key: the call's idempotency key; without one nobody can tell, and the call is another.
-        strict: whether it must have come to `state`, and in time.
+        promise: the settled promise.
+        state: the state that the call asks for.
+        key: the call's idempotency key. Without one the client cannot know, and the answer is False.
+        strict: whether the promise must be in `state`.
     """
     if promise.state == "rejected_timedout":
         return not strict
@@ -47,7 +51,7 @@ def settled_alike(promise: PromiseView, state: SettledState, key: str | None, st
 
 
 def complete_key(promise: PromiseView) -> str | None:
-    """The idempotency key of a settlement; a call is settled with its id as the key."""
+    """Return the idempotency key of a settlement. For a call it is its id."""
     given = (promise.value.headers or {}).get(COMPLETE_KEY)
     if given is None and (TARGET in promise.tags or promise.tags.get(SCOPE) == "local"):
         return promise.id if promise.state in ("resolved", "rejected") else None
@@ -55,12 +59,12 @@ def complete_key(promise: PromiseView) -> str | None:
 
 
 def already_exists(id: str) -> ResonateStoreError:
-    """A promise with this id was created by another call."""
+    """Return the error of a creation whose promise another call has created."""
     return ResonateStoreError("The specified promise already exists", 40900, {"id": id})
 
 
 def belongs_elsewhere(id: str) -> ResonateStoreError:
-    """The id of a command is that of an execution that was begun on its own."""
+    """Return the error of a command whose id is that of an independent execution."""
     return ResonateStoreError(
         f"the promise {id} exists and is an execution of its own, not this command: give executions ids that no command"
         " of another has, such as ones without a dot, or give this command an id by .options(id=...)",
@@ -70,7 +74,7 @@ def belongs_elsewhere(id: str) -> ResonateStoreError:
 
 
 def taken_by(id: str, place: str) -> ResonateStoreError:
-    """Return the error of a command whose id was given to another command before: to the one at `place`."""
+    """Return the error of a command whose id was given to an earlier command: to the one at `place`."""
     return ResonateStoreError(
         f"the promise {id} has the id of this command, but .options(id=...) gave that id to the command {place}: give"
         f" {place} an id that no command has by its number, such as one that does not end in a dot and a number",

@@ -1,8 +1,8 @@
-"""Pools of threads that a process does not wait for when it ends.
+"""Pools of daemon threads, which a process does not wait for when it ends.
 
 Python joins the threads of `concurrent.futures` before it exits. A program that forgets `stop()`, or is interrupted
-while a step waits, would then not end. What runs here is durable, or need not be finished: a task's lease brings the
-task back. Hence daemon threads; a caller that stops them in time can still wait for them.
+while a step waits, would then not end. Work in these pools is durable or need not finish, because a task is offered
+again when its lease ends. A caller that stops the threads in time can still wait for them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from resonate_store.model.clock import Clock
 T = TypeVar("T")
 
 STEP_THREADS = 10_000
-"""Width of a pool for steps with a timeout: a task has one at a time, so the number of tasks is the limit."""
+"""Width of a pool for steps with a timeout. In effect the number of tasks is the limit: each runs one such step."""
 
 
 class Pool(Executor):
     """Executor of daemon threads, which start when they are needed.
 
     Args:
-        width: how many calls run at the same time.
-        name: of its threads; a number follows.
+        width: the maximum number of calls that run at the same time.
+        name: the name of its threads; a number follows.
         logger: where the failures of calls with a key are logged.
     """
 
@@ -63,7 +63,7 @@ class Pool(Executor):
         return future
 
     def submit_latest(self, key: Hashable, call: Callable[[], None]) -> None:
-        """Call `call` soon, unless the pool is shut down; it replaces a call with the same key that still waits."""
+        """Call `call` soon, unless the pool is shut down. It replaces a waiting call with the same key."""
         with self._changed:
             if self._closed:
                 return
@@ -77,7 +77,7 @@ class Pool(Executor):
             call = self._latest.pop(key)
         try:
             call()
-        except BaseException:  # sys.exit ends a process from its main thread only; elsewhere it would end ours
+        except BaseException:  # also sys.exit, which would end this thread and not the process
             self._logger.exception("a call in the background failed")
 
     def _add_thread(self) -> None:
@@ -88,23 +88,23 @@ class Pool(Executor):
         thread.start()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Accept no further calls; calls that wait are still made, unless they are cancelled."""
+        """Accept no more calls. Calls that wait are still made, unless they are cancelled."""
         with self._changed:
             self._closed = True
             dropped = list(self._queue) if cancel_futures else []
             if cancel_futures:
                 self._queue.clear()
             self._changed.notify_all()
-        for future, _ in dropped:  # not under the lock: a callback may need it
+        for future, _ in dropped:  # without the lock, which a callback may need
             future.cancel()
         if wait:
             join(self.threads())
 
     def close(self, timeout_s: float) -> bool:
-        """Make no further call.
+        """Make no more calls.
 
         Returns:
-            Whether all calls that were being made have ended within `timeout_s`.
+            Whether all running calls have ended within `timeout_s` seconds.
         """
         self.shutdown(wait=False, cancel_futures=True)
         with self._changed:
@@ -116,7 +116,7 @@ class Pool(Executor):
             return list(self._threads)
 
     def leave(self, thread: threading.Thread) -> None:
-        """Leave a thread behind in the call that it makes: another takes its place, and it ends with the call."""
+        """Leave a thread behind in its call. Another thread takes its place, and it ends with the call."""
         with self._changed:
             if thread in self._threads:
                 self._threads.remove(thread)
@@ -125,7 +125,7 @@ class Pool(Executor):
                     self._add_thread()
 
     def runs_here(self) -> bool:
-        """Whether the caller's thread is one of the pool's."""
+        """Return whether the caller's thread is one of the pool's."""
         return threading.current_thread() in self._threads
 
     def _run(self) -> None:
@@ -139,7 +139,7 @@ class Pool(Executor):
                 future.set_exception(error)
             else:
                 future.set_result(result)
-            del job, future, call  # an idle thread would keep them alive
+            del job, future, call  # otherwise the idle thread keeps them alive
         with self._changed:
             self._threads.discard(threading.current_thread())
             self._changed.notify_all()
@@ -159,7 +159,7 @@ class Pool(Executor):
 
 
 def join(threads: Iterable[threading.Thread], clock: Clock | None = None, until: int | None = None) -> None:
-    """Wait until all threads have ended, the caller's excepted, or until the instant `until` of the clock."""
+    """Wait until all threads but the caller's have ended, or until the instant `until` (ms) of the clock."""
     for thread in threads:
         if thread is threading.current_thread():
             continue

@@ -1,6 +1,6 @@
-"""Arguments that have the wrong type are refused where they are given, by name.
+"""Checks of arguments: one of the wrong type is refused where it is given, by name.
 
-Type checkers find most of them before; whoever has none should not have to read a traceback of our inner life.
+Type checkers find most of these mistakes. Users without a type checker get an error that names the argument.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ _HOUR_MS = 3_600_000
 
 
 def seconds_of(duration: Any) -> Any:
-    """Return a duration in seconds, and as it is what is no `timedelta`."""
+    """Return a `timedelta` in seconds; anything else is returned as it is."""
     return duration.total_seconds() if isinstance(duration, timedelta) else duration
 
 
 def warn_of_milliseconds(name: str, seconds: float) -> None:
-    """Warn of a number of seconds that looks like milliseconds; one beyond all time is meant as never.
+    """Warn of a number of seconds that looks like milliseconds.
 
-    It does above ten years. It also does above one, where it would be a whole number of hours in milliseconds.
+    That is more than ten years, or more than one year and a whole number of hours if read as milliseconds. A number
+    beyond the protocol's last instant means "never" and causes no warning.
     """
     many = seconds > 10 * YEAR_S or (seconds > YEAR_S and seconds % _HOUR_MS == 0)
     if many and seconds < END_OF_TIME / 1000:
@@ -38,7 +39,7 @@ def warn_of_milliseconds(name: str, seconds: float) -> None:
 
 
 def _depth() -> int:
-    """Return the `stacklevel` that makes a warning show the line of the user."""
+    """Return the `stacklevel` with which a warning shows the user's line."""
     depth = 1
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - `inspect` would take long to load
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("resonate."):
@@ -48,16 +49,16 @@ def _depth() -> int:
 
 
 def require(name: str, value: Any, types: type | tuple[type, ...], what: str = "") -> None:
-    """Refuse an argument that is of none of the types; a bool is no number.
+    """Raise an error if an argument does not have one of the types. A bool does not count as a number.
 
     Args:
-        name: the argument's.
-        value: what was given.
-        types: what it may be; `type(None)` among them for one that may be left out.
-        what: what it is, for one whose type alone does not say how it is meant.
+        name: the name of the argument.
+        value: its value.
+        types: the accepted types; `type(None)` among them for one that may be left out.
+        what: what it means, if the type alone does not show it.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: it has another type.
     """
     accepted = types if isinstance(types, tuple) else (types,)
     if isinstance(value, accepted) and not (isinstance(value, bool) and bool not in accepted):
@@ -67,12 +68,12 @@ def require(name: str, value: Any, types: type | tuple[type, ...], what: str = "
 
 
 def require_text(name: str, value: Any, what: str = "") -> None:
-    """Refuse what is neither text nor left out; see `require`."""
+    """Raise a `TypeError` if an argument is neither a `str` nor None; see `require`."""
     require(name, value, (str, type(None)), what)
 
 
 def require_texts(name: str, value: Any) -> None:
-    """Refuse what is neither a dictionary of texts by texts nor left out; see `require`."""
+    """Raise a `TypeError` if an argument is neither a `dict` of `str` by `str` nor None; see `require`."""
     require(name, value, (dict, type(None)))
     for key, text in cast("dict[Any, Any]", value or {}).items():
         if not (isinstance(key, str) and isinstance(text, str)):
@@ -80,5 +81,5 @@ def require_texts(name: str, value: Any) -> None:
 
 
 def within_time(milliseconds: int) -> int:
-    """An instant or a duration that the protocol knows; one beyond its last, say `sys.maxsize`, is meant as "never"."""
+    """Return an instant or duration (ms), limited to the protocol's last instant: `sys.maxsize` means "never"."""
     return min(milliseconds, END_OF_TIME)

@@ -1,4 +1,4 @@
-"""Clock that stands still, for the dependency `resonate:time`."""
+"""Clock that a test moves, for the dependency `resonate:time`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class StepClock:
-    """A clock that a test moves with `step`; it begins at the epoch.
+    """Clock that a test moves with `step`; it begins at the epoch.
 
     `resonate.set_dependency("resonate:time", StepClock())` makes `ctx.time` read it.
     """

@@ -1,7 +1,7 @@
-"""What SDK 0.6.7 calls conventions: id, payload, timeout and tags of the promise that a call creates.
+"""Conventions of SDK 0.6.7: id, payload, timeout and tags of the promise that a call creates.
 
-No function of this package takes one: a call is described by its options, and its promise is made when it is issued.
-They are here for programs that make one to see what a call would be stored as. Timeouts are durations in seconds.
+Functions of this package do not take them. A program can make one to see how a call would be stored. Timeouts are
+durations in seconds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Base:
         timeout: float | None = None,
         version: int | None = None,  # noqa: ARG002
     ) -> Self:
-        """Set what is given, in place; a target and a version have no effect."""
+        """Set these options in place. `target` and `version` have no effect."""
         self.id = id or self.id
         key = idempotency_key(self.id) if callable(idempotency_key) else idempotency_key
         self.idempotency_key = key or self.idempotency_key
@@ -80,7 +80,7 @@ class Local:
         timeout: float | None = None,
         version: int | None = None,  # noqa: ARG002
     ) -> Self:
-        """Set what is given, in place; a target and a version have no effect."""
+        """Set these options in place. `target` and `version` have no effect."""
         self.id = id or self.id
         self.opts = self.opts.merge(id=id, idempotency_key=idempotency_key, tags=tags, timeout=timeout)
         return self
@@ -91,7 +91,7 @@ class Local:
 
 @dataclass
 class Remote:
-    """The promise of `ctx.rpc`, `ctx.begin_rpc` and `ctx.detached`."""
+    """The promise of `ctx.rpc`, `ctx.begin_rpc` and `ctx.detached`; `r_id` and `p_id` as in `Local`."""
 
     id: str
     r_id: str
@@ -127,7 +127,7 @@ class Remote:
         timeout: float | None = None,
         version: int | None = None,
     ) -> Self:
-        """Set what is given, in place."""
+        """Set these options in place."""
         self.id = id or self.id
         self.opts = self.opts.merge(
             id=id, idempotency_key=idempotency_key, tags=tags, target=target, timeout=timeout, version=version
@@ -167,6 +167,6 @@ class Sleep:
         timeout: float | None = None,  # noqa: ARG002
         version: int | None = None,  # noqa: ARG002
     ) -> Self:
-        """Set the id, in place; nothing else has an effect."""
+        """Set the id in place. The other options have no effect."""
         self.id = id or self.id
         return self

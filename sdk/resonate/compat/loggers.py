@@ -1,4 +1,7 @@
-"""Loggers that carry the ids of an execution, made by hand; `ctx.logger` is one that knows when it is replayed."""
+"""Loggers with the ids of an execution, for programs of SDK 0.6.7.
+
+Unlike `ctx.logger`, they also write during replay.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class ContextLogger(logging.LoggerAdapter[logging.Logger]):
-    """A child of the logger `resonate`, named `resonate:{cid}:{id}`; its records have the attributes `cid` and `id`.
+    """Child of the logger `resonate`, named `resonate:{cid}:{id}`. Its records have the attributes `cid` and `id`.
 
     Args:
         cid: the id of the root.
         id: the id of the execution.
-        level: the least level that is written, a number or a name.
+        level: the lowest level that is written, a number or a name.
     """
 
     def __init__(self, cid: str, id: str, level: int | str = logging.NOTSET) -> None:
@@ -32,10 +35,13 @@ class ContextLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 class DSTLogger(ContextLogger):
-    """A logger of a simulation; its records also have the attribute `time`, in seconds.
+    """Logger of a simulation. Its records also have the attribute `time`, in seconds.
 
     Args:
+        cid: the id of the root.
+        id: the id of the execution.
         clock: the simulation's time.
+        level: the lowest level that is written.
     """
 
     def __init__(self, cid: str, id: str, clock: Clock, level: int = logging.NOTSET) -> None:

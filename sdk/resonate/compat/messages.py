@@ -1,4 +1,4 @@
-"""Messages of a `LocalMessageSource`, as dictionaries."""
+"""Types of the messages of a `LocalMessageSource`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DurablePromiseValueMesg(TypedDict):
 
 
 class DurablePromiseMesg(TypedDict):
-    """The promise that has been settled. Instants are milliseconds since the epoch."""
+    """The promise that was settled. Instants are milliseconds since the epoch."""
 
     id: str
     state: str
@@ -35,21 +35,21 @@ class DurablePromiseMesg(TypedDict):
 
 
 class InvokeMesg(TypedDict):
-    """A task that begins."""
+    """Offer of a task that is not resumed by a promise."""
 
     type: Literal["invoke"]
     task: TaskMesg
 
 
 class ResumeMesg(TypedDict):
-    """A task that goes on because a promise has been settled."""
+    """Offer of a task that a settled promise has resumed."""
 
     type: Literal["resume"]
     task: TaskMesg
 
 
 class NotifyMesg(TypedDict):
-    """A promise that has been settled, for a subscriber."""
+    """A settled promise, for a subscriber."""
 
     type: Literal["notify"]
     promise: DurablePromiseMesg

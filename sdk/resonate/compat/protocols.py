@@ -1,4 +1,4 @@
-"""Interfaces by the names of SDK 0.6.7, for annotations and `isinstance`."""
+"""Protocols with the names of SDK 0.6.7, for annotations and `isinstance`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from resonate.stores.local_schedules import LocalSchedule
 
 @runtime_checkable
 class Clock(Protocol):
-    """What the dependency `resonate:time` has to be: seconds since the epoch, and the time as text."""
+    """Protocol of the dependency `resonate:time`: seconds since the epoch, and the time as text."""
 
     def time(self) -> float: ...
     def strftime(self, format: str, /) -> str: ...
 
 
 class Logger(Protocol):
-    """What `ctx.logger` is."""
+    """Protocol of `ctx.logger`."""
 
     def log(self, level: int, msg: Any, *args: Any, **kwargs: Any) -> None: ...
     def debug(self, msg: Any, *args: Any, **kwargs: Any) -> None: ...
@@ -31,7 +31,7 @@ class Logger(Protocol):
 
 
 class Convention(Protocol):
-    """Id, payload, timeout (seconds) and tags of the promise of a call."""
+    """Protocol of the promise of a call: id, payload, timeout (seconds) and tags."""
 
     @property
     def id(self) -> str: ...
@@ -57,7 +57,7 @@ class Convention(Protocol):
 
 @runtime_checkable
 class Store(Protocol):
-    """A store whose promises, tasks and schedules can be used by hand: `LocalStore` or `RemoteStore`."""
+    """Protocol of `LocalStore` and `RemoteStore`, whose promises, tasks and schedules can be used directly."""
 
     @property
     def encoder(self) -> Encoder[str | None, str | None]: ...
@@ -70,7 +70,7 @@ class Store(Protocol):
 
 
 class PromiseStore(Protocol):
-    """Promises by hand; see `resonate.promises.Promises`. Instants and durations are milliseconds."""
+    """Protocol of promises; see `resonate.promises.Promises`. Instants and durations are milliseconds."""
 
     def get(self, id: str) -> DurablePromise: ...
 
@@ -140,7 +140,7 @@ class PromiseStore(Protocol):
 
 
 class TaskStore(Protocol):
-    """Tasks by hand; see `resonate.stores.local.LocalTasks`. `ttl` is in milliseconds."""
+    """Protocol of tasks; see `resonate.stores.local.LocalTasks`. `ttl` is in milliseconds."""
 
     def claim(self, id: str, counter: int, pid: str, ttl: int) -> tuple[DurablePromise, DurablePromise | None]: ...
     def complete(self, id: str, counter: int) -> bool: ...
@@ -148,7 +148,7 @@ class TaskStore(Protocol):
 
 
 class ScheduleStore(Protocol):
-    """Schedules by hand; see `resonate.stores.local_schedules.LocalSchedules`. `promise_timeout` is in milliseconds."""
+    """Protocol of schedules; see `resonate.stores.local_schedules.LocalSchedules`. `promise_timeout` is in ms."""
 
     def create(
         self,

@@ -1,4 +1,4 @@
-"""Outcome of a function: a value or an error."""
+"""Result of a function: a value or an error."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 @dataclass
 class Ok(Generic[T]):
-    """The function has returned `value`."""
+    """The function returned `value`."""
 
     value: Final[T]
 
 
 @dataclass
 class Ko:
-    """The function has raised `value`."""
+    """The function raised `value`."""
 
     value: Final[BaseException]
 
