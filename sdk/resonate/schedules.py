@@ -1,6 +1,6 @@
 """`resonate.schedules`: create, read, pause and delete schedules.
 
-A schedule creates a promise whenever its cron expression occurs, while no process of yours needs to run.
+A schedule creates a promise whenever its cron expression occurs, even while none of your processes runs.
 `Resonate.schedule` makes a schedule that calls a registered function. This is the layer below, with the shape and error
 codes of SDK 0.6.7 (docs/protocol.md 4.2, 4.6)::
 
@@ -124,7 +124,7 @@ class Schedules:
                 conflict.
             description, tags: stored with the schedule.
             promise_headers, promise_data: the param of each promise.
-            promise_tags: the tags of each promise. `resonate:target` names the worker group that gets its task.
+            promise_tags: the tags of each promise. `resonate:target` names the worker group that runs it.
             timezone: the IANA time zone of `cron`; UTC by default.
             catch_up: which missed occurrences are made up for: "all" in order (the default), the "latest", or "none".
             overlap: "skip" leaves an occurrence out while the promise of the previous one is pending; "allow" by

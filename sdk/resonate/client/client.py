@@ -70,10 +70,9 @@ class Resonate(Caller):
             it is derived from the store.
         pid: the name of this process; random by default.
         registry: the registered functions; a new registry by default.
-        retry_policy: for calls that name none. A `RetryPolicy` is for steps only, and workflows are not retried. A
-            function that returns the policy of a given function decides for both. By default steps are retried with
-            `Exponential()`: without end, after pauses of 2, 4, 8, 16, 30, 30 ... seconds, until they time out after a
-            year.
+        retry_policy: for calls that name none. A `RetryPolicy` applies to steps only, and workflows are not retried. A
+            function that returns the policy for a given function applies to both. By default steps are retried with
+            `Exponential()`: after pauses of 2, 4, 8, 16, 30, 30 ... seconds, until they time out after a year.
         store: the store of the promises. By default it is the DynamoDB table that the environment variable
             `RESONATE_TABLE` names, else the server at `RESONATE_URL`, else memory.
         ttl: the lease of a task without a heartbeat, in seconds or as a `timedelta`; 10 s by default.

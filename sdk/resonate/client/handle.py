@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Awaiter(Protocol):
-    """Protocol of what waits for the promises of handles."""
+    """Protocol of an object that waits for promises on behalf of handles."""
 
     def settled(self, id: str, timeout: float | None) -> PromiseView | None:
         """Return the settled promise, or None if it is still pending after `timeout` seconds.

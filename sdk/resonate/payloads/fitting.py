@@ -218,7 +218,7 @@ def _kept(plain: Any, again: Any) -> int:
 
 
 def _literal(plain: Any, arguments: Sequence[Any], path: str) -> Any:
-    """Restore one of several values, by comparing the data of each."""
+    """Return the value of a `Literal` whose data equals this data."""
     for argument in arguments:
         if type(again := rewritten(argument)) is type(plain) and again == plain:
             return argument

@@ -235,7 +235,7 @@ class _Document(Struct, frozen=True):
 def export_history(store: Store, id: str) -> History:
     """Return the history of an execution in a store: the promise `id` and everything below it.
 
-    Of a detached call the root is included, and not the tree below it. An execution that was started independently is
+    For a detached call only its root is included, not the tree below it. An execution that was started independently is
     left out, even if its id begins with this id and a dot. A promise is also left out if its deadline has passed and it
     has not been read since (docs/rules.md R8).
 

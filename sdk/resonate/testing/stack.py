@@ -394,7 +394,7 @@ class Stack(ABC):
         return waits_of(id, {record.id: record for record in self._records()}, self._unserved())
 
     def _hopeless(self, id: str, end: int | None) -> bool:
-        """Return whether nothing will happen until `end` but offers to targets without a worker."""
+        """Return whether nothing but offers to targets without a worker will happen until `end`."""
         if end is None:
             return False
         waits = self._waits(id)

@@ -1,4 +1,4 @@
-"""Rule where commands may be awaited: in an async function that the worker runs, and in no other asyncio task."""
+"""Check where commands are awaited: in an async function that the worker runs, and not in other asyncio tasks."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class LFI(LocalCall[Promise[T]]):
 class External(Command[T_co]):
     """Command whose promise is not settled by this worker's task.
 
-    All of these take all options of a remote call, as in SDK 0.6.7. `target` and `version` have no effect if no
+    These commands accept all options of a remote call, as in SDK 0.6.7. `target` and `version` have no effect if no
     function is called.
     """
 
