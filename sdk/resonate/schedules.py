@@ -4,7 +4,8 @@ A schedule creates a promise whenever its cron expression occurs, even while non
 `Resonate.schedule` makes a schedule that calls a registered function. This is the layer below, with the shape and error
 codes of SDK 0.6.7 (docs/protocol.md 4.2, 4.6)::
 
-    resonate.schedules.create("nightly", "0 2 * * *", timezone="Europe/Berlin", promise_data='"go"')
+    tags = {"resonate:target": "poll://any@worker"}
+    resonate.schedules.create("nightly", "0 2 * * *", promise_data='{"func": "report"}', promise_tags=tags)
 
 The store does not know idempotency keys: this client keeps them in a tag of the schedule.
 """
@@ -124,7 +125,7 @@ class Schedules:
                 conflict.
             description, tags: stored with the schedule.
             promise_headers, promise_data: the param of each promise.
-            promise_tags: the tags of each promise. `resonate:target` names the worker group that runs it.
+            promise_tags: the tags of each promise. `resonate:target` is required: the address that its task is sent to.
             timezone: the IANA time zone of `cron`; UTC by default.
             catch_up: which missed occurrences are made up for: "all" in order (the default), the "latest", or "none".
             overlap: "skip" leaves an occurrence out while the promise of the previous one is pending; "allow" by

@@ -134,7 +134,7 @@ class Metrics:
         self._service = environment.get("POWERTOOLS_SERVICE_NAME", "resonate")
 
     def write(self, counts: Mapping[str, int], now: int, **fields: Any) -> None:
-        """Write counts at the instant `now` (ms). `fields` can be searched, but are not counted."""
+        """Write counts at the instant `now` (ms), with `fields`, which can be searched but are not counted."""
         if not self._namespace or not counts:
             return
         line = {

@@ -85,7 +85,8 @@ class LocalSchedules:
             ikey: the idempotency key, with which the call can be repeated. Without one, an existing schedule is a
                 conflict.
             description, tags: stored with the schedule.
-            promise_headers, promise_data, promise_tags: param and tags of each promise.
+            promise_headers, promise_data: the param of each promise.
+            promise_tags: the tags of each promise. `resonate:invoke` is required: the receiver that runs it.
 
         Raises:
             ResonateStoreError: it exists and was not created by the same call (100.40901), or the request is invalid

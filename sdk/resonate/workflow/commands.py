@@ -45,7 +45,7 @@ def sentence(kind: str, name: str, id: str | None = None) -> str:
 
 
 def misused(thing: object) -> ProgramError:
-    """Return the error of a command or promise that is used like its result."""
+    """Return the error of a command or promise that is used as if it were its result."""
     return ProgramError(f"{thing!r:.200} is not its own result: write `yield` (or `await`) in front of it")
 
 
