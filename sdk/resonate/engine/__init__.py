@@ -1,1 +1,1 @@
-"""Replay: a pure interpreter of one execution, without store, clock or thread. Internal."""
+"""Internal: replay, as a pure interpreter of one execution, without store, clock or thread."""

@@ -1,4 +1,4 @@
-"""What the interpreter asks for, because it needs a store or user code; the worker carries it out."""
+"""Actions that the interpreter asks for, because they need a store or user code. The worker carries them out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseReco
 class Create(Struct, frozen=True):
     """Create the node's promise, pending.
 
-    `coroutine` is the workflow that goes on once it is created. `in_row` says that the workflow has begun another call
-    just before, so it may go on without the answer.
+    `coroutine` is the workflow that continues once it is created. `in_row` means that the workflow began another call
+    just before, so it may continue without waiting for the answer.
     """
 
     node: Node
@@ -23,13 +23,13 @@ class Create(Struct, frozen=True):
 
 
 class ReadChildren(Struct, frozen=True):
-    """Read the children of the work's promise: an earlier invocation has begun it."""
+    """Read the children of the work's promise, because an earlier invocation has begun it."""
 
     work: Work
 
 
 class Run(Struct, frozen=True):
-    """Call the user's function; in a thread of its own if it is concurrent."""
+    """Call the user's function; in another thread if it is concurrent."""
 
     work: Work
 
@@ -42,7 +42,7 @@ class RecordOutcome(Struct, frozen=True):
 
 
 class ReadPromise(Struct, frozen=True):
-    """Read the settled promise of the node: so far it is known only where its value lies."""
+    """Read the settled promise of the node, because only the place of its large value is known."""
 
     node: Node
     request: PromiseGet

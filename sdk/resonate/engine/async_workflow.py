@@ -1,7 +1,7 @@
-"""An async function that has become a workflow: the interpreter drives it outside of any event loop.
+"""Async function that has become a workflow: the interpreter runs it outside of any event loop.
 
-What a workflow does must follow from what is recorded, and what an event loop brings is not recorded. So while an
-async workflow runs there is no running loop, and code that asks for one gets an error that says why.
+A workflow must follow from its records, and the results of an event loop are not recorded. So no event loop is running
+while an async workflow runs. Code that asks for one gets an error that says why.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from resonate.workflow.commands import Command, Promise
 
 
 def is_ours(yielded: object) -> bool:
-    """Return whether this is a command or promise, and not something of an event loop."""
+    """Return whether this is a command or promise, and not an awaitable of asyncio."""
     return isinstance(yielded, (Command, Promise))
 
 
 class OutsideLoop:
-    """The coroutine of an async workflow, as the generator that the interpreter drives.
+    """The coroutine of an async workflow, with the interface of a generator.
 
     Args:
         coroutine: the workflow.
         name: its name.
-        command: what it has awaited first.
+        command: the command that it awaited first.
     """
 
     __slots__ = ("_coroutine", "_guard")
@@ -56,7 +56,7 @@ class OutsideLoop:
 
 
 class _NoLoop:
-    """Stands where the running loop would be; every use of it is an error."""
+    """Object in the place of the running event loop. Every use of it raises an error."""
 
     def __init__(self, name: str, command: object) -> None:
         self._name = name
@@ -64,7 +64,7 @@ class _NoLoop:
 
     def create_task(self, coroutine: Coroutine[Any, Any, Any], **_: Any) -> Any:
         if not is_ours(coroutine):
-            coroutine.close()  # Python would warn that it was not awaited
+            coroutine.close()  # otherwise Python warns that it was not awaited
         raise MixedAwaits(self._name, self._command, "a task of its own")
 
     def __getattr__(self, attribute: str) -> Any:
@@ -72,14 +72,14 @@ class _NoLoop:
 
 
 def explain_misuse(error: Exception, name: str) -> Exception:
-    """Return what asyncio refuses to take a command for as `MixedAwaits`; other errors as they are.
+    """Return `MixedAwaits` for an error of asyncio about a command; other errors are returned as they are.
 
-    `asyncio.run`, `asyncio.wait` and `asyncio.run_coroutine_threadsafe` look at what they are given and call nothing of
-    it, so only the traceback tells. If the user's error is raised `from` such a refusal, its cause is replaced.
+    `asyncio.run`, `asyncio.wait` and `asyncio.run_coroutine_threadsafe` check the type of a command without calling it,
+    so only the traceback shows the mistake. If the user's error was raised `from` such an error, its cause is replaced.
 
     Args:
         error: what a function has raised.
-        name: the function's.
+        name: the name of the function.
     """
     if (mixed := _misuse(error, name)) is not None:
         return mixed
@@ -89,14 +89,14 @@ def explain_misuse(error: Exception, name: str) -> Exception:
         if cause is None or isinstance(cause, ProgramError):
             break
         if (mixed := _misuse(cause, name)) is not None:
-            vars(BaseException)["__cause__"].__set__(link, mixed)  # a frozen dataclass refuses to be assigned
+            vars(BaseException)["__cause__"].__set__(link, mixed)  # a frozen dataclass refuses an assignment
             break
         link = cause
     return error
 
 
 def _misuse(error: BaseException, name: str) -> MixedAwaits | None:
-    """Return the error that asyncio has raised itself, in a call that has a command as its argument, as ours."""
+    """Return `MixedAwaits` for an error that asyncio raised in a call with a command as its argument, else None."""
     traceback = error.__traceback__
     if traceback is None or not isinstance(error, (TypeError, ValueError, RuntimeError, AttributeError)):
         return None

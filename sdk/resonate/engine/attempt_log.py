@@ -1,7 +1,7 @@
-"""The log lines of a function's attempts: called, succeeded, failed, called again.
+"""Log lines of a function's attempts: called, succeeded, failed, retried.
 
-Where payloads are encrypted, or an encoder of its own writes those of a call, nothing of them is logged: no arguments,
-no results, and of errors only the type.
+If payloads are encrypted, or the call has an encoder, payloads are not logged: no arguments, no results, and of errors
+only the type.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from resonate.workflow.logger import RESONATE
 from resonate_store.model.clock import instant
 
 LONGEST = 100
-"""Arguments and values are cut off after this many characters."""
+"""Maximum number of characters of logged arguments and values."""
 
 PATIENCE = 3
-"""A function that fails so often may be one that cannot succeed: its lines say until when it is called again."""
+"""From this attempt on, the line about a failure says until when the function is retried."""
 MANY = 1_000_000
-"""A policy that allows more retries than this has no limit that is worth a word."""
+"""A limit of retries above this is not logged."""
 LONGEST_TRACEBACK = 64 * 1024
-"""A traceback that would be longer (characters) is not logged; the error that comes back shows its end."""
+"""Maximum number of characters of a logged traceback. A longer one is left out; the error shows its end."""
 
 
 class _Repr(reprlib.Repr):
-    """Shortens values; an integer that Python does not write in decimal is shown by its size."""
+    """Shortened representations. An integer that Python does not write in decimal is shown by its size."""
 
     def repr_int(self, x: int, level: int) -> str:
         try:
@@ -45,17 +45,17 @@ for _kind in ("maxdict", "maxlist", "maxtuple", "maxset", "maxfrozenset", "maxde
 
 
 def logs_everything() -> bool:
-    """Whether lines of the level DEBUG are written: those of functions that begin and succeed."""
+    """Return whether lines of level DEBUG are written: those of functions that begin and succeed."""
     return RESONATE.isEnabledFor(logging.DEBUG)
 
 
 def log_beginning(work: Work, *, private: bool) -> None:
-    """A function is called; of what is `private` nothing is shown, here and below."""
+    """Log that a function is called. If `private`, here and below, nothing of its payloads is shown."""
     work.context.logger.debug("Running function %s", _call(work, private))
 
 
 def log_success(work: Work, value: Any, *, private: bool) -> None:
-    """A function has returned."""
+    """Log that a function has returned."""
     if private or work.node.encoder is not None:
         work.context.logger.debug("Function %s succeeded", _call(work, private))
     else:
@@ -65,9 +65,9 @@ def log_success(work: Work, value: Any, *, private: bool) -> None:
 def log_failure(
     work: Work, error: BaseException, pause: int | None, *, private: bool, policy: RetryPolicy | None = None
 ) -> None:
-    """Log that a function has failed, and is called again after `pause` milliseconds or, if None, not any more.
+    """Log that a function has failed, and is retried after `pause` milliseconds, or not at all if that is None.
 
-    From its third failure on the line says until when `policy` lets it be called again. The traceback is shown with the
+    From the third failure on, the line says until when `policy` retries the function. The traceback is logged with the
     first failure and with the last.
     """
     hidden = private or work.node.encoder is not None
@@ -84,13 +84,13 @@ def log_failure(
 
 
 def _is_showable(error: BaseException) -> bool:
-    """Whether a handler can format an error, whose class may do anything then, and in a line of bearable length."""
+    """Return whether a handler can format an error, whose class may be a user's, and in not too many characters."""
     import traceback
 
     from resonate.payloads.exceptions import frames_of
 
     if frames_of(error) is None:
-        return False  # type and message say it all
+        return False  # the error is the SDK's, and its type and message are enough
     try:
         return sum(map(len, traceback.format_exception(error))) <= LONGEST_TRACEBACK
     except Exception:
@@ -98,14 +98,14 @@ def _is_showable(error: BaseException) -> bool:
 
 
 def _end(work: Work, policy: RetryPolicy | None) -> str:
-    """Say when a function that keeps failing is called no more."""
+    """Return until when, and how often, a function is retried."""
     left = getattr(policy, "max_retries", sys.maxsize) - work.attempt + 1
     times = "" if left > MANY else f", at most {left} more time{'' if left == 1 else 's'}"
     return f"{times}, until {instant(work.node.timeout_at)}"
 
 
 def log_forgotten(work: Work) -> None:
-    """A function has made commands and not issued all of them; whatever it made them for has not happened."""
+    """Warn that a function has made commands that it did not yield or await, so they have no effect."""
     forgotten = work.context.made - work.context.count
     work.context.logger.warning(
         "Function %s made %d more command%s than it yielded: write `yield ctx.run(...)`, or `await` where it is async",
@@ -116,7 +116,7 @@ def log_forgotten(work: Work) -> None:
 
 
 def log_broken_policy(work: Work, policy: str, error: Exception, *, private: bool) -> None:
-    """A retry policy has failed itself, so the failure that it was asked about is final."""
+    """Warn that a retry policy raised an error, so the failure of the function is final."""
     shown = type(error).__name__
     if not private and work.node.encoder is None:
         shown += f": {_text(error)}"
@@ -134,7 +134,7 @@ def _call(work: Work, private: bool) -> str:
 
 def _short(value: Any) -> str:
     try:
-        return _cut(_shown.repr(value))  # which survives most of what a `__repr__` raises
+        return _cut(_shown.repr(value))  # reprlib catches most errors of a `__repr__`
     except Exception as failure:
         return f"<{type(value).__name__} whose repr raised {type(failure).__name__}>"
 

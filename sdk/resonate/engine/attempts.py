@@ -1,8 +1,8 @@
-"""The functions of an execution: each is begun, called again as `retries.decide` says, and concluded.
+"""Attempts of an execution's functions: each function is begun, retried as `retries.decide` says, and concluded.
 
 This part of the interpreter is the one owner of `Work`. An async function is a step until it awaits its first command.
-If it never does, it costs one record. If it does, its promise is created, pending, and from there on it is a workflow
-like any generator (docs/decisions/0020).
+Without a command it costs one record. With one, its promise is created, pending, and from then on it is a workflow like
+any generator (docs/decisions/0020).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Attempts(ABC):
 
     Attributes:
         finished: the outcome of the root, once it has one.
-        now: the instant of the latest news (ms).
+        now: the instant of the latest call of the worker (ms).
         pausing: the functions that wait in this process for their next attempt.
         records: the records that are known.
         root: the function of the task.
-        timers: the retry timers that are waited for, by id.
+        timers: the retry timers that functions wait for, by id.
     """
 
     def __init__(self, root: Work, registry: Registry, dependencies: Mapping[str, Any], private: bool) -> None:
@@ -59,18 +59,18 @@ class Attempts(ABC):
 
     @abstractmethod
     def settle(self, node: Node, value: Any, error: BaseException | None) -> None:
-        """Give a node its outcome, and let its waiters continue."""
+        """Settle a node, and continue its waiters."""
 
     @abstractmethod
     def _enter(self, work: Work, workflow: Any, opening: Any = None) -> None:
-        """Let a workflow run, whose first command may be known."""
+        """Run a workflow, whose first command may be known."""
 
     @abstractmethod
     def _wait_for_timer(self, timer: Node) -> None:
-        """Take in a retry timer, as a promise that is settled by time."""
+        """Register the node of a retry timer."""
 
     def ran(self, work: Work, outcome: Outcome | Opening, now: int) -> None:
-        """Take in that a function has returned or raised, or is a workflow after all."""
+        """Handle the result of a function: it has returned or raised, or has become a workflow."""
         self.now = now
         if isinstance(outcome, Opening):
             self._opened(work, outcome)
@@ -78,7 +78,7 @@ class Attempts(ABC):
             self._ended(work, outcome)
 
     def overdue(self, work: Work, now: int) -> None:
-        """Conclude a function whose promise has timed out while it runs, whatever it returns later."""
+        """Settle a function as timed out while it runs. Its later result is ignored."""
         self.now = now
         if not work.node.settled:
             self._fail(work, ResonateTimedoutError(work.node.id, work.node.timeout_at / 1000))
@@ -95,13 +95,13 @@ class Attempts(ABC):
         self._begin(root)
 
     def _start(self, work: Work, opts: Options, *, is_new: bool) -> None:
-        """Start what a workflow calls here.
+        """Start a function that a workflow calls here.
 
-        A finished step is recorded in one write. Whatever else runs here is created, pending, before it runs.
+        A finished step is recorded in one write. For all other functions a pending promise is created before they run.
         """
         work.is_new = is_new
         if work.kind is Kind.WORKFLOW:
-            # Without a promise of its own nothing says whether it was begun before; its steps are durable all the same.
+            # Without a promise, only the records of its steps show whether it was begun before.
             self._actions.append(Create(work.node, _pending(work)) if work.node.durable else ReadChildren(work))
         elif not work.node.durable or not (opts.id or opts.timeout is not None or opts.idempotency_key):
             self._begin(work)
@@ -109,7 +109,7 @@ class Attempts(ABC):
             self._actions.append(Create(work.node, _pending(work)))
 
     def _created(self, work: Work, promise: PromiseView) -> None:
-        """Continue with a function whose promise exists now, pending."""
+        """Continue with a function whose promise now exists, pending."""
         if work.created:
             return
         work.created = True
@@ -123,7 +123,7 @@ class Attempts(ABC):
     # Attempts
 
     def _begin(self, work: Work) -> None:
-        """Make the first attempt that is not recorded as failed."""
+        """Begin the first attempt that is not recorded as failed."""
         timer = self.records.timer(work.timer_stem)
         if timer is not None and (repeated := retries.repeated_attempts(work, timer)):
             work.attempt = repeated
@@ -154,12 +154,12 @@ class Attempts(ABC):
             self._run_workflow(work, generator)
 
     def _run_workflow(self, work: Work, workflow: Any, opening: Any = None) -> None:
-        if work is not self.root:  # it stands above its children from now on
+        if work is not self.root:  # from now on its children inherit from it
             work.lineage = work.lineage.below(work.node.id, work.node.timeout_at)
         self._enter(work, workflow, opening)
 
     def _opened(self, work: Work, opening: Opening) -> None:
-        """Make a workflow of an async function that has issued its first command."""
+        """Turn an async function that has issued its first command into a workflow."""
         if work.node.settled:
             close_workflow(opening.coroutine, work.name)
             return
@@ -174,18 +174,18 @@ class Attempts(ABC):
             self._actions.append(Create(work.node, _pending(work)))
 
     def _proceed(self, work: Work) -> None:
-        """Begin a workflow, or continue an async one with its first command: everything that it needs is there."""
+        """Begin a workflow, or continue an async one with its first command, once its records are read."""
         opening, work.opening = work.opening, None
         if opening is None:
             self._begin(work)
             return
-        from resonate.engine.async_workflow import OutsideLoop  # it needs asyncio, and few workflows do
+        from resonate.engine.async_workflow import OutsideLoop  # here, because it imports asyncio
 
         self._progress.entered(work)
         self._run_workflow(work, OutsideLoop(opening.coroutine, work.name, opening.command), opening.command)
 
     def _ended(self, work: Work, outcome: Outcome) -> None:
-        """Store what the function has returned or raised, unless it is called again."""
+        """Store what the function has returned or raised, unless it is retried."""
         value, error = outcome
         if work.context.made > work.context.count:
             attempt_log.log_forgotten(work)
@@ -210,16 +210,16 @@ class Attempts(ABC):
                 return
         elif self._is_called_again(work, error):
             return
-        if isinstance(work.policy, (Never, type(None))) or is_final(error):  # else it may have had another attempt
+        if isinstance(work.policy, (Never, type(None))) or is_final(error):  # else a retry may be recorded
             self._require_all_recorded(work, error)
         self._progress.failed(work.context)
         self._fail(work, error)
 
     def _require_all_recorded(self, work: Work, error: BaseException | None) -> None:
-        """Require of a workflow that ends that it has issued every command which is recorded.
+        """Check that a workflow that ends has issued every recorded command.
 
         Raises:
-            NonDeterminismError: one was not issued.
+            NonDeterminismError: it has not.
         """
         if work.kind is not Kind.STEP or work.node is self.root.node:
             missing = self.records.beyond(work.node.id, work.context.count)
@@ -233,7 +233,7 @@ class Attempts(ABC):
     # Retries
 
     def _is_called_again(self, work: Work, error: BaseException) -> bool:
-        """Arrange the next attempt after a failure; return whether there is one."""
+        """Arrange the next attempt after a failure, and return whether there is one."""
         decision = retries.decide(
             work,
             error,
@@ -279,13 +279,13 @@ class Attempts(ABC):
             self._launch(work)
 
     def _rest(self, work: Work, id: str, timeout_at: int) -> Node:
-        """Let a function wait for its retry timer."""
+        """Suspend a function until its retry timer is settled."""
         timer = self.timers[id] = Node(id, timeout_at, external=True, timer=True, retries=work)
         self._wait_for_timer(timer)
         return timer
 
     def _pause(self, work: Work, until: int) -> None:
-        """Let a function wait in this process."""
+        """Pause a function in this process until its next attempt."""
         work.attempt += 1
         work.retry_at = until
         self.pausing.append(work)
@@ -311,9 +311,9 @@ class Attempts(ABC):
         attempt_log.log_failure(work, error, pause_ms, private=self._private, policy=policy)
 
     def _blame(self, work: Work, policy: str, error: BaseException, broken: Exception) -> None:
-        """Note that a failure is final because the retry policy has failed, as it would whenever it is asked."""
+        """Note that a failure is final because the retry policy raised an error."""
         attempt_log.log_broken_policy(work, policy, broken, private=self._private)
-        with suppress(Exception):  # an error may be of a type that takes no notes
+        with suppress(Exception):  # the type of the error may not accept notes
             error.add_note(f"It is final because its retry policy, {policy}, raised {type(broken).__name__}: {broken}")
 
     def _draw(self) -> float:
@@ -322,7 +322,7 @@ class Attempts(ABC):
     def _conclude(
         self, work: Work, state: SettledState, payload: Value, value: object, error: BaseException | None
     ) -> None:
-        """Store the outcome of a function, or keep it for the task if the function is the root."""
+        """Store the outcome of a function. If the function is the root, keep the outcome for the task."""
         node = work.node
         if node is self.root.node:
             self.finished = Finished(state, payload)
@@ -336,7 +336,7 @@ class Attempts(ABC):
 
 
 def _unreturnable(work: Work, value: object) -> ProgramError | None:
-    """Return the error of a function that returns a generator or coroutine, which then never runs; else None."""
+    """Return the error of a function that returns a generator or coroutine, which would never run; else None."""
     if not isinstance(value, (GeneratorType, CoroutineType)):
         return None
     value.close()  # pyright: ignore[reportUnknownMemberType]

@@ -1,4 +1,4 @@
-"""What an execution waits for that has nothing left to do here, and whether that is worth a suspension."""
+"""Blocking: what an execution waits for when it cannot continue, and whether a suspension is worth its cost."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from resonate.engine.model import Coroutine, Node, Work
 from resonate_store.model.tags import PARENT
 
 WORTH_SUSPENDING_MS = 1_000
-"""A wait that is not longer than this is waited out in the worker (ms): suspending and coming back costs more."""
+"""A wait up to this length (ms) is spent in the worker: a suspension and a resume cost more."""
 WORTH_SUSPENDING_HERE_MS = 20
-"""The same for a sleep where store and workers are one process (ms): coming back takes a replay, and no invocation."""
+"""The same for a sleep if store and workers are one process (ms): a resume then costs a replay, but no invocation."""
 
 
 class Blocked(Struct, frozen=True):
-    """What an execution with nothing left to do here waits for.
+    """What an execution waits for that cannot continue here.
 
-    `ids` are promises that others settle. `until` (milliseconds) is the end of a wait that is too short to suspend for,
-    if there is one; `timers` are the promises that fall due at it.
+    Attributes:
+        ids: the promises that other programs or timers settle.
+        until: the end (ms) of a wait that is too short for a suspension; None if there is none.
+        timers: the promises whose timers end at `until`.
     """
 
     ids: tuple[str, ...]
@@ -35,24 +37,24 @@ def blocked_on(
     now: int,
     worth_suspending_ms: int,
 ) -> Blocked:
-    """What a whole execution is blocked on.
+    """Return what the whole execution waits for.
 
     Args:
-        waiting: the workflows that wait, with what each waits for.
+        waiting: the workflows that wait, with the promise that each waits for.
         root: the promise of the task.
-        timers: the retry timers that are waited for.
-        pausing: the functions whose next attempt is near.
-        now: the present instant (milliseconds).
-        worth_suspending_ms: a sleep that is not longer is waited out.
+        timers: the retry timers that functions wait for.
+        pausing: the functions that pause in this process before their next attempt.
+        now: the present instant (ms).
+        worth_suspending_ms: the longest sleep that is spent in the worker.
     """
     nodes = {node.id: node for node in waiting.values() if node.external}
     for coroutine, node in waiting.items():
         own = coroutine.work.node
         if node.external and own.timeout_at < node.timeout_at and own.durable and own is not root:
-            # What it waits for may come after its own time is up; then it is over, and whoever called it goes on.
+            # The workflow may time out before the promise settles; then its caller continues.
             nodes[own.id] = own
     nodes.update(timers)
-    # A pause between attempts leaves no record to come back by, so with one there is nothing but waiting.
+    # A pause between attempts has no record that could resume the task, so the worker must wait.
     horizon = now + (WORTH_SUSPENDING_MS if pausing else worth_suspending_ms)
     near = {id: node.timeout_at for id, node in nodes.items() if node.timer and node.timeout_at <= horizon}
     until = min([*near.values(), *(work.retry_at for work in pausing)], default=None)
@@ -60,16 +62,16 @@ def blocked_on(
 
 
 def refuse_above(node: Node, work: Work, root: Work, nodes: Mapping[str, Node]) -> None:
-    """Let no workflow wait for a promise that is settled only after it has ended: its own, or one it was called for.
+    """Refuse a wait for a promise that is settled only after the workflow has ended: its own, or that of a caller.
 
     Args:
-        node: what it is about to wait for.
+        node: the promise to wait for.
         work: the workflow.
         root: the function of the task.
-        nodes: the promises of the computation, by id.
+        nodes: the promises of the execution, by id.
 
     Raises:
-        ValueError: it would wait for itself.
+        ValueError: the workflow would wait for itself.
     """
     if node.settled or node.external:
         return
@@ -84,5 +86,5 @@ def refuse_above(node: Node, work: Work, root: Work, nodes: Mapping[str, Node]) 
 
 
 def outstanding_below(id: str, nodes: Iterable[Node]) -> int:
-    """How many of these promises are children of `id` that still have to be settled by others."""
+    """Return how many of these promises are unsettled children of `id` that this task does not settle."""
     return sum(node.external and not node.settled and node.id.rpartition(".")[0] == id for node in nodes)

@@ -1,4 +1,4 @@
-"""What commands come to: the nodes of their promises, and what those promises look like (docs/protocol.md 5.5)."""
+"""Nodes and promises of commands (docs/protocol.md 5.5)."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from resonate_store.model.requests import PromiseCreate, PromiseRecord
 from resonate_store.model.tags import BRANCH, FUNC, IDEMPOTENCY_KEY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 
 _SHORT_ID = ids.MAX_ID_BYTES // 4
-"""So many characters are within the limit of bytes, whatever they are."""
+"""An id of at most this many characters is within the limit of bytes, in any alphabet."""
 _DEFAULT_TIMEOUT_MS = round(DEFAULT_TIMEOUT * 1000)
 
 
 class Conventions:
-    """Makes the nodes of one execution's commands.
+    """Builder of the nodes of one execution's commands.
 
     Args:
         root: the id of the execution's root.
         registry: the functions known here.
-        dependencies: what contexts hand out.
-        default_target: where a call goes that names no target.
-        group: where it goes instead if its function is registered here.
-        encoders: remembers what calls were written with, by promise id: the callee may be run by this process.
+        dependencies: the dependencies of contexts.
+        default_target: the target of calls that name none.
+        group: their target if their function is registered here.
+        encoders: receives the encoders of calls, by promise id: this process may run the called function too.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Conventions:
         Args:
             command: the call.
             id: the id of its promise.
-            place: the command's own number below its parent, which is its default id.
-            parent: where the workflow stands that issues it.
+            place: the command's number below its parent, `{parent}.{n}`, which is its default id.
+            parent: the lineage of the workflow that issues it.
             now: the present instant (ms).
 
         Raises:
-            ResonateStoreError: no promise can have this id.
+            ResonateStoreError: the id is not valid.
             SignatureError: the call does not fit the function.
             ProgramError: an argument is a command that was not yielded.
         """
@@ -82,7 +82,7 @@ class Conventions:
         signature = signature_of(func)
         if command.kwargs or not signature.least <= len(command.args) <= signature.most:
             check(func, command.name, command.args, command.kwargs)
-        # A promise with an id of its own is the root of a tree (docs/rules.md R7).
+        # A promise with an overridden id is the root of a tree (docs/rules.md R7).
         lineage = parent if id == place else parent.apart(id)
         timeout_at = now + (_DEFAULT_TIMEOUT_MS if opts.timeout is None else math.ceil(opts.timeout * 1000))
         if timeout_at > lineage.timeout_at:
@@ -120,17 +120,17 @@ class Conventions:
     def external(
         self, command: Command[Any], id: str, place: str, parent: Lineage, now: int, *, detached: bool
     ) -> tuple[Node, PromiseCreate]:
-        """Build the node of a promise that is settled elsewhere, and the request that creates it.
+        """Build the node of a promise that this task does not settle, and the request that creates it.
 
         Args:
             command, id, place, parent, now: as for `local`.
-            detached: whether the workflow does not wait for it, not even at its end.
+            detached: whether the workflow's end does not wait for it.
 
         Raises:
-            PayloadError: the arguments, or the data, cannot travel.
+            PayloadError: the arguments, or the data, have no JSON form.
         """
         opts = command.opts
-        # A promise with an id of its own, and a detached call, is the root of a tree (docs/rules.md R7).
+        # A promise with an overridden id, or of a detached call, is the root of a tree (docs/rules.md R7).
         lineage = parent.apart(id) if detached or id != place else parent
         timeout = command.seconds if isinstance(command, SleepCommand) else opts.timeout
         timeout_at = now + (_DEFAULT_TIMEOUT_MS if timeout is None else math.ceil(timeout * 1000))
@@ -164,7 +164,7 @@ class Conventions:
                 self._encoders[id] = node.encoder
             node.annotation = self.result_type(command)
         elif isinstance(command, PromiseCommand):
-            if command.data is not None:  # without data there is nothing to write, whatever the value is read with
+            if command.data is not None:  # without data the param stays empty, even with an encoder
                 param = codec.encode(command.data, f"the data of promise {id}", "data", node.encoder)
         elif isinstance(command, SleepCommand):
             tags[TIMER] = "true"
@@ -173,13 +173,13 @@ class Conventions:
         return node, PromiseCreate(id, node.timeout_at, param, tags)
 
     def result_type(self, command: RemoteCall[Any]) -> Any:
-        """The type that the call asks for, else the function's annotation if this process happens to know it."""
+        """Return the type that the call asks for, else the annotation of the function if it is registered here."""
         if command.result_type is not None:
             return Asked(command.result_type)
         return self._signature(command.name, command.opts.version or command.version).result
 
     def _signature(self, name: str, version: int) -> Signature:
-        """The signature of a remote function, if this process happens to know the function."""
+        """Return the signature of a remote function, if it is registered here."""
         try:
             return signature_of(self._registry.get(name, version).func)
         except ValueError:
@@ -187,7 +187,7 @@ class Conventions:
 
 
 def _link(node: Node, place: str, parent: Lineage) -> None:
-    """Note the place of a command whose promise has an id of its own."""
+    """Note the place of a command whose promise has an overridden id."""
     node.link = place
     node.inherited = parent.tags
 
@@ -195,7 +195,7 @@ def _link(node: Node, place: str, parent: Lineage) -> None:
 def linked(
     node: Node, state: SettledState, value: Value, timeout_at: int, now: int, more: dict[str, str] | None = None
 ) -> PromiseRecord:
-    """Return the request that keeps the outcome of a promise with an overridden id at its command's own number.
+    """Return the request that records the outcome of a promise with an overridden id at its command's number.
 
     `more` are further tags of the record.
     """

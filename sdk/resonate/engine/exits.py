@@ -1,9 +1,9 @@
-"""What a function raises that is no `Exception`: its own failure, or the end of the process.
+"""Failures of functions that are not an `Exception`, and how they differ from the end of the process.
 
 `sys.exit()` in a step, a `KeyboardInterrupt` raised in a thread, a `CancelledError` of a library, a `GeneratorExit` and
 any other `BaseException` are failures of the function that raises them. A Ctrl-C, and the exit that a signal handler
-asks for, are not: Python raises both in the main thread, in whatever runs there. In tests a killed worker and pytest's
-own outcomes (`pytest.fail`, `pytest.skip`) are not either.
+asks for, are not: Python raises both in the main thread, in whatever code runs there. In tests a killed worker and
+pytest's own outcomes (`pytest.fail`, `pytest.skip`) are not either.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from resonate.errors import ApplicationError
 
 
 class EndOfProcess(BaseException):
-    """Base of what stands for the end of the process in tests; the worker does not catch it."""
+    """Base of simulated ends of the process in tests. The worker does not catch it."""
 
 
 def is_outcome_of_test(error: BaseException) -> bool:
     """Return whether pytest itself raised this, by `pytest.fail`, `pytest.skip` and the like."""
-    outcomes = sys.modules.get("_pytest.outcomes")  # private, but the public functions raise nothing else
+    outcomes = sys.modules.get("_pytest.outcomes")  # private, but it defines what the public functions raise
     kind = getattr(outcomes, "OutcomeException", None)
     return isinstance(kind, type) and isinstance(error, kind)
 
 
 def failure_of(error: BaseException, name: str) -> Exception | None:
-    """The failure of the function that raised `error`; None if the process, or what runs it, is to end.
+    """Return the failure of the function that raised `error`, or None if `error` is to end the process or its runner.
 
     Args:
-        error: what was raised, in the thread that asks.
-        name: the function's.
+        error: what was raised, in the caller's thread.
+        name: the name of the function.
     """
     if isinstance(error, Exception):
         if "asyncio" in sys.modules:
@@ -44,7 +44,7 @@ def failure_of(error: BaseException, name: str) -> Exception | None:
         return error
     if isinstance(error, EndOfProcess):
         return None
-    import asyncio  # loaded with the first failure of this kind, and not with every worker
+    import asyncio  # here, because most workers do not need it
 
     if isinstance(error, asyncio.CancelledError):
         return ApplicationError("asyncio.CancelledError", "the function was cancelled").with_traceback(
@@ -74,7 +74,7 @@ def _ends_the_process(error: BaseException) -> bool:
     if is_outcome_of_test(error):
         return True  # the test that called the worker, in its own thread, fails or is skipped
     if isinstance(error, KeyboardInterrupt):
-        return "AWS_LAMBDA_RUNTIME_API" not in os.environ  # where there is no keyboard
+        return "AWS_LAMBDA_RUNTIME_API" not in os.environ  # Lambda does not have a keyboard
     if not isinstance(error, SystemExit):
         return False
     handlers = set(_signal_handlers())
@@ -87,7 +87,7 @@ def _ends_the_process(error: BaseException) -> bool:
 
 
 def _signal_handlers() -> Iterator[CodeType]:
-    """The code of the handlers that are installed."""
+    """Yield the code of the installed signal handlers."""
     import signal
 
     for number in signal.valid_signals():

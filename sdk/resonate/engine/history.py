@@ -1,7 +1,7 @@
-"""What is known of a computation before it runs: the records that earlier invocations have left.
+"""Known records of an execution, which earlier invocations have stored.
 
-A record is known by its id, and its tags say which command made it. The retry timers among the records say how many
-attempts a function has had. A timer is numbered after the attempt that it follows: `{stem}~{attempt}`.
+A record is known by its id, and its tags show which command made it. The retry timers among the records show how many
+attempts a function has had. A timer has the number of the attempt that it follows: `{stem}~{attempt}`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from resonate_store.model.records import PromiseView
 from resonate_store.model.tags import FUNC, KIND, LINK, NAME, ORIGIN, PARENT, SCOPE, TARGET, TIMER
 
 NOTHING = "nothing"
-"""What there is at an id where only the history, or only today's code, has a command."""
+"""The missing side of a difference: only the history, or only today's code, has a command at an id."""
 
 
 class Issued(Struct, frozen=True):
-    """Which command made a promise, as replay compares it; `id` is the command's overridden id."""
+    """Command that made a promise, as replay compares it; `id` is the command's overridden id."""
 
     kind: str
     name: str = ""
@@ -32,17 +32,17 @@ class Issued(Struct, frozen=True):
 
     @classmethod
     def by(cls, command: Command[Any]) -> Issued:
-        """A command with its default id."""
+        """Return this command with its default id."""
         return cls(command.kind, command.name)
 
     @classmethod
     def at(cls, node: Node) -> Issued:
-        """The command that made this node."""
+        """Return the command that made this node."""
         return cls(node.kind, node.name, node.id if node.link is not None else None)
 
     @classmethod
     def of(cls, promise: PromiseView) -> Issued:
-        """The command that made this promise, as its tags tell."""
+        """Return the command that made this promise, from its tags."""
         tags = promise.tags
         if LINK in tags:
             if KIND in tags:
@@ -59,13 +59,13 @@ class Issued(Struct, frozen=True):
 
 
 def _of_sentence(text: str, id: str) -> Issued:
-    """Read the sentence that version 0.1.0 has stored as the function of a promise with an overridden id."""
+    """Read the sentence that version 0.1.0 stored as the function of a promise with an overridden id."""
     kind, _, name = text.partition(" ")
     return Issued(name, "", id) if kind == "a" else Issued(kind, name, id)
 
 
 def tags_of_link(node: Node) -> dict[str, str]:
-    """Return the tags of the record that stands at a command's own number for a promise with an overridden id.
+    """Return the tags of the record at a command's number, for a promise with an overridden id.
 
     Workers of version 0.1.0 compare the sentence in `resonate:func`, so they can replay what this version records.
     """
@@ -88,7 +88,7 @@ class KnownRecords:
         self._lengths: dict[str, int] = {}
 
     def remember(self, parent: str, children: Sequence[PromiseView]) -> None:
-        """Take in the direct children of the promise `parent`: not executions whose id only looks like a child's."""
+        """Add the direct children of the promise `parent`, without executions whose id only looks like a child's."""
         records = self.by_id
         length, begin = 0, len(parent) + 1
         for child in children:
@@ -114,7 +114,7 @@ class KnownRecords:
             self._timers[stem] = timer
 
     def timer(self, stem: str) -> PromiseView | None:
-        """The latest retry timer of a function."""
+        """Return the latest retry timer of a function."""
         return self._timers.get(stem)
 
     def reaches(self, id: str, count: int) -> bool:
@@ -125,7 +125,7 @@ class KnownRecords:
         return self._lengths.get(id, 0) > count
 
     def beyond(self, id: str, count: int) -> PromiseView | None:
-        """Return the first record that a command of the promise `id` after the first `count` has surely made."""
+        """Return the first record that a command of `id` after the first `count` has surely made, or None."""
         if not self.reaches(id, count):
             return None
         later = {number: record for record in self.by_id.values() if (number := number_of(record, id)) > count}
@@ -133,10 +133,10 @@ class KnownRecords:
 
 
 def number_of(promise: PromiseView, parent: str) -> int:
-    """Return the number of the command of `parent` that has surely made this promise; 0 if none has.
+    """Return the number of the command of `parent` that has surely made this promise; 0 if there is none.
 
-    A promise that is its own origin has no sure number: an overridden id may look like a number, and the record of such
-    a call looks like that of a detached one.
+    A promise that is its own origin does not have a sure number. An overridden id may look like a number, and the
+    record of such a call looks like that of a detached one.
     """
     return _number(promise.id, promise.tags, len(parent) + 1) if promise.tags.get(PARENT) == parent else 0
 
@@ -157,20 +157,21 @@ def _may_be_detached(promise: PromiseView | None, parent: str) -> bool:
 
 
 def may_belong(promise: PromiseView, parent: str) -> bool:
-    """Whether a promise whose id is that of a command of `parent` may be this command's.
+    """Return whether a promise with the id of a command of `parent` may be that of this command.
 
-    One without a parent may have been made before by the program that settles it, but not a call: that is an execution.
+    A promise without a parent may: the program that settles it can have created it before. A call without a parent is
+    an independent execution.
     """
     return promise.tags.get(PARENT, "" if TARGET in promise.tags else parent) == parent
 
 
 def attempt_of(timer: PromiseView | None) -> int:
-    """The attempt after which this retry timer was made; 0 for none."""
+    """Return the attempt that this retry timer follows; 0 without a timer."""
     return 0 if timer is None else int(timer.id.rpartition("~")[2])
 
 
 def shows_step(promise: PromiseView, name: str) -> bool:
-    """Return whether a local call of the function `name` has made this promise; quicker than `Issued.of`."""
+    """Return whether a local call of the function `name` made this promise. It is faster than `Issued.of`."""
     tags = promise.tags
     return (
         tags.get(FUNC) == name
@@ -185,7 +186,7 @@ def outcome_of(promise: PromiseView, annotation: Any, encoder: Encoder[Any, str 
     """Return what a settled promise gives to the workflow that waits for it.
 
     Raises:
-        ResultTypeError: it is not what `result_type=` asks for.
+        ResultTypeError: the value does not fit `result_type`.
     """
     if promise.state != "resolved":
         return None, codec.decode_error(promise, encoder)
@@ -198,6 +199,6 @@ def outcome_of(promise: PromiseView, annotation: Any, encoder: Encoder[Any, str 
 
 
 def independent(promise: PromiseView) -> bool:
-    """Whether it is the root of an execution that was started by itself, whatever its id begins with."""
+    """Return whether it is the root of an execution that was started independently. Its id does not matter."""
     tags = promise.tags
     return tags.get(ORIGIN) == promise.id and tags.get(PARENT, promise.id) == promise.id

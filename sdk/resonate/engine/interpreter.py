@@ -1,13 +1,12 @@
 """Replay interpreter: runs the workflows of one execution over what is recorded. Pure: no store, clock or thread.
 
-Given a function, its arguments and the records of its children, `Execution` runs generators and async workflows as far
-as they can go. A command whose outcome is recorded is answered at once. For any other the interpreter asks for an
-`Action` - create a promise, run a function, record an outcome - and is given the result later. When nothing is left to
-do here it says what it is blocked on, and when the root has ended it shows the outcome. So the same code runs in a
-Lambda handler, in memory and in a property test.
+`Execution` gets a function, its arguments and the records of its children, and runs workflows as far as they can go. A
+command with a recorded outcome is answered at once. For any other the interpreter returns an `Action`, such as to
+create a promise, and gets the result later. In the end it shows what it waits for, or the outcome of the root. So the
+same code runs in a Lambda handler, in memory and in a property test.
 
-A workflow that begins what another program can see continues when that promise is created, or at least sent: it may
-give the id to another program before it waits for anything (docs/decisions/0036). docs/rules.md R1 to R18 hold.
+A workflow may give an id to another program as soon as it has begun a call. So it continues only when that promise is
+created, or at least sent (docs/decisions/0036). docs/rules.md R1 to R18 hold.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ class Execution(Nodes):
     Args:
         root: the function of the task, with the task's promise as its node.
         registry: the functions known here.
-        dependencies: what contexts give to functions by name.
-        default_target: where a call is sent that names no target.
-        group: where it is sent instead if its function is registered here.
-        private: whether nothing of payloads may be logged.
-        encoders: what unsettled calls from this process were written with, by promise id.
+        dependencies: the dependencies of contexts, by name.
+        default_target: the target of calls that name none.
+        group: their target if their function is registered here.
+        private: whether payloads must not be logged.
+        encoders: the encoders of unsettled calls of this process, by promise id.
 
     Attributes:
         ready: the workflows that can continue.
@@ -76,7 +75,7 @@ class Execution(Nodes):
         self._sent = 0
 
     def start(self, children: Sequence[PromiseView], now: int, resumed_by: Sequence[str] = ()) -> None:
-        """Begin.
+        """Begin the execution.
 
         Args:
             children: the direct children of the root.
@@ -89,11 +88,10 @@ class Execution(Nodes):
         self._start_root(begun=bool(children or resumed_by))
 
     def advance(self, now: int) -> list[Action]:
-        """Run every workflow as far as it can go, and return what has to be done for it to go further.
+        """Run every workflow as far as it can go, and return the actions that it needs to go further.
 
-        While `ready` is not empty afterwards, the actions are creations alone, of what the workflows that are ready
-        have begun. The worker sends these before anything else. While creations are `sent` and not answered there is
-        nothing else to do.
+        If `ready` is not empty afterwards, the actions are creations only, of what these workflows have begun. The
+        worker sends these first. While creations are `sent` and not answered, it returns no other actions.
 
         Raises:
             NonDeterminismError: a command is not the one that is recorded under its id.
@@ -116,17 +114,17 @@ class Execution(Nodes):
         return actions
 
     def blocked(self, worth_suspending_ms: int = WORTH_SUSPENDING_MS) -> Blocked:
-        """Return what this execution waits for, when `advance` returns nothing and no function is running.
+        """Return what this execution waits for, when `advance` returns nothing and no function runs.
 
-        A sleep that is not longer than `worth_suspending_ms` is waited out.
+        A sleep that is not longer than `worth_suspending_ms` is spent in the worker.
         """
         return blocked_on(self._blocked, self.root.node, self.timers, self.pausing, self.now, worth_suspending_ms)
 
     def close(self) -> list[str]:
         """Close the workflows that have not finished, and return the names of those that do not end when closed.
 
-        Python runs their `finally` blocks now. What those yield does not happen here: it will when a later replay of
-        the workflow gets there.
+        Python runs their `finally` blocks now. A later replay runs them again, so commands that they yield now are
+        ignored.
         """
         endless = [coroutine.work.name for coroutine in self._unfinished if not coroutine.close()]
         self._unfinished.clear()
@@ -135,14 +133,14 @@ class Execution(Nodes):
     # Results of actions
 
     def sent(self, creation: Create) -> None:
-        """Let a workflow continue whose creation is sent and not answered, until it is about to wait, or ends."""
+        """Continue a workflow whose creation is sent and not answered, until it is about to wait, or ends."""
         coroutine = creation.coroutine
         assert coroutine is not None, "only what a workflow begins is sent ahead"
         coroutine.row.sent[creation.node], coroutine.row.open = None, True
         self._sent += 1
 
     def created(self, creation: Create, response: Response) -> None:
-        """Take in that a promise exists now, or that the store has refused it."""
+        """Handle the answer to a creation: the promise exists, or the store has refused it."""
         node, coroutine = creation.node, creation.coroutine
         when = "end"
         if coroutine is not None:
@@ -165,24 +163,24 @@ class Execution(Nodes):
             self.settle(node, None, error)
         else:
             self._drop_work(node)
-            # Replay finds the same under the command's number, whatever happens to the promise.
+            # Replay finds this error under the command's number, even if the promise exists later.
             self._record_here(node, "rejected", codec.encode_error(error, node.encoder), {REFUSED: when})
 
     def _answered(self, coroutine: Coroutine, node: Node) -> None:
-        """Count the answer of a creation that was sent ahead; after the last, a workflow that is held continues."""
+        """Count one answer to the creations sent ahead; after the last one, continue the workflow that waits for them."""
         del coroutine.row.sent[node]
         self._sent -= 1
         if not coroutine.row.sent and (coroutine.opening is not None or coroutine.ended is not None):
             self.ready.append(coroutine)
 
     def _announce(self, node: Node, coroutine: Coroutine | None = None, when: str = "end") -> None:
-        """Make sure that every workflow gets the error of a promise which it has begun, and which cannot be created.
+        """Make sure that every workflow gets the error of a promise that it has begun and that cannot be created.
 
         Args:
             node: the node, before it is settled.
             coroutine: the workflow that has begun it; None if it waits for it, or begins it when it waits.
-            when: "yield", where the workflow is; "row", when it is about to wait; "end", when it ends. A workflow that
-                awaits the promise before gets the error there.
+            when: when the workflow gets the error: "yield" now, "row" when it is about to wait, "end" when it ends. A
+                workflow that awaits the promise before gets the error there.
         """
         for other in (*self._unfinished, *self._blocked):
             if other is not coroutine and node in other.attached:
@@ -197,7 +195,7 @@ class Execution(Nodes):
             coroutine.row.refused[node] = when == "row"
 
     def loaded(self, work: Work, children: Sequence[PromiseView]) -> None:
-        """Take in the children of a workflow that an earlier invocation had begun."""
+        """Handle the children of a workflow that an earlier invocation has begun."""
         self._remember(work.node.id, children)
         self._proceed(work)
 
@@ -250,11 +248,11 @@ class Execution(Nodes):
             self._join(coroutine, coroutine.ended)
 
     def _take(self, coroutine: Coroutine, yielded: Any) -> bool:
-        """Act on what a workflow yielded; return whether it continues at once."""
+        """Carry out what a workflow yielded, and return whether it continues at once."""
         row = coroutine.row
         if row.open and not in_rows(yielded):
             if row.sent:
-                coroutine.opening = yielded  # it is held until all of them are answered
+                coroutine.opening = yielded  # until all of them are answered
                 return False
             row.open = False
             if (error := row.refusal()) is not None:
@@ -297,7 +295,7 @@ class Execution(Nodes):
         """Return the node of what a workflow yielded; None if it continues with what is in its inbox."""
         if not isinstance(yielded, Command):
             return self._awaited(coroutine, yielded)
-        # No cast: that would be a call, at every step.
+        # Not `cast`, which would be one more call at every step.
         command: Command[Any] = yielded  # pyright: ignore[reportUnknownVariableType]
         place = coroutine.work.context.next_id()
         known = self.records.by_id.get(place)
@@ -319,7 +317,7 @@ class Execution(Nodes):
         return None
 
     def _replayed(self, coroutine: Coroutine, command: LocalCall[Any], known: PromiseView) -> bool:
-        """Answer a local call whose outcome is recorded, and about which there is nothing to be done or kept.
+        """Answer a local call whose outcome is recorded, if nothing is left to do for it.
 
         Nearly all of a replay passes through here.
         """
@@ -334,7 +332,7 @@ class Execution(Nodes):
         return True
 
     def _replayed_external(self, coroutine: Coroutine, command: Command[Any], known: PromiseView) -> bool:
-        """Answer a command whose promise another program has settled: nothing is encoded, and no request is made up."""
+        """Answer a command that another program has settled, without encoding anything or building a request."""
         if isinstance(known.value, Claim) or Issued.of(known) != Issued.by(command):
             return False
         annotation = self._conventions.result_type(command) if isinstance(command, RemoteCall) else Any
@@ -348,7 +346,7 @@ class Execution(Nodes):
     def _replay_begun(
         self, coroutine: Coroutine, command: Command[Any], known: PromiseView, annotation: Any, outcome: Outcome
     ) -> None:
-        """Give a workflow the promise of what it begins, whose outcome is recorded."""
+        """Give a workflow the promise of a call that it begins and whose outcome is recorded."""
         value, error = outcome
         self.nodes[known.id] = Node(
             known.id,
@@ -384,14 +382,14 @@ class Execution(Nodes):
         return node
 
     def _node_for(self, command: Command[Any], place: str, coroutine: Coroutine) -> Node:
-        """Return the node of a command: one that exists, or a new one, with what has to be done for it queued."""
+        """Return the node of a command: an existing one, or a new one, whose actions it queues."""
         parent = coroutine.work
         id = command.opts.id or place
         existing = self.nodes.get(id)
         remote = isinstance(command, RemoteCall)
         detached = remote and not command.attached
         row = coroutine.row
-        # Only remote calls begin a row: fans of local ones need not ask.
+        # Only remote calls begin a row, so local calls in a row skip this.
         in_row = (row.number >= 0 or remote) and row.takes(command, parent.context.count)
         if existing is not None:
             if id == place and existing.link is not None:
@@ -415,8 +413,8 @@ class Execution(Nodes):
         if request is not None:
             beyond = id != place and isinstance(command, PromiseCommand) and self._progress.is_behind(context)
             if command.waits or beyond:
-                # No other program learns of it now. A workflow that has got beyond a promise has created it before; one
-                # with the default id would be among the records, unless it was refused.
+                # Either the workflow waits for it, so other programs cannot know its id yet. Or later commands are
+                # recorded, so it was created before; with the default id it would be recorded, unless it was refused.
                 self._actions.append(Create(node, request))
             else:
                 self._beginning[coroutine] = Create(node, request, coroutine, in_row)
@@ -425,7 +423,7 @@ class Execution(Nodes):
         return node
 
     def _recall(self, node: Node, place: str, known: PromiseView) -> bool:
-        """Continue by what is recorded at a command's place; return whether that says anything."""
+        """Continue from the record at a command's place; return False if the record is incomplete."""
         issued, recorded = Issued.at(node), Issued.of(known)
         if recorded != issued:
             raise NonDeterminismError(place, str(recorded), str(issued))
@@ -440,7 +438,7 @@ class Execution(Nodes):
         return True
 
     def _recall_refusal(self, node: Node, coroutine: Coroutine, when: str | None) -> None:
-        """Give a workflow the error of a refused creation at the same place as when it first ran."""
+        """Give a workflow the error of a refused creation at the same place as in its first run."""
         if when is None:
             return
         self._mark_uncreated(node)

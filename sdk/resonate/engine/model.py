@@ -1,7 +1,7 @@
-"""The model of a computation: its promises as nodes, its functions as works, its running workflows as coroutines.
+"""Model of an execution: its promises as nodes, its functions as works, its running workflows as coroutines.
 
-Data, which the interpreter alone changes. A node is one durable promise as one execution knows it; a coroutine is one
-workflow that waits on at most one node at a time.
+This is data, which only the interpreter changes. A node is one durable promise as one execution knows it. A coroutine
+is one workflow that waits for at most one node at a time.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _GENERATOR = 0x20
 _COROUTINE = 0x80
 """The code flags of generator functions and of async ones (`inspect.CO_GENERATOR`, `inspect.CO_COROUTINE`)."""
 MOST_BLOCKS = 10
-"""How many `finally` blocks within each other are closed: a block that always yields would never end."""
+"""Maximum number of nested `finally` blocks that are closed: a block that always yields would never end."""
 _endless: list[Resumable] = []
-"""Workflows that cannot be closed; they are kept, because Python complains when one is freed."""
+"""Workflows that cannot be closed. They are kept, because Python prints an error when one is freed."""
 
 
 class Kind(enum.Enum):
     """Whether a user function is a plain step, a generator workflow or async."""
 
     STEP = enum.auto()
-    """It runs to its end without us; only its outcome is recorded."""
+    """It runs to its end by itself; only its outcome is recorded."""
     WORKFLOW = enum.auto()
     """It issues commands, which are its children."""
     ASYNC = enum.auto()
@@ -48,7 +48,7 @@ class Kind(enum.Enum):
 
 
 def kind_of(func: Callable[..., Any]) -> Kind:
-    """What calling `func` makes: a result, a generator or a coroutine."""
+    """Return the kind of `func`, by what a call of it makes: a result, a generator or a coroutine."""
     flags = func.__code__.co_flags
     if not flags & (_GENERATOR | _COROUTINE):
         return Kind.STEP
@@ -56,10 +56,10 @@ def kind_of(func: Callable[..., Any]) -> Kind:
 
 
 class Lineage(Struct):
-    """Where an execution stands: what its children's promises inherit from it.
+    """What the promises of a workflow's children inherit from it.
 
-    `timeout_at` (milliseconds) caps their deadlines, `tags` are those that every local child carries. The steps that
-    call the same function have the same tags, and share them: a long workflow keeps them once.
+    `timeout_at` (ms) limits their deadlines, and `tags` are those of every local child. Steps that call the same
+    function share one dictionary of tags, so that a long workflow needs less memory.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Lineage(Struct):
 
     @classmethod
     def of(cls, id: str, origin: str, prefix: str, timeout_at: int) -> Lineage:
-        """The place of the children of the promise `id`."""
+        """Return the lineage of the children of the promise `id`."""
         tags = {
             SCOPE: "local",
             PARENT: id,
@@ -82,15 +82,15 @@ class Lineage(Struct):
         return cls(id, origin, prefix, timeout_at, tags)
 
     def below(self, id: str, timeout_at: int) -> Lineage:
-        """The place of the children of the promise `id`, which itself stands here."""
+        """Return the lineage of the children of the promise `id`, which is itself a child here."""
         return Lineage.of(id, self.origin, self.prefix, timeout_at)
 
     def apart(self, origin: str) -> Lineage:
-        """The same place in the call tree, for a promise that is the root of a tree of its own."""
+        """Return this lineage for a promise that is the root of a tree of its own."""
         return Lineage(self.id, origin, self.prefix, self.timeout_at, {**self.tags, ORIGIN: origin})
 
     def tags_of(self, func: str, tags: dict[str, str] | None) -> dict[str, str]:
-        """The tags of a local call of the function `func`, with the user's."""
+        """Return the tags of a local call of the function `func`, with the user's."""
         if tags:
             return {**tags, **self.tags, FUNC: func}
         shared = self._of_steps.get(func)
@@ -100,27 +100,27 @@ class Lineage(Struct):
 
 
 class Node(Struct, eq=False):
-    """One durable promise of the computation.
+    """One durable promise of the execution.
 
     Attributes:
         id: the promise's id.
         timeout_at: its deadline (ms).
-        kind: that of the command which makes it; empty for the root and for retry timers.
+        kind: that of the command that makes it; empty for the root and for retry timers.
         name: the name of the function that the command calls; empty if it calls none.
         annotation: the type that its value is restored to.
-        encoder: writes and reads its payloads, if the command names one.
+        encoder: encodes and decodes its payloads, if the command names one.
         key: its idempotency key, if the command names one.
-        link: its place in its parent, `{parent}.{n}`, if an overridden id has put the promise elsewhere.
+        link: its place in its parent, `{parent}.{n}`, if it has an overridden id.
         inherited: the tags of that place.
         refused: whether the store has refused its outcome once.
         uncreated: whether the store has refused the promise itself.
         durable: whether it is stored.
-        external: whether another program settles it, or time does: a remote call, a sleep, a promise, a retry timer.
-        timer: whether it resolves when its time is up.
+        external: whether another program or a timer settles it: a remote call, a sleep, a promise, a retry timer.
+        timer: whether it resolves at its deadline.
         settled: whether `value` and `error` are its outcome.
         waiters: the workflows that wait for it.
         work: the function that settles it here.
-        retries: the function that is called again when this node, a retry timer, is settled.
+        retries: the function that is retried when this node, a retry timer, is settled.
     """
 
     id: str
@@ -145,34 +145,34 @@ class Node(Struct, eq=False):
     retries: Work | None = None
 
     def describe(self) -> str:
-        """Say for people what made this promise."""
+        """Return a description of what made this promise, for people."""
         if not self.kind:
             return "a retry timer"
         return sentence(self.kind, self.name, self.id if self.link is not None else None)
 
 
 class Work(Struct, eq=False):
-    """A user function that runs here, as often as its retry policy says, to settle `node`.
+    """A user function that runs here to settle `node`, and is retried as its retry policy says.
 
     Attributes:
         node: its promise.
         func, name, args, kwargs: the call.
         context: its first argument.
-        lineage: where it stands: its parent's until it has children.
+        lineage: that of its caller; its own once it has children.
         tags: those of its promise.
         policy: the retry policy of the call, if it names one.
         non_retryable: the types of errors that are final.
-        timer_stem: what the ids of its retry timers begin with.
-        kind: what calling it makes.
+        timer_stem: the beginning of the ids of its retry timers.
+        kind: what a call of it makes.
         is_workflow: whether it issues commands.
         concurrent: whether its caller does not wait for it at once.
         attempt: the number of the latest attempt, from 1.
         created: whether its promise exists, pending.
         begun: whether an earlier invocation has begun it, or may have.
-        is_new: whether its caller had not been so far before.
+        is_new: whether its caller has reached this call for the first time.
         started_at: when the latest attempt began (ms).
-        retry_at: when the next attempt is due (ms), while it waits for that in this process.
-        opening: the first command of an async function, until everything is there for it to continue.
+        retry_at: when the next attempt is due (ms), while it pauses in this process.
+        opening: the first command of an async function, until its records are read.
     """
 
     node: Node
@@ -206,7 +206,7 @@ class Opening(Struct, frozen=True):
 
 
 class Resumable(Protocol):
-    """What generators and coroutines have in common."""
+    """Protocol of generators and coroutines."""
 
     def send(self, value: Any, /) -> Any: ...
 
@@ -216,13 +216,13 @@ class Resumable(Protocol):
 
 
 def close_workflow(resumable: Resumable, name: str) -> bool:
-    """Run the `finally` blocks of a workflow that does not continue here, whatever they raise.
+    """Run the `finally` blocks of a workflow that does not continue here. Their errors are logged.
 
     Returns:
-        Whether it has ended; one that catches GeneratorExit in a loop never does.
+        Whether it has ended. A workflow that catches GeneratorExit in a loop does not end.
 
-    One that yields in such a block has not ended, but stands there now; left like that, Python would close it again
-    when it is freed, and complain to the user if there is another block that yields.
+    A workflow that yields in such a block has not ended, so it is closed again. Otherwise Python would close it when it
+    is freed, and print an error if another block yields.
     """
     for _ in range(MOST_BLOCKS):
         try:
@@ -238,14 +238,14 @@ def close_workflow(resumable: Resumable, name: str) -> bool:
 
 
 class Row(Struct, eq=False):
-    """The calls that a workflow begins in a row: their promises are created together, while it runs on.
+    """The calls that a workflow begins in a row: their promises are created together, while it continues.
 
     Attributes:
         number: the number of the workflow's latest command that belongs to a row.
-        open: whether `sent` or `refused` has to be looked at before the workflow waits.
+        open: whether `sent` or `refused` must be checked before the workflow waits.
         sent: the creations that are not answered yet.
-        refused: the promises that could not be created, and whose error is not raised yet: True if it is raised before
-            the workflow waits, False if at its end.
+        refused: the promises that could not be created, and whose error is not raised yet. True: raise it before the
+            workflow waits; False: raise it at the workflow's end.
     """
 
     number: int = -1
@@ -254,7 +254,7 @@ class Row(Struct, eq=False):
     refused: dict[Node, bool] = {}
 
     def takes(self, command: Command[Any], number: int) -> bool:
-        """Return whether a command continues the row; a remote one begins a row, a local one only continues it."""
+        """Return whether a command continues the row. A remote call that does not continue one begins a new row."""
         if not in_rows(command):
             return False
         continued = self.number == number - 1
@@ -271,12 +271,12 @@ class Row(Struct, eq=False):
 
 
 def in_rows(yielded: Any) -> bool:
-    """Return whether a workflow that yields this belongs to those that begin calls in a row."""
+    """Return whether a workflow that yields this may be beginning calls in a row."""
     return isinstance(yielded, Command) and not yielded.waits and not isinstance(yielded, PromiseCommand)
 
 
 def noted(nodes: list[Node]) -> BaseException:
-    """Return the error of the first of these nodes, with a note that names them: it is raised at another command."""
+    """Return the error of the first of these nodes, with a note that names them, because another command raises it."""
     error = nodes[0].error
     assert error is not None, "what was refused has an error"
     more = f", and so were {len(nodes) - 1} that were begun after it" if len(nodes) > 1 else ""
@@ -285,12 +285,12 @@ def noted(nodes: list[Node]) -> BaseException:
 
 
 class Coroutine(Struct, eq=False):
-    """A workflow in progress: a generator, or the coroutine of an async function.
+    """A running workflow: a generator, or the coroutine of an async function.
 
     Attributes:
         work: its function.
-        generator: what runs it.
-        opening: what it has issued already.
+        generator: the generator or coroutine.
+        opening: the command that it has already yielded.
         attached: the promises that it waits for at its end.
         inbox: what it is sent next.
         ended: its outcome, while it still waits for what it started.
@@ -306,5 +306,5 @@ class Coroutine(Struct, eq=False):
     row: Row = field(default_factory=Row)
 
     def close(self) -> bool:
-        """Close the workflow; return whether it has ended."""
+        """Close the workflow, and return whether it has ended."""
         return close_workflow(self.generator, self.work.name)

@@ -1,4 +1,4 @@
-"""The promises of an execution: what is known of each, and what happens when one is settled.
+"""Promises of an execution: what is known of each, and what happens when one is settled.
 
 This part of the interpreter is the one owner of `Node`.
 """
@@ -47,22 +47,22 @@ class Nodes(Attempts):
 
     @abstractmethod
     def _deliver(self, coroutine: Coroutine, node: Node) -> None:
-        """Let a workflow continue that has waited for this node."""
+        """Continue a workflow that has waited for this node."""
 
     @abstractmethod
     def _close_below(self, node: Node) -> None:
-        """Close the workflows that work for a promise which is settled without them."""
+        """Close the workflows that work for a promise that is settled without them."""
 
     @abstractmethod
     def _announce(self, node: Node) -> None:
-        """Make sure that every workflow gets the error of a promise which it has begun, and which cannot be created."""
+        """Make sure that every workflow gets the error of a promise that it has begun and that cannot be created."""
 
     def outstanding(self) -> int:
-        """Return how many known children of the root, awaited or not, other programs still have to settle."""
+        """Return how many known children of the root, awaited or not, are pending and not settled by this task."""
         return outstanding_below(self.root.node.id, self.nodes.values())
 
     def timed_out_above(self, work: Work, now: int) -> Node | None:
-        """Return the highest nested workflow above a function that has timed out as well; None if there is none."""
+        """Return the highest nested workflow above a function that has timed out as well, or None."""
         found: Node | None = None
         above = self.nodes.get(work.lineage.id)
         while above is not None and above is not self.root.node:
@@ -74,7 +74,7 @@ class Nodes(Attempts):
     # Results of actions
 
     def kept(self, node: Node, response: Response) -> None:
-        """Take in that the outcome of a node is stored; what the store shows is what counts."""
+        """Handle the answer to the record of an outcome. The stored outcome counts, even if it differs."""
         promise = response.promise
         work = node.work
         if promise is None:
@@ -96,7 +96,7 @@ class Nodes(Attempts):
             self._refuse(node, belongs_elsewhere(node.id))
 
     def fetched(self, node: Node, response: Response) -> None:
-        """Take in a settled promise with the value that was too large to come along with other promises."""
+        """Handle a settled promise with its value, which is too large to be read with other promises."""
         if response.promise is None:
             self.settle(node, None, refusal(response.status, response.error))
         elif response.promise.id == node.link:
@@ -105,7 +105,7 @@ class Nodes(Attempts):
             self._exists(node, response.promise)
 
     def settled(self, promise: PromiseView) -> None:
-        """Take in that another program has settled a promise, or that one of ours has timed out."""
+        """Handle a promise that another program has settled, or that has timed out."""
         node = self.nodes.get(promise.id)
         if node is None or node.settled or promise.pending:
             return
@@ -116,7 +116,7 @@ class Nodes(Attempts):
     # What is known of a promise
 
     def _exists(self, node: Node, promise: PromiseView) -> None:
-        """Take the outcome of a promise, or do what settles it."""
+        """Adopt the outcome of a promise; if it is pending, continue with the function that settles it."""
         if isinstance(promise.value, Claim):
             self._actions.append(ReadPromise(node, PromiseGet(promise.id)))
             return
@@ -128,7 +128,7 @@ class Nodes(Attempts):
             self._created(node.work, promise)
 
     def _copy_here(self, node: Node, promise: PromiseView) -> None:
-        """Record the outcome of a promise that lies elsewhere at the command's own number: replay reads only that."""
+        """Record the outcome of a promise with an overridden id at the command's number, where replay reads it."""
         if promise.state == "resolved":
             self._record_here(node, "resolved", promise.value)
         else:
@@ -141,11 +141,11 @@ class Nodes(Attempts):
         self._actions.append(RecordOutcome(node, request))
 
     def _adopt(self, node: Node, promise: PromiseView) -> None:
-        """Take the outcome of a settled promise as the node's."""
+        """Settle a node with the outcome of its promise."""
         self.settle(node, *outcome_of(promise, node.annotation, node.encoder))
 
     def _refuse(self, node: Node, error: BaseException) -> None:
-        """Settle a node whose promise cannot be created, or cannot have its outcome."""
+        """Settle a node whose promise, or whose outcome, the store refuses."""
         self._mark_uncreated(node, error)
         self._announce(node)
         self.settle(node, None, error)
@@ -158,7 +158,7 @@ class Nodes(Attempts):
 
     @staticmethod
     def _drop_work(node: Node) -> None:
-        """Close the function that would settle a node: it is settled otherwise."""
+        """Close the function of a node that is settled without it."""
         work, node.work = node.work, None
         if work is not None and work.opening is not None:
             close_workflow(work.opening.coroutine, work.name)
@@ -171,7 +171,7 @@ class Nodes(Attempts):
         self.nodes[timer.id] = timer
 
     def settle(self, node: Node, value: Any, error: BaseException | None) -> None:
-        """Give a node its outcome, and let its waiters continue."""
+        """Settle a node, and continue its waiters."""
         if node.settled:
             return
         node.settled = True
@@ -180,7 +180,7 @@ class Nodes(Attempts):
             self._encoders.pop(node.id, None)
         if node.work is not None and node.work.opening is not None:
             self._drop_work(node)
-        node.work = None  # without a call, as for every step
+        node.work = None  # assigned here without a call, because every step passes here
         for coroutine in node.waiters:
             del self._blocked[coroutine]
             self._deliver(coroutine, node)

@@ -1,7 +1,7 @@
-"""How far a workflow has been before: whether it repeats, and is silent, or does something for the first time.
+"""Progress of a workflow: whether it repeats what it has done before, and must not log, or does something new.
 
-The one owner of `Context.replaying`. An execution that a suspension ended repeats what it has done until it receives
-what has settled since. Of one that ended otherwise, such as by a crash, only its records tell.
+The one owner of `Context.replaying`. After a suspension, an execution repeats everything until it receives what has
+settled since. If it ended in another way, such as by a crash, only its records show what it has done.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Progress:
         self._resumed_at: int | None = None
 
     def remember(self, children: Sequence[PromiseView]) -> None:
-        """Find the instant of the resume among the records of the promises that caused it."""
+        """Find the instant of the resume, from the records of the promises that caused it."""
         for child in children if self.resumed_by else ():
             if child.id in self.resumed_by and child.settled_at is not None:
                 self._resumed_at = min(child.settled_at, self._resumed_at or child.settled_at)
 
     def is_behind(self, context: Context) -> bool:
-        """Return whether more commands of this execution are known than it has issued by now."""
+        """Return whether more commands of this execution are recorded than it has issued."""
         return self._records.reaches(context.id, context.count)
 
     def is_news(self, node: Node) -> bool:
-        """Return whether a settled promise was pending when a suspension ended the execution before."""
+        """Return whether a settled promise was still pending at the last suspension of the execution."""
         if not self.resumed_by:
             return False
         known = self._records.by_id.get(node.link or node.id)
@@ -53,31 +53,31 @@ class Progress:
         )
 
     def launched(self, work: Work) -> None:
-        """A function is called."""
+        """Note that a function is called."""
         if work.kind is Kind.ASYNC:
-            # It is begun with its first command, so whatever it logs before that has been logged.
+            # It counts as begun from its first command on, so its lines before that have been logged.
             work.context.replaying = work.begun and not work.is_new and work.attempt == 1
         elif work.kind is Kind.WORKFLOW:
             self.entered(work)
 
     def entered(self, work: Work) -> None:
-        """A workflow begins, or an async function continues after its first command."""
+        """Note that a workflow begins, or that an async function continues after its first command."""
         resumed = bool(self.resumed_by) and work.begun and not work.is_new and work.attempt == 1
         work.context.replaying = resumed or self.is_behind(work.context)
 
     def issued(self, context: Context, node: Node) -> None:
-        """A workflow has issued a command of which nothing is recorded."""
+        """Note that a workflow has issued a command without a record."""
         if node.link is None and node.durable:
             context.replaying = False
-        elif not self.resumed_by:  # else it may have been begun before, and has no record that says so
+        elif not self.resumed_by:  # otherwise it may have been begun before, without a record
             context.replaying = not node.durable and self.is_behind(context)
 
     def received(self, context: Context, *, is_news: bool = False) -> None:
-        """A workflow that repeats receives a recorded outcome, at once."""
+        """Note that a workflow receives a recorded outcome at once, during replay."""
         context.replaying = not is_news if self.resumed_by else self.is_behind(context)
 
     def resumed(self, context: Context, node: Node) -> None:
-        """A workflow that repeats, and waited for this node, receives its outcome in this invocation."""
+        """Note that a workflow in replay, which waited for this node, receives its outcome in this invocation."""
         if self.resumed_by:
             context.replaying = not self.is_news(node)
         elif not node.durable:
@@ -87,5 +87,5 @@ class Progress:
             context.replaying = known is not None and not known.pending and self.is_behind(context)
 
     def failed(self, context: Context) -> None:
-        """A function has failed for good: its last line is written."""
+        """Note that a function has failed for good, so that its last line is logged."""
         context.replaying = False

@@ -1,10 +1,10 @@
-"""Whether a function that has failed is called again, and when: `decide`. Pure: it reads, and changes nothing.
+"""Decision whether and when a function that has failed is called again: `decide`. Pure: it changes nothing.
 
-A pause that is longer than a suspension is worth becomes a promise: a timer that carries the error and has the number
-of the attempt. So the worker may exit, and the count of attempts survives (docs/rules.md R12). A shorter pause is
-waited out in the worker and leaves no record, with two exceptions. A root workflow records every failed attempt,
-because the worker that continues it may not have the retry policy of its caller. And after `SERIES` attempts the pause
-is long enough for a timer, so that a function that keeps failing does not keep a worker.
+A pause that is longer than a suspension is worth becomes a promise: a timer that carries the error and the number of
+the attempt. So the worker may exit, and the count of attempts survives (docs/rules.md R12). A shorter pause is spent in
+the worker and is not recorded, with two exceptions. A root workflow records every failed attempt, because the worker
+that continues it may not have the retry policy of its caller. And after every `SERIES` attempts the pause is long
+enough for a timer, so that a function that keeps failing does not occupy a worker.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from resonate_store.model.requests import PromiseCreate, PromiseRecord
 from resonate_store.model.tags import DELAY, ORIGIN, SCOPE, TARGET, TIMER, WORKFLOW
 
 SERIES = 100
-"""Attempts in a row with short pauses between them."""
+"""Number of attempts in a row with short pauses between them."""
 LONG_PAUSE_MS = 2_000
-"""The pause after a series, if the policy does not have a longer one, or the timeout is nearer."""
+"""Minimum pause after a series, unless the timeout is nearer."""
 
 _OF_STEPS: RetryPolicy = Exponential()
 _OF_WORKFLOWS: RetryPolicy = Never()
@@ -44,7 +44,7 @@ class AfterTimer(Struct, frozen=True):
 
 
 class PauseHere(Struct, frozen=True):
-    """Wait in this process, until an instant (ms); `recorded` says whether to record the attempt before."""
+    """Wait in this process until an instant (ms). `recorded` is whether to record the attempt before."""
 
     pause_ms: int
     until: int
@@ -53,7 +53,7 @@ class PauseHere(Struct, frozen=True):
 
 
 class DurableTimer(Struct, frozen=True):
-    """Create a promise that resolves when the pause is over, at an instant (ms), and wait for it."""
+    """Create a promise that resolves at an instant (ms), the end of the pause, and wait for it."""
 
     pause_ms: int
     until: int
@@ -83,7 +83,7 @@ def decide(
     draw: Callable[[], float],
     is_root: bool,
 ) -> Decision:
-    """Decide how a function goes on whose attempt has just failed.
+    """Decide how a function continues whose attempt has just failed.
 
     Args:
         work: the function, at the attempt that failed.
@@ -91,7 +91,7 @@ def decide(
         timer: the latest recorded retry timer of the function, if there is one.
         now: the present instant (ms).
         default: the retry policy of the program, for calls that name none.
-        draw: gives a random number from 0 to 1, for policies with jitter.
+        draw: returns a random number from 0 to below 1, for policies with jitter.
         is_root: whether the function is the root of the execution.
     """
     recorded = attempt_of(timer)
@@ -116,12 +116,12 @@ def decide(
 
 
 def policy_in_force(work: Work, default: RetryPolicy | PolicyFor | None) -> RetryPolicy:
-    """Return the retry policy of a function: that of the call, else the program's default, else ours.
+    """Return the retry policy of a function: that of the call, else the program's default, else the SDK's.
 
-    A policy that is the program's default is for steps. One that the program chooses by function is for all.
+    A default that is a policy is for steps only. A default that chooses the policy by function is for all.
 
     Raises:
-        Exception: the program's default cannot choose.
+        Exception: the function that chooses the program's default raised it.
     """
     if work.policy is not None:
         return work.policy
@@ -131,9 +131,9 @@ def policy_in_force(work: Work, default: RetryPolicy | PolicyFor | None) -> Retr
 
 
 def repeated_attempts(work: Work, timer: PromiseView | None) -> int:
-    """Return how many attempts of a function need not be made again, because this timer records the last of them.
+    """Return how many attempts of a function are not repeated, because this timer records the last of them.
 
-    A workflow repeats its earlier attempts, whose steps are all recorded: its commands are numbered through.
+    A workflow repeats its earlier attempts, whose steps are all recorded, so that its commands get the same numbers.
     """
     if work.kind is Kind.STEP or (work.kind is Kind.ASYNC and timer is not None and WORKFLOW not in timer.tags):
         return attempt_of(timer)
@@ -155,7 +155,7 @@ def _pause_after(
 def timer_after(work: Work, error: BaseException, until: int) -> PromiseCreate:
     """Return the request that creates the retry timer after this attempt.
 
-    It lies among the siblings of the function's promise, so the preload of the parent brings it.
+    Its id is among those of the siblings of the function's promise, so it is in the preload of the parent.
     """
     tags = {**work.tags, SCOPE: "global", TIMER: "true"}
     for tag in (TARGET, DELAY):
@@ -168,6 +168,6 @@ def timer_after(work: Work, error: BaseException, until: int) -> PromiseCreate:
 
 
 def record_of(work: Work, error: BaseException, now: int, until: int) -> PromiseRecord:
-    """Return the request that records a failed attempt of a root workflow, with a pause that is waited out here."""
+    """Return the request that records a failed attempt of a root workflow whose pause is spent in the worker."""
     timer = timer_after(work, error, until)
     return PromiseRecord(timer.id, until, now, "resolved", param=timer.param, tags={**timer.tags, SCOPE: "local"})
