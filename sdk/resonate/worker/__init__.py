@@ -1,1 +1,1 @@
-"""Run one acquired task against a store, under its lease. Internal."""
+"""Internal: runs one acquired task against a store, under its lease."""

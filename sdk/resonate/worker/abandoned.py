@@ -1,8 +1,8 @@
 """Threads of this process that are left behind: each runs a function that has outlived its timeout.
 
-A thread cannot be ended from outside. The workflow continues without it, another thread takes its place in its pool,
-and what it returns is dropped. So that a process does not fill with such threads, there is a limit: from
-`MAX_ABANDONED` on a worker begins nothing more, and releases its tasks (docs/decisions/0043).
+A thread cannot be ended from outside. The workflow continues without it, another thread replaces it in its pool, and
+its result is dropped. Their number is limited: once `MAX_ABANDONED` threads are left behind, workers start no functions
+and release their tasks (docs/decisions/0043).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections import Counter
 from typing import Final
 
 MAX_ABANDONED: Final = 16
-"""Threads that a process may leave behind before its workers begin nothing more."""
+"""Number of threads left behind at which the workers of a process start no more functions."""
 
 logger = logging.getLogger("resonate.worker")
 
 
 class Exhausted(Exception):
-    """This process has left behind as many threads as it may, and acquires no task."""
+    """This process has left behind as many threads as it may, and acquires no tasks."""
 
 
 class Abandoned:
@@ -36,7 +36,7 @@ class Abandoned:
         self._names: dict[threading.Thread, str] = {}
 
     def add(self, thread: threading.Thread, name: str) -> bool:
-        """Note a thread that is left behind; False if the limit was reached before."""
+        """Add a thread; return False if the limit was reached before."""
         with self._lock:
             if self.full:
                 return False
@@ -51,7 +51,7 @@ class Abandoned:
         return True
 
     def remove(self, thread: threading.Thread) -> None:
-        """Forget a thread: its function has returned after all."""
+        """Remove a thread whose function has returned after all."""
         with self._lock:
             self._names.pop(thread, None)
             self.full = len(self._names) >= self._limit

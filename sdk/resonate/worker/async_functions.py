@@ -1,8 +1,8 @@
-"""Where async functions run: one event loop in a thread of its own.
+"""Runner of async functions: one event loop in a thread of its own.
 
-All async functions of a process share it, so that a client which belongs to a loop - an HTTP session, a connection
-pool - can be a dependency of all of them, and any number of them wait at the same time. It starts with the first one,
-and not even `asyncio` is loaded before.
+All async functions of a process share the loop. So they can share a client that belongs to a loop, such as an HTTP
+session or a connection pool, as a dependency. Any number of them can wait at the same time. The loop starts with the
+first async function, and `asyncio` is not imported before.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from resonate.worker.event_loop import EventLoop
 
 RESPONSE_S = 1.0
-"""How long a loop may take to cancel a function before its thread counts as blocked."""
+"""Maximum time in which a loop must cancel a function; after it, its thread counts as blocked."""
 
 
 class AsyncFunctions:
-    """Runs async functions in an event loop that starts when first needed; once stopped it starts anew."""
+    """Runner of async functions, in an event loop that starts on first use, and again after `stop`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,15 +34,16 @@ class AsyncFunctions:
 
         Args:
             work: the function.
-            then: told how it ended, or that it is a workflow, in the thread of the loop; None if it was stopped.
+            then: called in the thread of the loop with the outcome of the function, or with its first command, or with
+                None if it was stopped.
         """
         self._running().submit(work, then)
 
     def call(self, work: Work) -> Outcome | Opening | None:
-        """Call an async function and wait until it has ended, or turns out to be a workflow; None if it was stopped.
+        """Call an async function, and wait until it has ended or has become a workflow. Return None if it was stopped.
 
         Raises:
-            BaseException: what it raised that would end a process.
+            BaseException: it raised an error that ends the process.
         """
         answered = threading.Event()
         answers: list[Outcome | Opening | None] = []
@@ -61,9 +62,9 @@ class AsyncFunctions:
         return outcome
 
     def give_up(self, work: Work) -> None:
-        """Cancel an async function that is not waited for any longer.
+        """Cancel an async function whose timeout has passed.
 
-        If another function blocks the loop, leave that behind with its thread, and let a new loop take its place.
+        If another function blocks the loop, leave the loop and its thread behind, and replace them.
         """
         loop = self._loop
         if loop is None or loop.give_up(work).wait(RESPONSE_S):
@@ -76,24 +77,23 @@ class AsyncFunctions:
         abandoned.add(loop.thread, f"{work.name} (an event loop that something blocks)")
 
     def cancel(self) -> None:
-        """Stop what runs, and let nothing begin until `stop` has ended the loop.
+        """Cancel all functions, and start none until `stop` has ended the loop.
 
-        A function that is stopped has not failed: whatever it raises is for others to find out. One that returns all
-        the same has its result.
+        A cancelled function has not failed: another worker will run it. One that returns all the same has its result.
         """
         with self._lock:
             if self._loop is not None:
                 self._loop.cancel()
 
     def stop(self) -> None:
-        """Cancel what still runs and end the thread."""
+        """Cancel all functions and end the thread."""
         with self._lock:
             loop, self._loop = self._loop, None
             if loop is not None:
                 loop.cancel()
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
-            # A function that was given up and goes on all the same is not waited for.
+            # Do not wait for a function that was given up and does not end.
             loop.thread.join(RESPONSE_S if loop.given_up else None)
 
     def _running(self) -> EventLoop:

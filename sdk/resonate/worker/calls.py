@@ -1,9 +1,9 @@
 """Calls of the user's functions that one task makes.
 
-A plain function is called in the thread of the task, if it has all the time that the thread has. One that `begin_run`
-begins, and that other functions may run beside, is called in a thread of a pool. One whose deadline is near is called
-in another thread, too, and left behind there when its time is up. Async functions run in the event loop
-(`async_functions`). What functions come to is passed to the execution in the thread of the task.
+A plain function runs in the thread of the task, if its deadline is far away. A function of `begin_run` runs in a thread
+of a pool, so that several can run at the same time. A function whose deadline is near also runs in another thread,
+where it is left behind when the deadline passes. Async functions run in the event loop (`async_functions`). Outcomes
+are passed to the execution in the thread of the task.
 """
 
 from __future__ import annotations
@@ -30,19 +30,21 @@ if TYPE_CHECKING:
     from resonate.threads import Pool
 
 Answer = Outcome | Opening | Lost | StoreError | None
-"""What calling a function came to; None if it did not get to run, or was stopped."""
+"""Result of a call; None if the function did not start, or was stopped."""
 
 WATCHED_MS = 30 * 86_400_000
-"""A step whose deadline is farther away than this runs in the thread of its workflow, to its end."""
+"""A step with a deadline beyond this runs in the thread of its workflow, to its end."""
 SIGNALS_S = 1.0
-"""How often a thread that waits wakes up: a signal that arrives while it begins to wait is seen then."""
+"""Interval at which a waiting thread wakes up, so that it handles a signal that arrived just before it waited."""
 
 
 class WatchedCall:
-    """A call of a function that is waited for until the instant `ends_at` (ms).
+    """Call of a function that is waited for until the instant `ends_at` (ms).
 
     Args:
-        answer: given what it came to, if that was in time.
+        work: the function.
+        ends_at: the end of the wait.
+        answer: called with the result, if it arrives in time.
 
     Attributes:
         thread: the thread that makes the call, once it has begun.
@@ -59,13 +61,13 @@ class WatchedCall:
         self._over = False
 
     def begin(self) -> bool:
-        """Note the thread that makes the call; False if it is no longer waited for."""
+        """Note the thread that makes the call; return False if it is not waited for any more."""
         with self._lock:
             self.thread = threading.current_thread()
             return not self._over
 
     def end(self, answer: Answer) -> None:
-        """Pass on what the function came to, unless its time was up: then it counts for nothing."""
+        """Pass on the result of the function, or drop it if it is late."""
         with self._lock:
             late, self._over = self._over, True
         self.returned.set()
@@ -78,7 +80,7 @@ class WatchedCall:
             close_workflow(answer.coroutine, self.work.name)
 
     def give_up(self) -> bool:
-        """Wait for it no longer; False if it has just ended."""
+        """End the wait; return False if the function has just ended."""
         with self._lock:
             if self._over:
                 return False
@@ -87,17 +89,17 @@ class WatchedCall:
 
 
 class FunctionCalls:
-    """Calls the functions of one task, and tells its execution what they come to.
+    """Caller of one task's functions, which passes their results to the execution.
 
     Args:
         resources: what the tasks of the process share.
-        lease: the hold of this process on the task.
+        lease: the lease of this process on the task.
         execution: the task's.
         deadline: the instant (ms) after which no function is started, if there is one.
 
     Attributes:
-        running: how many functions run beside the thread of the task, whose results have not been taken.
-        late: whether a function was not started, because this process is to begin nothing more.
+        running: the number of functions in other threads whose results have not been handled.
+        late: whether a function was not started, because this process starts no more.
     """
 
     def __init__(self, resources: Resources, lease: Lease, execution: Execution, deadline: int | None) -> None:
@@ -121,11 +123,11 @@ class FunctionCalls:
         self._watched_until = deadline if resources.one_clock else deadline + time.now() - clock.now()
 
     def ends_by(self, now: int) -> bool:
-        """Whether no function is started any more at the instant `now` (ms)."""
+        """Return whether no function is started any more at the instant `now` (ms)."""
         return self._resources.stopping or now >= self._ends_at
 
     def start(self, work: Work, now: int) -> None:
-        """Call a function at the instant `now` (ms), here or beside this thread, unless it is too late for that."""
+        """Call a function at the instant `now` (ms), in this or another thread. If it is too late, only set `late`."""
         if self.late or self._resources.stopping or abandoned.full or now >= self._ends_at:
             self.late = True
             return
@@ -153,7 +155,10 @@ class FunctionCalls:
             self._execution.ran(work, outcome, self._time.now())
 
     def take_next(self) -> None:
-        """Wait for the next function to return. A retry that is due meanwhile waits for it: a pause is a minimum."""
+        """Wait for the next function to return, and handle its result.
+
+        A retry that is due meanwhile waits for that: a pause is a minimum.
+        """
         while True:
             patience_s = SIGNALS_S
             if self._watched:
@@ -182,11 +187,11 @@ class FunctionCalls:
                 self._execution.settled(response.promise)
 
     def _here(self, instant: int) -> int:
-        """An instant of the store's time, such as a deadline, as this machine's clock shows it."""
+        """Return an instant of the store's time, such as a deadline, on this machine's clock."""
         return instant if self._resources.one_clock else instant - self._time.now() + self._clock.now()
 
     def _is_over(self, work: Work) -> bool:
-        """Whether the work's time was up before its function began, by the store's clock as well as by ours."""
+        """Return whether the function has timed out before it began, also by the store's clock."""
         now = self._unless_over()
         above = self._execution.timed_out_above(work, now)
         if above is not None:
@@ -198,14 +203,14 @@ class FunctionCalls:
         return over
 
     def _unless_over(self) -> int:
-        """Return the store's time; raise `Lost` if that of the task's own promise is up."""
+        """Return the store's time. If the task's own promise has timed out, raise `Lost`."""
         now = self._time.now()
         if now >= self._execution.root.node.timeout_at:
             self._lease.verify(self._resources.store, self._clock.now())
         return now
 
     def _submit_watched(self, work: Work, functions: Pool) -> None:
-        """Have a function called beside others, and go on without it when its time is up."""
+        """Call a function in another thread, and continue without it when its deadline passes."""
         given = WatchedCall(work, self._here(work.node.timeout_at), lambda answer: self._results.put((work, answer)))
         heapq.heappush(self._watched, (given.ends_at, id(given), given))
         if work.kind is Kind.ASYNC:
@@ -214,7 +219,7 @@ class FunctionCalls:
             functions.submit(self._call_in_time, given)
 
     def _call_watched(self, work: Work) -> None:
-        """Call a function in a thread of its own, and go on without it when its time is up."""
+        """Call a function in another thread and wait for it; continue without it when its deadline passes."""
         assert self._steps is not None
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         given = WatchedCall(work, self._here(work.node.timeout_at), answers.put)
@@ -232,7 +237,7 @@ class FunctionCalls:
         self._take(work, answer)
 
     def _go_on_without(self, given: WatchedCall, pool: Pool | None) -> None:
-        """Leave a function behind whose time is up, and resume its workflow."""
+        """Leave a function behind whose deadline has passed, and resume its workflow."""
         work, thread = given.work, given.thread
         if work.kind is Kind.ASYNC:
             self._async_functions.give_up(work)
@@ -240,7 +245,7 @@ class FunctionCalls:
                 thread = None
         if thread is not None:
             if pool is not None:
-                # It needs no replacement for a thread that has ended meanwhile.
+                # The pool replaces the thread, unless that has ended meanwhile.
                 pool.leave(thread)
             room = abandoned.add(thread, work.name)
             if given.returned.is_set():
@@ -258,8 +263,8 @@ class FunctionCalls:
             self._execution.overdue(work, now)
 
     def _take(self, work: Work, answer: Answer) -> None:
-        """Tell the execution what a function came to, unless it did not get to run, or was stopped."""
-        if type(answer) is not tuple or answer[1] is not None:  # rarely
+        """Pass the result of a function to the execution, unless the function did not start, or was stopped."""
+        if type(answer) is not tuple or answer[1] is not None:  # a rare case
             if isinstance(answer, (Lost, StoreError)):
                 raise answer
             if answer is None:
@@ -282,11 +287,11 @@ class FunctionCalls:
             given.end(self._called(given.work))
 
     def _called(self, work: Work) -> Answer:
-        """What the user's function comes to in this thread; what would end a process ends this run."""
+        """Return the result of the user's function in this thread, even an error that ends the process."""
         if self._resources.stopping:
             return None
         try:
-            if self._clock.now() > self._lease.sure_until:  # it may have waited long for this thread
+            if self._clock.now() > self._lease.sure_until:  # the call may have waited long for this thread
                 self._lease.check(self._resources.store, self._clock)
         except (Lost, StoreError) as error:
             return error
@@ -297,10 +302,10 @@ class FunctionCalls:
 
 
 def call(work: Work, async_functions: AsyncFunctions) -> Outcome | Opening | None:
-    """Call the user's function and catch what it raises, unless that ends the process.
+    """Call the user's function, and catch its errors, unless they end the process.
 
     Returns:
-        Its outcome. An async function may turn out to be a workflow, and is None if it was stopped.
+        Its outcome. For an async function it may also be its first command, or None if it was stopped.
     """
     if work.kind is Kind.ASYNC:
         return async_functions.call(work)

@@ -1,8 +1,9 @@
-"""The event loop that async functions run in (`async_functions`), and where they meet commands.
+"""Event loop for async functions (`async_functions`), which recognises commands.
 
-An async function is a step until it awaits a command. Then it is a workflow, and leaves the loop: the interpreter
-drives it from there on, like a generator. What it does must follow from what is recorded, and what a loop brings is
-not, so one function does not do both; an error says so to the one that tries. Nothing runs twice to find out.
+An async function is a step until it awaits a command. Then it becomes a workflow and leaves the loop, and the
+interpreter runs it like a generator. A workflow must follow from its records, and the results of a loop are not
+recorded. So one function must not await both: if it does, it gets an error that says so. No function is called twice to
+find out.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from resonate.worker.abandoned import abandoned
 from resonate.workflow.awaits import MixedAwaits, coroutines_of_functions, running_function
 
 _timers: contextvars.ContextVar[weakref.WeakSet[asyncio.TimerHandle]] = contextvars.ContextVar("timers")
-"""What a function has the loop do later: a timeout around a command would be one, and would have no effect."""
+"""The timers that a function has set in the loop. A timeout around a command would be one, and would have no effect."""
 _Base = asyncio.ProactorEventLoop if sys.platform == "win32" else asyncio.SelectorEventLoop
 
 
 class EventLoop(_Base):
-    """The platform's usual loop, which runs async functions and says why a command is not a task.
+    """The platform's usual loop, which runs async functions and refuses commands as tasks.
 
     Attributes:
         thread: where it runs, once the caller has started it.
-        given_up: whether a function that it runs is not waited for any longer.
+        given_up: whether a function was given up whose timeout had passed.
     """
 
     def __init__(self) -> None:
@@ -43,14 +44,14 @@ class EventLoop(_Base):
         self._cancelling = self._left = False
 
     def submit(self, work: Work, then: Callable[[Outcome | Opening | None], None]) -> None:
-        """See `AsyncFunctions.submit`."""
+        """Run a function; see `AsyncFunctions.submit`."""
         context = contextvars.copy_context()
 
         def ended(task: asyncio.Task[Outcome | Opening]) -> None:
             del self._calls[work]
             try:
                 outcome = task.result()
-            except BaseException as error:  # cancelled, or a GeneratorExit, which closes what is above it as well
+            except BaseException as error:  # such as CancelledError, or a GeneratorExit of the function
                 outcome = None, _failure(error, work.name)
             stopped = self._cancelling and not isinstance(outcome, Opening) and outcome[1] is not None
             then(None if stopped else outcome)
@@ -70,7 +71,7 @@ class EventLoop(_Base):
         self.call_soon_threadsafe(begin)
 
     def give_up(self, work: Work) -> threading.Event:
-        """Cancel a function, and return what is set once that is done: if it is not, a function blocks the thread."""
+        """Cancel a function, and return an event that is then set. If it is not set, a function blocks the thread."""
         self.given_up = True
         responded = threading.Event()
 
@@ -82,12 +83,12 @@ class EventLoop(_Base):
 
         try:
             self.call_soon_threadsafe(cancel)
-        except RuntimeError:  # it has been closed meanwhile, and with it everything that ran on it
+        except RuntimeError:  # the loop has been closed meanwhile
             responded.set()
         return responded
 
     def leave(self) -> None:
-        """End the loop, whose thread a function blocks, when the functions that run on it have ended."""
+        """End the loop, whose thread a function blocks, when all its functions have ended."""
 
         def end() -> None:
             self._left = True
@@ -97,7 +98,7 @@ class EventLoop(_Base):
         self.call_soon_threadsafe(end)
 
     def cancel(self) -> None:
-        """Stop what runs, and let nothing begin."""
+        """Cancel all functions, and start none."""
         if not self._cancelling:
             self._cancelling = True
             self.call_soon_threadsafe(self._cancel_calls)
@@ -109,7 +110,7 @@ class EventLoop(_Base):
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        """Note whose timer it is."""
+        """Note the function that sets a timer."""
         handle = super().call_at(when, callback, *args, context=context)
         timers = _timers.get(None)
         if timers is not None:
@@ -125,7 +126,7 @@ class EventLoop(_Base):
 
 def _run(loop: EventLoop) -> None:
     try:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which cancels and closes properly at its end
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:  # cancels all tasks at its end
             _run_until_stopped(runner.get_loop())
     finally:
         abandoned.remove(threading.current_thread())
@@ -136,7 +137,7 @@ def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
         except (SystemExit, KeyboardInterrupt):
-            continue  # asyncio raises here, too, what a task of the user's raised: it is that task's failure
+            continue  # a user's task has raised it and fails with it; asyncio raises it here too
         return
 
 
@@ -148,7 +149,7 @@ async def _call(work: Work) -> Outcome | Opening:
 
 @types.coroutine
 def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
-    """Run the function until it has ended or awaits a command; what else it awaits is the loop's."""
+    """Run the function until it has ended or awaits a command. Its other awaits are the loop's."""
     foreign: Any = None
     waited = False
     try:
@@ -172,12 +173,12 @@ def _until_first_command(work: Work) -> Generator[Any, Any, Outcome | Opening]:
                 return Opening(coroutine, yielded)
     except StopIteration as stop:
         return stop.value, None
-    except BaseException as error:  # even what ends a process is not the loop's to raise
+    except BaseException as error:  # also errors that end the process: the waiting thread raises those
         return None, _failure(error, work.name)
 
 
 def _failure(error: BaseException, name: str) -> BaseException:
-    """Return the failure of a function, or what the thread that waits for it decides about."""
+    """Return the failure of a function. For an error that may end the process, the waiting thread decides."""
     return error if is_outcome_of_test(error) else failure_of(error, name) or error
 
 

@@ -1,8 +1,8 @@
 """Lease of this process on a task: when it ends, and when the store last confirmed it.
 
-A worker begins nothing for a task after the end of its lease, nor more than `NEWS_MS` after the last confirmation that
-it holds the task (docs/rules.md L9). A confirmation is the acquisition, a write that the store fences by the task's
-version, or, where those are too old, a read of the version alone (docs/decisions/0042).
+A worker starts nothing for a task after the end of its lease, nor more than `NEWS_MS` after the last confirmation that
+it holds the task (docs/rules.md L9). A confirmation is the acquisition, or a write that the store fences by the task's
+version. If those are too old, the worker reads the version (docs/decisions/0042).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NEWS_MS: Final = 2_000
 
 
 class Lost(Exception):
-    """Another worker holds the task, or its promise is settled: nothing that this process writes for it counts."""
+    """Another worker holds the task, or its promise is settled: the store ignores this process's writes."""
 
 
 class Lease:
@@ -28,12 +28,13 @@ class Lease:
     Args:
         id: the task.
         version: the version at which it is held.
-        asked_at: the instant (ms) at which the acquisition was sent, so the lease ends here no later than in the store.
+        asked_at: the instant (ms) at which the acquisition was sent. So the lease does not end later here than in the
+            store.
         ttl_ms: its length.
 
     Attributes:
         ends_at: the instant (ms) at which it ends on this process's clock.
-        sure_until: the last instant (ms) at which something may begin without a request to the store.
+        sure_until: the last instant (ms) at which something may start without a request to the store.
         ended: whether this process holds the task at a newer version.
     """
 
@@ -64,13 +65,13 @@ class Lease:
                 self.sure_until = min(self.ends_at - 1, asked_at + NEWS_MS)
 
     def end(self) -> None:
-        """End the lease for good: its attempt begins nothing more, and its worker reports the task as lost."""
+        """End the lease for good: its attempt starts nothing more, and its worker reports the task as lost."""
         with self._changing:
             self.ended = True
             self.ends_at = self.sure_until = 0
 
     def check(self, store: Store, clock: Clock) -> None:
-        """Return if something may begin for the task now; ask the store if the last confirmation is too old.
+        """Return if something may start for the task now; ask the store if the last confirmation is too old.
 
         Raises:
             Lost: the lease has ended, or this process does not hold the task.

@@ -1,6 +1,6 @@
-"""What all tasks of a process share: its store, its clocks, and the threads that functions and requests run in.
+"""Resources that all tasks of a process share: its store, its clocks, and the threads of functions and requests.
 
-`Worker`, `TaskRun` and `Runtime` read it. A runtime alone changes it, when its threads start and when they stop.
+`Worker`, `TaskRun` and `Runtime` read them. Only a runtime changes them, when its threads start and stop.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ B = TypeVar("B")
 
 
 class Resources:
-    """Shared by all tasks that one process works on.
+    """Resources of all tasks that one process works on.
 
     Args:
-        store: where promises live.
+        store: the store of the promises.
         clock: the source of time.
-        functions: runs `begin_run` functions; without it they run in the caller's thread, in creation order.
-        steps: the threads of functions that run one at a time but may outlive their time; without them they run in the
-            caller's thread, to their end.
-        requests: runs independent store requests in parallel; without it they run one after the other.
-        async_functions: runs async functions; of its own if not given.
+        functions: the threads of `begin_run` functions. Without them these run in the caller's thread, in the order of
+            their creation.
+        steps: the threads of functions that run one at a time and may outlive their timeout. Without them these run in
+            the caller's thread, to their end.
+        requests: the threads of independent store requests. Without them requests are made one after the other.
+        async_functions: runs async functions; a new runner by default.
 
     Attributes:
-        time: deadlines are computed in it: the server's time, if there is a server that tells it.
-        one_clock: whether that is the clock itself.
-        underlying: the store itself, without what encrypts for it or counts.
+        time: the clock of deadlines: that of the server, if it shows its time.
+        one_clock: whether `time` is `clock`.
+        underlying: the store itself, without the wrappers that encrypt or count.
         fences_records: whether the store fences records of steps by the version of their task.
-        stopping: whether no function is started any more, and tasks with functions left to run are handed over.
+        stopping: whether no function is started any more, and tasks with functions left to run are released.
         exhausted: called when this process has left behind as many threads as it may.
-        worth_suspending_ms: a sleep that is not longer than this is waited out in the thread.
+        worth_suspending_ms: the longest sleep that is spent in the worker.
     """
 
     def __init__(
@@ -68,23 +69,23 @@ class Resources:
         self.worth_suspending_ms = WORTH_SUSPENDING_MS
 
     def resume(self, functions: Pool | None, steps: Pool, requests: Pool | None) -> None:
-        """Let functions start, in these threads."""
+        """Allow functions to start, in these threads."""
         self.functions, self.steps, self.requests = functions, steps, requests
         self.stopping = False
 
     def stop(self) -> list[Pool]:
-        """Let no function start any more, and return the threads of those that run: the caller ends them."""
+        """Start no more functions, and return the threads of those that run. The caller ends them."""
         self.stopping = True
         pools = [pool for pool in (self.functions, self.steps, self.requests) if pool is not None]
         self.functions = self.steps = self.requests = None
         return pools
 
     def map(self, function: Callable[[A], B], items: Sequence[A]) -> Iterable[B]:
-        """Apply `function` to every item, in parallel where there is an executor for store requests."""
+        """Apply `function` to every item, in parallel if there are threads for store requests."""
         if self.requests is None or len(items) < 2:
             return [function(item) for item in items]
         return list(self.requests.map(function, items))
 
 
 def _nothing() -> None:
-    """Without a runtime there is no source of tasks to pause."""
+    """Do nothing: without a runtime, no source of tasks can be paused."""

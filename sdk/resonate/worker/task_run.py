@@ -1,14 +1,14 @@
-"""One run of an execution against a store, with the user's functions.
+"""Run of an execution against a store, with the user's functions.
 
-The interpreter says what it wants done. A `TaskRun` makes the requests, has functions called (`calls`), and tells the
-interpreter the results, until the task is fulfilled or suspended, or another process has to continue it.
+The interpreter returns actions. A `TaskRun` makes their requests, calls their functions (`calls`), and passes the
+results to the interpreter. It ends when the task is fulfilled or suspended, or when another process must continue it.
 
 Functions may run in a pool or in the event loop, and requests in another pool. The execution itself is advanced in the
-caller's thread alone.
+caller's thread only.
 
-What a workflow begins for others to see is created before it goes on. Of calls that it begins in a row only the first
-is waited for like that, where requests have a pool: the others are on their way while it goes on, and answered before
-anything else happens to it (docs/decisions/0036).
+A call that other programs can see is created before its workflow continues. Of calls in a row, this holds for the first
+one, if requests have a pool. The creations of the following ones are sent while the workflow continues, and answered
+before anything else happens to it (docs/decisions/0036).
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ if TYPE_CHECKING:
 Status = Literal["completed", "suspended", "released", "lost", "halted"]
 
 MOST_ASKED_SINGLY = 10
-"""For more promises than this it is cheaper to read all children again than to read each."""
+"""Above this number of promises, one read of all children is cheaper than one read of each."""
 
 
 class HandOver(Exception):
-    """Time is running out, and there is work left for another invocation."""
+    """The time is running out, and work is left for another invocation."""
 
 
 class Report(Struct, frozen=True):
     """How an invocation's work for a task ended.
 
-    `error` says why it was released or halted; `promise` is the task's, settled, when it was completed.
+    `error` is why it was released or halted. `promise` is the task's settled promise, if it was completed.
     """
 
     status: Status
@@ -70,7 +70,7 @@ class TaskRun:
 
     Args:
         resources: what the tasks of the process share.
-        lease: the hold of this process on the task.
+        lease: the lease of this process on the task.
         task: the task, acquired.
         execution: its execution.
         deadline: the instant (ms) after which no function is started, if there is one.
@@ -95,10 +95,10 @@ class TaskRun:
         """Run until the task is fulfilled or suspended.
 
         Raises:
-            HandOver: there is no time left for all of it.
+            HandOver: the time does not suffice.
             Lost: another worker holds the task, it is halted or settled, or its lease has ended here.
-            NonDeterminismError: the workflow is not the one that is recorded.
-            ResultTypeError: a result is not what the workflow asks for.
+            NonDeterminismError: the workflow does not repeat its recorded commands.
+            ResultTypeError: a result does not fit the `result_type` of the workflow.
             StoreError: the store cannot answer.
         """
         try:
@@ -106,7 +106,7 @@ class TaskRun:
         finally:
             for _, answer in self._on_their_way:
                 if not answer.cancel():
-                    answer.exception()  # nothing may be written after the task has been released
+                    answer.exception()  # wait for it: a released task must not be written to
 
     def _to_the_end(self) -> Report:
         execution, calls = self._execution, self._calls
@@ -120,7 +120,7 @@ class TaskRun:
             elif actions:
                 self._perform(actions, execution.now if self._one_clock else None)
                 while not execution.ready and (actions := execution.actions()):
-                    self._perform(actions, None)  # as a step has run and is to be recorded
+                    self._perform(actions, None)  # such as to record a step that has run
             elif execution.finished is not None:
                 return self._fulfill(execution.finished)
             elif calls.running:
@@ -131,7 +131,7 @@ class TaskRun:
                 return report
 
     def _begin(self, creations: list[Create]) -> None:
-        """Create what workflows have begun that continue at once."""
+        """Create what workflows have begun, so that they can continue."""
         pool = self._resources.requests
         if self._clock.now() > self._lease.sure_until:
             self._lease.check(self._store, self._clock)
@@ -146,14 +146,14 @@ class TaskRun:
             self._tell(creation, answer)
 
     def _arrive(self) -> None:
-        """Wait for the answers to the requests that are on their way."""
+        """Wait for the answers to the creations that were sent ahead."""
         for creation, answer in self._on_their_way:
             self._tell(creation, answer.result())
         self._on_their_way.clear()
 
     def _perform(self, actions: list[Action], now: int | None) -> None:
-        """Make all requests first, together, then call functions: what was begun is stored before a function runs."""
-        if len(actions) == 1:  # as in a sequence of steps
+        """Make all requests in parallel, then call functions: what was begun is stored before a function runs."""
+        if len(actions) == 1:  # the fast way of a sequence of steps
             (action,) = actions
             if isinstance(action, Run):
                 self._calls.start(action.work, self._clock.now() if now is None else now)
@@ -163,7 +163,7 @@ class TaskRun:
                     asked_at = self._clock.now()
                     self._kept(action, self._answer(request), asked_at)
                 elif (stored := (response := self._answer(request)).promise) and stored.tags is request.tags:
-                    self._execution.kept(action.node, response)  # it is ours, as in nearly every case
+                    self._execution.kept(action.node, response)  # this worker's outcome, as in nearly every case
                 else:
                     self._kept(action, response, 0)
             else:
@@ -180,7 +180,7 @@ class TaskRun:
         for action in actions:
             if isinstance(action, Run):
                 if not (beside and action.work.concurrent):
-                    now = self._clock.now()  # the function before it may have taken its time
+                    now = self._clock.now()  # the function before it may have run long
                 self._calls.start(action.work, now)
 
     def _before(self, requests: Sequence[Create | RecordOutcome | ReadPromise | ReadChildren]) -> None:
@@ -195,7 +195,7 @@ class TaskRun:
         promise, request = response.promise, action.request
         if self._fenced and isinstance(request, PromiseRecord):
             ours = asked_at and request.id.startswith(f"{self._task.id}.")
-            # The store fences by the newest version that this process holds, which may be another attempt's.
+            # The store fences by the newest version that this process holds, perhaps that of another attempt.
             if response.ok and ours and self._store.fences_records_by(self._task.id, self._task.version):
                 self._lease.confirm(asked_at)
         elif promise is not None and _is_of_another(promise, request):
@@ -222,14 +222,14 @@ class TaskRun:
     def _answer(self, request: Request) -> Response:
         response = self._store.apply(request)
         if response.status == 409:
-            # Only a store that fences every write says so.
+            # Only a store that fences every write answers this.
             raise Lost
         if response.status >= 500 or response.status == 401:
             raise StoreError(response.error or f"the store answered {response.status}")
         return response
 
     def _wait(self) -> Report | None:
-        """Wait, if what blocks the execution is a short pause; else suspend the task."""
+        """Wait, if the execution is blocked by a short pause; else suspend the task."""
         blocked = self._execution.blocked(self._resources.worth_suspending_ms)
         if blocked.until is not None:
             pause_ms = blocked.until - self._time.now()
@@ -255,7 +255,7 @@ class TaskRun:
         if not response.preload:
             self._calls.refresh(blocked.ids)
         if self._execution.outstanding() > MOST_ASKED_SINGLY:
-            # A workflow that awaits many one by one would otherwise make one refused suspension for each.
+            # Otherwise a workflow that awaits many promises, one by one, would have a suspension refused for each.
             for promise in self._store.children(self._task.id):
                 self._execution.settled(promise)
         return None
@@ -280,7 +280,7 @@ class TaskRun:
 
 
 def _is_refused(request: PromiseCreate) -> bool:
-    """Whether stores refuse this creation for its id, address or size: then its workflow waits for the answer."""
+    """Return whether stores refuse this creation for its id, address or size, so that its workflow must wait."""
     return (
         ids.problem_with(request.id) is not None
         or addresses.problem_with(request.tags[TARGET]) is not None
@@ -289,9 +289,9 @@ def _is_refused(request: PromiseCreate) -> bool:
 
 
 def _is_of_another(promise: PromiseView, request: PromiseRecord | PromiseSettle) -> bool:
-    """Whether what is stored is the outcome that another worker has found."""
+    """Return whether the stored outcome is that of another worker."""
     if isinstance(request, PromiseRecord) and promise.created_at != request.created_at:
         return True
-    if promise.state not in ("resolved", "rejected"):  # which no worker writes
+    if promise.state not in ("resolved", "rejected"):  # a state that workers do not write
         return False
     return promise.state != request.state or promise.value != request.value

@@ -1,9 +1,13 @@
-"""Worker: one task, from its acquisition until this process has nothing left to do for it.
+"""Worker: one task, from its acquisition until this process cannot continue it.
 
-It reads the call from the task's promise, runs it to the end (`task_run`), and reports how the run ended. A run ends in
-one way (docs/rules.md R15). *Completed*: the promise is settled. *Suspended*: the task waits for promises that others
-settle. *Released*: time is running out, or there was a failure that is not the workflow's. *Lost*: another worker holds
-the task. *Halted*: continuing would do harm until a person has corrected the code or the data.
+It reads the call from the task's promise, runs it (`task_run`), and reports how the run ended. A run ends in one of
+these ways (docs/rules.md R15):
+
+- *completed*: the promise is settled.
+- *suspended*: the task waits for promises that it does not settle itself.
+- *released*: the time is running out, or something failed that is not the workflow.
+- *lost*: another worker holds the task.
+- *halted*: a person must first correct the code or the data; to continue would do harm.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ logger = logging.getLogger("resonate.worker")
 LONGEST_LEASE_MS = 366 * 86_400_000
 """The lease of a task whose server does not name one."""
 MOST_REMEMBERED = 10_000
-"""How many calls a process remembers that it has begun. Some of them other workers have settled."""
+"""Maximum number of begun calls that a process remembers. Other workers may have settled some of them."""
 
 
 class Call(Struct):
@@ -58,22 +62,23 @@ class Call(Struct):
 
 
 class Worker:
-    """Acquires tasks and runs them.
+    """Worker that acquires tasks and runs them.
 
     Args:
         resources: what its tasks share: the store, the clock and the threads.
         registry: the functions that can be run.
-        dependencies: what contexts hand out.
+        dependencies: the dependencies of contexts, by name.
         pid: the process that acquires tasks.
-        default_target: where calls go that name no target.
-        group: where such calls go instead if their function is registered here.
+        default_target: the target of calls that name none.
+        group: their target if their function is registered here.
         private: whether payloads are encrypted. Then only the type of an error of user code or payloads is logged and
-            stored: its message or traceback may contain what is encrypted.
+            stored, because its message or traceback may contain what is encrypted.
 
     Attributes:
-        encoders: those that calls from this process were written with, by promise id.
-        calls: those that this process has begun with an encoder, by promise id: an encoder may keep nothing.
-        options: those of the calls that this process has begun, by promise id, until they are settled here.
+        encoders: the encoders of calls from this process, by promise id.
+        calls: the calls that this process has begun with an encoder, by promise id, because an encoder may keep
+            nothing.
+        options: the options of the calls that this process has begun, by promise id, until they are settled here.
     """
 
     def __init__(
@@ -106,13 +111,13 @@ class Worker:
         """Acquire the task that an execute message offers, and run it.
 
         Args:
-            id, version: as the message gives them.
+            id, version: as in the message.
             ttl_ms: the length of the lease; it must outlive the time that this process may still run.
             deadline: the instant (ms) after which no function is started.
             lease: the lease, if the caller extends it while this runs.
 
         Raises:
-            StoreError: the store cannot answer; the lease will bring the task back.
+            StoreError: the store cannot answer. The task is offered again when the lease ends.
         """
         lease = lease or Lease(id, version + 1, self._clock.now(), ttl_ms)
         try:
@@ -127,7 +132,7 @@ class Worker:
     def remember(self, id: str, options: Options) -> None:
         """Use these options of the caller, such as a retry policy, whenever this process runs the call `id`.
 
-        They contain code, so they cannot be stored. The oldest of more than `MOST_REMEMBERED` calls are forgotten.
+        They contain code, so they cannot be stored. Only those of the latest `MOST_REMEMBERED` calls are kept.
         """
         if options.retry_policy is None and options.non_retryable_exceptions is None:
             return
@@ -138,7 +143,7 @@ class Worker:
     def run_acquired(
         self, task: Task, promise: PromiseView, deadline: int | None = None, lease: Lease | None = None
     ) -> Report:
-        """Run a task that this process holds, under a lease that began just now if none is given."""
+        """Run a task that this process holds. Without `lease`, its lease begins now."""
         lease = lease or Lease(task.id, task.version, self._clock.now(), task.ttl or LONGEST_LEASE_MS)
         try:
             root = self._root(promise, first=task.version == 1)
@@ -189,7 +194,7 @@ class Worker:
             return self._release(task, f"{type(error).__name__}: {error}", error)
 
     def _halt_endless(self, task: Task, name: str) -> Report:
-        """Halt a task whose workflow does not end when it is closed: it would continue without its records."""
+        """Halt a task whose workflow does not end when it is closed, because it would continue without its records."""
         reason = (
             f"{name} catches GeneratorExit, which ends a workflow when it is suspended, and yields again, {MOST_BLOCKS}"
             " times: write `except Exception` instead of `except BaseException` or a bare `except`"
@@ -235,7 +240,7 @@ class Worker:
         try:
             registered = self.registry.get(call.func, call.version or 0)
         except ValueError:
-            if self.private and call.func != promise.tags.get(FUNC):  # it is named nowhere else
+            if self.private and call.func != promise.tags.get(FUNC):  # the name is known from the payload only
                 raise ValueError(f"the function that promise {promise.id} calls is not registered here") from None
             raise
         signature = signature_of(registered.func)
@@ -245,10 +250,10 @@ class Worker:
             check(func, registered.name, args, kwargs)
             args, kwargs = self._restored(registered, signature, args, kwargs)
         except SignatureError as refused:
-            # It is the deployment that may be wrong, so what an earlier one has begun is not rejected.
+            # The deployment may be wrong, so an execution that an earlier one has begun is not rejected.
             if not first or self._store.children(promise.id):
                 if self.private or encoder is not None:
-                    # A halted task says openly why, and only the type of an error that payloads cause is told.
+                    # The reason of a halted task is not encrypted, so it must not contain payloads.
                     raise SignatureError(f"the arguments of {promise.id} do not fit {registered.name}") from None
                 raise
             func = _raising(refused)
@@ -305,7 +310,7 @@ class Worker:
         """Return arguments as their annotated types.
 
         Raises:
-            SignatureError: one does not fit.
+            SignatureError: an argument does not fit.
         """
         try:
             return signature.arguments(args, kwargs, strict=registered.validate)
@@ -314,12 +319,12 @@ class Worker:
 
 
 def _tell_release(id: str, error: str, unexpected: Exception | None = None) -> None:
-    """Log that a task cannot be run: reports may not be read."""
+    """Log that a task cannot be run, because the caller may ignore the report."""
     logger.warning("task %s is released, and will be tried again: %s", id, error, exc_info=unexpected)
 
 
 def _raising(error: Exception) -> Callable[..., Any]:
-    """Return a function that fails at once, in place of one that cannot be called."""
+    """Return a function that raises this error when it is called."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
