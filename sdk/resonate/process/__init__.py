@@ -1,1 +1,1 @@
-"""One process that works: its runtime, what it waits for, and the store it uses. Internal."""
+"""Internal: one process that works: its runtime, its waits for promises, and the store that it uses."""

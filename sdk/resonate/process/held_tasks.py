@@ -1,4 +1,4 @@
-"""The tasks that this process holds: their leases, and the heartbeats that extend them."""
+"""Tasks that this process holds: their leases, and the heartbeats that extend them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class HeldTasks:
         clock: the source of time.
         pid: the process that holds the tasks.
         ttl_ms: the length of a lease.
-        keeps_begun: whether calls that are begun here are remembered: those of a store in this process are continued
+        keeps_begun: whether to remember calls that are begun here. With a store in this process, they are continued
             here.
-        began: called when a first task is held, whose lease has to be extended.
+        began: called when a first task is held, whose lease must be extended.
     """
 
     def __init__(self, clock: Clock, pid: str, ttl_ms: int, *, keeps_begun: bool, began: Callable[[], None]) -> None:
@@ -36,20 +36,20 @@ class HeldTasks:
         self._ttl_ms = ttl_ms
         self._keeps_begun = keeps_begun
         self._began = began
-        self._lock = threading.RLock()  # a signal, whose handler may stop everything, can arrive while it is held
+        self._lock = threading.RLock()  # reentrant: a signal handler may call `stop` while it is held
         self._leases: dict[str, Lease] = {}
         self._begun: OrderedDict[str, None] = OrderedDict()
-        """The oldest are forgotten."""
+        """Limited to `MOST_REMEMBERED`; the oldest are removed."""
 
     def __len__(self) -> int:
         return len(self._leases)
 
     def has_begun(self, id: str) -> bool:
-        """Whether this process has begun the call `id` and continues it."""
+        """Return whether this process has begun the call `id` and continues it."""
         return id in self._begun
 
     def accept(self, lease: Lease) -> bool:
-        """Hold the lease of an offered task; False if the offer is one that was accepted before, or an older one."""
+        """Hold the lease of an offered task. Return False if this offer, or a later one, was accepted before."""
         with self._lock:
             known = self._leases.get(lease.id)
             if known is not None and known.version >= lease.version:
@@ -58,14 +58,14 @@ class HeldTasks:
         return True
 
     def hold(self, lease: Lease, *, begun: bool = False) -> None:
-        """Keep a task's lease alive from now on.
+        """Extend a task's lease from now on.
 
         Of two attempts the older one ends as lost before its next step.
 
         Args:
             lease: the lease.
-            begun: whether this process has begun the call. If the store is in this process, the messages about the call
-                arrive here, too, whatever its target.
+            begun: whether this process has begun the call. With a store in this process, the messages about the call
+                then arrive here, whatever its target.
         """
         with self._lock:
             known = self._leases.get(lease.id)
@@ -84,7 +84,7 @@ class HeldTasks:
             self._began()
 
     def let_go(self, lease: Lease, *, over: bool = False) -> None:
-        """Extend a lease no longer.
+        """Do not extend a lease any more.
 
         Args:
             lease: the lease.
@@ -97,14 +97,14 @@ class HeldTasks:
                 self._begun.pop(lease.id, None)
 
     def extend(self, store: Store) -> bool:
-        """Extend the leases of what is held, and return whether all of it was done.
+        """Extend the leases of all held tasks, and return whether all requests succeeded.
 
-        One request is made for each execution: servers want the tasks of one request related.
+        There is one request for each execution, because servers require that the tasks of one request are related.
         """
         complete = True
         now = self._clock.now()
         with self._lock:
-            # A lease that has ended here stays ended: another worker may have the task by now.
+            # A lease that has ended here is not extended: another worker may hold the task now.
             held = [lease for lease in self._leases.values() if now < lease.ends_at]
         held.sort(key=lambda lease: origin(lease.id))
         for _, group in itertools.groupby(held, key=lambda lease: origin(lease.id)):

@@ -1,14 +1,14 @@
 """Ctrl-C ends a program without a traceback while a runtime runs in it.
 
-Most workers end that way: they start, and then wait or sleep until the user interrupts them. Python would print that
-as if it were a failure. So from the start of the first runtime of a process to the stop of the last one,
-`sys.excepthook` is ours. It prints nothing for a `KeyboardInterrupt` that the main thread has not caught, and passes
+Most workers end that way: they start, and then wait or sleep until the user interrupts them. Python would print that as
+if it were a failure. So from the start of the first runtime of a process to the stop of the last one, `sys.excepthook`
+is replaced. The replacement prints nothing for a `KeyboardInterrupt` that the main thread has not caught, and passes
 everything else to the hook before it. The process ends as Python ends it, by SIGINT, which scripts see.
 
-A program may stop its runtime because it is interrupted, for instance in a `finally` block. The interrupt is then still
-on its way, so the hook stays in place for this one interrupt.
+A program may stop its runtime because it is interrupted, for instance in a `finally` block. The interrupt is raised
+further after that, so the hook stays in place for this one interrupt.
 
-Where an interrupt does not end the program the hook is not set: at an interactive prompt, and inside Lambda.
+The hook is not set where an interrupt does not end the program: at an interactive prompt, and inside Lambda.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Hook:
         self.before = before
         self.active = True
         self.passing: BaseException | None = None
-        """The interrupt that was on its way when the last runtime stopped."""
+        """The interrupt that was being raised when the last runtime stopped."""
 
     def __call__(self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         silent = self.active or error is self.passing

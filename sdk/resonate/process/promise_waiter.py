@@ -1,10 +1,10 @@
-"""How callers in this process wait for promises: by messages where they arrive, else by polling.
+"""Waits of callers in this process for promises: by messages if they arrive, else by polling.
 
 With messages, a caller registers a listener and then reads the promise once more, because it may have settled in
-between. A server can lose a message, so with a server both are repeated every minute. A store in this process loses
-none; it is read because a halted task sends no message. Without messages - there is no source, or its connection is
-down - the promise is polled, with pauses that grow. When the connection is made or lost, all callers read at once and
-continue in the other way.
+between. A server can lose a message, so with a server both are repeated every minute. A store in this process does not
+lose messages; the promise is read because a halted task sends no message. Without messages the promise is polled, with
+pauses that grow. That happens without a source, and while its connection is down. When the connection is made or lost,
+all callers read at once and continue in the other way.
 
 Polling waits use the injected clock: under a clock that a test moves, they may be what makes time pass. Waits for a
 message use real time, because another thread brings it.
@@ -35,17 +35,20 @@ from resonate_store.model.tags import TARGET
 logger = logging.getLogger("resonate.runtime")
 
 GLANCE_S = 1.0
-"""Interval of reads of a promise in a store of this process: how soon a halted task is noticed."""
+"""Interval of reads of a promise in a store of this process, and so the delay until a halted task is noticed."""
 FIRST_LOOK_S = 0.02
-"""First pause of a poll. Each pause is half as long again as the one before, up to `GLANCE_S`. Later it is a tenth of
-the time waited so far, up to `LAST_LOOK_S`."""
+"""First pause of a poll.
+
+Each pause is 1.5 times the one before, up to `GLANCE_S`. Later it is a tenth of the time waited so far, up to
+`LAST_LOOK_S`.
+"""
 LAST_LOOK_S = 10.0
 REFRESH_S = 60.0
 """Interval at which a listener is registered again, and the promise read: a server sends a message only once."""
 UNSERVED_MS = 5_000
-"""How long a wait lasts before a warning says that there is no worker: one may just be starting, even here."""
+"""Length of a wait after which a warning says that no worker serves the target. Until then, one may be starting."""
 SLICE_S = 0.1
-"""How often a pause of a poll is interrupted to see whether to continue waiting."""
+"""Interval at which a pause of a poll is interrupted to check whether to continue."""
 
 
 class Watcher(threading.Thread):
@@ -77,13 +80,13 @@ class Waits:
         store = resources.store
         self._plain = inner is store or (isinstance(store, PlainStore) and store.is_of(inner))
         self._source = source
-        self._lock = threading.RLock()  # a signal, whose handler may stop everything, can arrive while it is held
+        self._lock = threading.RLock()  # reentrant: a signal handler may call `stop` while it is held
         self._waits: dict[str, list[_Wait]] = {}
         self._watchers: set[Watcher] = set()
 
     def settled(self, id: str, timeout: float | None) -> PromiseView | None:
-        """See `Awaiter.settled`."""
-        if self._embedded:  # a look costs less than getting ready to wait
+        """Wait for a promise; see `Awaiter.settled`."""
+        if self._embedded:  # a read costs less than the preparation of a wait
             promise = _found(id, self._store.apply(PromiseGet(id)))
             if promise is not None and not promise.pending:
                 return promise
@@ -118,33 +121,33 @@ class Waits:
                     pause_s = max(min(pause_s * 1.5, GLANCE_S), min(waited_s / 10, LAST_LOOK_S))
 
     def unblock(self, data: Any) -> None:
-        """Handle an unblock message, whose form is the sender's: wake the waiters of this promise."""
+        """Wake the callers that wait for the promise of an unblock message, whose data may be malformed."""
         with self._lock:
             waits = list(self._waits.get(data["id"], ()))
         for wait in waits:
             try:
                 promise = convert(data, PromiseView)
             except MsgspecError:
-                promise = None  # it is read instead
-            if promise is not None and not promise.pending and self._plain:  # else it is encrypted, and read
+                promise = None  # the caller reads the promise
+            if promise is not None and not promise.pending and self._plain:  # else the caller reads and decrypts it
                 wait.promise = promise
             wait.news.set()
 
     def look_again(self) -> None:
-        """Have all waiters read their promises: the connection was made or lost, and with it perhaps messages."""
+        """Make all callers read their promises, because the connection of the message source was made or lost."""
         with self._lock:
             for wait in itertools.chain.from_iterable(self._waits.values()):
                 wait.news.set()
 
     def stop(self) -> None:
-        """Have all waiters read their promises once more, and then raise `ResonateShutdownError`."""
+        """Make all callers read their promises once more, and then raise `ResonateShutdownError`."""
         with self._lock:
             for wait in itertools.chain.from_iterable(self._waits.values()):
                 wait.stopped = True
                 wait.news.set()
 
     def watchers(self) -> list[Watcher]:
-        """Return the threads of handles that wait now; after `stop` they are about to end."""
+        """Return the threads of handles that wait now. After `stop` they are about to end."""
         with self._lock:
             return list(self._watchers)
 
@@ -173,14 +176,14 @@ class Waits:
                     self._watchers.discard(watcher)
 
     def _look(self, id: str, wait: _Wait, seconds: float | None, *, merely: bool) -> PromiseView | None:
-        """Return the promise as it is now; None when the store cannot be reached.
+        """Return the promise as it is now; None if the store cannot be reached.
 
-        Where messages arrive, register a listener first, and again every minute.
+        If messages arrive, register a listener first, and again every minute.
 
         Args:
             id: the promise.
             wait: the caller's wait.
-            seconds: how long the read may take; None for any time.
+            seconds: the maximum time of the read; None for no limit.
             merely: whether the caller does not wait, so that no listener is registered.
         """
         store = self._store
@@ -208,14 +211,14 @@ class Waits:
         return promise
 
     def _rest(self, wait: _Wait, seconds: float) -> None:
-        """Sleep on the clock until the pause or the wait is over; in a test this may be what makes time pass."""
+        """Sleep on the clock until the pause or the wait is over. In a test this may be what makes time pass."""
         end = self._clock.now() + round(seconds * 1000)
         while not wait.news.is_set() and (left_ms := end - self._clock.now()) > 0:
             self._clock.sleep(min(left_ms, round(SLICE_S * 1000)))
 
 
 class _Wait:
-    """One caller who waits for one promise."""
+    """One caller's wait for one promise."""
 
     __slots__ = ("listened_at", "listening", "news", "promise", "stopped", "unserved")
 
@@ -229,10 +232,10 @@ class _Wait:
 
 
 def _found(id: str, response: Response) -> PromiseView | None:
-    """Return the promise of a response; None when the store has failed, which may be temporary.
+    """Return the promise of a response; None if the store has failed, which may be temporary.
 
     Raises:
-        ResonateStoreError: there is no such promise, or this caller may not read it.
+        ResonateStoreError: the promise does not exist, or this caller may not read it.
     """
     if response.promise is not None or response.status >= 500:
         return response.promise

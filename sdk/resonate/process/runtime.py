@@ -1,12 +1,13 @@
 """Runtime of a process: a pool of threads that run tasks, and one timer thread.
 
-Messages arrive from a source. An execute message starts a worker, an unblock message wakes the waiters of a promise
-(`promise_waiter`). The source of a store in this process is the store itself, and the timer thread fires what is due in
-it. With a server it is a connection to the server. In both cases the timer thread extends the leases (`held_tasks`).
+Messages arrive from a source. An execute message starts a worker, and an unblock message wakes the callers that wait
+for a promise (`promise_waiter`). The source of a store in this process is the store itself, and the timer thread fires
+what is due in it. With a server the source is a connection to the server. In both cases the timer thread extends the
+leases (`held_tasks`).
 
-Threads start with the first piece of work and have ended after `stop`. It waits for the functions that run, but starts
-none: their tasks are released with `handover`. Async functions have `GRACE_MS` to finish and are then cancelled. The
-threads do not keep the process alive.
+Threads start with the first task and have ended after `stop`. It waits for the functions that run, but starts none:
+their tasks are released with `handover`. Async functions have `GRACE_MS` to finish and are then cancelled. The threads
+do not keep the process alive.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("resonate.runtime")
 
 _forks = 0
-"""Number of forks that led to this process; reading it is faster than asking for the process id at every call."""
+"""Number of forks that led to this process. Reading it is faster than a request for the process id at every call."""
 
 
 def _count_fork() -> None:
@@ -55,9 +56,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 REQUESTS = 8
-"""Requests to a server that one task makes at the same time."""
+"""Maximum number of requests to a server that one task makes at the same time."""
 PAUSED_S = 1.0
-"""How often a process that acquires no task checks whether it may again."""
+"""Interval at which a process that acquires no tasks checks whether it may again."""
 GRACE_MS = 5_000
 """How long `stop` waits for async functions before it cancels them."""
 FAREWELL_MS = 1_000
@@ -65,15 +66,15 @@ FAREWELL_MS = 1_000
 
 
 class Runtime:
-    """Runs tasks and waits for promises.
+    """Runtime of one process: runs tasks and waits for promises.
 
     Args:
         resources: what the tasks share; their threads start and end with this runtime's.
-        worker: works on tasks.
-        group, pid: who this process is; messages for the group, or for the process in it, arrive here.
+        worker: runs tasks.
+        group, pid: the worker group and the name of this process; messages for either arrive here.
         ttl_ms: the lease that tasks are acquired with; half of it is the heartbeat's interval.
         threads: how many tasks are worked on at the same time.
-        source: where messages come from; by itself for a store in this process.
+        source: where messages come from; by default a store in this process.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Runtime:
         resources.exhausted = self._pause
         self._farewell = functools.partial(_farewell, weakref.ref(self))
         if source is None and self._embedded is not None:
-            # A timer of the store is fired by our own thread, and another task can have the worker meanwhile.
+            # The timer thread fires the timers of the store, so during a sleep the worker can run another task.
             resources.worth_suspending_ms = WORTH_SUSPENDING_HERE_MS
             source = InProcess(self._embedded, group, pid, self._plan, self._held.has_begun, self._knows)
             self._waits = Waits(resources, source)
@@ -117,7 +118,7 @@ class Runtime:
         self._source = source
 
     def serve_every_target(self) -> None:
-        """Serve also the targets that no other connection serves, if the store is in this process."""
+        """Also serve targets that no other connection serves, if the store is in this process."""
         if isinstance(self._source, InProcess):
             self._source.serve_every_target()
 
@@ -130,7 +131,7 @@ class Runtime:
         if self._tasks is not None:
             self.refuse_fork()
             return
-        # Loaded with the first piece of work: a program that only registers functions, or asks, needs no pools.
+        # Imported here, because a program that only registers functions, or reads promises, does not need pools.
         from resonate.process import interrupts
         from resonate.threads import STEP_THREADS, Pool
 
@@ -177,13 +178,13 @@ class Runtime:
         `GRACE_MS` is cancelled, and its task released with `handover`.
 
         Args:
-            within_ms: how long to wait for functions that are running; as long as they take if None.
+            within_ms: how long to wait for functions that are running; without limit if None.
         """
         if self._forked():
             return  # the threads and the connection belong to the other process
         until = None if within_ms is None else self._clock.now() + within_ms
         if self._source is not None:
-            # First: what is handed over from now on is offered to others, or kept until the next start.
+            # First, so that tasks released from now on are offered to other processes, or kept until the next start.
             self._source.stop()
         with self._condition:
             tasks, self._tasks = self._tasks, None
@@ -215,7 +216,7 @@ class Runtime:
             pool.shutdown(wait=False)
             join(pool.threads(), self._clock, until)
         with self._condition:
-            # The leases of what was running have been kept until here.
+            # Until here, the timer thread has extended the leases of running tasks.
             timekeeper, self._timekeeper = self._timekeeper, None
             self._condition.notify_all()
         watchers = self._waits.watchers()
@@ -233,12 +234,12 @@ class Runtime:
     def work(self, task: Task, promise: PromiseView, asked_at: int | None = None) -> PromiseView | None:
         """Run a task that this process has acquired, and return when the run has ended.
 
-        It runs in the caller's thread, unless tasks run one at a time. Then it waits for its turn in the background,
-        and this returns at once.
+        It runs in the caller's thread. If the process runs one task at a time, the task is queued instead, and this
+        function returns at once.
 
         Args:
             task, promise: as they were acquired.
-            asked_at: the instant (ms) of the request that acquired it, at which the lease began; now if not given.
+            asked_at: the instant (ms) of the request that acquired it, at which the lease began; now by default.
 
         Returns:
             The settled promise, if the run has completed the task.
@@ -257,7 +258,7 @@ class Runtime:
         return None if report is None else report.promise
 
     def settled(self, id: str, timeout: float | None) -> PromiseView | None:
-        """See `Awaiter.settled`."""
+        """Wait for a promise; see `Awaiter.settled`."""
         if self._source is not None:
             self.start()
         return self._waits.settled(id, timeout)
@@ -289,7 +290,7 @@ class Runtime:
             self._decline(message)
 
     def _decline(self, message: dict[str, Any]) -> None:
-        """Return an offer to the store, for another process; a server repeats it when the stream has ended."""
+        """Return an offer to the store, for another process. A server repeats it when the stream has ended."""
         if isinstance(self._source, InProcess):
             self._source.decline(message)
 
@@ -304,7 +305,7 @@ class Runtime:
             self._source.stop()
 
     def _resume(self) -> None:
-        """Receive messages again: some of the threads that were left behind have ended."""
+        """Receive messages again, because some of the threads that were left behind have ended."""
         with self._condition:
             if not self._paused or self._resources.stopping:
                 return
@@ -328,7 +329,7 @@ class Runtime:
         return True
 
     def _accept(self, id: str, version: int) -> None:
-        """Acquire the task that a message offers, and run it. Acquired, it has the next version."""
+        """Acquire the task that a message offers, at the next version, and run it."""
         lease = Lease(id, version + 1, self._clock.now(), self._ttl_ms)
         if self._held.accept(lease):
             self._holding(lease, lambda: self._worker.run(id, version, self._ttl_ms, lease=lease))
@@ -337,7 +338,7 @@ class Runtime:
         return self._holding(lease, lambda: self._worker.run_acquired(task, promise, lease=lease))
 
     def _knows(self, id: str) -> bool:
-        """Whether the function that a promise calls is registered here."""
+        """Return whether the function that a promise calls is registered here."""
         promise = self._resources.underlying.apply(PromiseGet(id)).promise
         return promise is not None and promise.tags.get(FUNC) in self._worker.registry.names()
 
@@ -356,9 +357,9 @@ class Runtime:
             logger.error("task %s: %s", lease.id, error)
             return None
         except BaseException as error:
-            # An interrupt or exit is no error of the program.
+            # An interrupt or exit is not an error of the program.
             level = logging.ERROR if isinstance(error, Exception) else logging.INFO
-            logger.log(level, "task %s is left to its lease: %s", lease.id, type(error).__name__)
+            logger.log(level, "task %s is offered again when its lease ends: %s", lease.id, type(error).__name__)
             raise
         finally:
             self._held.let_go(lease, over=over)
@@ -369,7 +370,7 @@ class Runtime:
         try:
             self._store.apply(TaskRelease(task.id, task.version, handover=True))
         except StoreError as error:
-            logger.warning("task %s is left to its lease: %s", task.id, error)
+            logger.warning("task %s is offered again when its lease ends: %s", task.id, error)
 
     # Time
 
@@ -382,7 +383,7 @@ class Runtime:
                 self._condition.notify_all()
 
     def _begin_heartbeats(self) -> None:
-        """Have the timer thread extend leases: the first one is held."""
+        """Make the timer thread extend leases, because a first task is held."""
         if self._embedded is None:
             with self._condition:
                 self._condition.notify_all()
@@ -394,7 +395,7 @@ class Runtime:
             self._news = False
             now = self._clock.now()
             if now >= beat:
-                # After a failure there is time for several more before the leases end.
+                # After a failure there is time for several retries before the leases end.
                 store = self._store if self._distant is None else self._distant.within(self._ttl_ms / 2000)
                 beat = now + self._ttl_ms // (2 if self._held.extend(store) else 10)
             if self._paused and not abandoned.full:
@@ -419,5 +420,5 @@ def _farewell(reference: weakref.ref[Runtime]) -> None:
     """Stop a runtime at the end of the process, and wait `FAREWELL_MS` for what is running."""
     runtime = reference()
     if runtime is not None:
-        with suppress(KeyboardInterrupt):  # the user does not want to wait
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait
             runtime.stop(FAREWELL_MS)

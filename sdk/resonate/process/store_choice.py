@@ -1,6 +1,7 @@
-"""Choose the store of a program and the source of its messages: its arguments decide, else its environment.
+"""Choice of a program's store and message source: its arguments decide, else its environment.
 
-The same program runs in memory, against a server and on DynamoDB. What only one of them needs is loaded for that one.
+The same program runs in memory, against a server and on DynamoDB. Modules that only one of them needs are imported for
+that one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def store_of_environment(clock: Clock) -> Store:
-    """Return the store of a program that names none: see `Resonate`.
+    """Return the store of a program that names none; see `Resonate`.
 
     Raises:
         SettingsError, ValueError: a variable is malformed.
@@ -40,7 +41,7 @@ def _remote_store(clock: Clock) -> RemoteStore:
 
 
 def messages_of(store: Store, group: str, pid: str, registry: Registry) -> Messages | None:
-    """Return the source of messages of the server behind a store; None if it pushes them to workers, or is none."""
+    """Return the message source of a store's server; None for other stores, and if the server pushes messages."""
     distant = store.distant
     if distant is None or distant.server.scope is not None:
         return None
@@ -64,12 +65,12 @@ def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
 def _store_of_function(table: str, clock: Clock) -> DynamoStore:
     """Return the store of a Lambda function, connected: initialisation has more processor time than an invocation.
 
-    Loading the AWS client makes many objects and no garbage, so the collector is off meanwhile. The objects stay for
-    ever, so they are frozen, and no later collection visits them.
+    Loading the AWS client makes many objects and no garbage, so the collector is off meanwhile. The objects live as
+    long as the process, so they are frozen, and later collections do not visit them.
     """
     import gc
 
-    # At every cold start they log at INFO that nothing is unusual.
+    # At every cold start these loggers write lines at level INFO without information.
     for name in ("pynamodb.settings", "botocore.credentials"):
         logging.getLogger(name).setLevel(logging.WARNING)
     collecting = gc.isenabled()
@@ -88,7 +89,7 @@ def encrypted(store: Store, encryptor: Any) -> Store:
     """Return a store around `store` that encrypts payloads.
 
     Raises:
-        TypeError: `encryptor` is no `Encryptor`.
+        TypeError: `encryptor` is not an `Encryptor`.
     """
     from resonate.encryption import EncryptedStore, Encryptor
 
@@ -125,6 +126,6 @@ def check_stores(store: Any, source: Any) -> bool:
 
 
 def _loaded(module: str, name: str, value: Any) -> bool:
-    """Whether a value is of a type, without loading its module: if it is, the module is loaded already."""
+    """Return whether a value has this type, without importing its module: if it has, the module is imported already."""
     known = sys.modules.get(module)
     return known is not None and isinstance(value, getattr(known, name))
