@@ -193,7 +193,7 @@ class Poller:
         except SSLError as error:
             raise StoreError(f"the server cannot be trusted: {error}") from error
         except (HTTPError, OSError, ValueError) as error:
-            # A connection that is shut down under a reader shows as any of these.
+            # A read of a connection that is shut down raises any of these.
             raise Disconnected(reason_of(error)) from error
         finally:
             with self._lock:

@@ -44,7 +44,7 @@ def error_of(error: dict[str, Any]) -> BaseException:
         attributes["__notes__"] = [*notes_of(attributes), RemoteTraceback.of(text)]
     cause: Any = error.get("cause")
     if is_error(cause):
-        vars(BaseException)["__cause__"].__set__(restored, error_of(cause))  # a frozen dataclass refuses to be assigned
+        vars(BaseException)["__cause__"].__set__(restored, error_of(cause))  # a frozen dataclass refuses an assignment
     return restored
 
 
