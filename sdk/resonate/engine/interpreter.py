@@ -167,7 +167,7 @@ class Execution(Nodes):
             self._record_here(node, "rejected", codec.encode_error(error, node.encoder), {REFUSED: when})
 
     def _answered(self, coroutine: Coroutine, node: Node) -> None:
-        """Count one answer to the creations sent ahead; after the last one, continue the workflow that waits for them."""
+        """Count one answer to the creations sent ahead. After the last one, continue the workflow that waits."""
         del coroutine.row.sent[node]
         self._sent -= 1
         if not coroutine.row.sent and (coroutine.opening is not None or coroutine.ended is not None):
