@@ -1,4 +1,4 @@
-"""The structure of the packages: which way imports point, how long modules are, and unique class names."""
+"""The structure of the packages and tests: the direction of imports, the length of modules, and names."""
 
 import ast
 import re
@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.names import OLD_NAMES, faults, names_of_tests, old_names
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 PACKAGES = {
     "resonate_store": ROOT / "store" / "resonate_store",
@@ -39,7 +42,7 @@ Graph = Mapping[str, set[str]]
 
 
 def name_of(path: Path, package: str) -> str:
-    """The dotted name of a module."""
+    """Return the dotted name of a module."""
     parts = path.relative_to(PACKAGES[package].parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -54,7 +57,7 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8"), str(path)) for name, 
 
 
 def imports_of(module: str) -> set[str]:
-    """The modules of the project that a module names in an import, wherever the import stands."""
+    """Return the modules of the project that a module imports, at its top or inside a function."""
     found: set[str] = set()
     for node in ast.walk(TREES[module]):
         if isinstance(node, ast.Import):
@@ -71,7 +74,7 @@ IMPORTS: Graph = {module: imports_of(module) for module in MODULES}
 
 
 def rooms(package: str) -> Graph:
-    """The folders and modules that lie directly in a package, and which others each imports."""
+    """Return the folders and modules that lie directly in a package, and for each those that it imports."""
 
     def room(module: str) -> str:
         return ".".join(module.split(".")[:2])
@@ -85,7 +88,7 @@ def rooms(package: str) -> Graph:
 
 
 def floors(graph: Graph) -> int:
-    """The length of the longest chain of imports."""
+    """Return the length of the longest chain of imports."""
     height: dict[str, int] = {}
     for each in TopologicalSorter(graph).static_order():
         height[each] = 1 + max((height[below] for below in graph.get(each, ())), default=0)
@@ -93,7 +96,7 @@ def floors(graph: Graph) -> int:
 
 
 def imported_packages(module: Path) -> Iterator[tuple[int, str]]:
-    """The top-level packages a module names, wherever in it the import stands, with their lines."""
+    """Yield the line and the top-level package of each import of a module, also inside functions."""
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"), filename=str(module))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name.partition(".")[0]) for alias in node.names)
@@ -191,7 +194,7 @@ def test_each_state_of_the_engine_has_one_owner(name: str) -> None:
 
 
 def names_in(path: Path) -> set[str]:
-    """The classes, functions and methods (as `Class.method`) that a module defines, and its constants."""
+    """Return the classes, functions, methods (as `Class.method`) and constants that a module defines."""
     found: set[str] = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
@@ -212,3 +215,123 @@ def test_architecture_page_names_what_exists() -> None:
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
     assert len(rows) > 20
     assert [(path, name) for path, name in rows if name not in names_in(ROOT / path)] == []
+
+
+TESTED_ELSEWHERE = {
+    "resonate.client.caller": "sdk/client/test_client.py",
+    "resonate.compat.clocks": "sdk/test_compat.py",
+    "resonate.compat.conventions": "sdk/test_compat.py",
+    "resonate.compat.loggers": "sdk/test_compat.py",
+    "resonate.compat.messages": "sdk/test_compat.py",
+    "resonate.compat.protocols": "sdk/test_compat.py",
+    "resonate.compat.results": "sdk/test_compat.py",
+    "resonate.dependencies": "sdk/client/test_client.py",
+    "resonate.engine.actions": "sdk/engine/test_interpreter.py",
+    "resonate.engine.async_workflow": "sdk/worker/test_event_loop.py",
+    "resonate.engine.attempt_log": "sdk/test_logs.py",
+    "resonate.engine.attempts": "sdk/engine/test_interpreter.py",
+    "resonate.engine.blocking": "sdk/engine/test_interpreter.py",
+    "resonate.engine.conventions": "sdk/engine/test_interpreter.py",
+    "resonate.engine.exits": "sdk/worker/test_worker.py",
+    "resonate.engine.history": "sdk/testing/test_replay.py",
+    "resonate.engine.model": "sdk/engine/test_interpreter.py",
+    "resonate.engine.nodes": "sdk/engine/test_interpreter.py",
+    "resonate.engine.progress": "sdk/engine/test_interpreter.py",
+    "resonate.engine.retries": "sdk/engine/test_interpreter.py",
+    "resonate.message_sources.in_process": "sdk/message_sources/test_message_sources.py",
+    "resonate.message_sources.local": "sdk/message_sources/test_message_sources.py",
+    "resonate.message_sources.poller": "sdk/message_sources/test_message_sources.py",
+    "resonate.message_sources.source": "sdk/message_sources/test_message_sources.py",
+    "resonate.payloads.annotations": "sdk/payloads/test_restore.py",
+    "resonate.payloads.exceptions": "sdk/payloads/test_codec.py",
+    "resonate.payloads.fitting": "sdk/payloads/test_restore.py",
+    "resonate.payloads.forms": "sdk/payloads/test_restore.py",
+    "resonate.payloads.rebuild_exceptions": "sdk/payloads/test_codec.py",
+    "resonate.process.held_tasks": "sdk/process/test_runtime.py",
+    "resonate.process.interrupts": "../lambda_runtime/test_endings.py",
+    "resonate.process.promise_waiter": "sdk/process/test_runtime.py",
+    "resonate.process.store_choice": "sdk/client/test_client.py",
+    "resonate.stores.by_hand": "sdk/stores/test_local.py",
+    "resonate.stores.local_schedules": "sdk/stores/test_local.py",
+    "resonate.stores.names": "sdk/stores/test_local.py",
+    "resonate.stores.remote": "sdk/stores/test_local.py",
+    "resonate.testing.diagnosis": "sdk/testing/test_memory.py",
+    "resonate.testing.faults": "../deployment/test_messages.py",
+    "resonate.testing.functions": "sdk/testing/test_memory.py",
+    "resonate.testing.stack": "sdk/testing/test_memory.py",
+    "resonate.worker.async_functions": "sdk/worker/test_event_loop.py",
+    "resonate.worker.calls": "sdk/worker/test_worker.py",
+    "resonate.worker.lease": "sdk/worker/test_worker.py",
+    "resonate.worker.resources": "sdk/process/test_runtime.py",
+    "resonate.worker.task_run": "sdk/worker/test_worker.py",
+    "resonate.workflow.awaits": "sdk/worker/test_event_loop.py",
+    "resonate.workflow.logger": "sdk/test_logs.py",
+    "resonate_infra.cli.exits": "infra/cli/test_application.py",
+    "resonate_infra.cli.parameters": "infra/cli/test_application.py",
+    "resonate_infra.cli.waiting": "infra/cli/test_tree.py",
+    "resonate_infra.conformance.script": "infra/conformance/test_reading.py",
+    "resonate_infra.demo": "../project/test_extras.py",
+    "resonate_infra.deployed.debugging": "../deployment/functions/test_debug_requests.py",
+    "resonate_infra.json_types": "infra/conformance/test_reading.py",
+    "resonate_infra.testing.endpoint": "../lambda_runtime/test_endpoint.py",
+    "resonate_infra.testing.mocks": "infra/testing/test_stack.py",
+    "resonate_infra.testing.template.buckets": "infra/testing/template/test_resources.py",
+    "resonate_infra.testing.template.deployment": "infra/testing/test_process.py",
+    "resonate_store.dynamo.client": "store/dynamo/test_store.py",
+    "resonate_store.dynamo.debug_items": "../deployment/functions/test_debug_requests.py",
+    "resonate_store.dynamo.items": "store/dynamo/test_store.py",
+    "resonate_store.dynamo.known": "store/dynamo/test_store.py",
+    "resonate_store.dynamo.parallel": "store/dynamo/test_large_values.py",
+    "resonate_store.dynamo.s3": "store/dynamo/test_large_values.py",
+    "resonate_store.dynamo.search": "../spec/test_search.py",
+    "resonate_store.dynamo.table": "store/dynamo/test_store.py",
+    "resonate_store.dynamo.writes": "store/dynamo/test_store.py",
+    "resonate_store.extras": "../project/test_extras.py",
+    "resonate_store.interface": "store/local/test_memory.py",
+    "resonate_store.local.embedded": "store/local/test_memory.py",
+    "resonate_store.local.sqlite_file": "store/local/test_sqlite.py",
+    "resonate_store.machine.draft": "../spec/test_rules.py",
+    "resonate_store.machine.promises": "../spec/test_promises.py",
+    "resonate_store.machine.schedules": "../spec/test_schedules.py",
+    "resonate_store.machine.search": "../spec/test_search.py",
+    "resonate_store.machine.tasks": "../spec/test_tasks.py",
+    "resonate_store.machine.transitions": "store/test_transitions.py",
+    "resonate_store.machine.wake": "../spec/test_rules.py",
+    "resonate_store.model.backoff": "store/dynamo/test_store.py",
+    "resonate_store.model.clock": "../spec/test_rules.py",
+    "resonate_store.model.limits": "store/dynamo/test_large_values.py",
+    "resonate_store.model.requests": "store/protocol/test_wire.py",
+    "resonate_store.model.servers": "store/remote/test_settings.py",
+    "resonate_store.remote.signature": "../deployment/functions/test_api.py",
+    "resonate_store.server_clock": "sdk/worker/test_server_time.py",
+    "resonate_store.settings": "store/remote/test_settings.py",
+}
+"""The modules without a test module of their own, and where each is tested (relative to this folder)."""
+
+
+def has_test_module(module: str) -> bool:
+    """Return whether `unit` has the test module of this module, in its folder or in its room."""
+    package, *folders, name = module.split(".")
+    top = HERE / {"resonate": "sdk", "resonate_store": "store", "resonate_infra": "infra"}[package]
+    return any(top.joinpath(*at, f"test_{name.strip('_')}.py").exists() for at in (folders, folders[:1]))
+
+
+def test_each_module_with_code_has_its_test_module() -> None:
+    with_code = {
+        name
+        for name, path in MODULES.items()
+        if path.stem != "__init__"
+        if any(isinstance(node, ast.ClassDef | ast.FunctionDef) for node in ast.walk(TREES[name]))
+    }
+    assert {name for name in with_code if not has_test_module(name)} == TESTED_ELSEWHERE.keys()
+    assert [place for place in TESTED_ELSEWHERE.values() if not (HERE / place).exists()] == []
+
+
+def test_test_names_keep_the_rules() -> None:
+    """`python -m tests.support.names` deletes the names from the list that have been changed."""
+    present, listed = names_of_tests(), old_names()
+    wrong = {name: list(faults(name)) for name in sorted(present - set(listed)) if any(faults(name))}
+
+    assert wrong == {}
+    assert [name for name in listed if name not in present or not any(faults(name))] == []
+    assert listed or not OLD_NAMES.exists(), "the list is empty and can be deleted"
