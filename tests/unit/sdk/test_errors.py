@@ -24,9 +24,7 @@ from resonate.errors import (
     ResultTypeError,
     SignatureError,
 )
-from resonate.payloads import codec
 from resonate.retry_policies import Never
-from resonate_store.model.records import EMPTY, PromiseView, Value
 from tests.support.driver import Driver, Flow
 from tests.support.ways import always_three_ways, three_ways
 
@@ -188,12 +186,6 @@ def calling(ctx: Context, reason: str) -> Flow:
     yield ctx.run(failing, reason).options(retry_policy=Never())
 
 
-def received(payload: Value) -> BaseException:
-    return codec.decode_error(
-        PromiseView(id="x", state="rejected", param=EMPTY, value=payload, tags={}, timeout_at=0, created_at=0)
-    )
-
-
 def shown(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
@@ -257,34 +249,6 @@ def test_members_of_a_group_show_their_own_frames(driver: Driver) -> None:
         assert f"Refused: no {reason}" in shown(member)
 
 
-def test_traceback_stays_bounded_however_many_workflows_it_passes() -> None:
-    error: BaseException = Refused("m" * 100)
-    for _ in range(50):
-        try:
-            raise error
-        except Refused as raised:
-            payload = codec.encode_error(raised)
-        error = received(payload)
-
-    assert len(payload.data or "") < 20_000
-    assert len(error.__notes__) == 1
-    assert "in test_traceback_stays_bounded" in shown(error)
-
-
-def test_error_in_a_long_message_keeps_type_frames_and_beginning() -> None:
-    try:
-        raise KeyError("m" * 3_000_000)
-    except KeyError as error:
-        payload = codec.encode_error(error)
-    back = received(payload)
-
-    assert isinstance(back, KeyError)
-    assert back.args[0].startswith("mmm")
-    assert back.args[0].endswith("... (3,000,000 characters)")
-    assert "in test_error_in_a_long_message" in back.__notes__[0]
-    assert len(payload.data or "") < 256 * 1024
-
-
 @always_three_ways
 def test_error_with_a_long_message_is_caught_by_type_wherever_it_is_raised(
     driver: Driver, caplog: pytest.LogCaptureFixture
@@ -307,23 +271,3 @@ def test_error_with_a_long_message_is_caught_by_type_wherever_it_is_raised(
     driver.register(louder)
     assert driver.run("w", workflow) == [64 * 1024] * 2
     assert len(caplog.text) < 10_000
-
-
-def test_error_with_large_parts_is_stored_without_them() -> None:
-    error = ExceptionGroup("all", [ValueError("m" * 50_000, [number]) for number in range(200)])
-    error.add_note("n" * 200_000)
-    payload = codec.encode_error(error)
-    back = received(payload)
-
-    assert isinstance(back, ExceptionGroup)
-    assert len(back.exceptions) == 100
-    assert len(payload.data or "") < 256 * 1024
-
-
-def test_error_stored_by_an_older_worker_is_read() -> None:
-    told = {"__type": "error", "name": "KeyError", "type": "builtins:KeyError", "message": "'k'", "args": ["k"]}
-    told["traceback"] = "Traceback (most recent call last):\n  File \"old.py\", line 1, in f\nKeyError: 'k'"
-    back = received(codec.encode(told, "it"))
-
-    assert isinstance(back, KeyError)
-    assert 'File "old.py", line 1, in f' in shown(back)

@@ -289,30 +289,6 @@ def test_failure_is_logged_with_its_traceback_first_and_last(driver: Driver, log
     assert ["in fails" in logging.Formatter().format(record) for record in told] == [True, False, True]
 
 
-def test_value_that_changes_its_type_without_an_annotation_is_told_once(
-    driver: Driver, log: pytest.LogCaptureFixture
-) -> None:
-    def unannotated(_, items):  # type: ignore[no-untyped-def]
-        return set(items)
-
-    def annotated(_: Context, items: tuple[int, ...]) -> set[int]:
-        return set(items)
-
-    def workflow(ctx: Context) -> Flow:
-        for _ in range(2):
-            yield ctx.run(unannotated, (1, 2))
-            yield ctx.rpc(unannotated, (1, 2))
-            yield ctx.rpc(annotated, (1, 2))
-
-    driver.register(unannotated)
-    driver.register(annotated)
-    driver.run("w", workflow)
-    assert sorted(each.getMessage() for each in log.records if "comes back as" in each.getMessage()) == [
-        "items of unannotated is a tuple and comes back as a list: annotate it",
-        "the result of unannotated is a set and comes back as a list: annotate it",
-    ]
-
-
 def test_arguments_that_do_not_fit_are_logged_without_our_frames(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     driver.register(step)
     driver.create("w", {"func": "step", "args": ["x"]})
