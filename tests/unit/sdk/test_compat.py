@@ -85,16 +85,18 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("module", SAME)
-def test_import_path_of_0_6_7_gives_our_object(module: str) -> None:
-    imported = importlib.import_module(f"resonate.{module}")
-    assert {name: getattr(imported, name) for name in SAME[module]} == SAME[module]
+def test_import_path_of_0_6_7_gives_our_object(subtests: pytest.Subtests) -> None:
+    for module, names in SAME.items():
+        with subtests.test(module):
+            imported = importlib.import_module(f"resonate.{module}")
+            assert {name: getattr(imported, name) for name in names} == names
 
 
-@pytest.mark.parametrize("module", OTHERS)
-def test_import_path_of_0_6_7_has_its_names(module: str) -> None:
-    imported = importlib.import_module(f"resonate.{module}")
-    assert [name for name in OTHERS[module] if not hasattr(imported, name)] == []
+def test_import_path_of_0_6_7_has_its_names(subtests: pytest.Subtests) -> None:
+    for module, names in OTHERS.items():
+        with subtests.test(module):
+            imported = importlib.import_module(f"resonate.{module}")
+            assert [name for name in names if not hasattr(imported, name)] == []
 
 
 def test_import_of_resonate_loads_no_compatibility_module() -> None:
@@ -106,14 +108,15 @@ def test_import_of_resonate_loads_no_compatibility_module() -> None:
     assert [name for name in loaded if name[1] in single and len(name) > 2] == []
 
 
-@pytest.mark.parametrize("path", ["resonate.errors", "resonate.errors.errors"])
-def test_stored_error_comes_back_by_either_import_path(path: str) -> None:
-    error = importlib.import_module(path).ResonateCanceledError("p")
-    stored = codec.decode(codec.encode_error(error))
+def test_stored_error_comes_back_by_either_import_path(subtests: pytest.Subtests) -> None:
+    for path in ("resonate.errors", "resonate.errors.errors"):
+        with subtests.test(path=path):
+            error = importlib.import_module(path).ResonateCanceledError("p")
+            stored = codec.decode(codec.encode_error(error))
 
-    assert stored["type"] == "resonate.errors:ResonateCanceledError"
-    assert type(error_of(stored)) is errors.ResonateCanceledError
-    assert type(pickle.loads(pickle.dumps(error))) is errors.ResonateCanceledError
+            assert stored["type"] == "resonate.errors:ResonateCanceledError"
+            assert type(error_of(stored)) is errors.ResonateCanceledError
+            assert type(pickle.loads(pickle.dumps(error))) is errors.ResonateCanceledError
 
 
 def test_step_clock_is_the_time_of_a_workflow() -> None:
@@ -170,6 +173,7 @@ def test_convention_shows_what_a_call_would_be_stored_as() -> None:
     assert (sleep.id, sleep.timeout, sleep.tags) == ("b", 2, {"resonate:timeout": "true"})
 
 
-@pytest.mark.parametrize("kind", [LocalStore, RemoteStore])
-def test_stores_by_hand_have_the_interface_of_0_6_7(kind: Any) -> None:
-    assert isinstance(kind(), Store)
+def test_stores_by_hand_have_the_interface_of_0_6_7(subtests: pytest.Subtests) -> None:
+    for kind in (LocalStore, RemoteStore):
+        with subtests.test(kind=kind):
+            assert isinstance(kind(), Store)

@@ -11,6 +11,7 @@ from resonate.errors import ResonateStoreError
 from resonate.promises import Promises
 from resonate_store.model.requests import PromiseCreate, PromiseGet, TaskGet
 from tests.support.driver import Driver, Flow
+from tests.support.present import present
 from tests.support.ways import always_three_ways, three_ways
 from tests.unit.sdk.conftest import Connect
 
@@ -41,50 +42,53 @@ def conflict(error: pytest.ExceptionInfo[ResonateStoreError], id: str) -> bool:
     return (error.value.code, error.value.status, error.value.details) == (100.409, 409, {"id": id})
 
 
-@pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize(
-    ("first", "second", "alike"),
-    [
-        (None, None, True),
-        ("k", "k", True),
-        (None, "a", True),
-        ("a", None, True),
-        ("k", None, False),
-        (None, "k", False),
-        ("k", "other", False),
-        (lambda id: f"{id}!", "a!", True),
-        (lambda id: f"{id}!", lambda id: f"{id}?", False),
-    ],
-)
-@three_ways
-def test_calling_again(resonate: Resonate, how: str, first: Any, second: Any, alike: bool) -> None:
-    assert call(resonate.options(idempotency_key=first), how, "a", 1) == 2
-
-    if alike:
-        assert call(resonate.options(idempotency_key=second), how, "a", 5) == 2
-    else:
-        with pytest.raises(ResonateStoreError, match="The specified promise already exists") as caught:
-            call(resonate.options(idempotency_key=second), how, "a", 5)
-        assert conflict(caught, "a")
+KEYS: list[tuple[Any, Any, bool]] = [
+    (None, None, True),
+    ("k", "k", True),
+    (None, "{id}", True),
+    ("{id}", None, True),
+    ("k", None, False),
+    (None, "k", False),
+    ("k", "other", False),
+    (lambda id: f"{id}!", "{id}!", True),
+    (lambda id: f"{id}!", lambda id: f"{id}?", False),
+]
+"""Keys of a first and of a second call, and whether the second one finds the first. The default key is the id."""
 
 
 @pytest.mark.parametrize("how", HOWS)
 @three_ways
-def test_a_call_that_is_refused_leaves_the_task_to_others(connect: Connect, how: str) -> None:
+def test_call_with_equal_key_finds_what_exists(resonate: Resonate, how: str, subtests: pytest.Subtests) -> None:
+    for number, (first, second, alike) in enumerate(KEYS):
+        id = f"call-{number}"
+        keys = [key.format(id=id) if isinstance(key, str) else key for key in (first, second)]
+        with subtests.test(first=first, second=second):
+            assert call(resonate.options(idempotency_key=keys[0]), how, id, 1) == 2
+            again = resonate.options(idempotency_key=keys[1])
+            if alike:
+                assert call(again, how, id, 5) == 2
+            else:
+                with pytest.raises(ResonateStoreError, match="The specified promise already exists") as caught:
+                    call(again, how, id, 5)
+                assert conflict(caught, id)
+
+
+@three_ways
+def test_refused_call_does_not_acquire_the_task(connect: Connect, subtests: pytest.Subtests) -> None:
     resonate = connect(log_level="ERROR", group="worker")
     resonate.register(double)
     elsewhere = resonate.options(idempotency_key="k", target=ELSEWHERE)
-    elsewhere.begin_rpc("a", "double", 1)
-    with pytest.raises(ResonateStoreError):
-        call(resonate, how, "a", 5)
-    task = resonate.store.apply(TaskGet("a")).task
-    assert task is not None
-    assert task.state == "pending"
+    for how in HOWS:
+        with subtests.test(how):
+            elsewhere.begin_rpc(how, "double", 1)
+            with pytest.raises(ResonateStoreError):
+                call(resonate, how, how, 5)
+            assert present(resonate.store.apply(TaskGet(how)).task).state == "pending"
 
 
 @pytest.mark.parametrize("how", ["run", "rpc"])
 @three_ways
-def test_a_function_and_the_context_have_the_key(resonate: Resonate, how: str) -> None:
+def test_idempotency_key_is_in_the_context_and_the_record(resonate: Resonate, how: str) -> None:
     seen: list[str | None] = []
 
     def step(ctx: Context) -> None:
@@ -99,9 +103,7 @@ def test_a_function_and_the_context_have_the_key(resonate: Resonate, how: str) -
     getattr(workflow.options(idempotency_key="mine"), how)("w")
 
     assert seen == ["mine", "key of w.1", "w.2"]
-    assert resonate.promises.get("w").ikey_for_create == "mine"
-    assert resonate.promises.get("w.1").ikey_for_create == "key of w.1"
-    assert resonate.promises.get("w.2").ikey_for_create == "w.2"
+    assert [resonate.promises.get(id).ikey_for_create for id in ("w", "w.1", "w.2")] == seen
 
 
 @three_ways
@@ -117,66 +119,59 @@ def test_the_outcome_of_a_call_is_settled_with_its_id(resonate: Resonate) -> Non
 # In workflows
 
 
-@pytest.mark.parametrize(
-    ("existing", "key", "alike"),
-    [
-        ({}, None, True),
-        ({}, "k", False),
-        ({"ikey": "p"}, None, True),
-        ({"ikey": "p"}, "p", True),
-        ({"ikey": "k"}, "k", True),
-        ({"ikey": "k"}, None, False),
-        ({"ikey": "k"}, "other", False),
-    ],
-)
 @three_ways
-def test_a_promise_by_name(driver: Driver, existing: dict[str, Any], key: str | None, alike: bool) -> None:
+def test_promise_command_finds_a_promise_with_equal_key(driver: Driver, subtests: pytest.Subtests) -> None:
     promises = Promises(driver.store)
-    promises.create("p", LATER, **existing)
-    promises.resolve("p", data='"settled"')
 
-    def command(ctx: Context) -> Any:
-        return ctx.promise(id="p", idempotency_key=key)
-
-    def workflow(ctx: Context) -> Flow:
+    def workflow(ctx: Context, id: str, key: str | None) -> Flow:
         try:
-            found = yield (yield command(ctx))
+            found = yield (yield ctx.promise(id=id, idempotency_key=key))
         except ResonateStoreError as error:
             found = [error.code, error.details]
         yield ctx.sleep(60)
         return found
 
-    assert driver.run("w", workflow) == ("settled" if alike else [100.409, {"id": "p"}])
+    cases: list[tuple[str | None, str | None, bool]] = [
+        (None, None, True),
+        (None, "k", False),
+        ("{id}", None, True),
+        ("{id}", "{id}", True),
+        ("k", "k", True),
+        ("k", None, False),
+        ("k", "other", False),
+    ]
+    for number, (existing, key, alike) in enumerate(cases):
+        with subtests.test(existing=existing, key=key):
+            id = f"p{number}"
+            promises.create(id, LATER, ikey=existing.format(id=id) if existing else None)
+            promises.resolve(id, data='"settled"')
+            found = driver.run(f"w{number}", workflow, id, key.format(id=id) if key else None)
+            assert found == ("settled" if alike else [100.409, {"id": id}])
 
 
-@pytest.mark.parametrize("kind", ["run", "begin_run", "rpc", "begin_rpc", "promise"])
 @three_ways
-def test_another_key_is_refused_and_replay_finds_the_same_even_when_the_promise_is_gone(
-    driver: Driver, kind: str
-) -> None:
-    driver.store.apply(PromiseCreate("p", LATER, tags={"resonate:idempotency-key": "theirs"}))
-
-    def command(ctx: Context) -> Any:
-        if kind == "promise":
-            return ctx.promise(id="p", idempotency_key="mine")
-        func: Any = double if "run" in kind else "double"
-        return getattr(ctx, kind)(func, 1).options(id="p", idempotency_key="mine")
-
-    def workflow(ctx: Context) -> Flow:
+def test_replay_repeats_the_refusal_of_another_key(driver: Driver, subtests: pytest.Subtests) -> None:
+    def workflow(ctx: Context, kind: str) -> Flow:
         try:
-            found = yield command(ctx)
+            if kind == "promise":
+                found = yield ctx.promise(id=kind, idempotency_key="mine")
+            else:
+                func: Any = double if "run" in kind else "double"
+                found = yield getattr(ctx, kind)(func, 1).options(id=kind, idempotency_key="mine")
             found = (yield found) if kind.startswith(("begin", "promise")) else found
         except ResonateStoreError as error:
             found = [error.code, error.details]
         yield ctx.sleep(60)
         return found
 
-    driver.begin("w", workflow)
-    driver.work()
-    driver.expire("p")
-
-    assert driver.finish("w") == [100.409, {"id": "p"}]
-    assert driver.store.apply(PromiseGet("p")).status == 404
+    for kind in (*HOWS, "promise"):
+        with subtests.test(kind):
+            driver.store.apply(PromiseCreate(kind, LATER, tags={"resonate:idempotency-key": "theirs"}))
+            driver.begin(f"w-{kind}", workflow, kind)
+            driver.work()
+            driver.expire(kind)
+            assert driver.finish(f"w-{kind}") == [100.409, {"id": kind}]
+            assert driver.store.apply(PromiseGet(kind)).status == 404
 
 
 @always_three_ways

@@ -34,20 +34,6 @@ def step(_: Context, n: int) -> int:
 
 
 @three_ways
-def test_a_line_tells_whose_it_is(driver: Driver, log: pytest.LogCaptureFixture) -> None:
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(talks)
-
-    def talks(ctx: Context) -> None:
-        ctx.logger.info("hello %s", "world")
-
-    driver.run("w", workflow)
-    (record,) = [each for each in log.records if each.getMessage() == "hello world"]
-    assert (record.name, record.levelname) == ("resonate:w:w.1", "INFO")
-    assert (vars(record)["root_id"], vars(record)["id"]) == ("w", "w.1")
-
-
-@three_ways
 def test_a_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     def workflow(ctx: Context) -> Flow:
         ctx.logger.info("begun")
@@ -105,26 +91,28 @@ def fan_in_twice(ctx: Context) -> Flow:
         ctx.logger.info("ended")
 
 
-@pytest.mark.parametrize(("workflow", "ids"), [(fan_in, ["w"]), (fan_in_async, ["w"]), (fan_in_twice, ["w.1", "w.2"])])
-@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+@pytest.mark.parametrize(("workflow", "nested"), [(fan_in, 0), (fan_in_async, 0), (fan_in_twice, 2)])
 def test_fan_in_of_begun_promises_logs_each_line_once(
-    driver: Driver, log: pytest.LogCaptureFixture, workflow: Any, ids: list[str], order: list[int]
+    driver: Driver, log: pytest.LogCaptureFixture, workflow: Any, nested: int
 ) -> None:
     driver.register(step)
-    driver.begin("w", workflow)
-    driver.invoke()
-    driver.offers.clear()
-    for n in order:
-        for id in ids:
-            driver.settle(f"{id}.{n + 1}", n)
-            driver.pass_time(1)
-        driver.work()
-    driver.finish("w")
+    for root, order in (("v", [0, 1, 2, 3]), ("w", [3, 1, 0, 2])):
+        log.clear()
+        driver.reports.clear()
+        ids = [f"{root}.{n}" for n in range(1, nested + 1)] or [root]
+        driver.begin(root, workflow)
+        driver.invoke()
+        driver.offers.clear()
+        for n in order:
+            for id in ids:
+                driver.settle(f"{id}.{n + 1}", n)
+                driver.pass_time(1)
+            driver.work()
+        driver.finish(root)
 
-    told = lines(log, logging.INFO)
-    expected = [f"{id} got {n}" for id in ids for n in range(4)] + ["ended"] * (2 if len(ids) > 1 else 0)
-    assert sorted(told) == sorted(expected)
-    assert len(driver.reports) > 2
+        logged = lines(log, logging.INFO)
+        assert sorted(logged) == sorted([f"{id} got {n}" for id in ids for n in range(4)] + ["ended"] * nested)
+        assert len(driver.reports) > 2
 
 
 @three_ways
@@ -153,23 +141,25 @@ def test_human_answers_under_own_ids_log_each_line_once(driver: Driver, log: pyt
     ]
 
 
-@pytest.mark.parametrize("spelling", ["generator", "async"])
+def generator(ctx: Context) -> Flow:
+    ctx.logger.info("begun")
+    yield (yield ctx.promise(id="asked"))
+    ctx.logger.info("ended")
+
+
+async def asynchronous(ctx: Context) -> None:
+    ctx.logger.info("begun")
+    await (await ctx.promise(id="asked"))
+    ctx.logger.info("ended")
+
+
+@pytest.mark.parametrize("inner", [generator, asynchronous])
 def test_workflow_with_its_own_id_begun_late_logs_each_line_once(
-    driver: Driver, log: pytest.LogCaptureFixture, spelling: str
+    driver: Driver, log: pytest.LogCaptureFixture, inner: Any
 ) -> None:
-    def generator(ctx: Context) -> Flow:
-        ctx.logger.info("begun")
-        yield (yield ctx.promise(id="asked"))
-        ctx.logger.info("ended")
-
-    async def asynchronous(ctx: Context) -> None:
-        ctx.logger.info("begun")
-        await (await ctx.promise(id="asked"))
-        ctx.logger.info("ended")
-
     def workflow(ctx: Context) -> Flow:
         yield ctx.sleep(60)
-        yield ctx.run(generator if spelling == "generator" else asynchronous).options(id="inner")
+        yield ctx.run(inner).options(id="inner")
         ctx.logger.info("done")
         yield ctx.sleep(60)
 
@@ -254,39 +244,28 @@ def test_what_happens_to_functions_is_told(driver: Driver, log: pytest.LogCaptur
 
 
 @three_ways
-def test_failures_from_the_third_on_say_until_when_they_are_retried(
+def test_failures_log_traceback_first_and_last_and_deadline_from_the_third(
     driver: Driver, log: pytest.LogCaptureFixture
 ) -> None:
-    def flaky(ctx: Context) -> None:
-        if ctx.info.attempt < 5:
-            raise ValueError("not yet")
-
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(flaky).options(timeout=600, retry_policy=Constant(delay=2, max_retries=4))
-
-    driver.run("w", workflow)
-    until = instant(driver.promise("w.1").timeout_at)
-    said = [line.partition(" failed ")[2] for line in lines(log, logging.WARNING)]
-    assert said == [
-        "(retrying in 2.0s)",
-        "(retrying in 2.0s)",
-        f"(attempt 3; retrying in 2.0s, at most 2 more times, until {until})",
-        f"(attempt 4; retrying in 2.0s, at most 1 more time, until {until})",
-    ]
-
-
-@three_ways
-def test_failure_is_logged_with_its_traceback_first_and_last(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     def fails(_: Context) -> None:
-        raise ValueError("never")
+        raise ValueError("not yet")
 
     def workflow(ctx: Context) -> Flow:
-        yield ctx.run(fails).options(retry_policy=Constant(delay=2.5, max_retries=2))
+        yield ctx.run(fails).options(timeout=600, retry_policy=Constant(delay=2, max_retries=4))
 
-    with pytest.raises(ValueError, match="never"):
+    with pytest.raises(ValueError, match="not yet"):
         driver.run("w", workflow)
-    told = [record for record in log.records if "ValueError: never. Function fails()" in record.getMessage()]
-    assert ["in fails" in logging.Formatter().format(record) for record in told] == [True, False, True]
+    until = instant(driver.promise("w.1").timeout_at)
+    failures = [each for each in log.records if each.levelno >= logging.WARNING and "Function fails()" in each.message]
+    assert [each.message.removeprefix("ValueError: not yet. Function fails() failed") for each in failures] == [
+        " (retrying in 2.0s)",
+        " (retrying in 2.0s)",
+        f" (attempt 3; retrying in 2.0s, at most 2 more times, until {until})",
+        f" (attempt 4; retrying in 2.0s, at most 1 more time, until {until})",
+        "",
+    ]
+    shown = ["in fails" in logging.Formatter().format(each) for each in failures]
+    assert shown == [True, False, False, False, True]
 
 
 def test_arguments_that_do_not_fit_are_logged_without_our_frames(driver: Driver, log: pytest.LogCaptureFixture) -> None:
@@ -385,25 +364,30 @@ class deque:
 HUGE = 10**5000
 
 
+UNPRINTABLE: list[Any] = [HUGE, [HUGE], {"n": (HUGE,)}, Number(HUGE), deque()]
+
+
 @three_ways
-@pytest.mark.parametrize("value", [HUGE, [HUGE], {"n": (HUGE,)}, Number(HUGE), deque()], ids=lambda v: type(v).__name__)
-def test_value_that_cannot_be_shown_does_not_fail_attempts(
-    driver: Driver, log: pytest.LogCaptureFixture, value: Any
+def test_value_that_cannot_be_printed_does_not_fail_attempts(
+    driver: Driver, log: pytest.LogCaptureFixture, subtests: pytest.Subtests
 ) -> None:
     def fails(*_args: Any, **_kwargs: Any) -> None:
         raise KeyError("k")
 
-    def returns(_: Context) -> Any:
-        return value
+    def returns(_: Context, case: int) -> Any:
+        return UNPRINTABLE[case]
 
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(returns).options(durable=False)
-        yield ctx.run(fails, value, n=value).options(retry_policy=Constant(0, 1))
+    def workflow(ctx: Context, case: int) -> Flow:
+        yield ctx.run(returns, case).options(durable=False)
+        yield ctx.run(fails, UNPRINTABLE[case], n=UNPRINTABLE[case]).options(retry_policy=Constant(0, 1))
 
-    with pytest.raises(KeyError, match="k"):
-        driver.run("w", workflow)
-    assert [report.status for report in driver.reports] == ["completed"]
-    assert len([line for line in lines(log) if line.startswith("KeyError: 'k'. Function fails(")]) == 2
+    for case in range(len(UNPRINTABLE)):
+        with subtests.test(case=case):
+            log.clear()
+            with pytest.raises(KeyError, match="k"):
+                driver.run(f"w{case}", workflow, case)
+            assert len([line for line in lines(log) if line.startswith("KeyError: 'k'. Function fails(")]) == 2
+    assert [report.status for report in driver.reports] == ["completed"] * len(UNPRINTABLE)
 
 
 @three_ways
@@ -424,26 +408,6 @@ def test_what_is_told_is_cut_off_and_survives_bad_reprs(driver: Driver, log: pyt
     assert re.match(r"Running function talks\(<Broken instance at 0x\w+>, \[0, 1, 2,", began)
     assert len(began) == len("Running function talks()") + 100
     assert len(ended.partition(" succeeded with ")[2]) == 100
-
-
-def test_the_level_is_the_clients_and_without_handlers_lines_go_to_standard_error(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    level = logging.getLogger("resonate").level
-
-    def talks(ctx: Context) -> None:
-        ctx.logger.debug("hidden")
-        ctx.logger.info("shown")
-
-    try:
-        resonate = Resonate.local(log_level="INFO")
-        resonate.register(talks)
-        resonate.run("w", talks)
-        resonate.stop()
-    finally:
-        logging.getLogger("resonate").setLevel(level)
-    assert capsys.readouterr().err.rstrip().endswith("] [INFO] [w] [w] shown")
 
 
 def test_nothing_of_asyncio_is_loaded_for_generators() -> None:

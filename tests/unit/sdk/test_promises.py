@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import Any
 
@@ -79,16 +80,18 @@ def test_what_was_created_is_what_is_read(promises: Promises, clock: ManualClock
     assert (created.pending, created.completed) == (True, False)
 
 
-@pytest.mark.parametrize("call", ["get", *CALLS])
-def test_what_does_not_exist_is_not_found(promises: Promises, call: str) -> None:
-    with pytest.raises(ResonateStoreError, match="not found") as caught:
-        getattr(promises, call)("nothing")
-    assert code_of(caught) == "100.40400"
+def test_missing_promise_is_not_found(promises: Promises, subtests: pytest.Subtests) -> None:
+    for call in ("get", *CALLS):
+        with subtests.test(call):
+            with pytest.raises(ResonateStoreError, match="not found") as caught:
+                getattr(promises, call)("nothing")
+            assert code_of(caught) == "100.40400"
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "strict", "settled", "accepted"),
-    [
+def test_promise_created_again_needs_an_equal_key(
+    promises: Promises, clock: ManualClock, subtests: pytest.Subtests
+) -> None:
+    cases: list[tuple[str | None, str | None, bool, bool, bool]] = [
         ("k", "k", False, False, True),
         ("k", "k", True, False, True),
         ("k", "other", False, False, False),
@@ -97,66 +100,72 @@ def test_what_does_not_exist_is_not_found(promises: Promises, call: str) -> None
         (None, "k", False, False, False),
         ("k", "k", False, True, True),
         ("k", "k", True, True, False),
-    ],
-)
-def test_creating_again(
-    promises: Promises, clock: ManualClock, first: str, second: str, strict: bool, settled: bool, accepted: bool
+    ]
+    for number, (first, second, strict, settled, accepted) in enumerate(cases):
+        with subtests.test(first=first, second=second, strict=strict, settled=settled):
+            id = f"p{number}"
+            promises.create(id, clock.now() + SOON, ikey=first, data="first")
+            if settled:
+                promises.resolve(id)
+            if accepted:
+                again = promises.create(id, clock.now() + SOON, ikey=second, strict=strict, data="second")
+                assert again == promises.get(id)
+                assert again.param.data == "first"
+            else:
+                with pytest.raises(ResonateStoreError, match="already exists") as caught:
+                    promises.create(id, clock.now() + SOON, ikey=second, strict=strict)
+                assert code_of(caught) == "100.40900"
+
+
+def test_settled_promise_has_state_value_key_and_instant(
+    promises: Promises, clock: ManualClock, subtests: pytest.Subtests
 ) -> None:
-    promises.create("p", clock.now() + SOON, ikey=first, data="first")
-    if settled:
-        promises.resolve("p")
-    if accepted:
-        again = promises.create("p", clock.now() + SOON, ikey=second, strict=strict, data="second")
-        assert again == promises.get("p")
-        assert again.param.data == "first"
-    else:
-        with pytest.raises(ResonateStoreError, match="already exists") as caught:
-            promises.create("p", clock.now() + SOON, ikey=second, strict=strict)
-        assert code_of(caught) == "100.40900"
+    for call in CALLS:
+        with subtests.test(call):
+            promises.create(call, clock.now() + SOON)
+            clock.advance(5)
+            settled = getattr(promises, call)(call, ikey="k", headers={"a": "b"}, data="7")
+
+            assert settled == promises.get(call)
+            assert (settled.state, settled.completed_on, settled.ikey_for_complete) == (STATES[call], clock.now(), "k")
+            assert settled.value == DurableValue({"a": "b"}, "7")
+            assert [settled.resolved, settled.rejected, settled.canceled] == [call == each for each in CALLS]
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_settling_a_pending_promise(promises: Promises, clock: ManualClock, call: str) -> None:
-    promises.create("p", clock.now() + SOON)
-    clock.advance(5)
+def test_promise_settled_again_needs_equal_key_and_state_if_strict(
+    promises: Promises, clock: ManualClock, subtests: pytest.Subtests
+) -> None:
+    for first, again, strict in itertools.product(CALLS, CALLS, (False, True)):
+        with subtests.test(first=first, again=again, strict=strict):
+            id = f"{first}-{again}-{strict}"
+            promises.create(id, clock.now() + SOON)
+            settled = getattr(promises, first)(id, ikey="k", data="1")
 
-    settled = getattr(promises, call)("p", ikey="k", headers={"a": "b"}, data="7")
-
-    assert settled == promises.get("p")
-    assert (settled.state, settled.completed_on, settled.ikey_for_complete) == (STATES[call], clock.now(), "k")
-    assert settled.value == DurableValue({"a": "b"}, "7")
-    assert [settled.resolved, settled.rejected, settled.canceled] == [call == each for each in CALLS]
-
-
-@pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("again", CALLS)
-@pytest.mark.parametrize("first", CALLS)
-def test_settling_again(promises: Promises, clock: ManualClock, first: str, again: str, strict: bool) -> None:
-    promises.create("p", clock.now() + SOON)
-    settled = getattr(promises, first)("p", ikey="k", data="1")
-
-    for key in (None, "other"):
-        with pytest.raises(ResonateStoreError, match="already") as caught:
-            getattr(promises, again)("p", ikey=key, strict=strict)
-        assert code_of(caught) == f"100.{CODES[first]}"
-    if not strict or first == again:
-        assert getattr(promises, again)("p", ikey="k", strict=strict, data="2") == settled
-    else:
-        with pytest.raises(ResonateStoreError, match="already"):
-            getattr(promises, again)("p", ikey="k", strict=strict)
-    assert promises.get("p") == settled
+            for key in (None, "other"):
+                with pytest.raises(ResonateStoreError, match="already") as caught:
+                    getattr(promises, again)(id, ikey=key, strict=strict)
+                assert code_of(caught) == f"100.{CODES[first]}"
+            if not strict or first == again:
+                assert getattr(promises, again)(id, ikey="k", strict=strict, data="2") == settled
+            else:
+                with pytest.raises(ResonateStoreError, match="already"):
+                    getattr(promises, again)(id, ikey="k", strict=strict)
+            assert promises.get(id) == settled
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_settling_too_late(promises: Promises, clock: ManualClock, call: str) -> None:
-    promises.create("p", clock.now() + SOON)
-    clock.advance(SOON)
+def test_promise_settled_after_its_timeout_is_timed_out(
+    promises: Promises, clock: ManualClock, subtests: pytest.Subtests
+) -> None:
+    for call in CALLS:
+        with subtests.test(call):
+            promises.create(call, clock.now() + SOON)
+            clock.advance(SOON)
 
-    late = getattr(promises, call)("p")
-    assert (late.state, late.timedout, late.completed_on) == ("REJECTED_TIMEDOUT", True, clock.now())
-    with pytest.raises(ResonateStoreError, match="already timedout") as caught:
-        getattr(promises, call)("p", strict=True)
-    assert code_of(caught) == "100.40304"
+            late = getattr(promises, call)(call)
+            assert (late.state, late.timedout, late.completed_on) == ("REJECTED_TIMEDOUT", True, clock.now())
+            with pytest.raises(ResonateStoreError, match="already timedout") as caught:
+                getattr(promises, call)(call, strict=True)
+            assert code_of(caught) == "100.40304"
 
 
 def test_a_request_that_is_wrong_is_refused_with_its_reason(promises: Promises) -> None:
@@ -186,13 +195,6 @@ def test_a_workflow_gets_what_a_human_answers(driver: Driver) -> None:
 
 
 @three_ways
-def test_a_connection_has_them(resonate: Resonate) -> None:
-    resonate.promises.create("p", 2**50)
-    assert resonate.promises.resolve("p", data="1").resolved
-    assert resonate.get("p").result() == 1
-
-
-@three_ways
 def test_an_answer_that_is_not_json_fails_the_workflow_with_what_to_do(resonate: Resonate) -> None:
     @resonate.register
     def asks(ctx: Context) -> Flow:
@@ -208,39 +210,35 @@ def test_an_answer_that_is_not_json_fails_the_workflow_with_what_to_do(resonate:
 
 
 @three_ways
-def test_data_that_is_no_json_does_not_settle_the_promise(resonate: Resonate) -> None:
+def test_value_of_a_promise_is_encoded_for_its_awaiter(resonate: Resonate, subtests: pytest.Subtests) -> None:
+    resonate.promises.create("p", 2**50)
+    assert resonate.promises.resolve("p", data="1").resolved
+    assert resonate.get("p").result() == 1
+    values: list[Any] = ["yes", None, {"by": "me"}, (1, 2), b"raw"]
+    for number, value in enumerate(values):
+        with subtests.test(value=value):
+            id = f"p{number}"
+            resonate.promises.create(id, 2**50)
+            resonate.promises.resolve(id, ikey="k", headers={"a": "b"}, value=value)
+            assert resonate.promises.resolve(id, ikey="k", value=value).value.headers["a"] == "b"
+            assert resonate.get(id).result() == codec.decode(codec.encode(value, "a value"))
+    for id, rejection, error in (("a", KeyError("no"), KeyError), ("b", "no", Exception)):
+        resonate.promises.create(id, 2**50)
+        resonate.promises.get(id).reject(value=rejection)
+        with pytest.raises(error, match="no"):
+            resonate.get(id).result()
+
+
+@three_ways
+def test_promise_is_not_settled_with_unusable_data_or_value(resonate: Resonate) -> None:
     resonate.promises.create("p", 2**50)
     promise = resonate.promises.get("p")
     for settle in (promise.resolve, promise.reject, promise.cancel):
         with pytest.raises(ValueError, match="data must be JSON, got 'yes': value='yes' encodes it"):
             settle("yes")
-
-    assert resonate.promises.get("p").pending
-
-
-@three_ways
-@pytest.mark.parametrize("value", ["yes", None, {"by": "me"}, (1, 2), b"raw"])
-def test_value_is_encoded_for_the_awaiter_of_the_promise(resonate: Resonate, value: Any) -> None:
-    resonate.promises.create("p", 2**50)
-    resonate.promises.resolve("p", ikey="k", headers={"a": "b"}, value=value)
-    assert resonate.promises.resolve("p", ikey="k", value=value).value.headers["a"] == "b"
-
-    assert resonate.get("p").result() == codec.decode(codec.encode(value, "a value"))
-
-
-@three_ways
-def test_value_of_a_rejection_is_raised(resonate: Resonate) -> None:
-    for id, value, error in (("a", KeyError("no"), KeyError), ("b", "no", Exception)):
-        resonate.promises.create(id, 2**50)
-        resonate.promises.get(id).reject(value=value)
-        with pytest.raises(error, match="no"):
-            resonate.get(id).result()
-
-
-def test_value_and_data_at_once_are_refused(resonate: Resonate) -> None:
-    resonate.promises.create("p", 2**50)
     with pytest.raises(TypeError, match="give one"):
         resonate.promises.resolve("p", data="1", value=1)
     with pytest.raises(PayloadError, match="the value of promise p cannot travel"):
         resonate.promises.resolve("p", value=object())
+
     assert resonate.promises.get("p").pending

@@ -99,52 +99,47 @@ def refused(call: Callable[[], Any], message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(("call", "message"), PROMISES)
-def test_promises_by_hand(resonate: Resonate, local: LocalStore, call: Callable[[Any], Any], message: str) -> None:
+def test_promises_by_hand_refuse_wrong_types_by_name(
+    resonate: Resonate, local: LocalStore, subtests: pytest.Subtests
+) -> None:
     for promises in (resonate.promises, local.promises):
         promises.create("p", T)
-        refused(lambda promises=promises: call(promises), message)
-        assert promises.get("p").pending
+        for call, message in PROMISES:
+            with subtests.test(message, of=type(promises).__module__):
+                refused(lambda call=call, promises=promises: call(promises), message)
+                assert promises.get("p").pending
+    for call, message in LOCAL:
+        with subtests.test(message):
+            refused(lambda call=call: call(local), message)
 
 
-@pytest.mark.parametrize(("call", "message"), SCHEDULES)
-def test_schedules_by_hand(resonate: Resonate, local: LocalStore, call: Callable[[Any], Any], message: str) -> None:
-    refused(lambda: call(resonate.schedules), message)
-    refused(lambda: call(local.schedules), message)
+def test_schedules_by_hand_refuse_wrong_types_by_name(
+    resonate: Resonate, local: LocalStore, subtests: pytest.Subtests
+) -> None:
+    for schedules, cases in ((resonate.schedules, SCHEDULES + MORE_SCHEDULES), (local.schedules, SCHEDULES)):
+        for call, message in cases:
+            with subtests.test(message, of=type(schedules).__module__):
+                refused(lambda call=call, schedules=schedules: call(schedules), message)
 
 
-@pytest.mark.parametrize(("call", "message"), MORE_SCHEDULES)
-def test_what_only_our_schedules_have(resonate: Resonate, call: Callable[[Any], Any], message: str) -> None:
-    refused(lambda: call(resonate.schedules), message)
-
-
-@pytest.mark.parametrize(("call", "message"), LOCAL)
-def test_what_only_a_local_store_has(local: LocalStore, call: Callable[[LocalStore], Any], message: str) -> None:
-    local.promises.create("p", T)
-    refused(lambda: call(local), message)
-
-
-def test_handles(resonate: Resonate) -> None:
+def test_client_and_handle_refuse_wrong_types_by_name(resonate: Resonate, subtests: pytest.Subtests) -> None:
     refused(lambda: resonate.get(5), "id must be `str`, got int")  # type: ignore[arg-type]
     resonate.promises.create("p", T)
     handle = resonate.get("p")
     refused(lambda: handle.result("soon"), "timeout must be `int or float`, in seconds, got str")  # type: ignore[arg-type]
+    for name in ("ttl", "workers", "log_level"):
+        wrong: dict[str, Any] = {name: True}
+        with subtests.test(name):
+            refused(lambda wrong=wrong: Resonate(**wrong), f"{name} must be `int")
 
 
-@pytest.mark.parametrize("name", ["ttl", "workers", "log_level"])
-def test_a_bool_is_no_number(name: str) -> None:
-    wrong: dict[str, Any] = {name: True}
-    refused(lambda: Resonate(**wrong), f"{name} must be `int")
-
-
-@pytest.mark.parametrize(
-    ("timeout", "told"), [(0, False), (30_000, True), (1_750_000_000, True), (1_000_000_000_000, False)]
-)
-def test_an_instant_that_looks_like_seconds_is_accepted_and_told_of(
-    timeout: int, told: bool, caplog: pytest.LogCaptureFixture
+def test_promise_timeout_that_looks_like_seconds_is_logged(
+    caplog: pytest.LogCaptureFixture, subtests: pytest.Subtests
 ) -> None:
     caplog.set_level(logging.WARNING, "resonate")
-    promise = Promises(MemoryStore(ManualClock(1_750_000_000_000))).create("c", timeout)
-
-    assert promise.timedout
-    assert ("promise c has timed out at once" in caplog.text) == told
+    for timeout, logged in ((0, False), (30_000, True), (1_750_000_000, True), (1_000_000_000_000, False)):
+        with subtests.test(timeout=timeout):
+            caplog.clear()
+            promise = Promises(MemoryStore(ManualClock(1_750_000_000_000))).create("c", timeout)
+            assert promise.timedout
+            assert ("promise c has timed out at once" in caplog.text) == logged

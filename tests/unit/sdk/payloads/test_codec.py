@@ -219,7 +219,7 @@ def test_outcome_that_cannot_be_read_names_promise_and_remedy(subtests: pytest.S
                 assert "approved" not in str(caught.value).replace('value="approved"', "")
 
 
-def test_error_of_a_canceled_or_timed_out_promise_has_its_type(subtests: pytest.Subtests) -> None:
+def test_error_of_canceled_or_timed_out_promise_has_its_type(subtests: pytest.Subtests) -> None:
     states: list[tuple[PromiseState, ResonateError]] = [
         ("rejected_canceled", ResonateCanceledError("p")),
         ("rejected_timedout", ResonateTimedoutError("p", 1.5)),

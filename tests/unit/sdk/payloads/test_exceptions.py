@@ -97,7 +97,7 @@ def test_error_comes_back_with_type_arguments_and_attributes(subtests: pytest.Su
                 assert getattr(back, attribute, None) == getattr(error, attribute, None)
 
 
-def test_unencodable_parts_of_an_error_are_left_out_but_not_its_message() -> None:
+def test_error_keeps_its_message_without_unencodable_parts() -> None:
     error = ValueError(Custom())
     error.response = Custom()  # type: ignore[attr-defined]
     error.code = 5  # type: ignore[attr-defined]
@@ -269,7 +269,7 @@ def about(error: Exception) -> list[Any]:
     return [str(error), repr(error), printed, hasattr(error, "no_such_name"), getattr(error, "__notes__", None)]
 
 
-def test_error_that_cannot_be_shown_becomes_an_application_error(subtests: pytest.Subtests) -> None:
+def test_error_that_cannot_be_printed_becomes_an_application_error(subtests: pytest.Subtests) -> None:
     cases: list[tuple[Exception, str]] = [
         (Delegating(Answering()), "it is the inner one"),
         (Asking({"code": Answering()}), "no answer"),
@@ -291,7 +291,7 @@ def test_error_that_cannot_be_shown_becomes_an_application_error(subtests: pytes
             assert about(back)
 
 
-def test_error_that_can_be_shown_comes_back_whatever_its_class_does(subtests: pytest.Subtests) -> None:
+def test_error_of_any_class_comes_back_if_printable(subtests: pytest.Subtests) -> None:
     for error in (Delegating(5), Telling(5), Listed(5, 6)):
         with subtests.test(type(error).__name__):
             back = travel_error(error)
@@ -315,7 +315,7 @@ def test_hostile_member_or_cause_does_not_hide_the_other_errors() -> None:
 # Tracebacks, and sizes
 
 
-def test_error_of_an_unknown_type_keeps_type_name_message_and_traceback() -> None:
+def test_error_of_unknown_type_keeps_its_name_message_and_traceback() -> None:
     class Local(Exception):
         pass
 
@@ -353,7 +353,7 @@ def test_traceback_stays_bounded_however_many_workflows_it_passes() -> None:
     assert "in test_traceback_stays_bounded" in "".join(traceback.format_exception(error))
 
 
-def test_long_message_of_an_error_keeps_its_beginning_type_and_frames() -> None:
+def test_error_with_long_message_keeps_beginning_type_and_frames() -> None:
     try:
         raise KeyError("m" * 3_000_000)
     except KeyError as error:
@@ -363,7 +363,7 @@ def test_long_message_of_an_error_keeps_its_beginning_type_and_frames() -> None:
     assert isinstance(back, KeyError)
     assert back.args[0].startswith("mmm")
     assert back.args[0].endswith("... (3,000,000 characters)")
-    assert "in test_long_message_of_an_error" in back.__notes__[0]
+    assert "in test_error_with_long_message" in back.__notes__[0]
     assert len(payload.data or "") < 256 * 1024
 
 

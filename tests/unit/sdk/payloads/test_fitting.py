@@ -131,7 +131,7 @@ def test_first_of_equally_fitting_union_members_is_restored() -> None:
     assert travel(Point(1.0, 2), Other | Point) == Other(1.0, 2)
 
 
-def test_unknown_fields_do_not_keep_the_nearest_union_member_from_being_restored() -> None:
+def test_union_member_nearest_to_unknown_fields_is_restored() -> None:
     assert restore({"a": 1, "c": 2, "new": 3}, UA | UC) == UC(1, 2)
 
 

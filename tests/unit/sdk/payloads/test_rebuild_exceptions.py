@@ -71,7 +71,7 @@ class Failures(ExceptionGroup[Exception]):
         raise NotImplementedError("the constructor must not run when an error comes back")
 
 
-def test_group_of_a_user_comes_back_and_an_unknown_one_is_plain() -> None:
+def test_group_comes_back_as_its_own_type_or_plain() -> None:
     class Unknown(ExceptionGroup[Exception]):
         pass
 
@@ -125,7 +125,7 @@ def test_error_stored_by_an_older_worker_is_read() -> None:
     assert 'File "old.py", line 1, in f' in "".join(traceback.format_exception(back))
 
 
-def test_error_that_has_moved_is_stored_and_read_by_its_old_name() -> None:
+def test_moved_error_is_stored_and_read_by_its_old_name() -> None:
     error = MixedAwaits("f", "a command", "sleep(0)")
     stored = codec.decode(codec.encode_error(error))
 

@@ -68,29 +68,32 @@ CALLABLES = {
     "partial": (functools.partial(step, suffix="."), "step", "box."),
     "partial of a method": (functools.partial(SHOP.step, suffix="."), "step", "a box."),
 }
-cases = pytest.mark.parametrize(("func", "name", "result"), CALLABLES.values(), ids=CALLABLES)
 
 
 @three_ways
-@cases
-def test_callable_is_run_as_a_step(driver: Driver, func: Any, name: str, result: str) -> None:
-    def workflow(ctx: Context) -> Flow:
+def test_callable_is_run_as_a_step(driver: Driver, subtests: pytest.Subtests) -> None:
+    def workflow(ctx: Context, kind: str) -> Flow:
+        func = CALLABLES[kind][0]
         promise = yield ctx.begin_run(func, item=Item("box"))
         return [(yield ctx.run(func, Item("box"))), (yield promise)]
 
-    assert driver.run("w", workflow) == [result, result]
-    assert driver.promise("w.1").tags["resonate:func"] == name
+    for number, (kind, (_, name, result)) in enumerate(CALLABLES.items()):
+        with subtests.test(kind):
+            assert driver.run(f"w{number}", workflow, kind) == [result, result]
+            assert driver.promise(f"w{number}.1").tags["resonate:func"] == name
 
 
 @three_ways
-@cases
-def test_callable_is_registered_and_called_by_itself(connect: Connect, func: Any, name: str, result: str) -> None:
-    resonate = connect()
-    registered = resonate.register(func)
+def test_callable_is_registered_and_called_by_itself(connect: Connect, subtests: pytest.Subtests) -> None:
+    for number, (kind, (func, name, result)) in enumerate(CALLABLES.items()):
+        with subtests.test(kind):
+            resonate = connect()
+            registered = resonate.register(func)
 
-    assert registered.name == name
-    assert resonate.run("run", func, Item("box")) == resonate.rpc("rpc", name, Item("box")) == result
-    assert registered.rpc("again", Item("box")) == result
+            assert registered.name == name
+            run, rpc = (f"{how}-{number}" for how in ("run", "rpc"))
+            assert resonate.run(run, func, Item("box")) == resonate.rpc(rpc, name, Item("box")) == result
+            assert registered.rpc(f"again-{number}", Item("box")) == result
 
 
 def test_registered_callable_is_found_and_has_one_version() -> None:
@@ -113,18 +116,17 @@ def test_callable_keeps_its_kind_and_the_types_of_its_parameters() -> None:
     assert signature.arguments([{"name": "box"}], {}) == ([Item("box")], {})
 
 
-@pytest.mark.parametrize(
-    ("func", "args", "kwargs", "problem"),
-    [
+def test_arguments_that_do_not_fit_a_callable_are_refused(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[Any, Any, Any, str]] = [
         (SHOP.step, (), {}, "missing a required argument: 'item'"),
         (SHOP.step, (1, 2, 3), {}, "too many positional arguments"),
         (SHOP, (1,), {"unknown": 1}, "got an unexpected keyword argument 'unknown'"),
         (functools.partial(step, suffix="."), (1, 2), {}, "multiple values for argument 'suffix'|too many positional"),
-    ],
-)
-def test_arguments_that_do_not_fit_a_callable_are_refused(func: Any, args: Any, kwargs: Any, problem: str) -> None:
-    with pytest.raises(SignatureError, match=f"f cannot be called like this: .*({problem})"):
-        check(plain_function(func), "f", args, kwargs)
+    ]
+    for func, args, kwargs, problem in cases:
+        message = f"f cannot be called like this: .*({problem})"
+        with subtests.test(problem), pytest.raises(SignatureError, match=message):
+            check(plain_function(func), "f", args, kwargs)
 
 
 async def asynchronous(_: Context) -> None: ...
@@ -151,16 +153,16 @@ NOT_FUNCTIONS: list[tuple[Callable[[], Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "error", "message"), NOT_FUNCTIONS)
-def test_what_is_no_function_is_refused_with_what_to_write(make: Any, error: type[Exception], message: str) -> None:
+def test_callable_of_a_wrong_kind_is_refused_with_the_fix(subtests: pytest.Subtests) -> None:
     resonate = Resonate.local()
     ctx = Context("w", None, resonate.registry, {})  # type: ignore[arg-type]
-    for take in (ctx.run, ctx.begin_run, resonate.register):
-        with pytest.raises(error, match=message):
-            take(make())
+    for make, error, message in NOT_FUNCTIONS:
+        for take in (ctx.run, ctx.begin_run, resonate.register):
+            with subtests.test(message, take=take), pytest.raises(error, match=message):
+                take(make())
 
 
-def test_a_called_function_in_a_remote_call_is_refused() -> None:
+def test_remote_call_of_a_called_function_is_refused() -> None:
     resonate = Resonate.local()
     ctx = Context("w", None, resonate.registry, {})  # type: ignore[arg-type]
     called: list[Any] = [generator(ctx), asynchronous(ctx)]

@@ -45,28 +45,32 @@ COMMANDS: list[tuple[Any, type, bool, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("command", "kind", "waits", "described", "options"), COMMANDS)
-def test_a_command_is_a_builder(command: Any, kind: type, waits: bool, described: str, options: dict[str, Any]) -> None:
-    assert type(command) is kind
-    assert (command.waits, command.describe()) == (waits, described)
-    assert command.opts == Options()
-    for name, value in options.items():
-        assert command.options(**{name: value}) is command
-    assert command.opts == (Options(id="x") if kind is Sleep else Options(**options))
+def test_command_is_described_and_takes_its_options(subtests: pytest.Subtests) -> None:
+    for command, kind, waits, described, options in COMMANDS:
+        with subtests.test(described=described):
+            assert type(command) is kind
+            assert (command.waits, command.describe()) == (waits, described)
+            assert command.opts == Options()
+            for name, value in options.items():
+                assert command.options(**{name: value}) is command
+            assert command.opts == (Options(id="x") if kind is Sleep else Options(**options))
 
 
-@pytest.mark.parametrize(("command", "options"), [(each[0], each[4]) for each in COMMANDS])
-def test_an_option_that_means_nothing_here_is_refused(command: Any, options: dict[str, Any]) -> None:
-    for name in (LOCAL | REMOTE).keys() - options.keys():
-        with pytest.raises(TypeError) as refused:
-            command.options(**{name: (LOCAL | REMOTE)[name]})
-        assert str(refused.value).startswith(f"unknown option '{name}' of {command.describe()}: its options are ")
-        assert set(str(refused.value).partition(" are ")[2].split(", ")) == {"encoder", *options}
-    with pytest.raises(TypeError, match="options are given by name"):
-        command.options(5)
-    with pytest.raises(TypeError, match="id must be `str`, got int"):
-        command.options(id=5)
+def test_option_that_a_command_does_not_have_is_refused(subtests: pytest.Subtests) -> None:
+    for command, options in [(each[0], each[4]) for each in COMMANDS]:
+        with subtests.test(command=command):
+            for name in (LOCAL | REMOTE).keys() - options.keys():
+                with pytest.raises(TypeError) as refused:
+                    command.options(**{name: (LOCAL | REMOTE)[name]})
+                assert str(refused.value).startswith(
+                    f"unknown option '{name}' of {command.describe()}: its options are "
+                )
+                assert set(str(refused.value).partition(" are ")[2].split(", ")) == {"encoder", *options}
+            with pytest.raises(TypeError, match="options are given by name"):
+                command.options(5)
+            with pytest.raises(TypeError, match="id must be `str`, got int"):
+                command.options(id=5)
 
 
-def test_a_promise_shows_what_it_is() -> None:
+def test_promise_repr_has_its_ids() -> None:
     assert repr(Promise("w.1", "w")) == "Promise(id='w.1', cid='w')"

@@ -31,13 +31,13 @@ def ctx(registry: Registry) -> Context:
     return Context("w", Info(1, 2.5, {"a": "b"}, 3, "w"), registry, {"db": 7})
 
 
-def test_a_context_tells_who_it_is(ctx: Context) -> None:
+def test_context_has_id_and_info(ctx: Context) -> None:
     assert (ctx.id, repr(ctx)) == ("w", "Context(id='w')")
     assert (ctx.info.attempt, ctx.info.timeout, ctx.info.tags, ctx.info.version) == (1, 2.5, {"a": "b"}, 3)
     assert ctx.info.idempotency_key == "w"
 
 
-def test_dependencies(ctx: Context) -> None:
+def test_dependency_is_read_by_name_with_a_default(ctx: Context) -> None:
     assert (ctx.get_dependency("db"), ctx.get_dependency("other"), ctx.get_dependency("other", 1)) == (7, None, 1)
     with pytest.raises(TypeError, match="key must be `str`, got int"):
         ctx.get_dependency(5)  # type: ignore[arg-type]
@@ -50,26 +50,27 @@ def test_missing_dependency_is_logged_unless_a_default_is_given(ctx: Context, ca
     assert [record.getMessage().startswith(told) for record in caplog.records] == [True]
 
 
-def test_making_a_command_does_nothing(ctx: Context) -> None:
+def test_command_takes_an_id_only_when_yielded(ctx: Context) -> None:
     for command in (ctx.run(foo, 1), ctx.begin_run(foo, n=1), ctx.rpc("foo"), ctx.promise(), ctx.sleep(1)):
         assert command is not None
     assert ctx.count == 0
     assert [ctx.next_id(), ctx.next_id()] == ["w.1", "w.2"]
 
 
-@pytest.mark.parametrize("make", [Context.run, Context.begin_run, Context.lfc, Context.lfi])
-def test_a_local_call_needs_a_function_which_need_not_be_registered(ctx: Context, make: Callable[..., Any]) -> None:
-    command = make(ctx, foo, 1, n=2)
+def test_local_call_takes_any_function_and_nothing_else(ctx: Context, subtests: pytest.Subtests) -> None:
+    for make in (Context.run, Context.begin_run, Context.lfc, Context.lfi):
+        with subtests.test(make.__name__):
+            command = make(ctx, foo, 1, n=2)
 
-    assert (command.func, command.name, command.args, command.kwargs) == (foo, "foo", (1,), {"n": 2})
-    unfit: list[Any] = [Something, len, "foo", None]
-    for wrong in unfit:
-        with pytest.raises(ValueError, match="provided callable must be a function"):
-            make(ctx, wrong)
+            assert (command.func, command.name, command.args, command.kwargs) == (foo, "foo", (1,), {"n": 2})
+            unfit: list[Any] = [Something, len, "foo", None]
+            for wrong in unfit:
+                with pytest.raises(ValueError, match="provided callable must be a function"):
+                    make(ctx, wrong)
 
 
 @pytest.mark.parametrize("make", [Context.rpc, Context.begin_rpc, Context.rfc, Context.rfi, Context.detached])
-def test_a_remote_call_takes_any_name_or_a_registered_function(
+def test_remote_call_takes_any_name_or_a_registered_function(
     ctx: Context, registry: Registry, make: Callable[..., Any]
 ) -> None:
     unknown = make(ctx, "elsewhere", 1, n=2)
@@ -84,13 +85,13 @@ def test_a_remote_call_takes_any_name_or_a_registered_function(
         make(ctx, foo)
 
 
-def test_a_registered_functions_wrapper_can_be_called_both_ways(ctx: Context) -> None:
+def test_registered_function_can_be_run_as_a_step(ctx: Context) -> None:
     local = Resonate.local().register(foo)
 
     assert ctx.run(local, 1).func is foo
 
 
-def test_a_promise_takes_its_options_at_once(ctx: Context) -> None:
+def test_promise_command_takes_options_as_arguments(ctx: Context) -> None:
     command = ctx.promise(id="x", timeout=5, idempotency_key="k", data={"a": 1}, tags={"t": "v"})
 
     assert command.data == {"a": 1}
@@ -99,17 +100,15 @@ def test_a_promise_takes_its_options_at_once(ctx: Context) -> None:
         ctx.promise(timeout="5")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("secs", "error", "message"),
-    [
+def test_sleep_needs_a_finite_number_of_seconds(ctx: Context, subtests: pytest.Subtests) -> None:
+    cases: list[tuple[Any, type[Exception], str]] = [
         (-0.1, ValueError, "zero or more, got -0.1"),
         (float("nan"), ValueError, "got nan"),
         (float("inf"), ValueError, "got inf"),
         ("1", TypeError, "secs must be `float`, got str"),
         (None, TypeError, "secs must be `float`, got NoneType"),
         (True, TypeError, "secs must be `float`, got bool"),
-    ],
-)
-def test_a_sleep_needs_a_number_of_seconds(ctx: Context, secs: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        ctx.sleep(secs)
+    ]
+    for secs, error, message in cases:
+        with subtests.test(secs=secs), pytest.raises(error, match=message):
+            ctx.sleep(secs)

@@ -25,7 +25,7 @@ class StoppedWatch:
 
 
 @three_ways
-def test_the_time_stays_what_it_was_when_it_was_asked_for(driver: Driver) -> None:
+def test_time_is_recorded_and_replayed(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         before = yield ctx.time.time()
         yield ctx.sleep(60)
@@ -39,7 +39,7 @@ def test_the_time_stays_what_it_was_when_it_was_asked_for(driver: Driver) -> Non
 
 
 @three_ways
-def test_the_time_as_text_is_local(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_as_text_is_local(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     def workflow(ctx: Context) -> Flow:
         return (yield ctx.time.strftime("%Y-%m-%d %H:%M:%S %z"))
 
@@ -55,7 +55,7 @@ def test_the_time_as_text_is_local(driver: Driver, monkeypatch: pytest.MonkeyPat
 
 
 @three_ways
-def test_a_dependency_tells_the_time(driver: Driver) -> None:
+def test_time_dependency_replaces_the_clock(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         return [(yield ctx.time.time()), (yield ctx.time.strftime("%H"))]
 
@@ -64,7 +64,7 @@ def test_a_dependency_tells_the_time(driver: Driver) -> None:
 
 
 @three_ways
-def test_what_was_drawn_is_not_drawn_again(driver: Driver) -> None:
+def test_random_number_is_recorded_and_replayed(driver: Driver) -> None:
     seen: list[float] = []
 
     def workflow(ctx: Context) -> Flow:
@@ -91,18 +91,19 @@ DRAWS: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("name", DRAWS)
 @three_ways
-def test_every_draw_is_that_of_pythons_random(driver: Driver, name: str) -> None:
-    def workflow(ctx: Context) -> Flow:
+def test_random_methods_draw_as_pythons_random_does(driver: Driver, subtests: pytest.Subtests) -> None:
+    def workflow(ctx: Context, name: str) -> Flow:
         return (yield getattr(ctx.random, name)(*DRAWS[name]))
 
-    driver.dependencies["resonate:random"] = random.Random(7)
-    assert driver.run("w", workflow) == getattr(random.Random(7), name)(*DRAWS[name])
+    for name, arguments in DRAWS.items():
+        with subtests.test(name):
+            driver.dependencies["resonate:random"] = random.Random(7)
+            assert driver.run(name, workflow, name) == getattr(random.Random(7), name)(*arguments)
 
 
 @three_ways
-def test_a_draw_that_cannot_be_is_not_tried_again(driver: Driver) -> None:
+def test_impossible_draw_fails_without_a_retry(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         try:
             yield ctx.random.choice([])
@@ -114,7 +115,7 @@ def test_a_draw_that_cannot_be_is_not_tried_again(driver: Driver) -> None:
 
 
 @three_ways
-def test_typesafe_hands_commands_through(driver: Driver) -> None:
+def test_typesafe_returns_the_results_of_its_commands(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         promise = yield from ctx.typesafe(ctx.begin_run(lambda _: 1))
         drawn = yield from ctx.typesafe(ctx.random.randint(2, 2))

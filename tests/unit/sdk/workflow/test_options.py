@@ -31,11 +31,11 @@ ALL: dict[str, Any] = {
 }
 
 
-def test_nothing_is_set_at_first() -> None:
+def test_options_are_unset_frozen_and_kept_by_a_merge() -> None:
     assert all(getattr(Options(), name) is None for name in ALL)
+    with pytest.raises(AttributeError):
+        Options().id = "x"  # type: ignore[misc]
 
-
-def test_merging_keeps_what_is_not_changed() -> None:
     options = Options().merge(id="x", timeout=0).merge(id=None, timeout=None, version=3)
 
     assert options == Options(id="x", timeout=0, version=3)
@@ -49,54 +49,40 @@ def test_options_over_defaults() -> None:
     assert Options().over(defaults) is defaults
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("durable", 1, "durable must be `bool`, got int"),
-        ("id", 5, "id must be `str`, got int"),
-        ("idempotency_key", b"k", "idempotency_key must be `str`, got bytes"),
-        ("non_retryable_exceptions", [ValueError], "non_retryable_exceptions must be `tuple`, got list"),
-        ("retry_policy", 3, "retry_policy must be `RetryPolicy`, got int"),
-        ("retry_policy", Never, "retry_policy must be `RetryPolicy`, got the class Never"),
-        ("tags", ["a"], "tags must be `dict`, got list"),
-        ("tags", {"a": 1}, "tags must map `str` to `str`, got {'a': 1}"),
-        ("tags", {1: "a"}, "tags must map `str` to `str`, got {1: 'a'}"),
-        ("target", 1, "target must be `str`, got int"),
-        ("timeout", "1", "timeout must be `float`, got str"),
-        ("timeout", True, "timeout must be `float`, got bool"),
-        ("version", 1.5, "version must be `int`, got float"),
-        ("version", True, "version must be `int`, got bool"),
-        ("colour", "red", "unknown option 'colour': the options are catch_up, durable, encoder,"),
-    ],
-)
-def test_a_wrong_type_is_named(name: str, value: Any, message: str) -> None:
-    with pytest.raises(TypeError) as refused:
-        Options().merge(**{name: value})
-    assert str(refused.value).startswith(message)
+def test_option_with_wrong_type_or_value_is_refused_by_name(subtests: pytest.Subtests) -> None:
+    finite = "must be finite and greater than or equal to zero, got"
+    cases: list[tuple[str, Any, type[Exception], str]] = [
+        ("durable", 1, TypeError, "durable must be `bool`, got int"),
+        ("id", 5, TypeError, "id must be `str`, got int"),
+        ("idempotency_key", b"k", TypeError, "idempotency_key must be `str`, got bytes"),
+        ("non_retryable_exceptions", [ValueError], TypeError, "non_retryable_exceptions must be `tuple`, got list"),
+        ("retry_policy", 3, TypeError, "retry_policy must be `RetryPolicy`, got int"),
+        ("retry_policy", Never, TypeError, "retry_policy must be `RetryPolicy`, got the class Never"),
+        ("tags", ["a"], TypeError, "tags must be `dict`, got list"),
+        ("tags", {"a": 1}, TypeError, "tags must map `str` to `str`, got {'a': 1}"),
+        ("tags", {1: "a"}, TypeError, "tags must map `str` to `str`, got {1: 'a'}"),
+        ("target", 1, TypeError, "target must be `str`, got int"),
+        ("timeout", "1", TypeError, "timeout must be `float`, got str"),
+        ("timeout", True, TypeError, "timeout must be `float`, got bool"),
+        ("version", 1.5, TypeError, "version must be `int`, got float"),
+        ("version", True, TypeError, "version must be `int`, got bool"),
+        ("colour", "red", TypeError, "unknown option 'colour': the options are catch_up, durable, encoder,"),
+        ("timeout", -0.1, ValueError, "timeout must be greater than or equal to zero, got -0.1"),
+        ("version", -1, ValueError, "version must be greater than or equal to zero, got -1"),
+        ("timeout", float("inf"), ValueError, f"timeout {finite} inf"),
+        ("timeout", float("nan"), ValueError, f"timeout {finite} nan"),
+        ("id", "", ValueError, "id must not be empty: leave it out for the default"),
+        ("idempotency_key", "", ValueError, "idempotency_key must not be empty: leave it out for the default"),
+        ("target", "", ValueError, "target must not be empty: leave it out for the default"),
+    ]
+    for name, value, error, message in cases:
+        with subtests.test(name, value=value):
+            with pytest.raises(error) as refused:
+                Options().merge(**{name: value})
+            assert str(refused.value).startswith(message)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "wanted"),
-    [
-        ("timeout", -0.1, "greater than or equal to zero"),
-        ("version", -1, "greater than or equal to zero"),
-        ("timeout", float("inf"), "finite and greater than or equal to zero"),
-        ("timeout", float("nan"), "finite and greater than or equal to zero"),
-    ],
-)
-def test_an_impossible_number_is_named(name: str, value: float, wanted: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be {wanted}, got {value}"):
-        Options().merge(**{name: value})
-
-
-@pytest.mark.parametrize("name", ["id", "idempotency_key", "target"])
-def test_empty_text_is_refused_by_name(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must not be empty: leave it out for the default"):
-        Options().merge(**{name: ""})
-
-
-@pytest.mark.parametrize(("timeout", "years"), [(86_400_000, "2.7"), (315_576_001, "10.0"), (6e12, "190,128.5")])
-def test_timeout_that_looks_like_milliseconds_warns_where_it_is_given(timeout: float, years: str) -> None:
+def test_timeout_that_looks_like_milliseconds_warns_at_its_caller(subtests: pytest.Subtests) -> None:
     ctx = Context("w", None, Resonate.local().registry, {})  # type: ignore[arg-type]
     calls: list[Callable[..., Any]] = [
         Resonate.local().options,
@@ -104,19 +90,20 @@ def test_timeout_that_looks_like_milliseconds_warns_where_it_is_given(timeout: f
         lambda timeout: ctx.promise(timeout=timeout),
         lambda timeout: ctx.sleep(timeout),
     ]
-    for call in calls:
-        with pytest.warns(UserWarning, match=f"(timeout|secs) is in seconds, and .* are {years} years") as warned:
-            call(timeout=timeout)
-        assert [each.filename for each in warned] == [__file__]
+    for timeout, years in ((86_400_000, "2.7"), (315_576_001, "10.0"), (6e12, "190,128.5")):
+        message = f"(timeout|secs) is in seconds, and .* are {years} years"
+        for call in calls:
+            with subtests.test(timeout=timeout, call=call):
+                with pytest.warns(UserWarning, match=message) as warned:
+                    call(timeout=timeout)
+                assert [each.filename for each in warned] == [__file__]
+    for plausible in (5 * 365 * 86_400, 315_576_000, timedelta(days=10_000), sys.maxsize, 2**53):
+        with subtests.test(plausible=plausible):
+            Options().merge(timeout=plausible)
+            ctx.sleep(plausible)
 
 
-@pytest.mark.parametrize("timeout", [5 * 365 * 86_400, 315_576_000, timedelta(days=10_000), sys.maxsize, 2**53])
-def test_long_timeout_that_is_meant_does_not_warn(timeout: Any) -> None:
-    Options().merge(timeout=timeout)
-    Context("w", None, Resonate.local().registry, {}).sleep(timeout)  # type: ignore[arg-type]
-
-
-def test_timedelta_is_a_timeout() -> None:
+def test_timedelta_is_accepted_as_a_duration() -> None:
     day = timedelta(days=1)
     resonate = Resonate(ttl=timedelta(seconds=20), retry_policy=Constant(timedelta(seconds=3)))
     function = resonate.register(lambda _: 1, name="one")
@@ -153,7 +140,7 @@ def test_unknown_option_of_a_connection_or_function_is_named() -> None:
             options(colour="red")  # type: ignore[call-arg]
 
 
-def test_a_retry_policy_may_be_chosen_by_the_function() -> None:
+def test_retry_policy_can_be_chosen_by_function() -> None:
     def flaky() -> None: ...
 
     def choose(func: Callable[..., Any]) -> RetryPolicy:
@@ -166,8 +153,3 @@ def test_a_retry_policy_may_be_chosen_by_the_function() -> None:
     for wrong in (None, 3, Never):
         with pytest.raises(TypeError, match="retry_policy must give a `RetryPolicy` for flaky, got"):
             Options().merge(retry_policy=lambda _, wrong=wrong: wrong).policy_for(flaky)
-
-
-def test_options_are_frozen() -> None:
-    with pytest.raises(AttributeError):
-        Options().id = "x"  # type: ignore[misc]

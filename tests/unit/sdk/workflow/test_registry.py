@@ -35,7 +35,7 @@ class Something:
 FOO = rf".*\.foo \({__file__}:\d+\)"
 
 
-def test_a_function_is_found_by_name_and_by_itself() -> None:
+def test_function_is_found_by_name_and_by_itself() -> None:
     registry = Registry()
     added = registry.add(foo)
 
@@ -44,7 +44,7 @@ def test_a_function_is_found_by_name_and_by_itself() -> None:
     assert registry.names() == ["foo"]
 
 
-def test_zero_asks_for_the_latest_version() -> None:
+def test_registry_returns_the_latest_version_for_zero() -> None:
     registry = Registry()
     for version, func in ((3, foo), (1, bar)):
         registry.add(func, "f", version)
@@ -61,9 +61,8 @@ def test_zero_asks_for_the_latest_version() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_registration_of_a_wrong_function_is_refused(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[tuple[Any, ...], str]] = [
         ((foo, "other"), f"function other already registered: {FOO} is version 1 of foo"),
         ((bar, "foo"), f"function foo already registered: {FOO} is version 1 of foo"),
         ((bar, "b", 0), "provided version must be greater than zero, got 0"),
@@ -74,18 +73,18 @@ def test_zero_asks_for_the_latest_version() -> None:
         ((functools.lru_cache(bar),), "provided callable must be a function, got bar, which is not written in Python"),
         ((len,), "provided callable must be a function, got len, which is not written in Python: wrap it"),
         (("bar",), "provided callable must be a function, got str"),
-    ],
-)
-def test_what_cannot_be_registered(arguments: tuple[Any, ...], message: str) -> None:
-    registry = Registry()
-    registry.add(foo)
+    ]
+    for arguments, message in cases:
+        with subtests.test(message=message):
+            registry = Registry()
+            registry.add(foo)
 
-    with pytest.raises(ValueError, match=message):
-        registry.add(*arguments)
-    assert registry.names() == ["foo"]
+            with pytest.raises(ValueError, match=message):
+                registry.add(*arguments)
+            assert registry.names() == ["foo"]
 
 
-def test_a_function_has_to_have_a_place_for_its_context() -> None:
+def test_registration_needs_a_parameter_for_the_context() -> None:
     def nothing() -> None: ...
 
     def named(*, n: int) -> None: ...
@@ -101,7 +100,7 @@ def test_a_function_has_to_have_a_place_for_its_context() -> None:
     assert registry.names() == ["variadic"]
 
 
-def test_a_lambda_with_a_name_a_static_method_and_an_async_function_are_functions() -> None:
+def test_registration_accepts_named_lambda_static_method_and_async_function() -> None:
     registry = Registry()
     registry.add(lambda _: None, "nameless")
     registry.add(Something.static)
@@ -110,26 +109,25 @@ def test_a_lambda_with_a_name_a_static_method_and_an_async_function_are_function
     assert registry.names() == ["awaits", "nameless", "static"]
 
 
-@pytest.mark.parametrize(
-    ("key", "version", "message"),
-    [
+def test_function_that_is_not_registered_is_refused(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[str | Callable[..., Any], int, str]] = [
         ("bar", 0, "function bar not found in registry: it has foo"),
         (bar, 0, "function bar not found in registry: it has foo"),
         ("foo", 2, "function foo version 2 not found in registry: it has version 1"),
         (foo, 2, "function foo version 2 not found in registry: it has version 1"),
         (functools.partial(foo), 0, f"function foo not found in registry: this one was not registered, {FOO}"),
         (None, 0, r"got NoneType: give the function and its arguments, \(step, 4\) and not \(step\(ctx, 4\)\)"),
-    ],
-)
-def test_what_is_not_registered(key: str | Callable[..., Any], version: int, message: str) -> None:
-    registry = Registry()
-    registry.add(foo)
+    ]
+    for key, version, message in cases:
+        with subtests.test(message=message):
+            registry = Registry()
+            registry.add(foo)
 
-    with pytest.raises(ValueError, match=message):
-        registry.get(key, version)
+            with pytest.raises(ValueError, match=message):
+                registry.get(key, version)
 
 
-def test_a_registered_functions_wrapper_stands_for_it() -> None:
+def test_registered_function_object_is_found_as_its_function() -> None:
     registry = Registry()
     wrapper = Resonate.local(registry=registry).register(foo)
     other = Registry()

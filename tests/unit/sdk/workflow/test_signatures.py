@@ -210,7 +210,7 @@ def test_remote_call_that_does_not_fit_is_rejected_at_once(driver: Driver, kind:
 
 
 @three_ways
-def test_async_function_whose_first_call_does_not_fit_is_not_retried(driver: Driver) -> None:
+def test_async_function_with_an_unfit_call_is_not_retried(driver: Driver) -> None:
     driver.register(required)
 
     async def workflow(ctx: Context) -> None:
@@ -351,7 +351,7 @@ def test_function_registered_without_validation_accepts_any_argument(resonate: R
 
 
 @three_ways
-def test_caller_gets_the_error_of_an_argument_that_does_not_fit(resonate: Resonate) -> None:
+def test_client_gets_the_error_of_an_unfit_argument(resonate: Resonate) -> None:
     buy = resonate.register(name="buy")(taking(int))
 
     for call in (lambda: buy.run("a", "1"), lambda: buy.rpc("b", "1"), lambda: resonate.rpc("c", "buy", "1")):
@@ -375,7 +375,7 @@ def test_reason_of_a_halted_private_task_shows_no_arguments(driver: Driver) -> N
 
 
 @always_three_ways
-def test_call_by_name_restores_the_result_to_the_type_asked_for(driver: Driver) -> None:
+def test_call_by_name_restores_its_result_type(driver: Driver) -> None:
     driver.registry.add(taking(Any), "echo")
 
     def workflow(ctx: Context) -> Flow:
@@ -387,7 +387,7 @@ def test_call_by_name_restores_the_result_to_the_type_asked_for(driver: Driver) 
 
 
 @always_three_ways
-def test_result_that_is_not_what_a_workflow_asks_for_halts_it(driver: Driver) -> None:
+def test_result_of_another_type_than_requested_halts_the_workflow(driver: Driver) -> None:
     def asking(kind: Any) -> Callable[..., Any]:
         def workflow(ctx: Context) -> Flow:
             return repr((yield ctx.rpc("echo", {"x": 1}, result_type=kind)))
@@ -405,7 +405,7 @@ def test_result_that_is_not_what_a_workflow_asks_for_halts_it(driver: Driver) ->
 
 
 @three_ways
-def test_client_asks_for_the_type_of_a_result(resonate: Resonate) -> None:
+def test_client_restores_its_result_type(resonate: Resonate) -> None:
     resonate.register(taking(Any), name="echo")
 
     assert resonate.rpc("a", "echo", {"x": 1}, result_type=Point) == Point(1)
