@@ -6,7 +6,6 @@ import base64
 import gc
 import json
 import weakref
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from resonate.encoders import (
     PairEncoder,
 )
 from resonate.errors import PayloadError
+from resonate.payloads import codec
 from resonate.retry_policies import Never
 from resonate.worker.resources import Resources
 from resonate.worker.worker import Worker
@@ -57,9 +57,8 @@ def text_of(value: Value) -> str:
     return base64.b64decode(value.data or "").decode()
 
 
-@pytest.mark.parametrize(
-    "encoder",
-    [
+def test_encoders_have_the_interface(subtests: pytest.Subtests) -> None:
+    encoders: list[Any] = [
         NoopEncoder(),
         Base64Encoder(),
         JsonEncoder(),
@@ -68,24 +67,20 @@ def text_of(value: Value) -> str:
         PairEncoder(NoopEncoder(), JsonEncoder()),
         CombinedEncoder(JsonEncoder(), Base64Encoder()),
         Reversed(),
-    ],
-    ids=lambda encoder: type(encoder).__name__,
-)
-def test_each_is_an_encoder(encoder: Any) -> None:
-    assert isinstance(encoder, Encoder)
+    ]
+    for encoder in encoders:
+        with subtests.test(type(encoder).__name__):
+            assert isinstance(encoder, Encoder)
 
 
-def test_nothing_is_kept_by_noop() -> None:
+def test_noop_and_base64_encoders() -> None:
     assert (NoopEncoder().encode([1]), NoopEncoder().decode("x")) == (None, None)
+    for text, encoded in (("hé", "aMOp"), ("", ""), (None, None)):
+        assert Base64Encoder().encode(text) == encoded
+        assert Base64Encoder().decode(encoded) == text
 
 
-@pytest.mark.parametrize(("text", "encoded"), [("hé", "aMOp"), ("", ""), (None, None)])
-def test_base64(text: str | None, encoded: str | None) -> None:
-    assert Base64Encoder().encode(text) == encoded
-    assert Base64Encoder().decode(encoded) == text
-
-
-def test_json() -> None:
+def test_json_encoder_encodes_errors_and_refuses_objects() -> None:
     encoder = JsonEncoder()
 
     assert encoder.encode(None) is None
@@ -98,41 +93,31 @@ def test_json() -> None:
         encoder.encode({"a": object()})
 
 
-@pytest.mark.parametrize("value", [None, 1, "text", [1.5, {"a": [True, None]}]], ids=repr)
-def test_plain_values_pass_through_jsonpickle(value: Any) -> None:
+def test_jsonpickle_encoder_takes_plain_values_only(subtests: pytest.Subtests) -> None:
     encoder = JsonPickleEncoder()
-
-    assert json.loads(encoder.encode(value)) == value
-    assert encoder.decode(encoder.encode(value)) == value
     assert encoder.decode(None) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
+    for value in (None, 1, "text", [1.5, {"a": [True, None]}]):
+        with subtests.test(value=value):
+            assert json.loads(encoder.encode(value)) == value
+            assert encoder.decode(encoder.encode(value)) == value
+    cases: list[tuple[Any, str]] = [
         ((1, 2), r"JsonPickleEncoder .*value is a builtins\.tuple"),
         ({"a": [1, {2}]}, r"JsonPickleEncoder .*value\['a'\]\[1\] is a builtins\.set"),
         (ValueError("x"), "JsonPickleEncoder .*ValueError"),
         ({1: 2}, "JsonPickleEncoder .*has the key 1"),
         ({"py/object": "os.system"}, "JsonPickleEncoder .*has the key 'py/object'"),
-    ],
-    ids=repr,
-)
-def test_other_values_are_refused_by_jsonpickle(value: Any, message: str) -> None:
-    with pytest.raises(PayloadError, match=message):
-        JsonPickleEncoder().encode(value)
-
-
-def test_a_pickled_object_is_never_rebuilt() -> None:
+    ]
+    for value, message in cases:
+        with subtests.test(message), pytest.raises(PayloadError, match=message):
+            encoder.encode(value)
     with pytest.raises(PayloadError, match=r"py/reduce.*never unpickles"):
-        JsonPickleEncoder().decode('[{"a": {"py/reduce": [{"py/function": "os.system"}, {"py/tuple": ["true"]}]}}]')
+        encoder.decode('[{"a": {"py/reduce": [{"py/function": "os.system"}, {"py/tuple": ["true"]}]}}]')
 
 
-def test_headers_pairs_and_combinations() -> None:
+def test_header_pair_and_combined_encoders() -> None:
     header = HeaderEncoder("k", JsonEncoder())
     pair = PairEncoder(header, Reversed())
     combined = CombinedEncoder(JsonEncoder(), Base64Encoder())
-
     headers: list[dict[str, str | None] | None] = [{"k": "[1]"}, {"other": ""}, {}, None]
 
     assert header.encode([1]) == {"k": "[1]"}
@@ -236,15 +221,11 @@ def test_an_execution_keeps_its_encoder_when_it_comes_back(resonate: Resonate, w
     assert handle.result(PATIENCE) == 42
 
 
-@pytest.mark.parametrize("make", [lambda: Reversed, lambda: "json", lambda: object()])
-def test_what_is_no_encoder_is_named(resonate: Resonate, make: Callable[[], Any]) -> None:
-    with pytest.raises(TypeError, match=r"encoder must be (an )?`Encoder`"):
-        resonate.options(encoder=make())
-
-
-def test_an_encoder_must_make_text() -> None:
-    from resonate.payloads import codec
-
+def test_wrong_encoder_is_refused(resonate: Resonate) -> None:
+    wrong: list[Any] = [Reversed, "json", object()]
+    for encoder in wrong:
+        with pytest.raises(TypeError, match=r"encoder must be (an )?`Encoder`"):
+            resonate.options(encoder=encoder)
     with pytest.raises(PayloadError, match=r"PairEncoder\.encode returned `tuple`, and a payload is `str` or None"):
         codec.encode([1], "the value", encoder=PairEncoder(NoopEncoder(), JsonEncoder()))  # type: ignore[arg-type]
 

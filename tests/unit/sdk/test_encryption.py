@@ -123,37 +123,32 @@ def test_keys_rotate() -> None:
         after.decrypt(before.encrypt(value, "c"), "c")
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
+def test_what_was_changed_or_moved_is_refused(subtests: pytest.Subtests) -> None:
+    for spoil in (
         lambda value: (value, "param:q"),
         lambda value: (value, "value:p"),
         lambda value: (replace(value, data=value.data[:-8] + "AAAAAAA="), "param:p"),
         lambda value: (replace(value, data="AAAA"), "param:p"),
         lambda value: (replace(value, data="?"), "param:p"),
-    ],
-    ids=["moved", "turned", "changed", "cut", "not base64"],
-)
-def test_what_was_changed_or_moved_is_refused(spoil: Callable[[Value], tuple[Value, str]]) -> None:
-    encryptor = AESGCMEncryptor({"old": OLD})
-    value, context = spoil(encryptor.encrypt(Value(data="some data"), "param:p"))
+    ):
+        with subtests.test(spoil=spoil):
+            encryptor = AESGCMEncryptor({"old": OLD})
+            value, context = spoil(encryptor.encrypt(Value(data="some data"), "param:p"))
 
-    with pytest.raises(DecryptionError, match=rf"\[304.00000\] cannot decrypt {context}: .*changed or moved"):
-        encryptor.decrypt(value, context)
+            with pytest.raises(DecryptionError, match=rf"\[304.00000\] cannot decrypt {context}: .*changed or moved"):
+                encryptor.decrypt(value, context)
 
 
-@pytest.mark.parametrize(
-    ("keys", "key_id", "message"),
-    [
+def test_wrong_keys_are_named(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[dict[str, bytes], str | None, str]] = [
         ({"a": b"short"}, None, "key 'a' has 5 bytes, and AES-256 needs 32"),
         ({}, None, "key_id must name the key to encrypt with: there are 0"),
         ({"a": OLD, "b": NEW}, None, "there are 2"),
         ({"a": OLD}, "b", "key_id 'b' is not among the keys: a"),
-    ],
-)
-def test_wrong_keys_are_named(keys: dict[str, bytes], key_id: str | None, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        AESGCMEncryptor(keys, key_id)
+    ]
+    for keys, key_id, message in cases:
+        with subtests.test(message=message), pytest.raises(ValueError, match=message):
+            AESGCMEncryptor(keys, key_id)
 
 
 def test_without_the_library_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,21 +339,23 @@ def talkative(ctx: Context, word: str, what: str) -> Flow:
     return word
 
 
-@pytest.mark.parametrize("what", ["retry_if", "next", "policy", "result", "closed"])
 @three_ways
-def test_nothing_that_user_code_raises_can_be_read(
-    connect: Connect, offline: OfflineDriver | None, what: str, caplog: pytest.LogCaptureFixture
+def test_encrypted_store_and_log_hide_errors_of_user_code(
+    connect: Connect, offline: OfflineDriver | None, subtests: pytest.Subtests, caplog: pytest.LogCaptureFixture
 ) -> None:
     resonate = connect(encryptor=AESGCMEncryptor({"old": OLD}), log_level="DEBUG")
     resonate.register(talkative)
-    with pytest.raises(Exception, match=SECRET):
-        resonate.run("w", talkative, SECRET, what)
+    for what in ("retry_if", "next", "policy", "result", "closed"):
+        with subtests.test(what):
+            caplog.clear()
+            with pytest.raises(Exception, match=SECRET):
+                resonate.run(what, talkative, SECRET, what)
 
-    records = cast("MemoryStore", resonate.store).records() if offline is None else offline.records()
-    assert plaintext_in(records, SECRET) == []
-    assert SECRET not in caplog.text
-    if what in ("retry_if", "next"):
-        assert "its retry policy" in caplog.text
+            records = cast("MemoryStore", resonate.store).records() if offline is None else offline.records()
+            assert plaintext_in(records, SECRET) == []
+            assert SECRET not in caplog.text
+            if what in ("retry_if", "next"):
+                assert "its retry policy" in caplog.text
 
 
 @pytest.mark.parametrize("what", ["encoder", "function", "no call", "no JSON", "unexpected"])

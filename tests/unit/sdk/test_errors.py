@@ -48,26 +48,22 @@ ERRORS: list[tuple[ResonateError, float, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "code", "text"), ERRORS, ids=lambda value: type(value).__name__)
-def test_an_error_has_a_number_and_a_text(error: ResonateError, code: float, text: str) -> None:
-    assert error.code == code
-    assert str(error) == text
+def test_error_has_code_and_text_and_survives_copies(subtests: pytest.Subtests) -> None:
+    for error, code, text in ERRORS:
+        with subtests.test(type(error).__name__):
+            assert (error.code, str(error)) == (code, text)
+    for each in (*(error for error, _, _ in ERRORS), ApplicationError("m:T", "no", "trace")):
+        for back in (pickle.loads(pickle.dumps(each)), copy.copy(each)):
+            with subtests.test(type(each).__name__, back=back):
+                assert type(back) is type(each)
+                assert (back.args, str(back), vars(back)) == (each.args, str(each), vars(each))
 
 
-@pytest.mark.parametrize(
-    "error", [error for error, _, _ in ERRORS] + [ApplicationError("m:T", "no", "trace")], ids=repr
-)
-def test_an_error_survives_pickling_and_copying(error: Exception) -> None:
-    for back in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
-        assert type(back) is type(error)
-        assert (back.args, str(back), vars(back)) == (error.args, str(error), vars(error))
-
-
-def test_a_store_error_tells_the_status_of_the_protocol() -> None:
+def test_store_error_has_the_status_of_the_protocol() -> None:
     assert [ResonateStoreError("", code).status for code in (40400, 40901, 41300, 50300)] == [404, 409, 413, 503]
 
 
-def test_an_application_error_shows_where_it_came_from() -> None:
+def test_application_error_shows_its_type_and_message() -> None:
     assert str(ApplicationError("their.module:Oops", "it broke", "trace")) == "their.module:Oops: it broke"
     assert str(ApplicationError("", "it broke")) == "it broke"
 

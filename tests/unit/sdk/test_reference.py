@@ -40,9 +40,8 @@ OPTIONS = dict.fromkeys(["encoder", "idempotency_key", "retry_policy", "tags", "
 PROMISE = dict.fromkeys(["id", "timeout", "idempotency_key", "data", "tags"])
 
 
-@pytest.mark.parametrize(
-    ("function", "keywords"),
-    [
+def test_keywords_and_their_defaults(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[Callable[..., Any], dict[str, Any]]] = [
         (Resonate, {**CONNECTION, "log_level": logging.NOTSET, "message_source": None, "store": None}),
         (Resonate.local, {**CONNECTION, "log_level": logging.INFO}),
         (
@@ -57,15 +56,14 @@ PROMISE = dict.fromkeys(["id", "timeout", "idempotency_key", "data", "tags"])
         (Function.options, OPTIONS),
         (Resonate.register, {"name": None, "version": 1}),
         (Context.promise, PROMISE),
-    ],
-    ids=lambda value: getattr(value, "__qualname__", ""),
-)
-def test_keywords_and_their_defaults(function: Callable[..., Any], keywords: dict[str, Any]) -> None:
-    parameters = inspect.signature(function).parameters
+    ]
+    for function, keywords in cases:
+        with subtests.test(function.__qualname__):
+            parameters = inspect.signature(function).parameters
 
-    found = {name: parameters[name].default for name in keywords}
-    assert found == keywords
-    assert {parameters[name].kind for name in keywords} == {inspect.Parameter.KEYWORD_ONLY}
+            found = {name: parameters[name].default for name in keywords}
+            assert found == keywords
+            assert {parameters[name].kind for name in keywords} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 def test_retry_policies_take_their_settings_in_this_order() -> None:
@@ -117,11 +115,10 @@ def test_a_connection_begins_as_often_as_one_likes(resonate: Resonate) -> None:
     assert resonate.run("w", double, 2) == 4
 
 
-@pytest.mark.parametrize("variable", ["RESONATE_HOST", "RESONATE_HOST_STORE", "RESONATE_PORT_STORE"])
-def test_the_hosts_of_the_environment_are_for_remote_alone(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    monkeypatch.setenv(variable, "9" if "PORT" in variable else "http://nowhere.invalid")
-
-    assert isinstance(Resonate().store, MemoryStore)
+def test_hosts_of_the_environment_do_not_concern_a_local_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("RESONATE_HOST", "RESONATE_HOST_STORE", "RESONATE_PORT_STORE"):
+        monkeypatch.setenv(variable, "9" if "PORT" in variable else "http://nowhere.invalid")
+        assert isinstance(Resonate().store, MemoryStore)
 
 
 # 5.1, 5.5: what is recorded of a call

@@ -114,40 +114,36 @@ def test_a_worker_that_starts_again_defines_it_again(world: World) -> None:
     assert (again.created_on, again.last_run_time) == (first.created_on, FIRST)
 
 
-@pytest.mark.parametrize(
-    ("cron", "arguments", "options", "differs"),
-    [
+def test_another_definition_is_refused_and_says_what_differs(world: World, subtests: pytest.Subtests) -> None:
+    """Two versions of a program that are deployed side by side must not overwrite each other's schedules in turn."""
+    cases: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
         ("@daily", {"user_id": 123}, {}, ["cron"]),
         ("* * * * *", {"user_id": 4}, {}, ["promise_param"]),
         ("* * * * *", {"user_id": 123}, {"version": 1}, ["promise_param"]),
         ("* * * * *", {"user_id": 123}, {"target": "other", "timezone": "UTC"}, ["timezone", "promise_tags"]),
         ("* * * * *", {"user_id": 123}, {"timeout": 1, "overlap": "skip"}, ["promise_timeout", "overlap"]),
-    ],
-)
-def test_another_definition_is_refused_and_says_what_differs(
-    world: World, cron: str, arguments: dict[str, Any], options: dict[str, Any], differs: list[str]
-) -> None:
-    """Two versions of a program that are deployed side by side must not overwrite each other's schedules in turn."""
-    before = world.resonate.schedule("daily", "report", "* * * * *", user_id=123)
-    error = refused(100.40901, world.resonate.options(**options).schedule, "daily", "report", cron, **arguments)
-    assert error.mesg.startswith("Schedule already exists")
-    assert error.details == {"id": "daily", "differs": differs}
-    assert world.resonate.schedules.get("daily") == before
+    ]
+    for cron, arguments, options, differs in cases:
+        with subtests.test(differs=differs):
+            before = world.resonate.schedule("daily", "report", "* * * * *", user_id=123)
+            error = refused(100.40901, world.resonate.options(**options).schedule, "daily", "report", cron, **arguments)
+            assert error.mesg.startswith("Schedule already exists")
+            assert error.details == {"id": "daily", "differs": differs}
+            assert world.resonate.schedules.get("daily") == before
 
 
-@pytest.mark.parametrize(
-    ("cron", "options", "named"),
-    [
+def test_what_is_wrong_is_named(world: World, subtests: pytest.Subtests) -> None:
+    cases: list[tuple[str, dict[str, Any], str]] = [
         ("61 * * * *", {}, "the minute field '61'"),
         ("@daily", {"timezone": "Mars/Olympus"}, "unknown time zone 'Mars/Olympus'"),
         ("@daily", {"catch_up": "some"}, "catch-up policy"),
         ("@daily", {"overlap": "queue"}, "overlap policy"),
-    ],
-)
-def test_what_is_wrong_is_named(world: World, cron: str, options: dict[str, Any], named: str) -> None:
-    error = refused(100.40000, world.resonate.options(**options).schedule, "daily", "report", cron)
-    assert named in error.mesg
-    refused(100.40401, world.resonate.schedules.get, "daily")
+    ]
+    for cron, options, named in cases:
+        with subtests.test(named=named):
+            error = refused(100.40000, world.resonate.options(**options).schedule, "daily", "report", cron)
+            assert named in error.mesg
+            refused(100.40401, world.resonate.schedules.get, "daily")
 
 
 def test_a_function_that_is_not_registered_is_refused(world: World) -> None:
