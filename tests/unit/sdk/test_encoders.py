@@ -141,7 +141,7 @@ def double(_: Context, n: int) -> int:
 
 
 @three_ways
-def test_a_steps_result_is_written_and_read_by_its_encoder(driver: Driver) -> None:
+def test_encoder_of_a_step_encodes_its_result(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         one = yield ctx.run(double, 1).options(encoder=Reversed())
         two = yield (yield ctx.begin_run(double, 6).options(encoder=Reversed(), id="elsewhere"))
@@ -162,7 +162,7 @@ def test_a_steps_result_is_written_and_read_by_its_encoder(driver: Driver) -> No
 
 
 @three_ways
-def test_an_encoder_that_cannot_write_fails_the_step_and_tells_nothing_of_the_value(driver: Driver) -> None:
+def test_encoder_that_fails_fails_its_step_without_the_value(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         yield ctx.run(double, 21).options(encoder=Broken())
 
@@ -172,7 +172,7 @@ def test_an_encoder_that_cannot_write_fails_the_step_and_tells_nothing_of_the_va
 
 @pytest.mark.parametrize("how", ["run", "begin_run", "rpc", "begin_rpc"])
 @three_ways
-def test_a_connections_encoder_writes_arguments_and_result(resonate: Resonate, way: str, how: str) -> None:
+def test_encoder_of_a_client_encodes_arguments_and_result(resonate: Resonate, way: str, how: str) -> None:
     function = resonate.register(double)
     if way != "memory":  # other processes have to be told
         function.options(encoder=Reversed())
@@ -189,7 +189,7 @@ def test_a_connections_encoder_writes_arguments_and_result(resonate: Resonate, w
 
 
 @three_ways
-def test_a_functions_encoder_holds_for_calls_from_elsewhere(resonate: Resonate) -> None:
+def test_encoder_of_a_function_encodes_remote_calls(resonate: Resonate) -> None:
     function = resonate.register(double)
     assert function.options(encoder=Reversed()) is function
 
@@ -205,7 +205,7 @@ def test_a_functions_encoder_holds_for_calls_from_elsewhere(resonate: Resonate) 
 
 
 @three_ways
-def test_an_execution_keeps_its_encoder_when_it_comes_back(resonate: Resonate, way: str) -> None:
+def test_encoder_of_an_execution_is_kept_after_suspension(resonate: Resonate, way: str) -> None:
     @resonate.register
     def workflow(ctx: Context, n: int) -> Flow:
         answer = yield (yield ctx.promise(id="answer"))
@@ -231,7 +231,7 @@ def test_wrong_encoder_is_refused(resonate: Resonate) -> None:
 
 
 @three_ways
-def test_jsonpickle_takes_calls_of_plain_values_and_refuses_others_by_name(
+def test_jsonpickle_encoder_of_a_client_takes_plain_arguments_only(
     resonate: Resonate,
 ) -> None:
     @resonate.register
@@ -251,7 +251,7 @@ def test_jsonpickle_takes_calls_of_plain_values_and_refuses_others_by_name(
 
 
 @pytest.mark.parametrize("how", ["rpc", "begin_rpc", "detached"])
-def test_a_call_is_read_with_its_encoder_by_the_process_that_made_it(resonate: Resonate, how: str) -> None:
+def test_encoder_of_a_call_is_known_to_its_process(resonate: Resonate, how: str) -> None:
     resonate.register(double)
 
     @resonate.register
@@ -267,7 +267,7 @@ def test_a_call_is_read_with_its_encoder_by_the_process_that_made_it(resonate: R
 
 
 @pytest.mark.parametrize("how", ["run", "begin_run"])
-def test_call_whose_encoder_keeps_nothing_runs_where_it_was_begun(how: str) -> None:
+def test_call_with_noop_encoder_runs_in_its_process(how: str) -> None:
     resonate = Resonate.local()
     seen: list[int] = []
 
@@ -298,7 +298,7 @@ def test_call_whose_encoder_keeps_nothing_runs_where_it_was_begun(how: str) -> N
     resonate.stop()
 
 
-def test_a_process_that_lacks_the_encoder_of_a_call_says_what_is_missing() -> None:
+def test_worker_without_the_encoder_of_a_call_names_it() -> None:
     driver = Driver()
 
     def workflow(ctx: Context) -> Flow:
@@ -322,7 +322,7 @@ def test_a_process_that_lacks_the_encoder_of_a_call_says_what_is_missing() -> No
 
 
 @always_three_ways
-def test_the_data_of_a_promise_is_written_by_the_encoder_that_reads_its_value(resonate: Resonate) -> None:
+def test_encoder_of_a_promise_encodes_its_data_and_value(resonate: Resonate) -> None:
     @resonate.register
     def workflow(ctx: Context) -> Flow:
         asked = yield ctx.promise(id="asked", data=[1, 2]).options(encoder=Reversed())

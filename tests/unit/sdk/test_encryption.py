@@ -84,7 +84,7 @@ def plaintext_in(records: list[Record], secret: str) -> list[str]:
 # The encryptor
 
 
-def test_a_value_is_nonce_ciphertext_and_tag_with_headers_that_say_so() -> None:
+def test_encrypted_value_has_nonce_tag_and_headers() -> None:
     encryptor = AESGCMEncryptor({"old": OLD})
     value = Value({"kept": "1"}, "data")
     hidden = encryptor.encrypt(value, "param:p")
@@ -97,7 +97,7 @@ def test_a_value_is_nonce_ciphertext_and_tag_with_headers_that_say_so() -> None:
     assert OLD.hex() not in repr(encryptor)
 
 
-def test_what_another_program_wrote_unbound_can_be_read_unbound() -> None:
+def test_unbound_encryptor_reads_values_of_other_programs() -> None:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     nonce = b"\1" * 12
@@ -111,7 +111,7 @@ def test_what_another_program_wrote_unbound_can_be_read_unbound() -> None:
         AESGCMEncryptor({"old": OLD}).decrypt(value, "param:p")
 
 
-def test_keys_rotate() -> None:
+def test_encryption_keys_rotate() -> None:
     before = AESGCMEncryptor({"old": OLD})
     between = AESGCMEncryptor({"old": OLD, "new": NEW}, "new")
     after = AESGCMEncryptor({"new": NEW})
@@ -123,7 +123,7 @@ def test_keys_rotate() -> None:
         after.decrypt(before.encrypt(value, "c"), "c")
 
 
-def test_what_was_changed_or_moved_is_refused(subtests: pytest.Subtests) -> None:
+def test_encrypted_value_is_refused_if_changed_or_moved(subtests: pytest.Subtests) -> None:
     for spoil in (
         lambda value: (value, "param:q"),
         lambda value: (value, "value:p"),
@@ -139,7 +139,7 @@ def test_what_was_changed_or_moved_is_refused(subtests: pytest.Subtests) -> None
                 encryptor.decrypt(value, context)
 
 
-def test_wrong_keys_are_named(subtests: pytest.Subtests) -> None:
+def test_wrong_encryption_keys_are_refused_by_name(subtests: pytest.Subtests) -> None:
     cases: list[tuple[dict[str, bytes], str | None, str]] = [
         ({"a": b"short"}, None, "key 'a' has 5 bytes, and AES-256 needs 32"),
         ({}, None, "key_id must name the key to encrypt with: there are 0"),
@@ -151,7 +151,7 @@ def test_wrong_keys_are_named(subtests: pytest.Subtests) -> None:
             AESGCMEncryptor(keys, key_id)
 
 
-def test_without_the_library_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encryption_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
 
     with pytest.raises(ImportError, match=r"pip install resonate-serverless\[crypto\]"):
@@ -161,7 +161,7 @@ def test_without_the_library_the_error_says_how_to_get_it(monkeypatch: pytest.Mo
 # The store
 
 
-def test_every_request_is_encrypted_and_every_answer_decrypted(memory: MemoryStore, store: EncryptedStore) -> None:
+def test_encrypted_store_encrypts_requests_and_decrypts_responses(memory: MemoryStore, store: EncryptedStore) -> None:
     secret = sealed(SECRET)
     create = PromiseCreate("t", LATER, secret, {TARGET: "poll://any@g"})
 
@@ -191,7 +191,7 @@ def test_every_request_is_encrypted_and_every_answer_decrypted(memory: MemorySto
     assert plaintext_in(records, SECRET) == []
 
 
-def test_a_schedules_param_reaches_its_promises(memory: MemoryStore, store: EncryptedStore) -> None:
+def test_encrypted_param_of_a_schedule_reaches_its_promises(memory: MemoryStore, store: EncryptedStore) -> None:
     secret = sealed(SECRET)
     tags = {TARGET: "poll://any@g"}
     created = store.apply(ScheduleCreate("s", "* * * * *", "{{.id}}.{{.timestamp}}", 60_000, secret, tags)).schedule
@@ -212,7 +212,7 @@ def test_a_schedules_param_reaches_its_promises(memory: MemoryStore, store: Encr
     assert [promise.param for promise in store.apply(PromiseSearch()).promises or ()] == [secret]
 
 
-def test_what_is_not_encrypted_is_taken_as_it_is(memory: MemoryStore, store: EncryptedStore) -> None:
+def test_encrypted_store_reads_plain_values(memory: MemoryStore, store: EncryptedStore) -> None:
     memory.apply(PromiseCreate("p", LATER, sealed("by hand")))
     store.apply(PromiseSettle("p", "resolved"))
 
@@ -222,7 +222,7 @@ def test_what_is_not_encrypted_is_taken_as_it_is(memory: MemoryStore, store: Enc
     assert store.apply(PromiseGet("q")).status == 404
 
 
-def test_a_payload_that_was_moved_to_another_promise_is_refused(memory: MemoryStore, store: EncryptedStore) -> None:
+def test_encrypted_payload_of_another_promise_is_refused(memory: MemoryStore, store: EncryptedStore) -> None:
     store.apply(PromiseCreate("rich", LATER, sealed("pay me")))
     stolen = memory.record("rich")
     assert stolen is not None
@@ -264,7 +264,7 @@ def lose(_: Context, word: str) -> Flow:
 
 
 @three_ways
-def test_nothing_of_an_execution_can_be_read_in_the_store(connect: Connect, offline: OfflineDriver | None) -> None:
+def test_encrypted_store_hides_an_execution(connect: Connect, offline: OfflineDriver | None) -> None:
     resonate = connect(encryptor=AESGCMEncryptor({"old": OLD}), log_level="CRITICAL")
     for function in (everything, echo, lose):
         resonate.register(function)
@@ -359,7 +359,7 @@ def test_encrypted_store_and_log_hide_errors_of_user_code(
 
 
 @pytest.mark.parametrize("what", ["encoder", "function", "no call", "no JSON", "unexpected"])
-def test_nothing_of_a_call_that_cannot_be_worked_on_can_be_read(
+def test_encrypted_store_and_log_hide_a_call_that_halts(
     memory: MemoryStore, store: EncryptedStore, what: str, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
     texts = {"function": f'{{"func": "{SECRET}"}}', "no call": f'["{SECRET}"]', "no JSON": SECRET}
@@ -397,7 +397,7 @@ def test_nothing_of_a_call_that_cannot_be_worked_on_can_be_read(
 
 
 @pytest.mark.parametrize("key", [{"old": NEW}, {"other": NEW}], ids=["another key", "no such key"])
-def test_a_worker_with_the_wrong_key_gives_the_task_back_and_it_is_halted_in_the_end(
+def test_task_is_released_then_halted_without_the_encryption_key(
     memory: MemoryStore, store: EncryptedStore, key: dict[str, bytes]
 ) -> None:
     registry = Registry()
@@ -436,7 +436,7 @@ def test_a_worker_with_the_wrong_key_gives_the_task_back_and_it_is_halted_in_the
     assert promise.value == sealed('"top secret"')
 
 
-def test_a_step_that_cannot_be_read_gives_the_task_back(memory: MemoryStore, store: EncryptedStore) -> None:
+def test_task_is_released_if_a_step_cannot_be_decrypted(memory: MemoryStore, store: EncryptedStore) -> None:
     registry = Registry()
 
     @registry_function(registry)
@@ -467,7 +467,7 @@ def registry_function(registry: Registry) -> Callable[[Any], Any]:
 
 @pytest.mark.parametrize("how", ["run", "rpc"])
 @three_ways
-def test_a_caller_without_the_key_gets_a_clear_error_and_spoils_nothing(connect: Connect, how: str) -> None:
+def test_client_without_the_encryption_key_gets_an_error(connect: Connect, how: str) -> None:
     owner = connect(encryptor=AESGCMEncryptor({"old": OLD}), log_level="CRITICAL")
     owner.register(echo)
     assert getattr(owner, how)("a", echo, SECRET) == SECRET
@@ -482,12 +482,12 @@ def test_a_caller_without_the_key_gets_a_clear_error_and_spoils_nothing(connect:
 
 
 @pytest.mark.parametrize("encryptor", [AESGCMEncryptor, "key", 5], ids=str)
-def test_what_is_no_encryptor_is_named(encryptor: Any) -> None:
+def test_wrong_encryptor_is_refused_by_name(encryptor: Any) -> None:
     with pytest.raises(TypeError, match="encryptor must be an `Encryptor`"):
         Resonate.local(encryptor=encryptor)
 
 
-def test_acquiring_what_somebody_else_holds_is_refused_as_ever(store: EncryptedStore) -> None:
+def test_encrypted_store_refuses_to_acquire_a_held_task(store: EncryptedStore) -> None:
     store.apply(TaskCreate("p1", 1000, PromiseCreate("t", LATER, sealed(SECRET), {TARGET: "poll://any@g"})))
 
     assert store.apply(TaskAcquire("t", 1, "p2", 1000)).status == 409

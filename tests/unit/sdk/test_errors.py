@@ -69,7 +69,7 @@ def test_application_error_shows_its_type_and_message() -> None:
 
 
 @three_ways
-def test_a_workflow_sorts_the_members_of_a_group_that_a_step_has_raised(driver: Driver) -> None:
+def test_workflow_catches_members_of_a_group_by_type(driver: Driver) -> None:
     def step(_: Context) -> None:
         raise ExceptionGroup("both", [ValueError("a"), ExceptionGroup("more", [KeyError("b"), ValueError("c")])])
 
@@ -99,7 +99,7 @@ class Wrapping(Exception):
 
 
 @three_ways
-def test_an_error_that_refuses_to_be_shown_fails_its_workflow_once(driver: Driver) -> None:
+def test_error_that_cannot_be_printed_fails_its_workflow_once(driver: Driver) -> None:
     calls: list[str] = []
 
     def step(_: Context) -> None:
@@ -117,7 +117,7 @@ def test_an_error_that_refuses_to_be_shown_fails_its_workflow_once(driver: Drive
 
 
 @three_ways
-def test_an_error_of_urllib_is_caught_by_its_type_and_fails_a_workflow_that_does_not_catch_it(driver: Driver) -> None:
+def test_http_error_is_caught_or_fails_the_workflow(driver: Driver) -> None:
     headers = Message()
     headers["Retry-After"] = "5"
 
@@ -139,7 +139,7 @@ def test_an_error_of_urllib_is_caught_by_its_type_and_fails_a_workflow_that_does
 
 
 @three_ways
-def test_text_that_cannot_be_decoded_is_caught_as_what_it_is(driver: Driver) -> None:
+def test_unicode_error_of_a_step_is_caught_by_type(driver: Driver) -> None:
     def decode(_: Context) -> str:
         return b"ok \xff".decode()
 
@@ -246,9 +246,7 @@ def test_members_of_a_group_show_their_own_frames(driver: Driver) -> None:
 
 
 @always_three_ways
-def test_error_with_a_long_message_is_caught_by_type_wherever_it_is_raised(
-    driver: Driver, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_error_with_a_long_message_is_caught_by_type(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
     def loud(_: Context) -> None:
         raise KeyError("m" * 3_000_000)
 

@@ -107,7 +107,7 @@ def test_idempotency_key_is_in_the_context_and_the_record(resonate: Resonate, ho
 
 
 @three_ways
-def test_the_outcome_of_a_call_is_settled_with_its_id(resonate: Resonate) -> None:
+def test_call_settles_its_promise_with_its_id_as_key(resonate: Resonate) -> None:
     assert resonate.run("a", double, 1) == 2
 
     assert resonate.promises.resolve("a", ikey="a", data="9").value.data == "2"
@@ -175,7 +175,7 @@ def test_replay_repeats_the_refusal_of_another_key(driver: Driver, subtests: pyt
 
 
 @always_three_ways
-def test_a_key_is_kept_with_every_kind_of_call(driver: Driver) -> None:
+def test_idempotency_key_is_stored_with_every_kind_of_call(driver: Driver) -> None:
     driver.register(double)
 
     def workflow(ctx: Context) -> Flow:

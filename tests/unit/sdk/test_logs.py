@@ -34,7 +34,7 @@ def step(_: Context, n: int) -> int:
 
 
 @three_ways
-def test_a_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+def test_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     def workflow(ctx: Context) -> Flow:
         ctx.logger.info("begun")
         yield ctx.run(step, 1)
@@ -154,7 +154,7 @@ async def asynchronous(ctx: Context) -> None:
 
 
 @pytest.mark.parametrize("inner", [generator, asynchronous])
-def test_workflow_with_its_own_id_begun_late_logs_each_line_once(
+def test_workflow_with_own_id_begun_late_logs_lines_once(
     driver: Driver, log: pytest.LogCaptureFixture, inner: Any
 ) -> None:
     def workflow(ctx: Context) -> Flow:
@@ -196,7 +196,7 @@ def test_large_result_read_anew_on_replay_logs_each_line_once(
 
 
 @three_ways
-def test_an_async_workflow_logs_once_too(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+def test_async_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     async def workflow(ctx: Context) -> None:
         ctx.logger.info("begun")
         await ctx.run(inner)
@@ -214,7 +214,7 @@ def test_an_async_workflow_logs_once_too(driver: Driver, log: pytest.LogCaptureF
 
 
 @three_ways
-def test_what_happens_to_functions_is_told(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+def test_attempts_of_functions_are_logged(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     def flaky(ctx: Context, _: str, *, last: int) -> str:
         if ctx.info.attempt < last:
             raise ValueError("not yet")
@@ -244,7 +244,7 @@ def test_what_happens_to_functions_is_told(driver: Driver, log: pytest.LogCaptur
 
 
 @three_ways
-def test_failures_log_traceback_first_and_last_and_deadline_from_the_third(
+def test_failures_log_tracebacks_first_and_last_and_a_later_deadline(
     driver: Driver, log: pytest.LogCaptureFixture
 ) -> None:
     def fails(_: Context) -> None:
@@ -327,14 +327,14 @@ TOLD = [
 
 
 @three_ways
-def test_what_an_encoder_writes_is_not_told(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+def test_log_hides_values_of_a_function_with_an_encoder(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     driver.run("w", pay, "4000", reversed=True)
 
     assert [line for line in lines(log) if "charge" in line] == TOLD
 
 
 @pytest.mark.parametrize("on_lambda", [False, True])
-def test_what_is_encrypted_is_not_told(log: pytest.LogCaptureFixture, on_lambda: bool) -> None:
+def test_log_hides_values_of_an_encrypting_client(log: pytest.LogCaptureFixture, on_lambda: bool) -> None:
     resonate = Resonate(store=MemoryStore(), encryptor=Envelope(), log_level="DEBUG")
     resonate.register(pay)
     if on_lambda:
@@ -391,7 +391,7 @@ def test_value_that_cannot_be_printed_does_not_fail_attempts(
 
 
 @three_ways
-def test_what_is_told_is_cut_off_and_survives_bad_reprs(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+def test_log_cuts_long_values_and_survives_bad_reprs(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     class Broken:
         def __repr__(self) -> str:
             raise OSError
@@ -410,7 +410,7 @@ def test_what_is_told_is_cut_off_and_survives_bad_reprs(driver: Driver, log: pyt
     assert len(ended.partition(" succeeded with ")[2]) == 100
 
 
-def test_nothing_of_asyncio_is_loaded_for_generators() -> None:
+def test_asyncio_is_not_loaded_for_generators() -> None:
     program = (
         "import sys; from resonate import Resonate\n"
         "def f(ctx): return 1\n"
@@ -421,7 +421,7 @@ def test_nothing_of_asyncio_is_loaded_for_generators() -> None:
 
 
 @three_ways
-def test_a_command_that_nobody_yields_is_noticed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
+def test_command_that_is_not_yielded_is_logged(driver: Driver, log: pytest.LogCaptureFixture) -> None:
     def forgets(ctx: Context) -> Flow:
         ctx.run(step, 1)
         yield ctx.sleep(60)

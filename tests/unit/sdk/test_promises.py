@@ -39,7 +39,7 @@ def code_of(error: pytest.ExceptionInfo[ResonateStoreError]) -> str:
 
 
 @always_three_ways
-def test_what_never_times_out_has_the_last_instant_there_is(resonate: Resonate) -> None:
+def test_endless_timeout_is_stored_as_the_last_instant(resonate: Resonate) -> None:
     @resonate.register
     def workflow(ctx: Context) -> Flow:
         return (yield ctx.detached(elsewhere).options(timeout=sys.maxsize)).id
@@ -60,7 +60,7 @@ def test_what_never_times_out_has_the_last_instant_there_is(resonate: Resonate) 
     assert resonate.get("q").result() == 1
 
 
-def test_what_was_created_is_what_is_read(promises: Promises, clock: ManualClock) -> None:
+def test_promise_is_read_as_it_was_created(promises: Promises, clock: ManualClock) -> None:
     created = promises.create("p", clock.now() + SOON, ikey="k", headers={"a": "b"}, data="text", tags={"t": "1"})
 
     assert created == promises.get("p")
@@ -168,14 +168,14 @@ def test_promise_settled_after_its_timeout_is_timed_out(
             assert code_of(caught) == "100.40304"
 
 
-def test_a_request_that_is_wrong_is_refused_with_its_reason(promises: Promises) -> None:
+def test_invalid_promise_is_refused_with_its_reason(promises: Promises) -> None:
     with pytest.raises(ResonateStoreError, match="the id is empty") as caught:
         promises.create("", 1)
     assert code_of(caught) == "100.40000"
 
 
 @three_ways
-def test_a_workflow_gets_what_a_human_answers(driver: Driver) -> None:
+def test_workflow_gets_the_answer_of_a_human(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         approved = yield ctx.promise(id="approval")
         answer = yield approved
@@ -195,7 +195,7 @@ def test_a_workflow_gets_what_a_human_answers(driver: Driver) -> None:
 
 
 @three_ways
-def test_an_answer_that_is_not_json_fails_the_workflow_with_what_to_do(resonate: Resonate) -> None:
+def test_answer_that_is_not_json_fails_with_the_remedy(resonate: Resonate) -> None:
     @resonate.register
     def asks(ctx: Context) -> Flow:
         return (yield (yield ctx.promise(id="answer")))

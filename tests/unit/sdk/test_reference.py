@@ -40,7 +40,7 @@ OPTIONS = dict.fromkeys(["encoder", "idempotency_key", "retry_policy", "tags", "
 PROMISE = dict.fromkeys(["id", "timeout", "idempotency_key", "data", "tags"])
 
 
-def test_keywords_and_their_defaults(subtests: pytest.Subtests) -> None:
+def test_public_keywords_have_their_defaults(subtests: pytest.Subtests) -> None:
     cases: list[tuple[Callable[..., Any], dict[str, Any]]] = [
         (Resonate, {**CONNECTION, "log_level": logging.NOTSET, "message_source": None, "store": None}),
         (Resonate.local, {**CONNECTION, "log_level": logging.INFO}),
@@ -66,14 +66,14 @@ def test_keywords_and_their_defaults(subtests: pytest.Subtests) -> None:
             assert {parameters[name].kind for name in keywords} == {inspect.Parameter.KEYWORD_ONLY}
 
 
-def test_retry_policies_take_their_settings_in_this_order() -> None:
+def test_retry_policies_take_their_settings_in_order() -> None:
     assert Constant() == Constant(1, FOREVER) == Constant(delay=1, max_retries=FOREVER)
     assert Linear() == Linear(1, FOREVER) == Linear(delay=1, max_retries=FOREVER)
     assert Exponential() == Exponential(1, FOREVER, 2, 30)
     assert Exponential(3, 4, 5, 6) == Exponential(delay=3, max_retries=4, factor=5, max_delay=6)
 
 
-def test_a_process_has_a_name_of_its_own_and_a_lease_of_ten_seconds() -> None:
+def test_process_has_its_own_id_and_leases_of_ten_seconds() -> None:
     held: list[Any] = []
     store = MemoryStore()
     for _ in range(2):
@@ -87,7 +87,7 @@ def test_a_process_has_a_name_of_its_own_and_a_lease_of_ten_seconds() -> None:
     assert all(len(task.pid) == 32 and int(task.pid, 16) for task in held)
 
 
-def test_at_most_32_functions_run_at_the_same_time_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_default_to_the_cpus_up_to_32(monkeypatch: pytest.MonkeyPatch) -> None:
     for cpus, threads in ((None, 1), (4, 4), (64, 32)):
         monkeypatch.setattr("os.cpu_count", lambda cpus=cpus: cpus)
         resonate, running, enough = Resonate.local(), Semaphore(0), Event()
@@ -107,7 +107,7 @@ def test_at_most_32_functions_run_at_the_same_time_unless_told(monkeypatch: pyte
 
 
 @three_ways
-def test_a_connection_begins_as_often_as_one_likes(resonate: Resonate) -> None:
+def test_client_can_be_started_twice(resonate: Resonate) -> None:
     resonate.register(double)
     resonate.start()
     resonate.start()
@@ -132,7 +132,7 @@ def promise_of(resonate: Resonate, id: str) -> PromiseView:
 
 @pytest.mark.parametrize("how", ["begin_run", "begin_rpc"])
 @three_ways
-def test_a_call_from_outside_is_recorded_with_everything_that_it_needs(resonate: Resonate, how: str) -> None:
+def test_record_of_a_client_call_has_param_tags_and_timeout(resonate: Resonate, how: str) -> None:
     resonate.register(double, version=3)
     taken = {"mine": "x", PARENT: "forged", SCOPE: "forged", TARGET: "forged"}
     getattr(resonate.options(tags=taken), how)("w", double, n=2).result(PATIENCE)
@@ -154,7 +154,7 @@ def every_call(ctx: Context) -> Flow:
 
 
 @three_ways
-def test_what_each_call_of_a_workflow_records(driver: Driver) -> None:
+def test_record_of_each_command_has_param_tags_and_timeout(driver: Driver) -> None:
     driver.register(double)
     driver.begin("w", every_call, timeout=2 * YEAR)
     driver.work()
@@ -179,7 +179,7 @@ def test_what_each_call_of_a_workflow_records(driver: Driver) -> None:
 
 
 @three_ways
-def test_nobody_attached_outlives_the_caller(driver: Driver) -> None:
+def test_timeout_of_attached_calls_ends_with_their_caller(driver: Driver) -> None:
     driver.begin("w", every_call, timeout=30.0)
     driver.work()
 
@@ -192,7 +192,7 @@ def test_nobody_attached_outlives_the_caller(driver: Driver) -> None:
 
 
 @three_ways
-def test_a_policy_of_the_client_is_not_for_what_others_run(resonate: Resonate) -> None:
+def test_retry_policy_of_a_client_is_not_for_remote_calls(resonate: Resonate) -> None:
     attempts: list[int] = []
 
     @resonate.register
@@ -214,7 +214,7 @@ def test_a_policy_of_the_client_is_not_for_what_others_run(resonate: Resonate) -
 
 
 @three_ways
-def test_an_execution_keeps_the_version_it_was_started_with(driver: Driver) -> None:
+def test_execution_keeps_the_version_it_was_started_with(driver: Driver) -> None:
     def first(ctx: Context) -> Flow:
         yield ctx.sleep(DAY / 2)
         return ["first", ctx.info.version]
@@ -234,7 +234,7 @@ def test_an_execution_keeps_the_version_it_was_started_with(driver: Driver) -> N
 
 
 @three_ways
-def test_a_workflow_calls_the_version_that_it_means(driver: Driver) -> None:
+def test_workflow_calls_the_version_that_it_names(driver: Driver) -> None:
     def one(ctx: Context) -> list[Any]:
         return ["one", ctx.info.version]
 
@@ -261,7 +261,7 @@ def test_a_workflow_calls_the_version_that_it_means(driver: Driver) -> None:
 
 
 @three_ways
-def test_options_of_a_call_on_what_calls_nobody(driver: Driver) -> None:
+def test_options_of_calls_are_ignored_by_promise_and_sleep(driver: Driver) -> None:
     """A promise ignores target and version, a sleep everything but the id."""
     remote: dict[str, Any] = {"tags": {"a": "b"}, "target": "elsewhere", "timeout": 60.0, "version": 3}
 
@@ -284,7 +284,7 @@ def test_options_of_a_call_on_what_calls_nobody(driver: Driver) -> None:
 
 
 @three_ways
-def test_the_policies_by_default(driver: Driver) -> None:
+def test_default_policies_retry_functions_but_not_generators(driver: Driver) -> None:
     """Functions are tried again after 2, 4, 8 ... seconds; generators are not."""
     times: list[float] = []
 

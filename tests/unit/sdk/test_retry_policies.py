@@ -76,7 +76,7 @@ def test_retry_policy_with_wrong_settings_is_refused(subtests: pytest.Subtests) 
                 assert str(refused.value).startswith(message)
 
 
-def test_jitter_spreads_the_pause_and_nothing_else() -> None:
+def test_jitter_changes_only_the_pause() -> None:
     for draw, full, equal in ((0.0, 0, 5), (0.5, 5, 7.5), (0.9, 9, 9.5)):
         paused = [
             pause_after(Constant(10, 3, jitter=jitter), 1, ValueError(), lambda draw=draw: draw)
@@ -87,7 +87,7 @@ def test_jitter_spreads_the_pause_and_nothing_else() -> None:
     assert Constant(10, jitter="full").next(1) == 10
 
 
-def test_a_policy_may_look_at_the_error(subtests: pytest.Subtests) -> None:
+def test_retry_policy_can_depend_on_the_error(subtests: pytest.Subtests) -> None:
     for policy in (Constant, Linear, Exponential):
         with subtests.test(policy=policy):
 
@@ -101,7 +101,7 @@ def test_a_policy_may_look_at_the_error(subtests: pytest.Subtests) -> None:
 
 
 @three_ways
-def test_a_drawn_pause_is_recorded_and_not_drawn_again(driver: Driver) -> None:
+def test_jittered_pause_is_recorded_and_replayed(driver: Driver) -> None:
     drawn: list[float] = []
 
     class Chance:
@@ -125,7 +125,7 @@ def test_a_drawn_pause_is_recorded_and_not_drawn_again(driver: Driver) -> None:
 
 
 @three_ways
-def test_subclasses_are_final_only_when_asked(driver: Driver) -> None:
+def test_non_retryable_covers_subclasses_only_in_a_policy(driver: Driver) -> None:
     calls: list[str] = []
 
     def missing(_: Context, name: str) -> None:

@@ -67,7 +67,7 @@ def refused(code: float, call: Any, *arguments: Any, **options: Any) -> Resonate
 # resonate.schedule
 
 
-def test_a_function_is_called_whenever_the_expression_occurs(world: World) -> None:
+def test_schedule_calls_its_function_at_each_occurrence(world: World) -> None:
     schedule = world.resonate.schedule("daily", world.report, "* * * * *", user_id=123)
     assert (schedule.id, schedule.cron, schedule.next_run_time) == ("daily", "* * * * *", FIRST)
 
@@ -83,7 +83,7 @@ def test_a_function_is_called_whenever_the_expression_occurs(world: World) -> No
     )
 
 
-def test_options_say_which_version_where_how_long_and_when(world: World) -> None:
+def test_schedule_uses_the_options_of_its_client(world: World) -> None:
     options = world.resonate.options(
         version=1,
         target="elsewhere",
@@ -107,14 +107,16 @@ def test_options_say_which_version_where_how_long_and_when(world: World) -> None
     assert schedule.next_run_time % 86_400_000 == 0, "nine in Tokyo is midnight in UTC"
 
 
-def test_a_worker_that_starts_again_defines_it_again(world: World) -> None:
+def test_schedule_can_be_defined_again(world: World) -> None:
     first = world.resonate.schedule("daily", world.report, "* * * * *", user_id=123)
     world.pass_time(20_000)
     again = world.resonate.schedule("daily", world.report, "* * * * *", user_id=123)
     assert (again.created_on, again.last_run_time) == (first.created_on, FIRST)
 
 
-def test_another_definition_is_refused_and_says_what_differs(world: World, subtests: pytest.Subtests) -> None:
+def test_schedule_with_another_definition_is_refused_with_the_differences(
+    world: World, subtests: pytest.Subtests
+) -> None:
     """Two versions of a program that are deployed side by side must not overwrite each other's schedules in turn."""
     cases: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
         ("@daily", {"user_id": 123}, {}, ["cron"]),
@@ -132,7 +134,7 @@ def test_another_definition_is_refused_and_says_what_differs(world: World, subte
             assert world.resonate.schedules.get("daily") == before
 
 
-def test_what_is_wrong_is_named(world: World, subtests: pytest.Subtests) -> None:
+def test_invalid_schedule_is_refused_with_its_reason(world: World, subtests: pytest.Subtests) -> None:
     cases: list[tuple[str, dict[str, Any], str]] = [
         ("61 * * * *", {}, "the minute field '61'"),
         ("@daily", {"timezone": "Mars/Olympus"}, "unknown time zone 'Mars/Olympus'"),
@@ -146,14 +148,14 @@ def test_what_is_wrong_is_named(world: World, subtests: pytest.Subtests) -> None
             refused(100.40401, world.resonate.schedules.get, "daily")
 
 
-def test_a_function_that_is_not_registered_is_refused(world: World) -> None:
+def test_schedule_of_an_unregistered_function_is_refused(world: World) -> None:
     with pytest.raises(ValueError, match="not found in registry"):
         world.resonate.schedule("daily", print, "@daily")
     with pytest.raises(TypeError, match="func must be"):
         world.resonate.schedule("daily", 7, "@daily")  # type: ignore[arg-type]
 
 
-def test_the_protocols_request_makes_the_same_schedule(world: World) -> None:
+def test_schedule_equals_that_of_the_protocols_request(world: World) -> None:
     world.resonate.schedule("daily", "report", "@daily", user_id=1)
     made = world.store.apply(ScheduleGet("daily")).schedule
     assert made is not None
@@ -164,7 +166,7 @@ def test_the_protocols_request_makes_the_same_schedule(world: World) -> None:
     assert world.store.apply(request).schedule == made
 
 
-def test_who_runs_another_function_under_an_occurrences_id_gets_the_occurrence(world: World) -> None:
+def test_run_with_the_id_of_an_occurrence_gets_its_outcome(world: World) -> None:
     """The id can be guessed; what runs under it is what the schedule says."""
 
     @world.resonate.register(name="intruder")
@@ -180,7 +182,7 @@ def test_who_runs_another_function_under_an_occurrences_id_gets_the_occurrence(w
 # resonate.schedules
 
 
-def test_schedules_by_hand(world: World) -> None:
+def test_schedule_by_hand_is_created_read_and_deleted(world: World) -> None:
     schedules = world.resonate.schedules
     created = schedules.create(
         "s",
@@ -210,7 +212,7 @@ def test_schedules_by_hand(world: World) -> None:
 
 
 @pytest.mark.parametrize("ikey", [None, "k"])
-def test_creating_twice_is_a_conflict_unless_the_key_is_the_same(world: World, ikey: str | None) -> None:
+def test_schedule_created_twice_needs_an_equal_key(world: World, ikey: str | None) -> None:
     """docs/protocol.md 4.3: two absent keys do not match."""
     create = world.resonate.schedules.create
     tags = {TARGET: "poll://any@g"}
@@ -222,11 +224,11 @@ def test_creating_twice_is_a_conflict_unless_the_key_is_the_same(world: World, i
     refused(100.40901, create, "s", "@daily", ikey="other", promise_tags=tags)
 
 
-def test_without_a_target_nothing_would_ever_run(world: World) -> None:
+def test_schedule_without_a_target_is_refused(world: World) -> None:
     assert TARGET in refused(100.40000, world.resonate.schedules.create, "s", "@daily").mesg
 
 
-def test_pause_resume_trigger(world: World) -> None:
+def test_schedule_is_paused_triggered_and_resumed(world: World) -> None:
     schedules = world.resonate.schedules
     world.resonate.options(overlap="skip").schedule("s", "report", "* * * * *", user_id=1)
     assert schedules.pause("s").paused
@@ -242,7 +244,7 @@ def test_pause_resume_trigger(world: World) -> None:
         refused(100.40401, call, "other")
 
 
-def test_next_runs(world: World) -> None:
+def test_schedule_lists_its_next_runs(world: World) -> None:
     schedules = world.resonate.schedules
     world.resonate.schedule("s", "report", "*/10 * * * *", user_id=1)
     first = FIRST + 3 * MINUTE
@@ -255,7 +257,7 @@ def test_next_runs(world: World) -> None:
         upcoming("x * * * *", T0)
 
 
-def test_occurrences_that_never_time_out_have_the_last_instant_there_is(world: World) -> None:
+def test_occurrence_without_timeout_has_the_last_instant(world: World) -> None:
     never = world.resonate.options(timeout=sys.maxsize).schedule("daily", world.report, "* * * * *", user_id=123)
     tags = {TARGET: "poll://any@g"}
     by_hand = world.resonate.schedules.create("s", "* * * * *", "s.{{.timestamp}}", sys.maxsize, promise_tags=tags)

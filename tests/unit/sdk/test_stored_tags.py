@@ -87,7 +87,7 @@ def begin(driver: Driver, name: str, id: str | None = None) -> None:
         ),
     ],
 )
-def test_tags_of_each_command_are_these(driver: Driver, name: str, record_id: str, stored: dict[str, str]) -> None:
+def test_stored_tags_of_each_command(driver: Driver, name: str, record_id: str, stored: dict[str, str]) -> None:
     begin(driver, name)
     assert driver.promise(record_id).tags == stored
 

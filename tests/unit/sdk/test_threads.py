@@ -14,7 +14,7 @@ from resonate.threads import Pool
 PATIENCE = 10.0
 
 
-def test_calls_are_made_in_threads_at_most_so_many_at_a_time() -> None:
+def test_pool_limits_the_calls_at_a_time() -> None:
     pool = Pool(2, "test")
     began: Queue[tuple[int, str]] = Queue()
     gate = threading.Event()
@@ -33,7 +33,7 @@ def test_calls_are_made_in_threads_at_most_so_many_at_a_time() -> None:
     assert pool.close(PATIENCE)
 
 
-def test_a_call_takes_the_place_of_one_with_its_key_that_waits() -> None:
+def test_pool_replaces_a_waiting_call_of_the_same_key() -> None:
     pool = Pool(1, "test")
     made: Queue[str] = Queue()
     began, gate = threading.Event(), threading.Event()
@@ -54,7 +54,7 @@ def test_a_call_takes_the_place_of_one_with_its_key_that_waits() -> None:
     assert made.empty()
 
 
-def test_a_thread_is_used_again() -> None:
+def test_pool_uses_its_threads_again() -> None:
     pool = Pool(2, "test")
     names: Queue[str] = Queue()
     seen = set[str]()
@@ -80,7 +80,7 @@ def test_pool_logs_a_failed_call_and_makes_the_next(caplog: pytest.LogCaptureFix
     assert pool.close(PATIENCE)
 
 
-def test_closing_waits_for_what_is_being_done_and_does_nothing_more() -> None:
+def test_pool_close_waits_for_running_calls_only() -> None:
     pool = Pool(1, "test")
     began, gate, later = threading.Event(), threading.Event(), threading.Event()
 
@@ -98,7 +98,7 @@ def test_closing_waits_for_what_is_being_done_and_does_nothing_more() -> None:
     assert not later.is_set()
 
 
-def test_nothing_keeps_the_process_from_ending() -> None:
+def test_pool_threads_are_daemons() -> None:
     pool = Pool(1, "test")
     daemon: Queue[bool] = Queue()
     pool.submit_latest(1, lambda: daemon.put(threading.current_thread().daemon))

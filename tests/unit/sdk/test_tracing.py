@@ -80,7 +80,7 @@ def deployment() -> Deployment:
     return Deployment()
 
 
-def test_a_trace_survives_suspension_and_replay(deployment: Deployment) -> None:
+def test_trace_survives_suspension_and_replay(deployment: Deployment) -> None:
     deployment.create("w1", "order")
     assert deployment.invoke("w1", 0) == {"status": "suspended"}
     deployment.clock.sleep(60_000)
@@ -101,7 +101,7 @@ def test_a_trace_survives_suspension_and_replay(deployment: Deployment) -> None:
     assert parents == {"w1.1": own["w1"], "w1.2.1": own["w1.2"], "w1.2": own["w1"], "w1": None}
 
 
-def test_an_execution_lasts_from_its_creation_to_its_end(deployment: Deployment) -> None:
+def test_span_of_an_execution_lasts_from_creation_to_end(deployment: Deployment) -> None:
     deployment.create("w1", "order")
     deployment.invoke("w1", 0)
     deployment.clock.sleep(60_000)
@@ -114,7 +114,7 @@ def test_an_execution_lasts_from_its_creation_to_its_end(deployment: Deployment)
     assert span.status.status_code is StatusCode.OK
 
 
-def test_what_fails_is_shown_as_failed(deployment: Deployment) -> None:
+def test_spans_of_failed_calls_have_status_error(deployment: Deployment) -> None:
     deployment.create("w1", "failing")
     deployment.invoke("w1", 0)
 
@@ -124,7 +124,7 @@ def test_what_fails_is_shown_as_failed(deployment: Deployment) -> None:
     }
 
 
-def test_ids_follow_from_the_promises_alone() -> None:
+def test_span_ids_follow_from_promise_ids() -> None:
     assert context_of("w1", "w1.1") == context_of("w1", "w1.1")
     assert context_of("w1", "w1.1").span_id != context_of("w1", "w1.2").span_id
     assert context_of("w1", "w1.1").trace_id != context_of("w2", "w1.1").trace_id

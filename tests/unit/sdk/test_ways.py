@@ -19,7 +19,7 @@ def process() -> Any:
 
 
 @three_ways
-def test_a_process_lasts_or_not(driver: Driver, way: str) -> None:
+def test_process_lasts_unless_the_way_is_forgetful(driver: Driver, way: str) -> None:
     processes: list[Any] = []
 
     def workflow(ctx: Context) -> Flow:
@@ -34,9 +34,7 @@ def test_a_process_lasts_or_not(driver: Driver, way: str) -> None:
 
 
 @three_ways
-def test_what_a_client_runs_is_begun_by_itself_and_continued_by_the_worker(
-    resonate: Resonate, offline: OfflineDriver | None
-) -> None:
+def test_client_begins_and_worker_continues_a_run(resonate: Resonate, offline: OfflineDriver | None) -> None:
     begun: list[int] = []
 
     @resonate.register

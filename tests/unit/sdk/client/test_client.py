@@ -465,7 +465,7 @@ def test_a_call_that_is_begun_again_goes_by_the_policy_it_is_begun_with(resonate
 
 @pytest.mark.parametrize("how", ["run", "begin_run"])
 @three_ways
-def test_retry_policy_can_be_chosen_by_function(resonate: Resonate, how: str) -> None:
+def test_a_retry_policy_may_be_chosen_by_the_function(resonate: Resonate, how: str) -> None:
     @resonate.register
     def fails(ctx: Context) -> None:
         raise ValueError(f"attempt {ctx.info.attempt}")

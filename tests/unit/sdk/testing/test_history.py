@@ -26,7 +26,7 @@ def stack() -> MemoryStack:
     return MemoryStack(shop)
 
 
-def test_an_execution_shows_its_commands(stack: MemoryStack) -> None:
+def test_history_lists_commands_and_outcomes(stack: MemoryStack) -> None:
     stack.run(trial, "ada", id="t1")
     history = stack.history("t1")
 
@@ -42,7 +42,7 @@ def test_an_execution_shows_its_commands(stack: MemoryStack) -> None:
     assert ("t1.3" in history, "t1.4" in history, history.find("t1.4")) == (True, False, None)
 
 
-def test_a_history_reads_like_a_table(stack: MemoryStack) -> None:
+def test_history_repr_is_a_table(stack: MemoryStack) -> None:
     stack.start(branching, id="b1")
 
     assert repr(stack.history("b1")).split() == SHOWN.split()
@@ -64,7 +64,7 @@ def test_history_leaves_out_executions_whose_ids_begin_alike(stack: MemoryStack)
     assert stack.history("a.b")["a.b.1"].command == stack.history("a")["a.1"].command
 
 
-def test_detached_calls_are_there_and_their_trees_are_not(stack: MemoryStack) -> None:
+def test_history_has_detached_calls_without_their_trees(stack: MemoryStack) -> None:
     stack.run(branching, id="b1")
     history = stack.history("b1")
 
@@ -74,7 +74,7 @@ def test_detached_calls_are_there_and_their_trees_are_not(stack: MemoryStack) ->
     assert stack.history("b1.3").commands == ["run notify", "a sleep"]
 
 
-def test_records_are_in_the_order_of_their_numbers(stack: MemoryStack) -> None:
+def test_history_is_in_the_order_of_numbers(stack: MemoryStack) -> None:
     def many(ctx: Context) -> Flow:
         for _ in range(11):
             yield ctx.run(charge, 1)
@@ -94,7 +94,7 @@ def test_records_are_in_the_order_of_their_numbers(stack: MemoryStack) -> None:
     assert stack.history("m1")["m1.2~1"].command == "a retry timer"
 
 
-def test_failures_show_their_error(stack: MemoryStack) -> None:
+def test_history_shows_errors_of_failures(stack: MemoryStack) -> None:
     stack.start(approval, id="a1")
     stack.reject("a1.1", ValueError("no"))
     stack.start(approval, id="a2")
@@ -106,7 +106,7 @@ def test_failures_show_their_error(stack: MemoryStack) -> None:
     assert stack.history("a2")["a2.1"].outcome() == "rejected_canceled"
 
 
-def test_long_values_and_foreign_payloads_do_not_break_the_table(stack: MemoryStack) -> None:
+def test_history_table_shortens_long_and_unreadable_values(stack: MemoryStack) -> None:
     stack.start(approval, id="a1")
     stack.resolve("a1.1", "x" * 500)
     assert len(max(repr(stack.history("a1")).splitlines(), key=len)) < 120
@@ -116,7 +116,7 @@ def test_long_values_and_foreign_payloads_do_not_break_the_table(stack: MemorySt
     assert stack.history("p1").root.outcome() == "resolved, 12 characters"
 
 
-def test_any_store_can_be_asked() -> None:
+def test_history_is_exported_from_any_store() -> None:
     store = MemoryStore()
     store.apply(PromiseCreate("w1", store.clock.now() + 1000, tags={TARGET: "poll://any@g"}))
     store.apply(PromiseCreate("w1.1", store.clock.now() + 1000))
@@ -129,7 +129,7 @@ def test_any_store_can_be_asked() -> None:
         export_history(store, "w2")
 
 
-def test_json_brings_back_the_same_history(stack: MemoryStack) -> None:
+def test_history_comes_back_from_json(stack: MemoryStack) -> None:
     stack.start(branching, id="b1")
     history = stack.history("b1")
     text = history.to_json()
@@ -140,7 +140,7 @@ def test_json_brings_back_the_same_history(stack: MemoryStack) -> None:
     assert history != stack.history("b1.3")
 
 
-def test_the_format_is_what_is_documented(stack: MemoryStack) -> None:
+def test_history_json_has_the_documented_format(stack: MemoryStack) -> None:
     stack.start(approval, id="a1")
     document = json.loads(stack.history("a1").to_json())
 
@@ -151,23 +151,21 @@ def test_the_format_is_what_is_documented(stack: MemoryStack) -> None:
     assert document["records"][1]["promise"]["timeoutAt"] == stack.history("a1")["a1.1"].timeout_at
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_history_refuses_other_texts(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[str, str]] = [
         ("nonsense", "this is no history of an execution"),
         ("[]", "this is no history of an execution"),
         ('{"format": "resonate-history", "version": 2}', "'resonate-history' in version 2: export it again"),
         ('{"format": "other", "version": 1}', "this is 'other' in version 1"),
         ('{"format": "resonate-history", "version": 1, "id": "w"}', "damaged: .*missing required field `records`"),
         ('{"format": "resonate-history", "version": 1, "id": "w", "records": []}', "has to have the record of w"),
-    ],
-)
-def test_other_texts_are_refused(text: str, message: str) -> None:
-    with pytest.raises(HistoryFormatError, match=message):
-        History.from_json(text)
+    ]
+    for text, message in cases:
+        with subtests.test(message=message), pytest.raises(HistoryFormatError, match=message):
+            History.from_json(text)
 
 
-def test_a_history_needs_its_root(stack: MemoryStack) -> None:
+def test_history_needs_its_root(stack: MemoryStack) -> None:
     stack.start(approval, id="a1")
     records: list[Recorded] = list(stack.history("a1"))[1:]
     with pytest.raises(ValueError, match="has to have the record of a1"):

@@ -36,44 +36,34 @@ def recorded(name: str) -> History:
 # What has not changed
 
 
-@pytest.mark.parametrize(
-    ("name", "workflow", "commands"),
-    [
+def test_replay_goes_as_far_as_the_recorded_execution(subtests: pytest.Subtests) -> None:
+    finished: list[tuple[str, Callable[..., Any], int]] = [
         ("finished", trial, 4),
         ("remote", order, 3),
         ("branching", branching, 9),
         ("book", book, 11),
         ("retries", stubborn, 4),
         ("timed-out", approval, 2),
-    ],
-)
-def test_a_finished_execution_is_replayed_to_its_end(name: str, workflow: Callable[..., Any], commands: int) -> None:
-    replayed = replay(HISTORIES / f"{name}.json", workflow)
-
-    assert replayed.finished
-    assert (len(replayed.commands), replayed.stopped_at) == (commands, ())
-    assert list(replayed.commands) == [record.id for record in recorded(name)]
-
-
-@pytest.mark.parametrize(
-    ("name", "workflow", "stopped_at"),
-    [
+    ]
+    for name, workflow, commands in finished:
+        with subtests.test(name):
+            replayed = replay(HISTORIES / f"{name}.json", workflow)
+            assert replayed.finished
+            assert (len(replayed.commands), replayed.stopped_at) == (commands, ())
+            assert list(replayed.commands) == [record.id for record in recorded(name)]
+    unfinished: list[tuple[str, Callable[..., Any], tuple[str, ...]]] = [
         ("sleeping", trial, ("sleeping.2",)),
         ("nested-sleeping", branching, ("nested-sleeping.2.1",)),
         ("book-sleeping", book, ("book-sleeping.3", "book-sleeping.1.2", "book-sleeping.2.2")),
-    ],
-)
-def test_an_unfinished_execution_is_replayed_as_far_as_it_got(
-    name: str, workflow: Callable[..., Any], stopped_at: tuple[str, ...]
-) -> None:
-    replayed = replay(recorded(name), workflow)
-
-    assert not replayed.finished
-    assert replayed.stopped_at == stopped_at
-    assert len(replayed.commands) == len(recorded(name))
+    ]
+    for name, workflow, stopped_at in unfinished:
+        with subtests.test(name):
+            replayed = replay(recorded(name), workflow)
+            assert (replayed.finished, replayed.stopped_at) == (False, stopped_at)
+            assert len(replayed.commands) == len(recorded(name))
 
 
-def test_recorded_arguments_that_do_not_fit_are_a_difference() -> None:
+def test_difference_shows_recorded_arguments_that_do_not_fit() -> None:
     def stricter(ctx: Context, user: int) -> Flow:
         raise NotImplementedError
 
@@ -81,7 +71,7 @@ def test_recorded_arguments_that_do_not_fit_are_a_difference() -> None:
         replay(recorded("finished"), stricter)
 
 
-def test_no_step_runs_and_no_store_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_runs_no_step_and_needs_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     def must_not_run(*_: Any) -> None:
         raise AssertionError("a step ran")
 
@@ -99,7 +89,7 @@ def test_no_step_runs_and_no_store_is_asked(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
-def test_other_results_are_no_difference() -> None:
+def test_replay_ignores_other_arguments_and_results() -> None:
     def trial_in_dollars(ctx: Context, user: str, days: float = 30) -> Flow:
         yield ctx.run(notify, f"hello {user}")
         yield ctx.sleep(days * 86_400 * 2)
@@ -109,13 +99,13 @@ def test_other_results_are_no_difference() -> None:
     assert replay(recorded("finished"), trial_in_dollars).finished
 
 
-def test_a_text_will_do() -> None:
+def test_replay_accepts_a_history_as_text() -> None:
     assert replay((HISTORIES / "finished.json").read_text(encoding="utf-8"), trial).finished
     with pytest.raises(HistoryFormatError):
         replay("{}", trial)
 
 
-def test_a_crashed_execution_is_replayed_from_any_moment() -> None:
+def test_replay_of_an_execution_that_crashed_anywhere() -> None:
     """Whatever a worker has written when it dies is a history that the same code replays."""
     stack = MemoryStack(shop)
     for kind, id in (
@@ -132,46 +122,36 @@ def test_a_crashed_execution_is_replayed_from_any_moment() -> None:
         assert not replay(stack.history("b"), branching).finished, kind
 
 
-def test_a_workflow_that_retries_is_replayed_with_its_policy() -> None:
-    attempts: list[int] = []
-
-    def twice(ctx: Context) -> Flow:
-        yield ctx.run(notify, "attempt")
-        attempts.append(ctx.info.attempt)
-        if ctx.info.attempt == 1:
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_replay_repeats_the_attempts_of_a_workflow(asynchronous: bool) -> None:
+    def generator(ctx: Context) -> Flow:
+        yield ctx.run(notify, ctx.info.attempt)
+        if ctx.info.attempt < 3:
             raise ConnectionError("once more")
         return "done"
 
-    def above(ctx: Context, delay: float) -> Flow:
-        return (yield ctx.run(twice).options(retry_policy=Constant(delay, 3)))
-
-    for delay in (0.5, 60):
-        stack = MemoryStack()
-        assert stack.run(above, delay) == "done"
-        replayed = replay(stack.history("above-1"), above)
-        assert replayed.finished
-        assert list(replayed.commands) == [record.id for record in stack.history("above-1")]
-
-
-def test_an_async_workflow_that_retries_is_replayed_with_its_attempts() -> None:
-    async def twice(ctx: Context) -> str:
+    async def coroutine(ctx: Context) -> str:
         await ctx.run(fetch, ctx.info.attempt)
         if ctx.info.attempt < 3:
             raise ConnectionError("once more")
         return "done"
 
-    async def above(ctx: Context, delay: float) -> str:
-        return await ctx.run(twice).options(retry_policy=Constant(delay, 5))
+    def above(ctx: Context, delay: float) -> Flow:
+        return (yield ctx.run(generator).options(retry_policy=Constant(delay, 3)))
 
+    async def above_async(ctx: Context, delay: float) -> str:
+        return await ctx.run(coroutine).options(retry_policy=Constant(delay, 5))
+
+    workflow: Callable[..., Any] = above_async if asynchronous else above
     for delay in (0.5, 60):
         stack = MemoryStack()
-        assert stack.run(above, delay) == "done"
-        replayed = replay(stack.history("above-1"), above)
+        assert stack.run(workflow, delay, id="w") == "done"
+        replayed = replay(stack.history("w"), workflow)
         assert replayed.finished
-        assert list(replayed.commands) == [record.id for record in stack.history("above-1")]
+        assert list(replayed.commands) == [record.id for record in stack.history("w")]
 
 
-def test_a_nested_workflow_that_ran_out_of_time_is_let_go() -> None:
+def test_replay_of_a_nested_workflow_that_timed_out() -> None:
     def above(ctx: Context) -> Flow:
         try:
             yield ctx.run(rest, 600).options(timeout=60)
@@ -183,7 +163,7 @@ def test_a_nested_workflow_that_ran_out_of_time_is_let_go() -> None:
     assert replay(stack.history("above-1"), above).finished
 
 
-def test_steps_that_leave_no_record_end_a_replay() -> None:
+def test_replay_stops_at_a_step_without_record() -> None:
     def volatile(ctx: Context) -> Flow:
         n = yield ctx.run(charge, 1).options(durable=False)
         yield ctx.run(notify, n)
@@ -222,7 +202,7 @@ def test_replay_refuses_a_command_whose_number_is_a_siblings_id() -> None:
     assert replay(stack.history("clash-1"), clash).finished
 
 
-def test_functions_and_dependencies_of_the_program_are_there() -> None:
+def test_replay_has_functions_and_dependencies_of_the_program() -> None:
     program = Resonate(dependencies={"rounds": 2})
 
     @program.register
@@ -242,6 +222,12 @@ def test_functions_and_dependencies_of_the_program_are_there() -> None:
 
 
 # What has changed
+
+
+def difference_of(history: History, workflow: Callable[..., Any]) -> Difference:
+    with pytest.raises(Difference) as difference:
+        replay(history, workflow)
+    return difference.value
 
 
 def without_sleep(ctx: Context, user: str) -> Flow:
@@ -282,9 +268,8 @@ def remotely(ctx: Context, user: str) -> Flow:
     yield ctx.run(charge, 9)
 
 
-@pytest.mark.parametrize(
-    ("workflow", "id", "was", "now"),
-    [
+def test_difference_shows_the_first_command_that_differs(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[Callable[..., Any], str, str, str]] = [
         (without_sleep, "finished.2", "a sleep", "run charge"),
         (other_function, "finished.1", "run notify", "run charge"),
         (one_more, "finished.4", "nothing", "run notify"),
@@ -292,24 +277,22 @@ def remotely(ctx: Context, user: str) -> Flow:
         (one_less, "finished.3", "run charge", "nothing"),
         (by_another_id, "finished.1", "run notify", "run notify with the id welcome"),
         (remotely, "finished.1", "run notify", "rpc notify"),
-    ],
-)
-def test_the_first_command_that_differs_is_shown(workflow: Callable[..., Any], id: str, was: str, now: str) -> None:
-    with pytest.raises(Difference) as difference:
-        replay(recorded("finished"), workflow)
-
-    assert (difference.value.id, difference.value.recorded, difference.value.now) == (id, was, now)
-    lines = str(difference.value).splitlines()
-    assert lines[:3] == [
-        f"finished is not replayed by today's code: the first command that differs is {id}",
-        f"  recorded: {was}",
-        f"  now:      {now}",
     ]
-    assert lines[-1].startswith(f"> {id} "), "the history is shown up to there"
+    for workflow, id, was, now in cases:
+        with subtests.test(workflow.__name__):
+            difference = difference_of(recorded("finished"), workflow)
+            assert (difference.id, difference.recorded, difference.now) == (id, was, now)
+            lines = str(difference).splitlines()
+            assert lines[:3] == [
+                f"finished is not replayed by today's code: the first command that differs is {id}",
+                f"  recorded: {was}",
+                f"  now:      {now}",
+            ]
+            assert lines[-1].startswith(f"> {id} "), "the history is shown up to there"
 
 
 @pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
-def test_what_comes_after_the_records_of_an_unfinished_execution_may_change() -> None:
+def test_replay_allows_changes_after_the_last_record() -> None:
     def other_end(ctx: Context, user: str) -> Flow:
         yield ctx.run(notify, user)
         yield ctx.sleep(1)
@@ -320,8 +303,7 @@ def test_what_comes_after_the_records_of_an_unfinished_execution_may_change() ->
         replay(recorded("sleeping"), without_sleep)
 
 
-@pytest.mark.parametrize("name", ["branching", "nested-sleeping"])
-def test_a_nested_workflow_must_not_change_either(name: str) -> None:
+def test_nested_workflow_must_not_change(subtests: pytest.Subtests) -> None:
     def changed(ctx: Context, secs: float) -> Flow:
         yield ctx.run(notify, "tired")
         yield ctx.sleep(secs)
@@ -336,17 +318,14 @@ def test_a_nested_workflow_must_not_change_either(name: str) -> None:
         yield ctx.run(charge, 5).options(id="the-charge")
         return [(yield one), (yield two)]
 
-    with pytest.raises(Difference) as difference:
-        replay(recorded(name), branching_anew)
-    assert (difference.value.id, difference.value.recorded, difference.value.now) == (
-        f"{name}.1.1",
-        "a sleep",
-        "run notify",
-    )
+    for name in ("branching", "nested-sleeping"):
+        with subtests.test(name):
+            difference = difference_of(recorded(name), branching_anew)
+            found = difference.id, difference.recorded, difference.now
+            assert found == (f"{name}.1.1", "a sleep", "run notify")
 
 
-@pytest.mark.parametrize("name", ["book", "book-sleeping"])
-def test_a_nested_async_workflow_must_not_change(name: str) -> None:
+def test_nested_async_workflow_must_not_change(subtests: pytest.Subtests) -> None:
     async def chapter(ctx: Context, page: int) -> str:
         await ctx.run(fetch, page)
         return await ctx.run(notify, "no pause")
@@ -366,17 +345,18 @@ def test_a_nested_async_workflow_must_not_change(name: str) -> None:
 
         return book_anew
 
-    for nested, id, was, now in (
-        (chapter, f"{name}.1.2", "a sleep", "run notify"),
-        (no_step_at_all, f"{name}.1.1", "run fetch", "nothing"),
-    ):
-        with pytest.raises(Difference) as difference:
-            replay(recorded(name), today(nested))
-        assert (difference.value.id, difference.value.recorded, difference.value.now) == (id, was, now)
+    for name in ("book", "book-sleeping"):
+        for nested, id, was, now in (
+            (chapter, f"{name}.1.2", "a sleep", "run notify"),
+            (no_step_at_all, f"{name}.1.1", "run fetch", "nothing"),
+        ):
+            with subtests.test(name, now=now):
+                difference = difference_of(recorded(name), today(nested))
+                assert (difference.id, difference.recorded, difference.now) == (id, was, now)
 
 
 @pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
-def test_a_generator_may_become_an_async_function_that_does_the_same() -> None:
+def test_generator_may_become_an_equal_async_function() -> None:
     async def trial_anew(ctx: Context, user: str) -> Any:
         await ctx.run(notify, user)
         await ctx.sleep(1)
@@ -396,7 +376,7 @@ def test_a_generator_may_become_an_async_function_that_does_the_same() -> None:
         replay(recorded("finished"), without_commands)
 
 
-def test_an_id_that_is_not_overridden_any_more_is_a_difference() -> None:
+def test_difference_shows_another_overridden_id() -> None:
     def branching_anew(ctx: Context) -> Flow:
         one = yield ctx.begin_run(rest, 60)
         two = yield ctx.begin_run(rest, 120)
@@ -404,15 +384,12 @@ def test_an_id_that_is_not_overridden_any_more_is_a_difference() -> None:
         yield ctx.run(charge, 5).options(id="a-charge")
         return [(yield one), (yield two)]
 
-    with pytest.raises(Difference) as difference:
-        replay(recorded("branching"), branching_anew)
-    assert (difference.value.recorded, difference.value.now) == (
-        "run charge with the id the-charge",
-        "run charge with the id a-charge",
-    )
+    difference = difference_of(recorded("branching"), branching_anew)
+    assert difference.recorded == "run charge with the id the-charge"
+    assert difference.now == "run charge with the id a-charge"
 
 
-def test_a_workflow_that_waits_for_what_it_did_not_wait_for_is_different() -> None:
+def test_difference_shows_a_new_wait() -> None:
     def stuck(ctx: Context, user: str) -> Flow:
         yield from trial.func(ctx, user)
         yield ctx.rpc("approve").options(id="an-approval")
@@ -421,7 +398,7 @@ def test_a_workflow_that_waits_for_what_it_did_not_wait_for_is_different() -> No
         replay(recorded("finished"), stuck)
 
 
-def test_what_is_no_call_of_a_function_has_nothing_to_replay() -> None:
+def test_replay_refuses_a_promise_that_is_not_a_call() -> None:
     stack = MemoryStack(shop)
     stack.start(approval, id="a1")
     with pytest.raises(ValueError, match=r"a1\.1 is not the call of a function"):
@@ -437,7 +414,7 @@ def _without(history: History, id: str) -> History:
     return History.from_json(json.dumps(document))
 
 
-def test_changed_arguments_data_and_sleeps_are_warned_of() -> None:
+def test_replay_warns_of_changed_arguments_data_and_sleeps() -> None:
     def calls(ctx: Context, to: str, data: Any, seconds: float, local: int) -> Flow:
         yield ctx.rpc("notify", to)
         yield ctx.sleep(seconds)

@@ -27,7 +27,7 @@ def test_context_logger_names_root_and_promise(driver: Driver, caplog: pytest.Lo
     assert (vars(record)["root_id"], vars(record)["id"]) == ("w", "w.1")
 
 
-def test_context_logger_writes_to_stderr_at_the_level_of_the_client(
+def test_context_logger_writes_to_stderr_at_the_clients_level(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
