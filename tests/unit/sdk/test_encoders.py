@@ -30,6 +30,7 @@ from resonate.worker.worker import Worker
 from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseGet
 from tests.support.driver import Driver, Flow
+from tests.support.present import present
 from tests.support.ways import always_three_ways, three_ways
 
 PATIENCE = 10.0
@@ -180,8 +181,7 @@ def test_encoder_of_a_client_encodes_arguments_and_result(resonate: Resonate, wa
     outcome = getattr(connection, how)("a", "double", 21)
 
     assert (outcome.result(PATIENCE) if how.startswith("begin") else outcome) == 42
-    stored = resonate.store.apply(PromiseGet("a")).promise
-    assert stored is not None
+    stored = present(resonate.store.apply(PromiseGet("a")).promise)
     assert text_of(stored.param).endswith('"cnuf"{')
     assert text_of(stored.value) == "24"
     assert connection.get("a").result(PATIENCE) == 42
@@ -198,8 +198,7 @@ def test_encoder_of_a_function_encodes_remote_calls(resonate: Resonate) -> None:
         return (yield ctx.rpc("double", 6).options(encoder=Reversed()))
 
     assert workflow.run("w") == 12
-    stored = resonate.store.apply(PromiseGet("w.1")).promise
-    assert stored is not None
+    stored = present(resonate.store.apply(PromiseGet("w.1")).promise)
     assert text_of(stored.value) == "21"
     assert function.run("a", 6) == 12
 
@@ -260,8 +259,7 @@ def test_encoder_of_a_call_is_known_to_its_process(resonate: Resonate, how: str)
         return result if how == "rpc" else (yield result)
 
     assert resonate.begin_run("w", workflow).result(PATIENCE) == 12
-    stored = resonate.store.apply(PromiseGet("called")).promise
-    assert stored is not None
+    stored = present(resonate.store.apply(PromiseGet("called")).promise)
     assert text_of(stored.param).endswith('"cnuf"{')
     assert text_of(stored.value) == "21"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -15,12 +14,13 @@ from resonate.encryption import AESGCMEncryptor, EncryptedStore, Encryptor
 from resonate.errors import DecryptionError
 from resonate.retry_policies import Constant
 from resonate.worker.resources import Resources
+from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate.workflow.registry import Registry
-from resonate_store.interface import StoreError
+from resonate_store.interface import Store, StoreError
 from resonate_store.local.memory import MemoryStore
-from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import Record, Value
+from resonate_store.model.clock import Clock, ManualClock
+from resonate_store.model.records import PromiseView, Record, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
@@ -40,6 +40,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import TARGET
 from tests.support.driver import Flow
+from tests.support.present import present
 from tests.support.records import tamper
 from tests.support.ways import three_ways
 from tests.unit.sdk.conftest import Connect
@@ -57,6 +58,10 @@ def sealed(text: str) -> Value:
     return Value(data=base64.b64encode(text.encode()).decode())
 
 
+def read(store: Store, id: str) -> PromiseView:
+    return present(store.apply(PromiseGet(id)).promise)
+
+
 @pytest.fixture
 def memory() -> MemoryStore:
     return MemoryStore(ManualClock())
@@ -67,15 +72,11 @@ def store(memory: MemoryStore) -> EncryptedStore:
     return EncryptedStore(memory, AESGCMEncryptor({"old": OLD}))
 
 
-def payloads(record: Record) -> list[Value]:
-    return [value for value in (record.param, record.value) if value.data is not None]
-
-
 def plaintext_in(records: list[Record], secret: str) -> list[str]:
-    """The records in which the secret can be found, as it is or under base64."""
+    """Return the records that contain the secret, as it is or under base64."""
     found = []
     for record in records:
-        data = [base64.b64decode(value.data or "") for value in payloads(record)]
+        data = [base64.b64decode(value.data or "") for value in (record.param, record.value)]
         if secret in repr(record) or any(secret.encode() in part for part in data):
             found.append(record.id)
     return found
@@ -165,13 +166,9 @@ def test_encrypted_store_encrypts_requests_and_decrypts_responses(memory: Memory
     secret = sealed(SECRET)
     create = PromiseCreate("t", LATER, secret, {TARGET: "poll://any@g"})
 
-    response = store.apply(TaskCreate("p1", 1000, create))
-    assert response.promise is not None
-    assert response.promise.param == secret
+    assert present(store.apply(TaskCreate("p1", 1000, create)).promise).param == secret
     for id in ("t.1", "t.2"):
-        fenced = store.apply(TaskFence("t", 1, PromiseCreate(id, LATER, secret))).promise
-        assert fenced is not None
-        assert fenced.param == secret
+        assert present(store.apply(TaskFence("t", 1, PromiseCreate(id, LATER, secret))).promise).param == secret
     assert store.apply(TaskFence("t", 1, PromiseSettle("t.1", "resolved", secret))).ok
     refused = store.apply(TaskSuspend("t", 1, ("t.1", "t.2")))
     assert [promise.value for promise in refused.preload] == [secret]
@@ -181,58 +178,49 @@ def test_encrypted_store_encrypts_requests_and_decrypts_responses(memory: Memory
     opened = store.open()
     assert opened.apply(TaskFulfill("t", 1, PromiseSettle("t", "resolved", secret))).ok
     opened.close()
-    read = store.apply(PromiseGet("t")).promise
-    assert read is not None
-    assert (read.param, read.value) == (secret, secret)
+    assert (read(store, "t").param, read(store, "t").value) == (secret, secret)
+    assert store.apply(TaskAcquire("t", 1, "p2", 1000)).status == 409
 
     records = memory.records()
     assert len(records) == 4
-    assert all(len(payloads(record)) == 2 for record in records)
+    assert all(record.param.data and record.value.data for record in records)
     assert plaintext_in(records, SECRET) == []
 
 
 def test_encrypted_param_of_a_schedule_reaches_its_promises(memory: MemoryStore, store: EncryptedStore) -> None:
     secret = sealed(SECRET)
     tags = {TARGET: "poll://any@g"}
-    created = store.apply(ScheduleCreate("s", "* * * * *", "{{.id}}.{{.timestamp}}", 60_000, secret, tags)).schedule
-    assert created is not None
+    create = ScheduleCreate("s", "* * * * *", "{{.id}}.{{.timestamp}}", 60_000, secret, tags)
+    created = present(store.apply(create).schedule)
     assert created.promise_param == secret
     memory.clock.sleep(created.next_run_at - memory.clock.now())
     memory.tick()
 
     (record,) = memory.records()
     assert plaintext_in([record], SECRET) == []
-    occurrence = store.apply(PromiseGet(record.id)).promise
-    assert occurrence is not None
-    assert occurrence.param == secret
-    read = store.apply(ScheduleGet("s")).schedule
-    assert read is not None
-    assert read.promise_param == secret
+    assert read(store, record.id).param == secret
+    assert present(store.apply(ScheduleGet("s")).schedule).promise_param == secret
     assert [schedule.promise_param for schedule in store.apply(ScheduleSearch()).schedules or ()] == [secret]
     assert [promise.param for promise in store.apply(PromiseSearch()).promises or ()] == [secret]
 
 
-def test_encrypted_store_reads_plain_values(memory: MemoryStore, store: EncryptedStore) -> None:
+def test_encrypted_store_reads_plain_values_and_refuses_moved_ones(memory: MemoryStore, store: EncryptedStore) -> None:
     memory.apply(PromiseCreate("p", LATER, sealed("by hand")))
     store.apply(PromiseSettle("p", "resolved"))
-
-    promise = store.apply(PromiseGet("p")).promise
-    assert promise is not None
-    assert (promise.param, promise.value) == (sealed("by hand"), Value())
-    assert store.apply(PromiseGet("q")).status == 404
-
-
-def test_encrypted_payload_of_another_promise_is_refused(memory: MemoryStore, store: EncryptedStore) -> None:
     store.apply(PromiseCreate("rich", LATER, sealed("pay me")))
-    stolen = memory.record("rich")
-    assert stolen is not None
-    memory.apply(PromiseCreate("poor", LATER, stolen.param))
+    memory.apply(PromiseCreate("poor", LATER, present(memory.record("rich")).param))
 
+    assert (read(store, "p").param, read(store, "p").value) == (sealed("by hand"), Value())
+    assert store.apply(PromiseGet("q")).status == 404
     with pytest.raises(DecryptionError, match="cannot decrypt param:poor"):
         store.apply(PromiseGet("poor"))
 
 
 # Whole executions
+
+
+def records_of(resonate: Resonate, offline: OfflineDriver | None) -> list[Record]:
+    return cast("MemoryStore", resonate.store).records() if offline is None else offline.records()
 
 
 def fail_once(ctx: Context, word: str) -> str:
@@ -274,15 +262,10 @@ def test_encrypted_store_hides_an_execution(connect: Connect, offline: OfflineDr
         handle.result(0.2)
     resonate.promises.resolve("w.1", data=f'"{SECRET} by hand"')
 
-    assert handle.result(PATIENCE) == [
-        f"{SECRET} in a result",
-        SECRET,
-        SECRET,
-        f"{SECRET} is lost",
-        f"{SECRET} by hand",
-    ]
+    outcomes = [f"{SECRET} in a result", SECRET, SECRET, f"{SECRET} is lost", f"{SECRET} by hand"]
+    assert handle.result(PATIENCE) == outcomes
     assert resonate.promises.get("by-hand").param.data == SECRET
-    records = cast("MemoryStore", resonate.store).records() if offline is None else offline.records()
+    records = records_of(resonate, offline)
     assert {"w", "w.1", "w.2", "w.2~1", "w.3", "w.4", "w.5", "elsewhere", "by-hand"} <= {
         record.id for record in records
     }
@@ -351,46 +334,61 @@ def test_encrypted_store_and_log_hide_errors_of_user_code(
             with pytest.raises(Exception, match=SECRET):
                 resonate.run(what, talkative, SECRET, what)
 
-            records = cast("MemoryStore", resonate.store).records() if offline is None else offline.records()
-            assert plaintext_in(records, SECRET) == []
+            assert plaintext_in(records_of(resonate, offline), SECRET) == []
             assert SECRET not in caplog.text
             if what in ("retry_if", "next"):
                 assert "its retry policy" in caplog.text
+
+
+def create_call(store: EncryptedStore, param: str) -> None:
+    tags = {TARGET: "poll://any@g"}
+    assert store.apply(PromiseCreate("w", LATER, sealed(param), tags)).ok
+
+
+def worker_of(store: EncryptedStore, clock: Clock, **options: Any) -> Worker:
+    """Return a worker that knows `echo` and `rest`."""
+    registry = Registry()
+    registry.add(echo)
+    registry.add(rest)
+    return Worker(Resources(store, clock), registry, {}, "p1", **options)
+
+
+def rest(ctx: Context) -> Flow:
+    yield ctx.run(echo, "x")
+    yield ctx.sleep(60)
+
+
+def run_until_halted(memory: MemoryStore, worker: Worker) -> list[Report]:
+    """Run the worker for each message of the task of `w`, until there is no next one."""
+    reports: list[Report] = []
+    while present(memory.apply(TaskGet("w")).task).state == "pending":
+        reports.append(worker.run("w", len(reports), 1000))
+        if (due := memory.next_wake_at()) is not None:
+            memory.clock.sleep(max(0, due - memory.clock.now()))
+            memory.tick()
+    return reports
 
 
 @pytest.mark.parametrize("what", ["encoder", "function", "no call", "no JSON", "unexpected"])
 def test_encrypted_store_and_log_hide_a_call_that_halts(
     memory: MemoryStore, store: EncryptedStore, what: str, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
-    texts = {"function": f'{{"func": "{SECRET}"}}', "no call": f'["{SECRET}"]', "no JSON": SECRET}
-    param = sealed(texts.get(what, f'{{"func": "echo", "args": ["{SECRET}"]}}'))
-    clock = memory.clock
-    registry = Registry()
-    registry.add(echo)
-    store.apply(PromiseCreate("w", clock.now() + 86_400_000, param, {TARGET: "poll://any@g"}))
-    worker = Worker(Resources(store, clock), registry, {}, "p1", private=True)
+    def fail(*_: Any) -> None:
+        raise RuntimeError(SECRET)
+
+    params = {"function": f'{{"func": "{SECRET}"}}', "no call": f'["{SECRET}"]', "no JSON": SECRET}
+    create_call(store, params.get(what, f'{{"func": "echo", "args": ["{SECRET}"]}}'))
+    worker = worker_of(store, memory.clock, private=True)
     if what == "encoder":
         worker.encoders["w"] = Prudish()
     if what == "unexpected":
-
-        def fail(*_: Any) -> None:
-            raise RuntimeError(SECRET)
-
         monkeypatch.setattr("resonate.engine.interpreter.Execution.start", fail)
 
-    versions = iter(range(100))
-    while (task := memory.apply(TaskGet("w")).task) is not None and task.state == "pending":
-        report = worker.run("w", next(versions), 1000)
+    for report in run_until_halted(memory, worker):
         assert report.status in ("released", "lost")
         assert SECRET not in (report.error or "")
-        if (due := memory.next_wake_at()) is not None:
-            clock.sleep(max(0, due - clock.now()))
-            memory.tick()
-
-    halted = memory.record("w")
-    assert halted is not None
-    assert halted.task is not None
-    assert halted.task.state == "halted"
+    halted = present(memory.record("w"))
+    assert present(halted.task).state == "halted"
     assert plaintext_in([halted], SECRET) == []
     assert SECRET not in caplog.text
     assert "w" in caplog.text
@@ -400,56 +398,29 @@ def test_encrypted_store_and_log_hide_a_call_that_halts(
 def test_task_is_released_then_halted_without_the_encryption_key(
     memory: MemoryStore, store: EncryptedStore, key: dict[str, bytes]
 ) -> None:
-    registry = Registry()
-    registry.add(echo)
-    clock = memory.clock
-    offers: list[dict[str, Any]] = []
-    memory.subscribe(send=lambda _, message: offers.append(message))
-    call = sealed('{"func": "echo", "args": ["top secret"]}')
-    store.apply(PromiseCreate("w", clock.now() + 86_400_000, call, {TARGET: "poll://any@g"}))
+    create_call(store, '{"func": "echo", "args": ["top secret"]}')
     wrong = EncryptedStore(memory, AESGCMEncryptor(key))
-    worker = Worker(Resources(wrong, clock), registry, {}, "p1")
 
-    reports = []
-    while offers:
-        task = offers.pop()["data"]["task"]
-        reports.append(worker.run(task["id"], task["version"], 1000))
-        while not offers and len(reports) < 10:
-            due = memory.next_wake_at()
-            assert due is not None
-            clock.sleep(due - clock.now())
-            memory.tick()
-
+    reports = run_until_halted(memory, worker_of(wrong, memory.clock))
     assert [report.status for report in reports] == ["released"] * 10
-    assert "cannot decrypt param:w" in (reports[0].error or "")
-    halted = memory.apply(TaskGet("w")).task
-    assert halted is not None
+    halted = present(memory.apply(TaskGet("w")).task)
     assert halted.state == "halted"
-    assert "cannot decrypt param:w" in (halted.error or "")
+    for error in (reports[0].error, halted.error):
+        assert "cannot decrypt param:w" in (error or "")
     with pytest.raises(StoreError, match="cannot decrypt"):
         wrong.apply(PromiseGet("w"))
+
     memory.apply(TaskContinue("w"))
-    task = offers.pop()["data"]["task"]
-    assert Worker(Resources(store, clock), registry, {}, "p2").run("w", task["version"], 1000).status == "completed"
-    promise = store.apply(PromiseGet("w")).promise
-    assert promise is not None
-    assert promise.value == sealed('"top secret"')
+    version = present(memory.apply(TaskGet("w")).task).version
+    assert worker_of(store, memory.clock).run("w", version, 1000).status == "completed"
+    assert read(store, "w").value == sealed('"top secret"')
 
 
 def test_task_is_released_if_a_step_cannot_be_decrypted(memory: MemoryStore, store: EncryptedStore) -> None:
-    registry = Registry()
-
-    @registry_function(registry)
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(echo, "x")
-        yield ctx.sleep(60)
-
-    call = sealed('{"func": "workflow"}')
-    worker = Worker(Resources(store, memory.clock), registry, {}, "p1")
-    store.apply(PromiseCreate("w", memory.clock.now() + 86_400_000, call, {TARGET: "poll://any@g"}))
+    create_call(store, '{"func": "rest"}')
+    worker = worker_of(store, memory.clock)
     assert worker.run("w", 0, 1000).status == "suspended"
-    record = memory.record("w.1")
-    assert record is not None
+    record = present(memory.record("w.1"))
     elsewhere = AESGCMEncryptor({"old": OLD}).encrypt(record.value, "value:elsewhere")
     tamper(memory, replace(record, value=elsewhere))
     memory.clock.sleep(60_000)
@@ -458,11 +429,7 @@ def test_task_is_released_if_a_step_cannot_be_decrypted(memory: MemoryStore, sto
     report = worker.run("w", 1, 1000)
     assert report.status == "released"
     assert "cannot decrypt value:w.1" in (report.error or "")
-    assert memory.apply(TaskGet("w")).task.state == "pending"  # type: ignore[union-attr]
-
-
-def registry_function(registry: Registry) -> Callable[[Any], Any]:
-    return lambda func: registry.add(func).func
+    assert present(memory.apply(TaskGet("w")).task).state == "pending"
 
 
 @pytest.mark.parametrize("how", ["run", "rpc"])
@@ -481,13 +448,8 @@ def test_client_without_the_encryption_key_gets_an_error(connect: Connect, how: 
     assert owner.get("a").result(PATIENCE) == SECRET
 
 
-@pytest.mark.parametrize("encryptor", [AESGCMEncryptor, "key", 5], ids=str)
-def test_wrong_encryptor_is_refused_by_name(encryptor: Any) -> None:
-    with pytest.raises(TypeError, match="encryptor must be an `Encryptor`"):
-        Resonate.local(encryptor=encryptor)
-
-
-def test_encrypted_store_refuses_to_acquire_a_held_task(store: EncryptedStore) -> None:
-    store.apply(TaskCreate("p1", 1000, PromiseCreate("t", LATER, sealed(SECRET), {TARGET: "poll://any@g"})))
-
-    assert store.apply(TaskAcquire("t", 1, "p2", 1000)).status == 409
+def test_wrong_encryptor_is_refused_by_name() -> None:
+    wrong: list[Any] = [AESGCMEncryptor, "key", 5]
+    for encryptor in wrong:
+        with pytest.raises(TypeError, match="encryptor must be an `Encryptor`"):
+            Resonate.local(encryptor=encryptor)

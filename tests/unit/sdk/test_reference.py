@@ -125,9 +125,7 @@ def test_hosts_of_the_environment_do_not_concern_a_local_client(monkeypatch: pyt
 
 
 def promise_of(resonate: Resonate, id: str) -> PromiseView:
-    promise = resonate.store.apply(PromiseGet(id)).promise
-    assert promise is not None
-    return promise
+    return present(resonate.store.apply(PromiseGet(id)).promise)
 
 
 @pytest.mark.parametrize("how", ["begin_run", "begin_rpc"])

@@ -16,6 +16,7 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import END_OF_TIME
 from resonate_store.model.requests import ScheduleCreate, ScheduleGet
 from resonate_store.model.tags import ORIGIN, SCHEDULE, SCOPE, TARGET
+from tests.support.present import present
 
 T0 = 1_750_000_000_000
 FIRST = T0 + 20_000
@@ -73,8 +74,7 @@ def test_schedule_calls_its_function_at_each_occurrence(world: World) -> None:
 
     world.pass_time(20_000)
 
-    record = world.store.record(f"daily.{FIRST}")
-    assert record is not None
+    record = present(world.store.record(f"daily.{FIRST}"))
     assert world.offered == [record.id]
     assert (record.tags[SCHEDULE], record.tags[TARGET], record.tags[SCOPE]) == ("daily", "poll://any@g", "global")
     assert record.tags[ORIGIN] == record.id
@@ -157,8 +157,7 @@ def test_schedule_of_an_unregistered_function_is_refused(world: World) -> None:
 
 def test_schedule_equals_that_of_the_protocols_request(world: World) -> None:
     world.resonate.schedule("daily", "report", "@daily", user_id=1)
-    made = world.store.apply(ScheduleGet("daily")).schedule
-    assert made is not None
+    made = present(world.store.apply(ScheduleGet("daily")).schedule)
     world.resonate.schedules.delete("daily")
     request = ScheduleCreate(
         "daily", "@daily", "{{.id}}.{{.timestamp}}", made.promise_timeout, made.promise_param, made.promise_tags

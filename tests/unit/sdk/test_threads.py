@@ -54,14 +54,15 @@ def test_pool_replaces_a_waiting_call_of_the_same_key() -> None:
     assert made.empty()
 
 
-def test_pool_uses_its_threads_again() -> None:
+def test_pool_uses_its_daemon_threads_again() -> None:
     pool = Pool(2, "test")
-    names: Queue[str] = Queue()
-    seen = set[str]()
+    threads: Queue[threading.Thread] = Queue()
+    seen = set[threading.Thread]()
     for n in range(20):
-        pool.submit_latest(n, lambda: names.put(threading.current_thread().name))
-        seen.add(names.get(timeout=PATIENCE))
-    assert seen <= {"test-1", "test-2"}
+        pool.submit_latest(n, lambda: threads.put(threading.current_thread()))
+        seen.add(threads.get(timeout=PATIENCE))
+    assert {thread.name for thread in seen} <= {"test-1", "test-2"}
+    assert all(thread.daemon for thread in seen)
     assert pool.close(PATIENCE)
 
 
@@ -96,12 +97,3 @@ def test_pool_close_waits_for_running_calls_only() -> None:
     gate.set()
     assert pool.close(PATIENCE)
     assert not later.is_set()
-
-
-def test_pool_threads_are_daemons() -> None:
-    pool = Pool(1, "test")
-    daemon: Queue[bool] = Queue()
-    pool.submit_latest(1, lambda: daemon.put(threading.current_thread().daemon))
-
-    assert daemon.get(timeout=PATIENCE)
-    assert pool.close(PATIENCE)
