@@ -8,7 +8,7 @@ from resonate.testing import History, HistoryFormatError, MemoryStack, Recorded,
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.requests import PromiseCreate
 from resonate_store.model.tags import TARGET
-from tests.unit.sdk.testing.programs import Flow, approval, branching, charge, shop, stubborn, trial
+from tests.unit.sdk.testing.programs import Flow, approval, branching, charge, stubborn, trial
 
 SHOWN = """\
 History of b1:
@@ -19,11 +19,6 @@ History of b1:
   b1.2.1  a sleep                         pending
   b1.3    rpc trial                       pending, its task suspended
   b1.4    run charge with the id the-charge  resolved 'charged 5 EUR'"""
-
-
-@pytest.fixture
-def stack() -> MemoryStack:
-    return MemoryStack(shop)
 
 
 def test_history_lists_commands_and_outcomes(stack: MemoryStack) -> None:
@@ -55,23 +50,16 @@ def test_history_repr_is_a_table(stack: MemoryStack) -> None:
     assert len(widths) == 1, "the columns are aligned"
 
 
-def test_history_leaves_out_executions_whose_ids_begin_alike(stack: MemoryStack) -> None:
+def test_history_leaves_out_detached_trees_and_similar_ids(stack: MemoryStack) -> None:
     stack.run(branching, id="a")
-    before = [record.id for record in stack.history("a")]
+    history = stack.history("a")
     stack.run(branching, id="a.b")
 
-    assert [record.id for record in stack.history("a")] == before
-    assert stack.history("a.b")["a.b.1"].command == stack.history("a")["a.1"].command
-
-
-def test_history_has_detached_calls_without_their_trees(stack: MemoryStack) -> None:
-    stack.run(branching, id="b1")
-    history = stack.history("b1")
-
-    assert history["b1.3"].foreign
-    assert [record.id for record in history if record.foreign] == ["b1.3"]
-    assert "b1.3.1" not in history
-    assert stack.history("b1.3").commands == ["run notify", "a sleep"]
+    assert [record.id for record in stack.history("a")] == [record.id for record in history]
+    assert stack.history("a.b")["a.b.1"].command == history["a.1"].command
+    assert [record.id for record in history if record.foreign] == ["a.3"]
+    assert "a.3.1" not in history
+    assert stack.history("a.3").commands == ["run notify", "a sleep"]
 
 
 def test_history_is_in_the_order_of_numbers(stack: MemoryStack) -> None:

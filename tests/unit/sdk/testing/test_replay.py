@@ -1,7 +1,7 @@
 """Histories that were recorded once, replayed by the programs as they are, and by programs that were changed."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -230,56 +230,55 @@ def difference_of(history: History, workflow: Callable[..., Any]) -> Difference:
     return difference.value
 
 
-def without_sleep(ctx: Context, user: str) -> Flow:
-    yield ctx.run(notify, user)
-    yield ctx.run(charge, 9)
+Issue = Callable[[Context], Any]
 
 
-def other_function(ctx: Context, user: Any) -> Flow:
-    yield ctx.run(charge, user)
-    yield ctx.sleep(1)
-    yield ctx.run(charge, 9)
+def welcome(ctx: Context) -> Any:
+    return ctx.run(notify, "ada")
 
 
-def one_more(ctx: Context, user: str) -> Flow:
-    yield from trial.func(ctx, user)
-    yield ctx.run(notify, "bye")
+def nap(ctx: Context) -> Any:
+    return ctx.sleep(1)
 
 
-def one_more_promise(ctx: Context, user: str) -> Flow:
-    yield from trial.func(ctx, user)
-    yield (yield ctx.promise())
+def pay(ctx: Context) -> Any:
+    return ctx.run(charge, 9)
 
 
-def one_less(ctx: Context, user: str) -> Flow:
-    yield ctx.run(notify, user)
-    yield ctx.sleep(1)
+def issuing(*commands: Issue) -> Callable[..., Any]:
+    """Return a workflow in the place of `trial`, which issues these commands."""
 
+    def trial(ctx: Context, user: Any) -> Flow:  # noqa: ARG001
+        for command in commands:
+            yield command(ctx)
 
-def by_another_id(ctx: Context, user: str) -> Flow:
-    yield ctx.run(notify, user).options(id="welcome")
-    yield ctx.sleep(1)
-    yield ctx.run(charge, 9)
-
-
-def remotely(ctx: Context, user: str) -> Flow:
-    yield ctx.rpc("notify", user)
-    yield ctx.sleep(1)
-    yield ctx.run(charge, 9)
+    return trial
 
 
 def test_difference_shows_the_first_command_that_differs(subtests: pytest.Subtests) -> None:
-    cases: list[tuple[Callable[..., Any], str, str, str]] = [
-        (without_sleep, "finished.2", "a sleep", "run charge"),
-        (other_function, "finished.1", "run notify", "run charge"),
-        (one_more, "finished.4", "nothing", "run notify"),
-        (one_more_promise, "finished.4", "nothing", "a promise"),
-        (one_less, "finished.3", "run charge", "nothing"),
-        (by_another_id, "finished.1", "run notify", "run notify with the id welcome"),
-        (remotely, "finished.1", "run notify", "rpc notify"),
+    cases: list[tuple[Sequence[Issue], str, str, str]] = [
+        ([welcome, pay], "finished.2", "a sleep", "run charge"),
+        ([pay, nap, pay], "finished.1", "run notify", "run charge"),
+        ([welcome, nap, pay, welcome], "finished.4", "nothing", "run notify"),
+        ([welcome, nap, pay, lambda ctx: ctx.promise()], "finished.4", "nothing", "a promise"),
+        ([welcome, nap], "finished.3", "run charge", "nothing"),
+        ([lambda ctx: ctx.rpc("notify", "ada"), nap, pay], "finished.1", "run notify", "rpc notify"),
+        (
+            [lambda ctx: welcome(ctx).options(id="welcome"), nap, pay],
+            "finished.1",
+            "run notify",
+            "run notify with the id welcome",
+        ),
+        (
+            [welcome, nap, pay, lambda ctx: ctx.rpc("approve").options(id="an-approval")],
+            "finished.4",
+            "nothing",
+            "rpc approve with the id an-approval",
+        ),
     ]
-    for workflow, id, was, now in cases:
-        with subtests.test(workflow.__name__):
+    for commands, id, was, now in cases:
+        with subtests.test(now, was=was):
+            workflow = issuing(*commands)
             difference = difference_of(recorded("finished"), workflow)
             assert (difference.id, difference.recorded, difference.now) == (id, was, now)
             lines = str(difference).splitlines()
@@ -293,17 +292,12 @@ def test_difference_shows_the_first_command_that_differs(subtests: pytest.Subtes
 
 @pytest.mark.filterwarnings("ignore::resonate.testing.ReplayWarning")
 def test_replay_allows_changes_after_the_last_record() -> None:
-    def other_end(ctx: Context, user: str) -> Flow:
-        yield ctx.run(notify, user)
-        yield ctx.sleep(1)
-        yield ctx.run(notify, "something else")
-
-    assert replay(recorded("sleeping"), other_end).stopped_at == ("sleeping.2",)
+    assert replay(recorded("sleeping"), issuing(welcome, nap, welcome)).stopped_at == ("sleeping.2",)
     with pytest.raises(Difference, match=r"sleeping\.2"):
-        replay(recorded("sleeping"), without_sleep)
+        replay(recorded("sleeping"), issuing(welcome, pay))
 
 
-def test_nested_workflow_must_not_change(subtests: pytest.Subtests) -> None:
+def test_nested_workflow_and_overridden_id_must_not_change(subtests: pytest.Subtests) -> None:
     def changed(ctx: Context, secs: float) -> Flow:
         yield ctx.run(notify, "tired")
         yield ctx.sleep(secs)
@@ -311,18 +305,24 @@ def test_nested_workflow_must_not_change(subtests: pytest.Subtests) -> None:
 
     changed.__name__ = "rest"
 
-    def branching_anew(ctx: Context) -> Flow:
-        one = yield ctx.begin_run(changed, 60)
-        two = yield ctx.begin_run(changed, 120)
-        yield ctx.detached("trial", "ada", 1)
-        yield ctx.run(charge, 5).options(id="the-charge")
-        return [(yield one), (yield two)]
+    def branching_with(nested: Callable[..., Any], id: str) -> Callable[..., Any]:
+        def branching(ctx: Context) -> Flow:
+            one = yield ctx.begin_run(nested, 60)
+            two = yield ctx.begin_run(nested, 120)
+            yield ctx.detached("trial", "ada", 1)
+            yield ctx.run(charge, 5).options(id=id)
+            return [(yield one), (yield two)]
+
+        return branching
 
     for name in ("branching", "nested-sleeping"):
         with subtests.test(name):
-            difference = difference_of(recorded(name), branching_anew)
+            difference = difference_of(recorded(name), branching_with(changed, "the-charge"))
             found = difference.id, difference.recorded, difference.now
             assert found == (f"{name}.1.1", "a sleep", "run notify")
+    difference = difference_of(recorded("branching"), branching_with(rest, "a-charge"))
+    assert difference.recorded == "run charge with the id the-charge"
+    assert difference.now == "run charge with the id a-charge"
 
 
 def test_nested_async_workflow_must_not_change(subtests: pytest.Subtests) -> None:
@@ -374,28 +374,6 @@ def test_generator_may_become_an_equal_async_function() -> None:
         replay(recorded("finished"), in_another_order)
     with pytest.raises(Difference, match=r"recorded: run notify\n  now:      nothing"):
         replay(recorded("finished"), without_commands)
-
-
-def test_difference_shows_another_overridden_id() -> None:
-    def branching_anew(ctx: Context) -> Flow:
-        one = yield ctx.begin_run(rest, 60)
-        two = yield ctx.begin_run(rest, 120)
-        yield ctx.detached("trial", "ada", 1)
-        yield ctx.run(charge, 5).options(id="a-charge")
-        return [(yield one), (yield two)]
-
-    difference = difference_of(recorded("branching"), branching_anew)
-    assert difference.recorded == "run charge with the id the-charge"
-    assert difference.now == "run charge with the id a-charge"
-
-
-def test_difference_shows_a_new_wait() -> None:
-    def stuck(ctx: Context, user: str) -> Flow:
-        yield from trial.func(ctx, user)
-        yield ctx.rpc("approve").options(id="an-approval")
-
-    with pytest.raises(Difference, match=r"recorded: nothing\n  now:      rpc approve with the id an-approval"):
-        replay(recorded("finished"), stuck)
 
 
 def test_replay_refuses_a_promise_that_is_not_a_call() -> None:
