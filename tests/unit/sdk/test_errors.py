@@ -4,7 +4,6 @@ import copy
 import pickle
 import traceback
 import urllib.error
-from collections.abc import Generator
 from email.message import Message
 from typing import Any
 
@@ -68,27 +67,12 @@ def test_application_error_shows_its_type_and_message() -> None:
     assert str(ApplicationError("", "it broke")) == "it broke"
 
 
-@three_ways
-def test_workflow_catches_members_of_a_group_by_type(driver: Driver) -> None:
-    def step(_: Context) -> None:
-        raise ExceptionGroup("both", [ValueError("a"), ExceptionGroup("more", [KeyError("b"), ValueError("c")])])
-
-    def workflow(ctx: Context) -> Generator[Any, Any, list[str]]:
-        found: list[str] = []
-        try:
-            yield ctx.run(step).options(retry_policy=Never())
-        except* ValueError as values:
-            found += [type(each).__name__ for each in values.exceptions]
-        except* KeyError:
-            found.append("key")
-        yield ctx.sleep(60)  # what was found is found again on replay
-        return found
-
-    assert driver.run("w", workflow) == ["ValueError", "ExceptionGroup", "key"]
+def shown(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 class Wrapping(Exception):
-    """Answers for a response, and raises KeyError for what that does not have."""
+    """Raises KeyError for each attribute that its response does not have, so that it cannot be printed."""
 
     def __init__(self, response: Any) -> None:
         super().__init__("the service has failed")
@@ -99,67 +83,44 @@ class Wrapping(Exception):
 
 
 @three_ways
-def test_error_that_cannot_be_printed_fails_its_workflow_once(driver: Driver) -> None:
+def test_error_of_a_step_is_caught_by_type_or_fails_the_workflow(driver: Driver) -> None:
     calls: list[str] = []
-
-    def step(_: Context) -> None:
-        calls.append("step")
-        raise Wrapping({1: object()})
-
-    def workflow(ctx: Context) -> Generator[Any, Any, None]:
-        yield ctx.run(step).options(retry_policy=Never())
-
-    with pytest.raises(ApplicationError, match="the service has failed") as caught:
-        driver.run("w", workflow)
-
-    assert calls == ["step"]
-    assert "the service has failed" in "".join(traceback.format_exception(caught.value))
-
-
-@three_ways
-def test_http_error_is_caught_or_fails_the_workflow(driver: Driver) -> None:
     headers = Message()
     headers["Retry-After"] = "5"
 
-    def get(_: Context, code: int) -> None:
-        raise urllib.error.HTTPError("http://service.test/", code, "Sorry", headers, None)
+    def step(_: Context, what: str) -> None:
+        calls.append(what)
+        if what == "bytes":
+            b"ok \xff".decode()
+        if what == "text":
+            "ok \ud800".encode()
+        if what == "unprintable":
+            raise Wrapping({1: object()})
+        raise urllib.error.HTTPError("http://service.test/", 429 if what == "busy" else 404, "Sorry", headers, None)
 
-    def workflow(ctx: Context) -> Generator[Any, Any, None]:
-        try:
-            yield ctx.run(get, 429).options(retry_policy=Never())
-        except urllib.error.HTTPError as error:
-            yield ctx.sleep(float(error.headers["Retry-After"]))
-        yield ctx.run(get, 404).options(retry_policy=Never())
+    def workflow(ctx: Context, *steps: str) -> Flow:
+        found: list[Any] = []
+        for what in steps[:-1]:
+            try:
+                yield ctx.run(step, what).options(retry_policy=Never())
+            except UnicodeDecodeError as error:
+                found.append(error.object[: error.start].decode())
+            except ValueError as error:
+                found.append(type(error).__name__)
+            except urllib.error.HTTPError as error:
+                yield ctx.sleep(float(error.headers["Retry-After"]))  # what comes before is replayed
+                found.append(error.code)
+        assert found == ["ok ", "UnicodeEncodeError", 429][: len(found)]
+        yield ctx.run(step, steps[-1]).options(retry_policy=Never())
 
     with pytest.raises(urllib.error.HTTPError, match="HTTP Error 404: Sorry") as caught:
-        driver.run("w", workflow)
-
+        driver.run("w", workflow, "bytes", "text", "busy", "gone")
     assert caught.value.code == 404
-    assert "HTTP Error 404: Sorry" in "".join(traceback.format_exception(caught.value))
-
-
-@three_ways
-def test_unicode_error_of_a_step_is_caught_by_type(driver: Driver) -> None:
-    def decode(_: Context) -> str:
-        return b"ok \xff".decode()
-
-    def encode(_: Context) -> int:
-        return len("ok \ud800".encode())
-
-    def workflow(ctx: Context) -> Generator[Any, Any, list[str]]:
-        found: list[str] = []
-        try:
-            yield ctx.run(decode).options(retry_policy=Never())
-        except UnicodeDecodeError as error:
-            found.append(error.object[: error.start].decode())
-        try:
-            yield ctx.run(encode).options(retry_policy=Never())
-        except ValueError as error:
-            found.append(type(error).__name__)
-        yield ctx.sleep(60)  # what was found is found again on replay
-        return found
-
-    assert driver.run("w", workflow) == ["ok ", "UnicodeEncodeError"]
+    assert "HTTP Error 404: Sorry" in shown(caught.value)
+    with pytest.raises(ApplicationError, match="the service has failed") as unprintable:
+        driver.run("v", workflow, "unprintable")
+    assert "the service has failed" in shown(unprintable.value)
+    assert calls == ["bytes", "text", "busy", "gone", "unprintable"]
 
 
 class Refused(Exception):
@@ -180,10 +141,6 @@ def failing(_: Context, reason: str) -> None:
 
 def calling(ctx: Context, reason: str) -> Flow:
     yield ctx.run(failing, reason).options(retry_policy=Never())
-
-
-def shown(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
 
 
 @always_three_ways
@@ -223,7 +180,9 @@ def test_error_that_comes_back_shows_the_frames_of_its_step(driver: Driver) -> N
 
 
 @three_ways
-def test_members_of_a_group_show_their_own_frames(driver: Driver) -> None:
+def test_group_of_a_step_is_sorted_by_type_and_shows_its_frames(driver: Driver) -> None:
+    found: list[str] = []
+
     def both(_: Context) -> None:
         errors: list[Exception] = []
         for reason in ("card", "cash"):
@@ -231,16 +190,26 @@ def test_members_of_a_group_show_their_own_frames(driver: Driver) -> None:
                 deep_in_a_step(reason)
             except Refused as error:
                 errors.append(error)
-        raise ExceptionGroup("both", errors)
+        raise ExceptionGroup("both", [errors[0], ExceptionGroup("more", [KeyError("b"), errors[1]])])
 
     def workflow(ctx: Context) -> Flow:
+        found.clear()
+        try:
+            yield ctx.run(both).options(retry_policy=Never())
+        except* Refused as refused:
+            found.extend(type(each).__name__ for each in refused.exceptions)
+        except* KeyError:
+            found.append("key")
+        yield ctx.sleep(60)  # what was found is found again on replay
         yield ctx.run(both).options(retry_policy=Never())
 
     with pytest.raises(ExceptionGroup) as caught:
         driver.run("w", workflow)
 
+    assert found == ["Refused", "ExceptionGroup", "key"]
     assert "in both" in shown(caught.value)
-    for member, reason in zip(caught.value.exceptions, ("card", "cash"), strict=True):
+    card, more = caught.value.exceptions
+    for member, reason in ((card, "card"), (more.exceptions[1], "cash")):
         assert "in deep_in_a_step" in shown(member)
         assert f"Refused: no {reason}" in shown(member)
 

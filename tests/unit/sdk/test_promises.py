@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.errors import PayloadError, ResonateCanceledError, ResonateStoreError
+from resonate.errors import PayloadError, ResonateStoreError
 from resonate.payloads import codec
 from resonate.promises import DurablePromise, DurableValue, Promises
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import END_OF_TIME
-from tests.support.driver import Driver, Flow
+from tests.support.driver import Flow
 from tests.support.ways import always_three_ways, three_ways
 
 SOON = 60_000
@@ -172,41 +172,6 @@ def test_invalid_promise_is_refused_with_its_reason(promises: Promises) -> None:
     with pytest.raises(ResonateStoreError, match="the id is empty") as caught:
         promises.create("", 1)
     assert code_of(caught) == "100.40000"
-
-
-@three_ways
-def test_workflow_gets_the_answer_of_a_human(driver: Driver) -> None:
-    def workflow(ctx: Context) -> Flow:
-        approved = yield ctx.promise(id="approval")
-        answer = yield approved
-        try:
-            yield (yield ctx.promise(id="veto"))
-        except ResonateCanceledError as error:
-            return [answer, error.id]
-
-    promises = Promises(driver.store)
-    driver.begin("w", workflow)
-    driver.work()
-    promises.resolve("approval", data='{"by": "me"}')
-    driver.work()
-    promises.cancel("veto")
-
-    assert driver.finish("w") == [{"by": "me"}, "veto"]
-
-
-@three_ways
-def test_answer_that_is_not_json_fails_with_the_remedy(resonate: Resonate) -> None:
-    @resonate.register
-    def asks(ctx: Context) -> Flow:
-        return (yield (yield ctx.promise(id="answer")))
-
-    handle = resonate.begin_run("w", asks)
-    with pytest.raises(TimeoutError):
-        handle.result(0.05)
-    resonate.promises.resolve("answer", headers={}, data="approved")
-
-    with pytest.raises(PayloadError, match=r"promise answer is resolved, and .*8 bytes, is not JSON text .*value="):
-        handle.result(10)
 
 
 @three_ways

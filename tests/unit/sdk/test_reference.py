@@ -19,7 +19,7 @@ from resonate.workflow.commands import Sleep
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import PromiseGet
-from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
+from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET
 from tests.support.driver import DAY, Driver, Flow
 from tests.support.present import present
 from tests.support.ways import three_ways
@@ -143,11 +143,10 @@ def test_record_of_a_client_call_has_param_tags_and_timeout(resonate: Resonate, 
 
 
 def every_call(ctx: Context) -> Flow:
-    taken = {"mine": "x", SCOPE: "forged", PARENT: "forged", ORIGIN: "forged"}
-    yield ctx.run(double, 1).options(tags=taken)
-    yield ctx.begin_rpc("theirs", 1).options(tags=taken)
-    yield ctx.detached("theirs", 1).options(tags=taken)
-    yield ctx.promise(data={"ask": 1}, tags=taken)
+    yield ctx.run(double, 1)
+    yield ctx.begin_rpc("theirs", 1)
+    yield ctx.detached("theirs", 1)
+    yield ctx.promise(data={"ask": 1})
     yield ctx.sleep(60)
 
 
@@ -157,23 +156,15 @@ def test_record_of_each_command_has_param_tags_and_timeout(driver: Driver) -> No
     driver.begin("w", every_call, timeout=2 * YEAR)
     driver.work()
 
-    local, remote, detached, bare, sleep = (driver.promise(f"w.{n}") for n in range(1, 6))
+    promises = [driver.promise(f"w.{n}") for n in range(1, 6)]
     call = {"func": "theirs", "args": [1], "kwargs": {}, "version": 1}
-    assert [codec.decode(each.param) for each in (local, remote, detached, bare, sleep)] == [
-        *(None, call, call, {"ask": 1}, None),
-    ]
-    assert [each.tags[SCOPE] for each in (local, remote, detached, bare, sleep)] == ["local", *["global"] * 4]
-    assert {each.tags[PARENT] for each in (local, remote, detached, bare, sleep)} == {"w"}
-    # A detached call lives on its own.
-    assert [each.tags[ORIGIN] for each in (local, remote, detached, bare, sleep)] == ["w", "w", "w.3", "w", "w"]
-    assert [each.tags.get(TARGET) for each in (local, remote, detached, bare, sleep)] == [
-        *(None, driver.rpc_target, driver.rpc_target, None, None),
-    ]
-    assert [each.tags.get(TIMER) for each in (local, remote, detached, bare, sleep)] == [*[None] * 4, "true"]
-    assert {each.tags.get("mine") for each in (local, remote, detached, bare)} == {"x"}
-    lives = [each.timeout_at - each.created_at for each in (local, remote, detached, bare, sleep)]
+    assert [codec.decode(each.param) for each in promises] == [None, call, call, {"ask": 1}, None]
+    # `test_stored_tags` has the other tags. A detached call is an origin.
+    assert [each.tags[ORIGIN] for each in promises] == ["w", "w", "w.3", "w", "w"]
+    assert [each.tags.get(TARGET) for each in promises] == [None, *[driver.rpc_target] * 2, None, None]
+    lives = [each.timeout_at - each.created_at for each in promises]
     assert lives == [*[YEAR * 1000] * 4, 60_000]
-    assert DELAY not in remote.tags
+    assert DELAY not in promises[1].tags
 
 
 @three_ways

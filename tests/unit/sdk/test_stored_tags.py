@@ -22,24 +22,36 @@ def nested(ctx: Context) -> Flow:
     return (yield ctx.sleep(5))
 
 
+FORGED = {"mine": "x", "resonate:origin": "o", "resonate:parent": "p", "resonate:scope": "s"}
+"""Tags of the user. Those of the SDK replace them."""
 ISSUES = {
-    "run": lambda ctx: ctx.run(step, 1),
+    "run": lambda ctx: ctx.run(step, 1).options(tags=FORGED),
     "workflow": lambda ctx: ctx.run(nested),
-    "rpc": lambda ctx: ctx.rpc("f"),
-    "detached": lambda ctx: ctx.detached("f"),
-    "promise": lambda ctx: ctx.promise(),
+    "rpc": lambda ctx: ctx.rpc("f").options(tags=FORGED),
+    "detached": lambda ctx: ctx.detached("f").options(tags=FORGED),
+    "promise": lambda ctx: ctx.promise(tags=FORGED),
     "sleep": lambda ctx: ctx.sleep(5),
     "step retry": lambda ctx: ctx.run(step, -1),
     "async retry": lambda ctx: ctx.run(commanding).options(retry_policy=Constant(delay=5)),
 }
-BELOW = {
-    "resonate:origin": "w",
-    "resonate:parent": "w",
-    "resonate:prefix": "w",
-}
+TARGET = {"resonate:target": "poll://any@default"}
+TIMER = {"resonate:timer": "true"}
+BELOW = {"resonate:origin": "w", "resonate:parent": "w", "resonate:prefix": "w"}
 LOCAL = {**BELOW, "resonate:branch": "w", "resonate:scope": "local"}
 GLOBAL = {**BELOW, "resonate:branch": "w.1", "resonate:scope": "global"}
-APART = {**GLOBAL, "resonate:branch": "own", "resonate:origin": "own"}
+RETRY = {**LOCAL, **TIMER, "resonate:scope": "global"}
+APART = {"resonate:branch": "own", "resonate:origin": "own"}
+"""What an id of its own changes."""
+STORED: dict[str, dict[str, str]] = {
+    "run": {**LOCAL, "mine": "x", "resonate:func": "step"},
+    "workflow": {**LOCAL, "resonate:func": "nested"},
+    "rpc": {**GLOBAL, **TARGET, "mine": "x", "resonate:func": "f"},
+    "detached": {**GLOBAL, **TARGET, "mine": "x", "resonate:func": "f", "resonate:origin": "w.1"},
+    "promise": {**GLOBAL, "mine": "x"},
+    "sleep": {**GLOBAL, **TIMER},
+    "step retry": {**RETRY, "resonate:func": "step"},
+    "async retry": {**RETRY, "resonate:func": "commanding", "resonate:workflow": "true"},
+}
 
 
 def begin(driver: Driver, name: str, id: str | None = None) -> None:
@@ -56,67 +68,27 @@ def begin(driver: Driver, name: str, id: str | None = None) -> None:
     driver.work()
 
 
-@pytest.mark.parametrize(
-    ("name", "record_id", "stored"),
-    [
-        ("run", "w.1", {**LOCAL, "resonate:func": "step"}),
-        ("workflow", "w.1", {**LOCAL, "resonate:func": "nested"}),
-        ("rpc", "w.1", {**GLOBAL, "resonate:func": "f", "resonate:target": "poll://any@default"}),
-        (
-            "detached",
-            "w.1",
-            {**GLOBAL, "resonate:func": "f", "resonate:origin": "w.1", "resonate:target": "poll://any@default"},
-        ),
-        ("promise", "w.1", GLOBAL),
-        ("sleep", "w.1", {**GLOBAL, "resonate:timer": "true"}),
-        (
-            "step retry",
-            "w.1~1",
-            {**LOCAL, "resonate:func": "step", "resonate:scope": "global", "resonate:timer": "true"},
-        ),
-        (
-            "async retry",
-            "w.1~1",
-            {
-                **LOCAL,
-                "resonate:func": "commanding",
-                "resonate:scope": "global",
-                "resonate:timer": "true",
-                "resonate:workflow": "true",
-            },
-        ),
-    ],
-)
-def test_stored_tags_of_each_command(driver: Driver, name: str, record_id: str, stored: dict[str, str]) -> None:
+@pytest.mark.parametrize("name", STORED)
+def test_stored_tags_of_each_command(driver: Driver, name: str) -> None:
     begin(driver, name)
-    assert driver.promise(record_id).tags == stored
+    assert driver.promise("w.1~1" if "retry" in name else "w.1").tags == STORED[name]
 
 
 @pytest.mark.parametrize(
-    ("name", "apart", "sentence", "kind", "function"),
-    [
-        (
-            "run",
-            {**APART, "resonate:branch": "w", "resonate:scope": "local", "resonate:func": "step"},
-            "run step",
-            "run",
-            "step",
-        ),
-        ("rpc", {**APART, "resonate:func": "f", "resonate:target": "poll://any@default"}, "rpc f", "rpc", "f"),
-        ("promise", APART, "a promise", "promise", None),
-        ("sleep", {**APART, "resonate:timer": "true"}, "a sleep", "sleep", None),
-    ],
+    ("name", "sentence", "function"),
+    [("run", "run step", "step"), ("rpc", "rpc f", "f"), ("promise", "a promise", None), ("sleep", "a sleep", None)],
 )
 def test_record_of_overridden_id_keeps_kind_and_name(
-    driver: Driver, name: str, apart: dict[str, str], sentence: str, kind: str, function: str | None
+    driver: Driver, name: str, sentence: str, function: str | None
 ) -> None:
     """Version 0.1.0 compares the sentence, so it is there as well."""
     begin(driver, name, id="own")
-    assert driver.promise("own").tags == apart
+    apart = {**APART, "resonate:branch": "w"} if name == "run" else APART
+    assert driver.promise("own").tags == {**STORED[name], **apart}
     if name in ("rpc", "promise"):
         driver.settle("own")
     driver.pass_time(5)
     driver.work()
 
-    link = {**LOCAL, "resonate:func": sentence, "resonate:kind": kind, "resonate:link": "own"}
+    link = {**LOCAL, "resonate:func": sentence, "resonate:kind": name, "resonate:link": "own"}
     assert driver.promise("w.1").tags == (link if function is None else {**link, "resonate:name": function})
