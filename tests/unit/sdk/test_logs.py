@@ -41,6 +41,7 @@ def test_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: py
         ctx.logger.info("after a step")
         yield ctx.run(inner)
         ctx.logger.info("after a workflow")
+        yield ctx.run(inner_async)
         yield ctx.sleep(60)
         ctx.logger.info("after a sleep")
         promise = yield ctx.begin_rpc("step", 1)
@@ -54,6 +55,11 @@ def test_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: py
         yield ctx.sleep(60)
         ctx.logger.info("inner done")
 
+    async def inner_async(ctx: Context) -> None:
+        ctx.logger.info("async begun")
+        await ctx.sleep(60)
+        ctx.logger.info("async done")
+
     driver.register(step)
     driver.run("w", workflow)
     assert [report.status for report in driver.reports].count("suspended") >= 3
@@ -63,6 +69,8 @@ def test_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: py
         "inner begun",
         "inner done",
         "after a workflow",
+        "async begun",
+        "async done",
         "after a sleep",
         "with a promise",
         "after a promise",
@@ -193,24 +201,6 @@ def test_large_result_read_anew_on_replay_logs_each_line_once(
     driver.run("w", workflow)
 
     assert lines(log, logging.INFO) == ["large", "slept"]
-
-
-@three_ways
-def test_async_workflow_logs_once_however_often_it_is_replayed(driver: Driver, log: pytest.LogCaptureFixture) -> None:
-    async def workflow(ctx: Context) -> None:
-        ctx.logger.info("begun")
-        await ctx.run(inner)
-        ctx.logger.info("after a workflow")
-        await ctx.sleep(60)
-        ctx.logger.info("done")
-
-    async def inner(ctx: Context) -> None:
-        ctx.logger.info("inner begun")
-        await ctx.sleep(60)
-        ctx.logger.info("inner done")
-
-    driver.run("w", workflow)
-    assert lines(log, logging.INFO) == ["begun", "inner begun", "inner done", "after a workflow", "done"]
 
 
 @three_ways

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Protocol, TypedDict, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
-import msgspec
 import pydantic
 import pytest
 
 from resonate.payloads.fitting import Unfit
 from resonate.payloads.restore import fit
-from tests.unit.sdk.payloads.values import Colour
+from tests.unit.sdk.payloads.values import Cart, Colour, Line, Place, Settings
 
 T = TypeVar("T")
-
-
-@dataclass
-class Line:
-    amount: int
-    note: str = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-
-
-@dataclass
-class Cart:
-    lines: list[Line]
 
 
 class Account(pydantic.BaseModel):
     limit: float
     names: list[str] = []
-
-
-class Place(msgspec.Struct):
-    x: int
-    y: int = 0
-
-
-class Settings(TypedDict, total=False):
-    at: datetime
-    corner: Place
 
 
 class Readable(Protocol):

@@ -107,6 +107,27 @@ class Wrapper(msgspec.Struct):
     blob: bytes
 
 
+@dataclass
+class Line:
+    amount: int
+    note: str = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+@dataclass
+class Cart:
+    lines: list[Line]
+
+
+class Place(msgspec.Struct):
+    x: int
+    y: int = 0
+
+
+class Settings(TypedDict, total=False):
+    at: datetime
+    corner: Place
+
+
 class Name(str):
     __slots__ = ()
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import Enum
-from typing import Any, TypedDict, Unpack
+from datetime import datetime
+from typing import Any, Unpack
 
 import msgspec
 import pytest
@@ -18,30 +16,15 @@ from resonate.workflow.signatures import check, signature_of
 from resonate_store.model.requests import TaskContinue
 from tests.support.driver import Driver, Flow
 from tests.support.ways import always_three_ways, three_ways
-
-NOON = datetime(2025, 6, 15, 12, tzinfo=UTC)
-
-
-class Colour(Enum):
-    RED = "red"
-
-
-class Point(msgspec.Struct):
-    x: int
-    y: int = 0
+from tests.unit.sdk.payloads.values import NOON, Cart, Colour, Place, Settings
 
 
 class Order(msgspec.Struct):
     id: str
 
 
-class Settings(TypedDict, total=False):
-    at: datetime
-    corner: Point
-
-
 def generator(
-    _: Any, at: datetime, *rest: Point, colour: Colour = Colour.RED, **more: Any
+    _: Any, at: datetime, *rest: Place, colour: Colour = Colour.RED, **more: Any
 ) -> Generator[Any, Any, Order]:
     raise NotImplementedError
 
@@ -54,7 +37,7 @@ def iterating(_: Any) -> Iterator[int]:
     raise NotImplementedError
 
 
-def coroutine(_: Any) -> Coroutine[Any, Any, Point]:
+def coroutine(_: Any) -> Coroutine[Any, Any, Place]:
     raise NotImplementedError
 
 
@@ -72,7 +55,7 @@ def test_arguments_are_restored_by_position_and_by_name() -> None:
     args, kwargs = signature.arguments(
         ["2025-06-15T12:00:00Z", {"x": 1}, {"x": 2}], {"colour": "red", "more": ["plain"]}
     )
-    assert args == [NOON, Point(1), Point(2)]
+    assert args == [NOON, Place(1), Place(2)]
     assert kwargs == {"colour": Colour.RED, "more": ["plain"]}
     assert signature_of(plain).arguments([[1, 2], [1, 2], [1, 2]], {})[0] == [(1, 2), [1, 2], [1, 2]]
     assert signature.arguments([], {"at": "2025-06-15T12:00:00Z"}) == ([], {"at": NOON})
@@ -83,7 +66,7 @@ def test_result_type_is_what_a_caller_gets(subtests: pytest.Subtests) -> None:
     cases: dict[Callable[..., Any], Any] = {
         generator: Order,
         plain: set[int],
-        coroutine: Point,
+        coroutine: Place,
         iterating: Any,
         unannotated: Any,
         misspelt: int,
@@ -96,7 +79,7 @@ def test_result_type_is_what_a_caller_gets(subtests: pytest.Subtests) -> None:
 
 @three_ways
 def test_variable_keyword_arguments_are_restored(resonate: Resonate) -> None:
-    def corners(_: Context, x: int, /, **more: Point) -> str:
+    def corners(_: Context, x: int, /, **more: Place) -> str:
         return f"{x} {more}"
 
     def settings(_: Context, **more: Unpack[Settings]) -> str:
@@ -107,8 +90,8 @@ def test_variable_keyword_arguments_are_restored(resonate: Resonate) -> None:
 
     for call, id in ((resonate.run, "run"), (resonate.rpc, "rpc")):
         # The parameter named x can be given by position only, so that another x is one more.
-        assert call(f"{id}-a", "corners", 1, x=Point(2), y=Point(3)) == "1 " + str({"x": Point(2), "y": Point(3)})
-        assert call(f"{id}-b", "settings", at=NOON, corner=Point(1)) == str({"at": NOON, "corner": Point(1)})
+        assert call(f"{id}-a", "corners", 1, x=Place(2), y=Place(3)) == "1 " + str({"x": Place(2), "y": Place(3)})
+        assert call(f"{id}-b", "settings", at=NOON, corner=Place(1)) == str({"at": NOON, "corner": Place(1)})
 
 
 # Calls that do not fit
@@ -228,16 +211,6 @@ def test_type_error_from_within_a_function_is_retried(driver: Driver) -> None:
 
 
 # Arguments that are not of the annotated type
-
-
-@dataclass
-class Line:
-    amount: int
-
-
-@dataclass
-class Cart:
-    lines: list[Line]
 
 
 def taking(annotation: Any, kind: str = "step", default: Any = ...) -> Callable[..., Any]:
@@ -371,11 +344,11 @@ def test_call_by_name_restores_its_result_type(driver: Driver) -> None:
     driver.registry.add(taking(Any), "echo")
 
     def workflow(ctx: Context) -> Flow:
-        promise = yield ctx.begin_rpc("echo", {"x": 2}, result_type=Point)
-        found = [(yield ctx.rpc("echo", {"x": 1}, result_type=Point)), (yield promise)]
+        promise = yield ctx.begin_rpc("echo", {"x": 2}, result_type=Place)
+        found = [(yield ctx.rpc("echo", {"x": 1}, result_type=Place)), (yield promise)]
         return [type(each).__name__ for each in found]
 
-    assert driver.run("w", workflow) == ["Point", "Point"]
+    assert driver.run("w", workflow) == ["Place", "Place"]
 
 
 @always_three_ways
@@ -391,18 +364,18 @@ def test_result_of_another_type_than_requested_halts_the_workflow(driver: Driver
     with pytest.raises(ResonateHaltedError, match=r"promise w\.1: result_type does not fit: lines: missing"):
         driver.finish("w")
 
-    driver.deploy(w=asking(Point), echo=taking(Any))
+    driver.deploy(w=asking(Place), echo=taking(Any))
     assert driver.store.apply(TaskContinue("w")).ok
-    assert driver.finish("w") == "Point(x=1, y=0)"
+    assert driver.finish("w") == "Place(x=1, y=0)"
 
 
 @three_ways
 def test_client_restores_its_result_type(resonate: Resonate) -> None:
     resonate.register(taking(Any), name="echo")
 
-    assert resonate.rpc("a", "echo", {"x": 1}, result_type=Point) == Point(1)
-    assert resonate.begin_rpc("b", "echo", {"x": 1}, result_type=Point).result() == Point(1)
-    assert resonate.get("a", result_type=Point).result() == Point(1)
+    assert resonate.rpc("a", "echo", {"x": 1}, result_type=Place) == Place(1)
+    assert resonate.begin_rpc("b", "echo", {"x": 1}, result_type=Place).result() == Place(1)
+    assert resonate.get("a", result_type=Place).result() == Place(1)
     assert resonate.get("a").result() == {"x": 1}
     with pytest.raises(ResultTypeError, match="promise a: result_type does not fit: lines: missing"):
         resonate.get("a", result_type=Cart).result()
