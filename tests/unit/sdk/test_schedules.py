@@ -53,7 +53,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World()
     # No thread may do what is due before the test says so.
-    monkeypatch.setattr(world.resonate._runtime, "start", lambda: None)  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr("resonate.process.runtime.Runtime.start", lambda _: None)
     yield world
     world.resonate.stop()
 
@@ -81,6 +81,8 @@ def test_schedule_calls_its_function_at_each_occurrence(world: World) -> None:
     assert world.resonate.promises.get(record.id).param.data == (
         '{"func":"report","args":[],"kwargs":{"user_id":123},"version":1}'
     )
+    again = world.resonate.schedule("daily", world.report, "* * * * *", user_id=123)
+    assert (again.created_on, again.last_run_time) == (schedule.created_on, FIRST)
 
 
 def test_schedule_uses_the_options_of_its_client(world: World) -> None:
@@ -105,13 +107,6 @@ def test_schedule_uses_the_options_of_its_client(world: World) -> None:
     assert (schedule.promise_timeout, schedule.timezone) == (90_000, "Asia/Tokyo")
     assert (schedule.catch_up, schedule.overlap) == ("latest", "skip")
     assert schedule.next_run_time % 86_400_000 == 0, "nine in Tokyo is midnight in UTC"
-
-
-def test_schedule_can_be_defined_again(world: World) -> None:
-    first = world.resonate.schedule("daily", world.report, "* * * * *", user_id=123)
-    world.pass_time(20_000)
-    again = world.resonate.schedule("daily", world.report, "* * * * *", user_id=123)
-    assert (again.created_on, again.last_run_time) == (first.created_on, FIRST)
 
 
 def test_schedule_with_another_definition_is_refused_with_the_differences(
@@ -146,13 +141,11 @@ def test_invalid_schedule_is_refused_with_its_reason(world: World, subtests: pyt
             error = refused(100.40000, world.resonate.options(**options).schedule, "daily", "report", cron)
             assert named in error.mesg
             refused(100.40401, world.resonate.schedules.get, "daily")
-
-
-def test_schedule_of_an_unregistered_function_is_refused(world: World) -> None:
     with pytest.raises(ValueError, match="not found in registry"):
         world.resonate.schedule("daily", print, "@daily")
     with pytest.raises(TypeError, match="func must be"):
         world.resonate.schedule("daily", 7, "@daily")  # type: ignore[arg-type]
+    assert TARGET in refused(100.40000, world.resonate.schedules.create, "s", "@daily").mesg
 
 
 def test_schedule_equals_that_of_the_protocols_request(world: World) -> None:
@@ -184,10 +177,7 @@ def test_run_with_the_id_of_an_occurrence_gets_its_outcome(world: World) -> None
 def test_schedule_by_hand_is_created_read_and_deleted(world: World) -> None:
     schedules = world.resonate.schedules
     created = schedules.create(
-        "s",
-        "0 * * * *",
-        "{{.id}}/{{.timestamp}}",
-        5000,
+        *("s", "0 * * * *", "{{.id}}/{{.timestamp}}", 5000),
         ikey="k",
         description="Hourly",
         tags={"team": "a"},
@@ -210,21 +200,16 @@ def test_schedule_by_hand_is_created_read_and_deleted(world: World) -> None:
     refused(100.40401, schedules.delete, "s")
 
 
-@pytest.mark.parametrize("ikey", [None, "k"])
-def test_schedule_created_twice_needs_an_equal_key(world: World, ikey: str | None) -> None:
+def test_schedule_created_twice_needs_an_equal_key(world: World) -> None:
     """docs/protocol.md 4.3: two absent keys do not match."""
     create = world.resonate.schedules.create
     tags = {TARGET: "poll://any@g"}
-    first = create("s", "@daily", ikey=ikey, promise_tags=tags)
-    if ikey is None:
-        refused(100.40901, create, "s", "@daily", promise_tags=tags)
-    else:
-        assert create("s", "@hourly", ikey=ikey, promise_tags=tags) == first
-    refused(100.40901, create, "s", "@daily", ikey="other", promise_tags=tags)
+    create("s", "@daily", promise_tags=tags)
+    first = create("t", "@daily", ikey="k", promise_tags=tags)
 
-
-def test_schedule_without_a_target_is_refused(world: World) -> None:
-    assert TARGET in refused(100.40000, world.resonate.schedules.create, "s", "@daily").mesg
+    assert create("t", "@hourly", ikey="k", promise_tags=tags) == first
+    for id, ikey in (("s", None), ("s", "other"), ("t", "other")):
+        refused(100.40901, create, id, "@daily", ikey=ikey, promise_tags=tags)
 
 
 def test_schedule_is_paused_triggered_and_resumed(world: World) -> None:
