@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from typing import Any
 
@@ -19,7 +18,6 @@ from tests.support.driver import Flow
 from tests.support.ways import always_three_ways, three_ways
 
 SOON = 60_000
-CALLS = ("resolve", "reject", "cancel")
 STATES = {"resolve": "RESOLVED", "reject": "REJECTED", "cancel": "REJECTED_CANCELED"}
 CODES = {"resolve": 40301, "reject": 40302, "cancel": 40303}
 
@@ -34,8 +32,11 @@ def promises(clock: ManualClock) -> Promises:
     return Promises(MemoryStore(clock))
 
 
-def code_of(error: pytest.ExceptionInfo[ResonateStoreError]) -> str:
-    return str(error.value).split("]")[0].strip("[")
+def refused(code: str, call: Any, *arguments: Any, **options: Any) -> str:
+    with pytest.raises(ResonateStoreError) as caught:
+        call(*arguments, **options)
+    assert str(caught.value).startswith(f"[{code}] ")
+    return caught.value.mesg
 
 
 @always_three_ways
@@ -80,98 +81,29 @@ def test_promise_is_read_as_it_was_created(promises: Promises, clock: ManualCloc
     assert (created.pending, created.completed) == (True, False)
 
 
-def test_missing_promise_is_not_found(promises: Promises, subtests: pytest.Subtests) -> None:
-    for call in ("get", *CALLS):
-        with subtests.test(call):
-            with pytest.raises(ResonateStoreError, match="not found") as caught:
-                getattr(promises, call)("nothing")
-            assert code_of(caught) == "100.40400"
-
-
-def test_promise_created_again_needs_an_equal_key(
+def test_promise_is_settled_once_with_its_codes(
     promises: Promises, clock: ManualClock, subtests: pytest.Subtests
 ) -> None:
-    cases: list[tuple[str | None, str | None, bool, bool, bool]] = [
-        ("k", "k", False, False, True),
-        ("k", "k", True, False, True),
-        ("k", "other", False, False, False),
-        ("k", None, False, False, False),
-        (None, None, False, False, False),
-        (None, "k", False, False, False),
-        ("k", "k", False, True, True),
-        ("k", "k", True, True, False),
-    ]
-    for number, (first, second, strict, settled, accepted) in enumerate(cases):
-        with subtests.test(first=first, second=second, strict=strict, settled=settled):
-            id = f"p{number}"
-            promises.create(id, clock.now() + SOON, ikey=first, data="first")
-            if settled:
-                promises.resolve(id)
-            if accepted:
-                again = promises.create(id, clock.now() + SOON, ikey=second, strict=strict, data="second")
-                assert again == promises.get(id)
-                assert again.param.data == "first"
-            else:
-                with pytest.raises(ResonateStoreError, match="already exists") as caught:
-                    promises.create(id, clock.now() + SOON, ikey=second, strict=strict)
-                assert code_of(caught) == "100.40900"
-
-
-def test_settled_promise_has_state_value_key_and_instant(
-    promises: Promises, clock: ManualClock, subtests: pytest.Subtests
-) -> None:
-    for call in CALLS:
+    """`stores/test_local.py` has the tables of all states and keys."""
+    for call, state in STATES.items():
         with subtests.test(call):
+            settle = getattr(promises, call)
+            for missing in (promises.get, settle):
+                refused("100.40400", missing, call)
             promises.create(call, clock.now() + SOON)
             clock.advance(5)
-            settled = getattr(promises, call)(call, ikey="k", headers={"a": "b"}, data="7")
+            settled = settle(call, ikey="k", headers={"a": "b"}, data="7")
 
             assert settled == promises.get(call)
-            assert (settled.state, settled.completed_on, settled.ikey_for_complete) == (STATES[call], clock.now(), "k")
+            assert (settled.state, settled.completed_on, settled.ikey_for_complete) == (state, clock.now(), "k")
             assert settled.value == DurableValue({"a": "b"}, "7")
-            assert [settled.resolved, settled.rejected, settled.canceled] == [call == each for each in CALLS]
-
-
-def test_promise_settled_again_needs_equal_key_and_state_if_strict(
-    promises: Promises, clock: ManualClock, subtests: pytest.Subtests
-) -> None:
-    for first, again, strict in itertools.product(CALLS, CALLS, (False, True)):
-        with subtests.test(first=first, again=again, strict=strict):
-            id = f"{first}-{again}-{strict}"
-            promises.create(id, clock.now() + SOON)
-            settled = getattr(promises, first)(id, ikey="k", data="1")
-
+            assert [settled.resolved, settled.rejected, settled.canceled] == [call == each for each in STATES]
             for key in (None, "other"):
-                with pytest.raises(ResonateStoreError, match="already") as caught:
-                    getattr(promises, again)(id, ikey=key, strict=strict)
-                assert code_of(caught) == f"100.{CODES[first]}"
-            if not strict or first == again:
-                assert getattr(promises, again)(id, ikey="k", strict=strict, data="2") == settled
-            else:
-                with pytest.raises(ResonateStoreError, match="already"):
-                    getattr(promises, again)(id, ikey="k", strict=strict)
-            assert promises.get(id) == settled
-
-
-def test_promise_settled_after_its_timeout_is_timed_out(
-    promises: Promises, clock: ManualClock, subtests: pytest.Subtests
-) -> None:
-    for call in CALLS:
-        with subtests.test(call):
-            promises.create(call, clock.now() + SOON)
-            clock.advance(SOON)
-
-            late = getattr(promises, call)(call)
-            assert (late.state, late.timedout, late.completed_on) == ("REJECTED_TIMEDOUT", True, clock.now())
-            with pytest.raises(ResonateStoreError, match="already timedout") as caught:
-                getattr(promises, call)(call, strict=True)
-            assert code_of(caught) == "100.40304"
+                refused(f"100.{CODES[call]}", settle, call, ikey=key)
 
 
 def test_invalid_promise_is_refused_with_its_reason(promises: Promises) -> None:
-    with pytest.raises(ResonateStoreError, match="the id is empty") as caught:
-        promises.create("", 1)
-    assert code_of(caught) == "100.40000"
+    assert "the id is empty" in refused("100.40000", promises.create, "", 1)
 
 
 @three_ways
