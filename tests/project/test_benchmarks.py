@@ -29,5 +29,5 @@ def test_hundred_thousand_timers_and_schedules_fire_once_on_time() -> None:
 
 
 def test_sleeping_workflow_costs_little_more_than_its_records() -> None:
-    """That there are no threads, and that all of them wake up, is asserted where they sleep."""
+    """`sleepers` asserts that all of them wake up, without threads."""
     assert 0 < sleepers(10_000) < MOST_BYTES

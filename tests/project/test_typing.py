@@ -1,4 +1,4 @@
-"""What type checkers tell the users of the programming model: `tests/typing` holds programs, and what they say.
+"""What type checkers report to users of the programming model: `tests/typing` holds programs and their types.
 
 The programs state the types that they expect, and where they expect an error; an error too many or too few fails.
 """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[Deployed]:
-    """The deployment that all modules share, made when it is first used, and set aside while nobody uses it."""
+    """The deployment that all modules share. It is created at its first use, and set aside between uses."""
     deployed = Deployed(None, REGISTERED, "three-ways")
     yield deployed
     deployed.delete()

@@ -37,7 +37,7 @@ PATIENCE = 10.0
 
 
 class Reversed:
-    """JSON, backwards: nobody else can read it."""
+    """JSON backwards, which no other encoder reads."""
 
     def encode(self, obj: Any) -> str:
         return json.dumps(obj)[::-1]
@@ -175,7 +175,7 @@ def test_encoder_that_fails_fails_its_step_without_the_value(driver: Driver) -> 
 @three_ways
 def test_encoder_of_a_client_encodes_arguments_and_result(resonate: Resonate, way: str, how: str) -> None:
     function = resonate.register(double)
-    if way != "memory":  # other processes have to be told
+    if way != "memory":  # other processes need the encoder too
         function.options(encoder=Reversed())
     connection = resonate.options(encoder=Reversed())
     outcome = getattr(connection, how)("a", "double", 21)
@@ -210,7 +210,7 @@ def test_encoder_of_an_execution_is_kept_after_suspension(resonate: Resonate, wa
         answer = yield (yield ctx.promise(id="answer"))
         return n + answer
 
-    if way != "memory":  # other processes have to be told
+    if way != "memory":  # other processes need the encoder too
         workflow.options(encoder=Reversed())
     handle = resonate.options(encoder=Reversed()).begin_run("w", workflow, 40)
     with pytest.raises(TimeoutError):

@@ -275,7 +275,7 @@ def test_encrypted_store_hides_an_execution(connect: Connect, offline: OfflineDr
 
 
 class Prudish:
-    """An encoder that tells all about what it cannot read."""
+    """An encoder whose errors show the data."""
 
     def encode(self, obj: Any) -> str:
         return repr(obj)
@@ -285,7 +285,7 @@ class Prudish:
 
 
 class Careless:
-    """A retry policy that tells all about its failure."""
+    """A retry policy whose error shows the secret."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -359,7 +359,7 @@ def rest(ctx: Context) -> Flow:
 
 
 def run_until_halted(memory: MemoryStore, worker: Worker) -> list[Report]:
-    """Run the worker for each message of the task of `w`, until there is no next one."""
+    """Run the worker for each message of the task of `w`, until the task is not pending."""
     reports: list[Report] = []
     while present(memory.apply(TaskGet("w")).task).state == "pending":
         reports.append(worker.run("w", len(reports), 1000))

@@ -24,7 +24,7 @@ MINUTE = 60_000
 
 
 class World:
-    """A client whose time stands still; what is due happens in `pass_time`, what it sends is kept."""
+    """A client with a manual clock. `pass_time` fires what is due, and `offered` keeps the ids of the sent tasks."""
 
     def __init__(self) -> None:
         self.clock = ManualClock(T0)

@@ -48,7 +48,7 @@ def failing(ctx: Context) -> Generator[Any, Any, None]:
 
 
 class Deployment:
-    """A store, and handlers that each stand for a process of their own."""
+    """A store, and a new handler for each invocation, as if each had its own process."""
 
     def __init__(self) -> None:
         self.clock = ManualClock(NIGHT)

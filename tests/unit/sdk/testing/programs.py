@@ -37,7 +37,7 @@ def approval(ctx: Context, timeout: float | None = None) -> Flow:
 
 @shop.register
 def order(ctx: Context, item: str) -> Flow:
-    """Has the warehouse pick the item, and a carrier whom nobody here knows ship it."""
+    """Call the warehouse, which picks the item, and a carrier without a program here, which ships it."""
     picked = yield ctx.rpc("pick", item).options(target="warehouse")
     shipped = yield ctx.rpc("ship", picked, fast=True).options(target="carrier")
     return f"{picked}, {shipped}"

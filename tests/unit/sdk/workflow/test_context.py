@@ -37,17 +37,15 @@ def test_context_has_id_and_info(ctx: Context) -> None:
     assert ctx.info.idempotency_key == "w"
 
 
-def test_dependency_is_read_by_name_with_a_default(ctx: Context) -> None:
-    assert (ctx.get_dependency("db"), ctx.get_dependency("other"), ctx.get_dependency("other", 1)) == (7, None, 1)
+def test_dependency_without_a_default_is_logged_if_missing(ctx: Context, caplog: pytest.LogCaptureFixture) -> None:
+    assert (ctx.get_dependency("db"), ctx.get_dependency("bd", None), ctx.get_dependency("bd", 1)) == (7, None, 1)
+    assert caplog.records == []
+    assert ctx.get_dependency("bd") is None
+
+    logged = "no dependency 'bd' is set here, so it is None: there are db; get_dependency('bd', None) asks without"
+    assert [record.getMessage().startswith(logged) for record in caplog.records] == [True]
     with pytest.raises(TypeError, match="key must be `str`, got int"):
         ctx.get_dependency(5)  # type: ignore[arg-type]
-
-
-def test_missing_dependency_is_logged_unless_a_default_is_given(ctx: Context, caplog: pytest.LogCaptureFixture) -> None:
-    assert (ctx.get_dependency("bd"), ctx.get_dependency("bd", None), ctx.get_dependency("db")) == (None, None, 7)
-
-    told = "no dependency 'bd' is set here, so it is None: there are db; get_dependency('bd', None) asks without"
-    assert [record.getMessage().startswith(told) for record in caplog.records] == [True]
 
 
 def test_command_takes_an_id_only_when_yielded(ctx: Context) -> None:

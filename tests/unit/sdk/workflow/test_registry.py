@@ -84,7 +84,7 @@ def test_registration_of_a_wrong_function_is_refused(subtests: pytest.Subtests) 
             assert registry.names() == ["foo"]
 
 
-def test_registration_needs_a_parameter_for_the_context() -> None:
+def test_registration_accepts_functions_with_a_parameter_for_the_context() -> None:
     def nothing() -> None: ...
 
     def named(*, n: int) -> None: ...
@@ -95,18 +95,11 @@ def test_registration_needs_a_parameter_for_the_context() -> None:
     for function in (nothing, named):
         with pytest.raises(TypeError, match=f"{function.__name__} needs a first parameter that takes the context"):
             registry.add(function)
-    registry.add(variadic)
-
-    assert registry.names() == ["variadic"]
-
-
-def test_registration_accepts_named_lambda_static_method_and_async_function() -> None:
-    registry = Registry()
+    for function in (variadic, Something.static, awaits):
+        registry.add(function)
     registry.add(lambda _: None, "nameless")
-    registry.add(Something.static)
-    registry.add(awaits)
 
-    assert registry.names() == ["awaits", "nameless", "static"]
+    assert registry.names() == ["awaits", "nameless", "static", "variadic"]
 
 
 def test_function_that_is_not_registered_is_refused(subtests: pytest.Subtests) -> None:
