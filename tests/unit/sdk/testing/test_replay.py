@@ -125,7 +125,7 @@ def test_replay_of_an_execution_that_crashed_anywhere() -> None:
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_replay_repeats_the_attempts_of_a_workflow(asynchronous: bool) -> None:
     def generator(ctx: Context) -> Flow:
-        yield ctx.run(notify, ctx.info.attempt)
+        yield ctx.run(notify, str(ctx.info.attempt))
         if ctx.info.attempt < 3:
             raise ConnectionError("once more")
         return "done"

@@ -56,7 +56,8 @@ def test_command_takes_an_id_only_when_yielded(ctx: Context) -> None:
 
 
 def test_local_call_takes_any_function_and_nothing_else(ctx: Context, subtests: pytest.Subtests) -> None:
-    for make in (Context.run, Context.begin_run, Context.lfc, Context.lfi):
+    makers: list[Callable[..., Any]] = [Context.run, Context.begin_run, Context.lfc, Context.lfi]
+    for make in makers:
         with subtests.test(make.__name__):
             command = make(ctx, foo, 1, n=2)
 

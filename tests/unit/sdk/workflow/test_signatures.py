@@ -236,7 +236,7 @@ def taking(annotation: Any, kind: str = "step", default: Any = ...) -> Callable[
 
 @pytest.mark.parametrize("kind", ["step", "generator", "async"])
 @always_three_ways
-def test_call_or_argument_that_does_not_fit_is_rejected_at_once(driver: Driver, kind: str) -> None:
+def test_unfit_call_or_argument_is_rejected_at_once(driver: Driver, kind: str) -> None:
     driver.registry.add(taking(Cart, kind), "buy")
     driver.create("v", {"func": "buy", "kwargs": {"b": 1}})
     driver.create("w", {"func": "buy", "kwargs": {"cart": {"lines": [{}]}}})
