@@ -125,19 +125,18 @@ def test_encryption_keys_rotate() -> None:
 
 
 def test_encrypted_value_is_refused_if_changed_or_moved(subtests: pytest.Subtests) -> None:
-    for spoil in (
-        lambda value: (value, "param:q"),
-        lambda value: (value, "value:p"),
-        lambda value: (replace(value, data=value.data[:-8] + "AAAAAAA="), "param:p"),
-        lambda value: (replace(value, data="AAAA"), "param:p"),
-        lambda value: (replace(value, data="?"), "param:p"),
+    encryptor = AESGCMEncryptor({"old": OLD})
+    value = encryptor.encrypt(Value(data="some data"), "param:p")
+    for data, context in (
+        (value.data, "param:q"),
+        (value.data, "value:p"),
+        ((value.data or "")[:-8] + "AAAAAAA=", "param:p"),
+        ("AAAA", "param:p"),
+        ("?", "param:p"),
     ):
-        with subtests.test(spoil=spoil):
-            encryptor = AESGCMEncryptor({"old": OLD})
-            value, context = spoil(encryptor.encrypt(Value(data="some data"), "param:p"))
-
-            with pytest.raises(DecryptionError, match=rf"\[304.00000\] cannot decrypt {context}: .*changed or moved"):
-                encryptor.decrypt(value, context)
+        message = rf"\[304.00000\] cannot decrypt {context}: .*changed or moved"
+        with subtests.test(data, context=context), pytest.raises(DecryptionError, match=message):
+            encryptor.decrypt(replace(value, data=data), context)
 
 
 def test_wrong_encryption_keys_are_refused_by_name(subtests: pytest.Subtests) -> None:
@@ -266,9 +265,8 @@ def test_encrypted_store_hides_an_execution(connect: Connect, offline: OfflineDr
     assert handle.result(PATIENCE) == outcomes
     assert resonate.promises.get("by-hand").param.data == SECRET
     records = records_of(resonate, offline)
-    assert {"w", "w.1", "w.2", "w.2~1", "w.3", "w.4", "w.5", "elsewhere", "by-hand"} <= {
-        record.id for record in records
-    }
+    expected = {"w", "w.1", "w.2", "w.2~1", "w.3", "w.4", "w.5", "elsewhere", "by-hand"}
+    assert expected <= {record.id for record in records}
     assert plaintext_in(records, SECRET) == []
     for part in ("in a result", "LookupError", "Traceback"):
         assert plaintext_in(records, part) == []
@@ -285,7 +283,7 @@ class Prudish:
 
 
 class Careless:
-    """A retry policy whose error shows the secret."""
+    """A retry policy whose errors show the secret."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -293,26 +291,22 @@ class Careless:
     def next(self, attempt: int) -> float | None:
         return self._secret if attempt else 0  # type: ignore[return-value]
 
+    def choose(self, _: Any) -> Any:
+        raise AttributeError(self._secret)
+
 
 def talkative(ctx: Context, word: str, what: str) -> Flow:
     def fails(_: Context) -> None:
         raise LookupError(f"no {word}")
-
-    def step(_: Context) -> str:
-        return word
-
-    class Wordy:
-        def choose(self, _: Any) -> Any:
-            raise AttributeError(word)
 
     if what == "retry_if":
         yield ctx.run(fails).options(retry_policy=Constant(0, retry_if=lambda _: {}[word]))
     elif what == "next":
         yield ctx.run(fails).options(retry_policy=Careless(word))
     elif what == "policy":
-        yield ctx.run(fails).options(retry_policy=Wordy().choose)
+        yield ctx.run(fails).options(retry_policy=Careless(word).choose)
     elif what == "result":
-        yield ctx.run(step).options(encoder=Prudish())
+        yield ctx.run(echo, word).options(encoder=Prudish())
         yield ctx.sleep(2)
     elif what == "closed":
         try:
