@@ -1,4 +1,4 @@
-"""What the promise requests answer and leave behind (docs/protocol.md 1.3 to 1.5), on every substrate."""
+"""What the promise requests store and send (docs/protocol.md 1.3 to 1.5). The corpus has their answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from resonate_store.interface import Outlets, deliver
 from resonate_store.machine.effects import Change
-from resonate_store.model.records import EMPTY, PromiseView, Record, Value
-from resonate_store.model.requests import PromiseCreate, PromiseDelivered, PromiseWake, TaskHalt
+from resonate_store.model.records import EMPTY, PromiseView, Record
+from resonate_store.model.requests import PromiseDelivered, PromiseWake, TaskHalt
 from resonate_store.model.tags import ORIGIN
 from tests.support.build import (
     DAY,
@@ -36,46 +36,22 @@ from tests.support.build import (
     value,
 )
 from tests.support.present import present
-from tests.support.substrates import T0, World, any_store, dynamo_client, manual_clock  # noqa: F401
+from tests.support.substrates import T0, NewStore, World
 
-# -- promise.get --------------------------------------------------------------------------------------------------
-
-
-def test_get_of_an_unknown_promise_is_404(store: World) -> None:
-    response = store.apply(get("nowhere"))
-    assert (response.status, response.error, response.promise) == (404, "Promise not found", None)
+# -- promise.get ------------------------------------------------------------------------------------------------------
 
 
-def test_get_shows_the_stored_promise_and_writes_nothing(store: World) -> None:
+def test_promise_get_writes_nothing(store: World) -> None:
     created = store.apply(create("p", TARGETED)).promise
     before = store.stored("p")
     assert store.apply(get("p")).promise == created == before.promise()
     assert store.stored("p") == before
 
 
-def test_a_promise_travels_in_the_protocols_words(store: World) -> None:
-    """docs/protocol.md 1.3: camel case, `settledAt` only once settled, an empty value is {}."""
-    store.apply(PromiseCreate("p", T0 + DAY, Value(data="in"), {"a": "b"}))
-    shown: dict[str, Any] = {
-        "id": "p",
-        "state": "pending",
-        "param": {"data": "in"},
-        "value": {},
-        "tags": {"a": "b"},
-        "timeoutAt": T0 + DAY,
-        "createdAt": T0,
-    }
-    assert msgspec.to_builtins(store.apply(get("p")).promise) == shown
-    store.clock.advance(1)
-    store.apply(settle("p"))
-    settled = {"state": "resolved", "value": msgspec.to_builtins(value("done")), "settledAt": T0 + 1}
-    assert msgspec.to_builtins(store.apply(get("p")).promise) == {**shown, **settled}
+# -- promise.create ---------------------------------------------------------------------------------------------------
 
 
-# -- promise.create -----------------------------------------------------------------------------------------------
-
-
-def test_create_stores_a_pending_promise(store: World) -> None:
+def test_promise_create_stores_a_pending_promise(store: World) -> None:
     tags = {"color": "blue", "self": "", "ключ": "значение"}
     response = store.apply(create("p", tags, param="input"))
     assert response.status == 200
@@ -93,7 +69,7 @@ def test_create_stores_a_pending_promise(store: World) -> None:
     assert store.messages() == []
 
 
-def test_create_again_answers_the_stored_promise_untouched(store: World) -> None:
+def test_promise_create_of_an_existing_id_writes_nothing(store: World) -> None:
     first = store.apply(create("p", {"n": "1"}, param="one")).promise
     before = store.stored("p")
     store.clock.advance(SECOND)
@@ -102,13 +78,7 @@ def test_create_again_answers_the_stored_promise_untouched(store: World) -> None
     assert (store.stored("p"), store.messages()) == (before, [])
 
 
-def test_create_of_a_settled_promise_answers_it(store: World) -> None:
-    store.apply(create("p"))
-    settled = store.apply(settle("p", "rejected")).promise
-    assert store.apply(create("p")).promise == settled
-
-
-def test_create_with_a_target_makes_a_task_and_offers_it(store: World) -> None:
+def test_promise_create_with_a_target_offers_a_task(store: World) -> None:
     store.apply(create("w", TARGETED))
     task = store.task("w")
     assert (task.state, task.version, task.retry_at, task.offers) == ("pending", 0, T0 + 30 * SECOND, 1)
@@ -116,50 +86,58 @@ def test_create_with_a_target_makes_a_task_and_offers_it(store: World) -> None:
     assert store.messages() == [execute("w", 0)]
 
 
-@pytest.mark.parametrize("target", ["https://example.com/run?x=1", "lambda://worker:live", "poll://uni@g/p"])
-def test_a_task_is_offered_to_its_target(store: World, target: str) -> None:
-    store.apply(create("w", {"resonate:target": target}))
-    assert store.messages() == [execute("w", 0, target)]
+def test_offer_goes_to_any_kind_of_target(new_store: NewStore, subtests: pytest.Subtests) -> None:
+    for target in ["https://example.com/run?x=1", "lambda://worker:live", "poll://uni@g/p"]:
+        with subtests.test(target=target):
+            store = new_store()
+            store.apply(create("w", {"resonate:target": target}))
+            assert store.messages() == [execute("w", 0, target)]
 
 
-@pytest.mark.parametrize(
-    ("tags", "state", "task"),
-    [({}, "rejected_timedout", None), (TIMED, "resolved", None), (TARGETED, "rejected_timedout", "fulfilled")],
-    ids=["plain", "timer", "targeted"],
-)
-@pytest.mark.parametrize("late", [0, HOUR])
-def test_create_past_the_deadline_is_stored_settled(
-    store: World, tags: dict[str, str], state: str, task: str | None, late: int
-) -> None:
+def test_promise_create_past_its_deadline_stores_it_settled(new_store: NewStore, subtests: pytest.Subtests) -> None:
     """docs/rules.md P3: createdAt = settledAt = timeoutAt, a fulfilled task at version 0, and no message."""
-    promise = present(store.apply(create("p", tags, at=T0 - late, param="input")).promise)
-    assert (promise.state, promise.created_at, promise.settled_at) == (state, T0 - late, T0 - late)
-    assert (promise.value, promise.param) == (EMPTY, value("input"))
-    stored = store.stored("p")
-    assert stored.promise() == promise
-    assert (stored.task.state, stored.task.version) == (task, 0) if task and stored.task else stored.task is None
-    assert (store.messages(), store.armed) == ([], [])
+    for late in [0, HOUR]:
+        for tags, state, task in [
+            ({}, "rejected_timedout", None),
+            (TIMED, "resolved", None),
+            (TARGETED, "rejected_timedout", "fulfilled"),
+        ]:
+            with subtests.test(tags=tags, state=state, task=task, late=late):
+                store = new_store()
+                promise = present(store.apply(create("p", tags, at=T0 - late, param="input")).promise)
+                assert (promise.state, promise.created_at, promise.settled_at) == (state, T0 - late, T0 - late)
+                assert (promise.value, promise.param) == (EMPTY, value("input"))
+                stored = store.stored("p")
+                assert stored.promise() == promise
+                assert (
+                    (stored.task.state, stored.task.version) == (task, 0)
+                    if task and stored.task
+                    else stored.task is None
+                )
+                assert (store.messages(), store.armed) == ([], [])
 
 
-def test_a_timer_is_armed_when_it_is_created(store: World) -> None:
+def test_timer_is_armed_once_when_created(store: World) -> None:
     store.apply(create("soon", TIMED, at=T0 + SECOND))
     store.apply(create("late", TIMED, at=T0 + DAY))
     store.apply(create("soon", TIMED, at=T0 + SECOND))
     assert store.armed == [("soon", T0 + SECOND), ("late", T0 + DAY)]
 
 
-@pytest.mark.parametrize("id", ["a#b", "a/b c", "🙂", "é" * 500, "x" * 1000, "..", ".", "a..b", "0", "p#x", "schedule"])
-def test_any_legal_id_is_a_promises_own(store: World, id: str) -> None:
-    assert store.apply(create(id)).ok
-    assert present(store.apply(settle(id, data=id)).promise).value == value(id)
-    assert store.stored(id).id == id
-    assert store.apply(get(f"{id[:-1]}?")).status == 404
+def test_promise_can_have_any_legal_id(new_store: NewStore, subtests: pytest.Subtests) -> None:
+    for id in ["a#b", "a/b c", "🙂", "é" * 500, "x" * 1000, "..", ".", "a..b", "0", "p#x", "schedule"]:
+        with subtests.test(id=id):
+            store = new_store()
+            assert store.apply(create(id)).ok
+            assert present(store.apply(settle(id, data=id)).promise).value == value(id)
+            assert store.stored(id).id == id
+            assert store.apply(get(f"{id[:-1]}?")).status == 404
 
 
-# -- children -----------------------------------------------------------------------------------------------------
+# -- children ---------------------------------------------------------------------------------------------------------
 
 
-def test_children_are_the_direct_ones(store: World) -> None:
+def test_children_are_one_level_below(store: World) -> None:
     """docs/rules.md D3: ids that begin with `{id}.` and go one level deeper, whatever else looks like it."""
     for id in ("a", "a.1", "a.2", "a.10", "a.1.1", "a.1.2", "a1.1", "ab.1", "b.1", "a#.1", "a.é", "a.1.1.1"):
         store.apply(create(id))
@@ -169,58 +147,40 @@ def test_children_are_the_direct_ones(store: World) -> None:
     assert store.children("nowhere").keys() == set()
 
 
-def test_children_of_ids_with_empty_segments(store: World) -> None:
+def test_children_of_ids_with_empty_segments_are_found(store: World) -> None:
     for id in ("a.", "a..", "a..1", "..", ".1"):
         store.apply(create(id))
     assert store.children("a").keys() == {"a."}
     assert store.children("a.").keys() == {"a..", "a..1"}
 
 
-def test_children_show_what_is_stored(store: World) -> None:
+def test_children_show_the_stored_promises(store: World) -> None:
     store.apply(recorded("a.1", data="one"))
     store.apply(create("a.2", TARGETED))
     assert store.children("a") == {id: store.stored(id).promise() for id in ("a.1", "a.2")}
 
 
-# -- promise.settle -----------------------------------------------------------------------------------------------
+# -- promise.settle ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", ["resolved", "rejected", "rejected_canceled"])
-def test_settle_stores_state_and_value_once(store: World, state: Any) -> None:
-    store.apply(create("p", param="input"))
-    store.clock.advance(SECOND)
-    response = store.apply(settle("p", state, "first"))
-    promise = present(response.promise)
-    assert (response.status, promise.state, promise.value) == (200, state, value("first"))
-    assert (promise.param, promise.created_at, promise.settled_at) == (value("input"), T0, T0 + SECOND)
-    before = store.stored("p")
-    store.clock.advance(SECOND)
-    for again in ("resolved", "rejected", "rejected_canceled"):
-        assert store.apply(settle("p", again, "second")).promise == promise
-    assert store.stored("p") == before
+def test_promise_settle_stores_the_first_state_and_value(new_store: NewStore, subtests: pytest.Subtests) -> None:
+    for state in ["resolved", "rejected", "rejected_canceled"]:
+        with subtests.test(state=state):
+            store = new_store()
+            store.apply(create("p", param="input"))
+            store.clock.advance(SECOND)
+            response = store.apply(settle("p", state, "first"))
+            promise = present(response.promise)
+            assert (response.status, promise.state, promise.value) == (200, state, value("first"))
+            assert (promise.param, promise.created_at, promise.settled_at) == (value("input"), T0, T0 + SECOND)
+            before = store.stored("p")
+            store.clock.advance(SECOND)
+            for again in ("resolved", "rejected", "rejected_canceled"):
+                assert store.apply(settle("p", again, "second")).promise == promise
+            assert store.stored("p") == before
 
 
-def test_settle_of_an_unknown_promise_is_404(store: World) -> None:
-    response = store.apply(settle("nowhere"))
-    assert (response.status, response.error) == (404, "Promise not found")
-    assert store.record("nowhere") is None
-
-
-def test_settle_at_the_deadline_is_too_late(store: World) -> None:
-    store.apply(create("p", at=T0 + MINUTE))
-    store.apply(create("q", at=T0 + MINUTE))
-    store.clock.advance(MINUTE - 1)
-    assert present(store.apply(settle("p")).promise).state == "resolved"
-    store.clock.advance(1)
-    response = store.apply(settle("q"))
-    assert (response.status, present(response.promise).state, present(response.promise).value) == (
-        200,
-        "rejected_timedout",
-        EMPTY,
-    )
-
-
-def test_settle_tells_everybody_who_waits(store: World) -> None:
+def test_promise_settle_messages_all_awaiters_and_listeners(store: World) -> None:
     suspended(store, "w1", "p")
     suspended(store, "w2", "p")
     store.apply(listen("p"))
@@ -237,7 +197,7 @@ def test_settle_tells_everybody_who_waits(store: World) -> None:
     assert (stored.delivered, stored.callbacks, stored.listeners, stored.wake_at) == (True, {}, {}, None)
 
 
-def test_a_settled_root_is_retained_once(store: World) -> None:
+def test_settled_root_is_retained_once(store: World) -> None:
     """docs/rules.md E1: a root is a record without an origin, or whose origin is itself, whatever dots it has."""
     for id, origin in (("r", None), ("s.1", None), ("t.1", "t.1"), ("u.1", "u")):
         store.apply(create(id, {} if origin is None else {ORIGIN: origin}))
@@ -250,28 +210,15 @@ def test_a_settled_root_is_retained_once(store: World) -> None:
     assert len(store.retained) == 3
 
 
-# -- promise.register_callback ------------------------------------------------------------------------------------
+# -- promise.register_callback ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("awaited", "awaiter", "status", "error"),
-    [
-        ("nowhere", "w", 404, "Awaited promise not found"),
-        ("nowhere", "nobody", 404, "Awaited promise not found"),
-        ("p", "nobody", 422, "Awaiter promise not found"),
-        ("p", "q", 422, "Awaiter promise has no resonate:target tag"),
-    ],
-)
-def test_register_callback_needs_both(store: World, awaited: str, awaiter: str, status: int, error: str) -> None:
-    held(store, "w")
-    store.apply(create("p"))
-    store.apply(create("q"))
-    response = store.apply(callback(awaited, awaiter))
-    assert (response.status, response.error) == (status, error)
-    assert store.stored("p").callbacks == {}
+def test_register_callback_with_two_missing_promises_names_the_awaited(store: World) -> None:
+    response = store.apply(callback("nowhere", "nobody"))
+    assert (response.status, response.error) == (404, "Awaited promise not found")
 
 
-def test_register_callback_answers_the_awaited_promise(store: World) -> None:
+def test_register_callback_stores_the_awaiter(store: World) -> None:
     held(store, "w")
     store.apply(create("p", param="input"))
     before = store.stored("p")
@@ -282,7 +229,7 @@ def test_register_callback_answers_the_awaited_promise(store: World) -> None:
     assert store.messages() == []
 
 
-def test_many_awaiters_keep_their_own_callbacks(store: World) -> None:
+def test_register_callback_of_many_awaiters_keeps_each(store: World) -> None:
     store.apply(create("p", OUTSIDE))
     awaiters = [f"w.{n}" for n in range(12)] + ["a b", "#waiter0", "é", "state"]
     for id in awaiters:
@@ -291,7 +238,7 @@ def test_many_awaiters_keep_their_own_callbacks(store: World) -> None:
     assert store.stored("p").callbacks == registered(*awaiters)
 
 
-# -- promise.register_listener ------------------------------------------------------------------------------------
+# -- promise.register_listener ----------------------------------------------------------------------------------------
 
 
 def test_register_listener_stores_each_address_once(store: World) -> None:
@@ -307,33 +254,30 @@ def test_register_listener_stores_each_address_once(store: World) -> None:
     assert [address for address, _ in store.messages()] == [LISTENER]
 
 
-def test_register_listener_on_an_unknown_promise_is_404(store: World) -> None:
-    response = store.apply(listen("nowhere"))
-    assert (response.status, response.error) == (404, "Awaited promise not found")
+# -- awaited deadlines ------------------------------------------------------------------------------------------------
 
 
-# -- deadlines that somebody waits for ----------------------------------------------------------------------------
+def test_awaited_deadline_within_15_minutes_is_armed_once(new_store: NewStore, subtests: pytest.Subtests) -> None:
+    """docs/rules.md C5: within 15 minutes like a timer; the sweep finds a later one."""
+    for away, armed in [(15 * MINUTE, True), (15 * MINUTE + 1, False)]:
+        for how in ["listener", "callback"]:
+            with subtests.test(how=how, away=away, armed=armed):
+                store = new_store()
+                held(store, "w")
+                held(store, "v")
+                store.apply(create("p", OUTSIDE, at=T0 + away))
+                assert store.armed == []
+                store.apply(listen("p") if how == "listener" else callback("p", "w"))
+                store.apply(callback("p", "v"))
+                assert store.armed == ([("p", T0 + away)] if armed else [])
+                store.pass_time(away)
+                assert store.stored("p").state == "rejected_timedout"
 
 
-@pytest.mark.parametrize("how", ["listener", "callback"])
-@pytest.mark.parametrize(("away", "armed"), [(15 * MINUTE, True), (15 * MINUTE + 1, False)])
-def test_an_awaited_deadline_is_armed_when_it_is_near(store: World, how: str, away: int, armed: bool) -> None:
-    """docs/rules.md C5: within 15 minutes like a timer, once; the sweep keeps the others."""
-    held(store, "w")
-    held(store, "v")
-    store.apply(create("p", OUTSIDE, at=T0 + away))
-    assert store.armed == []
-    store.apply(listen("p") if how == "listener" else callback("p", "w"))
-    store.apply(callback("p", "v"))
-    assert store.armed == ([("p", T0 + away)] if armed else [])
-    store.pass_time(away)
-    assert store.stored("p").state == "rejected_timedout"
+# -- lost, late and repeated deliveries -------------------------------------------------------------------------------
 
 
-# -- what a lost or failing delivery leaves behind ----------------------------------------------------------------
-
-
-def test_a_settlement_that_reached_nobody_is_repeated_by_the_sweep(store: World) -> None:
+def test_sweep_repeats_an_undelivered_settlement(store: World) -> None:
     """docs/rules.md W11: a workflow completes even if every stream record is dropped."""
     suspended(store, "w", "p")
     store.apply(listen("p"))
@@ -350,7 +294,7 @@ def test_a_settlement_that_reached_nobody_is_repeated_by_the_sweep(store: World)
     assert store.due() == []
 
 
-def test_a_timeout_found_by_the_sweep_tells_each_listener_once(store: World) -> None:
+def test_sweep_notifies_each_listener_of_a_timeout_once(store: World) -> None:
     store.apply(create("p", OUTSIDE, at=T0 + HOUR))
     store.apply(listen("p"))
     store.pass_time(HOUR)
@@ -359,8 +303,7 @@ def test_a_timeout_found_by_the_sweep_tells_each_listener_once(store: World) -> 
     assert store.messages() == []
 
 
-def test_a_wakeup_of_an_owed_settlement_is_no_delivery(store: World) -> None:
-    """Only what has been delivered is marked so: a bare wake-up moves the wake-up on."""
+def test_wake_up_of_an_undelivered_settlement_does_not_mark_it(store: World) -> None:
     suspended(store, "w", "p")
     with store.holding() as changes:
         store.apply(settle("p"))
@@ -376,13 +319,13 @@ def test_a_wakeup_of_an_owed_settlement_is_no_delivery(store: World) -> None:
 
 
 class Unreachable:
-    """Surroundings that must not be asked for anything."""
+    """Outlets that fail when they are used."""
 
     def __getattr__(self, name: str) -> Any:
         pytest.fail(f"{name} was called")
 
 
-def test_a_repeated_mark_of_delivery_writes_nothing(store: World) -> None:
+def test_delivered_mark_repeated_writes_nothing(store: World) -> None:
     suspended(store, "w", "p")
     store.apply(settle("p"))
     before = store.stored("p")
@@ -392,8 +335,7 @@ def test_a_repeated_mark_of_delivery_writes_nothing(store: World) -> None:
     assert (store.stored("p"), store.stored("w").delivered) == (before, False)
 
 
-def test_a_delivery_that_overtakes_is_not_lost(store: World) -> None:
-    """The settlement arrives before the execution message of the resume before it has been sent."""
+def test_deliveries_in_reverse_order_lose_no_resume(store: World) -> None:
     suspended(store, "w", "a", "b")
     with store.holding() as changes:
         store.apply(settle("a"))
@@ -403,7 +345,7 @@ def test_a_delivery_that_overtakes_is_not_lost(store: World) -> None:
     assert store.task("w").resumes == ("a", "b")
 
 
-def test_everything_outstanding_can_be_told_from_one_image(store: World) -> None:
+def test_effects_of_one_image_repeat_the_offer(store: World) -> None:
     """effects(None, record) is what a lost event left behind."""
     store.apply(create("w", TARGETED))
     store.messages()

@@ -27,7 +27,7 @@ from tests.support.build import (
     suspend,
     suspended,
 )
-from tests.support.substrates import T0, World, any_store, dynamo_client, in_memory, manual_clock  # noqa: F401
+from tests.support.substrates import T0, World, in_memory
 
 
 def moved_on(store: World, how: str) -> None:

@@ -1,10 +1,9 @@
-"""What the schedule requests answer, and what their firings create (docs/protocol.md 3), on every substrate."""
+"""What the schedule requests store and arm, and what firings create (docs/protocol.md 3)."""
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -14,14 +13,11 @@ from resonate_store.model.requests import (
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleTrigger,
 )
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, TIMER
-from tests.support.build import DAY, HOUR, MINUTE, SECOND, TARGETED, WORKERS, create, execute, schedule, settle, value
+from tests.support.build import DAY, HOUR, MINUTE, SECOND, TARGETED, create, execute, schedule, settle, value
 from tests.support.present import present
-from tests.support.substrates import T0, World, any_store, dynamo_client, manual_clock  # noqa: F401
+from tests.support.substrates import T0, NewStore, World
 
 FIRST = T0 + 20 * SECOND
 """The first whole minute after the start: 15:07."""
@@ -39,7 +35,7 @@ def occurrences(store: World, count: int, first: int = FIRST, every: int = MINUT
     return ids
 
 
-def test_create_stores_a_schedule(store: World) -> None:
+def test_schedule_create_stores_and_arms_it(store: World) -> None:
     response = store.apply(schedule("s", tags={**TARGETED, "kind": "report"}))
     assert response.status == 200
     assert response.schedule == Schedule(
@@ -57,24 +53,7 @@ def test_create_stores_a_schedule(store: World) -> None:
     assert (store.fired, store.armed, store.messages()) == ([("s", FIRST)], [], [])
 
 
-def test_a_schedule_travels_in_the_protocols_words(store: World) -> None:
-    shown: dict[str, Any] = {
-        "id": "s",
-        "cron": "* * * * *",
-        "promiseId": "{{.id}}.{{.timestamp}}",
-        "promiseTimeout": HOUR,
-        "promiseParam": msgspec.to_builtins(value("input")),
-        "promiseTags": TARGETED,
-        "createdAt": T0,
-        "nextRunAt": FIRST,
-    }
-    assert msgspec.to_builtins(store.apply(schedule("s")).schedule) == shown
-    store.pass_time(20 * SECOND)
-    ran = {"lastRunAt": FIRST, "nextRunAt": FIRST + MINUTE, "lastPromise": f"s.{FIRST}"}
-    assert msgspec.to_builtins(store.apply(ScheduleGet("s")).schedule) == {**shown, **ran}
-
-
-def test_create_again_answers_the_stored_schedule_untouched(store: World) -> None:
+def test_schedule_create_of_an_existing_id_changes_nothing(store: World) -> None:
     first = store.apply(schedule("s")).schedule
     store.clock.advance(SECOND)
     response = store.apply(schedule("s", "0 0 * * *", promise_id="other", timeout=1))
@@ -82,30 +61,20 @@ def test_create_again_answers_the_stored_schedule_untouched(store: World) -> Non
     assert store.fired == [("s", FIRST)]
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [kind("s") for kind in (ScheduleGet, ScheduleDelete, ScheduleFire, SchedulePause, ScheduleResume, ScheduleTrigger)],
-)
-def test_an_unknown_schedule_is_404(store: World, request_: Any) -> None:
-    response = store.apply(request_)
+def test_schedule_fire_of_an_unknown_schedule_is_404(store: World) -> None:
+    response = store.apply(ScheduleFire("s"))
     assert (response.status, response.error) == (404, "Schedule not found")
 
 
-def test_delete_ends_it_and_keeps_its_promises(store: World) -> None:
+def test_schedule_delete_disarms_it(store: World) -> None:
     store.apply(schedule("s"))
-    store.pass_time(20 * SECOND)
-    (id,) = occurrences(store, 1)
     assert store.apply(ScheduleDelete("s")).status == 200
     assert store.recurring == {}
-    assert store.apply(ScheduleGet("s")).status == 404
-    assert store.apply(ScheduleDelete("s")).status == 404
-    store.clock.advance(10 * MINUTE)
-    assert store.apply(ScheduleFire("s")).status == 404
-    store.tick()
-    assert occurrences(store, 1) == [id]
+    store.pass_time(10 * MINUTE)
+    occurrences(store, 0)
 
 
-def test_a_deleted_schedule_can_be_created_anew(store: World) -> None:
+def test_deleted_schedule_can_be_created_again(store: World) -> None:
     store.apply(schedule("s"))
     store.apply(ScheduleDelete("s"))
     store.clock.advance(HOUR)
@@ -115,7 +84,7 @@ def test_a_deleted_schedule_can_be_created_anew(store: World) -> None:
     occurrences(store, 1, renewed.next_run_at, HOUR)
 
 
-def test_a_schedule_and_a_promise_may_have_the_same_id(store: World) -> None:
+def test_schedule_and_promise_can_have_the_same_id(store: World) -> None:
     store.apply(create("s"))
     store.apply(schedule("s"))
     store.apply(settle("s"))
@@ -124,10 +93,10 @@ def test_a_schedule_and_a_promise_may_have_the_same_id(store: World) -> None:
     assert store.stored("s").state == "resolved"
 
 
-# -- firing -------------------------------------------------------------------------------------------------------
+# -- firing -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_firing_creates_the_occurrence(store: World) -> None:
+def test_firing_creates_the_occurrence(store: World) -> None:
     """docs/protocol.md 3.3: created at the occurrence; tags name the schedule and make it the root of its own tree."""
     store.apply(schedule("s", tags={**TARGETED, "kind": "report", ORIGIN: "elsewhere"}))
     store.pass_time(20 * SECOND + 500)
@@ -149,7 +118,7 @@ def test_a_firing_creates_the_occurrence(store: World) -> None:
     assert store.fired == [("s", FIRST)], "what recurs needs no arming"
 
 
-def test_an_early_firing_creates_nothing(store: World) -> None:
+def test_firing_too_early_creates_nothing(store: World) -> None:
     created = store.apply(schedule("s")).schedule
     store.clock.advance(20 * SECOND - 1)
     assert store.apply(ScheduleFire("s")).schedule == created
@@ -157,7 +126,7 @@ def test_an_early_firing_creates_nothing(store: World) -> None:
     assert store.fired == [("s", FIRST)]
 
 
-def test_a_repeated_firing_creates_nothing_more(store: World) -> None:
+def test_firing_repeated_creates_one_occurrence(store: World) -> None:
     store.apply(schedule("s"))
     store.clock.advance(20 * SECOND)
     for _ in range(3):
@@ -166,9 +135,9 @@ def test_a_repeated_firing_creates_nothing_more(store: World) -> None:
     assert store.messages() == [execute(id, 0)]
 
 
-@pytest.mark.parametrize(
-    ("taken", "difference"),
-    [
+def test_occurrence_id_taken_by_another_call_is_skipped(new_store: NewStore, subtests: pytest.Subtests) -> None:
+    """The promise stays as it is. The schedule shows the reason, and its next occurrence is created."""
+    for taken, difference in [
         (guess({"mine": "yes"}), "does something else"),
         (guess(TARGETED, param="something else"), "does something else"),
         (guess({TARGET: "poll://any@others"}), "does something else"),
@@ -177,50 +146,59 @@ def test_a_repeated_firing_creates_nothing_more(store: World) -> None:
         (guess({**TARGETED, SCHEDULE: "s"}, at=FIRST + HOUR - 1), "has another deadline"),
         (guess(TARGETED, at=T0 + SECOND), "has another deadline"),
         (guess(TARGETED, at=FIRST + 2 * HOUR + 1), "has another deadline"),
-    ],
-)
-def test_a_promise_under_a_guessed_id_does_not_pass_for_the_occurrence(
-    store: World, taken: PromiseCreate, difference: str
-) -> None:
-    """It is left alone, and the schedule shows what happened and goes on."""
-    assert store.apply(taken).ok
-    store.apply(schedule("s"))
-    before = store.stored(f"s.{FIRST}")
-    store.messages()
-    store.pass_time(20 * SECOND)
-    shown = present(store.apply(ScheduleGet("s")).schedule)
-    assert (shown.skipped_at, shown.last_promise) == (FIRST, None)
-    assert shown.skip_reason == f"promise 's.{FIRST}' exists already and {difference}"
-    store.pass_time(MINUTE)
-    occurrences(store, 2)
-    assert present(store.apply(ScheduleGet("s")).schedule).last_promise == f"s.{FIRST + MINUTE}"
-    assert execute(f"s.{FIRST + MINUTE}", 0) in store.messages()
-    after = store.stored(f"s.{FIRST}")
-    assert (after.param, after.tags, after.timeout_at, after.created_at) == (
-        before.param,
-        before.tags,
-        before.timeout_at,
-        before.created_at,
-    )
+    ]:
+        with subtests.test(taken=taken):
+            store = new_store()
+            assert store.apply(taken).ok
+            store.apply(schedule("s"))
+            before = store.stored(f"s.{FIRST}")
+            store.messages()
+            store.pass_time(20 * SECOND)
+            shown = present(store.apply(ScheduleGet("s")).schedule)
+            assert (shown.skipped_at, shown.last_promise) == (FIRST, None)
+            assert shown.skip_reason == f"promise 's.{FIRST}' exists already and {difference}"
+            store.pass_time(MINUTE)
+            occurrences(store, 2)
+            assert present(store.apply(ScheduleGet("s")).schedule).last_promise == f"s.{FIRST + MINUTE}"
+            assert execute(f"s.{FIRST + MINUTE}", 0) in store.messages()
+            after = store.stored(f"s.{FIRST}")
+            assert (after.param, after.tags, after.timeout_at, after.created_at) == (
+                before.param,
+                before.tags,
+                before.timeout_at,
+                before.created_at,
+            )
 
 
-@pytest.mark.parametrize("tags", [TARGETED, {**TARGETED, SCHEDULE: "s"}])
-@pytest.mark.parametrize("state", get_args(SettledState))
-def test_what_somebody_has_settled_is_not_the_occurrence(
-    store: World, tags: dict[str, str], state: SettledState
-) -> None:
-    """Whatever it is tagged: it was created before its time."""
-    store.apply(guess(tags))
-    store.apply(settle(f"s.{FIRST}", state))
-    store.apply(schedule("s"))
-    store.pass_time(20 * SECOND)
-    shown = present(store.apply(ScheduleGet("s")).schedule)
-    assert (shown.skipped_at, shown.last_promise) == (FIRST, None)
-    assert shown.skip_reason == f"promise 's.{FIRST}' exists already and is settled by somebody else"
+def test_occurrence_id_settled_before_its_time_is_skipped(new_store: NewStore, subtests: pytest.Subtests) -> None:
+    """Whatever its tags are: it was created before its time."""
+    for state in get_args(SettledState):
+        for tags in [TARGETED, {**TARGETED, SCHEDULE: "s"}]:
+            with subtests.test(tags=tags, state=state):
+                store = new_store()
+                store.apply(guess(tags))
+                store.apply(settle(f"s.{FIRST}", state))
+                store.apply(schedule("s"))
+                store.pass_time(20 * SECOND)
+                shown = present(store.apply(ScheduleGet("s")).schedule)
+                assert (shown.skipped_at, shown.last_promise) == (FIRST, None)
+                assert shown.skip_reason == f"promise 's.{FIRST}' exists already and is settled by somebody else"
 
 
-def test_a_schedule_made_anew_knows_the_promises_of_its_earlier_life(store: World) -> None:
-    """All occurrences may have one id; then the first of them is the only one that runs."""
+def test_occurrence_started_early_by_the_same_call_counts(new_store: NewStore, subtests: pytest.Subtests) -> None:
+    for at in (FIRST + HOUR, FIRST + 2 * HOUR):
+        with subtests.test(at=at):
+            store = new_store()
+            store.apply(guess(TARGETED, at=at))
+            store.apply(schedule("s"))
+            store.pass_time(20 * SECOND)
+            shown = present(store.apply(ScheduleGet("s")).schedule)
+            assert (shown.skipped_at, shown.last_promise, shown.last_run_at) == (None, f"s.{FIRST}", FIRST)
+            assert SCHEDULE not in store.stored(f"s.{FIRST}").tags
+
+
+def test_schedule_created_again_adopts_its_earlier_occurrence(store: World) -> None:
+    """All occurrences have one id, so only the first one runs."""
     for began in (FIRST, FIRST + MINUTE):
         store.apply(schedule("s", promise_id="{{.id}}-only"))
         store.pass_time(20 * SECOND if began == FIRST else MINUTE)
@@ -231,31 +209,7 @@ def test_a_schedule_made_anew_knows_the_promises_of_its_earlier_life(store: Worl
     assert store.stored("s-only").created_at == FIRST
 
 
-@pytest.mark.parametrize("at", [FIRST + HOUR, FIRST + 2 * HOUR])
-def test_who_guesses_an_id_for_the_same_call_has_only_started_it(store: World, at: int) -> None:
-    store.apply(guess(TARGETED, at=at))
-    store.apply(schedule("s"))
-    store.pass_time(20 * SECOND)
-    shown = present(store.apply(ScheduleGet("s")).schedule)
-    assert (shown.skipped_at, shown.last_promise, shown.last_run_at) == (None, f"s.{FIRST}", FIRST)
-    assert SCHEDULE not in store.stored(f"s.{FIRST}").tags
-
-
-def test_an_outage_is_caught_up_in_order(store: World) -> None:
-    """docs/rules.md S2: one firing creates every occurrence due since the last, and advances."""
-    store.apply(schedule("s"))
-    store.clock.advance(5 * MINUTE + 30 * SECOND)
-    response = store.apply(ScheduleFire("s"))
-    ids = occurrences(store, 6)
-    assert (present(response.schedule).last_run_at, present(response.schedule).next_run_at) == (
-        FIRST + 5 * MINUTE,
-        FIRST + 6 * MINUTE,
-    )
-    assert store.messages() == [execute(id, 0) for id in ids]
-    assert [store.stored(id).created_at for id in ids] == [FIRST + n * MINUTE for n in range(6)]
-
-
-def test_an_occurrence_that_is_over_when_it_is_caught_up_is_stored_settled(store: World) -> None:
+def test_missed_occurrence_past_its_deadline_is_stored_settled(store: World) -> None:
     store.apply(schedule("s", timeout=MINUTE))
     store.pass_time(MINUTE + 30 * SECOND)
     missed, current = occurrences(store, 2)
@@ -272,8 +226,8 @@ def test_an_occurrence_that_is_over_when_it_is_caught_up_is_stored_settled(store
     assert store.messages() == [execute(current, 0)]
 
 
-def test_catching_up_is_bounded(store: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One firing creates a bounded number of occurrences; it stays due, and the next firing goes on."""
+def test_firing_creates_a_bounded_number_of_occurrences(store: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schedule stays due, and the next firing creates the next ones."""
     monkeypatch.setattr("resonate_store.machine.schedules.MAX_OCCURRENCES", 4)
     store.apply(schedule("s", timeout=DAY))
     store.clock.advance(9 * MINUTE + 20 * SECOND)
@@ -286,8 +240,8 @@ def test_catching_up_is_bounded(store: World, monkeypatch: pytest.MonkeyPatch) -
     assert len(store.messages()) == 10
 
 
-def test_a_firing_with_large_params_fits_into_a_transaction(store: World) -> None:
-    """DynamoDB takes 4 MB at once: the rest of the occurrences is left to the next firing, none is lost."""
+def test_firing_with_large_params_fits_into_a_transaction(store: World) -> None:
+    """DynamoDB takes 4 MB at once. The next firing creates the other occurrences."""
     request = schedule("s")
     store.apply(replace(request, promise_param=value("x" * 300_000)))
     with store.holding() as backlog:
@@ -299,8 +253,8 @@ def test_a_firing_with_large_params_fits_into_a_transaction(store: World) -> Non
     occurrences(store, 12)
 
 
-def test_a_whole_days_outage_fits_into_transactions(store: World) -> None:
-    """The real bound, with the schedule itself, is within what one transaction takes."""
+def test_firing_after_an_outage_fits_into_transactions(store: World) -> None:
+    """The bound of a firing, plus the schedule, is within what one transaction takes."""
     store.apply(schedule("s", timeout=DAY))
     store.clock.advance(2 * HOUR)
     while store.due():
@@ -308,24 +262,23 @@ def test_a_whole_days_outage_fits_into_transactions(store: World) -> None:
     occurrences(store, 120)
 
 
-@pytest.mark.parametrize(
-    ("template", "first", "second"),
-    [
+def test_occurrence_id_is_built_from_the_template(new_store: NewStore, subtests: pytest.Subtests) -> None:
+    """docs/rules.md S3: every literal {{.id}} and {{.timestamp}}, exactly as written, is replaced."""
+    for template, first, second in [
         ("{{.id}}.{{.timestamp}}", f"s.{FIRST}", f"s.{FIRST + MINUTE}"),
         ("daily/{{.timestamp}}/{{.id}}/{{.timestamp}}", f"daily/{FIRST}/s/{FIRST}", None),
         ("{{ .id }}-{{.timestamp}}", f"{{{{ .id }}}}-{FIRST}", None),
         ("x.{{.timestamp}}", f"x.{FIRST}", f"x.{FIRST + MINUTE}"),
-    ],
-)
-def test_promise_ids_come_from_the_template(store: World, template: str, first: str, second: str | None) -> None:
-    """docs/rules.md S3: every literal {{.id}} and {{.timestamp}}, exactly as written, is replaced."""
-    store.apply(schedule("s", promise_id=template))
-    store.pass_time(MINUTE + 20 * SECOND)
-    assert store.stored(first).tags[SCHEDULE] == "s"
-    assert second is None or store.record(second) is not None
+    ]:
+        with subtests.test(template=template, first=first, second=second):
+            store = new_store()
+            store.apply(schedule("s", promise_id=template))
+            store.pass_time(MINUTE + 20 * SECOND)
+            assert store.stored(first).tags[SCHEDULE] == "s"
+            assert second is None or store.record(second) is not None
 
 
-def test_a_template_without_a_timestamp_creates_one_promise(store: World) -> None:
+def test_template_without_timestamp_creates_one_promise(store: World) -> None:
     store.apply(schedule("s", promise_id="once"))
     store.pass_time(5 * MINUTE)
     store.pass_time(5 * MINUTE)
@@ -333,7 +286,7 @@ def test_a_template_without_a_timestamp_creates_one_promise(store: World) -> Non
     assert present(store.apply(ScheduleGet("s")).schedule).last_run_at == FIRST + 9 * MINUTE
 
 
-def test_a_long_outage_with_one_id_advances_too(store: World) -> None:
+def test_template_without_timestamp_advances_after_an_outage(store: World) -> None:
     store.apply(schedule("s", promise_id="once"))
     store.clock.advance(3 * HOUR)
     while store.due():
@@ -341,15 +294,7 @@ def test_a_long_outage_with_one_id_advances_too(store: World) -> None:
     assert present(store.apply(ScheduleGet("s")).schedule).next_run_at == FIRST + 3 * HOUR
 
 
-def test_a_lost_firing_is_made_up_by_the_sweep(store: World) -> None:
-    store.apply(schedule("s", "0 * * * *"))
-    with store.holding() as changes:
-        changes.clear()
-    store.pass_time(HOUR)
-    assert [address for address, _ in store.messages()] == [WORKERS]
-
-
-def test_a_timeout_of_zero_is_over_at_once(store: World) -> None:
+def test_occurrence_with_timeout_0_is_stored_settled(store: World) -> None:
     store.apply(schedule("s", timeout=0))
     store.pass_time(20 * SECOND)
     (id,) = occurrences(store, 1)
@@ -357,7 +302,7 @@ def test_a_timeout_of_zero_is_over_at_once(store: World) -> None:
     assert store.messages() == []
 
 
-def test_a_slow_clock_does_not_fire_twice(store: World) -> None:
+def test_slow_clock_does_not_fire_twice(store: World) -> None:
     """Rule 1 for schedules: a neighbour two seconds behind sees what the faster one has advanced."""
     store.apply(schedule("s"))
     behind = store.neighbour(-2 * SECOND)
@@ -375,175 +320,3 @@ def test_schedules_are_independent(store: World) -> None:
     occurrences(store, 4)
     assert store.record(f"t.{FIRST + 3 * MINUTE}") is not None
     assert store.record(f"s 2#{FIRST}") is not None
-
-
-# -- policies -----------------------------------------------------------------------------------------------------
-
-
-def test_what_is_ours_is_stored_and_shown(store: World) -> None:
-    request = replace(
-        schedule("s", "30 2 * * *"),
-        timezone="Europe/Berlin",
-        catch_up="latest",
-        overlap="skip",
-        description="Nightly",
-        tags={"team": "a"},
-    )
-    created = present(store.apply(request).schedule)
-    assert created == store.apply(ScheduleGet("s")).schedule
-    assert created.next_run_at == 1_750_033_800_000, "00:30 UTC in summer"
-    assert store.recurring == {"s": ("30 2 * * *", "Europe/Berlin")}
-    shown = msgspec.to_builtins(created)
-    assert {name: shown[name] for name in ("timezone", "catchUp", "overlap", "description", "tags")} == {
-        "timezone": "Europe/Berlin",
-        "catchUp": "latest",
-        "overlap": "skip",
-        "description": "Nightly",
-        "tags": {"team": "a"},
-    }
-
-
-def test_catching_up_with_the_latest_only(store: World) -> None:
-    store.apply(replace(schedule("s"), catch_up="latest"))
-    store.clock.advance(3 * DAY + 30 * SECOND)
-    shown = present(store.apply(ScheduleFire("s")).schedule)
-    latest = FIRST + 3 * DAY
-    assert (shown.last_run_at, shown.next_run_at) == (latest, latest + MINUTE)
-    assert (shown.skipped_at, shown.skip_reason) == (latest - MINUTE, "it was missed")
-    assert store.messages() == [execute(f"s.{latest}", 0)]
-    assert store.record(f"s.{FIRST}") is None
-    store.clock.advance(MINUTE)
-    store.apply(ScheduleFire("s"))
-    assert store.messages() == [execute(f"s.{latest + MINUTE}", 0)]
-
-
-def test_a_punctual_firing_with_the_latest_only_skips_nothing(store: World) -> None:
-    store.apply(replace(schedule("s"), catch_up="latest"))
-    store.pass_time(20 * SECOND)
-    assert present(store.apply(ScheduleGet("s")).schedule).skipped_at is None
-    occurrences(store, 1)
-
-
-def test_not_catching_up_at_all(store: World) -> None:
-    """A firing may be two minutes late: that is no more than EventBridge and the sweep may take."""
-    store.apply(replace(schedule("s", "*/10 * * * *"), catch_up="none"))
-    first = FIRST + 3 * MINUTE
-    store.clock.advance(first + 2 * MINUTE - T0)
-    store.apply(ScheduleFire("s"))
-    assert store.messages() == [execute(f"s.{first}", 0)]
-    store.clock.advance(10 * MINUTE + 1)
-    shown = present(store.apply(ScheduleFire("s")).schedule)
-    assert (shown.last_run_at, shown.next_run_at) == (first, first + 20 * MINUTE)
-    assert (shown.skipped_at, shown.skip_reason) == (first + 10 * MINUTE, "it was missed")
-    assert store.messages() == []
-    assert "s" not in store.due()
-    store.clock.advance(8 * MINUTE)
-    store.apply(ScheduleFire("s"))
-    assert store.messages() == [execute(f"s.{first + 20 * MINUTE}", 0)]
-
-
-def test_an_occurrence_does_not_overlap_with_the_previous_one(store: World) -> None:
-    store.apply(replace(schedule("s"), overlap="skip"))
-    store.pass_time(20 * SECOND)
-    store.pass_time(MINUTE)
-    shown = present(store.apply(ScheduleGet("s")).schedule)
-    assert (shown.last_run_at, shown.last_promise) == (FIRST + MINUTE, f"s.{FIRST}")
-    assert shown.skipped_at == FIRST + MINUTE
-    assert shown.skip_reason == f"the previous occurrence, 's.{FIRST}', has not ended"
-    occurrences(store, 1)
-    store.apply(settle(f"s.{FIRST}"))
-    store.pass_time(MINUTE)
-    assert store.record(f"s.{FIRST + 2 * MINUTE}") is not None
-    assert store.record(f"s.{FIRST + MINUTE}") is None
-
-
-def test_one_that_is_past_its_deadline_is_not_in_the_way(store: World) -> None:
-    """Nobody has read it since; it is over all the same."""
-    store.apply(replace(schedule("s", timeout=MINUTE), overlap="skip"))
-    store.clock.advance(20 * SECOND)
-    store.apply(ScheduleFire("s"))
-    store.clock.advance(MINUTE)
-    store.apply(ScheduleFire("s"))
-    occurrences(store, 2)
-
-
-def test_catching_up_without_overlap_creates_one(store: World) -> None:
-    store.apply(replace(schedule("s"), overlap="skip"))
-    store.clock.advance(10 * MINUTE)
-    store.apply(ScheduleFire("s"))
-    occurrences(store, 1)
-    shown = present(store.apply(ScheduleGet("s")).schedule)
-    assert shown.skipped_at == shown.last_run_at == FIRST + 9 * MINUTE
-
-
-# -- pause, resume, trigger ---------------------------------------------------------------------------------------
-
-
-def test_a_paused_schedule_does_not_fire_and_what_it_misses_is_gone(store: World) -> None:
-    store.apply(schedule("s"))
-    store.pass_time(20 * SECOND)
-    assert present(store.apply(SchedulePause("s")).schedule).paused
-    assert store.recurring == {}
-    store.pass_time(HOUR)
-    store.apply(ScheduleFire("s"))
-    occurrences(store, 1)
-    resumed = present(store.apply(ScheduleResume("s")).schedule)
-    assert (resumed.paused, resumed.next_run_at) == (False, FIRST + HOUR + MINUTE)
-    assert store.recurring == {"s": ("* * * * *", None)}
-    store.pass_time(MINUTE)
-    occurrences(store, 1, FIRST + HOUR + MINUTE)
-    occurrences(store, 1)
-
-
-def test_pausing_and_resuming_twice_changes_nothing(store: World) -> None:
-    created = store.apply(schedule("s")).schedule
-    assert store.apply(ScheduleResume("s")).schedule == created
-    paused = store.apply(SchedulePause("s")).schedule
-    store.clock.advance(HOUR)
-    assert store.apply(SchedulePause("s")).schedule == paused
-    resumed = store.apply(ScheduleResume("s")).schedule
-    store.clock.advance(1)
-    assert store.apply(ScheduleResume("s")).schedule == resumed
-
-
-def test_trigger_creates_an_occurrence_now(store: World) -> None:
-    store.apply(schedule("s"))
-    store.apply(SchedulePause("s"))
-    store.clock.advance(5 * SECOND)
-    response = store.apply(ScheduleTrigger("s"))
-    id, at = f"s.{T0 + 5 * SECOND}", T0 + 5 * SECOND
-    assert response.promise == store.stored(id).promise()
-    assert (present(response.promise).created_at, present(response.promise).timeout_at) == (at, at + HOUR)
-    assert present(response.promise).tags == {
-        **TARGETED,
-        SCHEDULE: "s",
-        **dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id),
-    }
-    assert store.messages() == [execute(id, 0)]
-    shown = present(store.apply(ScheduleGet("s")).schedule)
-    assert (shown.last_promise, shown.last_run_at, shown.next_run_at) == (id, None, FIRST)
-
-
-def test_trigger_leaves_the_occurrences_of_cron_as_they_are(store: World) -> None:
-    store.apply(schedule("s"))
-    store.apply(ScheduleTrigger("s"))
-    store.pass_time(MINUTE + 20 * SECOND)
-    occurrences(store, 2)
-
-
-def test_trigger_is_refused_while_the_previous_occurrence_must_not_overlap(store: World) -> None:
-    store.apply(replace(schedule("s"), overlap="skip"))
-    first = present(store.apply(ScheduleTrigger("s")).promise)
-    store.clock.advance(1)
-    refused = store.apply(ScheduleTrigger("s"))
-    assert (refused.status, refused.error) == (409, f"the previous occurrence, {first.id!r}, has not ended")
-    store.apply(settle(first.id))
-    assert store.apply(ScheduleTrigger("s")).ok
-
-
-def test_trigger_is_refused_where_its_promise_exists(store: World) -> None:
-    store.apply(schedule("s", promise_id="once"))
-    assert store.apply(ScheduleTrigger("s")).ok
-    store.clock.advance(1)
-    refused = store.apply(ScheduleTrigger("s"))
-    assert (refused.status, refused.error) == (409, "promise 'once' exists already")

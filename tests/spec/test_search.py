@@ -40,7 +40,7 @@ from tests.support.build import (
     suspended,
 )
 from tests.support.dynamo import Table, Wire
-from tests.support.substrates import EVERYWHERE, T0, World, any_store, dynamo_client, in_memory, in_sqlite, manual_clock  # noqa: F401
+from tests.support.substrates import EVERYWHERE, T0, World, in_memory, in_sqlite
 
 Apply = Callable[[Request], Response]
 
@@ -137,7 +137,7 @@ def test_a_prefix_without_a_dot_may_begin_any_id(store: World) -> None:
     assert len(ids(store, PromiseSearch(id=""))) == 6
 
 
-@pytest.mark.parametrize("store", EVERYWHERE, indirect=True)
+@pytest.mark.parametrize("new_store", EVERYWHERE, indirect=True)
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_executions_come_newest_first(store: World, limit: int) -> None:
     for n, id in enumerate(("c", "a", "b")):

@@ -6,6 +6,7 @@ accident.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from resonate_store.model.records import STANDING, SettledState, Value
@@ -141,3 +142,12 @@ def suspended(store: World, id: str, *awaited: str, at: int = T0 + DAY) -> None:
         assert store.apply(create(other, OUTSIDE)).ok
     assert store.apply(suspend(id, *awaited)).ok
     store.sent.clear()
+
+
+def crash(store: World, id: str, *, between: Callable[[], object] = lambda: None) -> None:
+    """Acquire the task and let its lease run out, doing `between` while it is held."""
+    version = store.task(id).version
+    assert store.apply(acquire(id, version, ttl=10 * SECOND)).ok
+    store.clock.advance(SECOND)
+    between()
+    store.pass_time(9 * SECOND)

@@ -1,18 +1,20 @@
 """One store under test, whatever keeps its records.
 
-The fixture `store` runs a test once per substrate. A test says what a request answers, what is stored, and what the
-effects reach: messages, timers, schedules, retention. Effects are carried out here by `deliver`, the way the stream's
-consumer does it, on all substrates alike, and can be held back to play a late or repeated delivery.
+The fixture `store` runs a test once per substrate. So does `new_store`, which makes a store with each call. A test says
+what a request answers, what is stored, and what the effects reach: messages, timers, schedules, retention. Here
+`deliver` carries effects out, as the stream's consumer does, on all substrates alike. A test can hold them back, to
+play a late or repeated delivery.
 
-A test module imports the fixtures `any_store` (as `store`) and `manual_clock` (as `clock`).
+The folders that use these fixtures import them in their `conftest.py`.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Protocol
 
 import pytest
@@ -24,6 +26,8 @@ from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.model.clock import Clock, ManualClock
 from resonate_store.model.records import PromiseView, Record, TaskRecord
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
+
+_TABLES = itertools.count(1)
 
 T0 = 1_750_000_000_000
 """The first instant of every test: a Sunday, 15:06:40 UTC."""
@@ -217,6 +221,18 @@ def in_sqlite(clock: ManualClock) -> Generator[World]:
         yield World(lambda reading: _Sqlite(store, reading), clock)
 
 
+@contextmanager
+def in_dynamo(client: Any, clock: ManualClock) -> Generator[World]:
+    """An empty store in a table of its own."""
+    from resonate_store.dynamo.store import DynamoStore
+    from tests.support.tables import table_definition
+
+    name = f"store-{next(_TABLES)}"
+    client.create_table(**table_definition(name))
+    yield World(lambda reading: DynamoStore(name, client=client, clock=reading, shards=2), clock)
+    client.delete_table(TableName=name)
+
+
 @pytest.fixture(name="clock")
 def manual_clock() -> ManualClock:
     return ManualClock(T0)
@@ -239,20 +255,29 @@ SUBSTRATES = EVERYWHERE if "RESONATE_CI" in os.environ else ["memory"]
 """The corpus and the lockstep test hold the others to the same rules; integration runs the rule tests there as well."""
 
 
-@pytest.fixture(name="store", params=SUBSTRATES)
-def any_store(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[World]:
-    """An empty store, once per substrate."""
-    if request.param == "memory":
-        yield in_memory(clock)
-        return
-    if request.param == "sqlite":
-        with in_sqlite(clock) as world:
-            yield world
-        return
-    from resonate_store.dynamo.store import DynamoStore
-    from tests.support.tables import table_definition
+class NewStore(Protocol):
+    """Makes an empty store of one substrate. The clock is a new one unless it is given."""
 
-    client = request.getfixturevalue("client")
-    client.create_table(**table_definition("store"))
-    yield World(lambda reading: DynamoStore("store", client=client, clock=reading, shards=2), clock)
-    client.delete_table(TableName="store")
+    def __call__(self, clock: ManualClock | None = None) -> World: ...
+
+
+@pytest.fixture(name="new_store", params=SUBSTRATES)
+def any_substrate(request: pytest.FixtureRequest) -> Iterator[NewStore]:
+    """Return what makes stores, once per substrate: for tests with a store for each case."""
+    with ExitStack() as stores:
+
+        def new_store(clock: ManualClock | None = None) -> World:
+            clock = clock or ManualClock(T0)
+            if request.param == "memory":
+                return in_memory(clock)
+            if request.param == "sqlite":
+                return stores.enter_context(in_sqlite(clock))
+            return stores.enter_context(in_dynamo(request.getfixturevalue("client"), clock))
+
+        yield new_store
+
+
+@pytest.fixture(name="store")
+def any_store(new_store: NewStore, clock: ManualClock) -> World:
+    """Return an empty store, once per substrate."""
+    return new_store(clock)

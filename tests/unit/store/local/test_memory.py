@@ -61,7 +61,7 @@ from tests.support.build import (
 )
 from tests.support.hypothesis_settings import examples
 from tests.support.present import present
-from tests.support.substrates import T0, World, in_memory, manual_clock  # noqa: F401
+from tests.support.substrates import T0, World, in_memory
 
 Sent = list[tuple[str, dict[str, Any]]]
 T = TypeVar("T")

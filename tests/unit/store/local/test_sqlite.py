@@ -48,7 +48,7 @@ from tests.support.build import (
 )
 from tests.support.envelopes import envelope
 from tests.support.present import present
-from tests.support.substrates import T0, manual_clock  # noqa: F401
+from tests.support.substrates import T0
 
 Sent = list[tuple[str, dict[str, Any]]]
 

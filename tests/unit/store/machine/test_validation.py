@@ -49,7 +49,7 @@ from tests.support.build import (
     settle,
     suspend,
 )
-from tests.support.substrates import T0, World, any_store, dynamo_client, manual_clock  # noqa: F401
+from tests.support.substrates import T0, World
 
 REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     # promises
