@@ -15,37 +15,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
-from resonate_store.dynamo.items import entry_of
-from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import deliver
-from resonate_store.local.memory import MemoryStore
-from resonate_store.local.sqlite import SqliteStore
-from resonate_store.machine import NeedSchedule
-from resonate_store.machine.effects import Change, effects
-from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import (
     CatchUp,
-    Entry,
-    Key,
     Overlap,
-    PromiseView,
-    Record,
     SettledState,
     TaskState,
-    key_of,
 )
 from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseSettle,
     PromiseWake,
     Request,
-    Response,
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,
     SchedulePause,
     ScheduleResume,
-    ScheduleSearch,
     ScheduleTrigger,
     TaskAcquire,
     TaskContinue,
@@ -85,9 +71,8 @@ from tests.support.build import (
 )
 from tests.support.dynamo import Table
 from tests.support.hypothesis_settings import ANY_HEALTH, examples
+from tests.support.sides import InDynamo, InMemory, InSqlite, Side
 from tests.support.substrates import T0
-
-Entries = dict[Key, Entry]
 
 PIDS = st.sampled_from(["p1", "p2"])
 TTLS = st.sampled_from([SECOND, 5 * MINUTE])
@@ -98,112 +83,6 @@ IDS = st.sampled_from([*TASKS, *STEPS])
 TASK_IDS = st.sampled_from(TASKS)
 LATER = st.sampled_from([-SECOND, SECOND, 5 * SECOND, MINUTE, 10 * MINUTE, HOUR])
 STATES: st.SearchStrategy[SettledState] = st.sampled_from(["resolved", "rejected", "rejected_canceled"])
-
-
-class Side:
-    """One of the stores, what it held when last looked at, and which of its writes remain to be delivered."""
-
-    def __init__(self) -> None:
-        self.clock = ManualClock(T0)
-        self.entries: Entries = {}
-        self.backlog: list[Change] = []
-        self.reached: list[tuple[Any, ...]] = []
-
-    def transact(self, request: Request) -> Response:
-        raise NotImplementedError
-
-    def stored(self) -> Entries:
-        raise NotImplementedError
-
-    def apply(self, request: Request) -> Response:
-        response = self.transact(request)
-        before, self.entries = self.entries, self.stored()
-        for key in sorted(before.keys() | self.entries.keys()):
-            change = Change(before.get(key), self.entries.get(key))
-            owes = isinstance(change.after, Record) and change.after.owes
-            if change.before != change.after and (owes or effects(*change)):
-                self.backlog.append(change)
-        return response
-
-    def send(self, address: str, message: dict[str, Any]) -> None:
-        self.reached.append(("send", address, message))
-
-    def notify(self, address: str, promise: PromiseView) -> None:
-        self.reached.append(("notify", address, promise))
-
-    def arm(self, id: str, at: int) -> None:
-        self.reached.append(("arm", id, at))
-
-    def disarm(self, id: str) -> None:
-        self.reached.append(("disarm", id))
-
-    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
-        self.reached.append(("arm_schedule", id, cron, timezone))
-
-    def fire_schedule(self, id: str, at: int) -> None:
-        self.reached.append(("fire_schedule", id, at))
-
-    def disarm_schedule(self, id: str) -> None:
-        self.reached.append(("disarm_schedule", id))
-
-    def retain(self, id: str, created_at: int, settled_at: int) -> None:
-        self.reached.append(("retain", id, created_at, settled_at))
-
-
-class InMemory(Side):
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = MemoryStore(self.clock)
-
-    def transact(self, request: Request) -> Response:
-        return self.store.transact(request)[0]
-
-    def stored(self) -> Entries:
-        schedules = self.store._schedules.values()  # pyright: ignore[reportPrivateUsage]
-        return {key_of(entry): entry for entry in (*self.store.records(), *schedules)}
-
-
-class InSqlite(Side):
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = SqliteStore(":memory:", self.clock)
-
-    def transact(self, request: Request) -> Response:
-        return self.store.transact(request)[0]
-
-    def stored(self) -> Entries:
-        schedule = self.store.apply(ScheduleSearch()).schedules
-        fetch = self.store._fetch  # pyright: ignore[reportPrivateUsage]
-        schedules = [fetch(NeedSchedule(shown.id)) for shown in schedule or ()]
-        return {key_of(entry): entry for entry in (*self.store.records(), *schedules)}
-
-
-class InDynamo(Side):
-    """Requests go through several opened stores in turn, each of which remembers what it saw itself."""
-
-    def __init__(self, table: Table) -> None:
-        super().__init__()
-        self.table = table
-        store = table.store(self.clock, shards=2)
-        self.stores = [store, store.open(), store.open()]
-
-    @property
-    def store(self) -> DynamoStore:
-        return self.stores[0]
-
-    def transact(self, request: Request) -> Response:
-        return self.store.transact(request)[0]
-
-    def stored(self) -> Entries:
-        entries: Entries = {}
-        for item in self.table.items():
-            entry = entry_of(item)
-            key = key_of(entry)
-            entries[key] = entry
-            # Whatever the true images ask for, the stream must have heard of.
-            change = Change(self.entries.get(key), entry)
-            assert "effects" in item or change.before == entry or not effects(*change), change
-        return entries
 
 
 class Lockstep(RuleBasedStateMachine):
@@ -434,7 +313,7 @@ class Lockstep(RuleBasedStateMachine):
     def fire(self, _: st.DataObject) -> Request:
         return ScheduleFire("s")
 
-    # Time, deliveries, and who does what.
+    # Time, deliveries and workers.
 
     @rule(milliseconds=st.sampled_from([1, SECOND, 30 * SECOND, MINUTE, 5 * MINUTE]))
     def pass_time(self, milliseconds: int) -> None:
@@ -493,7 +372,7 @@ class Lockstep(RuleBasedStateMachine):
         assert self.dynamo.clock.now() == self.memory.clock.now()
 
 
-def test_all_substrates_do_the_same(dynamo: Any) -> None:
+def test_substrates_answer_and_store_the_same(dynamo: Any) -> None:
     run_state_machine_as_test(
         cast("type[Lockstep]", lambda: Lockstep(Table(dynamo, streaming=False))),  # a factory will do
         settings=settings(

@@ -1,4 +1,4 @@
-"""32 clients that race for the same ids: whatever they see, it can have happened one after the other."""
+"""32 clients that race for the same ids. Their answers must be possible in some order, one after the other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def assert_orderly(histories: dict[str, list[Operation]], rounds: int) -> None:
 
 
 def assert_one_winner(history: list[Operation]) -> None:
-    """No version of a task is given out twice, and nobody is shown two outcomes of one promise."""
+    """Assert that no version of a task is acquired twice, and that all see one outcome of a promise."""
     held = Counter(
         operation.answer["task"]["version"]
         for operation in history
@@ -118,10 +118,10 @@ def test_threads_race_without_http(store: str, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("restless")
 def test_threads_race_over_dynamodb(dynamo: Any) -> None:
-    """Each request of DynamoDB is atomic, and between those of one client there may be any of the others'.
+    """Each request to DynamoDB is atomic. Between two requests of one client, requests of another can take effect.
 
-    What a settlement resumes is another write than the settlement, so somebody may see the one before the other: the
-    order that explains what everybody saw, and what it came to, need not be that of the clock.
+    A settlement and the resumes that follow it are two writes. A client may see the first without the second. So the
+    order that explains the answers need not be that of the clock.
     """
     with Wire().tapping(dynamo) as wire, service_over_a_table(dynamo) as service:
         histories = race(lambda: service.answer, DYNAMO_ROUNDS)
@@ -180,7 +180,7 @@ class Forgetful(Wrong):
 
 
 class Generous(Wrong):
-    """Forgets who holds a task, and gives it out again."""
+    """Forgets that a task is held, so that it can be acquired again."""
 
     def forgets(self, before: Record, after: Record) -> bool:
         states = [record.task.state for record in (before, after) if record.task is not None]
@@ -188,14 +188,14 @@ class Generous(Wrong):
 
 
 @pytest.mark.parametrize("store", [Forgetful, Generous])
-def test_a_store_that_is_wrong_is_found_out(store: type[MemoryStore]) -> None:
+def test_wrong_store_has_no_linearization(store: type[MemoryStore]) -> None:
     service = service_over(store)
     histories = race(lambda: service.answer, 2)
 
     assert any(linearization(history) is None for history in histories.values())
 
 
-def test_every_group_is_raced_for_by_many_clients() -> None:
+def test_scenarios_have_two_requests_for_each_client() -> None:
     asks = sum(len(scenario("a")[1]) for scenario in SCENARIOS)
 
     assert asks == 2 * CLIENTS

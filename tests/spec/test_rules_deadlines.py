@@ -141,7 +141,7 @@ def test_rule_01_children_leave_out_due_promises(store: World) -> None:
     }
 
 
-def test_rule_01_slower_clock_keeps_the_timeout_of_a_faster_one(store: World) -> None:
+def test_rule_01_slower_clock_keeps_the_timeout_of_another(store: World) -> None:
     """Rule 1: two stores two seconds apart; the slower one cannot settle what the faster one saw time out."""
     ahead = store.neighbour(+2 * SECOND)
     store.apply(create("p", OUTSIDE, at=DEADLINE))

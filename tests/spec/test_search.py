@@ -1,4 +1,4 @@
-"""Searches: what they find, how it is shown, in which order, and that pages add up - on every substrate."""
+"""Searches: what they find, how it is shown, in which order, and that pages add up."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def ids(store: World, search: Search) -> list[str]:
     return [view.id for view in all_of(store.apply, search)]
 
 
-# -- what is found ------------------------------------------------------------------------------------------------
+# -- what is found ----------------------------------------------------------------------------------------------------
 
 
-def test_without_conditions_everything_is_found(store: World) -> None:
+def test_search_without_conditions_finds_every_promise(store: World) -> None:
     for id in ("b", "a.2", "a", "a.10", "é/ #", "a.1"):
         store.apply(create(id))
     store.apply(schedule("s"))
@@ -81,7 +81,7 @@ def test_without_conditions_everything_is_found(store: World) -> None:
     assert all(promise == store.stored(promise.id).promise() for promise in promises)
 
 
-def test_a_search_of_nothing_is_an_empty_page(store: World) -> None:
+def test_search_of_an_empty_store_is_an_empty_page(store: World) -> None:
     assert store.apply(PromiseSearch()) == Response(promises=())
     assert store.apply(TaskSearch()) == Response(tasks=())
     assert store.apply(ScheduleSearch()) == Response(schedules=())
@@ -89,7 +89,7 @@ def test_a_search_of_nothing_is_an_empty_page(store: World) -> None:
     assert store.apply(PromiseSearch(id="w.")) == Response(promises=())
 
 
-def test_all_given_tags_must_be_there(store: World) -> None:
+def test_search_by_tags_requires_all_of_them(store: World) -> None:
     store.apply(create("both", {"a": "1", "b": "2"}))
     store.apply(create("one", {"a": "1"}))
     store.apply(create("other", {"a": "2", "b": "2"}))
@@ -98,25 +98,23 @@ def test_all_given_tags_must_be_there(store: World) -> None:
     assert ids(store, PromiseSearch(tags={"c": ""})) == []
 
 
-@pytest.mark.parametrize(
-    ("prefix", "expected"),
-    [
+def test_search_by_id_prefix_finds_a_tree_in_order(store: World, subtests: pytest.Subtests) -> None:
+    """Across levels, with levels missing, and among ids that have the same key prefix."""
+    for id in ("w", "wx.1", "w.1", "w.1.1", "w.10", "w.2", "w.2.1.1.1", "w.", "v.1", "w.1\U0010ffffx"):
+        store.apply(create(id))
+    for prefix, expected in (
         ("w.", ["w.", "w.1", "w.1.1", "w.10", "w.1\U0010ffffx", "w.2", "w.2.1.1.1"]),
         ("w.1", ["w.1", "w.1.1", "w.10", "w.1\U0010ffffx"]),
         ("w.1.", ["w.1.1"]),
         ("w.2.1", ["w.2.1.1.1"]),
         ("w.3", []),
-    ],
-)
-def test_ids_in_a_tree_are_found_in_order(store: World, prefix: str, expected: list[str]) -> None:
-    """Across levels, with levels missing, among records that a key prefix alone would confuse them with."""
-    for id in ("w", "wx.1", "w.1", "w.1.1", "w.10", "w.2", "w.2.1.1.1", "w.", "v.1", "w.1\U0010ffffx"):
-        store.apply(create(id))
-    for limit in (1, 2, 100):
-        assert ids(store, PromiseSearch(id=prefix, limit=limit)) == expected
+    ):
+        for limit in (1, 2, 100):
+            with subtests.test(prefix=prefix, limit=limit):
+                assert ids(store, PromiseSearch(id=prefix, limit=limit)) == expected
 
 
-def test_the_colon_of_an_official_client_sets_a_level_off(store: World) -> None:
+def test_search_by_id_prefix_knows_the_colon_of_official_clients(store: World) -> None:
     for id in ("w", "w:1", "w:1.1", "w:10", "w:x", "w:1x.1", "a:b:2", f"w:d{'0' * 16}"):
         store.apply(create(id))
     for limit in (1, 100):
@@ -130,7 +128,7 @@ def test_the_colon_of_an_official_client_sets_a_level_off(store: World) -> None:
         assert ids(store, PromiseSearch(id=":", limit=limit)) == []
 
 
-def test_a_prefix_without_a_dot_may_begin_any_id(store: World) -> None:
+def test_search_by_id_prefix_without_a_dot_finds_any_id(store: World) -> None:
     for id in ("order", "order-1", "order-1.1", "orders.1", "ord", "x"):
         store.apply(create(id))
     assert set(ids(store, PromiseSearch(id="order"))) == {"order", "order-1", "order-1.1", "orders.1"}
@@ -138,8 +136,7 @@ def test_a_prefix_without_a_dot_may_begin_any_id(store: World) -> None:
 
 
 @pytest.mark.parametrize("new_store", EVERYWHERE, indirect=True)
-@pytest.mark.parametrize("limit", [1, 2, 3, 100])
-def test_executions_come_newest_first(store: World, limit: int) -> None:
+def test_search_of_roots_finds_the_newest_first(store: World, subtests: pytest.Subtests) -> None:
     for n, id in enumerate(("c", "a", "b")):
         store.apply(create(id, TARGETED))
         store.apply(create(f"{id}.1", {ORIGIN: id}))
@@ -147,14 +144,19 @@ def test_executions_come_newest_first(store: World, limit: int) -> None:
             store.clock.advance(SECOND)
     store.apply(create("detached.7", {ORIGIN: "detached.7"}))
     store.apply(settle("b"))
-    assert ids(store, PromiseSearch(roots=True, limit=limit)) == ["detached.7", "b", "a", "c"]
-    assert ids(store, PromiseSearch("pending", roots=True, limit=limit)) == ["detached.7", "a", "c"]
-    assert ids(store, PromiseSearch("resolved", roots=True, limit=limit)) == ["b"]
-    assert ids(store, PromiseSearch(roots=True, id="detached", limit=limit)) == ["detached.7"]
-    assert ids(store, PromiseSearch("rejected", roots=True, limit=limit)) == []
+    for search, expected in (
+        (PromiseSearch(), ["detached.7", "b", "a", "c"]),
+        (PromiseSearch("pending"), ["detached.7", "a", "c"]),
+        (PromiseSearch("resolved"), ["b"]),
+        (PromiseSearch(id="detached"), ["detached.7"]),
+        (PromiseSearch("rejected"), []),
+    ):
+        for limit in (1, 2, 3, 100):
+            with subtests.test(search=search, limit=limit):
+                assert ids(store, replace(search, roots=True, limit=limit)) == expected
 
 
-def test_children_are_found_by_their_tag_wherever_they_are(store: World) -> None:
+def test_search_by_parent_tag_finds_children_of_any_id(store: World) -> None:
     for id, parent in (("w", "w"), ("w.1", "w"), ("w.1.1", "w.1"), ("w.2", "w"), ("elsewhere", "w"), ("x", "x")):
         store.apply(create(id, {PARENT: parent, "kind": "step" if "." in id else "top"}))
     for limit in (1, 3, 100):
@@ -162,7 +164,7 @@ def test_children_are_found_by_their_tag_wherever_they_are(store: World) -> None
     assert ids(store, PromiseSearch(tags={PARENT: "w", "kind": "step"})) == ["w.1", "w.2"]
 
 
-def test_tasks_are_found_by_their_state(store: World) -> None:
+def test_search_of_tasks_finds_them_by_state(store: World) -> None:
     suspended(store, "s", "a")
     store.apply(create("p", TARGETED))
     store.apply(create_task("h.1"))
@@ -175,7 +177,7 @@ def test_tasks_are_found_by_their_state(store: World) -> None:
     assert ids(store, TaskSearch("fulfilled")) == []
 
 
-def test_schedules_are_found_by_the_tags_of_their_promises(store: World) -> None:
+def test_search_of_schedules_finds_them_by_promise_tags(store: World) -> None:
     for id, team in (("b", "x"), ("a", "x"), ("c", "y")):
         store.apply(schedule(id, tags={**TARGETED, "team": team}))
     store.apply(create("a"))
@@ -187,7 +189,7 @@ def test_schedules_are_found_by_the_tags_of_their_promises(store: World) -> None
     assert ids(store, ScheduleSearch()) == ["b", "c"]
 
 
-def test_a_page_has_the_limit_of_its_kind(store: World) -> None:
+def test_search_of_schedules_has_pages_of_10(store: World) -> None:
     for n in range(11):
         store.apply(schedule(f"s{n:02}"))
     page = store.apply(ScheduleSearch())
@@ -195,10 +197,10 @@ def test_a_page_has_the_limit_of_its_kind(store: World) -> None:
     assert [view.id for view in found(store.apply(ScheduleSearch(cursor=page.cursor)))] == ["s10"]
 
 
-# -- what is shown ------------------------------------------------------------------------------------------------
+# -- what is shown ----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_due_is_shown_as_it_will_be_and_not_written(store: World) -> None:
+def test_search_shows_due_promises_settled_and_writes_nothing(store: World) -> None:
     store.apply(create("late", TARGETED, at=T0 + MINUTE))
     store.apply(create("timer", TIMED, at=T0 + MINUTE))
     store.apply(create("open", TARGETED))
@@ -215,7 +217,7 @@ def test_what_is_due_is_shown_as_it_will_be_and_not_written(store: World) -> Non
     assert store.stored("late") == before
 
 
-def test_a_slow_clock_shows_what_others_have_acted_on(store: World) -> None:
+def test_search_with_a_slow_clock_shows_stored_timeouts(store: World) -> None:
     store.clock.advance(2 * SECOND)
     store.apply(create("p", OUTSIDE, at=T0 + 2 * SECOND + 1))
     store.clock.advance(1)
@@ -227,26 +229,28 @@ def test_a_slow_clock_shows_what_others_have_acted_on(store: World) -> None:
     assert promise.state == "rejected_timedout"
 
 
-# -- what is refused ----------------------------------------------------------------------------------------------
+# -- what is refused --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", [0, -1, 1001])
-@pytest.mark.parametrize("search", [PromiseSearch, TaskSearch, ScheduleSearch])
-def test_a_page_has_a_size(store: World, search: Any, limit: int) -> None:
-    response = store.apply(search(limit=limit))
-    assert (response.status, str(limit) in (response.error or "")) == (400, True)
-    assert store.apply(search(limit=1000)).ok
-    assert store.apply(search(limit=1)).ok
+def test_search_limit_outside_1_to_1000_is_400(store: World, subtests: pytest.Subtests) -> None:
+    for search in [PromiseSearch, TaskSearch, ScheduleSearch]:
+        for limit in [0, -1, 1001]:
+            with subtests.test(limit=limit, search=search):
+                response = store.apply(search(limit=limit))
+                assert (response.status, str(limit) in (response.error or "")) == (400, True)
+                assert store.apply(search(limit=1000)).ok
+                assert store.apply(search(limit=1)).ok
 
 
-@pytest.mark.parametrize("search", [PromiseSearch(), PromiseSearch(id="w."), PromiseSearch(roots=True), TaskSearch()])
-@pytest.mark.parametrize("cursor", ["", "w", "zz", "00", "93", "c0", "é", "93ce00000000a0a0" * 40])
-def test_a_cursor_of_nobody_is_refused(store: World, search: Search, cursor: str) -> None:
-    response = store.apply(replace(search, cursor=cursor))
-    assert (response.status, "cursor" in (response.error or "")) == (400, True)
+def test_search_with_an_invalid_cursor_is_400(store: World, subtests: pytest.Subtests) -> None:
+    for cursor in ["", "w", "zz", "00", "93", "c0", "é", "93ce00000000a0a0" * 40]:
+        for search in [PromiseSearch(), PromiseSearch(id="w."), PromiseSearch(roots=True), TaskSearch()]:
+            with subtests.test(search=search, cursor=cursor):
+                response = store.apply(replace(search, cursor=cursor))
+                assert (response.status, "cursor" in (response.error or "")) == (400, True)
 
 
-def test_a_cursor_belongs_to_its_search(store: World) -> None:
+def test_search_with_the_cursor_of_another_search_is_400(store: World) -> None:
     for n in range(3):
         store.apply(create(f"w.{n}", TARGETED))
     searches = [
@@ -267,7 +271,7 @@ def test_a_cursor_belongs_to_its_search(store: World) -> None:
     assert len(found(store.apply(larger))) == 2
 
 
-# -- pages add up -------------------------------------------------------------------------------------------------
+# -- pages add up -----------------------------------------------------------------------------------------------------
 
 PARTS = st.sampled_from(["w", "v", "w.1", "w.2.1", "w.10", "x.1", "vw", "u/é", "w:1", "w:x"])
 CONDITIONS = st.one_of(
@@ -314,7 +318,7 @@ def histories(draw: st.DrawFn) -> list[Request | int]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(history=histories(), searches=st.lists(CONDITIONS, min_size=1, max_size=4), data=st.data())
-def test_pages_of_any_size_add_up_to_the_same_everywhere(
+def test_search_pages_of_any_size_are_equal_on_all_substrates(
     dynamo: Any, history: list[Request | int], searches: list[Search], data: st.DataObject
 ) -> None:
     clock = ManualClock(T0)
@@ -348,8 +352,8 @@ def ordered(search: Search) -> bool:
     return isinstance(search, ScheduleSearch)
 
 
-def test_what_exists_throughout_is_found_once_while_others_come_and_go(store: World) -> None:
-    """Records are created, and executions settle, between two pages; those that were there come exactly once."""
+def test_search_pages_show_old_records_once_during_writes(store: World) -> None:
+    """Promises are created and settled between two pages."""
     steady = [f"w{n:02}" for n in range(12)]
     for id in steady:
         store.clock.advance(1)
@@ -372,12 +376,18 @@ def test_what_exists_throughout_is_found_once_while_others_come_and_go(store: Wo
         assert len(seen) == len(set(seen))
 
 
-# -- what DynamoDB is asked ---------------------------------------------------------------------------------------
+# -- requests to DynamoDB ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("search", "calls"),
-    [
+def test_dynamo_search_uses_indexes_where_it_can(
+    table: Table, wire: Wire, clock: ManualClock, subtests: pytest.Subtests
+) -> None:
+    store = table.store(clock, shards=2)
+    for id in ("w", "v", "w.1", "w.2", "w.2.1"):
+        store.apply(create(id, {ORIGIN: "w", PARENT: "w"} if "." in id else TARGETED))
+    store.apply(schedule("s"))
+    wire.taken()
+    searches: list[tuple[Search, list[str]]] = [
         (PromiseSearch(roots=True), ["Query"] * 10 + ["BatchGetItem"]),
         (PromiseSearch("pending", roots=True, limit=1), ["Query"] * 2 + ["BatchGetItem"]),
         (PromiseSearch("rejected", roots=True), ["Query"] * 2),
@@ -386,21 +396,14 @@ def test_what_exists_throughout_is_found_once_while_others_come_and_go(store: Wo
         (ScheduleSearch(), ["Query"] * 2 + ["GetItem"]),
         (TaskSearch(), ["Scan"]),
         (PromiseSearch("pending"), ["Scan"]),
-    ],
-)
-def test_common_searches_do_not_scan(
-    table: Table, wire: Wire, clock: ManualClock, search: Search, calls: list[str]
-) -> None:
-    store = table.store(clock, shards=2)
-    for id in ("w", "v", "w.1", "w.2", "w.2.1"):
-        store.apply(create(id, {ORIGIN: "w", PARENT: "w"} if "." in id else TARGETED))
-    store.apply(schedule("s"))
-    wire.taken()
-    assert found(store.apply(search))[:1] or search.state == "rejected"  # type: ignore[union-attr]
-    assert wire.taken() == calls
+    ]
+    for search, calls in searches:
+        with subtests.test(search=search):
+            assert found(store.apply(search))[:1] or calls == ["Query"] * 2
+            assert wire.taken() == calls
 
 
-def test_a_request_goes_through_a_bounded_part_of_the_table(
+def test_dynamo_search_examines_a_bounded_part_of_the_table(
     table: Table, wire: Wire, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dynamo_search, "MAX_EXAMINED", 5)
@@ -415,7 +418,7 @@ def test_a_request_goes_through_a_bounded_part_of_the_table(
     assert len(all_of(store.apply, PromiseSearch())) == 12
 
 
-def test_more_executions_of_one_instant_than_a_page_holds(
+def test_dynamo_search_of_many_roots_of_one_instant_finds_all(
     table: Table, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dynamo_search, "MAX_EXAMINED", 10)

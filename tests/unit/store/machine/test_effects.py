@@ -57,12 +57,11 @@ def settled(record: Record, **more: Any) -> Record:
     return replace(record, state="resolved", settled_at=NOW + 5, value=Value(data="v"), task=task, **more)
 
 
-# -- nothing follows ----------------------------------------------------------------------------------------------
+# -- nothing follows --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
+def test_nothing_follows_a_write_that_concerns_nobody(subtests: pytest.Subtests) -> None:
+    for before, after in [
         (None, PLAIN),
         (None, replace(PLAIN, tags={EXTERNAL: "true", ORIGIN: "root"})),
         (PLAIN, settled(PLAIN)),
@@ -87,32 +86,31 @@ def settled(record: Record, **more: Any) -> Record:
         (PLAIN, None),
         (None, None),
         (SCHEDULE, replace(SCHEDULE, rev=2)),
-    ],
-)
-def test_nothing_follows_a_write_that_concerns_nobody(before: Any, after: Any) -> None:
-    assert effects(before, after) == []
+    ]:
+        with subtests.test(before=before, after=after):
+            assert effects(before, after) == []
 
 
-# -- promises -----------------------------------------------------------------------------------------------------
+# -- promises ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("before", [WAITED, None])
-def test_a_settlement_reaches_everybody_who_waits(before: Record | None) -> None:
-    after = settled(WAITED)
-    assert effects(before, after) == [
-        Resume("w", 2, "root.p"),
-        Resume("v", 0, "root.p"),
-        Unblock("poll://uni@g/1", after.promise()),
-        Unblock("https://x/y", after.promise()),
-    ]
+def test_a_settlement_reaches_everybody_who_waits(subtests: pytest.Subtests) -> None:
+    for before in [WAITED, None]:
+        with subtests.test(before=before):
+            after = settled(WAITED)
+            assert effects(before, after) == [
+                Resume("w", 2, "root.p"),
+                Resume("v", 0, "root.p"),
+                Unblock("poll://uni@g/1", after.promise()),
+                Unblock("https://x/y", after.promise()),
+            ]
 
 
-@pytest.mark.parametrize(
-    ("tags", "root"), [({}, True), ({ORIGIN: "root.p"}, True), ({ORIGIN: "q"}, True), ({ORIGIN: "root"}, False)]
-)
-def test_a_settled_root_may_expire(tags: dict[str, str], root: bool) -> None:
-    before = replace(PLAIN, tags=tags)
-    assert effects(before, settled(before)) == ([Retain("root.p", NOW, NOW + 5)] if root else [])
+def test_a_settled_root_may_expire(subtests: pytest.Subtests) -> None:
+    for tags, root in [({}, True), ({ORIGIN: "root.p"}, True), ({ORIGIN: "q"}, True), ({ORIGIN: "root"}, False)]:
+        with subtests.test(tags=tags, root=root):
+            before = replace(PLAIN, tags=tags)
+            assert effects(before, settled(before)) == ([Retain("root.p", NOW, NOW + 5)] if root else [])
 
 
 def test_a_new_timer_is_armed_however_far_away() -> None:
@@ -121,10 +119,11 @@ def test_a_new_timer_is_armed_however_far_away() -> None:
         assert effects(None, timer) == [Arm("root.p", NOW + away)]
 
 
-@pytest.mark.parametrize("record", [DISTANT, replace(DISTANT, timeout_at=NOW + 10**13), DELAYED])
-def test_what_would_wake_a_promise_far_from_now_goes_with_its_end_or_its_record(record: Record) -> None:
-    assert effects(record, settled(record)) == [Disarm("root.p")]
-    assert effects(record, None) == [Disarm("root.p")]
+def test_what_would_wake_a_promise_far_from_now_goes_with_its_end_or_its_record(subtests: pytest.Subtests) -> None:
+    for record in [DISTANT, replace(DISTANT, timeout_at=NOW + 10**13), DELAYED]:
+        with subtests.test(record=record):
+            assert effects(record, settled(record)) == [Disarm("root.p")]
+            assert effects(record, None) == [Disarm("root.p")]
 
 
 def test_the_distant_timer_of_a_root_goes_with_its_end() -> None:
@@ -143,31 +142,30 @@ def test_the_arming_horizon_is_15_minutes() -> None:
     assert ARMING_HORIZON_MS == 15 * 60 * 1000
 
 
-@pytest.mark.parametrize("waiters", [{"callbacks": {"w": 1}}, {"listeners": {WORKERS: NOW}}])
-@pytest.mark.parametrize(("away", "armed"), [(1, True), (ARMING_HORIZON_MS, True), (ARMING_HORIZON_MS + 1, False)])
-def test_the_first_waiter_arms_a_near_deadline(waiters: dict[str, Any], away: int, armed: bool) -> None:
-    before = replace(PLAIN, timeout_at=NOW + HOUR + away)
-    after = replace(before, **waiters, written_at=NOW + HOUR)
-    assert effects(before, after) == ([Arm("root.p", NOW + HOUR + away)] if armed else [])
-    assert effects(after, replace(after, callbacks={"w": 2, "v": 1}, listeners={"x": 1})) == []
+def test_the_first_waiter_arms_a_near_deadline(subtests: pytest.Subtests) -> None:
+    for away, armed in [(1, True), (ARMING_HORIZON_MS, True), (ARMING_HORIZON_MS + 1, False)]:
+        for waiters in [{"callbacks": {"w": 1}}, {"listeners": {WORKERS: NOW}}]:
+            with subtests.test(waiters=waiters, away=away, armed=armed):
+                before = replace(PLAIN, timeout_at=NOW + HOUR + away)
+                after = replace(before, **waiters, written_at=NOW + HOUR)
+                assert effects(before, after) == ([Arm("root.p", NOW + HOUR + away)] if armed else [])
+                assert effects(after, replace(after, callbacks={"w": 2, "v": 1}, listeners={"x": 1})) == []
 
 
-# -- tasks --------------------------------------------------------------------------------------------------------
+# -- tasks ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "before",
-    [
+def test_a_task_that_became_pending_or_is_offered_again_is_executed(subtests: pytest.Subtests) -> None:
+    for before in [
         None,
         replace(TASKED, task=HELD),
         replace(TASKED, task=TaskRecord("suspended", 3)),
         replace(TASKED, task=TaskRecord("halted", 3)),
         replace(TASKED, task=replace(OFFERED, offers=0)),
         replace(TASKED, task=replace(OFFERED, offers=7)),
-    ],
-)
-def test_a_task_that_became_pending_or_is_offered_again_is_executed(before: Record | None) -> None:
-    assert effects(before, TASKED) == [Execute(WORKERS, "root.p", 3)]
+    ]:
+        with subtests.test(before=before):
+            assert effects(before, TASKED) == [Execute(WORKERS, "root.p", 3)]
 
 
 def test_a_task_that_is_held_back_is_armed_instead() -> None:
@@ -182,7 +180,7 @@ def test_a_task_that_is_awaited_and_offered_has_both_effects() -> None:
     assert effects(None, awaited) == [Arm("root.p", NOW + 1), Execute(WORKERS, "root.p", 3)]
 
 
-# -- schedules ----------------------------------------------------------------------------------------------------
+# -- schedules --------------------------------------------------------------------------------------------------------
 
 
 def test_a_schedule_is_armed_once_and_fires_by_itself_from_then_on() -> None:
@@ -222,7 +220,7 @@ def test_a_deleted_schedule_is_disarmed() -> None:
     assert effects(SCHEDULE, None) == [DisarmSchedule("s")]
 
 
-# -- messages, repetition, delivery -------------------------------------------------------------------------------
+# -- messages, repetition, delivery -----------------------------------------------------------------------------------
 
 
 def test_messages_have_the_protocols_shape() -> None:
@@ -296,21 +294,19 @@ def test_a_delivery_ends_with_its_mark() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("change", "call"),
-    [
+def test_other_effects_go_where_they_belong(subtests: pytest.Subtests) -> None:
+    for change, call in [
         (Change(None, TASKED), ("send", WORKERS, message_of(Execute(WORKERS, "root.p", 3)))),
         (Change(None, TIMER_RECORD), ("arm", "root.p", NOW + HOUR)),
         (Change(DISTANT, None), ("disarm", "root.p")),
         (Change(None, replace(SCHEDULE, written_at=-HOUR)), ("arm_schedule", "s", "* * * * *", None)),
         (Change(SCHEDULE, replace(SCHEDULE, written_at=NOW + 60_000)), ("fire_schedule", "s", NOW + 60_000)),
         (Change(SCHEDULE, None), ("disarm_schedule", "s")),
-    ],
-)
-def test_other_effects_go_where_they_belong(change: Change, call: tuple[Any, ...]) -> None:
-    outlets = Recorder()
-    deliver(change, cast("Outlets", outlets))
-    assert outlets.calls == [call]
+    ]:
+        with subtests.test(change=change, call=call):
+            outlets = Recorder()
+            deliver(change, cast("Outlets", outlets))
+            assert outlets.calls == [call]
 
 
 def test_a_busy_store_fails_the_delivery_before_its_mark() -> None:

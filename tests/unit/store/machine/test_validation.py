@@ -1,4 +1,4 @@
-"""What is refused before any record is looked at, and whether the answer says why (docs/rules.md V1 to V11)."""
+"""Requests that are refused before a record is read, and the reason in the answer (docs/rules.md V1 to V11)."""
 
 from __future__ import annotations
 
@@ -82,6 +82,8 @@ REFUSED: list[tuple[Request, tuple[str, ...]]] = [
     (create("p", delayed(T0 + DAY + 1)), (DELAY, str(T0 + DAY + 1), str(T0 + DAY))),
     (settle("p", "pending"), ("resolved, rejected, rejected_canceled", "'pending'")),  # type: ignore[arg-type]
     (settle("p", "rejected_timedout"), ("'rejected_timedout'",)),  # type: ignore[arg-type]
+    (settle("p", "fulfilled"), ("'fulfilled'",)),  # type: ignore[arg-type]
+    (settle("p", ""), ("''",)),  # type: ignore[arg-type]
     (callback("p", "p"), ("'p'", "await itself")),
     (listen("p", "somewhere"), ("Invalid listener address", "'somewhere'")),
     (listen("p", "poll://default"), ("Invalid listener address", "poll://default")),
@@ -131,31 +133,32 @@ REFUSED: list[tuple[Request, tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("request_", "named"), REFUSED, ids=lambda part: getattr(part, "kind", None))
-def test_a_refusal_names_what_was_wrong(request_: Request, named: tuple[str, ...]) -> None:
-    problem = problem_with(request_)
-    assert problem is not None
-    assert [part for part in named if part not in problem] == []
+def test_validation_error_names_the_problem(subtests: pytest.Subtests) -> None:
+    for request, named in REFUSED:
+        with subtests.test(request=request):
+            problem = problem_with(request)
+            assert problem is not None
+            assert [part for part in named if part not in problem] == []
 
 
-@pytest.mark.parametrize(("request_", "named"), REFUSED, ids=lambda part: getattr(part, "kind", None))
-def test_a_refused_request_is_400_and_writes_nothing(store: World, request_: Request, named: tuple[str, ...]) -> None:
+def test_invalid_request_is_400_and_writes_nothing(store: World, subtests: pytest.Subtests) -> None:
     held(store, "p")
     before = store.stored("p")
-    response = store.apply(request_)
-    assert (response.status, response.error) == (400, problem_with(request_))
-    assert named
-    assert [store.record("p"), *map(store.record, ("q", "p.1", "a"))] == [before, None, None, None]
-    assert store.apply(ScheduleGet("s")).status == 404
-    assert (store.messages(), store.armed, store.fired) == ([], [], [])
+    for request, _ in REFUSED:
+        with subtests.test(request=request):
+            response = store.apply(request)
+            assert (response.status, response.error) == (400, problem_with(request))
+            assert [store.record("p"), *map(store.record, ("q", "p.1", "a"))] == [before, None, None, None]
+            assert store.apply(ScheduleGet("s")).status == 404
+            assert (store.messages(), store.armed, store.fired) == ([], [], [])
 
 
 BAD = {"": "empty", "a\0b": "NUL", "x" * 1001: "1001 bytes", "é" * 501: "1002 bytes", "\ud800": "not valid Unicode"}
 
 
-@pytest.mark.parametrize("id", BAD, ids=["empty", "NUL", "ascii", "utf8", "surrogate"])
-def test_every_id_is_checked_wherever_it_is_named(id: str) -> None:
-    named: list[tuple[Request, str]] = [
+def requests_with(id: str) -> list[tuple[Request, str]]:
+    """Return requests that name this id in any place, with the name of the place."""
+    return [
         (get(id), "id"),
         (create(id), "id"),
         (settle(id), "id"),
@@ -191,16 +194,21 @@ def test_every_id_is_checked_wherever_it_is_named(id: str) -> None:
         (PromiseDelivered(id), "id"),
         (PromiseWake(id), "id"),
     ]
-    for request, what in named:
-        problem = problem_with(request)
-        assert problem is not None, request
-        assert problem.startswith(f"the {what} "), problem
-        assert BAD[id] in problem
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
+def test_invalid_id_is_refused_in_each_place(subtests: pytest.Subtests) -> None:
+    for id, problem_of_id in BAD.items():
+        for request, what in requests_with(id):
+            with subtests.test(problem_of_id, kind=request.kind, what=what):
+                problem = problem_with(request)
+                assert problem is not None
+                assert problem.startswith(f"the {what} ")
+                assert problem_of_id in problem
+
+
+def test_valid_request_has_no_problem(subtests: pytest.Subtests) -> None:
+    """Including what the official server refuses (docs/compatibility.md): dots, other origins, no tasks."""
+    for request in [
         create("p"),
         create("p", at=0),
         create("p", at=2**53),
@@ -222,15 +230,12 @@ def test_every_id_is_checked_wherever_it_is_named(id: str) -> None:
         schedule("a.b"),
         schedule("s", timeout=0),
         schedule("s", promise_id="x" * 987 + "{{.timestamp}}"),
-    ],
-    ids=lambda request: request.kind,
-)
-def test_what_is_right_is_not_refused(request_: Request) -> None:
-    """Including what the official server refuses (docs/compatibility.md): dots, other origins, no tasks."""
-    assert problem_with(request_) is None
+    ]:
+        with subtests.test(request=request):
+            assert problem_with(request) is None
 
 
-def test_validation_comes_before_existence(store: World) -> None:
+def test_validation_precedes_the_lookup(store: World) -> None:
     """docs/protocol.md 1.5: a malformed request is 400 whether or not what it names exists."""
     assert store.apply(suspend("nowhere")).status == 400
     assert store.apply(acquire("nowhere", ttl=0)).status == 400

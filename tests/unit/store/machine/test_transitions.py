@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -51,7 +52,7 @@ from tests.support.build import (
 )
 from tests.support.substrates import T0
 
-RULES = Path(__file__).parents[3] / "docs" / "rules.md"
+RULES = Path(__file__).parents[4] / "docs" / "rules.md"
 
 
 class Scene:
@@ -168,7 +169,7 @@ def fire(scene: Scene) -> None:
     scene.apply(ScheduleFire("s"))
 
 
-def let_go(scene: Scene) -> None:
+def give_up(scene: Scene) -> None:
     scene.apply(release("t", scene.version))
 
 
@@ -181,7 +182,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
     "create acquired": (lambda scene: scene.apply(create_task("t")),),
     "acquire": (lambda scene: scene.apply(acquire("t", scene.version)),),
     "release": (
-        let_go,
+        give_up,
         lambda scene: scene.apply(release("t", scene.version, handover=True)),
         last(lambda scene: scene.apply(release("t", scene.version, handover=True))),
     ),
@@ -196,7 +197,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         lambda scene: scene.apply(fence("other", settle("t"))),
     ),
     "lease expiry": (lease_expiry,),
-    "last attempt": (last(let_go), last(lease_expiry)),
+    "last attempt": (last(give_up), last(lease_expiry)),
     "resume": (
         lambda scene: scene.apply(settle("a"), TaskResume("t", scene.version, "a")),
         explicitly_awaited,
@@ -238,38 +239,38 @@ def drives_of(state: TaskState | None, event: TaskEvent) -> tuple[Drive, ...]:
     return tuple(late(drive) for each in DRIVES if each != "verify" for drive in DRIVES[each] if drive is not fire)
 
 
-@pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.parametrize("state", STATES)
-def test_machine_makes_the_transition_of_the_table(state: TaskState | None, event: TaskEvent) -> None:
-    drives = drives_of(state, event)
-    assert drives
-
-    for drive in drives:
-        scene = Scene(state)
-        drive(scene)
-        assert scene.state == TRANSITIONS.get((state, event), state)
-
-
-@pytest.mark.parametrize(
-    "event",
-    ["acquire", "release", "suspend", "fulfill", "last attempt", "halt held", "redirect", "register", "extend"],
-)
-@pytest.mark.parametrize("state", STATES)
-def test_request_at_another_version_makes_no_transition(state: TaskState | None, event: TaskEvent) -> None:
-    for drive in (let_go,) if event == "last attempt" else DRIVES[event]:
-        scene = Scene(state)
-        scene.version += 1
-        drive(scene)
-        assert scene.state == state
+def test_transitions_of_the_machine_are_those_of_the_table(subtests: pytest.Subtests) -> None:
+    for state, event in product(STATES, EVENTS):
+        with subtests.test(state=state, event=event):
+            drives = drives_of(state, event)
+            assert drives
+            for drive in drives:
+                scene = Scene(state)
+                drive(scene)
+                assert scene.state == TRANSITIONS.get((state, event), state)
 
 
-def test_table_names_only_states_and_events() -> None:
+def test_transition_is_not_made_at_another_version(subtests: pytest.Subtests) -> None:
+    events: tuple[TaskEvent, ...] = (
+        *("acquire", "release", "suspend", "fulfill", "last attempt"),
+        *("halt held", "redirect", "register", "extend"),
+    )
+    for state, event in product(STATES, events):
+        with subtests.test(state=state, event=event):
+            for drive in (give_up,) if event == "last attempt" else DRIVES[event]:
+                scene = Scene(state)
+                scene.version += 1
+                drive(scene)
+                assert scene.state == state
+
+
+def test_transition_table_names_only_states_and_events() -> None:
     assert set(EVENTS) == set(get_args(TaskEvent)) == {*DRIVES, "time out"}
     assert {state for state, _ in TRANSITIONS} <= set(STATES) == {None, *get_args(TaskState)}
     assert all(state != after for (state, _), after in TRANSITIONS.items())
 
 
-def test_every_request_about_promises_and_tasks_is_an_event() -> None:
+def test_transition_events_include_each_request_about_promises_and_tasks() -> None:
     scene = Scene("acquired")
     for drives in DRIVES.values():
         for drive in drives:
@@ -282,6 +283,6 @@ def test_every_request_about_promises_and_tasks_is_an_event() -> None:
     assert scene.kinds | searches | schedules | {TaskHeartbeat} == set(get_args(Request))
 
 
-def test_rules_show_the_table() -> None:
+def test_transition_table_is_in_the_rules() -> None:
     rules = RULES.read_text(encoding="utf-8")
     assert rules == with_section(rules), "run: python -m resonate_store.machine.transitions docs/rules.md"

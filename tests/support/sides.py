@@ -1,0 +1,135 @@
+"""The stores in memory, in SQLite and in DynamoDB, each with what it holds and with deliveries that remain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resonate_store.dynamo.items import entry_of
+from resonate_store.dynamo.store import DynamoStore
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
+from resonate_store.machine import NeedSchedule
+from resonate_store.machine.effects import Change, effects
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.records import (
+    Entry,
+    Key,
+    PromiseView,
+    Record,
+    key_of,
+)
+from resonate_store.model.requests import (
+    Request,
+    Response,
+    ScheduleSearch,
+)
+from tests.support.dynamo import Table
+from tests.support.substrates import T0
+
+Entries = dict[Key, Entry]
+
+
+class Side:
+    """One of the stores, what it held when last looked at, and which of its writes remain to be delivered."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(T0)
+        self.entries: Entries = {}
+        self.backlog: list[Change] = []
+        self.reached: list[tuple[Any, ...]] = []
+
+    def transact(self, request: Request) -> Response:
+        raise NotImplementedError
+
+    def stored(self) -> Entries:
+        raise NotImplementedError
+
+    def apply(self, request: Request) -> Response:
+        response = self.transact(request)
+        before, self.entries = self.entries, self.stored()
+        for key in sorted(before.keys() | self.entries.keys()):
+            change = Change(before.get(key), self.entries.get(key))
+            owes = isinstance(change.after, Record) and change.after.owes
+            if change.before != change.after and (owes or effects(*change)):
+                self.backlog.append(change)
+        return response
+
+    def send(self, address: str, message: dict[str, Any]) -> None:
+        self.reached.append(("send", address, message))
+
+    def notify(self, address: str, promise: PromiseView) -> None:
+        self.reached.append(("notify", address, promise))
+
+    def arm(self, id: str, at: int) -> None:
+        self.reached.append(("arm", id, at))
+
+    def disarm(self, id: str) -> None:
+        self.reached.append(("disarm", id))
+
+    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
+        self.reached.append(("arm_schedule", id, cron, timezone))
+
+    def fire_schedule(self, id: str, at: int) -> None:
+        self.reached.append(("fire_schedule", id, at))
+
+    def disarm_schedule(self, id: str) -> None:
+        self.reached.append(("disarm_schedule", id))
+
+    def retain(self, id: str, created_at: int, settled_at: int) -> None:
+        self.reached.append(("retain", id, created_at, settled_at))
+
+
+class InMemory(Side):
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = MemoryStore(self.clock)
+
+    def transact(self, request: Request) -> Response:
+        return self.store.transact(request)[0]
+
+    def stored(self) -> Entries:
+        schedules = self.store._schedules.values()  # pyright: ignore[reportPrivateUsage]
+        return {key_of(entry): entry for entry in (*self.store.records(), *schedules)}
+
+
+class InSqlite(Side):
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = SqliteStore(":memory:", self.clock)
+
+    def transact(self, request: Request) -> Response:
+        return self.store.transact(request)[0]
+
+    def stored(self) -> Entries:
+        schedule = self.store.apply(ScheduleSearch()).schedules
+        fetch = self.store._fetch  # pyright: ignore[reportPrivateUsage]
+        schedules = [fetch(NeedSchedule(shown.id)) for shown in schedule or ()]
+        return {key_of(entry): entry for entry in (*self.store.records(), *schedules)}
+
+
+class InDynamo(Side):
+    """Requests go through several opened stores in turn, each of which remembers what it saw itself."""
+
+    def __init__(self, table: Table) -> None:
+        super().__init__()
+        self.table = table
+        store = table.store(self.clock, shards=2)
+        self.stores = [store, store.open(), store.open()]
+
+    @property
+    def store(self) -> DynamoStore:
+        return self.stores[0]
+
+    def transact(self, request: Request) -> Response:
+        return self.store.transact(request)[0]
+
+    def stored(self) -> Entries:
+        entries: Entries = {}
+        for item in self.table.items():
+            entry = entry_of(item)
+            key = key_of(entry)
+            entries[key] = entry
+            # Whatever the true images ask for, the stream must have heard of.
+            change = Change(self.entries.get(key), entry)
+            assert "effects" in item or change.before == entry or not effects(*change), change
+        return entries
