@@ -107,6 +107,8 @@ def test_linearization_of_a_possible_history_is_found(subtests: pytest.Subtests)
 
 
 def test_linearization_orders_operations_that_overlapped() -> None:
+    assert linearization(POSSIBLE["one after the other"]) == POSSIBLE["one after the other"]
+
     loser, winner, early = settle(2, 9, "1", SETTLED_2), settle(3, 8, "2", SETTLED_2), get(2, 9, promise())
 
     assert linearization([CREATED, loser, winner, early]) == [CREATED, early, winner, loser]

@@ -16,12 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from resonate_store.interface import deliver
-from resonate_store.model.records import (
-    CatchUp,
-    Overlap,
-    SettledState,
-    TaskState,
-)
+from resonate_store.model.records import CatchUp, Overlap, SettledState, TaskState
 from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseSettle,

@@ -13,9 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from resonate_store.model.records import EMPTY, PromiseView, Value
-from resonate_store.model.requests import (
-    TaskGet,
-)
+from resonate_store.model.requests import TaskGet
 from resonate_store.model.tags import SCOPE
 from tests.support.build import (
     DAY,

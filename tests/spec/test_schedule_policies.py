@@ -5,13 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from resonate_store.model.requests import (
-    ScheduleFire,
-    ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleTrigger,
-)
+from resonate_store.model.requests import ScheduleFire, ScheduleGet, SchedulePause, ScheduleResume, ScheduleTrigger
 from resonate_store.model.tags import BRANCH, ORIGIN, PARENT, PREFIX, SCHEDULE
 from tests.support.build import DAY, HOUR, MINUTE, SECOND, TARGETED, execute, schedule, settle
 from tests.support.present import present

@@ -8,12 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from resonate_store.model.records import EMPTY, Schedule, SettledState
-from resonate_store.model.requests import (
-    PromiseCreate,
-    ScheduleDelete,
-    ScheduleFire,
-    ScheduleGet,
-)
+from resonate_store.model.requests import PromiseCreate, ScheduleDelete, ScheduleFire, ScheduleGet
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, TIMER
 from tests.support.build import DAY, HOUR, MINUTE, SECOND, TARGETED, create, execute, schedule, settle, value
 from tests.support.present import present

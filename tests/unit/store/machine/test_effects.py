@@ -1,14 +1,11 @@
-"""What follows a write, told from two images of one record and nothing else (docs/rules.md W8)."""
+"""The effects of a write. They depend on two images of one record only (docs/rules.md W8)."""
 
 from __future__ import annotations
-
-from typing import Any, cast
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.interface import Outlets, StoreError, deliver
 from resonate_store.machine.effects import (
     ARMING_HORIZON_MS,
     LATE_MS,
@@ -27,40 +24,29 @@ from resonate_store.machine.effects import (
     message_of,
     repeated,
 )
-from resonate_store.model.records import Record, ScheduleRecord, TaskRecord, Value
-from resonate_store.model.requests import PromiseDelivered, Request, Response, TaskResume
-from resonate_store.model.tags import DELAY, EXTERNAL, ORIGIN, TARGET, TIMER
-
-NOW = 1_000_000
-HOUR = 3_600_000
-WORKERS = "poll://any@workers"
-
-PLAIN = Record("root.p", "pending", NOW + HOUR, NOW, tags={ORIGIN: "root"}, written_at=NOW, rev=1)
-TIMER_RECORD = replace(PLAIN, tags={ORIGIN: "root", TIMER: "true"})
-NEAR = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON_MS)
-DISTANT = replace(TIMER_RECORD, timeout_at=NOW + ARMING_HORIZON_MS + 1)
-DELAYED = replace(
+from resonate_store.model.records import TaskRecord
+from resonate_store.model.tags import EXTERNAL, ORIGIN, TIMER
+from tests.support.images import (
+    DELAYED,
+    DISTANT,
+    HELD,
+    HOUR,
+    NEAR,
+    NOW,
+    OFFERED,
     PLAIN,
-    timeout_at=NOW + 2 * HOUR,
-    tags={ORIGIN: "root", TARGET: "poll://any@workers", DELAY: str(NOW + HOUR)},
-    task=TaskRecord("pending", 0, retry_at=NOW + HOUR),
+    SCHEDULE,
+    TASKED,
+    TIMER_RECORD,
+    WAITED,
+    WORKERS,
+    settled,
 )
-OFFERED = TaskRecord("pending", 3, retry_at=NOW + 30_000, offers=1)
-HELD = TaskRecord("acquired", 3, pid="p1", ttl=1000, acquired_at=NOW, expires_at=NOW + 1000)
-TASKED = replace(PLAIN, tags={ORIGIN: "root", TARGET: WORKERS}, task=OFFERED)
-WAITED = replace(PLAIN, callbacks={"w": 2, "v": 0}, listeners={"poll://uni@g/1": NOW, "https://x/y": NOW})
-SCHEDULE = ScheduleRecord("s", "* * * * *", "{{.id}}", HOUR, NOW, NOW + 60_000, wake_at=NOW + 60_000, rev=1)
+
+# -- writes without effects -------------------------------------------------------------------------------------------
 
 
-def settled(record: Record, **more: Any) -> Record:
-    task = None if record.task is None else TaskRecord("fulfilled", record.task.version)
-    return replace(record, state="resolved", settled_at=NOW + 5, value=Value(data="v"), task=task, **more)
-
-
-# -- nothing follows --------------------------------------------------------------------------------------------------
-
-
-def test_nothing_follows_a_write_that_concerns_nobody(subtests: pytest.Subtests) -> None:
+def test_effects_of_most_writes_are_none(subtests: pytest.Subtests) -> None:
     for before, after in [
         (None, PLAIN),
         (None, replace(PLAIN, tags={EXTERNAL: "true", ORIGIN: "root"})),
@@ -94,7 +80,7 @@ def test_nothing_follows_a_write_that_concerns_nobody(subtests: pytest.Subtests)
 # -- promises ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_settlement_reaches_everybody_who_waits(subtests: pytest.Subtests) -> None:
+def test_effects_of_a_settlement_are_its_resumes_and_messages(subtests: pytest.Subtests) -> None:
     for before in [WAITED, None]:
         with subtests.test(before=before):
             after = settled(WAITED)
@@ -106,27 +92,27 @@ def test_a_settlement_reaches_everybody_who_waits(subtests: pytest.Subtests) -> 
             ]
 
 
-def test_a_settled_root_may_expire(subtests: pytest.Subtests) -> None:
+def test_effects_of_a_settled_root_include_its_retention(subtests: pytest.Subtests) -> None:
     for tags, root in [({}, True), ({ORIGIN: "root.p"}, True), ({ORIGIN: "q"}, True), ({ORIGIN: "root"}, False)]:
         with subtests.test(tags=tags, root=root):
             before = replace(PLAIN, tags=tags)
             assert effects(before, settled(before)) == ([Retain("root.p", NOW, NOW + 5)] if root else [])
 
 
-def test_a_new_timer_is_armed_however_far_away() -> None:
+def test_effects_of_a_new_timer_arm_it() -> None:
     for away in (0, ARMING_HORIZON_MS, ARMING_HORIZON_MS + 1, 365 * 24 * HOUR):
         timer = replace(TIMER_RECORD, timeout_at=NOW + away)
         assert effects(None, timer) == [Arm("root.p", NOW + away)]
 
 
-def test_what_would_wake_a_promise_far_from_now_goes_with_its_end_or_its_record(subtests: pytest.Subtests) -> None:
+def test_effects_of_the_end_of_a_distant_timer_disarm_it(subtests: pytest.Subtests) -> None:
     for record in [DISTANT, replace(DISTANT, timeout_at=NOW + 10**13), DELAYED]:
         with subtests.test(record=record):
             assert effects(record, settled(record)) == [Disarm("root.p")]
             assert effects(record, None) == [Disarm("root.p")]
 
 
-def test_the_distant_timer_of_a_root_goes_with_its_end() -> None:
+def test_effects_of_the_end_of_a_root_timer_disarm_it() -> None:
     before = replace(DISTANT, tags={TIMER: "true"}, callbacks={"w": 1})
     after = settled(before)
     expected = [Resume("w", 1, "root.p"), Retain("root.p", NOW, NOW + 5), Disarm("root.p")]
@@ -134,15 +120,15 @@ def test_the_distant_timer_of_a_root_goes_with_its_end() -> None:
     assert effects(None, after) == expected, "as a sweep repeats it"
 
 
-def test_an_awaited_timer_is_not_armed_again() -> None:
+def test_effects_of_an_awaited_timer_do_not_arm_it_again() -> None:
     assert effects(TIMER_RECORD, replace(TIMER_RECORD, callbacks={"w": 1}, timeout_at=NOW + 1)) == []
 
 
-def test_the_arming_horizon_is_15_minutes() -> None:
+def test_arming_horizon_is_15_minutes() -> None:
     assert ARMING_HORIZON_MS == 15 * 60 * 1000
 
 
-def test_the_first_waiter_arms_a_near_deadline(subtests: pytest.Subtests) -> None:
+def test_effects_of_the_first_waiter_arm_a_near_deadline(subtests: pytest.Subtests) -> None:
     for away, armed in [(1, True), (ARMING_HORIZON_MS, True), (ARMING_HORIZON_MS + 1, False)]:
         for waiters in [{"callbacks": {"w": 1}}, {"listeners": {WORKERS: NOW}}]:
             with subtests.test(waiters=waiters, away=away, armed=armed):
@@ -155,7 +141,7 @@ def test_the_first_waiter_arms_a_near_deadline(subtests: pytest.Subtests) -> Non
 # -- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_task_that_became_pending_or_is_offered_again_is_executed(subtests: pytest.Subtests) -> None:
+def test_effects_of_a_pending_task_offer_it(subtests: pytest.Subtests) -> None:
     for before in [
         None,
         replace(TASKED, task=HELD),
@@ -168,14 +154,14 @@ def test_a_task_that_became_pending_or_is_offered_again_is_executed(subtests: py
             assert effects(before, TASKED) == [Execute(WORKERS, "root.p", 3)]
 
 
-def test_a_task_that_is_held_back_is_armed_instead() -> None:
+def test_effects_of_a_postponed_offer_arm_it() -> None:
     held_back = replace(TASKED, task=TaskRecord("pending", 0, retry_at=NOW + 9))
     assert effects(None, held_back) == [Arm("root.p", NOW + 9)]
     assert effects(replace(TASKED, task=HELD), held_back) == [Arm("root.p", NOW + 9)]
     assert effects(held_back, replace(held_back, callbacks={"w": 1})) == []
 
 
-def test_a_task_that_is_awaited_and_offered_has_both_effects() -> None:
+def test_effects_of_an_awaited_offered_task_are_both() -> None:
     awaited = replace(TASKED, callbacks={"w": 1}, timeout_at=NOW + 1)
     assert effects(None, awaited) == [Arm("root.p", NOW + 1), Execute(WORKERS, "root.p", 3)]
 
@@ -183,24 +169,24 @@ def test_a_task_that_is_awaited_and_offered_has_both_effects() -> None:
 # -- schedules --------------------------------------------------------------------------------------------------------
 
 
-def test_a_schedule_is_armed_once_and_fires_by_itself_from_then_on() -> None:
+def test_effects_of_a_new_schedule_arm_it_once() -> None:
     distant = replace(SCHEDULE, timezone="Europe/Berlin", next_run_at=NOW + HOUR, written_at=NOW)
     assert effects(None, distant) == [ArmSchedule("s", "* * * * *", "Europe/Berlin")]
     assert effects(distant, replace(distant, next_run_at=NOW + 2 * HOUR, last_run_at=NOW + HOUR)) == []
 
 
-def test_an_occurrence_too_soon_for_what_was_just_armed_is_fired_by_hand() -> None:
+def test_effects_of_a_schedule_with_a_near_occurrence_fire_it() -> None:
     for soon in (1, SETTLING_MS):
         new = replace(SCHEDULE, next_run_at=NOW + soon, written_at=NOW)
         assert effects(None, new) == [ArmSchedule("s", "* * * * *", None), FireSchedule("s", NOW + soon)]
 
 
-def test_a_firing_that_stopped_at_its_bound_is_followed_by_another() -> None:
+def test_effects_of_a_bounded_firing_fire_again() -> None:
     fired = replace(SCHEDULE, next_run_at=NOW, written_at=NOW)
     assert effects(replace(SCHEDULE, next_run_at=NOW - HOUR), fired) == [FireSchedule("s", NOW)]
 
 
-def test_a_pause_disarms_and_its_end_arms() -> None:
+def test_effects_of_a_pause_disarm_and_of_a_resume_arm() -> None:
     distant = replace(SCHEDULE, next_run_at=NOW + HOUR, written_at=NOW)
     paused = replace(distant, paused=True)
     assert effects(distant, paused) == [DisarmSchedule("s")]
@@ -209,21 +195,21 @@ def test_a_pause_disarms_and_its_end_arms() -> None:
     assert effects(None, paused) == [DisarmSchedule("s")]
 
 
-def test_a_schedule_that_the_sweep_finds_late_is_armed_anew() -> None:
+def test_effects_of_a_late_schedule_arm_it_again() -> None:
     for late, armed in ((LATE_MS - 1, []), (LATE_MS, [ArmSchedule("s", "* * * * *", None)])):
         after = replace(SCHEDULE, next_run_at=NOW + HOUR, written_at=SCHEDULE.next_run_at + late)
         after = replace(after, next_run_at=after.written_at + HOUR)
         assert effects(*repeated(Change(SCHEDULE, after))) == armed
 
 
-def test_a_deleted_schedule_is_disarmed() -> None:
+def test_effects_of_a_deleted_schedule_disarm_it() -> None:
     assert effects(SCHEDULE, None) == [DisarmSchedule("s")]
 
 
-# -- messages, repetition, delivery -----------------------------------------------------------------------------------
+# -- messages and repetition ------------------------------------------------------------------------------------------
 
 
-def test_messages_have_the_protocols_shape() -> None:
+def test_message_has_the_form_of_the_protocol() -> None:
     """See docs/protocol.md 2.1."""
     assert message_of(Execute(WORKERS, "root.p", 3)) == {
         "kind": "execute",
@@ -250,7 +236,7 @@ def test_messages_have_the_protocols_shape() -> None:
     msgspec.json.encode(message_of(Unblock(WORKERS, promise)))
 
 
-def test_a_wakeup_repeats_a_settlement_that_is_owed_whole() -> None:
+def test_repeated_change_of_an_undelivered_settlement_is_whole() -> None:
     owed, rearmed = settled(WAITED), settled(WAITED, wake_at=NOW + 7)
     assert repeated(Change(owed, rearmed)) == Change(None, rearmed)
     for change in (
@@ -262,62 +248,3 @@ def test_a_wakeup_repeats_a_settlement_that_is_owed_whole() -> None:
         Change(SCHEDULE, None),
     ):
         assert repeated(change) == change
-
-
-class Recorder:
-    """Surroundings that note what they are asked for, and answer requests with `status`."""
-
-    def __init__(self, status: int = 200) -> None:
-        self.status = status
-        self.calls: list[tuple[Any, ...]] = []
-
-    def apply(self, request: Request) -> Response:
-        self.calls.append(("apply", request))
-        return Response(status=self.status, error="busy" if self.status >= 500 else None)
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *arguments: self.calls.append((name, *arguments))
-
-
-def test_a_delivery_ends_with_its_mark() -> None:
-    before = replace(WAITED, tags={})
-    after = settled(before)
-    outlets = Recorder()
-    deliver(Change(before, after), cast("Outlets", outlets))
-    assert outlets.calls == [
-        ("apply", TaskResume("w", 2, "root.p")),
-        ("apply", TaskResume("v", 0, "root.p")),
-        ("retain", "root.p", NOW, NOW + 5),
-        ("notify", "poll://uni@g/1", after.promise()),
-        ("notify", "https://x/y", after.promise()),
-        ("apply", PromiseDelivered("root.p")),
-    ]
-
-
-def test_other_effects_go_where_they_belong(subtests: pytest.Subtests) -> None:
-    for change, call in [
-        (Change(None, TASKED), ("send", WORKERS, message_of(Execute(WORKERS, "root.p", 3)))),
-        (Change(None, TIMER_RECORD), ("arm", "root.p", NOW + HOUR)),
-        (Change(DISTANT, None), ("disarm", "root.p")),
-        (Change(None, replace(SCHEDULE, written_at=-HOUR)), ("arm_schedule", "s", "* * * * *", None)),
-        (Change(SCHEDULE, replace(SCHEDULE, written_at=NOW + 60_000)), ("fire_schedule", "s", NOW + 60_000)),
-        (Change(SCHEDULE, None), ("disarm_schedule", "s")),
-    ]:
-        with subtests.test(change=change, call=call):
-            outlets = Recorder()
-            deliver(change, cast("Outlets", outlets))
-            assert outlets.calls == [call]
-
-
-def test_a_busy_store_fails_the_delivery_before_its_mark() -> None:
-    """A resume that the store could not take must be repeated, so it must not be marked delivered."""
-    outlets = Recorder(status=503)
-    with pytest.raises(StoreError, match=r"task\.resume of 'w': busy"):
-        deliver(Change(WAITED, settled(WAITED)), cast("Outlets", outlets))
-    assert outlets.calls == [("apply", TaskResume("w", 2, "root.p"))]
-
-
-def test_a_write_without_effects_marks_nothing_delivered() -> None:
-    outlets = Recorder()
-    deliver(Change(settled(WAITED), settled(WAITED, wake_at=NOW + 7)), cast("Outlets", outlets))
-    assert outlets.calls == []

@@ -95,7 +95,7 @@ class Scene:
         return self.task.state if self.task else None
 
     def change(self, **fields: Any) -> None:
-        """Give the task, if there is one, other fields than it has come to have."""
+        """Set fields of the task, if there is one."""
         if self.task is not None:
             self._records["t"] = replace(self._records["t"], task=replace(self.task, **fields))
 

@@ -1,4 +1,4 @@
-"""Where a message can go (docs/protocol.md 2.4)."""
+"""Addresses of messages (docs/protocol.md 2.4)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from resonate_store.model.addresses import Poll, expand, group_of, poll_of, prob
 ARN = "arn:aws:lambda:eu-west-1:123456789012:function:worker"
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_problem_with_a_valid_address_is_none(subtests: pytest.Subtests) -> None:
+    for address in [
         "poll://any@workers",
         "poll://any@workers/pid-1",
         "poll://uni@workers/pid-1",
@@ -27,16 +26,14 @@ ARN = "arn:aws:lambda:eu-west-1:123456789012:function:worker"
         "lambda://worker:$LATEST",
         f"lambda://{ARN}",
         f"lambda://{ARN}:7",
-    ],
-)
-def test_an_address(address: str) -> None:
-    assert problem_with(address) is None
-    assert expand(address) == address
+    ]:
+        with subtests.test(address=address):
+            assert problem_with(address) is None
+            assert expand(address) == address
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_problem_with_an_invalid_address_names_it(subtests: pytest.Subtests) -> None:
+    for address in [
         "",
         "workers",
         "poll://",
@@ -73,42 +70,39 @@ def test_an_address(address: str) -> None:
         "lambda://worker/path",
         "lambda://arn:aws:lambda:eu-west-1:123456789012:layer:worker",
         " poll://any@workers",
-    ],
-)
-def test_no_address(address: str) -> None:
-    problem = problem_with(address)
-    assert problem is not None
-    assert repr(address) in problem
-    assert "poll://any@group" in problem
+    ]:
+        with subtests.test(address=address):
+            problem = problem_with(address)
+            assert problem is not None
+            assert repr(address) in problem
+            assert "poll://any@group" in problem
 
 
-def test_a_uni_address_must_name_the_process() -> None:
+def test_problem_with_a_uni_address_without_a_process_names_it() -> None:
     problem = problem_with("poll://uni@workers")
     assert problem is not None
     assert "names no process" in problem
     assert "poll://uni@group/pid" in problem
 
 
-def test_a_bare_name_is_any_worker_of_the_group() -> None:
+def test_expand_of_a_bare_name_is_its_group() -> None:
     assert expand("workers") == "poll://any@workers"
     assert problem_with(expand("workers")) is None
 
 
-@pytest.mark.parametrize(
-    ("address", "group"),
-    [
+def test_group_of_a_poll_address_is_named(subtests: pytest.Subtests) -> None:
+    for address, group in [
         ("poll://any@workers", "workers"),
         ("poll://any@workers/p", "workers"),
         ("poll://uni@workers/p", "workers"),
         ("http://any@workers", None),
         ("lambda://workers", None),
-    ],
-)
-def test_the_group_of_an_address(address: str, group: str | None) -> None:
-    assert group_of(address) == group
+    ]:
+        with subtests.test(address=address, group=group):
+            assert group_of(address) == group
 
 
-def test_a_group_leads_where_it_is_mapped() -> None:
+def test_route_of_a_group_is_its_mapped_address() -> None:
     groups = {"workers": "lambda://Stack-worker"}
     assert route("poll://any@workers", groups) == "lambda://Stack-worker"
     assert route("poll://any@workers/p1", groups) == "lambda://Stack-worker"
@@ -117,16 +111,14 @@ def test_a_group_leads_where_it_is_mapped() -> None:
     assert route("lambda://workers", {}) == "lambda://workers"
 
 
-@pytest.mark.parametrize(
-    ("address", "poll"),
-    [
+def test_poll_of_an_address_has_its_parts(subtests: pytest.Subtests) -> None:
+    for address, poll in [
         ("poll://any@g", Poll("any", "g", None)),
         ("poll://any@g/1", Poll("any", "g", "1")),
         ("poll://uni@a%2Fb/x%20y", Poll("uni", "a/b", "x y")),
         ("poll://any@what%3F/no%231", Poll("any", "what?", "no#1")),
         ("lambda://g", None),
         ("http://uni@g/1", None),
-    ],
-)
-def test_a_poll_address_is_taken_apart(address: str, poll: Poll | None) -> None:
-    assert poll_of(address) == poll
+    ]:
+        with subtests.test(address=address, poll=poll):
+            assert poll_of(address) == poll

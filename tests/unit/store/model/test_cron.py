@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import count, pairwise, takewhile
 from zoneinfo import ZoneInfo, available_timezones
@@ -20,19 +19,15 @@ from resonate_store.model.cron import (
     problem_with,
     problem_with_timezone,
 )
+from tests.support.cron_calendar import NEW_YORK, SPANS, ZONES, any_hour, by_the_minute, first_shown, ms
 from tests.support.hypothesis_settings import examples
 
 START = "2025-06-15 15:06:40"
 """A Sunday."""
 
 
-def ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
-
-
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
+def test_next_occurrence_of_common_expressions(subtests: pytest.Subtests) -> None:
+    for expression, expected in [
         ("* * * * *", "2025-06-15 15:07"),
         ("*/15 * * * *", "2025-06-15 15:15"),
         ("5 * * * *", "2025-06-15 16:05"),
@@ -48,16 +43,15 @@ def ms(text: str) -> int:
         ("@weekly", "2025-06-22 00:00"),
         ("@monthly", "2025-07-01 00:00"),
         ("@yearly", "2026-01-01 00:00"),
-    ],
-)
-def test_the_next_occurrence(expression: str, expected: str) -> None:
-    assert problem_with(expression) is None
-    assert next_occurrence(expression, ms(START)) == ms(expected)
+    ]:
+        with subtests.test(expression=expression, expected=expected):
+            assert problem_with(expression) is None
+            assert next_occurrence(expression, ms(START)) == ms(expected)
 
 
-@pytest.mark.parametrize(
-    ("weekday", "expected"),
-    [
+def test_next_occurrence_numbers_weekdays_as_unix_cron(subtests: pytest.Subtests) -> None:
+    """docs/rules.md S12: 0 and 7 are Sunday, names are allowed."""
+    for weekday, expected in [
         ("0", "2025-06-22"),
         ("7", "2025-06-22"),
         ("sun", "2025-06-22"),
@@ -68,17 +62,14 @@ def test_the_next_occurrence(expression: str, expected: str) -> None:
         ("6", "2025-06-21"),
         ("1-5", "2025-06-16"),
         ("tue-thu", "2025-06-17"),
-    ],
-)
-def test_weekdays_are_numbered_as_unix_does(weekday: str, expected: str) -> None:
-    """docs/rules.md S12: 0 and 7 are Sunday, names are allowed."""
-    assert problem_with(f"0 0 * * {weekday}") is None
-    assert next_occurrence(f"0 0 * * {weekday}", ms(START)) == ms(expected)
+    ]:
+        with subtests.test(weekday=weekday, expected=expected):
+            assert problem_with(f"0 0 * * {weekday}") is None
+            assert next_occurrence(f"0 0 * * {weekday}", ms(START)) == ms(expected)
 
 
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
+def test_next_runs_of_equivalent_expressions_are_equal(subtests: pytest.Subtests) -> None:
+    for expression, expected in [
         ("0 0 * * sat-sun", "0 0 * * 0,6"),
         ("0 0 * * 5-7", "0 0 * * 0,5,6"),
         ("0 0 * * 5-0", "0 0 * * 0,5,6"),
@@ -96,15 +87,14 @@ def test_weekdays_are_numbered_as_unix_does(weekday: str, expected: str) -> None
         ("07 01 * * *", "7 1 * * *"),
         ("  0\t0 * *  *", "@daily"),
         ("0-59 0-23 * 1-12 *", "* * * * *"),
-    ],
-)
-def test_two_ways_of_saying_the_same(expression: str, expected: str) -> None:
-    assert problem_with(expression) is None
-    assert next_runs(expression, ms(START), 50) == next_runs(expected, ms(START), 50)
-    assert eventbridge(expression) == eventbridge(expected)
+    ]:
+        with subtests.test(expression=expression, expected=expected):
+            assert problem_with(expression) is None
+            assert next_runs(expression, ms(START), 50) == next_runs(expected, ms(START), 50)
+            assert eventbridge(expression) == eventbridge(expected)
 
 
-def test_a_day_of_month_or_a_day_of_week() -> None:
+def test_next_occurrence_is_on_a_day_of_month_or_week() -> None:
     """docs/rules.md S12: when both are restricted, either will do, as Unix cron has it."""
     at, days = ms(START), []
     for _ in range(5):
@@ -113,29 +103,26 @@ def test_a_day_of_month_or_a_day_of_week() -> None:
     assert days == ["Mon 16", "Fri 20", "Mon 23", "Mon 30", "Mon 07"]
 
 
-@pytest.mark.parametrize(
-    ("after", "expected"),
-    [
+def test_next_occurrence_is_strictly_later(subtests: pytest.Subtests) -> None:
+    for after, expected in [
         ("2025-06-15 15:06:59.999", "2025-06-15 15:07"),
         ("2025-06-15 15:07:00.000", "2025-06-15 15:08"),
         ("2025-06-15 15:07:00.001", "2025-06-15 15:08"),
         ("2025-06-15 15:06:00.000", "2025-06-15 15:07"),
         ("1970-01-01 00:00:00.000", "1970-01-01 00:01"),
-    ],
-)
-def test_the_next_occurrence_is_strictly_later(after: str, expected: str) -> None:
-    assert next_occurrence("* * * * *", ms(after)) == ms(expected)
+    ]:
+        with subtests.test(after=after, expected=expected):
+            assert next_occurrence("* * * * *", ms(after)) == ms(expected)
 
 
-def test_it_is_evaluated_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_next_occurrence_is_computed_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     assert next_occurrence("0 3 * * *", ms("2025-03-09 00:00")) == ms("2025-03-09 03:00")
     assert next_occurrence("30 2 * * *", ms("2025-03-09 02:30")) == ms("2025-03-10 02:30")
 
 
-@pytest.mark.parametrize(
-    ("expression", "named"),
-    [
+def test_problem_with_an_invalid_expression_names_the_field(subtests: pytest.Subtests) -> None:
+    for expression, named in [
         ("", "0 fields"),
         ("* * * *", "4 fields"),
         ("* * * * * *", "6 fields"),
@@ -170,21 +157,20 @@ def test_it_is_evaluated_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
         ("0 r(0-5) * * *", "the hour field 'r(0-5)'"),
         ("0,R * * * *", "the minute field '0,R'"),
         ("R/15 * * * *", "the minute field 'R/15'"),
-    ],
-)
-def test_a_refusal_names_what_was_wrong(expression: str, named: str) -> None:
-    problem = problem_with(expression)
-    assert problem is not None
-    assert problem.startswith(f"Invalid cron expression {expression!r}")
-    assert named in problem
+    ]:
+        with subtests.test(expression=expression, named=named):
+            problem = problem_with(expression)
+            assert problem is not None
+            assert problem.startswith(f"Invalid cron expression {expression!r}")
+            assert named in problem
 
 
 FIELD = st.one_of(st.just("*"), st.sampled_from(["*/2", "*/5", "1", "3-5", "2,4", "0", "r", "R(1-4)", "h", "l"]))
 
 
 @given(st.tuples(*[FIELD] * 5), st.integers(0, 4_000_000_000_000))
-def test_an_accepted_expression_always_occurs_again_at_a_whole_minute(fields: tuple[str, ...], after: int) -> None:
-    """And always at the same instant: a transition that asks twice must be told the same."""
+def test_next_occurrence_of_a_valid_expression_is_a_whole_minute(fields: tuple[str, ...], after: int) -> None:
+    """A transition that asks twice must get the same instant."""
     expression = " ".join(fields)
     if problem_with(expression) is None:
         occurrence = next_occurrence(expression, after)
@@ -194,9 +180,7 @@ def test_an_accepted_expression_always_occurs_again_at_a_whole_minute(fields: tu
         assert next_occurrence(expression, occurrence - 1000) == occurrence
 
 
-# -- time zones ---------------------------------------------------------------------------------------------------
-
-NEW_YORK = "America/New_York"
+# -- time zones -------------------------------------------------------------------------------------------------------
 
 
 def runs(expression: str, after: str, count: int, zone: str) -> list[str]:
@@ -207,33 +191,32 @@ def runs(expression: str, after: str, count: int, zone: str) -> list[str]:
     ]
 
 
-def test_an_expression_speaks_of_the_clock_of_its_time_zone() -> None:
+def test_next_runs_follow_the_clock_of_the_time_zone() -> None:
     assert runs("0 9 * * *", "2025-06-15 00:00", 2, "Asia/Kolkata") == ["06-15 09:00 +0530", "06-16 09:00 +0530"]
     assert runs("0 0 * * mon", "2025-06-15 23:00", 1, "Pacific/Kiritimati") == ["06-23 00:00 +1400"]
     assert runs("@daily", "2025-12-31 12:00", 1, "Pacific/Pago_Pago") == ["01-01 00:00 -1100"]
 
 
-def test_a_time_that_the_clock_skips_occurs_when_it_is_set_forward() -> None:
+def test_skipped_time_occurs_when_the_clock_is_set_forward() -> None:
     days = ["03-08 02:30 -0500", "03-09 03:00 -0400", "03-10 02:30 -0400"]
     assert runs("30 2 * * *", "2025-03-08 00:00", 3, NEW_YORK) == days
 
 
-def test_times_of_fixed_hours_that_the_clock_skips_occur_together_and_once() -> None:
+def test_skipped_times_of_fixed_hours_occur_once_together() -> None:
     expected = ["03-09 01:45 -0500", "03-09 03:00 -0400", "03-09 03:15 -0400"]
     assert runs("*/15 1-3 * * *", "2025-03-09 06:31", 3, NEW_YORK) == expected
     assert runs("0 2,3 * * *", "2025-03-09 05:00", 2, NEW_YORK) == ["03-09 03:00 -0400", "03-10 02:00 -0400"]
 
 
-def test_a_time_that_the_clock_shows_twice_occurs_once() -> None:
+def test_repeated_time_of_a_fixed_hour_occurs_once() -> None:
     assert runs("30 1 * * *", "2025-11-02 00:00", 2, NEW_YORK) == ["11-02 01:30 -0400", "11-03 01:30 -0500"]
     expected = ["11-02 01:30 -0400", "11-02 02:00 -0500", "11-02 02:30 -0500"]
     assert runs("*/30 1,2 * * *", "2025-11-02 05:00", 3, NEW_YORK) == expected
     assert runs("*/30 1,2 * * *", "2025-11-02 06:10", 1, NEW_YORK) == expected[1:2], "asked while it shows it again"
 
 
-@pytest.mark.parametrize(
-    ("expression", "after", "expected"),
-    [
+def test_time_of_any_hour_follows_real_time(subtests: pytest.Subtests) -> None:
+    for expression, after, expected in [
         ("*/30 * * * *", "2025-11-02 05:00", ["01:30 -0400", "01:00 -0500", "01:30 -0500", "02:00 -0500"]),
         ("@hourly", "2025-11-02 04:30", ["01:00 -0400", "01:00 -0500", "02:00 -0500"]),
         ("59 * * * *", "2025-11-02 05:58", ["01:59 -0400", "01:59 -0500", "02:59 -0500"]),
@@ -243,19 +226,18 @@ def test_a_time_that_the_clock_shows_twice_occurs_once() -> None:
         ("*/15 * * * *", "2025-03-09 06:31", ["01:45 -0500", "03:00 -0400", "03:15 -0400"]),
         ("30 * * * *", "2025-03-09 06:00", ["01:30 -0500", "03:30 -0400", "04:30 -0400"]),
         ("30 */2 * * *", "2025-03-09 05:00", ["00:30 -0500", "04:30 -0400"]),
-    ],
-)
-def test_any_hour_goes_on_in_real_time(expression: str, after: str, expected: list[str]) -> None:
-    assert [run[6:] for run in runs(expression, after, len(expected), NEW_YORK)] == expected
+    ]:
+        with subtests.test(expression=expression, after=after, expected=expected):
+            assert [run[6:] for run in runs(expression, after, len(expected), NEW_YORK)] == expected
 
 
-def test_hourly_schedule_occurs_25_times_on_a_day_of_25_hours() -> None:
+def test_hourly_expression_occurs_25_times_on_a_25_hour_day() -> None:
     day = runs("0 * * * *", "2025-11-02 03:59", 25, NEW_YORK)
     assert (day[0], day[-1]) == ("11-02 00:00 -0400", "11-02 23:00 -0500")
     assert len(set(runs("* * * * *", "2025-11-02 03:59", 1500, NEW_YORK))) == 1500
 
 
-def test_last_occurrence_of_any_hour_looks_back_past_the_change() -> None:
+def test_last_occurrence_of_any_hour_is_before_the_change() -> None:
     def last(expression: str, until: str) -> str:
         at = last_occurrence(expression, ms(until), NEW_YORK)
         return datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M")
@@ -265,102 +247,21 @@ def test_last_occurrence_of_any_hour_looks_back_past_the_change() -> None:
     assert last("15 */2 * * *", "2025-03-09 07:30") == "05:15"
 
 
-def test_changes_of_half_an_hour_and_of_a_whole_day() -> None:
+def test_next_runs_handle_changes_of_30_minutes_and_one_day() -> None:
     lord_howe = ["10-05 02:30 +1100", "10-06 02:15 +1100"]
     assert runs("15 2 * * *", "2025-10-04 15:00", 2, "Australia/Lord_Howe") == lord_howe
     assert runs("0 12 * * *", "2011-12-29 23:00", 2, "Pacific/Apia") == ["12-31 00:00 +1400", "12-31 12:00 +1400"]
 
 
-@pytest.mark.parametrize(
-    "zone", ["Europe/Atlantis", "", "..", "../etc/passwd", "Europe", "/UTC", "localtime", "a b", "\0"]
-)
-def test_an_unknown_time_zone_is_named(zone: str) -> None:
-    problem = problem_with("@daily", zone)
-    assert problem is not None
-    assert problem.startswith(f"unknown time zone {zone!r}")
+def test_problem_with_an_unknown_time_zone_names_it(subtests: pytest.Subtests) -> None:
+    for zone in ["Europe/Atlantis", "", "..", "../etc/passwd", "Europe", "/UTC", "localtime", "a b", "\0"]:
+        with subtests.test(zone=zone):
+            problem = problem_with("@daily", zone)
+            assert problem is not None
+            assert problem.startswith(f"unknown time zone {zone!r}")
 
 
-# -- against a calendar that is read minute by minute -------------------------------------------------------------
-
-SPANS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-NAMES = {
-    name: number
-    for names in ("sun mon tue wed thu fri sat", "- jan feb mar apr may jun jul aug sep oct nov dec")
-    for number, name in enumerate(names.split())
-}
-ZONES = [
-    None,
-    "UTC",
-    NEW_YORK,
-    "Europe/Berlin",
-    "Australia/Lord_Howe",
-    "Asia/Kathmandu",
-    "Africa/Casablanca",
-    "America/Santiago",
-]
-"""Changes of an hour and of half an hour, at midnight and by day, and none."""
-
-
-def number_of(text: str) -> int:
-    return NAMES[text] if text in NAMES else int(text)
-
-
-def values_of(field: str, first: int, last: int) -> set[int]:
-    found: set[int] = set()
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        low, _, high = span.partition("-")
-        begin = first if low == "*" else number_of(low)
-        end = last if low == "*" or (step and not high) else number_of(high or low)
-        found |= set(range(begin, end + 1, int(step or 1)))
-    return found
-
-
-def by_the_minute(expression: str, first: date, days: int, zone: str | None) -> set[int]:
-    """What an expression means, told from every minute that a clock on the wall shows or skips."""
-    minutes, hours, dates, months, weekdays = (
-        values_of(field, *span) for field, span in zip(expression.split(), SPANS, strict=True)
-    )
-    unrestricted = [expression.split()[place] in ("*", "*/1") for place in (2, 4)]
-    found: set[int] = set()
-    for day in (first + timedelta(days=n) for n in range(days)):
-        on_date, on_weekday = day.day in dates, bool({day.isoweekday(), day.isoweekday() % 7} & weekdays)
-        right = (on_date and on_weekday) if any(unrestricted) else (on_date or on_weekday)
-        if not right or day.month not in months:
-            continue
-        if goes_on(expression):
-            found |= {at for at, wall in minutes_of(day, zone) if wall.minute in minutes and wall.hour in hours}
-            continue
-        for minute in range(1440):
-            if minute % 60 in minutes and minute // 60 in hours:
-                found.add(first_shown(datetime(day.year, day.month, day.day, minute // 60, minute % 60), zone))
-    return found
-
-
-def goes_on(expression: str) -> bool:
-    """Whether the hour is any: `*`, `*/n`, or each of them by name."""
-    hour = expression.split()[1]
-    return hour.partition("/")[0] == "*" or len(values_of(hour, 0, 23)) == 24
-
-
-def minutes_of(day: date, zone: str | None) -> Iterator[tuple[int, datetime]]:
-    """Every minute of a day as it passes: the instant, and what a clock on the wall shows."""
-    begin = ms(str(day)) - 86_400_000
-    for at in range(begin, begin + 3 * 86_400_000, 60_000):
-        wall = datetime.fromtimestamp(at / 1000, ZoneInfo(zone or "UTC"))
-        if wall.date() == day:
-            yield at, wall
-
-
-def first_shown(wall: datetime, zone: str | None) -> int:
-    """When a clock first shows this time or a later one."""
-    if zone is None:
-        return round(wall.replace(tzinfo=UTC).timestamp() * 1000)
-    while True:
-        instant = wall.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
-        if instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None) == wall:
-            return round(instant.timestamp() * 1000)
-        wall += timedelta(minutes=1)
+# -- against a calendar that is read minute by minute -----------------------------------------------------------------
 
 
 def field_of(first: int, last: int, names: tuple[str, ...] = ()) -> st.SearchStrategy[str]:
@@ -392,9 +293,7 @@ DAYS = st.one_of(st.sampled_from(CHANGES), st.dates(date(2000, 1, 2), date(2036,
 @example("7 */3 * * *", date(2025, 4, 6), "Australia/Lord_Howe")
 @example("0 0 13 * fri", date(2025, 6, 10), None)
 @example("0 0 1-31 * fri", date(2025, 6, 10), None)
-def test_occurrences_are_those_of_a_calendar_read_minute_by_minute(
-    expression: str, first: date, zone: str | None
-) -> None:
+def test_occurrences_equal_a_calendar_read_by_the_minute(expression: str, first: date, zone: str | None) -> None:
     if problem_with(expression, zone) is not None:
         return
     expected = sorted(by_the_minute(expression, first - timedelta(days=1), 4, zone))
@@ -413,7 +312,7 @@ def test_occurrences_are_those_of_a_calendar_read_minute_by_minute(
         assert last_occurrence(expression, later - 1000, zone) == earlier
 
 
-# -- against croniter, which knows time zones by itself -----------------------------------------------------------
+# -- against croniter, which knows time zones by itself ---------------------------------------------------------------
 
 
 def plain_field(first: int, last: int) -> st.SearchStrategy[str]:
@@ -448,7 +347,7 @@ def offset(at: int, zone: ZoneInfo) -> timedelta | None:
 @example("*/2 */2 */2 * *", "Asia/Magadan", 631_152_000, True)
 @example("*/20 * * * *", NEW_YORK, ms("2025-03-09") // 1000, False)
 @example("*/20 1-2 * * *", NEW_YORK, ms("2025-11-02") // 1000, False)
-def test_occurrences_are_those_of_croniter_but_for_where_the_clock_jumps(
+def test_occurrences_equal_those_of_croniter_except_at_changes(
     expression: str, name: str, after: int, near: bool
 ) -> None:
     """Two differences are deliberate (docs/schedules.md).
@@ -467,20 +366,19 @@ def test_occurrences_are_those_of_croniter_but_for_where_the_clock_jumps(
     theirs = list(takewhile(lambda at: at <= ours[-1], (round(clock.get_next(float)) for _ in count())))
 
     more = set(theirs) - set(ours)
-    skipped = {at for at in more if goes_on(expression) and offset(at - 1, zone) != offset(at, zone)}
+    skipped = {at for at in more if any_hour(expression) and offset(at - 1, zone) != offset(at, zone)}
 
     assert sorted(ours) == ours
     assert set(ours) <= set(theirs)
     assert all(datetime.fromtimestamp(at, zone).fold for at in more - skipped), "shown a second time"
-    assert more == skipped or not goes_on(expression)
+    assert more == skipped or not any_hour(expression)
 
 
-# -- EventBridge's dialect ----------------------------------------------------------------------------------------
+# -- EventBridge's dialect --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
+def test_eventbridge_translates_an_expression(subtests: pytest.Subtests) -> None:
+    for expression, expected in [
         ("* * * * *", ["cron(* * * * ? *)"]),
         ("*/5 * * * *", ["cron(0/5 * * * ? *)"]),
         ("3/7 * * * *", ["cron(3/7 * * * ? *)"]),
@@ -503,21 +401,21 @@ def test_occurrences_are_those_of_croniter_but_for_where_the_clock_jumps(
         ("@monthly", ["cron(0 0 1 * ? *)"]),
         ("@yearly", ["cron(0 0 1 1 ? *)"]),
         ("@annually", ["cron(0 0 1 1 ? *)"]),
-    ],
-)
-def test_the_translation(expression: str, expected: list[str]) -> None:
-    assert problem_with(expression) is None
-    assert eventbridge(expression) == expected
+    ]:
+        with subtests.test(expression=expression, expected=expected):
+            assert problem_with(expression) is None
+            assert eventbridge(expression) == expected
 
 
-def test_the_longest_translation_is_within_what_scheduler_takes() -> None:
+def test_eventbridge_expression_has_at_most_256_characters() -> None:
     """Pairs of neighbours are what compresses worst."""
     pairs = [",".join(str(n) for n in range(first, last + 1) if n % 3) for first, last in SPANS]
     assert max(map(len, eventbridge(" ".join(pairs)))) <= 256
 
 
-@pytest.mark.parametrize("timezone", [None, "Europe/Berlin"])
-@pytest.mark.parametrize("after", [253_402_300_799_000, 10**18, -(10**18)])
-def test_next_runs_outside_of_the_calendar_say_so(after: int, timezone: str | None) -> None:
-    with pytest.raises(ValueError, match="no occurrence within the years 1 to 9999"):
-        next_runs("* * * * *", after, 3, timezone)
+def test_next_runs_outside_the_calendar_raise_an_error(subtests: pytest.Subtests) -> None:
+    for after in [253_402_300_799_000, 10**18, -(10**18)]:
+        for timezone in [None, "Europe/Berlin"]:
+            raises = pytest.raises(ValueError, match="no occurrence within the years 1 to 9999")
+            with subtests.test(timezone=timezone, after=after), raises:
+                next_runs("* * * * *", after, 3, timezone)

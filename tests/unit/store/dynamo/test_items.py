@@ -1,3 +1,5 @@
+"""Items of the table: every field of a record is stored and read back."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -85,7 +87,7 @@ SCHEDULES = st.builds(
 
 
 @given(RECORDS | SCHEDULES, st.none() | TEXT, COUNTS)
-def test_an_item_gives_back_its_entry(entry: Entry, token: str | None, effects: int) -> None:
+def test_item_of_an_entry_can_be_read_back(entry: Entry, token: str | None, effects: int) -> None:
     item = item_of(entry, token=token, effects=effects)
 
     assert entry_of(item) == entry
@@ -94,7 +96,7 @@ def test_an_item_gives_back_its_entry(entry: Entry, token: str | None, effects: 
 
 
 @given(RECORDS | SCHEDULES)
-def test_an_item_is_what_the_model_makes_of_it(entry: Entry) -> None:
+def test_item_of_an_entry_is_that_of_its_model(entry: Entry) -> None:
     item = item_of(entry, token="t", effects=1)
     model: type[Model] = PromiseModel if isinstance(entry, Record) else ScheduleModel
 
@@ -109,7 +111,7 @@ def test_an_item_is_what_the_model_makes_of_it(entry: Entry) -> None:
 @example("a", "a:1.1")
 @example("a:1", "a:1.1")
 @example("a", "a:x")
-def test_the_sort_key_prefix_of_children_holds_for_them_alone(parent: str, id: str) -> None:
+def test_depth_prefix_matches_direct_children_only(parent: str, id: str) -> None:
     key = table_key(("promise", id))
     found = [
         separator
@@ -121,12 +123,12 @@ def test_the_sort_key_prefix_of_children_holds_for_them_alone(parent: str, id: s
     assert found == ([id[len(parent)]] if parent == parent_of(id) else [])
 
 
-def test_keys_name_the_origin_and_the_depth() -> None:
+def test_table_key_names_origin_and_depth() -> None:
     assert table_key(("promise", "a.1.2")) == {"pk": {"S": "p#a"}, "sk": {"S": "2#a.1.2"}}
     assert table_key(("schedule", "a.1")) == {"pk": {"S": "s#a.1"}, "sk": {"S": "schedule"}}
 
 
-def test_only_what_is_due_some_day_is_in_the_wake_index() -> None:
+def test_item_with_a_wake_up_is_in_the_wake_index() -> None:
     idle, due = Record("a", "pending", 1, 0), Record("a", "pending", 1, 0, wake_at=1)
 
     assert "wake_shard" not in item_of(idle)
@@ -134,7 +136,7 @@ def test_only_what_is_due_some_day_is_in_the_wake_index() -> None:
     assert item_of(due, shards=1)["wake_shard"] == {"S": "0"}
 
 
-def test_only_roots_are_in_the_executions_index() -> None:
+def test_item_of_a_root_is_in_the_executions_index() -> None:
     root = item_of(Record("a", "resolved", 1, 0))
     step = item_of(Record("a.1", "resolved", 1, 0, tags={"resonate:origin": "a"}))
 
@@ -142,13 +144,13 @@ def test_only_roots_are_in_the_executions_index() -> None:
     assert "execution_state" not in step
 
 
-def test_waiters_have_their_maps_before_anybody_waits() -> None:
+def test_item_of_a_new_promise_has_maps_for_waiters() -> None:
     item = item_of(Record("a", "pending", 1, 0))
 
     assert (item["callbacks"], item["listeners"]) == ({"M": {}}, {"M": {}})
 
 
-def test_the_table_is_what_the_models_say() -> None:
+def test_table_definition_is_that_of_the_models() -> None:
     assert table_definition("t") == {
         "TableName": "t",
         "BillingMode": "PAY_PER_REQUEST",
@@ -180,26 +182,27 @@ def _index(name: str, hash_key: str, range_key: str) -> dict[str, Any]:
     }
 
 
-def test_markers_expire_and_nothing_else_does() -> None:
+def test_table_expires_markers_only() -> None:
     assert expiry_definition("t")["TimeToLiveSpecification"] == {"Enabled": True, "AttributeName": "expire_at"}
     assert "expire_at" in ExpiryModel.get_attributes()
     assert "expire_at" not in PromiseModel.get_attributes()
 
 
-@pytest.mark.parametrize("id", ["a", "a.b.c", "a#b/c d\U0001f600"])
-def test_a_marker_tells_which_life_of_which_root_it_ends(id: str) -> None:
-    item = expiry_item(id, 5, 1_001)
+def test_expiry_of_a_marker_is_its_root_and_life(subtests: pytest.Subtests) -> None:
+    for id in ["a", "a.b.c", "a#b/c d\U0001f600"]:
+        with subtests.test(id=id):
+            item = expiry_item(id, 5, 1_001)
 
-    assert item["pk"] == {"S": f"p#{origin(id)}"}
-    assert item["expire_at"] == {"N": "2"}
-    assert expiry_of(item) == (id, 5)
+            assert item["pk"] == {"S": f"p#{origin(id)}"}
+            assert item["expire_at"] == {"N": "2"}
+            assert expiry_of(item) == (id, 5)
 
 
-def test_only_a_marker_is_one() -> None:
+def test_expiry_of_another_item_is_none() -> None:
     assert expiry_of(item_of(Record("expiry#a", "pending", 1, 0))) is None
 
 
-def test_damaged_item_is_named() -> None:
+def test_damaged_item_raises_an_error_with_its_id() -> None:
     item = item_of(Record("w.1", "pending", 1, 1))
     for damaged in ({**item, "rev": {"N": "many"}}, {**item, "task": {"M": {"state": {"N": "1"}}}}):
         with pytest.raises(DamagedRecord, match=r"record of the promise 'w\.1' is damaged"):
