@@ -218,8 +218,8 @@ def put_in_state(store: World, state: str) -> None:
 def test_rule_02_no_request_revives_a_fulfilled_task(new_store: NewStore, subtests: pytest.Subtests) -> None:
     """Rule 2: acquire, heartbeat, release, halt, continue, expiry and redispatch check the promise first."""
     for how in ["deadline", "settled"]:
-        for state, request_, status in DEAD:
-            with subtests.test(state=state, request_=request_, how=how):
+        for state, request, status in DEAD:
+            with subtests.test(state=state, request=request, how=how):
                 store = new_store()
                 put_in_state(store, state)
                 version = store.task("w").version
@@ -228,7 +228,7 @@ def test_rule_02_no_request_revives_a_fulfilled_task(new_store: NewStore, subtes
                 store.messages()
                 store.clock.advance(MINUTE)  # past the promise's deadline, the task's lease and its next offer
 
-                response = store.apply(request_)
+                response = store.apply(request)
                 store.pass_time(HOUR)
 
                 assert response.status == status

@@ -131,7 +131,7 @@ def check(answer: Answer, body: bytes) -> None:
     assert answered.status not in (500, 503), answered.data
 
 
-def test_a_value_that_does_not_belong_there(server: tuple[Answer, int]) -> None:
+def test_fuzz_of_values_is_answered_below_500(server: tuple[Answer, int]) -> None:
     answer, examples = server
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -144,7 +144,7 @@ def test_a_value_that_does_not_belong_there(server: tuple[Answer, int]) -> None:
     holds()
 
 
-def test_bytes_that_do_not_belong_there(server: tuple[Answer, int]) -> None:
+def test_fuzz_of_bytes_in_requests_is_answered_below_500(server: tuple[Answer, int]) -> None:
     answer, examples = server
 
     @settings(max_examples=examples // 2, deadline=None)
@@ -159,7 +159,7 @@ def test_bytes_that_do_not_belong_there(server: tuple[Answer, int]) -> None:
     holds()
 
 
-def test_bytes_of_any_kind(server: tuple[Answer, int]) -> None:
+def test_fuzz_of_any_bytes_is_answered_below_500(server: tuple[Answer, int]) -> None:
     answer, examples = server
 
     @settings(max_examples=examples // 5, deadline=None)

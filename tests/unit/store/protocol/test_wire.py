@@ -1,4 +1,4 @@
-"""Requests and responses survive the wire in both directions, and what is no request is refused by name."""
+"""Requests and responses as JSON, in both directions."""
 
 import json
 from typing import Any
@@ -11,7 +11,6 @@ from resonate_store.model.requests import (
     PromiseGet,
     PromiseRecord,
     PromiseWake,
-    ProtocolRequest,
     Response,
     TaskAcquire,
     TaskFence,
@@ -32,26 +31,18 @@ from resonate_store.protocol.wire import (
 )
 from tests.support.samples import CREATE, REQUESTS, RESPONSES, TASK
 
+PROMISE = {
+    "id": "a",
+    "state": "pending",
+    "param": {},
+    "value": {"data": "x"},
+    "tags": {"k": "v"},
+    "timeoutAt": 1000,
+    "createdAt": 5,
+}
 RECORDS: dict[str, Any] = {
-    "PROMISE": {
-        "id": "a",
-        "state": "pending",
-        "param": {},
-        "value": {"data": "x"},
-        "tags": {"k": "v"},
-        "timeoutAt": 1000,
-        "createdAt": 5,
-    },
-    "SETTLED": {
-        "id": "a",
-        "state": "resolved",
-        "param": {},
-        "value": {"data": "x"},
-        "tags": {"k": "v"},
-        "timeoutAt": 1000,
-        "createdAt": 5,
-        "settledAt": 7,
-    },
+    "PROMISE": PROMISE,
+    "SETTLED": {**PROMISE, "state": "resolved", "settledAt": 7},
     "TASK": {"id": "a", "state": "acquired", "version": 3, "resumes": 1, "ttl": 60000, "pid": "p"},
     "SCHEDULE": {
         "id": "s",
@@ -76,34 +67,36 @@ def spelled_out(data: Any) -> Any:
             return RECORDS.get(data, data)
 
 
-@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.kind)
-def test_a_request_survives_the_wire(request_: ProtocolRequest) -> None:
-    kind, data = encode_request(request_)
+def test_request_can_be_encoded_and_decoded(subtests: pytest.Subtests) -> None:
+    for request in REQUESTS:
+        with subtests.test(request=request):
+            kind, data = encode_request(request)
 
-    assert kind == request_.kind
-    assert decode_request(kind, msgspec.json.encode(data)) == request_
-    assert decode_request(kind, json.loads(msgspec.json.encode(data))) == request_
+            assert kind == request.kind
+            assert decode_request(kind, msgspec.json.encode(data)) == request
+            assert decode_request(kind, json.loads(msgspec.json.encode(data))) == request
 
 
-def test_every_kind_is_tried() -> None:
+def test_request_samples_have_all_kinds() -> None:
     assert {request.kind for request in REQUESTS} == DATA.keys()
     assert len(DATA) == 24
 
 
-@pytest.mark.parametrize(("request_", "response", "data"), RESPONSES, ids=lambda part: getattr(part, "kind", None))
-def test_a_response_survives_the_wire(request_: ProtocolRequest, response: Response, data: dict[str, Any]) -> None:
-    written = msgspec.json.encode(encode_response(request_, response, "c7"))
+def test_response_can_be_encoded_and_decoded(subtests: pytest.Subtests) -> None:
+    for request, response, data in RESPONSES:
+        with subtests.test(request=request, response=response):
+            written = msgspec.json.encode(encode_response(request, response, "c7"))
 
-    assert json.loads(written) == spelled_out(data)
-    assert decode_response(request_, response.status, written) == response
+            assert json.loads(written) == spelled_out(data)
+            assert decode_response(request, response.status, written) == response
 
 
-def test_optional_keys_travel_only_when_they_are_set() -> None:
+def test_request_omits_keys_that_are_not_set() -> None:
     assert encode_request(TaskRelease("a", 1)) == ("task.release", {"id": "a", "version": 1})
     assert encode_request(TaskHalt("a")) == ("task.halt", {"id": "a"})
 
 
-def test_actions_travel_in_envelopes() -> None:
+def test_request_puts_actions_into_envelopes() -> None:
     kind, data = encode_request(TaskSuspend("a", 1, ("b",)))
 
     assert (kind, msgspec.to_builtins(data)) == (
@@ -118,35 +111,35 @@ def test_actions_travel_in_envelopes() -> None:
     )
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 422, 500])
-def test_a_failure_is_a_bare_string(status: int) -> None:
-    failure = Response(status=status, error="because")
+def test_response_of_a_failure_is_a_string(subtests: pytest.Subtests) -> None:
+    for status in [400, 404, 409, 422, 500]:
+        with subtests.test(status=status):
+            failure = Response(status=status, error="because")
 
-    assert encode_response(PromiseGet("a"), failure) == "because"
-    assert decode_response(PromiseGet("a"), status, b'"because"') == failure
-    assert decode_response(PromiseGet("a"), status, {"error": "because"}) == failure
+            assert encode_response(PromiseGet("a"), failure) == "because"
+            assert decode_response(PromiseGet("a"), status, b'"because"') == failure
+            assert decode_response(PromiseGet("a"), status, {"error": "because"}) == failure
 
 
-def test_a_failure_that_is_neither_is_shown_as_it_is() -> None:
+def test_response_of_an_unknown_failure_is_shown_as_json() -> None:
     assert decode_response(PromiseGet("a"), 502, {"message": "bad"}).error == '{"message":"bad"}'
 
 
-@pytest.mark.parametrize("kind", sorted(request.kind for request in InternalRequest.__args__))
-def test_an_internal_request_is_unknown_on_the_wire(kind: str) -> None:
-    with pytest.raises(UnknownKind, match=rf"Unknown operation: {kind}"):
-        decode_request(kind, {"id": "a"})
+def test_internal_request_is_unknown_when_decoded(subtests: pytest.Subtests) -> None:
+    for kind in sorted(request.kind for request in InternalRequest.__args__):
+        with subtests.test(kind=kind), pytest.raises(UnknownKind, match=rf"Unknown operation: {kind}"):
+            decode_request(kind, {"id": "a"})
 
 
-def test_an_internal_request_is_not_sent() -> None:
+def test_internal_request_is_not_encoded() -> None:
     with pytest.raises(WireError, match=r"promise\.wake is internal"):
         encode_request(PromiseWake("a"))  # type: ignore[arg-type]
     with pytest.raises(WireError, match=r"promise\.record is internal"):
         encode_request(PromiseRecord("a", 1, 1, "resolved"))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("kind", "data", "message"),
-    [
+def test_invalid_request_raises_an_error_that_names_it(subtests: pytest.Subtests) -> None:
+    for kind, data, message in [
         ("promise.get", {}, "^Invalid request: .*id"),
         ("promise.get", {"id": 7}, "^Invalid request: .*id"),
         ("promise.get", [], "^Invalid request: "),
@@ -184,34 +177,32 @@ def test_an_internal_request_is_not_sent() -> None:
             "fence's action: .*state",
         ),
         ("task.heartbeat", {"pid": "p", "tasks": [{"id": "a"}]}, "version"),
-    ],
-)
-def test_what_is_no_request_is_refused_by_name(kind: str, data: Any, message: str) -> None:
-    with pytest.raises(WireError, match=message):
-        decode_request(kind, data)
+    ]:
+        with subtests.test(kind=kind, message=message), pytest.raises(WireError, match=message):
+            decode_request(kind, data)
 
 
-@pytest.mark.parametrize(("sent", "kept"), [(2**53, 2**53), (2**53 + 1, 2**53), (2**63 - 1, 2**53), (2**63, 2**63)])
-def test_timeout_beyond_the_last_instant_is_read_as_never(sent: int, kept: int) -> None:
-    create = {"id": "p", "timeoutAt": sent}
-    action = {"kind": "promise.create", "head": {}, "data": create}
-    task: Any = decode_request("task.create", {"pid": "p", "ttl": 1, "action": action})
-    fence: Any = decode_request("task.fence", {"id": "t", "version": 1, "action": action})
-    read: list[Any] = [decode_request("promise.create", create), task.promise, fence.action]
-    assert [creation.timeout_at for creation in read] == [kept] * 3
-    schedule = {"id": "s", "cron": "* * * * *", "promiseId": "x", "promiseTimeout": sent}
-    read = [decode_request("schedule.create", schedule)]
-    assert [each.promise_timeout for each in read] == [kept]
+def test_timeout_after_the_last_instant_is_read_as_never(subtests: pytest.Subtests) -> None:
+    for sent, kept in [(2**53, 2**53), (2**53 + 1, 2**53), (2**63 - 1, 2**53), (2**63, 2**63)]:
+        with subtests.test(sent=sent, kept=kept):
+            create = {"id": "p", "timeoutAt": sent}
+            action = {"kind": "promise.create", "head": {}, "data": create}
+            task: Any = decode_request("task.create", {"pid": "p", "ttl": 1, "action": action})
+            fence: Any = decode_request("task.fence", {"id": "t", "version": 1, "action": action})
+            read: list[Any] = [decode_request("promise.create", create), task.promise, fence.action]
+            assert [creation.timeout_at for creation in read] == [kept] * 3
+            schedule = {"id": "s", "cron": "* * * * *", "promiseId": "x", "promiseTimeout": sent}
+            read = [decode_request("schedule.create", schedule)]
+            assert [each.promise_timeout for each in read] == [kept]
 
 
-def test_what_the_protocol_does_not_know_is_ignored() -> None:
+def test_unknown_keys_are_ignored() -> None:
     assert decode_request("promise.get", {"id": "a", "later": [1]}) == PromiseGet("a")
     assert decode_response(TaskGet("a"), 200, {"task": RECORDS["TASK"], "later": 1}) == Response(task=TASK)
 
 
-@pytest.mark.parametrize(
-    ("request_", "data", "message"),
-    [
+def test_invalid_response_raises_an_error_that_names_it(subtests: pytest.Subtests) -> None:
+    for request, data, message in [
         (PromiseGet("a"), {}, "holds no promise"),
         (TaskAcquire("a", 0, "p", 1), {"task": RECORDS["TASK"]}, "holds no promise"),
         (TaskSearch(), {}, "holds no tasks"),
@@ -219,8 +210,6 @@ def test_what_the_protocol_does_not_know_is_ignored() -> None:
         (TaskFence("a", 1, CREATE), {"action": {"head": {"status": 200}, "data": {}}}, "its action holds no promise"),
         (PromiseGet("a"), {"promise": {"id": "a"}}, "promise"),
         (PromiseGet("a"), b"<html>", "^Invalid response to promise.get: "),
-    ],
-)
-def test_what_is_no_response_is_refused_by_name(request_: ProtocolRequest, data: Any, message: str) -> None:
-    with pytest.raises(WireError, match=message):
-        decode_response(request_, 200, data)
+    ]:
+        with subtests.test(request=request, message=message), pytest.raises(WireError, match=message):
+            decode_response(request, 200, data)

@@ -20,7 +20,7 @@ def creation(serving: Serving, id: str = "p") -> PromiseCreate:
     return PromiseCreate(id, serving.clock.now() + 60_000, tags={"resonate:target": "poll://any@default"})
 
 
-def test_requests_share_a_connection(serving: Serving) -> None:
+def test_http_requests_of_a_thread_share_a_connection(serving: Serving) -> None:
     store = HttpStore(serving.url)
     for _ in range(5):
         assert store.apply(creation(serving)).ok
@@ -28,7 +28,7 @@ def test_requests_share_a_connection(serving: Serving) -> None:
     assert serving.headers["POST"]["Content-Type"] == "application/json"
 
 
-def test_threads_have_a_connection_each(serving: Serving) -> None:
+def test_http_requests_of_eight_threads_are_all_answered(serving: Serving) -> None:
     store = HttpStore(serving.url)
     failures: list[BaseException] = []
 
@@ -48,7 +48,7 @@ def test_threads_have_a_connection_each(serving: Serving) -> None:
     assert len(serving.store.records()) == 80
 
 
-def test_a_server_that_comes_back_is_found_again(serving: Serving) -> None:
+def test_http_request_is_repeated_until_the_server_is_back(serving: Serving) -> None:
     store = HttpStore(serving.url)
     assert store.apply(creation(serving)).ok
     serving.stop()
@@ -56,7 +56,7 @@ def test_a_server_that_comes_back_is_found_again(serving: Serving) -> None:
     assert store.apply(PromiseGet("p")).ok
 
 
-def test_a_connection_that_is_cut_after_the_request_was_performed(serving: Serving) -> None:
+def test_http_connection_cut_after_the_request_loses_no_task(serving: Serving) -> None:
     drops = iter(["drop"])
     serving.before = lambda _: next(drops, None)
     response = HttpStore(serving.url).apply(TaskCreate("me", 60_000, creation(serving)))
@@ -67,7 +67,7 @@ def test_a_connection_that_is_cut_after_the_request_was_performed(serving: Servi
     assert serving.kinds == ["task.create", "task.create", "task.get", "promise.get"]
 
 
-def test_where_nobody_listens() -> None:
+def test_http_refused_connection_raises_an_error() -> None:
     store = HttpStore(f"http://127.0.0.1:{free_port()}", timeout=0.2)
     with pytest.raises(
         StoreUnreachable, match=r"http://127\.0\.0\.1:\d+ cannot be reached: [^(<]*[Cc]onnection refused"
@@ -75,7 +75,7 @@ def test_where_nobody_listens() -> None:
         store.apply(PromiseGet("p"))
 
 
-def test_a_server_that_does_not_answer_in_time(serving: Serving) -> None:
+def test_http_timeout_raises_an_error(serving: Serving) -> None:
     waiting = threading.Event()
     serving.before = lambda _: waiting.wait(PATIENCE) and None
     try:
@@ -85,12 +85,12 @@ def test_a_server_that_does_not_answer_in_time(serving: Serving) -> None:
         waiting.set()
 
 
-def test_a_name_that_leads_nowhere() -> None:
+def test_http_unknown_host_raises_an_error() -> None:
     with pytest.raises(StoreUnreachable, match=r"http://nowhere\.invalid:8001 cannot be reached"):
         HttpStore("http://nowhere.invalid:8001", timeout=0.1).apply(PromiseGet("p"))
 
 
-def test_a_certificate_that_cannot_be_verified_is_said_at_once(tmp_path: Path) -> None:
+def test_http_untrusted_certificate_raises_an_error_at_once(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*self_signed(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -1,12 +1,10 @@
-"""Which server is meant, by arguments and environment."""
+"""The server that arguments and environment variables name."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from resonate_store.model.servers import Scope, ServerSettings
+from resonate_store.model.servers import Scope
 from resonate_store.remote.settings import server_of
 from resonate_store.settings import SettingsError
 
@@ -14,9 +12,8 @@ LOCAL = "http://localhost:8001"
 API = "https://abc.execute-api.eu-west-1.amazonaws.com/v1"
 
 
-@pytest.mark.parametrize(
-    ("environment", "arguments", "requests", "messages"),
-    [
+def test_server_url_is_that_of_arguments_then_environment(subtests: pytest.Subtests) -> None:
+    for environment, arguments, requests, messages in [
         ({}, {}, LOCAL, LOCAL),
         ({}, {"host": "http://localhost", "store_port": "8001", "message_source_port": "8001"}, LOCAL, LOCAL),
         ({}, {"host": "http://h", "store_port": 9, "message_source_port": "10"}, "http://h:9", "http://h:10"),
@@ -37,16 +34,14 @@ API = "https://abc.execute-api.eu-west-1.amazonaws.com/v1"
         ({"RESONATE_PORT_STORE": "9"}, {}, "http://localhost:9", "http://localhost:9"),
         ({"RESONATE_PORT_STORE": "9"}, {"store_port": 10}, "http://localhost:10", "http://localhost:10"),
         ({"RESONATE_PORT_MESSAGE_SOURCE": "8002"}, {}, LOCAL, "http://localhost:8002"),
-    ],
-)
-def test_where_it_is(environment: dict[str, str], arguments: dict[str, Any], requests: str, messages: str) -> None:
-    server = server_of(environment, **arguments)
-    assert (server.url, server.messages_url) == (requests, messages)
+    ]:
+        with subtests.test(environment=environment, arguments=arguments, requests=requests, messages=messages):
+            server = server_of(environment, **arguments)
+            assert (server.url, server.messages_url) == (requests, messages)
 
 
-@pytest.mark.parametrize(
-    ("environment", "arguments", "token", "auth"),
-    [
+def test_server_credentials_are_those_of_arguments_then_environment(subtests: pytest.Subtests) -> None:
+    for environment, arguments, token, auth in [
         ({"RESONATE_TOKEN": "t"}, {}, "t", None),
         ({"RESONATE_TOKEN": "t"}, {"token": "u"}, "u", None),
         ({"RESONATE_TOKEN": "t"}, {"auth": ("a", "b")}, None, ("a", "b")),
@@ -54,16 +49,14 @@ def test_where_it_is(environment: dict[str, str], arguments: dict[str, Any], req
         ({"RESONATE_USERNAME": "a"}, {}, None, ("a", "")),
         ({"RESONATE_PASSWORD": "b"}, {}, None, None),
         ({"RESONATE_USERNAME": "a", "RESONATE_TOKEN": "t"}, {}, "t", None),
-    ],
-)
-def test_who_we_are(environment: dict[str, str], arguments: dict[str, Any], token: Any, auth: Any) -> None:
-    server = server_of(environment, **arguments)
-    assert (server.token, server.auth) == (token, auth)
+    ]:
+        with subtests.test(environment=environment, arguments=arguments, token=token, auth=auth):
+            server = server_of(environment, **arguments)
+            assert (server.token, server.auth) == (token, auth)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "scope"),
-    [
+def test_server_scope_is_derived_from_the_url(subtests: pytest.Subtests) -> None:
+    for arguments, scope in [
         ({"url": API}, Scope("execute-api", "eu-west-1")),
         ({"url": API, "token": "t"}, None),
         ({"url": API, "auth": ("a", "b")}, None),
@@ -73,15 +66,13 @@ def test_who_we_are(environment: dict[str, str], arguments: dict[str, Any], toke
         ({"url": "https://x.lambda-url.eu-west-1.on.aws", "iam": True}, Scope("lambda", "eu-west-1")),
         ({"url": "https://api.example.com", "iam": True}, Scope("execute-api", None)),
         ({}, None),
-    ],
-)
-def test_what_requests_are_signed_for(arguments: dict[str, Any], scope: Scope | None) -> None:
-    assert server_of({}, **arguments).scope == scope
+    ]:
+        with subtests.test(arguments=arguments, scope=scope):
+            assert server_of({}, **arguments).scope == scope
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
+def test_server_arguments_that_are_invalid_raise_an_error(subtests: pytest.Subtests) -> None:
+    for arguments, error, message in [
         ({"url": "http://h", "host": "http://h"}, ValueError, "url, or its host and store_port, not both"),
         ({"url": "http://h", "store_port": 1}, ValueError, "not both"),
         ({"auth": ("a", "b"), "token": "t"}, ValueError, "not both"),
@@ -95,18 +86,11 @@ def test_what_requests_are_signed_for(arguments: dict[str, Any], scope: Scope | 
         ({"store_port": 65536}, ValueError, "from 1 to 65535"),
         ({"store_port": 80.5}, TypeError, "must be `str` or `int`, got float"),
         ({"message_source_port": True}, TypeError, "got bool"),
-    ],
-)
-def test_what_is_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        server_of({}, **arguments)
+    ]:
+        with subtests.test(arguments=arguments), pytest.raises(error, match=message):
+            server_of({}, **arguments)
 
 
-def test_a_port_in_the_environment_that_is_none_is_named() -> None:
+def test_server_port_that_is_invalid_in_the_environment_is_named() -> None:
     with pytest.raises(SettingsError, match="RESONATE_PORT_STORE must be a number from 1 to 65535, got 'x'"):
         server_of({"RESONATE_PORT_STORE": "x"})
-
-
-def test_a_token_is_a_bearer_token() -> None:
-    assert ServerSettings("u", "u", token="t").headers == {"Authorization": "Bearer t"}
-    assert ServerSettings("u", "u").headers == {}
