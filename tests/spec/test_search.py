@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from resonate_store.dynamo import search as dynamo_search
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import PromiseView, Schedule, Task
 from resonate_store.model.requests import (
@@ -26,7 +24,6 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import ORIGIN, PARENT
 from tests.support.build import (
     DAY,
-    HOUR,
     MINUTE,
     OUTSIDE,
     SECOND,
@@ -39,30 +36,9 @@ from tests.support.build import (
     settle,
     suspended,
 )
-from tests.support.dynamo import Table, Wire
+from tests.support.dynamo import Table
+from tests.support.searches import Apply, all_of, found
 from tests.support.substrates import EVERYWHERE, T0, World, in_memory, in_sqlite
-
-Apply = Callable[[Request], Response]
-
-
-def found(response: Response) -> list[PromiseView | Task | Schedule]:
-    assert response.ok, response.error
-    (found,) = [shown for shown in (response.promises, response.tasks, response.schedules) if shown is not None]
-    return list(found)
-
-
-def all_of(apply: Apply, search: Search) -> list[PromiseView | Task | Schedule]:
-    """Everything that a search finds, page by page; no page is longer than its limit."""
-    views: list[PromiseView | Task | Schedule] = []
-    for _ in range(10_000):
-        response = apply(search)
-        page = found(response)
-        assert len(page) <= search.limit
-        views += page
-        if response.cursor is None:
-            return views
-        search = replace(search, cursor=response.cursor)
-    raise AssertionError("the pages never end")
 
 
 def ids(store: World, search: Search) -> list[str]:
@@ -374,60 +350,3 @@ def test_search_pages_show_old_records_once_during_writes(store: World) -> None:
         there = [f"t.{id}" for id in steady] if search.id else steady
         assert sorted(id for id in seen if id in there) == there
         assert len(seen) == len(set(seen))
-
-
-# -- requests to DynamoDB ---------------------------------------------------------------------------------------------
-
-
-def test_dynamo_search_uses_indexes_where_it_can(
-    table: Table, wire: Wire, clock: ManualClock, subtests: pytest.Subtests
-) -> None:
-    store = table.store(clock, shards=2)
-    for id in ("w", "v", "w.1", "w.2", "w.2.1"):
-        store.apply(create(id, {ORIGIN: "w", PARENT: "w"} if "." in id else TARGETED))
-    store.apply(schedule("s"))
-    wire.taken()
-    searches: list[tuple[Search, list[str]]] = [
-        (PromiseSearch(roots=True), ["Query"] * 10 + ["BatchGetItem"]),
-        (PromiseSearch("pending", roots=True, limit=1), ["Query"] * 2 + ["BatchGetItem"]),
-        (PromiseSearch("rejected", roots=True), ["Query"] * 2),
-        (PromiseSearch(id="w."), ["Query"] * 6),
-        (PromiseSearch(tags={PARENT: "w"}), ["Query"] * 7),
-        (ScheduleSearch(), ["Query"] * 2 + ["GetItem"]),
-        (TaskSearch(), ["Scan"]),
-        (PromiseSearch("pending"), ["Scan"]),
-    ]
-    for search, calls in searches:
-        with subtests.test(search=search):
-            assert found(store.apply(search))[:1] or calls == ["Query"] * 2
-            assert wire.taken() == calls
-
-
-def test_dynamo_search_examines_a_bounded_part_of_the_table(
-    table: Table, wire: Wire, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dynamo_search, "MAX_EXAMINED", 5)
-    store = table.store(clock)
-    for n in range(12):
-        store.apply(create(f"w{n}", {"odd": str(n % 2)}))
-    wire.taken()
-    first = store.apply(PromiseSearch(tags={"odd": "7"}))
-    assert (found(first), first.cursor is not None, wire.taken()) == ([], True, ["Scan"])
-    assert len(all_of(store.apply, PromiseSearch(tags={"odd": "1"}))) == 6
-    store.retain("w0", T0, T0 + HOUR, 0)
-    assert len(all_of(store.apply, PromiseSearch())) == 12
-
-
-def test_dynamo_search_of_many_roots_of_one_instant_finds_all(
-    table: Table, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dynamo_search, "MAX_EXAMINED", 10)
-    store = table.store(clock, shards=2)
-    for n in range(40):
-        store.apply(create(f"w{n:02}", TARGETED))
-        clock.advance(n % 19 == 18)
-    in_order = [view.id for view in all_of(store.apply, PromiseSearch(roots=True, limit=1000))]
-    for limit in (3, 7, 30):
-        views = all_of(store.apply, PromiseSearch(roots=True, limit=limit))
-        assert [view.id for view in views] == in_order
-    assert in_order == [f"w{n:02}" for n in (38, 39, *range(19, 38), *range(19))]

@@ -31,6 +31,7 @@ from resonate_store.dynamo.items import entry_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import Entry, key_of
+from resonate_store.model.requests import Request
 from tests.support.tables import table_definition
 
 REGION = "us-east-1"
@@ -162,7 +163,7 @@ class Table:
 
 @pytest.fixture(scope="session")
 def dynamo() -> Iterator[Any]:
-    """A client of a DynamoDB that lasts for the whole run; everybody takes a table of their own."""
+    """A client of a DynamoDB that lasts for the whole run. Each test has a table of its own."""
     with pytest.MonkeyPatch.context() as environment, mock_aws(), shortcuts.taken():
         environment.setenv("AWS_DEFAULT_REGION", REGION)
         environment.delenv("AWS_ENDPOINT_URL", raising=False)
@@ -179,3 +180,30 @@ def wire(dynamo: Any) -> Iterator[Wire]:
     """What the tables' client sends."""
     with Wire().tapping(dynamo) as wire:
         yield wire
+
+
+GET, BATCH, QUERY = "GetItem", "BatchGetItem", "Query"
+PUT, UPDATE, DELETE, TRANSACT = "PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"
+
+
+def done(store: DynamoStore, *requests: Request) -> None:
+    """Apply requests that must succeed."""
+    for request in requests:
+        response = store.apply(request)
+        assert response.ok, response
+
+
+@contextmanager
+def parameters_of(client: Any, *operations: str) -> Generator[list[dict[str, Any]]]:
+    """Note the parameters of each call of these operations, while the block runs."""
+    noted: list[dict[str, Any]] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        noted.append(params)
+
+    events = [f"provide-client-params.dynamodb.{operation}" for operation in operations]
+    for event in events:
+        client.meta.events.register(event, note)
+    yield noted
+    for event in events:
+        client.meta.events.unregister(event, note)

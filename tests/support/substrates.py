@@ -10,7 +10,6 @@ The folders that use these fixtures import them in their `conftest.py`.
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -26,8 +25,6 @@ from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.model.clock import Clock, ManualClock
 from resonate_store.model.records import PromiseView, Record, TaskRecord
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
-
-_TABLES = itertools.count(1)
 
 T0 = 1_750_000_000_000
 """The first instant of every test: a Sunday, 15:06:40 UTC."""
@@ -224,13 +221,11 @@ def in_sqlite(clock: ManualClock) -> Generator[World]:
 @contextmanager
 def in_dynamo(client: Any, clock: ManualClock) -> Generator[World]:
     """An empty store in a table of its own."""
-    from resonate_store.dynamo.store import DynamoStore
-    from tests.support.tables import table_definition
+    from tests.support.dynamo import Table
 
-    name = f"store-{next(_TABLES)}"
-    client.create_table(**table_definition(name))
-    yield World(lambda reading: DynamoStore(name, client=client, clock=reading, shards=2), clock)
-    client.delete_table(TableName=name)
+    table = Table(client, streaming=False)
+    yield World(lambda reading: table.store(reading, shards=2), clock)
+    client.delete_table(TableName=table.name)
 
 
 @pytest.fixture(name="clock")
@@ -238,21 +233,9 @@ def manual_clock() -> ManualClock:
     return ManualClock(T0)
 
 
-@pytest.fixture(scope="module", name="client")
-def dynamo_client() -> Iterator[Any]:
-    """DynamoDB as moto plays it, for the tests of one module."""
-    import boto3
-    from moto import mock_aws
-
-    from resonate_infra.testing.moto import shortcuts
-
-    with mock_aws(), shortcuts.taken():
-        yield boto3.client("dynamodb", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
-
-
 EVERYWHERE = ["memory", "sqlite", "dynamo"]
 SUBSTRATES = EVERYWHERE if "RESONATE_CI" in os.environ else ["memory"]
-"""The corpus and the lockstep test hold the others to the same rules; integration runs the rule tests there as well."""
+"""The corpus and the lockstep test run on all substrates. Integration runs the rule tests on all of them, too."""
 
 
 class NewStore(Protocol):
@@ -272,7 +255,7 @@ def any_substrate(request: pytest.FixtureRequest) -> Iterator[NewStore]:
                 return in_memory(clock)
             if request.param == "sqlite":
                 return stores.enter_context(in_sqlite(clock))
-            return stores.enter_context(in_dynamo(request.getfixturevalue("client"), clock))
+            return stores.enter_context(in_dynamo(request.getfixturevalue("dynamo"), clock))
 
         yield new_store
 

@@ -8,23 +8,12 @@ from resonate_store.dynamo.deletion import NotDeletable
 from resonate_store.dynamo.items import Expiry, expiry_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseRegisterListener, PromiseSettle
 from resonate_store.model.tags import ORIGIN, PARENT, SCOPE, TARGET
 from tests.support.dynamo import Table, Wire, after, lost, make_client, refusing
 from tests.support.substrates import T0
 
 DAY = 86_400_000
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(T0)
-
-
-@pytest.fixture
-def store(table: Table, clock: ManualClock) -> DynamoStore:
-    return table.store(clock)
 
 
 def create(store: DynamoStore, *ids: str, origin: str | None = None) -> None:
@@ -44,7 +33,7 @@ def ids(table: Table) -> set[str]:
     return {item["id"]["S"] for item in table.items() if "id" in item}
 
 
-def test_the_tree_goes_with_all_its_levels_and_nothing_else(store: DynamoStore, table: Table) -> None:
+def test_deletion_of_a_tree_deletes_all_its_levels(store: DynamoStore, table: Table) -> None:
     create(store, "a", "ab", "b")
     create(store, "a.1", "a.1.1", "a.1.1~1", "a.2", "a.0~1", origin="a")
     create(store, "b.1", origin="b")
@@ -56,7 +45,7 @@ def test_the_tree_goes_with_all_its_levels_and_nothing_else(store: DynamoStore, 
     assert ids(table) == {"ab", "b", "b.1"}
 
 
-def test_the_tree_of_an_official_client_goes_as_well(store: DynamoStore, table: Table) -> None:
+def test_deletion_of_a_tree_of_an_official_client(store: DynamoStore, table: Table) -> None:
     """Its first level is set off by a colon, in the same partition."""
     create(store, "a", "b")
     create(store, "a:1", "a:1.1", "a:2", "a:d0123456789abcdef", origin="a")
@@ -66,9 +55,7 @@ def test_the_tree_of_an_official_client_goes_as_well(store: DynamoStore, table: 
     assert ids(table) == {"b"}
 
 
-def test_a_task_that_runs_in_the_tree_keeps_it_for_another_day(
-    store: DynamoStore, table: Table, clock: ManualClock
-) -> None:
+def test_deletion_is_postponed_by_a_running_task(store: DynamoStore, table: Table, clock: ManualClock) -> None:
     """The official SDKs give a detached call its caller's origin."""
     create(store, "a")
     create(store, "a:1", origin="a")
@@ -88,7 +75,7 @@ def test_a_task_that_runs_in_the_tree_keeps_it_for_another_day(
     assert ids(table) == set()
 
 
-def test_a_root_below_the_root_stays_with_its_own_tree(store: DynamoStore, table: Table) -> None:
+def test_deletion_keeps_a_root_below_the_root(store: DynamoStore, table: Table) -> None:
     create(store, "a", "a.2")
     create(store, "a.1", "a.1.1", origin="a")
     create(store, "a.2.1", origin="a.2")
@@ -100,29 +87,7 @@ def test_a_root_below_the_root_stays_with_its_own_tree(store: DynamoStore, table
     assert ids(table) == set()
 
 
-@pytest.mark.parametrize(
-    ("id", "origin", "parent", "is_root"),
-    [
-        ("a", "a", "a", True),
-        ("a.1", "a", "a", False),
-        ("a.1.2", "a", None, False),
-        ("a:1", "a", None, False),
-        ("a:b", "a", None, True),  # a colon before anything but a number is a part of the name
-        ("ab", "a", None, True),
-        ("report", "a", "a.1", True),  # what an official client creates for a call with an id
-        ("report.1", "a", "report", False),
-        ("report:1.2", "a", "report:1", False),
-        ("report.1", "a", None, True),
-    ],
-)
-def test_record_that_its_origin_does_not_lead_to_is_a_root(
-    id: str, origin: str, parent: str | None, is_root: bool
-) -> None:
-    tags = {ORIGIN: origin} | ({PARENT: parent} if parent else {})
-    assert Record(id, "pending", 2, 1, tags=tags).root is is_root
-
-
-def test_promise_with_the_origin_of_another_goes_with_its_own_tree(store: DynamoStore, table: Table) -> None:
+def test_deletion_keeps_promises_of_another_tree(store: DynamoStore, table: Table) -> None:
     create(store, "a", "b")
     create(store, "b.1", origin="a")
     for id, parent in (("report", "a"), ("report.1", "report"), ("report.1.1", "report.1")):
@@ -136,7 +101,7 @@ def test_promise_with_the_origin_of_another_goes_with_its_own_tree(store: Dynamo
     assert ids(table) == {"a"}
 
 
-def test_a_pending_root_keeps_everything(store: DynamoStore, table: Table) -> None:
+def test_deletion_of_a_pending_root_deletes_nothing(store: DynamoStore, table: Table) -> None:
     create(store, "a")
     create(store, "a.1", origin="a")
 
@@ -145,7 +110,7 @@ def test_a_pending_root_keeps_everything(store: DynamoStore, table: Table) -> No
     assert ids(table) == {"a", "a.1"}
 
 
-def test_another_life_of_the_id_keeps_everything(store: DynamoStore, table: Table, clock: ManualClock) -> None:
+def test_deletion_of_an_earlier_life_deletes_nothing(store: DynamoStore, table: Table, clock: ManualClock) -> None:
     create(store, "a")
     earlier = settle(store, "a")
     assert store.delete_tree(earlier, most=1000)
@@ -159,7 +124,7 @@ def test_another_life_of_the_id_keeps_everything(store: DynamoStore, table: Tabl
     assert ids(table) == {"a", "a.1"}
 
 
-def test_a_large_tree_goes_in_parts_the_deepest_first_and_the_root_last(store: DynamoStore, table: Table) -> None:
+def test_deletion_in_parts_begins_with_the_deepest_level(store: DynamoStore, table: Table) -> None:
     create(store, "a")
     create(store, *(f"a.{number}" for number in range(1, 8)), origin="a")
     create(store, *(f"a.1.{number}" for number in range(1, 8)), origin="a")
@@ -175,7 +140,7 @@ def test_a_large_tree_goes_in_parts_the_deepest_first_and_the_root_last(store: D
     assert ids(table) == set()
 
 
-def test_who_comes_late_deletes_nothing_of_the_next_life(
+def test_deletion_that_is_late_deletes_nothing_of_the_next_life(
     store: DynamoStore, table: Table, clock: ManualClock, wire: Wire
 ) -> None:
     """It has read the tree of one life when another deletes that, and the id begins anew, with the same steps."""
@@ -197,7 +162,7 @@ def test_who_comes_late_deletes_nothing_of_the_next_life(
     assert ids(table) == {"a", "a.1", "a.2"}
 
 
-def test_what_is_written_meanwhile_is_looked_at_again_and_keeps_its_root(
+def test_deletion_keeps_a_record_written_meanwhile_and_its_root(
     store: DynamoStore, table: Table, clock: ManualClock, wire: Wire
 ) -> None:
     create(store, "a")
@@ -213,7 +178,7 @@ def test_what_is_written_meanwhile_is_looked_at_again_and_keeps_its_root(
     assert ids(table) == set()
 
 
-def test_record_written_meanwhile_stays_when_no_image_comes(
+def test_deletion_keeps_a_record_written_meanwhile_without_image(
     store: DynamoStore, table: Table, clock: ManualClock, wire: Wire
 ) -> None:
     create(store, "a")
@@ -227,7 +192,7 @@ def test_record_written_meanwhile_stays_when_no_image_comes(
     assert ids(table) == {"a", "a.1"}
 
 
-def test_deletion_stops_after_one_batch_once_its_time_is_over(
+def test_deletion_stops_when_its_time_is_over(
     store: DynamoStore, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resonate_store.dynamo.deletion.BATCH", 2)
@@ -238,7 +203,7 @@ def test_deletion_stops_after_one_batch_once_its_time_is_over(
     assert ids(table) == {"a", "a.3", "a.4"}
 
 
-def test_tree_larger_than_allowed_keeps_every_record(store: DynamoStore, table: Table) -> None:
+def test_deletion_of_a_whole_tree_above_the_limit_deletes_nothing(store: DynamoStore, table: Table) -> None:
     create(store, "a")
     create(store, "a.1", "a.2", origin="a")
     expiry = settle(store, "a")
@@ -249,12 +214,12 @@ def test_tree_larger_than_allowed_keeps_every_record(store: DynamoStore, table: 
     assert ids(table) == set()
 
 
-def test_deleted_execution_gets_no_new_marker(store: DynamoStore, table: Table) -> None:
+def test_deletion_of_a_missing_root_stores_no_marker(store: DynamoStore, table: Table) -> None:
     store.reconsider(Expiry("a", T0))
     assert table.items() == []
 
 
-def test_an_answer_that_is_lost_is_no_news(table: Table, clock: ManualClock) -> None:
+def test_deletion_with_lost_responses_deletes_everything(table: Table, clock: ManualClock) -> None:
     client = make_client(tries=2)
     store = table.store(clock, client=client)
     create(store, "a")
@@ -267,10 +232,10 @@ def test_an_answer_that_is_lost_is_no_news(table: Table, clock: ManualClock) -> 
     assert ids(table) == set()
 
 
-# Deleting by hand
+# Deletion of one execution by an operator
 
 
-def test_an_execution_is_deleted_before_its_time(store: DynamoStore, table: Table) -> None:
+def test_execution_is_deleted_before_its_time(store: DynamoStore, table: Table) -> None:
     create(store, "a", "b")
     create(store, "a.1", "a.1.1", origin="a")
     expiry = settle(store, "a")
@@ -282,9 +247,7 @@ def test_an_execution_is_deleted_before_its_time(store: DynamoStore, table: Tabl
     assert [item for item in table.items() if "id" not in item] == [], "nor a marker"
 
 
-def test_deleting_that_is_interrupted_is_finished_by_a_marker_that_is_due(
-    store: DynamoStore, table: Table, wire: Wire
-) -> None:
+def test_execution_deletion_interrupted_leaves_a_due_marker(store: DynamoStore, table: Table, wire: Wire) -> None:
     create(store, "a")
     create(store, "a.1", origin="a")
     expiry = settle(store, "a")
@@ -306,17 +269,7 @@ def test_deleting_that_is_interrupted_is_finished_by_a_marker_that_is_due(
     assert table.items() == []
 
 
-@pytest.mark.parametrize(
-    ("id", "reason"),
-    [
-        ("nothing", "there is no promise 'nothing'"),
-        ("pending", "the execution 'pending' is pending: cancel it first"),
-        ("done.1", "'done.1' is part of the execution 'done'"),
-        ("busy", "the task 'busy.1' in the execution 'busy' is running"),
-        ("awaited", "the end of 'awaited' is still being told"),
-    ],
-)
-def test_what_is_still_needed_is_not_deleted(store: DynamoStore, table: Table, id: str, reason: str) -> None:
+def test_execution_that_is_needed_is_not_deleted(store: DynamoStore, table: Table, subtests: pytest.Subtests) -> None:
     create(store, "pending", "done", "busy", "awaited", "awaiting")
     create(store, "done.1", origin="done")
     assert store.apply(PromiseCreate("busy.1", T0 + 9 * DAY, tags={ORIGIN: "busy", TARGET: "lambda://worker"})).ok
@@ -324,14 +277,20 @@ def test_what_is_still_needed_is_not_deleted(store: DynamoStore, table: Table, i
     for root in ("done", "busy", "awaited"):
         settle(store, root)
     before = table.items()
+    for id, reason in {
+        "nothing": "there is no promise 'nothing'",
+        "pending": "the execution 'pending' is pending: cancel it first",
+        "done.1": "'done.1' is part of the execution 'done'",
+        "busy": "the task 'busy.1' in the execution 'busy' is running",
+        "awaited": "the end of 'awaited' is still being told",
+    }.items():
+        with subtests.test(id):
+            with pytest.raises(NotDeletable, match=f"^{re.escape(reason)}"):
+                store.delete_execution(id)
+            assert table.items() == before
 
-    with pytest.raises(NotDeletable, match=f"^{re.escape(reason)}"):
-        store.delete_execution(id)
 
-    assert table.items() == before
-
-
-def test_what_has_run_out_of_time_may_be_deleted(store: DynamoStore, table: Table, clock: ManualClock) -> None:
+def test_execution_past_its_deadline_can_be_deleted(store: DynamoStore, table: Table, clock: ManualClock) -> None:
     create(store, "a")
     clock.advance(10 * DAY)
 
@@ -339,7 +298,7 @@ def test_what_has_run_out_of_time_may_be_deleted(store: DynamoStore, table: Tabl
     assert table.items() == []
 
 
-def test_what_it_costs(store: DynamoStore, wire: Wire) -> None:
+def test_deletion_costs_one_request_for_each_record(store: DynamoStore, wire: Wire) -> None:
     """A write unit for each KB of a record; in transactions it would be two."""
     create(store, "a")
     create(store, *(f"a.{number}" for number in range(1, 101)), origin="a")
@@ -349,7 +308,7 @@ def test_what_it_costs(store: DynamoStore, wire: Wire) -> None:
     assert wire.taken() == ["Query"] * 4 + ["GetItem"] + ["DeleteItem"] * 101
 
 
-def test_the_marker_expires_when_retention_is_over(store: DynamoStore, table: Table) -> None:
+def test_marker_expires_after_the_retention(store: DynamoStore, table: Table) -> None:
     create(store, "a")
     expiry = settle(store, "a")
     store.retain("a", expiry.created_at, T0 + 1, seconds=60)

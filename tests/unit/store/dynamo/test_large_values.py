@@ -1,6 +1,5 @@
 """Large values: what goes to S3, what is shown of it, and what an error means."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from resonate_store.dynamo.client import Unavailable
 from resonate_store.dynamo.items import Expiry
-from resonate_store.dynamo.large_values import S3_REQUESTS, TAG, THRESHOLD_BYTES, Missing, Payloads
-from resonate_store.dynamo.parallel import each
+from resonate_store.dynamo.large_values import TAG, THRESHOLD_BYTES, Missing, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ManualClock
@@ -25,7 +23,6 @@ from resonate_store.model.requests import (
     PromiseSearch,
     PromiseSettle,
     PromiseWake,
-    Request,
     ScheduleCreate,
     ScheduleFire,
 )
@@ -54,11 +51,6 @@ def payloads(table: Table, s3: Any) -> Payloads:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(T0)
-
-
-@pytest.fixture
 def store(table: Table, clock: ManualClock, payloads: Payloads) -> DynamoStore:
     return table.store(clock, payloads=payloads)
 
@@ -75,9 +67,7 @@ def tags(s3: Any, table: Table, key: str) -> list[dict[str, str]]:
     return s3.get_object_tagging(Bucket=table.name, Key=key)["TagSet"]
 
 
-def test_a_large_value_is_claimed_in_the_table_and_shown_in_every_response(
-    store: DynamoStore, table: Table, s3: Any
-) -> None:
+def test_large_value_is_stored_in_s3_and_shown_in_responses(store: DynamoStore, table: Table, s3: Any) -> None:
     created = store.apply(creation("a"))
     settled = store.apply(PromiseSettle("a", "resolved", LARGE))
     fresh = table.store(store.clock, payloads=Payloads(table.name, "t/", client=s3, width=1))
@@ -92,7 +82,7 @@ def test_a_large_value_is_claimed_in_the_table_and_shown_in_every_response(
     assert {item[role]["M"]["key"]["S"] for role in ("param", "value")} == set(keys(s3, table))
 
 
-def test_what_is_not_large_stays_in_the_table(store: DynamoStore, table: Table, s3: Any) -> None:
+def test_value_at_the_threshold_is_stored_in_the_table(store: DynamoStore, table: Table, s3: Any) -> None:
     edge = Value(data="e" * 2000)
     store.apply(creation("a", SMALL))
     store.apply(PromiseSettle("a", "resolved", edge))
@@ -101,21 +91,20 @@ def test_what_is_not_large_stays_in_the_table(store: DynamoStore, table: Table, 
     assert keys(s3, table) == []
 
 
-@pytest.mark.parametrize(
-    "request_", [creation("b", Value(data="x" * 10_001)), PromiseSettle("a", "rejected", Value(data="é" * 5001))]
-)
-def test_above_the_limit_it_is_refused_and_nothing_is_uploaded(
-    store: DynamoStore, table: Table, s3: Any, request_: Request
+def test_value_above_the_limit_is_413_and_not_uploaded(
+    store: DynamoStore, table: Table, s3: Any, subtests: pytest.Subtests
 ) -> None:
     store.apply(creation("a", SMALL))
-    response = store.apply(request_)
+    for request in [creation("b", Value(data="x" * 10_001)), PromiseSettle("a", "rejected", Value(data="é" * 5001))]:
+        with subtests.test(request=request):
+            response = store.apply(request)
 
-    assert response.status == 413
-    assert "10000 is the limit (RESONATE_PAYLOAD_LIMIT): keep large data elsewhere" in (response.error or "")
-    assert keys(s3, table) == []
+            assert response.status == 413
+            assert "10000 is the limit (RESONATE_PAYLOAD_LIMIT): keep large data elsewhere" in (response.error or "")
+            assert keys(s3, table) == []
 
 
-def test_what_nobody_claims_keeps_its_tag(store: DynamoStore, table: Table, s3: Any, clock: ManualClock) -> None:
+def test_object_without_a_claim_keeps_its_tag(store: DynamoStore, table: Table, s3: Any, clock: ManualClock) -> None:
     """Another has settled the promise, which this store does not know of when it uploads."""
     store.apply(creation("a", SMALL))
     table.store(clock, client=make_client()).apply(PromiseSettle("a", "rejected", SMALL))
@@ -128,7 +117,7 @@ def test_what_nobody_claims_keeps_its_tag(store: DynamoStore, table: Table, s3: 
     assert tags(s3, table, key) == [{"Key": TAG[0], "Value": TAG[1]}]
 
 
-def test_a_claim_is_confirmed_at_once_and_the_record_by_the_sweep(
+def test_claim_is_confirmed_at_once_and_by_the_sweep(
     store: DynamoStore, table: Table, s3: Any, clock: ManualClock
 ) -> None:
     step = PromiseRecord("a.1", T0 + HOUR, T0, "resolved", LARGE, tags={ORIGIN: "a", SCOPE: "local"})
@@ -337,7 +326,7 @@ def test_preload_above_its_size_leaves_claims(store: DynamoStore, monkeypatch: p
     assert [type(child.value) for child in store.children("a")] == [Value, Claim]
 
 
-def test_children_come_with_their_results_and_without_their_arguments(store: DynamoStore) -> None:
+def test_children_have_their_values_and_claims_of_params(store: DynamoStore) -> None:
     store.apply(creation("a.1"))
     store.apply(PromiseSettle("a.1", "resolved", LARGE))
 
@@ -346,7 +335,7 @@ def test_children_come_with_their_results_and_without_their_arguments(store: Dyn
     assert isinstance(child.param, Claim)
 
 
-def test_an_occurrence_of_a_schedule_has_its_own_copy(
+def test_occurrence_of_a_schedule_has_its_own_object(
     store: DynamoStore, table: Table, s3: Any, clock: ManualClock
 ) -> None:
     target = {"resonate:target": "lambda://worker"}
@@ -360,7 +349,7 @@ def test_an_occurrence_of_a_schedule_has_its_own_copy(
     assert len(keys(s3, table)) == 2
 
 
-def test_without_a_bucket_a_claim_says_what_is_missing(store: DynamoStore, table: Table) -> None:
+def test_claim_without_a_bucket_raises_an_error(store: DynamoStore, table: Table) -> None:
     store.apply(creation("a"))
     with pytest.raises(StoreError, match="set RESONATE_BUCKET"):
         table.store(store.clock).apply(PromiseGet("a"))
@@ -369,7 +358,7 @@ def test_without_a_bucket_a_claim_says_what_is_missing(store: DynamoStore, table
     assert "set RESONATE_BUCKET" in (refused.error or "")
 
 
-def test_an_object_that_is_gone_is_named(store: DynamoStore, table: Table, s3: Any) -> None:
+def test_missing_object_is_named(store: DynamoStore, table: Table, s3: Any) -> None:
     store.apply(creation("a"))
     [key] = keys(s3, table)
     s3.delete_object(Bucket=table.name, Key=key)
@@ -381,29 +370,34 @@ def test_an_object_that_is_gone_is_named(store: DynamoStore, table: Table, s3: A
         Payloads("nowhere-at-all", "t/", client=s3, width=1).values([Claim(key=key, size=1)])
 
 
-@pytest.mark.parametrize(
-    ("error", "meaning"),
-    [
+class Failing:
+    """A client whose every call raises this error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __getattr__(self, _name: str) -> Callable[..., Any]:
+        def fail(**_: Any) -> Any:
+            raise self.error
+
+        return fail
+
+
+def test_error_of_s3_is_transient_or_not(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[Exception, type[Exception]]] = [
         (ClientError({"Error": {"Code": "SlowDown"}}, "PutObject"), Unavailable),
         (ClientError({"ResponseMetadata": {"HTTPStatusCode": 503}}, "PutObject"), Unavailable),  # pyright: ignore[reportArgumentType]
         (EndpointConnectionError(endpoint_url="https://s3"), Unavailable),
         (ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject"), StoreError),
-    ],
-)
-def test_errors_of_s3_pass_or_do_not(error: Exception, meaning: type[Exception]) -> None:
-    class Client:
-        def __getattr__(self, _name: str) -> Callable[..., Any]:
-            def fail(**_: Any) -> Any:
-                raise error
-
-            return fail
-
-    with pytest.raises(meaning) as raised:
-        Payloads("b", "t/", client=Client(), width=1).upload([LARGE])  # pyright: ignore[reportArgumentType]
-    assert type(raised.value) is meaning
+    ]
+    for error, meaning in cases:
+        with subtests.test(error=error):
+            with pytest.raises(meaning) as raised:
+                Payloads("b", "t/", client=Failing(error), width=1).upload([LARGE])  # pyright: ignore[reportArgumentType]
+            assert type(raised.value) is meaning
 
 
-def test_the_environment_names_bucket_threshold_and_limit() -> None:
+def test_settings_name_bucket_threshold_and_limit() -> None:
     environment = {"RESONATE_BUCKET": "b", "RESONATE_PAYLOAD_THRESHOLD": "4096", "RESONATE_PAYLOAD_LIMIT": "8192"}
     assert Payloads.of({}, "t") is None
     for variables, expected in (
@@ -415,27 +409,12 @@ def test_the_environment_names_bucket_threshold_and_limit() -> None:
         assert (payloads.threshold_bytes, payloads.limit_bytes) == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
+def test_settings_that_are_malformed_are_named(subtests: pytest.Subtests) -> None:
+    for name, text in [
         ("RESONATE_PAYLOAD_THRESHOLD", "1000"),
         ("RESONATE_PAYLOAD_THRESHOLD", "many"),
         ("RESONATE_PAYLOAD_LIMIT", "2000"),
         ("RESONATE_PAYLOAD_LIMIT", "-1"),
-    ],
-)
-def test_a_malformed_setting_is_named(name: str, text: str) -> None:
-    with pytest.raises(SettingsError, match=name):
-        Payloads.of({"RESONATE_BUCKET": "b", name: text}, "t")
-
-
-def test_several_requests_are_made_at_the_same_time_and_answered_in_order() -> None:
-    together = threading.Barrier(S3_REQUESTS)
-
-    def double(number: int) -> int:
-        together.wait(5)
-        return 2 * number
-
-    assert each(double, range(S3_REQUESTS), S3_REQUESTS) == [2 * number for number in range(S3_REQUESTS)]
-    here = threading.get_ident()
-    assert each(lambda _: threading.get_ident(), [1, 2], 1) == [here, here]
+    ]:
+        with subtests.test(name=name, text=text), pytest.raises(SettingsError, match=name):
+            Payloads.of({"RESONATE_BUCKET": "b", name: text}, "t")

@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from resonate_store.dynamo import search as dynamo_search
 from resonate_store.dynamo.items import Expiry
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.requests import PromiseSearch
-from tests.support.build import TARGETED, create, settle
-from tests.support.dynamo import Table, Wire, after, make_client
+from resonate_store.model.requests import PromiseSearch, ScheduleSearch, Search, TaskSearch
+from resonate_store.model.tags import ORIGIN, PARENT
+from tests.support.build import HOUR, TARGETED, create, schedule, settle
+from tests.support.dynamo import Table, Wire, after, make_client, parameters_of
 from tests.support.present import present
+from tests.support.searches import all_of, found
 from tests.support.substrates import T0
 
 
-def test_search_of_settled_executions_finds_one_that_settles_meanwhile(table: Table, wire: Wire) -> None:
+def test_search_finds_an_execution_that_settles_meanwhile(table: Table, wire: Wire) -> None:
     clock = ManualClock(T0)
     store, rival = table.store(clock, shards=1), table.store(clock, client=make_client(), shards=1)
     assert store.apply(create("a", TARGETED)).ok
@@ -25,24 +28,16 @@ def test_search_of_settled_executions_finds_one_that_settles_meanwhile(table: Ta
     assert [promise.id for promise in found] == ["a"]
 
 
-def test_read_of_the_table_is_consistent(table: Table, dynamo: Any) -> None:
+def test_reads_of_the_table_are_consistent(table: Table, dynamo: Any) -> None:
     """Indexes have only eventually consistent reads."""
     store = table.store(ManualClock(T0))
     for request in (create("a"), create("a.1", {"resonate:origin": "a"}), settle("a")):
         assert store.apply(request).ok
-    read: list[dict[str, Any]] = []
-
-    def note(params: dict[str, Any], **_: Any) -> None:
-        read.append(params)
-
-    for operation in ("GetItem", "Query"):
-        dynamo.meta.events.register(f"provide-client-params.dynamodb.{operation}", note)
-    store.children("a")
-    store.record("a")
-    store.apply(PromiseSearch(id="a."))
-    store.delete_tree(Expiry("a", T0), most=10)
-    for operation in ("GetItem", "Query"):
-        dynamo.meta.events.unregister(f"provide-client-params.dynamodb.{operation}", note)
+    with parameters_of(dynamo, "GetItem", "Query") as read:
+        store.children("a")
+        store.record("a")
+        store.apply(PromiseSearch(id="a."))
+        store.delete_tree(Expiry("a", T0), most=10)
     assert len(read) > 6
     assert [arguments for arguments in read if not arguments.get("ConsistentRead")] == []
 
@@ -70,3 +65,57 @@ def test_cursor_outside_the_prefix_of_its_search_is_refused(table: Table) -> Non
     cursor = present(store.apply(search := PromiseSearch(id="w.", limit=1)).cursor)
     response = store.apply(replace(search, cursor=cursor.replace(b"w.1".hex(), b"v.1".hex())))
     assert (response.status, "is no cursor of a promise.search" in (response.error or "")) == (400, True)
+
+
+def test_search_uses_indexes_where_it_can(
+    table: Table, wire: Wire, clock: ManualClock, subtests: pytest.Subtests
+) -> None:
+    store = table.store(clock, shards=2)
+    for id in ("w", "v", "w.1", "w.2", "w.2.1"):
+        store.apply(create(id, {ORIGIN: "w", PARENT: "w"} if "." in id else TARGETED))
+    store.apply(schedule("s"))
+    wire.taken()
+    searches: list[tuple[Search, list[str]]] = [
+        (PromiseSearch(roots=True), ["Query"] * 10 + ["BatchGetItem"]),
+        (PromiseSearch("pending", roots=True, limit=1), ["Query"] * 2 + ["BatchGetItem"]),
+        (PromiseSearch("rejected", roots=True), ["Query"] * 2),
+        (PromiseSearch(id="w."), ["Query"] * 6),
+        (PromiseSearch(tags={PARENT: "w"}), ["Query"] * 7),
+        (ScheduleSearch(), ["Query"] * 2 + ["GetItem"]),
+        (TaskSearch(), ["Scan"]),
+        (PromiseSearch("pending"), ["Scan"]),
+    ]
+    for search, calls in searches:
+        with subtests.test(search=search):
+            assert found(store.apply(search))[:1] or calls == ["Query"] * 2
+            assert wire.taken() == calls
+
+
+def test_search_examines_a_bounded_part_of_the_table(
+    table: Table, wire: Wire, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamo_search, "MAX_EXAMINED", 5)
+    store = table.store(clock)
+    for n in range(12):
+        store.apply(create(f"w{n}", {"odd": str(n % 2)}))
+    wire.taken()
+    first = store.apply(PromiseSearch(tags={"odd": "7"}))
+    assert (found(first), first.cursor is not None, wire.taken()) == ([], True, ["Scan"])
+    assert len(all_of(store.apply, PromiseSearch(tags={"odd": "1"}))) == 6
+    store.retain("w0", T0, T0 + HOUR, 0)
+    assert len(all_of(store.apply, PromiseSearch())) == 12
+
+
+def test_search_of_many_roots_of_one_instant_finds_all(
+    table: Table, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamo_search, "MAX_EXAMINED", 10)
+    store = table.store(clock, shards=2)
+    for n in range(40):
+        store.apply(create(f"w{n:02}", TARGETED))
+        clock.advance(n % 19 == 18)
+    in_order = [view.id for view in all_of(store.apply, PromiseSearch(roots=True, limit=1000))]
+    for limit in (3, 7, 30):
+        views = all_of(store.apply, PromiseSearch(roots=True, limit=limit))
+        assert [view.id for view in views] == in_order
+    assert in_order == [f"w{n:02}" for n in (38, 39, *range(19, 38), *range(19))]
