@@ -1,0 +1,236 @@
+"""What the stores in this process do alike: effects, wake-ups and messages."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from resonate_store.local.embedded import EmbeddedStore
+from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import ScheduleGet
+from tests.support.build import (
+    DAY,
+    HOUR,
+    LISTENER,
+    MINUTE,
+    OUTSIDE,
+    SECOND,
+    TARGETED,
+    TIMED,
+    acquire,
+    create,
+    create_task,
+    execute,
+    fence,
+    fulfill,
+    listen,
+    release,
+    schedule,
+    settle,
+    suspend,
+)
+from tests.support.present import present
+from tests.support.sqlite import Sent
+from tests.support.substrates import T0
+
+# -- effects in process -----------------------------------------------------------------------------------------------
+
+
+def test_workflow_completes_with_the_effects_of_its_requests(
+    store: EmbeddedStore, clock: ManualClock, sent: Sent
+) -> None:
+    """Create, acquire, suspend on a timer and a promise, resume, fulfil: every effect is carried out by apply."""
+    store.apply(create("w", TARGETED))
+    store.apply(listen("w"))
+    store.apply(acquire("w", 0))
+    store.apply(fence("w", create("w.1", TIMED, at=T0 + HOUR)))
+    store.apply(fence("w", create("w.2")))
+    assert store.apply(suspend("w", "w.1", "w.2")).status == 200
+    store.apply(settle("w.2"))
+    assert sent == [execute("w", 0), execute("w", 1)]
+    store.apply(acquire("w", 1))
+    assert store.apply(suspend("w", "w.1", version=2)).status == 200
+    clock.advance(HOUR)
+    assert store.tick() == 2  # the timer, and the wake-up that the acquired task has left behind
+    assert sent.pop() == execute("w", 2)
+    store.apply(acquire("w", 2))
+    store.apply(fulfill("w", 3, data="out"))
+    address, message = sent.pop()
+    assert (address, message["kind"], message["data"]["promise"]["state"]) == (LISTENER, "unblock", "resolved")
+    assert [record.state for record in store.records()] == ["resolved"] * 3
+    assert all(record.delivered for record in store.records() if record.root)
+    assert store.next_wake_at() is None
+
+
+def test_timeout_notifies_a_listener_once(store: EmbeddedStore, clock: ManualClock, sent: Sent) -> None:
+    store.apply(create("p", OUTSIDE, at=T0 + MINUTE))
+    store.apply(listen("p"))
+    clock.advance(MINUTE)
+    store.tick()
+    store.tick()
+    assert [address for address, _ in sent] == [LISTENER]
+
+
+def test_transact_carries_out_no_effects(store: EmbeddedStore, clock: ManualClock, sent: Sent) -> None:
+    response, (change,) = store.transact(create("w", TARGETED))
+    assert (response.status, change.before, change.after) == (200, None, store.record("w"))
+    assert sent == []
+    store.apply(create("other", TARGETED))
+    assert sent == [execute("other", 0)]
+    store.transact(settle("other"))
+    clock.advance(MINUTE)
+    store.tick()
+    assert present(store.record("other")).delivered
+
+
+def test_records_are_listed_by_id(store: EmbeddedStore) -> None:
+    for id in ("b", "a.2", "a", "a.1"):
+        store.apply(create(id))
+    assert [record.id for record in store.records()] == ["a", "a.1", "a.2", "b"]
+    assert store.record("nowhere") is None
+
+
+def test_children_are_those_below_the_separator(store: EmbeddedStore) -> None:
+    for id in ("a", "a.1", "a:1"):
+        store.apply(create(id))
+    assert [[promise.id for promise in store.children("a", separator)] for separator in ".:"] == [["a.1"], ["a:1"]]
+
+
+def test_cleared_store_has_no_children_and_sends_no_earlier_message(store: EmbeddedStore, sent: Sent) -> None:
+    def send(address: str, message: dict[str, Any]) -> None:
+        sent.append((address, message))
+        store.clear()
+
+    store.subscribe(send=send)
+    for request in (create("a"), create("a.1"), listen("a"), listen("a", "http://localhost/listener"), settle("a")):
+        store.apply(request)
+    assert len(sent) == 1
+    assert store.children("a") == []
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_tick_wakes_what_is_due_in_order(store: EmbeddedStore, clock: ManualClock, sent: Sent) -> None:
+    """The earliest first, and at one instant by kind and id."""
+    for id, away in (("c", 3), ("b", 1), ("z", 2), ("a", 2), ("later", 60)):
+        store.apply(create(id, OUTSIDE, at=T0 + away * SECOND))
+        store.apply(listen(id))
+    clock.advance(3 * SECOND)
+    assert store.due(clock.now()) == [("promise", id) for id in ("b", "a", "z", "c")]
+    assert store.tick() == 4
+    assert [message["data"]["promise"]["id"] for _, message in sent] == ["b", "a", "z", "c"]
+    assert (store.tick(), store.next_wake_at()) == (0, T0 + MINUTE)
+
+
+def test_tick_wakes_what_becomes_due_by_it(store: EmbeddedStore, clock: ManualClock, sent: Sent) -> None:
+    """A timer that resumes, an offer that is overdue, occurrences to catch up: one tick, in the order of time."""
+    store.apply(create_task("w"))
+    store.apply(create("t", TIMED, at=T0 + 90 * SECOND))
+    store.apply(suspend("w", "t"))
+    store.apply(schedule("s", timeout=DAY))
+    sent.clear()
+    clock.advance(3 * HOUR)
+    store.tick()
+    first = T0 + 20 * SECOND
+    occurrences = [f"s.{first + n * MINUTE}" for n in range(180)]
+    assert sorted(sent, key=repr) == sorted([execute("w", 1), *(execute(id, 0) for id in occurrences)], key=repr)
+    order = [message["data"]["task"]["id"] for _, message in sent]
+    assert [id for id in order if id != "w"] == occurrences
+    assert store.next_wake_at() == clock.now() + 20 * SECOND
+    assert present(store.apply(ScheduleGet("s")).schedule).next_run_at == clock.now() + 20 * SECOND
+
+
+def test_entry_due_at_one_instant_twice_is_listed_once(store: EmbeddedStore, clock: ManualClock) -> None:
+    for request in (create_task("w"), release("w", handover=True), acquire("w", 1)):
+        store.apply(request)
+    clock.advance(MINUTE)
+    assert store.tick() == 1
+    assert store.due(T0 + HOUR) == [("promise", "w")]
+
+
+def test_tick_delivers_a_settlement_left_undelivered(store: EmbeddedStore, clock: ManualClock, sent: Sent) -> None:
+    store.apply(create("a"))
+    store.apply(listen("a"))
+    store.transact(settle("a"))
+    clock.advance(MINUTE)
+    store.tick()
+    assert [address for address, _ in sent] == [LISTENER]
+
+
+def test_next_wake_at_is_that_of_the_stored_entries(store: EmbeddedStore, clock: ManualClock) -> None:
+    assert store.next_wake_at() is None
+    store.apply(create("far", OUTSIDE, at=T0 + HOUR))
+    assert store.next_wake_at() == T0 + HOUR
+    store.apply(create("near", OUTSIDE, at=T0 + MINUTE))
+    assert store.next_wake_at() == T0 + MINUTE
+    store.apply(settle("near"))
+    assert store.next_wake_at() == T0 + HOUR
+    store.apply(settle("far"))
+    assert store.next_wake_at() is None
+    assert (clock.now(), store.tick()) == (T0, 0)
+
+
+def test_on_wake_gets_each_earlier_wake_up(store: EmbeddedStore) -> None:
+    told: list[int] = []
+    store.subscribe(on_wake=told.append)
+    store.apply(create("a", OUTSIDE, at=T0 + HOUR))
+    store.apply(create("b", OUTSIDE, at=T0 + 2 * HOUR))
+    store.apply(create("c", OUTSIDE, at=T0 + MINUTE))
+    store.apply(create("plain", at=T0 + SECOND))
+    assert told == [T0 + HOUR, T0 + MINUTE]
+    store.apply(listen("plain"))
+    assert told == [T0 + HOUR, T0 + MINUTE, T0 + SECOND]
+
+
+def test_subscription_to_messages_keeps_on_wake(store: EmbeddedStore, sent: Sent) -> None:
+    told: list[int] = []
+    store.subscribe(on_wake=told.append)
+    store.subscribe(send=lambda *message: sent.append(message))
+    store.apply(create("w", TARGETED))
+    assert (len(told), sent) == (1, [execute("w", 0)])
+
+
+# -- messages, which are sent outside the lock ------------------------------------------------------------------------
+
+
+def test_receiver_in_another_thread_can_call_the_store(store: EmbeddedStore, clock: ManualClock) -> None:
+    """`send` is called outside the lock: a worker thread that acquires within it is not blocked."""
+    versions: list[int] = []
+
+    def send(address: str, message: dict[str, Any]) -> None:
+        task = message["data"]["task"]
+        worker = threading.Thread(
+            target=lambda: versions.append(present(store.apply(acquire(task["id"], task["version"])).task).version),
+            daemon=True,
+        )
+        worker.start()
+        worker.join(timeout=10)
+        assert not worker.is_alive(), f"{address}: the store is locked while it sends"
+
+    store.subscribe(send=send)
+    store.apply(create("w", TARGETED))
+    store.apply(release("w", handover=True))
+    store.apply(release("w", 2, error="boom"))
+    clock.advance(MINUTE)
+    store.tick()
+    assert versions == [1, 2, 3]
+
+
+def test_receiver_can_call_the_store_at_once(store: EmbeddedStore, sent: Sent) -> None:
+    def send(address: str, message: dict[str, Any]) -> None:
+        sent.append((address, message))
+        if message["kind"] == "execute" and message["data"]["task"]["id"] == "a":
+            store.apply(create("b", TARGETED))
+            store.apply(settle("a"))
+
+    store.subscribe(send=send)
+    store.apply(create("a", TARGETED))
+    assert sent == [execute("a", 0), execute("b", 0)]
+    assert present(store.record("a")).state == "resolved"
+
+
+def test_due_entries_of_both_kinds_are_in_order(store: EmbeddedStore) -> None:
+    store.apply(create("p", OUTSIDE, at=T0 + MINUTE))
+    store.apply(schedule("s"))
+    assert store.due(T0 + MINUTE) == [("schedule", "s"), ("promise", "p")]
