@@ -212,12 +212,12 @@ class Histories(RuleBasedStateMachine):
         self.tell(change)
 
     def tell(self, change: Change) -> None:
-        """Make one delivery: it resumes whoever waits for it, at this version or at any, and nobody else."""
+        """Make one delivery, and assert that it resumes the tasks that wait for it, and no other task."""
         deliver(change, self.world.outlets)
         told: dict[str, int] = {}
         if isinstance(change.after, Record) and change.after.owes:
             told, left = change.after.callbacks, self.before[change.after.id].callbacks
-            # A registration is told once, whatever the version, and then gone.
+            # A registration is delivered once, at any version, and then deleted.
             told = {id: version for id, version in told.items() if STANDING + id not in told} | {
                 id: task.version
                 for id, record in self.before.items()
@@ -318,7 +318,7 @@ class Histories(RuleBasedStateMachine):
                 )
 
     def teardown(self) -> None:
-        """Whatever was lost, the sweep makes up for it: everybody is told, and in the end nothing is left to do."""
+        """Assert that the sweep repeats what was lost, and that in the end nothing is due."""
         self.world.backlog.clear()
         self.world.release()
         waiting = {

@@ -27,7 +27,7 @@ from tests.support.build import (
     suspend,
     suspended,
 )
-from tests.support.substrates import T0, World, in_memory
+from tests.support.substrates import T0, NewStore, World, in_memory
 
 
 def moved_on(store: World, how: str) -> None:
@@ -42,16 +42,18 @@ def moved_on(store: World, how: str) -> None:
     store.messages()
 
 
-@pytest.mark.parametrize("how", ["lease", "release", "handover"])
-def test_registration_resumes_a_later_version(store: World, how: str) -> None:
-    moved_on(store, how)
-    store.apply(settle("a"))
+def test_registration_resumes_a_later_version(new_store: NewStore, subtests: pytest.Subtests) -> None:
+    for how in ["lease", "release", "handover"]:
+        with subtests.test(how=how):
+            store = new_store()
+            moved_on(store, how)
+            store.apply(settle("a"))
 
-    assert (store.task("w").state, store.task("w").resumes) == ("pending", ("a",))
-    assert store.messages() == [execute("w", 2)]
+            assert (store.task("w").state, store.task("w").resumes) == ("pending", ("a",))
+            assert store.messages() == [execute("w", 2)]
 
 
-def test_registration_is_delivered_once_whatever_is_repeated(store: World) -> None:
+def test_registration_repeated_is_delivered_once(store: World) -> None:
     moved_on(store, "lease")
     with store.holding() as changes:
         store.apply(settle("a"))
@@ -68,7 +70,7 @@ def test_registration_is_delivered_once_whatever_is_repeated(store: World) -> No
     assert store.stored("a").callbacks == {}
 
 
-def test_registration_is_delivered_beside_a_listener_and_other_waits(store: World) -> None:
+def test_registration_is_delivered_beside_other_waits(store: World) -> None:
     moved_on(store, "lease")
     suspended(store, "v", "a2")
     store.apply(suspend("v", "a2"))
@@ -92,7 +94,7 @@ def test_registration_and_suspension_on_one_promise_resume_once(store: World) ->
     assert store.messages() == [execute("w", 1)]
 
 
-def test_registration_leaves_the_entry_that_older_code_reads(store: World) -> None:
+def test_registration_keeps_the_entry_that_older_code_reads(store: World) -> None:
     moved_on(store, "lease")
     callbacks = store.stored("a").callbacks
 
@@ -105,31 +107,29 @@ WAITING = Record("w", "pending", T0 + 1, T0, task=TaskRecord("suspended", 1))
 SETTLED = Record("a", "resolved", T0 + 1, T0, settled_at=T0)
 
 
-@pytest.mark.parametrize(
-    ("callbacks", "resumed"),
-    [
+def test_registration_of_an_earlier_life_does_not_resume(subtests: pytest.Subtests) -> None:
+    for callbacks, resumed in [
         ({"w": 1, STANDING + "w": T0 - 1}, True),
         ({"w": 2, STANDING + "w": T0 - 1}, False),
         ({"w": 2, STANDING + "w": T0}, True),
         ({}, False),
-    ],
-)
-def test_registration_of_an_earlier_life_counts_for_no_later_one(callbacks: dict[str, int], resumed: bool) -> None:
-    records: dict[str, Any] = {"w": WAITING, "a": replace(SETTLED, callbacks=callbacks)}
+    ]:
+        with subtests.test(callbacks=callbacks, resumed=resumed):
+            records: dict[str, Any] = {"w": WAITING, "a": replace(SETTLED, callbacks=callbacks)}
 
-    def fetch(need: Any) -> Any:
-        return tuple(records[id] for id in need.ids)
+            def fetch(need: Any, records: dict[str, Any] = records) -> Any:
+                return tuple(records[id] for id in need.ids)
 
-    outcome = decide(TaskResume("w", None, "a"), T0, fetch)
+            outcome = decide(TaskResume("w", None, "a"), T0, fetch)
 
-    assert bool(outcome.changes) is resumed
+            assert bool(outcome.changes) is resumed
 
 
 STEPS = ["acquire", "release", "expire", "suspend", "halt", "continue", "register"]
 
 
 @given(before=st.lists(st.sampled_from(STEPS), max_size=12), after=st.lists(st.sampled_from(STEPS), max_size=8))
-def test_registration_never_leaves_its_awaiter_asleep(before: list[str], after: list[str]) -> None:
+def test_registration_resumes_its_awaiter_after_any_history(before: list[str], after: list[str]) -> None:
     store = in_memory(ManualClock(T0))
     held(store, "w", ttl=1)
     for id in ("a", "b"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError
 
 from resonate_store.dynamo.client import Unavailable
 from resonate_store.dynamo.items import Expiry
@@ -366,35 +366,6 @@ def test_missing_object_is_named(store: DynamoStore, table: Table, s3: Any) -> N
 
     with pytest.raises(Missing, match=f"has no object '{key}'"):
         fresh.values([Claim(key=key, size=1)])
-    with pytest.raises(StoreError, match="RESONATE_BUCKET"):
-        Payloads("nowhere-at-all", "t/", client=s3, width=1).values([Claim(key=key, size=1)])
-
-
-class Failing:
-    """A client whose every call raises this error."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def __getattr__(self, _name: str) -> Callable[..., Any]:
-        def fail(**_: Any) -> Any:
-            raise self.error
-
-        return fail
-
-
-def test_error_of_s3_is_transient_or_not(subtests: pytest.Subtests) -> None:
-    cases: list[tuple[Exception, type[Exception]]] = [
-        (ClientError({"Error": {"Code": "SlowDown"}}, "PutObject"), Unavailable),
-        (ClientError({"ResponseMetadata": {"HTTPStatusCode": 503}}, "PutObject"), Unavailable),  # pyright: ignore[reportArgumentType]
-        (EndpointConnectionError(endpoint_url="https://s3"), Unavailable),
-        (ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject"), StoreError),
-    ]
-    for error, meaning in cases:
-        with subtests.test(error=error):
-            with pytest.raises(meaning) as raised:
-                Payloads("b", "t/", client=Failing(error), width=1).upload([LARGE])  # pyright: ignore[reportArgumentType]
-            assert type(raised.value) is meaning
 
 
 def test_settings_name_bucket_threshold_and_limit() -> None:

@@ -107,7 +107,7 @@ def test_threads_that_create_one_task_have_one_winner(file: File) -> None:
 
 
 def test_offer_is_repeated_when_the_file_is_opened(file: File) -> None:
-    """Whoever was offered a task may be gone as well, so it need not wait for the next regular offer."""
+    """The worker may have ended too, so the task does not wait for the next regular offer."""
     file.store.apply(create("w", TARGETED))
     file.store.apply(create_task("held"))
     file.store.apply(create("later", {**TARGETED, "resonate:delay": str(T0 + HOUR)}))

@@ -211,7 +211,7 @@ def test_suspension_answered_300_ignores_promises_it_does_not_await(client: Clie
     assert client.apply(TaskSuspend("w", 1, ("w.1",))).preload == ()
 
 
-# -- credentials -------------------------------------------------------------------------------------------------------
+# -- credentials ------------------------------------------------------------------------------------------------------
 
 
 def test_token_is_in_envelope_and_header(client: Client) -> None:
@@ -226,19 +226,6 @@ def test_password_is_in_the_header(client: Client) -> None:
     store.apply(PromiseGet("p"))
     assert "auth" not in msgspec.json.decode(client.line.bodies[0])["head"]
     assert client.line.headers[0]["Authorization"] == "Basic dXNlcjpzZWNyZXQ="
-
-
-def test_requests_are_signed_with_aws_credentials(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    url = "https://abc.execute-api.eu-central-1.amazonaws.com/v1"
-    store = HttpStore(url, clock=client.clock, post=client.line)
-    store.apply(PromiseGet("p"))
-
-    authorization = client.line.headers[0]["Authorization"]
-    assert authorization.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
-    assert "/eu-central-1/execute-api/aws4_request" in authorization
-    assert "host" in authorization
 
 
 # -- invocations ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from resonate_store.settings import SettingsError, groups_of, number_of, push_token_of
+
+
+def test_settings_that_are_missing_have_defaults() -> None:
+    for environment in ({}, dict.fromkeys(("RESONATE_GROUPS", "RESONATE_PUSH_TOKEN", "N"), "")):
+        assert groups_of(environment) is None
+        assert push_token_of(environment) is None
+        assert number_of(environment, "N", 7) == 7
+
+
+def test_settings_that_are_valid_are_returned() -> None:
+    assert groups_of({"RESONATE_GROUPS": '{"g": "lambda://f"}'}) == {"g": "lambda://f"}
+    assert push_token_of({"RESONATE_PUSH_TOKEN": "s3cret!"}) == "s3cret!"
+    assert number_of({"N": "12"}, "N", 7) == 12
+
+
+def read(environment: dict[str, str]) -> None:
+    groups_of(environment)
+    push_token_of(environment)
+    number_of(environment, "N", 1)
+
+
+def test_settings_that_are_malformed_are_named(subtests: pytest.Subtests) -> None:
+    for name, text, message in (
+        ("RESONATE_GROUPS", "{", "must be a JSON object"),
+        ("RESONATE_GROUPS", '{"g": 1}', "must be a JSON object"),
+        ("RESONATE_GROUPS", '{"g": "nowhere"}', "maps 'g' to something that is no address"),
+        ("RESONATE_GROUPS", '{"g": "poll://any@h"}', ".* a group is served by a push address"),
+        ("RESONATE_PUSH_TOKEN", "a b", "must be printable ASCII without spaces"),
+        ("RESONATE_PUSH_TOKEN", "é", "must be printable ASCII without spaces"),
+        ("N", "0", "must be a whole number of at least 1, got '0'"),
+        ("N", "1.5", "must be a whole number of at least 1, got '1.5'"),
+        ("N", "²", "must be a whole number of at least 1, got '²'"),
+    ):
+        with subtests.test(name, text=text), pytest.raises(SettingsError, match=f"{name} {message}"):
+            read({name: text})
