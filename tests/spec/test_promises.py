@@ -9,7 +9,7 @@ import pytest
 
 from resonate_store.interface import Outlets, deliver
 from resonate_store.machine.effects import Change
-from resonate_store.model.records import EMPTY, PromiseView, Record
+from resonate_store.model.records import EMPTY, PromiseView, Record, SettledState
 from resonate_store.model.requests import PromiseDelivered, PromiseWake, TaskHalt
 from resonate_store.model.tags import ORIGIN
 from tests.support.build import (
@@ -164,7 +164,8 @@ def test_children_show_the_stored_promises(store: World) -> None:
 
 
 def test_promise_settle_stores_the_first_state_and_value(new_store: NewStore, subtests: pytest.Subtests) -> None:
-    for state in ["resolved", "rejected", "rejected_canceled"]:
+    states: list[SettledState] = ["resolved", "rejected", "rejected_canceled"]
+    for state in states:
         with subtests.test(state=state):
             store = new_store()
             store.apply(create("p", param="input"))
@@ -292,15 +293,6 @@ def test_sweep_repeats_an_undelivered_settlement(store: World) -> None:
     assert (store.task("w").state, store.stored("p").delivered) == ("pending", True)
     assert [id for id, _, _ in store.retained] == ["p"]
     assert store.due() == []
-
-
-def test_sweep_notifies_each_listener_of_a_timeout_once(store: World) -> None:
-    store.apply(create("p", OUTSIDE, at=T0 + HOUR))
-    store.apply(listen("p"))
-    store.pass_time(HOUR)
-    assert [address for address, _ in store.messages()] == [LISTENER]
-    store.pass_time(DAY)
-    assert store.messages() == []
 
 
 def test_wake_up_of_an_undelivered_settlement_does_not_mark_it(store: World) -> None:

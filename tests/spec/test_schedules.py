@@ -1,14 +1,26 @@
-"""What the schedule requests store and arm, and what firings create (docs/protocol.md 3)."""
+"""What the schedule requests store and arm, and what firings create (docs/protocol.md 3).
+
+The corpus has most of their answers.
+"""
 
 from __future__ import annotations
 
 from typing import get_args
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.model.records import EMPTY, Schedule, SettledState
-from resonate_store.model.requests import PromiseCreate, ScheduleDelete, ScheduleFire, ScheduleGet
+from resonate_store.model.records import Schedule, SettledState
+from resonate_store.model.requests import (
+    PromiseCreate,
+    ScheduleDelete,
+    ScheduleFire,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleTrigger,
+)
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCHEDULE, TARGET, TIMER
 from tests.support.build import DAY, HOUR, MINUTE, SECOND, TARGETED, create, execute, schedule, settle, value
 from tests.support.present import present
@@ -30,6 +42,11 @@ def occurrences(store: World, count: int, first: int = FIRST, every: int = MINUT
     return ids
 
 
+def lineage(id: str) -> dict[str, str]:
+    """Return the tags of an occurrence of the schedule `s`."""
+    return {**TARGETED, SCHEDULE: "s", **dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)}
+
+
 def test_schedule_create_stores_and_arms_it(store: World) -> None:
     response = store.apply(schedule("s", tags={**TARGETED, "kind": "report"}))
     assert response.status == 200
@@ -46,14 +63,6 @@ def test_schedule_create_stores_and_arms_it(store: World) -> None:
     assert store.apply(ScheduleGet("s")).schedule == response.schedule
     assert store.recurring == {"s": ("* * * * *", None)}
     assert (store.fired, store.armed, store.messages()) == ([("s", FIRST)], [], [])
-
-
-def test_schedule_create_of_an_existing_id_changes_nothing(store: World) -> None:
-    first = store.apply(schedule("s")).schedule
-    store.clock.advance(SECOND)
-    response = store.apply(schedule("s", "0 0 * * *", promise_id="other", timeout=1))
-    assert (response.status, response.schedule) == (200, first)
-    assert store.fired == [("s", FIRST)]
 
 
 def test_schedule_fire_of_an_unknown_schedule_is_404(store: World) -> None:
@@ -99,26 +108,13 @@ def test_firing_creates_the_occurrence(store: World) -> None:
     promise = store.stored(id).promise()
     assert (promise.state, promise.created_at, promise.timeout_at) == ("pending", FIRST, FIRST + HOUR)
     assert promise.param == value("input")
-    assert promise.tags == {
-        **TARGETED,
-        "kind": "report",
-        SCHEDULE: "s",
-        **dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id),
-    }
+    assert promise.tags == {**lineage(id), "kind": "report"}
     assert store.stored(id).root
     assert store.messages() == [execute(id, 0)]
     fired = present(store.apply(ScheduleGet("s")).schedule)
     assert (fired.last_run_at, fired.next_run_at) == (FIRST, FIRST + MINUTE)
     assert store.recurring == {"s": ("* * * * *", None)}
     assert store.fired == [("s", FIRST)], "what recurs needs no arming"
-
-
-def test_firing_too_early_creates_nothing(store: World) -> None:
-    created = store.apply(schedule("s")).schedule
-    store.clock.advance(20 * SECOND - 1)
-    assert store.apply(ScheduleFire("s")).schedule == created
-    occurrences(store, 0)
-    assert store.fired == [("s", FIRST)]
 
 
 def test_firing_repeated_creates_one_occurrence(store: World) -> None:
@@ -204,23 +200,6 @@ def test_schedule_created_again_adopts_its_earlier_occurrence(store: World) -> N
     assert store.stored("s-only").created_at == FIRST
 
 
-def test_missed_occurrence_past_its_deadline_is_stored_settled(store: World) -> None:
-    store.apply(schedule("s", timeout=MINUTE))
-    store.pass_time(MINUTE + 30 * SECOND)
-    missed, current = occurrences(store, 2)
-    over = store.stored(missed)
-    assert (over.state, over.created_at, over.settled_at, over.timeout_at, over.value) == (
-        "rejected_timedout",
-        FIRST,
-        FIRST + MINUTE,
-        FIRST + MINUTE,
-        EMPTY,
-    )
-    assert (store.task(missed).state, store.task(missed).version) == ("fulfilled", 0)
-    assert store.stored(current).pending
-    assert store.messages() == [execute(current, 0)]
-
-
 def test_firing_creates_a_bounded_number_of_occurrences(store: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The schedule stays due, and the next firing creates the next ones."""
     monkeypatch.setattr("resonate_store.machine.schedules.MAX_OCCURRENCES", 4)
@@ -273,14 +252,6 @@ def test_occurrence_id_is_built_from_the_template(new_store: NewStore, subtests:
             assert second is None or store.record(second) is not None
 
 
-def test_template_without_timestamp_creates_one_promise(store: World) -> None:
-    store.apply(schedule("s", promise_id="once"))
-    store.pass_time(5 * MINUTE)
-    store.pass_time(5 * MINUTE)
-    assert (store.stored("once").created_at, store.messages()[0]) == (FIRST, execute("once", 0))
-    assert present(store.apply(ScheduleGet("s")).schedule).last_run_at == FIRST + 9 * MINUTE
-
-
 def test_template_without_timestamp_advances_after_an_outage(store: World) -> None:
     store.apply(schedule("s", promise_id="once"))
     store.clock.advance(3 * HOUR)
@@ -315,3 +286,98 @@ def test_schedules_are_independent(store: World) -> None:
     occurrences(store, 4)
     assert store.record(f"t.{FIRST + 3 * MINUTE}") is not None
     assert store.record(f"s 2#{FIRST}") is not None
+
+
+# -- policies ---------------------------------------------------------------------------------------------------------
+
+
+def test_schedule_policies_are_stored_and_shown(store: World) -> None:
+    request = replace(
+        schedule("s", "30 2 * * *"),
+        timezone="Europe/Berlin",
+        catch_up="latest",
+        overlap="skip",
+        description="Nightly",
+        tags={"team": "a"},
+    )
+    created = present(store.apply(request).schedule)
+    assert created == store.apply(ScheduleGet("s")).schedule
+    assert created.next_run_at == 1_750_033_800_000, "00:30 UTC in summer"
+    assert store.recurring == {"s": ("30 2 * * *", "Europe/Berlin")}
+    shown = msgspec.to_builtins(created)
+    assert {name: shown[name] for name in ("timezone", "catchUp", "overlap", "description", "tags")} == {
+        "timezone": "Europe/Berlin",
+        "catchUp": "latest",
+        "overlap": "skip",
+        "description": "Nightly",
+        "tags": {"team": "a"},
+    }
+
+
+def test_catch_up_latest_without_delay_skips_nothing(store: World) -> None:
+    store.apply(replace(schedule("s"), catch_up="latest"))
+    store.pass_time(20 * SECOND)
+    assert present(store.apply(ScheduleGet("s")).schedule).skipped_at is None
+    occurrences(store, 1)
+
+
+def test_catch_up_none_skips_occurrences_two_minutes_late(store: World) -> None:
+    """A firing may be two minutes late: that is no more than EventBridge and the sweep may take."""
+    store.apply(replace(schedule("s", "*/10 * * * *"), catch_up="none"))
+    first = FIRST + 3 * MINUTE
+    store.clock.advance(first + 2 * MINUTE - T0)
+    store.apply(ScheduleFire("s"))
+    assert store.messages() == [execute(f"s.{first}", 0)]
+    store.clock.advance(10 * MINUTE + 1)
+    shown = present(store.apply(ScheduleFire("s")).schedule)
+    assert (shown.last_run_at, shown.next_run_at) == (first, first + 20 * MINUTE)
+    assert (shown.skipped_at, shown.skip_reason) == (first + 10 * MINUTE, "it was missed")
+    assert store.messages() == []
+    assert "s" not in store.due()
+    store.clock.advance(8 * MINUTE)
+    store.apply(ScheduleFire("s"))
+    assert store.messages() == [execute(f"s.{first + 20 * MINUTE}", 0)]
+
+
+def test_overlap_skip_ignores_a_previous_occurrence_past_its_deadline(store: World) -> None:
+    store.apply(replace(schedule("s", timeout=MINUTE), overlap="skip"))
+    store.clock.advance(20 * SECOND)
+    store.apply(ScheduleFire("s"))
+    store.clock.advance(MINUTE)
+    store.apply(ScheduleFire("s"))
+    occurrences(store, 2)
+
+
+# -- pause, resume, trigger -------------------------------------------------------------------------------------------
+
+
+def test_pause_or_resume_repeated_changes_nothing(store: World) -> None:
+    created = store.apply(schedule("s")).schedule
+    assert store.apply(ScheduleResume("s")).schedule == created
+    paused = store.apply(SchedulePause("s")).schedule
+    store.clock.advance(HOUR)
+    assert store.apply(SchedulePause("s")).schedule == paused
+    resumed = store.apply(ScheduleResume("s")).schedule
+    store.clock.advance(1)
+    assert store.apply(ScheduleResume("s")).schedule == resumed
+
+
+def test_trigger_of_a_paused_schedule_creates_an_occurrence_now(store: World) -> None:
+    store.apply(schedule("s"))
+    store.apply(SchedulePause("s"))
+    store.clock.advance(5 * SECOND)
+    response = store.apply(ScheduleTrigger("s"))
+    id, at = f"s.{T0 + 5 * SECOND}", T0 + 5 * SECOND
+    assert response.promise == store.stored(id).promise()
+    assert (present(response.promise).created_at, present(response.promise).timeout_at) == (at, at + HOUR)
+    assert present(response.promise).tags == lineage(id)
+    assert store.messages() == [execute(id, 0)]
+    shown = present(store.apply(ScheduleGet("s")).schedule)
+    assert (shown.last_promise, shown.last_run_at, shown.next_run_at) == (id, None, FIRST)
+
+
+def test_trigger_does_not_change_the_occurrences_of_cron(store: World) -> None:
+    store.apply(schedule("s"))
+    store.apply(ScheduleTrigger("s"))
+    store.pass_time(MINUTE + 20 * SECOND)
+    occurrences(store, 2)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from resonate_store.model.records import TaskRecord
+from resonate_store.model.records import SettledState, TaskRecord
 from resonate_store.model.requests import (
     Request,
     TaskContinue,
@@ -290,7 +290,8 @@ def test_release_at_the_instant_of_its_resume_is_paused(store: World) -> None:
 
 
 def test_fulfill_settles_the_promise_and_notifies_listeners(new_store: NewStore, subtests: pytest.Subtests) -> None:
-    for state in ["resolved", "rejected", "rejected_canceled"]:
+    states: list[SettledState] = ["resolved", "rejected", "rejected_canceled"]
+    for state in states:
         with subtests.test(state=state):
             store = new_store()
             held(store, "w")

@@ -6,7 +6,8 @@ from resonate_store.settings import SettingsError, groups_of, number_of, push_to
 
 
 def test_settings_that_are_missing_have_defaults() -> None:
-    for environment in ({}, dict.fromkeys(("RESONATE_GROUPS", "RESONATE_PUSH_TOKEN", "N"), "")):
+    environments: list[dict[str, str]] = [{}, {"RESONATE_GROUPS": "", "RESONATE_PUSH_TOKEN": "", "N": ""}]
+    for environment in environments:
         assert groups_of(environment) is None
         assert push_token_of(environment) is None
         assert number_of(environment, "N", 7) == 7

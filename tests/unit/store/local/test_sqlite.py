@@ -86,23 +86,6 @@ def test_store_without_a_file_is_not_shared(clock: ManualClock) -> None:
         assert (one.apply(get("p")).status, other.apply(get("p")).status) == (200, 404)
 
 
-def test_threads_that_create_one_task_have_one_winner(file: File) -> None:
-    for n in range(20):
-        results: list[int] = []
-        barrier = threading.Barrier(6)
-
-        def claim(id: str, results: list[int], barrier: threading.Barrier) -> None:
-            barrier.wait(timeout=10)
-            results.append(file.store.apply(create_task(id)).status)
-
-        threads = [threading.Thread(target=claim, args=(f"w{n}", results, barrier)) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout=30)
-        assert sorted(results) == [200] + [409] * 5
-
-
 # -- messages ---------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,7 @@
-"""Requests of many threads at once, over the store in memory."""
+"""Requests of many threads at once, over the store in memory: records, messages and ticks.
+
+`tests/spec/test_races.py` checks answers.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,11 @@ from tests.support.build import (
     create_task,
     execute,
     heartbeat,
-    listen,
     recorded,
     release,
     schedule,
     settle,
     suspend,
-    value,
 )
 from tests.support.present import present
 from tests.support.sqlite import Sent
@@ -76,32 +77,6 @@ def by_all(memory: MemoryStore, request_of: Callable[[int], Request]) -> list[Re
     return together(*(partial(memory.apply, request_of(n)) for n in range(THREADS)))
 
 
-def test_threads_that_create_one_promise_get_one_promise(memory: MemoryStore, sent: Sent) -> None:
-    for r in range(ROUNDS):
-        responses = by_all(memory, lambda n, r=r: create(f"p{r}", TARGETED, param=str(n)))
-        assert all(response.promise == responses[0].promise for response in responses)
-        assert present(memory.record(f"p{r}")).rev == 1
-    assert sent == [execute(f"p{r}", 0) for r in range(ROUNDS)]
-
-
-def test_threads_that_create_one_task_have_one_winner(memory: MemoryStore) -> None:
-    for r in range(ROUNDS):
-        responses = by_all(memory, lambda _, r=r: create_task(f"w{r}"))
-        assert sorted(response.status for response in responses) == [200] + [409] * (THREADS - 1)
-        assert present(present(memory.record(f"w{r}")).task).version == 1
-
-
-def test_threads_that_settle_one_promise_agree(memory: MemoryStore, sent: Sent) -> None:
-    for r in range(ROUNDS):
-        memory.apply(create(f"p{r}"))
-        memory.apply(listen(f"p{r}"))
-        responses = by_all(memory, lambda n, r=r: settle(f"p{r}", ("resolved", "rejected")[n % 2], str(n)))
-        stored = present(memory.record(f"p{r}")).promise()
-        assert all(response.promise == stored for response in responses)
-        assert stored.value in [value(str(n)) for n in range(THREADS)]
-    assert [message["data"]["promise"]["id"] for _, message in sent] == [f"p{r}" for r in range(ROUNDS)]
-
-
 def test_threads_that_record_one_step_adopt_one_outcome(memory: MemoryStore) -> None:
     for r in range(ROUNDS):
         responses = by_all(memory, lambda n, r=r: recorded(f"p.{r}", data=str(n)))
@@ -121,28 +96,6 @@ def test_threads_that_acquire_one_task_have_one_winner_per_version(memory: Memor
         assert {response.status for response in responses} == {200, 409}
         released = by_all(memory, lambda _, r=r: release("w", r + 1, handover=True))
         assert sorted(response.status for response in released) == [200] + [409] * (THREADS - 1)
-
-
-def test_threads_that_suspend_and_settle_lose_no_resume(memory: MemoryStore, sent: Sent) -> None:
-    """Either the suspension sees the settlement (300), or the settlement resumes the task; never neither."""
-    seen: set[int] = set()
-    for r in range(4 * ROUNDS):
-        w, a = f"w{r}", f"a{r}"
-        memory.apply(create_task(w))
-        memory.apply(create(a, OUTSIDE))
-        sent.clear()
-        suspension, _ = together(
-            lambda w=w, a=a: memory.apply(suspend(w, a)),
-            lambda a=a: memory.apply(settle(a)),
-        )
-        seen.add(suspension.status)
-        task = present(present(memory.record(w)).task)
-        if suspension.status == 300:
-            assert (task.state, sent) == ("acquired", [])
-        else:
-            assert (suspension.status, task.state, task.resumes) == (200, "pending", (a,))
-            assert sent == [execute(w, 1)]
-    assert seen <= {200, 300}
 
 
 def test_threads_that_settle_awaited_promises_resume_once(memory: MemoryStore, sent: Sent) -> None:
