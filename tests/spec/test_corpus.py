@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from resonate_infra.conformance.reading import corpus, load
 from resonate_infra.conformance.runner import Runner, Send
 from resonate_infra.conformance.script import Script
 from resonate_infra.testing.stack import OfflineStack
@@ -16,6 +15,7 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
+from tests.support.corpus import SCRIPTS
 from tests.support.receiver import Server
 from tests.support.services import answers_of_a_client, service_over
 
@@ -23,7 +23,6 @@ NIGHT = 1_735_689_600_000
 """When the deployment begins; the scripts have times of their own."""
 OTHER_SEPARATOR = "The children of official clients are shown as well"
 """A client of ours asks for no such children, as a server of ours shows them."""
-SCRIPTS = [script for path in corpus() for script in load(path)]
 
 
 def named(script: Script) -> str:

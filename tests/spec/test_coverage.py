@@ -10,51 +10,14 @@ from resonate_infra.conformance.runner import Runner
 from resonate_store.local.memory import MemoryStore
 from resonate_store.protocol.wire import DATA
 from tests.support.answers import statuses_of_the_machine
+from tests.support.corpus import SCRIPTS, STATUSES
 from tests.support.services import service_over
-
-STATUSES = {
-    # docs/protocol.md 1.5. Data that cannot be read is 400 for every kind, whether or not it is named there.
-    "promise.get": {200, 400, 404},
-    "promise.create": {200, 400},
-    "promise.settle": {200, 400, 404},
-    "promise.register_callback": {200, 400, 404, 422},
-    "promise.register_listener": {200, 400, 404},
-    "promise.search": {200, 400},
-    "task.get": {200, 400, 404},
-    "task.create": {200, 400, 409, 422},
-    "task.acquire": {200, 400, 404, 409},
-    "task.release": {200, 400, 404, 409},
-    "task.fulfill": {200, 400, 404, 409},
-    "task.suspend": {200, 300, 400, 404, 409, 422},
-    "task.fence": {200, 400, 404, 409},
-    "task.heartbeat": {200, 400},
-    "task.halt": {200, 400, 404, 409},
-    "task.continue": {200, 400, 404, 409},
-    "task.search": {200, 400},
-    # docs/protocol.md 3.1
-    "schedule.get": {200, 400, 404},
-    "schedule.create": {200, 400},
-    "schedule.delete": {200, 400, 404},
-    "schedule.search": {200, 400},
-    # Ours (docs/compatibility.md)
-    "schedule.pause": {200, 400, 404},
-    "schedule.resume": {200, 400, 404},
-    "schedule.trigger": {200, 400, 404, 409},
-    # docs/protocol.md 1.8
-    "debug.start": {200, 403},
-    "debug.stop": {200, 403},
-    "debug.reset": {200, 403},
-    "debug.tick": {200, 400, 403},
-    "debug.snap": {200, 403},
-}
-"""Statuses by kind; those of tokens (401, 403) and of a store that fails (503) depend on how a server is set up."""
 
 RULES = {f"rule {number}" for number in range(1, 14)}
 SECTIONS = {f"1.{number}" for number in range(2, 10)} | {"2.1", "2.4", "3.1", "3.2", "3.3"}
 REQUESTS = {f"1.5 {kind}" for kind in STATUSES if not kind.startswith(("schedule.", "debug."))}
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
-SCRIPTS = [script for path in corpus() for script in load(path)]
 
 
 def test_every_kind_is_answered_with_every_status_it_can_have() -> None:

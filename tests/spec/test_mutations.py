@@ -11,15 +11,12 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.conformance.reading import corpus, load
 from resonate_infra.conformance.runner import Failed, NoResponse, Runner, Send
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.protocol.service import Service
-from tests.spec.test_coverage import STATUSES
+from tests.support.corpus import SCRIPTS, STATUSES
 from tests.support.services import service_over
-
-SCRIPTS = [script for path in corpus() for script in load(path)]
 
 Change = Callable[[dict[str, Any]], bool]
 """Changes the envelope of a response, if it can be changed so."""
