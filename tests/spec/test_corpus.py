@@ -1,14 +1,19 @@
-"""The scripts of the corpus, over every substrate; over DynamoDB as a deployment answers them, behind its API."""
+"""The scripts of the corpus, over every substrate; over DynamoDB as a deployment answers them, behind its API.
+
+`RESONATE_SCRIPT=tasks.yaml:26` runs the script at this line only. Part of a title selects scripts as well.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 
 import pytest
 
-from resonate_infra.conformance.runner import Runner, Send
+from resonate_infra.conformance.runner import Runner
 from resonate_infra.conformance.script import Script
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.local.memory import MemoryStore
@@ -25,13 +30,56 @@ OTHER_SEPARATOR = "The children of official clients are shown as well"
 """A client of ours asks for no such children, as a server of ours shows them."""
 
 
-def named(script: Script) -> str:
-    return f"{script.file}:{script.line}"
+def name_of(script: Script) -> str:
+    return f"{script.file}:{script.line}: {script.title}"
+
+
+SELECTED = [script for script in SCRIPTS if os.environ.get("RESONATE_SCRIPT", "") in name_of(script)]
+
+
+@contextmanager
+def memory(_: pytest.FixtureRequest) -> Generator[Runner]:
+    yield Runner(service_over(MemoryStore).answer)
+
+
+@contextmanager
+def sqlite(_: pytest.FixtureRequest) -> Generator[Runner]:
+    stores: list[SqliteStore] = []
+    service = service_over(lambda clock: stores.append(SqliteStore(":memory:", clock)) or stores[0])
+    with closing(stores[0]):
+        yield Runner(service.answer)
+
+
+@contextmanager
+def deployment(request: pytest.FixtureRequest) -> Generator[Runner]:
+    stack: OfflineStack = request.getfixturevalue("stack")
+    chance: random.Random = request.getfixturevalue("chance")
+
+    def send(body: bytes) -> tuple[int, bytes]:
+        response = stack.api(body)
+        if chance.random() < 0.5:  # Messages arrive at any time, also when another script has begun.
+            stack.pump()
+        return response.status, response.body
+
+    yield Runner(send)
+
+
+@contextmanager
+def client(_: pytest.FixtureRequest) -> Generator[Runner]:
+    """The requests are made by a `RemoteStore`, and its responses are what the scripts expect."""
+    yield Runner(answers_of_a_client(MemoryStore))
+
+
+@contextmanager
+def own_time(_: pytest.FixtureRequest) -> Generator[Runner]:
+    """A server that has its own time, and no debug requests."""
+    clock = ManualClock(1_234)
+    yield Runner(Service(MemoryStore(clock)).answer, clock=clock.now, prefix="shared-")
 
 
 @pytest.fixture(scope="module")
-def deployment() -> Iterator[OfflineStack]:
-    """A deployment that may be debugged, in which somebody takes the messages to the groups of the scripts."""
+def stack() -> Iterator[OfflineStack]:
+    """A deployment with debug requests, and a receiver of the messages to the groups of the scripts."""
     sink = Server()
     groups = dict.fromkeys(("workers", "others", "clients", "default"), sink.url)
     parameters = {"DebugRequests": "on", "Groups": json.dumps(groups)}
@@ -40,41 +88,23 @@ def deployment() -> Iterator[OfflineStack]:
     sink.close()
 
 
-@pytest.fixture(name="send", params=["memory", "sqlite", "deployment"])
-def any_server(request: pytest.FixtureRequest) -> Iterator[Send]:
-    if request.param == "memory":
-        yield service_over(MemoryStore).answer
-    elif request.param == "sqlite":
-        stores: list[SqliteStore] = []
-        yield service_over(lambda clock: stores.append(SqliteStore(":memory:", clock)) or stores[0]).answer
-        stores[0].close()
-    else:
-        stack: OfflineStack = request.getfixturevalue("deployment")
-        chance = random.Random(request.node.name)
-
-        def send(body: bytes) -> tuple[int, bytes]:
-            response = stack.api(body)
-            if chance.random() < 0.5:  # what follows comes at any time, also when another script has begun
-                stack.pump()
-            return response.status, response.body
-
-        yield send
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    return random.Random(request.node.name)
 
 
-@pytest.mark.parametrize("script", [script for script in SCRIPTS if script.debug is not False], ids=named)
-def test_a_substrate_answers_as_the_script_says(send: Send, script: Script) -> None:
-    Runner(send).run(script)
-
-
-@pytest.mark.parametrize(
-    "script", [script for script in SCRIPTS if script.debug is not False and script.title != OTHER_SEPARATOR], ids=named
-)
-def test_store_of_a_client_answers_as_the_script_says(script: Script) -> None:
-    """The scripts' requests are made by a `RemoteStore`, and its responses are what the scripts expect."""
-    Runner(answers_of_a_client(MemoryStore)).run(script)
-
-
-@pytest.mark.parametrize("script", [script for script in SCRIPTS if script.debug is not True], ids=named)
-def test_a_server_that_has_its_own_time_answers_as_the_script_says(script: Script) -> None:
-    clock = ManualClock(1_234)
-    Runner(Service(MemoryStore(clock)).answer, clock=clock.now, prefix="shared-").run(script)
+@pytest.mark.parametrize("file", sorted({script.file for script in SELECTED}))
+@pytest.mark.parametrize("over", [memory, sqlite, deployment, client, own_time], ids=lambda over: over.__name__)
+def test_corpus_script_passes(
+    over: Callable[[pytest.FixtureRequest], AbstractContextManager[Runner]],
+    file: str,
+    request: pytest.FixtureRequest,
+    subtests: pytest.Subtests,
+) -> None:
+    for script in (script for script in SELECTED if script.file == file):
+        if over is client and script.title == OTHER_SEPARATOR:
+            continue
+        with over(request) as runner:
+            if runner.runs(script):
+                with subtests.test(name_of(script)):
+                    runner.run(script)

@@ -1,4 +1,4 @@
-"""What the corpus must contain: every kind with every status it can have, and every rule."""
+"""What the corpus must contain: each kind with each status it can have, and each rule."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REQUESTS = {f"1.5 {kind}" for kind in STATUSES if not kind.startswith(("schedule
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
 
 
-def test_every_kind_is_answered_with_every_status_it_can_have() -> None:
+def test_corpus_has_each_kind_with_each_status() -> None:
     found: dict[str, set[int]] = {kind: set() for kind in STATUSES}
     for script in SCRIPTS:
         for step in script.steps:
@@ -33,16 +33,16 @@ def test_every_kind_is_answered_with_every_status_it_can_have() -> None:
     assert all(statuses == {400} for kind, statuses in found.items() if kind not in STATUSES)
 
 
-def test_the_statuses_are_those_of_every_kind_that_travels() -> None:
+def test_statuses_are_those_of_each_protocol_request() -> None:
     assert STATUSES.keys() - DATA.keys() == {"debug.start", "debug.stop", "debug.reset", "debug.tick", "debug.snap"}
     assert DATA.keys() <= STATUSES.keys()
 
 
-def test_the_statuses_are_those_of_the_machine() -> None:
+def test_statuses_are_those_of_the_machine() -> None:
     assert statuses_of_the_machine() == {kind: found for kind, found in STATUSES.items() if kind in DATA}
 
 
-def test_every_rule_and_section_is_covered() -> None:
+def test_corpus_covers_each_rule_and_section() -> None:
     covered = {subject for script in SCRIPTS for subject in script.covers}
     sections = {subject.partition(" ")[0] for subject in covered} - {"rule"}
 
@@ -51,7 +51,7 @@ def test_every_rule_and_section_is_covered() -> None:
     assert {subject for subject in covered if subject.startswith("rule ")} == RULES
 
 
-def test_the_documentation_lists_the_scripts_of_every_rule_and_section() -> None:
+def test_corpus_is_listed_in_the_documentation() -> None:
     documented: dict[str, list[str]] = {}
     for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
         if line.startswith("### "):
@@ -66,7 +66,7 @@ def test_the_documentation_lists_the_scripts_of_every_rule_and_section() -> None
     assert documented == covering
 
 
-def test_the_script_in_the_documentation_passes(tmp_path: Path) -> None:
+def test_script_in_the_documentation_passes(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     path = tmp_path / "example.yaml"
     path.write_text(example, encoding="utf-8")
@@ -75,13 +75,13 @@ def test_the_script_in_the_documentation_passes(tmp_path: Path) -> None:
         Runner(service_over(MemoryStore).answer).run(script)
 
 
-def test_titles_are_told_apart() -> None:
+def test_corpus_titles_are_unique() -> None:
     titles = [script.title for script in SCRIPTS]
 
     assert sorted(titles) == sorted(set(titles))
 
 
-def test_the_corpus_is_part_of_the_package() -> None:
+def test_corpus_is_part_of_the_package() -> None:
     assert {path.parent for path in corpus()} == {
         Path(__file__).parents[2] / "infra" / "resonate_infra" / "conformance" / "corpus"
     }

@@ -119,20 +119,20 @@ def found_out(kind: str, status: int, change: Change) -> bool | None:
 
 
 @pytest.mark.parametrize("change", [another_status, another_correlation])
-def test_no_answer_can_be_another(change: Change) -> None:
+def test_corpus_fails_if_a_status_or_correlation_is_changed(change: Change) -> None:
     missed = [(kind, each) for kind, all in STATUSES.items() for each in all if not found_out(kind, each, change)]
 
     assert missed == []
 
 
-def test_no_error_can_be_an_object() -> None:
+def test_corpus_fails_if_an_error_is_an_object() -> None:
     errors = [(kind, each) for kind, all in STATUSES.items() for each in all if each >= 400]
 
     assert [(kind, each) for kind, each in errors if not found_out(kind, each, no_text)] == []
 
 
 @pytest.mark.parametrize("change", [another_record, another_state, another_version, a_key_too_many])
-def test_no_success_can_be_another(change: Change) -> None:
+def test_corpus_fails_if_a_success_is_changed(change: Change) -> None:
     successes = [(kind, each) for kind, all in STATUSES.items() if kind not in SILENT for each in all if each < 400]
     outcomes = {each: found_out(*each, change) for each in successes}
 
