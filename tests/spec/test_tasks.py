@@ -120,14 +120,14 @@ UNKNOWN: list[Request] = [
 
 def test_task_request_without_a_task_is_404(new_store: NewStore, subtests: pytest.Subtests) -> None:
     for promise in [True, False]:
-        for request_ in UNKNOWN:
-            with subtests.test(request_=request_, promise=promise):
+        for request in UNKNOWN:
+            with subtests.test(request=request, promise=promise):
                 store = new_store()
                 store.apply(create("a", OUTSIDE))
                 if promise:
                     store.apply(create("w"))
                 before = [store.record(id) for id in ("a", "w", "w.1")]
-                response = store.apply(request_)
+                response = store.apply(request)
                 assert (response.status, response.error) == (404, "Task not found")
                 assert [store.record(id) for id in ("a", "w", "w.1")] == before
 

@@ -239,7 +239,7 @@ def test_size_of_an_item_is_that_of_dynamodb() -> None:
 
 
 def test_write_announces_the_number_of_its_effects(new_table: Callable[[], Table], subtests: pytest.Subtests) -> None:
-    for before, request_, id, effects in [
+    for before, request, id, effects in [
         ([], create("a", TARGETED), "a", 1),
         ([], create("a", delayed(T0 + MINUTE)), "a", 1),
         ([], create("a"), "a", None),
@@ -251,10 +251,10 @@ def test_write_announces_the_number_of_its_effects(new_table: Callable[[], Table
         ([create("a"), settle("a")], PromiseDelivered("a"), "a", None),
         ([create("a", TARGETED)], acquire("a"), "a", None),
     ]:
-        with subtests.test(before=before, request_=request_):
+        with subtests.test(before=before, request=request):
             table = new_table()
             store = table.store(ManualClock(T0))
-            done(store, *before, request_)
+            done(store, *before, request)
             assert table.item(id).get("effects") == (None if effects is None else {"N": str(effects)})
 
 

@@ -212,13 +212,13 @@ def test_schedule_delete_with_a_lost_response_succeeds(client: Client) -> None:
 
 
 def test_idempotent_request_repeated_has_the_same_answer(subtests: pytest.Subtests) -> None:
-    for request_ in [
+    for request in [
         PromiseCreate("p", LATER),
         PromiseSettle("p", "resolved", Value(data="out")),
         TaskFence("w", 1, PromiseCreate("w.1", LATER)),
         TaskHeartbeat("p", (TaskReference("w", 1),)),
     ]:
-        with subtests.test(request_=request_):
+        with subtests.test(request=request):
             answers: list[Response] = []
             for faults in ([], ["lost"], ["lost", Reply(503, {}, b"")]):
                 client = Client()
@@ -227,6 +227,6 @@ def test_idempotent_request_repeated_has_the_same_answer(subtests: pytest.Subtes
                 # Pauses would show in the instants of what is written.
                 store = HttpStore(URL, clock=client.clock, jitter=lambda: 1.999, post=client.line)
                 client.line.faults = list(faults)
-                answers.append(store.apply(request_))
+                answers.append(store.apply(request))
             assert answers[0].ok
             assert answers == [answers[0]] * 3
