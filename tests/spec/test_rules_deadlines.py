@@ -85,36 +85,37 @@ def test_rule_01_get_settles_a_due_promise(new_store: NewStore, subtests: pytest
 
 def test_rule_01_request_about_a_due_promise_settles_it(new_store: NewStore, subtests: pytest.Subtests) -> None:
     """Rule 1: every request stores the timeout of the promises it names before it acts on them."""
-    for request_of in [
-        lambda: get("p"),
-        lambda: create("p", TARGETED, at=T0 + DAY),
-        lambda: create_task("p", at=T0 + DAY),
-        lambda: settle("p"),
-        lambda: recorded("p"),
-        lambda: callback("p", "awaiter"),
-        lambda: callback("other", "p"),
-        lambda: listen("p"),
-        lambda: TaskGet("p"),
-        lambda: acquire("p"),
-        lambda: release("p"),
-        lambda: fulfill("p"),
-        lambda: suspend("p", "other"),
-        lambda: suspend("awaiter", "p"),
-        lambda: fence("p", create("p.1")),
-        lambda: fence("awaiter", settle("p")),
-        lambda: TaskHalt("p"),
-        lambda: TaskContinue("p"),
-        lambda: heartbeat(("p", 0)),
-        lambda: PromiseWake("p"),
-    ]:
-        with subtests.test(request_of().kind):
+    requests: list[Request] = [
+        get("p"),
+        create("p", TARGETED, at=T0 + DAY),
+        create_task("p", at=T0 + DAY),
+        settle("p"),
+        recorded("p"),
+        callback("p", "awaiter"),
+        callback("other", "p"),
+        listen("p"),
+        TaskGet("p"),
+        acquire("p"),
+        release("p"),
+        fulfill("p"),
+        suspend("p", "other"),
+        suspend("awaiter", "p"),
+        fence("p", create("p.1")),
+        fence("awaiter", settle("p")),
+        TaskHalt("p"),
+        TaskContinue("p"),
+        heartbeat(("p", 0)),
+        PromiseWake("p"),
+    ]
+    for request in requests:
+        with subtests.test(request=request):
             store = new_store()
             held(store, "awaiter")
             store.apply(create("other"))
             store.apply(create("p", TARGETED, at=DEADLINE))
             store.clock.advance(MINUTE)
 
-            response = store.apply(request_of())
+            response = store.apply(request)
 
             stored = store.stored("p")
             assert (stored.state, stored.settled_at, stored.value) == ("rejected_timedout", DEADLINE, EMPTY)
