@@ -1,7 +1,8 @@
 """Transitions of a task as a table.
 
-`tests/unit/store/test_transitions.py` drives the machine through every state and event, and compares it with the table
-in both directions. `python -m resonate_store.machine.transitions docs/rules.md` writes the table into the rules.
+`tests/unit/store/machine/test_transitions.py` drives the machine through every state and event, and compares it with
+the table in both directions. `python -m resonate_store.machine.transitions docs/rules.md` writes the table into the
+rules.
 """
 
 from __future__ import annotations
