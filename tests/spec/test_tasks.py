@@ -353,6 +353,8 @@ def test_acquired_task_names_the_promises_that_resumed_it(store: World) -> None:
 def test_fence_creates_and_settles_a_promise_once(store: World) -> None:
     held(store, "w")
     before = store.stored("w")
+    response = store.apply(fence("w", settle("w.1")))
+    assert (response.status, response.action_status, response.error) == (200, 404, "Promise not found")
     response = store.apply(fence("w", create("w.1", TARGETED, param="in")))
     assert (response.status, response.action_status) == (200, 200)
     created = store.stored("w.1")
