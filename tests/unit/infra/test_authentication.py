@@ -1,20 +1,15 @@
-"""Who is let in, and to which ids."""
+"""Valid tokens, and the ids that each of them permits."""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from resonate_infra.authentication import LEEWAY_MS, Authentication
 from resonate_store.local.memory import MemoryStore
@@ -37,31 +32,30 @@ def status(service: Service, auth: str | None, id: str = "t1.x") -> int:
 
 
 ADMITTED = 404
-"""What whoever is let in gets for a promise that does not exist."""
+"""Status of a permitted read of a promise that does not exist."""
 
 
-@pytest.mark.parametrize(
-    ("kind", "algorithm"),
-    [
-        *[("rsa", algorithm) for algorithm in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")],
-        ("p256", "ES256"),
-        ("p384", "ES384"),
-        ("p521", "ES512"),
-        ("ed25519", "EdDSA"),
-    ],
-)
-def test_the_key_says_which_algorithms_count(kind: str, algorithm: str) -> None:
-    guarded = service(public_key=public(kind))
+ALGORITHMS = {
+    "rsa": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    "p256": ("ES256",),
+    "p384": ("ES384",),
+    "p521": ("ES512",),
+    "ed25519": ("EdDSA",),
+}
 
-    assert status(guarded, token(algorithm, kind)) == ADMITTED
-    others = ("RS256", "rsa"), ("ES256", "p256"), ("ES384", "p384"), ("ES512", "p521"), ("EdDSA", "ed25519")
-    for other, foreign in others:
-        if foreign != kind:
-            assert status(guarded, token(other, foreign)) == 401
+
+def test_key_selects_the_accepted_algorithms(subtests: pytest.Subtests) -> None:
+    tokens = {each: token(each, kind) for kind, algorithms in ALGORITHMS.items() for each in algorithms}
+    for kind, accepted in ALGORITHMS.items():
+        guarded = service(public_key=public(kind))
+        with subtests.test(kind):
+            assert {each: status(guarded, auth) for each, auth in tokens.items()} == {
+                each: ADMITTED if each in accepted else 401 for each in tokens
+            }
 
 
 FORGED = {"exp": NOW + 3600, "prefix": "", "aud": "api"}
-"""Claims that would let everybody in everywhere."""
+"""Claims that would permit every id."""
 
 
 def part(content: Any) -> str:
@@ -73,7 +67,7 @@ def forged(header: dict[str, Any], signature: str = "") -> str:
 
 
 def confused() -> str:
-    """Signed with the public key, as if that were a shared secret."""
+    """Return a token that is signed with the public key, as if that were a shared secret."""
     import hashlib
     import hmac
 
@@ -87,44 +81,13 @@ def tampered() -> str:
     return f"{header}.{part(FORGED)}.{signature}"
 
 
-@pytest.mark.parametrize(
-    "auth",
-    [
-        pytest.param(None, id="missing"),
-        pytest.param("", id="empty"),
-        pytest.param("nonsense", id="nonsense"),
-        pytest.param("a.b.c", id="no token"),
-        pytest.param("é.é.é", id="not ASCII"),
-        pytest.param(lambda: "Bearer " + token(), id="bearer"),
-        pytest.param(lambda: token(kind="other"), id="wrong key"),
-        pytest.param(tampered, id="tampered"),
-        pytest.param(lambda: token()[:-8], id="cut"),
-        pytest.param(lambda: forged({"alg": "none"}), id="unsigned"),
-        pytest.param(lambda: forged({"alg": "NONE", "typ": "JWT"}, "AAAA"), id="unsigned, loudly"),
-        pytest.param(confused, id="algorithm confusion"),
-        pytest.param(lambda: token(exp=NOW - LEEWAY_MS // 1000), id="expired"),
-        pytest.param(lambda: token(exp=None), id="without expiry"),
-        pytest.param(lambda: token(exp="tomorrow"), id="expiry that is none"),
-        pytest.param(lambda: token(exp=True), id="expiry that is none either"),
-        pytest.param(lambda: token(exp=math.inf), id="expiry that never comes"),
-        pytest.param(lambda: token(exp=math.nan), id="expiry that is not a number"),
-        pytest.param(lambda: token(nbf=-math.inf), id="beginning that is none"),
-        pytest.param(lambda: token(nbf=NOW + LEEWAY_MS // 1000 + 1), id="not valid yet"),
-    ],
-)
-def test_what_is_no_valid_token_is_refused(auth: Any) -> None:
-    answer = ask(service(), "promise.get", {"id": "t1.x"}, auth=auth() if callable(auth) else auth)
-
-    assert (answer.status, answer.data) == (401, "Unauthorized")
-
-
-def test_clocks_may_differ_a_little() -> None:
+def test_token_times_are_checked_with_leeway() -> None:
     assert LEEWAY_MS == 60_000, "docs/security.md names it"
     assert status(service(), token(exp=NOW - LEEWAY_MS // 1000 + 1)) == ADMITTED
     assert status(service(), token(nbf=NOW + LEEWAY_MS // 1000)) == ADMITTED
 
 
-def test_a_token_expires_on_the_clock_that_was_given() -> None:
+def test_token_expires_on_the_injected_clock() -> None:
     clock = ManualClock()
     guarded = Service(MemoryStore(clock=clock), guard=Authentication(public_key=public("rsa"), clock=clock))
     auth = token()
@@ -133,50 +96,49 @@ def test_a_token_expires_on_the_clock_that_was_given() -> None:
     assert status(guarded, auth) == 401
 
 
-@pytest.mark.parametrize(
-    ("claims", "expected"),
-    [
-        ({"iss": "us", "aud": ["api"]}, ADMITTED),
-        ({"iss": "us", "aud": ["other", "api"]}, ADMITTED),
-        ({"iss": "us", "aud": "api"}, ADMITTED),
-        ({"iss": "them", "aud": ["api"]}, 401),
-        ({"iss": "us", "aud": ["other"]}, 401),
-        ({"iss": "us", "aud": []}, 401),
-        ({"iss": "us", "aud": 7}, 401),
-        ({"iss": 7, "aud": ["api"]}, 401),
-        ({"iss": "us"}, 401),
-        ({"aud": ["api"]}, 401),
-    ],
-)
-def test_issuer_and_audience_count_when_they_are_configured(claims: dict[str, Any], expected: int) -> None:
-    assert status(service(issuer="us", audience="api"), _raw(claims)) == expected
-    assert status(service(), _raw(claims)) == ADMITTED
+ISSUER_AND_AUDIENCE: list[tuple[dict[str, Any], int]] = [
+    ({"iss": "us", "aud": ["api"]}, ADMITTED),
+    ({"iss": "us", "aud": ["other", "api"]}, ADMITTED),
+    ({"iss": "us", "aud": "api"}, ADMITTED),
+    ({"iss": "them", "aud": ["api"]}, 401),
+    ({"iss": "us", "aud": ["other"]}, 401),
+    ({"iss": "us", "aud": []}, 401),
+    ({"iss": "us", "aud": 7}, 401),
+    ({"iss": 7, "aud": ["api"]}, 401),
+    ({"iss": "us"}, 401),
+    ({"aud": ["api"]}, 401),
+]
 
 
-def _raw(claims: dict[str, Any]) -> str:
-    """PyJWT refuses to write some of them."""
-    payload = json.dumps({"exp": NOW + 3600, "prefix": "t1.", **claims}).encode()
-    return jwt.PyJWS().encode(payload, private("rsa"), "RS256")
+def test_issuer_and_audience_are_checked_if_configured(subtests: pytest.Subtests) -> None:
+    for claims, expected in ISSUER_AND_AUDIENCE:
+        # PyJWT refuses to write some of these claims.
+        payload = json.dumps({"exp": NOW + 3600, "prefix": "t1.", **claims}).encode()
+        signed = jwt.PyJWS().encode(payload, private("rsa"), "RS256")
+        with subtests.test(claims=claims):
+            assert status(service(issuer="us", audience="api"), signed) == expected
+            assert status(service(), signed) == ADMITTED
 
 
-@pytest.mark.parametrize(
-    ("claims", "own", "foreign"),
-    [
-        ({"prefix": "t1."}, ADMITTED, 403),
-        ({"prefix": "t1"}, ADMITTED, 403),
-        ({"prefix": ""}, ADMITTED, ADMITTED),
-        ({"prefix": None, "role": "admin"}, ADMITTED, ADMITTED),
-        ({"prefix": "x", "role": "ADMIN"}, ADMITTED, ADMITTED),
-        ({"prefix": None, "role": "user"}, 403, 403),
-        ({"prefix": None, "role": ["admin"]}, 403, 403),
-        ({"prefix": None}, 403, 403),
-        ({"prefix": 7}, 403, 403),
-        ({"prefix": ["t1."]}, 403, 403),
-    ],
-)
-def test_a_role_or_a_prefix_says_what_is_allowed(claims: dict[str, Any], own: int, foreign: int) -> None:
-    assert status(service(), token(**claims), "t1.x") == own
-    assert status(service(), token(**claims), "t2.x") == foreign
+PERMISSIONS: list[tuple[dict[str, Any], int, int]] = [
+    ({"prefix": "t1."}, ADMITTED, 403),
+    ({"prefix": "t1"}, ADMITTED, 403),
+    ({"prefix": ""}, ADMITTED, ADMITTED),
+    ({"prefix": None, "role": "admin"}, ADMITTED, ADMITTED),
+    ({"prefix": "x", "role": "ADMIN"}, ADMITTED, ADMITTED),
+    ({"prefix": None, "role": "user"}, 403, 403),
+    ({"prefix": None, "role": ["admin"]}, 403, 403),
+    ({"prefix": None}, 403, 403),
+    ({"prefix": 7}, 403, 403),
+    ({"prefix": ["t1."]}, 403, 403),
+]
+
+
+def test_role_or_prefix_permits_ids(subtests: pytest.Subtests) -> None:
+    for claims, own, foreign in PERMISSIONS:
+        with subtests.test(claims=claims):
+            assert status(service(), token(**claims), "t1.x") == own
+            assert status(service(), token(**claims), "t2.x") == foreign
 
 
 def action(kind: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -246,95 +208,99 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "data"), FOREIGN)
-def test_what_touches_the_ids_of_another_tenant_is_refused(kind: str, data: dict[str, Any]) -> None:
-    answer = ask(service(), kind, data, auth=token())
-
-    assert (answer.status, answer.data) == (403, "Forbidden")
-
-
-@pytest.mark.parametrize(
-    "promise",
-    [
-        placed("t1.a", origin="t1.a", parent="t1.a", branch="t1.a", prefix="t1.a"),
-        placed("t1.a.2.1", origin="t1.a", parent="t1.a.2", branch="t1.a.2.1", prefix="t1.a"),
-        placed("t1.a:d0123456789abcdef", origin="t1.a", parent="t1.a:2", prefix="t1.a"),
-        placed("t1.report", origin="t1.a", parent="t1.a.1"),  # a call that was given an id
-        placed("t1.a", origin="t1"),  # a dotted prefix of its own id
-    ],
-)
-def test_lineage_within_the_prefix_of_a_token_is_admitted(promise: dict[str, Any]) -> None:
-    assert ask(service(), "promise.create", promise, auth=token()).status == 200
-
-
-REFUSED: dict[str, Callable[[], str | None]] = {
-    "missing": lambda: None,
-    "expired": lambda: token(exp=NOW - LEEWAY_MS // 1000, aud="api"),
+INVALID: dict[str, Any] = {
+    "missing": None,
+    "empty": "",
+    "nonsense": "nonsense",
+    "not a token": "a.b.c",
+    "not ASCII": "é.é.é",
+    "bearer": lambda: "Bearer " + token(),
+    "wrong key": lambda: token(kind="other"),
+    "wrong algorithm": lambda: token("ES256", "p256"),
     "tampered": tampered,
-    "wrong key": lambda: token(kind="other", aud="api"),
-    "wrong algorithm": lambda: token("ES256", "p256", aud="api"),
-    "algorithm confusion": confused,
+    "cut": lambda: token()[:-8],
     "unsigned": lambda: forged({"alg": "none"}),
-    "wrong audience": lambda: token(aud="others"),
+    "unsigned, in capitals": lambda: forged({"alg": "NONE", "typ": "JWT"}, "AAAA"),
+    "algorithm confusion": confused,
+    "expired": lambda: token(exp=NOW - LEEWAY_MS // 1000),
+    "without expiry": lambda: token(exp=None),
+    "expiry is text": lambda: token(exp="tomorrow"),
+    "expiry is a boolean": lambda: token(exp=True),
+    "expiry is infinite": lambda: token(exp=math.inf),
+    "expiry is not a number": lambda: token(exp=math.nan),
+    "beginning is infinite": lambda: token(nbf=-math.inf),
+    "not valid yet": lambda: token(nbf=NOW + LEEWAY_MS // 1000 + 1),
 }
 
 
-@pytest.mark.parametrize("auth", REFUSED.values(), ids=REFUSED)
-def test_without_a_valid_token_nothing_is_told_about_anything(auth: Callable[[], str | None]) -> None:
-    guarded, refused = service(audience="api"), auth()
-    for kind, data in FOREIGN:
-        answer = ask(guarded, kind, data, auth=refused)
-        assert (answer.status, answer.data) == (401, "Unauthorized"), kind
+def test_invalid_token_is_refused_for_each_kind(subtests: pytest.Subtests) -> None:
+    guarded = service()
+    for name, auth in INVALID.items():
+        refused = auth() if callable(auth) else auth
+        with subtests.test(name):
+            for kind, data in FOREIGN:
+                answer = ask(guarded, kind, data, auth=refused)
+                assert (answer.status, answer.data) == (401, "Unauthorized"), kind
 
 
-def test_the_token_that_those_are_a_little_different_from_is_valid() -> None:
-    guarded = service(audience="api")
-    for kind, data in FOREIGN:
-        assert ask(guarded, kind, data, auth=token(aud="api")).status == 403, kind
-
-
-@pytest.mark.parametrize(("kind", "data"), [(kind, data) for kind, data in FOREIGN if kind in DATA])
-def test_the_same_is_allowed_to_an_admin_and_to_the_tenant(kind: str, data: dict[str, Any]) -> None:
-    assert ask(service(), kind, data, auth=token(role="admin")).status not in (401, 403)
-    if not kind.endswith(".search"):
-        own = json.loads(json.dumps(data).replace("t2.", "t1.").replace('"{{.id}}"', '"t1.x"'))
-        assert ask(service(), kind, own, auth=token()).status not in (401, 403)
-
-
-def test_every_kind_is_tried() -> None:
+def test_tenant_is_refused_ids_of_another_tenant(subtests: pytest.Subtests) -> None:
     assert DATA.keys() <= {kind for kind, _ in FOREIGN}
+    for kind, data in FOREIGN:
+        with subtests.test(kind, data=data):
+            answer = ask(service(), kind, data, auth=token())
+            assert (answer.status, answer.data) == (403, "Forbidden")
 
 
-def test_no_verification_is_for_development_only() -> None:
+def test_tenant_is_admitted_to_own_ids_and_admin_to_foreign_ones(subtests: pytest.Subtests) -> None:
+    for kind, data in FOREIGN:
+        if kind in DATA:
+            with subtests.test(kind, data=data):
+                assert ask(service(), kind, data, auth=token(role="admin")).status not in (401, 403)
+                if not kind.endswith(".search"):
+                    own = json.loads(json.dumps(data).replace("t2.", "t1.").replace('"{{.id}}"', '"t1.x"'))
+                    assert ask(service(), kind, own, auth=token()).status not in (401, 403)
+
+
+OWN_LINEAGE = {
+    "of a root": placed("t1.a", origin="t1.a", parent="t1.a", branch="t1.a", prefix="t1.a"),
+    "of a child": placed("t1.a.2.1", origin="t1.a", parent="t1.a.2", branch="t1.a.2.1", prefix="t1.a"),
+    "with a derived id": placed("t1.a:d0123456789abcdef", origin="t1.a", parent="t1.a:2", prefix="t1.a"),
+    "with an id of its own": placed("t1.report", origin="t1.a", parent="t1.a.1"),
+    "with a dotted prefix of its id": placed("t1.a", origin="t1"),
+}
+
+
+def test_lineage_within_the_token_prefix_is_admitted(subtests: pytest.Subtests) -> None:
+    for case, promise in OWN_LINEAGE.items():
+        with subtests.test(case):
+            assert ask(service(), "promise.create", promise, auth=token()).status == 200
+
+
+def test_unverified_tokens_are_accepted_in_development_only() -> None:
     with pytest.raises(SettingsError, match="development only"):
         service(public_key="none")
 
-    open_house = service(public_key="none", development=True, audience="api")
-    assert status(open_house, token(kind="other", aud=["api"])) == ADMITTED
-    assert status(open_house, token(aud=["other"])) == 401
-    assert status(open_house, token(aud=["api"], exp=NOW - 3600)) == 401
-    assert status(open_house, token(aud=["api"]), "t2.x") == 403
-    assert status(open_house, None) == 401
+    unverified = service(public_key="none", development=True, audience="api")
+    assert status(unverified, token(kind="other", aud=["api"])) == ADMITTED
+    assert status(unverified, token(aud=["other"])) == 401
+    assert status(unverified, token(aud=["api"], exp=NOW - 3600)) == 401
+    assert status(unverified, token(aud=["api"]), "t2.x") == 403
+    assert status(unverified, None) == 401
 
 
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
+def test_unusable_public_key_is_refused(subtests: pytest.Subtests) -> None:
+    secret = private("rsa").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    for key, message in (
         ("", "no public key in PEM"),
         ("secret", "no public key in PEM"),
-        (lambda: public("short"), "1024 bits: 2048 are the least"),
-        (lambda: public("dsa"), "DSAPublicKey"),
-        (lambda: public("k1"), "P-256"),
-        (
-            lambda: private("rsa").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
-            "no public key in PEM",
-        ),
-    ],
-)
-def test_a_key_that_will_not_do_is_refused_by_name(key: Any, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        service(public_key=key() if callable(key) else key)
+        (public("short"), "1024 bits: 2048 are the least"),
+        (public("dsa"), "DSAPublicKey"),
+        (public("k1"), "P-256"),
+        (secret, "no public key in PEM"),
+    ):
+        with subtests.test(message), pytest.raises(SettingsError, match=message):
+            service(public_key=key)
 
 
-def test_a_key_whose_line_breaks_were_escaped_is_read() -> None:
+def test_public_key_with_escaped_line_breaks_is_read() -> None:
     assert status(service(public_key=public("rsa").replace("\n", "\\n")), token()) == ADMITTED
