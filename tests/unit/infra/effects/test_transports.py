@@ -19,7 +19,6 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, Rea
 
 from resonate_infra.effects import transports
 from resonate_infra.effects.transports import ForbiddenAddress, Pusher, Transports
-from resonate_store.model.addresses import route
 from resonate_store.model.records import PromiseView, Value
 from tests.support.aws_doubles import SETTINGS, Lambda, Sqs, refusal
 
@@ -28,7 +27,7 @@ FUNCTION_URL = "https://abcdef.lambda-url.eu-west-3.on.aws/work?tenant=7"
 
 
 class Wire:
-    """Transports over stand-ins."""
+    """Transports over doubles of Lambda and SQS."""
 
     def __init__(self) -> None:
         self.functions, self.sqs = Lambda(), Sqs()
@@ -43,61 +42,56 @@ def wire() -> Wire:
 # Addresses
 
 
-@pytest.mark.parametrize(
-    ("address", "name"),
-    [
-        ("lambda://worker", "worker"),
-        ("lambda://worker:live", "worker:live"),
-        (
-            "lambda://arn:aws:lambda:us-east-1:1:function:worker:3",
-            "arn:aws:lambda:us-east-1:1:function:worker:3",
-        ),
-        ("poll://any@default", "worker"),
-        ("poll://any@default/one", "worker"),
-        ("poll://uni@default/one", "worker"),
-    ],
-)
-def test_a_lambda_address_is_invoked_asynchronously(wire: Wire, address: str, name: str) -> None:
-    wire.transports.send(address, MESSAGE)
+FUNCTIONS = {
+    "lambda://worker": "worker",
+    "lambda://worker:live": "worker:live",
+    "lambda://arn:aws:lambda:us-east-1:1:function:worker:3": "arn:aws:lambda:us-east-1:1:function:worker:3",
+    "poll://any@default": "worker",
+    "poll://any@default/one": "worker",
+    "poll://uni@default/one": "worker",
+}
+URLS = {
+    "http://127.0.0.1:8000/x": "http://127.0.0.1:8000/x",
+    "https://worker.example.com": "https://worker.example.com",
+    "poll://any@remote": "https://worker.example.com/",
+}
 
-    assert wire.functions.invoked == [(name, "Event", MESSAGE)]
+
+def test_send_to_a_function_invokes_it_asynchronously(wire: Wire) -> None:
+    for address in FUNCTIONS:
+        wire.transports.send(address, MESSAGE)
+
+    assert wire.functions.invoked == [(name, "Event", MESSAGE) for name in FUNCTIONS.values()]
     assert wire.sqs.sent == []
 
 
-@pytest.mark.parametrize(
-    ("address", "destination"),
-    [
-        ("http://127.0.0.1:8000/x", "http://127.0.0.1:8000/x"),
-        ("https://worker.example.com", "https://worker.example.com"),
-        ("poll://any@remote", "https://worker.example.com/"),
-    ],
-)
-def test_an_http_address_goes_through_the_push_queue(wire: Wire, address: str, destination: str) -> None:
-    wire.transports.send(address, MESSAGE)
+def test_send_to_an_http_address_uses_the_push_queue(wire: Wire) -> None:
+    for address in URLS:
+        wire.transports.send(address, MESSAGE)
 
-    assert wire.sqs.sent == [(SETTINGS.push_queue_url, {"address": destination, "message": MESSAGE}, 0)]
+    assert wire.sqs.sent == [
+        (SETTINGS.push_queue_url, {"address": url, "message": MESSAGE}, 0) for url in URLS.values()
+    ]
     assert wire.functions.invoked == []
 
 
-@pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:8000/x", "poll://any@remote", "lambda://worker", "poll://any@default"]
-)
-def test_queue_carries_the_id_of_a_settled_promise(wire: Wire, address: str) -> None:
+def test_notify_queues_the_id_of_a_settled_promise(wire: Wire) -> None:
     value = Value(data="x" * 2_000_000)
     promise = PromiseView(
         id="p\uffff", state="resolved", param=Value(), value=value, tags={}, timeout_at=2, created_at=1
     )
-    wire.transports.notify(address, promise, wire)  # pyright: ignore[reportArgumentType]
+    destinations = {address: f"lambda://{name}" for address, name in FUNCTIONS.items()} | URLS
+    for address in destinations:
+        wire.transports.notify(address, promise, wire)  # pyright: ignore[reportArgumentType]
 
-    ((url, message, _),) = wire.sqs.sent
-    assert (url, message) == (
-        SETTINGS.push_queue_url,
-        {"address": route(address, SETTINGS.groups), "settled": "p\uffff"},
-    )
+    assert [(url, errand) for url, errand, _ in wire.sqs.sent] == [
+        (SETTINGS.push_queue_url, {"address": destination, "settled": "p\uffff"})
+        for destination in destinations.values()
+    ]
     assert wire.functions.invoked == []
 
 
-def test_a_group_that_maps_to_nothing_has_workers_that_poll(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+def test_group_without_push_address_is_sent_nothing(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "resonate.transports"):
         wire.transports.send("poll://uni@client/1", MESSAGE)
 
@@ -105,24 +99,19 @@ def test_a_group_that_maps_to_nothing_has_workers_that_poll(wire: Wire, caplog: 
     assert "poll://uni@client/1" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_failed_invocation_is_logged_only(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    for error in (
         refusal("ResourceNotFoundException", "Invoke"),
         refusal("TooManyRequestsException", "Invoke"),
         ConnectTimeoutError(endpoint_url="https://lambda"),
-    ],
-)
-def test_an_invoke_that_fails_is_logged_and_left_to_redispatch(
-    wire: Wire, error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
-    wire.functions.refuses = error
-    wire.transports.send("lambda://worker", MESSAGE)
+    ):
+        wire.functions.refuses = error
+        wire.transports.send("lambda://worker", MESSAGE)
 
-    assert "invoking worker failed, the task will be offered again" in caplog.text
+    assert caplog.text.count("invoking worker failed, the task will be offered again") == 3
 
 
-def test_a_failure_of_our_own_queue_comes_out(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_of_the_push_queue_is_raised(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: Any) -> None:
         raise refusal("InternalError", "SendMessage")
 
@@ -132,11 +121,11 @@ def test_a_failure_of_our_own_queue_comes_out(wire: Wire, monkeypatch: pytest.Mo
         wire.transports.send("https://worker.example.com", MESSAGE)
 
 
-# Pushing; with a real server in tests/deployment/test_push.py
+# Pushing, without a server. tests/deployment/test_push.py has one.
 
 
 class Pool:
-    """Takes requests, and answers as told."""
+    """Pool of connections that notes requests, and answers each of them with one outcome."""
 
     def __init__(self, outcome: int | Exception = 200) -> None:
         self.requests: list[tuple[str, str, bytes, dict[str, str]]] = []
@@ -159,7 +148,7 @@ def pusher(pool: Pool, session: boto3.Session | None = None, token: str | None =
         return Pusher(session, token=token)
 
 
-def test_a_message_is_posted_as_json() -> None:
+def test_message_is_posted_as_json() -> None:
     pool = Pool()
 
     assert pusher(pool).push("https://worker.example.com/x", MESSAGE)
@@ -168,45 +157,47 @@ def test_a_message_is_posted_as_json() -> None:
     assert headers == {"Content-Type": "application/json"}
 
 
-@pytest.mark.parametrize(
-    ("outcome", "delivered"),
-    [
-        (200, True),
-        (204, True),
-        (299, True),
-        (199, False),
-        (302, False),
-        (404, False),
-        (500, False),
-        (ReadTimeoutError(None, "/", "slow"), True),  # pyright: ignore[reportArgumentType]
-        (NewConnectionError(None, "refused"), False),  # pyright: ignore[reportArgumentType]
-        (ProtocolError("reset"), False),
-        (HTTPError("anything"), False),
-    ],
-    ids=str,
-)
-def test_a_receiver_has_the_message_if_it_says_so_or_says_nothing(
-    outcome: int | Exception, delivered: bool, caplog: pytest.LogCaptureFixture
+OUTCOMES: dict[int | Exception, bool] = {
+    200: True,
+    204: True,
+    299: True,
+    199: False,
+    302: False,
+    404: False,
+    500: False,
+    ReadTimeoutError(None, "/", "slow"): True,  # pyright: ignore[reportArgumentType]
+    NewConnectionError(None, "refused"): False,  # pyright: ignore[reportArgumentType]
+    ProtocolError("reset"): False,
+    HTTPError("anything"): False,
+}
+
+
+def test_push_counts_as_delivered_after_2xx_or_read_timeout(
+    caplog: pytest.LogCaptureFixture, subtests: pytest.Subtests
 ) -> None:
-    assert pusher(Pool(outcome)).push("https://worker.example.com/x", MESSAGE) is delivered
-    assert ("will be offered again" in caplog.text) is not delivered
+    for outcome, delivered in OUTCOMES.items():
+        with subtests.test(str(outcome)):
+            caplog.clear()
+            assert pusher(Pool(outcome)).push("https://worker.example.com/x", MESSAGE) is delivered
+            assert ("will be offered again" in caplog.text) is not delivered
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::ffff:127.0.0.1]"])
-def test_failed_push_is_logged_with_host_and_port(scheme: str, host: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_push_is_logged_with_host_and_port(caplog: pytest.LogCaptureFixture, subtests: pytest.Subtests) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    Pusher().push(f"{scheme}://{host}:{port}/x", MESSAGE)
+    for scheme in ("http", "https"):
+        for host in ("127.0.0.1", "[::ffff:127.0.0.1]"):
+            with subtests.test(f"{scheme}://{host}"):
+                caplog.clear()
+                Pusher().push(f"{scheme}://{host}:{port}/x", MESSAGE)
+                assert f"offered again: {host}:{port}: cannot be reached: " in caplog.text
+                assert "_Plain" not in caplog.text
+                assert "_Tls" not in caplog.text
 
-    assert f"offered again: {host}:{port}: cannot be reached: " in caplog.text
-    assert "_Plain" not in caplog.text
-    assert "_Tls" not in caplog.text
 
-
-def test_function_urls_are_signed_for_their_own_region(session: boto3.Session) -> None:
+def test_push_to_a_function_url_is_signed_for_its_region(session: boto3.Session) -> None:
     pool = Pool()
-    pusher(pool, session).push(FUNCTION_URL, MESSAGE)
+    pusher(pool, session, "s3cret").push(FUNCTION_URL, MESSAGE)
 
     ((_, url, body, headers),) = pool.requests
     assert url == FUNCTION_URL
@@ -219,60 +210,41 @@ def test_function_urls_are_signed_for_their_own_region(session: boto3.Session) -
     assert json.loads(body) == MESSAGE
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["https://worker.example.com/lambda-url.eu-west-3.on.aws", "http://127.0.0.1:9000/?x=.lambda-url.eu-west-3.on.aws"],
-)
-def test_nothing_else_is_signed(session: boto3.Session, address: str) -> None:
+def test_push_to_another_url_is_not_signed(session: boto3.Session) -> None:
     pool = Pool()
-    pusher(pool, session).push(address, MESSAGE)
+    for address in (
+        "https://worker.example.com/lambda-url.eu-west-3.on.aws",
+        "http://127.0.0.1:9000/?x=.lambda-url.eu-west-3.on.aws",
+    ):
+        pusher(pool, session).push(address, MESSAGE)
 
-    assert "Authorization" not in pool.requests[0][3]
+    assert ["Authorization" in headers for *_, headers in pool.requests] == [False, False]
 
 
-@pytest.mark.parametrize("address", ["https://worker.example.com/x", "http://127.0.0.1:9000", FUNCTION_URL])
-def test_the_shared_secret_is_shown(address: str) -> None:
+def test_push_without_session_carries_the_shared_secret() -> None:
     pool = Pool()
-    pusher(pool, token="s3cret").push(address, MESSAGE)
+    for address in ("https://worker.example.com/x", "http://127.0.0.1:9000", FUNCTION_URL):
+        pusher(pool, token="s3cret").push(address, MESSAGE)
 
-    assert pool.requests[0][3] == {"Content-Type": "application/json", "Authorization": "Bearer s3cret"}
-
-
-def test_what_is_signed_shows_no_secret(session: boto3.Session) -> None:
-    pool = Pool()
-    pusher(pool, session, "s3cret").push(FUNCTION_URL, MESSAGE)
-
-    assert pool.requests[0][3]["Authorization"].startswith("AWS4-HMAC-SHA256 ")
+    expected = {"Content-Type": "application/json", "Authorization": "Bearer s3cret"}
+    assert [headers for *_, headers in pool.requests] == [expected] * 3
 
 
 # Where pushes may go
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        *(
-            "127.0.0.1",
-            "127.8.9.1",
-            "0.0.0.0",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "100.64.0.1",
-            "169.254.169.254",
-        ),
-        *("169.254.170.2", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0"),
-        *("fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "2002:7f00:1::"),
-        *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "::7f00:1", "::a9fe:a9fe"),
-    ],
+PRIVATE = (
+    *("127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254"),
+    *("169.254.170.2", "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "fe80::1", "fe80::1%eth0"),
+    *("fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "2002:7f00:1::"),
+    *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "::7f00:1", "::a9fe:a9fe"),
 )
-def test_only_the_internet_is_public(address: str) -> None:
-    assert not transports.is_public(address)
+PUBLIC = ("93.184.215.14", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1")
 
 
-@pytest.mark.parametrize("address", ["93.184.215.14", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1"])
-def test_the_internet_is_public(address: str) -> None:
-    assert transports.is_public(address)
+def test_is_public_admits_addresses_of_the_internet_only() -> None:
+    assert [address for address in PRIVATE if transports.is_public(address)] == []
+    assert [address for address in PUBLIC if not transports.is_public(address)] == []
 
 
 @pytest.fixture
@@ -282,22 +254,20 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:{}/", "http://localhost:{}/", "https://127.0.0.1:{}/", "http://[::ffff:127.0.0.1]:{}/"]
-)
-def test_nothing_is_sent_to_an_address_that_is_not_public(listener: socket.socket, url: str) -> None:
-    address = url.format(listener.getsockname()[1])
+def test_push_to_a_private_address_sends_no_byte(listener: socket.socket, subtests: pytest.Subtests) -> None:
+    port = listener.getsockname()[1]
+    for host in ("http://127.0.0.1", "http://localhost", "https://127.0.0.1", "http://[::ffff:127.0.0.1]"):
+        with subtests.test(host):
+            with pytest.raises(ForbiddenAddress, match="not an address of the internet"):
+                Pusher(token="s3cret", public_only=True).push(f"{host}:{port}/", MESSAGE)
 
-    with pytest.raises(ForbiddenAddress, match="not an address of the internet"):
-        Pusher(token="s3cret", public_only=True).push(address, MESSAGE)
-
-    connection, _ = listener.accept()
-    with connection:
-        assert connection.recv(1) == b"", "closed before anything was sent, the handshake of TLS included"
+            connection, _ = listener.accept()
+            with connection:
+                assert connection.recv(1) == b"", "closed before the handshake of TLS"
 
 
-def test_what_is_public_gets_its_message(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no internet here, so this machine stands for it."""
+def test_push_to_a_public_address_is_delivered(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tests have no internet, so the address of this machine counts as public.
     monkeypatch.setattr(transports, "is_public", lambda host: host == "127.0.0.1")
     pusher = Pusher(public_only=True)
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -309,7 +279,7 @@ def test_what_is_public_gets_its_message(listener: socket.socket, monkeypatch: p
             assert pushed.result(5)
 
 
-# Receivers that take their time
+# Slow receivers
 
 
 def take(connection: socket.socket) -> None:
@@ -320,7 +290,7 @@ def take(connection: socket.socket) -> None:
 
 
 def serving(listener: socket.socket, answer: Callable[[socket.socket], object]) -> tuple[str, threading.Thread]:
-    """The address of a receiver that takes a message and then does `answer`, until its connection ends."""
+    """Start a receiver that reads one message and then calls `answer`. Return its address and its thread."""
 
     def serve() -> None:
         connection, _ = listener.accept()
@@ -333,7 +303,7 @@ def serving(listener: socket.socket, answer: Callable[[socket.socket], object]) 
     return f"http://127.0.0.1:{listener.getsockname()[1]}/", thread
 
 
-def test_push_to_receiver_that_drips_ends_in_time(listener: socket.socket) -> None:
+def test_push_to_dripping_receiver_ends_in_time(listener: socket.socket) -> None:
     sent: list[bytes] = []
 
     def drip(connection: socket.socket) -> None:
@@ -346,12 +316,12 @@ def test_push_to_receiver_that_drips_ends_in_time(listener: socket.socket) -> No
 
     address, server = serving(listener, drip)
 
-    assert Pusher(total_timeout_s=0.2).push(address, MESSAGE), "it has the message, whatever it says to it"
+    assert Pusher(total_timeout_s=0.2).push(address, MESSAGE), "it has read the message"
     server.join(5)
     assert len(sent) < 500, "its connection was ended"
 
 
-def test_push_does_not_read_the_body_of_an_answer(listener: socket.socket) -> None:
+def test_push_does_not_read_the_body_of_a_response(listener: socket.socket) -> None:
     sent: list[int] = []
 
     def flood(connection: socket.socket) -> None:
@@ -364,10 +334,10 @@ def test_push_does_not_read_the_body_of_an_answer(listener: socket.socket) -> No
 
     assert Pusher().push(address, MESSAGE)
     server.join(5)
-    assert sum(sent) < 30_000_000, "no more than what the buffers of the system hold"
+    assert sum(sent) < 30_000_000, "at most what the buffers of the system hold"
 
 
-def test_push_that_is_not_taken_in_time_fails(listener: socket.socket) -> None:
+def test_push_that_is_not_read_in_time_fails(listener: socket.socket) -> None:
     large = {**MESSAGE, "data": "x" * 50_000_000}
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     begun = time.monotonic()
@@ -376,11 +346,11 @@ def test_push_that_is_not_taken_in_time_fails(listener: socket.socket) -> None:
     assert time.monotonic() - begun < 30
 
 
-def test_handshake_that_is_not_answered_ends_in_time(listener: socket.socket) -> None:
+def test_push_with_unanswered_tls_handshake_ends_in_time(listener: socket.socket) -> None:
     assert not Pusher(connect_timeout_s=0.1).push(f"https://127.0.0.1:{listener.getsockname()[1]}/", MESSAGE)
 
 
-def test_name_that_is_not_looked_up_in_time_ends_the_push(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_push_with_slow_name_lookup_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     done, looked_up = threading.Event(), threading.Event()
 
     def look_up(*_: object, **__: object) -> list[object]:
@@ -391,12 +361,12 @@ def test_name_that_is_not_looked_up_in_time_ends_the_push(monkeypatch: pytest.Mo
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
     assert not Pusher(total_timeout_s=0.0).push("http://worker.example.com/", MESSAGE)
-    assert not looked_up.is_set(), "the push did not wait for the name"
+    assert not looked_up.is_set(), "the push did not wait for the lookup"
     done.set()
     assert looked_up.wait(5)
 
 
-def test_addresses_of_one_name_share_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_push_shares_connect_time_among_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[float | None] = []
 
     class Unreachable(socket.socket):
@@ -424,7 +394,7 @@ def test_pushes_of_a_batch_are_posted_at_the_same_time(listener: socket.socket) 
     assert Pusher().push_all([(address, MESSAGE) for address in addresses]) == [True, True, True]
 
 
-def test_connection_without_a_body_left_on_it_serves_again(listener: socket.socket) -> None:
+def test_push_reuses_a_connection_without_unread_body(listener: socket.socket) -> None:
     def answer(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         take(connection)
@@ -436,14 +406,14 @@ def test_connection_without_a_body_left_on_it_serves_again(listener: socket.sock
     assert [pusher.push(address, MESSAGE), pusher.push(address, MESSAGE)] == [True, False]
 
 
-def test_nothing_of_aws_is_loaded_to_push_without_it() -> None:
+def test_pusher_without_session_does_not_import_botocore() -> None:
     program = "import sys, resonate_infra.effects.transports as t; t.Pusher(); print('botocore' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
 
     assert run.stdout == "False\n"
 
 
-def test_pushes_wait_seconds_at_most_and_are_not_repeated() -> None:
+def test_pusher_limits_timeouts_and_does_not_retry() -> None:
     made: dict[str, Any] = {}
     with patch.object(transports, "PoolManager", lambda **arguments: (made.update(arguments), Pool())[1]):
         Pusher()
