@@ -7,5 +7,5 @@ __all__ = ["dynamo", "table", "wire"]
 
 
 @pytest.fixture
-def surroundings(table: Table) -> InfraWorld:
+def world(table: Table) -> InfraWorld:
     return InfraWorld(table)

@@ -1,4 +1,4 @@
-"""A schedule of ours, and the recurring ones of EventBridge that it becomes: together, exactly cron's occurrences."""
+"""Schedules of the store and their recurring EventBridge schedules: together they fire at cron's occurrences."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.support.hypothesis_settings import examples
 from tests.unit.store.model.test_cron import CHANGES, EXPRESSIONS, NEW_YORK, ZONES, by_the_minute, first_shown, goes_on
 
 LATEST = 59_999
-"""How late EventBridge may fire (ms)."""
+"""Maximum lateness of EventBridge (ms)."""
 
 
 def firings(expression: str, zone: str | None, begin: int, end: int) -> set[int]:
-    """When EventBridge fires what the expression becomes, in `begin < at <= end`."""
+    """Return the instants in `begin < at <= end` at which EventBridge fires the expression."""
     found: set[int] = set()
     for each in eventbridge(expression):
         recurrence, at = Recurrence(each, eventbridge_timezone(expression, zone)), begin
@@ -33,7 +33,7 @@ def firings(expression: str, zone: str | None, begin: int, end: int) -> set[int]
     return found
 
 
-def test_every_hour_of_every_day_is_fired_in_the_hour_that_is_repeated_too() -> None:
+def test_eventbridge_timezone_repeats_the_hour_of_a_clock_change() -> None:
     zones = {
         "* * * * *": "UTC",
         "*/15 * * * *": "UTC",
@@ -54,10 +54,10 @@ def test_every_hour_of_every_day_is_fired_in_the_hour_that_is_repeated_too() -> 
 @example("*/15 1-3 * * sun", date(2025, 11, 2), NEW_YORK, 0)
 @example("*/15 * * * sun", date(2025, 11, 2), NEW_YORK, 0)
 @example("*/15 * * * *", date(2025, 11, 2), NEW_YORK, 0)
-def test_firings_filtered_by_the_schedule_are_exactly_crons_occurrences(
+def test_recurring_firings_create_exactly_the_occurrences_of_cron(
     expression: str, first: date, zone: str | None, lateness: int
 ) -> None:
-    """They come late, twice and in any order within their lateness; the sweep fires what the clock skipped."""
+    # Firings are late, repeated and reordered within their lateness. The sweep fires the hours that the clock skips.
     if problem_with(expression, zone) is not None:
         return
     begin = first_shown(datetime(first.year, first.month, first.day), zone)

@@ -14,7 +14,7 @@ ENVIRONMENT = {
 }
 
 
-def test_settings_are_what_the_environment_says() -> None:
+def test_settings_are_read_from_the_environment() -> None:
     assert Settings.of({**ENVIRONMENT, "PATH": "/bin"}) == Settings(
         table="promises",
         groups={"worker": "lambda://worker", "remote": "https://worker.example.com/"},
@@ -27,84 +27,72 @@ def test_settings_are_what_the_environment_says() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ENVIRONMENT)
-@pytest.mark.parametrize("empty", [False, True])
-def test_a_missing_variable_is_named(name: str, empty: bool) -> None:
-    environment = {key: value for key, value in ENVIRONMENT.items() if key != name} | ({name: ""} if empty else {})
-
-    with pytest.raises(SettingsError, match=rf"^the environment lacks {name}: "):
-        Settings.of(environment)
-
-
-def test_all_missing_variables_are_named_at_once() -> None:
+def test_missing_variables_are_named() -> None:
+    for name in ENVIRONMENT:
+        others = {key: value for key, value in ENVIRONMENT.items() if key != name}
+        for environment in (others, {**others, name: ""}):
+            with pytest.raises(SettingsError, match=rf"^the environment lacks {name}: "):
+                Settings.of(environment)
     with pytest.raises(SettingsError) as raised:
         Settings.of({})
-
     assert all(name in str(raised.value) for name in ENVIRONMENT)
 
 
-@pytest.mark.parametrize("seconds", ["a day", "1.5", "-1", "²", " 1"])
-def test_a_retention_that_is_no_number_of_seconds_is_refused(seconds: str) -> None:
-    with pytest.raises(SettingsError, match="RESONATE_RETENTION_SECONDS must be a number of seconds"):
-        Settings.of({**ENVIRONMENT, "RESONATE_RETENTION_SECONDS": seconds})
-
-
-@pytest.mark.parametrize(
-    ("groups", "problem"),
-    [
-        ("{", "must be a JSON object"),
-        ("[]", "must be a JSON object"),
-        ('{"worker": 7}', "must be a JSON object"),
-        ('{"worker": "somewhere"}', "maps 'worker' to something that is no address"),
-        ('{"worker": "poll://any@other"}', "maps 'worker' to 'poll://any@other': a group is served by a push address"),
-    ],
+REFUSED = (
+    *(
+        ("RESONATE_RETENTION_SECONDS", seconds, "must be a number of seconds")
+        for seconds in ("a day", "1.5", "-1", "²", " 1")
+    ),
+    ("RESONATE_GROUPS", "{", "must be a JSON object"),
+    ("RESONATE_GROUPS", "[]", "must be a JSON object"),
+    ("RESONATE_GROUPS", '{"worker": 7}', "must be a JSON object"),
+    ("RESONATE_GROUPS", '{"worker": "somewhere"}', "maps 'worker' to something that is no address"),
+    (
+        "RESONATE_GROUPS",
+        '{"worker": "poll://any@other"}',
+        "maps 'worker' to 'poll://any@other': a group is served by a push address",
+    ),
+    ("RESONATE_PUSH_PRIVATE", "yes", "must be on or off, got 'yes'"),
 )
-def test_malformed_groups_are_refused(groups: str, problem: str) -> None:
-    with pytest.raises(SettingsError, match=f"RESONATE_GROUPS {problem}"):
-        Settings.of({**ENVIRONMENT, "RESONATE_GROUPS": groups})
 
 
-@pytest.mark.parametrize(("text", "expected"), [(None, False), ("", False), ("off", False), ("on", True)])
-def test_pushes_leave_the_internet_only_when_told(text: str | None, expected: bool) -> None:
-    environment = ENVIRONMENT if text is None else {**ENVIRONMENT, "RESONATE_PUSH_PRIVATE": text}
-
-    assert Settings.of(environment).push_private is expected
-
-
-def test_anything_else_is_neither_on_nor_off() -> None:
-    with pytest.raises(SettingsError, match="RESONATE_PUSH_PRIVATE must be on or off, got 'yes'"):
-        Settings.of({**ENVIRONMENT, "RESONATE_PUSH_PRIVATE": "yes"})
+def test_malformed_variables_are_refused(subtests: pytest.Subtests) -> None:
+    for name, value, problem in REFUSED:
+        with subtests.test(name, value=value), pytest.raises(SettingsError, match=f"{name} {problem}"):
+            Settings.of({**ENVIRONMENT, name: value})
 
 
-@pytest.mark.parametrize(
-    ("listed", "origin"),
-    [
-        ("http://localhost:8000/", "http://localhost:8000"),
-        ("HTTPS://Example.com", "https://example.com"),
-        ("https://example.com:443", "https://example.com"),
-        ("http://example.com:443/", "http://example.com:443"),
-        ("http://[::1]:3000", "http://[::1]:3000"),
-        ("*", "*"),
-    ],
-)
-def test_origin_is_kept_as_browsers_write_it(listed: str, origin: str) -> None:
-    assert origins_of(["", f" {listed} "], "--cors") == (origin,)
+def test_push_private_is_off_by_default() -> None:
+    def private(text: str) -> bool:
+        return Settings.of({**ENVIRONMENT, "RESONATE_PUSH_PRIVATE": text}).push_private
+
+    assert not Settings.of(ENVIRONMENT).push_private
+    assert {text: private(text) for text in ("", "off", "on")} == {"": False, "off": False, "on": True}
 
 
-@pytest.mark.parametrize(
-    "listed",
-    [
-        "null",
-        "example.com",
-        "http://",
-        "http://a/p",
-        "http://a?q",
-        "http://*.a",
-        "http://u@a",
-        "http://a:65536",
-        "http://\u00fc.a",
-    ],
-)
-def test_origin_that_can_never_match_is_refused(listed: str) -> None:
-    with pytest.raises(SettingsError, match=r"--cors names .*: an origin is such as .* without a path"):
-        origins_of([listed], "--cors")
+ORIGINS = {
+    "http://localhost:8000/": "http://localhost:8000",
+    "HTTPS://Example.com": "https://example.com",
+    "https://example.com:443": "https://example.com",
+    "http://example.com:443/": "http://example.com:443",
+    "http://[::1]:3000": "http://[::1]:3000",
+    "*": "*",
+}
+
+
+def test_origin_is_kept_as_browsers_write_it() -> None:
+    assert {listed: origins_of(["", f" {listed} "], "--cors") for listed in ORIGINS} == {
+        listed: (origin,) for listed, origin in ORIGINS.items()
+    }
+
+
+def test_origin_that_can_never_match_is_refused(subtests: pytest.Subtests) -> None:
+    for listed in (
+        *("null", "example.com", "http://", "http://a/p", "http://a?q"),
+        *("http://*.a", "http://u@a", "http://a:65536", "http://\u00fc.a"),
+    ):
+        with (
+            subtests.test(listed),
+            pytest.raises(SettingsError, match=r"--cors names .*: an origin is such as .* without a path"),
+        ):
+            origins_of([listed], "--cors")

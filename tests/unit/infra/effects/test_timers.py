@@ -17,7 +17,7 @@ YEAR = 365 * DAY
 
 
 class World:
-    """Timers over stand-ins, and what AWS makes of what they arm."""
+    """Timers over doubles of SQS and Scheduler."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -31,7 +31,7 @@ class World:
         return at
 
     def scheduled(self) -> list[tuple[int, Any]]:
-        """When each schedule fires (ms), and with what."""
+        """Return the instant (ms) and the message of each schedule."""
         found: list[tuple[int, Any]] = []
         for schedule in self.scheduler.schedules.values():
             instant = datetime.fromisoformat(schedule["ScheduleExpression"][3:-1]).replace(tzinfo=UTC)
@@ -47,43 +47,32 @@ def world() -> World:
 # Within fifteen minutes: the queue
 
 
-@pytest.mark.parametrize(
-    ("delay", "seconds"),
-    [
-        (-5000, 0),
-        (0, 0),
-        (1, 1),
-        (999, 1),
-        (1000, 1),
-        (1001, 2),
-        (59_999, 60),
-        (898_001, 899),
-        (899_001, 900),
-        (900_000, 900),
-    ],
-)
-def test_a_near_timer_is_a_message_whose_delay_is_rounded_up(world: World, delay: int, seconds: int) -> None:
-    at = world.arm(delay)
+DELAYS = {-5000: 0, 0: 0, 1: 1, 999: 1, 1000: 1, 1001: 2, 59_999: 60, 898_001: 899, 899_001: 900, 900_000: 900}
 
-    assert world.sqs.sent == [(SETTINGS.timer_queue_url, {"kind": "timer", "id": "p", "at": at}, seconds)]
+
+def test_near_timer_is_a_message_with_delay_rounded_up(world: World) -> None:
+    messages = [({"kind": "timer", "id": "p", "at": world.arm(delay)}, seconds) for delay, seconds in DELAYS.items()]
+
+    assert world.sqs.sent == [(SETTINGS.timer_queue_url, message, seconds) for message, seconds in messages]
     assert world.scheduler.schedules == {}
 
 
 # Beyond: a one-time schedule
 
 
-@pytest.mark.parametrize("delay", [QUEUE_HORIZON_MS + 1, 3_600_000, 30 * DAY, 10 * YEAR])
-def test_a_distant_timer_is_a_schedule_two_minutes_early(world: World, delay: int) -> None:
-    at = world.arm(delay)
+def test_distant_timer_is_a_schedule_two_minutes_early(subtests: pytest.Subtests) -> None:
+    for delay in (QUEUE_HORIZON_MS + 1, 3_600_000, 30 * DAY, 10 * YEAR):
+        with subtests.test(delay=delay):
+            world = World()
+            at = world.arm(delay)
+            assert world.sqs.sent == []
+            ((fires, message),) = world.scheduled()
+            assert message == {"kind": "timer", "id": "p", "at": at}
+            assert at - EARLY_MS - 1000 < fires <= at - EARLY_MS
+            assert fires > world.clock.now()
 
-    assert world.sqs.sent == []
-    ((fires, message),) = world.scheduled()
-    assert message == {"kind": "timer", "id": "p", "at": at}
-    assert at - EARLY_MS - 1000 < fires <= at - EARLY_MS
-    assert fires > world.clock.now()
 
-
-def test_a_schedule_invokes_the_tick_function_with_its_role(world: World) -> None:
+def test_distant_timer_invokes_the_tick_function_with_its_role(world: World) -> None:
     world.arm(DAY)
 
     (schedule,) = world.scheduler.schedules.values()
@@ -91,16 +80,17 @@ def test_a_schedule_invokes_the_tick_function_with_its_role(world: World) -> Non
     assert (schedule["Target"]["Arn"], schedule["Target"]["RoleArn"]) == (SETTINGS.tick_arn, SETTINGS.schedule_role_arn)
 
 
-@pytest.mark.parametrize("delay", [2**53, 10**18, 9_000 * YEAR])
-def test_a_timer_beyond_every_calendar_is_armed_as_far_ahead_as_there_is_one(world: World, delay: int) -> None:
-    at = world.arm(delay)
+def test_timer_beyond_the_calendar_is_scheduled_a_century_ahead(subtests: pytest.Subtests) -> None:
+    for delay in (2**53, 10**18, 9_000 * YEAR):
+        with subtests.test(delay=delay):
+            world = World()
+            at = world.arm(delay)
+            ((fires, message),) = world.scheduled()
+            assert message["at"] == at
+            assert 99 * YEAR < fires - world.clock.now() < 101 * YEAR
 
-    ((fires, message),) = world.scheduled()
-    assert message["at"] == at
-    assert 99 * YEAR < fires - world.clock.now() < 101 * YEAR
 
-
-def test_arming_again_replaces_the_schedule(world: World) -> None:
+def test_timer_armed_again_replaces_its_schedule(world: World) -> None:
     world.arm(DAY)
     at = world.arm(2 * DAY)
 
@@ -110,7 +100,7 @@ def test_arming_again_replaces_the_schedule(world: World) -> None:
     assert fires > world.clock.now() + DAY
 
 
-def test_any_other_failure_of_the_scheduler_comes_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scheduler_failure_is_raised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: Any) -> None:
         raise refusal("AccessDeniedException", "CreateSchedule")
 
@@ -125,7 +115,7 @@ def test_any_other_failure_of_the_scheduler_comes_out(world: World, monkeypatch:
         world.timers.cease("s")
 
 
-# What recurs
+# Recurring schedules
 
 
 def recurring(world: World) -> list[tuple[str, str]]:
@@ -135,7 +125,7 @@ def recurring(world: World) -> list[tuple[str, str]]:
     )
 
 
-def test_a_schedule_becomes_a_recurring_one(world: World) -> None:
+def test_recur_creates_a_recurring_schedule(world: World) -> None:
     world.timers.recur("daily", "30 9 * * mon-fri", "Europe/Berlin")
 
     assert recurring(world) == [("cron(30 9 ? * 2-6 *)", "Europe/Berlin")]
@@ -145,13 +135,13 @@ def test_a_schedule_becomes_a_recurring_one(world: World) -> None:
     assert schedule["GroupName"] == "timers"
 
 
-def test_a_day_of_month_or_of_week_takes_two(world: World) -> None:
+def test_recur_with_two_kinds_of_day_creates_two_schedules(world: World) -> None:
     world.timers.recur("s", "0 0 13 * fri", None)
 
     assert recurring(world) == [("cron(0 0 13 * ? *)", "UTC"), ("cron(0 0 ? * 6 *)", "UTC")]
 
 
-def test_putting_it_again_replaces_what_is_there_and_leaves_nothing_of_it(world: World) -> None:
+def test_recur_again_replaces_both_schedules(world: World) -> None:
     world.timers.recur("s", "0 0 13 * fri", None)
     world.timers.recur("s", "0 0 13 * fri", None)
     assert (len(world.scheduler.schedules), world.scheduler.updates) == (2, 2)
@@ -160,7 +150,7 @@ def test_putting_it_again_replaces_what_is_there_and_leaves_nothing_of_it(world:
     assert recurring(world) == [("cron(0 * * * ? *)", "Asia/Tokyo")]
 
 
-def test_ceasing_deletes_all_of_it_if_there_is_any(world: World) -> None:
+def test_cease_deletes_both_schedules_if_they_exist(world: World) -> None:
     world.timers.recur("s", "0 0 13 * fri", None)
     world.timers.recur("t", "@hourly", None)
     world.timers.cease("s")
@@ -173,7 +163,7 @@ def test_ceasing_deletes_all_of_it_if_there_is_any(world: World) -> None:
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_names_keep_to_the_schedulers_alphabet_and_tell_ids_apart(one: str, other: str) -> None:
+def test_schedule_names_are_valid_and_distinct_for_each_id(one: str, other: str) -> None:
     world = World()
     for id in {one, other}:
         if not any("\ud800" <= character <= "\udfff" for character in id):
@@ -184,7 +174,7 @@ def test_names_keep_to_the_schedulers_alphabet_and_tell_ids_apart(one: str, othe
     assert world.scheduler.updates == 0
 
 
-def test_names_tell_tables_apart() -> None:
+def test_schedule_names_are_distinct_for_each_table() -> None:
     from msgspec.structs import replace
 
     clock = ManualClock()
@@ -198,7 +188,7 @@ def test_names_tell_tables_apart() -> None:
 
 
 class Woken:
-    """The part of a store and its outlets that the tick function needs for a timer."""
+    """Double of a store and its outlets that notes when a promise is woken."""
 
     def __init__(self, world: World) -> None:
         self.timers = world.timers
@@ -231,10 +221,10 @@ DURATIONS = st.one_of(
 @example(offset=999, duration=QUEUE_HORIZON_MS, late=[0, 0, 0], repeated=False)
 @example(offset=999, duration=QUEUE_HORIZON_MS + 1, late=[59_999, 0, 0], repeated=True)
 @example(offset=1, duration=QUEUE_HORIZON_MS + EARLY_MS, late=[0, 0, 0], repeated=True)
-def test_a_timer_fires_once_it_is_due_never_early_and_within_a_second(
+def test_timer_fires_within_a_second_after_it_is_due(
     offset: int, duration: int, late: list[int], repeated: bool
 ) -> None:
-    """Scheduler fires up to a minute late, SQS on time; every message may come twice."""
+    """Scheduler fires up to a minute late, SQS is punctual, and each message can be delivered twice."""
     world = World()
     world.clock.advance(offset)
     woken = Woken(world)
@@ -255,7 +245,7 @@ def test_a_timer_fires_once_it_is_due_never_early_and_within_a_second(
     assert len(woken.at) >= 1
 
 
-def test_a_firing_that_comes_early_arms_what_remains(world: World) -> None:
+def test_timer_that_fires_early_is_armed_for_the_rest(world: World) -> None:
     woken = Woken(world)
     tick = Tick(woken, world.clock)  # pyright: ignore[reportArgumentType]
     at = world.clock.now() + 90_500
