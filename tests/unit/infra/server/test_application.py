@@ -1,4 +1,4 @@
-"""The routes (docs/protocol.md 1.1), without a network; streams are tested on a real one, in test_assembly.py."""
+"""Routes (docs/protocol.md 1.1), without a network. test_assembly.py tests streams on a network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def echo(body: bytes) -> tuple[int, bytes]:
 
 
 class Client:
-    """Calls the application."""
+    """HTTP client that calls the application directly."""
 
     def __init__(self, app: Any) -> None:
         self._transport = httpx.ASGITransport(app)
@@ -43,83 +43,83 @@ def client(answer: Callable[[bytes], tuple[int, bytes]] = echo, ready: bool = Tr
 
 
 async def in_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
-    """A body whose length is not announced."""
+    """Yield a body of unknown length."""
     for piece in pieces:
         yield piece
 
 
-def test_an_envelope_is_answered_as_it_is_whatever_its_content_type() -> None:
+def test_envelope_is_answered_unchanged_with_any_content_type() -> None:
     for headers in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}):
         answer = client().post("/", content=b"\xff{}", headers=headers)
         assert (answer.status_code, answer.content) == (422, b"<\xff{}>")
         assert answer.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("size", [MAX_BODY_BYTES, MAX_BODY_BYTES + 1, 4 * MAX_BODY_BYTES])
-def test_a_body_that_is_too_large_is_not_kept_whole(size: int) -> None:
-    def count(body: bytes) -> tuple[int, bytes]:
-        return 200, str(len(body)).encode()
+def test_body_beyond_the_limit_is_not_kept_whole() -> None:
+    def kept(size: int) -> int:
+        pieces = [b"x" * min(MAX_BODY_BYTES // 2, size - start) for start in range(0, size, MAX_BODY_BYTES // 2)]
+        counting = client(lambda body: (200, str(len(body)).encode()))
+        return int(counting.post("/", content=in_pieces(*pieces)).content)
 
-    pieces = [b"x" * min(MAX_BODY_BYTES // 2, size - start) for start in range(0, size, MAX_BODY_BYTES // 2)]
-    kept = int(client(count).post("/", content=in_pieces(*pieces)).content)
-    assert kept == size if size <= MAX_BODY_BYTES else MAX_BODY_BYTES < kept <= 3 * MAX_BODY_BYTES // 2
+    assert kept(MAX_BODY_BYTES) == MAX_BODY_BYTES
+    assert MAX_BODY_BYTES < kept(MAX_BODY_BYTES + 1) <= 3 * MAX_BODY_BYTES // 2
+    assert MAX_BODY_BYTES < kept(4 * MAX_BODY_BYTES) <= 3 * MAX_BODY_BYTES // 2
 
 
-def test_health_says_that_it_runs_and_ready_that_it_has_its_store() -> None:
+def test_ready_depends_on_the_store_and_health_does_not() -> None:
     assert (client().get("/health").status_code, client().get("/health").content) == (200, b"")
     assert (client().get("/ready").status_code, client().get("/ready").content) == (200, b"")
     assert client(ready=False).get("/ready").status_code == 503
     assert client(ready=False).get("/health").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/promises", "/promises/x", "/tasks/claim", "/tasks", "/schedules/a/b%2Fc"])
-@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE", "PUT", "HEAD"])
-def test_the_legacy_routes_are_gone(method: str, path: str) -> None:
-    answer = client().request(method, path)
-
-    assert answer.status_code == 410
-    if method != "HEAD":
-        error = answer.json()["error"]
-        assert "update the Resonate SDK" in error["message"]
-        assert error["code"] == 41000
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/", 405),
-        ("PUT", "/", 405),
-        ("POST", "/health", 405),
-        ("POST", "/poll/g/1", 405),
-        ("GET", "/nothing", 404),
-        ("GET", "/promisesx", 404),
-        ("GET", "/health/", 404),
-        ("GET", "/poll/g", 404),
-        ("GET", "/poll/g/", 404),
-        ("GET", "/poll//1", 404),
-        ("GET", "/poll/g/1/2", 404),
-        ("GET", "/poll/g/%ff", 404),
-    ],
-)
-def test_anything_else_is_not_found_or_not_allowed(method: str, path: str, status: int) -> None:
-    assert client().request(method, path).status_code == status
+def test_legacy_routes_answer_410(subtests: pytest.Subtests) -> None:
+    for path in ("/promises", "/promises/x", "/tasks/claim", "/tasks", "/schedules/a/b%2Fc"):
+        for method in ("GET", "POST", "PATCH", "DELETE", "PUT", "HEAD"):
+            with subtests.test(path, method=method):
+                answer = client().request(method, path)
+                assert answer.status_code == 410
+                if method != "HEAD":
+                    error = answer.json()["error"]
+                    assert "update the Resonate SDK" in error["message"]
+                    assert error["code"] == 41000
 
 
-def test_asking_for_the_head_of_a_stream_opens_none() -> None:
+UNKNOWN = {
+    ("GET", "/"): 405,
+    ("PUT", "/"): 405,
+    ("POST", "/health"): 405,
+    ("POST", "/poll/g/1"): 405,
+    ("GET", "/nothing"): 404,
+    ("GET", "/promisesx"): 404,
+    ("GET", "/health/"): 404,
+    ("GET", "/poll/g"): 404,
+    ("GET", "/poll/g/"): 404,
+    ("GET", "/poll//1"): 404,
+    ("GET", "/poll/g/1/2"): 404,
+    ("GET", "/poll/g/%ff"): 404,
+}
+
+
+def test_unknown_route_answers_404_or_405() -> None:
+    assert {route: client().request(*route).status_code for route in UNKNOWN} == UNKNOWN
+
+
+def test_head_request_of_a_stream_opens_no_stream() -> None:
     answer = client(hub=Hub(limit=0)).request("HEAD", "/poll/g/1")
 
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
 
 
-def test_too_many_streams_are_refused() -> None:
+def test_stream_beyond_the_limit_is_refused() -> None:
     answer = client(hub=Hub(limit=0)).get("/poll/g/1")
 
     assert answer.status_code == 503
     assert "0 workers poll already" in answer.text
 
 
-def test_who_polls_may_have_to_say_who_he_is() -> None:
+def test_poll_is_authenticated_if_the_server_has_a_key() -> None:
     asked: list[str | None] = []
 
     def authenticate(authorization: str | None) -> Admission:
@@ -128,7 +128,7 @@ def test_who_polls_may_have_to_say_who_he_is() -> None:
             raise Refused(*((403, "Forbidden") if authorization == "Bearer weak" else (401, "Unauthorized")))
         return Admission()
 
-    # With no room for streams the answer to those who may have one is 503.
+    # The limit of streams is 0, so an authenticated poll answers 503.
     server = client(hub=Hub(limit=0), authenticate=authenticate)
     assert server.get("/poll/g/1").status_code == 401
     assert server.get("/poll/g/1").text == "Unauthorized"
@@ -147,27 +147,23 @@ PREFLIGHT = {
 }
 
 
-def test_pages_may_not_call_by_default() -> None:
+def test_page_may_not_call_by_default() -> None:
     assert client().request("OPTIONS", "/", headers=PREFLIGHT).status_code == 405
     answer = client().post("/", content=b"{}", headers={"Origin": "http://app.example"})
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ["/", "/poll/g/1"])
-@pytest.mark.parametrize(
-    ("origins", "allowed"),
-    [(["http://app.example", "http://b"], "http://app.example"), (["*"], "*"), (["http://b"], None)],
-)
-def test_pages_of_listed_origins_may_call_and_poll(path: str, origins: list[str], allowed: str | None) -> None:
-    server = client(origins=origins, hub=Hub(limit=0))
-    preflight = server.request("OPTIONS", path, headers=PREFLIGHT)
-    method = "POST" if path == "/" else "GET"
-    answer = server.request(method, path, headers={"Origin": "http://app.example"})
-
-    assert preflight.status_code == (400 if allowed is None else 200)
-    assert answer.headers.get("access-control-allow-origin") == allowed
-    if allowed is not None:
-        assert preflight.headers["access-control-allow-origin"] == allowed
-        assert {"authorization", "content-type"} <= {
-            name.strip().lower() for name in preflight.headers["access-control-allow-headers"].split(",")
-        }
+def test_pages_of_listed_origins_may_call_and_poll(subtests: pytest.Subtests) -> None:
+    page = "http://app.example"
+    for origins, allowed in (([page, "http://b"], page), (["*"], "*"), (["http://b"], None)):
+        for method, path in (("POST", "/"), ("GET", "/poll/g/1")):
+            with subtests.test(path, origins=origins):
+                server = client(origins=origins, hub=Hub(limit=0))
+                preflight = server.request("OPTIONS", path, headers=PREFLIGHT)
+                answer = server.request(method, path, headers={"Origin": page})
+                assert preflight.status_code == (400 if allowed is None else 200)
+                assert answer.headers.get("access-control-allow-origin") == allowed
+                if allowed is not None:
+                    assert preflight.headers["access-control-allow-origin"] == allowed
+                    named = preflight.headers["access-control-allow-headers"].lower().split(",")
+                    assert {"authorization", "content-type"} <= set(map(str.strip, named))
