@@ -47,7 +47,7 @@ def test_stack_name_too_long_for_its_functions_is_refused() -> None:
         pass
 
 
-def test_the_table_has_its_keys_and_both_indexes(deployment: Deployment, client: Client) -> None:
+def test_table_has_its_keys_and_indexes_and_stream(deployment: Deployment, client: Client) -> None:
     table = client("dynamodb").describe_table(TableName=deployment.table_name)["Table"]
     assert keys(table) == [("pk", "HASH", "S"), ("sk", "RANGE", "S")]
     indexes = {index["IndexName"]: index for index in table["GlobalSecondaryIndexes"]}
@@ -59,6 +59,9 @@ def test_the_table_has_its_keys_and_both_indexes(deployment: Deployment, client:
     assert {index["Projection"]["ProjectionType"] for index in indexes.values()} == {"KEYS_ONLY"}
     assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
     assert table["SSEDescription"]["Status"] == "ENABLED"
+    streams = client("dynamodbstreams", config=Config(account_id_endpoint_mode="disabled"))
+    stream = streams.describe_stream(StreamArn=deployment.stream_arn)["StreamDescription"]
+    assert (stream["StreamViewType"], stream["TableName"]) == ("NEW_AND_OLD_IMAGES", deployment.table_name)
 
 
 def keys(described: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -66,7 +69,7 @@ def keys(described: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(key["AttributeName"], key["KeyType"], types[key["AttributeName"]]) for key in described["KeySchema"]]
 
 
-def test_the_table_expires_markers_and_keeps_backups(deployment: Deployment, client: Client) -> None:
+def test_table_expires_markers_and_has_backups(deployment: Deployment, client: Client) -> None:
     dynamodb = client("dynamodb")
     expiry = dynamodb.describe_time_to_live(TableName=deployment.table_name)["TimeToLiveDescription"]
     assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expire_at"}
@@ -75,34 +78,23 @@ def test_the_table_expires_markers_and_keeps_backups(deployment: Deployment, cli
     assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
 
 
-def test_the_stream_carries_both_images(deployment: Deployment, client: Client) -> None:
-    streams = client("dynamodbstreams", config=Config(account_id_endpoint_mode="disabled"))
-    stream = streams.describe_stream(StreamArn=deployment.stream_arn)["StreamDescription"]
-    assert stream["StreamViewType"] == "NEW_AND_OLD_IMAGES"
-    assert stream["TableName"] == deployment.table_name
-
-
 # --- Queues and schedules
 
 
-@pytest.mark.parametrize(
-    ("queue", "dead_letters"), [("TimerQueue", "TimerDeadLetterQueue"), ("PushQueue", "PushDeadLetterQueue")]
-)
-def test_queues_have_the_attributes_of_the_template(
-    deployment: Deployment, client: Client, queue: str, dead_letters: str
-) -> None:
-    described = client("sqs").get_queue_attributes(QueueUrl=deployment.queues[queue].url, AttributeNames=["All"])
-    attributes = described["Attributes"]
-    assert attributes["QueueArn"] == deployment.queues[queue].arn
-    assert attributes["VisibilityTimeout"] == "360"
-    assert attributes["SqsManagedSseEnabled"] == "true"
-    assert json.loads(attributes["RedrivePolicy"]) == {
-        "deadLetterTargetArn": deployment.queues[dead_letters].arn,
-        "maxReceiveCount": 5,
-    }
+def test_queues_have_the_attributes_of_the_template(deployment: Deployment, client: Client) -> None:
+    for kind in ("Timer", "Push"):
+        queue = deployment.queues[f"{kind}Queue"]
+        attributes = client("sqs").get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])["Attributes"]
+        assert attributes["QueueArn"] == queue.arn
+        assert attributes["VisibilityTimeout"] == "360"
+        assert attributes["SqsManagedSseEnabled"] == "true"
+        assert json.loads(attributes["RedrivePolicy"]) == {
+            "deadLetterTargetArn": deployment.queues[f"{kind}DeadLetterQueue"].arn,
+            "maxReceiveCount": 5,
+        }
 
 
-def test_the_sweep_is_scheduled_every_minute_without_retries(deployment: Deployment, client: Client) -> None:
+def test_sweep_is_scheduled_every_minute_without_retries(deployment: Deployment, client: Client) -> None:
     [sweep] = deployment.schedules
     assert sweep.expression == "rate(1 minute)"
     assert json.loads(sweep.input) == {"kind": "sweep"}
@@ -115,7 +107,7 @@ def test_the_sweep_is_scheduled_every_minute_without_retries(deployment: Deploym
 # --- Functions and what feeds them
 
 
-def test_functions_know_the_resources_that_were_created(deployment: Deployment) -> None:
+def test_functions_have_the_created_resources_in_their_environment(deployment: Deployment) -> None:
     worker = deployment.functions["WorkerFunction"]
     groups = json.loads(worker.environment["RESONATE_GROUPS"])
     assert groups == {"default": "lambda://shop-worker", "worker": "lambda://shop-worker"}
@@ -134,27 +126,20 @@ def test_functions_know_the_resources_that_were_created(deployment: Deployment) 
         assert environment["RESONATE_RETENTION_SECONDS"] == str(30 * 86_400)
 
 
-def test_event_sources_lead_from_the_stream_and_the_queues_to_the_functions(deployment: Deployment) -> None:
-    sources = {(source.function, source.kind): source for source in deployment.event_sources}
-    assert {key: source.arn for key, source in sources.items()} == {
-        ("DispatchFunction", "stream"): deployment.stream_arn,
-        ("DispatchFunction", "queue"): deployment.queues["PushQueue"].arn,
-        ("TickFunction", "queue"): deployment.queues["TimerQueue"].arn,
-    }
-    assert {key: source.batch_size for key, source in sources.items()} == {
-        ("DispatchFunction", "stream"): 100,
-        ("DispatchFunction", "queue"): 10,
-        ("TickFunction", "queue"): 10,
-    }
-    assert {key: len(source.filters) for key, source in sources.items()} == {
-        ("DispatchFunction", "stream"): 5,  # the most that an account may have without asking
-        ("DispatchFunction", "queue"): 0,
-        ("TickFunction", "queue"): 0,
+def test_event_sources_connect_stream_and_queues_to_functions(deployment: Deployment) -> None:
+    assert {
+        (source.function, source.kind): (source.arn, source.batch_size, len(source.filters))
+        for source in deployment.event_sources
+    } == {
+        # An account may have five filters by default.
+        ("DispatchFunction", "stream"): (deployment.stream_arn, 100, 5),
+        ("DispatchFunction", "queue"): (deployment.queues["PushQueue"].arn, 10, 0),
+        ("TickFunction", "queue"): (deployment.queues["TimerQueue"].arn, 10, 0),
     }
     assert all(source.report_batch_item_failures for source in deployment.event_sources)
 
 
-def test_outputs_name_what_was_created(deployment: Deployment) -> None:
+def test_outputs_name_created_resources(deployment: Deployment) -> None:
     assert deployment.outputs["TableName"] == deployment.table_name
     assert deployment.outputs["TickFunctionArn"] == deployment.functions["TickFunction"].arn
     assert deployment.outputs["PushQueueUrl"] == deployment.queues["PushQueue"].url
@@ -169,7 +154,7 @@ def test_parameters_reach_the_functions(client: Client) -> None:
     assert json.loads(environment["RESONATE_GROUPS"]) == {"default": "https://example.com/"}
 
 
-def test_two_stacks_do_not_share_anything(deployment: Deployment, client: Client) -> None:
+def test_stacks_share_no_resource(deployment: Deployment, client: Client) -> None:
     other = create(load(TEMPLATE, stack=TemplateStack("neighbour")), client)
     assert other.table_name != deployment.table_name
     assert other.schedule_group != deployment.schedule_group
@@ -179,7 +164,7 @@ def test_two_stacks_do_not_share_anything(deployment: Deployment, client: Client
     }
 
 
-# --- What is refused
+# --- Refused templates
 
 
 def deploy_changed(tmp_path: Path, client: Client, old: str, new: str) -> Deployment:
@@ -191,41 +176,35 @@ def deploy_changed(tmp_path: Path, client: Client, old: str, new: str) -> Deploy
 
 
 def stack_of(tmp_path: Path) -> str:
-    """A stack per test: moto's state lasts for the whole module."""
+    """Return the name of a stack for this test. The state of moto lasts for the whole module."""
     return tmp_path.name.replace("_", "-")
 
 
-def test_a_resource_type_without_counterpart_is_named_before_anything_is_created(
-    tmp_path: Path, client: Client
-) -> None:
+def test_unknown_resource_type_is_named_before_creation(tmp_path: Path, client: Client) -> None:
     with pytest.raises(UnknownResourceTypeError, match=r"Bus \(AWS::Events::EventBus\)"):
         deploy_changed(tmp_path, client, "\nResources:\n", "\nResources:\n  Bus: {Type: AWS::Events::EventBus}\n")
     tables = client("dynamodb").list_tables()["TableNames"]
     assert not [name for name in tables if name.startswith(stack_of(tmp_path))]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "named"),
-    [
-        (
-            "BillingMode: PAY_PER_REQUEST",
-            "BillingMode: PAY_PER_REQUEST\n      TableClass: STANDARD",
-            "TableClass",
-        ),
-        ("VisibilityTimeout: 360", "VisibilityTimeout: 360\n      FifoQueue: true", "FifoQueue"),
-        ("Name: !Ref AWS::StackName", "Name: !Ref AWS::StackName\n      Tags: []", "Tags"),
-        ("ScheduleExpression: rate", "State: DISABLED\n      ScheduleExpression: rate", "State"),
-    ],
-)
-def test_a_property_that_would_be_lost_is_named(tmp_path: Path, client: Client, old: str, new: str, named: str) -> None:
+UNSUPPORTED = {
+    "TableClass": ("BillingMode: PAY_PER_REQUEST", "BillingMode: PAY_PER_REQUEST\n      TableClass: STANDARD"),
+    "FifoQueue": ("VisibilityTimeout: 360", "VisibilityTimeout: 360\n      FifoQueue: true"),
+    "Tags": ("Name: !Ref AWS::StackName", "Name: !Ref AWS::StackName\n      Tags: []"),
+    "State": ("ScheduleExpression: rate", "State: DISABLED\n      ScheduleExpression: rate"),
+}
+
+
+@pytest.mark.parametrize("named", UNSUPPORTED)
+def test_unsupported_property_is_named(tmp_path: Path, client: Client, named: str) -> None:
     with pytest.raises(UnknownPropertyError, match=named):
-        deploy_changed(tmp_path, client, old, new)
+        deploy_changed(tmp_path, client, *UNSUPPORTED[named])
 
 
-def test_a_filter_that_cannot_be_evaluated_is_refused(tmp_path: Path, client: Client) -> None:
+def test_unsupported_event_filter_is_refused(tmp_path: Path, client: Client) -> None:
     with pytest.raises(InvalidPatternError, match="begins-with"):
         deploy_changed(tmp_path, client, '[{"prefix":', '[{"begins-with":')
 
 
-def test_whatever_is_not_created_has_its_reason() -> None:
+def test_resource_types_without_counterpart_have_a_reason() -> None:
     assert all(stub.reason for stub in NOT_CREATED.values())
