@@ -20,6 +20,7 @@ from tests.support.environments import Process, Surroundings
 from tests.support.ports import free_port
 from tests.support.tokens import public
 from tests.support.tokens import token as token_of
+from tests.support.present import present
 
 pytestmark = needs_python
 IN_A_DISTANT_FUTURE = 2**45
@@ -94,8 +95,7 @@ def test_a_workflow_completes_through_the_deployed_api(python: Path) -> None:
 
         def state(id: str) -> tuple[str, str | None]:
             """The states of a promise and its task."""
-            record = stack.store.record(id)
-            assert record is not None
+            record = present(stack.store.record(id))
             return record.state, record.task and record.task.state
 
         try:
@@ -111,7 +111,6 @@ def test_a_workflow_completes_through_the_deployed_api(python: Path) -> None:
         finally:
             worker.kill()
 
-        record = stack.store.record("total-1")
-        assert record is not None
+        record = present(stack.store.record("total-1"))
         assert record.value.data == encoded(109)
         assert ran(worker) == ["double 1", "double 2", "double 3", "discount 3", f"approve {approval}"]

@@ -21,7 +21,7 @@ def deployed() -> Iterator[OfflineStack]:
 
 @pytest.fixture
 def stack(deployed: OfflineStack) -> OfflineStack:
-    """The stack as if it were new, but for its functions, which may be warm."""
+    """An empty stack whose functions may be warm."""
     deployed.clear()
     journal.clear()
     return deployed
@@ -29,20 +29,20 @@ def stack(deployed: OfflineStack) -> OfflineStack:
 
 @pytest.fixture
 def cold(stack: OfflineStack) -> None:
-    """Every function is loaded anew, under the environment and patches of the test, and remembers nothing."""
+    """Load the functions anew, with the environment and patches of the test."""
     stack.processes.forget_all()
 
 
 @pytest.fixture
 def redeploy(stack: OfflineStack) -> Iterator[Redeploy]:
-    """Replaces the worker's code until the test is over."""
+    """Replace the code of the worker until the end of the test."""
     yield lambda code: stack.redeploy("WorkerFunction", code)
     stack.redeploy("WorkerFunction", WORKFLOWS)
 
 
 @pytest.fixture
 def begin(stack: OfflineStack) -> Iterator[Begin]:
-    """Starts a workflow from outside: `begin(id, name, *arguments)`; keywords are options."""
+    """Return a function that starts a workflow: `begin(id, name, *arguments)`. Keywords are options."""
     client = stack.client(group="client")
 
     def begin(id: str, name: str, *arguments: Any, **options: Any) -> Handle[Any]:

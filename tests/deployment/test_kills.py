@@ -1,4 +1,4 @@
-"""A function dies, or loses an answer, at each of its requests in turn; the workflow does not notice."""
+"""Crashes and lost responses at each request of a function in turn."""
 
 import itertools
 from typing import get_args
@@ -14,12 +14,12 @@ from tests.support.faults import Fault
 RESULT = 90
 STEPS = [*(f".{n}" for n in range(1, 11)), ".12"]
 LEAST = {"WorkerFunction": 26, "DispatchFunction": 13, "TickFunction": 2}
-"""Requests that each function makes for one journey."""
+"""Minimum requests of each function for one journey."""
 
 
 @pytest.mark.parametrize("moment", get_args(Moment))
 @pytest.mark.parametrize("function", LEAST)
-def test_a_workflow_survives_a_fault_at_every_request(
+def test_workflow_survives_a_fault_at_each_request(
     stack: OfflineStack, begin: Begin, function: str, moment: Moment
 ) -> None:
     for position in itertools.count():

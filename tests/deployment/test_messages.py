@@ -1,4 +1,4 @@
-"""Messages get lost, repeated and delayed; the workflow comes out the same."""
+"""Lost, repeated and delayed messages, which do not change the records of a workflow."""
 
 import itertools
 from collections.abc import Iterator
@@ -27,10 +27,11 @@ def shape(stack: OfflineStack) -> list[tuple[str, str, Any]]:
 
 @pytest.fixture
 def undisturbed(stack: OfflineStack, begin: Begin) -> list[tuple[str, str, Any]]:
-    """The records of a journey on which nothing happened."""
+    """Return the records of a journey without faults."""
     begin("w1", "journey")
     stack.run_until_complete("w1")
     expected = shape(stack)
+    assert len(expected) == 13
     stack.clear()
     stack.processes.forget_all()
     journal.clear()
@@ -43,11 +44,7 @@ def check(stack: OfflineStack, begin: Begin, undisturbed: list[tuple[str, str, A
     assert set(journal.runs.values()) == {1}
 
 
-def test_a_journey_leaves_a_record_of_each_step(undisturbed: list[Any]) -> None:
-    assert len(undisturbed) == 13
-
-
-def test_everything_is_delivered_twice(stack: OfflineStack, begin: Begin, undisturbed: list[Any]) -> None:
+def test_workflow_survives_duplicate_events(stack: OfflineStack, begin: Begin, undisturbed: list[Any]) -> None:
     stack.duplicate = True
     begin("w1", "journey")
     stack.run_until_complete("w1")
@@ -57,7 +54,7 @@ def test_everything_is_delivered_twice(stack: OfflineStack, begin: Begin, undist
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_everything_is_delivered_again_when_all_is_over(
+def test_workflow_is_not_changed_by_events_repeated_later(
     stack: OfflineStack, begin: Begin, undisturbed: list[Any], backwards: bool
 ) -> None:
     events: list[Event] = []
@@ -78,7 +75,7 @@ def test_everything_is_delivered_again_when_all_is_over(
     check(stack, begin, undisturbed)
 
 
-def test_everything_is_delivered_again_after_each_delivery(
+def test_workflow_survives_repetition_of_all_events_after_each_event(
     stack: OfflineStack, begin: Begin, undisturbed: list[Any]
 ) -> None:
     past: dict[str, Event] = {}
@@ -100,14 +97,14 @@ def test_everything_is_delivered_again_after_each_delivery(
 
 
 def content_of(event: Event) -> str:
-    """What an event says, without what is new in every delivery of it."""
+    """Return the content of an event, without what differs between its deliveries."""
     if not isinstance(event.event, dict) or "Records" not in event.event:
         return f"{event.function} {event.event}"
     records = event.event["Records"]
     return f"{event.function} {[record.get('body') or record['dynamodb']['SequenceNumber'] for record in records]}"
 
 
-def test_without_the_stream_the_sweep_alone_completes_it(
+def test_workflow_without_stream_is_completed_by_the_sweep(
     stack: OfflineStack, begin: Begin, undisturbed: list[Any]
 ) -> None:
     stack.lost = lambda _: True
@@ -118,14 +115,14 @@ def test_without_the_stream_the_sweep_alone_completes_it(
     check(stack, begin, undisturbed)
     assert stack.invocations["DispatchFunction"] == 0
     assert promise.settled_at is not None
-    # The offer, the sleep, its delivery, the rpc's offer and its delivery: each waits for a sweep, or for two.
+    # The offer, the sleep, its delivery, the offer of the rpc and its delivery wait for one or two sweeps each.
     assert promise.settled_at - began <= 10 * 60_000
 
 
-def test_without_the_stream_and_with_sweeps_that_die_it_completes(
+def test_workflow_without_stream_survives_crashing_sweeps(
     stack: OfflineStack, begin: Begin, undisturbed: list[Any]
 ) -> None:
-    """Every sweep dies one request later than the one before, over and over."""
+    # Each sweep dies one request later than the sweep before.
     stack.lost = lambda _: True
     requests = 0
     limits = itertools.cycle(range(9, 25))
@@ -148,7 +145,9 @@ def test_without_the_stream_and_with_sweeps_that_die_it_completes(
     check(stack, begin, undisturbed)
 
 
-def test_each_stream_record_may_get_lost(stack: OfflineStack, begin: Begin, undisturbed: list[Any]) -> None:
+def test_workflow_survives_the_loss_of_each_stream_record(
+    stack: OfflineStack, begin: Begin, undisturbed: list[Any]
+) -> None:
     for position in itertools.count():
         stack.clear()
         stack.processes.forget_all()
@@ -160,19 +159,21 @@ def test_each_stream_record_may_get_lost(stack: OfflineStack, begin: Begin, undi
         stack.advance(minutes=3)
 
         check(stack, begin, undisturbed)
-        assert stack.next_event_at() in (None, *far_away(stack)), "somebody still waits to be told"
+        assert stack.next_event_at() in (None, *far_away(stack)), "an effect is missing"
         if next(numbers) <= position:
             break
     assert position >= 8
 
 
 def far_away(stack: OfflineStack) -> list[int]:
-    """Instants at which nothing is due any more: what is left on the queues finds nothing."""
+    """Return the instants of the messages that are left on the queues. They find nothing due."""
     return [at for queue in stack.deployment.queues.values() if (at := stack.cloud.next_message_at(queue.arn))]
 
 
-def test_each_invoke_of_a_worker_may_get_lost(stack: OfflineStack, begin: Begin, undisturbed: list[Any]) -> None:
-    """Lambda accepts the event and never runs the function."""
+def test_workflow_survives_the_loss_of_each_invocation(
+    stack: OfflineStack, begin: Begin, undisturbed: list[Any]
+) -> None:
+    # Lambda accepts the event, but does not run the function.
     for position in range(5):
         stack.clear()
         stack.processes.forget_all()
@@ -190,7 +191,7 @@ def test_each_invoke_of_a_worker_may_get_lost(stack: OfflineStack, begin: Begin,
         check(stack, begin, undisturbed)
 
 
-def test_an_offer_that_nobody_hears_is_repeated_at_growing_intervals(stack: OfflineStack, begin: Begin) -> None:
+def test_lost_offer_is_repeated_at_growing_intervals(stack: OfflineStack, begin: Begin) -> None:
     offers: list[int] = []
     began = stack.clock.now()
     begin("w1", "journey")
@@ -204,7 +205,7 @@ def test_an_offer_that_nobody_hears_is_repeated_at_growing_intervals(stack: Offl
     stack.advance(hours=2)
 
     pauses = [later - earlier for earlier, later in itertools.pairwise(offers)]
-    # 30 s, doubled each time up to 5 minutes, and up to a minute until the sweep looks.
+    # 30 s, doubled each time up to 5 minutes, plus up to a minute until the next sweep.
     for pause, least in zip(pauses, [30, 60, 120, 240, *[300] * 12], strict=False):
         assert least * 1000 <= pause <= least * 1000 + 60_000
     assert len(pauses) >= 10

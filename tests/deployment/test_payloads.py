@@ -1,4 +1,4 @@
-"""Large values lie in S3 as long as their promise is there; whatever is interrupted, none is missing or forgotten."""
+"""Large values in S3: written, deleted and limited, with faults at each request."""
 
 import itertools
 from collections.abc import Iterator
@@ -40,13 +40,13 @@ def items(stack: OfflineStack) -> list[dict[str, Any]]:
 
 
 def claimed(stack: OfflineStack) -> dict[str, bool]:
-    """The keys of the objects that the table claims, and whether their claims are confirmed."""
+    """Return the keys of the objects that the table claims, and whether each claim is confirmed."""
     values = [item.get(role, {}).get("M", {}) for item in items(stack) for role in ("param", "value")]
     return {value["key"]["S"]: "unconfirmed" not in value for value in values if "key" in value}
 
 
 def removable(stack: OfflineStack) -> set[str]:
-    """The keys of the objects that the lifecycle rule removes."""
+    """Return the keys of the objects that the lifecycle rule removes."""
     s3, bucket = stack.cloud.client("s3"), stack.deployment.bucket
     tag = {"Key": TAG[0], "Value": TAG[1]}
     tags = {key: s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"] for key in keys_in(stack.cloud.client, bucket)}
@@ -58,18 +58,18 @@ def objects(stack: OfflineStack) -> set[str]:
 
 
 def check(stack: OfflineStack, what: object, *, deleting: bool = False) -> None:
-    """Every claim has its object, and every other object will be removed by somebody."""
+    """Assert that each claim has its object, and that the lifecycle rule removes each other object."""
     caller, stack.cloud.caller = stack.cloud.caller, ""
     claims, there, going = claimed(stack), objects(stack), removable(stack)
     stack.cloud.caller = caller
     assert claims.keys() <= there, f"claimed and not there: {what}"
-    assert there - claims.keys() <= going, f"there, and nobody removes it: {what}"
+    assert there - claims.keys() <= going, f"neither claimed nor removed: {what}"
     if not deleting:
         confirmed = {key for key, confirmed in claims.items() if confirmed}
         assert confirmed & going == set(), f"removed though claimed: {what}"
 
 
-def test_arguments_results_and_errors_of_any_size_are_kept(stack: OfflineStack, begin: Begin) -> None:
+def test_large_arguments_results_and_errors_are_kept(stack: OfflineStack, begin: Begin) -> None:
     handle = begin("w1", "bulky", TEXT)
     stack.run_until_complete("w1")
 
@@ -81,10 +81,10 @@ def test_arguments_results_and_errors_of_any_size_are_kept(stack: OfflineStack, 
     assert len(objects(stack)) == 5, "the argument twice, a step, an error, the result"
     assert set(claimed(stack).values()) == {True}
     assert removable(stack) == set()
-    assert stack.next_event_at() is None, "nobody looks after them any more"
+    assert stack.next_event_at() is None, "no further work is due"
 
 
-def test_they_go_with_their_execution(stack: OfflineStack, begin: Begin) -> None:
+def test_large_values_are_deleted_with_their_execution(stack: OfflineStack, begin: Begin) -> None:
     begin("w1", "bulky", TEXT)
     stack.expires = True
     stack.advance(days=2)
@@ -93,7 +93,7 @@ def test_they_go_with_their_execution(stack: OfflineStack, begin: Begin) -> None
     assert items(stack) == []
 
 
-def test_an_execution_is_deleted_by_hand_with_its_values(stack: OfflineStack, begin: Begin) -> None:
+def test_large_values_are_deleted_by_delete_execution(stack: OfflineStack, begin: Begin) -> None:
     begin("w1", "bulky", TEXT)
     with pytest.raises(NotDeletable):
         stack.store.delete_execution("w1")
@@ -106,7 +106,7 @@ def test_an_execution_is_deleted_by_hand_with_its_values(stack: OfflineStack, be
     assert items(stack) == []
 
 
-def test_a_value_above_the_limit_is_an_error_of_the_call_that_produced_it(stack: OfflineStack, begin: Begin) -> None:
+def test_value_above_the_limit_is_an_error_of_its_call(stack: OfflineStack, begin: Begin) -> None:
     handle = begin("w1", "immoderate", LIMIT)
     stack.run_until_complete("w1")
 
@@ -116,17 +116,17 @@ def test_a_value_above_the_limit_is_an_error_of_the_call_that_produced_it(stack:
     assert argument.startswith("PayloadTooLargeError: ")
     assert "the param of promise 'w1.2'" in argument
     assert "RESONATE_PAYLOAD_LIMIT" in argument
-    assert objects(stack) == set(), "nothing is uploaded in vain"
+    assert objects(stack) == set(), "values above the limit are not uploaded"
 
 
-def test_whoever_calls_with_too_much_is_told_so(stack: OfflineStack, begin: Begin) -> None:
+def test_call_with_arguments_above_the_limit_is_refused(stack: OfflineStack, begin: Begin) -> None:
     with pytest.raises(PayloadTooLargeError, match=r"the param of promise 'w0' has \d+ bytes"):
         stack.start("bulky", "y" * LIMIT, id="w0")
     with pytest.raises(PayloadTooLargeError, match=r"the param of promise 'w1' has \d+ bytes"):
         begin("w1", "bulky", "y" * LIMIT)
 
 
-def test_a_root_whose_result_is_too_large_fails_and_says_why(stack: OfflineStack, begin: Begin) -> None:
+def test_root_with_a_result_above_the_limit_is_rejected(stack: OfflineStack, begin: Begin) -> None:
     handle = begin("w1", "oversized", LIMIT)
     stack.run_until_complete("w1", days=3)
 
@@ -135,7 +135,7 @@ def test_a_root_whose_result_is_too_large_fails_and_says_why(stack: OfflineStack
 
 
 @pytest.mark.usefixtures("cold")
-def test_where_no_value_is_large_nothing_of_s3_is_loaded(
+def test_workflow_without_large_values_loads_no_s3_client(
     stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(_width: int) -> Any:
@@ -150,7 +150,7 @@ def test_where_no_value_is_large_nothing_of_s3_is_loaded(
 
 
 @pytest.mark.parametrize("preloaded", [resonate_store.dynamo.store.PRELOADED_BYTES, 0])
-def test_replay_finds_results_that_are_too_large_to_come_along(
+def test_replay_reads_results_that_are_not_preloaded(
     stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch, preloaded: int
 ) -> None:
     monkeypatch.setattr(resonate_store.dynamo.store, "PRELOADED_BYTES", preloaded)
@@ -166,7 +166,9 @@ def test_replay_finds_results_that_are_too_large_to_come_along(
 
 
 @pytest.mark.parametrize("moment", get_args(Moment))
-def test_a_stop_at_every_request_while_values_are_written(stack: OfflineStack, begin: Begin, moment: Moment) -> None:
+def test_writing_of_large_values_survives_a_fault_at_each_request(
+    stack: OfflineStack, begin: Begin, moment: Moment
+) -> None:
     for position in itertools.count():
         stack.clear()
         journal.clear()
@@ -187,7 +189,7 @@ def test_a_stop_at_every_request_while_values_are_written(stack: OfflineStack, b
 
 
 def settle_with_large_values(stack: OfflineStack, id: str) -> None:
-    """An execution that has ended, with large values in its root and in a step."""
+    """Create a settled execution with large values in its root and in a step."""
     store = stack.store
     payload = Value(data="z" * 40_000)
     timeout_at = stack.clock.now() + 3_600_000
@@ -199,7 +201,7 @@ def settle_with_large_values(stack: OfflineStack, id: str) -> None:
 
 
 @pytest.mark.parametrize("moment", get_args(Moment))
-def test_a_stop_at_every_request_while_the_tree_is_deleted(stack: OfflineStack, moment: Moment) -> None:
+def test_deletion_by_the_dispatcher_survives_a_fault_at_each_request(stack: OfflineStack, moment: Moment) -> None:
     for position in itertools.count():
         stack.clear()
         settle_with_large_values(stack, f"deleted-{moment}-{position}")
@@ -209,14 +211,14 @@ def test_a_stop_at_every_request_while_the_tree_is_deleted(stack: OfflineStack, 
         stack.advance(days=2)
         check(stack, fault.hit)
         assert items(stack) == [], fault.hit
-        assert fault.hit is not None or objects(stack) == set(), "what is left after a stop, the lifecycle removes"
+        assert fault.hit is not None or objects(stack) == set(), "only a fault leaves objects to the lifecycle rule"
         if fault.hit is None:
             break
     assert {call.operation for call in fault.seen} >= {"PutObjectTagging", "DeleteItem", "DeleteObjects"}
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_stop_at_every_request_while_an_execution_is_deleted_by_hand(stack: OfflineStack, moment: Moment) -> None:
+def test_delete_execution_survives_a_fault_at_each_request(stack: OfflineStack, moment: Moment) -> None:
     for position in itertools.count():
         stack.clear()
         id = f"by-hand-{moment}-{position}"
@@ -228,17 +230,17 @@ def test_a_stop_at_every_request_while_an_execution_is_deleted_by_hand(stack: Of
         check(stack, fault.hit, deleting=True)
         begun = stack.store.record(id) is None or removable(stack) != set()
         stack.expires = True
-        # Well before the retention of a day is over.
+        # The retention is a day.
         stack.advance(minutes=5)
         check(stack, fault.hit)
-        assert not begun or items(stack) == [], f"what was begun is not finished: {fault.hit}"
+        assert not begun or items(stack) == [], f"a deletion that began is not finished: {fault.hit}"
         if fault.hit is None:
             break
     assert {call.operation for call in fault.seen} >= {"PutItem", "PutObjectTagging", "DeleteItem", "DeleteObjects"}
 
 
 class Checked(Fault):
-    """A fault after which everything is as it should be, at once and not only in the end; `seen` are the requests."""
+    """Fault that checks claims and objects immediately. `seen` has the requests of the function."""
 
     def __init__(
         self, stack: OfflineStack, function: str, moment: Moment, position: int, *, deleting: bool = False

@@ -1,4 +1,4 @@
-"""Bad input gets a specific error; a task that cannot be done does not spin, and one that nobody serves is kept."""
+"""Bad input, tasks that cannot be done, and tasks without a worker."""
 
 import base64
 import itertools
@@ -18,28 +18,14 @@ from resonate_store.model.requests import PromiseCreate, TaskContinue, TaskGet
 from resonate_store.model.tags import TARGET
 from tests.deployment.conftest import Begin, Redeploy
 from tests.support import journal
+from tests.support.present import present
 from tests.support.worker_code import WORKFLOWS
 
 ATTEMPTS = 10
 
 
 def task_of(stack: OfflineStack, id: str) -> Task:
-    task = stack.store.apply(TaskGet(id)).task
-    assert task is not None
-    return task
-
-
-def attempts(stack: OfflineStack) -> list[int]:
-    """When a worker was invoked, in seconds."""
-    began = stack.clock.now()
-    instants: list[Any] = []
-
-    def note(event: Event) -> None:
-        if event.function == "WorkerFunction":
-            instants.append((event.at - began) / 1000)
-
-    stack.watch = note
-    return instants
+    return present(stack.store.apply(TaskGet(id)).task)
 
 
 # Poison
@@ -59,32 +45,38 @@ POISON = {
 }
 
 
-@pytest.mark.parametrize(("param", "reason"), POISON.values(), ids=POISON.keys())
-def test_a_task_that_cannot_be_done_is_backed_off_and_halted(
-    stack: OfflineStack, begin: Begin, param: Value, reason: str
+def test_task_that_cannot_be_done_is_backed_off_and_halted(
+    stack: OfflineStack, begin: Begin, subtests: pytest.Subtests
 ) -> None:
-    instants = attempts(stack)
-    stack.store.apply(
-        PromiseCreate("p1", stack.clock.now() + 86_400_000 * 30, param, tags={TARGET: "poll://any@worker"})
-    )
+    instants: dict[str, list[float]] = {name: [] for name in POISON}
+
+    def note(event: Event) -> None:
+        if event.function == "WorkerFunction":
+            instants[event.event["data"]["task"]["id"]].append(event.at / 1000)
+
+    stack.watch = note
+    for name, (param, _) in POISON.items():
+        creation = PromiseCreate(name, stack.clock.now() + 86_400_000 * 30, param, tags={TARGET: "poll://any@worker"})
+        assert stack.store.apply(creation).ok
     stack.advance(hours=6)
 
-    task = task_of(stack, "p1")
-    assert (task.state, task.attempts) == ("halted", ATTEMPTS)
-    assert task.error is not None
-    assert "halted after 10 attempts" in task.error
-    assert reason in task.error
-    assert task.halted_at is not None
-    with pytest.raises(ResonateHaltedError, match="is halted") as raised:
-        begin("p1", "double", 1).result(0)
-    assert reason in str(raised.value)
-    pauses = [later - earlier for earlier, later in itertools.pairwise(instants)]
-    assert len(pauses) == ATTEMPTS - 1
-    for pause, least in zip(pauses, [0, 2, 4, 8, 16, 32, 64, 128, 256], strict=True):
-        assert least <= pause <= least + 60
+    for name, (_, reason) in POISON.items():
+        with subtests.test(name):
+            task = task_of(stack, name)
+            assert (task.state, task.attempts) == ("halted", ATTEMPTS)
+            assert "halted after 10 attempts" in (task.error or "")
+            assert reason in (task.error or "")
+            assert task.halted_at is not None
+            with pytest.raises(ResonateHaltedError, match="is halted") as raised:
+                begin(name, "double", 1).result(0)
+            assert reason in str(raised.value)
+            pauses = [later - earlier for earlier, later in itertools.pairwise(instants[name])]
+            assert len(pauses) == ATTEMPTS - 1
+            for pause, least in zip(pauses, [0, 2, 4, 8, 16, 32, 64, 128, 256], strict=True):
+                assert least <= pause <= least + 60
 
 
-def test_a_halted_task_can_be_continued_once_the_reason_is_gone(
+def test_halted_task_can_be_continued_after_a_redeployment(
     stack: OfflineStack, begin: Begin, redeploy: Redeploy, tmp_path: Path
 ) -> None:
     begin("p1", "late_arrival", 20)
@@ -102,7 +94,7 @@ def test_a_halted_task_can_be_continued_once_the_reason_is_gone(
     assert begin("p1", "late_arrival", 20).result(0) == 40
 
 
-def test_a_step_longer_than_the_timeout_is_halted_with_that_reason(stack: OfflineStack, begin: Begin) -> None:
+def test_task_with_a_step_beyond_the_timeout_is_halted(stack: OfflineStack, begin: Begin) -> None:
     handle = begin("p1", "laborious", 2, 400.0)
     stack.advance(hours=3)
 
@@ -111,7 +103,7 @@ def test_a_step_longer_than_the_timeout_is_halted_with_that_reason(stack: Offlin
         handle.result(0)
 
 
-def test_a_workflow_that_does_not_repeat_its_steps_is_halted_at_once(stack: OfflineStack, begin: Begin) -> None:
+def test_workflow_that_is_not_deterministic_is_halted_at_once(stack: OfflineStack, begin: Begin) -> None:
     handle = begin("p1", "erratic")
     stack.advance(minutes=10)
 
@@ -120,7 +112,7 @@ def test_a_workflow_that_does_not_repeat_its_steps_is_halted_at_once(stack: Offl
     assert stack.invocations["WorkerFunction"] == 2
 
 
-def test_poison_does_not_keep_others_waiting(stack: OfflineStack, begin: Begin) -> None:
+def test_failing_tasks_do_not_delay_other_tasks(stack: OfflineStack, begin: Begin) -> None:
     for n in range(3):
         begin(f"p{n}", "nobody")
     began = stack.clock.now()
@@ -130,18 +122,18 @@ def test_poison_does_not_keep_others_waiting(stack: OfflineStack, begin: Begin) 
     assert healthy.result(0) == "slept for 60.0 seconds"
 
 
-# Nobody serves it
+# Tasks without a worker
 
 
 @pytest.fixture
 def unserved() -> Iterator[OfflineStack]:
-    """A stack whose workers are deployed elsewhere, and are not there."""
+    """Stack whose group of workers leads to a missing function."""
     groups = json.dumps({"worker": "lambda://elsewhere"})
     with OfflineStack(code={"WorkerFunction": WORKFLOWS}, parameters={"Groups": groups}, name="unserved") as stack:
         yield stack
 
 
-def test_a_task_that_nobody_serves_is_never_halted(unserved: OfflineStack) -> None:
+def test_task_without_worker_is_not_halted(unserved: OfflineStack) -> None:
     stack = unserved
     client = stack.client()
     handle = client.options(target="worker").begin_rpc("w1", "double", 4)
@@ -157,7 +149,7 @@ def test_a_task_that_nobody_serves_is_never_halted(unserved: OfflineStack) -> No
     client.stop()
 
 
-def test_a_target_that_maps_to_nothing_is_refused(stack: OfflineStack, begin: Begin) -> None:
+def test_target_of_an_unmapped_group_is_refused(stack: OfflineStack, begin: Begin) -> None:
     with pytest.raises(
         ResonateStoreError, match=r"nobody serves the group 'gpu' .*RESONATE_GROUPS maps default, worker"
     ):
@@ -168,27 +160,31 @@ def test_a_target_that_maps_to_nothing_is_refused(stack: OfflineStack, begin: Be
 # Bad input
 
 
-@pytest.mark.parametrize(
-    ("id", "problem"), [("", "empty"), ("x" * 1001, "1001 bytes"), ("a\0b", "NUL"), ("\ud800", "Unicode")]
-)
-def test_an_invalid_id_is_refused_by_the_client_and_by_the_store(
-    stack: OfflineStack, begin: Begin, id: str, problem: str
+def test_invalid_id_is_refused_by_client_and_store(
+    stack: OfflineStack, begin: Begin, subtests: pytest.Subtests
 ) -> None:
-    with pytest.raises(ValueError, match=problem):
-        begin(id, "double", 4)
-    response = stack.store.apply(PromiseCreate(id, stack.clock.now() + 1000))
-    assert response.status == 400
-    assert problem in (response.error or "")
+    for id, problem in {"": "empty", "x" * 1001: "1001 bytes", "a\0b": "NUL", "\ud800": "Unicode"}.items():
+        with subtests.test(problem):
+            with pytest.raises(ValueError, match=problem):
+                begin(id, "double", 4)
+            response = stack.store.apply(PromiseCreate(id, stack.clock.now() + 1000))
+            assert response.status == 400
+            assert problem in (response.error or "")
 
 
-@pytest.mark.parametrize("id", ["a/b", "a#b c", "🚀", "ä" * 499, "a.b.c"])
-def test_any_other_id_works(stack: OfflineStack, begin: Begin, id: str) -> None:
-    handle = begin(id, "journey", 1)
-    stack.run_until_complete(id)
-    assert handle.result(0) == 0
+def test_unusual_id_is_accepted(stack: OfflineStack, begin: Begin, subtests: pytest.Subtests) -> None:
+    for id in ("a/b", "a#b c", "🚀", "ä" * 499, "a.b.c"):
+        with subtests.test(id):
+            handle = begin(id, "journey", 1)
+            stack.run_until_complete(id)
+            assert handle.result(0) == 0
 
 
-EVENTS: list[Any] = [{}, [], "text", None, 7, {"Records": []}, {"Records": "x"}, {"Records": [{}]}, {"kind": "unknown"}]
+EVENTS: list[Any] = [
+    *({}, [], "text", None, 7),
+    *({"Records": []}, {"Records": "x"}, {"Records": [{}]}, {"Records": [{"eventSource": "aws:kinesis"}]}),
+    *({"kind": "unknown"}, {"kind": "timer"}),
+]
 EXPECTED = {
     "WorkerFunction": "execute|event object|batch",
     "DispatchFunction": "DynamoDB stream records or of SQS messages",
@@ -196,16 +192,16 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("function", EXPECTED)
-@pytest.mark.parametrize("event", EVENTS, ids=str)
-def test_an_event_of_a_wrong_shape_gets_a_specific_error(stack: OfflineStack, function: str, event: Any) -> None:
-    with pytest.raises(ValueError, match=EXPECTED[function]):
-        stack.invoke(function, event)
+def test_malformed_event_is_refused_by_each_function(stack: OfflineStack, subtests: pytest.Subtests) -> None:
+    for function, expected in EXPECTED.items():
+        for event in EVENTS:
+            with subtests.test(function, event=event), pytest.raises(ValueError, match=expected):
+                stack.invoke(function, event)
 
 
 @pytest.mark.usefixtures("cold")
-def test_a_missing_table_is_named(stack: OfflineStack, caplog: pytest.LogCaptureFixture) -> None:
-    """The worker and the tick function fail with it; the dispatcher fails record by record, and logs it."""
+def test_missing_table_is_named(stack: OfflineStack, caplog: pytest.LogCaptureFixture) -> None:
+    # The worker and the tick function fail. The dispatcher reports and logs each record.
     execute = {"kind": "execute", "head": {}, "data": {"task": {"id": "w1", "version": 0}}}
     gone = {"RESONATE_TABLE": "nowhere"}
     for function, event in [("WorkerFunction", execute), ("TickFunction", {"kind": "sweep"})]:
@@ -224,22 +220,18 @@ def test_a_missing_table_is_named(stack: OfflineStack, caplog: pytest.LogCapture
 
 
 @pytest.mark.usefixtures("cold")
-@pytest.mark.parametrize(
-    ("variable", "value", "problem"),
-    [
-        ("RESONATE_TABLE", "", "RESONATE_TABLE"),
-        ("RESONATE_TIMER_QUEUE_URL", "", "RESONATE_TIMER_QUEUE_URL"),
-        ("RESONATE_GROUPS", "{", "RESONATE_GROUPS"),
-        ("RESONATE_RETENTION_SECONDS", "a week", "RESONATE_RETENTION_SECONDS"),
-    ],
-)
-def test_a_malformed_environment_is_named_at_the_first_use(
-    stack: OfflineStack, variable: str, value: str, problem: str
-) -> None:
+def test_malformed_environment_is_named_at_first_use(stack: OfflineStack, subtests: pytest.Subtests) -> None:
     described = stack.function("TickFunction")
-    with (
-        patch.dict(described.environment, {variable: value}),  # pyright: ignore[reportArgumentType]
-        pytest.raises(ValueError, match=problem),
-    ):
-        stack.invoke("TickFunction", {"kind": "sweep"})
-    stack.processes.forget_all()
+    for variable, value in {
+        "RESONATE_TABLE": "",
+        "RESONATE_TIMER_QUEUE_URL": "",
+        "RESONATE_GROUPS": "{",
+        "RESONATE_RETENTION_SECONDS": "a week",
+    }.items():
+        with (
+            subtests.test(variable),
+            patch.dict(described.environment, {variable: value}),  # pyright: ignore[reportArgumentType]
+            pytest.raises(ValueError, match=variable),
+        ):
+            stack.invoke("TickFunction", {"kind": "sweep"})
+        stack.processes.forget_all()

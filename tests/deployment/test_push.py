@@ -1,4 +1,4 @@
-"""HTTP workers and listeners: messages travel through the push queue to a real server on the loopback interface."""
+"""HTTP workers and listeners: messages go through the push queue to a server on this machine."""
 
 import itertools
 import json
@@ -26,6 +26,7 @@ from resonate_store.model.requests import (
     TaskGet,
 )
 from resonate_store.model.tags import TARGET
+from tests.support.present import present
 from tests.support.receiver import Server
 
 DAY = 86_400_000
@@ -40,66 +41,59 @@ def server() -> Iterator[Server]:
 
 def create(stack: OfflineStack, id: str, target: str | None) -> PromiseView:
     tags = {} if target is None else {TARGET: target}
-    promise = stack.store.apply(PromiseCreate(id, stack.clock.now() + DAY, tags=tags)).promise
-    assert promise is not None
-    return promise
+    return present(stack.store.apply(PromiseCreate(id, stack.clock.now() + DAY, tags=tags)).promise)
 
 
 def execute(id: str, version: int = 0) -> dict[str, Any]:
     return {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": version}}}
 
 
-def test_a_task_is_pushed_to_its_http_target(stack: OfflineStack, server: Server) -> None:
+def test_task_is_pushed_to_its_http_target(stack: OfflineStack, server: Server) -> None:
     create(stack, "h1", f"{server.url}/work?tenant=7")
     stack.pump()
 
     assert server.received == [("/work?tenant=7", execute("h1"), "application/json")]
-    # The stream's consumer only puts it on the queue; it never waits for somebody else's server.
+    # The dispatcher puts it on the queue, and does not wait for the receiver.
     assert stack.operations("sqs") == {"SendMessage": 1}
 
-    task = stack.store.apply(TaskAcquire("h1", 0, "http-worker", 60_000)).task
-    assert task is not None
+    task = present(stack.store.apply(TaskAcquire("h1", 0, "http-worker", 60_000)).task)
     settle = PromiseSettle("h1", "resolved", Value(data="Mg=="))
     assert stack.store.apply(TaskFulfill("h1", task.version, settle)).ok
     stack.advance(hours=2)
     assert len(server.received) == 1
 
 
-@pytest.mark.parametrize("status", [200, 202, 204])
-def test_any_2xx_is_success(stack: OfflineStack, server: Server, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    server.status = status
-    create(stack, "h1", server.url)
-    with caplog.at_level(logging.WARNING):
+def test_push_with_2xx_is_delivered(stack: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    for status in (200, 202, 204):
+        server.status = status
+        create(stack, f"h{status}", server.url)
         stack.pump()
 
-    assert len(server.received) == 1
+    assert len(server.received) == 3
     assert caplog.text == ""
 
 
-@pytest.mark.parametrize("status", [301, 400, 404, 500, 503])
-def test_any_other_answer_is_logged_and_left_to_redispatch(
-    stack: OfflineStack, server: Server, status: int, caplog: pytest.LogCaptureFixture
+def test_push_with_another_status_is_repeated_with_the_next_offer(
+    stack: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.status = status
-    create(stack, "h1", server.url)
-    with caplog.at_level(logging.WARNING):
+    ids = [f"h{status}" for status in (301, 400, 404, 500, 503)]
+    for id in ids:
+        server.status = int(id[1:])
+        create(stack, id, server.url)
         stack.pump()
-    assert f"{server.url} answered {status}" in caplog.text
-    assert len(server.received) == 1, "the queue does not try it again"
+        assert f"{server.url} answered {server.status}" in caplog.text
+    assert [body for _, body, _ in server.received] == [execute(id) for id in ids], "the queue repeats no push"
 
     server.status = 200
     stack.advance(seconds=70)
-    assert [body for _, body, _ in server.received] == [execute("h1")] * 2
-    task = stack.store.apply(TaskGet("h1")).task
-    assert task is not None
-    assert (task.state, task.attempts) == ("pending", 0)
+    assert [sum(body == execute(id) for _, body, _ in server.received) for id in ids] == [2] * len(ids)
+    tasks = [present(stack.store.apply(TaskGet(id)).task) for id in ids]
+    assert {(task.state, task.attempts) for task in tasks} == {("pending", 0)}
 
 
-def test_a_refused_connection_is_logged_and_left_to_redispatch(
-    stack: OfflineStack, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_push_with_refused_connection_is_logged(stack: OfflineStack, caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and not listening
+        taken.bind(("127.0.0.1", 0))  # It does not listen.
         create(stack, "h1", f"http://127.0.0.1:{taken.getsockname()[1]}")
         with caplog.at_level(logging.WARNING):
             stack.pump()
@@ -109,7 +103,7 @@ def test_a_refused_connection_is_logged_and_left_to_redispatch(
 
 
 @pytest.mark.usefixtures("cold")
-def test_a_receiver_that_takes_its_time_has_the_message(
+def test_push_without_response_in_time_is_delivered(
     stack: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     done = threading.Event()
@@ -125,7 +119,7 @@ def test_a_receiver_that_takes_its_time_has_the_message(
     assert caplog.text == ""
 
 
-def test_one_bad_receiver_does_not_keep_others_waiting(stack: OfflineStack, server: Server) -> None:
+def test_failed_push_does_not_delay_other_pushes(stack: OfflineStack, server: Server) -> None:
     answers = itertools.cycle([500, 200])
     server.before = lambda: setattr(server, "status", next(answers))
     for n in range(5):
@@ -135,7 +129,7 @@ def test_one_bad_receiver_does_not_keep_others_waiting(stack: OfflineStack, serv
     assert sorted(body["data"]["task"]["id"] for _, body, _ in server.received) == [f"h{n}" for n in range(5)]
 
 
-def test_listeners_get_the_settled_promise(stack: OfflineStack, server: Server) -> None:
+def test_listeners_receive_the_settled_promise(stack: OfflineStack, server: Server) -> None:
     create(stack, "p1", None)
     for address in (f"{server.url}/a", f"{server.url}/b", "poll://uni@client/1"):
         assert stack.store.apply(PromiseRegisterListener("p1", address)).ok
@@ -150,12 +144,11 @@ def test_listeners_get_the_settled_promise(stack: OfflineStack, server: Server) 
         assert (promise["id"], promise["state"], promise["value"]) == ("p1", "resolved", {"data": "NDI="})
         assert promise["settledAt"] == settled_at
         assert "timeoutAt" in promise
-    record = stack.store.record("p1")
-    assert record is not None
+    record = present(stack.store.record("p1"))
     assert (record.delivered, record.listeners) == (True, {})
 
 
-def test_listener_gets_a_value_larger_than_a_message_and_the_promise_goes(stack: OfflineStack, server: Server) -> None:
+def test_listener_receives_a_value_larger_than_a_message(stack: OfflineStack, server: Server) -> None:
     create(stack, "p1", None)
     assert stack.store.apply(PromiseRegisterListener("p1", server.url)).ok
     large = Value(data="x" * 2_000_000)
@@ -169,7 +162,7 @@ def test_listener_gets_a_value_larger_than_a_message_and_the_promise_goes(stack:
     assert stack.store.record("p1") is None
 
 
-def test_a_group_may_be_served_over_http(server: Server) -> None:
+def test_group_can_be_mapped_to_an_http_address(server: Server) -> None:
     groups = json.dumps({"gpu": f"{server.url}/gpu"})
     with OfflineStack(parameters={"Groups": groups}, name="pushed") as stack:
         create(stack, "h1", "poll://any@gpu")
@@ -183,7 +176,7 @@ def test_a_group_may_be_served_over_http(server: Server) -> None:
 
 @pytest.fixture
 def deployed_only(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[OfflineStack]:
-    """The stack with the dispatcher's environment as a deployment has it: receivers on this machine are forbidden."""
+    """Stack whose dispatcher may not push to this machine, as in a deployment."""
     dispatch = stack.deployment.functions["DispatchFunction"]
     functions: Any = stack.deployment.functions
     strict = replace(dispatch, environment={**dispatch.environment, "RESONATE_PUSH_PRIVATE": "off"})
@@ -193,15 +186,12 @@ def deployed_only(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> Itera
     stack.processes.forget_all()
 
 
-def test_a_task_whose_target_is_no_address_of_the_internet_is_halted(
-    deployed_only: OfflineStack, server: Server
-) -> None:
+def test_task_with_a_private_target_is_halted(deployed_only: OfflineStack, server: Server) -> None:
     create(deployed_only, "h1", server.url)
     deployed_only.pump()
 
     assert server.received == []
-    task = deployed_only.store.apply(TaskGet("h1")).task
-    assert task is not None
+    task = present(deployed_only.store.apply(TaskGet("h1")).task)
     assert task.state == "halted"
     assert task.error == (
         f"its target {server.url}: 127.0.0.1 is 127.0.0.1, which is not an address of the internet,"
@@ -213,19 +203,16 @@ def test_a_task_whose_target_is_no_address_of_the_internet_is_halted(
     client.stop()
 
 
-def test_a_task_that_somebody_works_on_is_not_halted_by_an_offer_that_comes_late(
-    deployed_only: OfflineStack, server: Server
-) -> None:
+def test_acquired_task_with_a_private_target_is_not_halted(deployed_only: OfflineStack, server: Server) -> None:
     create(deployed_only, "h1", server.url)
     assert deployed_only.store.apply(TaskAcquire("h1", 0, "another", 60_000)).ok
     deployed_only.pump()
 
-    task = deployed_only.store.apply(TaskGet("h1")).task
-    assert task is not None
+    task = present(deployed_only.store.apply(TaskGet("h1")).task)
     assert task.state == "acquired"
 
 
-def test_a_listener_that_is_no_address_of_the_internet_is_told_nothing(
+def test_listener_with_a_private_address_is_sent_nothing(
     deployed_only: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     create(deployed_only, "p1", None)
@@ -235,6 +222,5 @@ def test_a_listener_that_is_no_address_of_the_internet_is_told_nothing(
 
     assert server.received == []
     assert "a push was refused" in caplog.text
-    record = deployed_only.store.record("p1")
-    assert record is not None
-    assert record.delivered, "nothing is left to be tried again"
+    record = present(deployed_only.store.record("p1"))
+    assert record.delivered, "its effects are complete"

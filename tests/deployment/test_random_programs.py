@@ -1,10 +1,10 @@
-"""Random programs give the same result in memory, undisturbed, and on the offline stack, with everything going wrong.
+"""Random programs in memory without faults, and on the offline stack with faults.
 
-Processes are killed, answers get lost, requests are refused, messages are lost, held back or delivered twice - also to
-a second worker while the first one is at it - and those outside settle promises at any moment. Afterwards the records
-of the two say the same, step for step, and nothing is left to be done.
+On the stack, processes are killed, responses get lost, requests are refused, and messages are lost, delayed or
+repeated. Clients settle promises at any moment. Afterwards both runs must have the same records, and the stack must
+have no work left.
 
-`RESONATE_PROGRAMS` says how many programs are tried, where the number that a run of all tests affords is not enough.
+`RESONATE_PROGRAMS` is the number of programs.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseSettle
 from tests.support.driver import Driver
 from tests.support.hypothesis_settings import ANY_HEALTH
+from tests.support.present import present
 from tests.support.programs import (
     FUNCTIONS,
     PROGRAMS,
@@ -58,9 +59,9 @@ KINDS = [
     "everything else meanwhile",
 ]
 FAULTS = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(KINDS)), max_size=8)
-"""What goes wrong, each after so many occasions for it since the one before.
+"""Faults, each with the number of occasions between it and the fault before.
 
-A task whose worker fails ten times without getting anywhere is halted; this is below.
+A task is halted after ten failed attempts, so there are fewer faults.
 """
 CONDITIONS = st.fixed_dictionaries(
     {
@@ -73,13 +74,13 @@ CONDITIONS = st.fixed_dictionaries(
 
 
 class Trouble:
-    """Makes things go wrong on a stack, as planned, for as long as the plan goes.
+    """Plan of faults on a stack.
 
     Args:
-        faults: the plan, see `FAULTS`.
-        duplicate: whether everything is delivered twice.
-        forgetful: whether no process lives longer than one invocation.
-        lost: which of the records of the table's stream never arrive.
+        faults: the faults in order, see `FAULTS`.
+        duplicate: whether each event is delivered twice.
+        forgetful: whether each invocation has a new process.
+        lost: the positions of the stream records that are lost.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Trouble:
             self._inside = False
 
     def _suits(self, kind: str, moment: Moment, call: CountedCall) -> bool:
-        """Whether this can happen now."""
+        """Return whether a fault of this kind can happen now."""
         if kind.startswith("invoke"):
             return moment == "lost" and call.operation == "Invoke"
         if kind in ("delivered again", "everything else meanwhile"):
@@ -159,7 +160,7 @@ class Trouble:
                 self._elsewhere([])
 
     def _elsewhere(self, invocations: list[Invocation]) -> None:
-        """Let other processes work while this one waits for its answer."""
+        """Let other processes work while this one waits for its response."""
         stack = self._stack
         stack.cloud.invocations += invocations
         stack.processes.forget_all()
@@ -168,7 +169,7 @@ class Trouble:
 
 
 def records_of(stack: OfflineStack) -> list[Record]:
-    """Everything that the table holds."""
+    """Return all records of the table."""
     caller, stack.cloud.caller = stack.cloud.caller, ""
     try:
         pages = stack.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=stack.deployment.table_name)
@@ -179,7 +180,7 @@ def records_of(stack: OfflineStack) -> list[Record]:
 
 
 def settle(stack: OfflineStack) -> bool:
-    """Those outside do what is waited for; whether there was anything."""
+    """Settle the promises that a client has to settle. Return whether there was one."""
     found = settlements(records_of(stack))
     caller, stack.cloud.caller = stack.cloud.caller, ""
     try:
@@ -191,7 +192,7 @@ def settle(stack: OfflineStack) -> bool:
 
 
 def in_memory(program: Program, root: str) -> tuple[str, dict[str, tuple[str, str]]]:
-    """The result of a program that nothing happens to, and what it leaves behind."""
+    """Run a program in memory without faults. Return its outcome and its records."""
     witness.forget()
     driver = Driver()
     for function in FUNCTIONS:
@@ -220,7 +221,7 @@ def in_memory(program: Program, root: str) -> tuple[str, dict[str, tuple[str, st
 
 
 def on_the_stack(stack: OfflineStack, program: Program, root: str, conditions: dict[str, Any]) -> Trouble:
-    """Run a program until there is nothing left to do for anybody."""
+    """Run a program on the stack until no work is left."""
     witness.forget()
     witness.is_recorded = lambda id: recorded(stack, id)
     trouble = Trouble(stack, **conditions)
@@ -252,7 +253,7 @@ def recorded(stack: OfflineStack, id: str) -> bool:
 
 
 def outcome(promise: PromiseView) -> str:
-    """What becomes of an execution."""
+    """Return the outcome of an execution as text."""
     try:
         return plain(codec.outcome_of(promise))
     except Exception as error:
@@ -261,7 +262,7 @@ def outcome(promise: PromiseView) -> str:
 
 @pytest.fixture(scope="module")
 def programs() -> Iterator[OfflineStack]:
-    """A stack whose worker runs programs; all its processes have one event loop, so that the lost ones leave none."""
+    """Stack whose worker runs programs. All its processes share one event loop, which is stopped at the end."""
     async_functions = AsyncFunctions()
     with pytest.MonkeyPatch.context() as patch, OfflineStack(code={"WorkerFunction": RANDOM_PROGRAMS}) as stack:
         patch.setattr("resonate.aws_lambda.handler.AsyncFunctions", lambda: async_functions)
@@ -271,14 +272,14 @@ def programs() -> Iterator[OfflineStack]:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Every failure on purpose would be told of."""
+    """Turn off the logging of failures, which are intended here."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
 
 
 def check(stack: OfflineStack, program: Program, root: str, conditions: dict[str, Any]) -> list[str]:
-    """The program comes out on the stack as it does in memory; returns what went wrong meanwhile."""
+    """Assert that a program has the same records on the stack as in memory. Return the faults that happened."""
     expected, left = in_memory(program, root)
     stack.clear()
     stack.processes.forget_all()
@@ -288,8 +289,7 @@ def check(stack: OfflineStack, program: Program, root: str, conditions: dict[str
     records = records_of(stack)
     assert unfinished(records, stack.clock.now()) == [], trouble.happened
     assert [record.id for record in records if record.owes] == [], trouble.happened
-    promise = stack.store.record("w")
-    assert promise is not None
+    promise = present(stack.store.record("w"))
     assert outcome(promise.promise()) == expected, trouble.happened
     assert shape(records) == left, trouble.happened
     assert contradictions(records) == {}, trouble.happened
@@ -299,7 +299,7 @@ def check(stack: OfflineStack, program: Program, root: str, conditions: dict[str
 
 @settings(max_examples=COUNT, deadline=None, suppress_health_check=ANY_HEALTH)
 @given(PROGRAMS, CONDITIONS)
-def test_a_program_gives_the_same_in_memory_and_whatever_goes_wrong(
+def test_random_program_has_the_same_records_with_faults(
     programs: OfflineStack, program: Program, conditions: dict[str, Any]
 ) -> None:
     check(programs, program, "interpret", conditions)
@@ -307,7 +307,7 @@ def test_a_program_gives_the_same_in_memory_and_whatever_goes_wrong(
 
 @settings(max_examples=5 * COUNT)
 @given(PROGRAMS)
-def test_both_spellings_give_the_same(program: Program) -> None:
+def test_generator_and_async_programs_have_the_same_records(program: Program) -> None:
     generators = in_memory(spelled(program, asynchronous=False), "interpret")
 
     assert in_memory(spelled(program, asynchronous=True), "interpret_async") == generators
@@ -327,7 +327,7 @@ VARIED: Program = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_trouble_by_itself(programs: OfflineStack, kind: str) -> None:
+def test_program_survives_each_kind_of_fault(programs: OfflineStack, kind: str) -> None:
     faults = [(pause, kind) for pause in (3, 11, 17)]
     conditions = {"faults": faults, "duplicate": False, "forgetful": False, "lost": set()}
 

@@ -1,4 +1,4 @@
-"""What goes wrong between a write and its effects is repeated: by the stream, record by record, and by the sweep."""
+"""Repair of effects that failed after a write: by the stream, record by record, and by the sweep."""
 
 import logging
 from collections import Counter
@@ -20,12 +20,13 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import TARGET, TIMER
 from tests.deployment.conftest import Begin
+from tests.support.present import present
 
 HOUR = 3_600_000
 
 
 def failing(service: str, operation: str, *, times: int, code: str = "InternalError") -> Any:
-    """A fault: the first `times` calls of an operation are refused."""
+    """Return a fault that refuses the first `times` calls of an operation."""
     left = times
 
     def fault(moment: Moment, call: CountedCall) -> None:
@@ -38,20 +39,19 @@ def failing(service: str, operation: str, *, times: int, code: str = "InternalEr
 
 
 def wait(stack: OfflineStack, awaited: str, awaiter: str) -> None:
-    """A task that is suspended on a promise."""
+    """Create a task that is suspended on a promise."""
     deadline = stack.clock.now() + 10 * HOUR
     stack.store.apply(PromiseCreate(awaited, deadline))
     stack.store.apply(PromiseCreate(awaiter, deadline, tags={TARGET: "https://worker.invalid/"}))
-    task = stack.store.apply(TaskAcquire(awaiter, 0, "p", 60_000)).task
-    assert task is not None
+    task = present(stack.store.apply(TaskAcquire(awaiter, 0, "p", 60_000)).task)
     assert stack.store.apply(TaskSuspend(awaiter, task.version, (awaited,))).ok
 
 
 # The stream
 
 
-def test_an_effect_that_fails_reports_its_record_and_is_tried_again(stack: OfflineStack) -> None:
-    """Of three timers created at once the second cannot be armed at first."""
+def test_failed_effect_reports_its_record_and_is_repeated(stack: OfflineStack) -> None:
+    # Three timers are created at once. Arming the second one fails at first.
     responses: list[Any] = []
     stack.watch = lambda event: responses.append((event.function, event.event, event.response))
     at = stack.clock.now() + 60_000
@@ -76,11 +76,11 @@ def test_an_effect_that_fails_reports_its_record_and_is_tried_again(stack: Offli
     assert second == {"batchItemFailures": []}
 
     stack.advance(seconds=60)
-    assert [stack.store.record(f"t{n}").state for n in range(3)] == ["resolved"] * 3  # pyright: ignore[reportOptionalMemberAccess]
+    assert [present(stack.store.record(f"t{n}")).state for n in range(3)] == ["resolved"] * 3
 
 
-def test_repeating_a_settlement_resumes_nobody_twice(stack: OfflineStack) -> None:
-    """The awaiter is resumed, then clearing the settlement fails, so the whole record comes again."""
+def test_repeated_settlement_resumes_a_task_once(stack: OfflineStack) -> None:
+    # The awaiter is resumed, clearing the settlement fails, and the record is delivered again.
     wait(stack, "awaited", "awaiter")
     stack.pump()
     stack.store.apply(PromiseSettle("awaited", "resolved"))
@@ -97,17 +97,15 @@ def test_repeating_a_settlement_resumes_nobody_twice(stack: OfflineStack) -> Non
     stack.cloud.fault = fault
     stack.pump()
 
-    awaiter, awaited = stack.store.record("awaiter"), stack.store.record("awaited")
-    assert awaiter is not None
-    assert awaiter.task is not None
-    assert awaited is not None
-    assert (awaiter.task.state, awaiter.task.version, awaiter.task.resumes) == ("pending", 1, ("awaited",))
-    assert awaiter.rev == 4, "created, acquired, suspended, resumed: and not written again"
+    awaiter, awaited = present(stack.store.record("awaiter")), present(stack.store.record("awaited"))
+    task = present(awaiter.task)
+    assert (task.state, task.version, task.resumes) == ("pending", 1, ("awaited",))
+    assert awaiter.rev == 4, "created, acquired, suspended, resumed, and no further write"
     assert awaited.delivered
     assert stack.invocations["DispatchFunction"] >= 2
 
 
-def test_what_keeps_failing_is_given_up_and_left_to_the_sweep(stack: OfflineStack, begin: Begin) -> None:
+def test_effect_that_keeps_failing_is_left_to_the_sweep(stack: OfflineStack, begin: Begin) -> None:
     stack.cloud.fault = failing("sqs", "SendMessage", times=MAX_STREAM_RETRIES + 1)
     deliveries: Counter[str] = Counter()
 
@@ -122,12 +120,11 @@ def test_what_keeps_failing_is_given_up_and_left_to_the_sweep(stack: OfflineStac
 
     assert deliveries["1#w1.1"] == MAX_STREAM_RETRIES + 1
     assert handle.result(0) == "slept for 30.0 seconds"
-    record = stack.store.record("w1")
-    assert record is not None
+    record = present(stack.store.record("w1"))
     assert 30_000 <= (promise.settled_at or 0) - record.created_at <= 120_000
 
 
-def test_a_record_that_is_none_of_ours_holds_up_nobody(stack: OfflineStack, begin: Begin) -> None:
+def test_foreign_record_does_not_delay_other_records(stack: OfflineStack, begin: Begin) -> None:
     stack.cloud.client("dynamodb").put_item(
         TableName=stack.deployment.table_name,
         Item={"pk": {"S": "p#x"}, "sk": {"S": "0#x"}, "effects": {"N": "1"}, "id": {"S": "x"}},
@@ -148,24 +145,17 @@ def late_timers(stack: OfflineStack, count: int) -> None:
     stack.clock.sleep(2000)
 
 
-def test_the_sweep_looks_into_every_shard(stack: OfflineStack) -> None:
+def test_sweep_reads_each_shard_and_all_pages(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resonate_infra.effects.tick.BATCH", 3)
     late_timers(stack, 60)
     assert len({shard(f"t{n}", stack.store.shards) for n in range(60)}) == stack.store.shards
 
     response = stack.sweep()
     assert (response["woken"], response["failed"], response["finished"]) == (60, 0, True)
-
-    assert {stack.store.record(f"t{n}").state for n in range(60)} == {"resolved"}  # pyright: ignore[reportOptionalMemberAccess]
-
-
-def test_the_sweep_takes_more_entries_than_one_page_holds(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resonate_infra.effects.tick.BATCH", 3)
-    late_timers(stack, 60)
-
-    assert stack.sweep()["woken"] == 60
+    assert {present(stack.store.record(f"t{n}")).state for n in range(60)} == {"resolved"}
 
 
-def test_one_bad_entry_does_not_stop_the_sweep(stack: OfflineStack, caplog: pytest.LogCaptureFixture) -> None:
+def test_sweep_continues_after_a_damaged_record(stack: OfflineStack, caplog: pytest.LogCaptureFixture) -> None:
     late_timers(stack, 20)
     stack.cloud.client("dynamodb").update_item(
         TableName=stack.deployment.table_name,
@@ -180,12 +170,12 @@ def test_one_bad_entry_does_not_stop_the_sweep(stack: OfflineStack, caplog: pyte
     assert "waking promise t7 failed" in caplog.text
 
 
-def test_the_sweep_stops_in_time_and_the_next_goes_on(stack: OfflineStack) -> None:
-    """Each wake-up takes three seconds here - three writes - and an invocation of the tick function ends after 60."""
+def test_sweep_ends_in_time_and_the_next_continues(stack: OfflineStack) -> None:
+    # A wake-up takes three seconds here (three writes), and the tick function has 60 s.
     late_timers(stack, 30)
 
     def slow(moment: Moment, call: CountedCall) -> None:
-        if call.operation == "Invoke":  # nobody takes shards over
+        if call.operation == "Invoke":  # No sweep of a single shard can begin.
             raise ClientError({"Error": {"Code": "TooManyRequestsException", "Message": "not now"}}, "Invoke")
         if (moment, call.operation) == ("after", "PutItem"):
             stack.clock.sleep(1000)
@@ -193,14 +183,14 @@ def test_the_sweep_stops_in_time_and_the_next_goes_on(stack: OfflineStack) -> No
     stack.cloud.fault = slow
     first, second = stack.sweep(), stack.sweep()
 
-    # With 5 s left nothing new is begun.
+    # With 5 s left no wake-up begins.
     assert first["woken"] == 19
     assert first["woken"] + second["woken"] == 30
     assert first["failed"] == second["failed"] == 0
 
 
-def test_what_one_sweep_does_not_manage_sweeps_of_the_shards_do_in_the_same_minute(stack: OfflineStack) -> None:
-    """Each wake-up takes three seconds here; eight functions beside the first have sixty seconds each."""
+def test_sweeps_of_shards_complete_an_unfinished_sweep(stack: OfflineStack) -> None:
+    # A wake-up takes three seconds here. Eight more invocations have 60 s each.
     late_timers(stack, 60)
     sweeps: list[tuple[int | None, bool]] = []
     stack.watch = lambda event: sweeps.append((event.event.get("shard"), event.response["finished"]))
@@ -215,30 +205,25 @@ def test_what_one_sweep_does_not_manage_sweeps_of_the_shards_do_in_the_same_minu
     assert sweeps[0] == (None, False)
     assert sweeps[1:]
     assert all(finished for _, finished in sweeps[1:])
-    assert {stack.store.record(f"t{n}").state for n in range(60)} == {"resolved"}  # pyright: ignore[reportOptionalMemberAccess]
+    assert {present(stack.store.record(f"t{n}")).state for n in range(60)} == {"resolved"}
 
 
-def test_the_sweep_ends_a_lease_and_offers_the_task_again(stack: OfflineStack) -> None:
+def test_sweep_releases_a_task_whose_lease_ended(stack: OfflineStack) -> None:
     stack.store.apply(PromiseCreate("w1", stack.clock.now() + HOUR, tags={TARGET: "https://worker.invalid/"}))
     stack.store.apply(TaskAcquire("w1", 0, "gone", 10_000))
     stack.advance(seconds=70)
 
-    record = stack.store.record("w1")
-    assert record is not None
-    assert record.task is not None
-    assert (record.task.state, record.task.version, record.task.attempts) == ("pending", 1, 1)
-    assert record.task.error is not None
-    assert "gone did not come back before its lease of 10000 ms ended" in record.task.error
+    task = present(present(stack.store.record("w1")).task)
+    assert (task.state, task.version, task.attempts) == ("pending", 1, 1)
+    assert "gone did not come back before its lease of 10000 ms ended" in (task.error or "")
 
 
-def test_a_callback_registered_by_hand_resumes_its_awaiter(stack: OfflineStack) -> None:
+def test_callback_that_a_client_registers_resumes_its_awaiter(stack: OfflineStack) -> None:
     wait(stack, "first", "awaiter")
     stack.store.apply(PromiseCreate("second", stack.clock.now() + HOUR))
     stack.store.apply(PromiseRegisterCallback("second", "awaiter"))
     stack.store.apply(PromiseSettle("second", "resolved"))
     stack.pump()
 
-    record = stack.store.record("awaiter")
-    assert record is not None
-    assert record.task is not None
-    assert (record.task.state, record.task.resumes) == ("pending", ("second",))
+    task = present(present(stack.store.record("awaiter")).task)
+    assert (task.state, task.resumes) == ("pending", ("second",))

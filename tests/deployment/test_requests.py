@@ -1,4 +1,4 @@
-"""Requests, counted: what each thing costs in DynamoDB, as docs/costs.md says."""
+"""Counted requests to DynamoDB, as docs/costs.md has them."""
 
 from collections import Counter
 from typing import Any
@@ -10,14 +10,14 @@ from resonate_store.model.requests import PromiseSettle
 from tests.deployment.conftest import Begin
 from tests.support import journal
 
-# What functions remember of another test's records would cost a request to find out.
+# A warm function remembers records of another test, which changes the counts.
 pytestmark = pytest.mark.usefixtures("cold")
 
 Costs = dict[str, Counter[str]]
 
 
 def costs(stack: OfflineStack) -> Costs:
-    """The requests to DynamoDB since the counts were reset, by the function that made them."""
+    """Return the requests to DynamoDB since the reset of the counts, by function."""
     found: Costs = {}
     for call in stack.calls:
         if call.service == "dynamodb":
@@ -37,7 +37,7 @@ def first_resume(stack: OfflineStack, begin: Begin, steps: int) -> Costs:
     stack.pump()
     stack.reset_counts()
     stack.clock.sleep(60_000)
-    # Up to the invocation that resumes, and not on to the rpc.
+    # Count up to the invocation that resumes, without the rpc that follows.
     resumed: list[Costs] = []
 
     def watch(event: Event) -> None:
@@ -49,34 +49,37 @@ def first_resume(stack: OfflineStack, begin: Begin, steps: int) -> Costs:
     return resumed[0]
 
 
-def test_a_local_step_costs_one_write_and_no_read(stack: OfflineStack, begin: Begin) -> None:
+def test_local_step_costs_one_write(stack: OfflineStack, begin: Begin) -> None:
     ten, thirty = first_run(stack, begin, 10), first_run(stack, begin, 30)
 
     assert thirty["WorkerFunction"] - ten["WorkerFunction"] == Counter(PutItem=20)
     assert ten["WorkerFunction"] - thirty["WorkerFunction"] == Counter()
-    assert [run.keys() for run in (ten, thirty)] == [{"WorkerFunction"}] * 2, "local steps concern nobody else"
+    assert [run.keys() for run in (ten, thirty)] == [{"WorkerFunction"}] * 2, "local steps involve no other function"
 
 
-def test_a_first_run_acquires_creates_and_suspends(stack: OfflineStack, begin: Begin) -> None:
+def test_first_run_costs_an_acquisition_creations_and_a_suspension(stack: OfflineStack, begin: Begin) -> None:
     requests = first_run(stack, begin, 10)
 
     # Acquire: a read and a write. Ten steps and the sleep: a write each. Suspension: one transaction.
     assert requests["WorkerFunction"] == Counter(GetItem=1, PutItem=1 + 10 + 1, TransactWriteItems=1)
-    # What the stream brings is known already: arming a timer and offering a task asks nothing of the table.
+    # A stream record has all that is needed to arm a timer or to offer a task.
     assert requests.get("DispatchFunction", Counter()) == Counter()
 
 
-@pytest.mark.parametrize("steps", [10, 30])
-def test_a_resume_costs_the_same_however_much_is_done(stack: OfflineStack, begin: Begin, steps: int) -> None:
-    requests = first_resume(stack, begin, steps)
-
-    # The sleep is settled: one read, one write.
-    assert requests["TickFunction"] == Counter(GetItem=1, PutItem=1)
-    # The task is made pending by at most a read and a write, and the delivered settlement cleared by a write.
-    assert requests["DispatchFunction"] <= Counter(GetItem=1, PutItem=2)
-    # The worker acquires with at most a read and a write, queries once, creates the rpc and suspends.
-    assert requests["WorkerFunction"] <= Counter(GetItem=1, PutItem=1 + 1, Query=1, TransactWriteItems=1)
-    assert set(journal.runs.values()) == {1}
+def test_resume_costs_the_same_for_any_number_of_steps(
+    stack: OfflineStack, begin: Begin, subtests: pytest.Subtests
+) -> None:
+    for steps in (10, 30):
+        with subtests.test(steps=steps):
+            stack.processes.forget_all()
+            requests = first_resume(stack, begin, steps)
+            # The sleep is settled: one read, one write.
+            assert requests["TickFunction"] == Counter(GetItem=1, PutItem=1)
+            # Resuming the task takes at most a read and a write, clearing the settlement a write.
+            assert requests["DispatchFunction"] <= Counter(GetItem=1, PutItem=2)
+            # The worker acquires with at most a read and a write, queries once, creates the rpc and suspends.
+            assert requests["WorkerFunction"] <= Counter(GetItem=1, PutItem=1 + 1, Query=1, TransactWriteItems=1)
+            assert set(journal.runs.values()) == {1}
 
 
 def test_replay_queries_once_for_each_megabyte(stack: OfflineStack, begin: Begin) -> None:
@@ -87,9 +90,6 @@ def test_replay_queries_once_for_each_megabyte(stack: OfflineStack, begin: Begin
     for id, steps in (("light", 4), ("massive", 40)):
         stack.reset_counts()
         stack.processes.forget_all()
-        record = stack.store.record(id)
-        assert record is not None
-        assert record.task is not None
         stack.store.apply(PromiseSettle(f"{id}.{steps + 1}", "resolved"))
         stack.pump()
         queries[id] = costs(stack)["WorkerFunction"]["Query"]
@@ -99,7 +99,7 @@ def test_replay_queries_once_for_each_megabyte(stack: OfflineStack, begin: Begin
     assert journal.runs["massive.1"] == 1
 
 
-def test_the_end_of_a_workflow_costs_two_writes(stack: OfflineStack, begin: Begin) -> None:
+def test_workflow_end_costs_two_writes(stack: OfflineStack, begin: Begin) -> None:
     begin("w1", "double", 4)
     stack.reset_counts()
     stack.pump()
@@ -113,51 +113,50 @@ def test_the_end_of_a_workflow_costs_two_writes(stack: OfflineStack, begin: Begi
 
 
 def whole(stack: OfflineStack, begin: Begin, name: str, *arguments: Any) -> Counter[str]:
-    """The requests of everybody for one workflow, from its creation to its end."""
+    """Return all requests for one workflow, from its creation to its end."""
     id = f"{name}-{'-'.join(map(str, arguments))}"
     stack.reset_counts()
     begin(id, name, *arguments)
     stack.run_until_complete(id)
     requests = sum(costs(stack).values(), Counter[str]())
-    return requests + Counter(PutItem=1)  # the client's
+    return requests + Counter(PutItem=1)  # Made by the client.
 
 
-@pytest.mark.parametrize("steps", [0, 1, 20])
-def test_a_workflow_that_never_waits_costs_its_steps_and_five_writes_and_a_read(
-    stack: OfflineStack, begin: Begin, steps: int
+def test_workflow_without_waiting_costs_five_writes_and_its_steps(
+    stack: OfflineStack, begin: Begin, subtests: pytest.Subtests
 ) -> None:
-    assert whole(stack, begin, "steps_only", steps) == Counter(PutItem=steps + 5, GetItem=1)
-    assert stack.invocations["WorkerFunction"] == 1
-    assert stack.invocations.total() <= 3
+    for steps in (0, 1, 20):
+        with subtests.test(steps=steps):
+            assert whole(stack, begin, "steps_only", steps) == Counter(PutItem=steps + 5, GetItem=1)
+            assert stack.invocations["WorkerFunction"] == 1
+            assert stack.invocations.total() <= 3
 
 
-@pytest.mark.parametrize(("seconds", "reads"), [(1, 0), (10, 3)])
-def test_a_running_worker_reads_its_task_every_two_seconds(
-    stack: OfflineStack, begin: Begin, seconds: int, reads: int
-) -> None:
-    spent = whole(stack, begin, "busy", seconds)
-    assert spent - whole(stack, begin, "steps_only", seconds) == Counter(GetItem=reads)
+def test_running_worker_reads_its_task_every_two_seconds(stack: OfflineStack, begin: Begin) -> None:
+    for seconds, reads in ((1, 0), (10, 3)):
+        spent = whole(stack, begin, "busy", seconds)
+        assert spent - whole(stack, begin, "steps_only", seconds) == Counter(GetItem=reads)
 
 
-def test_a_nested_workflow_costs_two_writes_more_than_its_steps(stack: OfflineStack, begin: Begin) -> None:
+def test_nested_workflow_costs_two_writes_more(stack: OfflineStack, begin: Begin) -> None:
     assert whole(stack, begin, "nesting") - whole(stack, begin, "steps_only", 2) == Counter(PutItem=2)
 
 
-def test_a_sleep_costs_as_much_as_the_documentation_says(stack: OfflineStack, begin: Begin) -> None:
+def test_sleep_costs_the_documented_requests(stack: OfflineStack, begin: Begin) -> None:
     added = whole(stack, begin, "nap", 60.0) - whole(stack, begin, "steps_only", 0)
 
     # Created, settled, delivered, its awaiter resumed and acquired; and the suspension.
     assert added == Counter(PutItem=5, TransactWriteItems=1, GetItem=3, Query=1)
 
 
-def test_a_client_begins_with_one_write(stack: OfflineStack, begin: Begin) -> None:
+def test_call_of_a_client_costs_one_write(stack: OfflineStack, begin: Begin) -> None:
     stack.reset_counts()
     begin("w1", "double", 4)
 
     assert [call.operation for call in stack.cloud.calls] == ["PutItem"]
 
 
-def test_an_idle_minute_costs_a_query_for_each_shard(stack: OfflineStack) -> None:
+def test_idle_sweep_costs_two_queries_for_each_shard(stack: OfflineStack) -> None:
     stack.reset_counts()
     stack.sweep()
 

@@ -1,4 +1,4 @@
-"""The way back from a disaster: the commands of docs/operate.md, "Restore", on the offline stack."""
+"""Commands of docs/operate.md, "Restore", on the offline stack."""
 
 import re
 import shlex
@@ -15,6 +15,7 @@ from resonate_infra.testing.template.template import ParameterError
 from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
 from resonate_store.model.tags import TARGET
+from tests.support.present import present
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
 DAY = 86_400_000
@@ -23,7 +24,7 @@ LARGE = Value(data="x" * 100_000)
 
 
 def commands(step: int, **variables: str) -> Iterator[list[str]]:
-    """The words of each command of a step, with variables of the shell."""
+    """Yield the words of each command of a step, with the variables of the shell."""
     section = PAGE.read_text(encoding="utf-8").partition("\n## Restore\n")[2].partition("\n## ")[0]
     text = re.split(r"^(?=\d\. )", section, flags=re.MULTILINE)[step].replace("\\\n", "")
     for command in re.findall(r"^ *\$ (.*)$", text, re.MULTILINE):
@@ -31,7 +32,7 @@ def commands(step: int, **variables: str) -> Iterator[list[str]]:
 
 
 def overrides(step: int, **variables: str) -> Mapping[str, str | int]:
-    """The parameters that the command `sam deploy` of a step gives."""
+    """Return the parameters of the command `sam deploy` of a step."""
     (deploy,) = [words for words in commands(step, **variables) if words[:2] == ["sam", "deploy"]]
     return dict(word.split("=", 1) for word in deploy[deploy.index("--parameter-overrides") + 1 :])
 
@@ -46,7 +47,7 @@ def carry_out(client: Any, step: int, **variables: str) -> None:
             if option.startswith("--"):
                 name = "".join(part.capitalize() for part in option.removeprefix("--no-").lstrip("-").split("-"))
                 request[name] = not option.startswith("--no-") if value.startswith("--") else _argument(value)
-        request.pop("RestoreDateTime", None)  # moto restores the latest state
+        request.pop("RestoreDateTime", None)  # Moto restores the latest state.
         getattr(client("dynamodb"), words[2].replace("-", "_"))(**request)
 
 
@@ -57,7 +58,7 @@ def _argument(text: str) -> Any:
     return {name: value == "true" if value in ("true", "false") else value for name, value in fields.items()}
 
 
-def test_executions_go_on_in_a_restored_table() -> None:
+def test_executions_continue_in_a_restored_table() -> None:
     with mock_aws(), OfflineStack(name="books") as damaged:
         assert overrides(1) == {f"{name}Concurrency": "0" for name in ("Worker", "Dispatch", "Tick", "Api")}, (
             "everything is stopped"
@@ -72,7 +73,7 @@ def test_executions_go_on_in_a_restored_table() -> None:
         carry_out(damaged.cloud.client, 3, RESTORED=RESTORED)
         restored = damaged.cloud.client("dynamodb").describe_table(TableName=RESTORED)["Table"]
         now = damaged.clock.now()
-        # The stack is gone, with its queues and timers; table and bucket are retained.
+        # The stack is deleted with its queues and timers. Table and bucket are retained.
         damaged.deployment = replace(damaged.deployment, creates_table=False, creates_bucket=False)
         label = restored["LatestStreamLabel"]
         parameters = {**overrides(4, STREAM=label, DAMAGED=table, RESTORED=RESTORED), "ExistingBucketName": bucket}
@@ -81,12 +82,10 @@ def test_executions_go_on_in_a_restored_table() -> None:
             assert stack.deployment.table_name == stack.deployment.outputs["TableName"] == RESTORED
             assert stack.deployment.bucket == bucket
             carry_out(stack.cloud.client, 7, DAMAGED=table)
-            promise = stack.store.apply(PromiseCreate("large", now + DAY)).promise
-            assert promise is not None
+            promise = present(stack.store.apply(PromiseCreate("large", now + DAY)).promise)
             assert promise.value == LARGE
             stack.run_until_complete("w1")
-            record = stack.store.record("w1")
-            assert record is not None
+            record = present(stack.store.record("w1"))
             assert record.state == "resolved"
             assert record.settled_at is not None
             assert 7 * DAY <= record.settled_at - record.created_at < 7 * DAY + 120_000
@@ -95,6 +94,6 @@ def test_executions_go_on_in_a_restored_table() -> None:
             assert {table, RESTORED} & tables == {RESTORED}
 
 
-def test_runbook_names_a_label_of_a_stream() -> None:
+def test_restore_with_an_arn_as_stream_label_is_refused() -> None:
     with pytest.raises(ParameterError, match="ExistingTableStream"):
         OfflineStack(name="books", parameters={"ExistingTableStream": "arn:aws:dynamodb"})

@@ -1,4 +1,4 @@
-"""Schedules on the deployed stack: fired by EventBridge, kept by the sweep, through every fault."""
+"""Schedules on a deployment: EventBridge fires them, and the sweep repairs them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from resonate_store.machine.schedules import MAX_OCCURRENCES
 from resonate_store.model.tags import SCHEDULE
 from tests.support import journal
 from tests.support.faults import Fault
+from tests.support.present import present
 
 MINUTE = 60_000
 
@@ -34,7 +35,7 @@ def first_minute(stack: OfflineStack) -> int:
 
 
 def recurring(stack: OfflineStack) -> list[str]:
-    """The recurring schedules in EventBridge, the sweep's left out."""
+    """Return the recurring schedules in EventBridge without that of the sweep."""
     scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
     names = [each["Name"] for each in scheduler.list_schedules(GroupName=group)["Schedules"]]
     found = [scheduler.get_schedule(GroupName=group, Name=name) for name in names]
@@ -46,16 +47,15 @@ def recurring(stack: OfflineStack) -> list[str]:
 
 
 def runs(stack: OfflineStack, id: str, first: int, count: int, every: int = MINUTE) -> None:
-    """Every occurrence has run, once, and there is no other."""
+    """Assert that exactly these occurrences have run, once each."""
     expected = [f"{id}.{first + n * every}" for n in range(count)]
     for each in expected:
-        record = stack.store.record(each)
-        assert record is not None, each
+        record = present(stack.store.record(each))
         assert (record.state, record.tags[SCHEDULE]) == ("resolved", id)
     assert {key: n for key, n in journal.runs.items() if key.startswith(f"{id}.")} == dict.fromkeys(expected, 1)
 
 
-def test_each_occurrence_runs_once_and_costs_no_call_to_sqs_or_scheduler(stack: OfflineStack, client: Resonate) -> None:
+def test_occurrences_run_once_and_call_neither_sqs_nor_scheduler(stack: OfflineStack, client: Resonate) -> None:
     first = first_minute(stack)
     client.schedule("s", "double", "* * * * *", 4)
     stack.pump()
@@ -69,7 +69,7 @@ def test_each_occurrence_runs_once_and_costs_no_call_to_sqs_or_scheduler(stack: 
     assert (stack.operations("sqs"), stack.operations("scheduler")) == ({}, {})
 
 
-def test_an_occurrence_costs_what_the_documentation_says(stack: OfflineStack, client: Resonate) -> None:
+def test_occurrence_costs_the_documented_requests(stack: OfflineStack, client: Resonate) -> None:
     first = first_minute(stack)
     client.schedule("s", "double", "* * * * *", 4)
     stack.advance(minutes=2)
@@ -82,7 +82,7 @@ def test_an_occurrence_costs_what_the_documentation_says(stack: OfflineStack, cl
     assert stack.invocations["TickFunction"] == 1
 
 
-def test_two_recurring_schedules_of_one_fire_every_occurrence_once(stack: OfflineStack, client: Resonate) -> None:
+def test_schedule_with_two_recurrences_fires_each_occurrence_once(stack: OfflineStack, client: Resonate) -> None:
     client.options(timezone="America/New_York").schedule("s", "double", "0 9 1,15 * fri", 4)
     stack.pump()
     assert recurring(stack) == ["cron(0 9 1,15 * ? *) America/New_York", "cron(0 9 ? * 6 *) America/New_York"]
@@ -95,7 +95,7 @@ def test_two_recurring_schedules_of_one_fire_every_occurrence_once(stack: Offlin
     assert {datetime.fromtimestamp(at / 1000, zone).strftime("%H:%M") for at in expected} == {"09:00"}
 
 
-def test_a_deleted_or_paused_schedule_leaves_nothing_behind(stack: OfflineStack, client: Resonate) -> None:
+def test_deleted_or_paused_schedule_is_removed_from_eventbridge(stack: OfflineStack, client: Resonate) -> None:
     first = first_minute(stack)
     for id in ("s", "t"):
         client.schedule(id, "double", "* * 13 * fri" if id == "t" else "* * * * *", 4)
@@ -113,8 +113,8 @@ def test_a_deleted_or_paused_schedule_leaves_nothing_behind(stack: OfflineStack,
     assert journal.runs[f"s.{first + 12 * MINUTE}"] == 1
 
 
-def test_the_sweep_fires_what_nothing_else_does(stack: OfflineStack, client: Resonate) -> None:
-    """The stream's record of the creation is lost; a schedule that the sweep finds late is armed."""
+def test_schedule_that_was_not_armed_is_fired_by_the_sweep(stack: OfflineStack, client: Resonate) -> None:
+    # The stream record of the creation is lost. The sweep finds the schedule late, and arms it.
     first = first_minute(stack)
     stack.lost = lambda record: record["dynamodb"]["Keys"]["sk"]["S"] == "schedule"
     client.schedule("s", "double", "*/5 * * * *", 4)
@@ -130,7 +130,7 @@ def test_the_sweep_fires_what_nothing_else_does(stack: OfflineStack, client: Res
     assert recurring(stack) == ["cron(0/5 * * * ? *) UTC"]
 
 
-def test_what_the_clock_skips_in_spring_is_fired_by_the_sweep(stack: OfflineStack, client: Resonate) -> None:
+def test_occurrence_that_the_clock_skips_is_fired_by_the_sweep(stack: OfflineStack, client: Resonate) -> None:
     zone = ZoneInfo("America/New_York")
     eve = round(datetime(2026, 3, 7, 12, tzinfo=zone).timestamp() * 1000)
     stack.clock.sleep(eve - stack.clock.now())
@@ -142,8 +142,8 @@ def test_what_the_clock_skips_in_spring_is_fired_by_the_sweep(stack: OfflineStac
     runs(stack, "s", forward, 1)
 
 
-def test_an_outage_is_caught_up_in_order(stack: OfflineStack, client: Resonate) -> None:
-    """More occurrences than one firing takes on: every firing asks for the next."""
+def test_occurrences_of_an_outage_run_in_order(stack: OfflineStack, client: Resonate) -> None:
+    # One firing creates a limited number of occurrences, and asks for the next firing.
     first = first_minute(stack)
     client.schedule("s", "double", "* * * * *", 4)
     stack.pump()
@@ -155,7 +155,7 @@ def test_an_outage_is_caught_up_in_order(stack: OfflineStack, client: Resonate) 
     assert list(journal.runs) == sorted(journal.runs)
 
 
-def test_no_worker_available_when_it_fires(stack: OfflineStack, client: Resonate) -> None:
+def test_occurrence_waits_for_a_worker(stack: OfflineStack, client: Resonate) -> None:
     first = first_minute(stack)
     client.options(overlap="skip").schedule("s", "double", "* * * * *", 4)
     functions = stack.cloud.functions
@@ -171,7 +171,7 @@ def test_no_worker_available_when_it_fires(stack: OfflineStack, client: Resonate
     assert client.schedules.get("s").skip_reason == f"the previous occurrence, 's.{first}', has not ended"
 
 
-def test_everything_twice(stack: OfflineStack, client: Resonate) -> None:
+def test_schedule_survives_duplicate_events(stack: OfflineStack, client: Resonate) -> None:
     stack.duplicate = True
     first = first_minute(stack)
     client.schedule("s", "double", "* * * * *", 4)
@@ -179,21 +179,24 @@ def test_everything_twice(stack: OfflineStack, client: Resonate) -> None:
     runs(stack, "s", first, 5)
 
 
-def test_an_event_by_hand_fires_a_schedule(stack: OfflineStack, client: Resonate) -> None:
+def test_event_of_a_schedule_fires_it(stack: OfflineStack, client: Resonate) -> None:
     first = first_minute(stack)
     client.schedule("s", "double", "* * * * *", 4)
+    stack.pump()
+    scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
+    names = [each["Name"] for each in scheduler.list_schedules(GroupName=group)["Schedules"]]
+    (name,) = (name for name in names if name.startswith("schedule-"))
+    event = json.loads(scheduler.get_schedule(GroupName=group, Name=name)["Target"]["Input"])
+    assert event == {"kind": "schedule", "id": "s"}
     stack.clock.sleep(first - stack.clock.now())
-    assert stack.invoke("TickFunction", {"kind": "schedule", "id": "s"}) == {
-        "kind": "schedule",
-        "id": "s",
-        "status": 200,
-    }
+
+    assert stack.invoke("TickFunction", event) == {**event, "status": 200}
     stack.pump()
     runs(stack, "s", first, 1)
 
 
 @pytest.mark.parametrize("moment", get_args(Moment))
-def test_an_occurrence_survives_a_fault_of_its_worker_at_every_request(
+def test_occurrence_survives_a_fault_at_each_request_of_its_worker(
     stack: OfflineStack, client: Resonate, moment: Any
 ) -> None:
     for position in itertools.count():
@@ -217,10 +220,9 @@ def test_an_occurrence_survives_a_fault_of_its_worker_at_every_request(
 
 @pytest.mark.parametrize("moment", get_args(Moment))
 @pytest.mark.parametrize("function", ["DispatchFunction", "TickFunction"])
-def test_a_schedule_survives_a_fault_at_every_request(
+def test_schedule_survives_a_fault_at_each_request(
     stack: OfflineStack, client: Resonate, function: str, moment: Any
 ) -> None:
-    """Between each pair of calls to DynamoDB, SQS and Scheduler: no occurrence is lost, early or doubled."""
     hit: set[str] = set()
     for position in itertools.count():
         stack.clear()
@@ -243,13 +245,3 @@ def test_a_schedule_survives_a_fault_at_every_request(
             break
         hit.add(fault.hit.service)
     assert hit >= ({"dynamodb", "scheduler", "lambda"} if function == "DispatchFunction" else {"dynamodb"})
-
-
-def test_the_event_that_fires_a_schedule_is_what_is_documented(stack: OfflineStack, client: Resonate) -> None:
-    client.schedule("daily", "double", "@daily", 4)
-    stack.pump()
-    scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
-    names = [each["Name"] for each in scheduler.list_schedules(GroupName=group)["Schedules"]]
-    (name,) = (name for name in names if name.startswith("schedule-"))
-    target = scheduler.get_schedule(GroupName=group, Name=name)["Target"]
-    assert json.loads(target["Input"]) == {"kind": "schedule", "id": "daily"}

@@ -1,4 +1,4 @@
-"""Failures during a sleep, each of which a sleep survives, and sleeps of every length."""
+"""Sleeps of all lengths, and failures during a sleep."""
 
 import logging
 import time
@@ -12,6 +12,7 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import TaskGet
 from tests.deployment.conftest import Begin
 from tests.support import journal
+from tests.support.present import present
 
 DAY = 86_400_000
 
@@ -20,8 +21,8 @@ DAY = 86_400_000
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_worker_crashes_mid_sleep(stack: OfflineStack, begin: Begin, moment: str) -> None:
-    """While it sleeps no process is there to crash; so it crashes as it falls asleep."""
+def test_sleep_survives_a_crash_of_the_worker(stack: OfflineStack, begin: Begin, moment: str) -> None:
+    # No process exists during the sleep, so the worker crashes at its suspension.
     began = stack.clock.now()
     handle = begin("w1", "nap", 3600.0)
 
@@ -43,22 +44,24 @@ def test_worker_crashes_mid_sleep(stack: OfflineStack, begin: Begin, moment: str
     assert began + 3_600_000 <= promise.settled_at <= began + 3_601_000
 
 
-@pytest.mark.parametrize("days", [1, 30, 999])
-def test_sleep_duration_exceeds_any_single_process_lifetime(stack: OfflineStack, begin: Begin, days: int) -> None:
-    began, started = stack.clock.now(), time.perf_counter()
-    handle = begin("w1", "nap", days * 86_400.0, timeout=timedelta(days=2 * days))
+def test_sleep_outlasts_all_processes(stack: OfflineStack, begin: Begin, subtests: pytest.Subtests) -> None:
+    for days in (1, 30, 999):
+        with subtests.test(days=days):
+            stack.clear()
+            began, started = stack.clock.now(), time.perf_counter()
+            handle = begin("w1", "nap", days * 86_400.0, timeout=timedelta(days=2 * days))
 
-    while stack.store.record("w1").pending:  # pyright: ignore[reportOptionalMemberAccess]
-        stack.processes.forget_all()
-        stack.advance(days=days / 4)
+            while present(stack.store.record("w1")).pending:
+                stack.processes.forget_all()
+                stack.advance(days=days / 4)
 
-    assert handle.result(0) == f"slept for {days * 86_400.0} seconds"
-    assert stack.clock.now() - began >= days * DAY
-    assert stack.invocations["WorkerFunction"] == 2
-    assert time.perf_counter() - started < 10
+            assert handle.result(0) == f"slept for {days * 86_400.0} seconds"
+            assert stack.clock.now() - began >= days * DAY
+            assert stack.invocations["WorkerFunction"] == 2
+            assert time.perf_counter() - started < 10
 
 
-def test_client_retries_with_the_same_id(stack: OfflineStack, begin: Begin) -> None:
+def test_sleep_is_not_repeated_by_calls_with_its_id(stack: OfflineStack, begin: Begin) -> None:
     first = begin("w1", "nap", 600.0)
     stack.advance(seconds=300)
     created = stack.store.record("w1")
@@ -75,7 +78,7 @@ def test_client_retries_with_the_same_id(stack: OfflineStack, begin: Begin) -> N
     assert begin("w1", "nap", 600.0).result(0) == "slept for 600.0 seconds"
 
 
-def test_no_worker_available_when_the_timer_fires(
+def test_sleep_waits_for_a_worker_after_its_time(
     stack: OfflineStack, begin: Begin, caplog: pytest.LogCaptureFixture
 ) -> None:
     handle = begin("w1", "nap", 3600.0)
@@ -85,8 +88,7 @@ def test_no_worker_available_when_the_timer_fires(
     with caplog.at_level(logging.WARNING, "resonate.transports"):
         stack.advance(hours=5)
 
-    task = stack.store.apply(TaskGet("w1")).task
-    assert task is not None
+    task = present(stack.store.apply(TaskGet("w1")).task)
     assert (task.state, task.attempts, task.error) == ("pending", 0, None)
     assert "Function not found" in caplog.text
 
@@ -97,35 +99,34 @@ def test_no_worker_available_when_the_timer_fires(
     assert stack.invocations["WorkerFunction"] == 2
 
 
-# Sleeps of every length
+# Lengths
 
 
-@pytest.mark.parametrize("seconds", [0, 0.001, 0.5, 1, 1.001, 2.5, 59.999, 899.5, 900, 900.001, 1019, 1021, 86_400.25])
-def test_a_sleep_ends_on_time_and_never_early(stack: OfflineStack, begin: Begin, seconds: float) -> None:
-    began = stack.clock.now()
-    handle = begin("w1", "nap", seconds)
+def test_sleep_ends_within_a_second_after_its_time(
+    stack: OfflineStack, begin: Begin, subtests: pytest.Subtests
+) -> None:
+    for seconds in (0, 0.001, 0.5, 1, 1.001, 2.5, 59.999, 899.5, 900, 900.001, 1019, 1021, 86_400.25):
+        with subtests.test(seconds=seconds):
+            began = stack.clock.now()
+            handle = begin(f"w{seconds}", "nap", seconds)
+            promise = stack.run_until_complete(f"w{seconds}")
+            assert handle.result(0) == f"slept for {float(seconds)} seconds"
+            # SQS delays by whole seconds, rounded up.
+            assert seconds * 1000 <= present(promise.settled_at) - began < seconds * 1000 + 1000
 
-    promise = stack.run_until_complete("w1")
 
-    assert handle.result(0) == f"slept for {float(seconds)} seconds"
-    assert promise.settled_at is not None
-    # SQS delays by whole seconds, rounded up.
-    assert seconds * 1000 <= promise.settled_at - began < seconds * 1000 + 1000
-
-
-def test_a_sleep_that_is_not_worth_a_suspension_is_waited_out(stack: OfflineStack, begin: Begin) -> None:
+def test_short_sleep_is_waited_out_without_suspension(stack: OfflineStack, begin: Begin) -> None:
     begin("w1", "nap", 0.9)
 
     stack.run_until_complete("w1")
 
     assert stack.invocations["WorkerFunction"] == 1
     assert journal.runs["w1"] == 1
-    timer = stack.store.record("w1.1")
-    assert timer is not None
+    timer = present(stack.store.record("w1.1"))
     assert (timer.timer, timer.state) == (True, "resolved")
 
 
-def test_a_workflow_that_sleeps_past_its_timeout_is_timed_out(stack: OfflineStack, begin: Begin) -> None:
+def test_workflow_that_sleeps_past_its_timeout_is_timed_out(stack: OfflineStack, begin: Begin) -> None:
     began = stack.clock.now()
     begin("w1", "nap", 7200.0, timeout=3600)
 

@@ -1,4 +1,4 @@
-"""Timeouts and timers that outlive what they were for: nothing goes on that nobody waits for."""
+"""Timeouts, and timers that outlive their execution."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import pytest
 from resonate_infra.testing.stack import OfflineStack
 from tests.deployment.conftest import Begin
 from tests.support import journal
+from tests.support.present import present
 
 MINUTE = 60_000
 
 
 def quiet(stack: OfflineStack) -> None:
-    """A month from now on nothing happens but the sweep, which finds nothing."""
+    """Let a month pass, in which only the sweep runs and finds nothing."""
     stack.advance(hours=1)
     stack.reset_counts()
     stack.advance(days=30)
@@ -20,22 +21,19 @@ def quiet(stack: OfflineStack) -> None:
     assert stack.next_event_at() is None
 
 
-def test_a_parent_that_finishes_first_leaves_nothing_that_hurts(stack: OfflineStack, begin: Begin) -> None:
+def test_parent_that_ends_first_is_not_changed_later(stack: OfflineStack, begin: Begin) -> None:
     handle = begin("w1", "unawaited")
     stack.run_until_complete("w1")
-    finished = stack.store.record("w1")
+    finished = present(stack.store.record("w1"))
 
     quiet(stack)
 
     assert handle.result(0) == "returned"
-    after = stack.store.record("w1")
-    assert finished is not None
-    assert after is not None
-    assert after.promise() == finished.promise()
+    assert present(stack.store.record("w1")).promise() == finished.promise()
 
 
 @pytest.mark.parametrize("seconds", [7200.0, 3e8])
-def test_a_parent_that_times_out_first_takes_its_sleep_along(stack: OfflineStack, begin: Begin, seconds: float) -> None:
+def test_parent_that_times_out_ends_its_sleep(stack: OfflineStack, begin: Begin, seconds: float) -> None:
     begin("w1", "nap", seconds, timeout=3600)
     promise = stack.run_until_complete("w1")
 
@@ -44,11 +42,11 @@ def test_a_parent_that_times_out_first_takes_its_sleep_along(stack: OfflineStack
     assert sleep.timeout_at == parent.timeout_at, "a sleep is capped at its execution's timeout"
     stack.advance(minutes=5)
     assert [record.state for record in stack.history("w1")] == ["rejected_timedout", "resolved"]
-    assert journal.runs["w1"] == 1, "nobody wakes a workflow that is over"
+    assert journal.runs["w1"] == 1, "a settled workflow is not resumed"
     quiet(stack)
 
 
-def test_a_step_left_behind_records_nothing_after_its_invocation(stack: OfflineStack, begin: Begin) -> None:
+def test_step_that_outlives_its_invocation_records_nothing(stack: OfflineStack, begin: Begin) -> None:
     begin("w1", "outlived", 0.02)
     assert stack.run_until_complete("w1").state == "resolved"
     history = stack.history("w1")
@@ -62,7 +60,7 @@ def test_a_step_left_behind_records_nothing_after_its_invocation(stack: OfflineS
     assert not stack.calls
 
 
-def test_a_timed_out_execution_is_not_retried_and_wakes_who_waits(stack: OfflineStack, begin: Begin) -> None:
+def test_timed_out_execution_is_not_retried_and_resumes_its_awaiter(stack: OfflineStack, begin: Begin) -> None:
     began = stack.clock.now()
     handle = begin("w1", "deadline", 300.0)
     stack.run_until_complete("w1")
@@ -75,12 +73,11 @@ def test_a_timed_out_execution_is_not_retried_and_wakes_who_waits(stack: Offline
 
     quiet(stack)
     assert journal.runs["w1.1.1"] == tries
-    child = stack.store.record("w1.1")
-    assert child is not None
+    child = present(stack.store.record("w1.1"))
     assert (child.state, child.settled_at) == ("rejected_timedout", child.timeout_at)
 
 
-def test_a_timer_whose_parent_was_settled_from_outside_wakes_nobody(stack: OfflineStack, begin: Begin) -> None:
+def test_timer_of_a_canceled_parent_resumes_no_task(stack: OfflineStack, begin: Begin) -> None:
     begin("w1", "nap", 86_400.0)
     stack.advance(seconds=10)
     stack.client(group="client").promises.cancel("w1")

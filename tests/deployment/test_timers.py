@@ -1,4 +1,4 @@
-"""Sleeps that EventBridge Scheduler keeps until their last stretch, through every fault and under new names."""
+"""Distant timers in EventBridge Scheduler: faults, renamed functions, deletion."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from resonate_store.model.requests import TaskContinue
 from tests.deployment.conftest import Begin, Redeploy
 from tests.support import journal
 from tests.support.faults import Fault
+from tests.support.present import present
 from tests.support.worker_code import WORKFLOWS
 
 HOUR = 3_600_000
 MINUTE = 60_000
 LEAST = {"WorkerFunction": 8, "DispatchFunction": 6, "TickFunction": 3}
-"""Requests that each function makes for one sleep of two hours."""
+"""Minimum requests of each function for one sleep of two hours."""
 SERVICES = {
     "WorkerFunction": {"dynamodb"},
     "DispatchFunction": {"dynamodb", "scheduler", "lambda"},
     "TickFunction": {"dynamodb", "sqs"},
 }
-"""Whom each of them asks."""
+"""Services that each function calls."""
 
 
 def targets(stack: OfflineStack, prefix: str) -> set[str]:
-    """The functions that EventBridge schedules with such names invoke."""
+    """Return the functions that EventBridge schedules with this prefix invoke."""
     scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
     schedules = scheduler.list_schedules(GroupName=group, NamePrefix=prefix)["Schedules"]
     return {each["Target"]["Arn"].rpartition(":")[2] for each in schedules}
 
 
 def timers(stack: OfflineStack) -> list[str]:
-    """The EventBridge schedules that wake a promise each."""
+    """Return the names of the EventBridge schedules for one promise each."""
     scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
     return [each["Name"] for each in scheduler.list_schedules(GroupName=group, NamePrefix="timer-")["Schedules"]]
 
 
-# A crash before a request is one after the request before it.
+# A crash before a request equals a crash after the request before it.
 @pytest.mark.parametrize("moment", [moment for moment in get_args(Moment) if moment != "before"])
 @pytest.mark.parametrize("function", LEAST)
-def test_a_distant_timer_survives_a_fault_at_every_request(
+def test_distant_timer_survives_a_fault_at_each_request(
     stack: OfflineStack, begin: Begin, function: str, moment: Moment
 ) -> None:
-    """Between each pair of calls to DynamoDB, SQS, Scheduler and Lambda: never early, at most a few minutes late."""
     hit: set[str] = set()
     for position in itertools.count():
         stack.clear()
@@ -62,14 +62,13 @@ def test_a_distant_timer_survives_a_fault_at_every_request(
         promise = stack.run_until_complete(id)
 
         assert handle.result(0) == "slept for 7200.0 seconds", fault.hit
-        timer = stack.store.record(f"{id}.1")
-        assert timer is not None
+        timer = present(stack.store.record(f"{id}.1"))
         assert (timer.state, timer.settled_at) == ("resolved", timer.timeout_at), fault.hit
         assert timer.timeout_at >= began + 2 * HOUR
         assert timer.written_at >= timer.timeout_at, fault.hit
         assert promise.settled_at is not None
         assert promise.settled_at <= timer.timeout_at + 10 * MINUTE, fault.hit
-        # Once before the sleep and once after it, and again where the process died.
+        # Once before the sleep, once after it, and once more after a crash.
         assert journal.runs[id] in (2, 3), fault.hit
         stack.advance(hours=1)
         assert targets(stack, "timer-") == set(), fault.hit
@@ -91,7 +90,7 @@ def renamed(path: Path, old: str, new: str) -> Path:
     return path
 
 
-def test_a_workflow_renamed_in_its_sleep_stands_still_until_its_name_is_back(
+def test_workflow_renamed_during_its_sleep_is_halted(
     stack: OfflineStack, begin: Begin, redeploy: Redeploy, tmp_path: Path
 ) -> None:
     handle = begin("w1", "nap", 7200.0, timeout=30 * 86_400)
@@ -99,8 +98,7 @@ def test_a_workflow_renamed_in_its_sleep_stands_still_until_its_name_is_back(
     redeploy(renamed(tmp_path / "app.py", "nap", "snooze"))
     stack.advance(days=1)
 
-    record = stack.store.record("w1")
-    assert record is not None
+    record = present(stack.store.record("w1"))
     assert record.task is not None
     assert record.pending
     assert record.task.state == "halted"
@@ -114,9 +112,7 @@ def test_a_workflow_renamed_in_its_sleep_stands_still_until_its_name_is_back(
     assert journal.runs["w1"] == 2
 
 
-def test_occurrences_of_a_renamed_function_wait_until_its_name_is_back(
-    stack: OfflineStack, redeploy: Redeploy, tmp_path: Path
-) -> None:
+def test_occurrences_of_a_renamed_function_are_halted(stack: OfflineStack, redeploy: Redeploy, tmp_path: Path) -> None:
     client = stack.client(group="client").options(target="worker", timeout=30 * 86_400)
     client.schedule("s", "double", "0 * * * *", 4)
     stack.pump()
@@ -137,8 +133,7 @@ def test_occurrences_of_a_renamed_function_wait_until_its_name_is_back(
     client.stop()
 
 
-def test_a_distant_timer_goes_with_the_execution_that_left_it_behind(stack: OfflineStack, begin: Begin) -> None:
-    """Whether that was cancelled, or is deleted by hand; a sleep is never longer than its execution may last."""
+def test_distant_timer_is_deleted_with_its_execution(stack: OfflineStack, begin: Begin) -> None:
     years = 2 * 365 * 86_400.0
     for id in ("cancelled", "deleted"):
         begin(id, "nap", years)
@@ -149,7 +144,7 @@ def test_a_distant_timer_goes_with_the_execution_that_left_it_behind(stack: Offl
     stack.cancel("deleted")
     assert stack.store.delete_execution("deleted") == 2
     stack.pump()
-    assert len(timers(stack)) == 2, "those of executions that are kept are kept with them"
+    assert len(timers(stack)) == 2, "the timers of kept executions are kept"
 
     stack.expires = True
     stack.advance(days=31)
@@ -157,7 +152,7 @@ def test_a_distant_timer_goes_with_the_execution_that_left_it_behind(stack: Offl
     assert timers(stack) == []
 
 
-def test_a_distant_timer_goes_when_it_is_settled_by_hand(stack: OfflineStack, begin: Begin) -> None:
+def test_distant_timer_is_deleted_when_its_sleep_is_resolved(stack: OfflineStack, begin: Begin) -> None:
     handle = begin("w1", "nap", 7 * 86_400.0)
     stack.pump()
     assert len(timers(stack)) == 1
@@ -168,7 +163,7 @@ def test_a_distant_timer_goes_when_it_is_settled_by_hand(stack: OfflineStack, be
     assert timers(stack) == []
 
 
-def test_an_execution_with_the_id_of_a_deleted_one_has_its_own_timer(stack: OfflineStack, begin: Begin) -> None:
+def test_execution_with_the_id_of_a_deleted_one_sleeps(stack: OfflineStack, begin: Begin) -> None:
     begin("w1", "nap", 7 * 86_400.0)
     stack.pump()
     stack.cancel("w1")
@@ -185,7 +180,7 @@ def test_an_execution_with_the_id_of_a_deleted_one_has_its_own_timer(stack: Offl
 
 @pytest.fixture
 def formerly(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """While this lasts, the dispatcher arms timers under a name that the tick function will no longer have."""
+    """Let the dispatcher arm timers for a name that the tick function will not have later."""
     dispatch = stack.deployment.functions["DispatchFunction"]
     variables = {**dispatch.environment, "RESONATE_TICK_ARN": dispatch.environment["RESONATE_TICK_ARN"] + "-2025"}
     monkeypatch.setitem(
@@ -199,7 +194,7 @@ def formerly(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 
 @pytest.mark.usefixtures("formerly")
-def test_a_distant_timer_under_the_tick_functions_former_name_is_fired_by_the_sweep(
+def test_sweep_fires_a_distant_timer_of_a_renamed_tick_function(
     stack: OfflineStack, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = begin("w1", "nap", 7200.0)
@@ -211,17 +206,15 @@ def test_a_distant_timer_under_the_tick_functions_former_name_is_fired_by_the_sw
     promise = stack.run_until_complete("w1")
 
     assert handle.result(0) == "slept for 7200.0 seconds"
-    timer = stack.store.record("w1.1")
-    assert timer is not None
+    timer = present(stack.store.record("w1.1"))
     assert promise.settled_at is not None
     assert timer.timeout_at <= promise.settled_at <= timer.timeout_at + 2 * MINUTE
 
 
 @pytest.mark.usefixtures("formerly")
-def test_a_schedule_under_the_tick_functions_former_name_moves_to_the_new_one(
+def test_schedule_of_a_renamed_tick_function_is_armed_again(
     stack: OfflineStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sweep fires what is a minute late, and arms it anew; from then on it is on time."""
     client = stack.client(group="client").options(target="worker")
     client.schedule("s", "double", "0 * * * *", 4)
     stack.pump()

@@ -16,6 +16,7 @@ from resonate_store.model.requests import PromiseCreate
 from resonate_store.model.tags import TIMER
 from tests.support.lambda_runtime.emulator import needs_runtime
 from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
+from tests.support.present import present
 
 pytestmark = needs_runtime
 
@@ -92,8 +93,7 @@ def test_dispatch_resumes_who_waits_for_a_settled_promise(stack: RuntimeStack) -
     answer(stack, "WorkerFunction", event("worker.json"))
 
     assert answer(stack, "DispatchFunction", event("dispatch.json")) == {"batchItemFailures": []}
-    task = stack.record(WORKFLOW).task
-    assert task is not None
+    task = present(stack.record(WORKFLOW).task)
     assert (task.state, task.resumes) == ("pending", (TIMER_ID,))
 
 
@@ -111,8 +111,7 @@ def test_dispatch_leaves_the_task_of_a_worker_that_cannot_be_invoked_to_the_next
     stack.function("DispatchFunction").wait_for_output(
         "invoking resonate-worker failed, the task will be offered again"
     )
-    task = stack.record(WORKFLOW).task
-    assert task is not None
+    task = present(stack.record(WORKFLOW).task)
     assert task.state == "pending"
 
 

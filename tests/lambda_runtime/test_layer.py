@@ -26,6 +26,7 @@ from packaging.specifiers import SpecifierSet
 from tests.lambda_runtime.test_events import WORKFLOW, event
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
+from tests.support.present import present
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 MACHINE = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64"}[platform.machine()]
@@ -42,8 +43,7 @@ def make(
     makefile: str, target: str, artifacts: Path, environment: dict[str, str], *variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run one target of the build as SAM does."""
-    make = shutil.which("make")
-    assert make is not None
+    make = present(shutil.which("make"))
     return subprocess.run(
         [make, "--file", makefile, target, f"ARTIFACTS_DIR={artifacts}", f"PYTHON={sys.executable}", *variables],
         cwd=ROOT,
@@ -262,8 +262,7 @@ def test_a_build_without_the_runtimes_python_says_that_it_left_bytecode_out(tmp_
     path.mkdir()
     artifacts.mkdir()
     for tool in ("sh", "cp", "find", "rm"):
-        found = shutil.which(tool)
-        assert found is not None
+        found = present(shutil.which(tool))
         (path / tool).symlink_to(found)
     other = "3.12" if VERSION == "3.13" else "3.13"
 

@@ -17,6 +17,7 @@ from benchmarks.sleeps import LATENESS, measure
 from resonate_store.model.records import TaskRecord
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.support.lambda_runtime.stack import WORKFLOWS, RuntimeStack, wait_until
+from tests.support.present import present
 
 pytestmark = needs_runtime
 
@@ -137,8 +138,7 @@ def warm_worker(stack: RuntimeStack, timeout_seconds: int) -> RuntimeEmulator:
 
 
 def task_of(stack: RuntimeStack, id: str) -> TaskRecord:
-    task = stack.record(id).task
-    assert task is not None
+    task = present(stack.record(id).task)
     return task
 
 

@@ -1,5 +1,6 @@
-"""The API function, by the events of API Gateway and through the stack's own."""
+"""API function, with events of API Gateway and with requests of the offline stack."""
 
+import base64
 import json
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def create(id: str, **tags: str) -> dict[str, Any]:
     return {"id": id, "timeoutAt": NIGHT + DAY, "tags": tags}
 
 
-def test_an_event_of_api_gateway_is_answered(begun: OfflineStack, event: Load) -> None:
+def test_api_answers_an_event_of_api_gateway(begun: OfflineStack, event: Load) -> None:
     response = begun.invoke("ApiFunction", event("api"))
 
     assert response["statusCode"] == 200
@@ -41,9 +42,7 @@ def test_an_event_of_api_gateway_is_answered(begun: OfflineStack, event: Load) -
     assert answer["data"]["task"]["state"] == "pending"
 
 
-def test_a_body_that_was_encoded_is_decoded(begun: OfflineStack, event: Load) -> None:
-    import base64
-
+def test_api_decodes_a_base64_body(begun: OfflineStack, event: Load) -> None:
     received = event("api")
     received |= {"body": base64.b64encode(received["body"].encode()).decode(), "isBase64Encoded": True}
     received["headers"] |= {"Content-Type": "application/octet-stream"}
@@ -51,9 +50,7 @@ def test_a_body_that_was_encoded_is_decoded(begun: OfflineStack, event: Load) ->
     assert begun.invoke("ApiFunction", received)["statusCode"] == 200
 
 
-def test_a_workflow_begins_and_ends_over_http(stack: OfflineStack) -> None:
-    import base64
-
+def test_api_starts_a_workflow_and_returns_its_outcome(stack: OfflineStack) -> None:
     call = json.dumps({"func": "sleeping_workflow", "args": ["w", 60.0], "kwargs": {}, "version": 1})
     param = {"data": base64.b64encode(call.encode()).decode()}
     created = ask(stack, "promise.create", {**create("w", **TARGET), "param": param})
@@ -65,7 +62,7 @@ def test_a_workflow_begins_and_ends_over_http(stack: OfflineStack) -> None:
     assert "completed after sleeping" in base64.b64decode(promise["value"]["data"]).decode()
 
 
-def test_a_worker_of_another_make_does_its_work_over_http(stack: OfflineStack) -> None:
+def test_api_serves_a_worker_over_http(stack: OfflineStack) -> None:
     ask(stack, "promise.create", create("w", **{"resonate:target": "https://worker.example.com/"}))
     acquired = ask(stack, "task.acquire", {"id": "w", "version": 0, "pid": "p", "ttl": 60_000})
     step = {"kind": "promise.create", "data": create("w.1")}
@@ -78,7 +75,7 @@ def test_a_worker_of_another_make_does_its_work_over_http(stack: OfflineStack) -
     assert fulfilled.data["promise"]["state"] == "resolved"
 
 
-def test_a_target_that_nobody_serves_is_refused(stack: OfflineStack) -> None:
+def test_api_refuses_the_target_of_an_unmapped_group(stack: OfflineStack) -> None:
     answer = ask(stack, "promise.create", create("w", **{"resonate:target": "poll://any@elsewhere"}))
 
     assert answer.status == 400
@@ -86,7 +83,7 @@ def test_a_target_that_nobody_serves_is_refused(stack: OfflineStack) -> None:
     assert "RESONATE_GROUPS" in answer.data
 
 
-def test_executions_are_searched(stack: OfflineStack) -> None:
+def test_api_searches_executions(stack: OfflineStack) -> None:
     for id in ("w1", "w2"):
         ask(stack, "promise.create", create(id, **TARGET))
     ask(stack, "promise.create", create("w1.1", **{"resonate:origin": "w1"}))
@@ -100,11 +97,10 @@ def test_executions_are_searched(stack: OfflineStack) -> None:
     assert ask(stack, "promise.search", {"cursor": "nonsense"}).status == 400
 
 
-@pytest.mark.parametrize("body", [b"", b"nonsense", b"\xff\xfe", b"[]", b"[" * 50_000])
-def test_what_is_no_request_is_answered_by_an_envelope(stack: OfflineStack, body: bytes) -> None:
-    response = stack.api(body)
-
-    assert read((response.status, response.body)).status == 400
+def test_api_answers_malformed_requests_with_an_envelope(stack: OfflineStack) -> None:
+    for body in (b"", b"nonsense", b"\xff\xfe", b"[]", b"[" * 50_000):
+        response = stack.api(body)
+        assert read((response.status, response.body)).status == 400
 
 
 DEBUGGING = [
@@ -116,25 +112,24 @@ DEBUGGING = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "data", "head"), DEBUGGING)
-def test_debugging_is_off(stack: OfflineStack, kind: str, data: dict[str, Any], head: dict[str, Any]) -> None:
-    assert ask(stack, kind, data, **head).status == 403
+def test_api_refuses_debug_requests(stack: OfflineStack) -> None:
+    assert [ask(stack, kind, data, **head).status for kind, data, head in DEBUGGING] == [403] * len(DEBUGGING)
 
 
-def test_debugging_stays_off_where_the_template_says_debug() -> None:
-    """The parameter is about logs: nobody may empty a table of everybody's workflows, or tell it the time."""
+def test_api_refuses_debug_requests_with_the_parameter_debug() -> None:
+    # The parameter `Debug` is about logs only.
     with OfflineStack(parameters={"Debug": "on"}, name="talkative", clock=ManualClock(NIGHT)) as stack:
         ask(stack, "promise.create", create("p"))
         assert [ask(stack, kind, data, **head).status for kind, data, head in DEBUGGING] == [403] * len(DEBUGGING)
         assert ask(stack, "promise.get", {"id": "p"}).data["promise"]["state"] == "pending"
 
 
-def test_health_and_readiness(stack: OfflineStack) -> None:
+def test_api_answers_health_and_ready(stack: OfflineStack) -> None:
     assert stack.api(method="GET", path="/health")[::2] == (200, b"")
     assert stack.api(method="GET", path="/ready")[::2] == (200, b"")
 
 
-def test_it_is_not_ready_while_its_table_cannot_be_reached(stack: OfflineStack) -> None:
+def test_api_is_not_ready_without_its_table(stack: OfflineStack) -> None:
     def unreachable(moment: str, call: CountedCall) -> None:
         if moment == "before" and call.service == "dynamodb":
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, call.operation)
@@ -147,21 +142,22 @@ def test_it_is_not_ready_while_its_table_cannot_be_reached(stack: OfflineStack) 
     assert (answer.status, answer.data) == (503, "The store cannot answer at the moment")
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/health"), ("GET", "/poll")])
-def test_there_are_no_other_routes(stack: OfflineStack, method: str, path: str) -> None:
-    assert stack.api(method=method, path=path).status == 403
+def test_api_has_no_other_routes(stack: OfflineStack) -> None:
+    routes = [("GET", "/"), ("POST", "/health"), ("GET", "/poll")]
+    assert [stack.api(method=method, path=path).status for method, path in routes] == [403] * 3
     assert stack.invocations["ApiFunction"] == 0
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/"), ("GET", "/health"), ("GET", "/ready")])
-def test_without_a_key_who_does_not_sign_is_nobody(stack: OfflineStack, event: Load, method: str, path: str) -> None:
-    assert stack.api(method=method, path=path, signed=False).status == 403
-    assert stack.invocations["ApiFunction"] == 0
+def test_api_without_key_refuses_unsigned_requests(stack: OfflineStack, event: Load) -> None:
+    for method, path in (("POST", "/"), ("GET", "/health"), ("GET", "/ready")):
+        stack.reset_counts()
+        assert stack.api(method=method, path=path, signed=False).status == 403
+        assert stack.invocations["ApiFunction"] == 0
 
-    passed_on = event("api")  # by a stage that was deployed otherwise
-    passed_on["requestContext"] |= {"resourcePath": path, "httpMethod": method}
-    passed_on["requestContext"]["identity"]["userArn"] = None
-    assert stack.invoke("ApiFunction", passed_on)["statusCode"] == 403
+        passed_on = event("api")  # Another stage may not require signatures.
+        passed_on["requestContext"] |= {"resourcePath": path, "httpMethod": method}
+        passed_on["requestContext"]["identity"]["userArn"] = None
+        assert stack.invoke("ApiFunction", passed_on)["statusCode"] == 403
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +175,7 @@ def token(**claims: Any) -> str:
     return token_of(**{"exp": NIGHT // 1000 + 3600, "iss": "us", **claims})
 
 
-def test_with_a_key_tokens_count(guarded: OfflineStack) -> None:
+def test_api_with_key_verifies_tokens(guarded: OfflineStack) -> None:
     def status(auth: str | None) -> int:
         return ask(guarded, "promise.get", {"id": "t1.a"}, auth=auth, signed=False).status
 
@@ -189,7 +185,7 @@ def test_with_a_key_tokens_count(guarded: OfflineStack) -> None:
     assert status(None) == 401
 
 
-def test_pages_of_listed_origins_may_see_answers(guarded: OfflineStack) -> None:
+def test_api_admits_pages_of_listed_origins(guarded: OfflineStack) -> None:
     def allowed(origin: str, method: str) -> str | None:
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         return guarded.api(method=method, headers=headers, signed=False).headers.get("Access-Control-Allow-Origin")
@@ -200,14 +196,14 @@ def test_pages_of_listed_origins_may_see_answers(guarded: OfflineStack) -> None:
         assert allowed("https://evil.example", method) is None
 
 
-def test_no_page_may_see_answers_by_default(stack: OfflineStack) -> None:
+def test_api_admits_no_page_by_default(stack: OfflineStack) -> None:
     response = stack.api(method="OPTIONS", headers={"Origin": "https://example.com"})
 
     assert response.status == 204
     assert not any(name.lower().startswith("access-control") for name in response.headers)
 
 
-def test_the_other_functions_do_without_chalice() -> None:
+def test_other_functions_do_not_import_chalice() -> None:
     root = Path(__file__).parents[3]
     modules = "functions.worker.app, functions.dispatch.app, functions.tick.app"
     script = f"import sys, {modules}; print(*sorted(sys.modules.keys() & {{'chalice', 'jwt', 'cryptography'}}))"

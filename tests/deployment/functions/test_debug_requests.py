@@ -1,7 +1,6 @@
-"""A deployment that may be debugged: the API's debug requests, and what the other functions make of them.
+"""Debug requests of a deployment, and how its other functions follow them.
 
-That they are answered as they should be is shown by the corpus (tests/spec), which is run over such a
-deployment, too.
+The corpus (tests/spec) runs over such a deployment too, and tests the responses.
 """
 
 from __future__ import annotations
@@ -67,16 +66,16 @@ def state(stack: OfflineStack, id: str) -> str:
 
 
 def held(stack: OfflineStack) -> list[tuple[str, str]]:
-    """The addresses and kinds of the messages that are held back."""
+    """Return the addresses and kinds of the held messages."""
     messages = data_of(stack, "debug.snap", {})["messages"]
     return [(each["address"], each["message"]["kind"]) for each in messages]
 
 
-def test_nothing_happens_by_itself_while_it_is_stopped_and_everything_when_it_goes_on(stack: OfflineStack) -> None:
+def test_stopped_deployment_does_nothing_until_debug_stop(stack: OfflineStack) -> None:
     data_of(stack, "promise.create", promise("before", call("sleeping_workflow", "before", 60.0), **WORKER))
     stack.pump()
     data_of(stack, "promise.create", promise("unseen", call("hello_world", "you"), **WORKER))
-    data_of(stack, "debug.start", {})  # before the stream has brought what was just written
+    data_of(stack, "debug.start", {})  # The stream has not delivered the last write yet.
     data_of(stack, "promise.create", promise("during", call("sleeping_workflow", "during", 60.0), **WORKER))
     data_of(stack, "schedule.create", SCHEDULE)
     stack.reset_counts()
@@ -95,7 +94,7 @@ def test_nothing_happens_by_itself_while_it_is_stopped_and_everything_when_it_go
     assert "lastRunAt" in data_of(stack, "schedule.get", {"id": "s"})["schedule"]
 
 
-def test_messages_that_were_let_go_are_sent_even_if_it_is_stopped_again(stack: OfflineStack, receiver: Server) -> None:
+def test_messages_released_by_debug_stop_are_sent(stack: OfflineStack, receiver: Server) -> None:
     data_of(stack, "debug.start", {})
     data_of(stack, "promise.create", promise("a", LARGE))
     data_of(stack, "promise.register_listener", {"awaited": "a", "address": receiver.url})
@@ -117,7 +116,7 @@ def test_messages_that_were_let_go_are_sent_even_if_it_is_stopped_again(stack: O
     assert item["id"]["S"] == "later", "what has been sent is not kept"
 
 
-def test_what_waits_is_resumed_at_the_time_of_a_tick(stack: OfflineStack) -> None:
+def test_debug_tick_resumes_tasks_at_its_time(stack: OfflineStack) -> None:
     now = stack.clock.now()
     data_of(stack, "debug.start", {})
     data_of(stack, "task.create", {"pid": "p", "ttl": DAY, "action": create_of("w", **WORKER)}, at=now)
@@ -141,7 +140,7 @@ def create_of(id: str, **tags: str) -> dict[str, Any]:
     return {"kind": "promise.create", "head": {}, "data": promise(id, **tags)}
 
 
-def test_a_tick_of_a_deployment_that_runs_is_announced_like_any_write(stack: OfflineStack) -> None:
+def test_debug_tick_of_a_running_deployment_is_announced(stack: OfflineStack) -> None:
     data_of(stack, "promise.create", promise("w", call("sleeping_workflow", "w", 3600.0), **WORKER))
     stack.pump()
     data_of(stack, "debug.tick", {"time": stack.clock.now() + 3_600_000})
@@ -150,7 +149,7 @@ def test_a_tick_of_a_deployment_that_runs_is_announced_like_any_write(stack: Off
     assert state(stack, "w") == "resolved"
 
 
-def test_a_reset_empties_the_table_and_gives_its_large_values_up(stack: OfflineStack) -> None:
+def test_debug_reset_empties_the_table_and_unclaims_large_values(stack: OfflineStack) -> None:
     data_of(stack, "promise.create", promise("large", LARGE))
     data_of(stack, "promise.create", promise("w", call("hello_world", "you"), **WORKER))
     data_of(stack, "schedule.create", SCHEDULE)
@@ -161,7 +160,7 @@ def test_a_reset_empties_the_table_and_gives_its_large_values_up(stack: OfflineS
     keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"]]
     data_of(stack, "debug.reset", {})
 
-    assert [item["sk"]["S"] for item in items(stack)] == ["pause"], "what is stopped stays so"
+    assert [item["sk"]["S"] for item in items(stack)] == ["pause"], "the deployment stays stopped"
     tags = [s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"] for key in keys]
     assert tags == [[{"Key": "resonate", "Value": "unclaimed"}]]
 
@@ -172,15 +171,13 @@ def settle_again(stack: OfflineStack, at: int) -> None:
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_what_is_written_after_a_reset_is_not_mistaken_for_what_was_there_before(
-    stack: OfflineStack, stopped: bool
-) -> None:
+def test_debug_reset_does_not_affect_later_writes(stack: OfflineStack, stopped: bool) -> None:
     now = stack.clock.now()
     if stopped:
         data_of(stack, "debug.start", {})
     settle_again(stack, now)
     if not stopped:
-        stack.pump()  # and the root has a retention marker, whose removal comes late
+        stack.pump()  # The root now has a retention marker, which is removed late.
     data_of(stack, "debug.reset", {})
     settle_again(stack, now)
     data_of(stack, "debug.stop", {})
@@ -189,7 +186,7 @@ def test_what_is_written_after_a_reset_is_not_mistaken_for_what_was_there_before
     assert state(stack, "x") == "resolved"
 
 
-def test_what_expires_while_it_is_stopped_goes_later() -> None:
+def test_record_that_expires_during_a_stop_is_deleted_later() -> None:
     parameters: dict[str, str | int] = {"DebugRequests": "on", "RetentionDays": 1}
     with OfflineStack(parameters=parameters, name="expiring", clock=ManualClock(NIGHT)) as stack:
         stack.expires = True
@@ -204,7 +201,7 @@ def test_what_expires_while_it_is_stopped_goes_later() -> None:
         assert items(stack) == []
 
 
-def test_a_message_that_is_held_back_as_it_goes_on_is_sent(
+def test_message_held_during_debug_stop_is_sent(
     stack: OfflineStack, receiver: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data_of(stack, "debug.start", {})
@@ -224,7 +221,7 @@ def test_a_message_that_is_held_back_as_it_goes_on_is_sent(
     assert [message["kind"] for _, message, _ in receiver.received] == ["unblock"]
 
 
-def test_a_tick_does_what_is_owed(stack: OfflineStack, receiver: Server) -> None:
+def test_debug_tick_delivers_lost_effects(stack: OfflineStack, receiver: Server) -> None:
     data_of(stack, "promise.create", promise("a"))
     data_of(stack, "promise.register_listener", {"awaited": "a", "address": receiver.url})
     stack.lost = lambda _: True
@@ -239,7 +236,7 @@ def test_a_tick_does_what_is_owed(stack: OfflineStack, receiver: Server) -> None
 
 
 @pytest.mark.parametrize("time", [2**47 + 1, 2**53])
-def test_no_time_is_taken_that_calendars_do_not_have(stack: OfflineStack, time: int) -> None:
+def test_debug_time_beyond_the_calendar_is_refused(stack: OfflineStack, time: int) -> None:
     head: dict[str, Any] = {"resonate:debug_time": time}
     answer = ask(stack, "promise.create", promise("a"), **head)
 
@@ -255,7 +252,7 @@ def items(stack: OfflineStack) -> list[dict[str, Any]]:
     return stack.cloud.client("dynamodb").scan(TableName=stack.deployment.table_name)["Items"]
 
 
-def test_a_request_happens_when_its_head_says(stack: OfflineStack) -> None:
+def test_request_happens_at_its_debug_time(stack: OfflineStack) -> None:
     created = data_of(stack, "promise.create", promise("a"), at=NIGHT + DAY)["promise"]
     late = data_of(stack, "promise.get", {"id": "a"}, at=NIGHT + 30 * DAY)["promise"]
 
@@ -263,14 +260,14 @@ def test_a_request_happens_when_its_head_says(stack: OfflineStack) -> None:
     assert late["state"] == "rejected_timedout"
 
 
-def test_a_search_passes_over_what_only_debugging_keeps(stack: OfflineStack) -> None:
+def test_search_omits_items_of_debugging(stack: OfflineStack) -> None:
     data_of(stack, "debug.start", {})
     data_of(stack, "promise.create", promise("w", **WORKER))
 
     assert [each["id"] for each in data_of(stack, "promise.search", {"tags": WORKER})["promises"]] == ["w"]
 
 
-def test_who_is_bound_to_a_prefix_debugs_nothing() -> None:
+def test_token_with_a_prefix_permits_no_debug_request() -> None:
     parameters: dict[str, str | int] = {"DebugRequests": "on", "AuthPublicKey": public("rsa")}
     with OfflineStack(parameters=parameters, name="guarded-debugging", clock=ManualClock(NIGHT)) as stack:
 

@@ -9,32 +9,30 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_store.dynamo.items import entry_of, item_of
 from resonate_store.model.requests import PromiseGet
 from tests.deployment.functions.conftest import Load
+from tests.support.present import present
 
 
-def test_the_event_is_what_the_store_writes(event: Load) -> None:
+def test_dispatch_event_has_the_items_of_the_store(event: Load) -> None:
     (record,) = event("dispatch")["Records"]
     for image, effects in (("OldImage", 0), ("NewImage", 1)):
         item: dict[str, Any] = record["dynamodb"][image]
         assert item_of(entry_of(item), token=item["token"]["S"], effects=effects) == item
 
 
-def test_a_settlement_resumes_who_awaits_it(asleep: OfflineStack, event: Load) -> None:
-    asleep.store.apply(PromiseGet("sleep-workflow-1.1"))  # reading it settles it: its time has come
+def test_dispatch_of_a_settlement_resumes_the_awaiter(asleep: OfflineStack, event: Load) -> None:
+    asleep.store.apply(PromiseGet("sleep-workflow-1.1"))  # A read settles it, because it is due.
 
     assert asleep.invoke("DispatchFunction", event("dispatch")) == {"batchItemFailures": []}
-    record, sleep = asleep.store.record("sleep-workflow-1"), asleep.store.record("sleep-workflow-1.1")
-    assert record is not None
-    assert record.task is not None
-    assert sleep is not None
-    assert (record.task.state, record.task.resumes) == ("pending", ("sleep-workflow-1.1",))
-    assert sleep.delivered
+    task = present(present(asleep.store.record("sleep-workflow-1")).task)
+    assert (task.state, task.resumes) == ("pending", ("sleep-workflow-1.1",))
+    assert present(asleep.store.record("sleep-workflow-1.1")).delivered
 
 
-def test_an_event_about_what_is_gone_does_nothing(stack: OfflineStack, event: Load) -> None:
+def test_dispatch_of_a_deleted_record_does_nothing(stack: OfflineStack, event: Load) -> None:
     assert stack.invoke("DispatchFunction", event("dispatch")) == {"batchItemFailures": []}
 
 
-def test_records_that_fail_are_reported_one_by_one_and_logged(
+def test_dispatch_reports_and_logs_each_failed_record(
     stack: OfflineStack, event: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
     (good,) = event("dispatch")["Records"]
@@ -48,7 +46,9 @@ def test_records_that_fail_are_reported_one_by_one_and_logged(
     assert stack.invoke("DispatchFunction", {"Records": [bad]}) == {"batchItemFailures": [{"itemIdentifier": "17"}]}
 
 
-def test_pushes_are_posted(stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dispatch_of_a_queue_batch_posts_pushes(
+    stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pushed: list[tuple[str, str]] = []
     monkeypatch.setattr(
         "resonate_infra.effects.transports.Pusher.push_all",
@@ -62,7 +62,7 @@ def test_pushes_are_posted(stack: OfflineStack, event: Load, monkeypatch: pytest
     ]
 
 
-def test_push_without_time_is_visible_at_once_and_counts_anew(
+def test_dispatch_without_time_queues_pushes_again(
     stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     functions: Any = stack.deployment.functions
@@ -80,7 +80,7 @@ def test_push_without_time_is_visible_at_once_and_counts_anew(
     assert {message["Attributes"]["ApproximateReceiveCount"] for message in given_back} == {"1"}
 
 
-def test_a_malformed_push_is_reported(stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dispatch_reports_a_malformed_push(stack: OfflineStack, event: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resonate_infra.effects.transports.Pusher.push_all", lambda _, pushes: [True] * len(pushes))
     batch = event("dispatch-push")
     batch["Records"][0]["body"] = "{}"
@@ -88,11 +88,3 @@ def test_a_malformed_push_is_reported(stack: OfflineStack, event: Load, monkeypa
     assert stack.invoke("DispatchFunction", batch) == {
         "batchItemFailures": [{"itemIdentifier": batch["Records"][0]["messageId"]}]
     }
-
-
-@pytest.mark.parametrize(
-    "batch", [{}, [], {"Records": []}, {"Records": [{"eventSource": "aws:kinesis"}]}, {"kind": "sweep"}], ids=str
-)
-def test_anything_else_is_refused(stack: OfflineStack, batch: Any) -> None:
-    with pytest.raises(ValueError, match="expected a batch of DynamoDB stream records or of SQS messages"):
-        stack.invoke("DispatchFunction", batch)

@@ -10,24 +10,23 @@ import pytest
 
 from resonate_infra.testing.stack import Event, OfflineStack
 from tests.deployment.functions.conftest import Load
+from tests.support.present import present
 
 
 def state_of(stack: OfflineStack, id: str = "sleep-workflow-1") -> tuple[str, int]:
-    record = stack.store.record(id)
-    assert record is not None
-    assert record.task is not None
-    return record.task.state, record.task.version
+    task = present(present(stack.store.record(id)).task)
+    return task.state, task.version
 
 
-# What carries an execute message
+# Events with an execute message
 
 
-def test_an_asynchronous_invoke(begun: OfflineStack, event: Load) -> None:
+def test_worker_runs_the_task_of_an_asynchronous_invocation(begun: OfflineStack, event: Load) -> None:
     assert begun.invoke("WorkerFunction", event("worker")) == {"status": "suspended"}
     assert state_of(begun) == ("suspended", 1)
 
 
-def test_a_function_url(begun: OfflineStack, event: Load) -> None:
+def test_worker_runs_the_task_of_a_function_url(begun: OfflineStack, event: Load) -> None:
     response = begun.invoke("WorkerFunction", event("worker-url"))
 
     assert response["statusCode"] == 200
@@ -35,7 +34,7 @@ def test_a_function_url(begun: OfflineStack, event: Load) -> None:
     assert json.loads(response["body"]) == {"status": "suspended"}
 
 
-def test_a_function_url_with_a_base64_body(begun: OfflineStack, event: Load) -> None:
+def test_worker_decodes_a_base64_body_of_a_function_url(begun: OfflineStack, event: Load) -> None:
     request = event("worker-url")
     request |= {"body": base64.b64encode(request["body"].encode()).decode(), "isBase64Encoded": True}
 
@@ -43,21 +42,21 @@ def test_a_function_url_with_a_base64_body(begun: OfflineStack, event: Load) -> 
     assert state_of(begun) == ("suspended", 1)
 
 
-def test_a_batch_of_messages(begun: OfflineStack, event: Load) -> None:
+def test_worker_reports_malformed_messages_of_a_batch(begun: OfflineStack, event: Load) -> None:
     bodies = [json.dumps(event("worker")), "not json", json.dumps(event("worker"))]
     records = [
         {"messageId": f"m{n}", "body": body, "eventSource": "aws:sqs", "receiptHandle": "r"}
         for n, body in enumerate(bodies)
     ]
 
-    # The second execute message is stale: somebody has the task, which is no failure.
+    # The second execute message is stale, because the task is acquired. It is not a failure.
     assert begun.invoke("WorkerFunction", {"Records": records}) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
 
 
-# How it ends
+# Results
 
 
-def test_the_task_is_completed_after_its_sleep(asleep: OfflineStack, event: Load) -> None:
+def test_worker_completes_the_task_after_its_sleep(asleep: OfflineStack, event: Load) -> None:
     again = event("worker")
     again["data"]["task"]["version"] = 1
     invoked: list[Event] = []
@@ -71,15 +70,14 @@ def test_the_task_is_completed_after_its_sleep(asleep: OfflineStack, event: Load
     assert state_of(asleep) == ("fulfilled", 2)
 
 
-def test_the_task_is_lost_to_whoever_comes_late(asleep: OfflineStack, event: Load) -> None:
+def test_worker_answers_lost_for_an_acquired_or_missing_task(asleep: OfflineStack, event: Load) -> None:
     assert asleep.invoke("WorkerFunction", event("worker")) == {"status": "lost"}
+    missing = event("worker")
+    missing["data"]["task"]["id"] = "missing"
+    assert asleep.invoke("WorkerFunction", missing) == {"status": "lost"}
 
 
-def test_a_task_that_does_not_exist_is_lost(stack: OfflineStack, event: Load) -> None:
-    assert stack.invoke("WorkerFunction", event("worker")) == {"status": "lost"}
-
-
-def test_a_function_that_is_not_registered_is_released_with_the_reason(stack: OfflineStack, event: Load) -> None:
+def test_worker_releases_a_task_of_an_unknown_function(stack: OfflineStack, event: Load) -> None:
     stack.client().options(target="worker").begin_rpc("sleep-workflow-1", "unknown")
     response = stack.invoke("WorkerFunction", event("worker"))
 
@@ -87,48 +85,44 @@ def test_a_function_that_is_not_registered_is_released_with_the_reason(stack: Of
     assert "unknown" in response["error"]
 
 
-# Anything else
+# Malformed events
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"kind": "unblock"}, "'execute', not 'unblock'"),
-        ({"data": {}}, "expected an execute message"),
-        ({"data": {"task": {"id": "w1"}}}, "expected an execute message"),
-        ({"data": {"task": {"id": "w1", "version": "0"}}}, "expected an execute message"),
-        ({"data": {"task": {"id": 7, "version": 0}}}, "expected an execute message"),
-    ],
-)
-def test_a_message_of_another_shape(stack: OfflineStack, event: Load, change: dict[str, Any], problem: str) -> None:
-    message = {**event("worker"), **change}
-    with pytest.raises(ValueError, match=problem):
-        stack.invoke("WorkerFunction", message)
-
-    response = stack.invoke("WorkerFunction", {**event("worker-url"), "body": json.dumps(message)})
-    assert response["statusCode"] == 400
-    assert "error" in json.loads(response["body"])
+MESSAGES: list[tuple[dict[str, Any], str]] = [
+    ({"kind": "unblock"}, "'execute', not 'unblock'"),
+    ({"data": {}}, "expected an execute message"),
+    ({"data": {"task": {"id": "w1"}}}, "expected an execute message"),
+    ({"data": {"task": {"id": "w1", "version": "0"}}}, "expected an execute message"),
+    ({"data": {"task": {"id": 7, "version": 0}}}, "expected an execute message"),
+]
+REQUESTS: list[tuple[dict[str, Any], int]] = [
+    ({"body": ""}, 400),
+    ({"body": None}, 400),
+    ({"body": "{"}, 400),
+    ({"body": "%", "isBase64Encoded": True}, 400),
+    ({"requestContext": {"http": {"method": "GET"}}}, 405),
+]
 
 
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
-        ({"body": ""}, 400),
-        ({"body": None}, 400),
-        ({"body": "{"}, 400),
-        ({"body": "%", "isBase64Encoded": True}, 400),
-        ({"requestContext": {"http": {"method": "GET"}}}, 405),
-    ],
-)
-def test_a_request_of_another_shape(stack: OfflineStack, event: Load, change: dict[str, Any], status: int) -> None:
-    assert stack.invoke("WorkerFunction", {**event("worker-url"), **change})["statusCode"] == status
+def test_worker_refuses_malformed_messages(stack: OfflineStack, event: Load, subtests: pytest.Subtests) -> None:
+    for change, problem in MESSAGES:
+        with subtests.test(change=change):
+            message = {**event("worker"), **change}
+            with pytest.raises(ValueError, match=problem):
+                stack.invoke("WorkerFunction", message)
+            response = stack.invoke("WorkerFunction", {**event("worker-url"), "body": json.dumps(message)})
+            assert response["statusCode"] == 400
+            assert "error" in json.loads(response["body"])
+    for change, status in REQUESTS:
+        with subtests.test(change=change):
+            assert stack.invoke("WorkerFunction", {**event("worker-url"), **change})["statusCode"] == status
 
 
 # The cold start
 
 
-def test_the_runtime_finds_a_client_and_frozen_objects_and_collects_garbage_again() -> None:
-    """In a process of its own: what is frozen stays frozen."""
+def test_worker_import_freezes_objects_and_loads_a_client() -> None:
+    # Frozen objects stay frozen, so this runs in a process of its own.
     program = (
         "import gc, os, sys; os.environ['AWS_LAMBDA_RUNTIME_API'] = '127.0.0.1:9001';"
         "import functions.worker.app;"

@@ -17,19 +17,19 @@ from tests.support.command_line import CommandLine
 
 @pytest.fixture
 def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The metadata of an installed official SDK."""
+    """Install the metadata of the official SDK."""
     metadata = tmp_path / "resonate_sdk-0.6.7.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: resonate-sdk\nVersion: 0.6.7\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-def test_one_distribution_is_no_conflict() -> None:
+def test_conflict_is_none_with_one_distribution() -> None:
     assert conflict() is None
 
 
 @pytest.mark.usefixtures("official")
-def test_command_line_and_plugin_tell_of_both_distributions(
+def test_conflict_is_a_warning_of_command_line_and_plugin(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = f"warning: {conflict()}"
@@ -41,7 +41,7 @@ def test_command_line_and_plugin_tell_of_both_distributions(
     assert capsys.readouterr().err.splitlines() == [line]
 
 
-def test_version_is_looked_up_when_it_is_asked_for() -> None:
+def test_version_of_the_package_is_read_lazily() -> None:
     assert resonate.__version__ == version("resonate-serverless")
     with pytest.raises(AttributeError, match="module 'resonate' has no attribute 'nothing'"):
         _ = resonate.nothing  # type: ignore[attr-defined]

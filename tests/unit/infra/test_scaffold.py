@@ -1,4 +1,4 @@
-"""The project that is scaffolded: its own tests pass, its workflows run deployed, and its template fits ours."""
+"""Files of a new project: its tests, its workflow, and its template beside `template.yaml`."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def project(tmp_path: Path) -> Path:
     return directory
 
 
-def test_the_test_of_a_new_project_passes(project: Path) -> None:
+def test_new_project_passes_its_own_test(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=project,
@@ -36,7 +36,7 @@ def test_the_test_of_a_new_project_passes(project: Path) -> None:
     assert "2 passed" in done.stdout
 
 
-def test_its_workflow_runs_on_the_deployment(project: Path) -> None:
+def test_new_project_workflow_runs_deployed(project: Path) -> None:
     with OfflineStack(code={"WorkerFunction": project / "app.py"}) as stack:
         stack.client().options(target="worker").begin_rpc("order-1", "order", 30.0)
         began = stack.clock.now()
@@ -46,7 +46,7 @@ def test_its_workflow_runs_on_the_deployment(project: Path) -> None:
         assert stack.invocations["WorkerFunction"] == 2
 
 
-def test_its_template_looks_for_what_ours_writes(tmp_path: Path) -> None:
+def test_new_project_template_reads_the_parameters_of_ours(tmp_path: Path) -> None:
     scaffold(tmp_path, stack="shop")
     theirs = yaml_parse((tmp_path / "template.yaml").read_text())["Parameters"]
     ours = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
@@ -59,15 +59,15 @@ def test_its_template_looks_for_what_ours_writes(tmp_path: Path) -> None:
     assert {each["Default"] for each in theirs.values() if each["Type"].startswith("AWS::SSM")} == written
 
 
-def test_its_worker_is_told_what_ours_is(project: Path) -> None:
-    """All but what concerns the deployment's own functions: its group map, the pushes it receives, its debugging."""
+def test_new_project_worker_has_the_variables_of_ours(project: Path) -> None:
+    # Three variables concern only the functions of the deployment: groups, endpoint and debugging.
     ours = yaml_parse((ROOT / "template.yaml").read_text())
     theirs = yaml_parse((project / "template.yaml").read_text())
-    told = theirs["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
+    variables = theirs["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
     expected = ours["Globals"]["Function"]["Environment"]["Variables"]
 
-    assert set(expected) - set(told) == {"RESONATE_GROUPS", "AWS_ENDPOINT_URL", "POWERTOOLS_LOGGER_LOG_EVENT"}
-    assert told["POWERTOOLS_METRICS_NAMESPACE"] == expected["POWERTOOLS_METRICS_NAMESPACE"]
+    assert set(expected) - set(variables) == {"RESONATE_GROUPS", "AWS_ENDPOINT_URL", "POWERTOOLS_LOGGER_LOG_EVENT"}
+    assert variables["POWERTOOLS_METRICS_NAMESPACE"] == expected["POWERTOOLS_METRICS_NAMESPACE"]
     assert theirs["Conditions"]["HasMetrics"] == ours["Conditions"]["HasMetrics"]
     written = {
         each["Properties"]["Name"]["Fn::Sub"].rpartition("/")[2]: each["Properties"]["Value"]
@@ -80,10 +80,10 @@ def test_its_worker_is_told_what_ours_is(project: Path) -> None:
         {"Ref": "Metrics"},
     )
     for variable in ("RESONATE_PAYLOAD_THRESHOLD", "RESONATE_PAYLOAD_LIMIT"):
-        assert told[variable] == expected[variable]
+        assert variables[variable] == expected[variable]
 
 
-def test_its_worker_may_do_what_ours_may(project: Path) -> None:
+def test_new_project_worker_has_the_permissions_of_ours(project: Path) -> None:
     def allowed(template: Path) -> set[str]:
         role: Any = yaml_parse(template.read_text())["Resources"]["WorkerRole"]
         [policy] = role["Properties"]["Policies"]
@@ -92,7 +92,7 @@ def test_its_worker_may_do_what_ours_may(project: Path) -> None:
     assert allowed(project / "template.yaml") == allowed(ROOT / "template.yaml")
 
 
-def test_nothing_is_overwritten(project: Path) -> None:
+def test_scaffold_does_not_overwrite_files(project: Path) -> None:
     (project / "test_app.py").unlink()
     (project / "app.py").write_text("mine")
 
@@ -102,8 +102,8 @@ def test_nothing_is_overwritten(project: Path) -> None:
     assert not (project / "test_app.py").exists()
 
 
-@pytest.mark.parametrize("stack", ["", "1shop", "my stack", "a/b", "x" * 129])
-def test_a_name_that_no_stack_can_have_is_refused(tmp_path: Path, stack: str) -> None:
-    with pytest.raises(ValueError, match="is no name of a stack"):
-        scaffold(tmp_path / "orders", stack=stack)
+def test_scaffold_refuses_an_invalid_stack_name(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for stack in ("", "1shop", "my stack", "a/b", "x" * 129):
+        with subtests.test(stack), pytest.raises(ValueError, match="is no name of a stack"):
+            scaffold(tmp_path / "orders", stack=stack)
     assert not (tmp_path / "orders").exists()

@@ -1,4 +1,4 @@
-"""One development server for all tests of the command line, each of which takes ids of its own; and a table."""
+"""One development server for all tests of the command line, which use different ids. A table for each test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server() -> Iterator[Server]:
         server = Server(ServerOptions(port=0, lambdas=(worker,)))
         running = server.running()
         running.__enter__()
-        # Once it works, the server has made the environment its own, and it can be put back for other tests.
+        # After the first call the worker has read the environment, which can be reset.
         CommandLine(RESONATE_URL=server.url).ok("invoke", "first", "--func", "double", "-a", "1", "-t", "worker", "-w")
     yield server
     running.__exit__(None, None, None)
@@ -41,13 +41,13 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def resonate(server: Server) -> CommandLine:
-    """The command line, with the server in its environment."""
+    """Command line with the server in its environment."""
     return CommandLine(RESONATE_URL=server.url)
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Resonate]:
-    """The SDK, at the same server."""
+    """SDK client of the same server."""
     client = Resonate.remote(host="http://localhost", store_port=server.port)
     yield client
     client.stop()
@@ -55,8 +55,13 @@ def client(server: Server) -> Iterator[Resonate]:
 
 @pytest.fixture
 def over_table(table: Table) -> CommandLine:
-    """The command line, with a DynamoDB table in its environment; nobody works on what is there."""
+    """Command line with a DynamoDB table in its environment. The table has no worker."""
     return CommandLine(RESONATE_TABLE=table.name)
+
+
+@pytest.fixture(params=["server", "table"])
+def anywhere(request: pytest.FixtureRequest) -> CommandLine:
+    return request.getfixturevalue("resonate" if request.param == "server" else "over_table")
 
 
 Suspend = Callable[..., None]
@@ -64,7 +69,7 @@ Suspend = Callable[..., None]
 
 @pytest.fixture
 def suspend(server: Server) -> Suspend:
-    """Makes an execution of `f` that is suspended on a call of svcc, or on the retry of a step that has failed."""
+    """Return a function that suspends an execution of `f` on a call of svcc, or on the retry of a failed step."""
 
     def make(id: str, *, error: Exception | None = None, tags: dict[str, str] | None = None) -> None:
         lineage = {ORIGIN: id, PREFIX: id}
@@ -87,5 +92,5 @@ def suspend(server: Server) -> Suspend:
 
 @pytest.fixture
 def id() -> str:
-    """An id that no other test has."""
+    """Id that only this test uses."""
     return f"id-{next(_IDS)}"

@@ -1,4 +1,4 @@
-"""The commands put together: help, and what goes wrong as one line and an exit code."""
+"""All commands: help, and failures as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.command_line import CommandLine
 ROOT = Path(__file__).parents[4]
 
 
-def test_help_names_every_command() -> None:
+def test_help_lists_the_commands() -> None:
     shown = CommandLine().ok("--help").out
 
     for command in ("dev", "invoke", "tree", "init", "executions", "promises", "tasks", "schedules"):
@@ -27,30 +27,25 @@ def test_help_names_every_command() -> None:
     assert CommandLine().ok("-h").out == shown
 
 
-@pytest.mark.parametrize("arguments", [(), ("promises",), ("tasks",), ("schedules",), ("executions",)])
-def test_no_command_is_help_and_exit_code_2(arguments: tuple[str, ...]) -> None:
-    ran = CommandLine().run(*arguments)
+def test_missing_command_shows_help_and_is_exit_code_2() -> None:
+    for arguments in ((), ("promises",), ("tasks",), ("schedules",), ("executions",)):
+        ran = CommandLine().run(*arguments)
+        assert (ran.code, ran.err) == (2, "")
+        assert "Commands" in ran.out
 
-    assert (ran.code, ran.err) == (2, "")
-    assert "Commands" in ran.out
 
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
+def test_wrong_usage_is_one_line_and_exit_code_2() -> None:
+    for arguments, expected in (
         (("nothing",), "nothing.*; see resonate --help"),
         (("promises", "get"), "ID.*; see resonate promises get --help"),
         (("promises", "get", "a", "--nothing"), "--nothing.*; see resonate promises get --help"),
-    ],
-)
-def test_wrong_usage_is_one_line_and_exit_code_2(arguments: tuple[str, ...], told: str) -> None:
-    code, line = CommandLine().fails(*arguments)
-
-    assert code == 2
-    assert re.search(told, line)
+    ):
+        code, line = CommandLine().fails(*arguments)
+        assert code == 2
+        assert re.search(expected, line)
 
 
-def test_a_defect_is_one_line_and_shown_whole_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defect_is_one_line_and_a_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise KeyError("a defect\nof two lines")
 
@@ -64,7 +59,7 @@ def test_a_defect_is_one_line_and_shown_whole_if_asked_for(monkeypatch: pytest.M
         CommandLine(RESONATE_TRACEBACK="1").run("executions", "list")
 
 
-def test_the_version_is_that_of_the_package() -> None:
+def test_version_is_that_of_the_package() -> None:
     assert CommandLine().ok("--version").out.startswith("resonate ")
 
 
@@ -75,27 +70,27 @@ def commands() -> Iterator[str]:
         yield from [f"resonate {name}"] if below is None else (f"resonate {name} {each}" for each in below)
 
 
-def test_the_documentation_has_every_command_and_every_exit_code() -> None:
+def test_cli_page_has_each_command_and_exit_code() -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
-    told = set(re.findall(r"\*\*`(resonate(?: [a-z]+)+)", re.sub(r"\s+", " ", text)))
 
-    assert told == set(commands())
+    assert set(re.findall(r"\*\*`(resonate(?: [a-z]+)+)", re.sub(r"\s+", " ", text))) == set(commands())
     codes = {code for name, code in vars(exits).items() if name.isupper() and isinstance(code, int)}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)} == codes
 
 
-def test_every_command_has_a_help_text_and_json_wherever_it_says_something() -> None:
+def test_commands_have_a_help_text_and_the_option_json() -> None:
     for path in commands():
         shown = CommandLine().ok(*path.split()[1:], "--help").out
         assert "--json" in shown or path == "resonate dev", path
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_list_of_commands_says_what_each_command_says_of_itself(name: str) -> None:
-    command = loaded(name)
+def test_list_of_commands_has_the_help_of_each() -> None:
+    found = {name: loaded(name) for name in COMMANDS}
 
-    assert command.name == name
-    assert command.help.split("\n\n")[0] == COMMANDS[name].help
+    assert [command.name for command in found.values()] == list(COMMANDS)
+    assert {name: command.help.split("\n\n")[0] for name, command in found.items()} == {
+        name: listed.help for name, listed in COMMANDS.items()
+    }
 
 
 def test_list_of_commands_is_shown_without_importing_a_command() -> None:

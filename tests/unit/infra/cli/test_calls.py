@@ -1,4 +1,4 @@
-"""Calls of functions as the SDK records them; `test_invocation` and `test_schedules` hold both side by side."""
+"""Calls of functions. `test_invocation` and `test_schedules` compare them with those of the SDK."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from resonate_infra.cli.display import payload
 from resonate_store.model.addresses import expand
 
 
-def test_a_call_has_function_arguments_version_and_target() -> None:
+def test_call_has_function_arguments_version_and_target() -> None:
     param, tags = call("order", ["1", '"a"'], ["x=null"], 3, "worker", {"mine": "1"})
 
     assert payload(param, raw=False)["data"] == {"func": "order", "args": [1, "a"], "kwargs": {"x": None}, "version": 3}
@@ -19,13 +19,13 @@ def test_a_call_has_function_arguments_version_and_target() -> None:
     }
 
 
-def test_an_address_stays_as_it_is_and_tags_of_the_call_are_not_overridden() -> None:
+def test_call_keeps_an_address_and_overrides_given_tags() -> None:
     _, tags = call("order", [], [], 1, "https://a.example/x", {"resonate:func": "other", "resonate:target": "other"})
 
     assert (tags["resonate:func"], tags["resonate:target"]) == ("order", "https://a.example/x")
 
 
-def test_a_root_is_its_own_origin_branch_and_parent() -> None:
+def test_lineage_of_a_root_is_its_own_id() -> None:
     assert lineage("a") == dict.fromkeys(
         ("resonate:origin", "resonate:branch", "resonate:parent", "resonate:prefix"), "a"
     )

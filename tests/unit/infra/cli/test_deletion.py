@@ -1,4 +1,4 @@
-"""`resonate delete`: an execution goes before its retention is over."""
+"""`resonate delete`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.command_line import CommandLine
 from tests.support.dynamo import Table
 
 
-def test_an_execution_is_deleted_with_what_is_below_it(over_table: CommandLine, table: Table, id: str) -> None:
+def test_delete_removes_an_execution_and_its_children(over_table: CommandLine, table: Table, id: str) -> None:
     over_table.ok("invoke", id, "-f", "order")
     tags = {"resonate:origin": id}
     clock = ambient()
@@ -20,7 +20,7 @@ def test_an_execution_is_deleted_with_what_is_below_it(over_table: CommandLine, 
     assert over_table.fails("delete", id) == (6, f"there is no promise {id!r}")
 
 
-def test_what_is_pending_is_cancelled_first_if_that_is_wanted(over_table: CommandLine, table: Table, id: str) -> None:
+def test_delete_of_pending_execution_requires_force(over_table: CommandLine, table: Table, id: str) -> None:
     over_table.ok("invoke", id, "-f", "order")
 
     code, line = over_table.fails("delete", id)
@@ -29,7 +29,7 @@ def test_what_is_pending_is_cancelled_first_if_that_is_wanted(over_table: Comman
     assert table.items() == []
 
 
-def test_over_http_nothing_is_deleted(resonate: CommandLine) -> None:
+def test_delete_over_http_is_refused(resonate: CommandLine) -> None:
     code, line = resonate.fails("delete", "first")
     assert code == 2
     assert "give --table" in line

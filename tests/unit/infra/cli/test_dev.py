@@ -1,10 +1,9 @@
-"""`resonate dev`: what it starts the server with. tests.unit.infra.server.test_process has how the process behaves."""
+"""`resonate dev`: the options of the server. tests/unit/infra/server/test_process.py tests the process."""
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from tests.support.command_line import CommandLine
 from tests.support.dev_process import started
 
 
-def test_a_workflow_of_a_lambda_handler_completes_and_ctrl_c_ends_it_without_failure(tmp_path: Path) -> None:
+def test_dev_runs_a_lambda_handler_until_ctrl_c(tmp_path: Path) -> None:
     data = str(tmp_path / "promises.db")
     arguments = ("--port", "0", "--data", data, "--lambda", "worker=functions.worker.app:handler")
     with started(*arguments) as server:
@@ -30,7 +29,7 @@ def test_a_workflow_of_a_lambda_handler_completes_and_ctrl_c_ends_it_without_fai
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ServerOptions, str]]:
-    """What the server was started with, which it is not."""
+    """Return the options of servers, which are not started."""
     seen: list[tuple[ServerOptions, str]] = []
 
     def serve(options: ServerOptions, log_level: str) -> int:
@@ -41,28 +40,18 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ServerOptions, str]]:
     return seen
 
 
-def test_what_is_not_said_is_as_the_server_has_it(served: list[tuple[ServerOptions, str]]) -> None:
+def test_dev_without_options_uses_the_defaults_of_the_server(served: list[tuple[ServerOptions, str]]) -> None:
     CommandLine(RESONATE_AUTH_PUBLIC_KEY=None, RESONATE_AUTH_ISS=None, RESONATE_AUTH_AUD=None).ok("dev")
 
     assert served == [(ServerOptions(), "info")]
 
 
-def test_every_option_reaches_the_server(served: list[tuple[ServerOptions, str]]) -> None:
+def test_dev_options_reach_the_server(served: list[tuple[ServerOptions, str]]) -> None:
     CommandLine(RESONATE_AUTH_ISS="issuer").ok(
         *("dev", "--host", "0.0.0.0", "--port", "9", "--url", "http://me", "--table", "t", "--retention", "2h"),
         *("--lambda", "a=b:c", "--lambda", "d=e:f", "--lambda-timeout", "1.5", "--group", "g=https://a.example"),
-        *(
-            "--push-timeout",
-            "3s",
-            "--cors",
-            "*",
-            "--allow-host",
-            "box",
-            "--auth-public-key",
-            "none",
-            "--auth-audience",
-            "us",
-        ),
+        *("--push-timeout", "3s", "--cors", "*", "--allow-host", "box"),
+        *("--auth-public-key", "none", "--auth-audience", "us"),
         *("--debug", "--log-level", "warning"),
     )
 
@@ -90,29 +79,29 @@ def test_every_option_reaches_the_server(served: list[tuple[ServerOptions, str]]
     ]
 
 
-def test_a_table_of_the_environment_is_not_served_by_accident(served: list[tuple[ServerOptions, str]]) -> None:
+def test_dev_does_not_serve_a_table_of_the_environment(served: list[tuple[ServerOptions, str]]) -> None:
     CommandLine(RESONATE_TABLE="production").ok("dev")
 
     assert served[0][0].table is None
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "told"),
-    [
-        (("--port", "65536"), 2, "--port"),
-        (("--retention", "0"), 2, "--retention must be longer than nothing"),
-        (("--lambda-timeout", "long"), 2, "--lambda-timeout must be a duration"),
-        (("--group", "worker"), 2, "--group must be NAME=ADDRESS, got 'worker'"),
-        (("--group", "worker=poll"), 2, "--group"),
-        (("--cors", "*", "--cors", "example.com"), 2, "--cors names 'example.com': an origin is such as https://"),
-        (("--allow-host", "http://foo:3"), 1, "--allow-host names 'http://foo:3': give the name of a host"),
-        (("--lambda", "worker"), 1, "'worker' maps no group to a handler"),
-        (("--data", "a", "--table", "b"), 1, "promises are kept in a file or in a table: give one of both"),
-        (("--auth-public-key", "/no/such/file"), 1, "the public key cannot be used"),
-    ],
-)
-def test_what_is_malformed_is_one_line(arguments: Any, code: int, told: str) -> None:
-    ended, line = CommandLine().fails("dev", *arguments)
+MALFORMED: list[tuple[tuple[str, ...], int, str]] = [
+    (("--port", "65536"), 2, "--port"),
+    (("--retention", "0"), 2, "--retention must be longer than nothing"),
+    (("--lambda-timeout", "long"), 2, "--lambda-timeout must be a duration"),
+    (("--group", "worker"), 2, "--group must be NAME=ADDRESS, got 'worker'"),
+    (("--group", "worker=poll"), 2, "--group"),
+    (("--cors", "*", "--cors", "example.com"), 2, "--cors names 'example.com': an origin is such as https://"),
+    (("--allow-host", "http://foo:3"), 1, "--allow-host names 'http://foo:3': give the name of a host"),
+    (("--lambda", "worker"), 1, "'worker' maps no group to a handler"),
+    (("--data", "a", "--table", "b"), 1, "promises are kept in a file or in a table: give one of both"),
+    (("--auth-public-key", "/no/such/file"), 1, "the public key cannot be used"),
+]
 
-    assert ended == code
-    assert told in line
+
+def test_malformed_option_of_dev_is_one_line(subtests: pytest.Subtests) -> None:
+    for arguments, code, expected in MALFORMED:
+        with subtests.test(arguments=arguments):
+            ended, line = CommandLine().fails("dev", *arguments)
+            assert ended == code
+            assert expected in line

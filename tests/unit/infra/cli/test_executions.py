@@ -1,4 +1,4 @@
-"""`resonate executions`: the roots, the newest first."""
+"""`resonate executions`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.command_line import CommandLine
 from tests.unit.infra.cli.conftest import FAILED, NO_WORKER, Suspend
 
 
-def test_executions_are_listed_and_their_parts_are_not(resonate: CommandLine, id: str) -> None:
+def test_executions_are_listed_without_their_children(resonate: CommandLine, id: str) -> None:
     for n in range(2):
         resonate.ok("invoke", f"{id}-{n}", "-f", "order", "-a", "1", "-t", "worker", "--tag", f"test={id}", "--wait")
     resonate.ok("invoke", f"{id}-2", "-f", "sleeps", "-t", "worker", "--tag", f"test={id}")
@@ -25,7 +25,7 @@ def test_executions_are_listed_and_their_parts_are_not(resonate: CommandLine, id
     assert resonate.ok("executions", "list", "--tag", "test=none").err == "no executions found\n"
 
 
-def test_executions_say_what_they_wait_for(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+def test_executions_show_what_they_wait_for(resonate: CommandLine, suspend: Suspend, id: str) -> None:
     tags = {"test": id}
     suspend(f"{id}-0", error=ValueError("cannot do 1"), tags=tags)
     suspend(f"{id}-1", tags=tags)

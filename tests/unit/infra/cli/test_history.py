@@ -1,4 +1,4 @@
-"""`resonate history export`: a file that a replay test reads."""
+"""`resonate history export`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from resonate.testing import History, replay
 from tests.support.command_line import CommandLine
 
 
-def test_an_exported_history_is_replayed_by_todays_code(resonate: CommandLine, id: str, tmp_path: Path) -> None:
+def test_exported_history_is_replayed_by_present_code(resonate: CommandLine, id: str, tmp_path: Path) -> None:
     from tests.support.worker_code.orders import order
 
     resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
@@ -22,11 +22,11 @@ def test_an_exported_history_is_replayed_by_todays_code(resonate: CommandLine, i
     replay(history, order)
 
 
-def test_an_execution_that_is_not_there_is_exit_code_6(resonate: CommandLine) -> None:
+def test_history_of_missing_execution_is_exit_code_6(resonate: CommandLine) -> None:
     assert resonate.fails("history", "export", "nobody") == (6, "there is no promise 'nobody'")
 
 
-def test_a_file_that_cannot_be_written_is_one_line(resonate: CommandLine, tmp_path: Path) -> None:
+def test_history_file_that_cannot_be_written_is_one_line(resonate: CommandLine, tmp_path: Path) -> None:
     code, line = resonate.fails("history", "export", "first", "-o", str(tmp_path / "no" / "such.json"))
 
     assert code == 1

@@ -1,4 +1,4 @@
-"""`resonate invoke`: start an execution, wait for it, and say by the exit code what it came to."""
+"""`resonate invoke`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.infra.cli.conftest import FAILED, Suspend
 ORDER = ("--func", "order", "--arg", "30", "--kwarg", 'currency="EUR"', "--target", "worker")
 
 
-def test_an_execution_is_started_and_waited_for(resonate: CommandLine, id: str) -> None:
+def test_invoke_with_wait_shows_the_value(resonate: CommandLine, id: str) -> None:
     ran = resonate.ok("invoke", id, *ORDER, "--wait")
 
     assert ran.out == '[\n  "charged 30 EUR",\n  60\n]\n'
@@ -25,12 +25,12 @@ def test_an_execution_is_started_and_waited_for(resonate: CommandLine, id: str) 
     assert resonate.json("invoke", id, *ORDER, "--wait")["value"]["data"] == ["charged 30 EUR", 60]
 
 
-def test_without_wait_it_only_begins(resonate: CommandLine, id: str) -> None:
+def test_invoke_without_wait_starts_the_execution(resonate: CommandLine, id: str) -> None:
     assert resonate.ok("invoke", id, "-f", "sleeps", "-t", "worker").out == f"{id} is pending\n"
     assert resonate.json("invoke", id, "-f", "sleeps", "-t", "worker")["state"] == "pending"
 
 
-def test_it_is_the_call_that_the_sdk_makes(resonate: CommandLine, client: Resonate, id: str) -> None:
+def test_invocation_equals_that_of_the_sdk(resonate: CommandLine, client: Resonate, id: str) -> None:
     theirs = client.options(target="nobody", tags={"a": "b"})
     theirs.begin_rpc(f"{id}-sdk", "order", 30, currency="EUR")
     resonate.ok("invoke", f"{id}-cli", *ORDER, "--target", "nobody", "--tag", "a=b")
@@ -42,37 +42,36 @@ def test_it_is_the_call_that_the_sdk_makes(resonate: CommandLine, client: Resona
         assert each["timeoutAt"] - each["createdAt"] == pytest.approx(365 * 86_400_000, abs=10_000)
 
 
-@pytest.mark.parametrize("json", [(), ("--json",)])
-def test_an_execution_that_fails_is_exit_code_3(resonate: CommandLine, id: str, json: tuple[str, ...]) -> None:
-    ran = resonate.run("invoke", id, "-f", "fails", "-a", '"no stock"', "-t", "worker", "--wait", "--quiet", *json)
+def test_rejected_execution_is_exit_code_3(resonate: CommandLine, id: str) -> None:
+    for json in ((), ("--json",)):
+        ran = resonate.run("invoke", id, "-f", "fails", "-a", '"no stock"', "-t", "worker", "--wait", "--quiet", *json)
+        assert ran.code == 3
+        assert ran.err == f"error: {id!r} was rejected: ValueError: no stock\n"
+        assert ('"state": "rejected"' in ran.out) is bool(json)
 
-    assert ran.code == 3
-    assert ran.err == f"error: {id!r} was rejected: ValueError: no stock\n"
-    assert ('"state": "rejected"' in ran.out) is bool(json)
 
-
-def test_an_execution_that_times_out_is_exit_code_4(resonate: CommandLine, id: str) -> None:
+def test_timed_out_execution_is_exit_code_4(resonate: CommandLine, id: str) -> None:
     code, line = resonate.fails("invoke", id, "-f", "order", "-t", "nobody", "--timeout", "50ms", "--wait", "--quiet")
 
     assert code == 4
     assert line.startswith(f"{id!r} timed out at 20")
 
 
-def test_an_execution_that_is_canceled_is_exit_code_5(resonate: CommandLine, id: str) -> None:
+def test_canceled_execution_is_exit_code_5(resonate: CommandLine, id: str) -> None:
     resonate.ok("invoke", id, "-f", "sleeps", "-t", "worker")
     resonate.ok("promises", "cancel", id)
 
     assert resonate.fails("invoke", id, "-f", "sleeps", "--wait") == (5, f"{id!r} was canceled")
 
 
-def test_a_server_that_is_not_there_is_exit_code_7() -> None:
+def test_unreachable_server_is_exit_code_7() -> None:
     code, line = CommandLine().fails("invoke", "x", "-f", "order", "--url", "http://localhost:1")
 
     assert code == 7
     assert line.startswith("http://localhost:1 cannot be reached: ")
 
 
-def test_a_task_that_is_halted_is_exit_code_8(resonate: CommandLine, id: str) -> None:
+def test_halted_task_is_exit_code_8(resonate: CommandLine, id: str) -> None:
     resonate.ok("invoke", id, "-f", "order", "-t", "nobody")
     resonate.ok("tasks", "halt", id, "--reason", "closed")
 
@@ -82,13 +81,13 @@ def test_a_task_that_is_halted_is_exit_code_8(resonate: CommandLine, id: str) ->
     )
 
 
-def test_an_execution_that_lasts_longer_than_one_waits_is_exit_code_9(resonate: CommandLine, id: str) -> None:
+def test_pending_execution_after_wait_timeout_is_exit_code_9(resonate: CommandLine, id: str) -> None:
     waiting = ("invoke", id, "-f", "sleeps", "-t", "worker", "--wait", "--wait-timeout", "0.1", "--quiet")
 
     assert resonate.fails(*waiting) == (9, f"{id!r} is still pending; invoking it again waits on")
 
 
-def test_whoever_waits_is_told_why_attempts_fail(resonate: CommandLine, id: str) -> None:
+def test_invoke_shows_why_attempts_fail(resonate: CommandLine, id: str) -> None:
     ran = resonate.run("invoke", id, "-f", "no_such", "-t", "worker", "--wait", "--wait-timeout", "300ms")
 
     assert ran.code == 9
@@ -98,7 +97,7 @@ def test_whoever_waits_is_told_why_attempts_fail(resonate: CommandLine, id: str)
     assert re.match(rf"{id}: pending, version (\d), {why}", failed)
 
 
-def test_invoke_says_that_no_worker_of_the_target_is_connected(
+def test_invoke_shows_that_no_worker_of_the_target_is_connected(
     resonate: CommandLine, over_table: CommandLine, server: Server, id: str
 ) -> None:
     waiting = ("invoke", id, "-f", "order", "-t", f"group-{id}", "--wait", "--wait-timeout", "0")
@@ -110,14 +109,14 @@ def test_invoke_says_that_no_worker_of_the_target_is_connected(
         assert resonate.run(*waiting).err.splitlines()[0] == waits
 
 
-def test_invoke_says_why_a_step_is_retried_and_when(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+def test_invoke_shows_why_and_when_a_step_is_retried(resonate: CommandLine, suspend: Suspend, id: str) -> None:
     suspend(id, error=ValueError("cannot do 1"))
     ran = resonate.run("invoke", id, "-f", "f", "--wait", "--wait-timeout", "0")
 
     assert ran.err.splitlines()[0] == f"{id}: suspended, version 1, {id}.1: {FAILED}"
 
 
-def test_whoever_waits_sees_the_outcome_when_it_comes(resonate: CommandLine, client: Resonate, id: str) -> None:
+def test_invoke_shows_an_outcome_that_arrives_while_it_waits(resonate: CommandLine, client: Resonate, id: str) -> None:
     timer = threading.Timer(0.2, lambda: client.promises.resolve(id, data='"done"'))
     resonate.ok("invoke", id, "-f", "order", "-t", "nobody")
     timer.start()
@@ -126,44 +125,44 @@ def test_whoever_waits_sees_the_outcome_when_it_comes(resonate: CommandLine, cli
     timer.join()
 
 
-def test_an_id_that_something_else_has_is_exit_code_1(resonate: CommandLine, id: str) -> None:
+def test_invoke_with_the_id_of_another_call_is_refused(resonate: CommandLine, id: str) -> None:
     resonate.ok("invoke", id, "-f", "sleeps", "-t", "worker")
     resonate.ok("promises", "create", f"{id}-bare")
 
-    told = "exists already, and is {}: choose another id"
-    assert resonate.fails("invoke", id, *ORDER) == (1, f"{id!r} " + told.format("a call of 'sleeps'"))
-    assert resonate.fails("invoke", f"{id}-bare", *ORDER) == (1, f"'{id}-bare' " + told.format("no call"))
+    message = "exists already, and is {}: choose another id"
+    assert resonate.fails("invoke", id, *ORDER) == (1, f"{id!r} " + message.format("a call of 'sleeps'"))
+    assert resonate.fails("invoke", f"{id}-bare", *ORDER) == (1, f"'{id}-bare' " + message.format("no call"))
 
 
-def test_an_id_that_was_called_with_other_arguments_says_so(resonate: CommandLine, id: str) -> None:
-    told = f"{id} exists already, and was called with other arguments, which hold\n"
+def test_invoke_with_other_arguments_shows_a_notice(resonate: CommandLine, id: str) -> None:
+    message = f"{id} exists already, and was called with other arguments, which hold\n"
     assert resonate.ok("invoke", id, "-f", "double", "-a", "1", "-t", "nobody").err == ""
     assert resonate.ok("invoke", id, "-f", "double", "-a", "1", "-t", "nobody").err == ""
-    assert resonate.ok("invoke", id, "-f", "double", "-a", "2", "-t", "nobody").err == told
+    assert resonate.ok("invoke", id, "-f", "double", "-a", "2", "-t", "nobody").err == message
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ((), "--func"),
-        (("-f", "order", "-a", "1", "-a", "EUR"), "--arg 2 is no JSON: 'EUR' ("),
-        (("-f", "order", "-k", "currency=EUR"), "--kwarg currency is no JSON: 'EUR' ("),
-        (("-f", "order", "-k", "a=1", "-k", "a=2"), "--kwarg gives 'a' twice"),
-        (("-f", "order", "--wait-timeout", "1"), "--wait-timeout says how long to wait: give --wait, too"),
-        (("-f", "order", "--url", "http://a", "--table", "b"), "promises are at --url or in --table: give one of both"),
-    ],
-)
-def test_what_is_malformed_is_exit_code_2_and_starts_nothing(
-    resonate: CommandLine, id: str, arguments: tuple[str, ...], told: str
+MALFORMED: list[tuple[tuple[str, ...], str]] = [
+    ((), "--func"),
+    (("-f", "order", "-a", "1", "-a", "EUR"), "--arg 2 is no JSON: 'EUR' ("),
+    (("-f", "order", "-k", "currency=EUR"), "--kwarg currency is no JSON: 'EUR' ("),
+    (("-f", "order", "-k", "a=1", "-k", "a=2"), "--kwarg gives 'a' twice"),
+    (("-f", "order", "--wait-timeout", "1"), "--wait-timeout says how long to wait: give --wait, too"),
+    (("-f", "order", "--url", "http://a", "--table", "b"), "promises are at --url or in --table: give one of both"),
+]
+
+
+def test_malformed_invocation_is_exit_code_2_and_starts_nothing(
+    resonate: CommandLine, id: str, subtests: pytest.Subtests
 ) -> None:
-    code, line = resonate.fails("invoke", id, *arguments)
-
-    assert code == 2
-    assert told in line
+    for arguments, expected in MALFORMED:
+        with subtests.test(arguments=arguments):
+            code, line = resonate.fails("invoke", id, *arguments)
+            assert code == 2
+            assert expected in line
     assert resonate.run("promises", "get", id).code == 6
 
 
-def test_interrupting_the_wait_leaves_the_execution_alone(
+def test_interrupted_wait_does_not_change_the_execution(
     resonate: CommandLine, id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(_self: object, _milliseconds: int) -> None:
@@ -172,12 +171,12 @@ def test_interrupting_the_wait_leaves_the_execution_alone(
     resonate.ok("invoke", id, "-f", "sleeps", "-t", "nobody")
     monkeypatch.setattr("resonate_store.model.clock.SystemClock.sleep", interrupted)
 
-    told = f"interrupted; {id!r} goes on, and invoking it again waits for it"
-    assert resonate.fails("invoke", id, "-f", "sleeps", "--wait", "--quiet") == (130, told)
+    message = f"interrupted; {id!r} goes on, and invoking it again waits for it"
+    assert resonate.fails("invoke", id, "-f", "sleeps", "--wait", "--quiet") == (130, message)
     assert resonate.json("promises", "get", id)["state"] == "pending"
 
 
-def test_over_a_table_the_execution_waits_for_a_worker(over_table: CommandLine, id: str) -> None:
+def test_invocation_over_a_table_waits_for_a_worker(over_table: CommandLine, id: str) -> None:
     assert over_table.json("invoke", id, *ORDER)["tags"]["resonate:target"] == "poll://any@worker"
 
     assert over_table.json("tasks", "get", id)["state"] == "pending"

@@ -1,4 +1,4 @@
-"""The way in, as a process: exit codes, streams, signals, and how little is loaded to show a help text."""
+"""Process of the command line: exit codes, streams, signals, imported modules."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def _environment() -> dict[str, str]:
     return {**environment, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
-def test_the_script_is_main() -> None:
+def test_script_of_the_package_is_main() -> None:
     script = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["resonate"]
     module, _, name = script.partition(":")
 
     assert getattr(import_module(module), name) is main
 
 
-def test_a_command_in_a_process_of_its_own_has_an_exit_code_and_one_line(server: Server) -> None:
+def test_command_in_a_process_has_exit_code_and_one_line(server: Server) -> None:
     found = python("-m", "resonate_infra.cli", "promises", "get", "first", "--url", server.url)
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.startswith("id        first")
@@ -53,7 +53,7 @@ def test_a_command_in_a_process_of_its_own_has_an_exit_code_and_one_line(server:
     assert (missing.returncode, missing.stdout, missing.stderr) == (6, "", "error: there is no promise 'nobody'\n")
 
 
-def test_a_help_text_loads_nothing_that_it_does_not_need() -> None:
+def test_help_imports_no_heavy_library() -> None:
     script = (
         "import sys; from resonate_infra.cli.main import main; assert main(['--help']) == 0;"
         f"print(sorted(sys.modules.keys() & {HEAVY!r}), file=sys.stderr)"
@@ -62,7 +62,7 @@ def test_a_help_text_loads_nothing_that_it_does_not_need() -> None:
     assert python("-c", script).stderr == "[]\n"
 
 
-def test_without_its_libraries_it_says_what_to_install(
+def test_missing_library_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delitem(sys.modules, "resonate_infra.cli.application", raising=False)
@@ -80,7 +80,7 @@ def test_without_its_libraries_it_says_what_to_install(
     assert capsys.readouterr().err == ("error: the command line needs typer: pip install 'resonate-serverless[cli]'\n")
 
 
-def test_a_reader_that_stops_reading_is_no_error(server: Server) -> None:
+def test_closed_output_pipe_ends_without_error_text(server: Server) -> None:
     command = f"{sys.executable} -m resonate_infra.cli executions list --json --url {server.url}"
     done = subprocess.run(
         ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"],
@@ -94,7 +94,7 @@ def test_a_reader_that_stops_reading_is_no_error(server: Server) -> None:
     assert (done.stdout, done.stderr) == ("141\n", "")
 
 
-def test_on_a_terminal_the_call_tree_is_drawn_while_one_waits(server: Server) -> None:
+def test_invoke_on_a_terminal_draws_the_call_tree(server: Server) -> None:
     master, slave = pty.openpty()
     call = ("tree-1", "-f", "order", "-a", "1", "-t", "worker", "--wait", "--url", server.url)
     done = subprocess.run(

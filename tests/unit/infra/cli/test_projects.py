@@ -1,4 +1,4 @@
-"""`resonate init`: a project of one's own; what is in it is tested by `tests/unit/infra/test_scaffold.py`."""
+"""`resonate init`. `tests/unit/infra/test_scaffold.py` tests the files that it writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from resonate_infra.scaffold import FILES
 from tests.support.command_line import CommandLine
 
 
-def test_a_project_is_written_for_the_stack_that_is_named(tmp_path: Path) -> None:
+def test_init_writes_a_project_for_the_named_stack(tmp_path: Path) -> None:
     directory = tmp_path / "orders"
     ran = CommandLine().ok("init", str(directory), "--stack", "shop")
 
@@ -17,13 +17,13 @@ def test_a_project_is_written_for_the_stack_that_is_named(tmp_path: Path) -> Non
     assert "/resonate/shop/table" in (directory / "template.yaml").read_text()
 
 
-def test_as_json_it_says_what_it_has_written(tmp_path: Path) -> None:
+def test_init_with_json_lists_the_written_files(tmp_path: Path) -> None:
     ran = CommandLine().ok("init", str(tmp_path), "--json")
 
     assert json.loads(ran.out) == {"directory": str(tmp_path), "files": [str(tmp_path / name) for name in FILES]}
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_init_does_not_overwrite_files(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("mine")
 
     code, line = CommandLine().fails("init", str(tmp_path))
@@ -32,7 +32,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["app.py"]
 
 
-def test_where_nothing_can_be_written_is_one_line(tmp_path: Path) -> None:
+def test_init_in_unwritable_place_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     code, line = CommandLine().fails("init", str(tmp_path / "file" / "orders"))
@@ -40,7 +40,7 @@ def test_where_nothing_can_be_written_is_one_line(tmp_path: Path) -> None:
     assert "Not a directory" in line
 
 
-def test_a_name_that_no_stack_can_have_is_exit_code_2(tmp_path: Path) -> None:
+def test_init_with_invalid_stack_name_is_exit_code_2(tmp_path: Path) -> None:
     code, line = CommandLine().fails("init", str(tmp_path / "orders"), "--stack", "1 shop")
 
     assert code == 2

@@ -1,4 +1,4 @@
-"""`resonate promises`: look at promises, create and settle them; over HTTP and over a table alike."""
+"""`resonate promises`, over HTTP and over a table."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from tests.support.command_line import CommandLine
 from tests.support.dynamo import Table
 
 
-@pytest.fixture(params=["server", "table"])
-def anywhere(request: pytest.FixtureRequest) -> CommandLine:
-    return request.getfixturevalue("resonate" if request.param == "server" else "over_table")
-
-
-def test_a_promise_is_created_shown_and_resolved(anywhere: CommandLine, id: str) -> None:
+def test_promise_is_created_shown_and_resolved(anywhere: CommandLine, id: str) -> None:
     created = anywhere.json(
         "promises", "create", id, "--data", '{"a": [1, null]}', "--timeout", "2h", "--tag", "shop=x=y", "-t", "anyone"
     )
@@ -29,7 +24,7 @@ def test_a_promise_is_created_shown_and_resolved(anywhere: CommandLine, id: str)
     assert shown["param"] == '{"a": [1, null]}'
 
 
-def test_a_promise_is_rejected_with_an_error_or_a_value_or_canceled(anywhere: CommandLine, id: str) -> None:
+def test_promise_is_rejected_with_error_or_value_or_canceled(anywhere: CommandLine, id: str) -> None:
     for name in ("a", "b", "c"):
         anywhere.ok("promises", "create", f"{id}{name}")
 
@@ -39,11 +34,11 @@ def test_a_promise_is_rejected_with_an_error_or_a_value_or_canceled(anywhere: Co
     assert anywhere.json("promises", "get", f"{id}a")["value"]["data"]["message"] == "no stock"
 
 
-def test_what_is_settled_stays_so(resonate: CommandLine, id: str) -> None:
+def test_settled_promise_keeps_its_value(resonate: CommandLine, id: str) -> None:
     resonate.ok("promises", "create", id)
     resonate.ok("promises", "resolve", id, "-d", "1")
 
-    resonate.ok("promises", "resolve", id, "-d", "1")  # to say it again does no harm
+    resonate.ok("promises", "resolve", id, "-d", "1")  # The same value is accepted.
     assert resonate.fails("promises", "resolve", id, "-d", "2") == (
         1,
         f"promise {id!r} is resolved already with another value, and stays so",
@@ -51,12 +46,12 @@ def test_what_is_settled_stays_so(resonate: CommandLine, id: str) -> None:
     assert resonate.fails("promises", "cancel", id) == (1, f"promise {id!r} is resolved already, and stays so")
 
 
-@pytest.mark.parametrize("command", ["get", "resolve", "reject", "cancel"])
-def test_a_promise_that_is_not_there_is_exit_code_6(anywhere: CommandLine, command: str) -> None:
-    assert anywhere.fails("promises", command, "nobody") == (6, "there is no promise 'nobody'")
+def test_missing_promise_is_exit_code_6(anywhere: CommandLine) -> None:
+    for command in ("get", "resolve", "reject", "cancel"):
+        assert anywhere.fails("promises", command, "nobody") == (6, "there is no promise 'nobody'")
 
 
-def test_payloads_are_shown_decoded_or_as_they_are_stored(resonate: CommandLine, id: str) -> None:
+def test_payloads_are_shown_decoded_or_raw(resonate: CommandLine, id: str) -> None:
     resonate.ok("promises", "create", id, "-d", '"x"')
 
     assert resonate.json("promises", "get", id)["param"]["data"] == "x"
@@ -64,28 +59,24 @@ def test_payloads_are_shown_decoded_or_as_they_are_stored(resonate: CommandLine,
     assert resonate.ok("promises", "get", id, "--raw").fields["param"] == '"Ingi"'
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("create", "x", "-d", "{"), "--data is no JSON: '{'"),
-        (("create", "x", "-d", "NaN"), "--data is no JSON: 'NaN' (NaN is not JSON)"),
-        (("create", "x", "--tag", "shop"), "--tag must be NAME=TEXT, got 'shop'"),
-        (("create", "x", "--timeout", "soon"), "--timeout must be a duration such as 30"),
-        (("reject", "x", "-d", "1", "-m", "no"), "a promise is rejected with --data or with --message"),
-        (("search", "--state", "lost"), "--state"),
-        (("search", "--limit", "0"), "--limit"),
-    ],
-)
-def test_what_is_malformed_is_exit_code_2(resonate: CommandLine, arguments: tuple[str, ...], told: str) -> None:
-    code, line = resonate.fails("promises", *arguments)
-
-    assert code == 2
-    assert told in line
+MALFORMED: list[tuple[tuple[str, ...], str]] = [
+    (("create", "x", "-d", "{"), "--data is no JSON: '{'"),
+    (("create", "x", "-d", "NaN"), "--data is no JSON: 'NaN' (NaN is not JSON)"),
+    (("create", "x", "--tag", "shop"), "--tag must be NAME=TEXT, got 'shop'"),
+    (("create", "x", "--timeout", "soon"), "--timeout must be a duration such as 30"),
+    (("reject", "x", "-d", "1", "-m", "no"), "a promise is rejected with --data or with --message"),
+    (("search", "--state", "lost"), "--state"),
+    (("search", "--limit", "0"), "--limit"),
+]
 
 
-def test_what_the_server_refuses_is_exit_code_1(resonate: CommandLine) -> None:
+def test_malformed_promise_command_is_exit_code_2(resonate: CommandLine, subtests: pytest.Subtests) -> None:
+    for arguments, expected in MALFORMED:
+        with subtests.test(arguments=arguments):
+            code, line = resonate.fails("promises", *arguments)
+            assert code == 2
+            assert expected in line
     code, line = resonate.fails("promises", "create", "x" * 2000)
-
     assert code == 1
     assert line.startswith("promise.create of 'xxx")
 
@@ -105,7 +96,7 @@ def test_promises_are_found_by_id_state_and_tags(anywhere: CommandLine, id: str)
     assert [row[:2] for row in rows][2:4] == [[f"{id}-2", "pending"], [f"{id}-3", "resolved"]]
 
 
-def test_what_there_is_more_of_is_said_and_reached(resonate: CommandLine, id: str) -> None:
+def test_search_beyond_its_limit_has_a_cursor(resonate: CommandLine, id: str) -> None:
     for n in range(5):
         resonate.ok("promises", "create", f"{id}-{n}")
     search = ("promises", "search", "--id", f"{id}-")
@@ -121,13 +112,13 @@ def test_what_there_is_more_of_is_said_and_reached(resonate: CommandLine, id: st
     assert len(resonate.json(*search, "--all")["promises"]) == 5
 
 
-def test_nothing_found_is_no_failure(resonate: CommandLine, id: str) -> None:
+def test_search_without_result_is_exit_code_0(resonate: CommandLine, id: str) -> None:
     ran = resonate.ok("promises", "search", "--id", f"{id}-none")
 
     assert (ran.out, ran.err) == ("", "no promises found\n")
 
 
-def test_what_could_move_a_terminals_cursor_is_escaped(resonate: CommandLine, id: str) -> None:
+def test_promise_text_is_escaped_for_the_terminal(resonate: CommandLine, id: str) -> None:
     resonate.ok("promises", "create", id, "--data", '"\\u001b[2J"', "--tag", "a=\x1b[31m")
 
     shown = resonate.ok("promises", "get", id).out
@@ -135,7 +126,7 @@ def test_what_could_move_a_terminals_cursor_is_escaped(resonate: CommandLine, id
     assert "a=\\x1b[31m" in shown
 
 
-def test_a_server_and_a_table_hold_the_same(server: Server, table: Table, id: str) -> None:
+def test_promise_of_a_server_equals_that_of_a_table(server: Server, table: Table, id: str) -> None:
     def created(command_line: CommandLine, *where: str) -> dict[str, object]:
         promise = command_line.json("promises", "create", id, "-d", "[1]", *where)
         return {name: value for name, value in promise.items() if name not in ("createdAt", "timeoutAt")}

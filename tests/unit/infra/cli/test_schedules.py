@@ -1,4 +1,4 @@
-"""`resonate schedules`: the same schedules as the SDK's."""
+"""`resonate schedules`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from tests.support.command_line import CommandLine
 DAILY = ("--cron", "0 7 * * *", "--func", "double", "--arg", "1", "--target", "worker")
 
 
-@pytest.fixture(params=["server", "table"])
-def anywhere(request: pytest.FixtureRequest) -> CommandLine:
-    return request.getfixturevalue("resonate" if request.param == "server" else "over_table")
-
-
-def test_a_schedule_is_created_shown_listed_and_deleted(anywhere: CommandLine, id: str) -> None:
+def test_schedule_is_created_shown_listed_and_deleted(anywhere: CommandLine, id: str) -> None:
     created = anywhere.json(
         *("schedules", "create", id, *DAILY, "--timezone", "Europe/Berlin", "--timeout", "1h", "--tag", f"test={id}"),
         *("--catch-up", "latest", "--overlap", "skip", "--description", "every morning"),
@@ -38,7 +33,7 @@ def test_a_schedule_is_created_shown_listed_and_deleted(anywhere: CommandLine, i
         assert anywhere.fails("schedules", command, id) == (6, f"there is no schedule {id!r}")
 
 
-def test_it_is_the_schedule_that_the_sdk_makes(resonate: CommandLine, client: Resonate, id: str) -> None:
+def test_schedule_equals_that_of_the_sdk(resonate: CommandLine, client: Resonate, id: str) -> None:
     client.options(target="worker", timeout=3600).schedule(f"{id}-sdk", "double", "0 7 * * *", 1)
     resonate.ok("schedules", "create", f"{id}-cli", *DAILY, "--timeout", "1h")
 
@@ -49,7 +44,7 @@ def test_it_is_the_schedule_that_the_sdk_makes(resonate: CommandLine, client: Re
     assert definition(f"{id}-cli") == definition(f"{id}-sdk")
 
 
-def test_creating_it_again_changes_nothing_and_differently_is_refused(resonate: CommandLine, id: str) -> None:
+def test_schedule_created_again_must_be_the_same(resonate: CommandLine, id: str) -> None:
     first = resonate.json("schedules", "create", id, *DAILY)
 
     assert resonate.json("schedules", "create", id, *DAILY) == first
@@ -58,7 +53,7 @@ def test_creating_it_again_changes_nothing_and_differently_is_refused(resonate: 
     assert line.startswith(f"schedule {id!r} exists already with another promise_timeout and overlap: ")
 
 
-def test_a_schedule_is_paused_resumed_and_triggered(resonate: CommandLine, id: str) -> None:
+def test_schedule_is_paused_resumed_and_triggered(resonate: CommandLine, id: str) -> None:
     resonate.ok("schedules", "create", id, *DAILY)
 
     assert resonate.ok("schedules", "pause", id).fields["state"] == "paused"
@@ -69,7 +64,7 @@ def test_a_schedule_is_paused_resumed_and_triggered(resonate: CommandLine, id: s
     assert (resumed["state"], resumed["last promise"]) == ("active", promise["id"])
 
 
-def test_its_next_occurrences_are_shown(resonate: CommandLine, id: str) -> None:
+def test_schedule_next_shows_occurrences(resonate: CommandLine, id: str) -> None:
     resonate.ok("schedules", "create", id, "--cron", "30 7 * * mon", "-f", "double", "-a", "1")
 
     lines = resonate.ok("schedules", "next", id, "-n", "3").out.splitlines()
@@ -78,7 +73,7 @@ def test_its_next_occurrences_are_shown(resonate: CommandLine, id: str) -> None:
     assert [later - earlier for earlier, later in pairwise(runs)] == [7 * 86_400_000] * 2
 
 
-def test_a_schedule_without_a_function_hands_data_to_whoever_serves_the_target(resonate: CommandLine, id: str) -> None:
+def test_schedule_without_function_has_data_and_target(resonate: CommandLine, id: str) -> None:
     created = resonate.json(
         "schedules", "create", id, "--cron", "@daily", "--data", '{"x": 1}', "-t", "https://a.example"
     )
@@ -87,20 +82,18 @@ def test_a_schedule_without_a_function_hands_data_to_whoever_serves_the_target(r
     assert created["promiseTags"] == {"resonate:target": "https://a.example"}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "told"),
-    [
-        (("--cron", "61 * * * *", "-f", "double"), 1, "schedule.create of 'bad': "),
-        (("--cron", "@daily", "-f", "double", "--timezone", "Nowhere"), 1, "schedule.create of 'bad': "),
-        (("--cron", "@daily", "-f", "double", "-d", "1"), 2, "a function takes --arg and --kwarg, and --data"),
-        (("--cron", "@daily", "-a", "1"), 2, "--arg and --kwarg are for a function: give --func, or --data instead"),
-        (("-f", "double"), 2, "--cron"),
-    ],
-)
-def test_what_is_no_schedule_is_refused(
-    resonate: CommandLine, arguments: tuple[str, ...], code: int, told: str
-) -> None:
-    ended, line = resonate.fails("schedules", "create", "bad", *arguments)
+MALFORMED: list[tuple[tuple[str, ...], int, str]] = [
+    (("--cron", "61 * * * *", "-f", "double"), 1, "schedule.create of 'bad': "),
+    (("--cron", "@daily", "-f", "double", "--timezone", "Nowhere"), 1, "schedule.create of 'bad': "),
+    (("--cron", "@daily", "-f", "double", "-d", "1"), 2, "a function takes --arg and --kwarg, and --data"),
+    (("--cron", "@daily", "-a", "1"), 2, "--arg and --kwarg are for a function: give --func, or --data instead"),
+    (("-f", "double"), 2, "--cron"),
+]
 
-    assert ended == code
-    assert told in line
+
+def test_malformed_schedule_is_refused(resonate: CommandLine, subtests: pytest.Subtests) -> None:
+    for arguments, code, expected in MALFORMED:
+        with subtests.test(arguments=arguments):
+            ended, line = resonate.fails("schedules", "create", "bad", *arguments)
+            assert ended == code
+            assert expected in line

@@ -1,11 +1,10 @@
-"""Where the promises of a command are: options before the environment, and what the environment can say."""
+"""Place of the promises of a command: options and environment."""
 
 from __future__ import annotations
 
 import json
 
 import jwt
-import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -14,38 +13,27 @@ from tests.support.command_line import CommandLine
 from tests.support.dynamo import Table
 
 
-def test_an_option_goes_before_the_environment(server: Server, table: Table, id: str) -> None:
+def test_option_has_priority_over_the_environment(server: Server, table: Table, id: str) -> None:
     both = CommandLine(RESONATE_URL=server.url, RESONATE_TABLE=table.name)
-    both.ok("promises", "create", id)  # as with `Resonate()`, a table goes before a server
+    both.ok("promises", "create", id)  # A table has priority over a server, as with `Resonate()`.
 
     assert both.run("promises", "get", id, "--table", table.name).code == 0
     assert both.run("promises", "get", id, "--url", server.url).code == 6
     assert CommandLine(RESONATE_URL=server.url).run("promises", "get", id).code == 6
 
 
-def test_a_table_that_is_not_there_is_exit_code_7(dynamo: object) -> None:
-    del dynamo
+def test_unusable_store_options_are_named(table: Table) -> None:
     code, line = CommandLine(RESONATE_TABLE="nowhere").fails("promises", "get", "x")
-
     assert code == 7
     assert "there is no table 'nowhere'" in line
-
-
-@pytest.mark.parametrize("url", ["ftp://localhost", "http://"])
-def test_what_is_no_address_is_exit_code_2(url: str) -> None:
-    code, _ = CommandLine().fails("promises", "get", "x", "--url", url)
-
-    assert code == 2
-
-
-def test_groups_that_are_malformed_are_exit_code_2(table: Table) -> None:
+    for url in ("ftp://localhost", "http://"):
+        assert CommandLine().fails("promises", "get", "x", "--url", url)[0] == 2
     code, line = CommandLine(RESONATE_GROUPS="{").fails("promises", "get", "x", "--table", table.name)
-
     assert code == 2
     assert "RESONATE_GROUPS" in line
 
 
-def test_a_token_is_shown_to_the_server() -> None:
+def test_token_is_sent_to_the_server() -> None:
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     token = jwt.encode({"exp": 2**40, "prefix": "mine"}, key, "EdDSA")
@@ -62,7 +50,7 @@ def test_a_token_is_shown_to_the_server() -> None:
             ("schedules", "get", "yours"),
             ("executions", "list"),
             ("tree", "yours.1"),
-            ("tree", "mine.1"),  # there is a search in it
+            ("tree", "mine.1"),  # It searches.
             ("history", "export", "yours.1"),
             ("history", "export", "mine.1"),
             ("invoke", "yours.2", "--func", "f"),
@@ -74,7 +62,7 @@ def test_a_token_is_shown_to_the_server() -> None:
         assert "Unauthorized" in line
 
 
-def test_options_of_all_commands_may_stand_before_the_command(server: Server, over_table: CommandLine, id: str) -> None:
+def test_common_options_are_accepted_before_the_command(server: Server, over_table: CommandLine, id: str) -> None:
     elsewhere = CommandLine(RESONATE_URL="http://localhost:1")
     elsewhere.ok("--url", server.url, "promises", "create", id)
 
@@ -82,9 +70,9 @@ def test_options_of_all_commands_may_stand_before_the_command(server: Server, ov
     assert elsewhere.json("--url", "http://localhost:2", "tree", id, "--url", server.url)["id"] == id
     assert elsewhere.run("tree", id).code == 7
     assert over_table.ok("invoke", id, "-f", "f").code == 0
-    told = "promises are at --url or in --table: give one of both"
-    assert over_table.fails("--url", server.url, "--table", "t", "tree", id) == (2, told)
+    message = "promises are at --url or in --table: give one of both"
+    assert over_table.fails("--url", server.url, "--table", "t", "tree", id) == (2, message)
     for command in ("dev", "init"):
-        told = f"--json does not belong before {command}: it has options of its own; see resonate --help"
+        message = f"--json does not belong before {command}: it has options of its own; see resonate --help"
         code, line = elsewhere.fails("--json", command, "x")
-        assert (code, told.startswith(line)) == (2, True)
+        assert (code, message.startswith(line)) == (2, True)

@@ -1,11 +1,11 @@
-"""`resonate tasks`: look at tasks, halt and continue them."""
+"""`resonate tasks`."""
 
 from __future__ import annotations
 
 from tests.support.command_line import CommandLine
 
 
-def test_a_task_is_halted_with_a_reason_and_continued(over_table: CommandLine, id: str) -> None:
+def test_task_is_halted_with_a_reason_and_continued(over_table: CommandLine, id: str) -> None:
     over_table.ok("invoke", id, "-f", "order")
     assert over_table.json("tasks", "get", id)["state"] == "pending"
 
@@ -17,7 +17,7 @@ def test_a_task_is_halted_with_a_reason_and_continued(over_table: CommandLine, i
     assert "error" not in continued
 
 
-def test_only_what_is_halted_continues(over_table: CommandLine, id: str) -> None:
+def test_continue_of_a_task_that_is_not_halted_is_refused(over_table: CommandLine, id: str) -> None:
     over_table.ok("invoke", id, "-f", "order")
 
     code, line = over_table.fails("tasks", "continue", id)
@@ -36,13 +36,13 @@ def test_tasks_are_found_by_state(over_table: CommandLine) -> None:
     assert len(over_table.json("tasks", "search", "--all")["tasks"]) == 3
 
 
-def test_a_halted_task_of_a_server_is_shown_there(resonate: CommandLine, id: str) -> None:
+def test_halted_task_of_a_server_is_found(resonate: CommandLine, id: str) -> None:
     resonate.ok("invoke", id, "-f", "sleeps", "-t", "nobody")
 
     assert resonate.json("tasks", "halt", id)["state"] == "halted"
     assert id in [each["id"] for each in resonate.json("tasks", "search", "--state", "halted", "--all")["tasks"]]
 
 
-def test_a_task_that_is_not_there_is_exit_code_6(resonate: CommandLine) -> None:
+def test_missing_task_is_exit_code_6(resonate: CommandLine) -> None:
     for command in ("get", "halt", "continue"):
         assert resonate.fails("tasks", command, "nobody") == (6, "there is no task 'nobody'")

@@ -1,10 +1,8 @@
-"""`resonate tree`: an execution as the calls it consists of."""
+"""`resonate tree`."""
 
 from __future__ import annotations
 
 import re
-
-import pytest
 
 from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Server
@@ -16,7 +14,7 @@ from tests.support.dynamo import Table
 from tests.unit.infra.cli.conftest import NO_WORKER, Suspend
 
 
-def test_the_calls_are_shown_with_state_time_and_outcome(resonate: CommandLine, id: str) -> None:
+def test_tree_shows_calls_with_state_time_and_outcome(resonate: CommandLine, id: str) -> None:
     resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
 
     lines = resonate.ok("tree", id).out.splitlines()
@@ -30,11 +28,6 @@ def test_the_calls_are_shown_with_state_time_and_outcome(resonate: CommandLine, 
     assert len(lines) == len(expected)
     for line, pattern in zip(lines, expected, strict=True):
         assert re.fullmatch(pattern, line.rstrip()), line
-
-
-def test_as_json_every_call_has_what_it_made_and_how_long_it_took(resonate: CommandLine, id: str) -> None:
-    resonate.ok("invoke", id, "-f", "order", "-a", "1", "-t", "worker", "--wait")
-
     tree = resonate.json("tree", id)
     assert (tree["command"], tree["function"], tree["task"]) == ("execution of order", "order", None)
     assert tree["durationMs"] == tree["settledAt"] - tree["createdAt"] >= 20
@@ -46,7 +39,7 @@ def test_as_json_every_call_has_what_it_made_and_how_long_it_took(resonate: Comm
     assert resonate.json("tree", f"{id}.3")["value"]["data"] == 2
 
 
-def test_a_task_that_is_not_over_is_shown(resonate: CommandLine, id: str) -> None:
+def test_tree_shows_a_suspended_task(resonate: CommandLine, id: str) -> None:
     resonate.run("invoke", id, "-f", "sleeps", "-t", "worker", "--wait", "--wait-timeout", "0.2")
 
     first, second = resonate.ok("tree", id).out.splitlines()
@@ -55,7 +48,7 @@ def test_a_task_that_is_not_over_is_shown(resonate: CommandLine, id: str) -> Non
     assert resonate.json("tree", id)["task"]["state"] == "suspended"
 
 
-def test_a_step_that_is_tried_again_says_when(resonate: CommandLine, id: str) -> None:
+def test_tree_shows_when_a_step_is_retried(resonate: CommandLine, id: str) -> None:
     resonate.run("invoke", id, "-f", "retries", "-t", "worker", "--wait", "--wait-timeout", "0.3")
 
     [step] = resonate.json("tree", id)["children"]
@@ -65,7 +58,7 @@ def test_a_step_that_is_tried_again_says_when(resonate: CommandLine, id: str) ->
     assert f"  {step['waits']}" in resonate.ok("tree", id).out
 
 
-def test_tree_says_that_no_worker_of_the_target_is_connected(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+def test_tree_shows_that_no_worker_of_the_target_is_connected(resonate: CommandLine, suspend: Suspend, id: str) -> None:
     suspend(id)
 
     assert resonate.ok("tree", id).out.splitlines()[1].rstrip().endswith(f"  {NO_WORKER}")
@@ -73,7 +66,7 @@ def test_tree_says_that_no_worker_of_the_target_is_connected(resonate: CommandLi
     assert (root["waits"], root["children"][0]["waits"]) == (None, NO_WORKER)
 
 
-def test_tree_over_a_table_says_what_is_known(over_table: CommandLine, id: str) -> None:
+def test_tree_over_a_table_shows_the_target(over_table: CommandLine, id: str) -> None:
     over_table.ok("invoke", id, "-f", "order", "-t", "svcc")
     over_table.ok("invoke", f"{id}-lambda", "-f", "order", "-t", "lambda://f")
 
@@ -102,7 +95,7 @@ def test_tree_counts_attempts_that_left_no_record(server: Server, resonate: Comm
     assert resonate.ok("tree", id).out.splitlines()[1].rstrip().endswith("  attempt 101")
 
 
-def test_tree_shows_how_long_a_step_has_run_over_a_server(server: Server, resonate: CommandLine, id: str) -> None:
+def test_tree_shows_the_duration_of_a_step(server: Server, resonate: CommandLine, id: str) -> None:
     tags = {ORIGIN: id, BRANCH: id, SCOPE: "local", "resonate:func": "f", ELAPSED: "61000"}
     assert server.store.apply(PromiseRecord(id, 2**52, ambient().now(), "resolved", tags=tags)).ok
 
@@ -110,14 +103,14 @@ def test_tree_shows_how_long_a_step_has_run_over_a_server(server: Server, resona
     assert resonate.json("tree", id)["durationMs"] // 1000 == 61
 
 
-def test_a_detached_call_is_an_execution_of_its_own(resonate: CommandLine, id: str) -> None:
+def test_tree_shows_a_detached_call_as_an_execution(resonate: CommandLine, id: str) -> None:
     resonate.ok("invoke", id, "-f", "detaches", "-t", "worker", "--wait")
 
     [link] = resonate.json("tree", id)["children"]
     assert link["command"].startswith(("execution of sleeps", "sleeps with the id"))
 
 
-def test_children_are_in_the_order_of_their_commands(table: Table, id: str) -> None:
+def test_tree_orders_children_by_their_commands(table: Table, id: str) -> None:
     store = table.store(ManualClock(1_750_000_000_000))
     lineage = {ORIGIN: id, PREFIX: id}
     store.apply(
@@ -128,15 +121,13 @@ def test_children_are_in_the_order_of_their_commands(table: Table, id: str) -> N
     for n in (1, 2, 10, 11):
         tags = {**lineage, PARENT: id, BRANCH: id, SCOPE: "local", "resonate:func": f"step{n}"}
         store.apply(PromiseRecord(f"{id}.{n}", 2**52, 1_750_000_000_000, "resolved", tags=tags))
-    store.apply(PromiseCreate(f"{id}0.1", 2**52))  # of another execution, whose id begins alike
+    store.apply(PromiseCreate(f"{id}0.1", 2**52))  # It belongs to another execution with the same prefix.
 
     children = CommandLine(RESONATE_TABLE=table.name).json("tree", id)["children"]
     assert [each["id"] for each in children] == [f"{id}.{n}" for n in (1, 2, 10, 11)]
 
 
-def test_what_the_official_sdks_have_made_has_a_colon_below_the_root(
-    server: Server, resonate: CommandLine, id: str
-) -> None:
+def test_tree_shows_ids_of_the_official_sdks(server: Server, resonate: CommandLine, id: str) -> None:
     for name, tags in (
         (id, {TARGET: "poll://any@official"}),
         (f"{id}:0", {PARENT: id, SCOPE: "global", TIMER: "true"}),
@@ -150,7 +141,7 @@ def test_what_the_official_sdks_have_made_has_a_colon_below_the_root(
     assert [each["id"] for each in tree["children"][1]["children"]] == [f"{id}:1.0"]
 
 
-def test_executions_whose_ids_begin_alike_are_apart(resonate: CommandLine, suspend: Suspend, id: str) -> None:
+def test_tree_separates_executions_with_the_same_prefix(resonate: CommandLine, suspend: Suspend, id: str) -> None:
     suspend(id)
     suspend(f"{id}.b")
     resonate.ok("promises", "create", f"{id}.c")
@@ -159,6 +150,6 @@ def test_executions_whose_ids_begin_alike_are_apart(resonate: CommandLine, suspe
     assert [each["id"] for each in resonate.json("tree", f"{id}.b")["children"]] == [f"{id}.b.1"]
 
 
-@pytest.mark.parametrize("json", [(), ("--json",)])
-def test_an_execution_that_is_not_there_is_exit_code_6(resonate: CommandLine, json: tuple[str, ...]) -> None:
-    assert resonate.fails("tree", "nobody", *json) == (6, "there is no promise 'nobody'")
+def test_tree_of_missing_execution_is_exit_code_6(resonate: CommandLine) -> None:
+    for arguments in (("tree", "nobody"), ("tree", "nobody", "--json")):
+        assert resonate.fails(*arguments) == (6, "there is no promise 'nobody'")

@@ -1,4 +1,4 @@
-"""Files of scripts, right and wrong."""
+"""Files of scripts, valid and invalid."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_script_is_read(tmp_path: Path) -> None:
+def test_script_is_read(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         """
@@ -72,47 +72,43 @@ def test_placeholders_are_read(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("step", ["clock: 5", "tick: 5", "messages: []", "{debug.snap: {}, 200: {}}"])
-def test_who_moves_the_time_needs_debugging(tmp_path: Path, step: str) -> None:
-    (script,) = load(written(tmp_path, f"[{{title: t, covers: [1.2], steps: [{{{step.strip('{}')}}}]}}]"))
-
-    assert script.debug is True
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "it must be a list of scripts"),
-        ("a: b", "it must be a list of scripts"),
-        ("- [", "while parsing"),
-        ("- a", "some.yaml:1: a script is a mapping"),
-        ("- {title: t}", "some.yaml:1: a script has a title"),
-        ("- {title: t, covers: [], steps: [{tick: 1}]}", "some.yaml:1: a script has a title"),
-        ("- {title: t, covers: [x], steps: []}", "some.yaml:1: a script has a title"),
-        ("- {title: t, covers: [x], steps: [{tick: 1}], more: 1}", "some.yaml:1: unknown keys: more"),
-        ("- title: t\n  covers: [x]\n  steps:\n    - tick", "some.yaml:4: a step is a mapping"),
-        ("- {title: t, covers: [x], steps: [{a: 1}]}", "some.yaml:1: which status answers a?"),
-        ("- {title: t, covers: [x], steps: [{a: 1, 200: 1, 300: 1}]}", "some.yaml:1: a step is one request"),
-        ("- {title: t, covers: [x], steps: [{a: 1, b: 1}]}", "some.yaml:1: a step is one request"),
-        ("- {title: t, covers: [x], steps: [{tick: 1, 200: 1}]}", "some.yaml:1: tick has no status"),
-        ("- {title: t, covers: [x], steps: [{a: <at noon>, 200: 1}]}", "some.yaml:1: "),
-        ("- {title: t, covers: [x], steps: [{a: !each {of: 1}, 200: 1}]}", "needs times and of"),
-        ("- {title: t, covers: [x], steps: [{a: !what 1, 200: 1}]}", "!what"),
-    ],
-)
-def test_a_file_that_is_wrong_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(ScriptError, match=r"some\.yaml") as refusal:
-        load(written(tmp_path, text))
-
-    assert message in str(refusal.value)
+def test_script_that_moves_the_time_needs_debugging(tmp_path: Path) -> None:
+    for step in ("clock: 5", "tick: 5", "messages: []", "debug.snap: {}, 200: {}"):
+        (script,) = load(written(tmp_path, f"[{{title: t, covers: [1.2], steps: [{{{step}}}]}}]"))
+        assert script.debug is True
 
 
-def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:
+INVALID = [
+    ("", "it must be a list of scripts"),
+    ("a: b", "it must be a list of scripts"),
+    ("- [", "while parsing"),
+    ("- a", "some.yaml:1: a script is a mapping"),
+    ("- {title: t}", "some.yaml:1: a script has a title"),
+    ("- {title: t, covers: [], steps: [{tick: 1}]}", "some.yaml:1: a script has a title"),
+    ("- {title: t, covers: [x], steps: []}", "some.yaml:1: a script has a title"),
+    ("- {title: t, covers: [x], steps: [{tick: 1}], more: 1}", "some.yaml:1: unknown keys: more"),
+    ("- title: t\n  covers: [x]\n  steps:\n    - tick", "some.yaml:4: a step is a mapping"),
+    ("- {title: t, covers: [x], steps: [{a: 1}]}", "some.yaml:1: which status answers a?"),
+    ("- {title: t, covers: [x], steps: [{a: 1, 200: 1, 300: 1}]}", "some.yaml:1: a step is one request"),
+    ("- {title: t, covers: [x], steps: [{a: 1, b: 1}]}", "some.yaml:1: a step is one request"),
+    ("- {title: t, covers: [x], steps: [{tick: 1, 200: 1}]}", "some.yaml:1: tick has no status"),
+    ("- {title: t, covers: [x], steps: [{a: <at noon>, 200: 1}]}", "some.yaml:1: "),
+    ("- {title: t, covers: [x], steps: [{a: !each {of: 1}, 200: 1}]}", "needs times and of"),
+    ("- {title: t, covers: [x], steps: [{a: !what 1, 200: 1}]}", "!what"),
+]
+
+
+def test_invalid_script_file_is_refused(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for text, message in INVALID:
+        with subtests.test(text):
+            with pytest.raises(ScriptError, match=r"some\.yaml") as refusal:
+                load(written(tmp_path, text))
+            assert message in str(refusal.value)
     with pytest.raises(ScriptError, match="No such file"):
         load(tmp_path / "none.yaml")
 
 
-def test_what_others_have_taught_yaml_is_not_known_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_script_file_ignores_global_yaml_constructors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml.SafeLoader, "yaml_multi_constructors", {"!": lambda *_: {}})
     path = written(tmp_path, "- {title: t, covers: [x], steps: [{a: !what 1, 200: 1}]}")
 

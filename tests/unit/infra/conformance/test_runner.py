@@ -1,4 +1,4 @@
-"""The interpreter, over servers that answer as they should and as they should not."""
+"""Runner of scripts, over servers that answer correctly and incorrectly."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from resonate_store.protocol.wire import VERSION
 
 Make = Callable[[str], Script]
 Reply = Callable[[str, Any, dict[str, Any]], tuple[int, Any]]
-"""Takes kind, data and head of a request; returns status and data of the response."""
+"""Function of the kind, data and head of a request. It returns the status and data of the response."""
 
 
 class Server:
-    """Answers debug requests with nothing, and all others as it is told."""
+    """Server that answers debug requests with nothing, and all other requests by a function."""
 
     def __init__(self, reply: Reply, messages: Any = ()) -> None:
         self.asked: list[tuple[str, Any]] = []
@@ -63,7 +63,7 @@ def failure(server: Any, script: Script, **options: Any) -> str:
     return str(failed.value)
 
 
-def test_a_script_has_a_server_of_its_own_and_its_own_time(script: Make) -> None:
+def test_script_runs_on_an_empty_server_and_its_own_time(script: Make) -> None:
     server = Server(echo)
     runner = Runner(server, token="secret")
     runner.run(script("    - {clock: 7}\n    - k: {at: <at 5>, now: <now>}\n      200: {at: <at 5>, now: <now>}\n"))
@@ -81,7 +81,7 @@ def test_a_script_has_a_server_of_its_own_and_its_own_time(script: Make) -> None
     assert len({head["corrId"] for head in server.heads}) == 5
 
 
-def test_over_a_server_with_its_own_time_every_script_has_its_own_ids(script: Make) -> None:
+def test_scripts_without_debugging_have_ids_of_their_own(script: Make) -> None:
     server = Server(echo)
     runner = Runner(server, clock=lambda: 100, prefix="run-")
     asking = script(
@@ -102,17 +102,17 @@ def test_over_a_server_with_its_own_time_every_script_has_its_own_ids(script: Ma
     assert all("resonate:debug_time" not in head for head in server.heads)
 
 
-def test_a_runner_knows_what_its_server_can_be_asked(script: Make) -> None:
+def test_runner_without_debugging_skips_timed_scripts(script: Make) -> None:
     timed, plain = script("    - {tick: 1}\n"), script("    - {k: {}, 200: {}}\n")
 
     assert [Runner(Server(echo)).runs(each) for each in (timed, plain)] == [True, True]
     assert [Runner(Server(echo), clock=lambda: 0).runs(each) for each in (timed, plain)] == [False, True]
 
 
-def test_a_failure_names_the_place_and_shows_what_was_found(script: Make) -> None:
-    told = failure(Server(lambda *_: (200, {"a": {"b": 1}})), script("    - k: {id: x}\n      200: {a: {b: 2}}\n"))
+def test_failure_names_the_step_and_the_difference(script: Make) -> None:
+    message = failure(Server(lambda *_: (200, {"a": {"b": 1}})), script("    - k: {id: x}\n      200: {a: {b: 2}}\n"))
 
-    assert told.splitlines() == [
+    assert message.splitlines() == [
         'some.yaml:5: \'a title\', step 1, k {"id": "x"}',
         "    data.a.b: expected 2, found 1",
         '    in {"status": 200, "data": {"a": {"b": 1}}}',
@@ -120,21 +120,21 @@ def test_a_failure_names_the_place_and_shows_what_was_found(script: Make) -> Non
     ]
 
 
-def test_another_status_is_a_failure(script: Make) -> None:
-    told = failure(Server(lambda *_: (409, "why")), script("    - k: {}\n      200: <any>\n"))
+def test_unexpected_status_is_a_failure(script: Make) -> None:
+    message = failure(Server(lambda *_: (409, "why")), script("    - k: {}\n      200: <any>\n"))
 
-    assert 'status: expected 200, found 409\n    in {"status": 409, "data": "why"}' in told
+    assert 'status: expected 200, found 409\n    in {"status": 409, "data": "why"}' in message
 
 
-def test_a_repetition_is_counted(script: Make) -> None:
+def test_failure_names_the_repetition(script: Make) -> None:
     server = Server(lambda _kind, data, _head: (200, {}) if data["id"] != "a.3" else (404, "no"))
-    told = failure(server, script("    - k: {id: a.<n>}\n      times: 5\n      200: {}\n"))
+    message = failure(server, script("    - k: {id: a.<n>}\n      times: 5\n      200: {}\n"))
 
-    assert "in repetition 3" in told
+    assert "in repetition 3" in message
     assert [data["id"] for kind, data in server.asked if kind == "k"] == ["a.1", "a.2", "a.3"]
 
 
-def test_what_was_kept_is_sent(script: Make) -> None:
+def test_kept_value_is_sent(script: Make) -> None:
     server = Server(lambda _kind, data, _head: (200, {"cursor": data.get("cursor", "c")}))
     Runner(server).run(
         script("    - k: {}\n      200: {cursor: <keep x>}\n    - k: {cursor: <kept x>}\n      200: <any>\n")
@@ -152,7 +152,7 @@ def pages(*found: list[str]) -> Reply:
     return reply
 
 
-def test_all_pages_are_turned(script: Make) -> None:
+def test_follow_reads_all_pages(script: Make) -> None:
     step = script("    - k: {limit: 2}\n      follow: true\n      200: {tasks: [{id: a}, {id: b}, {id: c}]}\n")
 
     Runner(Server(pages(["c", "a"], [], ["b"]))).run(step)
@@ -166,7 +166,7 @@ def test_all_pages_are_turned(script: Make) -> None:
     assert "tasks that are no list of records" in failure(Server(lambda *_: (200, {"tasks": [{}]})), step)
 
 
-def test_messages_come_in_any_order_and_are_let_go(script: Make) -> None:
+def test_messages_are_compared_in_any_order_and_removed(script: Make) -> None:
     step = script("    - messages: [{address: b}, !has {address: a}]\n")
     server = Server(echo, [{"address": "a", "message": {}}, {"address": "b"}])
     Runner(server).run(step)
@@ -176,7 +176,7 @@ def test_messages_come_in_any_order_and_are_let_go(script: Make) -> None:
     assert "expected the message" in failure(Server(echo, [{"address": "b"}, {"address": "c"}]), step)
 
 
-def test_a_body_is_sent_as_it_is(script: Make) -> None:
+def test_body_is_sent_unchanged(script: Make) -> None:
     bodies: list[bytes] = []
 
     def send(body: bytes) -> tuple[int, bytes]:
@@ -184,27 +184,28 @@ def test_a_body_is_sent_as_it_is(script: Make) -> None:
         return 400, b'{"kind": "unknown", "head": {}, "data": "no"}'
 
     steps = "    - body: '{'\n      400: !has {data: 'no'}\n    - body: {a: 1}\n      400: !has {kind: known}\n"
-    told = failure(send, script(steps), clock=lambda: 0)
+    message = failure(send, script(steps), clock=lambda: 0)
 
     assert bodies == [b"{", b'{"a": 1}']
-    assert 'envelope.kind: expected "known", found "unknown"' in told
+    assert 'envelope.kind: expected "known", found "unknown"' in message
 
 
-@pytest.mark.parametrize(
-    ("answer", "problem"),
-    [
-        ((200, b"<html>"), "the body is not JSON"),
-        ((200, b"[]"), "the body is no envelope"),
-        ((200, b'{"kind": "k", "data": {}}'), "the body is no envelope"),
-        ((200, b'{"kind": "other", "head": {}, "data": {}}'), "kind: expected"),
-        ((200, b'{"kind": "k", "head": {"corrId": "other"}, "data": {}}'), "head.corrId: expected"),
-    ],
-)
-def test_what_is_no_response_is_a_failure(script: Make, answer: tuple[int, bytes], problem: str) -> None:
-    assert problem in failure(lambda _: answer, script("    - k: {}\n      200: {}\n"), clock=lambda: 0)
+MALFORMED: list[tuple[tuple[int, bytes], str]] = [
+    ((200, b"<html>"), "the body is not JSON"),
+    ((200, b"[]"), "the body is no envelope"),
+    ((200, b'{"kind": "k", "data": {}}'), "the body is no envelope"),
+    ((200, b'{"kind": "other", "head": {}, "data": {}}'), "kind: expected"),
+    ((200, b'{"kind": "k", "head": {"corrId": "other"}, "data": {}}'), "head.corrId: expected"),
+]
 
 
-def test_the_statuses_of_http_and_envelope_must_agree(script: Make) -> None:
+def test_malformed_response_is_a_failure(script: Make, subtests: pytest.Subtests) -> None:
+    for answer, problem in MALFORMED:
+        with subtests.test(problem, answer=answer):
+            assert problem in failure(lambda _: answer, script("    - k: {}\n      200: {}\n"), clock=lambda: 0)  # noqa: B023
+
+
+def test_statuses_of_http_and_envelope_must_agree(script: Make) -> None:
     server = Server(echo)
 
     def send(body: bytes) -> tuple[int, bytes]:
@@ -213,13 +214,13 @@ def test_the_statuses_of_http_and_envelope_must_agree(script: Make) -> None:
     assert "head.status: expected 201" in failure(send, script("    - k: {}\n      200: {}\n"), clock=lambda: 0)
 
 
-def test_an_error_is_a_text(script: Make) -> None:
-    told = failure(Server(lambda *_: (404, {"error": "no"})), script("    - k: {}\n      404: <any>\n"))
+def test_error_that_is_not_a_text_is_a_failure(script: Make) -> None:
+    message = failure(Server(lambda *_: (404, {"error": "no"})), script("    - k: {}\n      404: <any>\n"))
 
-    assert "data: expected a text" in told
+    assert "data: expected a text" in message
 
 
-def test_a_server_that_cannot_be_driven_is_no_failure_of_a_script(script: Make) -> None:
+def test_server_without_debugging_raises_no_response(script: Make) -> None:
     def send(body: bytes) -> tuple[int, bytes]:
         request = json.loads(body)
         head = {"corrId": request["head"]["corrId"], "status": 403, "version": VERSION}

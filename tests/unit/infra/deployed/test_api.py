@@ -1,4 +1,4 @@
-"""The environment of the API function."""
+"""Settings, admission and CORS of the API function."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.support.tokens import public
 TABLE = {"RESONATE_TABLE": "promises"}
 
 
-def test_the_settings_are_those_of_the_environment() -> None:
+def test_api_settings_are_read_from_the_environment() -> None:
     environment = {
         **TABLE,
         "RESONATE_GROUPS": '{"worker": "lambda://w"}',
@@ -31,7 +31,7 @@ def test_the_settings_are_those_of_the_environment() -> None:
     )
 
 
-def test_what_is_empty_is_not_set() -> None:
+def test_empty_variable_of_the_api_is_not_set() -> None:
     empty = dict.fromkeys(
         ("RESONATE_AUTH_PUBLIC_KEY", "RESONATE_AUTH_ISS", "RESONATE_AUTH_AUD", "RESONATE_CORS_ORIGINS"), ""
     )
@@ -39,47 +39,35 @@ def test_what_is_empty_is_not_set() -> None:
     assert ApiSettings.of(TABLE | empty) == ApiSettings(table="promises", groups={})
 
 
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [
+def test_invalid_setting_is_named() -> None:
+    for environment, message in (
         ({}, "lacks RESONATE_TABLE"),
         ({**TABLE, "RESONATE_CORS_ORIGINS": "example.com"}, "RESONATE_CORS_ORIGINS names 'example.com'"),
         ({**TABLE, "RESONATE_GROUPS": "[]"}, "RESONATE_GROUPS"),
-    ],
-)
-def test_what_is_wrong_is_named(environment: dict[str, str], message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        ApiSettings.of(environment)
+    ):
+        with pytest.raises(SettingsError, match=message):
+            ApiSettings.of(environment)
 
 
-@pytest.mark.parametrize("key", ["none", "nonsense"])
-def test_a_key_that_will_not_do_lets_nobody_in(key: str) -> None:
-    api = Api({**TABLE, "RESONATE_AUTH_PUBLIC_KEY": key})
-
-    with pytest.raises(SettingsError, match="RESONATE_AUTH_PUBLIC_KEY"):
-        api.admits({"identity": {"userArn": "arn:aws:iam::123456789012:user/operator"}})
+SIGNED = {"identity": {"userArn": "arn:aws:iam::123456789012:user/operator"}}
+UNSIGNED: tuple[Any, ...] = ({"identity": {"userArn": None}}, {"identity": None}, {})
 
 
-@pytest.mark.parametrize(
-    ("context", "admitted"),
-    [
-        ({"identity": {"userArn": "arn:aws:iam::123456789012:user/operator"}}, True),
-        ({"identity": {"userArn": None}}, False),
-        ({"identity": None}, False),
-        ({}, False),
-    ],
-)
-def test_without_a_key_the_caller_is_known_to_aws(context: dict[str, Any], admitted: bool) -> None:
-    assert Api(TABLE).admits(context) is admitted
-    assert Api({**TABLE, "RESONATE_AUTH_PUBLIC_KEY": public("ed25519")}).admits(context) is True
+def test_invalid_public_key_admits_no_caller() -> None:
+    for key in ("none", "nonsense"):
+        with pytest.raises(SettingsError, match="RESONATE_AUTH_PUBLIC_KEY"):
+            Api({**TABLE, "RESONATE_AUTH_PUBLIC_KEY": key}).admits(SIGNED)
 
 
-def test_any_origin_is_one_that_is_listed_or_all() -> None:
+def test_api_without_key_admits_callers_that_aws_identifies() -> None:
+    assert Api(TABLE).admits(SIGNED)
+    assert [Api(TABLE).admits(context) for context in UNSIGNED] == [False] * 3
+    assert Api({**TABLE, "AWS_SAM_LOCAL": "true"}).admits(UNSIGNED[0])
+    keyed = Api({**TABLE, "RESONATE_AUTH_PUBLIC_KEY": public("ed25519")})
+    assert [keyed.admits(context) for context in (SIGNED, *UNSIGNED)] == [True] * 4
+
+
+def test_cors_admits_listed_origins_or_all() -> None:
     assert Api(TABLE).cors("https://a.example") == {}
     assert Api({**TABLE, "RESONATE_CORS_ORIGINS": "*"}).cors("https://a.example")["Access-Control-Allow-Origin"] == "*"
     assert Api({**TABLE, "RESONATE_CORS_ORIGINS": "*"}).cors(None) == {}
-
-
-@pytest.mark.parametrize(("sam", "admitted"), [({}, False), ({"AWS_SAM_LOCAL": "true"}, True)])
-def test_only_under_sam_local_somebody_who_did_not_sign_is_admitted(sam: dict[str, str], admitted: bool) -> None:
-    assert Api({**TABLE, **sam}).admits({"identity": {"userArn": None}}) is admitted

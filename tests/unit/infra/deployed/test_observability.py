@@ -1,8 +1,8 @@
-"""What the functions around the worker count, as CloudWatch reads it from their output."""
+"""Metrics of the functions, in the format that CloudWatch reads from their output."""
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -48,72 +48,60 @@ def observability(monkeypatch: pytest.MonkeyPatch) -> Iterator[Observability]:
     Metrics().clear_metrics()
 
 
-def written(observability: Observability, capsys: pytest.CaptureFixture[str], *changes: Change) -> dict[str, Any]:
-    """The values that an invocation writes in which these changes were delivered at the instant 5,000."""
-
-    @observability.handler
-    def handler(_event: dict[str, Any], _context: Any) -> None:
-        for change in changes:
-            observability.change(change, 5_000)
-
-    handler({}, CONTEXT)
-    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
-    [directive] = line["_aws"]["CloudWatchMetrics"]
-    assert (directive["Namespace"], directive["Dimensions"], line["service"]) == ("Shop", [["service"]], "orders")
-    return {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
+Written = Callable[..., dict[str, Any]]
 
 
-def test_an_execution_is_counted_when_it_starts(
-    observability: Observability, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert written(observability, capsys, Change(None, STARTED)) == {
-        "DispatchLag": [4000.0],
-        "ExecutionsStarted": [1.0],
-    }
+@pytest.fixture
+def written(observability: Observability, capsys: pytest.CaptureFixture[str]) -> Written:
+    """Return a function that returns the metrics of an invocation: it delivers changes at the instant 5,000."""
+
+    def write(*changes: Change) -> dict[str, Any]:
+        @observability.handler
+        def handler(_event: dict[str, Any], _context: Any) -> None:
+            for change in changes:
+                observability.change(change, 5_000)
+
+        handler({}, CONTEXT)
+        [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+        [directive] = line["_aws"]["CloudWatchMetrics"]
+        assert (directive["Namespace"], directive["Dimensions"], line["service"]) == ("Shop", [["service"]], "orders")
+        return {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]}
+
+    return write
 
 
-@pytest.mark.parametrize(
-    ("state", "name"),
-    [
-        ("resolved", "ExecutionsCompleted"),
-        ("rejected", "ExecutionsFailed"),
-        ("rejected_canceled", "ExecutionsCanceled"),
-        ("rejected_timedout", "ExecutionsTimedOut"),
-    ],
-)
-def test_an_execution_is_counted_and_timed_when_it_ends(
-    observability: Observability, capsys: pytest.CaptureFixture[str], state: PromiseState, name: str
-) -> None:
-    ended = replace(STARTED, state=state, settled_at=4_500, written_at=4_500, task=TaskRecord("fulfilled", 1))
-
-    counted = written(observability, capsys, Change(STARTED, ended))
-
-    assert counted == {"DispatchLag": [500.0], name: [1.0], "ExecutionDuration": [3500.0]}
+ENDS: dict[PromiseState, str] = {
+    "resolved": "ExecutionsCompleted",
+    "rejected": "ExecutionsFailed",
+    "rejected_canceled": "ExecutionsCanceled",
+    "rejected_timedout": "ExecutionsTimedOut",
+}
 
 
-def test_what_waits_in_an_execution_is_no_execution(
-    observability: Observability, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_executions_are_counted_and_timed(written: Written, subtests: pytest.Subtests) -> None:
+    assert written(Change(None, STARTED)) == {"DispatchLag": [4000.0], "ExecutionsStarted": [1.0]}
+    for state, name in ENDS.items():
+        ended = replace(STARTED, state=state, settled_at=4_500, written_at=4_500, task=TaskRecord("fulfilled", 1))
+        with subtests.test(state):
+            counted = written(Change(STARTED, ended))
+            assert counted == {"DispatchLag": [500.0], name: [1.0], "ExecutionDuration": [3500.0]}
+
+
+def test_children_and_promises_without_target_are_not_executions(written: Written) -> None:
     child = replace(STARTED, id="order-17.1", tags={**STARTED.tags, "resonate:origin": "order-17"})
     promise = replace(STARTED, id="answer", task=None, tags={})
 
-    counted = written(observability, capsys, Change(None, child), Change(None, promise))
-
-    assert counted == {"DispatchLag": [4000.0, 4000.0]}
+    assert written(Change(None, child), Change(None, promise)) == {"DispatchLag": [4000.0, 4000.0]}
 
 
-def test_a_task_is_counted_once_when_it_is_halted(
-    observability: Observability, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_halted_task_is_counted_once(written: Written) -> None:
     held = replace(STARTED, task=TaskRecord("acquired", 1))
     halted = replace(STARTED, task=TaskRecord("halted", 1, error="another history"))
 
-    counted = written(observability, capsys, Change(held, halted), Change(halted, halted))
-
-    assert counted["HaltedTasks"] == [1.0]
+    assert written(Change(held, halted), Change(halted, halted))["HaltedTasks"] == [1.0]
 
 
-def test_an_invocation_without_measurements_writes_none(
+def test_invocation_without_measurements_writes_no_metrics(
     observability: Observability, capsys: pytest.CaptureFixture[str]
 ) -> None:
     observability.handler(lambda _event, _context: None)({}, CONTEXT)
@@ -121,24 +109,18 @@ def test_an_invocation_without_measurements_writes_none(
     assert '"_aws"' not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
+def test_metrics_are_off_without_a_namespace(capsys: pytest.CaptureFixture[str]) -> None:
+    for environment in (
         {},
         {**ENVIRONMENT, "POWERTOOLS_METRICS_NAMESPACE": ""},
         {**ENVIRONMENT, "POWERTOOLS_METRICS_DISABLED": "true"},
-    ],
-)
-def test_nothing_is_measured_unless_a_namespace_is_configured(
-    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    observability = Observability(environment)
-    observability.handler(lambda _event, _context: observability.observe("SweepLag", 1))({}, CONTEXT)
-
-    assert '"_aws"' not in capsys.readouterr().out
+    ):
+        observability = Observability(environment)
+        observability.handler(lambda _event, _context: observability.observe("SweepLag", 1))({}, CONTEXT)  # noqa: B023
+        assert '"_aws"' not in capsys.readouterr().out
 
 
-def test_lines_about_a_change_name_its_execution_task_and_attempt() -> None:
+def test_log_fields_of_a_change_name_execution_task_and_attempt() -> None:
     image = {"id": {"S": "order-17.2"}, "task": {"M": {"version": {"N": "4"}, "attempts": {"N": "1"}}}}
 
     assert fields_of({"dynamodb": {"OldImage": {}, "NewImage": image}}) == {
@@ -150,19 +132,16 @@ def test_lines_about_a_change_name_its_execution_task_and_attempt() -> None:
     assert fields_of({"dynamodb": {"OldImage": {"pk": {"S": "p#x"}}}}) == {}
 
 
-@pytest.mark.parametrize(
-    ("message", "fields"),
-    [
+def test_log_fields_of_a_tick_name_what_fires() -> None:
+    for message, fields in (
         ({"kind": "timer", "id": "order-17.1", "at": 1}, {"execution_id": "order-17", "promise_id": "order-17.1"}),
         ({"kind": "schedule", "id": "nightly"}, {"schedule_id": "nightly"}),
         ({"kind": "sweep"}, {}),
-    ],
-)
-def test_lines_about_a_timer_name_what_fires(message: dict[str, Any], fields: dict[str, str]) -> None:
-    assert fields_of_message(message_of(message)) == fields
+    ):
+        assert fields_of_message(message_of(message)) == fields
 
 
-def test_outside_of_lambda_logging_is_left_as_it_is(
+def test_logging_outside_of_lambda_is_not_changed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "resonate")

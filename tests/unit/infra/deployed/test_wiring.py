@@ -21,7 +21,7 @@ def environment() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("environment")
-def test_the_parts_of_a_function_share_their_parts() -> None:
+def test_wiring_builds_each_part_once() -> None:
     wiring = Wiring()
 
     assert wiring.store.table == "promises"
@@ -32,7 +32,7 @@ def test_the_parts_of_a_function_share_their_parts() -> None:
     assert wiring.tick is wiring.tick
 
 
-def test_the_environment_is_read_at_the_first_use_and_named_when_it_lacks_something() -> None:
+def test_wiring_reads_the_environment_at_its_first_use() -> None:
     with patch.dict(os.environ, {}, clear=True):
         wiring = Wiring()
         with pytest.raises(SettingsError, match="the environment lacks RESONATE_TABLE"):
@@ -40,17 +40,18 @@ def test_the_environment_is_read_at_the_first_use_and_named_when_it_lacks_someth
 
 
 @pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize(("private", "public_only"), [(None, True), ("", True), ("off", True), ("on", False)])
-def test_a_deployed_dispatcher_pushes_to_the_internet_only(private: str | None, public_only: bool) -> None:
-    more = {} if private is None else {"RESONATE_PUSH_PRIVATE": private, "RESONATE_PUSH_TOKEN": ""}
-    with patch.dict(os.environ, more), patch("resonate_infra.deployed.wiring.Pusher") as pusher:
-        _ = Wiring().dispatch
+def test_dispatcher_pushes_to_the_internet_only_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "")
+    for private, public_only in ((None, True), ("", True), ("off", True), ("on", False)):
+        if private is not None:
+            monkeypatch.setenv("RESONATE_PUSH_PRIVATE", private)
+        with patch("resonate_infra.deployed.wiring.Pusher") as pusher:
+            _ = Wiring().dispatch
+        assert pusher.call_args.kwargs == {"token": None, "public_only": public_only, "width": 10}
 
-    assert pusher.call_args.kwargs == {"token": None, "public_only": public_only, "width": 10}
 
-
-def test_clients_give_up_before_the_function_is_killed() -> None:
-    """All tries, with the pauses in between, take less than the 60 s of the functions."""
+def test_clients_time_out_before_the_function() -> None:
+    # All tries and their pauses must take less than the 60 s of the functions.
     config: Any = CLIENT
 
     assert (config.connect_timeout + config.read_timeout) * config.retries["total_max_attempts"] <= 50
@@ -63,8 +64,7 @@ def test_clients_give_up_before_the_function_is_killed() -> None:
         ("", {service: f"https://{service}.us-east-1.amazonaws.com" for service in SERVICES}),
     ],
 )
-def test_clients_lead_where_the_environment_says(named: str, expected: dict[str, str]) -> None:
-    """A template sets the endpoint to nothing where it means AWS."""
+def test_clients_use_the_endpoint_of_the_environment_if_set(named: str, expected: dict[str, str]) -> None:
     program = "\n".join(
         [
             "from botocore.session import Session",

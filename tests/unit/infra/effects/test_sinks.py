@@ -2,6 +2,7 @@ from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseSettle, TaskResume
 from tests.support.aws_doubles import SETTINGS
 from tests.support.infra_world import InfraWorld
+from tests.support.present import present
 
 
 def stamped(world: InfraWorld, id: str) -> bool:
@@ -33,8 +34,7 @@ def test_sweep_settlement_resumes_and_offers_the_awaiter(world: InfraWorld) -> N
     world.suspended("awaiter", "awaited")
     world.sweeping.apply(PromiseSettle("awaited", "resolved"))
 
-    task = world.record("awaiter").task
-    assert task is not None
+    task = present(world.record("awaiter").task)
     assert (task.state, task.resumes) == ("pending", ("awaited",))
     assert len(world.functions.invoked) == 1
     assert world.record("awaited").delivered

@@ -1,4 +1,4 @@
-"""The server as its clients see it: on a port of this machine, over HTTP."""
+"""Development server on a port of this machine, over HTTP."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def api() -> Iterator[Api]:
 
 
 class Receiver:
-    """A worker that messages are pushed to, and that answers as it is told."""
+    """HTTP server that notes pushed messages and answers with a status."""
 
     def __init__(self) -> None:
         self.received: Queue[tuple[str, dict[str, str], Any]] = Queue()
@@ -67,7 +67,7 @@ class Receiver:
 
         class Roomy(ThreadingHTTPServer):
             daemon_threads = True
-            request_queue_size = 64  # 20 pushes arrive at once; a connection that is turned away tries again too late
+            request_queue_size = 64  # 20 pushes arrive at once, and a refused connection is retried too late.
 
         self._server = Roomy(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -86,10 +86,10 @@ def receiver() -> Iterator[Receiver]:
     receiver.close()
 
 
-# The protocol, and the streams
+# Protocol and streams
 
 
-def test_a_worker_polls_works_and_tells_a_client(api: Api) -> None:
+def test_worker_polls_a_task_and_client_polls_its_outcome(api: Api) -> None:
     with api.poll("workers", "w-1") as worker, api.poll("clients", "c-1") as client:
         api.create("job", "poll://any@workers")
         message = worker.message()
@@ -113,15 +113,15 @@ def test_a_worker_polls_works_and_tells_a_client(api: Api) -> None:
     assert news["data"]["promise"]["value"] == {"data": "1"}
 
 
-def test_starting_the_worker_is_enough_to_drain_what_waits(api: Api) -> None:
+def test_started_worker_receives_the_tasks_that_wait(api: Api) -> None:
     for n in range(250):
         api.create(f"job-{n}", "poll://any@workers")
     with api.poll("workers", "w-1") as worker:
         assert {worker.task() for _ in range(250)} == {f"job-{n}" for n in range(250)}
 
 
-def test_offers_that_a_stopped_worker_did_not_acquire_are_repeated(api: Api) -> None:
-    """By the clock, the next offer would be made after 30 s."""
+def test_offers_to_a_stopped_worker_are_repeated(api: Api) -> None:
+    # The timer would make the next offer after 30 s.
     enough, running = threading.Event(), threading.Event()
 
     def work(ctx: Context) -> str:
@@ -151,14 +151,14 @@ def test_offers_that_a_stopped_worker_did_not_acquire_are_repeated(api: Api) -> 
     client.stop()
 
 
-def test_a_request_that_is_too_large_is_told_so(api: Api) -> None:
+def test_request_that_is_too_large_answers_413(api: Api) -> None:
     status, _, body = api.http("POST", "/", b" " * (5 * 1024 * 1024))
 
     assert status == 413
     assert json.loads(body)["head"]["status"] == 413
 
 
-def test_segments_of_a_poll_path_may_hold_anything(api: Api) -> None:
+def test_poll_path_is_percent_decoded(api: Api) -> None:
     with api.poll("a%2Fb", "x%20y%C3%A9") as stream:
         api.create("job", "poll://uni@a%2Fb/x%20y%C3%A9")
         assert stream.task() == "job"
@@ -167,7 +167,7 @@ def test_segments_of_a_poll_path_may_hold_anything(api: Api) -> None:
 # Time
 
 
-def test_what_is_due_happens_by_itself(api: Api) -> None:
+def test_due_timer_is_settled_by_the_server(api: Api) -> None:
     with api.poll("clients", "c") as client:
         now = api.create("t", timeout_at=FAR)["createdAt"]
         api.create("timer", timeout_at=now + 300, **{"resonate:timer": "true"})
@@ -177,7 +177,7 @@ def test_what_is_due_happens_by_itself(api: Api) -> None:
     assert (promise["id"], promise["state"], promise["settledAt"]) == ("timer", "resolved", now + 300)
 
 
-def test_debug_requests_stop_the_clockwork_and_move_it() -> None:
+def test_debug_requests_stop_and_move_the_time() -> None:
     clock = ManualClock(NOW)
     with serving(clock, debug=True) as api, api.poll("g", "1") as worker:
         api.ask("debug.start")
@@ -192,14 +192,14 @@ def test_debug_requests_stop_the_clockwork_and_move_it() -> None:
         assert api.ask("debug.snap")["promises"] == []
 
 
-def test_debug_requests_are_refused_unless_asked_for(api: Api) -> None:
+def test_debug_requests_are_refused_by_default(api: Api) -> None:
     assert api.ask("debug.start", 403) == "Debug operations are disabled"
 
 
 # Pushes
 
 
-def test_a_push_carries_the_message_and_the_shared_secret(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_push_carries_the_message_and_the_shared_secret(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_PUSH_TOKEN", "from-the-environment")
     for options, secret in (({}, "from-the-environment"), ({"push_token": "s3cret"}, "s3cret")):
         with serving(url="https://me.example", **options) as api:
@@ -212,7 +212,7 @@ def test_a_push_carries_the_message_and_the_shared_secret(receiver: Receiver, mo
         assert message["data"] == {"task": {"id": "job", "version": 0}}
 
 
-def test_a_push_that_fails_is_logged_and_made_again_when_the_task_is_offered_again(
+def test_failed_push_is_logged_and_repeated_with_the_next_offer(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.answer = lambda: 500
@@ -221,7 +221,7 @@ def test_a_push_that_fails_is_logged_and_made_again_when_the_task_is_offered_aga
         api.create("job", receiver.url)
         assert receiver.received.get(timeout=PATIENCE)[2]["data"]["task"]["id"] == "job"
         receiver.answer = lambda: 200
-        # Nobody told the server's thread that the clock was moved: from here on it looks every millisecond.
+        # The new timer wakes the thread of the server, which does not see that the clock moves.
         clock.advance(29_999)
         api.create("nudge", timeout_at=NOW + 30_000, **{"resonate:timer": "true"})
         clock.advance(1)
@@ -229,7 +229,7 @@ def test_a_push_that_fails_is_logged_and_made_again_when_the_task_is_offered_aga
     assert "answered 500, the task will be offered again" in caplog.text
 
 
-def test_a_receiver_that_takes_its_time_holds_nobody_up(receiver: Receiver) -> None:
+def test_slow_receiver_does_not_delay_other_messages(receiver: Receiver) -> None:
     gate = threading.Event()
     receiver.answer = lambda: 200 if gate.wait(PATIENCE) else 500
     try:
@@ -245,10 +245,10 @@ def test_a_receiver_that_takes_its_time_holds_nobody_up(receiver: Receiver) -> N
         gate.set()
 
 
-# Functions in process, tokens, and what cannot be
+# Functions in process, tokens, refused options
 
 
-def test_a_group_is_served_by_a_function_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_group_is_served_by_a_function_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_URL", "unset")
     with serving(lambdas=("worker=tests.unit.infra.server.test_lambdas:handler",)) as api:
         api.create("job", "poll://any@worker")
@@ -259,14 +259,14 @@ def test_a_group_is_served_by_a_function_in_process(monkeypatch: pytest.MonkeyPa
         assert test_lambdas.RECEIVED.get(timeout=PATIENCE)[0]["data"]["task"]["id"] == "child"
 
 
-def test_a_function_that_cannot_be_imported_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_function_that_cannot_be_imported_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_URL", "unset")
     server = Server(ServerOptions(port=0, lambdas=("worker=no.such:handler",)))
     with pytest.raises(CannotServe, match=r"--lambda worker=no.such:handler: importing no.such failed"):
         server.run()
 
 
-def test_tokens_are_asked_for_on_requests_and_streams(tmp_path: Path) -> None:
+def test_tokens_are_required_for_requests_and_streams(tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     file = tmp_path / "key.pem"
     file.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
@@ -302,13 +302,13 @@ def test_stream_ends_with_its_token() -> None:
         assert stream.response.getheader("connection") == "close"
 
 
-def test_who_polls_is_told_of_the_ids_that_the_token_is_for() -> None:
+def test_stream_receives_only_ids_that_its_token_permits() -> None:
     def bearer(**claims: str) -> dict[str, str]:
         token = jwt.encode({"exp": NOW // 1000 + 60, **claims}, "any" * 16, "HS256")
         return {"Authorization": f"Bearer {token}"}
 
     def done(id: str) -> None:
-        """A promise that `poll://uni@owner/1` listens to has a value."""
+        """Create and resolve a promise with the listener `poll://uni@owner/1`."""
         for kind, data in (
             ("create", {"id": id, "timeoutAt": FAR}),
             ("register_listener", {"awaited": id, "address": "poll://uni@owner/1"}),
@@ -327,25 +327,22 @@ def test_who_polls_is_told_of_the_ids_that_the_token_is_for() -> None:
             assert spy.message()["data"]["promise"]["id"] == "b.1"
 
 
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ({"data": "x.db", "table": "t"}, "in a file or in a table: give one of both"),
-        ({"table": "t", "debug": True}, "debug requests empty the store"),
-        ({"lambdas": ("worker",)}, "maps no group to a handler"),
-        ({"data": "/no/such/directory/x.db"}, "/no/such/directory/x.db"),
-        ({"auth_key": "/no/such/key.pem"}, "the public key cannot be used"),
-        ({"auth_key": "-----BEGIN nonsense"}, "the public key cannot be used"),
-        ({"host": "no.such.host.invalid"}, "cannot listen on no.such.host.invalid:0"),
-        ({"host": "192.0.2.1"}, "cannot listen on 192.0.2.1:0: .*; choose another host or port"),
-    ],
-)
-def test_what_cannot_be_is_refused_with_a_reason(options: dict[str, Any], why: str) -> None:
-    with pytest.raises(CannotServe, match=why):
-        Server(ServerOptions(**{"port": 0, **options}))
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"data": "x.db", "table": "t"}, "in a file or in a table: give one of both"),
+    ({"table": "t", "debug": True}, "debug requests empty the store"),
+    ({"lambdas": ("worker",)}, "maps no group to a handler"),
+    ({"data": "/no/such/directory/x.db"}, "/no/such/directory/x.db"),
+    ({"auth_key": "/no/such/key.pem"}, "the public key cannot be used"),
+    ({"auth_key": "-----BEGIN nonsense"}, "the public key cannot be used"),
+    ({"host": "no.such.host.invalid"}, "cannot listen on no.such.host.invalid:0"),
+    ({"host": "192.0.2.1"}, "cannot listen on 192.0.2.1:0: .*; choose another host or port"),
+]
 
 
-def test_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_server_options_are_refused(monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests) -> None:
+    for options, why in REFUSED:
+        with subtests.test(options=options), pytest.raises(CannotServe, match=why):
+            Server(ServerOptions(**{"port": 0, **options}))
     monkeypatch.setenv("RESONATE_GROUPS", "nonsense")
     with pytest.raises(CannotServe, match="RESONATE_GROUPS must be a JSON object"):
         Server(ServerOptions(port=0))
@@ -356,7 +353,7 @@ def test_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[str]:
-    """A table of a DynamoDB on a port of this machine, where the environment leads to."""
+    """Return the name of a table. The environment leads to its DynamoDB on a port of this machine."""
     with Endpoint() as endpoint, pytest.MonkeyPatch.context() as environment:
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL")
         for name, text in zip(names, ("testing", "testing", "us-east-1", endpoint.url), strict=True):
@@ -365,7 +362,7 @@ def table() -> Iterator[str]:
         yield "promises"
 
 
-def test_a_table_keeps_the_promises_and_another_server_goes_on(table: str) -> None:
+def test_second_server_on_a_table_offers_its_tasks(table: str) -> None:
     with serving(table=table) as api, api.poll("clients", "c") as client:
         now = api.create("timer", timeout_at=FAR)["createdAt"]
         api.create("t", timeout_at=now + 500, **{"resonate:timer": "true"})
@@ -378,20 +375,18 @@ def test_a_table_keeps_the_promises_and_another_server_goes_on(table: str) -> No
         assert worker.task() == "job"
 
 
-@pytest.mark.parametrize("named", ["", "http://127.0.0.1:4566"])
-def test_a_table_on_this_machine_is_looked_through_more_often(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
-    """Looking costs something in AWS, where an endpoint that is empty leads."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", named)
-    with patch.object(DynamoStore, "record"), patch("resonate_infra.server.table.TableStore") as opened:
-        opened.side_effect = StoreError("seen enough")
-        with pytest.raises(CannotServe, match="seen enough"):
-            Server(ServerOptions(port=0, table="promises"))
-
-    assert opened.call_args.args[1] == (1_000 if named else 60_000)
+def test_table_on_this_machine_is_swept_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    for endpoint, interval_ms in (("", 60_000), ("http://127.0.0.1:4566", 1_000)):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        with patch.object(DynamoStore, "record"), patch("resonate_infra.server.table.TableStore") as opened:
+            opened.side_effect = StoreError("seen enough")
+            with pytest.raises(CannotServe, match="seen enough"):
+                Server(ServerOptions(port=0, table="promises"))
+        assert opened.call_args.args[1] == interval_ms
 
 
 @pytest.mark.usefixtures("table")
-def test_a_table_that_is_not_there_is_missed_at_once() -> None:
+def test_missing_table_is_an_error_at_start() -> None:
     with pytest.raises(CannotServe, match="nowhere"):
         Server(ServerOptions(port=0, table="nowhere"))
 
@@ -399,7 +394,7 @@ def test_a_table_that_is_not_there_is_missed_at_once() -> None:
 # The end
 
 
-def test_stopping_ends_the_streams_and_frees_the_port(caplog: pytest.LogCaptureFixture) -> None:
+def test_stopped_server_ends_streams_and_frees_the_port(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "resonate.server")
     with serving() as api:
         stream = api.poll("g", "1").__enter__()
@@ -411,7 +406,7 @@ def test_stopping_ends_the_streams_and_frees_the_port(caplog: pytest.LogCaptureF
     Server(ServerOptions(port=api.port)).close()
 
 
-def test_promises_outlive_the_server_in_a_file(tmp_path: Path) -> None:
+def test_promises_in_a_file_outlive_the_server(tmp_path: Path) -> None:
     data = str(tmp_path / "promises.db")
     with serving(data=data) as api:
         api.create("job", "poll://any@g")

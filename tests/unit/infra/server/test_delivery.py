@@ -1,7 +1,8 @@
-"""How messages reach workers."""
+"""Delivery of messages to workers."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from queue import Queue
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.server.delivery import Delivery, lambda_client_of, served_groups
-from resonate_infra.server.hub import MAX_BUFFERED, Hub
+from resonate_infra.server.hub import MAX_BUFFERED, Connection, Hub
 from resonate_infra.server.lambdas import Lambdas, Mapped
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
@@ -19,6 +20,7 @@ from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSett
 from resonate_store.model.tags import DELAY, TARGET
 from tests.support.aws_doubles import Lambda
 from tests.support.server_api import PATIENCE
+from tests.support.present import present
 
 URL = "http://localhost:8001"
 UNBLOCK = {"kind": "unblock", "head": {}, "data": {"promise": {"id": "p"}}}
@@ -33,7 +35,7 @@ def received(id: str = "w") -> dict[str, Any]:
 
 
 class Pushed:
-    """Stands for the pusher: notes what it should post, and waits for the gate."""
+    """Double of the pusher: notes messages, and waits for the gate."""
 
     def __init__(self) -> None:
         self.pushed: Queue[tuple[str, dict[str, Any]]] = Queue()
@@ -46,7 +48,7 @@ class Pushed:
 
 
 class Functions(Lambda):
-    """Stands for AWS's client, and tells when it is called."""
+    """Double of the Lambda client that queues its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +60,7 @@ class Functions(Lambda):
 
 
 class Invoked(Lambdas):
-    """Stands for the functions in this process: notes what they should be called with."""
+    """Double of the functions in this process: notes their events."""
 
     def __init__(self) -> None:
         super().__init__({"worker": Mapped("worker", "m", "h")}, ManualClock(), 60.0)
@@ -85,6 +87,19 @@ class Scene:
         response = self.store.apply(PromiseCreate(id, self.clock.now() + 10**9, tags={TARGET: target, **tags}))
         assert response.ok, response.error
 
+    def connect(self, id: str, messages: int = 1) -> Connection:
+        """Connect a worker of the group `g`, and wait until it was notified of so many messages."""
+        notified: Queue[None] = Queue()
+        connection = self.hub.connect("g", id, lambda: notified.put(None))
+        for _ in range(messages):
+            notified.get(timeout=PATIENCE)
+        return connection
+
+    def taken(self, connection: Connection) -> list[str]:
+        """Return the ids of the tasks in the messages that wait for a connection."""
+        messages = iter(lambda: self.hub.take(connection), None)
+        return [json.loads(message)["data"]["task"]["id"] for message in messages]
+
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
@@ -94,23 +109,19 @@ def scene() -> Iterator[Scene]:
     assert scene.delivery.close(PATIENCE)
 
 
-@pytest.mark.parametrize(
-    ("address", "destination"),
-    [
+def test_http_address_is_pushed_with_the_server_url(scene: Scene) -> None:
+    for address, destination in (
         ("http://127.0.0.1:9000/x", "http://127.0.0.1:9000/x"),
         ("https://x.example/y", "https://x.example/y"),
         ("poll://any@remote", "https://x.example"),
-    ],
-)
-def test_http_is_pushed_with_the_servers_address(scene: Scene, address: str, destination: str) -> None:
-    scene.delivery.send(address, execute())
-    scene.delivery.send(address, UNBLOCK)
-
-    pushed = [scene.pusher.pushed.get(timeout=PATIENCE) for _ in range(2)]
-    assert sorted(pushed, key=str) == [(destination, received()), (destination, UNBLOCK)]
+    ):
+        scene.delivery.send(address, execute())
+        scene.delivery.send(address, UNBLOCK)
+        pushed = [scene.pusher.pushed.get(timeout=PATIENCE) for _ in range(2)]
+        assert sorted(pushed, key=str) == [(destination, received()), (destination, UNBLOCK)]
 
 
-def test_a_receiver_that_takes_its_time_holds_nobody_up_and_is_sent_the_same_once(scene: Scene) -> None:
+def test_slow_receiver_does_not_delay_other_pushes(scene: Scene) -> None:
     scene.pusher.gate.clear()
     for id in ("a", "b", "c"):
         scene.delivery.send("http://slow", execute(id))
@@ -118,32 +129,32 @@ def test_a_receiver_that_takes_its_time_holds_nobody_up_and_is_sent_the_same_onc
     assert {scene.pusher.pushed.get(timeout=PATIENCE)[1]["data"]["task"]["id"] for _ in range(3)} == {"a", "b", "c"}
 
 
-@pytest.mark.parametrize("address", ["poll://any@worker", "poll://uni@worker/1", "lambda://worker"])
-def test_a_group_with_a_function_here_is_served_by_it(scene: Scene, address: str) -> None:
-    scene.delivery.send(address, execute())
+def test_group_with_a_function_is_served_by_it(scene: Scene) -> None:
+    for address in ("poll://any@worker", "poll://uni@worker/1", "lambda://worker"):
+        scene.delivery.send(address, execute())
 
-    assert scene.lambdas.invoked == [("worker", received())]
+    assert scene.lambdas.invoked == [("worker", received())] * 3
 
 
-def test_any_other_function_is_invoked_in_aws(scene: Scene) -> None:
+def test_unmapped_function_is_invoked_in_aws(scene: Scene) -> None:
     scene.delivery.send("lambda://other:live", execute())
 
     assert scene.functions.calls.get(timeout=PATIENCE) == ("other:live", "Event", received())
 
 
-def test_where_there_is_no_aws_such_a_function_is_named(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_unmapped_function_without_aws_is_logged(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.make(None).send("lambda://other", execute())
 
     assert "nothing serves lambda://other: start the server with --lambda other=module:handler" in caplog.text
 
 
-def test_there_is_aws_where_the_environment_or_the_table_says_so() -> None:
+def test_lambda_client_exists_with_a_table_or_an_endpoint() -> None:
     assert lambda_client_of({}, None) is None
     assert lambda_client_of({}, "promises") is not None
     assert lambda_client_of({"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}, None) is not None
 
 
-def test_a_group_without_workers_is_logged_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+def test_group_without_workers_is_logged_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.hub.connect("h", "1", lambda: None)
     for id in ("a", "b", "c"):
         scene.create(id, "poll://any@svcc")
@@ -156,14 +167,13 @@ def test_a_group_without_workers_is_logged_once(scene: Scene, caplog: pytest.Log
     ]
 
 
-def test_workers_are_counted_where_tasks_are_polled_for(scene: Scene) -> None:
+def test_workers_are_counted_for_polled_tasks_only(scene: Scene) -> None:
     for id in ("1", "2"):
         scene.hub.connect("g", id, lambda: None, prefix="a" if id == "1" else "")
 
     def counted(id: str, target: str) -> int | None:
         scene.create(id, target)
-        promise = scene.store.apply(PromiseGet(id)).promise
-        assert promise is not None
+        promise = present(scene.store.apply(PromiseGet(id)).promise)
         return scene.delivery.workers(promise)
 
     assert [counted("a", "poll://any@g"), counted("b", "poll://any@g")] == [2, 1]
@@ -171,37 +181,21 @@ def test_workers_are_counted_where_tasks_are_polled_for(scene: Scene) -> None:
     assert [counted(f"p-{n}", to) for n, to in enumerate(("poll://any@worker", "lambda://x", "http://x"))] == [None] * 3
 
 
-def test_a_worker_that_comes_is_offered_what_has_waited(scene: Scene) -> None:
-    scene.create("w", "poll://any@g")
-    scene.create("other", "poll://any@h")
-    notified = threading.Event()
-    connection = scene.hub.connect("g", "1", notified.set)
-
-    assert notified.wait(PATIENCE)
-    message = scene.hub.take(connection)
-    assert message is not None
-    assert b'"serverUrl":"http://localhost:8001"' in message
-    assert b'"id":"w","version":0' in message
-    assert scene.hub.take(connection) is None
-
-
-def test_it_is_not_offered_what_somebody_has_or_nobody_needs_any_more(scene: Scene) -> None:
+def test_connected_worker_is_offered_the_tasks_that_wait(scene: Scene) -> None:
     for id in ("taken", "settled", "open"):
         scene.create(id, "poll://any@g")
+    scene.create("other", "poll://any@h")
     assert scene.store.apply(TaskAcquire("taken", 0, "elsewhere", 60_000)).ok
     assert scene.store.apply(PromiseSettle("settled", "resolved")).ok
-    notified = threading.Event()
-    connection = scene.hub.connect("g", "1", notified.set)
+    message = scene.hub.take(connection := scene.connect("1"))
 
-    assert notified.wait(PATIENCE)
-    message = scene.hub.take(connection)
     assert message is not None
-    assert b'"id":"open"' in message
-    assert scene.hub.take(connection) is None
+    assert json.loads(message) == received("open")
+    assert scene.taken(connection) == []
     assert scene.hub.claim("g") == []
 
 
-def test_a_task_that_cannot_be_read_delays_no_other(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_record_delays_no_other_task(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     for id in ("a", "poison", "z"):
         scene.create(id, "poll://any@g")
     record = scene.store.record
@@ -212,24 +206,15 @@ def test_a_task_that_cannot_be_read_delays_no_other(scene: Scene, monkeypatch: p
         return record(id)
 
     monkeypatch.setattr(scene.store, "record", read)
-    news: Queue[None] = Queue()
-    connection = scene.hub.connect("g", "1", lambda: news.put(None))
-    for _ in range(2):
-        news.get(timeout=PATIENCE)
 
-    messages = [scene.hub.take(connection) for _ in range(3)]
-    assert messages[0] is not None
-    assert b'"id":"a"' in messages[0]
-    assert messages[1] is not None
-    assert b'"id":"z"' in messages[1]
-    assert messages[2] is None
+    assert scene.taken(scene.connect("1", messages=2)) == ["a", "z"]
 
 
 def test_settled_tasks_beyond_a_buffer_hide_no_open_one(scene: Scene) -> None:
     one = scene.hub.connect("g", "1", lambda: None)
     for n in range(MAX_BUFFERED + 1):
         scene.create(f"{n}", "poll://any@g")
-        assert scene.hub.take(one) is not None
+        assert scene.taken(one) == [f"{n}"]
     for n in range(MAX_BUFFERED):
         assert scene.store.apply(PromiseSettle(f"{n}", "resolved")).ok
     notified = threading.Event()
@@ -237,24 +222,17 @@ def test_settled_tasks_beyond_a_buffer_hide_no_open_one(scene: Scene) -> None:
     scene.hub.disconnect(one)
 
     assert notified.wait(PATIENCE)
-    message = scene.hub.take(two)
-    assert message is not None
-    assert f'"id":"{MAX_BUFFERED}"'.encode() in message
+    assert scene.taken(two) == [f"{MAX_BUFFERED}"]
 
 
-def test_a_table_is_asked_what_an_earlier_server_had_on_offer(scene: Scene) -> None:
+def test_recall_offers_the_tasks_of_an_earlier_server(scene: Scene) -> None:
     scene.store.subscribe(send=lambda _address, _message: None)
     scene.create("w", "poll://any@g")
     scene.create("pushed", "http://x.example")
     scene.create("delayed", "poll://any@g", **{DELAY: str(scene.clock.now() + 60_000)})
-    notified = threading.Event()
-    connection = scene.hub.connect("g", "1", notified.set)
-    assert not notified.is_set()
+    connection = scene.connect("1", messages=0)
+    assert scene.taken(connection) == []
     scene.delivery.recall(scene.store, scene.clock.now())
 
-    assert notified.is_set()
-    message = scene.hub.take(connection)
-    assert message is not None
-    assert b'"id":"w"' in message
-    assert scene.hub.take(connection) is None
+    assert scene.taken(connection) == ["w"]
     assert scene.pusher.pushed.empty()

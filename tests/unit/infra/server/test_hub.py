@@ -1,9 +1,9 @@
-"""Who of those that poll is sent what (docs/protocol.md 2.3)."""
+"""Messages and the connections that receive them (docs/protocol.md 2.3)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ def unblock(id: str) -> dict[str, Any]:
 
 
 class Wire:
-    """A hub that chooses the last of several, and notes whom it tells of what."""
+    """Hub that chooses the last of several connections, and notes its choices and notifications."""
 
     def __init__(self, limit: int = 1000) -> None:
         self.offered_to: list[list[str]] = []
@@ -38,7 +38,7 @@ class Wire:
         return self.hub.connect(group, id, lambda: self.notified.append(f"{group}/{id}"), prefix)
 
     def taken(self, connection: Connection) -> list[str]:
-        """The ids of tasks and promises in what waits for a connection."""
+        """Return the ids of tasks and promises in the messages that wait for a connection."""
         found: list[str] = []
         while (message := self.hub.take(connection)) is not None:
             data = json.loads(message)["data"]
@@ -51,7 +51,7 @@ def wire() -> Wire:
     return Wire()
 
 
-def test_any_goes_to_some_connection_of_the_group(wire: Wire) -> None:
+def test_hub_sends_any_to_one_connection_of_the_group(wire: Wire) -> None:
     one, two, other = wire.connect("g", "1"), wire.connect("g", "2"), wire.connect("h", "3")
 
     assert wire.hub.send("poll://any@g", execute("w"))
@@ -60,7 +60,7 @@ def test_any_goes_to_some_connection_of_the_group(wire: Wire) -> None:
     assert wire.notified == ["g/2"]
 
 
-def test_any_prefers_the_process_it_names(wire: Wire) -> None:
+def test_hub_sends_any_to_the_named_process_if_connected(wire: Wire) -> None:
     one, two = wire.connect("g", "1"), wire.connect("g", "2")
 
     assert wire.hub.send("poll://any@g/1", execute("w"))
@@ -68,7 +68,7 @@ def test_any_prefers_the_process_it_names(wire: Wire) -> None:
     assert (wire.taken(one), wire.taken(two)) == (["w"], ["v"])
 
 
-def test_uni_goes_to_the_first_connection_with_its_id_and_to_nobody_else(wire: Wire) -> None:
+def test_hub_sends_uni_to_the_first_connection_with_its_id(wire: Wire) -> None:
     first, second = wire.connect("g", "1"), wire.connect("g", "1")
 
     assert wire.hub.send("poll://uni@g/1", unblock("p"))
@@ -81,19 +81,19 @@ def test_uni_goes_to_the_first_connection_with_its_id_and_to_nobody_else(wire: W
     assert wire.taken(second) == ["s"]
 
 
-def test_groups_and_ids_are_compared_without_their_encoding(wire: Wire) -> None:
+def test_hub_decodes_groups_and_ids_of_addresses(wire: Wire) -> None:
     connection = wire.connect("a/b", "x y")
 
     assert wire.hub.send("poll://uni@a%2Fb/x%20y", unblock("p"))
     assert wire.taken(connection) == ["p"]
 
 
-def test_only_what_is_polled_for_comes_here(wire: Wire) -> None:
+def test_hub_refuses_addresses_that_are_not_polled(wire: Wire) -> None:
     with pytest.raises(ValueError, match="'http://x' is no address that anybody polls for"):
         wire.hub.send("http://x", execute("w"))
 
 
-def test_the_number_of_connections_is_limited() -> None:
+def test_hub_limits_the_number_of_connections() -> None:
     wire = Wire(limit=2)
     first = wire.connect("g", "1")
     wire.connect("h", "2")
@@ -104,7 +104,7 @@ def test_the_number_of_connections_is_limited() -> None:
     wire.connect("g", "3")
 
 
-def test_a_message_to_a_full_buffer_is_lost(wire: Wire) -> None:
+def test_message_to_a_full_buffer_is_lost(wire: Wire) -> None:
     connection = wire.connect("g", "1")
     sent = [wire.hub.send("poll://any@g", unblock(str(n))) for n in range(MAX_BUFFERED + 1)]
 
@@ -113,7 +113,7 @@ def test_a_message_to_a_full_buffer_is_lost(wire: Wire) -> None:
     assert wire.hub.send("poll://any@g", unblock("later"))
 
 
-def test_nobody_is_passed_over_because_another_is_behind(wire: Wire) -> None:
+def test_task_goes_to_a_connection_whose_buffer_has_room(wire: Wire) -> None:
     one, two = wire.connect("g", "1"), wire.connect("g", "2")
     for n in range(MAX_BUFFERED):
         wire.hub.send("poll://any@g/2", execute(str(n)))
@@ -123,7 +123,7 @@ def test_nobody_is_passed_over_because_another_is_behind(wire: Wire) -> None:
     assert len(wire.taken(two)) == MAX_BUFFERED
 
 
-def test_a_task_that_found_nobody_is_offered_to_whoever_comes(wire: Wire) -> None:
+def test_task_without_connection_is_held_for_the_next_one(wire: Wire) -> None:
     assert not wire.hub.send("poll://any@g", execute("w"))
     assert not wire.hub.send("poll://uni@g/2", execute("v"))
     assert not wire.hub.send("poll://any@h", execute("u"))
@@ -137,7 +137,7 @@ def test_a_task_that_found_nobody_is_offered_to_whoever_comes(wire: Wire) -> Non
     assert wire.hub.claim("g") == ["v"]
 
 
-def test_a_task_that_somebody_got_after_all_is_held_no_longer(wire: Wire) -> None:
+def test_task_that_was_delivered_later_is_not_held(wire: Wire) -> None:
     wire.hub.send("poll://any@g", execute("w"))
     wire.connect("g", "1")
     assert wire.hub.send("poll://any@g", execute("w"))
@@ -145,14 +145,14 @@ def test_a_task_that_somebody_got_after_all_is_held_no_longer(wire: Wire) -> Non
     assert wire.hub.claim("g") == []
 
 
-def test_news_of_a_promise_is_not_kept_for_anybody(wire: Wire) -> None:
+def test_unblock_message_without_connection_is_not_held(wire: Wire) -> None:
     wire.hub.send("poll://uni@g/1", unblock("p"))
     connection = wire.connect("g", "1")
 
     assert (wire.room, wire.hub.claim("g"), wire.taken(connection)) == ([], [], [])
 
 
-def test_what_a_buffer_cannot_hold_is_offered_when_it_is_empty_and_only_so_much(wire: Wire) -> None:
+def test_tasks_beyond_a_full_buffer_are_claimed_once_it_empties(wire: Wire) -> None:
     connection = wire.connect("g", "1")
     for n in range(3 * MAX_BUFFERED):
         wire.hub.send("poll://any@g", execute(str(n)))
@@ -165,7 +165,7 @@ def test_what_a_buffer_cannot_hold_is_offered_when_it_is_empty_and_only_so_much(
     assert wire.hub.claim("g") == [str(n) for n in range(MAX_BUFFERED, 2 * MAX_BUFFERED)]
 
 
-def test_what_a_connection_leaves_behind_goes_to_another(wire: Wire) -> None:
+def test_unsent_messages_of_an_ended_connection_go_to_another(wire: Wire) -> None:
     one = wire.connect("g", "1")
     for id in ("w", "v"):
         wire.hub.send("poll://any@g/1", execute(id))
@@ -201,7 +201,7 @@ def test_offers_written_to_a_stream_are_remembered_within_limits(wire: Wire, mon
     assert wire.hub.claim("g") == ["a", "c"]
 
 
-def test_what_the_last_connection_leaves_behind_waits(wire: Wire) -> None:
+def test_unsent_task_of_the_last_connection_is_held(wire: Wire) -> None:
     one = wire.connect("g", "1")
     wire.hub.send("poll://any@g", execute("w"))
     wire.hub.disconnect(one)
@@ -210,7 +210,7 @@ def test_what_the_last_connection_leaves_behind_waits(wire: Wire) -> None:
     assert wire.hub.claim("g") == ["w"]
 
 
-def test_the_tasks_that_are_held_are_limited(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_tasks_are_limited(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hubs, "MAX_HELD", 2)
     for id in ("a", "b", "a", "c"):
         wire.hub.send("poll://any@g", execute(id))
@@ -219,7 +219,7 @@ def test_the_tasks_that_are_held_are_limited(wire: Wire, monkeypatch: pytest.Mon
     assert wire.hub.claim("g") == ["a", "c"]
 
 
-def test_a_closed_hub_ends_every_stream(wire: Wire) -> None:
+def test_closed_hub_ends_each_stream(wire: Wire) -> None:
     before = wire.connect("g", "1")
     wire.hub.close()
     after = wire.connect("g", "2")
@@ -230,20 +230,19 @@ def test_a_closed_hub_ends_every_stream(wire: Wire) -> None:
     assert not wire.hub.send("poll://any@g", execute("w"))
 
 
-@pytest.mark.parametrize("address", ["poll://any@g", "poll://any@g/1", "poll://uni@g/1"])
-@pytest.mark.parametrize("message", [execute, unblock])
-def test_a_connection_with_a_prefix_hears_of_no_other_ids(
-    wire: Wire, address: str, message: Callable[[str], dict[str, Any]]
-) -> None:
-    mine, theirs = wire.connect("g", "1", "mine."), wire.connect("g", "1", "theirs.")
+def test_connection_with_a_prefix_receives_its_ids_only(subtests: pytest.Subtests) -> None:
+    for address in ("poll://any@g", "poll://any@g/1", "poll://uni@g/1"):
+        for message in (execute, unblock):
+            with subtests.test(address, message=message):
+                wire = Wire()
+                mine, theirs = wire.connect("g", "1", "mine."), wire.connect("g", "1", "theirs.")
+                assert wire.hub.send(address, message("theirs.w"))
+                assert wire.hub.send(address, message("mine.w"))
+                assert not wire.hub.send(address, message("other.w"))
+                assert (wire.taken(mine), wire.taken(theirs)) == (["mine.w"], ["theirs.w"])
 
-    assert wire.hub.send(address, message("theirs.w"))
-    assert wire.hub.send(address, message("mine.w"))
-    assert not wire.hub.send(address, message("nobodys.w"))
-    assert (wire.taken(mine), wire.taken(theirs)) == (["mine.w"], ["theirs.w"])
 
-
-def test_a_task_waits_for_somebody_who_may_hear_of_it(wire: Wire) -> None:
+def test_task_is_held_for_a_connection_whose_prefix_permits_it(wire: Wire) -> None:
     wire.connect("g", "1", "mine.")
     assert not wire.hub.send("poll://any@g", execute("theirs.w"))
     assert wire.hub.claim("g") == []

@@ -22,7 +22,7 @@ RECEIVED: Queue[tuple[Any, Any, str]] = Queue()
 
 
 def handler(event: Any, context: Any) -> dict[str, str]:
-    """The function under test; also imported by its name."""
+    """Note an invocation, and fail for some ids. The server imports it by name."""
     RECEIVED.put((event, context, threading.current_thread().name))
     if event["data"]["task"]["id"] == "broken":
         raise RuntimeError("it broke")
@@ -48,29 +48,18 @@ def loaded(*texts: str, timeout: float = 60.0) -> Lambdas:
     return lambdas
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("worker=functions.worker.app:handler", Mapped("worker", "functions.worker.app", "handler")),
-        ("my-worker_2=app:h", Mapped("my-worker_2", "app", "h")),
-    ],
-)
-def test_a_mapping_names_a_group_a_module_and_a_handler(text: str, found: Mapped) -> None:
-    assert mapped(text) == found
-
-
-@pytest.mark.parametrize("text", ["", "worker", "worker=", "worker=app", "worker=app:", "worker=:h", "=app:h"])
-def test_anything_else_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(LambdaError, match=r"write worker=package\.module:handler"):
-        mapped(text)
-
-
-def test_a_group_that_cannot_be_a_function_is_refused() -> None:
+def test_mapping_names_a_group_a_module_and_a_handler(subtests: pytest.Subtests) -> None:
+    worker = Mapped("worker", "functions.worker.app", "handler")
+    assert mapped("worker=functions.worker.app:handler") == worker
+    assert mapped("my-worker_2=app:h") == Mapped("my-worker_2", "app", "h")
+    for text in ("", "worker", "worker=", "worker=app", "worker=app:", "worker=:h", "=app:h"):
+        with subtests.test(text), pytest.raises(LambdaError, match=r"write worker=package\.module:handler"):
+            mapped(text)
     with pytest.raises(LambdaError, match=r"'my worker' in .* is no name for a Lambda function"):
         mapped("my worker=app:h")
 
 
-def test_a_function_is_called_with_the_message_and_a_context() -> None:
+def test_function_is_called_with_the_message_and_a_context() -> None:
     lambdas = loaded(f"worker={HERE}:handler", timeout=30)
     assert "worker" in lambdas
     assert "other" not in lambdas
@@ -86,7 +75,7 @@ def test_a_function_is_called_with_the_message_and_a_context() -> None:
     assert lambdas.close(PATIENCE)
 
 
-def test_what_comes_before_the_module_is_imported_waits_for_it() -> None:
+def test_invocation_before_the_import_waits_for_it() -> None:
     lambdas = Lambdas({"worker": mapped(f"worker={HERE}:handler")}, ManualClock(), 60.0)
     lambdas.invoke("worker", MESSAGE)
     assert RECEIVED.empty()
@@ -96,7 +85,7 @@ def test_what_comes_before_the_module_is_imported_waits_for_it() -> None:
     assert lambdas.close(PATIENCE)
 
 
-def test_a_module_of_the_working_directory_is_imported_with_the_servers_address(
+def test_module_of_the_working_directory_sees_the_server_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_worker_module.py").write_text(
@@ -113,28 +102,31 @@ def test_a_module_of_the_working_directory_is_imported_with_the_servers_address(
     assert (module.URL, module.TABLE) == ("http://localhost:8001", None)
 
 
-def test_a_server_without_functions_leaves_the_environment_alone() -> None:
+def test_server_without_functions_does_not_change_the_environment() -> None:
     assert loaded().close(PATIENCE)
     assert os.environ["RESONATE_URL"] == "unset"
 
 
-@pytest.mark.parametrize(
-    ("handler", "why"),
-    [
-        ("no.such.module:handler", "importing no.such.module failed: ModuleNotFoundError"),
-        (f"{HERE}:nothing", f"{HERE} has no nothing"),
-        (f"{HERE}:no_handler", "it is a int, not a handler"),
-    ],
-)
-def test_a_handler_that_cannot_be_had_is_named(handler: str, why: str) -> None:
-    lambdas = Lambdas({"worker": mapped(f"worker={handler}")}, ManualClock(), 60.0)
-    lambdas.invoke("worker", MESSAGE)
-    with pytest.raises(LambdaError, match=f"--lambda worker={handler}: {why}"):
-        lambdas.load("http://localhost:8001")
-    assert lambdas.close(PATIENCE)
+def test_unusable_handler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests) -> None:
+    (tmp_path / "exits_with_3.py").write_text("import sys\nsys.exit(3)\n")
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for handler, why in (
+        ("no.such.module:handler", "importing no.such.module failed: ModuleNotFoundError.*"),
+        (f"{HERE}:nothing", f"{HERE} has no nothing.*"),
+        (f"{HERE}:no_handler", "it is a int, not a handler.*"),
+        ("exits_with_3:handler", "importing exits_with_3 failed: SystemExit: 3"),
+        ("exits:handler", "importing exits failed: SystemExit"),
+    ):
+        with subtests.test(handler):
+            lambdas = Lambdas({"worker": mapped(f"worker={handler}")}, ManualClock(), 60.0)
+            lambdas.invoke("worker", MESSAGE)
+            with pytest.raises(LambdaError, match=f"^--lambda worker={handler}: {why}$"):
+                lambdas.load("http://localhost:8001")
+            assert lambdas.close(PATIENCE)
 
 
-def test_a_function_that_fails_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_function_is_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
     lambdas = loaded(f"worker={HERE}:handler")
     caplog.set_level(logging.INFO)
     for id in ("broken", "whole"):
@@ -145,7 +137,7 @@ def test_a_function_that_fails_is_logged_in_one_line(caplog: pytest.LogCaptureFi
     assert [record.message for record in caplog.records] == ["function worker failed: RuntimeError: it broke"]
 
 
-def test_functions_that_exit_are_logged_and_use_no_thread_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_exiting_functions_are_logged_and_free_their_threads(caplog: pytest.LogCaptureFixture) -> None:
     lambdas = loaded(f"worker={HERE}:handler")
     caplog.set_level(logging.INFO)
     ids = [*(f"exit-{n}" for n in range(MAX_INVOCATIONS)), "whole"]
@@ -156,18 +148,3 @@ def test_functions_that_exit_are_logged_and_use_no_thread_up(caplog: pytest.LogC
     assert {event["data"]["task"]["id"] for event in events} == set(ids)
     assert lambdas.close(PATIENCE)
     assert [record.message for record in caplog.records] == ["function worker failed: SystemExit: 3"] * MAX_INVOCATIONS
-
-
-@pytest.mark.parametrize(("call", "shown"), [("sys.exit(3)", "SystemExit: 3"), ("sys.exit()", "SystemExit")])
-def test_a_module_that_exits_while_it_is_imported_is_named(
-    call: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "module_that_exits.py").write_text(f"import sys\n{call}\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    lambdas = Lambdas({"worker": mapped("worker=module_that_exits:handler")}, ManualClock(), 60.0)
-
-    with pytest.raises(LambdaError) as caught:
-        lambdas.load("http://localhost:8001")
-    assert str(caught.value) == (
-        f"--lambda worker=module_that_exits:handler: importing module_that_exits failed: {shown}"
-    )

@@ -1,4 +1,4 @@
-"""What makes time pass for a store."""
+"""Loop that wakes a store when something is due."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.server_api import PATIENCE
 
 
 class Scene:
-    """A store in memory with a loop, and what it sends."""
+    """Store in memory with a loop, and the addresses it sends to."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -29,11 +29,11 @@ class Scene:
         self.loop = WakeLoop(self.store, self.clock, lambda: self.paused)
 
     def timer(self, id: str, after: int) -> None:
-        """A promise whose timeout is told to an address that is its id."""
+        """Create a promise with a listener whose address is its id."""
         self.store.apply(PromiseCreate(id, self.clock.now() + after))
         self.store.apply(PromiseRegisterListener(id, f"poll://uni@g/{id}"))
 
-    def told(self) -> str:
+    def next(self) -> str:
         return self.sent.get(timeout=PATIENCE)
 
 
@@ -44,34 +44,34 @@ def scene() -> Iterator[Scene]:
     scene.loop.stop(PATIENCE)
 
 
-def test_what_is_due_happens_and_what_is_not_does_not(scene: Scene) -> None:
+def test_loop_settles_due_promises_only(scene: Scene) -> None:
     scene.timer("soon", 1_000)
     scene.timer("later", 2_000)
     scene.clock.advance(1_000)
     scene.loop.start()
-    assert scene.told() == "poll://uni@g/soon"
+    assert scene.next() == "poll://uni@g/soon"
 
     scene.clock.advance(1_000)
     scene.loop.nudge()
-    assert scene.told() == "poll://uni@g/later"
+    assert scene.next() == "poll://uni@g/later"
     assert scene.sent.empty()
 
 
-def test_what_is_due_sooner_than_expected_wakes_the_loop(scene: Scene) -> None:
+def test_loop_wakes_for_a_promise_that_is_due_sooner(scene: Scene) -> None:
     scene.timer("far", 10**9)
     scene.loop.start()
     scene.store.apply(PromiseCreate("due", scene.clock.now() + 10**9, tags={TARGET: "poll://any@g"}))
-    assert scene.told() == "poll://any@g"
+    assert scene.next() == "poll://any@g"
 
     scene.timer("near", 5)
     scene.clock.advance(5)
     scene.timer("nearer", 1)
     scene.clock.advance(1)
     scene.loop.nudge()
-    assert {scene.told(), scene.told()} == {"poll://uni@g/near", "poll://uni@g/nearer"}
+    assert {scene.next(), scene.next()} == {"poll://uni@g/near", "poll://uni@g/nearer"}
 
 
-def test_time_stands_still_while_somebody_else_moves_it(scene: Scene) -> None:
+def test_paused_loop_settles_nothing(scene: Scene) -> None:
     scene.paused = True
     scene.timer("held", 1_000)
     scene.clock.advance(2_000)
@@ -82,11 +82,11 @@ def test_time_stands_still_while_somebody_else_moves_it(scene: Scene) -> None:
 
     scene.paused = False
     scene.loop.nudge()
-    assert scene.told() == "poll://uni@g/held"
+    assert scene.next() == "poll://uni@g/held"
 
 
 @pytest.mark.parametrize(("error", "shown"), [(StoreError("busy"), "busy"), (RuntimeError("bug"), "Traceback")])
-def test_a_store_that_fails_is_tried_again(
+def test_loop_retries_a_failing_store(
     error: Exception, shown: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(loops, "PAUSE_MS", 1)
@@ -115,5 +115,5 @@ def test_a_store_that_fails_is_tried_again(
     assert shown in caplog.text
 
 
-def test_a_loop_that_never_began_can_be_stopped() -> None:
+def test_loop_that_was_not_started_can_be_stopped() -> None:
     WakeLoop(MemoryStore(ManualClock()), ManualClock()).stop(PATIENCE)

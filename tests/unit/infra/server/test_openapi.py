@@ -1,4 +1,4 @@
-"""The development server does what docs/openapi.json says: requests come from the document, answers are held to it."""
+"""Responses of the development server to requests that docs/openapi.json generates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCUMENT = json.loads((Path(__file__).parents[4] / "docs" / "openapi.json").read
 CHECKS = [not_a_server_error, status_code_conformance, response_schema_conformance]
 
 
-def test_answers_are_what_the_document_says() -> None:
+def test_openapi_document_describes_each_response() -> None:
     schema = schemathesis.openapi.from_dict(DOCUMENT)
     seen: Counter[int] = Counter()
     with Server(ServerOptions(port=0)).running() as server:

@@ -1,4 +1,4 @@
-"""The server as a process: how it starts, ends, is killed, and what it says."""
+"""Process of the server: start, end, kill and log lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.dev_process import LINE, started
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_when_asked_to_closes_its_streams_and_says_so_in_lines(number: signal.Signals) -> None:
+def test_server_stops_at_a_signal_and_ends_its_streams(number: signal.Signals) -> None:
     with started("--port", "0") as server:
         api = server.api()
         with api.poll("g", "1") as stream:
@@ -38,7 +38,7 @@ def test_query_of_a_request_is_masked_in_the_log() -> None:
     assert "s3cret" not in lines
 
 
-def test_what_it_has_acknowledged_survives_its_being_killed(tmp_path: Path) -> None:
+def test_acknowledged_writes_survive_a_kill(tmp_path: Path) -> None:
     data = str(tmp_path / "promises.db")
     with started("--port", "0", "--data", data) as server:
         api = server.api()
@@ -58,7 +58,7 @@ def test_what_it_has_acknowledged_survives_its_being_killed(tmp_path: Path) -> N
     assert any('"POST / HTTP/1.1" 200' in line for line in server.lines)
 
 
-def test_no_id_makes_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_lines_escape_control_characters_of_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_handlers.py").write_text(
         "def handler(event, context): raise RuntimeError(event['data']['task']['id'])"
     )
@@ -78,7 +78,7 @@ def test_no_id_makes_a_line_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     assert forged not in server.lines
 
 
-def test_a_traceback_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traceback_of_a_function_is_logged_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_handlers.py").write_text("def handler(event, context): raise RuntimeError('it broke')")
     monkeypatch.syspath_prepend(tmp_path)
     with started("--port", "0", "--log-level", "debug", "--lambda", "worker=my_handlers:handler") as server:
@@ -90,7 +90,7 @@ def test_a_traceback_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     assert "Traceback (most recent call last):" in server.lines
 
 
-def test_a_port_that_is_taken_is_one_clear_line_and_exit_code_1() -> None:
+def test_port_in_use_exits_with_code_1_and_one_line() -> None:
     with started("--port", "0") as first:
         port = str(first.api().port)
         with started("--port", port) as second:
@@ -108,7 +108,7 @@ def test_a_port_that_is_taken_is_one_clear_line_and_exit_code_1() -> None:
         ("import sys\nsys.exit(3)", "SystemExit: 3"),
     ],
 )
-def test_a_function_that_cannot_be_imported_is_one_clear_line_and_exit_code_1(
+def test_unimportable_function_exits_with_code_1_and_one_line(
     source: str | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if source is not None:

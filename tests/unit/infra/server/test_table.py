@@ -1,4 +1,4 @@
-"""A table as the store of one process."""
+"""Table as the store of one process."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import TARGET, TIMER
 from tests.support.dynamo import Table, Wire, refusing
+from tests.support.present import present
 
 HOUR = 3_600_000
 SWEEP = 60_000
@@ -53,7 +54,7 @@ class Scene:
         return response
 
     def advance(self, milliseconds: int) -> None:
-        """Let time pass, doing what is due when it is due."""
+        """Advance the clock, and tick the store at each instant that is due."""
         end = self.clock.now() + milliseconds
         while (at := self.store.next_wake_at()) <= end:
             self.clock.advance_to(at)
@@ -66,7 +67,7 @@ def scene(table: Table) -> Scene:
     return Scene(table)
 
 
-def test_effects_are_carried_out_here_and_not_announced_on_the_stream(scene: Scene) -> None:
+def test_table_store_delivers_effects_without_the_stream(scene: Scene) -> None:
     scene.create("w", "poll://any@g")
     assert scene.taken() == [("poll://any@g", "w")]
     assert scene.store.apply(TaskAcquire("w", 0, "p", HOUR)).ok
@@ -79,12 +80,10 @@ def test_effects_are_carried_out_here_and_not_announced_on_the_stream(scene: Sce
     assert scene.taken() == [("poll://any@g", "w"), ("poll://uni@c/1", "x")]
     assert not any("effects" in item for item in scene.table.items())
     assert [item["sk"]["S"] for item in scene.table.items() if "expire_at" in item] == ["expiry#x"]
-    record = scene.store.record("x")
-    assert record is not None
-    assert record.delivered
+    assert present(scene.store.record("x")).delivered
 
 
-def test_timers_are_on_time(scene: Scene) -> None:
+def test_table_store_settles_timers_on_time(scene: Scene) -> None:
     scene.store.tick()
     scene.create("t", after=1_500, **{TIMER: "true"})
     assert scene.woken_at == [scene.clock.now() + 1_500]
@@ -97,7 +96,7 @@ def test_timers_are_on_time(scene: Scene) -> None:
     assert scene.taken() == [("poll://uni@c/1", "t")]
 
 
-def test_schedules_are_on_time_until_they_are_deleted(scene: Scene) -> None:
+def test_table_store_fires_schedules_until_they_are_deleted(scene: Scene) -> None:
     creation = ScheduleCreate("s", "* * * * *", "s-{{.timestamp}}", HOUR, promise_tags={TARGET: "poll://any@g"})
     assert scene.store.apply(creation).ok
     first = scene.clock.now() // 60_000 * 60_000 + 60_000
@@ -107,10 +106,10 @@ def test_schedules_are_on_time_until_they_are_deleted(scene: Scene) -> None:
 
     assert scene.store.apply(ScheduleDelete("s")).ok
     scene.advance(2 * 60_000)
-    assert {id for _, id in scene.taken()} <= offered  # they are offered again, and no others
+    assert {id for _, id in scene.taken()} <= offered  # Only these are offered again.
 
 
-def test_the_sweep_finds_what_others_wrote(scene: Scene) -> None:
+def test_sweep_offers_tasks_of_another_writer(scene: Scene) -> None:
     other = scene.table.store(scene.clock)
     assert other.apply(PromiseCreate("w", scene.clock.now() + HOUR, tags={TARGET: "poll://any@g"})).ok
     assert scene.store.due(scene.clock.now() + HOUR) == [("promise", "w")]
@@ -119,17 +118,15 @@ def test_the_sweep_finds_what_others_wrote(scene: Scene) -> None:
     assert scene.taken() == [("poll://any@g", "w")]
 
 
-def test_a_lease_that_ends_is_noticed_by_the_sweep(scene: Scene) -> None:
+def test_sweep_releases_a_task_whose_lease_ended(scene: Scene) -> None:
     scene.create("w", "poll://any@g")
     assert scene.store.apply(TaskAcquire("w", 0, "p", 1_000)).ok
     scene.taken()
     scene.advance(2 * SWEEP)
 
     assert scene.taken()[0] == ("poll://any@g", "w")
-    record = scene.store.record("w")
-    assert record is not None
-    assert record.task is not None
-    assert (record.task.state, record.task.version) == ("pending", 1)
+    task = present(present(scene.store.record("w")).task)
+    assert (task.state, task.version) == ("pending", 1)
 
 
 def test_sweep_that_wakes_nothing_is_logged_as_debug(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
@@ -144,13 +141,13 @@ def test_sweep_that_wakes_nothing_is_logged_as_debug(scene: Scene, caplog: pytes
     assert "INFO" in {record.levelname for record in caplog.records if record.name == "resonate.tick"}
 
 
-def test_an_effect_that_fails_is_left_to_the_sweep(scene: Scene, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_effect_is_left_to_the_sweep(scene: Scene, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
     scene.create("w", "poll://any@g")
     scene.store.apply(TaskAcquire("w", 0, "p", HOUR))
     scene.create("x")
     scene.store.apply(TaskSuspend("w", 1, ("x",)))
     scene.taken()
-    # The settlement itself passes; its reader does not come through, however often it tries.
+    # The settlement itself succeeds. The requests of its effects fail.
     wire.faults.extend([None, *[refusing("InternalServerError", 500)] * 10])
     assert scene.store.apply(PromiseSettle("x", "resolved")).ok
     assert "an effect failed and is left to the sweep" in caplog.text
@@ -161,7 +158,7 @@ def test_an_effect_that_fails_is_left_to_the_sweep(scene: Scene, wire: Wire, cap
     assert ("poll://any@g", "w") in scene.taken()
 
 
-def test_a_closed_store_answers_no_more(scene: Scene) -> None:
+def test_closed_table_store_refuses_requests(scene: Scene) -> None:
     assert scene.store.open() is scene.store
     assert list(scene.store.children("w")) == []
     scene.store.close()

@@ -1,4 +1,4 @@
-"""The whole template, created resource by resource as AWS would, and what came of it looked up again."""
+"""All resources of the template, created in moto and read again."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ EVERYTHING: dict[str, str | int] = {
     "WorkerMemory": 1024,
     "LogRetentionDays": 7,
 }
-"""Parameters under which no resource is left out."""
+"""Parameters with which the template creates all its resources."""
 
 Client = Callable[..., Any]
 
@@ -46,13 +46,11 @@ def deployment(template: Template, client: Client) -> Iterator[Deployment]:
     delete(deployment, client)
 
 
-def test_whatever_the_offline_stack_leaves_out_can_be_created() -> None:
+def test_account_creates_what_the_offline_stack_omits() -> None:
     assert CREATORS.keys() >= NOT_CREATED.keys()
 
 
-def test_functions_have_the_role_the_layer_and_the_variables_of_what_was_created(
-    deployment: Deployment, client: Client
-) -> None:
+def test_functions_have_their_role_layer_and_variables(deployment: Deployment, client: Client) -> None:
     [layer] = client("lambda").list_layers()["Layers"]
     for function in deployment.functions.values():
         created = client("lambda").get_function(FunctionName=function.name)["Configuration"]
@@ -69,7 +67,7 @@ def test_functions_have_the_role_the_layer_and_the_variables_of_what_was_created
     assert worker["Concurrency"]["ReservedConcurrentExecutions"] == 50
 
 
-def test_the_policies_name_resources_that_exist(deployment: Deployment, client: Client) -> None:
+def test_policies_name_existing_resources(deployment: Deployment, client: Client) -> None:
     document = client("iam").get_role_policy(RoleName="market-DispatchRole", PolicyName="dispatch")["PolicyDocument"]
     statements = {statement["Sid"]: statement["Resource"] for statement in document["Statement"]}
     table = client("dynamodb").describe_table(TableName=deployment.table_name)["Table"]
@@ -84,7 +82,7 @@ def test_the_policies_name_resources_that_exist(deployment: Deployment, client: 
     assert group["retentionInDays"] == 7
 
 
-def test_functions_are_fed_by_the_stream_and_the_queues(deployment: Deployment, client: Client) -> None:
+def test_event_source_mappings_connect_stream_and_queues(deployment: Deployment, client: Client) -> None:
     mappings = client("lambda").list_event_source_mappings()["EventSourceMappings"]
 
     assert {(mapping["FunctionArn"], mapping["EventSourceArn"]) for mapping in mappings} == {
@@ -102,7 +100,7 @@ def test_alarms_notify_the_subscribed_address(template: Template, client: Client
     assert len(alarms) == sum(resource.type == "AWS::CloudWatch::Alarm" for resource in template.resources)
 
 
-def test_other_stacks_find_what_they_need_under_lasting_names(deployment: Deployment, client: Client) -> None:
+def test_ssm_parameters_name_the_resources_for_other_stacks(deployment: Deployment, client: Client) -> None:
     found = client("ssm").get_parameters_by_path(Path="/resonate/market")["Parameters"]
     values = {parameter["Name"].rpartition("/")[2]: parameter["Value"] for parameter in found}
 
@@ -116,9 +114,7 @@ def test_other_stacks_find_what_they_need_under_lasting_names(deployment: Deploy
         assert values[f"{role}-role"].endswith(f":role/market-{role.title()}Role")
 
 
-def test_large_values_are_encrypted_private_and_removed_when_nobody_claims_them(
-    deployment: Deployment, client: Client
-) -> None:
+def test_bucket_is_encrypted_and_private_and_expires_unclaimed_values(deployment: Deployment, client: Client) -> None:
     s3 = client("s3")
     bucket = deployment.bucket
     [encryption] = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
@@ -130,18 +126,18 @@ def test_large_values_are_encrypted_private_and_removed_when_nobody_claims_them(
     assert set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()) == {True}
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     expiring = {id: rule["Filter"] for id, rule in rules.items() if "Expiration" in rule}
-    assert expiring == {"remove-unclaimed": {"Tag": {"Key": name, "Value": value}}}, "nothing else may expire"
+    assert expiring == {"remove-unclaimed": {"Tag": {"Key": name, "Value": value}}}, "only unclaimed values expire"
     assert rules["remove-unclaimed"]["Expiration"]["Days"] == 7
 
 
-def test_the_worker_has_a_url_for_signed_requests(deployment: Deployment, client: Client) -> None:
+def test_worker_has_a_url_for_signed_requests(deployment: Deployment, client: Client) -> None:
     url = client("lambda").get_function_url_config(FunctionName="market-worker")
 
     assert url["AuthType"] == "AWS_IAM"
     assert url["FunctionUrl"] == deployment.outputs["WorkerFunctionUrl"]
 
 
-def test_the_dashboard_is_accepted(deployment: Deployment, client: Client) -> None:
+def test_dashboard_is_accepted(deployment: Deployment, client: Client) -> None:
     body = client("cloudwatch").get_dashboard(DashboardName="market-us-east-1")["DashboardBody"]
 
     assert len(json.loads(body)["widgets"]) == 12

@@ -1,4 +1,4 @@
-"""HTTP requests become events of API Gateway, and what functions answer becomes responses."""
+"""Events of API Gateway for HTTP requests, and responses for the results of functions."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def gateway(function: Function) -> Gateway:
     return Gateway(ROUTES, function, lambda: 1_735_689_600_000)
 
 
-def test_a_request_becomes_an_event(gateway: Gateway, function: Function) -> None:
+def test_signed_request_becomes_an_event(gateway: Gateway, function: Function) -> None:
     response = gateway.request("POST", "/", "ü".encode(), {"Content-Type": "text/plain"}, signed=True)
     (event,) = function.events
 
@@ -47,31 +47,31 @@ def test_a_request_becomes_an_event(gateway: Gateway, function: Function) -> Non
     assert event["requestContext"]["identity"]["userArn"].startswith("arn:aws:iam::")
 
 
-def test_whoever_need_not_sign_is_unknown(gateway: Gateway, function: Function) -> None:
+def test_event_of_an_unsigned_request_has_no_user(gateway: Gateway, function: Function) -> None:
     assert gateway.request("GET", "/health").status == 200
     assert function.events[0]["requestContext"]["identity"]["userArn"] is None
     assert function.events[0]["body"] is None
 
 
-def test_an_answer_that_is_encoded_is_decoded(gateway: Gateway, function: Function) -> None:
+def test_base64_result_of_a_function_is_decoded(gateway: Gateway, function: Function) -> None:
     function.answer = {"statusCode": 201, "body": "AAE=", "isBase64Encoded": True, "multiValueHeaders": {"X": ["2"]}}
 
     assert gateway.request("GET", "/health") == HttpResponse(201, {"X": "2"}, b"\0\1")
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/"), ("GET", "/"), ("GET", "/nowhere")])
-def test_no_signature_or_no_route_is_the_same(gateway: Gateway, function: Function, method: str, path: str) -> None:
-    assert gateway.request(method, path) == HttpResponse(403, {}, b'{"message":"Missing Authentication Token"}')
+def test_unsigned_or_unknown_request_is_refused(gateway: Gateway, function: Function) -> None:
+    for method, path in (("POST", "/"), ("GET", "/"), ("GET", "/nowhere")):
+        assert gateway.request(method, path) == HttpResponse(403, {}, b'{"message":"Missing Authentication Token"}')
     assert function.events == []
 
 
-def test_a_function_that_fails_is_a_bad_gateway(gateway: Gateway, function: Function) -> None:
+def test_failing_function_answers_502(gateway: Gateway, function: Function) -> None:
     function.answer = RuntimeError("secret")
 
     assert gateway.request("GET", "/health") == HttpResponse(502, {}, b'{"message": "Internal server error"}')
 
 
-def test_the_routes_are_those_of_the_template(client: Any) -> None:  # noqa: F811
+def test_routes_are_those_of_the_template(client: Any) -> None:  # noqa: F811
     deployment = create(load(default_template(), stack=TemplateStack("routed")), client)
 
     assert set(deployment.routes) == {

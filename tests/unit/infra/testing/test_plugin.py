@@ -61,15 +61,15 @@ def resonate_now():
 
 @pytest.fixture(autouse=True)
 def _only_this_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plugin of these sources, and not the one of whatever is installed."""
+    """Load the plugin from these sources only, not from an installed package."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
 
-def test_the_fixtures_give_stacks_and_leave_no_trace(
+def test_plugin_fixtures_return_stacks_and_leave_no_trace(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # In a process of its own: others in this one may keep stacks, which are in force meanwhile.
+    # Other tests in this process can keep open stacks, so this run has its own process.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     paths = [str(ROOT / name) for name in ("", "sdk", "store", "infra")]
@@ -82,7 +82,7 @@ def test_the_fixtures_give_stacks_and_leave_no_trace(
     result.assert_outcomes(passed=8)
 
 
-def test_a_template_that_is_missing_is_told(pytester: pytest.Pytester) -> None:
+def test_plugin_names_a_missing_template(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nresonate_template = deploy/template.yaml\n")
     pytester.makepyfile("def test_offline(resonate_offline_stack): pass")
 
@@ -94,13 +94,13 @@ def test_a_template_that_is_missing_is_told(pytester: pytest.Pytester) -> None:
     )
 
 
-def test_the_fixtures_are_listed_with_what_they_are(pytester: pytest.Pytester) -> None:
+def test_plugin_fixtures_are_listed_with_their_docstrings(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("-p", "resonate_infra.testing.plugin", "--fixtures")
 
     result.stdout.fnmatch_lines(["resonate_stack*", "*an empty stack in memory*", "resonate_offline_stack*"])
 
 
-def test_a_run_that_does_not_use_it_loads_nothing() -> None:
+def test_plugin_that_is_not_used_imports_nothing() -> None:
     script = (
         "import pytest, sys; before = set(sys.modules); import resonate_infra.testing.plugin;"
         " print(*sorted(set(sys.modules) - before))"

@@ -63,7 +63,7 @@ def processes(clock: ManualClock) -> Processes:
     return Processes(LimitedClock(clock), {"SHARED": "ours"})
 
 
-def test_a_function_runs_in_its_own_environment(processes: Processes, function: TemplateFunction) -> None:
+def test_function_runs_in_its_own_environment(processes: Processes, function: TemplateFunction) -> None:
     assert processes.invoke(function, {}) == {
         "calls": 1,
         "variable": "mine",
@@ -75,9 +75,7 @@ def test_a_function_runs_in_its_own_environment(processes: Processes, function: 
     }
 
 
-def test_a_function_stays_warm_until_it_is_killed_or_forgotten(
-    processes: Processes, function: TemplateFunction
-) -> None:
+def test_function_stays_warm_until_it_is_killed_or_forgotten(processes: Processes, function: TemplateFunction) -> None:
     calls: list[int] = []
     for event in ({}, {}, "fail", {}, "kill", {}, "forget", {}):
         if event == "forget":
@@ -96,14 +94,14 @@ def test_a_function_stays_warm_until_it_is_killed_or_forgotten(
     assert processes.invoke(function, {})["calls"] == 1
 
 
-def test_the_remaining_time_is_counted_on_the_stacks_clock(
+def test_remaining_time_is_counted_on_the_clock_of_the_stack(
     processes: Processes, function: TemplateFunction, clock: ManualClock
 ) -> None:
     assert processes.invoke(function, lambda _: clock.sleep(12_000))["remaining"] == 18_000
     assert processes.invoke(function, lambda _: clock.sleep(40_000))["remaining"] == 0
 
 
-def test_a_function_that_waits_past_its_timeout_is_killed_there(
+def test_function_that_waits_past_its_timeout_is_killed(
     processes: Processes, function: TemplateFunction, clock: ManualClock
 ) -> None:
     began = clock.now()
@@ -119,7 +117,7 @@ def test_a_function_that_waits_past_its_timeout_is_killed_there(
     LimitedClock(clock).sleep(3_600_000)
 
 
-def test_another_file_may_take_the_place_of_the_code(
+def test_code_of_a_function_can_be_replaced_by_a_file(
     clock: ManualClock, function: TemplateFunction, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.py"
@@ -129,9 +127,7 @@ def test_another_file_may_take_the_place_of_the_code(
     assert processes.invoke(function, {}) == "other"
 
 
-def test_module_has_the_name_of_the_deployed_package_in_every_process(
-    processes: Processes, function: TemplateFunction
-) -> None:
+def test_module_has_the_deployed_name_in_each_process(processes: Processes, function: TemplateFunction) -> None:
     (function.code_directory / "app.py").write_text(
         "import sys\ndef handler(event, context):\n"
         "    return __name__, sys.modules[__name__].handler is handler, event and event()\n"
@@ -146,9 +142,7 @@ def test_module_has_the_name_of_the_deployed_package_in_every_process(
     assert sys.modules.get("app") is before
 
 
-def test_code_in_a_package_has_the_name_that_imports_it(
-    clock: ManualClock, function: TemplateFunction, tmp_path: Path
-) -> None:
+def test_code_in_a_package_has_its_full_name(clock: ManualClock, function: TemplateFunction, tmp_path: Path) -> None:
     package = tmp_path / "shop" / "orders"
     package.mkdir(parents=True)
     for directory in (package, package.parent):
@@ -164,7 +158,7 @@ def test_missing_code_is_named(processes: Processes, function: TemplateFunction)
         processes.invoke(replace(function, handler="gone.handler"), {})
 
 
-def test_code_that_cannot_be_loaded_fails_each_time(processes: Processes, function: TemplateFunction) -> None:
+def test_code_that_cannot_be_loaded_fails_each_invocation(processes: Processes, function: TemplateFunction) -> None:
     (function.code_directory / "app.py").write_text("raise ImportError('broken')\n")
     for _ in range(2):
         with pytest.raises(ImportError, match="broken"):

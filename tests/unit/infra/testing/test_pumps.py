@@ -14,7 +14,7 @@ IMAGE_FILTER = {"dynamodb": {"NewImage": {"effects": {"N": [{"exists": True}]}}}
 
 
 class Function:
-    """Takes events; answers with `response`, or by calling it, or by raising it."""
+    """Function that notes events. It returns `response`, calls it, or raises it."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -66,7 +66,7 @@ def keys(record: dict[str, Any]) -> str:
 
 
 def failing(*sks: str) -> Any:
-    """Reports the records with these keys as failed."""
+    """Return a response that reports the records with these keys as failed."""
     return lambda event: {
         "batchItemFailures": [
             {"itemIdentifier": record["dynamodb"]["SequenceNumber"]}
@@ -76,7 +76,7 @@ def failing(*sks: str) -> Any:
     }
 
 
-def test_records_come_as_lambda_sends_them(stack: OfflineStack, stream: StreamPump, function: Function) -> None:
+def test_stream_records_have_the_form_of_lambda(stack: OfflineStack, stream: StreamPump, function: Function) -> None:
     put(stack, "a", effects=1)
     put(stack, "a", effects=2)
     stream.pump()
@@ -93,7 +93,7 @@ def test_records_come_as_lambda_sends_them(stack: OfflineStack, stream: StreamPu
     assert int(first["dynamodb"]["SequenceNumber"]) < int(second["dynamodb"]["SequenceNumber"])
 
 
-def test_what_is_taken_from_moto_is_what_its_api_shows(stack: OfflineStack) -> None:
+def test_stream_changes_equal_those_of_the_api(stack: OfflineStack) -> None:
     put(stack, "a", effects=1)
     put(stack, "a", effects=2)
     client = stack.cloud.client("dynamodbstreams")
@@ -113,7 +113,7 @@ def test_what_is_taken_from_moto_is_what_its_api_shows(stack: OfflineStack) -> N
     assert stack.cloud.take_changes(arn) == []
 
 
-def test_the_filter_keeps_records_back(stack: OfflineStack, stream: StreamPump, function: Function) -> None:
+def test_stream_filter_drops_records(stack: OfflineStack, stream: StreamPump, function: Function) -> None:
     put(stack, "a")
     put(stack, "b", effects=1)
     stack.cloud.client("dynamodb").delete_item(
@@ -124,7 +124,9 @@ def test_the_filter_keeps_records_back(stack: OfflineStack, stream: StreamPump, 
     assert [keys(record) for record in function.events[0]["Records"]] == ["b"]
 
 
-def test_batches_are_as_large_as_the_template_says(stack: OfflineStack, stream: StreamPump, function: Function) -> None:
+def test_stream_batches_have_the_size_of_the_template(
+    stack: OfflineStack, stream: StreamPump, function: Function
+) -> None:
     for n in range(130):
         put(stack, f"{n}", effects=1)
     while stream.pump():
@@ -133,7 +135,7 @@ def test_batches_are_as_large_as_the_template_says(stack: OfflineStack, stream: 
     assert function.sizes() == [100, 30]
 
 
-def test_a_record_may_get_lost(stack: OfflineStack, stream: StreamPump, function: Function) -> None:
+def test_stream_record_can_be_lost(stack: OfflineStack, stream: StreamPump, function: Function) -> None:
     put(stack, "lost", effects=1)
     put(stack, "a", effects=1)
     stream.pump()
@@ -141,7 +143,7 @@ def test_a_record_may_get_lost(stack: OfflineStack, stream: StreamPump, function
     assert [keys(record) for record in function.events[0]["Records"]] == ["a"]
 
 
-def test_after_a_partial_failure_what_is_left_comes_again(
+def test_stream_repeats_from_the_first_failed_record(
     stack: OfflineStack, stream: StreamPump, function: Function
 ) -> None:
     for sk in "abcd":
@@ -155,7 +157,7 @@ def test_after_a_partial_failure_what_is_left_comes_again(
     assert [[keys(record) for record in event["Records"]] for event in function.events] == [list("abcd"), list("cd")]
 
 
-def test_a_batch_that_crashes_the_function_is_halved_around_the_culprit(
+def test_stream_batch_that_crashes_the_function_is_bisected(
     stack: OfflineStack, stream: StreamPump, function: Function
 ) -> None:
     for n in range(8):
@@ -178,19 +180,21 @@ def test_a_batch_that_crashes_the_function_is_halved_around_the_culprit(
     assert function.sizes()[-(MAX_STREAM_RETRIES + 3) :].count(1) >= MAX_STREAM_RETRIES + 1
 
 
-def test_a_record_that_keeps_failing_is_given_up(stack: OfflineStack, stream: StreamPump, function: Function) -> None:
+def test_stream_record_that_keeps_failing_is_abandoned(
+    stack: OfflineStack, stream: StreamPump, function: Function
+) -> None:
     put(stack, "a", effects=1)
     put(stack, "b", effects=1)
     function.response = failing("b")
     while stream.pump():
         pass
 
-    # Once with its neighbour, and then again as often as the template says.
+    # Once in the batch, and then with the retries of the template.
     assert len(function.events) == 1 + MAX_STREAM_RETRIES
     assert [keys(record) for record in stream.abandoned] == ["b"]
 
 
-def test_nothing_is_asked_when_nothing_was_written(stack: OfflineStack, stream: StreamPump) -> None:
+def test_stream_without_writes_makes_no_request(stack: OfflineStack, stream: StreamPump) -> None:
     stream.pump()
     stack.reset_counts()
 
@@ -217,7 +221,7 @@ def bodies(function: Function) -> list[list[str]]:
     return [[record["body"] for record in event["Records"]] for event in function.events]
 
 
-def test_messages_come_as_lambda_sends_them(stack: OfflineStack, queue: QueuePump, function: Function) -> None:
+def test_queue_messages_have_the_form_of_lambda(stack: OfflineStack, queue: QueuePump, function: Function) -> None:
     send(stack, '{"kind":"sweep"}')
     assert queue.pump() == 1
     assert queue.pump() == 0
@@ -238,7 +242,7 @@ def test_messages_come_as_lambda_sends_them(stack: OfflineStack, queue: QueuePum
     assert (record["eventSource"], record["awsRegion"]) == ("aws:sqs", "us-east-1")
 
 
-def test_a_delayed_message_comes_when_its_time_has(stack: OfflineStack, queue: QueuePump) -> None:
+def test_queue_delivers_a_delayed_message_on_time(stack: OfflineStack, queue: QueuePump) -> None:
     send(stack, "late", 10)
     assert queue.pump() == 0
     assert stack.next_event_at() == stack.clock.now() + 10_000
@@ -248,7 +252,7 @@ def test_a_delayed_message_comes_when_its_time_has(stack: OfflineStack, queue: Q
     assert queue.pump() == 1
 
 
-def test_a_message_that_failed_is_visible_again_after_a_while(
+def test_queue_message_that_failed_becomes_visible_again(
     stack: OfflineStack, queue: QueuePump, function: Function
 ) -> None:
     send(stack, "good")
@@ -267,7 +271,7 @@ def test_a_message_that_failed_is_visible_again_after_a_while(
     assert bodies(function) == [["good", "bad"], ["bad"]]
 
 
-def test_a_message_that_keeps_failing_ends_in_the_dead_letter_queue(
+def test_queue_message_that_keeps_failing_becomes_a_dead_letter(
     stack: OfflineStack, queue: QueuePump, function: Function
 ) -> None:
     send(stack, "bad")
@@ -287,7 +291,9 @@ def test_a_message_that_keeps_failing_ends_in_the_dead_letter_queue(
 
 @pytest.fixture
 def schedules(stack: OfflineStack, function: Function) -> SchedulePump:
-    return SchedulePump(stack.cloud, stack.deployment.schedule_group, function)
+    pump = SchedulePump(stack.cloud, stack.deployment.schedule_group, function)
+    assert pump.instants() == {}, "the sweep is not a schedule of the pump"
+    return pump
 
 
 def schedule(stack: OfflineStack, name: str, expression: str, target: str = "arn:tick") -> None:
@@ -300,9 +306,7 @@ def schedule(stack: OfflineStack, name: str, expression: str, target: str = "arn
     )
 
 
-def test_a_one_time_schedule_fires_once_at_its_time(
-    stack: OfflineStack, schedules: SchedulePump, function: Function
-) -> None:
+def test_schedule_for_one_time_fires_once(stack: OfflineStack, schedules: SchedulePump, function: Function) -> None:
     at = 1_800_000_000
     schedule(stack, "once", "at(2027-01-15T08:00:00)")
     assert schedules.instants() == {"once": at * 1000}
@@ -315,7 +319,9 @@ def test_a_one_time_schedule_fires_once_at_its_time(
     assert schedules.instants() == {}
 
 
-def test_a_firing_that_failed_is_tried_again(stack: OfflineStack, schedules: SchedulePump, function: Function) -> None:
+def test_schedule_firing_that_failed_is_retried(
+    stack: OfflineStack, schedules: SchedulePump, function: Function
+) -> None:
     schedule(stack, "once", "at(2020-01-01T00:00:00)")
     function.response = RuntimeError()
     schedules.pump()
@@ -328,12 +334,7 @@ def test_a_firing_that_failed_is_tried_again(stack: OfflineStack, schedules: Sch
     assert len(function.events) == 2
 
 
-def test_the_sweep_is_not_the_pumps_business(schedules: SchedulePump) -> None:
-    assert schedules.instants() == {}
-
-
-def test_a_function_that_is_killed_has_failed(stack: OfflineStack) -> None:
-    """Killed is no Exception, so that no handler gets to catch it; to a pump it is one."""
+def test_schedule_firing_of_a_killed_function_is_retried(stack: OfflineStack) -> None:
 
     def kill(_: Moment, call: CountedCall) -> None:
         if call.caller == "TickFunction":
@@ -350,7 +351,7 @@ def test_a_function_that_is_killed_has_failed(stack: OfflineStack) -> None:
     assert (stack.invocations, stack.next_event_at()) == ({"TickFunction": 2}, None)
 
 
-def test_a_recurring_schedule_fires_whenever_it_occurs(
+def test_recurring_schedule_fires_at_each_occurrence(
     stack: OfflineStack, schedules: SchedulePump, function: Function
 ) -> None:
     schedule(stack, "often", "cron(0/20 * * * ? *)")
@@ -368,13 +369,13 @@ def test_a_recurring_schedule_fires_whenever_it_occurs(
     assert len(function.events) == 3
 
 
-def test_a_recurring_schedule_that_is_replaced_fires_as_it_says_now(
+def test_recurring_schedule_that_is_replaced_fires_by_its_new_expression(
     stack: OfflineStack, schedules: SchedulePump
 ) -> None:
     schedule(stack, "often", "cron(* * * * ? *)")
     (before,) = schedules.instants().values()
     schedule(stack, "other", "at(2100-01-01T00:00:00)")
-    assert schedules.instants()["often"] == before, "what else is put leaves it alone"
+    assert schedules.instants()["often"] == before, "another schedule does not change it"
     client = stack.cloud.client("scheduler")
     definition = client.get_schedule(GroupName=stack.deployment.schedule_group, Name="often")
     client.update_schedule(
@@ -391,7 +392,7 @@ def test_a_recurring_schedule_that_is_replaced_fires_as_it_says_now(
     assert schedules.instants() == {}
 
 
-def test_a_recurring_firing_that_failed_is_tried_again(
+def test_recurring_firing_that_failed_is_retried(
     stack: OfflineStack, schedules: SchedulePump, function: Function
 ) -> None:
     schedule(stack, "hourly", "cron(0 * * * ? *)")

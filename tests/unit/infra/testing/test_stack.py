@@ -11,6 +11,7 @@ from resonate_infra.testing.stack import Event, OfflineStack, Stuck
 from resonate_store.model.clock import ManualClock, SystemClock, ambient
 from resonate_store.model.requests import PromiseCreate
 from resonate_store.model.tags import TARGET, TIMER
+from tests.support.present import present
 
 HOUR = 3_600_000
 
@@ -36,10 +37,10 @@ def timer(stack: OfflineStack, id: str, after: int) -> None:
     stack.store.apply(PromiseCreate(id, stack.clock.now() + after, tags={TIMER: "true"}))
 
 
-# What happens, and what is told of it
+# Executions and their events
 
 
-def test_a_workflow_runs_to_its_end(stack: OfflineStack) -> None:
+def test_workflow_runs_to_its_end(stack: OfflineStack) -> None:
     handle = begin(stack)
     promise = stack.run_until_complete("w1")
 
@@ -49,7 +50,7 @@ def test_a_workflow_runs_to_its_end(stack: OfflineStack) -> None:
     assert [record.id for record in stack.history("w1")] == ["w1", "w1.1"]
 
 
-def test_the_same_program_makes_the_same_events(stack: OfflineStack) -> None:
+def test_stack_runs_are_deterministic(stack: OfflineStack) -> None:
     runs: list[list[tuple[str, int]]] = []
     for _ in range(2):
         stack.clear()
@@ -65,7 +66,7 @@ def test_the_same_program_makes_the_same_events(stack: OfflineStack) -> None:
     assert len(runs[0]) == 8
 
 
-def test_requests_are_counted_by_service_and_those_of_the_stack_are_left_out(stack: OfflineStack) -> None:
+def test_requests_are_counted_without_those_of_the_stack(stack: OfflineStack) -> None:
     begin(stack)
     stack.run_until_complete("w1")
 
@@ -77,14 +78,14 @@ def test_requests_are_counted_by_service_and_those_of_the_stack_are_left_out(sta
     assert (stack.calls, stack.invocations) == ([], Counter())
 
 
-def test_history_is_in_the_order_of_the_numbers(stack: OfflineStack) -> None:
+def test_history_is_in_numeric_order(stack: OfflineStack) -> None:
     for id in ("w1", "w1.2", "w1.10", "w1.1", "w1.10.1"):
         stack.store.apply(PromiseCreate(id, stack.clock.now() + HOUR))
 
     assert [record.id for record in stack.history("w1")] == ["w1", "w1.1", "w1.2", "w1.10", "w1.10.1"]
 
 
-def test_functions_are_known_by_every_name(stack: OfflineStack) -> None:
+def test_functions_are_found_by_each_name(stack: OfflineStack) -> None:
     arn = stack.deployment.functions["TickFunction"].arn
 
     assert {stack.function(name).logical_id for name in ("TickFunction", "resonate-tick", arn)} == {"TickFunction"}
@@ -92,7 +93,7 @@ def test_functions_are_known_by_every_name(stack: OfflineStack) -> None:
         stack.function("nobody")
 
 
-def test_what_a_function_raises_comes_out_and_is_told(stack: OfflineStack) -> None:
+def test_error_of_a_function_is_raised_and_reported(stack: OfflineStack) -> None:
     events: list[Event] = []
     stack.watch = events.append
     with pytest.raises(ValueError, match="expected"):
@@ -105,13 +106,13 @@ def test_what_a_function_raises_comes_out_and_is_told(stack: OfflineStack) -> No
 # Time
 
 
-def test_the_clock_is_everybodys(stack: OfflineStack) -> None:
+def test_stack_clock_is_the_ambient_clock(stack: OfflineStack) -> None:
     assert ambient().now() == stack.clock.now()
     stack.advance(days=1, hours=2, minutes=3, seconds=4.5)
     assert ambient().now() == stack.clock.now()
 
 
-def test_advancing_lets_everything_happen_at_its_time(stack: OfflineStack) -> None:
+def test_advance_fires_timers_at_their_time(stack: OfflineStack) -> None:
     began = stack.clock.now()
     instants: list[tuple[str, int]] = []
     stack.watch = lambda event: instants.append((event.function, event.at - began))
@@ -120,22 +121,22 @@ def test_advancing_lets_everything_happen_at_its_time(stack: OfflineStack) -> No
     stack.advance(hours=1)
 
     ticks = [at for function, at in instants if function == "TickFunction"]
-    # The distant one by its schedule, two minutes early and floored to a second, and then by the queue.
+    # The distant timer fires by its schedule, two minutes early and floored to a second, and then by the queue.
     assert ticks[:2] == [10_000, 90_000]
     assert 1_879_000 < ticks[2] <= 1_880_000
     assert 2_000_000 <= ticks[3] < 2_001_000
     assert stack.clock.now() == began + HOUR
 
 
-def test_time_stops_where_it_is_told_to(stack: OfflineStack) -> None:
+def test_advance_stops_at_its_end(stack: OfflineStack) -> None:
     timer(stack, "t1", 60_000)
     stack.advance(seconds=59)
-    assert stack.store.record("t1").state == "pending"  # pyright: ignore[reportOptionalMemberAccess]
+    assert present(stack.store.record("t1")).state == "pending"
     stack.advance(seconds=1)
-    assert stack.store.record("t1").state == "resolved"  # pyright: ignore[reportOptionalMemberAccess]
+    assert present(stack.store.record("t1")).state == "resolved"
 
 
-def test_sweeps_happen_when_something_is_due_and_once_a_minute(stack: OfflineStack) -> None:
+def test_sweep_runs_once_a_minute_if_something_is_due(stack: OfflineStack) -> None:
     stack.lost = lambda _: True
     began = stack.clock.now()
     sweeps: list[int] = []
@@ -146,7 +147,7 @@ def test_sweeps_happen_when_something_is_due_and_once_a_minute(stack: OfflineSta
     assert sweeps == [120_000]
 
 
-def test_what_will_never_happen_is_not_waited_for(stack: OfflineStack) -> None:
+def test_run_until_complete_raises_if_nothing_can_happen(stack: OfflineStack) -> None:
     stack.store.apply(PromiseCreate("p1", stack.clock.now() + HOUR))
     with pytest.raises(Stuck, match="p1 is pending and nothing will happen to it"):
         stack.run_until_complete("p1")
@@ -157,10 +158,10 @@ def test_what_will_never_happen_is_not_waited_for(stack: OfflineStack) -> None:
         stack.run_until_complete("t1", days=1)
 
 
-# Trouble
+# Faults
 
 
-def test_everything_can_be_delivered_twice(stack: OfflineStack) -> None:
+def test_stack_can_deliver_each_event_twice(stack: OfflineStack) -> None:
     stack.duplicate = True
     begin(stack)
     stack.run_until_complete("w1")
@@ -169,16 +170,16 @@ def test_everything_can_be_delivered_twice(stack: OfflineStack) -> None:
     assert stack.invocations["DispatchFunction"] >= 10
 
 
-def test_an_invoke_of_an_unknown_function_is_refused_as_lambda_does(stack: OfflineStack) -> None:
+def test_invoke_of_an_unknown_function_is_refused(stack: OfflineStack) -> None:
     client = stack.cloud.client("lambda")
     with pytest.raises(client.exceptions.ResourceNotFoundException, match="Function not found: nobody"):
         client.invoke(FunctionName="nobody", InvocationType="Event", Payload=b"{}")
 
 
-# One after the other, and side by side
+# Several stacks
 
 
-def test_clearing_leaves_nothing(stack: OfflineStack) -> None:
+def test_clear_resets_the_stack(stack: OfflineStack) -> None:
     begin(stack, "w1", 3600.0)
     begin(stack, "w2", 10.0)
     stack.pump()
@@ -195,7 +196,7 @@ def test_clearing_leaves_nothing(stack: OfflineStack) -> None:
     assert stack.invocations["WorkerFunction"] == 2
 
 
-def test_stacks_come_and_go_and_leave_everything_as_it_was() -> None:
+def test_closed_stack_restores_environment_and_clock() -> None:
     before, clock = dict(os.environ), ambient()
     for _ in range(2):
         with OfflineStack(name="fleeting", clock=ManualClock(5_000)) as stack:
@@ -206,7 +207,7 @@ def test_stacks_come_and_go_and_leave_everything_as_it_was() -> None:
         assert ambient() is clock
 
 
-def test_a_stack_that_cannot_be_made_leaves_everything_as_it_was(tmp_path: Path) -> None:
+def test_failed_stack_restores_environment_and_clock(tmp_path: Path) -> None:
     before, clock = dict(os.environ), ambient()
     template = tmp_path / "template.yaml"
     template.write_text("Transform: AWS::Serverless-2016-10-31\nResources:\n  Q: {Type: AWS::SQS::Queue}\n")
@@ -217,15 +218,15 @@ def test_a_stack_that_cannot_be_made_leaves_everything_as_it_was(tmp_path: Path)
     assert ambient() is clock
 
 
-def test_a_stack_goes_by_the_machines_clock_if_asked_to() -> None:
+def test_stack_can_use_the_system_clock() -> None:
     with OfflineStack(name="real", clock=SystemClock()) as stack:
         stack.store.apply(PromiseCreate("w1", stack.clock.now() + HOUR, tags={TARGET: "poll://any@nobody"}))
         timer(stack, "t1", 30)
         assert stack.run_until_complete("t1").state == "resolved"
 
 
-def test_one_that_is_set_aside_makes_room_for_one_of_its_name() -> None:
-    with mock_aws():  # so that moto forgets nothing in between
+def test_stack_that_is_set_aside_frees_its_name() -> None:
+    with mock_aws():  # Keep the state of moto in between.
         with OfflineStack(name="aside") as first, first.set_aside():
             with OfflineStack(name="bystander") as other:
                 assert other.run("hello_world", "other") == "Hello other!"
@@ -237,11 +238,11 @@ def test_one_that_is_set_aside_makes_room_for_one_of_its_name() -> None:
             assert again.run("hello_world", "third") == "Hello third!"
 
 
-def test_a_function_without_code_is_named_at_once(tmp_path: Path) -> None:
+def test_function_without_code_is_named_at_start(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError, match=r"WorkerFunction has no code: there is no .*nowhere\.py"),
         OfflineStack(name="bare", code={"WorkerFunction": tmp_path / "nowhere.py"}),
     ):
         pass
-    with OfflineStack(name="bare") as stack:  # and nothing of it is left
+    with OfflineStack(name="bare") as stack:  # The failed stack left nothing.
         assert stack.run("hello_world", "w1") == "Hello w1!"

@@ -1,4 +1,4 @@
-"""The account of the offline stack."""
+"""Cloud of the offline stack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cloud() -> Iterator[Cloud]:
 
 
 @pytest.mark.usefixtures("cloud")
-def test_a_client_is_made_once_for_each_way_to_make_it() -> None:
+def test_client_is_cached_by_service_and_configuration() -> None:
     def client(service: Any = "sqs", **config: Any) -> Any:
         return boto3.client(service, config=Config(**config) if config else None)
 
@@ -34,7 +34,7 @@ def test_a_client_is_made_once_for_each_way_to_make_it() -> None:
     assert boto3.client("sqs", region_name="eu-west-1").meta.region_name == "eu-west-1"
 
 
-def test_every_call_is_noted(cloud: Cloud) -> None:
+def test_cloud_notes_each_call(cloud: Cloud) -> None:
     boto3.client("sqs").create_queue(QueueName="q")
 
     assert [(call.service, call.operation) for call in cloud.calls] == [("sqs", "CreateQueue")]

@@ -1,4 +1,4 @@
-"""moto answers the same with its shortcuts as without."""
+"""Responses of moto with shortcuts and without."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def is_small_enough(write: Callable[[], Any]) -> bool:
     return True
 
 
-def test_an_item_is_too_large_when_it_was(client: Any) -> None:
+def test_item_beyond_the_maximum_size_is_refused(client: Any) -> None:
     many = {f"n{number}": text(10) for number in range(39)}
 
     assert is_put(client, **many)
@@ -74,7 +74,7 @@ def test_an_item_is_too_large_when_it_was(client: Any) -> None:
     assert not is_put(client, deep={"M": {"a": {"L": [text(200), text(211)]}}})
 
 
-def test_what_was_replaced_does_not_count(client: Any) -> None:
+def test_replaced_attribute_does_not_count_for_the_item_size(client: Any) -> None:
     assert is_put(client, a=text(200))
     assert [is_set(client, "a", text(200)) for _ in range(5)] == [True] * 5
     assert is_set(client, "b", text(150))
@@ -82,7 +82,7 @@ def test_what_was_replaced_does_not_count(client: Any) -> None:
     assert is_set(client, "c", text(20))
 
 
-def test_services_are_found_where_they_are_and_do_what_they_can(client: Any) -> None:
+def test_services_of_moto_answer(client: Any) -> None:
     s3, sqs = boto3.client("s3", **CREDENTIALS), boto3.client("sqs", **CREDENTIALS)
     s3.create_bucket(Bucket="with-shortcuts")
     s3.put_object(Bucket="with-shortcuts", Key="k", Body=b"content")
@@ -97,7 +97,7 @@ def test_services_are_found_where_they_are_and_do_what_they_can(client: Any) -> 
     assert not client.scan(TableName=TABLE)["Items"]
 
 
-def test_moto_is_left_as_it_was() -> None:
+def test_shortcuts_are_removed_from_moto_at_the_end() -> None:
     def places() -> list[Any]:
         names = vars(moto.core.responses)["method_names_from_class"]
         return [LimitedSizeDict.__setitem__, BaseBackend.__dict__["urls"], names]

@@ -1,4 +1,4 @@
-"""A transaction is carried out as a whole or not at all, without a copy of the table."""
+"""Transactions of moto without a copy of the table."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def client(keys: tuple[str, ...]) -> Iterator[Any]:
         for name in ("changed", "deleted", "kept"):
             client.put_item(TableName="t", Item=item(name, {"M": {"a": {"N": "1"}}}))
         yield client
-        # Where another test keeps moto running, what is left here is left for the next one.
+        # Another test can keep moto running, so the table is deleted here.
         client.delete_table(TableName="t")
 
 
@@ -69,7 +69,7 @@ def actions(keys: tuple[str, ...], condition: str) -> list[dict[str, Any]]:
 
 
 def stored() -> tuple[dict[str, str], int]:
-    """The numbers in the items, and how many records the stream has."""
+    """Return the numbers in the items, and how many records the stream has."""
     table = get_backend("dynamodb")[DEFAULT_ACCOUNT_ID][REGION].tables["t"]
     items = [item.to_json()["Attributes"] for item in table.all_items()]
     assert table.stream_shard is not None
@@ -79,13 +79,13 @@ def stored() -> tuple[dict[str, str], int]:
 BEFORE = {"changed": "1", "deleted": "1", "kept": "1"}, 3
 
 
-def test_all_of_it_happens(client: Any, keys: tuple[str, ...]) -> None:
+def test_transaction_writes_all_its_items(client: Any, keys: tuple[str, ...]) -> None:
     client.transact_write_items(TransactItems=actions(keys, "attribute_exists(pk)"))
 
     assert stored() == ({"changed": "2", "kept": "1", "new": "2"}, 6)
 
 
-def test_or_none_of_it(client: Any, keys: tuple[str, ...]) -> None:
+def test_canceled_transaction_writes_no_item(client: Any, keys: tuple[str, ...]) -> None:
     for _ in range(2):
         with pytest.raises(ClientError, match="TransactionCanceledException") as canceled:
             client.transact_write_items(TransactItems=actions(keys, "attribute_not_exists(pk)"))
@@ -96,7 +96,7 @@ def test_or_none_of_it(client: Any, keys: tuple[str, ...]) -> None:
         assert stored() == BEFORE
 
 
-def test_nor_of_one_that_is_malformed(client: Any, keys: tuple[str, ...]) -> None:
+def test_malformed_transaction_writes_no_item(client: Any, keys: tuple[str, ...]) -> None:
     good = actions(keys, "attribute_exists(pk)")
     with pytest.raises(ClientError, match="multiple operations on one item"):
         client.transact_write_items(TransactItems=[*good, good[0]])
@@ -108,6 +108,6 @@ def test_nor_of_one_that_is_malformed(client: Any, keys: tuple[str, ...]) -> Non
         assert stored() == BEFORE
 
 
-def test_no_table_is_copied(client: Any, keys: tuple[str, ...]) -> None:
+def test_transaction_does_not_copy_the_table(client: Any, keys: tuple[str, ...]) -> None:
     with patch.object(Table, "__reduce_ex__", side_effect=AssertionError("it is copied")):
         client.transact_write_items(TransactItems=actions(keys, "attribute_exists(pk)"))
