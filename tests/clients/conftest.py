@@ -9,7 +9,7 @@ from tests.support.environments import Surroundings
 
 @pytest.fixture
 def surroundings() -> Iterator[Callable[..., Surroundings]]:
-    """Starts a development server, in memory or with a file, and with what else its command line takes."""
+    """Return a function that starts a development server, in memory or with a file, with options."""
     made: list[Surroundings] = []
 
     def make(data: Path | None = None, *options: str | Path) -> Surroundings:
@@ -23,5 +23,5 @@ def surroundings() -> Iterator[Callable[..., Surroundings]]:
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """The interpreter of an environment with the official SDK."""
+    """Interpreter of an environment with the official SDK."""
     return official.environment()

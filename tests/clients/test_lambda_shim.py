@@ -1,4 +1,4 @@
-"""A worker behind the official Lambda shim: the server posts to its URL, it answers through our API."""
+"""Worker with the official Lambda shim. The server posts to its URL, and the worker calls the API."""
 
 import base64
 import json
@@ -18,9 +18,9 @@ from tests.support.clients.official import PROGRAMS, needs_python
 from tests.support.clients.stack_api import PAUSE, Api
 from tests.support.environments import Process, Surroundings
 from tests.support.ports import free_port
+from tests.support.present import present
 from tests.support.tokens import public
 from tests.support.tokens import token as token_of
-from tests.support.present import present
 
 pytestmark = needs_python
 IN_A_DISTANT_FUTURE = 2**45
@@ -34,21 +34,21 @@ CALL = encoded({"func": "total", "args": [[1, 2, 3]], "version": 1})
 
 
 def instance(python: Path, port: int, **environment: str) -> Process:
-    """The worker's function URL at a port, until it is killed."""
+    """Start the function URL of the worker at a port."""
     command = [python, "-E", PROGRAMS / "function_url.py", str(port)]
-    # What is not set is not known to it, whatever is set here.
+    # The environment of the tests must not reach it.
     return Process(command, PROGRAMS, **{"RESONATE_URL": "", "RESONATE_TOKEN": "", **environment})
 
 
 def ran(*processes: Process) -> list[str]:
-    """The steps that ran."""
+    """Return the steps that ran."""
     lines = [line for process in processes for line in process.lines]
     return [line for line in lines if line.startswith(("double", "discount", "approve"))]
 
 
-def test_a_workflow_completes_though_no_instance_lasts(surroundings: Callable[..., Surroundings], python: Path) -> None:
+def test_shim_workflow_completes_with_short_instances(surroundings: Callable[..., Surroundings], python: Path) -> None:
     server, port = surroundings(), free_port()
-    # Nothing tells it where the server is, but the messages themselves.
+    # Only the messages have the address of the server.
     first = instance(python, port)
     try:
         first.line("ready")
@@ -74,7 +74,7 @@ def test_a_workflow_completes_though_no_instance_lasts(surroundings: Callable[..
 
 @contextmanager
 def deployed() -> Generator[tuple[OfflineStack, Api]]:
-    # The process that posts a message is the one that serves the API, so it must not wait for what comes of it.
+    # The process that posts a message also serves the API, so it must not wait for the response.
     with (
         patch("resonate_infra.deployed.wiring.Pusher", partial(Pusher, read_timeout_s=PAUSE)),
         OfflineStack(parameters={"AuthPublicKey": public("rsa")}, name="shim") as stack,
@@ -83,7 +83,7 @@ def deployed() -> Generator[tuple[OfflineStack, Api]]:
         yield stack, api
 
 
-def test_a_workflow_completes_through_the_deployed_api(python: Path) -> None:
+def test_shim_workflow_completes_through_the_deployed_api(python: Path) -> None:
     with deployed() as (stack, api):
         port = free_port()
         token = token_of(prefix="total-", exp=stack.clock.now() // 1000 + 3600)
@@ -94,7 +94,7 @@ def test_a_workflow_completes_through_the_deployed_api(python: Path) -> None:
                 raise AssertionError("the worker did not get on but said:\n" + "\n".join(worker.lines))
 
         def state(id: str) -> tuple[str, str | None]:
-            """The states of a promise and its task."""
+            """Return the states of a promise and its task."""
             record = present(stack.store.record(id))
             return record.state, record.task and record.task.state
 
@@ -102,7 +102,7 @@ def test_a_workflow_completes_through_the_deployed_api(python: Path) -> None:
             worker.line("ready")
             tags = {TARGET: f"http://localhost:{port}/worker"}
             stack.store.apply(PromiseCreate("total-1", IN_A_DISTANT_FUTURE, Value(data=CALL), tags=tags))
-            # It suspends for the call of itself, too, and before it asks.
+            # It also suspends for a call of its own, before it asks for the approval.
             serve_until(lambda: any(line.startswith("approve ") for line in worker.lines))
             serve_until(lambda: state("total-1") == ("pending", "suspended"))
             approval = ran(worker)[-1].removeprefix("approve ")

@@ -1,4 +1,4 @@
-"""Our own client with the deployed API as its Resonate server."""
+"""Client of this SDK with the deployed API as its server."""
 
 import sys
 import threading
@@ -15,7 +15,7 @@ from tests.support.tokens import public
 from tests.support.tokens import token as token_of
 
 
-def test_a_client_begins_executions_of_a_deployment_and_has_their_results(caplog: pytest.LogCaptureFixture) -> None:
+def test_remote_client_gets_results_of_a_deployment(caplog: pytest.LogCaptureFixture) -> None:
     with OfflineStack(parameters={"AuthPublicKey": public("rsa")}, name="remote") as stack, Api(stack) as api:
         token = token_of(prefix="nap-", exp=stack.clock.now() // 1000 + 3600)
         resonate = Resonate.remote(url=api.url, token=token, group="client")
@@ -23,7 +23,7 @@ def test_a_client_begins_executions_of_a_deployment_and_has_their_results(caplog
 
         def ask() -> None:
             try:
-                # It has no connection to poll, so it reads the promise until that is settled.
+                # It cannot poll here, so it reads the promise until it is settled.
                 napping = resonate.options(target="worker").begin_rpc("nap-1", "sleeping_workflow", "nap-1", secs=0.5)
                 outcomes.append(napping.result(60))
                 with pytest.raises(ResonateStoreError) as refused:
@@ -43,11 +43,11 @@ def test_a_client_begins_executions_of_a_deployment_and_has_their_results(caplog
         resonate.stop()
 
     assert outcomes == ["Workflow nap-1 completed after sleeping for 0.5 seconds.", 100.403]
-    # It has no functions, so it misses no work where none can be polled.
+    # A client without functions needs no poll connection.
     assert "cannot be polled" not in caplog.text
 
 
-def test_the_published_client_runs_as_it_is_where_its_environment_names_a_deployment() -> None:
+def test_published_client_runs_with_the_environment_of_a_deployment() -> None:
     with OfflineStack(parameters={"AuthPublicKey": public("rsa")}, name="published") as stack, Api(stack) as api:
         token = token_of(prefix="sleep-workflow-", exp=stack.clock.now() // 1000 + 3600)
         command = [sys.executable, "-P", ROOT / "examples/durable_sleep/client.py"]

@@ -140,9 +140,7 @@ def test_error_of_an_unknown_type_reaches_the_caller_by_name(
 
 
 @pytest.mark.parametrize("cold", [False, True])
-def test_error_type_of_the_module_is_caught_after_cold_start(
-    stack: OfflineStack, begin: Begin, cold: bool
-) -> None:
+def test_error_type_of_the_module_is_caught_after_cold_start(stack: OfflineStack, begin: Begin, cold: bool) -> None:
     handle = begin("w1", "catching_its_own")
     stack.pump()
     assert [record.id for record in stack.history("w1")] == ["w1", "w1.1", "w1.2"], "the error is recorded, it sleeps"

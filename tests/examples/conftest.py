@@ -17,6 +17,6 @@ def running() -> Iterator[Surroundings]:
 
 @pytest.fixture
 def server(running: Surroundings) -> Iterator[Surroundings]:
-    """The server of all examples that ask for no options, whose ids therefore differ; without anybody at work."""
+    """Server of all examples without server options. Their ids differ, and no worker runs before a test."""
     yield running
     running.end_clients()

@@ -1,4 +1,4 @@
-"""The browser worker: its page in Chromium, and its modules in Node, which has everything but an EventSource."""
+"""Browser worker: its page in Chromium, and its modules in Node."""
 
 import shutil
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from tests.support.ports import free_port
 HERE = Path(__file__).parent / "browser"
 CHROMIUM = shutil.which("chromium")
 PAUSE = 500
-"""How long a step of the factorial takes (ms)."""
+"""Duration of a step of the factorial, in milliseconds."""
 
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    """The directory with the packages installed."""
+    """Directory with the installed packages."""
     return installed(HERE)
 
 
@@ -34,7 +34,7 @@ def test_in_node(server: Surroundings, packages: Path) -> None:
     second = server.start(*node, "tab-2", "0", cwd=packages)
     assert (asking.end(), asking.lines) == (0, ["120"])
     assert [line for line in first.lines if "*" in line] == ["1 * 1", "2 * 1", "3 * 2"]
-    # The step that was interrupted runs again, and none that was finished.
+    # Only the interrupted step runs again.
     assert [line for line in second.lines if "*" in line] == ["3 * 2", "4 * 6", "5 * 24"]
 
 
@@ -45,7 +45,7 @@ def test_in_chromium(surroundings: Callable[..., Surroundings], packages: Path) 
     origin = f"http://localhost:{port}"
     server = surroundings(None, *server_options("browser_worker", **{"http://localhost:8000": origin}))
     site = start(server, command("browser_worker", "http.server"), {"8000": port})
-    # It is asked for before there is a page, and waits for one.
+    # The call begins before the page exists.
     asking = start(server, command("browser_worker", "client.py"))
     site.line("Serving HTTP")
     address = f"{origin}/?server={server.url}&pause={PAUSE}"

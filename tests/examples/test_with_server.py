@@ -1,4 +1,4 @@
-"""The examples of several processes: a development server, and the commands of their READMEs."""
+"""Examples with several processes: a development server, and the commands of their READMEs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.ports import free_port
 
 
 def ask(method: str, url: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-    """Status and JSON of a response."""
+    """Return status and JSON of a response."""
     response = urllib3.request(method, url, json=body, timeout=PATIENCE, retries=False)
     return response.status, response.json() if response.data[:1] in (b"{", b"[") else None
 
@@ -35,7 +35,7 @@ def test_durable_sleep(server: Surroundings) -> None:
     result = "Workflow sleep-workflow-1 completed after sleeping for 5.0 seconds."
     assert (asking.end(), asking.lines) == (0, [result])
 
-    # Nobody is there who could sleep, or run anything.
+    # No worker runs any more.
     second.kill()
     again = start(server, client)
     assert (again.end(), again.lines) == (0, [result])
@@ -87,14 +87,14 @@ def test_async_gateway(server: Surroundings, example: str, program: str, refused
     assert ask("GET", f"{reports}/{good}")[0] == 404
     assert ask("POST", reports, {"id": good})[0] == refused
     for id, why in (("", "the id is empty"), ("a/b", "has no slash"), ("x" * 2_000, "1000 is the limit")):
-        status, told = ask("POST", reports, {"id": id, "customer": "ada"})
-        assert (status, why in str(told)) == (400, True), told
+        status, message = ask("POST", reports, {"id": id, "customer": "ada"})
+        assert (status, why in str(message)) == (400, True), message
     odd = ask("POST", reports, {"id": f"{example} ?#%", "customer": "ada"})[1]["status"]
     assert ask("GET", f"http://localhost:{port}{odd}") == (200, {"status": "pending"})
     submitted = ask("POST", reports, {"id": good, "customer": "ada", "secs": 0.5})
     assert submitted == (202, {"id": good, "status": f"/reports/{good}"})
     assert ask("POST", reports, {"id": bad, "customer": "4da"})[0] == 202
-    # There is no worker yet; the gateway waits neither for one nor for what it does.
+    # No worker runs yet, and the gateway does not wait.
     assert ask("GET", f"{reports}/{good}") == (200, {"status": "pending"})
 
     start(server, command(example, "worker.py"))
@@ -114,12 +114,12 @@ def test_load_balancing(server: Surroundings) -> None:
     batch = start(server, command("load_balancing", "client.py"))
     assert batch.end() == 0, batch.lines
     *shares, total = batch.lines
-    # Chance leaves one of three without any of 40 items in one of three million runs.
+    # In one of three million runs a worker gets none of the 40 items by chance.
     assert [share.partition(":")[0] for share in shares] == list(workers)
     assert total == "sum of squares: 22140"
 
     long = start(server, "python examples/load_balancing/client.py batch-2 1 1.5")
-    until(lambda: task_state(server, "batch-2-1") == "acquired", "somebody begins the item")
+    until(lambda: task_state(server, "batch-2-1") == "acquired", "a worker begins the item")
     killed = server.ask("task.get", {"id": "batch-2-1"})["task"]["pid"]
     workers.pop(killed).kill()
     assert long.end() == 0, long.lines
@@ -128,7 +128,7 @@ def test_load_balancing(server: Surroundings) -> None:
 
 def test_token_authentication(server: Surroundings, surroundings: Callable[..., Surroundings], tmp_path: Path) -> None:
     directory: dict[str, str | Path] = {"build/keys": tmp_path}
-    # This one needs no server, and makes the key that the guarded one needs.
+    # This command needs no server. It makes the key of the guarded server.
     assert start(server, command("token_auth", "keys.py"), directory).end() == 0
     guarded = surroundings(None, *server_options("token_auth", **directory))
 

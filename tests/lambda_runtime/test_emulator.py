@@ -1,4 +1,4 @@
-"""The emulator itself, with a handler that does what it is told: what the other tests here take for granted."""
+"""Emulator of the Lambda runtime, with a handler that follows its event."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +47,7 @@ def function(tmp_path: Path) -> Iterator[RuntimeEmulator]:
         yield emulator
 
 
-def test_handler_gets_event_context_and_environment(function: RuntimeEmulator) -> None:
+def test_emulator_passes_event_context_and_environment(function: RuntimeEmulator) -> None:
     result = function.invoke({"number": 1, "text": "å"})
 
     assert result.error_type is None
@@ -58,7 +58,7 @@ def test_handler_gets_event_context_and_environment(function: RuntimeEmulator) -
     assert "handling {'number': 1" in result.log
 
 
-def test_process_serves_one_invocation_after_another(function: RuntimeEmulator) -> None:
+def test_emulator_process_serves_several_invocations(function: RuntimeEmulator) -> None:
     first = function.invoke({"turn": 1})
     second = function.invoke({"turn": 2})
 
@@ -66,21 +66,21 @@ def test_process_serves_one_invocation_after_another(function: RuntimeEmulator) 
     assert "handling {'turn': 1}" not in second.log
 
 
-def test_concurrent_callers_wait_for_each_other(function: RuntimeEmulator) -> None:
+def test_emulator_runs_concurrent_invocations_in_turn(function: RuntimeEmulator) -> None:
     with ThreadPoolExecutor(max_workers=4) as callers:
         results = list(callers.map(function.invoke, ({"turn": turn} for turn in range(8))))
 
     assert [result.payload["event"]["turn"] for result in results] == list(range(8))
 
 
-def test_exception_is_reported_by_its_type(function: RuntimeEmulator) -> None:
+def test_emulator_reports_an_exception_by_its_type(function: RuntimeEmulator) -> None:
     result = function.invoke({"raise": "nothing there"})
 
     assert result.error_type == "LookupError"
     assert result.payload["errorMessage"] == "nothing there"
 
 
-def test_running_invocation_can_be_killed_and_a_new_process_takes_over(function: RuntimeEmulator) -> None:
+def test_emulator_starts_a_process_after_a_kill(function: RuntimeEmulator) -> None:
     before = function.invoke({})
     with ThreadPoolExecutor(max_workers=1) as caller:
         running = caller.submit(function.invoke, {"sleep": 2})
@@ -94,7 +94,7 @@ def test_running_invocation_can_be_killed_and_a_new_process_takes_over(function:
     assert after.payload["process"] != before.payload["process"]
 
 
-def test_killing_an_idle_process_fails_the_next_invocation_only(function: RuntimeEmulator) -> None:
+def test_emulator_kill_of_an_idle_process_fails_one_invocation(function: RuntimeEmulator) -> None:
     before = function.invoke({})
     function.kill()
 
@@ -102,26 +102,26 @@ def test_killing_an_idle_process_fails_the_next_invocation_only(function: Runtim
     assert function.invoke({}).payload["process"] != before.payload["process"]
 
 
-def test_exiting_handler_is_reported(function: RuntimeEmulator) -> None:
+def test_emulator_reports_an_exiting_handler(function: RuntimeEmulator) -> None:
     assert function.invoke({"exit": 3}).error_type == "Runtime.ExitError"
     assert function.invoke({}).error_type is None
 
 
-def test_handler_that_runs_out_of_time_is_stopped(function: RuntimeEmulator) -> None:
+def test_emulator_stops_a_handler_after_its_timeout(function: RuntimeEmulator) -> None:
     result = function.invoke({"sleep": 60})
 
     assert result.error_type == "Sandbox.Timedout"
     assert function.invoke({}).error_type is None
 
 
-def test_unimportable_handler_is_reported(tmp_path: Path) -> None:
+def test_emulator_reports_an_unimportable_handler(tmp_path: Path) -> None:
     with RuntimeEmulator(handler="nowhere.handler", directory=tmp_path) as emulator:
         result = emulator.invoke({})
 
     assert result.error_type == "Runtime.ImportModuleError"
 
 
-def test_stopping_leaves_no_process(function: RuntimeEmulator) -> None:
+def test_emulator_stop_leaves_no_process(function: RuntimeEmulator) -> None:
     process = function.invoke({}).payload["process"]
     function.stop()
 
@@ -129,6 +129,6 @@ def test_stopping_leaves_no_process(function: RuntimeEmulator) -> None:
     function.stop()
 
 
-def test_nothing_to_kill_before_the_first_invocation(function: RuntimeEmulator) -> None:
+def test_emulator_kill_before_the_first_invocation_is_refused(function: RuntimeEmulator) -> None:
     with pytest.raises(EmulatorError, match="no runtime is running"):
         function.kill()

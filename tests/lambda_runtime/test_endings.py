@@ -1,4 +1,4 @@
-"""How processes end: forgotten, interrupted, killed. Each is a real one, with a real server to talk to."""
+"""Ends of real processes: without `stop`, interrupted, killed. Each has a real server."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.serving import PATIENCE, Serving, new_server  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 PROMPTLY = 15.0
-"""Seconds within which a process ends that has nothing left to do; most of it is what the machine is busy with."""
+"""Maximum seconds in which a process without work ends on a busy machine."""
 
 Run = Callable[[str], "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def run(serving: Serving) -> Iterator[Run]:
-    """Starts programs, which find the server by their environment; none outlives the test."""
+    """Return a function that starts a program with the server in its environment, until the end of the test."""
     started: list[subprocess.Popen[str]] = []
     paths = os.pathsep.join(str(ROOT / name) for name in ("", "sdk", "store"))
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", "RESONATE_HOST": "http://127.0.0.1"}
@@ -32,7 +32,7 @@ def run(serving: Serving) -> Iterator[Run]:
 
     def start(program: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            # An interrupt may come just when a socket has been made and nobody has it yet.
+            # An interrupt can leave a new socket without an owner.
             [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c", textwrap.dedent(program)],
             env=environment,
             stdout=subprocess.PIPE,
@@ -49,7 +49,7 @@ def run(serving: Serving) -> Iterator[Run]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Exit code, output and errors of a process that ends by itself, promptly."""
+    """Wait for the end of a process. Return its exit code, output and errors."""
     began = time.monotonic()
     out, err = process.communicate(timeout=PATIENCE)
     assert time.monotonic() - began < PROMPTLY
@@ -63,13 +63,14 @@ def line(process: subprocess.Popen[str]) -> str:
 
 LOCAL = "resonate = Resonate.local(workers=4)"
 REMOTE = "resonate = Resonate.remote(workers=4)"
+local_and_remote = pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
 
 FORKED = """
 import os
 import warnings
 from resonate import Resonate
 
-warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 advises against forks with threads, too
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about forks with threads too.
 
 {resonate}
 
@@ -99,8 +100,8 @@ resonate.stop()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
-def test_a_fork_of_a_started_program_is_refused_and_harmless(run: Run, resonate: str) -> None:
+@local_and_remote
+def test_fork_of_a_started_program_refuses_calls(run: Run, resonate: str) -> None:
     process = run(FORKED.format(resonate=resonate, own=resonate.removeprefix("resonate = ")))
 
     assert ended(process) == (0, "", "")
@@ -127,13 +128,13 @@ assert running.wait(10)
 """
 
 
-@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
-def test_a_program_that_forgets_to_stop_ends_although_a_step_does_not(run: Run, resonate: str) -> None:
+@local_and_remote
+def test_program_without_stop_ends_although_a_step_hangs(run: Run, resonate: str) -> None:
     assert ended(run(STUCK.format(resonate=resonate) + "print('end')")) == (0, "end\n", "")
 
 
-@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
-def test_what_can_be_finished_is_finished_by_a_program_that_ends(run: Run, resonate: str) -> None:
+@local_and_remote
+def test_program_that_ends_completes_its_running_step(run: Run, resonate: str) -> None:
     program = """
     import threading
     from resonate import Resonate
@@ -158,8 +159,8 @@ def test_what_can_be_finished_is_finished_by_a_program_that_ends(run: Run, reson
     assert ended(run(textwrap.dedent(program).format(resonate=resonate))) == (0, "step is done\n", "")
 
 
-@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
-def test_an_interrupted_wait_ends_the_program_as_it_says(run: Run, resonate: str) -> None:
+@local_and_remote
+def test_interrupted_wait_raises_keyboard_interrupt(run: Run, resonate: str) -> None:
     waiting = """
 try:
     print("waiting")
@@ -174,8 +175,8 @@ except KeyboardInterrupt:
     assert ended(process) == (0, "bye\n", "")
 
 
-@pytest.mark.parametrize("resonate", [LOCAL, REMOTE], ids=["local", "remote"])
-def test_an_interrupt_that_nobody_handles_leaves_no_traceback(run: Run, resonate: str) -> None:
+@local_and_remote
+def test_unhandled_interrupt_leaves_no_traceback(run: Run, resonate: str) -> None:
     process = run(STUCK.format(resonate=resonate) + "print('waiting')\nhandle.result()")
     assert line(process) == "waiting"
     process.send_signal(signal.SIGINT)
@@ -192,7 +193,7 @@ resonate = Resonate()
 
 @resonate.register
 def wait(ctx):
-    threading.Event().wait(0.2)  # until the main thread waits: Python overlooks what arrives just before
+    threading.Event().wait(0.2)  # Python ignores a signal just before the main thread waits.
     print("running")
     threading.Event().wait()
 
@@ -215,68 +216,60 @@ async def sleep():
 """
 
 
-@pytest.mark.parametrize(
-    "waiting",
-    [
-        "resonate.run('w', wait)",
-        "resonate.run('w', calls)",
-        "resonate.run('w', begins)",
-        "resonate.start()\nprint('running')\nwhile True: time.sleep(1)",
-        "resonate.start()\ntry:\n    resonate.run('w', calls)\nfinally:\n    resonate.stop()",
-        "resonate.start()\nasyncio.run(sleep())",
-        "other = Resonate()\nother.start()\nresonate.start()\nother.stop()\nresonate.run('w', calls)",
-        "resonate.start()\nresonate.stop()\nresonate.start()\nresonate.run('w', calls)",
-    ],
+INTERRUPTED = (
+    "resonate.run('w', wait)",
+    "resonate.run('w', calls)",
+    "resonate.run('w', begins)",
+    "resonate.start()\nprint('running')\nwhile True: time.sleep(1)",
+    "resonate.start()\ntry:\n    resonate.run('w', calls)\nfinally:\n    resonate.stop()",
+    "resonate.start()\nasyncio.run(sleep())",
+    "other = Resonate()\nother.start()\nresonate.start()\nother.stop()\nresonate.run('w', calls)",
+    "resonate.start()\nresonate.stop()\nresonate.start()\nresonate.run('w', calls)",
 )
-def test_a_program_in_memory_leaves_no_traceback_either(run: Run, waiting: str) -> None:
-    process = run(IN_MEMORY + waiting)
-    assert line(process) == "running"
-    process.send_signal(signal.SIGINT)
-
-    assert ended(process) == (-signal.SIGINT, "", "")
 
 
-def test_whoever_interrupts_twice_need_not_wait(run: Run, serving: Serving) -> None:
+def test_interrupted_program_in_memory_leaves_no_traceback(run: Run, subtests: pytest.Subtests) -> None:
+    for waiting in INTERRUPTED:
+        with subtests.test(waiting):
+            process = run(IN_MEMORY + waiting)
+            assert line(process) == "running"
+            process.send_signal(signal.SIGINT)
+            assert ended(process) == (-signal.SIGINT, "", "")
+
+
+def test_second_interrupt_ends_the_program_at_once(run: Run, serving: Serving) -> None:
     process = run(STUCK.format(resonate=REMOTE) + "print('waiting')\nhandle.result()")
     assert line(process) == "waiting"
     serving.wait_for_stream("default")
     process.send_signal(signal.SIGINT)
-    notice_who_has_left(serving, "default")
+    notice_ended_streams(serving, "default")
     process.send_signal(signal.SIGINT)
 
     assert ended(process) == (-signal.SIGINT, "", "")
 
 
-@pytest.mark.parametrize(
-    ("waiting", "last"),
-    [
-        ("resonate.run('w', fails)", "ValueError: mine"),
-        ("resonate.start()\nresonate.stop()\nraise KeyboardInterrupt", "KeyboardInterrupt"),
-        (
-            "try:\n    resonate.start()\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt:\n    resonate.stop()\n"
-            "raise KeyboardInterrupt",
-            "KeyboardInterrupt",
-        ),
-        (
-            "import os\nos.environ['AWS_LAMBDA_RUNTIME_API'] = 'x'\nresonate.start()\nraise KeyboardInterrupt",
-            "KeyboardInterrupt",
-        ),
-        ("sys.ps1 = '>>> '\nresonate.start()\nraise KeyboardInterrupt", "KeyboardInterrupt"),
-        ("sys.excepthook = lambda *_: print('mine', file=sys.stderr)\nresonate.start()\nraise ValueError", "mine"),
-        (
-            "before = sys.excepthook\nresonate.start()\nassert sys.excepthook is not before\nresonate.stop()\n"
-            "assert sys.excepthook is before\nraise ValueError('put back')",
-            "ValueError: put back",
-        ),
-    ],
-)
-def test_other_errors_are_reported_as_ever(run: Run, waiting: str, last: str) -> None:
-    _, _, err = ended(run(IN_MEMORY + waiting))
-
-    assert err.splitlines()[-1].strip() == last
+REPORTED = {
+    "resonate.run('w', fails)": "ValueError: mine",
+    "resonate.start()\nresonate.stop()\nraise KeyboardInterrupt": "KeyboardInterrupt",
+    "try:\n    resonate.start()\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt:\n    resonate.stop()\n"
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "import os\nos.environ['AWS_LAMBDA_RUNTIME_API'] = 'x'\nresonate.start()\n"
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "sys.ps1 = '>>> '\nresonate.start()\nraise KeyboardInterrupt": "KeyboardInterrupt",
+    "sys.excepthook = lambda *_: print('mine', file=sys.stderr)\nresonate.start()\nraise ValueError": "mine",
+    "before = sys.excepthook\nresonate.start()\nassert sys.excepthook is not before\nresonate.stop()\n"
+    "assert sys.excepthook is before\nraise ValueError('put back')": "ValueError: put back",
+}
 
 
-def test_a_worker_that_is_interrupted_leaves_at_once(run: Run, serving: Serving) -> None:
+def test_other_errors_of_a_program_are_reported(run: Run, subtests: pytest.Subtests) -> None:
+    for waiting, last in REPORTED.items():
+        with subtests.test(waiting):
+            _, _, err = ended(run(IN_MEMORY + waiting))
+            assert err.splitlines()[-1].strip() == last
+
+
+def test_interrupted_worker_stops_all_its_threads(run: Run, serving: Serving) -> None:
     process = run(
         """
         import threading
@@ -306,7 +299,7 @@ WORKER = (DURABLE_SLEEP / "worker.py").read_text()
 CLIENT = (DURABLE_SLEEP / "client.py").read_text().replace("secs = 5.0", "secs = 1.5")
 
 
-def test_a_worker_that_is_killed_while_its_workflow_sleeps_is_replaced(run: Run, serving: Serving) -> None:
+def test_killed_worker_of_a_sleeping_workflow_is_replaced(run: Run, serving: Serving) -> None:
     worker = run(WORKER)
     assert line(worker) == "worker is running..."
     serving.wait_for_stream("worker")
@@ -314,7 +307,7 @@ def test_a_worker_that_is_killed_while_its_workflow_sleeps_is_replaced(run: Run,
     assert line(worker) == "Workflow sleep-workflow-1 starting, will sleep for 1.5 seconds."
     serving.wait_for("task.suspend")
     worker.kill()
-    notice_who_has_left(serving, "worker")
+    notice_ended_streams(serving, "worker")
     again = run(WORKER)
     assert line(again) == "worker is running..."
 
@@ -323,8 +316,8 @@ def test_a_worker_that_is_killed_while_its_workflow_sleeps_is_replaced(run: Run,
     assert ended(run(CLIENT)) == (0, completed, "")
 
 
-def notice_who_has_left(serving: Serving, group: str) -> None:
-    """A server learns that a connection is gone when it writes to it."""
+def notice_ended_streams(serving: Serving, group: str) -> None:
+    """Write to the streams of a group until the server has noticed that they ended."""
     began = time.monotonic()
     while any(name == group for name, _ in serving.streams):
         assert time.monotonic() - began < PATIENCE
@@ -333,7 +326,7 @@ def notice_who_has_left(serving: Serving, group: str) -> None:
         time.sleep(0.02)
 
 
-def test_the_example_is_interrupted_without_a_traceback(run: Run, serving: Serving) -> None:
+def test_interrupted_example_leaves_no_traceback(run: Run, serving: Serving) -> None:
     worker = run(WORKER)
     assert line(worker) == "worker is running..."
     serving.wait_for_stream("worker")
@@ -347,9 +340,9 @@ def test_the_example_is_interrupted_without_a_traceback(run: Run, serving: Servi
     assert ended(worker) == (-signal.SIGINT, started, "")
 
 
-def test_suite_in_the_background_does_not_ignore_interrupts() -> None:
-    """A shell starts a background job with SIGINT ignored, and its children inherit that."""
-    test = f"{__file__}::{test_an_interrupted_wait_ends_the_program_as_it_says.__name__}[local]"
+def test_test_run_in_the_background_does_not_ignore_interrupts() -> None:
+    # A shell starts a background job with SIGINT ignored, and its children inherit that.
+    test = f"{__file__}::{test_interrupted_wait_raises_keyboard_interrupt.__name__}[local]"
     command = ["sh", "-c", 'trap "" INT TERM; exec "$@"', "sh", sys.executable, "-m", "pytest", "-q", "-n1", test]
 
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)

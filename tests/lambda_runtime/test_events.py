@@ -1,7 +1,6 @@
-"""The functions in the real Lambda runtime, each with the events of `events/` and with events that are none.
+"""Functions in the real Lambda runtime, with the events of `events/` and with malformed events.
 
-What a function is sent and what it answers cross a wire here, as they do for those who type
-`sam local invoke -e events/worker.json`.
+Events and results go over a connection, as with `sam local invoke -e events/worker.json`.
 """
 
 import json
@@ -22,7 +21,7 @@ pytestmark = needs_runtime
 
 WORKFLOW = "sleep-workflow-1"
 TIMER_ID = "sleep-workflow-1.1"
-"""The timer of the events, which was due on the first of January 2025."""
+"""Timer of the events, which was due on the first of January 2025."""
 CREATED_AT, DUE_AT = 1735689600150, 1735689605000
 
 
@@ -34,7 +33,7 @@ def deployed() -> Iterator[RuntimeStack]:
 
 @pytest.fixture
 def stack(deployed: RuntimeStack) -> RuntimeStack:
-    """Functions that may be warm, over an empty table."""
+    """Stack with an empty table, whose functions may be warm."""
     deployed.redeploy()
     return deployed
 
@@ -44,7 +43,7 @@ def event(name: str) -> Any:
 
 
 def answer(stack: RuntimeStack, function: str, event: Any) -> Any:
-    """What a function that does not fail answers."""
+    """Return the result of a function that does not fail."""
     invocation = stack.function(function).invoke(event)
     assert invocation.error_type is None, invocation
     return invocation.payload
@@ -55,7 +54,7 @@ def begin_workflow(stack: RuntimeStack) -> None:
 
 
 def create_timer(stack: RuntimeStack) -> None:
-    """The timer of the events, as the workflow of then left it."""
+    """Create the timer of the events as their workflow did."""
     then = DynamoStore(
         stack.deployment.table_name, client=stack.endpoint.client("dynamodb"), clock=ManualClock(CREATED_AT)
     )
@@ -71,14 +70,14 @@ def assert_fired(stack: RuntimeStack) -> None:
 # --- Events
 
 
-def test_worker_works_on_the_task_of_an_execute_message(stack: RuntimeStack) -> None:
+def test_worker_runs_the_task_of_an_execute_message(stack: RuntimeStack) -> None:
     begin_workflow(stack)
 
     assert answer(stack, "WorkerFunction", event("worker.json")) == {"status": "suspended"}
     assert answer(stack, "WorkerFunction", event("worker.json")) == {"status": "lost"}
 
 
-def test_worker_works_on_the_task_of_a_request_to_its_url(stack: RuntimeStack) -> None:
+def test_worker_runs_the_task_of_a_request_to_its_url(stack: RuntimeStack) -> None:
     begin_workflow(stack)
 
     response = answer(stack, "WorkerFunction", event("worker-url.json"))
@@ -88,7 +87,7 @@ def test_worker_works_on_the_task_of_a_request_to_its_url(stack: RuntimeStack) -
     assert json.loads(response["body"]) == {"status": "suspended"}
 
 
-def test_dispatch_resumes_who_waits_for_a_settled_promise(stack: RuntimeStack) -> None:
+def test_dispatch_resumes_the_awaiter_of_a_settled_promise(stack: RuntimeStack) -> None:
     begin_workflow(stack)
     answer(stack, "WorkerFunction", event("worker.json"))
 
@@ -97,13 +96,13 @@ def test_dispatch_resumes_who_waits_for_a_settled_promise(stack: RuntimeStack) -
     assert (task.state, task.resumes) == ("pending", (TIMER_ID,))
 
 
-def test_dispatch_ignores_news_of_a_workflow_that_does_not_exist(stack: RuntimeStack) -> None:
+def test_dispatch_ignores_changes_of_a_deleted_workflow(stack: RuntimeStack) -> None:
     assert answer(stack, "DispatchFunction", event("dispatch.json")) == {"batchItemFailures": []}
     assert stack.store.record(WORKFLOW) is None
     assert stack.store.record(TIMER_ID) is None
 
 
-def test_dispatch_leaves_the_task_of_a_worker_that_cannot_be_invoked_to_the_next_offer(stack: RuntimeStack) -> None:
+def test_dispatch_logs_a_failed_invocation_of_a_worker(stack: RuntimeStack) -> None:
     begin_workflow(stack)
     stack.endpoint.functions = frozenset()
 
@@ -111,15 +110,14 @@ def test_dispatch_leaves_the_task_of_a_worker_that_cannot_be_invoked_to_the_next
     stack.function("DispatchFunction").wait_for_output(
         "invoking resonate-worker failed, the task will be offered again"
     )
-    task = present(stack.record(WORKFLOW).task)
-    assert task.state == "pending"
+    assert present(stack.record(WORKFLOW).task).state == "pending"
 
 
 def test_dispatch_posts_the_messages_of_the_push_queue(stack: RuntimeStack) -> None:
     pushes = event("dispatch-push.json")
     messages = [json.loads(record["body"]) for record in pushes["Records"]]
     for record, message in zip(pushes["Records"], messages, strict=True):
-        # Nothing leaves this machine.
+        # The pushes must stay on this machine.
         path = message["address"].removeprefix("https://").partition("/")[2]
         record["body"] = json.dumps({**message, "address": f"{stack.endpoint.url}/{path}"})
 
@@ -142,7 +140,7 @@ def test_api_answers_a_request_of_api_gateway(stack: RuntimeStack) -> None:
     assert document["data"]["promise"]["id"] == WORKFLOW
 
 
-def test_tick_sweeps(stack: RuntimeStack) -> None:
+def test_tick_sweeps_due_timers(stack: RuntimeStack) -> None:
     create_timer(stack)
 
     swept = answer(stack, "TickFunction", event("tick.json"))
@@ -165,29 +163,27 @@ def test_tick_fires_the_timers_of_the_queue(stack: RuntimeStack) -> None:
     assert_fired(stack)
 
 
-# --- What is no event, and what is no environment
+# --- Malformed events and environments
 
 
-@pytest.mark.parametrize(
-    ("function", "malformed", "error_type", "message"),
-    [
-        ("WorkerFunction", {}, "MalformedEvent", "messages of the kind 'execute'"),
-        ("WorkerFunction", {"kind": "sweep"}, "MalformedEvent", "not 'sweep'"),
-        ("WorkerFunction", {"kind": "execute", "data": {"id": WORKFLOW}}, "MalformedEvent", '"task": {"id": string'),
-        ("WorkerFunction", None, "MalformedEvent", "expected an event object, got NoneType"),
-        ("DispatchFunction", {}, "ValueError", "expected a batch of DynamoDB stream records or of SQS messages"),
-        ("DispatchFunction", [], "ValueError", "expected a batch of DynamoDB stream records or of SQS messages"),
-        ("TickFunction", {"kind": "swep"}, "MalformedTick", 'expected {"kind": "sweep"}'),
-        ("TickFunction", None, "MalformedTick", 'expected {"kind": "sweep"}'),
-    ],
-)
-def test_malformed_event_is_refused_by_an_error_that_says_what_was_expected(
-    deployed: RuntimeStack, function: str, malformed: Any, error_type: str, message: str
-) -> None:
-    invocation = deployed.function(function).invoke(malformed)
+MALFORMED: list[tuple[str, Any, str, str]] = [
+    ("WorkerFunction", {}, "MalformedEvent", "messages of the kind 'execute'"),
+    ("WorkerFunction", {"kind": "sweep"}, "MalformedEvent", "not 'sweep'"),
+    ("WorkerFunction", {"kind": "execute", "data": {"id": WORKFLOW}}, "MalformedEvent", '"task": {"id": string'),
+    ("WorkerFunction", None, "MalformedEvent", "expected an event object, got NoneType"),
+    ("DispatchFunction", {}, "ValueError", "expected a batch of DynamoDB stream records or of SQS messages"),
+    ("DispatchFunction", [], "ValueError", "expected a batch of DynamoDB stream records or of SQS messages"),
+    ("TickFunction", {"kind": "swep"}, "MalformedTick", 'expected {"kind": "sweep"}'),
+    ("TickFunction", None, "MalformedTick", 'expected {"kind": "sweep"}'),
+]
 
-    assert invocation.error_type == error_type
-    assert message in invocation.payload["errorMessage"]
+
+def test_malformed_event_is_refused_with_the_expected_shape(deployed: RuntimeStack, subtests: pytest.Subtests) -> None:
+    for function, malformed, error_type, message in MALFORMED:
+        with subtests.test(function, event=malformed):
+            invocation = deployed.function(function).invoke(malformed)
+            assert invocation.error_type == error_type
+            assert message in invocation.payload["errorMessage"]
 
 
 def test_malformed_request_to_the_worker_url_is_answered(deployed: RuntimeStack) -> None:
@@ -228,11 +224,11 @@ def test_missing_setting_is_named(deployed: RuntimeStack) -> None:
 
 
 def lines(log: str) -> list[Any]:
-    """What a function wrote as JSON."""
+    """Return the lines that a function wrote as JSON."""
     return [json.loads(line) for line in log.splitlines() if line.startswith("{")]
 
 
-def test_logs_are_objects_that_name_the_request_and_the_task(stack: RuntimeStack) -> None:
+def test_log_lines_of_the_worker_name_request_and_task(stack: RuntimeStack) -> None:
     begin_workflow(stack)
     worker = stack.start("WorkerFunction")
 
@@ -247,7 +243,7 @@ def test_logs_are_objects_that_name_the_request_and_the_task(stack: RuntimeStack
     assert cold == [True, False]
 
 
-def test_the_lines_of_the_dispatcher_name_what_they_are_about(stack: RuntimeStack) -> None:
+def test_log_lines_of_the_dispatcher_name_execution_and_task(stack: RuntimeStack) -> None:
     begin_workflow(stack)
     stack.endpoint.functions = frozenset()
 
@@ -261,7 +257,7 @@ def test_the_lines_of_the_dispatcher_name_what_they_are_about(stack: RuntimeStac
 
 
 @pytest.mark.parametrize("service", ["resonate", "shop"])
-def test_a_line_is_written_once_whatever_the_stack_is_called(deployed: RuntimeStack, service: str) -> None:
+def test_log_line_is_written_once_with_any_stack_name(deployed: RuntimeStack, service: str) -> None:
     dispatch = deployed.start("DispatchFunction", environment={"POWERTOOLS_SERVICE_NAME": service})
 
     invocation = dispatch.invoke({"Records": [{"eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": "1"}}]})

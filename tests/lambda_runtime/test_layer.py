@@ -1,7 +1,7 @@
-"""What `sam build` makes of template.yaml: small, complete, and without what Lambda has already.
+"""Output of `sam build` for template.yaml: small, complete, without the packages of Lambda.
 
-The functions run here from the built artefacts alone, in the real runtime: no site-packages and no source tree are on
-their path, only the function's folder, the layer, and the packages that Lambda itself provides.
+The functions run from the built artefacts, in the real runtime. Their path has only the folder of the function, the
+layer, and the packages of Lambda. It has neither site-packages nor the source tree.
 """
 
 import base64
@@ -31,7 +31,7 @@ from tests.support.present import present
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 MACHINE = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64"}[platform.machine()]
 FUNCTIONS = ("WorkerFunction", "DispatchFunction", "TickFunction", "ApiFunction")
-# What Lambda's own Python runtime brings; six and dateutil are boto3's, and are in the layer for croniter as well.
+# Packages of the Python runtime of Lambda. The layer has six and dateutil too, because croniter needs them.
 AWS = ("boto3", "botocore", "s3transfer")
 PROVIDED = (*AWS, "awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py")
 UNWANTED = {"boto3", "botocore", "s3transfer", "pip", "setuptools", "wheel", "inquirer", "moto", "pytest"}
@@ -55,7 +55,7 @@ def make(
 
 
 def build(directory: Path) -> Path:
-    """`sam build` for this machine and this interpreter."""
+    """Run `sam build` for this machine and this interpreter."""
     sam = Path(sys.prefix, "tools", "bin", "sam")
     overrides = ["--parameter-overrides", f"Architecture={MACHINE}"]
     subprocess.run(
@@ -83,7 +83,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def arm64(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The layer as the template's defaults have it, whatever this machine is."""
+    """Layer for the default architecture of the template."""
     artifacts = tmp_path_factory.mktemp("arm64")
     make("layer/Makefile", "build-DependenciesLayer", artifacts, {})
     return artifacts / "python"
@@ -96,7 +96,7 @@ def stack(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Bu
 
 
 def provided(directory: Path, *modules: str) -> Path:
-    """A folder with these modules and packages of this environment, and nothing else."""
+    """Return a folder with only these modules and packages of this environment."""
     for name in modules:
         spec = find_spec(name)
         assert spec is not None, f"{name} is missing"
@@ -108,7 +108,7 @@ def provided(directory: Path, *modules: str) -> Path:
 
 
 class BuiltStack(RuntimeStack):
-    """The stack with functions that run from what was built."""
+    """Stack whose functions run from the built artefacts."""
 
     def __init__(self, built: Path, provided: Path) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class BuiltStack(RuntimeStack):
         return self._functions[logical_id]
 
     def ask(self, kind: str, **data: Any) -> Any:
-        """Send a request of the protocol to the API, as API Gateway does, and return the data of its answer."""
+        """Send a request to the API as API Gateway does. Return the data of its response."""
         body = {"kind": kind, "head": {"corrId": "1", "version": "2026-04-01"}, "data": data}
         response = self.function("ApiFunction").invoke({**event("api.json"), "body": json.dumps(body)}).payload
         assert response["statusCode"] == 200, response
@@ -148,36 +148,30 @@ EXPECTED = {
     "worker-url.json": ("WorkerFunction", {"statusCode": 200, "body": '{"status":"suspended"}'}),
     "worker.json": ("WorkerFunction", {"status": "suspended"}),
 }
-"""What each event is sent to, and what the answer has in it when the workflow of the events has begun."""
+"""Function and expected fields of the response for each event, after the workflow of the events has begun."""
 
 
 @needs_runtime
-@pytest.mark.parametrize("name", EXPECTED)
-def test_every_built_function_answers_its_events(stack: BuiltStack, name: str) -> None:
-    stack.redeploy()
-    stack.client().begin_rpc(WORKFLOW, "sleeping_workflow", WORKFLOW, 5.0)
-    if not name.startswith("worker"):
-        assert stack.function("WorkerFunction").invoke(event("worker.json")).payload == {"status": "suspended"}
-    function, expected = EXPECTED[name]
-    sent = event(name)
-    if name == "dispatch-push.json":
-        # Nothing leaves this machine.
-        sent = json.loads(re.sub(r"https://\w+\.example\.com", stack.endpoint.url, json.dumps(sent)))
-
-    invocation = stack.function(function).invoke(sent)
-
-    assert invocation.error_type is None, invocation
-    assert {key: invocation.payload[key] for key in expected} == expected
-
-
-def test_every_event_is_one_of_these() -> None:
+def test_built_functions_answer_the_events(stack: BuiltStack, subtests: pytest.Subtests) -> None:
     assert {path.name for path in (ROOT / "events").glob("*.json")} == {*EXPECTED, "env.json"}
     assert {function for function, _ in EXPECTED.values()} == set(FUNCTIONS)
+    for name, (function, expected) in EXPECTED.items():
+        stack.redeploy()
+        stack.client().begin_rpc(WORKFLOW, "sleeping_workflow", WORKFLOW, 5.0)
+        if not name.startswith("worker"):
+            assert stack.function("WorkerFunction").invoke(event("worker.json")).payload == {"status": "suspended"}
+        sent = event(name)
+        if name == "dispatch-push.json":
+            # The pushes must stay on this machine.
+            sent = json.loads(re.sub(r"https://\w+\.example\.com", stack.endpoint.url, json.dumps(sent)))
+        with subtests.test(name):
+            invocation = stack.function(function).invoke(sent)
+            assert invocation.error_type is None, invocation
+            assert {key: invocation.payload[key] for key in expected} == expected
 
 
 @needs_runtime
-def test_a_workflow_goes_from_the_api_over_worker_and_timer_to_its_result(stack: BuiltStack) -> None:
-    """Every function is the one that was built, and every name and address is the deployment's."""
+def test_built_functions_run_a_workflow_to_its_result(stack: BuiltStack) -> None:
     stack.redeploy()
     call = json.dumps({"func": "sleeping_workflow", "args": ["w", 1.2], "kwargs": {}, "version": 1})
     param = {"data": base64.b64encode(call.encode()).decode()}
@@ -195,7 +189,7 @@ def test_a_workflow_goes_from_the_api_over_worker_and_timer_to_its_result(stack:
     assert promise["settledAt"] >= sleep["timeoutAt"] >= promise["createdAt"] + 1200
 
 
-def test_everything_in_the_layer_imports_from_it_alone(built: Path, tmp_path: Path) -> None:
+def test_packages_of_the_layer_import_from_it_alone(built: Path, tmp_path: Path) -> None:
     ours = "resonate, resonate_store.dynamo, resonate_store.model.cron, resonate_infra.deployed.wiring"
     layer = built / "DependenciesLayer" / "python"
 
@@ -210,14 +204,14 @@ def test_everything_in_the_layer_imports_from_it_alone(built: Path, tmp_path: Pa
     assert (done.stderr, done.stdout) == ("", f"{layer}/resonate/__init__.py\n")
 
 
-# --- What is in it
+# --- Contents
 
 
 def packages(layer: Path) -> set[str]:
     return {path.name.removesuffix(".dist-info").rpartition("-")[0].lower() for path in layer.glob("*.dist-info")}
 
 
-def test_the_layer_leaves_out_what_lambda_has_and_what_only_builds(built: Path) -> None:
+def test_layer_omits_packages_of_lambda_and_of_builds(built: Path) -> None:
     layer = built / "DependenciesLayer" / "python"
 
     assert packages(layer) & UNWANTED == set()
@@ -233,17 +227,17 @@ def test_layer_and_functions_are_small_zipped_together(built: Path, tmp_path: Pa
     assert sum(archive.stat().st_size for archive in archives) < MEGABYTES * 1_000_000
 
 
-def test_bytecode_is_never_checked_against_its_sources(built: Path) -> None:
+def test_bytecode_is_not_checked_against_its_sources(built: Path) -> None:
     folders = [built / "DependenciesLayer" / "python", *(built / name for name in FUNCTIONS)]
     sources = {path for folder in folders for path in folder.rglob("*.py")}
     compiled = {path for folder in folders for path in folder.rglob("*.pyc")}
 
     assert len(compiled) == len(sources)
-    # PEP 552: the second word holds two flags, 1 for "by hash" and 2 for "check it".
+    # PEP 552: the second word has the flags 1 ("by hash") and 2 ("check it").
     assert {path.read_bytes()[4:8] for path in compiled} == {b"\x01\0\0\0"}
 
 
-def test_the_layer_for_another_machine_has_only_wheels_for_it(arm64: Path) -> None:
+def test_layer_for_another_machine_has_only_wheels_for_it(arm64: Path) -> None:
     tags = {
         tag
         for wheel in arm64.glob("*.dist-info/WHEEL")
@@ -257,13 +251,12 @@ def test_the_layer_for_another_machine_has_only_wheels_for_it(arm64: Path) -> No
     assert suffixes <= {"cpython-313-aarch64-linux-gnu.so", "abi3.so"}
 
 
-def test_a_build_without_the_runtimes_python_says_that_it_left_bytecode_out(tmp_path: Path) -> None:
+def test_build_without_the_python_of_the_runtime_omits_bytecode(tmp_path: Path) -> None:
     path, artifacts = tmp_path / "bin", tmp_path / "artifacts"
     path.mkdir()
     artifacts.mkdir()
     for tool in ("sh", "cp", "find", "rm"):
-        found = present(shutil.which(tool))
-        (path / tool).symlink_to(found)
+        (path / tool).symlink_to(present(shutil.which(tool)))
     other = "3.12" if VERSION == "3.13" else "3.13"
 
     done = make(
@@ -276,7 +269,7 @@ def test_a_build_without_the_runtimes_python_says_that_it_left_bytecode_out(tmp_
 
 
 def specifiers(path: str) -> dict[str, SpecifierSet]:
-    """The requirements of a file, by name; comments, hashes and markers left out."""
+    """Return the requirements of a file by name, without comments, hashes and markers."""
     lines = re.findall(r"^[a-z].*?(?=\s*[\\;]|$)", (ROOT / path).read_text(), re.MULTILINE)
     return {each.name: each.specifier for each in map(Requirement, lines)}
 
@@ -290,37 +283,34 @@ def test_layer_packages_are_exact_versions_with_hashes() -> None:
     assert all("--hash=sha256:" in block for block in re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:])
 
 
-@pytest.mark.parametrize("name", ["main", "sam", "checkov"])
-def test_constraints_are_exact_versions_without_addresses(name: str) -> None:
-    lines = (ROOT / "constraints" / f"{name}.txt").read_text().splitlines()
-
-    assert all(re.fullmatch(r"[a-z0-9._-]+==[0-9][^ :/]*( ; .+)?", line) for line in lines)
+def test_constraints_are_exact_versions_without_addresses() -> None:
+    for name in ("main", "sam", "checkov"):
+        lines = (ROOT / "constraints" / f"{name}.txt").read_text().splitlines()
+        assert all(re.fullmatch(r"[a-z0-9._-]+==[0-9][^ :/]*( ; .+)?", line) for line in lines)
 
 
 def requirements(*extras: str) -> dict[str, SpecifierSet]:
-    """The requirements of pyproject.toml itself and of these extras, by name."""
+    """Return the requirements of pyproject.toml and of these extras, by name."""
     listed = chain(PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in extras))
     return {each.name: each.specifier for each in map(Requirement, listed) if each.name != PROJECT["name"]}
 
 
-def test_every_requirement_has_an_upper_bound() -> None:
+def test_requirements_have_an_upper_bound() -> None:
     found = requirements(*PROJECT["optional-dependencies"])
 
     assert [name for name, specifier in found.items() if not re.search("<|==", str(specifier))] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "extras"), [("main", ["api", "cli", "dev"]), ("sam", ["sam"]), ("checkov", ["checkov"])]
-)
-def test_constraints_name_a_version_of_every_requirement(name: str, extras: list[str]) -> None:
-    exact, wanted = specifiers(f"constraints/{name}.txt"), requirements(*extras)
-    if name != "main":
-        wanted = {extra: wanted[extra] for extra in wanted.keys() - requirements().keys()}
-
-    assert [name for name in wanted if not wanted[name].contains(str(exact[name]).removeprefix("=="))] == []
+def test_constraints_name_a_version_of_each_requirement(subtests: pytest.Subtests) -> None:
+    for name, extras in (("main", ["api", "cli", "dev"]), ("sam", ["sam"]), ("checkov", ["checkov"])):
+        exact, wanted = specifiers(f"constraints/{name}.txt"), requirements(*extras)
+        if name != "main":
+            wanted = {extra: wanted[extra] for extra in wanted.keys() - requirements().keys()}
+        with subtests.test(name):
+            assert [each for each in wanted if not wanted[each].contains(str(exact[each]).removeprefix("=="))] == []
 
 
-def test_extra_of_workers_leaves_out_what_the_api_needs() -> None:
+def test_extra_of_workers_omits_the_packages_of_the_api() -> None:
     assert not {"chalice", "pyjwt"} & requirements("aws").keys()
     assert {"chalice", "pyjwt"} <= requirements("api").keys()
 
@@ -332,7 +322,7 @@ def test_wheels_are_ignored_and_none_is_tracked() -> None:
     assert "*.whl" in (ROOT / ".gitignore").read_text().splitlines()
 
 
-def test_the_list_of_packages_agrees_with_pyproject() -> None:
+def test_layer_requirements_agree_with_pyproject() -> None:
     listed = specifiers("layer/requirements.in")
     declared = requirements("aws", "api")
 

@@ -1,7 +1,7 @@
-"""What `sam local` tells functions, by SAM's own classes, for the commands in the documentation.
+"""Environment of functions under `sam local`, from SAM's own classes, for the commands of the documentation.
 
-SAM resolves the template by itself, and what it cannot resolve it leaves empty or calls by its logical id, without a
-word. A function whose endpoint is empty talks to AWS, with the credentials of whoever has typed the command.
+SAM resolves the template itself. Without a message it leaves empty what it cannot resolve, or uses the logical id. A
+function with an empty endpoint calls AWS, with the credentials of the user.
 """
 
 import json
@@ -27,23 +27,17 @@ FUNCTIONS = ("WorkerFunction", "DispatchFunction", "TickFunction", "ApiFunction"
 
 
 def commands() -> list[list[str]]:
-    """Every command of `sam local` in the documentation, in words."""
+    """Return the words of each command of `sam local` in the documentation."""
     texts = [(ROOT / name).read_text().replace("\\\n", " ") for name in ("README.md", "docs/deploy.md")]
     return [shlex.split(line) for text in texts for line in re.findall(r"^\$ (sam local .*)$", text, re.MULTILINE)]
 
 
 @cache
-def told(*parameters: str) -> dict[str, dict[str, str]]:
-    """The environment of every function under `sam local` with these parameters and `events/env.json`."""
+def environments(*parameters: str) -> dict[str, dict[str, str]]:
+    """Return the environments of the functions under `sam local` with these parameters and `events/env.json`."""
     shell = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "RESONATE_"))}
     done = subprocess.run(
-        [
-            SAM,
-            SCRIPT,
-            "template.yaml",
-            "events/env.json",
-            *parameters,
-        ],
+        [SAM, SCRIPT, "template.yaml", "events/env.json", *parameters],
         cwd=ROOT,
         env={**shell, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""},
         capture_output=True,
@@ -74,10 +68,8 @@ print(json.dumps({name: dict(function.environment) for name, function in deploym
 
 @cache
 def deployed(**parameters: str) -> dict[str, dict[str, str]]:
-    """The environment of every function in the account that the endpoint serves.
-
-    In a process of its own: in this one, other tests may keep a stack of the same name.
-    """
+    """Return the environments of the functions in the account of the endpoint."""
+    # Other tests can keep a stack of the same name in this process, so this runs in another one.
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
         [sys.executable, "-c", DEPLOY, json.dumps(parameters)],
@@ -91,7 +83,7 @@ def deployed(**parameters: str) -> dict[str, dict[str, str]]:
     return json.loads(done.stdout)
 
 
-def test_every_command_names_the_endpoint_and_the_variables() -> None:
+def test_sam_local_commands_name_endpoint_and_variables() -> None:
     found = commands()
 
     assert {words[2] for words in found} == {"invoke", "start-api"}
@@ -101,26 +93,27 @@ def test_every_command_names_the_endpoint_and_the_variables() -> None:
 
 
 @needs_runtime
-def test_sam_leads_every_function_to_the_endpoint() -> None:
-    assert {name: told(f"EndpointUrl={ENDPOINT}")[name]["AWS_ENDPOINT_URL"] for name in FUNCTIONS} == dict.fromkeys(
-        FUNCTIONS, ENDPOINT
-    )
+def test_sam_local_functions_use_the_endpoint() -> None:
+    assert {
+        name: environments(f"EndpointUrl={ENDPOINT}")[name]["AWS_ENDPOINT_URL"] for name in FUNCTIONS
+    } == dict.fromkeys(FUNCTIONS, ENDPOINT)
 
 
 @needs_runtime
-@pytest.mark.parametrize("parameters", [{"EndpointUrl": ENDPOINT}, {"PushToken": "s3cret", "Metrics": "off"}])
-def test_sam_tells_every_function_what_it_is_told_at_the_endpoint(parameters: dict[str, str]) -> None:
-    local, there = told(*(f"{name}={text}" for name, text in parameters.items())), deployed(**parameters)
+def test_sam_and_endpoint_have_the_same_environments(subtests: pytest.Subtests) -> None:
+    for parameters in ({"EndpointUrl": ENDPOINT}, {"PushToken": "s3cret", "Metrics": "off"}):
+        with subtests.test(parameters=parameters):
+            local = environments(*(f"{name}={text}" for name, text in parameters.items()))
+            there = deployed(**parameters)
+            assert set(local) == set(there) == set(FUNCTIONS)
+            for name in FUNCTIONS:
+                # SAM calls each stack `local`.
+                expected = {**there[name], "POWERTOOLS_SERVICE_NAME": "local"}
+                assert {variable: local[name].get(variable) for variable in expected} == expected
 
-    assert set(local) == set(there) == set(FUNCTIONS)
-    for name in FUNCTIONS:
-        # To SAM, every stack is called `local`.
-        expected = {**there[name], "POWERTOOLS_SERVICE_NAME": "local"}
-        assert {variable: local[name].get(variable) for variable in expected} == expected
 
-
-def test_the_variables_that_are_given_are_those_that_sam_does_not_know() -> None:
-    """It calls a resource by its logical id, all of a stack by another stack's name, and finds nothing in a mapping."""
+def test_env_file_has_the_variables_that_sam_cannot_resolve() -> None:
+    # SAM uses logical ids of resources and another name of the stack, and cannot read mappings.
     document: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
     given = json.loads((ROOT / "events" / "env.json").read_text())["Parameters"]
     unknown = [f'"{name}"' for name in document["Resources"]]

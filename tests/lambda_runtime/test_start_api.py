@@ -1,7 +1,7 @@
 """`sam local start-api` without Docker: SAM's own gateway reads template.yaml and serves the API over HTTP.
 
-What is left out is the container: the function runs in Lambda's own runtime here as there, under the emulator that the
-container has inside, and is told by the same variable that it is served by SAM.
+Only the container is missing. The function runs in the same Lambda runtime under the same emulator, and the same
+variable marks it as served by SAM.
 """
 
 import json
@@ -31,7 +31,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @contextmanager
 def started(function: RuntimeEmulator) -> Iterator[str]:
-    """The address at which SAM serves the API, whose function is this."""
+    """Serve the API with SAM and this function. Yield the address."""
     port = free_port()
     command = [SAM, ROOT / "tests" / "support" / "lambda_runtime" / "start_api.py", ROOT / "template.yaml", str(port)]
     environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""}
@@ -75,7 +75,7 @@ def stack() -> Iterator[RuntimeStack]:
         yield stack
 
 
-def test_sam_serves_the_api(stack: RuntimeStack) -> None:
+def test_sam_local_serves_the_api(stack: RuntimeStack) -> None:
     function = stack.start("ApiFunction", environment={"AWS_SAM_LOCAL": "true"})
     with started(function) as url:
         created = ask(url, body=request("promise.create", id="p1", timeoutAt=DEADLINE))
@@ -92,8 +92,7 @@ def test_sam_serves_the_api(stack: RuntimeStack) -> None:
     assert elsewhere == 403
 
 
-def test_whoever_does_not_sign_is_nobody_elsewhere(stack: RuntimeStack) -> None:
-    """The same requests, but not by a function that SAM has started."""
+def test_unsigned_request_without_sam_is_refused(stack: RuntimeStack) -> None:
     with started(stack.start("ApiFunction")) as url:
         status, answer = ask(url, body=request("promise.get", id="p1"))
 

@@ -1,7 +1,6 @@
-"""Workflows that lose their worker: killed in its sleep, killed in the middle of a step, and out of time.
+"""Workflows whose worker is killed in its sleep, killed in a step, or out of time.
 
-The processes are real and so is the time, which is what other tests cannot show: that nothing but the table, the
-stream and the timer queue connects one invocation with the next.
+Processes and time are real. Only the table, the stream and the timer queue connect one invocation with the next.
 """
 
 import json
@@ -22,7 +21,7 @@ from tests.support.present import present
 pytestmark = needs_runtime
 
 LEASE_MARGIN = 5_000
-"""How long a worker's lease outlives its invocation (ms)."""
+"""Milliseconds that the lease of a worker outlasts its invocation."""
 SWEEP = {"kind": "sweep"}
 
 
@@ -32,7 +31,7 @@ def stack() -> Iterator[RuntimeStack]:
         yield stack
 
 
-def test_sleep_outlives_the_worker_that_began_it(stack: RuntimeStack) -> None:
+def test_sleep_outlasts_the_worker_that_began_it(stack: RuntimeStack) -> None:
     client = stack.client()
     started = time.monotonic()
     nap = client.begin_rpc("nap", "sleeping_workflow", "nap", 1.8)
@@ -41,7 +40,7 @@ def test_sleep_outlives_the_worker_that_began_it(stack: RuntimeStack) -> None:
     assert worker.invoke(offer).payload == {"status": "suspended"}
     worker.kill()
 
-    # A client that asks again meets the execution that it had begun.
+    # A second call with the id gets the same execution.
     client.begin_rpc("nap", "sleeping_workflow", "nap", 1.8)
     assert stack.dispatch() == []
     assert stack.record("nap").pending
@@ -56,8 +55,8 @@ def test_sleep_outlives_the_worker_that_began_it(stack: RuntimeStack) -> None:
     assert another.invoke(offer).payload == {"status": "lost"}
 
 
-def test_sleep_ends_after_its_time_and_soon(stack: RuntimeStack) -> None:
-    """Never before; within two seconds after, unless the machine has something else to do three times in a row."""
+def test_sleep_ends_soon_after_its_time(stack: RuntimeStack) -> None:
+    # It must not end early. On a busy machine it can be late, so three sleeps are tried.
     for tried in range(3):
         if tried:
             stack.redeploy()
@@ -69,7 +68,7 @@ def test_sleep_ends_after_its_time_and_soon(stack: RuntimeStack) -> None:
     pytest.fail(f"a sleep of five seconds was over after {took}, the third time as well")
 
 
-def test_step_of_a_killed_worker_is_run_again_and_those_before_it_are_not(stack: RuntimeStack, tmp_path: Path) -> None:
+def test_interrupted_step_of_a_killed_worker_runs_again(stack: RuntimeStack, tmp_path: Path) -> None:
     timeout_seconds = 2
     journal, gate = tmp_path / "journal", tmp_path / "gate"
     execution = stack.client().begin_rpc("guarded-1", "guarded", str(journal), str(gate))
@@ -84,7 +83,7 @@ def test_step_of_a_killed_worker_is_run_again_and_those_before_it_are_not(stack:
     held = task_of(stack, "guarded-1")
     gate.touch()
 
-    # Nobody may touch it before its lease has ended: the process could still be there.
+    # The task stays acquired until its lease ends, because the process could still run.
     assert held.state == "acquired"
     assert held.ttl is not None
     assert LEASE_MARGIN < held.ttl <= LEASE_MARGIN + timeout_seconds * 1000
@@ -101,7 +100,7 @@ def test_step_of_a_killed_worker_is_run_again_and_those_before_it_are_not(stack:
     assert names_in(journal) == {"first": 1, "second": 2, "third": 1}
 
 
-def test_worker_hands_over_before_its_time_is_up(stack: RuntimeStack, tmp_path: Path) -> None:
+def test_worker_releases_its_task_before_its_timeout(stack: RuntimeStack, tmp_path: Path) -> None:
     steps, secs = 12, 0.4
     timeout_seconds = 5
     journal = tmp_path / "journal"
@@ -122,7 +121,7 @@ def test_worker_hands_over_before_its_time_is_up(stack: RuntimeStack, tmp_path: 
     assert names_in(journal) == {f"step {number}": 1 for number in range(steps)}
 
 
-def test_steps_of_a_worker_run_at_the_same_time(stack: RuntimeStack) -> None:
+def test_steps_of_a_worker_run_concurrently(stack: RuntimeStack) -> None:
     execution = stack.client().begin_rpc("together-1", "together")
     (offer,) = stack.dispatch()
 
@@ -131,25 +130,24 @@ def test_steps_of_a_worker_run_at_the_same_time(stack: RuntimeStack) -> None:
 
 
 def warm_worker(stack: RuntimeStack, timeout_seconds: int) -> RuntimeEmulator:
-    """A worker with the workflows of these tests whose next invocation has all of its time."""
+    """Start a worker, and invoke it once, so that the next invocation has its full time."""
     worker = stack.start("WorkerFunction", directory=WORKFLOWS, timeout_seconds=timeout_seconds)
     worker.invoke({})
     return worker
 
 
 def task_of(stack: RuntimeStack, id: str) -> TaskRecord:
-    task = present(stack.record(id).task)
-    return task
+    return present(stack.record(id).task)
 
 
 def names_in(journal: Path) -> Counter[str]:
-    """How often each step has begun."""
+    """Return how often each step has begun."""
     if not journal.exists():
         return Counter()
     return Counter(line.rpartition(" ")[0] for line in journal.read_text().splitlines())
 
 
-def test_lines_of_a_workflow_are_written_once_and_say_whose_they_are(stack: RuntimeStack) -> None:
+def test_log_lines_of_a_workflow_name_its_execution(stack: RuntimeStack) -> None:
     stack.client().begin_rpc("talk", "talkative", 1.2)
     worker = stack.start("WorkerFunction", directory=WORKFLOWS)
     (offer,) = stack.dispatch()

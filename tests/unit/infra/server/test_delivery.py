@@ -19,8 +19,8 @@ from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskAcquire
 from resonate_store.model.tags import DELAY, TARGET
 from tests.support.aws_doubles import Lambda
-from tests.support.server_api import PATIENCE
 from tests.support.present import present
+from tests.support.server_api import PATIENCE
 
 URL = "http://localhost:8001"
 UNBLOCK = {"kind": "unblock", "head": {}, "data": {"promise": {"id": "p"}}}

@@ -6,8 +6,6 @@ import signal
 import socket
 from contextlib import ExitStack
 
-import pytest
-
 from resonate_infra.server.files import WANTED_FILES, room_in
 from tests.support.dev_process import started
 from tests.support.server_api import PATIENCE

@@ -85,9 +85,7 @@ def test_invocation_before_the_import_waits_for_it() -> None:
     assert lambdas.close(PATIENCE)
 
 
-def test_module_of_the_working_directory_sees_the_server_url(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_module_of_the_working_directory_sees_the_server_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_worker_module.py").write_text(
         textwrap.dedent("""
             import os

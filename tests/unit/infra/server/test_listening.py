@@ -91,6 +91,8 @@ def test_half_sent_request_is_closed(subtests: pytest.Subtests) -> None:
                 received = client.makefile("rb").read()
                 assert received.startswith(answer)
                 assert b"408" in received
+
+
 def test_a_quiet_stream_is_kept_alive_and_ends_when_told_before_requests_are_waited_for() -> None:
     hub, listening = Hub(), threading.Event()
     app = application(lambda body: (200, body), lambda: True, hub, keep_alive_s=0.01)
