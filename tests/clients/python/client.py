@@ -1,4 +1,4 @@
-"""Starts an order with the official SDK, or finds the one with this id, and prints its result."""
+"""Start an order with the official SDK, or find the order with this id, and print its result."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Serves a Lambda handler at a URL, as AWS does: each request becomes an event of payload format 2.0."""
+"""Serve a Lambda handler at a URL as AWS does: each request becomes an event of payload format 2.0."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +29,7 @@ class Invocation(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Replies are printed; nothing else is of interest."""
+        """Log nothing. Only replies are printed."""
 
 
 with ThreadingHTTPServer(("localhost", int(sys.argv[1])), Invocation) as server:

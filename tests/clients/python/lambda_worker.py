@@ -1,4 +1,4 @@
-"""A worker behind the official Lambda shim; `function_url.py` serves its handler."""
+"""Worker with the official Lambda shim. `function_url.py` serves its handler."""
 
 from resonate.context import Context
 from resonate_aws import Resonate

@@ -1,6 +1,6 @@
-"""A worker of the default group, written for the official SDK: one workflow that uses what the SDK has.
+"""Worker of the default group with the official SDK, whose workflow uses the commands of the SDK.
 
-With `stuck` for a second argument it holds short leases, and does not come to the end of the step `ask`.
+With the second argument `stuck` it has short leases, and its step `ask` does not end.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""A worker whose steps leave traces in a file, wait for one another and take their time.
+"""Worker whose steps note their runs in a file, wait for one another, and take a given time.
 
-Deployed in the place of `functions/worker` by the tests of what happens to a worker in the middle of a workflow.
+Tests deploy it in the place of `functions/worker`, and end it in the middle of a workflow.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Any
 from resonate import Context, Resonate
 
 PATIENCE = 30.0
-"""Seconds after which whoever waits here gives up, should the test be gone."""
+"""Maximum seconds that a step waits, in case the test has ended."""
 
 resonate = Resonate(group="worker")
 meeting = threading.Barrier(2)
@@ -22,7 +22,7 @@ meeting = threading.Barrier(2)
 
 @resonate.register
 def guarded(ctx: Context, journal: str, gate: str) -> Generator[Any, Any, list[str]]:
-    """A step, a second one that returns when the file `gate` exists, and a third."""
+    """Run a step, a second step that returns when the file `gate` exists, and a third step."""
     first = yield ctx.run(note, journal, "first")
     second = yield ctx.run(pass_gate, journal, gate)
     third = yield ctx.run(note, journal, "third")
@@ -31,7 +31,7 @@ def guarded(ctx: Context, journal: str, gate: str) -> Generator[Any, Any, list[s
 
 @resonate.register
 def slow(ctx: Context, journal: str, steps: int, secs: float) -> Generator[Any, Any, list[str]]:
-    """Many steps, one after the other, each of which takes `secs` seconds."""
+    """Run many steps in turn, each of which takes `secs` seconds."""
     names: list[str] = []
     for number in range(steps):
         names.append((yield ctx.run(take_time, journal, f"step {number}", secs)))
@@ -40,7 +40,7 @@ def slow(ctx: Context, journal: str, steps: int, secs: float) -> Generator[Any, 
 
 @resonate.register
 def together(ctx: Context) -> Generator[Any, Any, list[str]]:
-    """Two steps that end only if they run at the same time."""
+    """Run two steps that end only if they run at the same time."""
     promises = []
     for _ in range(2):
         promises.append((yield ctx.begin_run(meet)))
@@ -52,7 +52,7 @@ def together(ctx: Context) -> Generator[Any, Any, list[str]]:
 
 @resonate.register
 def talkative(ctx: Context, secs: float) -> Generator[Any, Any, None]:
-    """Says what it does before and after a sleep, and so does its step."""
+    """Log before and after a sleep, and in a step."""
     ctx.logger.info("falling asleep", extra={"mood": "tired"})
     yield ctx.sleep(secs)
     ctx.logger.info("awake")
@@ -66,7 +66,7 @@ def speak(ctx: Context) -> None:
 
 
 def note(_: Context, journal: str, name: str) -> str:
-    # One write of a line that is appended: it is there in one piece, or not at all.
+    # One write appends the line completely or not at all.
     with Path(journal).open("a") as file:
         file.write(f"{name} {os.getpid()}\n")
     return name
@@ -77,7 +77,7 @@ def pass_gate(ctx: Context, journal: str, gate: str) -> str:
     deadline = time.monotonic() + PATIENCE
     while not Path(gate).exists():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nobody has made {gate}")
+            raise TimeoutError(f"{gate} does not exist")
         time.sleep(0.01)
     return "second"
 

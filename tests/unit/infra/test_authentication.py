@@ -251,7 +251,7 @@ def test_tenant_is_refused_ids_of_another_tenant(subtests: pytest.Subtests) -> N
             assert (answer.status, answer.data) == (403, "Forbidden")
 
 
-def test_tenant_is_admitted_to_own_ids_and_admin_to_foreign_ones(subtests: pytest.Subtests) -> None:
+def test_tenant_is_permitted_own_ids_and_admin_all_ids(subtests: pytest.Subtests) -> None:
     for kind, data in FOREIGN:
         if kind in DATA:
             with subtests.test(kind, data=data):
