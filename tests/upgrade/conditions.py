@@ -7,6 +7,7 @@ of them and by the test.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 
 release = "then"
@@ -17,12 +18,14 @@ runs: Counter[str] = Counter()
 """How often each step ran, by the id of its promise."""
 detour = False
 """Whether the workflow `changed` takes a path that its history does not have."""
+wait: Callable[[int], object] = lambda _milliseconds: None
+"""Lets time pass in a step, in milliseconds."""
 
 
 def reset(who: str) -> None:
     """Let everything work, and let `who` run the steps from here on."""
-    global release, detour
-    release, detour = who, False
+    global release, detour, wait
+    release, detour, wait = who, False, lambda _milliseconds: None
     broken.clear()
     runs.clear()
 

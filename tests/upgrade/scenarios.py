@@ -37,7 +37,7 @@ from resonate_store.model.requests import (
     TaskHalt,
     TaskRelease,
 )
-from resonate_store.model.tags import DELAY, EXTERNAL, TARGET
+from resonate_store.model.tags import DELAY, EXTERNAL, IDEMPOTENCY_KEY, TARGET
 from tests.upgrade import conditions, workflows
 from tests.upgrade.stacks import (
     LISTENER,
@@ -1135,3 +1135,83 @@ scenario(
         [("schedule-paused/1750096800000", 120), ("schedule-paused/1750118400000", 120)],
     ],
 )
+
+# Stored since 2026-11-30: also `ids` and `retry-begun`, with the kinds of commands
+
+
+def begin_refused(stack: Substrate) -> None:
+    """Three of its calls have ids of promises that exist with other idempotency keys."""
+    later = stack.clock.now() + 90 * DAY * SECOND
+    for id in ("taken/promise", "taken/begun", "taken/awaited"):
+        apply(stack, PromiseCreate(id, later, tags={IDEMPOTENCY_KEY: "theirs"}))
+    stack.options(target="lambda://elsewhere").start("refusing", id="refused")
+    work(stack, stack.store, "refused", parallel=True)
+    stack.advance(minutes=2)
+    work(stack, stack.store, "refused")
+
+
+def conclude_refused(stack: Substrate) -> Any:
+    stack.clock.sleep(31 * DAY * SECOND)
+    stack.advance(minutes=2)
+    work(stack, stack.store, "refused")
+    return outcome(stack, "refused")
+
+
+scenario(
+    "refused",
+    begin_refused,
+    conclude_refused,
+    result=[
+        "ResonateStoreError at the promise",
+        "ResonateStoreError at the next wait",
+        "ResonateStoreError at the call",
+        ["before then", "after then"],
+    ],
+    histories=("refused",),
+)
+
+
+def begin_timed(stack: Substrate) -> None:
+    """A worker that reaches the store over HTTP stores how long a step has run."""
+    conditions.wait = stack.clock.sleep
+    stack.options(target="lambda://elsewhere").start("timed", id="timed")
+    work(stack, remote_store(stack), "timed")
+
+
+def conclude_timed(stack: Substrate) -> Any:
+    stack.clock.sleep(31 * DAY * SECOND)
+    stack.advance(minutes=2)
+    work(stack, remote_store(stack), "timed")
+    return outcome(stack, "timed")
+
+
+scenario("timed", begin_timed, conclude_timed, result=["lasted then", "after now"], histories=("timed",))
+
+
+def begin_kept(stack: Substrate) -> None:
+    """A callback that was registered explicitly in an earlier attempt than the one that is suspended."""
+    later = stack.clock.now() + 30 * DAY * SECOND
+    apply(stack, PromiseCreate("kept", later, tags={TARGET: "lambda://elsewhere"}))
+    for id in ("kept-a", "kept-b", "kept-c"):
+        apply(stack, PromiseCreate(id, later))
+    for version, awaited in enumerate(("kept-b", "kept-c"), start=1):
+        ask(stack, "task.acquire", id="kept", version=version - 1, pid="node-1", ttl=60_000)
+        if version == 1:
+            ask(stack, "promise.register_callback", awaited="kept-a", awaiter="kept")
+        waits = {"awaited": awaited, "awaiter": "kept"}
+        head = {"corrId": "c2", "version": "2026-04-01"}
+        register = {"kind": "promise.register_callback", "head": head, "data": waits}
+        ask(stack, "task.suspend", id="kept", version=version, actions=[register])
+        if version == 1:
+            stack.resolve("kept-b", 1)
+
+
+def conclude_kept(stack: Substrate) -> Any:
+    before = record_of(stack, "kept").task.state
+    stack.resolve("kept-a", 1)
+    resumed = record_of(stack, "kept").task.state
+    carried(stack, "kept", "done")
+    return [before, resumed, outcome(stack, "kept")]
+
+
+scenario("kept", begin_kept, conclude_kept, result=["suspended", "pending", "done"])

@@ -19,6 +19,7 @@ from resonate.encryption import AESGCMEncryptor, EncryptedStore
 from resonate.errors import ResonateError
 from resonate.payloads import codec
 from resonate.testing import MemoryStack, Stack
+from resonate.threads import Pool
 from resonate.worker.resources import Resources
 from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
@@ -312,17 +313,27 @@ def encrypted_store(stack: Stack) -> EncryptedStore:
     return EncryptedStore(stack.store, AESGCMEncryptor({"2026": bytes(range(32))}))
 
 
-def work(stack: Stack, store: Store, id: str) -> Report:
-    """Run a task by a worker that is none of the stack's own, over this store."""
+def work(stack: Stack, store: Store, id: str, *, parallel: bool = False) -> Report:
+    """Run a task by another worker than that of the stack, over this store.
+
+    Args:
+        stack: the stack of the task.
+        store: the store of the worker.
+        id: the execution.
+        parallel: whether the workflow continues while the calls that it begins in a row are created.
+    """
     task = record_of(stack, id).task
     assert task is not None, f"{id} has no task"
     program = workflows.resonate
-    resources = Resources(store, stack.clock)
+    requests = Pool(1, "requests") if parallel else None
+    resources = Resources(store, stack.clock, requests=requests)
     worker = Worker(resources, program.registry, program.dependencies, "elsewhere", "lambda://elsewhere")
     try:
         return worker.run(id, task.version, TTL)
     finally:
         resources.async_functions.stop()
+        for pool in resources.stop():
+            pool.shutdown()
         stack.pump()
 
 

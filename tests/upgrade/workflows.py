@@ -23,7 +23,7 @@ import msgspec
 
 from resonate import Context, Resonate
 from resonate.encoders import JsonEncoder
-from resonate.errors import ResonateCanceledError, ResonateTimedoutError
+from resonate.errors import ResonateCanceledError, ResonateStoreError, ResonateTimedoutError
 from resonate.retry_policies import Constant, Exponential, Linear, Never
 from resonate.workflow.deterministic import RANDOM
 from tests.upgrade import conditions
@@ -595,6 +595,44 @@ def changed(ctx: Context) -> Flow:
     second = yield ctx.run(async_stamp if conditions.detour else stamp, "second")
     yield ctx.sleep(1800)
     return [first, second]
+
+
+# Stored since 2026-11-30
+
+
+@resonate.register
+def refusing(ctx: Context) -> Flow:
+    """Three calls whose ids other promises have: a promise, a call in a row, and an awaited call. Then a sleep."""
+    caught: list[str] = []
+    try:
+        yield ctx.promise(id="taken/promise", idempotency_key="ours")
+    except ResonateStoreError as error:
+        caught.append(f"{type(error).__name__} at the promise")
+    before = yield ctx.begin_rpc("sleeper", 60.0).options(target="poll://any@worker")
+    yield ctx.begin_rpc("sleeper", 60.0).options(id="taken/begun", idempotency_key="ours")
+    try:
+        yield before
+    except ResonateStoreError as error:
+        caught.append(f"{type(error).__name__} at the next wait")
+    try:
+        yield ctx.rpc("sleeper", 60.0).options(id="taken/awaited", idempotency_key="ours")
+    except ResonateStoreError as error:
+        caught.append(f"{type(error).__name__} at the call")
+    yield ctx.sleep(LONG)
+    return [*caught, (yield before)]
+
+
+def lasting(ctx: Context, milliseconds: int) -> str:
+    conditions.wait(milliseconds)
+    return stamp(ctx, "lasted")
+
+
+@resonate.register
+def timed(ctx: Context) -> Flow:
+    """A step that takes some time, and a sleep."""
+    lasted = yield ctx.run(lasting, 5_000)
+    yield ctx.sleep(LONG)
+    return [lasted, (yield ctx.run(stamp, "after"))]
 
 
 handler = resonate.handler()
