@@ -1,7 +1,7 @@
-"""What the workflows of these tests meet outside of themselves, and what they have done there.
+"""State outside of the workflows of these tests: which steps fail, and which have run.
 
-The offline stack loads the workflows anew for each process. This module is imported once, so its state is shared by all
-of them and by the test.
+The offline stack loads the workflows anew for each process. It imports this module once, so all processes and the test
+share its state.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from collections.abc import Callable
 from decimal import Decimal
 
 release = "then"
-"""Who runs a step: the release that wrote the fixtures ("then"), or the one under test ("now"). Steps return it."""
+"""Release that runs a step: "then" wrote the fixtures, "now" is under test. Steps return it."""
 broken: set[str] = set()
 """Names of the steps that fail."""
 runs: Counter[str] = Counter()
-"""How often each step ran, by the id of its promise."""
+"""Number of runs of each step, by the id of its promise."""
 detour = False
-"""Whether the workflow `changed` takes a path that its history does not have."""
-wait: Callable[[int], object] = lambda _milliseconds: None
-"""Lets time pass in a step, in milliseconds."""
+"""Whether the workflow `changed` differs from its history."""
+wait: Callable[[int], object] = id
+"""Called by a step that takes some time, with its milliseconds. By default it does nothing."""
 
 
-def reset(who: str) -> None:
-    """Let everything work, and let `who` run the steps from here on."""
+def reset(by: str) -> None:
+    """Let each step succeed, and let the release `by` run the steps."""
     global release, detour, wait
-    release, detour, wait = who, False, lambda _milliseconds: None
+    release, detour, wait = by, False, id
     broken.clear()
     runs.clear()
 
 
 class OutOfStock(Exception):
-    """An error of the program's own. The module it is from has one name in all processes."""
+    """Error of the program. Its module has the same name in all processes."""
 
 
 class Declined(Exception):
-    """An error with attributes."""
+    """Error with attributes."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message, code)
@@ -46,7 +46,7 @@ class Declined(Exception):
 
 
 class Dice:
-    """The chance of these workflows: each release throws its own number."""
+    """Random numbers of these workflows, which differ for each release."""
 
     def randint(self, a: int, b: int) -> int:  # noqa: ARG002
         return 3 if release == "then" else 5

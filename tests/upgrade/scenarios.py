@@ -1,11 +1,10 @@
-"""What the fixtures hold: how each execution is begun before an upgrade, and how it ends after it.
+"""Scenarios of the fixtures: how each execution begins before an upgrade, and how it ends after it.
 
-`begin` runs when fixtures are written, `conclude` when they are resumed. What `conclude` returns is compared with
-`result`, which is literal. Texts that end in "then" were recorded by the release that wrote the fixture, those that end
-in "now" by the one that resumed it.
+`begin` runs when fixtures are written, `conclude` when they are resumed. The test compares the outcome of `conclude`
+with the literal `result`. Texts that end in "then" were recorded by the release that wrote the fixture, texts that end
+in "now" by the release that resumed it.
 
-A scenario that has fixtures is not changed. What a later release stores in another way gets a scenario of its own, at
-the end.
+A scenario with fixtures is not changed. New stored forms get a scenario at the end.
 """
 
 from __future__ import annotations
@@ -77,6 +76,7 @@ class Scenario:
         result: what that has to be.
         histories: the executions whose histories are kept.
         substrates: where it can be.
+        section: the part of this module that has it.
     """
 
     id: str
@@ -85,9 +85,16 @@ class Scenario:
     result: Any
     histories: tuple[str, ...]
     substrates: tuple[str, ...]
+    section: str
 
 
 SCENARIOS: dict[str, Scenario] = {}
+SECTIONS: list[str] = []
+
+
+def section(name: str) -> None:
+    """Begin a section, whose scenarios are resumed by one test."""
+    SECTIONS.append(name)
 
 
 def scenario(
@@ -99,9 +106,9 @@ def scenario(
     histories: tuple[str, ...] = (),
     substrates: tuple[str, ...] = ("sqlite", "dynamodb"),
 ) -> None:
-    """Add a scenario. Without a `conclude`, its execution is left to itself until it ends."""
+    """Add a scenario. Without `conclude`, time passes until its execution has ended."""
     assert id not in SCENARIOS, f"there are two scenarios {id}"
-    SCENARIOS[id] = Scenario(id, begin, conclude or ended(id), result, histories, substrates)
+    SCENARIOS[id] = Scenario(id, begin, conclude or ended(id), result, histories, substrates, SECTIONS[-1])
 
 
 def execution(
@@ -119,7 +126,7 @@ def execution(
         id: names the scenario and the execution.
         workflow: the function, by name.
         args: its arguments.
-        then: what happens to the execution before the fixture is written.
+        then: called before the fixture is written.
         conclude: see `Scenario`.
         result: see `Scenario`.
         timeout: seconds that the execution may take.
@@ -133,7 +140,7 @@ def execution(
 
 
 def ended(*ids: str) -> Act:
-    """Let time pass until these executions have ended, and return their outcomes; of one, the outcome itself."""
+    """Let time pass until these executions have ended. Return their outcomes, or the outcome of a single one."""
 
     def conclude(stack: Substrate) -> Any:
         for id in ids:
@@ -145,7 +152,7 @@ def ended(*ids: str) -> Act:
 
 
 def in_turn(*acts: Act) -> Act:
-    """Do one thing after the other, and return what the last one does."""
+    """Call these in turn. Return the result of the last one."""
 
     def act(stack: Substrate) -> Any:
         result = None
@@ -161,7 +168,7 @@ def resolved(id: str, value: Any) -> Act:
 
 
 def passing(**span: float) -> Act:
-    """Let time pass; the span is that of `timedelta`."""
+    """Let time pass. The arguments are those of `timedelta`."""
     return lambda stack: stack.advance(**span)
 
 
@@ -170,12 +177,12 @@ def broken(*steps: str) -> Act:
 
 
 def carried(stack: Substrate, id: str, value: Any) -> dict[str, Any]:
-    """Do a call as the worker of another team, which speaks HTTP; returns the call."""
+    """Answer a call as the worker of another team over HTTP. Return the call."""
     return answered(stack, id, "resolved", {"data": codec.encode(value, "a value").data})
 
 
 def answered(stack: Substrate, id: str, state: str, value: dict[str, Any]) -> dict[str, Any]:
-    """Do a call as a worker in any language does; returns the call."""
+    """Answer a call as a worker in any language. Return the call."""
     version = record_of(stack, id).task.version
     found = ask(stack, "task.acquire", id=id, version=version, pid="carrier-1", ttl=60_000)
     settle = {"id": id, "state": state, "value": value}
@@ -186,11 +193,11 @@ def answered(stack: Substrate, id: str, state: str, value: dict[str, Any]) -> di
 
 
 def text_of(value: Any) -> str:
-    """JSON in base64."""
+    """Return JSON in base64."""
     return base64.b64encode(json.dumps(value).encode()).decode()
 
 
-# Sleeping
+section("sleeps")
 
 execution("sleep", "sleeper", 30.0 * DAY, result=["before then", "after now"])
 execution("sleep-short", "sleeper", 2 * 60.0, result=["before then", "after now"])
@@ -199,14 +206,14 @@ execution("sleep-again", "two_naps", then=passing(hours=2), result=["between the
 
 
 def downtime(stack: Substrate) -> Any:
-    """The timer comes due while nothing runs."""
+    """Let the timer become due while nothing runs."""
     stack.clock.sleep(90 * DAY * SECOND)
     return ended("sleep-overdue")(stack)
 
 
 execution("sleep-overdue", "sleeper", 30.0 * DAY, conclude=downtime, result=["before then", "after now"])
 
-# Waiting for others
+section("calls")
 
 
 def shipped(stack: Substrate) -> Any:
@@ -217,7 +224,7 @@ def shipped(stack: Substrate) -> Any:
 execution(
     "rpc",
     "calling",
-    then=passing(hours=1),  # its offers have become rare
+    then=passing(hours=1),  # Its offers are rare by now.
     conclude=shipped,
     result=[
         {"func": "ship", "args": ["tea"], "kwargs": {"count": 2}, "version": 1},
@@ -292,7 +299,7 @@ execution(
 )
 execution("detached-awaited", "awaiting_detached", result=["before then", "after now"])
 
-# Nesting
+section("nesting")
 
 execution(
     "nested",
@@ -323,7 +330,7 @@ execution(
     ],
 )
 
-# Ids, keys, options
+section("ids")
 
 execution(
     "ids",
@@ -377,7 +384,7 @@ scenario("versions", begin_version_2, result=["version 1 now", "version 2 now"],
 
 
 def settle_encoded(stack: Substrate) -> Any:
-    """Settle the promise and the call with what their encoders write."""
+    """Settle the promise and the call with values of their encoders."""
     param = promise_of(stack, "encoder.3").param
     for id, encoder, value in (
         ("encoder.2", workflows.JsonEncoder(), {"yes": True}),
@@ -398,7 +405,7 @@ execution(
     ],
 )
 
-# Retries
+section("retries")
 
 
 def repaired(stack: Substrate, *ids: str) -> Any:
@@ -476,7 +483,7 @@ scenario(
 
 
 def begin_impatient(stack: Substrate) -> None:
-    """A root that its caller's policy lets try again at once: its attempt is noted, and its second one sleeps."""
+    """Begin a root that is retried at once. Its first attempt is recorded, and its second one sleeps."""
     begin_here(stack, "retry-noted", "second_thoughts", retry_policy=Constant(delay=0.5, max_retries=3))
 
 
@@ -487,7 +494,7 @@ scenario(
     histories=("retry-noted",),
 )
 
-# Tasks in every state
+section("tasks")
 
 
 def begin_in_process(stack: Substrate) -> None:
@@ -522,7 +529,7 @@ scenario("delayed", delayed, held_back, result=[{}, ["before now", "after now"]]
 
 
 def killed(stack: Substrate) -> None:
-    """The worker dies after a step that is recorded; its lease is running."""
+    """Let the worker die after a recorded step, during its lease."""
     stack.crash(before="task.suspend", id="acquired")
     stack.start("sleeper", 30.0 * DAY, id="acquired")
 
@@ -537,7 +544,7 @@ def killed_repeatedly(stack: Substrate) -> None:
 
 
 def attempts_left(stack: Substrate) -> Any:
-    """It is halted after ten failures: those before the upgrade count."""
+    """Let it fail until it is halted. The failures before the upgrade count."""
     failures = stack.crash(before="stamp", times=100)
     for _ in range(20):
         stack.advance(minutes=20)
@@ -603,7 +610,7 @@ scenario(
 
 
 def unresumed(stack: Substrate) -> None:
-    """What it waits for is settled, and its task was not resumed."""
+    """Settle the promise that it awaits, without resuming its task."""
     stack.start("approval", 1, id="unresumed")
     settle_alone(stack, PromiseSettle("unresumed.2", "resolved", codec.encode("yes", "a value")))
 
@@ -612,7 +619,7 @@ scenario("unresumed", unresumed, result=["asked then", "yes"], histories=("unres
 
 
 def resumed(stack: Substrate) -> None:
-    """What it waits for is settled, and no worker has taken its task since."""
+    """Settle the promise that it awaits, and lose the offer of its task."""
     stack.start("approval", 1, id="resumed")
     stack.lose_messages()
     stack.resolve("resumed.2", "yes")
@@ -623,7 +630,7 @@ scenario("resumed", resumed, result=["asked then", "yes"], histories=("resumed",
 
 
 def given_back(stack: Substrate) -> None:
-    """A worker has given the task back three times, because of a failure that is not the workflow's."""
+    """Release the task three times with an error that is not of the workflow."""
     stack.lose_messages()
     stack.start("sleeper", 60.0, id="given-back")
     for version in range(3):
@@ -637,7 +644,7 @@ scenario("given-back", given_back, result=["before now", "after now"], histories
 
 
 def listening(stack: Substrate) -> None:
-    """One promise that a listener waits for, and one whose settlement was not delivered to it."""
+    """Create a promise with a listener, and another one whose settlement was not delivered to its listener."""
     later = stack.clock.now() + 30 * DAY * SECOND
     for id in ("heard-later", "unheard"):
         apply(stack, PromiseCreate(id, later))
@@ -661,7 +668,7 @@ scenario(
 
 
 def push(stack: Substrate) -> None:
-    """A task for a worker that is reached over HTTP, and a settled promise of a listener: no message was posted."""
+    """Create a task of an HTTP worker, and a settled promise with an HTTP listener. No message is posted."""
     if isinstance(stack, TableStack):
         stack.hold_pushes()
     later = stack.clock.now() + 30 * DAY * SECOND
@@ -682,7 +689,7 @@ def pushed(stack: Substrate) -> Any:
 
 scenario("pushes", push, pushed, result=[(RECEIVER, "execute", "pushed-task"), (RECEIVER, "unblock", "pushed-promise")])
 
-# Ends
+section("ends")
 
 
 def end_in_every_way(stack: Substrate) -> None:
@@ -717,7 +724,7 @@ scenario(
 
 
 def begin_expiring(stack: Substrate) -> None:
-    """An execution whose retention is over, and of which a part has been deleted."""
+    """End an execution, and delete a part of it after its retention."""
     assert isinstance(stack, TableStack)
     stack.run("nesting", 0, id="expiring")
     stack.expires = True
@@ -734,7 +741,7 @@ def deleted(stack: Substrate) -> Any:
 
 scenario("expiring", begin_expiring, deleted, result=[7, []], substrates=("dynamodb",))
 
-# Errors and values
+section("values")
 
 
 def cancel_one(stack: Substrate) -> None:
@@ -822,11 +829,11 @@ def begin_large(stack: Substrate) -> None:
 
 scenario("large", begin_large, result=[True, "x", True, "y"], histories=("large",))
 
-# Other clients
+section("clients")
 
 
 def begin_over_http(stack: Substrate) -> None:
-    """As a client in another language does: no version, no keyword arguments, tags of its own."""
+    """Create a call as a client in another language: without version and keyword arguments, with its own tags."""
     param = codec.encode({"func": "sleeper", "args": [30.0 * DAY]}, "a call")
     tags = {TARGET: "poll://any@worker", "resonate:scope": "global", "by": "hand"}
     ask(
@@ -855,7 +862,7 @@ scenario(
 
 
 def begin_elsewhere(stack: Substrate) -> None:
-    """A worker that reaches the store over HTTP stores its steps in two requests each."""
+    """Run the task by a worker over HTTP, which stores each step in two requests."""
     stack.options(target="lambda://elsewhere").start("nesting", 0, id="http-worker")
     work(stack, remote_store(stack), "http-worker")
 
@@ -881,7 +888,7 @@ scenario(
 
 
 def begin_official(stack: Substrate) -> None:
-    """A worker of an official SDK: its children are set off by a colon; it sleeps on the second one."""
+    """Run a task as a worker of an official SDK, whose children have a colon. It sleeps on the second one."""
     ends = stack.clock.now() + 30 * DAY * SECOND
     tags = {TARGET: "lambda://typescript", "resonate:scope": "global"}
     ask(stack, "promise.create", id="official", timeoutAt=2 * ends, tags=tags, param={"data": "e30="})
@@ -936,7 +943,7 @@ scenario(
 
 
 def begin_registered(stack: Substrate) -> None:
-    """A callback that was registered before its task was acquired, and a task that waits for something else, too."""
+    """Register a callback before the task is acquired. The task also awaits another promise."""
     later = stack.clock.now() + 30 * DAY * SECOND
     apply(stack, PromiseCreate("registered", later, tags={TARGET: "lambda://elsewhere"}))
     for id in ("registered-a", "registered-b"):
@@ -1010,11 +1017,11 @@ def conclude_encrypted(stack: Substrate) -> Any:
 
 scenario("encrypted", begin_encrypted, conclude_encrypted, result=[["asked then", "yes"], {"amount": 5}])
 
-# Schedules
+section("schedules")
 
 
 def occurrences(stack: Substrate, id: str) -> list[tuple[str, Any]]:
-    """The occurrences of a schedule so far, as their instants and outcomes."""
+    """Return the instants and outcomes of the occurrences of a schedule that have ended."""
     found = sorted(record.id for record in stack._records() if record.tags.get("resonate:schedule") == id)
     return [(each.rpartition(".")[2], outcome(stack, each)) for each in found if not promise_of(stack, each).pending]
 
@@ -1044,7 +1051,7 @@ scenario(
 
 
 def begin_under_way(stack: Substrate) -> None:
-    """An occurrence that sleeps, one that was skipped because of it, and the next to come."""
+    """Create a schedule with an occurrence that sleeps, and one that was skipped because of it."""
     define(stack, "schedule-running", "sleeper", "@hourly", 3 * HOUR + 60.0, overlap="skip", catch_up="latest")
     stack.advance(hours=2)
 
@@ -1077,7 +1084,7 @@ def begin_missed(stack: Substrate) -> None:
 
 
 def missed(stack: Substrate) -> Any:
-    """Nothing runs for three weeks."""
+    """Let three weeks pass in which nothing runs."""
     stack.clock.sleep(21 * DAY * SECOND)
     stack.advance(minutes=5)
     return [occurrences(stack, f"schedule-missed-{catch_up}") for catch_up in ("all", "latest", "none")]
@@ -1136,11 +1143,11 @@ scenario(
     ],
 )
 
-# Stored since 2026-11-30: also `ids` and `retry-begun`, with the kinds of commands
+section("2026-11-30")
 
 
 def begin_refused(stack: Substrate) -> None:
-    """Three of its calls have ids of promises that exist with other idempotency keys."""
+    """Create promises with other idempotency keys and the ids of three of its calls."""
     later = stack.clock.now() + 90 * DAY * SECOND
     for id in ("taken/promise", "taken/begun", "taken/awaited"):
         apply(stack, PromiseCreate(id, later, tags={IDEMPOTENCY_KEY: "theirs"}))
@@ -1172,7 +1179,7 @@ scenario(
 
 
 def begin_timed(stack: Substrate) -> None:
-    """A worker that reaches the store over HTTP stores how long a step has run."""
+    """Run the task by a worker over HTTP, which stores the duration of its step."""
     conditions.wait = stack.clock.sleep
     stack.options(target="lambda://elsewhere").start("timed", id="timed")
     work(stack, remote_store(stack), "timed")
@@ -1189,7 +1196,7 @@ scenario("timed", begin_timed, conclude_timed, result=["lasted then", "after now
 
 
 def begin_kept(stack: Substrate) -> None:
-    """A callback that was registered explicitly in an earlier attempt than the one that is suspended."""
+    """Register a callback explicitly in the first attempt, and suspend the second attempt on another promise."""
     later = stack.clock.now() + 30 * DAY * SECOND
     apply(stack, PromiseCreate("kept", later, tags={TARGET: "lambda://elsewhere"}))
     for id in ("kept-a", "kept-b", "kept-c"):

@@ -1,4 +1,4 @@
-"""Fixtures hold what they claim to, and are as they were written."""
+"""Contents of the fixtures, which are not changed after they are written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -13,7 +14,9 @@ import pytest
 from msgspec import structs
 
 from resonate_store.dynamo.items import entry_of, expiry_of, is_entry
+from resonate_store.model import tags
 from resonate_store.model.records import Claim, Record, ScheduleRecord, TaskRecord, Value
+from tests.support.present import present
 from tests.upgrade.fixtures import SUBSTRATES, Fixture, fixtures_of, generations, hashes, lines_of, sealed
 from tests.upgrade.scenarios import SCENARIOS
 from tests.upgrade.stacks import LISTENER
@@ -22,7 +25,7 @@ Entry = Record | ScheduleRecord
 
 
 def entries_of(fixture: Fixture) -> list[Entry]:
-    """Every promise and schedule of a fixture, by id."""
+    """Return the promises and schedules of a fixture, ordered by id."""
     return list(_in_sqlite(fixture) if fixture.substrate == "sqlite" else _in_dynamodb(fixture))
 
 
@@ -40,7 +43,7 @@ def _in_dynamodb(fixture: Fixture) -> Iterable[Entry]:
 
 
 def tasks_of(fixture: Fixture) -> dict[str, str]:
-    """The states of promises that have a task, and of that."""
+    """Return the states of promise and task, for each promise with a task."""
     return {
         entry.id: f"{entry.state}, {entry.task.state}"
         for entry in entries_of(fixture)
@@ -48,22 +51,21 @@ def tasks_of(fixture: Fixture) -> dict[str, str]:
     }
 
 
-def entry(substrate: str, scenario: str, id: str) -> Any:
-    (found,) = [each for each in entries_of(Fixture("0.1.0", substrate, scenario)) if each.id == id]
+def entry(substrate: str, scenario: str, id: str, generation: str = "0.1.0") -> Any:
+    (found,) = [each for each in entries_of(Fixture(generation, substrate, scenario)) if each.id == id]
     return found
 
 
 def task(substrate: str, scenario: str, id: str | None = None) -> TaskRecord:
-    found = entry(substrate, scenario, id or scenario).task
-    assert found is not None
-    return found
+    return present(entry(substrate, scenario, id or scenario).task)
 
 
 SUSPENDED = "pending, suspended"
 WAITING = "pending, pending"
 DONE = "resolved, fulfilled"
 
-TASKS: dict[str, dict[str, str]] = {
+TASKS: dict[str, dict[str, dict[str, str]]] = {}
+TASKS["0.1.0"] = {
     "sleep": {"sleep": SUSPENDED},
     "sleep-short": {"sleep-short": SUSPENDED},
     "sleep-async": {"sleep-async": SUSPENDED},
@@ -140,30 +142,45 @@ TASKS: dict[str, dict[str, str]] = {
     "schedule-missed": {},
     "schedule-paused": {},
 }
-"""The tasks of each fixture of the first generation, and the states of their promises and of themselves."""
+TASKS["2026-11-30"] = {
+    **{name: TASKS["0.1.0"][name] for name in ("ids", "halted", "halted-by-request", "registered")},
+    "refused": {"refused": SUSPENDED, "refused.2": DONE},
+    "timed": {"timed": SUSPENDED},
+    "kept": {"kept": SUSPENDED},
+}
+"""The states of promises and tasks in the fixtures of each generation, by scenario."""
 
-FIRST = fixtures_of("0.1.0", list(TASKS))
+FIXTURES = {generation: fixtures_of(generation, list(SCENARIOS)) for generation in generations()}
+FIRST = FIXTURES["0.1.0"]
 both = pytest.mark.parametrize("substrate", SUBSTRATES)
 
 
-@pytest.mark.parametrize("generation", generations())
-def test_fixtures_are_as_they_were_written(generation: str) -> None:
-    assert hashes(generation) == sealed(generation)
+def lines(generation: str) -> list[Any]:
+    """Return the lines of all tables of a generation."""
+    fixtures = [each for each in FIXTURES[generation] if each.substrate == "dynamodb"]
+    return [line for fixture in fixtures for line in lines_of(fixture)[1:]]
+
+
+def test_fixtures_are_as_they_were_written(subtests: pytest.Subtests) -> None:
+    assert set(TASKS) == set(generations())
+    for generation in generations():
+        with subtests.test(generation):
+            assert hashes(generation) == sealed(generation)
 
 
 @both
-def test_first_generation_has_a_fixture_of_every_scenario_it_names(substrate: str) -> None:
-    found = [each.scenario for each in fixtures_of("0.1.0", list(SCENARIOS)) if each.substrate == substrate]
-    assert found == [scenario for scenario in TASKS if substrate in SCENARIOS[scenario].substrates]
-
-
-@pytest.mark.parametrize(("substrate", "scenario"), [(each.substrate, each.scenario) for each in FIRST])
-def test_fixture_has_tasks_in_these_states(substrate: str, scenario: str) -> None:
-    assert tasks_of(Fixture("0.1.0", substrate, scenario)) == TASKS[scenario]
+def test_fixtures_have_tasks_in_these_states(substrate: str, subtests: pytest.Subtests) -> None:
+    for generation, expected in TASKS.items():
+        found = [each for each in FIXTURES[generation] if each.substrate == substrate]
+        scenarios = {scenario for scenario in expected if substrate in SCENARIOS[scenario].substrates}
+        assert {each.scenario for each in found} == scenarios
+        for fixture in found:
+            with subtests.test(str(fixture)):
+                assert tasks_of(fixture) == expected[fixture.scenario]
 
 
 @both
-def test_fixtures_have_tasks_with_every_kind_of_history(substrate: str) -> None:
+def test_fixtures_have_tasks_with_different_histories(substrate: str) -> None:
     offered = task(substrate, "unacquired")
     assert (offered.version, offered.offers, offered.attempts) == (0, 5, 0)
     delayed = task(substrate, "delayed")
@@ -184,7 +201,7 @@ def test_fixtures_have_tasks_with_every_kind_of_history(substrate: str) -> None:
 
 
 @both
-def test_fixtures_have_the_attempts_that_were_reached(substrate: str) -> None:
+def test_fixtures_have_the_timers_of_retries(substrate: str) -> None:
     def timers(scenario: str) -> dict[str, str]:
         found = entries_of(Fixture("0.1.0", substrate, scenario))
         return {each.id: each.state for each in found if isinstance(each, Record) and "~" in each.id}
@@ -206,13 +223,44 @@ def test_fixtures_have_the_attempts_that_were_reached(substrate: str) -> None:
 
 
 @both
-def test_fixtures_have_schedules_in_every_state(substrate: str) -> None:
+def test_fixtures_have_schedules_in_different_states(substrate: str) -> None:
     running = entry(substrate, "schedule-running", "schedule-running")
     assert (running.overlap, running.catch_up, running.next_run_at) == ("skip", "latest", 1_750_010_400_000)
     assert (running.last_promise, running.skipped_at) == ("schedule-running.1750003200000", 1_750_006_800_000)
     waiting = entry(substrate, "schedule", "schedule")
     assert (waiting.timezone, waiting.last_run_at, waiting.next_run_at) == ("Europe/Berlin", None, 1_750_041_000_000)
     assert entry(substrate, "schedule-paused", "schedule-paused").paused
+
+
+@both
+def test_fixtures_have_kinds_and_refusals_of_commands(substrate: str) -> None:
+    def linked_tags(scenario: str, *names: str) -> dict[str, tuple[str | None, ...]]:
+        found = entries_of(Fixture("2026-11-30", substrate, scenario))
+        linked = [each for each in found if isinstance(each, Record) and "resonate:link" in each.tags]
+        return {each.id: tuple(each.tags.get(f"resonate:{name}") for name in names) for each in linked}
+
+    assert linked_tags("ids", "func", "kind", "name") == {
+        "ids.1": ("run stamp", "run", "stamp"),
+        "ids.2": ("run pair", "run", "pair"),
+        "ids.3": ("rpc double", "rpc", "double"),
+        "ids.4": ("a sleep", "sleep", None),
+        "ids.5": ("run stamp", "run", "stamp"),
+    }
+    assert linked_tags("refused", "kind", "refused") == {
+        "refused.1": ("promise", "yield"),
+        "refused.3": ("rpc", "row"),
+        "refused.4": ("rpc", "end"),
+    }
+    assert entry(substrate, "timed", "timed.1", "2026-11-30").tags["resonate:elapsed"] == "5000"
+
+
+@both
+def test_fixtures_have_callbacks_that_outlast_attempts(substrate: str) -> None:
+    awaited = entry(substrate, "kept", "kept-a", "2026-11-30")
+    assert awaited.callbacks == {"kept": 1, "\0kept": 1_750_000_000_000}
+    assert entry(substrate, "kept", "kept-c", "2026-11-30").callbacks == {"kept": 2}
+    assert "registered" in entry(substrate, "registered", "registered-a").callbacks
+    assert "\0registered" in entry(substrate, "registered", "registered-a", "2026-11-30").callbacks
 
 
 def test_outbox_of_sqlite_has_a_message_that_was_not_sent() -> None:
@@ -223,7 +271,7 @@ def test_outbox_of_sqlite_has_a_message_that_was_not_sent() -> None:
     assert (address, msgspec.msgpack.decode(message)["data"]["promise"]["id"]) == (LISTENER, "unheard")
 
 
-def test_large_values_lie_in_the_bucket_confirmed_or_not() -> None:
+def test_bucket_has_confirmed_and_unconfirmed_large_values() -> None:
     param, value = entry("dynamodb", "large", "large").param, entry("dynamodb", "large", "large.1").value
     assert isinstance(param, Claim)
     assert isinstance(value, Claim)
@@ -235,35 +283,32 @@ def test_large_values_lie_in_the_bucket_confirmed_or_not() -> None:
 
 
 def test_table_has_retention_markers_timers_and_messages() -> None:
-    lines = [line for fixture in FIRST if fixture.substrate == "dynamodb" for line in lines_of(fixture)[1:]]
-    markers = sorted(expiry.id for line in lines if "item" in line and (expiry := expiry_of(line["item"])))
+    items = [line["item"] for line in lines("0.1.0") if "item" in line]
+    markers = sorted(expiry.id for item in items if (expiry := expiry_of(item)))
     assert markers[2:6] == ["end-cancelled", "end-rejected", "end-resolved", "end-timedout"]
-    schedules = [line["schedule"] for line in lines if "schedule" in line]
+    schedules = [line["schedule"] for line in lines("0.1.0") if "schedule" in line]
     assert Counter(each["expression"].partition("(")[0] for each in schedules) == {"at": 43, "cron": 8}
     assert {each["input"]["kind"] for each in schedules} == {"timer", "schedule"}
-    messages = [line["message"] for line in lines if "message" in line]
+    messages = [line["message"] for line in lines("0.1.0") if "message" in line]
     assert Counter(each["queue"] for each in messages) == {"TimerQueue": 5, "PushQueue": 3}
     keys = sorted(sorted(each["body"]) for each in messages if each["queue"] == "PushQueue")
     assert keys == [["address", "message"], ["address", "message"], ["expired"]]
 
 
-def test_table_has_the_attributes_that_only_the_table_needs() -> None:
-    lines = [line for fixture in FIRST if fixture.substrate == "dynamodb" for line in lines_of(fixture)[1:]]
-    found = {name for line in lines if "item" in line for name in line["item"]}
-    assert found - {each.name for kind in (Record, ScheduleRecord) for each in structs.fields(kind)} == {
-        "effects",
-        "execution_state",
-        "expire_at",
-        "pk",
-        "sk",
-        "token",
-        "wake_shard",
-    }
+def test_table_has_attributes_of_its_own(subtests: pytest.Subtests) -> None:
+    fields = {each.name for kind in (Record, ScheduleRecord) for each in structs.fields(kind)}
+    found = {name for line in lines("0.1.0") if "item" in line for name in line["item"]}
+    assert found - fields == {"effects", "execution_state", "expire_at", "pk", "sk", "token", "wake_shard"}
+    # Halted tasks have had partitions of their own since 2026-11-30.
+    for generation, shards in (("0.1.0", {"5"}), ("2026-11-30", {"halted#5"})):
+        halted = [line["item"] for line in lines_of(Fixture(generation, "dynamodb", "halted"))[1:] if "item" in line]
+        with subtests.test(generation):
+            assert {item["wake_shard"]["S"] for item in halted if "wake_shard" in item} == shards
 
 
 @both
-def test_every_field_that_is_stored_is_in_some_fixture(substrate: str) -> None:
-    """A new field of a record needs a fixture that has it: see README.md."""
+def test_fixtures_have_each_field_that_is_stored(substrate: str) -> None:
+    # A new field of a record needs a fixture that has it: see README.md.
     found: set[str] = set()
 
     def look(struct: Any) -> None:
@@ -274,41 +319,21 @@ def test_every_field_that_is_stored_is_in_some_fixture(substrate: str) -> None:
             if isinstance(value, (TaskRecord, Value)):
                 look(value)
 
-    for generation in generations():
-        for fixture in fixtures_of(generation, list(SCENARIOS)):
-            if fixture.substrate == substrate:
-                for each in entries_of(fixture):
-                    look(each)
+    for fixture in chain(*FIXTURES.values()):
+        if fixture.substrate == substrate:
+            for each in entries_of(fixture):
+                look(each)
     kinds = [Record, TaskRecord, ScheduleRecord, Value, *([Claim] if substrate == "dynamodb" else [])]
     inherited = {"Claim.headers", "Claim.data"}
     assert {f"{kind.__name__}.{each.name}" for kind in kinds for each in structs.fields(kind)} - inherited <= found
 
 
 @both
-def test_every_tag_of_ours_is_in_some_fixture(substrate: str) -> None:
-    found = {
-        tag
-        for fixture in FIRST
-        if fixture.substrate == substrate
-        for each in entries_of(fixture)
-        if isinstance(each, Record)
-        for tag in each.tags
-        if tag.startswith("resonate:")
-    }
-    assert found == {
-        "resonate:branch",
-        "resonate:delay",
-        "resonate:external",
-        "resonate:func",
-        "resonate:idempotency-key",
-        "resonate:link",
-        "resonate:origin",
-        "resonate:parent",
-        "resonate:prefix",
-        "resonate:root",
-        "resonate:schedule",
-        "resonate:scope",
-        "resonate:target",
-        "resonate:timer",
-        "resonate:workflow",
-    }
+def test_fixtures_have_each_tag_that_is_stored(substrate: str) -> None:
+    # A new tag of `resonate_store.model.tags` needs a fixture that has it: see README.md.
+    entries = [
+        each for fixture in chain(*FIXTURES.values()) if fixture.substrate == substrate for each in entries_of(fixture)
+    ]
+    found = {tag for each in entries if isinstance(each, Record) for tag in each.tags if tag.startswith("resonate:")}
+    known = {value for name, value in vars(tags).items() if name.isupper() and isinstance(value, str)}
+    assert found == known | {"resonate:root"}, "the official SDKs write the root"

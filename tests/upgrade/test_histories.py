@@ -1,8 +1,6 @@
-"""Histories that earlier releases exported are replayed by the workflows without a difference."""
+"""Histories that earlier releases exported. The workflows replay them without a difference."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
@@ -26,37 +24,36 @@ STOPPED_AT = {
     "0.1.0/retry-workflow.begun": ("retry-workflow.1~2", "retry-workflow.2~2"),
     "0.1.0/retry.begun": ("retry.2~3",),
     "0.1.0/sleep.begun": ("sleep.2",),
+    "2026-11-30/ids.begun": ("own/sleep",),
+    "2026-11-30/refused.begun": ("refused.5",),
 }
-"""Where the records of a history end; the others are replayed to the end of the workflow."""
+"""Last records of the histories that do not reach the end of their workflow."""
 POLICIES: dict[str, RetryPolicy] = {
     "retry-root": Constant(delay=3600, max_retries=1),
     "retry-noted": Constant(delay=0.5, max_retries=3),
 }
-"""The policies that executions were begun with, by id."""
+"""Retry policies of the executions that have one, by id."""
 
 
-def named(path: Path) -> str:
-    return f"{path.parent.parent.name}/{path.stem}"
+def test_stored_histories_are_replayed_to_their_last_record(subtests: pytest.Subtests) -> None:
+    for path in HISTORIES:
+        name = f"{path.parent.parent.name}/{path.stem}"
+        history = History.from_json(path.read_text(encoding="utf-8"))
+        call = history.root.param
+        conditions.reset("now")
+        with subtests.test(name):
+            replayed = replay(
+                history,
+                resonate.registry.get(call["func"], call.get("version") or 1).func,
+                registry=resonate.registry,
+                dependencies=resonate.dependencies,
+                retry_policy=POLICIES.get(history.id),
+            )
+            assert replayed.stopped_at == STOPPED_AT.get(name, ())
+            assert replayed.finished == (name not in STOPPED_AT)
+            assert conditions.runs == {}, "a replay runs no step"
 
 
-@pytest.mark.parametrize("path", HISTORIES, ids=named)
-def test_stored_history_is_replayed_to_where_it_got(path: Path) -> None:
-    conditions.reset("now")
-    history = History.from_json(path.read_text(encoding="utf-8"))
-    call = history.root.param
-    workflow = resonate.registry.get(call["func"], call.get("version") or 1).func
-    replayed = replay(
-        history,
-        workflow,
-        registry=resonate.registry,
-        dependencies=resonate.dependencies,
-        retry_policy=POLICIES.get(history.id),
-    )
-    assert replayed.stopped_at == STOPPED_AT.get(named(path), ())
-    assert replayed.finished == (named(path) not in STOPPED_AT)
-    assert conditions.runs == {}, "a replay runs no step"
-
-
-def test_histories_are_of_every_workflow_with_commands() -> None:
+def test_stored_histories_cover_the_workflows_with_commands() -> None:
     found = {History.from_json(path.read_text(encoding="utf-8")).root.param["func"] for path in HISTORIES}
     assert found == set(resonate.registry.names()) - {"double", "plain", "relay"}

@@ -353,27 +353,27 @@ Gone = type("Gone", (Exception,), {"__module__": "a_module_that_is_gone"})
 
 def fail(ctx: Context, kind: str) -> None:
     conditions.runs[ctx.id] += 1
-    told = f"{kind} {conditions.release}"
+    text = f"{kind} {conditions.release}"
     if kind == "value":
-        raise ValueError(told)
+        raise ValueError(text)
     if kind == "key":
-        raise KeyError(told)
+        raise KeyError(text)
     if kind == "os":
-        raise FileNotFoundError(2, told, "missing.txt")
+        raise FileNotFoundError(2, text, "missing.txt")
     if kind == "own":
-        raise conditions.OutOfStock(told)
+        raise conditions.OutOfStock(text)
     if kind == "gone":
-        raise Gone(told)
+        raise Gone(text)
     if kind == "attributes":
-        raise conditions.Declined(told, 402)
+        raise conditions.Declined(text, 402)
     if kind == "cause":
         try:
-            raise ValueError(told)
+            raise ValueError(text)
         except ValueError as error:
             raise RuntimeError("wrapped") from error
     if kind == "group":
-        raise ExceptionGroup("several", [ValueError(told), KeyError(told)])
-    error = TypeError(told)
+        raise ExceptionGroup("several", [ValueError(text), KeyError(text)])
+    error = TypeError(text)
     error.add_note("a note")
     raise error
 

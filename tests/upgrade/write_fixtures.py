@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
+from resonate.payloads import exceptions
 from resonate.testing.history import export_history
 from resonate_store.model.clock import ManualClock
 from tests.upgrade import conditions
@@ -32,6 +33,7 @@ UNDER_WAY = (
     "nested",
     "nested-async",
     "promise",
+    "refused",
     "retry",
     "retry-workflow",
     "sleep",
@@ -44,7 +46,7 @@ def main(generation: str, names: list[str]) -> None:
     logging.disable()  # what fails here is meant to
     chosen = [SCENARIOS[name] for name in names] or list(SCENARIOS.values())
     # A traceback names files of the machine that this runs on.
-    with patch("traceback.format_exception", lambda error, **_: [f"{type(error).__name__}: {error}\n"]):
+    with patch.object(exceptions, "traceback_of", lambda error, *_: f"{type(error).__name__}: {error}\n"):
         for each in chosen:
             if "sqlite" in each.substrates:
                 write_sqlite(generation, each)
