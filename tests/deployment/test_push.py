@@ -2,19 +2,13 @@
 
 import itertools
 import json
-import logging
-import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
 from resonate.errors import ResonateHaltedError
-from resonate_infra.effects.transports import Pusher
 from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.records import PromiseView, Value
 from resonate_store.model.requests import (
@@ -63,16 +57,6 @@ def test_task_is_pushed_to_its_http_target(stack: OfflineStack, server: Server) 
     assert len(server.received) == 1
 
 
-def test_push_with_2xx_is_delivered(stack: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    for status in (200, 202, 204):
-        server.status = status
-        create(stack, f"h{status}", server.url)
-        stack.pump()
-
-    assert len(server.received) == 3
-    assert caplog.text == ""
-
-
 def test_push_with_another_status_is_repeated_with_the_next_offer(
     stack: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -89,34 +73,6 @@ def test_push_with_another_status_is_repeated_with_the_next_offer(
     assert [sum(body == execute(id) for _, body, _ in server.received) for id in ids] == [2] * len(ids)
     tasks = [present(stack.store.apply(TaskGet(id)).task) for id in ids]
     assert {(task.state, task.attempts) for task in tasks} == {("pending", 0)}
-
-
-def test_push_with_refused_connection_is_logged(stack: OfflineStack, caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # It does not listen.
-        create(stack, "h1", f"http://127.0.0.1:{taken.getsockname()[1]}")
-        with caplog.at_level(logging.WARNING):
-            stack.pump()
-
-    assert "the task will be offered again" in caplog.text
-    assert stack.next_event_at() is not None
-
-
-@pytest.mark.usefixtures("cold")
-def test_push_without_response_in_time_is_delivered(
-    stack: OfflineStack, server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
-    done = threading.Event()
-    server.before = lambda: done.wait(30)
-    create(stack, "h1", server.url)
-    quick = partial(Pusher, read_timeout_s=0.05)
-    with patch("resonate_infra.deployed.wiring.Pusher", quick), caplog.at_level(logging.WARNING):
-        stack.pump()
-    done.set()
-    stack.processes.forget_all()
-
-    assert len(server.received) == 1
-    assert caplog.text == ""
 
 
 def test_failed_push_does_not_delay_other_pushes(stack: OfflineStack, server: Server) -> None:

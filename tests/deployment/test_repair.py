@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError
 from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.pumps import MAX_STREAM_RETRIES
 from resonate_infra.testing.stack import Event, OfflineStack
-from resonate_store.model.ids import shard
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseRegisterCallback,
@@ -143,16 +142,6 @@ def late_timers(stack: OfflineStack, count: int) -> None:
     for n in range(count):
         stack.store.apply(PromiseCreate(f"t{n}", stack.clock.now() + 1000, tags={TIMER: "true"}))
     stack.clock.sleep(2000)
-
-
-def test_sweep_reads_each_shard_and_all_pages(stack: OfflineStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resonate_infra.effects.tick.BATCH", 3)
-    late_timers(stack, 60)
-    assert len({shard(f"t{n}", stack.store.shards) for n in range(60)}) == stack.store.shards
-
-    response = stack.sweep()
-    assert (response["woken"], response["failed"], response["finished"]) == (60, 0, True)
-    assert {present(stack.store.record(f"t{n}")).state for n in range(60)} == {"resolved"}
 
 
 def test_sweep_continues_after_a_damaged_record(stack: OfflineStack, caplog: pytest.LogCaptureFixture) -> None:

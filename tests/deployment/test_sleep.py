@@ -124,12 +124,3 @@ def test_short_sleep_is_waited_out_without_suspension(stack: OfflineStack, begin
     assert journal.runs["w1"] == 1
     timer = present(stack.store.record("w1.1"))
     assert (timer.timer, timer.state) == (True, "resolved")
-
-
-def test_workflow_that_sleeps_past_its_timeout_is_timed_out(stack: OfflineStack, begin: Begin) -> None:
-    began = stack.clock.now()
-    begin("w1", "nap", 7200.0, timeout=3600)
-
-    promise = stack.run_until_complete("w1")
-
-    assert (promise.state, promise.settled_at) == ("rejected_timedout", began + 3_600_000)

@@ -34,10 +34,11 @@ def test_parent_that_ends_first_is_not_changed_later(stack: OfflineStack, begin:
 
 @pytest.mark.parametrize("seconds", [7200.0, 3e8])
 def test_parent_that_times_out_ends_its_sleep(stack: OfflineStack, begin: Begin, seconds: float) -> None:
+    began = stack.clock.now()
     begin("w1", "nap", seconds, timeout=3600)
     promise = stack.run_until_complete("w1")
 
-    assert promise.state == "rejected_timedout"
+    assert (promise.state, promise.settled_at) == ("rejected_timedout", began + 60 * MINUTE)
     parent, sleep = stack.history("w1")
     assert sleep.timeout_at == parent.timeout_at, "a sleep is capped at its execution's timeout"
     stack.advance(minutes=5)

@@ -70,38 +70,6 @@ def assert_fired(stack: RuntimeStack) -> None:
 # --- Events
 
 
-def test_worker_runs_the_task_of_an_execute_message(stack: RuntimeStack) -> None:
-    begin_workflow(stack)
-
-    assert answer(stack, "WorkerFunction", event("worker.json")) == {"status": "suspended"}
-    assert answer(stack, "WorkerFunction", event("worker.json")) == {"status": "lost"}
-
-
-def test_worker_runs_the_task_of_a_request_to_its_url(stack: RuntimeStack) -> None:
-    begin_workflow(stack)
-
-    response = answer(stack, "WorkerFunction", event("worker-url.json"))
-
-    assert response["statusCode"] == 200
-    assert response["headers"] == {"Content-Type": "application/json"}
-    assert json.loads(response["body"]) == {"status": "suspended"}
-
-
-def test_dispatch_resumes_the_awaiter_of_a_settled_promise(stack: RuntimeStack) -> None:
-    begin_workflow(stack)
-    answer(stack, "WorkerFunction", event("worker.json"))
-
-    assert answer(stack, "DispatchFunction", event("dispatch.json")) == {"batchItemFailures": []}
-    task = present(stack.record(WORKFLOW).task)
-    assert (task.state, task.resumes) == ("pending", (TIMER_ID,))
-
-
-def test_dispatch_ignores_changes_of_a_deleted_workflow(stack: RuntimeStack) -> None:
-    assert answer(stack, "DispatchFunction", event("dispatch.json")) == {"batchItemFailures": []}
-    assert stack.store.record(WORKFLOW) is None
-    assert stack.store.record(TIMER_ID) is None
-
-
 def test_dispatch_logs_a_failed_invocation_of_a_worker(stack: RuntimeStack) -> None:
     begin_workflow(stack)
     stack.endpoint.functions = frozenset()
@@ -127,40 +95,6 @@ def test_dispatch_posts_the_messages_of_the_push_queue(stack: RuntimeStack) -> N
         ("/resonate", messages[0]["message"]),
         ("/unblock", messages[1]["message"]),
     ]
-
-
-def test_api_answers_a_request_of_api_gateway(stack: RuntimeStack) -> None:
-    begin_workflow(stack)
-    response = answer(stack, "ApiFunction", event("api.json"))
-
-    assert response["statusCode"] == 200
-    document = json.loads(response["body"])
-    assert document["head"].pop("resonate:time") > 0
-    assert document["head"] == {"corrId": "1", "status": 200, "version": "2026-04-01"}
-    assert document["data"]["promise"]["id"] == WORKFLOW
-
-
-def test_tick_sweeps_due_timers(stack: RuntimeStack) -> None:
-    create_timer(stack)
-
-    swept = answer(stack, "TickFunction", event("tick.json"))
-
-    assert (swept["woken"], swept["failed"], swept["finished"]) == (1, 0, True)
-    assert_fired(stack)
-
-
-def test_tick_fires_a_timer_of_the_scheduler(stack: RuntimeStack) -> None:
-    create_timer(stack)
-
-    assert answer(stack, "TickFunction", event("tick-timer.json")) == {"kind": "timer", "id": TIMER_ID, "status": 200}
-    assert_fired(stack)
-
-
-def test_tick_fires_the_timers_of_the_queue(stack: RuntimeStack) -> None:
-    create_timer(stack)
-
-    assert answer(stack, "TickFunction", event("tick-queue.json")) == {"batchItemFailures": []}
-    assert_fired(stack)
 
 
 # --- Malformed events and environments

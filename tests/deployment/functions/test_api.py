@@ -62,39 +62,12 @@ def test_api_starts_a_workflow_and_returns_its_outcome(stack: OfflineStack) -> N
     assert "completed after sleeping" in base64.b64decode(promise["value"]["data"]).decode()
 
 
-def test_api_serves_a_worker_over_http(stack: OfflineStack) -> None:
-    ask(stack, "promise.create", create("w", **{"resonate:target": "https://worker.example.com/"}))
-    acquired = ask(stack, "task.acquire", {"id": "w", "version": 0, "pid": "p", "ttl": 60_000})
-    step = {"kind": "promise.create", "data": create("w.1")}
-    fenced = ask(stack, "task.fence", {"id": "w", "version": 1, "action": step})
-    outcome = {"kind": "promise.settle", "head": {}, "data": {"id": "w", "state": "resolved"}}
-    fulfilled = ask(stack, "task.fulfill", {"id": "w", "version": 1, "action": outcome})
-
-    assert acquired.data["task"]["version"] == 1
-    assert fenced.data["action"]["data"]["promise"]["state"] == "pending"
-    assert fulfilled.data["promise"]["state"] == "resolved"
-
-
 def test_api_refuses_the_target_of_an_unmapped_group(stack: OfflineStack) -> None:
     answer = ask(stack, "promise.create", create("w", **{"resonate:target": "poll://any@elsewhere"}))
 
     assert answer.status == 400
     assert "'elsewhere'" in answer.data
     assert "RESONATE_GROUPS" in answer.data
-
-
-def test_api_searches_executions(stack: OfflineStack) -> None:
-    for id in ("w1", "w2"):
-        ask(stack, "promise.create", create(id, **TARGET))
-    ask(stack, "promise.create", create("w1.1", **{"resonate:origin": "w1"}))
-    found = ask(stack, "promise.search", {"state": "pending", "roots": True})
-    prefixed = ask(stack, "promise.search", {"id": "w1"})
-
-    assert {promise["id"] for promise in found.data["promises"]} == {"w1", "w2"}
-    assert [promise["id"] for promise in prefixed.data["promises"]] == ["w1", "w1.1"]
-    assert len(ask(stack, "task.search", {"state": "pending"}).data["tasks"]) == 2
-    assert ask(stack, "schedule.search", {}).data == {"schedules": []}
-    assert ask(stack, "promise.search", {"cursor": "nonsense"}).status == 400
 
 
 def test_api_answers_malformed_requests_with_an_envelope(stack: OfflineStack) -> None:

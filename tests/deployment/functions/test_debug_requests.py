@@ -116,30 +116,6 @@ def test_messages_released_by_debug_stop_are_sent(stack: OfflineStack, receiver:
     assert item["id"]["S"] == "later", "what has been sent is not kept"
 
 
-def test_debug_tick_resumes_tasks_at_its_time(stack: OfflineStack) -> None:
-    now = stack.clock.now()
-    data_of(stack, "debug.start", {})
-    data_of(stack, "task.create", {"pid": "p", "ttl": DAY, "action": create_of("w", **WORKER)}, at=now)
-    timer = promise("w.1", **{"resonate:timer": "true"}) | {"timeoutAt": now + DAY}
-    data_of(stack, "promise.create", timer, at=now)
-    wait = {"kind": "promise.register_callback", "head": {}, "data": {"awaiter": "w", "awaited": "w.1"}}
-    data_of(stack, "task.suspend", {"id": "w", "version": 1, "actions": [wait]}, at=now)
-    data_of(stack, "debug.tick", {"time": now + DAY - 1})
-    early = data_of(stack, "debug.snap", {})
-    data_of(stack, "debug.tick", {"time": now + DAY})
-    due = data_of(stack, "debug.snap", {})
-
-    assert [task["state"] for task in early["tasks"]] == ["suspended"]
-    assert early["callbacks"] == [{"awaiter": "w", "awaited": "w.1"}]
-    assert [task["state"] for task in due["tasks"]] == ["pending"]
-    assert [each["address"] for each in due["messages"]] == ["poll://any@worker"]
-    assert stack.clock.now() == now
-
-
-def create_of(id: str, **tags: str) -> dict[str, Any]:
-    return {"kind": "promise.create", "head": {}, "data": promise(id, **tags)}
-
-
 def test_debug_tick_of_a_running_deployment_is_announced(stack: OfflineStack) -> None:
     data_of(stack, "promise.create", promise("w", call("sleeping_workflow", "w", 3600.0), **WORKER))
     stack.pump()
@@ -250,14 +226,6 @@ def test_debug_time_beyond_the_calendar_is_refused(stack: OfflineStack, time: in
 
 def items(stack: OfflineStack) -> list[dict[str, Any]]:
     return stack.cloud.client("dynamodb").scan(TableName=stack.deployment.table_name)["Items"]
-
-
-def test_request_happens_at_its_debug_time(stack: OfflineStack) -> None:
-    created = data_of(stack, "promise.create", promise("a"), at=NIGHT + DAY)["promise"]
-    late = data_of(stack, "promise.get", {"id": "a"}, at=NIGHT + 30 * DAY)["promise"]
-
-    assert created["createdAt"] == NIGHT + DAY
-    assert late["state"] == "rejected_timedout"
 
 
 def test_search_omits_items_of_debugging(stack: OfflineStack) -> None:

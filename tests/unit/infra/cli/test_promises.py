@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_infra.server.assembly import Server
 from tests.support.command_line import CommandLine
-from tests.support.dynamo import Table
 
 
 def test_promise_is_created_shown_and_resolved(anywhere: CommandLine, id: str) -> None:
@@ -124,11 +122,3 @@ def test_promise_text_is_escaped_for_the_terminal(resonate: CommandLine, id: str
     shown = resonate.ok("promises", "get", id).out
     assert "\x1b" not in shown
     assert "a=\\x1b[31m" in shown
-
-
-def test_promise_of_a_server_equals_that_of_a_table(server: Server, table: Table, id: str) -> None:
-    def created(command_line: CommandLine, *where: str) -> dict[str, object]:
-        promise = command_line.json("promises", "create", id, "-d", "[1]", *where)
-        return {name: value for name, value in promise.items() if name not in ("createdAt", "timeoutAt")}
-
-    assert created(CommandLine(), "--url", server.url) == created(CommandLine(), "--table", table.name)

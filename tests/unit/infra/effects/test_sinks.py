@@ -1,4 +1,3 @@
-from resonate_store.model.records import Record
 from resonate_store.model.requests import PromiseSettle, TaskResume
 from tests.support.aws_doubles import SETTINGS
 from tests.support.infra_world import InfraWorld
@@ -63,10 +62,3 @@ def test_sink_retains_a_settled_root_until_its_expiry(world: InfraWorld) -> None
     assert item["sk"] == {"S": "expiry#w1"}
     assert item["expire_at"] == {"N": str(-(-(settled_at + SETTINGS.retention_s * 1000) // 1000))}
     assert item["created_at"] == {"N": str(settled_at - 500)}
-
-
-def test_record_is_read_from_its_item(world: InfraWorld) -> None:
-    world.create("p1", target="https://worker.example.com/")
-
-    assert isinstance(world.record("p1"), Record)
-    assert stamped(world, "p1")

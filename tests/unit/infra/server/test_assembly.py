@@ -259,13 +259,6 @@ def test_group_is_served_by_a_function_in_process(monkeypatch: pytest.MonkeyPatc
         assert test_lambdas.RECEIVED.get(timeout=PATIENCE)[0]["data"]["task"]["id"] == "child"
 
 
-def test_function_that_cannot_be_imported_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESONATE_URL", "unset")
-    server = Server(ServerOptions(port=0, lambdas=("worker=no.such:handler",)))
-    with pytest.raises(CannotServe, match=r"--lambda worker=no.such:handler: importing no.such failed"):
-        server.run()
-
-
 def test_tokens_are_required_for_requests_and_streams(tmp_path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     file = tmp_path / "key.pem"

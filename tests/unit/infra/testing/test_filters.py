@@ -5,16 +5,11 @@ from typing import Any
 import pytest
 
 from resonate_infra.testing.filters import FilterCriteria, InvalidPatternError
+from tests.support.shipped_template import properties
 
 EVENTS = Path(__file__).parents[4] / "events"
 
-HAS_EFFECTS = {"dynamodb": {"NewImage": {"effects": {"N": [{"exists": True}]}}}}
 TIME_TO_LIVE = "dynamodb.amazonaws.com"
-MARKER_EXPIRED = {
-    "eventName": ["REMOVE"],
-    "userIdentity": {"principalId": [TIME_TO_LIVE]},
-    "dynamodb": {"Keys": {"sk": {"S": [{"prefix": "expiry#"}]}}},
-}
 
 
 def matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
@@ -48,7 +43,8 @@ RECORDS = [
 
 
 def test_filters_of_dispatch_keep_records_with_effects(subtests: pytest.Subtests) -> None:
-    criteria = FilterCriteria.parse([HAS_EFFECTS, MARKER_EXPIRED])
+    filters = properties()["DispatchFunctionChanges"]["FilterCriteria"]["Filters"]
+    criteria = FilterCriteria.parse([json.loads(each["Pattern"]) for each in filters])
     for record, kept in RECORDS:
         with subtests.test(record=record):
             assert criteria.keep(record) is kept
