@@ -120,40 +120,6 @@ def test_malformed_event_is_refused_with_the_expected_shape(deployed: RuntimeSta
             assert message in invocation.payload["errorMessage"]
 
 
-def test_malformed_request_to_the_worker_url_is_answered(deployed: RuntimeStack) -> None:
-    response = answer(deployed, "WorkerFunction", {**event("worker-url.json"), "body": "execute!"})
-
-    assert response["statusCode"] == 400
-    assert "not JSON" in json.loads(response["body"])["error"]
-
-
-def test_malformed_message_of_a_queue_fails_alone(stack: RuntimeStack) -> None:
-    create_timer(stack)
-    (good,) = event("tick-queue.json")["Records"]
-    bad = {**good, "messageId": "bad", "body": "tick!"}
-
-    assert answer(stack, "TickFunction", {"Records": [bad, good]}) == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
-    assert_fired(stack)
-
-
-def test_missing_table_is_named(deployed: RuntimeStack) -> None:
-    worker = deployed.start("WorkerFunction", environment={"RESONATE_TABLE": "elsewhere"})
-
-    invocation = worker.invoke(event("worker.json"))
-
-    assert invocation.error_type == "StoreError"
-    assert "there is no table 'elsewhere': set RESONATE_TABLE" in invocation.payload["errorMessage"]
-
-
-def test_missing_setting_is_named(deployed: RuntimeStack) -> None:
-    tick = deployed.start("TickFunction", environment={"RESONATE_TIMER_QUEUE_URL": ""})
-
-    invocation = tick.invoke(event("tick.json"))
-
-    assert invocation.error_type == "SettingsError"
-    assert "RESONATE_TIMER_QUEUE_URL" in invocation.payload["errorMessage"]
-
-
 # --- Logs and metrics
 
 

@@ -319,21 +319,6 @@ def test_schedule_for_one_time_fires_once(stack: OfflineStack, schedules: Schedu
     assert schedules.instants() == {}
 
 
-def test_schedule_firing_that_failed_is_retried(
-    stack: OfflineStack, schedules: SchedulePump, function: Function
-) -> None:
-    schedule(stack, "once", "at(2020-01-01T00:00:00)")
-    function.response = RuntimeError()
-    schedules.pump()
-    assert schedules.pump() == 0
-    assert schedules.instants() == {"once": stack.clock.now() + SCHEDULE_RETRY_MS}
-    stack.clock.sleep(SCHEDULE_RETRY_MS)
-    function.response = None
-
-    assert schedules.pump() == 1
-    assert len(function.events) == 2
-
-
 def test_schedule_firing_of_a_killed_function_is_retried(stack: OfflineStack) -> None:
 
     def kill(_: Moment, call: CountedCall) -> None:
@@ -392,17 +377,19 @@ def test_recurring_schedule_that_is_replaced_fires_by_its_new_expression(
     assert schedules.instants() == {}
 
 
-def test_recurring_firing_that_failed_is_retried(
+def test_schedule_firing_that_failed_is_retried(
     stack: OfflineStack, schedules: SchedulePump, function: Function
 ) -> None:
     schedule(stack, "hourly", "cron(0 * * * ? *)")
     (at,) = schedules.instants().values()
     stack.clock.sleep(at - stack.clock.now())
+    schedule(stack, "once", "at(2020-01-01T00:00:00)")
     function.response = RuntimeError("no")
     schedules.pump()
-    assert schedules.instants() == {"hourly": at + SCHEDULE_RETRY_MS}
+    assert schedules.pump() == 0
+    assert schedules.instants() == dict.fromkeys(("hourly", "once"), at + SCHEDULE_RETRY_MS)
 
     function.response = None
     stack.clock.sleep(SCHEDULE_RETRY_MS)
-    assert schedules.pump() == 1
+    assert schedules.pump() == 2
     assert schedules.instants() == {"hourly": at + 3_600_000}

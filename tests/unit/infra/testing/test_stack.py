@@ -161,15 +161,6 @@ def test_run_until_complete_raises_if_nothing_can_happen(stack: OfflineStack) ->
 # Faults
 
 
-def test_stack_can_deliver_each_event_twice(stack: OfflineStack) -> None:
-    stack.duplicate = True
-    begin(stack)
-    stack.run_until_complete("w1")
-
-    assert stack.invocations["WorkerFunction"] % 2 == 0
-    assert stack.invocations["DispatchFunction"] >= 10
-
-
 def test_invoke_of_an_unknown_function_is_refused(stack: OfflineStack) -> None:
     client = stack.cloud.client("lambda")
     with pytest.raises(client.exceptions.ResourceNotFoundException, match="Function not found: nobody"):

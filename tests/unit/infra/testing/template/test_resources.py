@@ -145,15 +145,6 @@ def test_outputs_name_created_resources(deployment: Deployment) -> None:
     assert deployment.outputs["PushQueueUrl"] == deployment.queues["PushQueue"].url
 
 
-def test_parameters_reach_the_functions(client: Client) -> None:
-    parameters = {"RetentionDays": 7, "WorkerTimeout": 900, "Groups": '{"default":"https://example.com/"}'}
-    other = create(load(TEMPLATE, stack=TemplateStack("other"), parameters=parameters), client)
-    assert other.functions["WorkerFunction"].timeout_seconds == 900
-    environment = other.functions["DispatchFunction"].environment
-    assert environment["RESONATE_RETENTION_SECONDS"] == "604800"
-    assert json.loads(environment["RESONATE_GROUPS"]) == {"default": "https://example.com/"}
-
-
 def test_stacks_share_no_resource(deployment: Deployment, client: Client) -> None:
     other = create(load(TEMPLATE, stack=TemplateStack("neighbour")), client)
     assert other.table_name != deployment.table_name
