@@ -154,13 +154,6 @@ def test_cleared_stack_is_empty(each: Stack) -> None:
     assert each.invocations["worker" if isinstance(each, MemoryStack) else "WorkerFunction"] == 4
 
 
-def test_mock_without_valid_target_is_refused(stack: OfflineStack) -> None:
-    with pytest.raises(ValueError, match="name the target of ship"):
-        stack.mock("ship", Mock())
-    with pytest.raises(ValueError, match="neither"):
-        stack.mock("ship", Mock(), target="https://example.com")
-
-
 def test_step_that_always_fails_raises_stuck(each: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resonate.testing.diagnosis.HOPELESS_ATTEMPTS", 10)
     monkeypatch.setattr("resonate.testing.diagnosis.EVENTS_BETWEEN_LOOKS", 5)

@@ -8,10 +8,8 @@ import threading
 import pytest
 
 from resonate import Resonate
-from resonate_infra.server.assembly import Server
 from tests.support.command_line import CommandLine
-from tests.support.server_api import PATIENCE, Api
-from tests.unit.infra.cli.conftest import FAILED, Suspend
+from tests.support.server_api import PATIENCE
 
 ORDER = ("--func", "order", "--arg", "30", "--kwarg", 'currency="EUR"', "--target", "worker")
 
@@ -95,25 +93,6 @@ def test_invoke_shows_why_attempts_fail(resonate: CommandLine, id: str) -> None:
     known = "it has detaches, double, fails, order, retries, sleeps"
     why = rf"attempt \1 failed: function no_such not found in registry: {known}"
     assert re.match(rf"{id}: pending, version (\d), {why}", failed)
-
-
-def test_invoke_shows_that_no_worker_of_the_target_is_connected(
-    resonate: CommandLine, over_table: CommandLine, server: Server, id: str
-) -> None:
-    waiting = ("invoke", id, "-f", "order", "-t", f"group-{id}", "--wait", "--wait-timeout", "0")
-    waits = f"{id}: pending, version 0, waiting for a worker of group-{id}"
-
-    assert resonate.run(*waiting).err.splitlines()[0] == f"{waits}; none is connected"
-    assert over_table.run(*waiting).err.splitlines()[0] == waits
-    with Api(f"http://localhost:{server.port}").poll(f"group-{id}", "1"):
-        assert resonate.run(*waiting).err.splitlines()[0] == waits
-
-
-def test_invoke_shows_why_and_when_a_step_is_retried(resonate: CommandLine, suspend: Suspend, id: str) -> None:
-    suspend(id, error=ValueError("cannot do 1"))
-    ran = resonate.run("invoke", id, "-f", "f", "--wait", "--wait-timeout", "0")
-
-    assert ran.err.splitlines()[0] == f"{id}: suspended, version 1, {id}.1: {FAILED}"
 
 
 def test_invoke_shows_an_outcome_that_arrives_while_it_waits(resonate: CommandLine, client: Resonate, id: str) -> None:

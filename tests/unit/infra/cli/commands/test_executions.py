@@ -10,7 +10,7 @@ from resonate_infra.cli.exits import FAILED as REFUSED
 from resonate_infra.cli.exits import Failure
 from resonate_infra.cli.session import Session
 from tests.support.command_line import CommandLine
-from tests.unit.infra.cli.conftest import FAILED, NO_WORKER, Suspend
+from tests.unit.infra.cli.conftest import NO_WORKER, Suspend
 
 
 def test_executions_are_listed_without_their_children(resonate: CommandLine, id: str) -> None:
@@ -23,20 +23,6 @@ def test_executions_are_listed_without_their_children(resonate: CommandLine, id:
     rows = resonate.ok("executions", "list", "--tag", f"test={id}", "--state", "resolved").rows
     assert [row[:3] for row in rows] == [[f"{id}-{n}", "resolved", "order"] for n in (1, 0)]
     assert resonate.ok("executions", "list", "--tag", "test=none").err == "no executions found\n"
-
-
-def test_executions_show_what_they_wait_for(resonate: CommandLine, suspend: Suspend, id: str) -> None:
-    tags = {"test": id}
-    suspend(f"{id}-0", error=ValueError("cannot do 1"), tags=tags)
-    suspend(f"{id}-1", tags=tags)
-    resonate.ok("invoke", f"{id}-2", "-f", "order", "-t", "svcc", "--tag", f"test={id}")
-    resonate.ok("invoke", f"{id}-3", "-f", "double", "-a", "1", "-t", "worker", "--tag", f"test={id}", "--wait")
-    waits = {f"{id}-0": f"{id}-0.1: {FAILED}", f"{id}-1": f"{id}-1.1: {NO_WORKER}", f"{id}-2": NO_WORKER}
-
-    found = resonate.json("executions", "list", "--tag", f"test={id}")["executions"]
-    assert {each["id"]: each["waits"] for each in found} == {**waits, f"{id}-3": None}
-    listed = resonate.ok("executions", "list", "--tag", f"test={id}").out
-    assert [text for text in waits.values() if text not in listed] == []
 
 
 def test_longest_id_is_listed_and_drawn_without_children(resonate: CommandLine, over_table: CommandLine) -> None:

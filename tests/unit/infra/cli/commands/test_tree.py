@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-from resonate.payloads.codec import encode_error
 from resonate_infra.server.assembly import Server
 from resonate_store.model.clock import ManualClock, ambient
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
 from resonate_store.model.tags import BRANCH, ELAPSED, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.support.command_line import CommandLine
 from tests.support.dynamo import Table
-from tests.unit.infra.cli.conftest import NO_WORKER, Suspend
+from tests.unit.infra.cli.conftest import Suspend
 
 
 def test_tree_shows_calls_with_state_time_and_outcome(resonate: CommandLine, id: str) -> None:
@@ -56,32 +55,6 @@ def test_tree_shows_when_a_step_is_retried(resonate: CommandLine, id: str) -> No
     assert step["retryAt"] > step["createdAt"] + 3_000_000
     assert step["waits"].startswith("attempt 1 failed: RuntimeError: not today; next at 20")
     assert f"  {step['waits']}" in resonate.ok("tree", id).out
-
-
-def test_tree_shows_that_no_worker_of_the_target_is_connected(resonate: CommandLine, suspend: Suspend, id: str) -> None:
-    suspend(id)
-
-    assert resonate.ok("tree", id).out.splitlines()[1].rstrip().endswith(f"  {NO_WORKER}")
-    root = resonate.json("tree", id)
-    assert (root["waits"], root["children"][0]["waits"]) == (None, NO_WORKER)
-
-
-def test_tree_over_a_table_shows_the_target(over_table: CommandLine, id: str) -> None:
-    over_table.ok("invoke", id, "-f", "order", "-t", "svcc")
-    over_table.ok("invoke", f"{id}-lambda", "-f", "order", "-t", "lambda://f")
-
-    assert over_table.json("tree", id)["waits"] == "waiting for a worker of svcc"
-    assert over_table.json("tree", f"{id}-lambda")["waits"] == "waiting for lambda://f to take it"
-
-
-def test_tree_shows_the_attempts_of_an_execution_itself(server: Server, resonate: CommandLine, id: str) -> None:
-    target = {ORIGIN: id, BRANCH: id, TARGET: "poll://any@svcc", "resonate:func": "f"}
-    timer = {ORIGIN: id, BRANCH: id, PARENT: id, TIMER: "true"}
-    assert server.store.apply(PromiseCreate(id, 2**52, tags=target)).ok
-    assert server.store.apply(PromiseCreate(f"{id}.0~1", 2**52, encode_error(ValueError("no")), timer)).ok
-
-    root = resonate.json("tree", id)
-    assert (root["waits"], root["children"]) == ("attempt 1 failed: ValueError: no; next at never", [])
 
 
 def test_tree_counts_attempts_that_left_no_record(server: Server, resonate: CommandLine, id: str) -> None:

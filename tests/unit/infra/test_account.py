@@ -15,7 +15,7 @@ from resonate_infra.testing.template.template import Template, TemplateStack, lo
 from resonate_store.dynamo.large_values import TAG
 from tests.support.account import CREATORS
 
-TEMPLATE = Path(__file__).parents[4] / "template.yaml"
+TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 EVERYTHING: dict[str, str | int] = {
     "AlarmEmail": "ops@example.com",
     "Tracing": "on",
