@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -168,26 +169,30 @@ class Trouble:
         stack.processes.forget_all()
 
 
-def records_of(stack: OfflineStack) -> list[Record]:
-    """Return all records of the table."""
+@contextmanager
+def uncounted(stack: OfflineStack) -> Iterator[None]:
+    """Make requests of the test, which meet no fault."""
     caller, stack.cloud.caller = stack.cloud.caller, ""
     try:
-        pages = stack.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=stack.deployment.table_name)
-        items = [item for page in pages for item in page["Items"] if not item["sk"]["S"].startswith("expiry#")]
+        yield
     finally:
         stack.cloud.caller = caller
+
+
+def records_of(stack: OfflineStack) -> list[Record]:
+    """Return all records of the table."""
+    with uncounted(stack):
+        pages = stack.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=stack.deployment.table_name)
+        items = [item for page in pages for item in page["Items"] if not item["sk"]["S"].startswith("expiry#")]
     return [entry for entry in map(entry_of, items) if isinstance(entry, Record)]
 
 
 def settle(stack: OfflineStack) -> bool:
     """Settle the promises that a client has to settle. Return whether there was one."""
     found = settlements(records_of(stack))
-    caller, stack.cloud.caller = stack.cloud.caller, ""
-    try:
+    with uncounted(stack):
         for each in found:
             assert stack.store.apply(PromiseSettle(*each)).ok
-    finally:
-        stack.cloud.caller = caller
     return bool(found)
 
 
@@ -244,11 +249,8 @@ def on_the_stack(stack: OfflineStack, program: Program, root: str, conditions: d
 
 
 def recorded(stack: OfflineStack, id: str) -> bool:
-    caller, stack.cloud.caller = stack.cloud.caller, ""
-    try:
+    with uncounted(stack):
         record = stack.store.record(id)
-    finally:
-        stack.cloud.caller = caller
     return record is not None and not record.pending
 
 

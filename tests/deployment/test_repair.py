@@ -1,5 +1,6 @@
 """Repair of effects that failed after a write: by the stream, record by record, and by the sweep."""
 
+import itertools
 import logging
 from collections import Counter
 from typing import Any
@@ -24,15 +25,14 @@ from tests.support.present import present
 HOUR = 3_600_000
 
 
-def failing(service: str, operation: str, *, times: int, code: str = "InternalError") -> Any:
-    """Return a fault that refuses the first `times` calls of an operation."""
-    left = times
+def failing(service: str, operation: str, *, skip: int = 0, times: int = 1) -> Any:
+    """Return a fault that refuses `times` calls of an operation by a function, after the first `skip` calls."""
+    positions = itertools.count()
 
     def fault(moment: Moment, call: CountedCall) -> None:
-        nonlocal left
-        if (moment, call.service, call.operation) == ("before", service, operation) and call.caller and left:
-            left -= 1
-            raise ClientError({"Error": {"Code": code, "Message": "not now"}}, operation)
+        refused = (moment, call.service, call.operation) == ("before", service, operation) and call.caller
+        if refused and skip <= next(positions) < skip + times:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "not now"}}, operation)
 
     return fault
 
@@ -56,16 +56,7 @@ def test_failed_effect_reports_its_record_and_is_repeated(stack: OfflineStack) -
     at = stack.clock.now() + 60_000
     for n in range(3):
         stack.store.apply(PromiseCreate(f"t{n}", at, tags={TIMER: "true"}))
-    sent = 0
-
-    def fault(moment: Moment, call: CountedCall) -> None:
-        nonlocal sent
-        if (moment, call.operation, call.caller) == ("before", "SendMessage", "DispatchFunction"):
-            sent += 1
-            if sent == 2:
-                raise ClientError({"Error": {"Code": "InternalError", "Message": "not now"}}, "SendMessage")
-
-    stack.cloud.fault = fault
+    stack.cloud.fault = failing("sqs", "SendMessage", skip=1)
     stack.pump()
 
     (_, batch, first), (_, again, second) = responses
@@ -84,16 +75,7 @@ def test_repeated_settlement_resumes_a_task_once(stack: OfflineStack) -> None:
     stack.pump()
     stack.store.apply(PromiseSettle("awaited", "resolved"))
     stack.reset_counts()
-    puts = 0
-
-    def fault(moment: Moment, call: CountedCall) -> None:
-        nonlocal puts
-        if (moment, call.operation, call.caller) == ("before", "PutItem", "DispatchFunction"):
-            puts += 1
-            if puts == 2:
-                raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "not now"}}, "PutItem")
-
-    stack.cloud.fault = fault
+    stack.cloud.fault = failing("dynamodb", "PutItem", skip=1)
     stack.pump()
 
     awaiter, awaited = present(stack.store.record("awaiter")), present(stack.store.record("awaited"))
