@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from hypothesis import strategies as st
+
 NEW_YORK = "America/New_York"
 
 
@@ -92,3 +94,23 @@ def first_shown(wall: datetime, zone: str | None) -> int:
         if instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None) == wall:
             return round(instant.timestamp() * 1000)
         wall += timedelta(minutes=1)
+
+
+def field_of(first: int, last: int, names: tuple[str, ...] = ()) -> st.SearchStrategy[str]:
+    value = st.integers(first, last).map(str)
+    span = st.tuples(st.integers(first, last), st.integers(first, last)).map(lambda ends: f"{min(ends)}-{max(ends)}")
+    part = st.one_of(value, span, *[st.sampled_from(names)] * bool(names))
+    step = st.integers(1, last - first)
+    stepped = st.tuples(st.one_of(st.just("*"), span, value), step).map("{0[0]}/{0[1]}".format)
+    listed = st.lists(part, min_size=1, max_size=4).map(",".join)
+    return st.one_of(st.just("*"), st.just("*"), stepped, listed)
+
+
+EXPRESSIONS = st.tuples(
+    field_of(0, 59),
+    field_of(0, 23),
+    field_of(1, 31),
+    field_of(1, 12, ("jan", "feb", "jun", "dec", "jan-mar")),
+    field_of(0, 6, ("sun", "mon", "fri", "mon-fri", "7", "5-7", "1-7/3")),
+).map(" ".join)
+CHANGES = [date(2025, 3, 9), date(2025, 3, 30), date(2025, 10, 5), date(2025, 10, 26), date(2025, 11, 2)]

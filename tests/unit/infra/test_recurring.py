@@ -16,8 +16,8 @@ from resonate_store.model.cron import eventbridge, eventbridge_timezone, problem
 from resonate_store.model.requests import ScheduleFire
 from resonate_store.model.tags import SCHEDULE
 from tests.support.build import DAY, MINUTE, schedule
+from tests.support.cron_calendar import CHANGES, EXPRESSIONS, NEW_YORK, ZONES, any_hour, by_the_minute, first_shown
 from tests.support.hypothesis_settings import examples
-from tests.unit.store.model.test_cron import CHANGES, EXPRESSIONS, NEW_YORK, ZONES, by_the_minute, first_shown, goes_on
 
 LATEST = 59_999
 """Maximum lateness of EventBridge (ms)."""
@@ -66,7 +66,7 @@ def test_recurring_firings_create_exactly_the_occurrences_of_cron(
     fired = firings(expression, zone, begin, end)
     assert fired <= expected, "EventBridge fires at occurrences only"
     skipped = expected - fired
-    if goes_on(expression):
+    if any_hour(expression):
         assert all(datetime.fromtimestamp(at / 1000, ZoneInfo(zone or "UTC")).fold for at in skipped), "shown again"
     else:
         assert len(skipped) <= 1, "and at all of them but the one that stands for those that the clock skips"

@@ -19,7 +19,17 @@ from resonate_store.model.cron import (
     problem_with,
     problem_with_timezone,
 )
-from tests.support.cron_calendar import NEW_YORK, SPANS, ZONES, any_hour, by_the_minute, first_shown, ms
+from tests.support.cron_calendar import (
+    CHANGES,
+    EXPRESSIONS,
+    NEW_YORK,
+    SPANS,
+    ZONES,
+    any_hour,
+    by_the_minute,
+    first_shown,
+    ms,
+)
 from tests.support.hypothesis_settings import examples
 
 START = "2025-06-15 15:06:40"
@@ -264,24 +274,6 @@ def test_problem_with_an_unknown_time_zone_names_it(subtests: pytest.Subtests) -
 # -- against a calendar that is read minute by minute -----------------------------------------------------------------
 
 
-def field_of(first: int, last: int, names: tuple[str, ...] = ()) -> st.SearchStrategy[str]:
-    value = st.integers(first, last).map(str)
-    span = st.tuples(st.integers(first, last), st.integers(first, last)).map(lambda ends: f"{min(ends)}-{max(ends)}")
-    part = st.one_of(value, span, *[st.sampled_from(names)] * bool(names))
-    step = st.integers(1, last - first)
-    stepped = st.tuples(st.one_of(st.just("*"), span, value), step).map("{0[0]}/{0[1]}".format)
-    listed = st.lists(part, min_size=1, max_size=4).map(",".join)
-    return st.one_of(st.just("*"), st.just("*"), stepped, listed)
-
-
-EXPRESSIONS = st.tuples(
-    field_of(0, 59),
-    field_of(0, 23),
-    field_of(1, 31),
-    field_of(1, 12, ("jan", "feb", "jun", "dec", "jan-mar")),
-    field_of(0, 6, ("sun", "mon", "fri", "mon-fri", "7", "5-7", "1-7/3")),
-).map(" ".join)
-CHANGES = [date(2025, 3, 9), date(2025, 3, 30), date(2025, 10, 5), date(2025, 10, 26), date(2025, 11, 2)]
 DAYS = st.one_of(st.sampled_from(CHANGES), st.dates(date(2000, 1, 2), date(2036, 1, 1)))
 
 
