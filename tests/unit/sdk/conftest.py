@@ -9,9 +9,12 @@ from unittest.mock import patch
 import pytest
 
 from resonate import Resonate
+from resonate.threads import Pool
 from resonate.worker.async_functions import AsyncFunctions
 from resonate_infra.testing.plugin import Deployed
 from tests.support.driver import Driver
+from tests.support.serving import new_server  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from tests.support.steps import Diary
 from tests.support.worker_code import REGISTERED
 
 if TYPE_CHECKING:
@@ -85,3 +88,28 @@ def connect(offline: OfflineDriver | None) -> Iterator[Connect]:
 @pytest.fixture
 def resonate(connect: Connect) -> Resonate:
     return connect()
+
+
+@pytest.fixture
+def drivers() -> Iterator[Callable[..., Driver]]:
+    """Make drivers in memory, one for each case of a test."""
+    made: list[Driver] = []
+
+    def make(**arguments: Any) -> Driver:
+        made.append(Driver(**arguments))
+        return made[-1]
+
+    yield make
+    for driver in made:
+        driver.resources.async_functions.stop()
+
+
+@pytest.fixture
+def diary() -> Diary:
+    return Diary()
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with Pool(4, "pool") as pool:
+        yield pool

@@ -1,3 +1,5 @@
+"""Registered functions: still functions, and ways to start executions."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,7 +25,7 @@ def add(_: Context, a: int, b: int = 1) -> int:
     return a + b
 
 
-def test_it_is_still_the_function(resonate: Resonate) -> None:
+def test_registered_function_is_still_the_function(resonate: Resonate) -> None:
     function: Any = resonate.register(add, name="plus", version=3)
 
     assert (function.name, function.func, function.version) == ("plus", add, 3)
@@ -36,7 +38,7 @@ def test_it_is_still_the_function(resonate: Resonate) -> None:
 
 
 @three_ways
-def test_it_starts_itself(resonate: Resonate) -> None:
+def test_registered_function_starts_itself(resonate: Resonate) -> None:
     function = resonate.register(add)
 
     assert function.run("a", 1) == 2
@@ -46,14 +48,13 @@ def test_it_starts_itself(resonate: Resonate) -> None:
 
 
 @three_ways
-def test_its_options_stay(resonate: Resonate) -> None:
+def test_options_of_a_registered_function_stay(resonate: Resonate) -> None:
     function = resonate.register(add)
 
     assert function.options(tags={"mine": "x"}) is function
     assert function.options(target="worker", timeout=50.0) is function
     function.begin_rpc("a", 1)
-    promise = resonate.store.apply(PromiseGet("a")).promise
-    assert promise is not None
+    promise = present(resonate.store.apply(PromiseGet("a")).promise)
     assert (promise.tags["mine"], promise.tags[TARGET]) == ("x", "poll://any@worker")
     assert promise.timeout_at - promise.created_at == pytest.approx(50_000, abs=1_000)
     with pytest.raises(TypeError, match="timeout must be `float`, got str"):
@@ -64,7 +65,7 @@ def test_its_options_stay(resonate: Resonate) -> None:
 
 
 @three_ways
-def test_it_runs_its_own_version(resonate: Resonate) -> None:
+def test_registered_function_runs_its_own_version(resonate: Resonate) -> None:
     one = resonate.register(lambda _: "one", name="f", version=1)
     two = resonate.register(lambda _: "two", name="f", version=2)
 
@@ -74,7 +75,7 @@ def test_it_runs_its_own_version(resonate: Resonate) -> None:
 
 
 @three_ways
-def test_a_workflow_calls_it_either_way(resonate: Resonate) -> None:
+def test_registered_function_is_called_by_workflows(resonate: Resonate) -> None:
     function = resonate.register(add)
 
     @resonate.register

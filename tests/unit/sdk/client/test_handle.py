@@ -1,3 +1,5 @@
+"""Handles: the ways to wait for the outcome of an execution."""
+
 from __future__ import annotations
 
 import asyncio
@@ -11,13 +13,11 @@ from resonate import Handle
 from resonate.errors import PayloadError, ResonateShutdownError, ResonateTimedoutError
 from resonate.payloads import codec
 from resonate_store.model.records import EMPTY, PromiseState, PromiseView, Value
-
-PATIENCE = 10.0
-"""Seconds after which a test that waits for a thread has failed."""
+from tests.support.steps import PATIENCE
 
 
 class Outside:
-    """Whoever waits for the promise: pending until `settle`."""
+    """The awaiter of the promise, which is pending until `settle`."""
 
     def __init__(self) -> None:
         self.asked: list[float | None] = []
@@ -53,13 +53,13 @@ def outside() -> Outside:
     return Outside()
 
 
-def test_making_a_handle_asks_nothing(outside: Outside) -> None:
+def test_handle_reads_nothing_when_it_is_made(outside: Outside) -> None:
     handle: Handle[Any] = Handle("p", outside)
 
     assert (handle.id, repr(handle), outside.asked) == ("p", "Handle(id='p')", [])
 
 
-def test_a_result_is_restored_to_its_type(outside: Outside) -> None:
+def test_result_of_a_handle_is_restored_to_its_type(outside: Outside) -> None:
     outside.settle([1, 2])
 
     assert Handle("p", outside, tuple[int, int]).result() == (1, 2)
@@ -70,7 +70,7 @@ def test_a_result_is_restored_to_its_type(outside: Outside) -> None:
     ("value", "state", "error"),
     [(KeyError("x"), "rejected", KeyError), (None, "rejected_timedout", ResonateTimedoutError)],
 )
-def test_an_error_is_raised_however_one_waits(
+def test_error_is_raised_by_every_way_to_wait(
     outside: Outside, value: Any, state: PromiseState, error: type[Exception]
 ) -> None:
     outside.settle(value, state)
@@ -85,7 +85,7 @@ def test_an_error_is_raised_however_one_waits(
             attempt()
 
 
-def test_a_handle_can_be_asked_again_after_a_timeout(outside: Outside) -> None:
+def test_handle_can_be_read_again_after_a_timeout(outside: Outside) -> None:
     handle: Handle[str] = Handle("p", outside)
 
     assert not handle.done()
@@ -96,7 +96,7 @@ def test_a_handle_can_be_asked_again_after_a_timeout(outside: Outside) -> None:
     assert handle.result(0) == "at last"
 
 
-def test_a_handle_can_be_awaited_by_several(outside: Outside) -> None:
+def test_handle_can_be_awaited_by_several_tasks(outside: Outside) -> None:
     handle: Handle[int] = Handle("p", outside)
 
     async def wait() -> int:
@@ -112,7 +112,7 @@ def test_a_handle_can_be_awaited_by_several(outside: Outside) -> None:
     assert outside.asked == [None], "one thread waits for all"
 
 
-def test_giving_up_on_an_await_harms_nobody_else(outside: Outside) -> None:
+def test_cancelled_await_of_a_handle_does_not_cancel_others(outside: Outside) -> None:
     handle: Handle[int] = Handle("p", outside)
 
     async def wait() -> int:
@@ -128,7 +128,7 @@ def test_giving_up_on_an_await_harms_nobody_else(outside: Outside) -> None:
     assert handle.future.result(PATIENCE) == handle.result() == 42
 
 
-def test_who_waits_is_told_of_a_shutdown(outside: Outside) -> None:
+def test_shutdown_is_raised_by_a_waiting_handle(outside: Outside) -> None:
     handle: Handle[int] = Handle("p", outside)
     future = handle.future
     outside.fail(ResonateShutdownError("stopped"))
@@ -139,7 +139,7 @@ def test_who_waits_is_told_of_a_shutdown(outside: Outside) -> None:
         handle.result()
 
 
-def test_a_payload_that_cannot_be_read_is_an_error(outside: Outside) -> None:
+def test_value_that_cannot_be_read_is_raised_by_the_handle(outside: Outside) -> None:
     handle: Handle[int] = Handle("p", outside)
     outside.settle()
     outside.hold(Value(data="bm90IGpzb24="))

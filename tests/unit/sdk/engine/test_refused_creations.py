@@ -1,8 +1,9 @@
-"""What a workflow is told when the store refuses to create what it begins."""
+"""Commands whose promise the store refuses to create, and where their workflow gets the error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,20 +14,15 @@ from resonate.testing import MemoryStack
 from resonate.threads import Pool
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, Request, Response
 from tests.support.driver import Driver, Flow
-from tests.support.serving import Serving, new_server  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from tests.support.serving import Serving
+from tests.support.steps import Diary, double
 from tests.support.ways import three_ways
 
 LONG = "x" * 1_001
 
 
-@pytest.fixture
-def pool() -> Iterator[Pool]:
-    with Pool(4, "pool") as pool:
-        yield pool
-
-
 def refuse(*ids: str, status: int = 400) -> Callable[[Request | str], Response | None]:
-    """Refuse to create these promises."""
+    """Refuse to create the promises with these ids."""
 
     def answer(request: Request | str) -> Response | None:
         refused = isinstance(request, (PromiseCreate, PromiseRecord)) and request.id in ids
@@ -56,20 +52,14 @@ BEGINS: dict[str, Callable[[Context], Any]] = {
 }
 
 
-def id_of(begin: str, spelling: str) -> str:
-    if "an id" in begin:
-        return "own"
-    return "w.1.1" if spelling == "nested" else "w.1"
-
-
-def beginning(how: str, begin: Callable[[Context], Any], spelling: str) -> Callable[..., Any]:
-    """A workflow that begins something, and may catch that it cannot."""
+def beginning(caught: bool, begin: Callable[[Context], Any], spelling: str) -> Callable[..., Any]:
+    """Return a workflow that begins something, and may catch that it cannot."""
 
     def generator(ctx: Context) -> Flow:
         try:
             promise = yield begin(ctx)
         except ResonateStoreError as error:
-            if how == "uncaught":
+            if not caught:
                 raise
             yield ctx.sleep(60)
             return [error.status, (yield ctx.run(step))]
@@ -79,51 +69,78 @@ def beginning(how: str, begin: Callable[[Context], Any], spelling: str) -> Calla
         try:
             promise = await begin(ctx)
         except ResonateStoreError as error:
-            if how == "uncaught":
+            if not caught:
                 raise
             await ctx.sleep(60)
             return [error.status, await ctx.run(step)]
         return promise.id
 
-    workflow = asynchronous if spelling == "async" else generator
-    if spelling != "nested":
-        return workflow
-
     def above(ctx: Context) -> Flow:
         return (yield ctx.run(generator))
 
-    return above
+    return {"async": asynchronous, "nested": above}.get(spelling, generator)
 
 
-@pytest.mark.parametrize("spelling", ["generator", "async", "nested"])
-@pytest.mark.parametrize("begin", BEGINS)
-def test_begun_promise_refused_by_store_is_raised_at_its_yield(driver: Driver, begin: str, spelling: str) -> None:
-    driver.tap.answer = refuse(id_of(begin, spelling), status=413)
-
-    assert driver.run("w", beginning("caught", BEGINS[begin], spelling)) == [413, "ran"]
-
-
-@pytest.mark.parametrize("spelling", ["generator", "async", "nested"])
-@pytest.mark.parametrize("begin", BEGINS)
-def test_begun_promise_refused_by_store_rejects_its_workflow(driver: Driver, begin: str, spelling: str) -> None:
-    driver.tap.answer = refuse(id_of(begin, spelling), status=413)
-
-    with pytest.raises(PayloadTooLargeError):
-        driver.run("w", beginning("uncaught", BEGINS[begin], spelling))
+def test_refused_begun_promise_is_raised_at_its_yield(drivers: Callable[[], Driver], subtests: pytest.Subtests) -> None:
+    for begin, spelling in product(BEGINS, ("generator", "async", "nested")):
+        with subtests.test(begin, spelling=spelling):
+            refused = "own" if "an id" in begin else "w.1.1" if spelling == "nested" else "w.1"
+            catching, failing = drivers(), drivers()
+            catching.tap.answer = failing.tap.answer = refuse(refused, status=413)
+            assert catching.run("w", beginning(True, BEGINS[begin], spelling)) == [413, "ran"]
+            with pytest.raises(PayloadTooLargeError):
+                failing.run("w", beginning(False, BEGINS[begin], spelling))
 
 
-@pytest.mark.parametrize("problem", ["address", "id"])
-@pytest.mark.parametrize("begin", [Context.begin_rpc, Context.detached], ids=["begin_rpc", "detached"])
-@three_ways
-def test_begun_call_that_no_store_takes_is_raised_at_its_yield(driver: Driver, begin: Any, problem: str) -> None:
-    def workflow(ctx: Context) -> Flow:
-        call = begin(ctx, "f")
+def test_refused_awaited_command_is_raised_at_its_yield(
+    drivers: Callable[[], Driver], subtests: pytest.Subtests
+) -> None:
+    commands: dict[str, Callable[[Context], Any]] = {
+        "rpc": lambda ctx: ctx.rpc("f"),
+        "sleep": lambda ctx: ctx.sleep(10),
+        "promise": lambda ctx: ctx.promise(),
+        "nested": lambda ctx: ctx.run(sleeping),
+    }
+
+    def sleeping(ctx: Context) -> Flow:
+        yield ctx.sleep(1)
+
+    def workflow(ctx: Context, how: str) -> Flow:
         try:
-            yield call.options(target="ftp://nowhere") if problem == "address" else call.options(id=LONG)
+            result = yield commands[how](ctx)
+            yield result
         except ResonateStoreError as error:
-            return error.status
+            return [error.mesg, error.status, (yield ctx.run(step))]
 
-    assert driver.run("w", workflow) == 400
+    for how, status in product(commands, (400, 413)):
+        with subtests.test(how, status=status):
+            driver = drivers()
+            driver.tap.answer = refuse("w.1", status=status)
+            assert driver.run("w", workflow, how) == ["not like this", status, "ran"]
+
+
+@three_ways
+def test_call_with_an_invalid_target_or_id_is_raised_at_its_yield(driver: Driver, diary: Diary) -> None:
+    def workflow(ctx: Context) -> Flow:
+        refused = []
+        for call in (ctx.rpc("f"), ctx.begin_rpc("f"), ctx.detached("f")):
+            try:
+                yield call.options(target="ftp://nowhere")
+            except ResonateStoreError as error:
+                refused.append([error.code, error.mesg])
+        local = diary.step("local")
+        for call in (ctx.begin_rpc("f"), ctx.detached("f"), ctx.run(local), ctx.begin_run(local)):
+            try:
+                yield call.options(id=LONG)
+            except ResonateStoreError as error:
+                refused.append([error.code, error.mesg])
+        return refused
+
+    refused = driver.run("w", workflow)
+
+    assert [code for code, _ in refused] == [100.4] * 7
+    assert all("'ftp://nowhere' is not an address" in message for _, message in refused[:3])
+    assert diary == []
 
 
 def test_begun_call_too_large_in_memory_stack_is_raised_at_its_yield() -> None:
@@ -135,30 +152,34 @@ def test_begun_call_too_large_in_memory_stack_is_raised_at_its_yield() -> None:
         MemoryStack().run(workflow)
 
 
-@pytest.mark.parametrize("problem", ["address", "id", "size"])
-def test_call_in_a_row_that_no_store_takes_is_raised_at_its_yield(pool: Pool, problem: str) -> None:
-    driver = Driver(requests=pool)
-    arguments = {"size": ("z" * 6_000_000,)}.get(problem, ())
-    options: dict[str, Any] = {"address": {"target": "ftp://nowhere"}, "id": {"id": LONG}}.get(problem, {})
-    if problem == "size":
-        driver.tap.answer = refuse("w.2", status=413)
+# -- calls that are begun in a row ------------------------------------------------------------------------------------
 
-    def workflow(ctx: Context) -> Flow:
+
+def test_invalid_call_in_a_row_is_raised_at_its_yield(pool: Pool, subtests: pytest.Subtests) -> None:
+    problems: dict[str, tuple[tuple[str, ...], dict[str, Any], int]] = {
+        "address": ((), {"target": "ftp://nowhere"}, 400),
+        "id": ((), {"id": LONG}, 400),
+        "size": (("z" * 6_000_000,), {}, 413),
+    }
+
+    def workflow(ctx: Context, problem: str) -> Flow:
+        arguments, options, _ = problems[problem]
         yield ctx.detached("f")
         try:
             yield ctx.detached("f", *arguments).options(**options)
         except ResonateStoreError as error:
             return error.status
 
-    assert driver.run("w", workflow) == (413 if problem == "size" else 400)
+    for problem, (*_, status) in problems.items():
+        with subtests.test(problem):
+            driver = Driver(requests=pool)
+            if problem == "size":
+                driver.tap.answer = refuse("w.2", status=413)
+            assert driver.run("w", workflow, problem) == status
 
 
-@pytest.mark.parametrize("ending", ["step", "await", "return", "promise"])
-def test_call_in_a_row_refused_by_store_is_raised_at_next_yield(pool: Pool, ending: str) -> None:
-    driver = Driver(requests=pool)
-    ran: list[str] = []
-
-    def workflow(ctx: Context) -> Flow:
+def test_refused_call_in_a_row_is_raised_at_the_next_yield(pool: Pool, subtests: pytest.Subtests) -> None:
+    def workflow(ctx: Context, ending: str) -> Flow:
         first = yield elsewhere(ctx)
         for _ in range(3):
             yield elsewhere(ctx)
@@ -170,16 +191,41 @@ def test_call_in_a_row_refused_by_store_is_raised_at_next_yield(pool: Pool, endi
             ran.append((yield ctx.promise()).id)
         return "resolved"
 
-    driver.tap.answer = refuse("w.2", "w.3")
-    driver.begin("w", workflow)
-    driver.work()
-    for promise in ("w.1", "w.4"):
-        driver.settle(promise)
-    with pytest.raises(ResonateStoreError, match="not like this") as raised:
-        driver.finish("w")
+    for ending in ("step", "await", "return", "promise"):
+        with subtests.test(ending):
+            ran: list[str] = []
+            driver = Driver(requests=pool)
+            driver.tap.answer = refuse("w.2", "w.3")
+            driver.begin("w", workflow, ending)
+            driver.work()
+            for promise in ("w.1", "w.4"):
+                driver.settle(promise)
+            with pytest.raises(ResonateStoreError, match="not like this") as raised:
+                driver.finish("w")
+            assert ran == []
+            assert "the promise w.2 (rpc elsewhere) could not be created" in "".join(raised.value.__notes__)
 
-    assert ran == []
-    assert "the promise w.2 (rpc elsewhere) could not be created" in "".join(raised.value.__notes__)
+
+def test_refused_call_on_its_way_is_raised_at_next_yield_and_await(
+    pool: Pool,
+) -> None:
+    driver = Driver(requests=pool)
+
+    def workflow(ctx: Context) -> Flow:
+        promises, results = [], []
+        for n in range(3):
+            promises.append((yield ctx.begin_rpc(double, n)))
+        for promise in promises:
+            try:
+                results.append((yield promise))
+            except ResonateStoreError as error:
+                results.append(error.mesg)
+        return results
+
+    driver.register(double)
+    driver.tap.answer = refuse("w.2")
+
+    assert driver.run("w", workflow) == ["not like this", "not like this", 4]
 
 
 def test_promise_after_a_call_is_answered_at_its_yield(pool: Pool) -> None:
@@ -204,76 +250,61 @@ def test_refusal_in_a_row_is_raised_at_the_same_yield_on_replay(pool: Pool) -> N
     driver = Driver(requests=pool)
 
     def workflow(ctx: Context) -> Flow:
-        told: list[Any] = []
+        raised: list[Any] = []
         for n in range(4):
             try:
                 yield ctx.detached("elsewhere", n)
             except ResonateStoreError:
-                told.append(n)
+                raised.append(n)
         try:
             yield ctx.run(step)
         except ResonateStoreError:
-            told.append("step")
+            raised.append("step")
         yield ctx.sleep(60)
-        return [*told, (yield ctx.run(step))]
+        return [*raised, (yield ctx.run(step))]
 
     driver.tap.answer = refuse("w.1", "w.3")
 
     assert driver.run("w", workflow) == [0, "step", "ran"]
 
 
-@pytest.mark.parametrize("row", [False, True])
-def test_key_conflict_of_begun_call_is_raised_at_the_same_yield_on_replay(pool: Pool, row: bool) -> None:
-    driver = Driver(requests=pool)
-
-    def workflow(ctx: Context) -> Flow:
-        told: list[Any] = []
+def test_key_conflict_of_a_begun_call_is_raised_at_the_same_yield(pool: Pool) -> None:
+    def workflow(ctx: Context, row: bool) -> Flow:
+        raised: list[Any] = []
         try:
             if row:
                 yield ctx.detached("elsewhere")
             yield ctx.detached("elsewhere").options(id="taken", idempotency_key="mine")
         except ResonateStoreError as error:
-            told.append(error.code)
+            raised.append(error.code)
         try:
             yield ctx.run(step)
         except ResonateStoreError as error:
-            told.append(str(error.code))
+            raised.append(str(error.code))
         yield ctx.sleep(60)
-        return [*told, (yield ctx.run(step))]
+        return [*raised, (yield ctx.run(step))]
 
-    assert driver.store.apply(PromiseCreate("taken", driver.clock.now() + 10**9)).ok
+    for row, raised in ((False, 100.409), (True, "100.409")):
+        driver = Driver(requests=pool)
+        assert driver.store.apply(PromiseCreate("taken", driver.clock.now() + 10**9)).ok
+        assert driver.run("w", workflow, row) == [raised, "ran"]
 
-    assert driver.run("w", workflow) == (["100.409", "ran"] if row else [100.409, "ran"])
 
-
-@pytest.mark.parametrize("how", ["nested", "step with a key", "step"])
-def test_local_call_refused_by_store_rejects_the_workflow_that_never_awaits_it(driver: Driver, how: str) -> None:
-    def workflow(ctx: Context) -> Flow:
+def test_refused_local_call_rejects_a_workflow_that_never_awaits_it(
+    drivers: Callable[[], Driver], subtests: pytest.Subtests
+) -> None:
+    def workflow(ctx: Context, how: str) -> Flow:
         begun = ctx.begin_run(nested if how == "nested" else step)
         yield begun.options(idempotency_key="k") if how == "step with a key" else begun
         yield ctx.sleep(60)
         return "resolved"
 
-    driver.tap.answer = refuse("w.1")
-
-    with pytest.raises(ResonateStoreError, match="not like this"):
-        driver.run("w", workflow)
-
-
-@pytest.mark.parametrize("begin", [False, True])
-@three_ways
-def test_local_call_under_too_long_an_id_is_raised_before_it_runs(driver: Driver, begin: bool) -> None:
-    ran: list[str] = []
-
-    def workflow(ctx: Context) -> Flow:
-        call = ctx.begin_run if begin else ctx.run
-        try:
-            yield call(lambda _: ran.append("step")).options(id=LONG)
-        except ResonateStoreError as error:
-            return error.status
-
-    assert driver.run("w", workflow) == 400
-    assert ran == []
+    for how in ("nested", "step with a key", "step"):
+        with subtests.test(how):
+            driver = drivers()
+            driver.tap.answer = refuse("w.1")
+            with pytest.raises(ResonateStoreError, match="not like this"):
+                driver.run("w", workflow, how)
 
 
 def test_begun_call_refused_over_http_rejects_its_workflow(serving: Serving) -> None:

@@ -23,6 +23,8 @@ from resonate_store.remote.store import HttpStore
 from resonate_store.server_clock import ServerClock, deadline_in
 
 T0 = ManualClock().now()
+
+
 MINUTES = 5 * 60_000
 
 
@@ -57,35 +59,34 @@ def nap(ctx: Context) -> Generator[Any, Any, str]:
     return "awake"
 
 
-@pytest.mark.parametrize("ahead", [MINUTES, -MINUTES, 0])
-def test_sleep_lasts_as_long_as_asked_whatever_the_clocks(ahead: int) -> None:
-    distant = Distant(ahead)
+def napping(distant: Distant) -> Worker:
+    """Return a worker for the execution `w`, which is pending."""
     registry = Registry()
     registry.add(nap)
-    worker = Worker(Resources(distant.store, distant.here), registry, {}, "me")
-    target = {"resonate:target": "poll://any@default"}
-    distant.memory.apply(PromiseCreate("w", T0 + 86_400_000, Value(data="eyJmdW5jIjoibmFwIn0="), target))
-
-    assert worker.run("w", 0, 60_000).status == "suspended"
-    assert distant.record("w.1").timeout_at == distant.there.now() + 2_000
+    call = Value(data="eyJmdW5jIjoibmFwIn0=")
+    distant.memory.apply(PromiseCreate("w", T0 + 86_400_000, call, {"resonate:target": "poll://any@default"}))
+    return Worker(Resources(distant.store, distant.here), registry, {}, "me")
 
 
-def test_deadline_in_the_workers_time_stays_so_that_it_hands_over() -> None:
+def test_sleep_lasts_as_long_as_asked_on_any_clock(subtests: pytest.Subtests) -> None:
+    for ahead in (MINUTES, -MINUTES, 0):
+        with subtests.test(ahead=ahead):
+            distant = Distant(ahead)
+            assert napping(distant).run("w", 0, 60_000).status == "suspended"
+            assert distant.record("w.1").timeout_at == distant.there.now() + 2_000
+
+
+def test_deadline_of_the_invocation_stays_in_the_workers_time() -> None:
     distant = Distant(MINUTES)
-    registry = Registry()
-    registry.add(nap)
-    resources = Resources(distant.store, distant.here)
-    resources.worth_suspending_ms = 60_000
-    worker = Worker(resources, registry, {}, "me")
-    target = {"resonate:target": "poll://any@default"}
-    distant.memory.apply(PromiseCreate("w", T0 + 86_400_000, Value(data="eyJmdW5jIjoibmFwIn0="), target))
+    worker = napping(distant)
+    worker.resources.worth_suspending_ms = 60_000
 
     assert worker.run("w", 0, 60_000, T0 + 1_000).status == "released"
     assert distant.here.now() == T0
 
 
 @pytest.mark.parametrize(("timeout", "kinds"), [(60, ["promise.get", "promise.create"]), (None, ["promise.create"])])
-def test_client_asks_for_the_time_before_a_short_deadline(timeout: float | None, kinds: list[str]) -> None:
+def test_client_reads_the_time_before_a_short_deadline(timeout: float | None, kinds: list[str]) -> None:
     distant = Distant(MINUTES)
     resonate = Resonate(store=distant.store, clock=distant.here)
     resonate = resonate.options(timeout=timeout) if timeout else resonate
@@ -105,24 +106,22 @@ def test_server_that_does_not_tell_its_time_is_asked_once() -> None:
     assert distant.kinds == ["promise.get"]
 
 
-def test_every_response_says_the_time_of_the_server() -> None:
+def test_response_has_the_time_of_the_server() -> None:
     service = Service(MemoryStore(), clock=ManualClock(T0))
     for body in (b"", b"{}", msgspec.json.encode({"kind": "x", "head": {"corrId": "", "version": ""}, "data": {}})):
         assert msgspec.json.decode(service.answer(body)[1])["head"][TIME] == T0
 
 
-@pytest.mark.parametrize(
-    ("sent", "received", "theirs", "ahead"),
-    [(0, 10, 5, 0), (0, 10, 305, 295), (0, 10, -300, -300), (0, 10, 10, 0), (0, 10, None, 0)],
-)
-def test_clock_that_can_be_right_is_left_alone(sent: int, received: int, theirs: int | None, ahead: int) -> None:
-    clock = ServerClock(ManualClock(T0))
-    clock.hear(T0 + sent, T0 + received, None if theirs is None else T0 + theirs)
-
-    assert clock.now() == T0 + ahead
+def test_server_clock_changes_only_if_it_must_be_wrong(subtests: pytest.Subtests) -> None:
+    cases = [(0, 10, 5, 0), (0, 10, 305, 295), (0, 10, -300, -300), (0, 10, 10, 0), (0, 10, None, 0)]
+    for sent, received, theirs, ahead in cases:
+        with subtests.test(theirs=theirs):
+            clock = ServerClock(ManualClock(T0))
+            clock.hear(T0 + sent, T0 + received, None if theirs is None else T0 + theirs)
+            assert clock.now() == T0 + ahead
 
 
-def test_children_of_a_search_are_read_by_the_servers_time() -> None:
+def test_children_are_read_by_the_time_of_the_server() -> None:
     distant = Distant(-MINUTES)
     distant.store.apply(PromiseCreate("w.1", distant.there.now() + 1_000, tags={"resonate:parent": "w"}))
 

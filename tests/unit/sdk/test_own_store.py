@@ -1,4 +1,6 @@
-"""Stores of a user's own class: the four methods are enough, and what else such a class has is found by name."""
+"""Stores of a user's own class: four methods are enough, and optional members of the class are found by name."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +30,7 @@ class FourMethods:
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         return self.inner.children(id, separator)
 
-    def open(self) -> "FourMethods":
+    def open(self) -> FourMethods:
         return self
 
     def close(self) -> None:
@@ -36,7 +38,7 @@ class FourMethods:
 
 
 class Naming(FourMethods):
-    """One that says which store it is around."""
+    """A store that names the store around which it is."""
 
     def __init__(self, store: MemoryStore) -> None:
         super().__init__(store)
@@ -44,7 +46,7 @@ class Naming(FourMethods):
 
 
 class PassingOn(FourMethods):
-    """One that passes every attribute on."""
+    """A store that passes every attribute on."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -93,7 +95,7 @@ def test_handler_works_over_store_of_four_methods(kind: type[FourMethods]) -> No
     assert type(resonate.store) is kind
 
 
-def test_optional_members_are_found_by_name() -> None:
+def test_optional_members_of_a_store_are_found_by_name() -> None:
     store = completed(Fencing(MemoryStore()))
 
     assert store.fences_records

@@ -1,0 +1,65 @@
+"""Steps of the workflows that tests of the SDK run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from resonate import Context
+from resonate.retry_policies import Never
+from tests.support.driver import Driver, Flow
+
+ONCE = Never()
+PATIENCE = 10.0
+"""Seconds after which a test that waits for a thread has failed."""
+
+
+def double(_: Context, n: int) -> int:
+    return 2 * n
+
+
+def gathered(commands: Iterable[Any]) -> Flow:
+    """Begin every command, then await every promise: a workflow delegates to it with `yield from`."""
+    promises, results = [], []
+    for command in commands:
+        promises.append((yield command))
+    for promise in promises:
+        results.append((yield promise))
+    return results
+
+
+class Diary(list[Any]):
+    """Names of the steps that have run, in order; `diary.step` makes steps that note their name."""
+
+    def step(self, name: str, result: Any = None, error: Exception | None = None) -> Callable[..., Any]:
+        def function(_: Context) -> Any:
+            self.append(name)
+            if error is not None:
+                raise error
+            return result
+
+        function.__name__ = name
+        return function
+
+
+class Flaky:
+    """A step that fails a number of times.
+
+    Attributes:
+        times: when each attempt began, in seconds since this object was made.
+        attempts: the number of each attempt.
+    """
+
+    def __init__(self, driver: Driver, failures: int, error: Exception | None = None) -> None:
+        self.times: list[float] = []
+        self.attempts: list[int] = []
+        began = driver.elapsed()
+
+        def flaky(ctx: Context) -> str:
+            self.times.append(round(driver.elapsed() - began, 3))
+            self.attempts.append(ctx.info.attempt)
+            if len(self.times) <= failures:
+                raise error or ValueError("again")
+            return "ok"
+
+        self.step = flaky

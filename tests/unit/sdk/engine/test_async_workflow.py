@@ -1,0 +1,198 @@
+"""Async functions that are workflows: what they record, and the errors of their misuse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from resonate import Context
+from resonate.errors import ResonateTimedoutError
+from resonate.retry_policies import Constant
+from resonate.workflow.awaits import MixedAwaits
+from resonate_store.model.requests import PromiseCreate, PromiseRecord
+from resonate_store.model.tags import TARGET
+from tests.support.driver import Driver, Flow, Killed
+from tests.support.steps import ONCE, double
+from tests.support.ways import always_three_ways, three_ways
+
+
+def generator(ctx: Context, n: int) -> Flow:
+    once = yield ctx.run(double, n)
+    begun = yield ctx.begin_run(inner_generator, once)
+    remote = yield ctx.begin_rpc("double", 5)
+    yield ctx.sleep(30)
+    try:
+        yield ctx.run(fails).options(retry_policy=ONCE)
+    except ValueError as error:
+        caught = str(error)
+    approval = yield ctx.promise(id="approval")
+    detached = yield ctx.detached("double", 7)
+    drawn = yield ctx.random.randint(1, 1)
+    told = yield ctx.time.time()
+    return [once, (yield begun), (yield remote), caught, (yield approval), detached.id, drawn, told]
+
+
+def inner_generator(ctx: Context, n: int) -> Flow:
+    yield ctx.sleep(60)
+    return (yield ctx.run(double, n))
+
+
+async def asynchronous(ctx: Context, n: int) -> Any:
+    once = await ctx.run(double, n)
+    begun = await ctx.begin_run(inner_asynchronous, once)
+    remote = await ctx.begin_rpc("double", 5)
+    await ctx.sleep(30)
+    try:
+        await ctx.run(fails).options(retry_policy=ONCE)
+    except ValueError as error:
+        caught = str(error)
+    approval = await ctx.promise(id="approval")
+    detached = await ctx.detached("double", 7)
+    drawn = await ctx.random.randint(1, 1)
+    told = await ctx.time.time()
+    return [once, await begun, await remote, caught, await approval, detached.id, drawn, told]
+
+
+async def inner_asynchronous(ctx: Context, n: int) -> int:
+    await ctx.sleep(60)
+    return await ctx.run(double, n)
+
+
+def fails(_: Context) -> None:
+    raise ValueError("no")
+
+
+def outcome_and_records(driver: Driver, workflow: Callable[..., Any]) -> tuple[Any, list[Any], list[str]]:
+    driver.dependencies["resonate:time"] = type("Time", (), {"time": staticmethod(lambda: 1.5)})
+    driver.register(double)
+    driver.begin("w", workflow, 3)
+    driver.work()
+    for _ in range(4):
+        driver.pass_time(30)
+        driver.work()
+    driver.settle("approval", "yes")
+    result = driver.finish("w")
+    differing = dict.fromkeys(("resonate:func", TARGET))
+    records = [
+        (record.id, record.state, record.value if record.state == "resolved" else None, {**record.tags, **differing})
+        for record in driver.records()
+    ]
+    return result, records, sorted(report.status for report in driver.reports)
+
+
+@pytest.mark.parametrize("workflow", [generator, asynchronous])
+@always_three_ways
+def test_generator_and_async_workflow_leave_the_same_records(driver: Driver, workflow: Callable[..., Any]) -> None:
+    result, *history = outcome_and_records(Driver(), generator)
+
+    assert result == [6, 12, 10, "no", "yes", "w.7", 1, 1.5]
+    assert outcome_and_records(driver, workflow) == (result, *history)
+
+
+def test_async_workflow_has_its_promise_before_its_children(driver: Driver) -> None:
+    async def inner(ctx: Context) -> int:
+        return await ctx.run(double, 1)
+
+    async def workflow(ctx: Context) -> int:
+        return await ctx.run(inner)
+
+    assert driver.run("w", workflow) == 2
+    ids = [each.id for each in driver.tap.requests if isinstance(each, (PromiseCreate, PromiseRecord))]
+    assert ids == ["w.1", "w.1.1"]
+
+
+def test_killed_async_workflow_continues_and_repeats_no_step() -> None:
+    async def inner(ctx: Context, n: int) -> int:
+        total = 0
+        for each in range(n):
+            total += await ctx.run(count, each)
+        await ctx.sleep(10)
+        return total
+
+    async def workflow(ctx: Context) -> int:
+        promise = await ctx.begin_run(inner, 3)
+        return await ctx.run(inner, 2) + await promise
+
+    def count(ctx: Context, n: int) -> int:
+        assert driver.store.record(ctx.id) is None, "a recorded step runs again"
+        return n
+
+    fatal = 0
+    while True:
+        driver = Driver()
+        requests = 0
+
+        def die(_: Any, limit: int = fatal) -> None:
+            nonlocal requests
+            requests += 1
+            if requests == limit + 1:
+                raise Killed
+
+        driver.tap.after = die
+        driver.begin("w", workflow)
+        try:
+            result = driver.finish("w")
+        except Killed:
+            result = driver.finish("w")
+        driver.resources.async_functions.stop()
+        assert result == 4, f"killed after request {fatal}"
+        if requests <= fatal:
+            break
+        fatal += 1
+    assert fatal > 8
+
+
+def test_asyncio_error_without_a_command_stays_itself(driver: Driver) -> None:
+    async def runs(_: Context) -> None:
+        idle = asyncio.sleep(0)
+        try:
+            asyncio.run(idle)
+        finally:
+            idle.close()
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(runs).options(retry_policy=Constant(1, 1))
+
+    with pytest.raises(RuntimeError, match="cannot be called from a running event loop"):
+        driver.run("w", workflow)
+    assert driver.elapsed() == 1
+
+
+@three_ways
+def test_command_outside_of_a_workflow_is_refused(driver: Driver) -> None:
+    def step(ctx: Context) -> None:
+        async def main() -> int:
+            return await ctx.run(double, 1)
+
+        asyncio.run(main())
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(step).options(retry_policy=ONCE)
+
+    with pytest.raises(MixedAwaits, match="a coroutine awaits <LFC: run double>"):
+        driver.run("w", workflow)
+
+
+@three_ways
+def test_async_workflow_that_begins_too_late_is_closed(driver: Driver) -> None:
+    async def late(ctx: Context) -> None:
+        driver.clock.sleep(10_000)
+        try:
+            await ctx.sleep(1)
+        finally:
+            await ctx.run(double, 1)
+
+    def inner(ctx: Context) -> Flow:
+        yield ctx.run(late)
+
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(inner).options(timeout=5.0)
+        except ResonateTimedoutError as error:
+            return error.id
+
+    assert driver.run("w", workflow) == "w.1"
+    assert [report.status for report in driver.reports] == ["completed"]

@@ -1,0 +1,406 @@
+"""Attempts of functions: their pauses, timers and numbers, across suspensions and processes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from resonate import Context
+from resonate.errors import PayloadError, ProgramError
+from resonate.retry_policies import Constant, Linear
+from resonate.workflow.options import Options
+from resonate_store.model.records import Value
+from resonate_store.model.tags import DELAY, TIMER
+from tests.support.driver import Driver, Flow
+from tests.support.steps import ONCE, Diary, Flaky, double
+from tests.support.ways import always_three_ways, three_ways
+
+
+@always_three_ways
+def test_long_pause_is_a_timer_promise_with_the_error(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=2, error=ValueError("the reason"))
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky.step).options(retry_policy=Constant(delay=3600)))
+
+    driver.begin("w", workflow)
+    assert driver.work() == ["suspended"]
+    assert driver.ids() == ["w", "w.1", "w.1~1"]
+    timer = driver.promise("w.1~1")
+    assert (timer.tags[TIMER], timer.timeout_at) == ("true", driver.after(3600))
+    assert timer.param != Value()
+
+    assert driver.finish("w") == "ok"
+    assert driver.ids() == ["w", "w.1", "w.1~1", "w.1~2"]
+    assert flaky.times == [0, 3600, 7200]
+
+
+@three_ways
+def test_short_pause_leaves_no_record(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=2)
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky.step).options(retry_policy=Constant(delay=1)))
+
+    assert driver.run("w", workflow) == "ok"
+    assert driver.ids() == ["w", "w.1"]
+    assert len(driver.reports) == 1
+
+
+@three_ways
+def test_pause_begins_when_the_attempt_has_failed(driver: Driver) -> None:
+    begun: list[float] = []
+
+    def slow(_: Context) -> None:
+        begun.append(driver.elapsed())
+        driver.clock.sleep(5_000)
+        if len(begun) < 4:
+            raise ValueError("again")
+
+    def workflow(ctx: Context) -> Flow:
+        policy = Constant(delay=1 if len(begun) < 2 else 10)
+        yield ctx.run(slow).options(retry_policy=policy)
+
+    driver.run("w", workflow)
+
+    assert begun == [0, 6, 12, 18]
+
+
+@three_ways
+def test_pauses_of_several_steps_pass_together(driver: Driver) -> None:
+    flaky = [Flaky(driver, failures=2) for _ in range(3)]
+
+    def workflow(ctx: Context) -> Flow:
+        promises = []
+        for n, each in enumerate(flaky):
+            promises.append((yield ctx.begin_run(each.step).options(retry_policy=Constant(delay=10 * (n + 1)))))
+        got = []
+        for promise in promises:
+            got.append((yield promise))
+        return got
+
+    assert driver.run("w", workflow) == ["ok"] * 3
+
+    assert [each.times for each in flaky] == [[0, 10, 20], [0, 20, 40], [0, 30, 60]]
+
+
+@three_ways
+def test_worker_is_released_every_100_failed_attempts(driver: Driver, subtests: pytest.Subtests) -> None:
+    def workflow(ctx: Context, durable: bool) -> Flow:
+        return (yield ctx.run(flaky.step).options(retry_policy=Constant(delay=0), durable=durable))
+
+    for id, durable, timers, invocations in (("w", True, ["w.1", "w.1~100", "w.1~200"], 3), ("x", False, [], 1)):
+        with subtests.test(durable=durable):
+            flaky, before = Flaky(driver, failures=250), len(driver.reports)
+            assert driver.run(id, workflow, durable) == "ok"
+            assert flaky.times[::50] == pytest.approx([0, 0, 2, 2, 4, 4], abs=2 * driver.lateness)
+            assert len(flaky.times) == 251, "no attempt is lost or repeated"
+            assert [each for each in driver.ids() if each.startswith(id)] == [id, *timers]
+            assert len(driver.reports) == before + invocations
+
+
+@three_ways
+def test_pause_after_100_attempts_does_not_pass_the_timeout(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=120)
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky.step).options(retry_policy=Constant(delay=0.01), timeout=2))
+
+    assert driver.run("w", workflow) == "ok"
+    assert flaky.times[-1] == pytest.approx(1.2, abs=0.1)
+
+
+@three_ways
+def test_retried_step_with_an_overridden_id_keeps_its_count(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=3)
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky.step).options(id="mine", retry_policy=Constant(delay=10)))
+
+    assert driver.run("w", workflow) == "ok"
+    assert flaky.attempts == [1, 2, 3, 4]
+    assert flaky.times == [0, 10, 20, 30]
+
+
+@three_ways
+def test_plain_root_is_retried_across_invocations(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=4)
+    driver.registry.add(flaky.step, "root")
+    driver.create("r", {"func": "root"})
+
+    assert driver.finish("r") == "ok"
+    assert flaky.times == [0, 2, 6, 14, 30]
+    assert flaky.attempts == [1, 2, 3, 4, 5]
+    assert driver.ids() == ["r", *(f"r.0~{n}" for n in range(1, 5))]
+
+
+@three_ways
+def test_delayed_root_is_retried_with_pauses(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=2)
+    driver.registry.add(flaky.step, "root")
+    driver.create("r", {"func": "root"}, tags={DELAY: str(driver.after(100))})
+
+    assert driver.finish("r") == "ok"
+    assert flaky.times == [100, 102, 106]
+
+
+@three_ways
+def test_result_that_cannot_be_encoded_rejects_without_a_retry(driver: Driver, diary: Diary) -> None:
+    def workflow(ctx: Context) -> Flow:
+        try:
+            yield ctx.run(diary.step("step", {"rows": [1, object()]}))
+        except PayloadError as error:
+            return error.mesg
+
+    def root(_: Context) -> Flow:
+        return object()
+        yield
+
+    message = driver.run("w", workflow)
+
+    assert message.startswith("the result of step cannot travel: result['rows'][1] is an object")
+    assert diary == ["step"]
+    assert driver.promise("w.1").state == "rejected"
+    with pytest.raises(PayloadError, match="the result of root cannot travel"):
+        driver.run("r", root)
+
+
+def test_step_that_returns_generator_is_final_and_says_so(driver: Driver) -> None:
+    def nested(ctx: Context) -> Flow:
+        yield ctx.sleep(1)
+
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(lambda ctx: nested(ctx))
+
+    with pytest.raises(ProgramError, match=r"<lambda> returned the generator nested.*ctx\.run\(nested"):
+        driver.run("w", workflow)
+    assert driver.elapsed() == 0
+
+
+def test_exit_is_retried_as_the_policy_of_its_step_says(driver: Driver) -> None:
+    def exits_once(ctx: Context) -> int:
+        if ctx.info.attempt == 1:
+            raise SystemExit(3)
+        return ctx.info.attempt
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(exits_once).options(retry_policy=Constant(0, 1)))
+
+    assert driver.run("w", workflow) == 2
+
+
+# -- workflows --------------------------------------------------------------------------------------------------------
+
+
+@always_three_ways
+def test_workflow_is_retried_from_the_top_with_new_children(driver: Driver, diary: Diary) -> None:
+    attempts: list[int] = []
+
+    def attempt(ctx: Context) -> Flow:
+        number = ctx.info.attempt
+        yield ctx.run(diary.step(f"work{number}"))
+        yield ctx.sleep(5)
+        error = None if number == 3 else ValueError("again")
+        yield ctx.run(diary.step(f"fail{number}", error=error)).options(retry_policy=ONCE)
+        attempts.append(number)
+        return ctx.id
+
+    def workflow(ctx: Context, delay: float) -> Flow:
+        return (yield ctx.run(attempt).options(retry_policy=Constant(delay=delay)))
+
+    for id, delay in (("w", 0.5), ("x", 10)):
+        assert driver.run(id, workflow, delay) == f"{id}.1"
+        assert {f"{id}.1.{n}" for n in range(1, 10)} < set(driver.ids())
+    assert diary == ["work1", "fail1", "work2", "fail2", "work3", "fail3"] * 2
+    assert attempts == [3, 3]
+
+
+@three_ways
+def test_short_and_long_pauses_of_a_workflow_each_pass_once(driver: Driver) -> None:
+    began: list[tuple[int, float]] = []
+
+    def attempt(ctx: Context) -> Flow:
+        if not driver.store.record(f"w.1.{ctx.count + 1}"):
+            began.append((ctx.info.attempt, driver.elapsed()))
+        yield ctx.run(double, ctx.info.attempt)
+        if ctx.info.attempt < 5:
+            raise ValueError("again")
+        return ctx.info.attempt
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(attempt).options(retry_policy=Linear(delay=0.5)))
+
+    assert driver.run("w", workflow) == 5
+    assert [attempt for attempt, _ in began] == [1, 2, 3, 4, 5]
+    assert [at for _, at in began] == pytest.approx([0, 0.5, 1.5, 3, 5], abs=driver.lateness)
+
+
+@three_ways
+def test_async_function_is_retried_as_the_step_or_workflow_it_is(driver: Driver) -> None:
+    calls: list[str] = []
+
+    async def flaky_step(ctx: Context) -> int:
+        await asyncio.sleep(0)
+        calls.append("step")
+        if calls.count("step") < 3:
+            raise ValueError("not yet")
+        return ctx.info.attempt
+
+    async def flaky_workflow(ctx: Context) -> None:
+        await ctx.run(double, 1)
+        calls.append("workflow")
+        raise ValueError("never")
+
+    def workflow(ctx: Context) -> Flow:
+        attempt = yield ctx.run(flaky_step)
+        try:
+            yield ctx.run(flaky_workflow)
+        except ValueError:
+            return attempt
+
+    assert driver.run("w", workflow) == 3
+    assert calls == ["step"] * 3 + ["workflow"]
+    assert driver.elapsed() >= 2 + 4, "the pauses of the default policy"
+
+
+@three_ways
+def test_retried_async_workflow_continues_with_its_numbers(driver: Driver) -> None:
+    steps: list[str] = []
+
+    def step(ctx: Context) -> None:
+        steps.append(ctx.id)
+
+    async def inner(ctx: Context) -> str:
+        await ctx.run(step)
+        if ctx.info.attempt < 3:
+            raise ValueError("not yet")
+        return ctx.id
+
+    async def workflow(ctx: Context) -> str:
+        return await ctx.run(inner).options(retry_policy=Constant(delay=60))
+
+    assert driver.run("w", workflow) == "w.1"
+    assert steps == ["w.1.1", "w.1.2", "w.1.3"]
+    assert [report.status for report in driver.reports] == ["suspended", "suspended", "completed"]
+
+
+# -- the retry policy of a caller -------------------------------------------------------------------------------------
+
+
+def test_policy_of_the_caller_holds_for_the_root_run_here(drivers: Callable[[], Driver]) -> None:
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky.step).options(retry_policy=ONCE))
+
+    for is_workflow in (True, False):
+        driver = drivers()
+        flaky = Flaky(driver, failures=2)
+        root = workflow if is_workflow else flaky.step
+        driver.begin_here("r", root, options=Options(retry_policy=Constant(delay=0.5)))
+        assert driver.finish("r") == "ok"
+        assert flaky.times == [0, 0.5, 1]
+
+
+def test_policy_of_the_caller_holds_after_a_suspension(
+    drivers: Callable[[], Driver], subtests: pytest.Subtests
+) -> None:
+    attempts: list[int] = []
+
+    def fail(ctx: Context) -> None:
+        attempts.append(ctx.info.attempt)
+        raise ValueError(f"attempt {ctx.info.attempt}")
+
+    def generator(ctx: Context) -> Flow:
+        if ctx.info.attempt > 1:
+            yield ctx.sleep(5)
+        fail(ctx)
+
+    async def later(ctx: Context) -> None:
+        await ctx.sleep(5)
+        fail(ctx)
+
+    for func, delay in itertools.product((fail, generator, later), (0, 0.5, 1.5)):
+        with subtests.test(func.__name__, delay=delay):
+            attempts.clear()
+            driver = drivers()
+            driver.begin_here("r", func, options=Options(retry_policy=Constant(delay, max_retries=2)))
+            with pytest.raises(ValueError, match="attempt 3"):
+                driver.finish("r")
+            assert attempts[-1] == 3
+            assert not driver.worker.options, "the policy of a settled call is forgotten"
+
+
+def test_worker_without_the_callers_policy_continues_with_the_attempt_reached(
+    drivers: Callable[[], Driver], subtests: pytest.Subtests
+) -> None:
+    def generator(ctx: Context) -> Flow:
+        yield ctx.run(double, ctx.info.attempt)
+        if ctx.info.attempt < 3:
+            raise ValueError("an old error")
+        yield (yield ctx.promise(id="approval"))
+        raise KeyError(f"attempt {ctx.info.attempt}")
+
+    async def coroutine(ctx: Context) -> None:
+        await ctx.run(double, ctx.info.attempt)
+        if ctx.info.attempt < 3:
+            raise ValueError("an old error")
+        await (await ctx.promise(id="approval"))
+        raise KeyError(f"attempt {ctx.info.attempt}")
+
+    for func, delay in itertools.product((generator, coroutine), (0, 0.5, 1.5)):
+        with subtests.test(func.__name__, delay=delay):
+            driver = drivers()
+            driver.begin_here("r", func, options=Options(retry_policy=Constant(delay)))
+            while not driver.store.record("approval"):
+                driver.pass_time(1)
+                driver.work()
+            driver.worker.options.clear()  # as in another process
+            driver.settle("approval", "yes")
+            with pytest.raises(KeyError, match="attempt 3"):
+                driver.finish("r")
+
+
+# -- not durable ------------------------------------------------------------------------------------------------------
+
+
+@always_three_ways
+def test_nondurable_step_leaves_no_record_and_runs_again_on_replay(driver: Driver, diary: Diary) -> None:
+    def workflow(ctx: Context) -> Flow:
+        one = yield ctx.run(diary.step("run", object())).options(durable=False)
+        two = yield (yield ctx.begin_run(diary.step("begin_run", 2)).options(durable=False))
+        yield ctx.sleep(10)
+        return [type(one).__name__, two]
+
+    assert driver.run("w", workflow) == ["object", 2]
+    assert diary == ["run", "begin_run"] * 2
+    assert driver.ids() == ["w", "w.3"]
+
+
+@three_ways
+def test_nondurable_step_is_retried_in_the_worker(driver: Driver) -> None:
+    flaky = Flaky(driver, failures=2)
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(flaky.step).options(durable=False, retry_policy=Constant(delay=10)))
+
+    assert driver.run("w", workflow) == "ok"
+    assert (flaky.times, len(driver.reports), driver.ids()) == ([0, 10, 20], 1, ["w"])
+
+
+@three_ways
+def test_steps_of_a_nondurable_workflow_are_durable(driver: Driver, diary: Diary) -> None:
+    def inner(ctx: Context) -> Flow:
+        one = yield ctx.run(diary.step("one", 1))
+        yield ctx.sleep(10)
+        return one + (yield ctx.run(diary.step("two", 2)))
+
+    def workflow(ctx: Context) -> Flow:
+        value = yield ctx.run(inner).options(durable=False)
+        yield ctx.sleep(10)
+        return value
+
+    assert driver.run("w", workflow) == 3
+    assert diary == ["one", "two"]
+    assert "w.1" not in driver.ids()
