@@ -1,4 +1,4 @@
-"""The Lambda handler, from the event to the reply."""
+"""The handler of a Lambda worker, from the event to the reply."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from resonate_store.model.requests import PromiseCreate, PromiseGet, Request, Re
 from resonate_store.model.tags import TARGET
 from resonate_store.settings import SettingsError
 from tests.support.driver import Driver, Flow
+from tests.support.present import present
+from tests.support.steps import PATIENCE, double
 
-PATIENCE = 10.0
-"""Seconds after which a test that waits for a thread has failed."""
 EVENTS = Path(__file__).parents[4] / "events"
 
 
 class LambdaContext:
-    """What Lambda hands a handler."""
+    """The context that Lambda passes to a handler."""
 
     function_name = "my-worker"
 
@@ -57,7 +57,7 @@ def handler(driver: Driver) -> LambdaHandler:
 
 
 def offer(driver: Driver) -> dict[str, Any]:
-    """The execute message of the oldest offer."""
+    """Return the execute message of the oldest offer."""
     id, version = driver.offers.popleft()
     return execute(id, version)
 
@@ -67,7 +67,7 @@ def execute(id: str, version: int = 0) -> dict[str, Any]:
 
 
 def over_http(body: Any, *, method: str = "POST", encoded: bool = False) -> dict[str, Any]:
-    """A function URL or API Gateway event of payload version 2."""
+    """Return an event of a function URL or API Gateway, of payload version 2."""
     text = body if isinstance(body, str) or body is None else json.dumps(body)
     if encoded and text is not None:
         text = base64.b64encode(text.encode()).decode()
@@ -82,7 +82,7 @@ def over_http(body: Any, *, method: str = "POST", encoded: bool = False) -> dict
 
 
 def batch(*bodies: Any) -> dict[str, Any]:
-    """An SQS batch."""
+    """Return an SQS batch."""
     return {
         "Records": [
             {
@@ -100,26 +100,15 @@ def reply_of(response: dict[str, Any]) -> tuple[int, Any]:
     return response["statusCode"], json.loads(response["body"])
 
 
-def double(_: Context, n: int) -> int:
-    return 2 * n
-
-
 def sleeps(ctx: Context) -> Flow:
     yield ctx.sleep(60)
     return "rested"
 
 
-# -- how it ends ------------------------------------------------------------------------------------------------------
+# -- how an invocation ends -------------------------------------------------------------------------------------------
 
 
-def test_a_task_is_completed(driver: Driver, handler: LambdaHandler) -> None:
-    driver.begin("w", double, 2)
-
-    assert handler(offer(driver), LambdaContext()) == {"status": "completed"}
-    assert driver.finish("w") == 4
-
-
-def test_a_task_is_suspended_and_resumed(driver: Driver, handler: LambdaHandler) -> None:
+def test_handler_suspends_and_resumes_a_task(driver: Driver, handler: LambdaHandler) -> None:
     driver.begin("w", sleeps)
     assert handler(offer(driver), LambdaContext()) == {"status": "suspended"}
     driver.pass_time(60)
@@ -128,7 +117,7 @@ def test_a_task_is_suspended_and_resumed(driver: Driver, handler: LambdaHandler)
     assert driver.finish("w") == "rested"
 
 
-def test_a_task_that_cannot_be_run_is_told_of(
+def test_handler_logs_and_returns_why_a_task_is_released(
     driver: Driver, handler: LambdaHandler, caplog: pytest.LogCaptureFixture
 ) -> None:
     driver.create("w", {"func": "nope"})
@@ -136,11 +125,11 @@ def test_a_task_that_cannot_be_run_is_told_of(
 
     error = "function nope not found in registry: nothing is registered here"
     assert handler(offer(driver), LambdaContext()) == {"status": "released", "error": error}
-    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert told == [f"task w is released, and will be tried again: {error}"]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"task w is released, and will be tried again: {error}"]
 
 
-def test_a_task_is_released_when_time_is_running_out(driver: Driver, handler: LambdaHandler) -> None:
+def test_handler_releases_a_task_when_time_is_running_out(driver: Driver, handler: LambdaHandler) -> None:
     ran: list[int] = []
 
     def slow(_: Context, n: int) -> None:
@@ -160,16 +149,7 @@ def test_a_task_is_released_when_time_is_running_out(driver: Driver, handler: La
     assert ran == [0, 1, 2, 3, 4]
 
 
-def test_a_task_is_released_with_the_reason(driver: Driver, handler: LambdaHandler) -> None:
-    driver.create("w", {"func": "nobody"})
-
-    assert handler(offer(driver), LambdaContext()) == {
-        "status": "released",
-        "error": "function nobody not found in registry: nothing is registered here",
-    }
-
-
-def test_a_task_is_lost_to_whoever_was_first(driver: Driver, handler: LambdaHandler) -> None:
+def test_handler_loses_a_task_that_another_invocation_had(driver: Driver, handler: LambdaHandler) -> None:
     driver.begin("w", sleeps)
     event = offer(driver)
     handler(event, LambdaContext())
@@ -178,7 +158,7 @@ def test_a_task_is_lost_to_whoever_was_first(driver: Driver, handler: LambdaHand
     assert handler(execute("unknown"), LambdaContext()) == {"status": "lost"}
 
 
-def test_a_task_is_halted(driver: Driver) -> None:
+def test_handler_halts_the_task_of_a_changed_workflow(driver: Driver) -> None:
     def before(ctx: Context) -> Flow:
         yield ctx.sleep(60)
 
@@ -197,8 +177,7 @@ def test_a_task_is_halted(driver: Driver) -> None:
     assert "w.1 was a sleep when it first ran and is now run double" in reply["error"]
 
 
-@pytest.mark.parametrize("how", ["direct", "http", "sqs"])
-def test_a_store_that_cannot_answer_makes_lambda_try_again(driver: Driver, handler: LambdaHandler, how: str) -> None:
+def test_handler_fails_if_the_store_cannot_answer(driver: Driver, handler: LambdaHandler) -> None:
     def gone(_: Request | str) -> Response | None:
         raise StoreError("no table")
 
@@ -206,30 +185,24 @@ def test_a_store_that_cannot_answer_makes_lambda_try_again(driver: Driver, handl
     driver.tap.answer = gone
     event = offer(driver)
 
-    if how == "direct":
-        with pytest.raises(StoreError, match="no table"):
-            handler(event, LambdaContext())
-    elif how == "http":
-        response = handler(over_http(event), LambdaContext())
-        assert reply_of(response) == (500, {"error": "Handler failed: no table"})
-    else:
-        assert handler(batch(event), LambdaContext()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    with pytest.raises(StoreError, match="no table"):
+        handler(event, LambdaContext())
+    assert reply_of(handler(over_http(event), LambdaContext())) == (500, {"error": "Handler failed: no table"})
+    assert handler(batch(event), LambdaContext()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
 
 
-# -- leases and targets -----------------------------------------------------------------------------------------------
+def test_lease_outlives_the_invocation(driver: Driver, handler: LambdaHandler) -> None:
+    contexts: list[tuple[Any, int]] = [(LambdaContext(12), 12), (None, 900), (object(), 900)]
+    for number, (context, seconds) in enumerate(contexts):
+        driver.begin(f"w{number}", double, 2)
+        driver.tap.requests.clear()
+        assert handler(offer(driver), context) == {"status": "completed"}
+        acquired = driver.tap.requests[0]
+        assert isinstance(acquired, TaskAcquire)
+        assert (acquired.ttl, acquired.pid) == (seconds * 1000 + LEASE_MARGIN_MS, "p1")
 
 
-@pytest.mark.parametrize(("context", "seconds"), [(LambdaContext(12), 12), (None, 900), (object(), 900)])
-def test_the_lease_outlives_the_invocation(driver: Driver, handler: LambdaHandler, context: Any, seconds: int) -> None:
-    driver.begin("w", double, 2)
-
-    assert handler(offer(driver), context) == {"status": "completed"}
-    acquired = driver.tap.requests[0]
-    assert isinstance(acquired, TaskAcquire)
-    assert (acquired.ttl, acquired.pid) == (seconds * 1000 + LEASE_MARGIN_MS, "p1")
-
-
-def test_a_call_without_a_target_comes_back_to_this_function(driver: Driver, handler: LambdaHandler) -> None:
+def test_call_without_a_target_has_this_function_as_its_target(driver: Driver, handler: LambdaHandler) -> None:
     def workflow(ctx: Context) -> Flow:
         yield ctx.rpc("elsewhere")
 
@@ -243,7 +216,7 @@ def test_a_call_without_a_target_comes_back_to_this_function(driver: Driver, han
 # -- the store ends with the invocation -------------------------------------------------------------------------------
 
 
-def test_every_invocation_has_a_store_that_is_closed_when_it_ends(driver: Driver, handler: LambdaHandler) -> None:
+def test_store_of_an_invocation_is_closed_when_it_ends(driver: Driver, handler: LambdaHandler) -> None:
     driver.begin("w", sleeps)
     handler(offer(driver), LambdaContext())
     driver.pass_time(60)
@@ -255,7 +228,7 @@ def test_every_invocation_has_a_store_that_is_closed_when_it_ends(driver: Driver
         driver.tap.opened[0].apply(PromiseGet("w"))
 
 
-def test_a_thread_that_outlives_the_invocation_writes_nothing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_that_outlives_its_invocation_writes_nothing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_FUNCTIONS", "2")
     running, enough, over = threading.Event(), threading.Event(), threading.Event()
     written: list[Any] = []
@@ -297,79 +270,49 @@ def test_a_thread_that_outlives_the_invocation_writes_nothing(driver: Driver, mo
 # -- HTTP -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoded", [False, True])
-def test_a_function_url_carries_the_message_in_its_body(driver: Driver, handler: LambdaHandler, encoded: bool) -> None:
-    driver.begin("w", double, 2)
-    driver.create("x", {"func": "nobody"})
-
-    response = handler(over_http(offer(driver), encoded=encoded), LambdaContext())
-    assert reply_of(response) == (200, {"status": "completed"})
-    status, reply = reply_of(handler(over_http(offer(driver), encoded=encoded), LambdaContext()))
-    assert (status, reply["status"]) == (200, "released")
-
-
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
-def test_only_post_is_allowed(handler: LambdaHandler, method: str) -> None:
-    response = handler(over_http(execute("w"), method=method), LambdaContext())
-
-    assert reply_of(response) == (405, {"error": f"a worker is sent its tasks by POST, not {method}"})
+def test_function_url_has_the_message_in_its_body(driver: Driver, handler: LambdaHandler) -> None:
+    for encoded in (False, True):
+        driver.offers.clear()
+        driver.begin(f"w{encoded}", double, 2)
+        driver.create(f"x{encoded}", {"func": "absent"})
+        response = handler(over_http(offer(driver), encoded=encoded), LambdaContext())
+        assert reply_of(response) == (200, {"status": "completed"})
+        status, reply = reply_of(handler(over_http(offer(driver), encoded=encoded), LambdaContext()))
+        assert (status, reply["status"]) == (200, "released")
 
 
-WHAT_IS_EXPECTED = 'expected an execute message {"kind": "execute"'
-MALFORMED: list[tuple[Any, str]] = [
-    ({}, "a worker accepts messages of the kind 'execute', not None"),
-    ({"kind": "unblock", "data": {}}, "a worker accepts messages of the kind 'execute', not 'unblock'"),
-    ({"kind": "execute"}, WHAT_IS_EXPECTED),
-    ({"kind": "execute", "data": None}, WHAT_IS_EXPECTED),
-    ({"kind": "execute", "data": {"task": "w"}}, WHAT_IS_EXPECTED),
-    ({"kind": "execute", "data": {"task": {"id": "w"}}}, WHAT_IS_EXPECTED),
-    ({"kind": "execute", "data": {"task": {"id": 5, "version": 0}}}, WHAT_IS_EXPECTED),
-    ({"kind": "execute", "data": {"task": {"id": "w", "version": "0"}}}, WHAT_IS_EXPECTED),
-    ({"kind": "execute", "data": {"task": {"id": "w", "version": True}}}, WHAT_IS_EXPECTED),
-    ([], WHAT_IS_EXPECTED),
-    ("text", WHAT_IS_EXPECTED),
-]
+def test_function_url_answers_post_only(handler: LambdaHandler) -> None:
+    for method in ("GET", "PUT", "DELETE", "OPTIONS"):
+        response = handler(over_http(execute("w"), method=method), LambdaContext())
+        assert reply_of(response) == (405, {"error": f"a worker is sent its tasks by POST, not {method}"})
 
 
-@pytest.mark.parametrize("header", ["authorization", "Authorization"])
-def test_who_shows_the_shared_secret_may_invoke(driver: Driver, monkeypatch: pytest.MonkeyPatch, header: str) -> None:
-    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "s3cret")
-    driver.begin("w", double, 2)
-    event = over_http(offer(driver))
-    event["headers"][header] = "Bearer s3cret"
-
-    assert reply_of(handler_of(driver)(event, LambdaContext())) == (200, {"status": "completed"})
-
-
-@pytest.mark.parametrize(
-    "shown", [None, "", "s3cret", "Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "Bearer \u00e9"]
-)
-def test_nobody_else_may(driver: Driver, monkeypatch: pytest.MonkeyPatch, shown: str | None) -> None:
-    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "s3cret")
-    driver.begin("w", double, 2)
-    event = over_http(offer(driver)) | {"headers": None if shown is None else {"authorization": shown}}
-
-    assert reply_of(handler_of(driver)(event, LambdaContext())) == (401, {"error": "Unauthorized"})
-    task = driver.task("w")
-    assert task is not None
-    assert task.state == "pending"
-
-
-def test_aws_answers_for_whom_it_has_authenticated_and_for_direct_invokes(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
+def test_push_token_is_required_of_http_requests(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
     monkeypatch.setenv("RESONATE_PUSH_TOKEN", "s3cret")
     handler = handler_of(driver)
     driver.begin("w", double, 2)
     event = over_http(offer(driver))
-    event["requestContext"]["authorizer"] = {"iam": {"accountId": "1"}}
-    assert reply_of(handler(event, LambdaContext())) == (200, {"status": "completed"})
+    for shown in (None, "", "s3cret", "Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "Bearer \u00e9"):
+        with subtests.test(shown):
+            headers = None if shown is None else {"authorization": shown}
+            assert reply_of(handler(event | {"headers": headers}, LambdaContext())) == (401, {"error": "Unauthorized"})
+            assert present(driver.task("w")).state == "pending"
 
-    driver.begin("v", double, 2)
-    assert handler(offer(driver), LambdaContext()) == {"status": "completed"}
+    signed = over_http(execute("w"))
+    signed["requestContext"]["authorizer"] = {"iam": {"accountId": "1"}}
+    for accepted in (
+        event | {"headers": {"authorization": "Bearer s3cret"}},
+        event | {"headers": {"Authorization": "Bearer s3cret"}},
+        signed,
+    ):
+        assert reply_of(handler(accepted, LambdaContext()))[0] == 200
+    assert handler(execute("w"), LambdaContext()) == {"status": "lost"}
+    assert driver.finish("w") == 4
 
 
-def test_an_empty_secret_is_none(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_push_token_is_not_required(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_PUSH_TOKEN", "")
     driver.begin("w", double, 2)
 
@@ -378,112 +321,112 @@ def test_an_empty_secret_is_none(driver: Driver, monkeypatch: pytest.MonkeyPatch
     assert reply_of(response) == (200, {"status": "completed"})
 
 
-def test_a_secret_that_fits_into_no_header_is_named_at_the_start(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
+def test_invalid_setting_of_a_handler_is_named_at_the_start(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text, message in (
+        ("RESONATE_PUSH_TOKEN", "two words", "must be printable ASCII without spaces"),
+        ("RESONATE_FUNCTIONS", "many", "must be a whole number of at least 1, got 'many'"),
+        ("RESONATE_REQUESTS", "many", "must be a whole number of at least 1, got 'many'"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setenv(name, text)
+            with pytest.raises(SettingsError, match=f"{name} {message}"):
+                handler_of(driver)
+
+
+EXPECTED = 'expected an execute message {"kind": "execute"'
+MALFORMED: list[tuple[Any, str]] = [
+    ({}, "a worker accepts messages of the kind 'execute', not None"),
+    ({"kind": "unblock", "data": {}}, "a worker accepts messages of the kind 'execute', not 'unblock'"),
+    ({"kind": "execute"}, EXPECTED),
+    ({"kind": "execute", "data": None}, EXPECTED),
+    ({"kind": "execute", "data": {"task": "w"}}, EXPECTED),
+    ({"kind": "execute", "data": {"task": {"id": "w"}}}, EXPECTED),
+    ({"kind": "execute", "data": {"task": {"id": 5, "version": 0}}}, EXPECTED),
+    ({"kind": "execute", "data": {"task": {"id": "w", "version": "0"}}}, EXPECTED),
+    ({"kind": "execute", "data": {"task": {"id": "w", "version": True}}}, EXPECTED),
+    ([], EXPECTED),
+    ("text", EXPECTED),
+]
+
+
+def test_message_that_offers_no_task_is_refused(
+    driver: Driver, handler: LambdaHandler, subtests: pytest.Subtests
 ) -> None:
-    monkeypatch.setenv("RESONATE_PUSH_TOKEN", "two words")
-    with pytest.raises(SettingsError, match="RESONATE_PUSH_TOKEN must be printable ASCII without spaces"):
-        handler_of(driver)
+    failed = {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    for message, error in MALFORMED:
+        with subtests.test(str(message)):
+            status, reply = reply_of(handler(over_http(json.dumps(message)), LambdaContext()))
+            assert status == 400
+            assert reply["error"].startswith(error)
+            assert handler(batch(json.dumps(message)), LambdaContext()) == failed
+            with pytest.raises(MalformedEvent) as refused:
+                offer_of(message)
+            assert str(refused.value).startswith(error)
+            if isinstance(message, dict):
+                with pytest.raises(MalformedEvent):
+                    handler(message, LambdaContext())
+            assert driver.tap.requests == []
 
 
-@pytest.mark.parametrize(("message", "error"), MALFORMED, ids=str)
-def test_a_message_that_offers_no_task_is_refused_everywhere(
-    driver: Driver, handler: LambdaHandler, message: Any, error: str
-) -> None:
-    status, reply = reply_of(handler(over_http(json.dumps(message)), LambdaContext()))
-    assert status == 400
-    assert reply["error"].startswith(error)
-    assert handler(batch(json.dumps(message)), LambdaContext()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
-    with pytest.raises(MalformedEvent) as refused:
-        offer_of(message)
-    assert str(refused.value).startswith(error)
-    if isinstance(message, dict):
-        with pytest.raises(MalformedEvent):
-            handler(message, LambdaContext())
-    assert driver.tap.requests == []
-
-
-@pytest.mark.parametrize(
-    ("event", "error"),
-    [
+def test_body_that_cannot_be_read_is_a_bad_request(handler: LambdaHandler, subtests: pytest.Subtests) -> None:
+    not_utf8 = base64.b64encode(b"\xff").decode()
+    cases: list[tuple[Any, str]] = [
         (over_http(None), "the request has no body: POST an execute message"),
         (over_http(""), "the request has no body: POST an execute message"),
         (over_http("{not json"), "the message is not JSON: "),
         (over_http("{not json", encoded=True), "the message is not JSON: "),
         ({**over_http(execute("w")), "isBase64Encoded": True}, "the body is not base64: "),
-        (
-            {**over_http(""), "body": base64.b64encode(b"\xff").decode(), "isBase64Encoded": True},
-            "the message is not JSON: ",
-        ),
-    ],
-)
-def test_a_body_that_cannot_be_read_is_a_bad_request(handler: LambdaHandler, event: Any, error: str) -> None:
-    status, reply = reply_of(handler(event, LambdaContext()))
-
-    assert status == 400
-    assert reply["error"].startswith(error)
+        ({**over_http(""), "body": not_utf8, "isBase64Encoded": True}, "the message is not JSON: "),
+    ]
+    for event, error in cases:
+        with subtests.test(str(event["body"])):
+            status, reply = reply_of(handler(event, LambdaContext()))
+            assert status == 400
+            assert reply["error"].startswith(error)
 
 
-@pytest.mark.parametrize("event", [None, "text", 5, []])
-def test_an_event_that_is_no_object_is_refused(handler: LambdaHandler, event: Any) -> None:
-    with pytest.raises(MalformedEvent, match=f"expected an event object, got {type(event).__name__}"):
-        handler(event, LambdaContext())
+def test_event_that_is_not_an_object_is_refused(handler: LambdaHandler) -> None:
+    for event in (None, "text", 5, []):
+        with pytest.raises(MalformedEvent, match=f"expected an event object, got {type(event).__name__}"):
+            handler(event, LambdaContext())
 
 
 # -- batches ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_reports_what_has_failed_and_nothing_else(driver: Driver, handler: LambdaHandler) -> None:
+def test_batch_reports_only_the_messages_that_failed(driver: Driver, handler: LambdaHandler) -> None:
     def fails(request: Request | str) -> Response | None:
         if "bad" in str(request):
             raise StoreError("throttled")
-        return None
-
-    driver.tap.answer = fails
-    for id in ("good", "bad", "better"):
-        driver.begin(id, double, 2)
-    good, bad, better = (offer(driver) for _ in range(3))
-
-    reply = handler(batch(good, "{not json", bad, execute("unknown"), better, good), LambdaContext())
-
-    assert reply == {"batchItemFailures": [{"itemIdentifier": "m1"}, {"itemIdentifier": "m2"}]}
-    assert [driver.promise(id).state for id in ("good", "bad", "better")] == ["resolved", "pending", "resolved"]
-
-
-def test_a_message_that_fails_unexpectedly_fails_alone(driver: Driver, handler: LambdaHandler) -> None:
-    def fails(request: Request | str) -> Response | None:
         if "poison" in str(request):
             raise RuntimeError("unexpected")
         return None
 
     driver.tap.answer = fails
-    for id in ("poison", "good"):
+    for id in ("good", "bad", "poison", "better"):
         driver.begin(id, double, 2)
-
-    reply = handler(batch(offer(driver), offer(driver)), LambdaContext())
-
-    assert reply == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
-    assert driver.promise("good").state == "resolved"
-
-
-def test_a_record_without_a_body_fails_alone(driver: Driver, handler: LambdaHandler) -> None:
-    driver.begin("w", double, 2)
-    event = batch(offer(driver))
+    good, bad, poison, better = (offer(driver) for _ in range(4))
+    event = batch(good, "{not json", bad, poison, execute("unknown"), better, good)
     event["Records"].append({"messageId": "empty"})
 
-    assert handler(event, LambdaContext()) == {"batchItemFailures": [{"itemIdentifier": "empty"}]}
+    reply = handler(event, LambdaContext())
+
+    assert reply == {"batchItemFailures": [{"itemIdentifier": id} for id in ("m1", "m2", "m3", "empty")]}
+    states = [driver.promise(id).state for id in ("good", "bad", "poison", "better")]
+    assert states == ["resolved", "pending", "pending", "resolved"]
 
 
-@pytest.mark.parametrize("records", [[], None, "text", [5], [{"body": "no message id"}], {"messageId": "m"}], ids=str)
-def test_records_that_are_no_sqs_batch_are_refused(handler: LambdaHandler, records: Any) -> None:
-    with pytest.raises(MalformedEvent, match="expected a batch of SQS messages under 'Records'"):
-        handler({"Records": records}, LambdaContext())
+def test_records_that_are_not_an_sqs_batch_are_refused(handler: LambdaHandler) -> None:
+    batches: list[Any] = [[], None, "text", [5], [{"body": "no message id"}], {"messageId": "m"}]
+    for records in batches:
+        with pytest.raises(MalformedEvent, match="expected a batch of SQS messages under 'Records'"):
+            handler({"Records": records}, LambdaContext())
 
 
-# -- made by a client -------------------------------------------------------------------------------------------------
+# -- handlers of clients ----------------------------------------------------------------------------------------------
 
 
-def test_a_client_makes_a_handler_for_its_functions(driver: Driver) -> None:
+def test_client_makes_a_handler_for_its_functions(driver: Driver) -> None:
     resonate = Resonate(store=driver.store, clock=driver.clock)
     driver.store.subscribe(send=driver.send)  # the handler alone does the work here
     resonate.register(double)
@@ -494,16 +437,10 @@ def test_a_client_makes_a_handler_for_its_functions(driver: Driver) -> None:
     assert driver.finish("w") == 6
 
 
-@pytest.mark.parametrize("name", ["RESONATE_FUNCTIONS", "RESONATE_REQUESTS"])
-def test_a_malformed_setting_is_named_at_the_start(driver: Driver, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(name, "many")
-
-    with pytest.raises(SettingsError, match=f"{name} must be a whole number of at least 1, got 'many'"):
-        handler_of(driver)
-
-
-@pytest.mark.parametrize("file", sorted(EVENTS.glob("worker*.json")), ids=lambda path: path.name)
-def test_the_sample_events_are_understood(handler: LambdaHandler, file: Path) -> None:
-    reply = handler(json.loads(file.read_text()), LambdaContext())
-
-    assert reply == {"status": "lost"} or reply_of(reply) == (200, {"status": "lost"})
+def test_sample_events_are_accepted(handler: LambdaHandler, subtests: pytest.Subtests) -> None:
+    files = sorted(EVENTS.glob("worker*.json"))
+    assert files
+    for file in files:
+        with subtests.test(file.name):
+            reply = handler(json.loads(file.read_text()), LambdaContext())
+            assert reply == {"status": "lost"} or reply_of(reply) == (200, {"status": "lost"})

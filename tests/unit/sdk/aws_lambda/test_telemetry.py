@@ -1,4 +1,6 @@
-"""What a worker tells about itself, seen from outside: the lines it writes for the invocations it serves."""
+"""Metrics and log fields of a Lambda worker, as its invocations write them."""
+
+from __future__ import annotations
 
 import json
 import logging
@@ -20,7 +22,7 @@ NAMESPACE = {"POWERTOOLS_METRICS_NAMESPACE": "Shop", "POWERTOOLS_SERVICE_NAME": 
 
 
 class Deployed:
-    """A worker whose handler is called as Lambda would, over promises in memory that nobody else works on."""
+    """A worker over promises in memory whose handler is called as Lambda calls it."""
 
     def __init__(self) -> None:
         self.clock = ManualClock(1_735_689_600_000)
@@ -66,9 +68,7 @@ def step(_ctx: Context, n: int) -> int:
     return n
 
 
-def test_an_invocation_counts_its_steps_its_suspension_and_its_replay(
-    deployed: Deployed, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_metrics_count_steps_suspensions_and_replays(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
     deployed.resonate.register(waiting)
     deployed.create("w1", "waiting")
 
@@ -96,36 +96,24 @@ def test_metrics_are_lines_in_the_embedded_format(deployed: Deployed, capsys: py
     assert all(metric["Unit"] == "Count" for metric in directive["Metrics"])
 
 
-def test_a_task_that_somebody_else_has_is_lost(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
-    assert deployed.invoke("nobody's", 0) == {"status": "lost"}
-
-    [line] = metrics(capsys)
-    assert counts(line) == {"TasksLost": 1}
-
-
-def test_work_that_cannot_be_done_here_is_a_failure(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_count_lost_and_failed_tasks(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
     deployed.create("w1", "unknown")
 
+    assert deployed.invoke("another's", 0) == {"status": "lost"}
     assert deployed.invoke("w1", 0)["status"] == "released"
-    [line] = metrics(capsys)
-    assert counts(line) == {"TasksAcquired": 1, "TaskFailures": 1}
+    assert [counts(line) for line in metrics(capsys)] == [{"TasksLost": 1}, {"TasksAcquired": 1, "TaskFailures": 1}]
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
+def test_metrics_without_a_namespace_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    environments = [
         {},
         {"POWERTOOLS_SERVICE_NAME": "orders"},
         {**NAMESPACE, "POWERTOOLS_METRICS_NAMESPACE": ""},
         {**NAMESPACE, "POWERTOOLS_METRICS_DISABLED": "true"},
-    ],
-)
-def test_nothing_is_measured_unless_a_namespace_is_configured(
-    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    Metrics(environment).write({"Steps": 1}, 0)
-
-    assert capsys.readouterr().out == ""
+    ]
+    for environment in environments:
+        Metrics(environment).write({"Steps": 1}, 0)
+        assert capsys.readouterr().out == "", environment
 
 
 @pytest.fixture
@@ -142,8 +130,9 @@ def record(**attributes: Any) -> logging.LogRecord:
     return made
 
 
-def test_every_line_says_what_was_being_worked_on(fields: LogFields) -> None:
-    line = record()
+def test_log_line_has_the_fields_of_its_task(fields: LogFields) -> None:
+    line, own = record(), record(attempt="first")
+    fields.filter(own)
 
     assert fields.filter(line)
     said = {name: line.__dict__[name] for name in ("execution_id", "task_id", "task_version", "attempt", "cold_start")}
@@ -154,16 +143,10 @@ def test_every_line_says_what_was_being_worked_on(fields: LogFields) -> None:
         "attempt": 2,
         "cold_start": True,
     }
+    assert own.__dict__["attempt"] == "first", "a field of the line itself stays"
 
 
-def test_what_a_line_says_itself_counts_for_more(fields: LogFields) -> None:
-    line = record(attempt="first")
-    fields.filter(line)
-
-    assert line.__dict__["attempt"] == "first"
-
-
-def test_lines_between_invocations_belong_to_none_and_only_the_first_is_cold(fields: LogFields) -> None:
+def test_log_line_between_invocations_has_no_task(fields: LogFields) -> None:
     fields.ended()
     between, later = record(), record()
     fields.filter(between)

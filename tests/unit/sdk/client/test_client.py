@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-import sys
 import threading
 from collections.abc import Callable
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -195,31 +194,6 @@ def test_dependency_is_found_in_workflow_and_step(connect: Connect) -> None:
 
 
 # -- workers ----------------------------------------------------------------------------------------------------------
-
-
-def test_single_worker_runs_one_function_at_a_time(connect: Connect) -> None:
-    resonate = connect(workers=1)
-    alone = threading.Lock()
-
-    @resonate.register
-    def busy(_: Context) -> int:
-        assert alone.acquire(blocking=False)
-        total = sum(range(20_000))  # longer than the switch interval
-        alone.release()
-        return total
-
-    @resonate.register
-    def workflow(ctx: Context) -> Flow:
-        one, two = (yield ctx.begin_run(busy)), (yield ctx.begin_run(busy))
-        return (yield one) + (yield two)
-
-    before, _ = sys.getswitchinterval(), sys.setswitchinterval(0.00001)
-    try:
-        handles = [resonate.begin_run(f"w{n}", workflow if n % 2 else busy) for n in range(20)]
-        for handle in handles:
-            assert cast("int", handle.result(PATIENCE)) > 0
-    finally:
-        sys.setswitchinterval(before)
 
 
 def test_several_workers_run_functions_at_the_same_time(connect: Connect) -> None:

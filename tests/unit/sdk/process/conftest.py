@@ -1,0 +1,76 @@
+"""Connections to stores in memory and to a server, for tests of a process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from resonate import Resonate
+from resonate.worker.resources import Resources
+from resonate_store.model.clock import ManualClock
+from tests.support.serving import Serving
+from tests.support.steps import PATIENCE
+from tests.support.watched_stores import Connect, Memory
+
+
+@pytest.fixture
+def memory(clock: ManualClock) -> Memory:
+    return Memory(clock)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Make clients that are stopped when the test is over."""
+    made: list[Resonate] = []
+
+    def make(**arguments: Any) -> Resonate:
+        made.append(Resonate(**arguments))
+        return made[-1]
+
+    yield make
+    for resonate in made:
+        resonate.stop()
+
+
+@pytest.fixture
+def remote(serving: Serving) -> Iterator[Connect]:
+    """Make clients of a server that are stopped when the test is over."""
+    made: list[Resonate] = []
+
+    def make(group: str = "default", **arguments: Any) -> Resonate:
+        made.append(Resonate.remote(**{"url": serving.url, "group": group, "workers": 2, **arguments}))
+        return made[-1]
+
+    yield make
+    for resonate in made:
+        resonate.stop()
+
+
+@pytest.fixture
+def stop_as_it_ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[Resonate, threading.Event], None]:
+    """Stop a client, and let what runs end once nothing else begins any more."""
+    begun, stop = threading.Event(), Resources.stop
+
+    def noted(self: Resources) -> Any:
+        pools = stop(self)
+        begun.set()
+        return pools
+
+    def stop_and_end(resonate: Resonate, enough: threading.Event) -> None:
+        stopping = threading.Thread(target=resonate.stop)
+        stopping.start()
+        assert begun.wait(PATIENCE)
+        enough.set()
+        stopping.join(PATIENCE)
+        assert not stopping.is_alive()
+
+    monkeypatch.setattr(Resources, "stop", noted)
+    return stop_and_end

@@ -1,0 +1,195 @@
+"""Callers that wait for a promise: in memory, in a store elsewhere, and at a server that sends messages or not."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from resonate import Context
+from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
+from resonate_store.interface import StoreUnreachable
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskContinue, TaskHalt, TaskSuspend
+from tests.support.driver import Flow
+from tests.support.records import lose
+from tests.support.serving import Serving
+from tests.support.steps import PATIENCE
+from tests.support.watched_stores import Connect, Elsewhere, Memory
+
+
+def test_promise_elsewhere_is_read_until_it_is_settled(connect: Connect) -> None:
+    behind = MemoryStore()
+    resonate = connect(store=Elsewhere(behind))
+    behind.apply(PromiseCreate("p", behind.clock.now() + 60_000))
+    handle = resonate.get("p")
+
+    with pytest.raises(TimeoutError):
+        handle.result(0.03)
+    threading.Timer(0.05, lambda: behind.apply(PromiseSettle("p", "resolved"))).start()
+    assert handle.result(PATIENCE) is None
+
+
+def test_waiter_in_memory_reads_only_settled_promises(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory)
+    memory.apply(PromiseCreate("p", memory.clock.now() + 60_000))
+    handle = resonate.get("p")
+    threading.Timer(0.1, lambda: memory.apply(PromiseSettle("p", "resolved"))).start()
+    before = memory.count(PromiseGet)
+
+    assert handle.result(PATIENCE) is None
+    assert memory.count(PromiseGet) - before <= 3
+
+
+def test_halted_task_is_raised_with_its_reason(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        return (yield (yield ctx.promise(id="p")))
+
+    handle = workflow.begin_run("w")
+    memory.wait_for(TaskSuspend)
+    memory.apply(TaskHalt("w", reason="poison"))
+    with pytest.raises(ResonateHaltedError, match="Task w is halted: poison"):
+        handle.result(PATIENCE)
+    with pytest.raises(ResonateHaltedError, match="poison"):
+        handle.done()
+
+    memory.apply(PromiseSettle("p", "resolved"))
+    memory.apply(TaskContinue("w"))
+    assert handle.result(PATIENCE) is None
+
+
+def test_missing_promise_is_raised_by_its_waiter(connect: Connect, memory: Memory) -> None:
+    resonate = connect(store=memory)
+    memory.apply(PromiseCreate("p", memory.clock.now() + 60_000))
+    handle = resonate.get("p")
+    lose(memory, "p")
+
+    with pytest.raises(ResonateStoreError, match="was not found") as caught:
+        handle.result()
+    assert caught.value.code == 100.404
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_stop_is_raised_by_waiters_until_a_new_start(connect: Connect, elsewhere: bool) -> None:
+    behind = Memory()
+    store = Elsewhere(behind) if elsewhere else behind
+    resonate = connect(store=store)
+    resonate.start()
+    behind.apply(PromiseCreate("p", behind.clock.now() + 60_000))
+    handle = resonate.get("p")
+    waiting = handle.future
+    store.wait_for(PromiseGet, 2)
+    resonate.stop()
+    with pytest.raises(ResonateShutdownError, match="stopped while waiting for p"):
+        waiting.result(PATIENCE)
+
+    resonate.start()
+    before = store.count(PromiseGet)
+    with pytest.raises(TimeoutError):
+        handle.result(0.1)
+    assert store.count(PromiseGet) - before < 10, "it waits, and does not read all the time"
+    behind.apply(PromiseSettle("p", "resolved"))
+    assert handle.result(PATIENCE) is None
+
+
+# -- at a server ------------------------------------------------------------------------------------------------------
+
+
+def test_waiting_client_gets_the_outcome_by_message(remote: Connect, serving: Serving) -> None:
+    client = remote("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    client.start()
+    serving.wait_for_stream("client")
+    waiting = client.get("p").future
+    serving.wait_for("promise.register_listener")
+    serving.wait_for("promise.get", 2)
+    # Only a message can bring the outcome.
+    serving.before = lambda kind: 503 if kind == "promise.get" else None
+    serving.store.apply(PromiseSettle("p", "resolved"))
+
+    assert waiting.result(PATIENCE) is None
+
+
+def test_lost_message_is_replaced_by_a_later_read(
+    remote: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resonate.process.promise_waiter.REFRESH_S", 0.05)
+    serving.store.subscribe(send=lambda *_: None)
+    client = remote("client")
+    client.start()
+    serving.wait_for_stream("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    waiting = client.get("p").future
+    serving.wait_for("promise.register_listener", 3)
+    serving.store.apply(PromiseSettle("p", "resolved"))
+
+    assert waiting.result(PATIENCE) is None
+
+
+def test_waiting_without_a_connected_worker_is_logged_once(
+    remote: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("resonate.process.promise_waiter.UNSERVED_MS", 0)
+    handle = remote("client").options(target="svcc").begin_rpc("a", "f")
+    with pytest.raises(TimeoutError):
+        handle.result(0.1)
+
+    logged = [record.getMessage() for record in caplog.records if record.name == "resonate.runtime"]
+    assert logged == ["a is waiting for a worker of svcc; none is connected"]
+
+
+def test_read_without_waiting_registers_no_listener(remote: Connect, serving: Serving) -> None:
+    client = remote("client")
+    client.start()
+    serving.wait_for_stream("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    handle = client.get("p")
+
+    assert not handle.done()
+    with pytest.raises(TimeoutError):
+        handle.result(0)
+    assert serving.count("promise.register_listener") == 0
+
+
+def test_waiter_of_a_server_without_streams_reads_promises(remote: Connect, serving: Serving) -> None:
+    serving.streaming = False
+    client = remote("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    waiting = client.get("p").future
+    serving.wait_for("promise.get", 4)
+    serving.store.apply(PromiseSettle("p", "resolved"))
+
+    assert waiting.result(PATIENCE) is None
+    assert serving.count("promise.register_listener") == 0
+
+
+def test_halted_task_at_a_server_is_raised(remote: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resonate.process.promise_waiter.REFRESH_S", 0.05)
+    client = remote("client")
+    handle = client.options(target="elsewhere").begin_rpc("w", "f")
+    serving.store.apply(TaskHalt("w", reason="poison"))
+    with pytest.raises(ResonateHaltedError, match="poison"):
+        handle.result(PATIENCE)
+
+
+def test_waiter_of_an_unreachable_server_obeys_its_timeout(remote: Connect, serving: Serving) -> None:
+    client = remote("client")
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    handle = client.get("p")
+    serving.stop()
+
+    with pytest.raises(TimeoutError):
+        handle.result(0.3)
+
+
+def test_read_from_an_unreachable_server_is_an_error(remote: Connect, serving: Serving) -> None:
+    client = remote("client", timeout=0.2)
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    handle = client.get("p")
+    serving.stop()
+
+    with pytest.raises(StoreUnreachable, match="cannot be reached"):
+        handle.done()
