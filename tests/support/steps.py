@@ -63,3 +63,40 @@ class Flaky:
             return "ok"
 
         self.step = flaky
+
+
+def sequence(step: Callable[[Context], Any]) -> Callable[..., Any]:
+    """Return a workflow of six steps."""
+
+    def workflow(ctx: Context) -> Flow:
+        for _ in range(6):
+            yield ctx.run(step)
+
+    return workflow
+
+
+def _async(step: Callable[[Context], Any]) -> Callable[..., Any]:
+    async def workflow(ctx: Context) -> None:
+        for _ in range(6):
+            await ctx.run(step)
+
+    return workflow
+
+
+def _begun(step: Callable[[Context], Any]) -> Callable[..., Any]:
+    def workflow(ctx: Context) -> Flow:
+        for _ in range(6):
+            yield (yield ctx.begin_run(step))
+
+    return workflow
+
+
+def _nested(step: Callable[[Context], Any]) -> Callable[..., Any]:
+    def workflow(ctx: Context) -> Flow:
+        yield ctx.run(sequence(step))
+
+    return workflow
+
+
+SEQUENCES = {"generator": sequence, "async": _async, "begun": _begun, "nested": _nested}
+"""Spellings of a workflow that runs one step six times."""

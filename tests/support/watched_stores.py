@@ -21,6 +21,14 @@ def threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("resonate")}
 
 
+def stop(resonate: Resonate) -> None:
+    """Stop a client, and fail if that does not return."""
+    stopping = threading.Thread(target=resonate.stop)
+    stopping.start()
+    stopping.join(PATIENCE)
+    assert not stopping.is_alive()
+
+
 class Seen:
     """Mixed into a store: tests wait for requests that it has answered."""
 
@@ -70,4 +78,4 @@ class _Elsewhere:
 
 
 class Elsewhere(Seen, _Elsewhere):
-    """A store of a user's class, which the runtime takes for one outside of this process."""
+    """A store of a user's class, which the runtime treats as one outside of this process."""

@@ -33,13 +33,13 @@ class Distant:
 
     Args:
         ahead: how far the server's clock is ahead of the worker's (ms).
-        tells: whether the server says its time.
+        has_time: whether responses have the time of the server.
     """
 
-    def __init__(self, ahead: int, *, tells: bool = True) -> None:
+    def __init__(self, ahead: int, *, has_time: bool = True) -> None:
         self.here, self.there = ManualClock(T0), ManualClock(T0 + ahead)
         self.memory = MemoryStore(self.there)
-        self.service = Service(self.memory, clock=self.there if tells else None)
+        self.service = Service(self.memory, clock=self.there if has_time else None)
         self.kinds: list[str] = []
         self.store = HttpStore("http://127.0.0.1:9", clock=self.here, post=self.post)
 
@@ -99,7 +99,7 @@ def test_client_reads_the_time_before_a_short_deadline(timeout: float | None, ki
 
 
 def test_server_that_does_not_tell_its_time_is_asked_once() -> None:
-    distant = Distant(MINUTES, tells=False)
+    distant = Distant(MINUTES, has_time=False)
     deadlines = [deadline_in(1_000, distant.store, distant.here, "w") for _ in range(2)]
 
     assert deadlines == [T0 + 1_000] * 2

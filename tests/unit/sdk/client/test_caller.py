@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from resonate import Context, Resonate
-from resonate.errors import PayloadError, ResonateStoreError, ResonateTimedoutError
+from resonate.errors import PayloadError, ResonateStoreError
 from resonate.payloads import codec
 from resonate.retry_policies import Constant, Never
 from resonate_store.model.records import PromiseView
@@ -35,9 +35,6 @@ def promise_of(resonate: Resonate, id: str) -> PromiseView:
 
 def add(_: Context, a: int, b: int = 1) -> int:
     return a + b
-
-
-# -- starting and waiting ---------------------------------------------------------------------------------------------
 
 
 @three_ways
@@ -105,7 +102,7 @@ def test_concurrent_calls_of_one_id_run_once(resonate: Resonate) -> None:
 
 
 @three_ways
-def test_call_under_the_id_of_a_bare_promise_waits_for_it(resonate: Resonate) -> None:
+def test_call_under_the_id_of_a_promise_waits_for_it(resonate: Resonate) -> None:
     resonate.register(add)
     resonate.store.apply(PromiseCreate("p", 10**13))
     handle = resonate.begin_run("p", add, 1)
@@ -162,26 +159,6 @@ def test_error_of_a_call_reaches_its_caller_as_itself(resonate: Resonate) -> Non
 
 
 @three_ways
-def test_workflow_waits_for_a_promise_settled_by_the_program(resonate: Resonate) -> None:
-    mailed = threading.Event()
-
-    @resonate.register
-    def approval(ctx: Context) -> Flow:
-        promise = yield ctx.promise(id="approval")
-        yield ctx.run(lambda _: mailed.set())
-        return {"approved": (yield promise)}
-
-    handle = approval.begin_run("w")
-    assert mailed.wait(PATIENCE)
-    resonate.store.apply(PromiseSettle("approval", "resolved", codec.encode(True, "the answer")))
-
-    assert handle.result(PATIENCE) == {"approved": True}
-
-
-# -- options ----------------------------------------------------------------------------------------------------------
-
-
-@three_ways
 def test_options_hold_only_for_calls_started_with_them(resonate: Resonate) -> None:
     resonate.register(add)
     one = resonate.options(tags={"mine": "x"}, timeout=60.0)
@@ -199,22 +176,6 @@ def test_options_hold_only_for_calls_started_with_them(resonate: Resonate) -> No
     assert b.timeout_at - b.created_at == pytest.approx(31_536_000_000, abs=1_000)
 
 
-@three_ways
-def test_retry_policy_of_a_call_holds_for_what_runs_here(resonate: Resonate) -> None:
-    attempts: list[int] = []
-
-    @resonate.register
-    def flaky(ctx: Context) -> str:
-        attempts.append(ctx.info.attempt)
-        raise ValueError("again")
-
-    chosen = resonate.options(retry_policy=Constant(delay=0, max_retries=2))
-    for call in (lambda: chosen.run("a", flaky), lambda: chosen.begin_run("b", flaky).result(PATIENCE)):
-        with pytest.raises(ValueError, match="again"):
-            call()
-    assert attempts == [1, 2, 3] * 2
-
-
 @always_three_ways
 def test_retry_policy_of_a_call_holds_after_a_suspension(resonate: Resonate) -> None:
     @resonate.register
@@ -229,19 +190,6 @@ def test_retry_policy_of_a_call_holds_after_a_suspension(resonate: Resonate) -> 
     assert chosen.run("b", workflow) == "ok"
     assert begun.result(PATIENCE) == "ok"
     assert workflow.options(retry_policy=Constant(0.1)).run("c") == "ok"
-
-
-def test_retry_policy_with_long_pauses_ends(resonate: Resonate) -> None:
-    attempts: list[int] = []
-
-    @resonate.register
-    def fails(ctx: Context) -> None:
-        attempts.append(ctx.info.attempt)
-        raise ValueError("again")
-
-    with pytest.raises(ValueError, match="again"):
-        resonate.options(retry_policy=Constant(1.1, max_retries=2)).begin_run("w", fails).result(PATIENCE)
-    assert attempts == [1, 2, 3]
 
 
 def test_call_that_is_begun_again_has_its_new_retry_policy(resonate: Resonate) -> None:
@@ -283,21 +231,6 @@ def test_retry_policy_of_a_call_can_be_chosen_by_function(resonate: Resonate) ->
             getattr(resonate.options(retry_policy=cast("Any", lambda _: None)), how)("b", fails)
         with pytest.raises(ResonateStoreError, match="not found"):
             resonate.get("b")
-
-
-@three_ways
-def test_timeout_of_a_call_is_an_error(resonate: Resonate) -> None:
-    @resonate.register
-    def waits(ctx: Context) -> Flow:
-        yield (yield ctx.promise())
-
-    handle = resonate.options(timeout=0.05).begin_run("w", waits)
-
-    with pytest.raises(ResonateTimedoutError, match="Promise w timedout"):
-        handle.result(PATIENCE)
-
-
-# -- invalid calls ----------------------------------------------------------------------------------------------------
 
 
 def test_call_with_invalid_arguments_is_named(resonate: Resonate, subtests: pytest.Subtests) -> None:

@@ -33,51 +33,6 @@ def add(_: Context, a: int, b: int = 1) -> int:
     return a + b
 
 
-HELLO_WORLD = """
-from resonate import Resonate
-
-resonate = Resonate.local()
-
-
-def baz(_, greetee):
-    print("running baz")
-    return f"Hello {greetee} from baz!"
-
-
-def bar(_, greetee):
-    print("running bar")
-    return f"Hello {greetee} from bar!"
-
-
-@resonate.register
-def foo(ctx, greetee):
-    print("running foo")
-    foo_greeting = f"Hello {greetee} from foo!"
-    bar_greeting = yield ctx.run(bar, greetee=greetee)
-    baz_greeting = yield ctx.run(baz, greetee=greetee)
-    return f"{foo_greeting} {bar_greeting} {baz_greeting}"
-
-
-result = foo.run("hello-world-example", greetee="World")
-print(result)
-resonate.stop()
-"""
-
-
-def test_hello_world_example_of_sdk_0_6_7_runs_unmodified(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(HELLO_WORLD, "hello_world.py", "exec"), {})
-
-    assert capsys.readouterr().out.splitlines() == [
-        "running foo",
-        "running bar",
-        "running baz",
-        "Hello World from foo! Hello World from bar! Hello World from baz!",
-    ]
-
-
-# -- the default retry policy -----------------------------------------------------------------------------------------
-
-
 def attempts_under(default: Any, **options: Any) -> list[str]:
     """Return what is called, in order, when a step and with it its workflow fail."""
     calls: list[str] = []
@@ -123,9 +78,6 @@ def test_retry_policy_of_a_program_holds_in_its_handler(monkeypatch: pytest.Monk
     with pytest.raises(ValueError, match="at once"):
         program.get("a").result()
     program.stop()
-
-
-# -- registering ------------------------------------------------------------------------------------------------------
 
 
 @three_ways
@@ -193,9 +145,6 @@ def test_dependency_is_found_in_workflow_and_step(connect: Connect) -> None:
     assert [sums.run("w"), sums.rpc("v")] == [3, 3]
 
 
-# -- workers ----------------------------------------------------------------------------------------------------------
-
-
 def test_several_workers_run_functions_at_the_same_time(connect: Connect) -> None:
     resonate = connect(workers=3)
     together = threading.Barrier(3, timeout=PATIENCE)
@@ -211,9 +160,6 @@ def test_several_workers_run_functions_at_the_same_time(connect: Connect) -> Non
     for handle in [resonate.begin_run(f"w{n}", meets) for n in range(3)]:
         handle.result(PATIENCE)
     assert workflow.run("w") == [None] * 3
-
-
-# -- settings ---------------------------------------------------------------------------------------------------------
 
 
 def test_invalid_setting_is_named(subtests: pytest.Subtests) -> None:

@@ -14,7 +14,7 @@ from resonate.retry_policies import Constant
 from resonate.workflow.awaits import MixedAwaits
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
 from resonate_store.model.tags import TARGET
-from tests.support.driver import Driver, Flow, Killed
+from tests.support.driver import Driver, Flow
 from tests.support.steps import ONCE, double
 from tests.support.ways import always_three_ways, three_ways
 
@@ -102,47 +102,6 @@ def test_async_workflow_has_its_promise_before_its_children(driver: Driver) -> N
     assert driver.run("w", workflow) == 2
     ids = [each.id for each in driver.tap.requests if isinstance(each, (PromiseCreate, PromiseRecord))]
     assert ids == ["w.1", "w.1.1"]
-
-
-def test_killed_async_workflow_continues_and_repeats_no_step() -> None:
-    async def inner(ctx: Context, n: int) -> int:
-        total = 0
-        for each in range(n):
-            total += await ctx.run(count, each)
-        await ctx.sleep(10)
-        return total
-
-    async def workflow(ctx: Context) -> int:
-        promise = await ctx.begin_run(inner, 3)
-        return await ctx.run(inner, 2) + await promise
-
-    def count(ctx: Context, n: int) -> int:
-        assert driver.store.record(ctx.id) is None, "a recorded step runs again"
-        return n
-
-    fatal = 0
-    while True:
-        driver = Driver()
-        requests = 0
-
-        def die(_: Any, limit: int = fatal) -> None:
-            nonlocal requests
-            requests += 1
-            if requests == limit + 1:
-                raise Killed
-
-        driver.tap.after = die
-        driver.begin("w", workflow)
-        try:
-            result = driver.finish("w")
-        except Killed:
-            result = driver.finish("w")
-        driver.resources.async_functions.stop()
-        assert result == 4, f"killed after request {fatal}"
-        if requests <= fatal:
-            break
-        fatal += 1
-    assert fatal > 8
 
 
 def test_asyncio_error_without_a_command_stays_itself(driver: Driver) -> None:

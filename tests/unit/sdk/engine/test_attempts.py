@@ -15,7 +15,7 @@ from resonate.workflow.options import Options
 from resonate_store.model.records import Value
 from resonate_store.model.tags import DELAY, TIMER
 from tests.support.driver import Driver, Flow
-from tests.support.steps import ONCE, Diary, Flaky, double
+from tests.support.steps import ONCE, Diary, Flaky, double, gathered
 from tests.support.ways import always_three_ways, three_ways
 
 
@@ -74,13 +74,9 @@ def test_pauses_of_several_steps_pass_together(driver: Driver) -> None:
     flaky = [Flaky(driver, failures=2) for _ in range(3)]
 
     def workflow(ctx: Context) -> Flow:
-        promises = []
-        for n, each in enumerate(flaky):
-            promises.append((yield ctx.begin_run(each.step).options(retry_policy=Constant(delay=10 * (n + 1)))))
-        got = []
-        for promise in promises:
-            got.append((yield promise))
-        return got
+        policies = (Constant(delay=delay) for delay in (10, 20, 30))
+        steps = zip(flaky, policies, strict=True)
+        return (yield from gathered(ctx.begin_run(each.step).options(retry_policy=policy) for each, policy in steps))
 
     assert driver.run("w", workflow) == ["ok"] * 3
 
@@ -192,9 +188,6 @@ def test_exit_is_retried_as_the_policy_of_its_step_says(driver: Driver) -> None:
     assert driver.run("w", workflow) == 2
 
 
-# -- workflows --------------------------------------------------------------------------------------------------------
-
-
 @always_three_ways
 def test_workflow_is_retried_from_the_top_with_new_children(driver: Driver, diary: Diary) -> None:
     attempts: list[int] = []
@@ -239,7 +232,7 @@ def test_short_and_long_pauses_of_a_workflow_each_pass_once(driver: Driver) -> N
 
 
 @three_ways
-def test_async_function_is_retried_as_the_step_or_workflow_it_is(driver: Driver) -> None:
+def test_async_function_is_retried_as_step_or_workflow(driver: Driver) -> None:
     calls: list[str] = []
 
     async def flaky_step(ctx: Context) -> int:
@@ -285,9 +278,6 @@ def test_retried_async_workflow_continues_with_its_numbers(driver: Driver) -> No
     assert driver.run("w", workflow) == "w.1"
     assert steps == ["w.1.1", "w.1.2", "w.1.3"]
     assert [report.status for report in driver.reports] == ["suspended", "suspended", "completed"]
-
-
-# -- the retry policy of a caller -------------------------------------------------------------------------------------
 
 
 def test_policy_of_the_caller_holds_for_the_root_run_here(drivers: Callable[[], Driver]) -> None:
@@ -360,9 +350,6 @@ def test_worker_without_the_callers_policy_continues_with_the_attempt_reached(
             driver.settle("approval", "yes")
             with pytest.raises(KeyError, match="attempt 3"):
                 driver.finish("r")
-
-
-# -- not durable ------------------------------------------------------------------------------------------------------
 
 
 @always_three_ways

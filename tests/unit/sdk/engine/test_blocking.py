@@ -13,7 +13,7 @@ from resonate.payloads import codec
 from resonate_store.model.requests import PromiseCreate, Request, Response, TaskSuspend
 from resonate_store.model.tags import TIMER
 from tests.support.driver import DAY, Driver, Flow
-from tests.support.steps import Diary, double
+from tests.support.steps import Diary, double, gathered
 from tests.support.ways import always_three_ways, three_ways
 
 
@@ -45,13 +45,7 @@ def test_concurrent_workflows_are_waited_for_together(driver: Driver) -> None:
         return (yield (yield ctx.promise(id=f"p{n}")))
 
     def workflow(ctx: Context) -> Flow:
-        promises = []
-        for n in range(200):
-            promises.append((yield ctx.begin_run(waits, n)))
-        got = []
-        for promise in promises:
-            got.append((yield promise))
-        return sum(got)
+        return sum((yield from gathered(ctx.begin_run(waits, n) for n in range(200))))
 
     driver.begin("w", workflow)
     assert driver.work() == ["suspended"]
@@ -64,13 +58,8 @@ def test_concurrent_workflows_are_waited_for_together(driver: Driver) -> None:
 
 def test_workflow_with_many_remote_children_is_invoked_few_times(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
-        promises = []
-        for n in range(1000):
-            promises.append((yield ctx.begin_rpc("double", n).options(target="poll://any@others")))
-        total = 0
-        for promise in promises:
-            total += yield promise
-        return total
+        calls = (ctx.begin_rpc("double", n).options(target="poll://any@others") for n in range(1000))
+        return sum((yield from gathered(calls)))
 
     driver.begin("w", workflow)
     driver.invoke()
@@ -105,13 +94,7 @@ def test_sleeps_begun_in_nested_workflows_pass_together(driver: Driver) -> None:
         return driver.elapsed()
 
     def workflow(ctx: Context) -> Flow:
-        promises = []
-        for seconds in (0.5, 0.75, 30, 20):
-            promises.append((yield ctx.begin_run(nap, seconds)))
-        woken = []
-        for promise in promises:
-            woken.append((yield promise))
-        return woken
+        return (yield from gathered(ctx.begin_run(nap, seconds) for seconds in (0.5, 0.75, 30, 20)))
 
     assert driver.run("w", workflow) == pytest.approx([0.5, 0.75, 30, 20], abs=driver.lateness)
     assert driver.elapsed() == pytest.approx(30, abs=driver.lateness)
@@ -193,8 +176,6 @@ def test_promises_settled_during_a_suspension_are_not_missed(
     assert diary == ["once"] * 2
 
 
-# -- what exists when the workflow continues --------------------------------------------------------------------------
-
 BEGINS: dict[str, Callable[[Context], Any]] = {
     "promise": lambda ctx: ctx.promise(),
     "promise with an id": lambda ctx: ctx.promise(id=f"{ctx.id}-own"),
@@ -202,52 +183,30 @@ BEGINS: dict[str, Callable[[Context], Any]] = {
     "begin_rpc with an id": lambda ctx: ctx.begin_rpc("double", 1).options(id=f"{ctx.id}-own"),
     "detached": lambda ctx: ctx.detached("double", 1),
 }
-"""Commands whose promise a workflow may name to others as soon as it continues."""
+"""Commands whose promises exist as soon as the workflow continues."""
 
 
 @always_three_ways
 def test_begun_promise_exists_when_its_workflow_continues(driver: Driver) -> None:
-    found: dict[str, bool] = {}
-
-    def workflow(ctx: Context, what: str) -> Flow:
-        promise = yield BEGINS[what](ctx)
-        found.setdefault(what, promise.id in driver.ids())
-
-    driver.register(double)
-    for number, what in enumerate(BEGINS):
-        driver.begin(f"w{number}", workflow, what)
-        driver.work()
-
-    assert found == dict.fromkeys(BEGINS, True)
-
-
-@three_ways
-def test_begun_promise_exists_when_its_async_workflow_continues(driver: Driver) -> None:
     found: dict[str, list[bool]] = {}
 
-    async def workflow(ctx: Context, what: str) -> None:
-        first = await BEGINS[what](ctx)
-        there = [first.id in driver.ids()]
-        second = await ctx.promise()
-        found.setdefault(what, [*there, second.id in driver.ids()])
+    def generator(ctx: Context, what: str) -> Flow:
+        promise = yield BEGINS[what](ctx)
+        found.setdefault(ctx.id, [promise.id in driver.ids()])
+
+    async def coroutine(ctx: Context, what: str) -> None:
+        there = [(await BEGINS[what](ctx)).id in driver.ids()]
+        promise = await ctx.promise()
+        found.setdefault(ctx.id, [*there, promise.id in driver.ids()])
 
     driver.register(double)
     for number, what in enumerate(BEGINS):
-        driver.begin(f"w{number}", workflow, what)
+        driver.begin(f"g{number}", generator, what)
+        driver.begin(f"c{number}", coroutine, what)
         driver.work()
 
-    assert found == {what: [True, True] for what in BEGINS}
-
-
-@always_three_ways
-def test_workflow_can_settle_a_promise_and_await_it(driver: Driver) -> None:
-    def workflow(ctx: Context) -> Flow:
-        promise = yield ctx.promise(id="p")
-        if driver.promise("p").pending:
-            driver.settle("p", "yes")
-        return (yield promise)
-
-    assert driver.run("w", workflow) == "yes"
+    assert len(found) == 2 * len(BEGINS)
+    assert all(all(there) for there in found.values()), found
 
 
 def test_begun_step_runs_when_its_workflow_waits(driver: Driver, diary: Diary) -> None:
@@ -263,9 +222,6 @@ def test_begun_step_runs_when_its_workflow_waits(driver: Driver, diary: Diary) -
 
     assert diary == ["continues", "step"]
     assert driver.tap.kinds()[:3] == ["task.acquire", "promise.create", "promise.record"]
-
-
-# -- waiting for itself -----------------------------------------------------------------------------------------------
 
 
 @three_ways
@@ -316,7 +272,7 @@ def test_workflow_can_catch_that_it_waits_for_itself(driver: Driver) -> None:
 
 
 @always_three_ways
-def test_workflows_that_wait_for_each_other_are_halted_with_a_reason(driver: Driver) -> None:
+def test_workflows_that_wait_for_each_other_are_halted(driver: Driver) -> None:
     def waits(ctx: Context, other: str) -> Flow:
         yield ctx.sleep(10)
         yield (yield ctx.promise(id=other))

@@ -21,9 +21,6 @@ def text_of(_: Context, first: str, *rest: str, sep: str = "") -> str:
     return sep.join((first, *rest))
 
 
-# -- steps ------------------------------------------------------------------------------------------------------------
-
-
 @three_ways
 def test_steps_run_in_sequence_with_the_results_of_earlier_ones(driver: Driver) -> None:
     def inner(_: Context) -> Flow:
@@ -79,17 +76,6 @@ def test_result_of_a_step_is_what_replay_will_see(driver: Driver) -> None:
     driver.run("w", workflow)
 
     assert seen == [[[1, {"2": "two"}], (1, {2: "two"})]] * 2
-
-
-@three_ways
-def test_short_names_of_calls_do_the_same(driver: Driver) -> None:
-    def workflow(ctx: Context) -> Flow:
-        called = [(yield ctx.lfc(double, 1)), (yield ctx.rfc(double, 2))]
-        return called + (yield from gathered((ctx.lfi(double, 3), ctx.rfi(double, 4))))
-
-    driver.register(double)
-
-    assert driver.run("w", workflow) == [2, 4, 6, 8]
 
 
 def test_replay_repeats_no_recorded_step_and_reads_no_finished_workflow(driver: Driver, diary: Diary) -> None:
@@ -155,9 +141,6 @@ def test_replay_creates_no_recorded_promise_again(driver: Driver) -> None:
     assert driver.tap.kinds().count("promise.create") == 2
 
 
-# -- begun calls and joining ------------------------------------------------------------------------------------------
-
-
 @always_three_ways
 def test_begun_call_can_be_awaited_later_and_repeatedly(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
@@ -166,27 +149,18 @@ def test_begun_call_can_be_awaited_later_and_repeatedly(driver: Driver, diary: D
         apart = yield ctx.detached("there")
         assert here
         assert here == here
-        return [(yield there), (yield here), (yield there), (yield here), (yield apart)]
+        return [(yield there), (yield here), (yield there), (yield ctx.run(inner, here)), (yield apart)]
+
+    def inner(_: Context, promise: Any) -> Flow:
+        return (yield promise) + 10
 
     def there(_: Context) -> int:
         return 2
 
     driver.register(there)
 
-    assert driver.run("w", workflow) == [2, 1, 2, 1, 2]
+    assert driver.run("w", workflow) == [2, 1, 2, 11, 2]
     assert diary == ["here"]
-
-
-@three_ways
-def test_promise_of_the_caller_can_be_awaited_by_the_callee(driver: Driver) -> None:
-    def inner(_: Context, promise: Any) -> Flow:
-        return (yield promise) + 1
-
-    def workflow(ctx: Context) -> Flow:
-        promise = yield ctx.begin_run(double, 4)
-        return (yield ctx.run(inner, promise))
-
-    assert driver.run("w", workflow) == 9
 
 
 @three_ways
@@ -304,9 +278,6 @@ def test_replayed_branch_that_has_finished_does_not_run_again(driver: Driver) ->
     assert driver.run("w", workflow) == {"shared": 1, "returned": 0}
 
 
-# -- errors -----------------------------------------------------------------------------------------------------------
-
-
 class Insufficient(Exception):
     def __init__(self, needed: int, *, available: int) -> None:
         super().__init__(needed)
@@ -314,7 +285,7 @@ class Insufficient(Exception):
 
 
 @always_three_ways
-def test_error_of_any_call_is_raised_at_its_yield_with_its_type(driver: Driver) -> None:
+def test_error_of_a_call_is_raised_at_its_yield(driver: Driver) -> None:
     def fails(_: Context) -> None:
         raise Insufficient(5, available=3)
 
@@ -437,3 +408,8 @@ def test_command_used_as_its_result_says_to_yield_it(driver: Driver, subtests: p
         with subtests.test(how), pytest.raises((ProgramError, PayloadError), match="write `yield`"):
             driver.run(f"w{number}", workflow, how)
     assert driver.elapsed() == 0
+
+
+def test_short_names_of_calls_are_the_same_methods() -> None:
+    long_names = (Context.run, Context.begin_run, Context.rpc, Context.begin_rpc)
+    assert (Context.lfc, Context.lfi, Context.rfc, Context.rfi) == long_names

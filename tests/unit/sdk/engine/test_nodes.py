@@ -16,14 +16,13 @@ from resonate.errors import (
     ResonateStoreError,
     ResonateTimedoutError,
 )
+from resonate.payloads import codec
 from resonate_store.model.records import SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle, Request, Response
 from resonate_store.model.tags import LINK, PARENT
 from tests.support.driver import DAY, Driver, Flow
 from tests.support.steps import Diary, double
 from tests.support.ways import always_three_ways, three_ways
-
-# -- overridden ids ---------------------------------------------------------------------------------------------------
 
 
 @three_ways
@@ -218,9 +217,6 @@ def test_command_whose_number_is_a_siblings_id_is_refused(driver: Driver, subtes
             assert all(refusal in text for text in seen)
 
 
-# -- promises that are settled from outside ---------------------------------------------------------------------------
-
-
 @always_three_ways
 def test_promise_is_settled_from_outside(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
@@ -254,52 +250,33 @@ def test_promise_settled_before_its_command_is_awaited_at_once(driver: Driver) -
 
 @three_ways
 def test_rejection_from_outside_is_raised_at_the_await(driver: Driver) -> None:
-    rejections: list[tuple[Any, SettledState, str]] = [
-        (ValueError("refused"), "rejected", "ValueError('refused')"),
-        (None, "rejected_canceled", "ResonateCanceledError('w.2')"),
-        ({"why": "plain data"}, "rejected", "Exception({'why': 'plain data'})"),
+    unreadable = Value(data="bm90IGpzb24=")
+    rejections: list[tuple[str | None, Value, SettledState, str]] = [
+        (None, codec.encode_error(ValueError("refused")), "rejected", "ValueError('refused')"),
+        (None, Value(), "rejected_canceled", "ResonateCanceledError('w.2')"),
+        (None, codec.encode({"why": "data"}, "a value"), "rejected", "Exception({'why': 'data'})"),
+        (None, unreadable, "rejected", "JSON text"),
+        ("approval", unreadable, "rejected", "JSON text"),
     ]
 
     def workflow(ctx: Context) -> Flow:
         promises, raised = [], []
-        for _ in rejections:
-            promises.append((yield ctx.promise()))
+        for id, *_ in rejections:
+            promises.append((yield ctx.promise(id=id)))
         for promise in promises:
             try:
                 yield promise
             except Exception as error:
-                raised.append(repr(error))
+                raised.append(getattr(error, "mesg", "") if isinstance(error, PayloadError) else repr(error))
         return raised
 
     driver.begin("w", workflow)
     driver.work()
-    for number, (value, state, _) in enumerate(rejections, 1):
-        driver.settle(f"w.{number}", value, state)
+    for number, (id, value, state, _) in enumerate(rejections, 1):
+        assert driver.store.apply(PromiseSettle(id or f"w.{number}", state, value)).ok
 
-    assert driver.finish("w") == [raised for *_, raised in rejections]
-
-
-@three_ways
-def test_value_from_outside_that_cannot_be_read_is_raised_at_the_await(driver: Driver) -> None:
-    def workflow(ctx: Context) -> Flow:
-        messages = []
-        for id in (None, "approval"):
-            promise = yield ctx.promise(id=id)
-            try:
-                yield promise
-            except PayloadError as error:
-                messages.append(error.mesg)
-        return messages
-
-    driver.begin("w", workflow)
-    for id in ("w.1", "approval"):
-        driver.work()
-        driver.store.apply(PromiseSettle(id, "rejected", Value(data="bm90IGpzb24=")))
-
-    assert ["JSON text" in message for message in driver.finish("w")] == [True, True]
-
-
-# -- deadlines --------------------------------------------------------------------------------------------------------
+    for raised, (*_, expected) in zip(driver.finish("w"), rejections, strict=True):
+        assert expected in raised
 
 
 @three_ways
@@ -371,9 +348,6 @@ def test_sleep_ends_at_the_deadline_of_its_parent(driver: Driver) -> None:
     assert driver.run("w", workflow) == "w.1"
     assert driver.promise("w.1.1").timeout_at == driver.promise("w.1").timeout_at
     assert driver.elapsed() == 30
-
-
-# -- outcomes that the store refuses ----------------------------------------------------------------------------------
 
 
 def test_result_too_large_to_record_is_raised_at_the_call(driver: Driver) -> None:

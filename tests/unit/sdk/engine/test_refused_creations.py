@@ -49,6 +49,9 @@ BEGINS: dict[str, Callable[[Context], Any]] = {
     "detached": lambda ctx: ctx.detached("elsewhere"),
     "promise": lambda ctx: ctx.promise(),
     "promise with an id": lambda ctx: ctx.promise(id="own"),
+    "rpc": lambda ctx: ctx.rpc("elsewhere"),
+    "sleep": lambda ctx: ctx.sleep(10),
+    "run of a workflow": lambda ctx: ctx.run(nested),
 }
 
 
@@ -62,7 +65,7 @@ def beginning(caught: bool, begin: Callable[[Context], Any], spelling: str) -> C
             if not caught:
                 raise
             yield ctx.sleep(60)
-            return [error.status, (yield ctx.run(step))]
+            return [error.mesg, error.status, (yield ctx.run(step))]
         return promise.id
 
     async def asynchronous(ctx: Context) -> Any:
@@ -72,7 +75,7 @@ def beginning(caught: bool, begin: Callable[[Context], Any], spelling: str) -> C
             if not caught:
                 raise
             await ctx.sleep(60)
-            return [error.status, await ctx.run(step)]
+            return [error.mesg, error.status, await ctx.run(step)]
         return promise.id
 
     def above(ctx: Context) -> Flow:
@@ -81,46 +84,23 @@ def beginning(caught: bool, begin: Callable[[Context], Any], spelling: str) -> C
     return {"async": asynchronous, "nested": above}.get(spelling, generator)
 
 
-def test_refused_begun_promise_is_raised_at_its_yield(drivers: Callable[[], Driver], subtests: pytest.Subtests) -> None:
+def test_refused_creation_is_raised_at_its_yield(drivers: Callable[[], Driver], subtests: pytest.Subtests) -> None:
     for begin, spelling in product(BEGINS, ("generator", "async", "nested")):
         with subtests.test(begin, spelling=spelling):
-            refused = "own" if "an id" in begin else "w.1.1" if spelling == "nested" else "w.1"
-            catching, failing = drivers(), drivers()
-            catching.tap.answer = failing.tap.answer = refuse(refused, status=413)
-            assert catching.run("w", beginning(True, BEGINS[begin], spelling)) == [413, "ran"]
-            with pytest.raises(PayloadTooLargeError):
-                failing.run("w", beginning(False, BEGINS[begin], spelling))
-
-
-def test_refused_awaited_command_is_raised_at_its_yield(
-    drivers: Callable[[], Driver], subtests: pytest.Subtests
-) -> None:
-    commands: dict[str, Callable[[Context], Any]] = {
-        "rpc": lambda ctx: ctx.rpc("f"),
-        "sleep": lambda ctx: ctx.sleep(10),
-        "promise": lambda ctx: ctx.promise(),
-        "nested": lambda ctx: ctx.run(sleeping),
-    }
-
-    def sleeping(ctx: Context) -> Flow:
-        yield ctx.sleep(1)
-
-    def workflow(ctx: Context, how: str) -> Flow:
-        try:
-            result = yield commands[how](ctx)
-            yield result
-        except ResonateStoreError as error:
-            return [error.mesg, error.status, (yield ctx.run(step))]
-
-    for how, status in product(commands, (400, 413)):
-        with subtests.test(how, status=status):
+            refused = "own" if "with an id" in begin else "w.1.1" if spelling == "nested" else "w.1"
+            for status in (400, 413):
+                driver = drivers()
+                driver.tap.answer = refuse(refused, status=status)
+                result = driver.run("w", beginning(True, BEGINS[begin], spelling))
+                assert result == ["not like this", status, "ran"]
             driver = drivers()
-            driver.tap.answer = refuse("w.1", status=status)
-            assert driver.run("w", workflow, how) == ["not like this", status, "ran"]
+            driver.tap.answer = refuse(refused, status=413)
+            with pytest.raises(PayloadTooLargeError):
+                driver.run("w", beginning(False, BEGINS[begin], spelling))
 
 
 @three_ways
-def test_call_with_an_invalid_target_or_id_is_raised_at_its_yield(driver: Driver, diary: Diary) -> None:
+def test_invalid_target_or_id_is_raised_at_its_yield(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
         refused = []
         for call in (ctx.rpc("f"), ctx.begin_rpc("f"), ctx.detached("f")):
@@ -143,16 +123,13 @@ def test_call_with_an_invalid_target_or_id_is_raised_at_its_yield(driver: Driver
     assert diary == []
 
 
-def test_begun_call_too_large_in_memory_stack_is_raised_at_its_yield() -> None:
+def test_large_call_in_memory_stack_is_raised_at_yield() -> None:
     def workflow(ctx: Context) -> Flow:
         promise = yield ctx.detached("b", "z" * 6_000_000)
         return promise.id
 
     with pytest.raises(PayloadTooLargeError):
         MemoryStack().run(workflow)
-
-
-# -- calls that are begun in a row ------------------------------------------------------------------------------------
 
 
 def test_invalid_call_in_a_row_is_raised_at_its_yield(pool: Pool, subtests: pytest.Subtests) -> None:
@@ -178,7 +155,7 @@ def test_invalid_call_in_a_row_is_raised_at_its_yield(pool: Pool, subtests: pyte
             assert driver.run("w", workflow, problem) == status
 
 
-def test_refused_call_in_a_row_is_raised_at_the_next_yield(pool: Pool, subtests: pytest.Subtests) -> None:
+def test_refused_call_in_a_row_is_raised_at_next_yield(pool: Pool, subtests: pytest.Subtests) -> None:
     def workflow(ctx: Context, ending: str) -> Flow:
         first = yield elsewhere(ctx)
         for _ in range(3):
@@ -206,7 +183,7 @@ def test_refused_call_in_a_row_is_raised_at_the_next_yield(pool: Pool, subtests:
             assert "the promise w.2 (rpc elsewhere) could not be created" in "".join(raised.value.__notes__)
 
 
-def test_refused_call_on_its_way_is_raised_at_next_yield_and_await(
+def test_refused_call_in_a_row_is_raised_at_its_await(
     pool: Pool,
 ) -> None:
     driver = Driver(requests=pool)
@@ -246,7 +223,7 @@ def test_promise_after_a_call_is_answered_at_its_yield(pool: Pool) -> None:
     assert set(found) == {True}
 
 
-def test_refusal_in_a_row_is_raised_at_the_same_yield_on_replay(pool: Pool) -> None:
+def test_refused_call_in_a_row_is_replayed_at_its_yield(pool: Pool) -> None:
     driver = Driver(requests=pool)
 
     def workflow(ctx: Context) -> Flow:
@@ -268,7 +245,7 @@ def test_refusal_in_a_row_is_raised_at_the_same_yield_on_replay(pool: Pool) -> N
     assert driver.run("w", workflow) == [0, "step", "ran"]
 
 
-def test_key_conflict_of_a_begun_call_is_raised_at_the_same_yield(pool: Pool) -> None:
+def test_key_conflict_of_begun_call_is_replayed_at_its_yield(pool: Pool) -> None:
     def workflow(ctx: Context, row: bool) -> Flow:
         raised: list[Any] = []
         try:

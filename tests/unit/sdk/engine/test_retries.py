@@ -20,7 +20,7 @@ from resonate.errors import (
 )
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
 from tests.support.driver import Driver, Flow
-from tests.support.steps import ONCE, Diary, Flaky, double
+from tests.support.steps import ONCE, Flaky, double
 from tests.support.ways import three_ways
 
 
@@ -102,20 +102,6 @@ def test_error_without_a_retry_is_final_by_its_exact_type(driver: Driver, subtes
             with pytest.raises(type(error)):
                 driver.run(f"w{number}", workflow, number)
             assert len(flaky.attempts) == attempts
-
-
-@three_ways
-def test_workflow_is_not_retried_by_default(driver: Driver, diary: Diary) -> None:
-    def fails(ctx: Context) -> Flow:
-        yield ctx.run(diary.step("step"))
-        raise ValueError("final")
-
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(fails)
-
-    with pytest.raises(ValueError, match="final"):
-        driver.run("w", workflow)
-    assert diary == ["step"]
 
 
 @three_ways
@@ -205,8 +191,6 @@ def test_failure_is_final_if_its_policy_fails_itself(
                 assert "is not tried again: its retry policy" in caplog.text
 
 
-# -- errors that no retry can help ------------------------------------------------------------------------------------
-
 FINAL: list[Exception] = [
     SignatureError("no such argument"),
     PayloadError("no JSON form"),
@@ -234,7 +218,7 @@ def test_error_that_no_retry_can_help_is_final(drivers: Callable[[], Driver], su
             assert calls == [1]
 
 
-def test_program_error_alone_make_those_raised_from_them_final() -> None:
+def test_error_raised_from_a_program_error_is_final() -> None:
     def wrapped(cause: BaseException, times: int) -> BaseException:
         for _ in range(times):
             error = ValueError("w")

@@ -39,7 +39,7 @@ class Office:
         self.store.send(address, execute(id))
 
 
-def test_message_goes_to_the_process_or_group_it_names(subtests: pytest.Subtests) -> None:
+def test_message_reaches_the_process_or_group_it_names(subtests: pytest.Subtests) -> None:
     receivers = {
         "poll://any@h": "h/c",
         "poll://any@h/unknown": "h/c",
@@ -76,7 +76,7 @@ def test_offer_for_a_stopped_group_is_kept_and_made_once() -> None:
     assert office.got["h/c"] == ["w"]
 
 
-def test_offer_for_a_stopped_process_goes_to_its_group() -> None:
+def test_offer_for_a_stopped_process_reaches_its_group() -> None:
     office = Office()
     office.sources["g/a"].stop()
     office.send("poll://any@g", "w")

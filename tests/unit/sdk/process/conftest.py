@@ -13,7 +13,7 @@ from resonate.worker.resources import Resources
 from resonate_store.model.clock import ManualClock
 from tests.support.serving import Serving
 from tests.support.steps import PATIENCE
-from tests.support.watched_stores import Connect, Memory
+from tests.support.watched_stores import Connect, Memory, stop
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def connect() -> Iterator[Connect]:
     """Make clients that are stopped when the test is over."""
     made: list[Resonate] = []
 
-    def make(**arguments: Any) -> Resonate:
-        made.append(Resonate(**arguments))
+    def make(make: Connect = Resonate, **arguments: Any) -> Resonate:
+        made.append(make(**arguments))
         return made[-1]
 
     yield make
@@ -41,36 +41,28 @@ def connect() -> Iterator[Connect]:
 
 
 @pytest.fixture
-def remote(serving: Serving) -> Iterator[Connect]:
+def remote(serving: Serving, connect: Connect) -> Connect:
     """Make clients of a server that are stopped when the test is over."""
-    made: list[Resonate] = []
 
     def make(group: str = "default", **arguments: Any) -> Resonate:
-        made.append(Resonate.remote(**{"url": serving.url, "group": group, "workers": 2, **arguments}))
-        return made[-1]
+        return connect(Resonate.remote, **{"url": serving.url, "group": group, "workers": 2, **arguments})
 
-    yield make
-    for resonate in made:
-        resonate.stop()
+    return make
 
 
 @pytest.fixture
 def stop_as_it_ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[Resonate, threading.Event], None]:
     """Stop a client, and let what runs end once nothing else begins any more."""
-    begun, stop = threading.Event(), Resources.stop
+    begun, begin = threading.Event(), Resources.stop
 
     def noted(self: Resources) -> Any:
-        pools = stop(self)
+        pools = begin(self)
         begun.set()
         return pools
 
     def stop_and_end(resonate: Resonate, enough: threading.Event) -> None:
-        stopping = threading.Thread(target=resonate.stop)
-        stopping.start()
-        assert begun.wait(PATIENCE)
-        enough.set()
-        stopping.join(PATIENCE)
-        assert not stopping.is_alive()
+        threading.Thread(target=lambda: begun.wait(PATIENCE) and enough.set()).start()
+        stop(resonate)
 
     monkeypatch.setattr(Resources, "stop", noted)
     return stop_and_end

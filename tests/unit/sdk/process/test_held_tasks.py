@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,17 +20,14 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import (
     Request,
     Response,
-    TaskAcquire,
     TaskContinue,
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
-    TaskRelease,
 )
-from tests.support.driver import Flow
 from tests.support.present import present
 from tests.support.serving import Serving
-from tests.support.steps import PATIENCE
+from tests.support.steps import PATIENCE, SEQUENCES
 from tests.support.watched_stores import Connect, Elsewhere, Memory
 
 
@@ -46,6 +42,16 @@ def test_begun_call_is_remembered_until_it_is_over(clock: ManualClock) -> None:
     held.hold(later)
     held.let_go(later, over=True)
     assert not held.has_begun("w")
+
+
+def test_heartbeat_extends_the_leases_of_one_execution(clock: ManualClock, memory: Memory) -> None:
+    held = HeldTasks(clock, "p", 10_000, keeps_begun=False, began=lambda: None)
+    for id in ("a", "b", "a.1", "ended"):
+        held.hold(Lease(id, 1, clock.now() - 10_000 * (id == "ended"), 10_000))
+
+    assert held.extend(memory)
+    beats = [request.tasks for request in memory.seen if isinstance(request, TaskHeartbeat)]
+    assert [[task.id for task in tasks] for tasks in beats] == [["a", "a.1"], ["b"]]
 
 
 @pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
@@ -132,30 +138,6 @@ def test_heartbeat_that_fails_is_repeated(connect: Connect, caplog: pytest.LogCa
     assert "the leases of 1 tasks could not be extended: throttled" in caplog.text
 
 
-def test_heartbeat_extends_the_leases_of_one_execution(remote: Connect, serving: Serving) -> None:
-    resonate = remote(ttl=1, workers=4)
-    beats: list[list[str]] = []
-    apply = serving.store.apply
-
-    def note(request: Any) -> Any:
-        if request.kind == "task.heartbeat":
-            beats.append([task.id for task in request.tasks])
-        return apply(request)
-
-    serving.store.apply = note  # type: ignore[method-assign]
-
-    @resonate.register
-    def long(_: Context) -> str:
-        serving.wait_for("task.heartbeat", 4)
-        return "done"
-
-    handles = [resonate.begin_run(id, long) for id in ("a", "a.1", "b")]
-    assert [handle.result(PATIENCE) for handle in handles] == ["done"] * 3
-    assert ["a", "a.1"] in beats
-    assert ["b"] in beats
-    assert all(len({id[0] for id in beat}) == 1 for beat in beats)
-
-
 def test_lease_of_a_waiting_task_is_extended(remote: Connect, serving: Serving) -> None:
     resonate = remote(workers=1, ttl=1)
     ran: list[str] = []
@@ -173,65 +155,10 @@ def test_lease_of_a_waiting_task_is_extended(remote: Connect, serving: Serving) 
     assert present(present(serving.store.record("second")).task).version == 1
 
 
-def test_worker_that_lost_its_task_writes_nothing_more(remote: Connect, serving: Serving) -> None:
-    resonate = remote()
-    first = threading.Event()
-
-    @resonate.register
-    def f(ctx: Context) -> Flow:
-        yield ctx.run(step)
-        first.set()
-        yield ctx.run(lose)
-        raise AssertionError("it continued")
-
-    def step(_: Context) -> None: ...
-
-    def lose(_: Context) -> None:
-        serving.store.subscribe(send=lambda *_: None)
-        serving.store.apply(TaskRelease("w", 1, handover=True))
-        serving.store.apply(TaskAcquire("w", 1, "other", 60_000))
-
-    handle = resonate.begin_run("w", f)
-    assert first.wait(PATIENCE)
-    serving.wait_for("task.fence", 3)
-    with pytest.raises(TimeoutError):
-        handle.result(0.05)
-    resonate.stop()
-    record = present(serving.store.record("w"))
-    task = present(record.task)
-    assert (record.state, task.state, task.pid) == ("pending", "acquired", "other")
-    assert serving.store.record("w.2") is None
-    assert serving.count("task.release") == 0
-
-
-def _generator(step: Callable[..., None]) -> Callable[..., Any]:
-    def workflow(ctx: Context) -> Flow:
-        for n in range(4):
-            yield ctx.run(step, n)
-
-    return workflow
-
-
-def _coroutine(step: Callable[..., None]) -> Callable[..., Any]:
-    async def workflow(ctx: Context) -> None:
-        for n in range(4):
-            await ctx.run(step, n)
-
-    return workflow
-
-
-def _begun(step: Callable[..., None]) -> Callable[..., Any]:
-    def workflow(ctx: Context) -> Flow:
-        for n in range(4):
-            yield (yield ctx.begin_run(step, n))
-
-    return workflow
-
-
-@pytest.mark.parametrize("spelling", [_generator, _coroutine, _begun])
+@pytest.mark.parametrize("spelling", ["generator", "async", "begun"])
 @pytest.mark.parametrize("place", ["memory", "http"])
 def test_old_attempt_begins_nothing_beside_a_newer_one(
-    remote: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch, place: str, spelling: Callable[..., Any]
+    remote: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch, place: str, spelling: str
 ) -> None:
     """After halt and continue one process has both, and each step that the newer one has still to run runs once."""
     local = Resonate.local(workers=2)
@@ -248,16 +175,16 @@ def test_old_attempt_begins_nothing_beside_a_newer_one(
     work = Worker.run_acquired
     monkeypatch.setattr(Worker, "run_acquired", note)
 
-    def step(_: Context, n: int) -> None:
-        ran.append(n)
-        if ran == [0, 1]:
+    def step(ctx: Context) -> None:
+        ran.append(int(ctx.id.removeprefix("w.")))
+        if ran == [1, 2]:
             first.set()
             assert second.wait(PATIENCE)
-        elif ran == [0, 1, 1]:
+        elif ran == [1, 2, 2]:
             second.set()
             assert ended.wait(PATIENCE)
 
-    resonate.register(spelling(step), name="w")
+    resonate.register(SEQUENCES[spelling](step), name="w")
     resonate.start()
     if place == "http":
         serving.wait_for_stream("default")
@@ -270,4 +197,4 @@ def test_old_attempt_begins_nothing_beside_a_newer_one(
     finally:
         local.stop()
 
-    assert ran == [0, 1, 1, 2, 3]
+    assert ran == [1, 2, 2, 3, 4, 5, 6]

@@ -95,9 +95,6 @@ def test_stop_is_raised_by_waiters_until_a_new_start(connect: Connect, elsewhere
     assert handle.result(PATIENCE) is None
 
 
-# -- at a server ------------------------------------------------------------------------------------------------------
-
-
 def test_waiting_client_gets_the_outcome_by_message(remote: Connect, serving: Serving) -> None:
     client = remote("client")
     serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))

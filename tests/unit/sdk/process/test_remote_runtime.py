@@ -9,14 +9,13 @@ import pytest
 
 from resonate import Context, Resonate
 from resonate.encryption import AESGCMEncryptor
-from resonate.errors import ResonateStoreError, SignatureError
 from resonate_store.model.requests import PromiseSettle
 from resonate_store.model.tags import TARGET
 from tests.support.driver import Flow
 from tests.support.present import present
 from tests.support.serving import Serving
 from tests.support.steps import PATIENCE
-from tests.support.watched_stores import Connect
+from tests.support.watched_stores import Connect, threads
 
 
 def greeting(resonate: Resonate) -> Any:
@@ -54,17 +53,7 @@ def test_function_runs_in_the_process_that_begins_it(remote: Connect, serving: S
     assert present(serving.store.record("a1")).tags[TARGET] == "poll://any@default"
 
 
-def test_rpc_runs_at_a_worker_of_the_target(remote: Connect, serving: Serving) -> None:
-    worker, client = remote("worker"), remote("client")
-    greeting(worker)
-    worker.start()
-    serving.wait_for_stream("worker")
-
-    assert client.options(target="worker").rpc("a", "greet", "world") == "hello world"
-    assert serving.count("task.create") == 0
-
-
-def test_call_without_target_goes_to_group_that_registered_function(remote: Connect, serving: Serving) -> None:
+def test_call_without_target_reaches_group_that_registered_function(remote: Connect, serving: Serving) -> None:
     worker, client, default = remote("workers"), remote("clients"), remote()
 
     @worker.register
@@ -91,6 +80,7 @@ def test_call_without_target_goes_to_group_that_registered_function(remote: Conn
     assert there.rpc("b", "coroutine") == [5, -6]
     assert worker.rpc("c", f, 7) == 7
     assert client.rpc("d", "g", 8) == -8
+    assert serving.count("task.create") == 0
     worker.schedule("own", f, "@yearly", 1)
     worker.schedule("other", "g", "@yearly", 1)
     groups = {
@@ -103,59 +93,6 @@ def test_call_without_target_goes_to_group_that_registered_function(remote: Conn
         "poll://any@workers",
         "poll://any@default",
     ]
-
-
-def test_argument_that_does_not_fit_is_the_same_error_over_http(remote: Connect, serving: Serving) -> None:
-    worker, client = remote("worker"), remote("client")
-    greet = greeting(worker)
-    worker.start()
-    serving.wait_for_stream("worker")
-
-    for call in (lambda: client.options(target="worker").rpc("a", "greet", 5), lambda: greet.run("b", 5)):  # type: ignore[arg-type]
-        with pytest.raises(SignatureError) as refused:
-            call()
-        assert refused.value.mesg == "greet: name: expected str, got int"
-
-
-def test_remote_workflow_suspends_and_calls_others(remote: Connect, serving: Serving) -> None:
-    worker, client = remote("worker"), remote("client")
-
-    @worker.register
-    def parent(ctx: Context) -> Flow:
-        yield ctx.sleep(1.1)
-        children = []
-        for n in range(3):
-            children.append((yield ctx.begin_rpc("child", n).options(target="worker")))
-        total = 0
-        for child in children:
-            total += yield child
-        return total
-
-    @worker.register
-    def child(_: Context, n: int) -> int:
-        return n + 1
-
-    worker.start()
-    serving.wait_for_stream("worker")
-    handle = client.options(target="poll://any@worker").begin_rpc("p", func="parent")
-    serving.wait_for("task.suspend")
-
-    assert handle.result(PATIENCE) == 6
-
-
-def test_server_knows_begun_promises_when_their_workflow_continues(remote: Connect) -> None:
-    worker = remote("worker")
-
-    @worker.register
-    def parent(ctx: Context) -> Flow:
-        call = yield ctx.begin_rpc("absent").options(target="elsewhere")
-        question = yield ctx.promise()
-        found = [worker.promises.get(id=call.id).state, worker.promises.get(id=question.id).state]
-        worker.promises.resolve(id=call.id, data="1")
-        worker.promises.resolve(id=question.id, data="2")
-        return [*found, (yield call), (yield question)]
-
-    assert worker.run("p", parent) == ["PENDING", "PENDING", 1, 2]
 
 
 def test_client_without_functions_takes_no_task(
@@ -223,12 +160,12 @@ def test_lost_or_failed_response_repeats_no_step(remote: Connect, serving: Servi
     assert len(ran) == 4
 
 
-def test_refused_request_has_the_code_of_the_protocol(remote: Connect, serving: Serving) -> None:
-    client = remote()
-    with pytest.raises(ResonateStoreError) as caught:
-        client.get("absent")
-    assert caught.value.code == 100.404
-    with pytest.raises(ResonateStoreError, match="is not an address") as caught:
-        client.options(target="ftp://x").begin_rpc("w", "f")
-    assert caught.value.status == 400
-    assert serving.store.records() == []
+def test_remote_worker_leaves_no_thread_after_stop(remote: Connect, serving: Serving) -> None:
+    before = threads()
+    resonate = remote()
+    greet = greeting(resonate)
+    for id in ("a", "b"):
+        assert greet.begin_run(id, "world").result(PATIENCE) == "hello world"
+        serving.wait_for_stream("default")
+        resonate.stop()
+        assert threads() <= before

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.errors import ResonateHaltedError
-from resonate.retry_policies import Constant
 from resonate.stores import LocalStore
 from resonate_store.interface import StoreError
 from resonate_store.local.memory import MemoryStore
@@ -27,52 +25,10 @@ from resonate_store.model.requests import (
     TaskRelease,
     TaskSuspend,
 )
-from resonate_store.model.tags import TARGET, TIMER
+from resonate_store.model.tags import TIMER
 from tests.support.driver import Flow
 from tests.support.steps import PATIENCE
 from tests.support.watched_stores import Connect, Elsewhere, Memory
-
-# -- time -------------------------------------------------------------------------------------------------------------
-
-
-def test_long_sleep_ends_when_the_clock_says_so(connect: Connect, memory: Memory, clock: ManualClock) -> None:
-    resonate = connect(store=memory, clock=clock)
-
-    @resonate.register
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.sleep(7 * 86_400)
-        return "rested"
-
-    handle = workflow.begin_run("w")
-    memory.wait_for(TaskSuspend)
-    memory.move(clock, 7 * 86_400 - 1)
-    assert not handle.done()
-    memory.move(clock, 1)
-
-    assert handle.future.result(PATIENCE) == "rested"
-
-
-def test_retry_waits_for_its_time(connect: Connect, memory: Memory, clock: ManualClock) -> None:
-    resonate = connect(store=memory, clock=clock)
-    began: list[int] = []
-
-    @resonate.register
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(flaky).options(retry_policy=Constant(3600)))
-
-    def flaky(ctx: Context) -> int:
-        began.append(clock.now())
-        if ctx.info.attempt < 3:
-            raise ValueError("again")
-        return ctx.info.attempt
-
-    handle = workflow.begin_run("w")
-    for suspension in (1, 2):
-        memory.wait_for(TaskSuspend, suspension)
-        memory.move(clock, 3600)
-
-    assert handle.future.result(PATIENCE) == 3
-    assert [later - began[0] for later in began] == [0, 3_600_000, 7_200_000]
 
 
 def test_timer_armed_while_the_timer_thread_looks_is_not_missed(connect: Connect) -> None:
@@ -149,28 +105,6 @@ def test_sleep_shorter_than_a_suspension_does_not_suspend(connect: Connect) -> N
 
     assert resonate.run("a", sleeps) == "awake"
     assert store.count(TaskSuspend) == 0
-
-
-def test_retry_policy_of_the_caller_holds_after_a_sleep(connect: Connect) -> None:
-    resonate = connect()
-    attempts: list[int] = []
-
-    @resonate.register
-    def fails(ctx: Context) -> Flow:
-        yield ctx.sleep(0.05)
-        attempts.append(ctx.info.attempt)
-        raise ValueError("again")
-
-    chosen = resonate.options(retry_policy=Constant(0, max_retries=2))
-    for call in (lambda: chosen.run("a", fails), lambda: chosen.begin_run("b", fails).result(PATIENCE)):
-        attempts.clear()
-        with pytest.raises(ValueError, match="again"):
-            call()
-        # After each sleep the workflow repeats the attempts that have ended.
-        assert attempts == [1, 1, 2, 1, 2, 3]
-
-
-# -- which process runs a call ----------------------------------------------------------------------------------------
 
 
 def test_message_for_another_group_is_not_taken(connect: Connect, memory: Memory) -> None:
@@ -301,30 +235,6 @@ def test_memory_call_of_stopped_beginner_is_continued_by_its_target(
     assert began.get("a").result(PATIENCE) == "done"
 
 
-def test_clients_share_a_store_in_memory(connect: Connect, memory: Memory) -> None:
-    worker, client = connect(store=memory, group="worker"), connect(store=memory, group="client")
-
-    @worker.register
-    def f(ctx: Context) -> Flow:
-        yield ctx.sleep(0)
-        return ctx.id
-
-    assert client.options(target="worker").begin_rpc("w", "f").result(PATIENCE) == "w"
-
-
-def test_target_of_a_process_reaches_its_group(connect: Connect, memory: Memory) -> None:
-    resonate = connect(store=memory, pid="me")
-
-    @resonate.register
-    def f(_: Context) -> str:
-        return "here"
-
-    assert resonate.options(target="poll://uni@default/me").rpc("a", f) == "here"
-    promise = memory.apply(PromiseGet("a")).promise
-    assert promise is not None
-    assert promise.tags[TARGET] == "poll://uni@default/me"
-
-
 def test_process_with_one_worker_runs_one_function_at_a_time(connect: Connect) -> None:
     resonate = connect(workers=1)
     running: list[str] = []
@@ -342,14 +252,11 @@ def test_process_with_one_worker_runs_one_function_at_a_time(connect: Connect) -
         threading.Event().wait(0.001)
         running.remove(ctx.id)
 
-    handles = [resonate.begin_run(f"{func.__name__}{n}", func) for n in range(3) for func in (workflow, step)]
+    handles = [resonate.begin_run(f"{name}{n}", name) for n in range(3) for name in ("workflow", "step")]
     resonate.run("run", workflow)
     for handle in handles:
         handle.result(PATIENCE)
     assert most == [1] * 23
-
-
-# -- failures ---------------------------------------------------------------------------------------------------------
 
 
 def test_failure_of_the_store_is_logged_and_other_tasks_continue(
@@ -387,18 +294,3 @@ def test_task_that_cannot_run_here_is_logged_at_each_attempt(
     why = "function nope not found in registry: nothing is registered here"
     said = ("WARNING", f"task a is released, and will be tried again: {why}")
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [said] * 2
-
-
-def test_call_that_cannot_run_is_halted_after_ten_attempts(
-    connect: Connect, memory: Memory, clock: ManualClock
-) -> None:
-    resonate = connect(store=memory, clock=clock)
-    handle = resonate.begin_rpc("w", "absent")
-
-    for attempt in range(1, 10):
-        memory.wait_for(TaskRelease, attempt)
-        memory.move(clock, 600)
-    memory.wait_for(TaskRelease, 10)
-
-    with pytest.raises(ResonateHaltedError, match=r"halted after 10 attempts.*function absent not found in registry"):
-        handle.result(PATIENCE)

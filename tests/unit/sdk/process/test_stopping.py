@@ -1,4 +1,4 @@
-"""What `stop` waits for, cancels and leaves to others, and what a new start continues."""
+"""What `stop` waits for, cancels and releases, and what a new start continues."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import asyncio
 import threading
 from collections.abc import Callable
 from itertools import product
-from typing import Any
 
 import pytest
 
-from resonate import Context, Resonate
-from resonate.errors import ResonateShutdownError, ResonateTimedoutError
+from resonate import Context
+from resonate.errors import ResonateShutdownError
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import TaskGet, TaskRelease, TaskSuspend
 from tests.support.driver import Flow
 from tests.support.present import present
 from tests.support.serving import Serving
-from tests.support.steps import PATIENCE
-from tests.support.watched_stores import Connect, Memory, threads
+from tests.support.steps import PATIENCE, gathered
+from tests.support.watched_stores import Connect, Memory, stop, threads
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -29,12 +28,7 @@ def test_stop_leaves_no_thread(connect: Connect, workers: int) -> None:
 
     @resonate.register
     def workflow(ctx: Context) -> Flow:
-        promises, got = [], []
-        for n in range(5):
-            promises.append((yield ctx.begin_run(lambda _, n: n, n)))
-        for promise in promises:
-            got.append((yield promise))
-        return got
+        return (yield from gathered(ctx.begin_run(lambda _, n: n, n) for n in range(5)))
 
     handle = workflow.begin_run("w")
     assert handle.result(PATIENCE) == [0, 1, 2, 3, 4]
@@ -136,8 +130,7 @@ def test_endless_workflow_does_not_hold_up_stop(connect: Connect, memory: Memory
         for _ in range(5):
             assert begun.acquire(timeout=PATIENCE)
         resonate.stop()
-        task = memory.apply(TaskGet("w")).task
-        assert task is not None
+        task = present(memory.apply(TaskGet("w")).task)
         assert (task.state, task.attempts) == ("pending", 0)
         resonate.start()
     assert begun.acquire(timeout=PATIENCE)
@@ -173,11 +166,8 @@ def test_endless_async_step_is_cancelled_by_stop_and_runs_again(
         resonate.register(step if how == "root" else workflow, name="it")
         handle = resonate.begin_run("w", "it")
         assert running.wait(PATIENCE)
-        stopping = threading.Thread(target=resonate.stop)
-        stopping.start()
-        stopping.join(PATIENCE)
+        stop(resonate)
 
-        assert not stopping.is_alive()
         assert threads() <= before
         task = present(memory.apply(TaskGet("w")).task)
         assert (task.state, task.attempts) == ("pending", 0)
@@ -192,7 +182,7 @@ def test_endless_async_step_is_cancelled_by_stop_and_runs_again(
 
 
 @pytest.mark.parametrize("how", ["run", "begin_run"])
-def test_async_step_that_is_about_to_end_does_so_before_stop_returns(
+def test_async_step_about_to_end_ends_before_stop_returns(
     connect: Connect, memory: Memory, stop_as_it_ends: Callable[..., None], how: str
 ) -> None:
     resonate = connect(store=memory, workers=2)
@@ -284,20 +274,6 @@ def test_stop_releases_waiting_tasks(connect: Connect, memory: Memory) -> None:
     assert [handle.result(PATIENCE) for handle in handles] == [None, None]
 
 
-# -- with a server ----------------------------------------------------------------------------------------------------
-
-
-def greeting(resonate: Resonate) -> Any:
-    @resonate.register
-    def greet(ctx: Context, name: str) -> Flow:
-        words = yield ctx.run(lambda _: "hello")
-        pending = yield ctx.begin_run(lambda _: name)
-        yield ctx.sleep(0.01)
-        return f"{words} {yield pending}"
-
-    return greet
-
-
 def test_stop_does_not_wait_for_an_unreachable_server(remote: Connect, serving: Serving) -> None:
     before_all = threads()
     resonate = remote()
@@ -322,40 +298,3 @@ def test_stop_does_not_wait_for_an_unreachable_server(remote: Connect, serving: 
     assert threads() <= before_all
     with pytest.raises(ResonateShutdownError):
         waiting.result(PATIENCE)
-
-
-def test_stop_leaves_no_thread_of_a_remote_worker(remote: Connect, serving: Serving) -> None:
-    before = threads()
-    resonate = remote()
-    greet = greeting(resonate)
-    for id in ("a", "b"):
-        assert greet.begin_run(id, "world").result(PATIENCE) == "hello world"
-        serving.wait_for_stream("default")
-        resonate.stop()
-        assert threads() <= before
-
-
-def test_abandoned_steps_hold_up_no_polling_worker(remote: Connect, serving: Serving) -> None:
-    enough = threading.Event()
-    worker, client = remote("worker", workers=2), remote("client")
-
-    @worker.register
-    def workflow(ctx: Context) -> Flow:
-        try:
-            yield ctx.run(hangs).options(timeout=0.05)
-        except ResonateTimedoutError as error:
-            return error.id
-
-    def hangs(_: Context) -> None:
-        enough.wait(PATIENCE)
-
-    worker.start()
-    serving.wait_for_stream("worker")
-    handles = [client.options(target="worker").begin_rpc(f"w{n}", "workflow") for n in range(4)]
-
-    assert [handle.result(PATIENCE) for handle in handles] == [f"w{n}.1" for n in range(4)]
-    stopping = threading.Thread(target=worker.stop)
-    stopping.start()
-    stopping.join(PATIENCE)
-    assert not stopping.is_alive()
-    enough.set()

@@ -36,9 +36,6 @@ def create(store: LocalStore, clock: ManualClock, existing: str, key: str | None
     return id
 
 
-# -- promises ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("with_task", [False, True])
 def test_created_promise_is_what_is_read(store: LocalStore, clock: ManualClock, with_task: bool) -> None:
     for id, strict in (("p", False), ("q", True)):
@@ -90,14 +87,6 @@ def test_creation_of_an_existing_promise_needs_its_key(
             else:
                 key = "k" if matches else "other"
                 assert refused(again, id, key, strict, match="already exists") == 40900
-
-
-def test_absent_keys_do_not_match(store: LocalStore, clock: ManualClock) -> None:
-    for id, first, second in (("a", None, None), ("b", "k", None), ("c", None, "k")):
-        store.promises.create(id, clock.now() + SOON, ikey=first)
-        assert refused(store.promises.create, id, clock.now() + SOON, ikey=second) == 40900
-        store.promises.resolve(id, ikey=first)
-        assert refused(store.promises.resolve, id, ikey=second) == 40301
 
 
 def test_promise_is_settled_once(store: LocalStore, clock: ManualClock, subtests: pytest.Subtests) -> None:
@@ -166,9 +155,6 @@ def test_promise_settles_itself_and_restores_its_result(
     assert promise.value.to_tuple() == ({"k": '{"__error__": "bad"}'}, None)
 
 
-# -- tasks ------------------------------------------------------------------------------------------------------------
-
-
 def test_task_by_hand_from_invocation_to_resumption(
     store: LocalStore, clock: ManualClock, source: LocalMessageSource
 ) -> None:
@@ -177,8 +163,7 @@ def test_task_by_hand_from_invocation_to_resumption(
     assert source.next() == {"type": "invoke", "task": {"id": "__invoke:root", "counter": 1}}
 
     assert store.tasks.claim("__invoke:root", 1, "pid", TTL) == (root, None)
-    callback = leaf.callback("ignored", "root", "workers")
-    assert callback is not None
+    callback = present(leaf.callback("ignored", "root", "workers"))
     assert (callback.id, callback.promise_id, callback.timeout, callback.created_on) == (
         "__resume:root:leaf",
         "leaf",

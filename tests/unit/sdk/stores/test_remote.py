@@ -1,4 +1,4 @@
-"""`RemoteStore`: its arguments, and what a server cannot tell it."""
+"""`RemoteStore`: its arguments, and what it does not learn from a server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.wire import URL, posted_to
 from tests.unit.sdk.stores.test_by_hand import JSON
 
 
-def test_remote_store_takes_host_and_port_in_the_order_of_0_6_7() -> None:
+def test_remote_store_takes_host_and_port_by_position() -> None:
     encoder: Any = JSON
     store = RemoteStore("http://promises.test", "8123", ("user", "secret"), encoder, 5)
     assert (store.server.url, store.server.auth, store.encoder) == (

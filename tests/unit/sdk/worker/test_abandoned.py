@@ -24,6 +24,7 @@ from resonate_store.model.requests import PromiseGet, Request, Response, TaskFul
 from tests.support.driver import Driver, Flow
 from tests.support.present import present
 from tests.support.steps import PATIENCE
+from tests.support.watched_stores import stop
 
 TIMEOUT = 0.02
 """Seconds on the injected clock, which a step moves; the worker reads it again after as long in real time."""
@@ -221,17 +222,15 @@ def test_abandoned_steps_hold_up_neither_tasks_nor_stop(store: str, subtests: py
             workflow = resonate.register(one_step(hanging.plain, "run"), name="workflow")
             quick = resonate.register(lambda _: "quick", name="quick")
 
-            for n in range(3):
-                assert workflow.begin_run(f"w{n}").future.result(PATIENCE) == f"w{n}.1"
+            handles = [workflow.begin_run(f"w{n}") if n % 2 else workflow.begin_rpc(f"w{n}") for n in range(4)]
+            for n, handle in enumerate(handles):
+                assert handle.future.result(PATIENCE) == f"w{n}.1"
             assert quick.begin_run("q").future.result(PATIENCE) == "quick"
-            stopping = threading.Thread(target=resonate.stop)
-            stopping.start()
-            stopping.join(PATIENCE)
+            stop(resonate)
             hanging.enough.set()
-            assert not stopping.is_alive()
 
 
-def test_process_with_too_many_abandoned_threads_hands_over(
+def test_process_with_too_many_abandoned_threads_releases_its_task(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     few = Abandoned(2)

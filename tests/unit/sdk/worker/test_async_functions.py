@@ -35,24 +35,6 @@ def test_async_step_costs_one_record(driver: Driver) -> None:
 
 
 @three_ways
-def test_recorded_async_step_is_not_run_again(driver: Driver) -> None:
-    ran: list[int] = []
-
-    async def step(_: Context, n: int) -> int:
-        ran.append(n)
-        await asyncio.sleep(0)
-        return n
-
-    def workflow(ctx: Context) -> Flow:
-        first = yield ctx.run(step, 1)
-        yield ctx.sleep(60)
-        return first + (yield ctx.run(step, 2))
-
-    assert driver.run("w", workflow) == 3
-    assert ran == [1, 2]
-
-
-@three_ways
 def test_async_function_runs_as_the_root_of_an_execution(resonate: Resonate) -> None:
     resonate.register(later)
     client = resonate.options(retry_policy=ONCE)

@@ -16,7 +16,6 @@ from resonate_store.model.requests import (
     PromiseRecord,
     PromiseSettle,
     Request,
-    Response,
     TaskAcquire,
     TaskContinue,
     TaskHalt,
@@ -25,43 +24,10 @@ from resonate_store.model.requests import (
 from resonate_store.model.tags import SCOPE
 from resonate_store.remote.store import HttpStore
 from tests.support.driver import TTL, Driver, Flow
-from tests.support.steps import double
+from tests.support.present import present
+from tests.support.steps import SEQUENCES, sequence
 from tests.support.ways import always_three_ways
 from tests.support.wire import URL, Line
-
-Step = Callable[[Context], Any]
-
-
-def _sequence(step: Step) -> Callable[..., Any]:
-    def workflow(ctx: Context) -> Flow:
-        for _ in range(6):
-            yield ctx.run(step)
-
-    return workflow
-
-
-def _async_sequence(step: Step) -> Callable[..., Any]:
-    async def workflow(ctx: Context) -> None:
-        for _ in range(6):
-            await ctx.run(step)
-
-    return workflow
-
-
-def _nested(step: Step) -> Callable[..., Any]:
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(_sequence(step))
-
-    return workflow
-
-
-def _begun(step: Step) -> Callable[..., Any]:
-    def workflow(ctx: Context) -> Flow:
-        for _ in range(6):
-            yield (yield ctx.begin_run(step))
-
-    return workflow
-
 
 STOPS: dict[str, Callable[[str], Request]] = {
     "halt": TaskHalt,
@@ -82,12 +48,12 @@ def test_step_begins_at_most_two_seconds_after_a_stop(driver: Driver, subtests: 
             assert driver.store.apply(STOPS[root.partition("-")[0]](root)).ok
             stopped_at.append(driver.clock.now())
 
-    for stop, spelling in product(STOPS, (_sequence, _async_sequence, _nested, _begun)):
-        with subtests.test(stop, spelling=spelling.__name__):
+    for stop, spelling in product(STOPS, SEQUENCES):
+        with subtests.test(stop, spelling=spelling):
             began.clear()
             stopped_at.clear()
-            driver.deploy(w=spelling(step))
-            driver.create(f"{stop}-{spelling.__name__}", {"func": "w"})
+            driver.deploy(w=SEQUENCES[spelling](step))
+            driver.create(f"{stop}-{spelling}", {"func": "w"})
             driver.work()
             assert len(began) < 6
             assert max(began) <= stopped_at[0] + 2_000
@@ -101,7 +67,7 @@ def test_step_does_not_begin_after_the_end_of_the_lease(driver: Driver) -> None:
         ran.append(ctx.id)
         driver.clock.sleep(TTL)
 
-    driver.begin("w", _sequence(step))
+    driver.begin("w", sequence(step))
     assert driver.invoke().status == "lost"
     assert ran == ["w.1"]
     assert driver.tap.kinds() == ["task.acquire", "promise.record"]
@@ -153,14 +119,15 @@ def test_fenced_record_of_a_remote_store_confirms_the_lease(driver: Driver) -> N
         if ctx.id == "w.4":
             assert driver.store.apply(TaskHalt("w")).ok
 
-    driver.begin("w", _sequence(step))
+    driver.begin("w", sequence(step))
 
     assert driver.invoke().status == "lost"
     assert ran == ["w.1", "w.2", "w.3", "w.4"]
-    assert b"task.get" not in b"".join(line.bodies)
+    assert not [kind for kind in (b"task.get", b"task.release") if kind in b"".join(line.bodies)]
+    assert driver.store.record("w.4") is None
 
 
-def test_records_fenced_by_a_newer_version_do_not_confirm_the_lease(driver: Driver) -> None:
+def test_record_fenced_by_newer_version_does_not_confirm_the_lease(driver: Driver) -> None:
     """Another attempt in the same process holds the task, and the store fences by its version."""
     driver.use(Resources(HttpStore(URL, clock=driver.clock, post=Line(driver.store)), driver.clock))
     ran: list[str] = []
@@ -173,7 +140,7 @@ def test_records_fenced_by_a_newer_version_do_not_confirm_the_lease(driver: Driv
             assert driver.store.apply(TaskContinue("w")).ok
             assert driver.resources.store.apply(TaskAcquire("w", 1, "p1", TTL)).ok
 
-    driver.begin("w", _sequence(step))
+    driver.begin("w", sequence(step))
 
     assert driver.invoke().status == "lost"
     assert ran == ["w.1", "w.2", "w.3", "w.4"]
@@ -223,38 +190,25 @@ def test_ended_lease_is_neither_extended_nor_confirmed(driver: Driver) -> None:
 
 @pytest.mark.parametrize("moment", ["suspend", "fulfill", "release", "halt"])
 def test_worker_whose_lease_another_one_has_is_lost(driver: Driver, moment: str) -> None:
-    def taken(request: Request | str) -> Response | None:
+    def taken(request: Request | str) -> None:
         if not isinstance(request, str) and request.kind == f"task.{moment}":
             driver.pass_time(TTL / 1000)
             id, version = driver.offers[-1]
             assert driver.store.apply(TaskAcquire(id, version, "another", TTL)).ok
             driver.offers.clear()
-        return None
 
-    def workflow(ctx: Context) -> Flow:
-        if moment == "suspend":
-            yield ctx.sleep(3600)
-        if moment == "halt":
-            yield ctx.run(double, 1)
-        return "done"
+    def suspends(ctx: Context) -> Flow:
+        yield ctx.sleep(3600)
 
-    def before(ctx: Context) -> Flow:
-        yield ctx.rpc("elsewhere").options(target="poll://any@elsewhere")
-
+    workflows: dict[str, Callable[..., Any]] = {"suspend": suspends, "halt": suspends, "fulfill": lambda _: "done"}
+    driver.deploy(**{"workflow": workflows[moment]} if moment in workflows else {})
+    driver.create("w", {"func": "workflow"})
     if moment == "halt":
-        driver.deploy(workflow=before)
-        driver.create("w", {"func": "workflow"})
         driver.invoke()
-        driver.settle("w.1")
-        driver.deploy(workflow=workflow)
-        driver.offers = type(driver.offers)([offer for offer in driver.offers if offer[0] == "w"])
-    else:
-        if moment != "release":
-            driver.register(workflow)
-        driver.create("w", {"func": "workflow"})
+        driver.deploy(workflow=sequence(lambda _: None))
+        driver.pass_time(3600)
     driver.tap.answer = taken
 
     assert driver.invoke().status == "lost"
-    task = driver.task("w")
-    assert task is not None
+    task = present(driver.task("w"))
     assert (task.state, task.pid) == ("acquired", "another")

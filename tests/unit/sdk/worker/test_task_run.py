@@ -36,13 +36,7 @@ def test_children_settled_during_suspension_are_read_at_once(driver: Driver) -> 
     """A worker that gets 300 reads all children again."""
 
     def workflow(ctx: Context) -> Flow:
-        promises = []
-        for n in range(30):
-            promises.append((yield ctx.begin_rpc("elsewhere", n)))
-        total = 0
-        for promise in promises:
-            total += yield promise
-        return total
+        return sum((yield from gathered(ctx.begin_rpc("elsewhere", n) for n in range(30))))
 
     def settle_all(request: Request | str) -> Response | None:
         if not isinstance(request, str) and request.kind == "task.suspend":
@@ -59,9 +53,6 @@ def test_children_settled_during_suspension_are_read_at_once(driver: Driver) -> 
         *["task.acquire", *["promise.create"] * 30],
         *["task.suspend", "children:w", "task.fulfill"],
     ]
-
-
-# -- time that is running out -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
@@ -170,9 +161,6 @@ def test_begun_steps_are_recorded_before_a_handover(pool: Pool) -> None:
     assert sorted(ran) == ["apart", "one", "two"]
 
 
-# -- creations in a row -----------------------------------------------------------------------------------------------
-
-
 def at_creations(ids: set[str], act: Callable[[str], object]) -> Callable[[Request | str], Response | None]:
     """Do something when one of these promises is about to be created; it may be an answer."""
 
@@ -206,12 +194,7 @@ def test_workflows_begun_in_a_row_create_their_promises_together(pool: Pool) -> 
         return (yield promise)
 
     def workflow(ctx: Context) -> Flow:
-        promises, total = [], 0
-        for _ in range(3):
-            promises.append((yield ctx.begin_run(asks)))
-        for promise in promises:
-            total += yield promise
-        return total
+        return sum((yield from gathered(ctx.begin_run(asks) for _ in range(3))))
 
     driver.tap.answer = at_creations({"w.1.1", "w.2.1", "w.3.1"}, lambda _: together.wait())
 

@@ -25,9 +25,8 @@ def test_offered_task_is_acquired_and_fulfilled(driver: Driver) -> None:
     driver.begin("w", double, 2)
 
     assert driver.invoke().status == "completed"
-    promise, task = driver.promise("w"), driver.task("w")
+    promise, task = driver.promise("w"), present(driver.task("w"))
     assert (promise.state, codec.decode(promise.value)) == ("resolved", 4)
-    assert task is not None
     assert (task.state, task.version) == ("fulfilled", 1)
     assert driver.tap.kinds() == ["task.acquire", "task.fulfill"]
 
