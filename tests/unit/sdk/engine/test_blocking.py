@@ -10,7 +10,7 @@ import pytest
 from resonate import Context
 from resonate.errors import ResonateHaltedError, ResonateTimedoutError
 from resonate.payloads import codec
-from resonate_store.model.requests import PromiseCreate, Request, Response, TaskSuspend
+from resonate_store.model.requests import PromiseCreate, Request, TaskSuspend
 from resonate_store.model.tags import TIMER
 from tests.support.driver import DAY, Driver, Flow
 from tests.support.steps import Diary, double, gathered
@@ -130,10 +130,9 @@ def test_nested_workflow_times_out_while_it_awaits_a_later_promise(driver: Drive
 def test_nested_workflow_that_times_out_before_suspension_is_closed(driver: Driver) -> None:
     closed: list[str] = []
 
-    def late(request: Request | str) -> Response | None:
+    def late(request: Request | str) -> None:
         if not isinstance(request, str) and request.kind == "task.suspend":
             driver.clock.advance(5000)
-        return None
 
     driver.begin("w", awaits_for_too_long(driver, closed))
     driver.tap.answer = late

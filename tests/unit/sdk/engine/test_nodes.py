@@ -308,6 +308,7 @@ def test_child_that_outlives_its_timeout_raises_it(driver: Driver, subtests: pyt
             deadline = driver.clock.now() / 1000 + 5
             assert driver.run(how, workflow, how) == [f"{how}.1", deadline]
             assert driver.promise(f"{how}.1").state == "rejected_timedout"
+    assert driver.promise("nested.1.1").timeout_at == driver.promise("nested.1").timeout_at
 
 
 @always_three_ways
@@ -332,22 +333,6 @@ def test_workflow_that_outlives_its_own_deadline_is_lost(driver: Driver) -> None
 
     assert driver.work() == ["lost"]
     assert driver.promise("w").state == "rejected_timedout"
-
-
-@always_three_ways
-def test_sleep_ends_at_the_deadline_of_its_parent(driver: Driver) -> None:
-    def nested(ctx: Context) -> Flow:
-        yield ctx.sleep(1000)
-
-    def workflow(ctx: Context) -> Flow:
-        try:
-            yield ctx.run(nested).options(timeout=30.0)
-        except ResonateTimedoutError as error:
-            return error.id
-
-    assert driver.run("w", workflow) == "w.1"
-    assert driver.promise("w.1.1").timeout_at == driver.promise("w.1").timeout_at
-    assert driver.elapsed() == 30
 
 
 def test_result_too_large_to_record_is_raised_at_the_call(driver: Driver) -> None:

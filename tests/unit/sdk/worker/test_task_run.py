@@ -38,11 +38,10 @@ def test_children_settled_during_suspension_are_read_at_once(driver: Driver) -> 
     def workflow(ctx: Context) -> Flow:
         return sum((yield from gathered(ctx.begin_rpc("elsewhere", n) for n in range(30))))
 
-    def settle_all(request: Request | str) -> Response | None:
+    def settle_all(request: Request | str) -> None:
         if not isinstance(request, str) and request.kind == "task.suspend":
             for n in range(1, 31):
                 driver.settle(f"w.{n}", n)
-        return None
 
     driver.begin("w", workflow)
     driver.tap.answer = settle_all
@@ -237,12 +236,11 @@ def test_pipelined_creates_complete_before_the_next_action(pool: Pool, then: str
         if then == "a step":
             yield ctx.run(lambda _: there.append(driver.ids()))
 
-    def answer(request: Request | str) -> Response | None:
+    def answer(request: Request | str) -> None:
         if isinstance(request, TaskSuspend):
             there.append(driver.ids())
         elif isinstance(request, PromiseCreate) and request.id != "w.1":
             assert continued.wait(PATIENCE)
-        return None
 
     driver.tap.answer = answer
     driver.begin("w", workflow)
