@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from resonate.encoders import JsonEncoder, NoopEncoder, PairEncoder
 from resonate.errors import ResonateStoreError
 
 SOON = 60_000
 TTL = 5_000
 INVOKE = {"resonate:invoke": "workers"}
+JSON = PairEncoder(NoopEncoder(), JsonEncoder())
 
 
 def refused(call: Callable[..., Any], *arguments: Any, match: str | None = None, **keywords: Any) -> int:

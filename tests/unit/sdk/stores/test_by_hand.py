@@ -8,19 +8,17 @@ from typing import Any
 
 import pytest
 
-from resonate.encoders import JsonEncoder, NoopEncoder, PairEncoder
 from resonate.errors import ResonateCanceledError, ResonateTimedoutError
 from resonate.message_sources import LocalMessageSource
 from resonate.promises import DurablePromise, DurableValue
 from resonate.stores import LocalStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import END_OF_TIME
-from tests.support.low_level import INVOKE, SOON, TTL, refused
+from tests.support.low_level import INVOKE, JSON, SOON, TTL, refused
 from tests.support.present import present
 
 STATES = {"resolve": "RESOLVED", "reject": "REJECTED", "cancel": "REJECTED_CANCELED"}
 CODES = {"resolve": 40301, "reject": 40302, "cancel": 40303}
-JSON = PairEncoder(NoopEncoder(), JsonEncoder())
 
 
 def create(store: LocalStore, clock: ManualClock, existing: str, key: str | None = None) -> str:

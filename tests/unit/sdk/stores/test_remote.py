@@ -6,10 +6,9 @@ from typing import Any
 
 from resonate.stores import LocalStore, RemoteStore
 from resonate_store.model.clock import ManualClock
-from tests.support.low_level import INVOKE, SOON, TTL, refused
+from tests.support.low_level import INVOKE, JSON, SOON, TTL, refused
 from tests.support.present import present
 from tests.support.wire import URL, posted_to
-from tests.unit.sdk.stores.test_by_hand import JSON
 
 
 def test_remote_store_takes_host_and_port_by_position() -> None:
