@@ -9,7 +9,7 @@ from resonate_infra.testing.moto.cloud import Moment
 from resonate_infra.testing.stack import OfflineStack
 from tests.deployment.conftest import Begin
 from tests.support import journal
-from tests.support.faults import Fault
+from tests.support.faults import Fault, in_turn
 
 RESULT = 90
 STEPS = [*(f".{n}" for n in range(1, 11)), ".12"]
@@ -17,7 +17,7 @@ LEAST = {"WorkerFunction": 26, "DispatchFunction": 13, "TickFunction": 2}
 """Minimum requests of each function for one journey."""
 
 
-@pytest.mark.parametrize("moment", get_args(Moment))
+@in_turn(*get_args(Moment))
 @pytest.mark.parametrize("function", LEAST)
 def test_workflow_survives_a_fault_at_each_request(
     stack: OfflineStack, begin: Begin, function: str, moment: Moment
@@ -25,6 +25,7 @@ def test_workflow_survives_a_fault_at_each_request(
     for position in itertools.count():
         stack.clear()
         journal.clear()
+        moment = moments[position % len(moments)]
         id = f"{function}-{moment}-{position}"
         handle = begin(id, "journey")
         fault = stack.cloud.fault = Fault(stack, function, moment, position)

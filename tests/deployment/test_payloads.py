@@ -21,7 +21,7 @@ from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseS
 from resonate_store.model.tags import ORIGIN, SCOPE
 from tests.deployment.conftest import Begin
 from tests.support import journal
-from tests.support.faults import Fault
+from tests.support.faults import Fault, in_turn
 from tests.support.worker_code import WORKFLOWS
 
 LIMIT = 262_144
@@ -172,6 +172,7 @@ def test_writing_of_large_values_survives_a_fault_at_each_request(
     for position in itertools.count():
         stack.clear()
         journal.clear()
+        moment = moments[position % len(moments)]
         id = f"{moment}-{position}"
         handle = begin(id, "copying", TEXT)
         fault = stack.cloud.fault = Checked(stack, "WorkerFunction", moment, position)
@@ -204,6 +205,7 @@ def settle_with_large_values(stack: OfflineStack, id: str) -> None:
 def test_deletion_by_the_dispatcher_survives_a_fault_at_each_request(stack: OfflineStack, moment: Moment) -> None:
     for position in itertools.count():
         stack.clear()
+        moment = moments[position % len(moments)]
         settle_with_large_values(stack, f"deleted-{moment}-{position}")
         fault = stack.cloud.fault = Checked(stack, "DispatchFunction", moment, position, deleting=True)
         stack.expires = True
@@ -221,6 +223,7 @@ def test_deletion_by_the_dispatcher_survives_a_fault_at_each_request(stack: Offl
 def test_delete_execution_survives_a_fault_at_each_request(stack: OfflineStack, moment: Moment) -> None:
     for position in itertools.count():
         stack.clear()
+        moment = moments[position % len(moments)]
         id = f"by-hand-{moment}-{position}"
         settle_with_large_values(stack, id)
         fault = stack.cloud.fault = Checked(stack, "", moment, position, deleting=True)

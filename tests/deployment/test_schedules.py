@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, get_args
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -202,6 +202,7 @@ def test_occurrence_survives_a_fault_at_each_request_of_its_worker(
     for position in itertools.count():
         stack.clear()
         journal.clear()
+        moment = moments[position % len(moments)]
         id = f"worker-{moment}-{position}"
         first = first_minute(stack)
         fault = stack.cloud.fault = Fault(stack, "WorkerFunction", moment, position)
@@ -218,7 +219,7 @@ def test_occurrence_survives_a_fault_at_each_request_of_its_worker(
     assert position >= 6
 
 
-@pytest.mark.parametrize("moment", get_args(Moment))
+@in_turn(*get_args(Moment))
 @pytest.mark.parametrize("function", ["DispatchFunction", "TickFunction"])
 def test_schedule_survives_a_fault_at_each_request(
     stack: OfflineStack, client: Resonate, function: str, moment: Any
@@ -227,6 +228,7 @@ def test_schedule_survives_a_fault_at_each_request(
     for position in itertools.count():
         stack.clear()
         journal.clear()
+        moment = moments[position % len(moments)]
         id = f"{function}-{moment}-{position}"
         first = first_minute(stack)
         fault = stack.cloud.fault = Fault(stack, function, moment, position)

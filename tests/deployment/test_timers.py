@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -54,6 +53,7 @@ def test_distant_timer_survives_a_fault_at_each_request(
     for position in itertools.count():
         stack.clear()
         journal.clear()
+        moment = moments[position % len(moments)]
         id = f"{function}-{moment}-{position}"
         began = stack.clock.now()
         handle = begin(id, "nap", 7200.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 from botocore.exceptions import ConnectionClosedError
 
 from resonate.testing.faults import Killed
@@ -10,6 +13,16 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_store.dynamo.items import entry_of
 from resonate_store.model.records import Record
 from tests.support import journal
+
+
+def in_turn(*faults: Moment) -> pytest.MarkDecorator:
+    """Parametrise a test with `moments`: the faults that its requests meet, one after the other, over and over.
+
+    By default the test runs once, and each request meets one of the faults. With `RESONATE_CI` it runs once for each
+    fault, and each request meets all of them.
+    """
+    runs = [(each,) for each in faults] if "RESONATE_CI" in os.environ else [faults]
+    return pytest.mark.parametrize("moments", runs, ids="-".join)
 
 
 class Fault:
