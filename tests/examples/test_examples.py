@@ -224,10 +224,19 @@ def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
 
 
-@pytest.fixture
-def stack(case: Case) -> Iterator[OfflineStack]:
-    with OfflineStack(code={"WorkerFunction": EXAMPLES / case.example / "app.py"}) as stack:
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[OfflineStack]:
+    with OfflineStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def stack(case: Case, deployed: OfflineStack) -> OfflineStack:
+    """The stack as if it were new, with the example for its worker; its functions are cold."""
+    deployed.redeploy("WorkerFunction", EXAMPLES / case.example / "app.py")
+    deployed.clear()
+    deployed.processes.forget_all()
+    return deployed
 
 
 each_case = pytest.mark.parametrize("case", CASES, indirect=True)

@@ -12,7 +12,8 @@ import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.upgrade.stacks import Line, SettableClock, SqliteStack, TableStack, load_sqlite, load_table
+from tests.support.clocks import SettableClock
+from tests.upgrade.stacks import Line, SqliteStack, TableStack, load_sqlite, load_table
 
 GENERATIONS: Final = Path(__file__).with_name("generations")
 SUBSTRATES: Final = ("sqlite", "dynamodb")

@@ -35,6 +35,7 @@ from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import VERSION
 from resonate_store.remote.http import Reply
 from resonate_store.remote.store import HttpStore
+from tests.support.clocks import SettableClock
 from tests.upgrade import workflows
 
 WORKFLOWS: Final = Path(workflows.__file__)
@@ -50,14 +51,6 @@ RECEIVER: Final = "http://receiver.example/"
 
 Heard = tuple[str, str, str]
 """A message: its address, its kind, and the task or promise that it is about."""
-
-
-class SettableClock(ManualClock):
-    """A clock that also goes back: each fixture has a time of its own, and the offline stack is made once."""
-
-    def set(self, instant: int) -> None:
-        """Show this instant (ms)."""
-        self._now = instant
 
 
 # SQLite
@@ -112,6 +105,7 @@ def dump_sqlite(path: Path) -> str:
 def load_sqlite(sql: str, path: Path) -> None:
     """Make a SQLite file of its dump."""
     with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA synchronous = off")
         db.executescript(sql)
 
 

@@ -17,10 +17,11 @@ from unittest.mock import patch
 from resonate.payloads import exceptions
 from resonate.testing.history import export_history
 from resonate_store.model.clock import ManualClock
+from tests.support.clocks import SettableClock
 from tests.upgrade import conditions
 from tests.upgrade.fixtures import Fixture, history_path, seal, write
 from tests.upgrade.scenarios import SCENARIOS, Scenario
-from tests.upgrade.stacks import SettableClock, SqliteStack, Substrate, TableStack, dump_sqlite, dump_table
+from tests.upgrade.stacks import SqliteStack, Substrate, TableStack, dump_sqlite, dump_table
 
 T0 = 1_750_000_000_000
 """When every scenario begins (ms)."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.model.clock import ManualClock
+from tests.support.clocks import SettableClock
 from tests.support.envelopes import Answer, envelope, read
 
 EVENTS = Path(__file__).parents[3] / "events"
@@ -22,10 +22,24 @@ def event() -> Load:
     return lambda name: json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def stack() -> Iterator[OfflineStack]:
-    with OfflineStack(clock=ManualClock(NIGHT)) as stack:
+@pytest.fixture(scope="module")
+def clock() -> SettableClock:
+    return SettableClock(NIGHT)
+
+
+@pytest.fixture(scope="module")
+def deployed(clock: SettableClock) -> Iterator[OfflineStack]:
+    with OfflineStack(clock=clock) as stack:
         yield stack
+
+
+@pytest.fixture
+def stack(deployed: OfflineStack, clock: SettableClock) -> OfflineStack:
+    """The stack as if it were new, at midnight; its functions are cold."""
+    clock.set(NIGHT)
+    deployed.clear()
+    deployed.processes.forget_all()
+    return deployed
 
 
 @pytest.fixture

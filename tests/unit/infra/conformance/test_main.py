@@ -12,8 +12,9 @@ import pytest
 import urllib3
 
 from resonate_infra.conformance.__main__ import main
-from resonate_infra.conformance.reading import corpus, load
+from resonate_infra.conformance.reading import corpus
 from resonate_infra.server.assembly import Server, ServerOptions
+from tests.support.corpus import SCRIPTS
 from tests.support.server_api import Api
 
 FAILING = """
@@ -46,7 +47,7 @@ def url() -> Iterator[str]:
 def test_the_development_server_conforms_on_the_scripts_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    driven = [script for path in corpus() for script in load(path) if script.debug is not False]
+    driven = [script for script in SCRIPTS if script.debug is not False]
     with Server(ServerOptions(port=0, debug=True, data=str(tmp_path / "promises.db"))).running() as server:
         code = main([f"http://localhost:{server.port}", "--debug"])
         left = Api(f"http://localhost:{server.port}").ask("debug.snap")
@@ -58,7 +59,7 @@ def test_the_development_server_conforms_on_the_scripts_time(
 
 
 def test_the_development_server_conforms_on_its_own_time(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = [script for path in corpus() for script in load(path) if script.debug is not True]
+    asked = [script for script in SCRIPTS if script.debug is not True]
 
     assert main([url]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{len(asked)} passed, 0 failed, ")
