@@ -20,7 +20,7 @@ LEAST = {"WorkerFunction": 26, "DispatchFunction": 13, "TickFunction": 2}
 @in_turn(*get_args(Moment))
 @pytest.mark.parametrize("function", LEAST)
 def test_workflow_survives_a_fault_at_each_request(
-    stack: OfflineStack, begin: Begin, function: str, moment: Moment
+    stack: OfflineStack, begin: Begin, function: str, moments: tuple[Moment, ...]
 ) -> None:
     for position in itertools.count():
         stack.clear()

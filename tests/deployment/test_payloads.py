@@ -165,9 +165,9 @@ def test_replay_reads_results_that_are_not_preloaded(
     assert stack.operations("s3")["GetObject"] == 3
 
 
-@pytest.mark.parametrize("moment", get_args(Moment))
+@in_turn(*get_args(Moment))
 def test_writing_of_large_values_survives_a_fault_at_each_request(
-    stack: OfflineStack, begin: Begin, moment: Moment
+    stack: OfflineStack, begin: Begin, moments: tuple[Moment, ...]
 ) -> None:
     for position in itertools.count():
         stack.clear()
@@ -201,8 +201,10 @@ def settle_with_large_values(stack: OfflineStack, id: str) -> None:
     stack.pump()
 
 
-@pytest.mark.parametrize("moment", get_args(Moment))
-def test_deletion_by_the_dispatcher_survives_a_fault_at_each_request(stack: OfflineStack, moment: Moment) -> None:
+@in_turn(*get_args(Moment))
+def test_deletion_by_the_dispatcher_survives_a_fault_at_each_request(
+    stack: OfflineStack, moments: tuple[Moment, ...]
+) -> None:
     for position in itertools.count():
         stack.clear()
         moment = moments[position % len(moments)]
@@ -219,8 +221,8 @@ def test_deletion_by_the_dispatcher_survives_a_fault_at_each_request(stack: Offl
     assert {call.operation for call in fault.seen} >= {"PutObjectTagging", "DeleteItem", "DeleteObjects"}
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_delete_execution_survives_a_fault_at_each_request(stack: OfflineStack, moment: Moment) -> None:
+@in_turn("before", "after")
+def test_delete_execution_survives_a_fault_at_each_request(stack: OfflineStack, moments: tuple[Moment, ...]) -> None:
     for position in itertools.count():
         stack.clear()
         moment = moments[position % len(moments)]

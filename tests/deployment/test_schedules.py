@@ -195,9 +195,9 @@ def test_event_of_a_schedule_fires_it(stack: OfflineStack, client: Resonate) -> 
     runs(stack, "s", first, 1)
 
 
-@pytest.mark.parametrize("moment", get_args(Moment))
+@in_turn(*get_args(Moment))
 def test_occurrence_survives_a_fault_at_each_request_of_its_worker(
-    stack: OfflineStack, client: Resonate, moment: Any
+    stack: OfflineStack, client: Resonate, moments: tuple[Moment, ...]
 ) -> None:
     for position in itertools.count():
         stack.clear()
@@ -222,7 +222,7 @@ def test_occurrence_survives_a_fault_at_each_request_of_its_worker(
 @in_turn(*get_args(Moment))
 @pytest.mark.parametrize("function", ["DispatchFunction", "TickFunction"])
 def test_schedule_survives_a_fault_at_each_request(
-    stack: OfflineStack, client: Resonate, function: str, moment: Any
+    stack: OfflineStack, client: Resonate, function: str, moments: tuple[Moment, ...]
 ) -> None:
     hit: set[str] = set()
     for position in itertools.count():

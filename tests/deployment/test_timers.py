@@ -44,10 +44,10 @@ def timers(stack: OfflineStack) -> list[str]:
 
 
 # A crash before a request equals a crash after the request before it.
-@pytest.mark.parametrize("moment", [moment for moment in get_args(Moment) if moment != "before"])
+@in_turn("after", "lost")
 @pytest.mark.parametrize("function", LEAST)
 def test_distant_timer_survives_a_fault_at_each_request(
-    stack: OfflineStack, begin: Begin, function: str, moment: Moment
+    stack: OfflineStack, begin: Begin, function: str, moments: tuple[Moment, ...]
 ) -> None:
     hit: set[str] = set()
     for position in itertools.count():

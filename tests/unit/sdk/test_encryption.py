@@ -310,7 +310,7 @@ def talkative(ctx: Context, word: str, what: str) -> Flow:
         yield ctx.sleep(2)
     elif what == "closed":
         try:
-            yield ctx.sleep(2)
+            yield ctx.sleep(1.1)
         finally:
             raise LookupError(word)
     return word

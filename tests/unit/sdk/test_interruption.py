@@ -19,6 +19,7 @@ from resonate_store.model.requests import PromiseSettle, Request
 from resonate_store.remote.http import Fault, Reply
 from resonate_store.remote.store import HttpStore
 from tests.support.driver import Driver, Killed
+from tests.support.hypothesis_settings import examples
 from tests.support.programs import FUNCTIONS, PROGRAMS, Program, contradictions, plain, settlements, unfinished, witness
 from tests.support.wire import URL, posted_to
 
@@ -79,7 +80,7 @@ class Machine(Driver):
             raise Killed
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(3, in_ci=10), deadline=None)
 @given(PROGRAMS)
 def test_killed_worker_changes_neither_result_nor_steps(program: Program) -> None:
     undisturbed = Machine()
@@ -138,7 +139,7 @@ def quiet() -> Iterator[None]:
     logger.disabled = False
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(2, in_ci=6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PROGRAMS)
 def test_fault_of_a_round_trip_changes_neither_result_nor_steps(program: Program) -> None:
     expected: Any = Machine().execute(program)
