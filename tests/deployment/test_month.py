@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import month
 from resonate_infra.testing.stack import OfflineStack
+from tests.support.hypothesis_settings import examples
 
-EXECUTIONS = 40
+DAYS = examples(10, in_ci=30)
+EXECUTIONS = examples(10, in_ci=40)
 
 
 def test_month_leaves_no_record_object_schedule_or_message() -> None:

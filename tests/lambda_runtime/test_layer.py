@@ -73,12 +73,11 @@ def build(directory: Path) -> Path:
         text=True,
         check=True,
     )
-    return directory
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("built") / "aws")
+    return once(tmp_path_factory, "built", build)
 
 
 @pytest.fixture(scope="module")

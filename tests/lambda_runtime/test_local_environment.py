@@ -32,6 +32,10 @@ def commands() -> list[list[str]]:
     return [shlex.split(line) for text in texts for line in re.findall(r"^\$ (sam local .*)$", text, re.MULTILINE)]
 
 
+PARAMETERS: list[dict[str, str]] = [{}, {"EndpointUrl": ENDPOINT}, {"PushToken": "s3cret", "Metrics": "off"}]
+"""The parameters of each command."""
+
+
 @cache
 def environments(*parameters: str) -> dict[str, dict[str, str]]:
     """Return the environments of the functions under `sam local` with these parameters and `events/env.json`."""
@@ -59,10 +63,13 @@ from moto import mock_aws
 from resonate_infra.testing.template.resources import create
 from resonate_infra.testing.template.template import TemplateStack, load
 
-template = load(Path("template.yaml"), stack=TemplateStack("resonate"), parameters=json.loads(sys.argv[1]))
-with mock_aws():
-    deployment = create(template, boto3.Session("testing", "testing", region_name="us-east-1").client)
-print(json.dumps({name: dict(function.environment) for name, function in deployment.functions.items()}))
+found = []
+for parameters in json.loads(sys.argv[1]):
+    template = load(Path("template.yaml"), stack=TemplateStack("resonate"), parameters=parameters)
+    with mock_aws():
+        deployment = create(template, boto3.Session("testing", "testing", region_name="us-east-1").client)
+    found.append({name: dict(function.environment) for name, function in deployment.functions.items()})
+print(json.dumps(found))
 """
 
 
@@ -72,7 +79,7 @@ def deployed(**parameters: str) -> dict[str, dict[str, str]]:
     # Other tests can keep a stack of the same name in this process, so this runs in another one.
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
-        [sys.executable, "-c", DEPLOY, json.dumps(parameters)],
+        [sys.executable, "-c", DEPLOY, json.dumps(PARAMETERS)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
@@ -126,7 +133,7 @@ def test_env_file_has_the_variables_that_sam_cannot_resolve() -> None:
         for variable, value in each["Environment"]["Variables"].items()
         if any(name in json.dumps(value) for name in unknown)
     }
-    there = {variable: text for each in deployed().values() for variable, text in each.items()}
+    there = {variable: text for each in deployed()[0].values() for variable, text in each.items()}
 
     assert set(given) == expected
     assert given == {variable: there[variable] for variable in given}

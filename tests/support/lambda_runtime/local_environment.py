@@ -1,8 +1,9 @@
 """What SAM gives functions as their environment, for `sam local` but for Docker.
 
-    python local_environment.py TEMPLATE ENV_VARS [PARAMETER=VALUE ...]
+    python local_environment.py TEMPLATE ENV_VARS PARAMETERS
 
-Run by the Python of the SAM command line. Prints a JSON object with the variables of every function, by its logical id.
+Run by the Python of the SAM command line. `PARAMETERS` is a JSON list of objects, each with the parameters of one
+command. Prints a JSON list with an object for each: the variables of every function, by its logical id.
 SAM evaluates conditions and references by itself here, without CloudFormation, and not as CloudFormation does.
 """
 
@@ -34,10 +35,12 @@ class Context(InvokeContext):
 
 
 def main() -> None:
-    template, env_vars, *parameters = sys.argv[1:]
-    overrides = dict(each.split("=", 1) for each in parameters)
-    with Context(template_file=template, env_vars_file=env_vars, parameter_overrides=overrides) as context:
-        print(json.dumps(context.variables()))
+    template, env_vars, parameters = sys.argv[1:]
+    found: list[dict[str, dict[str, str]]] = []
+    for overrides in json.loads(parameters):
+        with Context(template_file=template, env_vars_file=env_vars, parameter_overrides=overrides) as context:
+            found.append(context.variables())
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
