@@ -13,6 +13,7 @@ from resonate_infra.testing.stack import Event, OfflineStack
 from tests.deployment.conftest import Begin
 from tests.support import journal
 
+pytestmark = pytest.mark.usefixtures("cold")
 RESULT = 90
 
 
