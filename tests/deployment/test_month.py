@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from benchmarks import month
 from resonate_infra.testing.stack import OfflineStack
 from tests.support.hypothesis_settings import examples

@@ -17,7 +17,7 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_store.machine.schedules import MAX_OCCURRENCES
 from resonate_store.model.tags import SCHEDULE
 from tests.support import journal
-from tests.support.faults import Fault
+from tests.support.faults import Fault, in_turn
 from tests.support.present import present
 
 MINUTE = 60_000

@@ -14,7 +14,7 @@ from resonate_infra.testing.stack import OfflineStack
 from resonate_store.model.requests import TaskContinue
 from tests.deployment.conftest import Begin, Redeploy
 from tests.support import journal
-from tests.support.faults import Fault
+from tests.support.faults import Fault, in_turn
 from tests.support.present import present
 from tests.support.worker_code import WORKFLOWS
 

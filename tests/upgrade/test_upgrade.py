@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clocks import SettableClock
 from tests.upgrade import conditions
 from tests.upgrade.fixtures import SUBSTRATES, Fixture, fixtures_of, generations, open_sqlite, open_table
 from tests.upgrade.scenarios import SCENARIOS, SECTIONS
