@@ -26,6 +26,7 @@ from packaging.specifiers import SpecifierSet
 from tests.lambda_runtime.test_events import WORKFLOW, event
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
+from tests.support.once import once
 from tests.support.present import present
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -54,7 +55,7 @@ def make(
     )
 
 
-def build(directory: Path) -> Path:
+def build(directory: Path) -> None:
     """Run `sam build` for this machine and this interpreter."""
     sam = Path(sys.prefix, "tools", "bin", "sam")
     overrides = ["--parameter-overrides", f"Architecture={MACHINE}"]

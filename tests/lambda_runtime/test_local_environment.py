@@ -37,11 +37,11 @@ PARAMETERS: list[dict[str, str]] = [{}, {"EndpointUrl": ENDPOINT}, {"PushToken":
 
 
 @cache
-def environments(*parameters: str) -> dict[str, dict[str, str]]:
-    """Return the environments of the functions under `sam local` with these parameters and `events/env.json`."""
+def environments() -> list[dict[str, dict[str, str]]]:
+    """Return the environments of the functions under `sam local`, for each of `PARAMETERS`, with `events/env.json`."""
     shell = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "RESONATE_"))}
     done = subprocess.run(
-        [SAM, SCRIPT, "template.yaml", "events/env.json", *parameters],
+        [SAM, SCRIPT, "template.yaml", "events/env.json", json.dumps(PARAMETERS)],
         cwd=ROOT,
         env={**shell, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""},
         capture_output=True,
@@ -74,8 +74,8 @@ print(json.dumps(found))
 
 
 @cache
-def deployed(**parameters: str) -> dict[str, dict[str, str]]:
-    """Return the environments of the functions in the account of the endpoint."""
+def deployed() -> list[dict[str, dict[str, str]]]:
+    """Return the environments of the functions in the account of the endpoint, for each of `PARAMETERS`."""
     # Other tests can keep a stack of the same name in this process, so this runs in another one.
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
@@ -101,17 +101,16 @@ def test_sam_local_commands_name_endpoint_and_variables() -> None:
 
 @needs_runtime
 def test_sam_local_functions_use_the_endpoint() -> None:
-    assert {
-        name: environments(f"EndpointUrl={ENDPOINT}")[name]["AWS_ENDPOINT_URL"] for name in FUNCTIONS
-    } == dict.fromkeys(FUNCTIONS, ENDPOINT)
+    _, local, _ = environments()
+
+    assert {name: local[name]["AWS_ENDPOINT_URL"] for name in FUNCTIONS} == dict.fromkeys(FUNCTIONS, ENDPOINT)
 
 
 @needs_runtime
 def test_sam_and_endpoint_have_the_same_environments(subtests: pytest.Subtests) -> None:
-    for parameters in ({"EndpointUrl": ENDPOINT}, {"PushToken": "s3cret", "Metrics": "off"}):
-        with subtests.test(parameters=parameters):
-            local = environments(*(f"{name}={text}" for name, text in parameters.items()))
-            there = deployed(**parameters)
+    for number in (1, 2):
+        with subtests.test(parameters=PARAMETERS[number]):
+            local, there = environments()[number], deployed()[number]
             assert set(local) == set(there) == set(FUNCTIONS)
             for name in FUNCTIONS:
                 # SAM calls each stack `local`.
