@@ -30,7 +30,7 @@ def test_costs_page_names_the_prices() -> None:
     assert [price for price in prices if f"${price:.3f}" not in page] == []
 
 
-INDEXED = {"wake_shard": {"S": "1"}, "wake_at": {"N": "5"}}
+INDEXED: dict[str, object] = {"wake_shard": {"S": "1"}, "wake_at": {"N": "5"}}
 UNITS: list[tuple[dict[str, object], dict[str, object], int]] = [
     ({}, {"sk": {"S": "0#a"}, "value": {"S": "x" * 1000}}, 1),
     ({}, {"sk": {"S": "0#a"}, "value": {"S": "x" * 1024}}, 2),

@@ -97,7 +97,9 @@ def test_failed_step_is_retried(each: Stack) -> None:
 
 
 def test_async_workflow_survives_failures_and_crashes(each: Stack, subtests: pytest.Subtests) -> None:
-    for place in ({"before": "inquiry"}, {"before": "look_up"}, {"after": "look_up"}, {"after": "task.suspend"}):
+    places: list[dict[str, Any]]
+    places = [{"before": "inquiry"}, {"before": "look_up"}, {"after": "look_up"}, {"after": "task.suspend"}]
+    for place in places:
         with subtests.test(place=place):
             each.clear()
             failure = each.fail("look_up", error=ConnectionError("no route"))
