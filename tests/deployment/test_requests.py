@@ -132,21 +132,15 @@ def test_workflow_without_waiting_costs_five_writes_and_its_steps(
             assert stack.invocations.total() <= 3
 
 
-def test_running_worker_reads_its_task_every_two_seconds(stack: OfflineStack, begin: Begin) -> None:
-    for seconds, reads in ((1, 0), (10, 3)):
-        spent = whole(stack, begin, "busy", seconds)
-        assert spent - whole(stack, begin, "steps_only", seconds) == Counter(GetItem=reads)
+def test_workflow_costs_what_its_commands_cost(stack: OfflineStack, begin: Begin) -> None:
+    def added(steps: int, name: str, *arguments: Any) -> Counter[str]:
+        return whole(stack, begin, name, *arguments) - whole(stack, begin, "steps_only", steps)
 
-
-def test_nested_workflow_costs_two_writes_more(stack: OfflineStack, begin: Begin) -> None:
-    assert whole(stack, begin, "nesting") - whole(stack, begin, "steps_only", 2) == Counter(PutItem=2)
-
-
-def test_sleep_costs_the_documented_requests(stack: OfflineStack, begin: Begin) -> None:
-    added = whole(stack, begin, "nap", 60.0) - whole(stack, begin, "steps_only", 0)
-
-    # Created, settled, delivered, its awaiter resumed and acquired; and the suspension.
-    assert added == Counter(PutItem=5, TransactWriteItems=1, GetItem=3, Query=1)
+    # A sleep is created, settled and delivered. Its awaiter is resumed, acquired and suspended.
+    assert added(0, "nap", 60.0) == Counter(PutItem=5, TransactWriteItems=1, GetItem=3, Query=1)
+    # A running worker reads its task every two seconds.
+    assert [added(seconds, "busy", seconds) for seconds in (1, 10)] == [Counter(), Counter(GetItem=3)]
+    assert added(2, "nesting") == Counter(PutItem=2)
 
 
 def test_call_of_a_client_costs_one_write(stack: OfflineStack, begin: Begin) -> None:

@@ -30,17 +30,11 @@ SERVICES = {
 """Services that each function calls."""
 
 
-def targets(stack: OfflineStack, prefix: str) -> set[str]:
-    """Return the functions that EventBridge schedules with this prefix invoke."""
+def timers(stack: OfflineStack, prefix: str = "timer-") -> list[str]:
+    """Return the function that each EventBridge schedule with this prefix invokes."""
     scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
     schedules = scheduler.list_schedules(GroupName=group, NamePrefix=prefix)["Schedules"]
-    return {each["Target"]["Arn"].rpartition(":")[2] for each in schedules}
-
-
-def timers(stack: OfflineStack) -> list[str]:
-    """Return the names of the EventBridge schedules for one promise each."""
-    scheduler, group = stack.cloud.client("scheduler"), stack.deployment.schedule_group
-    return [each["Name"] for each in scheduler.list_schedules(GroupName=group, NamePrefix="timer-")["Schedules"]]
+    return [each["Target"]["Arn"].rpartition(":")[2] for each in schedules]
 
 
 # A crash before a request equals a crash after the request before it.
@@ -71,7 +65,7 @@ def test_distant_timer_survives_a_fault_at_each_request(
         # Once before the sleep, once after it, and once more after a crash.
         assert journal.runs[id] in (2, 3), fault.hit
         stack.advance(hours=1)
-        assert targets(stack, "timer-") == set(), fault.hit
+        assert timers(stack) == [], fault.hit
         if fault.hit is None:
             break
         hit.add(fault.hit.service)
@@ -199,7 +193,7 @@ def test_sweep_fires_a_distant_timer_of_a_renamed_tick_function(
 ) -> None:
     handle = begin("w1", "nap", 7200.0)
     stack.pump()
-    assert targets(stack, "timer-") == {"resonate-tick-2025"}
+    assert timers(stack) == ["resonate-tick-2025"]
     monkeypatch.undo()
     stack.processes.forget_all()
 
@@ -218,14 +212,14 @@ def test_schedule_of_a_renamed_tick_function_is_armed_again(
     client = stack.client(group="client").options(target="worker")
     client.schedule("s", "double", "0 * * * *", 4)
     stack.pump()
-    assert targets(stack, "schedule-") == {"resonate-tick-2025"}
+    assert timers(stack, "schedule-") == ["resonate-tick-2025"]
     monkeypatch.undo()
     stack.processes.forget_all()
     first, second, third = client.schedules.next_runs("s", 3)
 
     stack.advance(seconds=(first - stack.clock.now()) / 1000 + 120)
     assert journal.runs == {f"s.{first}": 1}
-    assert targets(stack, "schedule-") == {"resonate-tick"}
+    assert timers(stack, "schedule-") == ["resonate-tick"]
 
     stack.advance(hours=2)
     assert journal.runs == {f"s.{at}": 1 for at in (first, second, third)}

@@ -1,4 +1,4 @@
-"""Every example does what its README shows; and the same on the offline stack, and when its processes do not last."""
+"""Examples: the output that their READMEs show, in memory and on the offline stack."""
 
 import base64
 import importlib.util
@@ -22,9 +22,9 @@ from tests.support.present import present
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
 PAUSE = 90.0
-"""Long enough for a worker to suspend (s)."""
+"""Seconds that are enough for a worker to suspend."""
 CARD = "4000 0566 5566 5556"
-"""What nobody may find in a store."""
+"""Number that a store must not contain in plain text."""
 WITH_SERVER = {
     "async_gateway",
     "async_gateway_fastapi",
@@ -34,18 +34,18 @@ WITH_SERVER = {
     "load_balancing",
     "token_auth",
 }
-"""Those of several processes, which test_with_server.py and test_browser_worker.py are for."""
+"""Examples of several processes, which test_with_server.py and test_browser_worker.py test."""
 PAUSES = {"delay", "secs_between"}
-"""The arguments that say how long an example pauses."""
+"""Arguments with the duration of a pause."""
 
 
 class Case(NamedTuple):
-    """One workflow of an example.
+    """Workflow of an example.
 
     Attributes:
         result: what it returns.
-        says: the lines that it prints, each once however often it is replayed.
-        workers: invocations of the worker that it takes at least.
+        says: the lines that it prints. Replay does not repeat them.
+        workers: minimum invocations of the worker.
     """
 
     example: str
@@ -59,116 +59,84 @@ class Case(NamedTuple):
 
 CASES = {
     "hello_world": Case(
-        "hello_world",
-        "hello-world-example",
-        "foo",
-        {"greetee": "World"},
-        "Hello World from foo! Hello World from bar! Hello World from baz!",
-        ["running foo", "running bar", "running baz"],
-        1,
+        *("hello_world", "hello-world-example", "foo", {"greetee": "World"}),
+        result="Hello World from foo! Hello World from bar! Hello World from baz!",
+        says=["running foo", "running bar", "running baz"],
+        workers=1,
     ),
     "saga": Case(
-        "saga",
-        "trip-lisbon",
-        "book_trip",
-        {"trip": "lisbon", "secs_between": PAUSE},
-        {
+        *("saga", "trip-lisbon", "book_trip", {"trip": "lisbon", "secs_between": PAUSE}),
+        result={
             "status": "cancelled",
             "booked": ["flight-lisbon", "hotel-lisbon"],
             "cancelled": ["hotel-lisbon", "flight-lisbon"],
         },
-        [
-            "booking a flight for lisbon",
-            "booking a hotel for lisbon",
-            "booking a car for lisbon",
-            "cancelling hotel-lisbon",
-            "cancelling flight-lisbon",
+        says=[
+            *("booking a flight for lisbon", "booking a hotel for lisbon", "booking a car for lisbon"),
+            *("cancelling hotel-lisbon", "cancelling flight-lisbon"),
         ],
-        5,
+        workers=5,
     ),
     "saga that succeeds": Case(
-        "saga",
-        "trip-porto",
-        "book_trip",
-        {"trip": "porto", "car_available": True, "secs_between": PAUSE},
-        {"status": "booked", "booked": ["flight-porto", "hotel-porto", "car-porto"], "cancelled": []},
-        ["booking a flight for porto", "booking a hotel for porto", "booking a car for porto"],
-        3,
+        *("saga", "trip-porto", "book_trip", {"trip": "porto", "car_available": True, "secs_between": PAUSE}),
+        result={"status": "booked", "booked": ["flight-porto", "hotel-porto", "car-porto"], "cancelled": []},
+        says=["booking a flight for porto", "booking a hotel for porto", "booking a car for porto"],
+        workers=3,
     ),
     "fan_out_fan_in": Case(
-        "fan_out_fan_in",
-        "summary-1",
-        "summarize",
+        *("fan_out_fan_in", "summary-1", "summarize"),
         {"texts": ["the quick brown fox", "jumps over", "the lazy dog"]},
-        {"words": 9, "longest": ["quick", "jumps", "lazy"]},
-        [],
-        5,
+        result={"words": 9, "longest": ["quick", "jumps", "lazy"]},
+        says=[],
+        workers=5,
     ),
     "recursive_factorial": Case(
-        "recursive_factorial",
-        "factorial-5",
-        "factorial",
-        {"n": 5},
-        120,
-        [f"Calculating factorial of {n}" for n in (5, 4, 3, 2, 1)],
-        9,
+        *("recursive_factorial", "factorial-5", "factorial", {"n": 5}),
+        result=120,
+        says=[f"Calculating factorial of {n}" for n in (5, 4, 3, 2, 1)],
+        workers=9,
     ),
     "countdown": Case(
-        "countdown",
-        "countdown.1",
-        "countdown",
-        {"count": 5, "delay": PAUSE},
-        "Done!",
-        [f"Countdown: {i}" for i in (5, 4, 3, 2, 1)],
-        6,
+        *("countdown", "countdown.1", "countdown", {"count": 5, "delay": PAUSE}),
+        result="Done!",
+        says=[f"Countdown: {i}" for i in (5, 4, 3, 2, 1)],
+        workers=6,
     ),
     "parallel_work_items": Case(
-        "parallel_work_items",
-        "work-items-1",
-        "process_all",
+        *("parallel_work_items", "work-items-1", "process_all"),
         {"items": ["apples", "bananas", "cherries"], "flaky": "bananas", "secs_between": PAUSE},
-        ["apples: done at attempt 1", "bananas: done at attempt 2", "cherries: done at attempt 1"],
-        [],
-        2,
+        result=["apples: done at attempt 1", "bananas: done at attempt 2", "cherries: done at attempt 1"],
+        says=[],
+        workers=2,
     ),
     "encryption": Case(
-        "encryption",
-        "payment-order-7",
-        "pay",
+        *("encryption", "payment-order-7", "pay"),
         {"order": {"id": "order-7", "card": CARD, "cents": 1999}, "crash": True, "secs_between": PAUSE},
-        {"order": "order-7", "steps": ["validated", "cleared", "charged", "receipt_sent"]},
-        [
-            "validating order-7",
-            "clearing order-7",
-            "charging the card that ends in 5556, attempt 1",
-            "charging the card that ends in 5556, attempt 2",
+        result={"order": "order-7", "steps": ["validated", "cleared", "charged", "receipt_sent"]},
+        says=[
+            *("validating order-7", "clearing order-7"),
+            *(f"charging the card that ends in 5556, attempt {attempt}" for attempt in (1, 2)),
             "sending the receipt of order-7",
         ],
-        2,
+        workers=2,
     ),
     "schedule": Case(
-        "schedule",
-        "daily_report.now",
-        "generate_report",
-        {"user_id": 123},
-        "3 orders",
-        ["Report for user 123: 3 orders"],
-        1,
+        *("schedule", "daily_report.now", "generate_report", {"user_id": 123}),
+        result="3 orders",
+        says=["Report for user 123: 3 orders"],
+        workers=1,
     ),
     "web_server": Case(
-        "web_server",
-        "webserver-foo",
-        "foo",
-        {},
-        "hello world!",
-        ["running foo", "running bar", "running baz"],
-        1,
+        *("web_server", "webserver-foo", "foo", {}),
+        result="hello world!",
+        says=["running foo", "running bar", "running baz"],
+        workers=1,
     ),
 }
 
 
 def documented(example: str) -> tuple[list[str], str]:
-    """The command of an example's README, and what it says that this prints."""
+    """Return the command of the README of an example, and its output there."""
     readme = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
     (session,) = (part.partition("```")[0] for part in readme.split("```console\n")[1:])
     command, _, output = session.partition("\n")
@@ -191,7 +159,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def strings_of(item: Any) -> Iterator[str]:
-    """Every text in an item of the table."""
+    """Yield each text in an item of the table."""
     if isinstance(item, str):
         yield item
     elif isinstance(item, dict | list):
@@ -200,7 +168,7 @@ def strings_of(item: Any) -> Iterator[str]:
 
 
 def text_of(data: str) -> str:
-    """What a payload holds for somebody who knows only that payloads are base64."""
+    """Return a payload without base64, and without decryption."""
     try:
         return base64.b64decode(data, validate=True).decode(errors="replace")
     except ValueError:
@@ -208,7 +176,7 @@ def text_of(data: str) -> str:
 
 
 def outcome(stack: OfflineStack, case: Case) -> Any:
-    # Who calls a workflow whose payloads are encrypted has the key, too.
+    # The caller of a workflow with encrypted payloads has the key too.
     encryptor = getattr(load(EXAMPLES / case.example / "app.py"), "encryptor", None)
     client = stack.client(group="client", encryptor=encryptor)
     try:
@@ -242,7 +210,7 @@ def stack(case: Case, deployed: OfflineStack) -> OfflineStack:
 each_case = pytest.mark.parametrize("case", CASES, indirect=True)
 
 
-def test_every_example_is_tested_and_listed() -> None:
+def test_examples_are_tested_and_listed() -> None:
     examples = {path.parent.name for path in EXAMPLES.glob("*/README.md")}
 
     assert {case.example for case in CASES.values()} == {path.parent.name for path in EXAMPLES.glob("*/app.py")}
@@ -252,7 +220,7 @@ def test_every_example_is_tested_and_listed() -> None:
 
 
 @pytest.mark.parametrize("example", sorted({case.example for case in CASES.values()}))
-def test_the_documented_command_prints_what_the_readme_shows(example: str) -> None:
+def test_example_command_prints_the_output_of_its_readme(example: str) -> None:
     (program, *arguments), output = documented(example)
     assert (program, arguments[0]) == ("python", f"examples/{example}/app.py")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RESONATE_"))}
@@ -268,17 +236,19 @@ def test_the_documented_command_prints_what_the_readme_shows(example: str) -> No
     )
 
     assert (completed.returncode, completed.stdout) == (0, output)
-    # What fails on purpose is logged there with its traceback, and nothing else.
+    # Only intended failures are logged, with their tracebacks.
     logged = [line for line in completed.stderr.splitlines() if line.startswith("[")]
     assert all(re.match(r"\[.*\] \[(WARNING|ERROR)\] \[.* failed( \(retrying|$)", line) for line in logged)
     assert bool(completed.stderr) == bool(logged)
 
 
 @each_case
-def test_in_memory(case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_runs_in_memory(
+    case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("RESONATE_TABLE", raising=False)
     resonate = load(EXAMPLES / case.example / "app.py").resonate
-    # Time is real here, and nobody waits for it.
+    # Time is real here, so the pauses are left out.
     arguments = {name: 0.0 if name in PAUSES else value for name, value in case.arguments.items()}
     try:
         result = resonate.run(case.id, case.workflow, **arguments)
@@ -290,17 +260,12 @@ def test_in_memory(case: Case, capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 @each_case
-def test_on_the_offline_stack(case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]) -> None:
-    assert outcome(stack, case) == case.result
-    assert said(capsys) == case.says
-    assert stack.invocations["WorkerFunction"] >= case.workers
-
-
-@each_case
-def test_with_the_processes_lost_between_any_two_invocations(
-    case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("forgetful", [False, True], ids=["lasting", "forgetful"])
+def test_example_runs_on_the_offline_stack(
+    case: Case, stack: OfflineStack, forgetful: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stack.watch = lambda _: stack.processes.forget_all()
+    if forgetful:
+        stack.watch = lambda _: stack.processes.forget_all()
 
     assert outcome(stack, case) == case.result
     assert said(capsys) == case.says
@@ -308,7 +273,7 @@ def test_with_the_processes_lost_between_any_two_invocations(
 
 
 @pytest.mark.parametrize("case", [name for name, case in CASES.items() if case.workers == 1], indirect=True)
-def test_one_that_takes_a_single_invocation_is_killed_after_each_of_its_requests(
+def test_example_survives_a_kill_after_each_request(
     case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for position in itertools.count():
@@ -317,18 +282,18 @@ def test_one_that_takes_a_single_invocation_is_killed_after_each_of_its_requests
         fault = stack.cloud.fault = Fault(stack, "WorkerFunction", "after", position)
 
         assert outcome(stack, case) == case.result, fault.hit
-        # The bodies of workflows run again on replay; the step does not.
+        # Replay repeats the bodies of workflows, but not the step.
         assert said(capsys).count(case.says[-1]) == 1, fault.hit
         if fault.hit is None:
             break
     assert position >= 4, "its task is acquired, two workflows and a step are recorded"
 
 
-# What only some of them promise
+# Single examples
 
 
 @pytest.mark.parametrize("case", ["recursive_factorial"], indirect=True)
-def test_the_factorial_of_6_computes_only_what_that_of_5_did_not(
+def test_example_factorial_of_6_reuses_that_of_5(
     case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome(stack, case)
@@ -339,7 +304,9 @@ def test_the_factorial_of_6_computes_only_what_that_of_5_did_not(
 
 
 @pytest.mark.parametrize("case", ["web_server"], indirect=True)
-def test_the_second_request_runs_nothing(case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_example_web_server_runs_no_step_twice(
+    case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]
+) -> None:
     outcome(stack, case)
     said(capsys)
     stack.reset_counts()
@@ -350,7 +317,7 @@ def test_the_second_request_runs_nothing(case: Case, stack: OfflineStack, capsys
 
 
 @pytest.mark.parametrize("case", ["encryption"], indirect=True)
-def test_the_table_holds_nothing_of_the_payment_in_the_clear(case: Case, stack: OfflineStack) -> None:
+def test_example_encryption_stores_no_plain_text(case: Case, stack: OfflineStack) -> None:
     outcome(stack, case)
 
     items = stack.cloud.client("dynamodb").scan(TableName=stack.deployment.table_name)["Items"]
@@ -362,7 +329,7 @@ def test_the_table_holds_nothing_of_the_payment_in_the_clear(case: Case, stack: 
 
 
 @pytest.mark.parametrize("case", ["parallel_work_items"], indirect=True)
-def test_items_are_recorded_before_the_one_that_failed_is_tried_again(case: Case, stack: OfflineStack) -> None:
+def test_example_work_items_are_recorded_before_a_retry(case: Case, stack: OfflineStack) -> None:
     began = stack.clock.now()
     outcome(stack, case)
 
@@ -372,7 +339,7 @@ def test_items_are_recorded_before_the_one_that_failed_is_tried_again(case: Case
 
 
 @pytest.mark.parametrize("case", ["schedule"], indirect=True)
-def test_the_report_is_made_every_minute_with_nothing_running_in_between(
+def test_example_schedule_makes_a_report_each_minute(
     case: Case, stack: OfflineStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = stack.client(group="client")
@@ -386,6 +353,5 @@ def test_the_report_is_made_every_minute_with_nothing_running_in_between(
     assert said(capsys) == case.says * 5
     first = begin - begin % 60_000 + 60_000
     for n in range(5):
-        occurrence = stack.store.record(f"daily_report.{first + n * 60_000}")
-        assert occurrence is not None
+        occurrence = present(stack.store.record(f"daily_report.{first + n * 60_000}"))
         assert (occurrence.state, occurrence.created_at) == ("resolved", first + n * 60_000)

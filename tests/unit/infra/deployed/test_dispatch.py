@@ -1,5 +1,6 @@
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -238,12 +239,9 @@ def test_malformed_stream_record_is_refused(world: InfraWorld, subtests: pytest.
 def test_failing_queue_fails_the_record_and_failing_worker_does_not(
     world: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_: Any) -> None:
-        raise refusal("InternalError", "SendMessage")
-
     world.create("t1", timer=True)
     world.create("w1", target="poll://any@default")
-    monkeypatch.setattr(world.scheduler, "create_schedule", refuse)
+    monkeypatch.setattr(world.scheduler, "create_schedule", Mock(side_effect=refusal("InternalError", "SendMessage")))
     world.functions.refuses = refusal("TooManyRequestsException", "Invoke")
 
     with pytest.raises(Exception, match="InternalError"):
@@ -296,14 +294,11 @@ def test_listener_function_is_invoked_through_the_queue(world: InfraWorld) -> No
 def test_retention_marker_is_written_although_notification_fails(
     world: InfraWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_: Any) -> None:
-        raise refusal("InvalidMessageContents", "SendMessage")
-
     world.create("p1")
     world.store.apply(PromiseRegisterListener("p1", "https://client.example.com/"))
     before = world.images("p1")
     world.store.apply(PromiseSettle("p1", "resolved"))
-    monkeypatch.setattr(world.sqs, "send_message", refuse)
+    monkeypatch.setattr(world.sqs, "send_message", Mock(side_effect=refusal("InvalidMessageContents", "SendMessage")))
 
     with pytest.raises(Exception, match="InvalidMessageContents"):
         world.dispatch.stream_record(change(world, "p1", before))

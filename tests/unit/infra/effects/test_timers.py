@@ -1,6 +1,7 @@
 import json
 from datetime import UTC, datetime
 from typing import Any, Literal
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import example, given
@@ -101,9 +102,7 @@ def test_timer_armed_again_replaces_its_schedule(world: World) -> None:
 
 
 def test_scheduler_failure_is_raised(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**_: Any) -> None:
-        raise refusal("AccessDeniedException", "CreateSchedule")
-
+    refuse = Mock(side_effect=refusal("AccessDeniedException", "CreateSchedule"))
     monkeypatch.setattr(world.scheduler, "create_schedule", refuse)
     monkeypatch.setattr(world.scheduler, "delete_schedule", refuse)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import boto3
 import pytest
@@ -112,10 +112,7 @@ def test_failed_invocation_is_logged_only(wire: Wire, caplog: pytest.LogCaptureF
 
 
 def test_failure_of_the_push_queue_is_raised(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**_: Any) -> None:
-        raise refusal("InternalError", "SendMessage")
-
-    monkeypatch.setattr(wire.sqs, "send_message", refuse)
+    monkeypatch.setattr(wire.sqs, "send_message", Mock(side_effect=refusal("InternalError", "SendMessage")))
 
     with pytest.raises(Exception, match="InternalError"):
         wire.transports.send("https://worker.example.com", MESSAGE)
