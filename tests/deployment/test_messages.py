@@ -26,16 +26,13 @@ def shape(stack: OfflineStack) -> list[tuple[str, str, Any]]:
     return [(record.id, record.state, record.value) for record in stack.history("w1")]
 
 
-@pytest.fixture
-def undisturbed(stack: OfflineStack, begin: Begin) -> list[tuple[str, str, Any]]:
+@pytest.fixture(scope="module")
+def undisturbed(deployed: OfflineStack) -> list[tuple[str, str, Any]]:
     """Return the records of a journey without faults."""
-    begin("w1", "journey")
-    stack.run_until_complete("w1")
-    expected = shape(stack)
+    deployed.start("journey", id="w1")
+    deployed.run_until_complete("w1")
+    expected = shape(deployed)
     assert len(expected) == 13
-    stack.clear()
-    stack.processes.forget_all()
-    journal.clear()
     return expected
 
 

@@ -200,7 +200,7 @@ def deployed() -> Iterator[OfflineStack]:
 
 @pytest.fixture
 def stack(case: Case, deployed: OfflineStack) -> OfflineStack:
-    """The stack as if it were new, with the example for its worker; its functions are cold."""
+    """Empty stack with the example as its worker, whose functions are cold."""
     deployed.redeploy("WorkerFunction", EXAMPLES / case.example / "app.py")
     deployed.clear()
     deployed.processes.forget_all()

@@ -81,12 +81,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(tmp_path_factory, "built", build)
 
 
-@pytest.fixture(scope="module")
-def arm64(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def arm64(tmp_path: Path) -> Path:
     """Layer for the default architecture of the template."""
-    artifacts = tmp_path_factory.mktemp("arm64")
-    make("layer/Makefile", "build-DependenciesLayer", artifacts, {})
-    return artifacts / "python"
+    make("layer/Makefile", "build-DependenciesLayer", tmp_path, {})
+    return tmp_path / "python"
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clocks import SettableClock
 from tests.upgrade import conditions
 from tests.upgrade.fixtures import SUBSTRATES, Fixture, fixtures_of, generations, open_sqlite, open_table
 from tests.upgrade.scenarios import SCENARIOS, SECTIONS
-from tests.upgrade.stacks import SettableClock, SqliteStack, Substrate, TableStack, record_of
+from tests.upgrade.stacks import SqliteStack, Substrate, TableStack, record_of
 
 FIXTURES = [fixture for generation in generations() for fixture in fixtures_of(generation, list(SCENARIOS))]
 WITHOUT_EVENTS = ["sleep", "sleep-short", "rpc-nested", "retry", "large", "schedule"]

@@ -11,14 +11,14 @@ from tests.support.envelopes import Answer, envelope, read
 
 EVENTS = Path(__file__).parents[3] / "events"
 NIGHT = 1735689600000
-"""The events are those of a workflow that began at midnight, at the beginning of the year 2025."""
+"""Instant (ms) at which the workflow of the events began: the first midnight of 2025."""
 
 Load = Callable[[str], Any]
 
 
 @pytest.fixture
 def event() -> Load:
-    """Reads an event of `events/`."""
+    """Return a function that reads an event of `events/`."""
     return lambda name: json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
@@ -35,7 +35,7 @@ def deployed(clock: SettableClock) -> Iterator[OfflineStack]:
 
 @pytest.fixture
 def stack(deployed: OfflineStack, clock: SettableClock) -> OfflineStack:
-    """The stack as if it were new, at midnight; its functions are cold."""
+    """Empty stack at midnight, whose functions are cold."""
     clock.set(NIGHT)
     deployed.clear()
     deployed.processes.forget_all()
@@ -44,7 +44,7 @@ def stack(deployed: OfflineStack, clock: SettableClock) -> OfflineStack:
 
 @pytest.fixture
 def begun(stack: OfflineStack) -> OfflineStack:
-    """The workflow of the events is created, and its task not yet offered."""
+    """Stack with the workflow of the events, whose task is not offered yet."""
     client = stack.client().options(target="worker")
     client.begin_rpc("sleep-workflow-1", "sleeping_workflow", wf_id="sleep-workflow-1", secs=5.0)
     client.stop()
@@ -53,7 +53,7 @@ def begun(stack: OfflineStack) -> OfflineStack:
 
 @pytest.fixture
 def asleep(begun: OfflineStack) -> OfflineStack:
-    """The workflow of the events is suspended on its sleep, which is over."""
+    """Stack with the suspended workflow of the events, whose sleep is due."""
     begun.pump()
     begun.clock.sleep(5000)
     begun.reset_counts()

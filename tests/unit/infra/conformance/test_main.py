@@ -1,4 +1,4 @@
-"""The corpus and the command line, over the development server and HTTP."""
+"""Corpus and command line of the conformance runner, over the development server and HTTP."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def url() -> Iterator[str]:
         yield f"http://localhost:{server.port}"
 
 
-def test_the_development_server_conforms_on_the_scripts_time(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_development_server_conforms_in_the_time_of_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     driven = [script for script in SCRIPTS if script.debug is not False]
     with Server(ServerOptions(port=0, debug=True, data=str(tmp_path / "promises.db"))).running() as server:
         code = main([f"http://localhost:{server.port}", "--debug"])
@@ -58,20 +56,20 @@ def test_the_development_server_conforms_on_the_scripts_time(
     assert left["promises"] == []
 
 
-def test_the_development_server_conforms_on_its_own_time(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_development_server_conforms_in_its_own_time(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     asked = [script for script in SCRIPTS if script.debug is not True]
 
     assert main([url]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{len(asked)} passed, 0 failed, ")
 
 
-def test_a_run_meets_nothing_of_the_one_before(url: str) -> None:
+def test_conformance_run_does_not_meet_records_of_the_run_before(url: str) -> None:
     (promises,) = (str(path) for path in corpus() if path.stem == "promises")
 
     assert [main([url, promises]), main([url, promises])] == [0, 0]
 
 
-def test_what_fails_is_shown(url: str, failing: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conformance_failures_are_shown(url: str, failing: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([url, failing, "--verbose"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "failing.yaml:2: nobody is there: passed",
@@ -82,7 +80,7 @@ def test_what_fails_is_shown(url: str, failing: str, capsys: pytest.CaptureFixtu
     ]
 
 
-def test_a_token_opens_the_server(failing: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conformance_token_is_sent_to_the_server(failing: str, capsys: pytest.CaptureFixture[str]) -> None:
     token = jwt.encode({"exp": 2**40, "role": "admin"}, "k" * 32, algorithm="HS256")
     with Server(ServerOptions(port=0, auth_key="none")).running() as server:
         url = f"http://localhost:{server.port}"
@@ -93,12 +91,16 @@ def test_a_token_opens_the_server(failing: str, capsys: pytest.CaptureFixture[st
     assert out.splitlines()[-1] == "1 passed, 1 failed"
 
 
-def test_a_server_without_debugging_is_not_driven(url: str, failing: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conformance_with_debug_needs_a_server_with_debugging(
+    url: str, failing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([url, failing, "--debug"]) == 2
     assert "debug.reset: the server is not to be driven" in capsys.readouterr().err
 
 
-def test_without_a_server_or_scripts_nothing_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conformance_without_server_or_scripts_is_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.socket() as taken:
         taken.bind(("localhost", 0))
         unheard = f"http://localhost:{taken.getsockname()[1]}"
@@ -109,7 +111,7 @@ def test_without_a_server_or_scripts_nothing_is_run(tmp_path: Path, capsys: pyte
     assert "none.yaml" in err[-1]
 
 
-def test_requests_are_signed_where_iam_asks_for_it(
+def test_conformance_requests_are_signed_with_iam(
     url: str, failing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in (("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "s"), ("AWS_REGION", "eu-west-1")):

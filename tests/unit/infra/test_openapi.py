@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from resonate_infra.server.assembly import Server, ServerOptions
 from tests.support.hypothesis_settings import ANY_HEALTH, examples
 
-DOCUMENT = json.loads((Path(__file__).parents[4] / "docs" / "openapi.json").read_text(encoding="utf-8"))
+DOCUMENT = json.loads((Path(__file__).parents[3] / "docs" / "openapi.json").read_text(encoding="utf-8"))
 
 
 def test_openapi_document_describes_each_response() -> None:
