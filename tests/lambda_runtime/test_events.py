@@ -97,29 +97,6 @@ def test_dispatch_posts_the_messages_of_the_push_queue(stack: RuntimeStack) -> N
     ]
 
 
-# --- Malformed events and environments
-
-
-MALFORMED: list[tuple[str, Any, str, str]] = [
-    ("WorkerFunction", {}, "MalformedEvent", "messages of the kind 'execute'"),
-    ("WorkerFunction", {"kind": "sweep"}, "MalformedEvent", "not 'sweep'"),
-    ("WorkerFunction", {"kind": "execute", "data": {"id": WORKFLOW}}, "MalformedEvent", '"task": {"id": string'),
-    ("WorkerFunction", None, "MalformedEvent", "expected an event object, got NoneType"),
-    ("DispatchFunction", {}, "ValueError", "expected a batch of DynamoDB stream records or of SQS messages"),
-    ("DispatchFunction", [], "ValueError", "expected a batch of DynamoDB stream records or of SQS messages"),
-    ("TickFunction", {"kind": "swep"}, "MalformedTick", 'expected {"kind": "sweep"}'),
-    ("TickFunction", None, "MalformedTick", 'expected {"kind": "sweep"}'),
-]
-
-
-def test_malformed_event_is_refused_with_the_expected_shape(deployed: RuntimeStack, subtests: pytest.Subtests) -> None:
-    for function, malformed, error_type, message in MALFORMED:
-        with subtests.test(function, event=malformed):
-            invocation = deployed.function(function).invoke(malformed)
-            assert invocation.error_type == error_type
-            assert message in invocation.payload["errorMessage"]
-
-
 # --- Logs and metrics
 
 

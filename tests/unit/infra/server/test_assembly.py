@@ -229,22 +229,6 @@ def test_failed_push_is_logged_and_repeated_with_the_next_offer(
     assert "answered 500, the task will be offered again" in caplog.text
 
 
-def test_slow_receiver_does_not_delay_other_messages(receiver: Receiver) -> None:
-    gate = threading.Event()
-    receiver.answer = lambda: 200 if gate.wait(PATIENCE) else 500
-    try:
-        with serving() as api, api.poll("g", "1") as worker:
-            for n in range(20):
-                api.create(f"slow-{n}", receiver.url)
-            assert {receiver.received.get(timeout=PATIENCE)[2]["data"]["task"]["id"] for _ in range(20)} == {
-                f"slow-{n}" for n in range(20)
-            }
-            api.create("job", "poll://any@g")
-            assert worker.task() == "job"
-    finally:
-        gate.set()
-
-
 # Functions in process, tokens, refused options
 
 
@@ -397,15 +381,6 @@ def test_stopped_server_ends_streams_and_frees_the_port(caplog: pytest.LogCaptur
         "g/1 disconnected",
     ]
     Server(ServerOptions(port=api.port)).close()
-
-
-def test_promises_in_a_file_outlive_the_server(tmp_path: Path) -> None:
-    data = str(tmp_path / "promises.db")
-    with serving(data=data) as api:
-        api.create("job", "poll://any@g")
-    with serving(data=data) as api, api.poll("g", "1") as worker:
-        assert worker.task() == "job"
-        assert api.ask("promise.get", id="job")["promise"]["state"] == "pending"
 
 
 def test_server_whose_file_was_renamed_refuses_writes(tmp_path: Path) -> None:

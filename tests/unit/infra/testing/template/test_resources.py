@@ -145,16 +145,6 @@ def test_outputs_name_created_resources(deployment: Deployment) -> None:
     assert deployment.outputs["PushQueueUrl"] == deployment.queues["PushQueue"].url
 
 
-def test_stacks_share_no_resource(deployment: Deployment, client: Client) -> None:
-    other = create(load(TEMPLATE, stack=TemplateStack("neighbour")), client)
-    assert other.table_name != deployment.table_name
-    assert other.schedule_group != deployment.schedule_group
-    assert not {queue.url for queue in other.queues.values()} & {queue.url for queue in deployment.queues.values()}
-    assert not {function.name for function in other.functions.values()} & {
-        function.name for function in deployment.functions.values()
-    }
-
-
 # --- Refused templates
 
 
