@@ -1,23 +1,15 @@
 """Programming model through the Lambda handlers: concurrency, nesting, promises, errors, release."""
 
-import base64
-import json
 import sys
-from typing import Any
 
 import pytest
 
 from resonate.errors import ApplicationError, ResonateCanceledError
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseSettle
 from tests.deployment.conftest import Begin
 from tests.support import journal
 from tests.support.present import present
-
-
-def encoded(value: Any) -> Value:
-    return Value(data=base64.b64encode(json.dumps(value).encode()).decode())
 
 
 def statuses(stack: OfflineStack) -> list[str]:

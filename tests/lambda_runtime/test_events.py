@@ -9,10 +9,6 @@ from typing import Any
 
 import pytest
 
-from resonate_store.dynamo.store import DynamoStore
-from resonate_store.model.clock import ManualClock
-from resonate_store.model.requests import PromiseCreate
-from resonate_store.model.tags import TIMER
 from tests.support.lambda_runtime.emulator import needs_runtime
 from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
 from tests.support.present import present
@@ -20,9 +16,6 @@ from tests.support.present import present
 pytestmark = needs_runtime
 
 WORKFLOW = "sleep-workflow-1"
-TIMER_ID = "sleep-workflow-1.1"
-"""Timer of the events, which was due on the first of January 2025."""
-CREATED_AT, DUE_AT = 1735689600150, 1735689605000
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +44,6 @@ def answer(stack: RuntimeStack, function: str, event: Any) -> Any:
 
 def begin_workflow(stack: RuntimeStack) -> None:
     stack.client().begin_rpc(WORKFLOW, "sleeping_workflow", WORKFLOW, 5.0)
-
-
-def create_timer(stack: RuntimeStack) -> None:
-    """Create the timer of the events as their workflow did."""
-    then = DynamoStore(
-        stack.deployment.table_name, client=stack.endpoint.client("dynamodb"), clock=ManualClock(CREATED_AT)
-    )
-    assert then.apply(PromiseCreate(TIMER_ID, DUE_AT, tags={TIMER: "true"})).ok
-    assert stack.record(TIMER_ID).pending
-
-
-def assert_fired(stack: RuntimeStack) -> None:
-    timer = stack.record(TIMER_ID)
-    assert (timer.state, timer.settled_at) == ("resolved", DUE_AT)
 
 
 # --- Events

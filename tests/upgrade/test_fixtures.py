@@ -122,7 +122,6 @@ TASKS["2026-11-30"] = {
 """The states of promises and tasks in the fixtures of each generation, by scenario."""
 
 FIXTURES = {generation: fixtures_of(generation, list(SCENARIOS)) for generation in generations()}
-FIRST = FIXTURES["0.1.0"]
 both = pytest.mark.parametrize("substrate", SUBSTRATES)
 
 

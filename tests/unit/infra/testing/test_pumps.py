@@ -10,8 +10,6 @@ from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.pumps import MAX_STREAM_RETRIES, SCHEDULE_RETRY_MS, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.stack import OfflineStack
 
-IMAGE_FILTER = {"dynamodb": {"NewImage": {"effects": {"N": [{"exists": True}]}}}}
-
 
 class Function:
     """Function that notes events. It returns `response`, calls it, or raises it."""
