@@ -36,7 +36,7 @@ Send = Callable[[str, dict[str, Any]], bool | None]
 
 
 class StoreError(Exception):
-    """Raised when the store cannot answer: it is missing, closed or unreachable, or it refuses this client."""
+    """Raised when the store cannot answer: it is closed or unreachable, has no table, or refuses this client."""
 
 
 class StoreUnreachable(StoreError):
@@ -124,7 +124,7 @@ class Embedded(Protocol):
         ...
 
     def tick(self) -> int:
-        """Do what is due now. Return how many entries were woken."""
+        """Do what is due now. Return on how many promises and schedules it did so."""
         ...
 
 

@@ -36,6 +36,6 @@ def call(
 
 
 def lineage(id: str) -> dict[str, str]:
-    """Return the lineage tags of a promise that is the root of an execution."""
+    """Return the tags of a root that place it in its tree: its origin, branch, parent and prefix are its own id."""
 
     return dict.fromkeys((ORIGIN, BRANCH, PARENT, PREFIX), id)

@@ -38,7 +38,7 @@ BATCH = 100
 MAX_COUNTED = 1_000
 """Maximum number of halted tasks that are counted in a shard."""
 MAX_WAKES = 20_000
-"""Maximum number of entries that one sweep wakes."""
+"""Maximum number of promises and schedules that one sweep handles."""
 MAX_EARLY_MS = 5_000
 """How many milliseconds before its instant a recurring schedule may fire, because the clocks of machines differ."""
 

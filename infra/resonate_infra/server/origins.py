@@ -1,13 +1,14 @@
 """Middleware that refuses requests of foreign web pages to a server without tokens.
 
-A browser sends the requests of any page to any address, also to this machine. Without tokens, headers distinguish such
-a request from the request of an SDK:
+A page in a browser can send requests to any address, also to this machine. Without tokens, the middleware reads four
+headers to distinguish such a request from the request of an SDK:
 
-- `Host` names the server as the browser knows it. A page whose name resolves to this machine (DNS rebinding) sends its
-  own name there.
+- `Host` is the name of the server in the browser's URL. An attacker's name can resolve to this machine (DNS
+  rebinding). The header then has that name.
 - `Origin` names the page. Browsers send it with every POST and every stream.
 - `Sec-Fetch-Site` reveals plain GET requests of other sites, which have no `Origin`.
-- `Content-Type` is never JSON in the post of a form, which needs no permission. So a page's body must be JSON.
+- `Content-Type` must be JSON in the POST of a page. A browser posts a form to any server without asking it (no CORS
+  preflight), but a form cannot send JSON.
 
 SDKs, curl and health checks send neither `Origin` nor `Sec-Fetch-Site`.
 """

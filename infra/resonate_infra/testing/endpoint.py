@@ -193,7 +193,7 @@ def deploy(endpoint: Endpoint, stack_name: str = "resonate") -> Deployment:
 
 
 def _option_at_fault(error: Exception) -> str:
-    """Return the option that must change: `--host` if it is unknown or not on this machine, otherwise `--port`."""
+    """Return the option that must change: `--host` if the host is unknown or not this machine, otherwise `--port`."""
     unknown = isinstance(error, (socket.gaierror, UnicodeError))
     elsewhere = isinstance(error, OSError) and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
     return "--host" if unknown or elsewhere else "--port"

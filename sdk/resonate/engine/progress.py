@@ -36,7 +36,7 @@ class Progress:
                 self._resumed_at = min(child.settled_at, self._resumed_at or child.settled_at)
 
     def is_behind(self, context: Context) -> bool:
-        """Return whether more commands of this execution are recorded than it has issued."""
+        """Return whether the workflow of `context` probably has more recorded commands than it has issued now."""
         return self._records.reaches(context.id, context.count)
 
     def is_news(self, node: Node) -> bool:

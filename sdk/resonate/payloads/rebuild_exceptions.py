@@ -1,11 +1,13 @@
 """Exceptions rebuilt from the data that `exceptions` makes.
 
-An error gets its own type if this process has imported that type; its built-in part is made from the arguments.
-Otherwise it becomes an `ApplicationError`. A writer of the store must not be able to run code in its readers. So
-nothing is unpickled, a payload cannot cause an import, and constructors of users' classes are not called.
+An error gets its own type if this process has imported that type. Otherwise it becomes an `ApplicationError`.
 
-A rebuilt error that cannot be printed becomes an `ApplicationError` as well: its constructor was not called, and
-programs must be able to print any error.
+A writer of the store must not be able to run code in its readers. So nothing is unpickled, a payload cannot cause an
+import, and constructors of users' classes are not called. Only the constructor of the built-in base class is called,
+with the recorded arguments.
+
+Some errors cannot be printed without their own constructor. They become an `ApplicationError` as well, because programs
+must be able to print any error.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ def is_error(content: Any) -> bool:
 
 
 def error_of(error: dict[str, Any]) -> BaseException:
-    """Return the error with its cause, as its own type if this process has imported that type."""
+    """Return the exception that the data describes, with its cause.
+
+    It has its own type if this process has imported that type. Otherwise it is an `ApplicationError`.
+    """
     restored = (
         _rebuilt(error)
         or _group(error)

@@ -156,11 +156,7 @@ class Runtime:
             self._source.start(self._receive, self._waits.look_again)
 
     def refuse_fork(self) -> None:
-        """Raise an error if this process was forked from the one in which the threads run.
-
-        Raises:
-            RuntimeError: it was.
-        """
+        """Raise RuntimeError if this process was forked after the threads were started. They do not run in this process."""
         if self._forked():
             raise RuntimeError(
                 f"this Resonate was started in process {self._process}, and its threads did not come along into the"

@@ -290,7 +290,7 @@ class _Outside(StoreWrapper):
 
 
 class _Watched(StoreWrapper):
-    """The store for one invocation: its requests are counted and can have fail-points."""
+    """The store for one invocation. It counts requests, and carries out the fail-points (injected faults) of tests."""
 
     def __init__(self, store: MemoryStore, counts: Counter[str], fail_points: FailPoints) -> None:
         super().__init__(store)

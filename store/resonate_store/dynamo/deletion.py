@@ -4,9 +4,10 @@ The records of a tree do not expire by themselves, because a running workflow ma
 marker that expires, and the dispatcher then deletes the tree. It deletes the deepest level first and the root last, so
 that the next deletion finds all records that an interruption has left.
 
-A record of another life of the id is never deleted. The tree is read first, and its root after it. If the root is still
-the settled root of the marker, all records that were read belong to it. Each record is then deleted on condition that
-it is still the image that was read. The token of its last write shows that. A transaction would cost twice as much.
+A client may create the same id again after its deletion. Each use of the id is a *life*. A deletion must not delete a
+record of a later life. So the tree is read first, and its root after it. If the root is still the settled root of the
+marker, all records that were read belong to the same life. Each record is then deleted on condition that it has not
+changed since it was read. The token of its last write shows that. A transaction would cost twice as much.
 
 The large values of a record are deleted with it: their objects are tagged as unclaimed, then the record is deleted,
 then the objects. An interruption leaves a record whose objects exist, or objects that the bucket's lifecycle rule
@@ -59,7 +60,8 @@ def deletable(id: str, record: Record | None) -> Record:
     """Return the record of the root `id` if its execution may be deleted before its retention is over.
 
     Raises:
-        NotDeletable: the root does not exist or is pending, or its settlement is not delivered to all waiters.
+        NotDeletable: the promise does not exist, is not a root or is pending, or its settlement is not delivered to all
+            awaiters and listeners.
     """
     if record is None:
         raise NotDeletable(f"there is no promise {id!r}")

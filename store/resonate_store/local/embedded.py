@@ -25,7 +25,7 @@ from resonate_store.model.records import Key, PromiseView, Record, key_of
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire, TaskHeartbeat
 
 BATCH: Final = 100
-"""How many entries one tick wakes before it releases the lock for other threads."""
+"""How many promises and schedules one tick handles before it releases the lock for other threads."""
 MAX_EXTENDED: Final = 500
 """How many tasks of a heartbeat are extended before the lock is released for other threads."""
 
@@ -198,11 +198,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
             ]
 
     def tick(self) -> int:
-        """Do everything that is due now, the earliest first.
-
-        Returns:
-            How many entries were woken.
-        """
+        """Do everything that is due now, the earliest first. Return on how many promises and schedules it did so."""
         woken = 0
         while True:
             try:

@@ -35,19 +35,19 @@ REDELIVERY_MS = 60_000
 
 
 class NeedRecords(Struct, frozen=True):
-    """Need for the promise records with these ids. The answer is a tuple of `Record | None` in the same order."""
+    """What a transition yields to read promise records. The answer is a tuple of `Record | None` in the order of ids."""
 
     ids: tuple[str, ...]
 
 
 class NeedSchedule(Struct, frozen=True):
-    """Need for the schedule with this id. The answer is `ScheduleRecord | None`."""
+    """What a transition yields to read a schedule. The answer is `ScheduleRecord | None`."""
 
     id: str
 
 
 class NeedChildren(Struct, frozen=True):
-    """Need for the direct children of this promise. The answer is a tuple of records."""
+    """What a transition yields to read the direct children of a promise. The answer is a tuple of records."""
 
     id: str
 
@@ -62,7 +62,11 @@ Shown = PromiseView | Task | Schedule
 
 
 class NeedPage(Struct, frozen=True, eq=False):
-    """Need for one page of a search, after a position. The answer is a `Page`, or None if the position is not valid."""
+    """What a transition yields to read one page of a search.
+
+    The page begins after the position `after`, or at the beginning. The answer is a `Page`, or None if the position is
+    not valid.
+    """
 
     search: Search
     after: Place | None
@@ -188,12 +192,15 @@ class Draft:
 
 
 def first_written(record: Record, now: int) -> Record:
-    """Return a new record with the fields of its first write: `wake_at`, `written_at` and `rev`."""
+    """Return a new record with `wake_at`, `written_at` and `rev` set for its first write."""
     return replace(record, wake_at=due_at(record, now), written_at=now, rev=1)
 
 
 def stamped_schedule(after: ScheduleRecord, before: ScheduleRecord | None, now: int) -> ScheduleRecord:
-    """Return the schedule with the fields of a write. It is due at `next_run_at`, unless it is paused."""
+    """Return the schedule `after` with `wake_at`, `written_at` and `rev` set for its write.
+
+    It is due at `next_run_at`, unless it is paused.
+    """
     rev = 1 if before is None else before.rev + 1
     return replace(after, wake_at=None if after.paused else after.next_run_at, written_at=now, rev=rev)
 

@@ -153,14 +153,14 @@ def _last_shown(expression: str, until: int, zone: tzinfo) -> int:
 
 
 def _shown_from(expression: str, wall: int, zone: tzinfo, suits: Callable[[int], bool], *, back: bool = False) -> int:
-    """Return the nearest instant (s) that suits, searching the times of the expression after `wall`.
+    """Return the first instant (s) after the clock time `wall` that matches the expression and for which `suits` is true.
 
     Args:
         expression: the cron expression.
-        wall: the clock's time at which the search begins, as `_wall` returns it.
+        wall: the time on the clock at which the search begins, as `_wall` returns it.
         zone: the time zone of the clock.
-        suits: whether an instant (s) can be returned.
-        back: search before `wall` and return the latest instant of a time that is shown twice.
+        suits: returns whether an instant (s) may be the result.
+        back: search backwards from `wall` instead. If the clock shows the found time twice, return the later instant.
     """
     while True:
         wall = int(_neighbour(expression, wall, "get_prev" if back else "get_next"))

@@ -237,7 +237,7 @@ def snapshot_of(records: Sequence[Record], messages: list[DebugMessage]) -> Snap
 
     Args:
         records: all records, ordered by id.
-        messages: the messages that are held back, ordered by their subject.
+        messages: the messages that are held back, ordered by their key.
     """
     waiting = [record for record in records if record.pending]
     return Snapshot(
@@ -261,7 +261,7 @@ def _task_timeouts(records: Iterable[Record]) -> Iterable[TaskTimeout]:
 
 
 def _subject(address: str, message: dict[str, Any]) -> tuple[str, ...]:
-    """Return the subject of a message. A later message of the same subject replaces it."""
+    """Return the key of a held message. A later message with the same key replaces the held one."""
     if message["kind"] == "execute":
         return (message["data"]["task"]["id"], "execute")
     return (message["data"]["promise"]["id"], "unblock", address)
