@@ -304,16 +304,16 @@ class Applies(Protocol):
 
 
 class Outlets(Protocol):
-    """The surroundings that effects need: the store itself, messages, timers, schedules and retention."""
+    """What carries effects out: the store, and the senders of messages, timers, schedules and retention markers."""
 
     def apply(self, request: Request) -> Response: ...
 
     def send(self, address: str, message: dict[str, Any]) -> None:
-        """Send the message on its way to `address`. Do not wait for the work of the receiver."""
+        """Send the message to `address`, without waiting until the receiver has handled it."""
         ...
 
     def notify(self, address: str, promise: PromiseView) -> None:
-        """Send a settled promise on its way to a listener. Its values may be claims. Do not wait for the listener."""
+        """Send a settled promise to a listener, without waiting for the listener. Its values may be claims."""
         ...
 
     def arm(self, id: str, at: int) -> None:
@@ -321,11 +321,11 @@ class Outlets(Protocol):
         ...
 
     def disarm(self, id: str) -> None:
-        """Delete the wake-up far ahead that was armed for the promise, if it still exists."""
+        """Delete the EventBridge schedule that is the wake-up of the promise, if it still exists."""
         ...
 
     def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
-        """Fire the schedule at each occurrence of `cron` in `timezone` (None means UTC), until it is disarmed."""
+        """Fire the schedule at each occurrence of `cron` in `timezone` (None means UTC), until `disarm_schedule`."""
         ...
 
     def fire_schedule(self, id: str, at: int) -> None:
@@ -335,7 +335,7 @@ class Outlets(Protocol):
     def disarm_schedule(self, id: str) -> None: ...
 
     def retain(self, id: str, created_at: int, settled_at: int) -> None:
-        """Delete the settled root and its tree after the retention. Both instants are in milliseconds."""
+        """Put the retention marker of a settled root, so that its tree is deleted later. Both instants are in ms."""
         ...
 
 

@@ -155,9 +155,9 @@ def duration(milliseconds: int) -> str:
 
 
 def taken_ms(promise: PromiseView) -> int | None:
-    """Return how long a settled promise was pending, in ms, or None if it is pending.
+    """Return how long (ms) a settled promise took, or None if it is pending.
 
-    A step may be recorded only when it ends. The tag `resonate:elapsed` then says how long it ran before that.
+    Some steps are recorded only when they end. The tag `resonate:elapsed` says how long such a step ran before.
     """
     if promise.settled_at is None:
         return None

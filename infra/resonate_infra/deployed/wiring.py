@@ -33,7 +33,7 @@ BATCH = 10
 
 
 class Wiring:
-    """Parts of a deployed function, for one process.
+    """The store, AWS clients and handlers of a deployed function. Each is created at its first use, once in a process.
 
     Args:
         observe: receives the name and value of each metric.

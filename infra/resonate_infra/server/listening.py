@@ -158,9 +158,9 @@ class Uvicorn(uvicorn.Server):
 
 
 class _OutOfFiles:
-    """Exception handler of the event loop that logs only once that connections cannot be accepted.
+    """Exception handler of the event loop for a process that has no free file descriptor to accept a connection.
 
-    asyncio itself would log it every second, with a traceback for each connection that waits.
+    It logs this error once. asyncio itself would log it every second, with a traceback for each waiting connection.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """Log lines of a function's attempts: called, succeeded, failed, retried.
 
-If payloads are encrypted, or the call has an encoder, payloads are not logged: no arguments, no results, and of errors
-only the type.
+If payloads are encrypted, or the call has an encoder, no payloads are logged. The lines then have neither arguments nor
+results, and only the type of an error.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def logs_everything() -> bool:
 
 
 def log_beginning(work: Work, *, private: bool) -> None:
-    """Log that a function is called. If `private`, here and below, nothing of its payloads is shown."""
+    """Log that a function is called. `private` means, as in the next functions: log nothing from its payloads."""
     work.context.logger.debug("Running function %s", _call(work, private))
 
 
@@ -84,7 +84,10 @@ def log_failure(
 
 
 def _is_showable(error: BaseException) -> bool:
-    """Return whether a handler can format an error, whose class may be a user's, and in not too many characters."""
+    """Return whether a log handler can format an error in at most `LONGEST_TRACEBACK` characters.
+
+    The class of the error may be a user's, and its methods may raise.
+    """
     import traceback
 
     from resonate.payloads.exceptions import frames_of
@@ -105,7 +108,7 @@ def _end(work: Work, policy: RetryPolicy | None) -> str:
 
 
 def log_forgotten(work: Work) -> None:
-    """Warn that a function has made commands that it did not yield or await, so they have no effect."""
+    """Warn that a function has created commands without yielding or awaiting them. They have no effect."""
     forgotten = work.context.made - work.context.count
     work.context.logger.warning(
         "Function %s made %d more command%s than it yielded: write `yield ctx.run(...)`, or `await` where it is async",

@@ -1,10 +1,13 @@
-"""Decision whether and when a function that has failed is called again: `decide`. Pure: it changes nothing.
+"""Decision whether and when a failed function is called again: `decide`. Pure: it changes nothing.
 
-A pause that is longer than a suspension is worth becomes a promise: a timer that carries the error and the number of
-the attempt. So the worker may exit, and the count of attempts survives (docs/rules.md R12). A shorter pause is spent in
-the worker and is not recorded, with two exceptions. A root workflow records every failed attempt, because the worker
-that continues it may not have the retry policy of its caller. And after every `SERIES` attempts the pause is long
-enough for a timer, so that a function that keeps failing does not occupy a worker.
+A pause that is long enough to suspend the task becomes a timer promise. This promise has the error and the number of
+the attempt. So the worker may exit, and the count of attempts survives (docs/rules.md R12). The worker waits out a shorter
+pause and does not record it, with two exceptions:
+
+- A root workflow records every failed attempt, because the worker that continues it may not have the retry policy of
+  its caller.
+- After every `SERIES` attempts the pause is long enough for a timer, so that a function that always fails does not
+  occupy a worker.
 """
 
 from __future__ import annotations
@@ -34,17 +37,20 @@ _OF_WORKFLOWS: RetryPolicy = Never()
 
 
 class Again(Struct, frozen=True):
-    """Call the function at once: the records show that this attempt failed, and that a later one began."""
+    """Decision to call the function at once: the records show that this attempt failed and a later one began."""
 
 
 class AfterTimer(Struct, frozen=True):
-    """Call the function after the pause that is recorded for this attempt."""
+    """Decision to call the function after the pause that is recorded for this attempt."""
 
     timer: PromiseView
 
 
 class PauseHere(Struct, frozen=True):
-    """Wait in this process until an instant (ms). `recorded` is whether to record the attempt before."""
+    """Decision to wait in this process until an instant (ms), and then call the function.
+
+    If `recorded`, the failed attempt is recorded first.
+    """
 
     pause_ms: int
     until: int
@@ -53,7 +59,7 @@ class PauseHere(Struct, frozen=True):
 
 
 class DurableTimer(Struct, frozen=True):
-    """Create a promise that resolves at an instant (ms), the end of the pause, and wait for it."""
+    """Decision to create a timer promise that resolves at the end of the pause (`until`, ms), and to wait for it."""
 
     pause_ms: int
     until: int
@@ -61,9 +67,9 @@ class DurableTimer(Struct, frozen=True):
 
 
 class Final(Struct, frozen=True):
-    """Do not call the function again.
+    """Decision not to call the function again.
 
-    `broken` is the error of the retry policy itself, if it has raised one; `blamed` names that policy.
+    If the retry policy itself has raised an error, `broken` is this error and `blamed` names the policy.
     """
 
     broken: Exception | None = None

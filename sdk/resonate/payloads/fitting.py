@@ -412,10 +412,10 @@ def _key(text: str, annotation: Any) -> Any:
 
 
 def despite_its_keys(plain: Any, annotation: Any) -> Any:
-    """Restore a mapping with keys that do not fit: those stay text, and everything else is restored.
+    """Restore a mapping. A key that does not fit stays text; all other keys and all values are restored.
 
     Raises:
-        Exception: it is not a mapping, or a value does not fit.
+        Exception: `plain` or `annotation` is not a mapping, or a value does not fit.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if not (isinstance(plain, dict) and arguments and issubclass(origin or object, Mapping)):

@@ -156,7 +156,7 @@ class Runtime:
             self._source.start(self._receive, self._waits.look_again)
 
     def refuse_fork(self) -> None:
-        """Raise RuntimeError if this process was forked after the threads were started. They do not run in this process."""
+        """Raise RuntimeError if this process was forked after the threads were started: they do not run here."""
         if self._forked():
             raise RuntimeError(
                 f"this Resonate was started in process {self._process}, and its threads did not come along into the"
@@ -312,7 +312,15 @@ class Runtime:
     # Tasks
 
     def _enqueue(self, job: Callable[[], object], otherwise: Callable[[], None] | None = None) -> bool:
-        """Run the job in the pool, if nothing stops; call `otherwise` if the runtime stops before the job has begun."""
+        """Submit a job to the pool of tasks.
+
+        Args:
+            job: what to run.
+            otherwise: called if the runtime stops before the job has begun.
+
+        Returns:
+            False, and the job is dropped, if the runtime is stopping or too many threads are left behind.
+        """
         if self._resources.stopping or abandoned.full:
             return False
         self.start()

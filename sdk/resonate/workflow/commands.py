@@ -2,7 +2,7 @@
 
 A command describes a durable action. The interpreter carries it out and sends its result into the workflow.
 `.options(...)` changes a command in place and returns it. The class names are those of SDK 0.6.7. L or R means local or
-remote, and F function. C (call) waits for the result, and I (invoke) gives a `Promise` to wait on later.
+remote, and F function. C (call) waits for the result. I (invoke) returns a `Promise`, and the workflow waits later.
 
 A generator yields a command. An async function awaits it, and the command then yields itself. So the interpreter sees
 the same for both.
@@ -45,7 +45,7 @@ def sentence(kind: str, name: str, id: str | None = None) -> str:
 
 
 def misused(thing: object) -> ProgramError:
-    """Return the error of a command or promise that is used as if it were its result."""
+    """Return the error to raise when a workflow uses a command or promise as if it were the result."""
     return ProgramError(f"{thing!r:.200} is not its own result: write `yield` (or `await`) in front of it")
 
 
@@ -66,7 +66,7 @@ def _refuse_operators(kind: Any) -> None:
 
 
 class Promise(Generic[T_co]):
-    """A durable promise of a workflow. Yield or await it for its value; if it failed, its error is raised::
+    """A durable promise of a workflow. Yield or await it to get its value. If it was rejected, its error is raised::
 
         charge = yield ctx.begin_run(charge_card, order)
         ...
@@ -92,7 +92,7 @@ class Promise(Generic[T_co]):
 
 
 class Command(Generic[T_co]):
-    """Base of all commands. `T_co` is the type of what yielding or awaiting the command gives."""
+    """Base of all commands. `T_co` is the type of the value that a workflow gets when it yields or awaits one."""
 
     __slots__ = ("opts",)
     kind: ClassVar[CommandKind]
@@ -150,13 +150,13 @@ class LocalCall(Command[T_co]):
 
 
 class LFC(LocalCall[T_co]):
-    """Local call of a function that waits for its result."""
+    """Local call that waits for the result of the function."""
 
     __slots__ = ()
 
 
 class LFI(LocalCall[Promise[T]]):
-    """Local call of a function that gives a promise of its result."""
+    """Local call that returns a promise for the result of the function."""
 
     __slots__ = ()
     waits = False
@@ -214,20 +214,20 @@ class RemoteCall(External[T_co]):
 
 
 class RFC(RemoteCall[T_co]):
-    """Remote call of a function that waits for its result."""
+    """Remote call that waits for the result of the function."""
 
     __slots__ = ()
 
 
 class RFI(RemoteCall[Promise[T]]):
-    """Remote call of a function that gives a promise of its result."""
+    """Remote call that returns a promise for the result of the function."""
 
     __slots__ = ()
     waits = False
 
 
 class PromiseCommand(External[Promise[T]]):
-    """Creation of a promise that is settled from outside. If a promise has this id, it is used."""
+    """Creation of a promise that another program settles. If a promise with its id exists, that promise is used."""
 
     __slots__ = ("data",)
     kind = "promise"

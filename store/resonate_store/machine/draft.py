@@ -35,7 +35,7 @@ REDELIVERY_MS = 60_000
 
 
 class NeedRecords(Struct, frozen=True):
-    """What a transition yields to read promise records. The answer is a tuple of `Record | None` in the order of ids."""
+    """What a transition yields to read promise records. The answer is a tuple of `Record | None`, in the same order."""
 
     ids: tuple[str, ...]
 

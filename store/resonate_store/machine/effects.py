@@ -56,7 +56,7 @@ class Arm(Struct, frozen=True):
 
 
 class Disarm(Struct, frozen=True):
-    """Effect: delete the wake-up far ahead that was armed for the promise `id`. It is not needed any more."""
+    """Effect: delete the EventBridge schedule that is the wake-up of the promise `id`. It is not needed any more."""
 
     id: str
 
@@ -164,10 +164,10 @@ def _on_settlement(before: Record | None, after: Record) -> list[Effect]:
 
 
 def _wakes_late(record: Record) -> bool:
-    """Return whether a wake-up far ahead was armed for a record and is still armed after its settlement.
+    """Return whether the wake-up of a record is an EventBridge schedule that is still armed after its settlement.
 
-    Nearer wake-ups are messages that end by themselves at no cost. One far ahead is an EventBridge schedule, which
-    would stay and count against a quota until its time.
+    A wake-up within `ARMING_HORIZON_MS` is a message, which does no harm and costs nothing when it fires. A later one
+    is an EventBridge schedule. It would exist and count against a quota until it fires.
     """
     if record.timer:
         at = record.timeout_at

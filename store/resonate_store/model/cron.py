@@ -153,7 +153,7 @@ def _last_shown(expression: str, until: int, zone: tzinfo) -> int:
 
 
 def _shown_from(expression: str, wall: int, zone: tzinfo, suits: Callable[[int], bool], *, back: bool = False) -> int:
-    """Return the first instant (s) after the clock time `wall` that matches the expression and for which `suits` is true.
+    """Return the first instant (s) after the clock time `wall` that matches the expression and that `suits` accepts.
 
     Args:
         expression: the cron expression.

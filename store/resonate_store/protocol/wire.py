@@ -229,7 +229,7 @@ def _action(request: PromiseCreate | PromiseSettle | PromiseRegisterCallback) ->
 
 
 def _sparse(request: ProtocolRequest) -> Any:
-    """Return the request without unset fields, because other servers may not know them or accept null."""
+    """Return the request without unset fields. Other servers may not know these fields, or may refuse null."""
     names = zip(request.__struct_fields__, request.__struct_encode_fields__, strict=True)
     values = {wire: getattr(request, name) for name, wire in names}
     return {wire: value for wire, value in values.items() if value is not None and value is not False}
