@@ -190,7 +190,7 @@ def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
 
 
 def _creation(promise: PromiseCreate) -> Sequence[str]:
-    """Return the id of a new promise, and the foreign ids in its lineage tags. Its own ancestors are not foreign."""
+    """Return the id of a new promise, and the ids in its tags that are neither its own nor above it."""
     return (promise.id, *lineage_elsewhere(promise.id, promise.tags))
 
 

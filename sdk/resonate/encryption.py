@@ -2,9 +2,9 @@
 
     resonate = Resonate.local(encryptor=AESGCMEncryptor({"2026-11": key}))
 
-Encrypted are arguments, results of steps and calls, errors, the data of promises and of retry timers, and the payloads
-of `resonate.promises`. The store needs ids, tags, headers and times, which stay readable. The names of functions are
-among the tags.
+These payloads are encrypted: arguments, results of steps and calls, errors, the data of promises and of retry timers,
+and the payloads of `resonate.promises`. The store needs ids, tags, headers and times, so these stay readable. The names
+of functions are among the tags.
 
 A ciphertext is bound to its place: the id of the promise, and whether it is the param or the value, are authenticated
 with it. A payload that a writer of the store moves elsewhere is refused there. A payload without the headers of

@@ -16,7 +16,7 @@ COMPLETE_KEY = "resonate:idempotency-key"
 
 
 def created_alike(promise: PromiseView, key: str | None) -> bool:
-    """Return whether an existing promise is the one that a call creates, by the keys of both.
+    """Return whether an existing promise is the one that a call creates. The keys of both are compared.
 
     Args:
         promise: the existing promise.

@@ -253,7 +253,7 @@ class Promises:
         Args:
             id: the id of the promise.
             timeout: the deadline, in milliseconds since the epoch. If it has passed, the promise is created as timed
-                out. Give `sys.maxsize` for none.
+                out. `sys.maxsize` means no deadline.
             ikey: the idempotency key, with which the call can be repeated. Without one, an existing promise is a
                 conflict.
             strict: whether an existing promise that is settled is a conflict, even if the keys match.

@@ -55,12 +55,12 @@ class DurableSchedule(Struct, frozen=True, kw_only=True):
         id, cron, timezone: its id, and when it occurs; a timezone of None is UTC.
         promise_id, promise_param, promise_tags: what the promise of each occurrence is created with.
         promise_timeout: the time that each promise has, in milliseconds.
-        catch_up: which missed occurrences are made up for: "all" in order, the "latest", or "none".
-        overlap: "skip" if an occurrence does not happen while the promise of the previous one is pending, else "allow".
+        catch_up: which missed occurrences are created later: "all" in order, the "latest", or "none".
+        overlap: "skip" if an occurrence is left out while the promise of the previous one is pending, else "allow".
         last_run_time, next_run_time: the latest and the next occurrence of `cron`.
-        paused: whether occurrences are suspended.
+        paused: whether the schedule is paused.
         last_promise: the id of the latest promise.
-        skipped_at, skip_reason: the latest occurrence that did not happen, and why.
+        skipped_at, skip_reason: the latest occurrence that was left out, and why.
         created_on, description, tags, ikey: when and with what it was created.
     """
 
@@ -127,7 +127,7 @@ class Schedules:
             promise_headers, promise_data: the param of each promise.
             promise_tags: the tags of each promise. `resonate:target` is required: the address that its task is sent to.
             timezone: the IANA time zone of `cron`; UTC by default.
-            catch_up: which missed occurrences are made up for: "all" in order (the default), the "latest", or "none".
+            catch_up: which missed occurrences are created later: "all" in order (the default), the "latest", or "none".
             overlap: "skip" leaves an occurrence out while the promise of the previous one is pending; "allow" by
                 default.
 
@@ -208,7 +208,7 @@ class Schedules:
     def resume(self, id: str) -> DurableSchedule:
         """Resume a schedule at its next occurrence from now, and return it. Raises the errors of `get`.
 
-        Occurrences during the pause are not made up for.
+        Occurrences during the pause are not created later.
         """
         return _shown(self._apply(ScheduleResume(id)))
 

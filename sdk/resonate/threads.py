@@ -20,7 +20,7 @@ from resonate_store.model.clock import Clock
 T = TypeVar("T")
 
 STEP_THREADS = 10_000
-"""Width of a pool for steps with a timeout. In effect the number of tasks is the limit: each runs one such step."""
+"""Width of a pool for steps with a timeout. The number of tasks is the real limit: each runs one such step at once."""
 
 
 class Pool(Executor):
@@ -116,7 +116,7 @@ class Pool(Executor):
             return list(self._threads)
 
     def leave(self, thread: threading.Thread) -> None:
-        """Leave a thread behind in its call. Another thread takes its place, and it ends with the call."""
+        """Leave a thread behind in its call: another thread replaces it, and the thread ends when its call ends."""
         with self._changed:
             if thread in self._threads:
                 self._threads.remove(thread)

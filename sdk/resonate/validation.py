@@ -1,4 +1,4 @@
-"""Checks of arguments: one of the wrong type is refused where it is given, by name.
+"""Checks of arguments. An argument of the wrong type is refused where it is given, with an error that names it.
 
 Type checkers find most of these mistakes. Users without a type checker get an error that names the argument.
 """
@@ -26,8 +26,9 @@ def seconds_of(duration: Any) -> Any:
 def warn_of_milliseconds(name: str, seconds: float) -> None:
     """Warn of a number of seconds that looks like milliseconds.
 
-    That is more than ten years, or more than one year and a whole number of hours if read as milliseconds. A number
-    beyond the protocol's last instant means "never" and causes no warning.
+    A number looks like milliseconds if it is more than ten years. A number of more than one year does too if, read as
+    milliseconds, it is a whole number of hours. A number beyond the protocol's last instant means "never" and causes no
+    warning.
     """
     many = seconds > 10 * YEAR_S or (seconds > YEAR_S and seconds % _HOUR_MS == 0)
     if many and seconds < END_OF_TIME / 1000:

@@ -48,7 +48,7 @@ class DamagedRecord(StoreError):
 
 
 class MovedFile(StoreError):
-    """Raised when the path of the store's file does not lead to it any more. The message names the path."""
+    """Raised when the store's file is not at its path any more. The message names the path."""
 
 
 class StoreClosed(StoreError):
@@ -110,7 +110,7 @@ class Embedded(Protocol):
         ...
 
     def subscribe(self, *, send: Send | None = None, on_wake: Callable[[int], None] | None = None) -> Send:
-        """Replace the present listener and return the function that got the messages before.
+        """Replace the present subscriber and return the function that got the messages before.
 
         Args:
             send: gets an address and a message. It must not wait for the receiver. None keeps the present function.

@@ -1,9 +1,9 @@
 """The time of a server, computed from its responses.
 
-A worker computes deadlines of sleeps and promises, and the server keeps them. If their clocks differ, a sleep is too
-short or too long by the difference. The server therefore puts its time into the head of each response, and clients
-compute deadlines in that time. Leases, pauses and timeouts of a client use the client's own clock
-(docs/decisions/0063).
+A worker computes deadlines of sleeps and promises, and the server settles the promises at these deadlines. If the two
+clocks differ, a sleep is too short or too long by the difference. The server therefore puts its time into the head of
+each response, and clients compute deadlines in that time. Leases, pauses and timeouts of a client use the client's own
+clock (docs/decisions/0063).
 """
 
 from __future__ import annotations

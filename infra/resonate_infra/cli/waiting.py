@@ -48,7 +48,7 @@ def read(session: Session, id: str) -> tuple[PromiseView, Task | None]:
 def of_task(promise: PromiseView, task: Task | None, *, short: bool = False) -> str:
     """Return what a pending task waits for, or an empty text.
 
-    With `short`, here and below, a long error is cut.
+    With `short`, a long error is cut. The next functions have the same argument.
     """
 
     if task is None or task.state != "pending":

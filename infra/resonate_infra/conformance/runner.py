@@ -111,8 +111,8 @@ class Runner:
 
     Args:
         send: sends a request to the server.
-        clock: returns about the server's time (ms), at which scripts begin. If None, scripts set the time: the server
-            must answer debug requests, and is emptied before every script.
+        clock: returns approximately the server's time (ms), at which scripts begin. If None, scripts set the time: the
+            server must answer debug requests, and is emptied before every script.
         prefix: the prefix of every id. It must not contain a dot.
         token: the token in the head of every request.
     """

@@ -27,7 +27,7 @@ from resonate_store.model.requests import PromiseGet
 TIME_TO_LIVE = "dynamodb.amazonaws.com"
 """The principal in the stream record of an item that DynamoDB has deleted because it expired."""
 SMALL_TREE = 25
-"""Maximum records of a tree that the stream's consumer deletes itself. Resumes wait meanwhile.
+"""Maximum records of a tree that the stream's consumer deletes itself. Resumes in the same batch wait meanwhile.
 
 A larger tree is left to the push queue.
 """
@@ -53,7 +53,7 @@ class Dispatch:
     Args:
         outlets: where effects are delivered.
         pusher: posts messages over HTTP.
-        enqueue: puts an errand on the push queue.
+        enqueue: puts a message (`Errand`) on the push queue.
         debug: knows whether the deployment is stopped and which messages are held back. None if debug requests are off.
     """
 
@@ -203,8 +203,8 @@ class Dispatch:
         """Delete the expired tree if it is small and there is time. Otherwise leave it to the queue.
 
         Resumes in the same batch wait for the deletion, so a large tree is not deleted here. If the deletion fails, the
-        queue continues it too. A stream record that is given up could not be repaired. Only its position is kept, and
-        the sweep does not look for expired trees. But a message in the dead-letter queue can be sent again.
+        queue continues it too. Without the queue, a stream record that Lambda gives up would be lost: the sweep does
+        not look for expired trees. But a dead letter of the push queue can be sent again.
         """
         gone = False
         try:

@@ -169,7 +169,7 @@ class Pusher:
         connect_timeout_s: maximum seconds to connect to a receiver.
         read_timeout_s: maximum seconds to wait for its response. After them the message counts as delivered.
         total_timeout_s: maximum seconds of a push.
-        width: how many pushes run at the same time; the pool keeps so many connections to a host.
+        width: how many pushes run at the same time. The pool keeps this many connections to a host.
         public_only: whether only addresses of the internet are allowed.
     """
 

@@ -37,7 +37,7 @@ OUTDATED: Final = (
     " /promises, /schedules and /tasks: update the Resonate SDK of this program"
 )
 _CLOSE: Final = {"Connection": "close"}
-"""Header of every response to a poll. An open connection without a stream would take the place of a request."""
+"""Header of every response to a poll. A connection that stays open after it counts towards the maximum number."""
 
 Answer = Callable[[bytes], tuple[int, bytes]]
 """Function that takes a request envelope and returns the HTTP status and the response envelope."""

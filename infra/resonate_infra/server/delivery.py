@@ -28,9 +28,9 @@ from resonate_store.model.tags import TARGET
 CONCURRENCY = 256
 """Maximum number of pushes and invocations at the same time."""
 MOST_UNSERVED = 1_000
-"""Addresses without a worker that the log has already named. Beyond that number, the log names them again."""
+"""Maximum number of addresses without a worker that are remembered, so that the log names each only once."""
 REOFFER_HORIZON_MS = 900_000
-"""Milliseconds within which every offered task is due for its next offer. So offered tasks are found as due ones."""
+"""Maximum milliseconds until the next offer of an offered task. So all offered tasks are due within this time."""
 
 logger = logging.getLogger("resonate.server")
 

@@ -75,7 +75,7 @@ class LambdaHandler:
         ...}`. For an SQS batch its partial failures.
 
     Raises:
-        MalformedEvent: the event is none of these.
+        MalformedEvent: the event does not contain an execute message.
         StoreError: the store cannot answer. Lambda then retries an asynchronous invoke or a batch.
         Exhausted: too many threads are left behind. On Lambda the process ends instead, and is replaced.
     """
@@ -217,7 +217,7 @@ def _pool(name: str) -> Pool | None:
 
 
 def _steps() -> Pool:
-    """Return the pool of steps with a timeout: an invocation runs one at a time, and leaves some behind."""
+    """Return the pool for steps with a timeout. An invocation runs one at a time, but may leave threads behind."""
     from resonate.threads import STEP_THREADS, Pool
 
     return Pool(STEP_THREADS, "resonate-step")

@@ -50,7 +50,7 @@ class Caller:
         dependencies: the dependencies of functions, by name.
         clock: the source of time.
         group: the worker group of this process.
-        served: the same, or None if this process receives no messages.
+        served: the worker group whose messages this process receives; None if it receives none.
         pid: the name of this process.
         ttl_ms: the lease of a task that is started here.
         worker: runs tasks.

@@ -70,9 +70,10 @@ class Resonate(Caller):
             it is derived from the store.
         pid: the name of this process; random by default.
         registry: the registered functions; a new registry by default.
-        retry_policy: for calls that name none. A `RetryPolicy` applies to steps only, and workflows are not retried. A
-            function that returns the policy for a given function applies to both. By default steps are retried with
-            `Exponential()`: after pauses of 2, 4, 8, 16, 30, 30 ... seconds, until they time out after a year.
+        retry_policy: the retry policy of calls that do not name one. A `RetryPolicy` applies to steps only, and
+            workflows are not retried. A function that gets the called function and returns its policy applies to both.
+            By default steps are retried with `Exponential()`: after pauses of 2, 4, 8, 16, 30, 30 ... seconds, until
+            they time out after a year.
         store: the store of the promises. By default it is the DynamoDB table that the environment variable
             `RESONATE_TABLE` names, else the server at `RESONATE_URL`, else memory.
         ttl: the lease of a task without a heartbeat, in seconds or as a `timedelta`; 10 s by default.
@@ -293,7 +294,7 @@ class Resonate(Caller):
         Threads do not survive a fork: start after it, in each process that is to work.
 
         Raises:
-            RuntimeError: it was started in the process that this one was forked from.
+            RuntimeError: this process was forked after `Resonate` had started its threads.
         """
         self._runtime.start()
 
@@ -389,7 +390,7 @@ class Resonate(Caller):
 
         Raises:
             ResonateStoreError: a schedule with this id has another definition (code 100.40901), or `cron` is invalid.
-            SignatureError: `func` is a function that the arguments do not fit.
+            SignatureError: the arguments do not fit the function `func`.
         """
         check_call(id, func)
         name, version = self._named(func, args, kwargs)

@@ -20,11 +20,11 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Function(Generic[P, R_co]):
-    """Result of `Resonate.register`: a call of it calls the function directly, and `run` and `rpc` start executions.
+    """Result of `Resonate.register`. A call of it calls the function directly; `run` and `rpc` start executions.
 
-    It equals the function and has the same hash. `P` are the function's parameters after its context. `R_co` is what a
-    direct call returns: for a generator or async function, the generator or coroutine. `run` and the like give what the
-    function returns.
+    It compares equal to the function and has the same hash. `P` are the function's parameters after its context. `R_co`
+    is the result of a direct call: for a generator or async function, the generator or coroutine. `run` and `rpc` give
+    the value that the function returns.
     """
 
     def __init__(self, resonate: Caller, registered: Registered) -> None:
@@ -123,7 +123,7 @@ class Function(Generic[P, R_co]):
         return self._client().begin_rpc(id, self._callee(), *args, **kwargs)
 
     def _callee(self) -> Any:
-        """Return the function, or only its name if another version is called, whose parameters are not known."""
+        """Return the function. If another version is called, return only the name: its parameters are not known."""
         return self.func if self._options.version in (None, self.version) else self.name
 
     def _client(self) -> Caller:

@@ -1,7 +1,7 @@
 """Async function that has become a workflow: the interpreter runs it outside of any event loop.
 
-A workflow must follow from its records, and the results of an event loop are not recorded. So no event loop is running
-while an async workflow runs. Code that asks for one gets an error that says why.
+A replay must be able to repeat a workflow from its records, and the results of an event loop are not recorded. So no
+event loop is running while an async workflow runs. Code that asks for one gets an error that says why.
 """
 
 from __future__ import annotations

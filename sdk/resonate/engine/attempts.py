@@ -219,7 +219,7 @@ class Attempts(ABC):
         """Check that a workflow that ends has issued every recorded command.
 
         Raises:
-            NonDeterminismError: it has not.
+            NonDeterminismError: it has not issued a recorded command.
         """
         if work.kind is not Kind.STEP or work.node is self.root.node:
             missing = self.records.beyond(work.node.id, work.context.count)
@@ -271,7 +271,7 @@ class Attempts(ABC):
         return True
 
     def _continue_after(self, work: Work, timer: PromiseView) -> None:
-        """Make the attempt after the one whose retry timer this is."""
+        """Begin the next attempt after this retry timer, at once if the timer is settled."""
         if timer.pending:
             self._rest(work, timer.id, timer.timeout_at)
         else:

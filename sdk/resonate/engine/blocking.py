@@ -10,7 +10,7 @@ from resonate.engine.model import Coroutine, Node, Work
 from resonate_store.model.tags import PARENT
 
 WORTH_SUSPENDING_MS = 1_000
-"""A wait up to this length (ms) is spent in the worker: a suspension and a resume cost more."""
+"""The worker waits up to this length (ms) without suspending: a suspension and a resume cost more."""
 WORTH_SUSPENDING_HERE_MS = 20
 """The same for a sleep if store and workers are one process (ms): a resume then costs a replay, but no invocation."""
 
@@ -45,7 +45,7 @@ def blocked_on(
         timers: the retry timers that functions wait for.
         pausing: the functions that pause in this process before their next attempt.
         now: the present instant (ms).
-        worth_suspending_ms: the longest sleep that is spent in the worker.
+        worth_suspending_ms: the longest sleep for which the worker waits without suspending.
     """
     nodes = {node.id: node for node in waiting.values() if node.external}
     for coroutine, node in waiting.items():

@@ -39,7 +39,7 @@ class Conventions:
         dependencies: the dependencies of contexts.
         default_target: the target of calls that name none.
         group: their target if their function is registered here.
-        encoders: receives the encoders of calls, by promise id: this process may run the called function too.
+        encoders: gets the encoder of each call, by promise id, because this process may also run the called function.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Conventions:
 
         Args:
             command, id, place, parent, now: as for `local`.
-            detached: whether the workflow's end does not wait for it.
+            detached: whether the workflow can end before the call has ended.
 
         Raises:
             PayloadError: the arguments, or the data, have no JSON form.

@@ -1,9 +1,10 @@
 """Failures of functions that are not an `Exception`, and how they differ from the end of the process.
 
 `sys.exit()` in a step, a `KeyboardInterrupt` raised in a thread, a `CancelledError` of a library, a `GeneratorExit` and
-any other `BaseException` are failures of the function that raises them. A Ctrl-C, and the exit that a signal handler
-asks for, are not: Python raises both in the main thread, in whatever code runs there. In tests a killed worker and
-pytest's own outcomes (`pytest.fail`, `pytest.skip`) are not either.
+any other `BaseException` are failures of the function that raises them. Four of them are not failures of the function:
+
+- a Ctrl-C, and an exit by a signal handler. Python raises both in the main thread, in the code that runs there;
+- in tests, the end of a killed worker, and an outcome of pytest (`pytest.fail`, `pytest.skip`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def is_outcome_of_test(error: BaseException) -> bool:
 
 
 def failure_of(error: BaseException, name: str) -> Exception | None:
-    """Return the failure of the function that raised `error`, or None if `error` is to end the process or its runner.
+    """Return the failure of the function that raised `error`, or None if `error` must end the process or the test.
 
     Args:
         error: what was raised, in the caller's thread.

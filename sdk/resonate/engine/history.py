@@ -20,7 +20,7 @@ from resonate_store.model.records import PromiseView
 from resonate_store.model.tags import FUNC, KIND, LINK, NAME, ORIGIN, PARENT, SCOPE, TARGET, TIMER
 
 NOTHING = "nothing"
-"""The missing side of a difference: only the history, or only today's code, has a command at an id."""
+"""The command that is shown for the history, or for today's code, if that has no command at an id."""
 
 
 class Issued(Struct, frozen=True):
@@ -157,10 +157,10 @@ def _may_be_detached(promise: PromiseView | None, parent: str) -> bool:
 
 
 def may_belong(promise: PromiseView, parent: str) -> bool:
-    """Return whether a promise with the id of a command of `parent` may be that of this command.
+    """Return whether a promise, whose id is that of a command of `parent`, may be the promise of this command.
 
-    A promise without a parent may: the program that settles it can have created it before. A call without a parent is
-    an independent execution.
+    A call without the tag `resonate:parent` is an independent execution, so it is not. Any other promise without this
+    tag may be: the program that settles it may have created it before the workflow.
     """
     return promise.tags.get(PARENT, "" if TARGET in promise.tags else parent) == parent
 

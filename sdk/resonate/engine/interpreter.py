@@ -6,7 +6,7 @@ create a promise, and gets the result later. In the end it shows what it waits f
 same code runs in a Lambda handler, in memory and in a property test.
 
 A workflow may give an id to another program as soon as it has begun a call. So it continues only when that promise is
-created, or at least sent (docs/decisions/0036). docs/rules.md R1 to R18 hold.
+created, or at least sent (docs/decisions/0036). docs/rules.md R1 to R18 are the rules of replay.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Execution(Nodes):
     def advance(self, now: int) -> list[Action]:
         """Run every workflow as far as it can go, and return the actions that it needs to go further.
 
-        If `ready` is not empty afterwards, the actions are creations only, of what these workflows have begun. The
-        worker sends these first. While creations are `sent` and not answered, it returns no other actions.
+        If `ready` is not empty afterwards, the actions are only creations, of promises that these workflows have begun.
+        The worker sends them first. While creations are `sent` and not answered, `advance` returns no other actions.
 
         Raises:
             NonDeterminismError: a command is not the one that is recorded under its id.
@@ -116,7 +116,7 @@ class Execution(Nodes):
     def blocked(self, worth_suspending_ms: int = WORTH_SUSPENDING_MS) -> Blocked:
         """Return what this execution waits for, when `advance` returns nothing and no function runs.
 
-        A sleep that is not longer than `worth_suspending_ms` is spent in the worker.
+        The worker waits out a sleep that is not longer than `worth_suspending_ms`.
         """
         return blocked_on(self._blocked, self.root.node, self.timers, self.pausing, self.now, worth_suspending_ms)
 
@@ -178,9 +178,10 @@ class Execution(Nodes):
 
         Args:
             node: the node, before it is settled.
-            coroutine: the workflow that has begun it; None if it waits for it, or begins it when it waits.
-            when: when the workflow gets the error: "yield" now, "row" when it is about to wait, "end" when it ends. A
-                workflow that awaits the promise before gets the error there.
+            coroutine: the workflow that has begun it. None if the workflow waits for the promise now: the end of this
+                wait gives it the error.
+            when: when the workflow gets the error: "yield" now, "row" before its next wait, "end" when it ends. If it
+                awaits the promise earlier, it gets the error at that await.
         """
         for other in (*self._unfinished, *self._blocked):
             if other is not coroutine and node in other.attached:

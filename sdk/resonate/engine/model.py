@@ -82,7 +82,7 @@ class Lineage(Struct):
         return cls(id, origin, prefix, timeout_at, tags)
 
     def below(self, id: str, timeout_at: int) -> Lineage:
-        """Return the lineage of the children of the promise `id`, which is itself a child here."""
+        """Return the lineage of the children of the promise `id`, which is itself a child in this lineage."""
         return Lineage.of(id, self.origin, self.prefix, timeout_at)
 
     def apart(self, origin: str) -> Lineage:
@@ -90,7 +90,7 @@ class Lineage(Struct):
         return Lineage(self.id, origin, self.prefix, self.timeout_at, {**self.tags, ORIGIN: origin})
 
     def tags_of(self, func: str, tags: dict[str, str] | None) -> dict[str, str]:
-        """Return the tags of a local call of the function `func`, with the user's."""
+        """Return the tags of a local call of the function `func`, with the user's `tags`."""
         if tags:
             return {**tags, **self.tags, FUNC: func}
         shared = self._of_steps.get(func)
@@ -111,7 +111,7 @@ class Node(Struct, eq=False):
         encoder: encodes and decodes its payloads, if the command names one.
         key: its idempotency key, if the command names one.
         link: its place in its parent, `{parent}.{n}`, if it has an overridden id.
-        inherited: the tags of that place.
+        inherited: the tags of the record at that place.
         refused: whether the store has refused its outcome once.
         uncreated: whether the store has refused the promise itself.
         durable: whether it is stored.
@@ -263,7 +263,7 @@ class Row(Struct, eq=False):
         return continued
 
     def refusal(self) -> BaseException | None:
-        """Return the error of what was refused of the latest row, once."""
+        """Return the error of the refused promises of the latest row; None if this was done before, or none was."""
         nodes = [node for node, in_row in self.refused.items() if in_row]
         for node in nodes:
             del self.refused[node]

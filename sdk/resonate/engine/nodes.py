@@ -51,7 +51,7 @@ class Nodes(Attempts):
 
     @abstractmethod
     def _close_below(self, node: Node) -> None:
-        """Close the workflows that work for a promise that is settled without them."""
+        """Close the workflow of a promise, and those below it, because the promise was settled by another program."""
 
     @abstractmethod
     def _announce(self, node: Node) -> None:
@@ -62,7 +62,7 @@ class Nodes(Attempts):
         return outstanding_below(self.root.node.id, self.nodes.values())
 
     def timed_out_above(self, work: Work, now: int) -> Node | None:
-        """Return the highest nested workflow above a function that has timed out as well, or None."""
+        """Return the topmost nested workflow above a function whose deadline has passed too, or None."""
         found: Node | None = None
         above = self.nodes.get(work.lineage.id)
         while above is not None and above is not self.root.node:
@@ -158,7 +158,7 @@ class Nodes(Attempts):
 
     @staticmethod
     def _drop_work(node: Node) -> None:
-        """Close the function of a node that is settled without it."""
+        """Close the function of a node, because another program has settled the node."""
         work, node.work = node.work, None
         if work is not None and work.opening is not None:
             close_workflow(work.opening.coroutine, work.name)

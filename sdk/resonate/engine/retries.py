@@ -1,8 +1,8 @@
 """Decision whether and when a failed function is called again: `decide`. Pure: it changes nothing.
 
 A pause that is long enough to suspend the task becomes a timer promise. This promise has the error and the number of
-the attempt. So the worker may exit, and the count of attempts survives (docs/rules.md R12). The worker waits out a shorter
-pause and does not record it, with two exceptions:
+the attempt. So the worker may exit, and the count of attempts survives (docs/rules.md R12). The worker waits out a
+shorter pause and does not record it, with two exceptions:
 
 - A root workflow records every failed attempt, because the worker that continues it may not have the retry policy of
   its caller.
@@ -174,6 +174,6 @@ def timer_after(work: Work, error: BaseException, until: int) -> PromiseCreate:
 
 
 def record_of(work: Work, error: BaseException, now: int, until: int) -> PromiseRecord:
-    """Return the request that records a failed attempt of a root workflow whose pause is spent in the worker."""
+    """Return the request that records a failed attempt of a root workflow, if the worker waits out the pause."""
     timer = timer_after(work, error, until)
     return PromiseRecord(timer.id, until, now, "resolved", param=timer.param, tags={**timer.tags, SCOPE: "local"})

@@ -1,7 +1,7 @@
 """Messages of a store in this process.
 
 Several connections can share such a store: a worker and a client in one test, or two groups in one program. The store
-has one listener, the exchange, which delivers each message:
+has one subscriber, the exchange, which delivers each message:
 
 - A message goes to the process that its address names, or else to any process of the group.
 - The execute message of a call that a connection has begun goes to this connection, whatever the call's target.
@@ -107,7 +107,7 @@ class Exchange:
             self._sources.append(source)
 
     def deliver_kept(self) -> None:
-        """Send the messages again that no connection was there for."""
+        """Send the kept messages again. When they were first sent, no connection could receive them."""
         with self._lock:
             kept, self._kept = self._kept, {}
         for address, message in kept.values():

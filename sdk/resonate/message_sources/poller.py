@@ -34,7 +34,7 @@ FIRST_PAUSE_MS: Final = 1_000
 LONGEST_PAUSE_MS: Final = 60_000
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 10.0
-"""Maximum time until the server begins its response. Events have no limit."""
+"""Maximum time until the server begins its response. The time between two events is not limited."""
 
 # With keep-alive, the operating system notices a dead peer within a minute.
 _SOCKET_OPTIONS: list[tuple[int, int, int | bytes]] = [

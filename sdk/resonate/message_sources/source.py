@@ -1,7 +1,7 @@
-"""Protocol of what brings messages to a process of a worker group.
+"""Protocol of the source from which a process of a worker group gets its messages.
 
-An execute message offers a task. An unblock message brings a promise that a listener waits for. Both may be lost, which
-costs time only: the store offers a task again, and a promise can be read.
+An execute message offers a task. An unblock message has a settled promise for a listener. If a message is lost, only
+time is lost: the store offers a task again, and a promise can be read.
 """
 
 from __future__ import annotations

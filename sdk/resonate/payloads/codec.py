@@ -131,7 +131,7 @@ def _encoded_by(encoder: Encoder[Any, str | None], value: Any, what: str) -> Val
 
 
 def _zoned(plain: Any) -> tuple[Any, bool]:
-    """Return the data with texts for instants whose offset has seconds, and whether there is any.
+    """Return the data with texts for instants whose offset has seconds, and whether it has such an instant.
 
     msgspec would round the offset to minutes.
     """
@@ -149,7 +149,7 @@ def _zoned(plain: Any) -> tuple[Any, bool]:
 
 
 def _named(plain: Any) -> tuple[Any, bool]:
-    """Return the data with names for the numbers that are not finite, and whether there is any."""
+    """Return the data with names for the numbers that are not finite, and whether it has such a number."""
     if isinstance(plain, float):
         if math.isfinite(plain):
             return plain, False
@@ -212,7 +212,7 @@ def decode(value: Value, annotation: Any = Any, encoder: Encoder[Any, str | None
     """Return the value that `encode` was given, restored to `annotation` if it fits.
 
     Raises:
-        Unfit: it does not fit a type that was `restore.Asked` for.
+        Unfit: it does not fit the type of a `restore.Asked`.
         PayloadError: the payload is not base64 JSON, or the encoder cannot read it. The caller adds whose payload it
             is.
     """
@@ -261,7 +261,7 @@ def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
 
 
 def _asked(value: Any, name: str, otherwise: Any) -> Any:
-    """Return an attribute of a user's object. Its class may raise any error."""
+    """Return an attribute of a user's object, or `otherwise` if it is missing or its class raises an error."""
     try:
         return getattr(value, name, otherwise)
     except Exception:

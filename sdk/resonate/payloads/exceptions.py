@@ -23,7 +23,7 @@ from resonate.errors import ApplicationError, ResonateError
 _MAX_DEPTH = 10
 """Maximum number of levels of causes, and of groups within groups. Causes can be cyclic."""
 _VALUE_DEPTH = 5
-"""Number of levels that an error counts if it is an argument or attribute of another error."""
+"""Number of levels by which an error is deeper if it is an argument or attribute of another error."""
 _MAX_TRACEBACK_CHARS = 8_000
 """Maximum length of a traceback; its end is kept."""
 _MIN_TRACEBACK_CHARS = 300

@@ -114,7 +114,7 @@ def _read(form: Any, value: Any) -> Any:
     """Return the value that was written in this form.
 
     Raises:
-        Exception: it was not.
+        Exception: the value does not have this form.
     """
     if form is None:
         return value

@@ -106,7 +106,7 @@ def restore(plain: Any, annotation: Any) -> Any:
     """Convert JSON data to the annotated type. Data that does not fit is returned as it is, and logged once.
 
     Raises:
-        Unfit: it does not fit the type that a caller has `Asked` for.
+        Unfit: it does not fit the type of an `Asked`.
     """
     if annotation is Any or annotation is None or (type(plain) is annotation and annotation in PLAIN):
         return plain

@@ -60,7 +60,7 @@ class HeldTasks:
     def hold(self, lease: Lease, *, begun: bool = False) -> None:
         """Extend a task's lease from now on.
 
-        Of two attempts the older one ends as lost before its next step.
+        If this process holds the task at an older version, that attempt ends as lost before its next step.
 
         Args:
             lease: the lease.
@@ -99,7 +99,7 @@ class HeldTasks:
     def extend(self, store: Store) -> bool:
         """Extend the leases of all held tasks, and return whether all requests succeeded.
 
-        There is one request for each execution, because servers require that the tasks of one request are related.
+        Each execution has a request of its own, because some servers refuse tasks of several executions in one request.
         """
         complete = True
         now = self._clock.now()

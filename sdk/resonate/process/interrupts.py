@@ -5,8 +5,8 @@ if it were a failure. So from the start of the first runtime of a process to the
 is replaced. The replacement prints nothing for a `KeyboardInterrupt` that the main thread has not caught, and passes
 everything else to the hook before it. The process ends as Python ends it, by SIGINT, which scripts see.
 
-A program may stop its runtime because it is interrupted, for instance in a `finally` block. The interrupt is raised
-further after that, so the hook stays in place for this one interrupt.
+A program may stop its runtime because it is interrupted, for instance in a `finally` block. Python raises the interrupt
+again after that block, so the hook stays in place for this one interrupt.
 
 The hook is not set where an interrupt does not end the program: at an interactive prompt, and inside Lambda.
 """
@@ -26,7 +26,7 @@ _hook: _Hook | None = None
 
 
 class _Hook:
-    """Replacement of `sys.excepthook`. If other code has wrapped it, it passes everything on once it is inactive."""
+    """Replacement of `sys.excepthook`. Other code may wrap it, so it passes everything on when it is inactive."""
 
     def __init__(self, before: Callable[[type[BaseException], BaseException, TracebackType | None], Any]) -> None:
         self.before = before

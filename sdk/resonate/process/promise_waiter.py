@@ -6,8 +6,8 @@ lose messages; the promise is read because a halted task sends no message. Witho
 pauses that grow. That happens without a source, and while its connection is down. When the connection is made or lost,
 all callers read at once and continue in the other way.
 
-Polling waits use the injected clock: under a clock that a test moves, they may be what makes time pass. Waits for a
-message use real time, because another thread brings it.
+Polling waits sleep on the injected clock. With a clock that a test moves, such a sleep may move the time. Waits for a
+message use real time, because another thread delivers it.
 
 A wait uses the caller's own thread. Threads, tasks and leases belong to the runtime (`runtime`).
 """
@@ -211,7 +211,7 @@ class Waits:
         return promise
 
     def _rest(self, wait: _Wait, seconds: float) -> None:
-        """Sleep on the clock until the pause or the wait is over. In a test this may be what makes time pass."""
+        """Sleep on the clock until the pause or the wait is over. In a test this sleep may move the clock."""
         end = self._clock.now() + round(seconds * 1000)
         while not wait.news.is_set() and (left_ms := end - self._clock.now()) > 0:
             self._clock.sleep(min(left_ms, round(SLICE_S * 1000)))

@@ -27,7 +27,7 @@ EVENTS_BETWEEN_LOOKS = 50
 
 
 class Wait(NamedTuple):
-    """One thing that an execution waits for and that the stack cannot bring about.
+    """One thing that an execution waits for, and that does not happen in the stack by itself.
 
     Attributes:
         id: the promise.

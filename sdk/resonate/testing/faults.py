@@ -91,7 +91,7 @@ class FailPoints:
 
     @contextmanager
     def around_functions(self) -> Generator[None]:
-        """Make every function that a worker of this process calls such a place, while the block runs."""
+        """Carry out fail-points also at the calls of users' functions in this process, while the block runs."""
         call = calls.call
 
         def called(work: Work, async_functions: AsyncFunctions) -> Outcome | Opening | None:

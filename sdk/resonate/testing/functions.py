@@ -36,7 +36,7 @@ def stub_of(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def place_of(place: str | Callable[..., Any]) -> str:
-    """Return the place of a fail-point. A function is a place by its own name, which workers know for steps."""
+    """Return the name of the place of a fail-point. The place of a function has the function's own name."""
     if isinstance(place, Function):
         return cast("Function[..., Any]", place).func.__name__
     return place if isinstance(place, str) else named(place)

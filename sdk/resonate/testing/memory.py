@@ -1,9 +1,9 @@
 """The stack in memory: the real worker over the real store, in one thread, with a clock that only the test moves.
 
 Each message to a worker is one invocation, as on Lambda: it acquires the task, replays the workflow from its beginning
-and ends. Arguments, results and errors are encoded as on Lambda. So a test result holds there too. The stack does not
-wait for real time, and a test does the same at each run. Only the event loop of async functions has its own thread,
-which all stacks share.
+and ends. Arguments, results and errors are encoded as on Lambda. So a workflow has the same outcome there. The stack
+does not wait for real time, and each run of a test does the same. Only the event loop of async functions has its own
+thread, which all stacks share.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class MemoryStack(Stack):
         assert stack.run(app.trial, "ada") == "receipt-1"
 
     Args:
-        programs: `Resonate` objects. Their registered functions are served in their groups. A function that the test
-            runs brings its program with it.
+        programs: `Resonate` objects. Their registered functions are served in their groups. `run` and `start` add the
+            program of their function.
         clock: the stack's time; by default one that begins at a fixed instant.
         dependencies: objects that `ctx.get_dependency` returns, by name; they replace those of the programs.
         worker_timeout: the time limit of an invocation in seconds; 300 by default.
@@ -271,7 +271,7 @@ class _Memory(MemoryStore):
 
 
 class _Outside(StoreWrapper):
-    """The store for a program outside of the workers: what follows from a request happens at once."""
+    """The store for a program outside of the workers. The effects of a request happen before it returns."""
 
     def __init__(self, stack: MemoryStack) -> None:
         super().__init__(stack.store)

@@ -6,9 +6,9 @@ workflows are replayed too, even finished ones, because a running execution may 
 function is a workflow if commands of its own are recorded, else a step.
 
 A history passes on two conditions. Each command of today's code is the one recorded under its id. And a workflow that
-ends has issued as many commands as are recorded. Results are not compared: another result does not keep a worker from
-continuing. Other arguments, data, or lengths of a sleep do not either, because a worker uses the record. They cause a
-warning if the history contains them.
+ends has issued as many commands as are recorded. Results are not compared, because a worker continues with another
+result too. A worker also continues with other arguments, data, or lengths of a sleep, because it uses the record. They
+only cause a warning, if the history contains them.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def replay(
         arguments of local calls are not recorded.
 
     Raises:
-        Difference: it does not; the error shows the first command that differs.
+        Difference: the code issues other commands. The error shows the first command that differs.
         HistoryFormatError: the text is not a history.
         ValueError: the recorded promise is not the call of a function.
     """
@@ -356,7 +356,8 @@ class _Replay:
     def _unrecorded(self, node: Node, *, optional: bool) -> None:
         """Stop at a command without a record.
 
-        In a workflow that has ended, all commands are recorded, so there it is a difference.
+        If the recorded workflow has ended, all its commands are recorded. Then a command without a record is a
+        difference.
         """
         place = node.link or node.id
         parent = self._history.find(place.rpartition(".")[0])

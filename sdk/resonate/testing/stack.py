@@ -126,7 +126,7 @@ class Stack(ABC):
         """Return the annotated result of a function, or Any."""
 
     def _unserved(self) -> dict[str, str]:
-        """Return the targets without a worker that tasks were offered to, by the task's id."""
+        """Return the target of each offered task that has no worker, by the task's id."""
         return {}
 
     # Executions
@@ -231,9 +231,9 @@ class Stack(ABC):
     def run_until_complete(self, id: str, *, days: float | None = None) -> PromiseView:
         """Move the clock from event to event until the execution has an outcome.
 
-        It does not wait for what the stack cannot bring about. A promise that is settled from outside is awaited until
-        its deadline, but not if that is the default of a year. A step that only fails is not retried for the year: the
-        wait ends after 100 attempts, if nothing else happens or is due.
+        It does not wait for what cannot happen in the stack. A promise that another program settles is awaited until
+        its deadline, but not if that is the default of a year. A step that always fails is not retried for a whole
+        year: the wait ends after 100 attempts, if nothing else happens or is due.
 
         Args:
             id: the execution, or any promise.
@@ -431,7 +431,7 @@ class Starter:
 
 
 class _Awaiter:
-    """Wait of handles, which moves the clock."""
+    """Awaiter of the stack's handles. It moves the clock until the promise is settled."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack

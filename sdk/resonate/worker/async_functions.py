@@ -79,7 +79,8 @@ class AsyncFunctions:
     def cancel(self) -> None:
         """Cancel all functions, and start none until `stop` has ended the loop.
 
-        A cancelled function has not failed: another worker will run it. One that returns all the same has its result.
+        A cancelled function has not failed: another worker will run it. If it returns in spite of that, its result
+        counts.
         """
         with self._lock:
             if self._loop is not None:

@@ -157,7 +157,7 @@ class FunctionCalls:
     def take_next(self) -> None:
         """Wait for the next function to return, and handle its result.
 
-        A retry that is due meanwhile waits for that: a pause is a minimum.
+        A retry that becomes due meanwhile waits until then, because a pause is only a minimum.
         """
         while True:
             patience_s = SIGNALS_S

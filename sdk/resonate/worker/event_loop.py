@@ -1,9 +1,9 @@
 """Event loop for async functions (`async_functions`), which recognises commands.
 
 An async function is a step until it awaits a command. Then it becomes a workflow and leaves the loop, and the
-interpreter runs it like a generator. A workflow must follow from its records, and the results of a loop are not
-recorded. So one function must not await both: if it does, it gets an error that says so. No function is called twice to
-find out.
+interpreter runs it like a generator. A replay must be able to repeat a workflow from its records, and the results of a
+loop are not recorded. So one function must not await both: if it does, it gets an error that says so. No function is
+called twice to find out what it is.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class EventLoop(_Base):
         self.call_soon_threadsafe(begin)
 
     def give_up(self, work: Work) -> threading.Event:
-        """Cancel a function, and return an event that is then set. If it is not set, a function blocks the thread."""
+        """Cancel a function, and return an event that is then set. It is late if a function blocks the thread."""
         self.given_up = True
         responded = threading.Event()
 

@@ -58,7 +58,7 @@ class Lease:
                 self.sure_until = min(self.ends_at - 1, self._confirmed_at + NEWS_MS)
 
     def confirm(self, asked_at: int) -> None:
-        """Note that the store has accepted a request of `asked_at` that only the holder of the task may make."""
+        """Note that the store has accepted a request that only the holder of the task may make, sent at `asked_at`."""
         with self._changing:
             if not self.ended:
                 self._confirmed_at = asked_at
@@ -93,7 +93,7 @@ class Lease:
         """Ask the store whether the task is still held at its version.
 
         Raises:
-            Lost: it is not.
+            Lost: it is not held at this version.
             StoreError: the store cannot answer.
         """
         response = store.apply(TaskVerify(self.id, self.version, consistent))

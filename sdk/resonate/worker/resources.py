@@ -41,7 +41,7 @@ class Resources:
         fences_records: whether the store fences records of steps by the version of their task.
         stopping: whether no function is started any more, and tasks with functions left to run are released.
         exhausted: called when this process has left behind as many threads as it may.
-        worth_suspending_ms: the longest sleep that is spent in the worker.
+        worth_suspending_ms: the longest sleep for which a worker waits without suspending.
     """
 
     def __init__(

@@ -6,9 +6,9 @@ results to the interpreter. It ends when the task is fulfilled or suspended, or 
 Functions may run in a pool or in the event loop, and requests in another pool. The execution itself is advanced in the
 caller's thread only.
 
-A call that other programs can see is created before its workflow continues. Of calls in a row, this holds for the first
-one, if requests have a pool. The creations of the following ones are sent while the workflow continues, and answered
-before anything else happens to it (docs/decisions/0036).
+A call that other programs can see is created before its workflow continues. If a workflow begins several calls in a row
+and requests have a pool, this holds only for the first call. The creations of the next ones are sent while the workflow
+continues, and answered before the workflow does anything else (docs/decisions/0036).
 """
 
 from __future__ import annotations

@@ -76,8 +76,8 @@ class Worker:
 
     Attributes:
         encoders: the encoders of calls from this process, by promise id.
-        calls: the calls that this process has begun with an encoder, by promise id, because an encoder may keep
-            nothing.
+        calls: the calls that this process has begun with an encoder, by promise id, because an encoder may not store
+            the call.
         options: the options of the calls that this process has begun, by promise id, until they are settled here.
     """
 
@@ -112,7 +112,7 @@ class Worker:
 
         Args:
             id, version: as in the message.
-            ttl_ms: the length of the lease; it must outlive the time that this process may still run.
+            ttl_ms: the length of the lease; it must be longer than the time that this process may still run.
             deadline: the instant (ms) after which no function is started.
             lease: the lease, if the caller extends it while this runs.
 

@@ -13,7 +13,7 @@ running_function: ContextVar[str] = ContextVar("function", default="a coroutine"
 """The name of the async function that an asyncio task belongs to. A new task inherits it from the task that creates it.
 """
 coroutines_of_functions: WeakSet[Any] = WeakSet()
-"""The coroutines of async functions that the event loop runs; it adds each."""
+"""The coroutines of async functions that the event loop runs. The loop adds them."""
 
 
 class MixedAwaits(ProgramError):
@@ -35,7 +35,7 @@ def refuse_task(awaited: object) -> None:
     """Raise an error if a command or promise is awaited in an asyncio task that the user's function has created.
 
     Raises:
-        MixedAwaits: it is, for example because it was given to `asyncio.gather`.
+        MixedAwaits: it is awaited there, for example because it was given to `asyncio.gather`.
     """
     loop = asyncio._get_running_loop()
     task = None if loop is None else asyncio.current_task(loop)

@@ -274,8 +274,8 @@ class Context:
     def detached(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> RFI[Any]:
         """Start an independent execution of `func` on a worker of its target.
 
-        The workflow can end before it does: unlike `begin_rpc`, its end does not wait for the call. The arguments and
-        what yielding gives are those of `begin_rpc`.
+        Unlike with `begin_rpc`, the workflow can end before this execution has ended. The arguments and the returned
+        command are those of `begin_rpc`.
         """
         self.made += 1
         name, version, asked = self._remote(func, args, kwargs)
@@ -290,7 +290,7 @@ class Context:
         data: Any = None,
         tags: dict[str, str] | None = None,
     ) -> PromiseCommand[Any]:
-        """Create a promise that is settled from outside. If a promise has this id, it is used.
+        """Create a promise that another program settles. If a promise with this id exists, that promise is used.
 
             approval = yield ctx.promise(data={"amount": 500}, timeout=7 * 24 * 3600)
             answer = yield approval  # settled by resonate.promises.resolve(approval.id, value=...)

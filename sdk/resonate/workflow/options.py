@@ -63,7 +63,7 @@ class ScheduleOptions(CallOptions, total=False):
     """Options of a client, besides those of `CallOptions`. These have an effect on schedules only.
 
     Attributes:
-        catch_up: which missed occurrences are made up for: "all" in order (the default), the "latest", or "none".
+        catch_up: which missed occurrences are created later: "all" in order (the default), the "latest", or "none".
         overlap: "skip" leaves an occurrence out while the promise of the previous one is pending; "allow" by default.
         timezone: the IANA time zone of the cron expression; UTC by default.
     """
@@ -240,10 +240,10 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def by_name(owner: Callable[[Any], str], kind: type) -> Callable[[Method], Method]:
-    """Return a decorator of a method `options`: an unknown option is an error that lists the known ones.
+    """Return a decorator of a method `options`. It refuses an unknown option with an error that lists the known ones.
 
     Args:
-        owner: returns for the method's object whose options they are.
+        owner: gets the object of the method and returns its name for the error.
         kind: the `TypedDict` of the options.
     """
     known = sorted(kind.__annotations__)

@@ -170,8 +170,9 @@ def plain_function(func: Any) -> types.FunctionType:
 
 
 def _key(func: Any) -> Any:
-    """Return the key of a callable: methods are new objects at each access but equal, other objects may not be
-    hashable.
+    """Return the key of a callable: itself for a function or method, else its `id`.
+
+    A method is a new object at each access, but equal. Other objects may not be hashable.
     """
     return func if isinstance(func, (types.FunctionType, types.MethodType)) else id(func)
 

@@ -74,7 +74,7 @@ class Signature(msgspec.Struct, frozen=True):
         """Refuse arguments that would be restored to another value: JSON data does not show the type.
 
         Raises:
-            PayloadError: an argument would.
+            PayloadError: an argument would be restored to another value.
         """
         if logger.isEnabledFor(logging.DEBUG):
             for parameter, value, annotation in self._annotated(args, kwargs):
@@ -104,7 +104,7 @@ def check_value(what: str, place: str, value: Any, annotation: Any) -> None:
         annotation: the type that it would be restored to.
 
     Raises:
-        PayloadError: it would.
+        PayloadError: the value would be restored to another value.
     """
     if type(annotation) is Doubtful and annotation.changes(value):
         raise PayloadError(

@@ -69,7 +69,7 @@ class Unavailable(StoreError):
 class ConditionFailed(Exception):
     """Raised when a condition of a write failed.
 
-    `images` has the present item of each failed position; None if it is missing.
+    `images` maps the position of each failed element to its present item, or to None if the item is missing.
     """
 
     def __init__(self, images: Mapping[int, AnyItem | None]) -> None:

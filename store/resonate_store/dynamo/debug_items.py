@@ -2,8 +2,8 @@
 
 The functions of a deployment share no memory, so the pause is an item of the table (docs/decisions/0035). The functions
 that carry out effects read it first. Messages that are held back are items too. Such an item has only the id of the
-task or promise, and the message is built when it is needed. A message is released by the attribute `effects` on its
-item: the table's stream then brings it to the dispatcher.
+task or promise, and the message is built when it is needed. To release a message, the attribute `effects` is set on its
+item. The table's stream then invokes the dispatcher with it.
 
 These operations read and write the whole table without indexes. An index follows its table with a delay, which is too
 late for a test that moves the time. Only a deployment that is made for debugging runs them.
@@ -23,7 +23,7 @@ from resonate_store.dynamo.parallel import each
 from resonate_store.model.records import Entry, PromiseView, Record
 
 DEBUG_PK: Final = "debug"
-"""The partition of the items for debugging. It has no entries and no retention markers."""
+"""The partition of the items for debugging. It has neither promises nor schedules nor retention markers."""
 _PAUSE: Final[Item] = {"pk": typed(DEBUG_PK), "sk": typed("pause")}
 _MESSAGE_SK: Final = "message#"
 

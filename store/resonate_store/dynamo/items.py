@@ -42,7 +42,7 @@ AnyItem = Mapping[str, Mapping[str, Any]]
 Attributes = Mapping[str, Attribute[Any]]
 
 SHARDS: Final = 8
-"""How many partitions each index has. In a table with items, a change would hide due items of old partitions."""
+"""How many partitions each index has. If it is changed, due items in the old partitions are not found any more."""
 
 CONFIRMATION_MS: Final = 60_000
 """How long (ms) a claim may stay unconfirmed before the sweep confirms it."""
@@ -284,7 +284,7 @@ def execution_state(state: PromiseState | Literal["schedule"], shard: int) -> st
 
 
 def halted_shard(shard: int) -> str:
-    """Return the partition of the index `wake` for the halted tasks of one shard. It allows to count them."""
+    """Return the partition of the index `wake` for the halted tasks of one shard, so that they can be counted."""
     return f"halted#{shard}"
 
 

@@ -81,7 +81,7 @@ class DynamoSearch:
         """The origin whose partition is read before the scan. The scan leaves it out."""
 
     def page(self) -> Page | None:
-        """Return the page, or None if this search cannot have the position at which it would begin."""
+        """Return the page, or None if its start position is not valid for this search."""
         parts, rest = self._plan()
         after = self._after
         if after is not None and isinstance(after[0], str):
@@ -284,7 +284,7 @@ class DynamoSearch:
 
 
 def _states_before(state: PromiseState | None) -> tuple[PromiseState, ...]:
-    """Return the states in which a promise can be stored that a search shows in `state`; None shows all.
+    """Return the stored states of the promises that a search for `state` finds. None means all states.
 
     A pending promise whose deadline has passed is shown as settled. The pending state is first.
     """

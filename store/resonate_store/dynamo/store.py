@@ -249,8 +249,8 @@ class DynamoStore(Store):
             How many records were deleted, with the root.
 
         Raises:
-            NotDeletable: the root does not exist or is pending, its settlement is not delivered to all waiters, or a
-                task in its tree is running.
+            NotDeletable: the promise does not exist, is not a root or is pending. Or its settlement is not delivered to
+                all awaiters and listeners, or a task in its tree is running.
             StoreError: the table or the bucket cannot be reached.
         """
         record = self.record(id)
@@ -280,7 +280,7 @@ class DynamoStore(Store):
     def connect(self) -> None:
         """Create the client now.
 
-        Lambda gives more processor to the initialisation of a function than to its invocations.
+        Lambda gives more processor time to the initialisation of a function than to its invocations.
         """
         self._table.connect()
 

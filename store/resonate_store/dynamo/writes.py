@@ -38,7 +38,7 @@ class Element(NamedTuple):
 
 
 class Write(NamedTuple):
-    """A write as the client takes it. `keys` are its entries in the order of the elements."""
+    """A call of the client that writes. `keys` has the key of each element, in the same order."""
 
     operation: str
     arguments: dict[str, Any]

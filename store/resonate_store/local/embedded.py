@@ -2,8 +2,8 @@
 
 A subclass reads and writes records under one lock. Everything else is here. Effects are carried out in the process,
 together with the write that they follow from. The store has no thread: its owner calls `tick`, which does what is due,
-when `next_wake_at` has come. Messages go to the one listener outside the lock, because a receiver may call the store at
-once.
+when `next_wake_at` has come. The store sends messages to its one subscriber outside the lock, because a receiver may
+call the store at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logger = logging.getLogger("resonate.store")
 
 
 def unheard(address: str, message: dict[str, Any]) -> Literal[False]:  # noqa: ARG001
-    """Drop the message, because no listener has subscribed.
+    """Drop the message, because the store has no subscriber.
 
     A lost execute message is sent again, and a client reads the promise if the unblock message is lost.
     """
@@ -41,10 +41,10 @@ def unheard(address: str, message: dict[str, Any]) -> Literal[False]:  # noqa: A
 
 
 class Subscribable:
-    """A store that gives its messages and wake-ups to one listener.
+    """A store that gives its messages and wake-ups to one subscriber.
 
     Args:
-        send: gets the messages until a listener subscribes.
+        send: gets the messages until a first subscriber replaces it.
     """
 
     def __init__(self, send: Send = unheard) -> None:
@@ -62,7 +62,7 @@ class Subscribable:
         return self._on_wake
 
     def subscribe(self, *, send: Send | None = None, on_wake: Callable[[int], None] | None = None) -> Send:
-        """Replace the present listener.
+        """Replace the present subscriber.
 
         Args:
             send: gets an address and a message. The store calls it outside its lock. It must not wait for the receiver.
@@ -71,7 +71,8 @@ class Subscribable:
                 function.
 
         Returns:
-            The function that got the messages before. A listener that handles only some messages passes the rest to it.
+            The function that got the messages before. A subscriber that handles only some messages passes the rest to
+            it.
         """
         before = self._send
         self._send = send or before

@@ -300,7 +300,7 @@ class SqliteStore(EmbeddedStore):
         self._posted = 0
 
     def _undone(self) -> None:
-        """Discard what would have followed from the transaction, which was rolled back."""
+        """Discard the effects and messages of the transaction that was rolled back."""
         self._undelivered.clear()
         for _ in range(self._posted):
             self._outbox.pop()

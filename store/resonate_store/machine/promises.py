@@ -156,7 +156,7 @@ def register_callback(request: PromiseRegisterCallback, now: int) -> Transition:
 def with_callback(draft: Draft, awaited: Record, awaiter: str, version: int) -> Record:
     """Register the awaiter's task at `version` in the draft. A repeated registration refreshes the version (W1).
 
-    `awaiter` and `version` can also be the key and the instant of an explicit registration; see `Record`.
+    `awaiter` and `version` can also be the key and the instant of an explicit callback; see `Record`.
     """
     if awaited.callbacks.get(awaiter) == version:
         return awaited

@@ -23,7 +23,7 @@ from resonate_store.model.records import Entry, PromiseView, Record, Schedule, S
 from resonate_store.model.requests import PromiseSearch, Response, ScheduleSearch, Search, TaskSearch
 
 _FARTHEST = 2**53
-"""No instant is farther from zero."""
+"""The largest instant (ms). A position contains an instant, or its negative for the newest first."""
 
 
 class _Cursor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

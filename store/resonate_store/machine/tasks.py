@@ -330,8 +330,8 @@ def resume_halted(request: TaskContinue, now: int) -> Transition:
 def resume(request: TaskResume, now: int) -> Transition:
     """Make a suspended task pending, once per settlement. A late or repeated resume changes nothing (W2).
 
-    A registration for one version ends with that version. A registration for every version is removed from the awaited
-    promise in the same write, so a repeated delivery finds nothing.
+    A callback for one version ends with that version. An explicit callback is removed from the awaited promise in the
+    same write, so a repeated delivery finds nothing.
     """
     draft = Draft(now)
     standing = request.version is None
@@ -355,7 +355,11 @@ def resume(request: TaskResume, now: int) -> Transition:
 
 
 def _waits(awaiter: Record, task: TaskRecord, awaited: Record | None) -> bool:
-    """Return whether `awaited` has settled and still has a registration of the awaiter's life or current version."""
+    """Return whether `awaited` has settled and still has a callback that counts for the awaiter.
+
+    It counts if it is for the present version of the task, or if it is an explicit callback of this life of the
+    awaiter.
+    """
     if awaited is None or awaited.pending:
         return False
     registered = awaited.callbacks.get(STANDING + awaiter.id) == awaiter.created_at

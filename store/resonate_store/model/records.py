@@ -39,7 +39,7 @@ END_OF_TIME = 2**53
 """The last instant (ms) and the longest duration (ms). JSON readers represent integers exactly up to this number."""
 
 STANDING = "\0"
-"""Prefix of the awaiter's id in the key of a registration that counts for every version. Ids cannot contain it."""
+"""Prefix of the awaiter's id in the key of an explicit callback (docs/rules.md W4). Ids cannot contain it."""
 
 
 class Value(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -185,9 +185,10 @@ class Record(Struct, frozen=True, gc=False, omit_defaults=True):
     """A promise with its task, callbacks and listeners: one item of the store.
 
     - `callbacks` maps the id of an awaiter to the version of its task that waits. A later registration refreshes the
-      version. An explicit registration has a second entry, whose key is `STANDING` and the id. Its number is the
-      instant at which the awaiter was created: the entry counts for every version of this life of the awaiter until it
-      is delivered (docs/rules.md W4). Code of a release that does not know this entry finds the first one.
+      version. An explicit callback has a second entry, whose key is `STANDING` and the id. Its number is the instant at
+      which the awaiter was created. The entry counts for every version of the awaiter until it is delivered, but not if
+      the awaiter was deleted and created again (docs/rules.md W4). Older releases do not know this entry and use the
+      first one.
     - `listeners` maps an address to the instant of its registration.
     - `delivered` is true when all effects of the settlement have been carried out.
     - `wake_at` is the earliest instant at which anything may be due.

@@ -329,7 +329,7 @@ class TaskVerify(Struct, frozen=True):
 class TaskResume(Struct, frozen=True):
     """Internal request to resume the task `id` at `version`, because the promise `awaited` has settled.
 
-    A `version` of None means a registration that counts for every version (docs/rules.md W4). The record of
+    A `version` of None means an explicit callback, which counts for every version (docs/rules.md W4). The record of
     `awaited` has it until the request is carried out.
     """
 
@@ -413,7 +413,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
 
     - `status` is a status of the protocol: 200, 300, 400, 404, 409, 413, 422 or 503. From 400 on, `error` says what is
       wrong.
-    - `preload` has the settled promises because of which a suspension was refused with 300.
+    - `preload` has the settled awaited promises if a suspension was refused with 300.
     - `action_status` is the status of the action of a fence: 200, or 404 if the promise to settle does not exist.
     - `promises`, `tasks` or `schedules` is the page of a search. All three are None for other requests.
     - `cursor` names the next page. It is None on the last page.

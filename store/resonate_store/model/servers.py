@@ -17,7 +17,7 @@ class ServerSettings(Struct, frozen=True):
 
     Attributes:
         url: the address for requests.
-        messages_url: the address of `/poll/{group}/{id}`, where messages are.
+        messages_url: the address to which `/poll/{group}/{id}` is added, for the messages of a worker.
         token: a JSON Web Token (JWT).
         auth: user name and password for HTTP basic authentication.
         scope: what requests are signed for with AWS credentials; None if they are not signed.

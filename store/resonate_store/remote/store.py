@@ -4,8 +4,8 @@ Each request of the protocol is one round trip. Two things differ from other sto
 
 - A finished step needs two round trips, because `promise.record` is internal: a creation and a settlement. Both are
   fenced by a task that this process holds, and so show whether the task is lost (docs/rules.md P11).
-- A response may get lost. The request is then made again, and its second answer can be misleading: for example, this
-  process itself has acquired the task already. The store then reads the present state before it returns.
+- A response may get lost. The request is then made again, and its second answer can be misleading. For example, an
+  acquisition is refused because its first try succeeded. The store then reads the present state before it returns.
 """
 
 from __future__ import annotations
