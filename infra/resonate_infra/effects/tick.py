@@ -230,7 +230,11 @@ class Tick:
         return {"kind": kind, "id": id, "status": response.status}
 
     def _look_after(self, id: str, schedule: Schedule | None) -> None:
-        """Delete the timer of a deleted or paused schedule. Arm a schedule again that fired a little too early."""
+        """Correct the timers of a schedule after its firing.
+
+        A deleted or paused schedule must not have a recurring timer, so this timer is deleted. If the firing was at
+        most `MAX_EARLY_MS` too early, the schedule is fired once more, at its occurrence.
+        """
         if schedule is None or schedule.paused:
             # The effect that should have deleted its recurring timer was lost.
             self._outlets.disarm_schedule(id)

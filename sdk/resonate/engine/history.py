@@ -114,7 +114,7 @@ class KnownRecords:
             self._timers[stem] = timer
 
     def timer(self, stem: str) -> PromiseView | None:
-        """Return the latest retry timer of a function."""
+        """Return the latest retry timer whose id begins with `{stem}~`, or None."""
         return self._timers.get(stem)
 
     def reaches(self, id: str, count: int) -> bool:

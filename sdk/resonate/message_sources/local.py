@@ -84,7 +84,7 @@ class LocalMessageSource:
 
     @property
     def anycast(self) -> str:
-        """The address of the group; a message goes to this process if it can."""
+        """The address of the group. A message to it is delivered to this process if possible."""
         return f"poll://any@{self._group}/{self._id}"
 
     def start(self) -> None:

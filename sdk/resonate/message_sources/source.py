@@ -23,7 +23,7 @@ class Messages(Protocol):
 
     @property
     def anycast(self) -> str:
-        """The address of its group; a message goes to this process if it can."""
+        """The address of the group of this process. A message to it is delivered to this process if possible."""
         ...
 
     @property
