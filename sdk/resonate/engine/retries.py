@@ -161,7 +161,7 @@ def _pause_after(
 def timer_after(work: Work, error: BaseException, until: int) -> PromiseCreate:
     """Return the request that creates the retry timer after this attempt.
 
-    Its id is among those of the siblings of the function's promise, so it is in the preload of the parent.
+    The id makes the timer a sibling of the function's promise, so the timer is in the preload of the parent.
     """
     tags = {**work.tags, SCOPE: "global", TIMER: "true"}
     for tag in (TARGET, DELAY):

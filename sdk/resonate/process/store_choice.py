@@ -126,6 +126,9 @@ def check_stores(store: Any, source: Any) -> bool:
 
 
 def _loaded(module: str, name: str, value: Any) -> bool:
-    """Return whether a value has this type, without importing its module: if it has, the module is imported already."""
+    """Return whether `value` is an instance of the class `name` of `module`, without importing the module.
+
+    If it is, the module is already imported.
+    """
     known = sys.modules.get(module)
     return known is not None and isinstance(value, getattr(known, name))
