@@ -15,7 +15,7 @@ from resonate_store.model.records import PromiseView
 
 
 class Progress:
-    """Whether the workflows of one execution repeat what an earlier invocation has done.
+    """Progress of one execution: whether its workflows repeat what an earlier invocation has done.
 
     Args:
         records: the records that are known.
