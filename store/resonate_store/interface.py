@@ -1,8 +1,8 @@
 """Interface of a promise store, and the delivery of its effects.
 
 `Store` is all that a client or worker needs. The stores in memory, in SQLite, in DynamoDB and on a remote server
-implement it. `deliver` carries out the effects of one write. It uses `Outlets`: queues, timers and messages of the
-surroundings. Stores in a process call it themselves. For DynamoDB, the dispatcher and the sweep call it.
+implement it. `deliver` carries out the effects of one write. It uses `Outlets`, which send messages and arm timers.
+Stores in a process call it themselves. For DynamoDB, the dispatcher and the sweep call it.
 """
 
 from __future__ import annotations
