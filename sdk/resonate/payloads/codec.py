@@ -1,8 +1,8 @@
 """Codec of values: JSON, as base64 in `value.data`, as the official SDKs write it (docs/protocol.md 6.4).
 
-Results are restored to the types that the function's annotations name; see `restore`. Without an annotation they are
-plain JSON data. They also are if the value does not fit the annotation, because a wrong annotation must not lose the
-result of a step. Arguments that do not fit are refused by the worker (docs/decisions/0045).
+Results are restored to the types that the function's annotations name; see `restore`. Without an annotation a result is
+plain JSON data. A result that does not fit its annotation also stays plain JSON data, because a wrong annotation must
+not lose the result of a step. Arguments that do not fit are refused by the worker (docs/decisions/0045).
 
 JSON does not have infinities and not-a-number. They are written as the strings that the TypeScript SDK uses. A header
 marks a payload in which such a string is a string.

@@ -49,7 +49,7 @@ def waits_of(id: str, records: Mapping[str, Record], unserved: Mapping[str, str]
     Args:
         id: the execution.
         records: all records, by id.
-        unserved: the targets without a worker that tasks were offered to, by the task's id.
+        unserved: the target of each offered task that has no worker, by the task's id.
     """
     found: dict[str, Wait] = {}
     left = [id]
