@@ -90,7 +90,9 @@ def test_promise_is_settled_once_with_its_codes(
             settle = getattr(promises, call)
             for missing in (promises.get, settle):
                 refused("100.40400", missing, call)
-            promises.create(call, clock.now() + SOON)
+            created = promises.create(call, clock.now() + SOON, ikey="k")
+            assert promises.create(call, clock.now() + SOON, ikey="k", strict=True) == created
+            refused("100.40900", promises.create, call, clock.now() + SOON)
             clock.advance(5)
             settled = settle(call, ikey="k", headers={"a": "b"}, data="7")
 

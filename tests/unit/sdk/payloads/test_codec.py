@@ -227,7 +227,7 @@ def test_error_of_canceled_or_timed_out_promise_has_its_type(subtests: pytest.Su
     for state, error in states:
         with subtests.test(state):
             back = codec.decode_error(rejected(EMPTY, state))
-            assert (type(back), str(back)) == (type(error), str(error))
+            assert (type(back), str(back), vars(back)["id"]) == (type(error), str(error), "p")
 
 
 def test_rejection_that_is_not_an_error_is_wrapped_in_one(subtests: pytest.Subtests) -> None:
