@@ -83,17 +83,16 @@ def test_callable_is_run_as_a_step(driver: Driver, subtests: pytest.Subtests) ->
             assert driver.promise(f"w{number}.1").tags["resonate:func"] == name
 
 
+@pytest.mark.parametrize("kind", CALLABLES)
 @three_ways
-def test_callable_is_registered_and_called_by_itself(connect: Connect, subtests: pytest.Subtests) -> None:
-    for number, (kind, (func, name, result)) in enumerate(CALLABLES.items()):
-        with subtests.test(kind):
-            resonate = connect()
-            registered = resonate.register(func)
+def test_callable_is_registered_and_called_by_itself(connect: Connect, kind: str) -> None:
+    func, name, result = CALLABLES[kind]
+    resonate = connect()
+    registered = resonate.register(func)
 
-            assert registered.name == name
-            run, rpc = (f"{how}-{number}" for how in ("run", "rpc"))
-            assert resonate.run(run, func, Item("box")) == resonate.rpc(rpc, name, Item("box")) == result
-            assert registered.rpc(f"again-{number}", Item("box")) == result
+    assert registered.name == name
+    assert resonate.run("run", func, Item("box")) == resonate.rpc("rpc", name, Item("box")) == result
+    assert registered.rpc("again", Item("box")) == result
 
 
 def test_registered_callable_is_found_and_has_one_version() -> None:
