@@ -98,7 +98,7 @@ def test_client_reads_the_time_before_a_short_deadline(timeout: float | None, ki
         assert distant.record("w").timeout_at == distant.there.now() + 60_000
 
 
-def test_server_that_does_not_tell_its_time_is_asked_once() -> None:
+def test_server_without_its_time_is_asked_once() -> None:
     distant = Distant(MINUTES, has_time=False)
     deadlines = [deadline_in(1_000, distant.store, distant.here, "w") for _ in range(2)]
 

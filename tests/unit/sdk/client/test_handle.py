@@ -112,7 +112,7 @@ def test_handle_can_be_awaited_by_several_tasks(outside: Outside) -> None:
     assert outside.asked == [None], "one thread waits for all"
 
 
-def test_cancelled_await_of_a_handle_does_not_cancel_others(outside: Outside) -> None:
+def test_cancelled_await_of_a_handle_keeps_other_awaits(outside: Outside) -> None:
     handle: Handle[int] = Handle("p", outside)
 
     async def wait() -> int:

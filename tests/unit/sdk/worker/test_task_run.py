@@ -95,7 +95,7 @@ def test_handover_is_offered_at_once_and_not_counted(driver: Driver) -> None:
     assert driver.elapsed() == 0
 
 
-def test_short_wait_that_would_pass_the_deadline_is_handed_over(
+def test_short_wait_that_would_pass_the_deadline_releases_the_task(
     drivers: Callable[[], Driver], subtests: pytest.Subtests
 ) -> None:
     def fails_once(_: Context) -> None:
@@ -250,7 +250,7 @@ def test_pipelined_creates_complete_before_the_next_action(pool: Pool, then: str
 
 
 @pytest.mark.parametrize("failure", ["StoreError", "409"])
-def test_failed_pipelined_create_ends_the_run_after_the_others(pool: Pool, failure: str) -> None:
+def test_failed_pipelined_create_ends_the_run_after_the_rest(pool: Pool, failure: str) -> None:
     driver = Driver(requests=pool)
     failed, ended = threading.Event(), threading.Event()
     together = threading.Barrier(3, timeout=PATIENCE)
