@@ -1,7 +1,4 @@
-"""The rules for the names of tests.
-
-`python -m tests.support.names` deletes names from `old_names.txt` that no test has, or that keep the rules now.
-"""
+"""The rules for the names of tests."""
 
 import ast
 from collections.abc import Iterator
@@ -10,8 +7,6 @@ from pathlib import Path
 from tests.support.prose import BANNED
 
 TESTS = Path(__file__).parents[1]
-OLD_NAMES = TESTS / "support" / "old_names.txt"
-"""Names of tests that do not keep the rules yet. Do not add any; delete the file when it is empty."""
 
 MAX_WORDS = 10
 FIRST_WORDS = {
@@ -36,21 +31,9 @@ def faults(name: str) -> Iterator[str]:
     yield from (f"'{found.group()}' is not used" for turn in BANNED if (found := turn.search(" ".join(words))))
 
 
-def old_names() -> list[str]:
-    """Return the listed names that may still break the rules."""
-    return OLD_NAMES.read_text("utf-8").split() if OLD_NAMES.exists() else []
-
-
 def _defined(tree: ast.Module | ast.ClassDef) -> Iterator[str]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             yield from _defined(node)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             yield node.name
-
-
-if __name__ == "__main__":
-    present = names_of_tests()
-    kept = [name for name in old_names() if name in present and any(faults(name))]
-    OLD_NAMES.write_text("".join(f"{name}\n" for name in kept), "utf-8")
-    print(f"{len(kept)} names still have to be changed")
