@@ -35,7 +35,7 @@ def test_types_are_inferred_and_mistakes_are_found() -> None:
 
 
 def test_mypy_infers_the_types_that_pyright_infers() -> None:
-    """As users run it who have set no options; `make lint` runs it strictly."""
+    """Run it with the default options of users. `make lint` runs it strictly."""
     checked = check("mypy", *MYPY, str(PROGRAMS))
 
     assert checked.returncode == 0, checked.stdout
