@@ -109,9 +109,9 @@ def test_invalid_target_or_id_is_raised_at_its_yield(driver: Driver, diary: Diar
             except ResonateStoreError as error:
                 refused.append([error.code, error.mesg])
         local = diary.step("local")
-        for call in (ctx.begin_rpc("f"), ctx.detached("f"), ctx.run(local), ctx.begin_run(local)):
+        for number, call in enumerate((ctx.begin_rpc("f"), ctx.detached("f"), ctx.run(local), ctx.begin_run(local))):
             try:
-                yield call.options(id=LONG)
+                yield call.options(id=f"{LONG}{number}")
             except ResonateStoreError as error:
                 refused.append([error.code, error.mesg])
         return refused
