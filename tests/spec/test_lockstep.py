@@ -8,6 +8,7 @@ answer the same and store the same, to the last bookkeeping field. Effects are c
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast, get_args
 
 from hypothesis import settings
@@ -16,6 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec.structs import replace
 
 from resonate_store.interface import deliver
+from resonate_store.local.memory import MemoryStore
+from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.records import CatchUp, Overlap, SettledState, TaskState
 from resonate_store.model.requests import (
     PromiseDelivered,
@@ -66,7 +69,7 @@ from tests.support.build import (
 )
 from tests.support.dynamo import Table
 from tests.support.hypothesis_settings import ANY_HEALTH, examples
-from tests.support.sides import InDynamo, InMemory, InSqlite, Side
+from tests.support.sides import InDynamo, InProcess, Side
 from tests.support.substrates import T0
 
 PIDS = st.sampled_from(["p1", "p2"])
@@ -83,9 +86,9 @@ STATES: st.SearchStrategy[SettledState] = st.sampled_from(["resolved", "rejected
 class Lockstep(RuleBasedStateMachine):
     def __init__(self, table: Table) -> None:
         super().__init__()
-        self.memory = InMemory()
+        self.memory = InProcess(MemoryStore)
         self.dynamo = InDynamo(table)
-        self.sqlite = InSqlite()
+        self.sqlite = InProcess(partial(SqliteStore, ":memory:"))
 
     def teardown(self) -> None:
         self.sqlite.store.close()

@@ -22,7 +22,6 @@ from resonate.worker.worker import Worker
 from resonate.workflow.options import Options
 from resonate.workflow.registry import Registry
 from resonate_store.interface import Store, StoreClosed
-from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import PromiseView, Record, SettledState, Task, Value
 from resonate_store.model.requests import (
@@ -35,7 +34,7 @@ from resonate_store.model.requests import (
     TaskGet,
 )
 from resonate_store.model.tags import TARGET
-from tests.support.records import lose
+from tests.support.open_memory import OpenMemory
 
 Flow = Generator[Any, Any, Any]
 """What a workflow is, where a test does not care about its result's type."""
@@ -173,7 +172,7 @@ class Driver(Asking):
 
     def __init__(self, *, functions: Pool | None = None, requests: Pool | None = None) -> None:
         self.clock = ManualClock()
-        self.store = MemoryStore(self.clock, self.send)
+        self.store = OpenMemory(self.clock, self.send)
         self.tap = Tap(self.store)
         self.registry = Registry()
         self.dependencies: dict[str, Any] = {}
@@ -272,7 +271,7 @@ class Driver(Asking):
         return self.store.records()
 
     def expire(self, id: str) -> None:
-        lose(self.store, id)
+        self.store.lose(id)
 
     def elapsed(self) -> float:
         """Seconds since the beginning of the test."""

@@ -1,14 +1,25 @@
-"""What only an operator can do to the records of a store in memory: no request of the protocol does it."""
+"""The items and records that the table of a deployment stores."""
 
-from resonate_store.local.memory import MemoryStore
+from __future__ import annotations
+
+from typing import Any
+
+from resonate_infra.testing.stack import OfflineStack
+from resonate_store.dynamo.items import entry_of, is_entry
 from resonate_store.model.records import Record
 
 
-def lose(store: MemoryStore, id: str) -> None:
-    """Delete a record, as the end of its retention or an accident does."""
-    del store._records[id]
+def items_of(stack: OfflineStack) -> list[dict[str, Any]]:
+    """Return every item of the table. The scan is a call of the test, not of the function that may be running."""
+    caller, stack.cloud.caller = stack.cloud.caller, ""
+    try:
+        pages = stack.cloud.client("dynamodb").get_paginator("scan").paginate(TableName=stack.deployment.table_name)
+        return list(pages.search("Items[]"))
+    finally:
+        stack.cloud.caller = caller
 
 
-def tamper(store: MemoryStore, record: Record) -> None:
-    """Put a record in the place of the one with its id."""
-    store._records[record.id] = record
+def records_in_table(stack: OfflineStack) -> list[Record]:
+    """Return every promise record of the table, in any order."""
+    entries = [entry_of(item) for item in items_of(stack) if is_entry(item)]
+    return [entry for entry in entries if isinstance(entry, Record)]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from resonate_store.dynamo.items import entry_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
-from resonate_store.machine import NeedSchedule
 from resonate_store.machine.effects import Change, effects
-from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import Entry, Key, PromiseView, Record, key_of
+from resonate_store.model.clock import Clock, ManualClock
+from resonate_store.model.records import Entry, Key, PromiseView, Record, ScheduleRecord, key_of
 from resonate_store.model.requests import Request, Response, ScheduleSearch
 from tests.support.dynamo import Table
 from tests.support.substrates import T0
@@ -69,32 +69,28 @@ class Side:
         self.reached.append(("retain", id, created_at, settled_at))
 
 
-class InMemory(Side):
-    def __init__(self) -> None:
+class InProcess(Side):
+    """A store of this process. It shows its records as stored; the stored schedules are known from what it writes."""
+
+    def __init__(self, make: Callable[[Clock], MemoryStore | SqliteStore]) -> None:
         super().__init__()
-        self.store = MemoryStore(self.clock)
+        self.store = make(self.clock)
+        self._schedules: dict[Key, ScheduleRecord] = {}
 
     def transact(self, request: Request) -> Response:
-        return self.store.transact(request)[0]
+        response, changes = self.store.transact(request)
+        for before, after in changes:
+            if isinstance(entry := after or before, ScheduleRecord):
+                # The store reads what it has written.
+                assert before == self._schedules.pop(key_of(entry), None), request
+                if isinstance(after, ScheduleRecord):
+                    self._schedules[key_of(after)] = after
+        shown = self.store.apply(ScheduleSearch()).schedules
+        assert list(shown or ()) == [self._schedules[key].schedule() for key in sorted(self._schedules)], request
+        return response
 
     def stored(self) -> Entries:
-        schedules = self.store._schedules.values()  # pyright: ignore[reportPrivateUsage]
-        return {key_of(entry): entry for entry in (*self.store.records(), *schedules)}
-
-
-class InSqlite(Side):
-    def __init__(self) -> None:
-        super().__init__()
-        self.store = SqliteStore(":memory:", self.clock)
-
-    def transact(self, request: Request) -> Response:
-        return self.store.transact(request)[0]
-
-    def stored(self) -> Entries:
-        schedule = self.store.apply(ScheduleSearch()).schedules
-        fetch = self.store._fetch  # pyright: ignore[reportPrivateUsage]
-        schedules = [fetch(NeedSchedule(shown.id)) for shown in schedule or ()]
-        return {key_of(entry): entry for entry in (*self.store.records(), *schedules)}
+        return {key_of(record): record for record in self.store.records()} | self._schedules
 
 
 class InDynamo(Side):

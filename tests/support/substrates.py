@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.model.clock import Clock, ManualClock
-from resonate_store.model.records import PromiseView, Record, TaskRecord
+from resonate_store.model.records import Key, PromiseView, Record, TaskRecord
 from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
 
 T0 = 1_750_000_000_000
@@ -190,32 +190,55 @@ class _Outlets:
         self._world.retained.append((id, created_at, settled_at))
 
 
-class _Memory(MemoryStore):
-    """The same memory read by another clock."""
+class _SharedClock:
+    """The clock of a store that several processes share: it shows the time of the process that makes the request."""
 
-    def __init__(self, memory: MemoryStore, clock: Clock) -> None:
-        super().__init__(clock)
-        vars(self).update({**vars(memory), "clock": clock})
+    def __init__(self, clock: Clock) -> None:
+        self.reading = clock
+
+    def now(self) -> int:
+        return self.reading.now()
+
+    def sleep(self, milliseconds: int) -> None:
+        self.reading.sleep(milliseconds)
+
+
+class _Process:
+    """A store in this process, as another process with a clock of its own uses it."""
+
+    def __init__(self, store: MemoryStore | SqliteStore, shared: _SharedClock, clock: Clock) -> None:
+        self._store = store
+        self._shared = shared
+        self._clock = clock
+
+    def transact(self, request: Request) -> tuple[Response, list[Change]]:
+        self._shared.reading = self._clock
+        return self._store.transact(request)
+
+    def children(self, id: str) -> Sequence[PromiseView]:
+        self._shared.reading = self._clock
+        return self._store.children(id)
+
+    def record(self, id: str) -> Record | None:
+        return self._store.record(id)
+
+    def due(self, now: int) -> list[Key]:
+        return self._store.due(now)
 
 
 def in_memory(clock: ManualClock) -> World:
     """An empty store in memory, for what is too slow on moto or none of DynamoDB's business."""
-    memory = MemoryStore(clock)
-    return World(lambda reading: _Memory(memory, reading), clock)
-
-
-class _Sqlite(SqliteStore):
-    """The same file read by another clock."""
-
-    def __init__(self, store: SqliteStore, clock: Clock) -> None:
-        vars(self).update({**vars(store), "clock": clock})
+    shared = _SharedClock(clock)
+    store = MemoryStore(shared)
+    return World(lambda reading: _Process(store, shared, reading), clock)
 
 
 @contextmanager
 def in_sqlite(clock: ManualClock) -> Generator[World]:
     """An empty store in SQLite; the file is not the point."""
-    with closing(SqliteStore(":memory:", clock)) as store:
-        yield World(lambda reading: _Sqlite(store, reading), clock)
+    shared = _SharedClock(clock)
+    with closing(SqliteStore(":memory:", shared)) as store:
+        yield World(lambda reading: _Process(store, shared, reading), clock)
 
 
 @contextmanager

@@ -13,12 +13,14 @@ import base64
 import json
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
 from botocore.exceptions import EndpointConnectionError
 
+from resonate.errors import ResonateStoreError
 from resonate.payloads import codec
 from resonate.retry_policies import Constant
 from resonate.schedules import Schedules
@@ -46,10 +48,12 @@ from tests.upgrade.stacks import (
     apply,
     ask,
     begin_here,
+    begin_there,
     encrypted_store,
     outcome,
     promise_of,
     record_of,
+    records_of,
     remote_store,
     settle_alone,
     settle_and_die,
@@ -353,17 +357,16 @@ execution("id of/many.kinds #1 ☕", "sleeper", 30.0 * DAY, result=["before then
 def keys_hold(stack: Substrate) -> Any:
     stack.resolve("keys.3", "this")
     found = ended("keys")(stack)
-    client = stack.client().options(target="worker", idempotency_key="another")
-    creation = client._creation("keys", "keyed", 1, (), {}, "worker")
-    existing = stack.store.apply(creation).promise
-    assert existing is not None
+    with suppress(ResonateStoreError):  # the key of the execution is another one
+        begin_there(stack, stack.client().options(target="worker", idempotency_key="another"), "keys", "keyed")
+    existing = promise_of(stack, "keys")
     tags = [promise_of(stack, f"keys.{n}").tags.get("resonate:idempotency-key") for n in (1, 2, 3, 4)]
     return [found, existing.tags["resonate:idempotency-key"], tags]
 
 
 def begin_with_key(stack: Substrate) -> None:
-    client = stack.client().options(idempotency_key="root-key", tags={"tenant": "a"})
-    apply(stack, client._creation("keys", "keyed", 1, (), {}, "worker"))
+    client = stack.client().options(target="worker", idempotency_key="root-key", tags={"tenant": "a"})
+    begin_there(stack, client, "keys", "keyed")
 
 
 scenario(
@@ -734,9 +737,9 @@ def begin_expiring(stack: Substrate) -> None:
 
 
 def deleted(stack: Substrate) -> Any:
-    before = len(stack._records())
+    before = len(records_of(stack))
     stack.advance(minutes=5)
-    return [before, stack._records()]
+    return [before, records_of(stack)]
 
 
 scenario("expiring", begin_expiring, deleted, result=[7, []], substrates=("dynamodb",))
@@ -772,9 +775,8 @@ execution(
 
 
 def begin_typed(stack: Substrate) -> None:
-    client = stack.client()
-    arguments = (workflows.ORDER, workflows.Colour.BLUE)
-    apply(stack, client._creation("values", "typed", 1, arguments, {}, "worker"))
+    client = stack.client().options(target="worker")
+    begin_there(stack, client, "values", "typed", workflows.ORDER, workflows.Colour.BLUE)
 
 
 def order_with(items: str) -> str:
@@ -996,10 +998,9 @@ scenario(
 
 
 def begin_encrypted(stack: Substrate) -> None:
-    client = stack.client()
     store = encrypted_store(stack)
-    assert store.apply(client._creation("encrypted", "approval", 1, (5,), {}, "lambda://elsewhere")).ok
-    stack.pump()
+    client = stack.client(store=store).options(target="lambda://elsewhere")
+    begin_there(stack, client, "encrypted", "approval", 5)
     work(stack, store, "encrypted")
 
 
@@ -1022,7 +1023,7 @@ section("schedules")
 
 def occurrences(stack: Substrate, id: str) -> list[tuple[str, Any]]:
     """Return the instants and outcomes of the occurrences of a schedule that have ended."""
-    found = sorted(record.id for record in stack._records() if record.tags.get("resonate:schedule") == id)
+    found = sorted(record.id for record in records_of(stack) if record.tags.get("resonate:schedule") == id)
     return [(each.rpartition(".")[2], outcome(stack, each)) for each in found if not promise_of(stack, each).pending]
 
 
@@ -1126,7 +1127,7 @@ def unpaused(stack: Substrate) -> Any:
     before = schedules.get("schedule-paused")
     apply(stack, ScheduleResume("schedule-paused"))
     stack.advance(hours=12)
-    ids = sorted(record.id for record in stack._records())
+    ids = sorted(record.id for record in records_of(stack))
     return [before.paused, before.description, before.tags, before.ikey, [(id, outcome(stack, id)) for id in ids]]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 from unittest.mock import patch
 
+from resonate import Resonate
 from resonate.encryption import AESGCMEncryptor, EncryptedStore
 from resonate.errors import ResonateError
 from resonate.payloads import codec
@@ -29,13 +30,15 @@ from resonate_store.interface import Send, Store, StoreError
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.addresses import group_of
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.records import PromiseView
+from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseGet, PromiseSettle, Request
 from resonate_store.protocol.service import Service
 from resonate_store.protocol.wire import VERSION
 from resonate_store.remote.http import Reply
 from resonate_store.remote.store import HttpStore
 from tests.support.clocks import SettableClock
+from tests.support.offline_driver import Here
+from tests.support.records import records_in_table
 from tests.upgrade import workflows
 
 WORKFLOWS: Final = Path(workflows.__file__)
@@ -135,9 +138,12 @@ class TableStack(OfflineStack):
 
     def hold_pushes(self) -> None:
         """Leave the messages of the push queue where they are, until the stack is renewed."""
-        push_queue = self.deployment.queues["PushQueue"].arn
-        queues = [queue for queue in self._queues if queue._source.arn != push_queue]
-        self._holding.enter_context(patch.object(self, "_queues", queues))
+        push_queue, next_message_at = self.deployment.queues["PushQueue"].arn, self.cloud.next_message_at
+
+        def of_others(queue_arn: str) -> int | None:
+            return None if queue_arn == push_queue else next_message_at(queue_arn)
+
+        self._holding.enter_context(patch.object(self.cloud, "next_message_at", of_others))
 
     def renew(self, instant: int) -> None:
         """Be as good as new, at this instant (ms)."""
@@ -226,6 +232,10 @@ def load_table(lines: list[Line], stack: TableStack, *, events: bool = True) -> 
     for start in range(0, len(items), BATCH):
         batch = {deployment.table_name: items[start : start + BATCH]}
         assert not client("dynamodb").batch_write_item(RequestItems=batch)["UnprocessedItems"]
+    # The dispatcher received the stream records of these items before the dump.
+    stack.lost = lambda _: True
+    stack.pump()
+    stack.lost = None
     for line in lines:
         ((kind, content),) = line.items()
         if kind == "object":
@@ -238,9 +248,6 @@ def load_table(lines: list[Line], stack: TableStack, *, events: bool = True) -> 
             client("sqs").send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay)
         elif kind == "schedule" and events:
             _schedule(stack, content)
-    # What the stream said about these items was heard before the dump.
-    for record in stack.cloud.take_changes(deployment.stream_arn):
-        stack._expiry.see(record)  # pyright: ignore[reportPrivateUsage]
 
 
 def _schedule(stack: TableStack, content: dict[str, Any]) -> None:
@@ -307,7 +314,7 @@ def encrypted_store(stack: Stack) -> EncryptedStore:
     return EncryptedStore(stack.store, AESGCMEncryptor({"2026": bytes(range(32))}))
 
 
-def work(stack: Stack, store: Store, id: str, *, parallel: bool = False) -> Report:
+def work(stack: Substrate, store: Store, id: str, *, parallel: bool = False) -> Report:
     """Run a task by another worker than that of the stack, over this store.
 
     Args:
@@ -333,22 +340,32 @@ def work(stack: Stack, store: Store, id: str, *, parallel: bool = False) -> Repo
 
 def begin_here(stack: Stack, id: str, func: Any, *args: Any, **options: Any) -> None:
     """Begin an execution as `Resonate.run` does: its task is acquired and first worked on by the client itself."""
-    client = stack.client(registry=workflows.resonate.registry, group="worker", pid="program", ttl=60).options(
-        **options
-    )
-    response = client._begin(id, func, args, {})
-    assert response.task is not None
-    assert response.promise is not None
-    client._worker.run_acquired(response.task, response.promise)
-    client._worker.resources.async_functions.stop()
+    with patch("resonate.threads.Pool", Here):
+        client = stack.client(registry=workflows.resonate.registry, group="worker", pid="program", ttl=60)
+        client.options(**options).begin_run(id, func, *args)
+        client.stop()
     stack.pump()
 
 
-def record_of(stack: Stack, id: str) -> Any:
-    """The record as it is stored."""
-    record = stack._record(id)
+def begin_there(stack: Stack, client: Resonate, id: str, func: str, *args: Any) -> None:
+    """Begin an execution as a program does that does not wait for its result."""
+    try:
+        client.begin_rpc(id, func, *args)
+    finally:
+        client.stop()
+    stack.pump()
+
+
+def record_of(stack: Substrate, id: str) -> Any:
+    """Return a record as it is stored."""
+    record = stack.store.record(id)
     assert record is not None, f"there is no record {id}"
     return record
+
+
+def records_of(stack: Substrate) -> list[Record]:
+    """Return every record as it is stored."""
+    return stack.store.records() if isinstance(stack, SqliteStack) else records_in_table(stack)
 
 
 def promise_of(stack: Stack, id: str) -> PromiseView:

@@ -12,7 +12,7 @@ from tests.support.clocks import SettableClock
 from tests.upgrade import conditions
 from tests.upgrade.fixtures import SUBSTRATES, Fixture, fixtures_of, generations, open_sqlite, open_table
 from tests.upgrade.scenarios import SCENARIOS, SECTIONS
-from tests.upgrade.stacks import SqliteStack, Substrate, TableStack, record_of
+from tests.upgrade.stacks import SqliteStack, Substrate, TableStack, record_of, records_of
 
 FIXTURES = [fixture for generation in generations() for fixture in fixtures_of(generation, list(SCENARIOS))]
 WITHOUT_EVENTS = ["sleep", "sleep-short", "rpc-nested", "retry", "large", "schedule"]
@@ -61,9 +61,9 @@ def test_stored_executions_are_deleted_after_their_retention(deployed: TableStac
     stack = open_table(Fixture("0.1.0", "dynamodb", "ends"), deployed)
     stack.expires = True
     stack.advance(days=32)
-    assert {record.id.partition(".")[0] for record in stack._records()} == {"end-later"}
+    assert {record.id.partition(".")[0] for record in records_of(stack)} == {"end-later"}
     stack.advance(days=5)
-    assert stack._records() == []
+    assert records_of(stack) == []
 
 
 @pytest.mark.parametrize("substrate", SUBSTRATES)

@@ -40,8 +40,8 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import TARGET
 from tests.support.driver import Flow
+from tests.support.open_memory import OpenMemory
 from tests.support.present import present
-from tests.support.records import tamper
 from tests.support.ways import three_ways
 from tests.unit.sdk.conftest import Connect
 
@@ -63,8 +63,8 @@ def read(store: Store, id: str) -> PromiseView:
 
 
 @pytest.fixture
-def memory() -> MemoryStore:
-    return MemoryStore(ManualClock())
+def memory() -> OpenMemory:
+    return OpenMemory(ManualClock())
 
 
 @pytest.fixture
@@ -410,13 +410,13 @@ def test_task_is_released_then_halted_without_the_encryption_key(
     assert read(store, "w").value == sealed('"top secret"')
 
 
-def test_task_is_released_if_a_step_cannot_be_decrypted(memory: MemoryStore, store: EncryptedStore) -> None:
+def test_task_is_released_if_a_step_cannot_be_decrypted(memory: OpenMemory, store: EncryptedStore) -> None:
     create_call(store, '{"func": "rest"}')
     worker = worker_of(store, memory.clock)
     assert worker.run("w", 0, 1000).status == "suspended"
     record = present(memory.record("w.1"))
     elsewhere = AESGCMEncryptor({"old": OLD}).encrypt(record.value, "value:elsewhere")
-    tamper(memory, replace(record, value=elsewhere))
+    memory.replace(replace(record, value=elsewhere))
     memory.clock.sleep(60_000)
     memory.tick()
 

@@ -12,7 +12,6 @@ from resonate_store.interface import StoreUnreachable
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskContinue, TaskHalt, TaskSuspend
 from tests.support.driver import Flow
-from tests.support.records import lose
 from tests.support.serving import Serving
 from tests.support.steps import PATIENCE
 from tests.support.watched_stores import Connect, Elsewhere, Memory
@@ -65,7 +64,7 @@ def test_missing_promise_is_raised_by_its_waiter(connect: Connect, memory: Memor
     resonate = connect(store=memory)
     memory.apply(PromiseCreate("p", memory.clock.now() + 60_000))
     handle = resonate.get("p")
-    lose(memory, "p")
+    memory.clear()
 
     with pytest.raises(ResonateStoreError, match="was not found") as caught:
         handle.result()

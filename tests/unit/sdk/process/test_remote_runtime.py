@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import binascii
+from functools import partial
 from typing import Any
 
 import pytest
 
 from resonate import Context, Resonate
 from resonate.encryption import AESGCMEncryptor
-from resonate_store.model.requests import PromiseSettle
+from resonate_store.model.requests import PromiseSettle, TaskGet
 from resonate_store.model.tags import TARGET
 from tests.support.driver import Flow
 from tests.support.present import present
@@ -148,13 +149,20 @@ def test_lost_or_failed_response_repeats_no_step(remote: Connect, serving: Servi
     def step(ctx: Context) -> None:
         ran.append(ctx.id)
 
+    def is_suspended(id: str) -> bool:
+        task = serving.store.apply(TaskGet(id)).task
+        return task is not None and task.state == "suspended"
+
     resonate.start()
     serving.wait_for_stream("default")
     for id, fault in (("dropped", "drop"), ("failed", 503)):
         with subtests.test(fault=fault):
             for kind in ("task.create", "task.fence", "task.suspend", "task.fulfill", "promise.create"):
                 faults[kind] = fault
-            assert f.begin_run(id).result(PATIENCE) == "done"
+            handle = f.begin_run(id)
+            serving.wait_until(partial(is_suspended, id), "the suspension")
+            assert serving.store.apply(PromiseSettle(f"{id}.2", "resolved")).ok
+            assert handle.result(PATIENCE) == "done"
             assert ran[-2:] == [f"{id}.1", f"{id}.3"]
             assert faults == {}
     assert len(ran) == 4

@@ -290,6 +290,7 @@ def test_task_that_cannot_run_here_is_logged_at_each_attempt(
     memory.wait_for(TaskRelease)
     memory.move(clock, 600)
     memory.wait_for(TaskRelease, 2)
+    resonate.stop()  # so that the last line is written
 
     why = "function nope not found in registry: nothing is registered here"
     said = ("WARNING", f"task a is released, and will be tried again: {why}")

@@ -22,7 +22,6 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import ELAPSED, PARENT, TIMER
 from resonate_store.remote.store import HttpStore
-from tests.support.records import lose
 from tests.support.remote import LATER, T0, TARGETED, Client, envelope, step
 from tests.support.wire import URL
 
@@ -133,7 +132,7 @@ def test_step_after_the_end_of_its_lease_is_not_fenced(subtests: pytest.Subtests
 
 def test_step_of_a_deleted_task_is_409(client: Client) -> None:
     client.hold()
-    lose(client.memory, "w")
+    client.memory.clear()
     assert client.apply(step("w.1")).status == 409
 
 
