@@ -25,7 +25,7 @@ OPERATIONS: dict[type[Any], tuple[type, ...]] = {
 
 def statuses_of_the_machine() -> dict[str, set[int]]:
     """Statuses by kind, for every kind that travels; 200 and 400 are everybody's."""
-    transitions: dict[type[Any], Callable[..., Any]] = machine._TRANSITIONS
+    transitions: dict[type[Any], Callable[..., Any]] = machine.TRANSITION_OF
     kinds: dict[str, set[int]] = {}
     for request in {*transitions, *OPERATIONS}:
         if request.kind in DATA:

@@ -55,7 +55,7 @@ from resonate_store.model.requests import (
 MAX_AWAITED = 99
 """How many promises one transaction can register callbacks on, in addition to the task itself (docs/rules.md T9)."""
 
-_TRANSITIONS: dict[type, Callable[[Any, int], Transition]] = {
+TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     PromiseGet: promises.get,
     PromiseCreate: promises.create,
     PromiseSettle: promises.settle,
@@ -130,7 +130,7 @@ def decide(request: Request, now: int, fetch: Fetch) -> Outcome:
     """
     known: dict[Need, Any] | None = None
     seen: list[tuple[Need, Any]] = []
-    transition = _TRANSITIONS[type(request)]
+    transition = TRANSITION_OF[type(request)]
     while True:
         steps = transition(request, now)
         answer: Any = None
