@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from tests.support.lambda_runtime.emulator import needs_runtime
-from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
+from tests.support.lambda_runtime.events import WORKFLOW, event
+from tests.support.lambda_runtime.stack import RuntimeStack
 from tests.support.present import present
 
 pytestmark = needs_runtime
-
-WORKFLOW = "sleep-workflow-1"
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +28,6 @@ def stack(deployed: RuntimeStack) -> RuntimeStack:
     """Stack with an empty table, whose functions may be warm."""
     deployed.redeploy()
     return deployed
-
-
-def event(name: str) -> Any:
-    return json.loads((ROOT / "events" / name).read_text())
 
 
 def answer(stack: RuntimeStack, function: str, event: Any) -> Any:

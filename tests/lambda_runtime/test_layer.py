@@ -23,8 +23,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from tests.lambda_runtime.test_events import WORKFLOW, event
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
+from tests.support.lambda_runtime.events import WORKFLOW, event
 from tests.support.lambda_runtime.stack import ROOT, RuntimeStack
 from tests.support.once import once
 from tests.support.present import present

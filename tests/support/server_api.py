@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from resonate_infra.server.assembly import Server, ServerOptions
+
 PATIENCE = 10.0
 """Seconds after which a test that waits for somebody has failed."""
 FAR = 2**52
@@ -85,3 +87,10 @@ class Api:
             yield stream
         finally:
             stream.close()
+
+
+@contextmanager
+def serving(clock: Any = None, **options: Any) -> Iterator[Api]:
+    """Serve on a free port with these options of the development server."""
+    with Server(ServerOptions(port=0, **options), clock).running() as server:
+        yield Api(f"http://localhost:{server.port}")

@@ -9,7 +9,7 @@ import pytest
 
 from resonate_infra.deployed.wiring import CLIENT, Wiring
 from resonate_infra.effects.settings import SettingsError
-from tests.unit.infra.effects.test_settings import ENVIRONMENT
+from tests.support.variables import ENVIRONMENT
 
 SERVICES = ("sqs", "scheduler", "dynamodb")
 

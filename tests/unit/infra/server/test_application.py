@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
-from resonate_infra.server.application import MAX_BODY_BYTES, Admission, application
+from resonate_infra.server.application import MAX_BODY_BYTES, Admission
 from resonate_infra.server.hub import Hub
 from resonate_store.protocol.service import Refused
-
-
-def echo(body: bytes) -> tuple[int, bytes]:
-    return 422, b"<" + body + b">"
-
-
-class Client:
-    """HTTP client that calls the application directly."""
-
-    def __init__(self, app: Any) -> None:
-        self._transport = httpx.ASGITransport(app)
-
-    def request(self, method: str, path: str, **request: Any) -> httpx.Response:
-        async def call() -> httpx.Response:
-            async with httpx.AsyncClient(transport=self._transport, base_url="http://server") as client:
-                return await client.request(method, path, **request)
-
-        return asyncio.run(call())
-
-    def get(self, path: str, **request: Any) -> httpx.Response:
-        return self.request("GET", path, **request)
-
-    def post(self, path: str, **request: Any) -> httpx.Response:
-        return self.request("POST", path, **request)
-
-
-def client(answer: Callable[[bytes], tuple[int, bytes]] = echo, ready: bool = True, **options: Any) -> Client:
-    return Client(application(answer, lambda: ready, options.pop("hub", None) or Hub(), **options))
+from tests.support.application import PREFLIGHT, client
 
 
 async def in_pieces(*pieces: bytes) -> AsyncIterator[bytes]:
@@ -138,13 +108,6 @@ def test_poll_is_authenticated_if_the_server_has_a_key() -> None:
     assert server.get("/poll/g/1", headers={"Authorization": "Bearer good"}).status_code == 503
     assert asked == [None, None, "Bearer bad", "Bearer weak", "Bearer good"]
     assert server.get("/health").status_code == 200
-
-
-PREFLIGHT = {
-    "Origin": "http://app.example",
-    "Access-Control-Request-Method": "POST",
-    "Access-Control-Request-Headers": "content-type,authorization",
-}
 
 
 def test_page_may_not_call_by_default() -> None:

@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
@@ -27,17 +26,11 @@ from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseCreate
-from tests.support.server_api import FAR, PATIENCE, Api
+from tests.support.server_api import FAR, PATIENCE, Api, serving
 from tests.support.tables import table_definition
-from tests.unit.infra.server import test_lambdas
+from tests.support.worker_code.noting import RECEIVED
 
 NOW = 1_750_000_000_000
-
-
-@contextmanager
-def serving(clock: Any = None, **options: Any) -> Iterator[Api]:
-    with Server(ServerOptions(port=0, **options), clock).running() as server:
-        yield Api(f"http://localhost:{server.port}")
 
 
 @pytest.fixture
@@ -234,13 +227,13 @@ def test_failed_push_is_logged_and_repeated_with_the_next_offer(
 
 def test_group_is_served_by_a_function_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_URL", "unset")
-    with serving(lambdas=("worker=tests.unit.infra.server.test_lambdas:handler",)) as api:
+    with serving(lambdas=("worker=tests.support.worker_code.noting:handler",)) as api:
         api.create("job", "poll://any@worker")
-        event, context, _ = test_lambdas.RECEIVED.get(timeout=PATIENCE)
+        event, context, _ = RECEIVED.get(timeout=PATIENCE)
         assert event["data"]["task"]["id"] == "job"
         assert context.function_name == "worker"
         api.create("child", "lambda://worker")
-        assert test_lambdas.RECEIVED.get(timeout=PATIENCE)[0]["data"]["task"]["id"] == "child"
+        assert RECEIVED.get(timeout=PATIENCE)[0]["data"]["task"]["id"] == "child"
 
 
 def test_tokens_are_required_for_requests_and_streams(tmp_path: Path) -> None:

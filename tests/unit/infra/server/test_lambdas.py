@@ -6,33 +6,19 @@ import logging
 import os
 import sys
 import textwrap
-import threading
 from pathlib import Path
-from queue import Queue
-from typing import Any
 
 import pytest
 
 from resonate_infra.server.lambdas import MAX_INVOCATIONS, LambdaError, Lambdas, Mapped, mapped
 from resonate_store.model.clock import ManualClock
 from tests.support.server_api import PATIENCE
+from tests.support.worker_code.noting import RECEIVED
 
 MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}
-RECEIVED: Queue[tuple[Any, Any, str]] = Queue()
 
 
-def handler(event: Any, context: Any) -> dict[str, str]:
-    """Note an invocation, and fail for some ids. The server imports it by name."""
-    RECEIVED.put((event, context, threading.current_thread().name))
-    if event["data"]["task"]["id"] == "broken":
-        raise RuntimeError("it broke")
-    if event["data"]["task"]["id"].startswith("exit"):
-        sys.exit(3)
-    return {"status": "completed"}
-
-
-HERE = "tests.unit.infra.server.test_lambdas"
-no_handler = 7
+HERE = "tests.support.worker_code.noting"
 
 
 @pytest.fixture(autouse=True)

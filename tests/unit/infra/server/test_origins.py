@@ -11,9 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from resonate_infra.server.assembly import CannotServe, Server, ServerOptions
 from resonate_infra.server.hub import Hub
-from tests.support.server_api import Api
-from tests.unit.infra.server.test_application import PREFLIGHT, Client, client
-from tests.unit.infra.server.test_assembly import serving
+from tests.support.application import PREFLIGHT, Client, client
+from tests.support.server_api import Api, serving
 
 JSON = {"Content-Type": "application/json"}
 PAGE = "http://app.example"

@@ -8,7 +8,6 @@ from resonate_infra.testing.gateway import Gateway, HttpResponse
 from resonate_infra.testing.template.deployment import Route
 from resonate_infra.testing.template.resources import create
 from resonate_infra.testing.template.template import TemplateStack, default_template, load
-from tests.unit.infra.testing.template.test_resources import client  # noqa: F401
 
 ROUTES = (Route("POST", "/", "ApiFunction", signed=True), Route("GET", "/health", "ApiFunction", signed=False))
 
@@ -71,7 +70,7 @@ def test_failing_function_answers_502(gateway: Gateway, function: Function) -> N
     assert gateway.request("GET", "/health") == HttpResponse(502, {}, b'{"message": "Internal server error"}')
 
 
-def test_routes_are_those_of_the_template(client: Any) -> None:  # noqa: F811
+def test_routes_are_those_of_the_template(client: Any) -> None:
     deployment = create(load(default_template(), stack=TemplateStack("routed")), client)
 
     assert set(deployment.routes) == {

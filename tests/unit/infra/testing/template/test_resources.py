@@ -1,12 +1,10 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
-from moto import mock_aws
 
 from resonate_infra.testing.filters import InvalidPatternError
 from resonate_infra.testing.stack import OfflineStack
@@ -24,12 +22,6 @@ TEMPLATE = ROOT / "template.yaml"
 REGION = "us-east-1"
 
 Client = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with mock_aws():
-        yield boto3.Session(region_name=REGION).client
 
 
 @pytest.fixture(scope="module")
