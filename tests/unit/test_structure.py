@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -271,3 +272,43 @@ def test_each_module_with_code_has_its_test_module() -> None:
 
 def test_test_names_keep_the_rules() -> None:
     assert {name: found for name in names_of_tests() if (found := list(faults(name)))} == {}
+
+
+@cache
+def trees_of_tests() -> dict[Path, ast.Module]:
+    """Return the syntax trees of the tests, by file."""
+    files = sorted(path for path in HERE.parent.rglob("*.py") if "node_modules" not in path.parts)
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in files}
+
+
+LIBRARIES = {"_replace", "_make_env_vars", "_messages"}
+"""Attributes of libraries: of named tuples, of SAM and of moto."""
+
+
+def test_test_modules_import_no_test_module() -> None:
+    found = [
+        path.name
+        for path, tree in trees_of_tests().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for name in (*str(node.module).split("."), *(alias.name for alias in node.names))
+        if name.startswith("test_")
+    ]
+
+    assert found == []
+
+
+def test_tests_read_no_private_attribute_of_the_product() -> None:
+    """A test may read its own ones, and a subclass those of its base class."""
+    found: list[str] = []
+    for path, tree in trees_of_tests().items():
+        nodes = list(ast.walk(tree))
+        own = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+        own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)} | LIBRARIES
+        for node in nodes:
+            if not isinstance(node, ast.Attribute) or ast.unparse(node.value) in ("self", "cls", "super()"):
+                continue
+            if node.attr.startswith("_") and not node.attr.endswith("__") and node.attr not in own:
+                found.append(f"{path.name}:{node.lineno} {node.attr}")
+
+    assert found == []
