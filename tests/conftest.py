@@ -1,8 +1,7 @@
 import gc
 import os
 import signal
-from collections.abc import Callable, Generator
-from functools import partial
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -24,24 +23,6 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
-
-
-def _with_room(call: Callable[[], None]) -> None:
-    """Call, with room for the frames of all that is called from there.
-
-    CPython keeps frames in chunks of 16 KiB, and returns a chunk to the system with its last frame. A loop whose calls
-    lie beyond the end of a chunk gets and returns one with each call, and takes up to four times as long. This frame
-    says that it needs 256 KiB, so that its chunk has 512 KiB.
-    """
-    call()
-
-
-_with_room.__code__ = _with_room.__code__.replace(co_stacksize=2**15)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> None:
-    item.runtest = partial(_with_room, item.runtest)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,7 @@ from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
 from resonate.promises import Promises
 from resonate_store.model.requests import PromiseCreate, PromiseGet, TaskGet
+from resonate_store.model.tags import DELAY, IDEMPOTENCY_KEY, TARGET
 from tests.support.driver import Driver, Flow
 from tests.support.present import present
 from tests.support.ways import always_three_ways, three_ways
@@ -77,10 +78,11 @@ def test_call_with_equal_key_finds_what_exists(resonate: Resonate, how: str, sub
 def test_refused_call_does_not_acquire_the_task(connect: Connect, subtests: pytest.Subtests) -> None:
     resonate = connect(log_level="ERROR", group="worker")
     resonate.register(double)
-    elsewhere = resonate.options(idempotency_key="k", target=ELSEWHERE)
     for how in HOWS:
         with subtests.test(how):
-            elsewhere.begin_rpc(how, "double", 1)
+            # The program may serve the target as well, so the task is not offered before the end of the test.
+            tags = {TARGET: ELSEWHERE, DELAY: str(LATER - 1), IDEMPOTENCY_KEY: "k"}
+            resonate.store.apply(PromiseCreate(how, LATER, tags=tags))
             with pytest.raises(ResonateStoreError):
                 call(resonate, how, how, 5)
             assert present(resonate.store.apply(TaskGet(how)).task).state == "pending"
