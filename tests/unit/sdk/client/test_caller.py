@@ -182,7 +182,7 @@ def test_retry_policy_of_a_call_holds_after_a_suspension(resonate: Resonate) -> 
     def workflow(ctx: Context) -> Flow:
         if ctx.info.attempt == 1:
             raise ValueError("first attempt")
-        yield ctx.sleep(2)
+        yield ctx.sleep(1.1)
         return "ok"
 
     chosen = resonate.options(retry_policy=Constant(0.1))
