@@ -1,12 +1,18 @@
 """Benchmarks that nothing else runs still run; what they measure is theirs to judge."""
 
+import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks import fan_out, steps
+from benchmarks import client, fan_out, steps
 from benchmarks.timers import MOST_BYTES, YEAR, simulate, sleepers
 from tests.support.hypothesis_settings import examples
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_benchmark_of_fan_out_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +26,15 @@ def test_benchmark_of_steps_runs() -> None:
     assert steps.microseconds(steps.fan_out, 1, 5) > 0
     assert steps.microseconds(steps.async_work, 1, 3) > 0
     assert steps.milliseconds_of_replay(20) > 0
+
+
+def test_benchmark_of_client_runs() -> None:
+    """In a process of its own: in this one moto may be in use."""
+    here = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RESONATE_"))}
+    program = ["benchmarks/client.py", "--steps", "2", "--runs", "1"]
+    done = subprocess.run([sys.executable, *program], cwd=ROOT, env=here, capture_output=True, check=True)
+
+    assert json.loads(done.stdout)["ratios"].keys() == client.LIMITS.keys()
 
 
 def test_hundred_thousand_timers_and_schedules_fire_once_on_time() -> None:

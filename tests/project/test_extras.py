@@ -27,9 +27,9 @@ def without(package: str, program: str, *arguments: str | Path) -> subprocess.Co
             "the table 'orders' of RESONATE_TABLE needs botocore: pip install 'resonate-serverless[aws]'",
         ),
         (
-            "pynamodb",
+            "botocore",
             "from resonate_infra.cli.main import main; main(['tree', 'a', '--table', 'orders'])",
-            "error: a table needs pynamodb: pip install 'resonate-serverless[aws,cli]'",
+            "error: a table needs botocore: pip install 'resonate-serverless[aws,cli]'",
         ),
         (
             "botocore",

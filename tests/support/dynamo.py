@@ -1,19 +1,20 @@
 """A DynamoDB of moto for tests of the DynamoDB store: a fresh table from the models, and a hand on the wire.
 
-What moto lacks is played at botocore's event hooks, where every HTTP request passes: requests are counted there, and
-answers are lost or replaced there. moto takes no locks: it is driven by one thread only, or through a wire, which lets
-one request pass at a time.
+What moto lacks is played where every HTTP request passes: at botocore's event hooks, or in the transport of a client of
+our own. Requests are counted there, and answers are lost or replaced there. moto takes no locks: it is driven by one
+thread only, or through a wire, which lets one request pass at a time.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pytest
@@ -26,10 +27,14 @@ from moto.backends import get_backend
 from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
 
-from resonate_infra.testing.moto import shortcuts
+from resonate_infra.testing.moto import shortcuts, transport
+from resonate_store.aws.calls import ServiceCalls
+from resonate_store.aws.connections import CallLimits
+from resonate_store.aws.dynamodb import DynamoClient, verify_checksum
+from resonate_store.aws.exchange import AwsRequest, AwsResponse, Transport
 from resonate_store.dynamo.items import entry_of
 from resonate_store.dynamo.store import DynamoStore
-from resonate_store.model.clock import Clock
+from resonate_store.model.clock import Clock, ManualClock
 from resonate_store.model.records import Entry, key_of
 from resonate_store.model.requests import Request
 from tests.support.tables import table_definition
@@ -95,6 +100,11 @@ class Wire:
 
         botocore asks every hook, also when one before it has answered, so moto must not have one of its own.
         """
+        if isinstance(client, OwnClient):
+            client.send = self._transport
+            yield self
+            client.send = transport.send
+            return
         client.meta.events.unregister("before-send", botocore_stubber)
         client.meta.events.register("before-send.dynamodb", self._send)
         try:
@@ -110,6 +120,9 @@ class Wire:
             answer = fault(event_name, request) if fault is not None else None
             return answer if answer is not None else botocore_stubber(event_name, request)
 
+    def _transport(self, request: AwsRequest) -> AwsResponse:
+        return transport.read(self._send(transport.prepared(request), transport.event_of(request)))
+
     def taken(self) -> list[str]:
         """The operations since the last call."""
         sent = list(self.sent)
@@ -117,8 +130,33 @@ class Wire:
         return sent
 
 
-def make_client(*, tries: int = 1) -> Any:
-    """A client that sends each request up to `tries` times."""
+class OwnClient(DynamoClient):
+    """Client of our own whose requests go to moto, or where `send` is set to."""
+
+    def __init__(self, tries: int) -> None:
+        self.send: Transport = transport.send
+        limits = CallLimits(connect_timeout_s=2, read_timeout_s=3, attempts=tries)
+        clock = ManualClock(1_796_000_000_000)
+        calls = ServiceCalls(
+            "dynamodb",
+            REGION,
+            f"https://dynamodb.{REGION}.amazonaws.com",
+            limits,
+            transport=lambda request: self.send(request),
+            verify=verify_checksum,
+            clock=clock,
+        )
+        super().__init__(calls)
+
+
+Kind = Literal["own", "boto3"]
+_kind: Kind = "own"
+
+
+def make_client(*, tries: int = 1, kind: Kind | None = None) -> Any:
+    """A client that sends each request up to `tries` times, of the kind that `dynamo` is if none is named."""
+    if (kind or _kind) == "own":
+        return OwnClient(tries)
     return boto3.client(
         "dynamodb",
         region_name=REGION,
@@ -130,7 +168,7 @@ class Table:
     """A table of its own, and stores over it.
 
     Args:
-        client: of the DynamoDB in which it is created.
+        client: of its stores.
         streaming: without a stream the table is cheaper, for moto keeps two copies of an item for each of its records.
     """
 
@@ -140,7 +178,7 @@ class Table:
         definition = table_definition(self.name)
         if not streaming:
             definition["StreamSpecification"] = {"StreamEnabled": False}
-        client.create_table(**definition)
+        make_client(kind="boto3").create_table(**definition)
 
     def store(self, clock: Clock, *, client: Any = None, **options: Any) -> DynamoStore:
         """A store over this table; its random numbers are all zero."""
@@ -161,13 +199,23 @@ class Table:
         return item
 
 
-@pytest.fixture(scope="session")
-def dynamo() -> Iterator[Any]:
-    """A client of a DynamoDB that lasts for the whole run. Each test has a table of its own."""
+@contextmanager
+def dynamo_of(kind: Kind) -> Generator[Any]:
+    """A DynamoDB with a client of a kind, which `make_client` then makes too."""
+    global _kind
     with pytest.MonkeyPatch.context() as environment, mock_aws(), shortcuts.taken():
         environment.setenv("AWS_DEFAULT_REGION", REGION)
         environment.delenv("AWS_ENDPOINT_URL", raising=False)
+        before, _kind = _kind, kind
         yield make_client()
+        _kind = before
+
+
+@pytest.fixture(scope="session")
+def dynamo() -> Iterator[Any]:
+    """A client of a DynamoDB that lasts for the whole run. Each test has a table of its own."""
+    with dynamo_of("own") as client:
+        yield client
 
 
 @pytest.fixture
@@ -197,13 +245,16 @@ def done(store: DynamoStore, *requests: Request) -> None:
 def parameters_of(client: Any, *operations: str) -> Generator[list[dict[str, Any]]]:
     """Note the parameters of each call of these operations, while the block runs."""
     noted: list[dict[str, Any]] = []
+    with pytest.MonkeyPatch.context() as patched:
+        for operation in operations:
+            method = re.sub("(?<!^)([A-Z])", r"_\1", operation).lower()
+            patched.setattr(client, method, _noting(getattr(client, method), noted))
+        yield noted
 
-    def note(params: dict[str, Any], **_: Any) -> None:
-        noted.append(params)
 
-    events = [f"provide-client-params.dynamodb.{operation}" for operation in operations]
-    for event in events:
-        client.meta.events.register(event, note)
-    yield noted
-    for event in events:
-        client.meta.events.unregister(event, note)
+def _noting(call: Callable[..., Any], noted: list[dict[str, Any]]) -> Callable[..., Any]:
+    def noting(**arguments: Any) -> Any:
+        noted.append(arguments)
+        return call(**arguments)
+
+    return noting

@@ -7,7 +7,7 @@ from typing import Any
 
 from pynamodb.attributes import Attribute, TTLAttribute
 
-from resonate_store.dynamo.items import ExpiryModel, PromiseModel
+from resonate_store.dynamo.models import ExpiryModel, PromiseModel
 
 
 def table_definition(table: str) -> dict[str, Any]:

@@ -177,19 +177,20 @@ class Session:
 
     def _table(self) -> DynamoStore:
         from resonate_store.extras import MissingExtra, extra
-
-        try:
-            with extra("aws,cli", "a table"):
-                from resonate_store.dynamo.large_values import Payloads
-                from resonate_store.dynamo.store import DynamoStore
-        except MissingExtra as error:
-            raise Failure(str(error)) from error
         from resonate_store.settings import SettingsError, groups_of
 
-        _quieten("pynamodb", "botocore")
+        _quieten("resonate.aws", "botocore")
         table = str(self.table)
         try:
+            with extra("aws,cli", "a table"):
+                from resonate_store.aws.clients import require_libraries
+                from resonate_store.dynamo.large_values import Payloads
+                from resonate_store.dynamo.store import DynamoStore
+
+                require_libraries()
             groups, payloads = groups_of(os.environ), Payloads.of(os.environ, table)
+        except MissingExtra as error:
+            raise Failure(str(error)) from error
         except SettingsError as error:
             raise Failure(str(error), USAGE) from error
         return DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads)

@@ -11,9 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import msgspec
-from botocore.config import Config
 
 from resonate_infra.deployed.dispatch import Dispatch
 from resonate_infra.effects.settings import Settings
@@ -21,13 +19,15 @@ from resonate_infra.effects.sinks import StreamOutlets
 from resonate_infra.effects.tick import Sweep, Tick
 from resonate_infra.effects.timers import Timers
 from resonate_infra.effects.transports import Pusher, Transports, function_of
+from resonate_store.aws.clients import client_of
+from resonate_store.aws.connections import CallLimits
 from resonate_store.dynamo.large_values import S3_REQUESTS, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ambient
 from resonate_store.settings import number_of, push_token_of
 
-CLIENT = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-"""Configuration of AWS clients. A call fails early enough for its function to report the failure."""
+CLIENT = CallLimits(connect_timeout_s=3, read_timeout_s=10, attempts=3)
+"""Limits of AWS clients. A call fails early enough for its function to report the failure."""
 BATCH = 10
 """Messages in a batch of the push queue. `template.yaml` has the same value. They are posted at the same time."""
 
@@ -55,17 +55,17 @@ class Wiring:
 
     @functools.cached_property
     def sqs(self) -> Any:
-        return _client("sqs")
+        return client_of("sqs", CLIENT)
 
     @functools.cached_property
     def timers(self) -> Timers:
-        return Timers(self.sqs, _client("scheduler"), self.settings, ambient())
+        return Timers(self.sqs, LateClient(lambda: client_of("scheduler", CLIENT)), self.settings, ambient())
 
     @functools.cached_property
     def transports(self) -> Transports:
         settings = self.settings
         own = (function_of(self._tick_address),)
-        return Transports(_client("lambda"), self.sqs, settings.groups, settings.push_queue_url, own)
+        return Transports(client_of("lambda", CLIENT), self.sqs, settings.groups, settings.push_queue_url, own)
 
     @functools.cached_property
     def outlets(self) -> StreamOutlets:
@@ -74,7 +74,7 @@ class Wiring:
     @functools.cached_property
     def dispatch(self) -> Dispatch:
         token, public_only = push_token_of(os.environ), not self.settings.push_private
-        pusher = Pusher(boto3.Session(), token=token, public_only=public_only, width=BATCH)
+        pusher = Pusher(LateClient(_session), token=token, public_only=public_only, width=BATCH)
         debug = self.store.debug() if self.settings.debug_requests else None
         return Dispatch(self.outlets, pusher, self.transports.enqueue, debug)
 
@@ -91,6 +91,23 @@ class Wiring:
         return f"lambda://{self.settings.tick_arn}"
 
 
-def _client(service: str) -> Any:
-    library: Any = boto3  # The type of `client` has an overload for each service.
-    return library.client(service, config=CLIENT)
+class LateClient:
+    """Client or session of boto3 that is created when an attribute of it is read.
+
+    boto3 takes most of the time of a cold start, and few invocations need it.
+
+    Args:
+        create: returns the client.
+    """
+
+    def __init__(self, create: Callable[[], Any]) -> None:
+        self._create = functools.cache(create)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._create(), name)
+
+
+def _session() -> Any:
+    import boto3
+
+    return boto3.Session()

@@ -15,10 +15,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from resonate_infra.effects.settings import Settings
 from resonate_infra.effects.sinks import Kind
+from resonate_store.aws.errors import AwsRefusal, aws_error
+from resonate_store.aws.services import QueueClient
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import eventbridge, eventbridge_timezone
 
@@ -40,12 +40,13 @@ class Timers:
     """Timer sink on AWS.
 
     Args:
-        sqs, scheduler: boto3 clients.
+        sqs: a client of SQS.
+        scheduler: a boto3 client of EventBridge Scheduler.
         settings: name the queue, the schedule group and the tick function.
         clock: the source of time.
     """
 
-    def __init__(self, sqs: Any, scheduler: Any, settings: Settings, clock: Clock) -> None:
+    def __init__(self, sqs: QueueClient, scheduler: Any, settings: Settings, clock: Clock) -> None:
         self._sqs = sqs
         self._scheduler = scheduler
         self._settings = settings
@@ -114,7 +115,7 @@ class Timers:
         }
         try:
             self._scheduler.create_schedule(**schedule)
-        except ClientError as error:
+        except Exception as error:
             if _code_of(error) != "ConflictException":
                 raise
             self._scheduler.update_schedule(**schedule)
@@ -122,10 +123,11 @@ class Timers:
     def _delete(self, name: str) -> None:
         try:
             self._scheduler.delete_schedule(GroupName=self._settings.schedule_group, Name=name)
-        except ClientError as error:
+        except Exception as error:
             if _code_of(error) != "ResourceNotFoundException":
                 raise
 
 
-def _code_of(error: ClientError) -> str | None:
-    return error.response.get("Error", {}).get("Code")
+def _code_of(error: Exception) -> str | None:
+    refusal = aws_error(error)
+    return refusal.code if isinstance(refusal, AwsRefusal) else None

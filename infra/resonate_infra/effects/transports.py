@@ -42,6 +42,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeou
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
+from resonate_store.aws.errors import aws_error
+from resonate_store.aws.services import InvokingClient, QueueClient
 from resonate_store.interface import Applies
 from resonate_store.model.addresses import route
 from resonate_store.model.records import PromiseView
@@ -66,7 +68,7 @@ class Transports:
     """Message sink on AWS.
 
     Args:
-        lambda_client, sqs: boto3 clients.
+        lambda_client, sqs: clients of Lambda and SQS.
         groups: the push address of each worker group.
         push_queue_url: the SQS queue of HTTP pushes.
         own: names of functions of the deployment that are not workers.
@@ -74,8 +76,8 @@ class Transports:
 
     def __init__(
         self,
-        lambda_client: Any,
-        sqs: Any,
+        lambda_client: InvokingClient,
+        sqs: QueueClient,
         groups: Mapping[str, str],
         push_queue_url: str,
         own: Collection[str] = (),
@@ -120,20 +122,20 @@ class Transports:
         self._sqs.send_message(QueueUrl=self._push_queue_url, MessageBody=body)
 
 
-def invoke(client: Any, address: str, message: dict[str, Any]) -> None:
+def invoke(client: InvokingClient, address: str, message: dict[str, Any]) -> None:
     """Invoke a function asynchronously. A failure is only logged.
 
     Args:
-        client: a boto3 client for Lambda.
+        client: a client of Lambda.
         address: `lambda://name[:qualifier]`.
         message: the event of the invocation.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
-
     name = address.removeprefix("lambda://")
     try:
         client.invoke(FunctionName=name, InvocationType="Event", Payload=msgspec.json.encode(message))
-    except (ClientError, BotoCoreError) as error:
+    except Exception as error:
+        if aws_error(error) is None:
+            raise
         logger.warning("invoking %s failed, the task will be offered again: %s", name, error)
 
 

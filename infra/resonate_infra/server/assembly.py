@@ -316,8 +316,11 @@ def _store(options: ServerOptions, clock: Clock) -> Any:
     try:
         with extra("aws,cli", "a table"):
             from resonate_infra.server.table import TableStore
+            from resonate_store.aws.clients import require_libraries
             from resonate_store.dynamo.large_values import Payloads
             from resonate_store.dynamo.store import DynamoStore
+
+            require_libraries()
     except MissingExtra as error:
         raise StoreError(str(error)) from error
     local = any(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"))

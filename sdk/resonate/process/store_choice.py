@@ -55,9 +55,11 @@ def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
     from resonate_store.settings import groups_of
 
     with extra("aws", f"the table {table!r} of RESONATE_TABLE"):
+        from resonate_store.aws.clients import require_libraries
         from resonate_store.dynamo.large_values import Payloads
         from resonate_store.dynamo.store import DynamoStore
 
+        require_libraries()
     payloads = Payloads.of(os.environ, table)
     return DynamoStore(table, clock=clock, groups=groups_of(os.environ), payloads=payloads)
 
@@ -70,9 +72,8 @@ def _store_of_function(table: str, clock: Clock) -> DynamoStore:
     """
     import gc
 
-    # At every cold start these loggers write lines at level INFO without information.
-    for name in ("pynamodb.settings", "botocore.credentials"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # At every cold start this logger writes a line at level INFO without information.
+    logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
     collecting = gc.isenabled()
     gc.disable()
     try:

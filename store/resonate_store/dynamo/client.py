@@ -15,15 +15,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
-from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    NoCredentialsError,
-    NoRegionError,
+from resonate_store.aws.clients import client_of
+from resonate_store.aws.connections import CallLimits
+from resonate_store.aws.errors import (
+    AwsError,
+    AwsRefusal,
+    AwsUnreachable,
+    NoAwsCredentials,
+    NoAwsRegion,
+    aws_error,
 )
-from botocore.exceptions import ConnectionError as NotConnected  # pyright: ignore[reportMissingTypeStubs]
-
 from resonate_store.dynamo.items import AnyItem
 from resonate_store.interface import StoreError
 
@@ -45,8 +46,13 @@ _CONDITION_FAILED: Final = frozenset({"ConditionalCheckFailed", "ConditionalChec
 _REFUSED: Final = frozenset({"SerializationException", "ValidationError", "ValidationException"})
 
 
+# A call takes milliseconds. One that takes seconds is lost, and a lease does not wait for it. Even if all tries of all
+# attempts time out, a function with a limit of one minute has time to report it.
+LIMITS: Final = CallLimits(connect_timeout_s=2, read_timeout_s=3, attempts=2, connections=50)
+
+
 class TableClient(Protocol):
-    """The methods of botocore's DynamoDB client that the store uses."""
+    """The methods of boto3's DynamoDB client that the store uses."""
 
     def get_item(self, **arguments: Any) -> dict[str, Any]: ...
     def batch_get_item(self, **arguments: Any) -> dict[str, Any]: ...
@@ -113,8 +119,11 @@ class TableConnection:
         """
         try:
             self._shared_client()
-        except BotoCoreError as error:
-            raise meaning_of(error, self._table) from error
+        except Exception as error:
+            meaning = meaning_of(error, self._table)
+            if meaning is None:
+                raise
+            raise meaning from error
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call the client once.
@@ -124,58 +133,50 @@ class TableConnection:
         """
         try:
             return getattr(self._shared_client(), operation)(**arguments)
-        except (ClientError, BotoCoreError) as error:
-            raise meaning_of(error, self._table) from error
+        except Exception as error:
+            meaning = meaning_of(error, self._table)
+            if meaning is None:
+                raise
+            raise meaning from error
 
     def _shared_client(self) -> TableClient:
         if self._client is None:
             with self._lock:
-                self._client = self._client or _make_client()
+                self._client = self._client or client_of("dynamodb", LIMITS)
         return self._client
 
 
-def _make_client() -> TableClient:
-    import boto3  # pyright: ignore[reportMissingTypeStubs]
-    from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
+def meaning_of(error: Exception, table: str) -> Exception | None:
+    """Return the meaning of a client's error as an exception of this module, or a `StoreError`.
 
-    config = Config(
-        # A call takes milliseconds. One that takes seconds is lost, and a lease does not wait for it. Even if all tries
-        # of all attempts time out, a function with a limit of one minute has time to report it.
-        connect_timeout=2,
-        read_timeout=3,
-        retries={"mode": "standard", "total_max_attempts": 2},
-        max_pool_connections=50,
-        tcp_keepalive=True,
-        # The models build valid requests. To check them costs more than to build them.
-        parameter_validation=False,
-    )
-    return cast("TableClient", cast("Any", boto3).client("dynamodb", config=config))
-
-
-def meaning_of(error: Exception, table: str) -> Exception:
-    """Return the meaning of a client's error as an exception of this module, or a `StoreError`."""
-    if isinstance(error, ClientError):
-        return _meaning_of_answer(cast("dict[str, Any]", cast("Any", error).response), table)
-    if isinstance(error, NoRegionError):
-        return StoreError("DynamoDB needs a region: set AWS_DEFAULT_REGION, e.g. us-east-1")
-    if isinstance(error, NoCredentialsError):
-        return StoreError(
-            "there are no AWS credentials to reach DynamoDB with: configure them (`aws configure`, AWS_ACCESS_KEY_ID"
-            " and AWS_SECRET_ACCESS_KEY, or a role); a DynamoDB elsewhere (AWS_ENDPOINT_URL) takes any"
-        )
-    if isinstance(error, (HTTPClientError, NotConnected)):
-        return Unavailable(f"DynamoDB cannot be reached: {error} (AWS_ENDPOINT_URL leads elsewhere when set)")
-    return StoreError(f"the DynamoDB client cannot send this: {error}")
+    None means that it is not an error of a client.
+    """
+    match aws_error(error):
+        case AwsRefusal() as refusal:
+            return _meaning_of_refusal(refusal, table)
+        case NoAwsRegion():
+            return StoreError("DynamoDB needs a region: set AWS_DEFAULT_REGION, e.g. us-east-1")
+        case NoAwsCredentials():
+            return StoreError(
+                "there are no AWS credentials to reach DynamoDB with: configure them (`aws configure`,"
+                " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role); a DynamoDB elsewhere (AWS_ENDPOINT_URL)"
+                " takes any"
+            )
+        case AwsUnreachable():
+            return Unavailable(f"DynamoDB cannot be reached: {error} (AWS_ENDPOINT_URL leads elsewhere when set)")
+        case AwsError():
+            return StoreError(f"the DynamoDB client cannot send this: {error}")
+        case None:
+            return None
 
 
-def _meaning_of_answer(answer: dict[str, Any], table: str) -> Exception:
-    code: str = answer.get("Error", {}).get("Code", "")
-    message: str = answer.get("Error", {}).get("Message", "") or answer.get("message", "")
+def _meaning_of_refusal(refusal: AwsRefusal, table: str) -> Exception:
+    code, message = refusal.code, refusal.reason
     if code == "TransactionCanceledException":
-        return _meaning_of_cancellation(answer.get("CancellationReasons", []), message)
+        return _meaning_of_cancellation(refusal.answer.get("CancellationReasons", []), message)
     if code in _CONDITION_FAILED:
-        return ConditionFailed({0: answer.get("Item")})
-    if code in _PASSING or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        return ConditionFailed({0: refusal.answer.get("Item")})
+    if code in _PASSING or refusal.status >= 500:
         return Unavailable(f"DynamoDB is busy: {code}: {message}")
     if code in _REFUSED:
         return TransactionRefused(message)

@@ -1,25 +1,16 @@
-"""Items of the table: the one definition of keys, attributes, indexes and expiry (docs/rules.md D1).
+"""Items of the table: keys, and how each attribute is stored (docs/rules.md D1).
 
-PynamoDB models describe the items, and their attributes serialise them. Search, deletion, the conditions of writes and
-the filters of the stream name attributes as well. An attribute that is renamed here must be renamed there too. The
-models never call DynamoDB: PynamoDB cannot return the old image of a failed write. Calls go through the botocore
-client, with the items built here.
-
-Some attribute classes are our own, because a round trip must be exact. PynamoDB's map takes its entries as keyword
-arguments, so a tag named `self` breaks it. Its numbers are floats.
+`models` is the definition of the table. Reading it takes PynamoDB, which a worker does not load: this module has the
+same attributes as plain tables, and a test compares the two. Search, deletion, the conditions of writes and the filters
+of the stream name attributes as well. An attribute that is renamed here must be renamed there too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from msgspec import MsgspecError, convert, structs, to_builtins
-from pynamodb.attributes import Attribute, BooleanAttribute, TTLAttribute, UnicodeAttribute
-from pynamodb.constants import BOOLEAN, LIST, MAP, NUMBER, STRING
-from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
-from pynamodb.models import Model
 
 from resonate_store.interface import DamagedRecord
 from resonate_store.model.ids import depth, origin, shard
@@ -39,7 +30,8 @@ Item = dict[str, dict[str, Any]]
 """An item in botocore's format: each value is a map from its type to its content."""
 AnyItem = Mapping[str, Mapping[str, Any]]
 """An item that is only read."""
-Attributes = Mapping[str, Attribute[Any]]
+STRING, NUMBER, BOOLEAN, MAP, LIST = "S", "N", "BOOL", "M", "L"
+"""DynamoDB's types."""
 
 SHARDS: Final = 8
 """How many partitions each index has. If it is changed, due items in the old partitions are not found any more."""
@@ -49,8 +41,6 @@ CONFIRMATION_MS: Final = 60_000
 
 _SCHEDULE_SK: Final = "schedule"
 _EXPIRY_SK: Final = "expiry#"
-
-_T = TypeVar("_T")
 
 
 def typed(value: Any) -> dict[str, Any]:
@@ -82,169 +72,114 @@ def plain(value: Mapping[str, Any]) -> Any:
     return content
 
 
-class IntegerAttribute(Attribute[int]):
-    """Attribute for a whole number: an instant, a duration or a counter."""
+class FieldType(NamedTuple):
+    """How an attribute is stored.
 
-    attr_type = NUMBER
-
-    def serialize(self, value: int) -> str:
-        return str(value)
-
-    def deserialize(self, value: str) -> int:
-        return int(value)
-
-
-class TextMapAttribute(Attribute["dict[str, str]"]):
-    """Attribute for a map of texts. Any key is allowed."""
-
-    attr_type = MAP
-
-    def serialize(self, value: dict[str, str]) -> Item:
-        return {key: {STRING: text} for key, text in value.items()}
-
-    def deserialize(self, value: Item) -> dict[str, str]:
-        return {key: text[STRING] for key, text in value.items()}
-
-
-class IntegerMapAttribute(Attribute["dict[str, int]"]):
-    """Attribute for a map of whole numbers.
-
-    Any key is allowed. An empty map is stored, so that an update can add an entry.
+    Attributes:
+        kind: the type in DynamoDB.
+        write: returns the content in DynamoDB's format.
+        read: returns the value of such content.
     """
 
-    attr_type = MAP
-
-    def serialize(self, value: dict[str, int]) -> Item:
-        return {key: {NUMBER: str(number)} for key, number in value.items()}
-
-    def deserialize(self, value: Item) -> dict[str, int]:
-        return {key: int(number[NUMBER]) for key, number in value.items()}
+    kind: str
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
 
 
-class StructAttribute(Attribute[_T], Generic[_T]):
-    """Attribute for a msgspec struct, as a map of its fields without defaults."""
+def _same(value: Any) -> Any:
+    return value
 
-    attr_type = MAP
 
-    def __init__(self, struct: type[_T], *, null: bool = False) -> None:
-        super().__init__(null=null)
-        self._struct = struct
+def _struct(struct: type[Any]) -> FieldType:
+    """Return the type of a msgspec struct, as a map of its fields without defaults."""
 
-    def serialize(self, value: _T) -> Item:
+    def write(value: Any) -> Item:
         return typed(to_builtins(value))[MAP]
 
-    def deserialize(self, value: Item) -> _T:
-        return convert(plain({MAP: value}), self._struct)
+    def read(content: Item) -> Any:
+        return convert(plain({MAP: content}), struct)
+
+    return FieldType(MAP, write, read)
 
 
-class ValueAttribute(StructAttribute[Value]):
-    """Attribute for a value, or for the claim of a large value. Only a claim has the field `key`."""
-
-    def __init__(self) -> None:
-        super().__init__(Value)
-
-    def deserialize(self, value: Item) -> Value:
-        return convert(plain({MAP: value}), Claim if "key" in value else Value)
+def _value_of(content: Item) -> Value:
+    """Return a value, or the claim of a large value. Only a claim has the field `key`."""
+    return convert(plain({MAP: content}), Claim if "key" in content else Value)
 
 
-class WakeIndex(GlobalSecondaryIndex[Any]):
-    """Index of what is due, by shard of the origin. An item without `wake_at` is not in it."""
-
-    class Meta:
-        index_name = "wake"
-        projection = KeysOnlyProjection()
-
-    wake_shard = UnicodeAttribute(hash_key=True)
-    wake_at = IntegerAttribute(range_key=True)
+def _write_texts(value: dict[str, str]) -> Item:
+    return {key: {STRING: text} for key, text in value.items()}
 
 
-class ExecutionsIndex(GlobalSecondaryIndex[Any]):
-    """Index of roots by state and age, and of schedules, for searches. Local steps are not in it."""
-
-    class Meta:
-        index_name = "executions"
-        projection = KeysOnlyProjection()
-
-    execution_state = UnicodeAttribute(hash_key=True)
-    created_at = IntegerAttribute(range_key=True)
+def _read_texts(content: Item) -> dict[str, str]:
+    return {key: text[STRING] for key, text in content.items()}
 
 
-class _TableModel(Model):
-    pk = UnicodeAttribute(hash_key=True)
-    sk = UnicodeAttribute(range_key=True)
+def _write_integers(value: dict[str, int]) -> Item:
+    return {key: {NUMBER: str(number)} for key, number in value.items()}
 
 
-class PromiseModel(_TableModel):
-    """Item of a promise: the fields of a `Record`, and what only the table needs.
-
-    `token` names the write that made this image. `effects` counts the effects that the dispatcher has to carry out. The
-    stream's filter drops an image without `effects`.
-    """
-
-    id = UnicodeAttribute()
-    state = UnicodeAttribute()
-    timeout_at = IntegerAttribute()
-    created_at = IntegerAttribute()
-    param = ValueAttribute()
-    value = ValueAttribute()
-    tags = TextMapAttribute()
-    settled_at = IntegerAttribute(null=True)
-    task = StructAttribute(TaskRecord, null=True)
-    callbacks = IntegerMapAttribute()
-    listeners = IntegerMapAttribute()
-    delivered = BooleanAttribute()
-    wake_at = IntegerAttribute(null=True)
-    written_at = IntegerAttribute()
-    rev = IntegerAttribute()
-
-    token = UnicodeAttribute(null=True)
-    effects = IntegerAttribute(null=True)
-    wake_shard = UnicodeAttribute(null=True)
-    execution_state = UnicodeAttribute(null=True)
-
-    wake = WakeIndex()
-    executions = ExecutionsIndex()
+def _read_integers(content: Item) -> dict[str, int]:
+    return {key: int(number[NUMBER]) for key, number in content.items()}
 
 
-class ScheduleModel(_TableModel):
-    """Item of a schedule: the fields of a `ScheduleRecord`, and what only the table needs."""
+TEXT: Final = FieldType(STRING, _same, _same)
+FLAG: Final = FieldType(BOOLEAN, _same, _same)
+INTEGER: Final = FieldType(NUMBER, str, int)
+"""An instant, a duration or a counter."""
+TEXT_MAP: Final = FieldType(MAP, _write_texts, _read_texts)
+INTEGER_MAP: Final = FieldType(MAP, _write_integers, _read_integers)
+"""An empty map is stored, so that an update can add an entry."""
+VALUE: Final = _struct(Value)
+TASK: Final = _struct(TaskRecord)
+VALUE_OR_CLAIM: Final = FieldType(MAP, VALUE.write, _value_of)
 
-    id = UnicodeAttribute()
-    cron = UnicodeAttribute()
-    promise_id = UnicodeAttribute()
-    promise_timeout = IntegerAttribute()
-    created_at = IntegerAttribute()
-    next_run_at = IntegerAttribute()
-    promise_param = StructAttribute(Value)
-    promise_tags = TextMapAttribute()
-    last_run_at = IntegerAttribute(null=True)
-    timezone = UnicodeAttribute(null=True)
-    catch_up = UnicodeAttribute()
-    overlap = UnicodeAttribute()
-    paused = BooleanAttribute()
-    description = UnicodeAttribute(null=True)
-    tags = TextMapAttribute()
-    last_promise = UnicodeAttribute(null=True)
-    skipped_at = IntegerAttribute(null=True)
-    skip_reason = UnicodeAttribute(null=True)
-    wake_at = IntegerAttribute(null=True)
-    written_at = IntegerAttribute()
-    rev = IntegerAttribute()
+_RECORD_FIELDS: Final = {
+    "id": TEXT,
+    "state": TEXT,
+    "timeout_at": INTEGER,
+    "created_at": INTEGER,
+    "param": VALUE_OR_CLAIM,
+    "value": VALUE_OR_CLAIM,
+    "tags": TEXT_MAP,
+    "settled_at": INTEGER,
+    "task": TASK,
+    "callbacks": INTEGER_MAP,
+    "listeners": INTEGER_MAP,
+    "delivered": FLAG,
+    "wake_at": INTEGER,
+    "written_at": INTEGER,
+    "rev": INTEGER,
+}
+_SCHEDULE_FIELDS: Final = {
+    "id": TEXT,
+    "cron": TEXT,
+    "promise_id": TEXT,
+    "promise_timeout": INTEGER,
+    "created_at": INTEGER,
+    "next_run_at": INTEGER,
+    "promise_param": VALUE,
+    "promise_tags": TEXT_MAP,
+    "last_run_at": INTEGER,
+    "timezone": TEXT,
+    "catch_up": TEXT,
+    "overlap": TEXT,
+    "paused": FLAG,
+    "description": TEXT,
+    "tags": TEXT_MAP,
+    "last_promise": TEXT,
+    "skipped_at": INTEGER,
+    "skip_reason": TEXT,
+    "wake_at": INTEGER,
+    "written_at": INTEGER,
+    "rev": INTEGER,
+}
+_KEY: Final = {"pk": TEXT, "sk": TEXT}
+_TABLE_ONLY: Final = {"token": TEXT, "effects": INTEGER, "wake_shard": TEXT, "execution_state": TEXT}
 
-    token = UnicodeAttribute(null=True)
-    effects = IntegerAttribute(null=True)
-    wake_shard = UnicodeAttribute(null=True)
-    execution_state = UnicodeAttribute()
-
-    wake = WakeIndex()
-    executions = ExecutionsIndex()
-
-
-class ExpiryModel(_TableModel):
-    """Item of a retention marker. After DynamoDB has removed it at `expire_at`, the dispatcher deletes the tree."""
-
-    expire_at = TTLAttribute()
-    created_at = IntegerAttribute()
+PROMISE_ITEM: Final = {**_KEY, **_RECORD_FIELDS, **_TABLE_ONLY}
+SCHEDULE_ITEM: Final = {**_KEY, **_SCHEDULE_FIELDS, **_TABLE_ONLY}
+EXPIRY_ITEM: Final = {**_KEY, "expire_at": INTEGER, "created_at": INTEGER}
 
 
 class Expiry(NamedTuple):
@@ -313,9 +248,9 @@ def item_of(entry: Entry, *, token: str | None = None, effects: int = 0, shards:
         "wake_shard": None if wake_at is None else halted_shard(place) if _halted(entry) else str(place),
     }
     if isinstance(entry, ScheduleRecord):
-        return _serialized(ScheduleModel, {**fields, "execution_state": execution_state("schedule", place)})
+        return _serialized(SCHEDULE_ITEM, {**fields, "execution_state": execution_state("schedule", place)})
     fields["execution_state"] = execution_state(entry.state, place) if entry.root else None
-    return _serialized(PromiseModel, fields)
+    return _serialized(PROMISE_ITEM, fields)
 
 
 def _halted(entry: Entry) -> bool:
@@ -356,33 +291,12 @@ def task_projection() -> dict[str, Any]:
     }
 
 
-def _serialized(model: type[Model], fields: Mapping[str, Any]) -> Item:
-    # PynamoDB's own loop without an instance of the model: 10 us instead of 45 us.
-    return {
-        name: {attribute.attr_type: attribute.serialize(fields[name])}
-        for name, attribute in _attributes_of(model).items()
-        if fields[name] is not None
-    }
+def _serialized(types: Mapping[str, FieldType], fields: Mapping[str, Any]) -> Item:
+    return {name: {kind: write(fields[name])} for name, (kind, write, _) in types.items() if fields[name] is not None}
 
 
-def _deserialized(fields: Attributes, item: AnyItem) -> dict[str, Any]:
-    return {
-        name: attribute.deserialize(item[name][attribute.attr_type])
-        for name, attribute in fields.items()
-        if name in item
-    }
-
-
-def _attributes_of(model: type[Model]) -> Attributes:
-    return cast("Attributes", cast("Any", model).get_attributes())
-
-
-def _fields_of(model: type[Model], struct: type[Record | ScheduleRecord]) -> Attributes:
-    return {field.name: _attributes_of(model)[field.name] for field in structs.fields(struct)}
-
-
-_RECORD_FIELDS: Final = _fields_of(PromiseModel, Record)
-_SCHEDULE_FIELDS: Final = _fields_of(ScheduleModel, ScheduleRecord)
+def _deserialized(types: Mapping[str, FieldType], item: AnyItem) -> dict[str, Any]:
+    return {name: read(item[name][kind]) for name, (kind, _, read) in types.items() if name in item}
 
 
 def expiry_item(id: str, created_at: int, expire_at: int) -> Item:
@@ -393,9 +307,14 @@ def expiry_item(id: str, created_at: int, expire_at: int) -> Item:
         created_at: the instant (ms) of its creation, which distinguishes the lives of an id.
         expire_at: the instant (ms) after which the tree may be deleted.
     """
-    # DynamoDB expires by whole seconds. Rounded up, so that no tree is deleted early.
-    at = datetime.fromtimestamp(-(-expire_at // 1000), tz=UTC)
-    return ExpiryModel(f"p#{origin(id)}", f"{_EXPIRY_SK}{id}", created_at=created_at, expire_at=at).serialize()
+    fields = {
+        "pk": f"p#{origin(id)}",
+        "sk": f"{_EXPIRY_SK}{id}",
+        # DynamoDB expires by whole seconds. Rounded up, so that no tree is deleted early.
+        "expire_at": -(-expire_at // 1000),
+        "created_at": created_at,
+    }
+    return _serialized(EXPIRY_ITEM, fields)
 
 
 def expiry_of(item: AnyItem) -> Expiry | None:

@@ -6,15 +6,11 @@ Few programs have large values, and creating a client takes a large part of a co
 from __future__ import annotations
 
 import threading
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
-from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-)
-from botocore.exceptions import ConnectionError as NotConnected  # pyright: ignore[reportMissingTypeStubs]
-
+from resonate_store.aws.clients import client_of
+from resonate_store.aws.connections import CallLimits
+from resonate_store.aws.errors import AwsRefusal, AwsUnreachable, aws_error
 from resonate_store.dynamo.client import Unavailable
 from resonate_store.interface import StoreError
 
@@ -65,24 +61,29 @@ class Bucket:
         """
         try:
             return getattr(self._shared_client(), operation)(Bucket=self.name, **arguments)
-        except (ClientError, BotoCoreError) as error:
-            raise self._meaning_of(error, arguments.get("Key", "")) from error
+        except Exception as error:
+            meaning = self._meaning_of(error, arguments.get("Key", ""))
+            if meaning is None:
+                raise
+            raise meaning from error
 
     def _shared_client(self) -> BucketClient:
         if self._client is None:
             with self._lock:
-                self._client = self._client or _make_client(self._width)
+                limits = CallLimits(2, 10, attempts=3, connections=max(10, self._width))
+                self._client = self._client or client_of("s3", limits)
         return self._client
 
-    def _meaning_of(self, error: Exception, key: str) -> Exception:
-        if not isinstance(error, ClientError):
-            if isinstance(error, (HTTPClientError, NotConnected)):
-                return Unavailable(f"S3 cannot be reached: {error} (AWS_ENDPOINT_URL leads elsewhere when set)")
+    def _meaning_of(self, error: Exception, key: str) -> Exception | None:
+        meaning = aws_error(error)
+        if meaning is None:
+            return None
+        if isinstance(meaning, AwsUnreachable):
+            return Unavailable(f"S3 cannot be reached: {error} (AWS_ENDPOINT_URL leads elsewhere when set)")
+        if not isinstance(meaning, AwsRefusal):
             return StoreError(f"the S3 client cannot send this: {error}")
-        answer = cast("dict[str, Any]", cast("Any", error).response)
-        code: str = answer.get("Error", {}).get("Code", "")
-        message: str = answer.get("Error", {}).get("Message", "")
-        if code in _PASSING or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        code, message = meaning.code, meaning.reason
+        if code in _PASSING or meaning.status >= 500:
             return Unavailable(f"S3 is busy: {code}: {message}")
         if code in _MISSING:
             return NoSuchObject(f"bucket {self.name!r} has no object {key!r}")
@@ -91,17 +92,3 @@ class Bucket:
                 f"there is no bucket {self.name!r}: set RESONATE_BUCKET to the bucket of the table's deployment"
             )
         return StoreError(f"S3 refuses bucket {self.name!r} to us: {code}: {message}")
-
-
-def _make_client(width: int) -> BucketClient:
-    import boto3  # pyright: ignore[reportMissingTypeStubs]
-    from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
-
-    config = Config(
-        connect_timeout=2,
-        read_timeout=10,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        max_pool_connections=max(10, width),
-        tcp_keepalive=True,
-    )
-    return cast("BucketClient", cast("Any", boto3).client("s3", config=config))

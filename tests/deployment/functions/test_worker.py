@@ -58,7 +58,7 @@ def test_worker_import_freezes_objects_and_loads_a_client() -> None:
     program = (
         "import gc, os, sys; os.environ['AWS_LAMBDA_RUNTIME_API'] = '127.0.0.1:9001';"
         "import functions.worker.app;"
-        "print(gc.isenabled(), gc.get_freeze_count() > 10_000, 'botocore.client' in sys.modules)"
+        "print(gc.isenabled(), gc.get_freeze_count() > 10_000, 'resonate_store.aws.dynamodb' in sys.modules)"
     )
     environment = {
         **os.environ,

@@ -1,6 +1,7 @@
 """moto in place of AWS, under a clock that a test can move.
 
-One `Cloud` is one account in one process. While it is open, every call of a boto3 client passes its hooks:
+One `Cloud` is one account in one process. While it is open, every call passes its hooks. A boto3 client calls them by
+botocore's events, a client of the store by its transport.
 
 - Each call is recorded with the function that made it.
 - A test can make a call fail before or after it takes effect.
@@ -41,7 +42,9 @@ from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.scheduler.models import scheduler_backends
 from moto.sqs.models import sqs_backends
 
-from resonate_infra.testing.moto import shortcuts
+from resonate_infra.testing.moto import shortcuts, transport
+from resonate_store.aws import exchange
+from resonate_store.aws.exchange import AwsRequest, AwsResponse
 from resonate_store.model.clock import Clock, installed
 
 ENVIRONMENT = {
@@ -53,14 +56,22 @@ ENVIRONMENT = {
     # The functions write to the output of the program that runs them, so metrics are off.
     "POWERTOOLS_METRICS_DISABLED": "true",
 }
-_REMOVED = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+_REMOVED = (
+    "AWS_PROFILE",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_LAMBDA",
+    "AWS_ENDPOINT_URL_SQS",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+)
 
 Moment = Literal["before", "after", "lost"]
 """When a call can fail.
 
 - "before": before it reaches the service.
 - "after": after its response.
-- "lost": its response is lost, so that botocore sends it again.
+- "lost": its response is lost, so that the client sends it again.
 """
 
 
@@ -178,6 +189,7 @@ class Cloud:
         enter(patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))
         enter(shortcuts.taken())
         enter(installed(self.clock))
+        enter(exchange.installed(self._send))
         enter(patch("moto.sqs.models.unix_time_millis", lambda: float(self.clock.now())))
         enter(patch("moto.sqs.models.unix_time", lambda: self.clock.now() / 1000))
         # botocore waits before it retries a call. A wait does not help here.
@@ -217,12 +229,35 @@ class Cloud:
 
     def _before_call(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, Any] | None:
         call = self._call(model)
+        self._begin(call)
+        return self._keep_invocation(params) if call[:2] == ("lambda", "Invoke") else None
+
+    def _begin(self, call: CountedCall) -> None:
         self.calls.append(call)
         if not call.operation.startswith(("Get", "List", "Describe", "Query", "Scan", "BatchGet", "Receive")):
             self.changes[call.service] += 1
         if self.fault is not None:
             self.fault("before", call)
-        return self._keep_invocation(params) if call[:2] == ("lambda", "Invoke") else None
+
+    def _send(self, request: AwsRequest) -> AwsResponse:
+        """Carry out a request of a client of the store. This is the transport of these clients."""
+        call = CountedCall(request.service, request.operation, self.caller)
+        if request.attempt == 1:
+            self._begin(call)
+        invokes = call[:2] == ("lambda", "Invoke")
+        response = self._kept_invocation(request) if invokes else transport.send(request)
+        if self.fault is not None:
+            self.fault("lost", call)
+            self.fault("after", call)
+        return response
+
+    def _kept_invocation(self, request: AwsRequest) -> AwsResponse:
+        name = unquote(request.url.split("/")[5])
+        if name not in self.functions:
+            body = json.dumps({"Type": "User", "Message": f"Function not found: {name}"}).encode()
+            return AwsResponse(404, {"x-amzn-errortype": "ResourceNotFoundException"}, body)
+        self.invocations.append(Invocation(self.functions[name], json.loads(request.body)))
+        return AwsResponse(202, {}, b"")
 
     def _after_call(self, model: Any, **_: Any) -> None:
         if self.fault is not None:

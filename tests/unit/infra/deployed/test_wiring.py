@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -11,7 +10,7 @@ from resonate_infra.deployed.wiring import CLIENT, Wiring
 from resonate_infra.effects.settings import SettingsError
 from tests.support.variables import ENVIRONMENT
 
-SERVICES = ("sqs", "scheduler", "dynamodb")
+SERVICES = ("sqs", "scheduler", "lambda", "dynamodb")
 
 
 @pytest.fixture
@@ -52,11 +51,10 @@ def test_dispatcher_pushes_to_the_internet_only_by_default(monkeypatch: pytest.M
 
 def test_clients_time_out_before_the_function() -> None:
     # All tries and their pauses must take less than the 60 s of the functions.
-    config: Any = CLIENT
-
-    assert (config.connect_timeout + config.read_timeout) * config.retries["total_max_attempts"] <= 50
+    assert (CLIENT.connect_timeout_s + CLIENT.read_timeout_s) * CLIENT.attempts <= 50
 
 
+@pytest.mark.parametrize("client", ["auto", "boto3"])
 @pytest.mark.parametrize(
     ("named", "expected"),
     [
@@ -64,30 +62,50 @@ def test_clients_time_out_before_the_function() -> None:
         ("", {service: f"https://{service}.us-east-1.amazonaws.com" for service in SERVICES}),
     ],
 )
-def test_clients_use_the_endpoint_of_the_environment_if_set(named: str, expected: dict[str, str]) -> None:
+def test_clients_use_the_endpoint_of_the_environment_if_set(named: str, expected: dict[str, str], client: str) -> None:
     program = "\n".join(
         [
             "from botocore.session import Session",
             "from resonate_infra.deployed.wiring import Wiring",
-            "make = Session.create_client",
+            "from resonate_store.aws.calls import ServiceCalls",
+            "make, make_own = Session.create_client, ServiceCalls.__init__",
             "def made(*arguments, **options):",
             "    client = make(*arguments, **options)",
             "    print(client.meta.service_model.service_name, client.meta.endpoint_url)",
             "    return client",
-            "Session.create_client = made",
+            "def made_own(self, service, region, url, *arguments, **options):",
+            "    print(service, url)",
+            "    make_own(self, service, region, url, *arguments, **options)",
+            "Session.create_client, ServiceCalls.__init__ = made, made_own",
             "wiring = Wiring()",
-            "wiring.timers",
+            "wiring.timers._scheduler.create_schedule",
+            "wiring.transports",
             "wiring.store.connect()",
         ]
     )
-    somewhere = {"AWS_ENDPOINT_URL": named, "AWS_DEFAULT_REGION": "us-east-1"}
+    somewhere = {"AWS_ENDPOINT_URL": named, "AWS_DEFAULT_REGION": "us-east-1", "RESONATE_CLIENT": client}
+    assert dict(line.split() for line in alone(program, somewhere).splitlines()) == expected
+
+
+@pytest.mark.parametrize("part", ["dispatch", "tick"])
+def test_boto3_is_not_loaded_before_it_is_needed(part: str) -> None:
+    program = (
+        f"from resonate_infra.deployed.wiring import Wiring; Wiring().{part}; import sys; print('boto3' in sys.modules)"
+    )
+
+    assert alone(program, {"AWS_REGION": "us-east-1"}) == "False\n"
+
+
+def alone(program: str, environment: dict[str, str]) -> str:
+    """What a program prints in a process with credentials in its environment and no settings of this machine's."""
+    bundles = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+    here = {name: value for name, value in os.environ.items() if name not in bundles}
     completed = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, **ENVIRONMENT, **somewhere},
+        env={**here, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", **ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-
-    assert dict(line.split() for line in completed.stdout.splitlines()) == expected
+    return completed.stdout

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -6,7 +6,14 @@ import pytest
 
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ManualClock
-from tests.support.dynamo import Table
+from tests.support.dynamo import Table, dynamo_of
+
+
+@pytest.fixture(scope="package", params=["own", "boto3"])
+def dynamo(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A client of each kind, because what holds for the store holds over both."""
+    with dynamo_of(request.param) as client:
+        yield client
 
 
 @pytest.fixture

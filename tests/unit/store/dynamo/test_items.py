@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -10,10 +12,11 @@ from hypothesis import strategies as st
 from pynamodb.models import Model
 
 from resonate_store.dynamo.items import (
+    EXPIRY_ITEM,
+    PROMISE_ITEM,
+    SCHEDULE_ITEM,
     SHARDS,
-    ExpiryModel,
-    PromiseModel,
-    ScheduleModel,
+    FieldType,
     depth_prefix,
     entry_of,
     expiry_item,
@@ -22,6 +25,7 @@ from resonate_store.dynamo.items import (
     key_in,
     table_key,
 )
+from resonate_store.dynamo.models import ExpiryModel, PromiseModel, ScheduleModel
 from resonate_store.interface import DamagedRecord
 from resonate_store.model.ids import SEPARATORS, origin
 from resonate_store.model.ids import parent as parent_of
@@ -101,6 +105,31 @@ def test_item_of_an_entry_is_that_of_its_model(entry: Entry) -> None:
     model: type[Model] = PromiseModel if isinstance(entry, Record) else ScheduleModel
 
     assert model.from_raw_data(item).serialize() == item
+
+
+def test_item_has_the_attributes_of_its_model(subtests: pytest.Subtests) -> None:
+    cases: list[tuple[type[Model], dict[str, FieldType]]] = [
+        (PromiseModel, PROMISE_ITEM),
+        (ScheduleModel, SCHEDULE_ITEM),
+        (ExpiryModel, EXPIRY_ITEM),
+    ]
+    for model, item in cases:
+        with subtests.test(model=model):
+            defined = {name: attribute.attr_type for name, attribute in model.get_attributes().items()}
+            assert {name: field.kind for name, field in item.items()} == defined
+
+
+def test_every_field_of_an_entry_is_stored(subtests: pytest.Subtests) -> None:
+    others = {"pk", "sk", "token", "effects", "wake_shard", "execution_state"}
+    for entry, item in ((Record, PROMISE_ITEM), (ScheduleRecord, SCHEDULE_ITEM)):
+        with subtests.test(entry=entry):
+            assert set(entry.__struct_fields__) == item.keys() - others
+
+
+def test_store_does_not_load_pynamodb() -> None:
+    program = "import resonate_store.dynamo.store, sys; print('pynamodb' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"False\n"
 
 
 @given(IDS, IDS)

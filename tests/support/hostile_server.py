@@ -1,0 +1,181 @@
+"""HTTP server on this machine that answers requests as a script says: slowly, cut, damaged, or not at all.
+
+It speaks HTTP on the bare socket, because a proper server cannot misbehave as needed here.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+from zlib import crc32
+
+from resonate_store.model.clock import SystemClock
+
+
+class Arrived(NamedTuple):
+    """A request that has arrived: on which connection (from 1), with lower-case header names."""
+
+    connection: int
+    head: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Answer = Callable[[socket.socket], bool | None]
+"""Answers on the connection of a request. It returns True if the connection ends here."""
+
+
+def response(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> bytes:
+    """Return a whole response of DynamoDB; `headers` has underscores in place of hyphens, and replaces its own."""
+    own = {"content_length": str(len(body)), "x_amz_crc32": str(crc32(body)), **headers}
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in own.items() if value]
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body
+
+
+def chunked(chunks: bytes) -> bytes:
+    """Return a response without a length, with its body as it is."""
+    return response(chunks, content_length="", x_amz_crc32="", transfer_encoding="chunked")
+
+
+def refusal(code: str, status: str = "400 Bad Request", **headers: str) -> bytes:
+    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "refused"}).encode()
+    return response(body, status, **headers)
+
+
+def sends(content: bytes, *, ends: bool = False) -> Answer:
+    """Send these bytes; with `ends`, close the connection after them."""
+
+    def answer(connection: socket.socket) -> bool:
+        connection.sendall(content)
+        return ends
+
+    return answer
+
+
+def resets(content: bytes = b"") -> Answer:
+    """Send these bytes, and break the connection off as a machine does that has forgotten it."""
+
+    def answer(connection: socket.socket) -> bool:
+        connection.sendall(content)
+        if content:
+            SystemClock().sleep(50)  # or the reset overtakes the bytes
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return True
+
+    return answer
+
+
+def drips(content: bytes, milliseconds: int) -> Answer:
+    """Send a byte, and the next one after some milliseconds."""
+
+    def answer(connection: socket.socket) -> None:
+        for byte in content:
+            connection.sendall(bytes([byte]))
+            SystemClock().sleep(milliseconds)
+
+    return answer
+
+
+def is_silent(connection: socket.socket) -> bool:
+    """Answer nothing until the client has gone."""
+    while connection.recv(65_536):
+        pass
+    return True
+
+
+class HostileServer:
+    """Server that gives each request the next answer of `script`, and a good one after the last.
+
+    Attributes:
+        script: what happens to the next requests.
+        arrived: all requests, in order.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.script: deque[Answer] = deque()
+        self.arrived: list[Arrived] = []
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://localhost:{self._listener.getsockname()[1]}"
+
+    def drop(self, *, reset: bool = False) -> None:
+        """Close all connections, as a service does while the client is frozen."""
+        for connection in self._open:
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                with suppress(OSError):  # the client was faster
+                    connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        self._open.clear()
+
+    def close(self) -> None:
+        self._listener.close()
+        self.drop()
+
+    def _accept(self) -> None:
+        for number in range(1, 1_000):
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._tls is not None:
+                try:
+                    connection = self._tls.wrap_socket(connection, server_side=True)
+                except OSError:  # the client does not trust us
+                    continue
+            self._open.append(connection)
+            threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        try:
+            while True:
+                arrived = _received(connection, number)
+                if arrived is None:
+                    break
+                self.arrived.append(arrived)
+                answer = self.script.popleft() if self.script else sends(response())
+                if answer(connection):
+                    break
+        except OSError:
+            pass
+        if connection in self._open:
+            self._open.remove(connection)
+        connection.close()
+
+
+def _received(connection: socket.socket, number: int) -> Arrived | None:
+    content = b""
+    while b"\r\n\r\n" not in content:
+        more = connection.recv(65_536)
+        if not more:
+            return None
+        content += more
+    head, _, body = content.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    while len(body) < int(headers.get("content-length", 0)):
+        body += connection.recv(65_536)
+    return Arrived(number, first, headers, body)
+
+
+@contextmanager
+def hostile_server(tls: ssl.SSLContext | None = None) -> Generator[HostileServer]:
+    server = HostileServer(tls)
+    try:
+        yield server
+    finally:
+        server.close()
