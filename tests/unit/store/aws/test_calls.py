@@ -59,7 +59,7 @@ def refused(code: str, status: int = 400, **headers: str) -> AwsResponse:
     return AwsResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, encoded(body))
 
 
-def test_what_passes_is_what_botocore_sends_again() -> None:
+def test_transient_errors_are_those_of_botocore() -> None:
     throttled = standard.ThrottledRetryableChecker._THROTTLED_ERROR_CODES  # pyright: ignore[reportAttributeAccessIssue]
     transient = standard.TransientRetryableChecker
 

@@ -126,7 +126,7 @@ def test_response_is_read_however_it_is_framed(server: HostileServer, answer: An
     assert client.get_item() == {}
 
 
-def test_response_that_ends_its_connection_is_followed_by_a_new_one(server: HostileServer) -> None:
+def test_response_that_ends_its_connection_needs_a_new_one(server: HostileServer) -> None:
     client = client_of(server)
     server.script.append(sends(response(connection="close"), ends=True))
 
@@ -290,7 +290,7 @@ def test_connection_that_ends_under_a_request_is_replaced_at_once(
     assert pauses.passed == []
 
 
-def test_new_connection_that_ends_without_a_response_is_a_failed_attempt(server: HostileServer, pauses: Pauses) -> None:
+def test_new_connection_without_a_response_is_a_failed_attempt(server: HostileServer, pauses: Pauses) -> None:
     server.script.extend([sends(b"", ends=True)] * 2)
     with pytest.raises(AwsUnreachable, match="closed before a response"):
         client_of(server, pauses, attempts=2).get_item()
@@ -332,7 +332,7 @@ def test_many_threads_share_a_client(server: HostileServer) -> None:
     assert sorted(int(re.sub(rb"\D", b"", each.body)) for each in server.arrived) == list(range(200))
 
 
-def test_host_that_nobody_listens_on_is_unreachable() -> None:
+def test_port_without_a_listener_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     calls = ServiceCalls("dynamodb", "us-east-1", f"http://127.0.0.1:{port}", LIMITS, environment=CREDENTIALS)
@@ -446,7 +446,7 @@ def test_tls_connection_that_ended_while_frozen_costs_no_attempt(tls_server: Hos
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("ending", [sends(b"", ends=True), resets()], ids=["closed", "reset"])
-def test_tls_connection_that_ends_under_a_request_is_replaced_at_once(
+def test_tls_connection_that_ends_under_a_request_is_replaced(
     tls_server: HostileServer, ending: Answer, pauses: Pauses
 ) -> None:
     client = client_of(tls_server, pauses)

@@ -46,7 +46,7 @@ def test_endpoint_of_a_region_is_that_of_boto3(region: str, monkeypatch: pytest.
         assert endpoint_of(service, region, {}) == expected
 
 
-def test_every_partition_of_botocore_has_its_domain() -> None:
+def test_partitions_of_botocore_have_their_domains() -> None:
     partitions = Session().get_component("data_loader").load_data("partitions")["partitions"]
     for partition in partitions:
         for region in partition["regions"]:
@@ -110,7 +110,7 @@ def test_environment_of_a_function_needs_no_boto3(more: dict[str, str]) -> None:
         ({"AWS_ENDPOINT_URL": "http://host\r\nx: y"}, "the endpoint"),
     ],
 )
-def test_what_only_boto3_does_is_named(more: dict[str, str], reason: str) -> None:
+def test_settings_that_need_boto3_are_named(more: dict[str, str], reason: str) -> None:
     found = reason_for_boto3("dynamodb", BARE | more)
 
     assert found is not None

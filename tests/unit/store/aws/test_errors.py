@@ -58,7 +58,7 @@ def test_refusal_keeps_what_the_service_says() -> None:
     assert str(refusal) == "TransactWriteItems was refused: TransactionCanceledException: why"
 
 
-def test_own_errors_stay_and_others_are_none() -> None:
+def test_own_errors_stay_and_foreign_ones_are_none() -> None:
     own = AwsUnreachable("gone")
 
     assert aws_error(own) is own

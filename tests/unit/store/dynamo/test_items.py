@@ -119,7 +119,7 @@ def test_item_has_the_attributes_of_its_model(subtests: pytest.Subtests) -> None
             assert {name: field.kind for name, field in item.items()} == defined
 
 
-def test_every_field_of_an_entry_is_stored(subtests: pytest.Subtests) -> None:
+def test_fields_of_an_entry_are_all_stored(subtests: pytest.Subtests) -> None:
     others = {"pk", "sk", "token", "effects", "wake_shard", "execution_state"}
     for entry, item in ((Record, PROMISE_ITEM), (ScheduleRecord, SCHEDULE_ITEM)):
         with subtests.test(entry=entry):
