@@ -184,6 +184,10 @@ class Table:
         """A store over this table; its random numbers are all zero."""
         return DynamoStore(self.name, client=client or self.client, clock=clock, jitter=lambda: 1.0, **options)
 
+    def delete(self) -> None:
+        """Delete the table."""
+        make_client(kind="boto3").delete_table(TableName=self.name)
+
     def items(self) -> list[dict[str, Any]]:
         """Every item, as stored; read behind the wire, because moto is slow at answering scans."""
         table = get_backend("dynamodb")[DEFAULT_ACCOUNT_ID][REGION].tables[self.name]

@@ -13,7 +13,7 @@ from resonate_store.protocol.debug import EmbeddedDebug, RequestClock
 from resonate_store.protocol.service import Service
 from resonate_store.remote.http import Reply
 from resonate_store.remote.store import HttpStore
-from tests.support.dynamo import Table, make_client
+from tests.support.dynamo import Table
 
 DEBUG_TIME = "resonate:debug_time"
 RETENTION = 86_400
@@ -72,4 +72,4 @@ def service_over_a_table(client: Any) -> Generator[Service]:
     debug.start()
     yield Service(debug, debug=debug)
     debug.close()
-    make_client(kind="boto3").delete_table(TableName=table.name)
+    table.delete()

@@ -248,7 +248,7 @@ def in_dynamo(client: Any, clock: ManualClock) -> Generator[World]:
 
     table = Table(client, streaming=False)
     yield World(lambda reading: table.store(reading, shards=2), clock)
-    client.delete_table(TableName=table.name)
+    table.delete()
 
 
 @pytest.fixture(name="clock")
