@@ -287,8 +287,12 @@ def trees_of_tests() -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in files}
 
 
-LIBRARIES = {"_replace", "_make_env_vars", "_messages"}
-"""Attributes of libraries: of named tuples, of SAM and of moto."""
+LIBRARIES = {
+    *("_replace", "_make_env_vars", "_messages"),
+    *("_THROTTLED_ERROR_CODES", "_TRANSIENT_ERROR_CODES", "_TRANSIENT_STATUS_CODES"),
+    *("_RETRY_COST", "_THROTTLING_RETRY_COST"),
+}
+"""Attributes of libraries: of named tuples, of SAM, of moto and of botocore."""
 
 
 def test_test_modules_import_no_test_module() -> None:

@@ -39,8 +39,8 @@ THROTTLING: Final = frozenset(
         "TransactionInProgressException",
     }
 )
-_TRANSIENT: Final = frozenset({"RequestTimeout", "RequestTimeoutException"})
-_TRANSIENT_STATUS: Final = frozenset({500, 502, 503, 504})
+TRANSIENT: Final = frozenset({"RequestTimeout", "RequestTimeoutException"})
+TRANSIENT_STATUS: Final = frozenset({500, 502, 503, 504})
 _TOO_MANY_REQUESTS: Final = 429
 
 _THROTTLING_PAUSE_MS: Final = 1_000
@@ -226,7 +226,7 @@ def _is_throttling(failure: AwsError) -> bool:
 
 def _is_transient(failure: AwsError) -> bool:
     if isinstance(failure, AwsRefusal):
-        return failure.code in _TRANSIENT or failure.status in _TRANSIENT_STATUS
+        return failure.code in TRANSIENT or failure.status in TRANSIENT_STATUS
     return isinstance(failure, AwsUnreachable)
 
 

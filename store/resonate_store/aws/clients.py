@@ -56,7 +56,7 @@ def client_of(service: str, limits: CallLimits) -> Any:
                 service, region, url, limits, transport=transport, clock=clock, **_OPTIONS.get(service, {})
             )
             return _CLIENTS[service](calls)
-        _log_choice(service, reason)
+        log_choice(service, reason)
     return boto3_client(service, limits)
 
 
@@ -98,6 +98,6 @@ def _reason_for_boto3(service: str) -> str | None:
 
 
 @functools.cache
-def _log_choice(service: str, reason: str) -> None:
+def log_choice(service: str, reason: str) -> None:
     """Log once for a process why a service is called through boto3."""
     logger.info("%s is called through boto3: %s", service, reason)

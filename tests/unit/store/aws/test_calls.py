@@ -64,8 +64,8 @@ def test_transient_errors_are_those_of_botocore() -> None:
     transient = standard.TransientRetryableChecker
 
     assert set(throttled) == module.THROTTLING
-    assert set(transient._TRANSIENT_ERROR_CODES) - module.THROTTLING == module._TRANSIENT  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
-    assert set(transient._TRANSIENT_STATUS_CODES) == module._TRANSIENT_STATUS  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    assert set(transient._TRANSIENT_ERROR_CODES) - module.THROTTLING == module.TRANSIENT  # pyright: ignore[reportAttributeAccessIssue]
+    assert set(transient._TRANSIENT_STATUS_CODES) == module.TRANSIENT_STATUS  # pyright: ignore[reportAttributeAccessIssue]
     checker = standard.RetryQuotaChecker
     costs = (quota.RetryQuota.INITIAL_CAPACITY, checker._RETRY_COST, checker._THROTTLING_RETRY_COST)  # pyright: ignore[reportAttributeAccessIssue]
     assert costs == (RetryQuota.CAPACITY, RetryQuota.COST, RetryQuota.THROTTLING_COST)

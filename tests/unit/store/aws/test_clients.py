@@ -331,7 +331,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         monkeypatch.delenv(name)
     for name, value in BARE.items():
         monkeypatch.setenv(name, value)
-    module._log_choice.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    module.log_choice.cache_clear()
     # Fixtures of other tests may have moto in use.
     monkeypatch.setattr(exchange, "_installed", None)
     monkeypatch.setattr(botocore_stubber, "enabled", False)

@@ -319,8 +319,11 @@ def test_idle_connections_are_as_many_as_the_limit(server: HostileServer) -> Non
         list(threads.map(connections, [request_to(server)] * 4))
         list(threads.map(connections, [request_to(server)] * 2))
 
-    assert len({each.connection for each in server.arrived}) == 4
-    assert len(connections._idle) == 2  # pyright: ignore[reportPrivateUsage]
+        assert len({each.connection for each in server.arrived}) == 4
+        server.script.extend([drips(response(), 1)] * 4)
+        list(threads.map(connections, [request_to(server)] * 4))
+
+    assert len({each.connection for each in server.arrived}) == 6, "two were kept, and two are new"
 
 
 def test_many_threads_share_a_client(server: HostileServer) -> None:
