@@ -16,6 +16,7 @@ from resonate_store.machine.effects import (
     Change,
     Disarm,
     DisarmSchedule,
+    Effect,
     Execute,
     FireSchedule,
     Resume,
@@ -188,6 +189,16 @@ class Store(MinimalStore, Protocol):
         """Whether the store refuses the outcome of a step from a worker that no longer holds the task."""
         return False
 
+    @property
+    def registers_at_creation(self) -> bool:
+        """Whether the store takes an `AwaitedCreate`. The default is False."""
+        return False
+
+    @property
+    def hands_over_callers(self) -> bool:
+        """Whether the store takes a `FulfillAndTakeOver`. The default is False."""
+        return False
+
     def fences_records_by(self, id: str, version: int) -> bool:  # noqa: ARG002
         """Return whether this version of a task fences the records of its steps.
 
@@ -230,6 +241,14 @@ class StoreWrapper(Store):
     @property
     def fences_records(self) -> bool:
         return self._store.fences_records
+
+    @property
+    def registers_at_creation(self) -> bool:
+        return self._store.registers_at_creation
+
+    @property
+    def hands_over_callers(self) -> bool:
+        return self._store.hands_over_callers
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self._store.fences_records_by(id, version)
@@ -278,6 +297,14 @@ class PlainStore(StoreWrapper):
     def fences_records(self) -> bool:
         inner = self.underlying
         return getattr(inner, "fences_records", hasattr(inner, "fences_records_by"))
+
+    @property
+    def registers_at_creation(self) -> bool:
+        return getattr(self.underlying, "registers_at_creation", False)
+
+    @property
+    def hands_over_callers(self) -> bool:
+        return getattr(self.underlying, "hands_over_callers", False)
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self.underlying.fences_records_by(id, version)
@@ -375,28 +402,46 @@ def deliver(change: Change, outlets: Outlets) -> None:
     """
     outstanding = effects(change.before, change.after)
     for effect in outstanding:
-        match effect:
-            case Resume():
-                _apply(TaskResume(effect.awaiter, effect.version, effect.awaited), outlets)
-            case Execute():
-                outlets.send(effect.address, message_of(effect))
-            case Unblock():
-                outlets.notify(effect.address, effect.promise)
-            case Arm():
-                outlets.arm(effect.id, effect.at)
-            case Disarm():
-                outlets.disarm(effect.id)
-            case ArmSchedule():
-                outlets.arm_schedule(effect.id, effect.cron, effect.timezone)
-            case FireSchedule():
-                outlets.fire_schedule(effect.id, effect.at)
-            case DisarmSchedule():
-                outlets.disarm_schedule(effect.id)
-            case Retain():
-                outlets.retain(effect.id, effect.created_at, effect.settled_at)
+        carry_out(effect, outlets)
     after = change.after
     if outstanding and isinstance(after, Record) and after.owes:
-        _apply(PromiseDelivered(after.id), outlets)
+        mark_delivered(after.id, outlets)
+
+
+def carry_out(effect: Effect, outlets: Outlets) -> None:
+    """Carry out one effect.
+
+    Raises:
+        StoreError: the store was too busy.
+    """
+    match effect:
+        case Resume():
+            _apply(TaskResume(effect.awaiter, effect.version, effect.awaited), outlets)
+        case Execute():
+            outlets.send(effect.address, message_of(effect))
+        case Unblock():
+            outlets.notify(effect.address, effect.promise)
+        case Arm():
+            outlets.arm(effect.id, effect.at)
+        case Disarm():
+            outlets.disarm(effect.id)
+        case ArmSchedule():
+            outlets.arm_schedule(effect.id, effect.cron, effect.timezone)
+        case FireSchedule():
+            outlets.fire_schedule(effect.id, effect.at)
+        case DisarmSchedule():
+            outlets.disarm_schedule(effect.id)
+        case Retain():
+            outlets.retain(effect.id, effect.created_at, effect.settled_at)
+
+
+def mark_delivered(id: str, outlets: Outlets) -> None:
+    """Mark the settlement of a promise as delivered.
+
+    Raises:
+        StoreError: the store was too busy.
+    """
+    _apply(PromiseDelivered(id), outlets)
 
 
 def _apply(request: TaskResume | PromiseDelivered, outlets: Outlets) -> None:

@@ -180,6 +180,7 @@ class Session:
 
         try:
             with extra("aws,cli", "a table"):
+                from resonate_store.delivery.environment import delivery_of
                 from resonate_store.dynamo.large_values import Payloads
                 from resonate_store.dynamo.store import DynamoStore
         except MissingExtra as error:
@@ -190,9 +191,10 @@ class Session:
         table = str(self.table)
         try:
             groups, payloads = groups_of(os.environ), Payloads.of(os.environ, table)
+            delivery = delivery_of(os.environ, self.clock)
         except SettingsError as error:
             raise Failure(str(error), USAGE) from error
-        return DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads)
+        return DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads, delivery=delivery)
 
     def _remote(self) -> HttpStore:
         from resonate_store.remote.store import HttpStore

@@ -17,9 +17,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from resonate.threads import Pool
-from resonate_infra.effects.transports import Pusher, invoke
+from resonate_infra.effects.transports import Pusher
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import Lambdas
+from resonate_store.delivery.messages import invoke
+from resonate_store.delivery.sinks import Denied
 from resonate_store.machine.effects import Execute, effects, message_of
 from resonate_store.model.addresses import poll_of, route, wait_for
 from resonate_store.model.records import PromiseView, Record
@@ -93,9 +95,15 @@ class Delivery:
             self._lambdas.invoke(name, message)
         elif self._lambda_client is not None:
             client = self._lambda_client
-            self._background.submit_latest(key, lambda: invoke(client(), destination, message))
+            self._background.submit_latest(key, lambda: self._invoke(client(), destination, message))
         else:
             logger.warning("nothing serves %s: start the server with --lambda %s=module:handler", destination, name)
+
+    def _invoke(self, client: Any, destination: str, message: dict[str, Any]) -> None:
+        try:
+            invoke(client, destination, message)
+        except Denied as error:
+            logger.warning("%s; the task will be offered again", error)
 
     def workers(self, promise: PromiseView) -> int | None:
         """Return how many workers poll for the task of a promise. Return None if its target is not polled for."""

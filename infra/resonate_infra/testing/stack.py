@@ -36,6 +36,7 @@ from resonate_infra.testing.template import template as templates
 from resonate_infra.testing.template.buckets import empty_bucket
 from resonate_infra.testing.template.deployment import Deployment, TemplateFunction
 from resonate_infra.testing.template.resources import create, delete
+from resonate_store.delivery.environment import delivery_of
 from resonate_store.dynamo.items import entry_of, is_entry
 from resonate_store.dynamo.large_values import Payloads
 from resonate_store.dynamo.store import DynamoStore
@@ -219,7 +220,11 @@ class OfflineStack(Stack):
         environment = {**self.deployment.functions["TickFunction"].environment, "RESONATE_REQUESTS": "1"}
         table = self.deployment.table_name
         payloads = Payloads.of(environment, table)
-        self._store = DynamoStore(table, clock=self.clock, groups=groups_of(environment), payloads=payloads)
+        # A program outside of the deployment knows the table, the bucket and the groups.
+        outside = {name: environment.get(name, "") for name in ("RESONATE_DELIVERY", "RESONATE_GROUPS")}
+        delivery = delivery_of(outside, self.clock)
+        groups = groups_of(environment)
+        self._store = DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads, delivery=delivery)
 
     def clear(self) -> None:
         """Delete everything that was stored, sent or scheduled. It takes a hundredth of the time of a new stack.

@@ -108,6 +108,10 @@ class Known:
         self._relied_on |= self._assumed.keys() & keys
         return [self._read[key] if key in self._read else self._assumed[key] for key in keys]
 
+    def current(self, key: Key) -> Entry | None:
+        """Return the entry that was read for a key, or None."""
+        return self._read.get(key)
+
     def unproven(self, outcome: Outcome) -> list[Key]:
         """Return the assumptions that the write of `outcome` does not prove. An outcome without a write proves none."""
         proven: set[Key] = set()

@@ -106,6 +106,10 @@ class EmbeddedStore(Subscribable, Store, ABC):
         self._waking: Key = ("promise", "")
 
     @property
+    def registers_at_creation(self) -> bool:
+        return True
+
+    @property
     def embedded(self) -> EmbeddedStore:
         """This store, because it is in this process."""
         return self

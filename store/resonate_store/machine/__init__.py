@@ -15,6 +15,8 @@ from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.records import Record
 from resonate_store.model.requests import (
+    AwaitedCreate,
+    FulfillAndTakeOver,
     PromiseCreate,
     PromiseDelivered,
     PromiseGet,
@@ -34,6 +36,7 @@ from resonate_store.model.requests import (
     ScheduleResume,
     ScheduleSearch,
     ScheduleTrigger,
+    SettleAndResume,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -58,7 +61,9 @@ MAX_AWAITED = 99
 TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     PromiseGet: promises.get,
     PromiseCreate: promises.create,
+    AwaitedCreate: promises.create_awaited,
     PromiseSettle: promises.settle,
+    SettleAndResume: tasks.settle_and_resume,
     PromiseRegisterCallback: promises.register_callback,
     PromiseRegisterListener: promises.register_listener,
     PromiseSearch: search,
@@ -70,6 +75,7 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     TaskAcquire: tasks.acquire,
     TaskRelease: tasks.release,
     TaskFulfill: tasks.fulfill,
+    FulfillAndTakeOver: tasks.fulfill,
     TaskSuspend: tasks.suspend,
     TaskRegister: tasks.register,
     TaskSuspendRegistered: tasks.suspend_registered,
@@ -165,6 +171,7 @@ def _latest_write(need: Need, answer: Any) -> int:
 first_record = promises.first_record
 first_task = tasks.first_task
 with_all_told = promises.with_all_told
+already_delivered = promises.already_delivered
 
 __all__ = [
     "MAX_AWAITED",
@@ -174,6 +181,7 @@ __all__ = [
     "NeedRecords",
     "NeedSchedule",
     "Outcome",
+    "already_delivered",
     "decide",
     "first_record",
     "first_task",

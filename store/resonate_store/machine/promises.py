@@ -12,6 +12,7 @@ from resonate_store.machine.draft import Draft, Outcome, Transition, due_at, set
 from resonate_store.machine.effects import Change
 from resonate_store.model.records import EMPTY, STANDING, Record, TaskRecord
 from resonate_store.model.requests import (
+    AwaitedCreate,
     PromiseCreate,
     PromiseDelivered,
     PromiseGet,
@@ -39,6 +40,18 @@ def create(request: PromiseCreate, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
     return create_in(draft, request, record)
+
+
+def create_awaited(request: AwaitedCreate, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None:
+        record = created(request, now)
+    if record.pending:
+        record = with_callback(draft, record, request.awaiter, request.version)
+    else:
+        draft.put(record)
+    return draft.outcome(Response(promise=record.promise(), awaited=record.pending))
 
 
 def create_in(draft: Draft, request: PromiseCreate, record: Record | None) -> Outcome:
@@ -186,6 +199,11 @@ def with_all_told(record: Record, now: int) -> Record:
     """Return the record as `delivered` would write it, for a store that knows that `record` is the current image."""
     later = max(now, record.written_at)
     return replace(_told(record), wake_at=None, written_at=later, rev=record.rev + 1)
+
+
+def already_delivered(record: Record) -> Record:
+    """Return a settled record whose only effect, its retention marker, was carried out before the write."""
+    return replace(_told(record), wake_at=None)
 
 
 def _told(record: Record) -> Record:

@@ -13,6 +13,8 @@ from typing import Any, get_args
 from resonate_store.model import addresses, cron, ids
 from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap, Value
 from resonate_store.model.requests import (
+    AwaitedCreate,
+    FulfillAndTakeOver,
     PromiseCreate,
     PromiseRecord,
     PromiseRegisterCallback,
@@ -28,6 +30,7 @@ from resonate_store.model.requests import (
     ScheduleResume,
     ScheduleSearch,
     ScheduleTrigger,
+    SettleAndResume,
     TaskAcquire,
     TaskCreate,
     TaskFence,
@@ -267,7 +270,9 @@ def _recurring_dispatch(request: ScheduleCreate) -> str | None:
 
 _CHECKS: dict[type, Callable[[Any], str | None]] = {
     PromiseCreate: _creation,
+    AwaitedCreate: _creation,
     PromiseSettle: _settlement,
+    SettleAndResume: _settlement,
     PromiseRecord: _recording,
     PromiseRegisterCallback: _callback,
     PromiseRegisterListener: _listener,
@@ -275,6 +280,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     TaskCreate: _task_creation,
     TaskAcquire: _acquisition,
     TaskFulfill: _fulfillment,
+    FulfillAndTakeOver: _fulfillment,
     TaskSuspend: _suspension,
     TaskFence: _fence,
     TaskHeartbeat: _heartbeat,

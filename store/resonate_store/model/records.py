@@ -164,7 +164,8 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     """The task in a record.
 
     `offers` counts the execute messages since the task became pending. At 0 the task is held back until `retry_at`.
-    `attempts` counts acquisitions in a row that ended without progress (docs/rules.md L4).
+    `attempts` counts acquisitions in a row that ended without progress (docs/rules.md L4). `covered` is whether a
+    suspended task awaits a promise that is due no later than its own (docs/rules.md C8).
     """
 
     state: TaskState
@@ -179,6 +180,7 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     attempts: int = 0
     error: str | None = None
     halted_at: int | None = None
+    covered: bool = False
 
 
 class Record(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -45,6 +45,17 @@ class PromiseCreate(Struct, frozen=True, gc=False, rename="camel"):
     tags: dict[str, str] = {}
 
 
+class AwaitedCreate(PromiseCreate, frozen=True, gc=False):
+    """Internal request to create a promise and register a callback of the task `awaiter` at `version` (W19).
+
+    If the promise exists and is pending, the callback is registered on it. The response says in `awaited` whether this
+    callback is registered.
+    """
+
+    awaiter: str = ""
+    version: int = 0
+
+
 class PromiseSettle(Struct, frozen=True, gc=False, rename="camel"):
     """Request to settle a promise. The first settlement wins (docs/rules.md P7)."""
 
@@ -52,6 +63,10 @@ class PromiseSettle(Struct, frozen=True, gc=False, rename="camel"):
     id: str
     state: SettledState
     value: Value = EMPTY
+
+
+class SettleAndResume(PromiseSettle, frozen=True, gc=False):
+    """Internal request to settle a promise and to resume the one task that waits for it, in one write (W21)."""
 
 
 class PromiseRegisterCallback(Struct, frozen=True, rename="camel"):
@@ -138,6 +153,26 @@ class TaskFulfill(Struct, frozen=True, rename="camel"):
     id: str
     version: int
     settle: PromiseSettle
+
+
+class Holder(Struct, frozen=True):
+    """Process that can acquire the task of a caller at once.
+
+    `ttl` is the length of the lease (ms), and `targets` are the targets that the process serves.
+    """
+
+    pid: str
+    ttl: int
+    targets: tuple[str, ...]
+
+
+class FulfillAndTakeOver(TaskFulfill, frozen=True):
+    """Internal request to fulfill a task, and then to acquire the task that waited for it (W20).
+
+    The response has the acquired task in `task`, and its promise in `preload`, if `successor` serves its target.
+    """
+
+    successor: Holder | None = None
 
 
 class TaskSuspend(Struct, frozen=True, rename="camel"):
@@ -297,12 +332,15 @@ class TaskRegister(Struct, frozen=True):
 class TaskSuspendRegistered(Struct, frozen=True):
     """Internal request to suspend a task after its callbacks are registered (docs/rules.md T9).
 
-    It is refused with 300 if a resume is buffered.
+    It is refused with 300 if a resume is buffered. `until` is the earliest deadline (ms) of the promises below the task
+    that it awaits, or None. `sleeps` is whether all promises that it awaits are timers.
     """
 
     kind: ClassVar = "task.suspend_registered"
     id: str
     version: int
+    until: int | None = None
+    sleeps: bool = False
 
 
 class TaskExtend(Struct, frozen=True):
@@ -330,13 +368,15 @@ class TaskResume(Struct, frozen=True):
     """Internal request to resume the task `id` at `version`, because the promise `awaited` has settled.
 
     A `version` of None means an explicit callback, which counts for every version (docs/rules.md W4). The record of
-    `awaited` has it until the request is carried out.
+    `awaited` has it until the request is carried out. If `successor` serves the target of the task, it acquires the
+    task in the same write, and the response has the task and its promise.
     """
 
     kind: ClassVar = "task.resume"
     id: str
     version: int | None
     awaited: str
+    successor: Holder | None = None
 
 
 class PromiseDelivered(Struct, frozen=True):
@@ -399,6 +439,9 @@ InternalRequest = (
     | TaskExtend
     | TaskVerify
     | TaskResume
+    | AwaitedCreate
+    | FulfillAndTakeOver
+    | SettleAndResume
     | PromiseDelivered
     | PromiseWake
     | ScheduleFire
@@ -417,6 +460,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     - `action_status` is the status of the action of a fence: 200, or 404 if the promise to settle does not exist.
     - `promises`, `tasks` or `schedules` is the page of a search. All three are None for other requests.
     - `cursor` names the next page. It is None on the last page.
+    - `awaited` is whether an `AwaitedCreate` has its callback registered.
     """
 
     status: int = 200
@@ -430,6 +474,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     tasks: tuple[Task, ...] | None = None
     schedules: tuple[Schedule, ...] | None = None
     cursor: str | None = None
+    awaited: bool = False
 
     @property
     def ok(self) -> bool:

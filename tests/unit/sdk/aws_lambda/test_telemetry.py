@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.aws_lambda.telemetry import LogFields, Metrics
+from resonate.aws_lambda.telemetry import LogFields
 from resonate.payloads import codec
+from resonate_store.delivery.metrics import Metrics
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import Task
