@@ -37,8 +37,8 @@ def test_benchmark_of_client_runs() -> None:
     assert json.loads(done.stdout)["ratios"].keys() == client.LIMITS.keys()
 
 
-def test_hundred_thousand_timers_and_schedules_fire_once_on_time() -> None:
-    """`benchmarks/timers.py` makes a million."""
+def test_timers_and_schedules_fire_once_on_time() -> None:
+    """`benchmarks/timers.py` makes a million, integration a hundred thousand."""
     result = simulate(examples(10_000, in_ci=99_950), 50, seed=7, span=YEAR // 6)
 
     assert result["occurrences"] > 1000
@@ -46,4 +46,4 @@ def test_hundred_thousand_timers_and_schedules_fire_once_on_time() -> None:
 
 def test_sleeping_workflow_costs_little_more_than_its_records() -> None:
     """`sleepers` asserts that all of them wake up, without threads."""
-    assert 0 < sleepers(10_000) < MOST_BYTES
+    assert 0 < sleepers(examples(1_000, in_ci=10_000)) < MOST_BYTES
