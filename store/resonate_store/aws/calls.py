@@ -185,7 +185,7 @@ class ServiceCalls:
         if "AWS_LAMBDA_FUNCTION_NAME" in self._environment:
             trace = self._environment.get("_X_AMZN_TRACE_ID")
             if trace:
-                # X-Ray's ids, and the lineage by which Lambda recognises functions that invoke each other for ever.
+                # X-Ray's ids, and the lineage by which Lambda detects a loop of invocations.
                 signed["x-amzn-trace-id"] = quote(trace, safe="-=;:+&[]{}\"',")
         return AwsRequest(self._service, operation, attempt, self._origin + path, signed, body)
 

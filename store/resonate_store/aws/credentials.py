@@ -31,13 +31,18 @@ def credentials_of(environment: Mapping[str, str]) -> AwsCredentials:
     return AwsCredentials(access_key, secret_key, token or None)
 
 
+def region_in(environment: Mapping[str, str]) -> str | None:
+    """Return the region that the environment sets, or None. `AWS_DEFAULT_REGION` comes first, as in boto3."""
+    return environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION") or None
+
+
 def region_of(environment: Mapping[str, str]) -> str:
-    """Return the region: `AWS_DEFAULT_REGION` as boto3 reads it, else `AWS_REGION`. Lambda sets both.
+    """Return the region that the environment sets. Lambda sets both variables.
 
     Raises:
         NoAwsRegion: neither is set.
     """
-    region = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
-    if not region:
+    region = region_in(environment)
+    if region is None:
         raise NoAwsRegion("You must specify a region.")
     return region

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from resonate_store.aws.credentials import region_in
 from resonate_store.settings import SettingsError
 
 CLIENT_VARIABLE: Final = "RESONATE_CLIENT"
@@ -76,8 +77,8 @@ def reason_for_boto3(service: str, environment: Mapping[str, str], *, network: b
         return f"{CLIENT_VARIABLE} asks for it"
     if not environment.get("AWS_ACCESS_KEY_ID") or not environment.get("AWS_SECRET_ACCESS_KEY"):
         return "the environment has no AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY"
-    region = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION")
-    if not region:
+    region = region_in(environment)
+    if region is None:
         return "the environment has no AWS_DEFAULT_REGION or AWS_REGION"
     for name, meaning in _NOT_IMPLEMENTED:
         if environment.get(name):

@@ -100,7 +100,7 @@ def test_stuck_names_a_step_that_fails_without_end(stack: MemoryStack) -> None:
         stack.start(typing, id="w2").result()
     with pytest.raises(Stuck, match="the next thing is due at"):
         stack.run_until_complete("w2", days=0.1)
-    assert len(stack.history("w2")) > 250, "whoever says how long is let wait"
+    assert len(stack.history("w2")) > 250, "a test with a deadline of its own waits so long"
 
 
 def test_stuck_names_a_failing_step_of_another_execution(stack: MemoryStack) -> None:
