@@ -119,6 +119,18 @@ class Asking(ABC):
         """Create an execution."""
 
     @abstractmethod
+    def deploy(self, **functions: Callable[..., Any]) -> None:
+        """Put a new version of the program in place of the present one."""
+
+    @abstractmethod
+    def create(self, id: str, call: Any) -> None:
+        """Create an execution of any call."""
+
+    @abstractmethod
+    def work(self) -> list[str]:
+        """Do what can be done now; returns how the invocations of the worker ended."""
+
+    @abstractmethod
     def finish(self, id: str) -> Any:
         """Let time pass until the execution has its outcome."""
 
@@ -138,6 +150,17 @@ class Asking(ABC):
         """Begin and finish."""
         self.begin(id, func, *args, **kwargs)
         return self.finish(id)
+
+    def start(self, id: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> list[str]:
+        """Begin and work."""
+        self.begin(id, func, *args, **kwargs)
+        return self.work()
+
+    def serve(self, id: str, **functions: Callable[..., Any]) -> list[str]:
+        """Deploy functions, create an execution of the first one, and work."""
+        self.deploy(**functions)
+        self.create(id, {"func": next(iter(functions))})
+        return self.work()
 
     def settle(self, id: str, value: Any = None, state: SettledState = "resolved") -> None:
         """Settle a promise from outside; an exception for a value travels as an error."""

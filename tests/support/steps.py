@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,12 +21,44 @@ def double(_: Context, n: int) -> int:
 
 def gathered(commands: Iterable[Any]) -> Flow:
     """Begin every command, then await every promise: a workflow delegates to it with `yield from`."""
-    promises, results = [], []
+    return (yield from begun((yield from begun(commands))))
+
+
+def begun(commands: Iterable[Any]) -> Flow:
+    """Yield every command or promise, and return the list of what they give."""
+    found = []
     for command in commands:
-        promises.append((yield command))
-    for promise in promises:
-        results.append((yield promise))
-    return results
+        found.append((yield command))
+    return found
+
+
+def runs(func: Callable[..., Any], *args: Any, **options: Any) -> Callable[..., Flow]:
+    """Return a workflow that runs a function with these options, and returns its result."""
+
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(func, *args).options(**options))
+
+    return workflow
+
+
+def caught(command: Any, *kinds: type[Exception]) -> Flow:
+    """Yield a command; return its result, or its error if it has one of these types. See `gathered`."""
+    try:
+        return (yield command)
+    except kinds as error:
+        return error
+
+
+class Held:
+    """A step that runs until the test sets `enough`."""
+
+    def __init__(self) -> None:
+        self.running, self.enough = threading.Event(), threading.Event()
+
+    def step(self, _: Context) -> str:
+        self.running.set()
+        assert self.enough.wait(PATIENCE)
+        return "done"
 
 
 class Diary(list[Any]):
@@ -50,7 +83,7 @@ class Flaky:
         attempts: the number of each attempt.
     """
 
-    def __init__(self, driver: Driver, failures: int, error: Exception | None = None) -> None:
+    def __init__(self, driver: Driver, failures: int, error: BaseException | None = None) -> None:
         self.times: list[float] = []
         self.attempts: list[int] = []
         began = driver.elapsed()

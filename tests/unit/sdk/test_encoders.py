@@ -152,8 +152,7 @@ def test_encoder_of_a_step_encodes_its_result(driver: Driver) -> None:
             yield ctx.sleep(60)
             return [one, two, error.args]
 
-    driver.begin("w", workflow)
-    driver.work()
+    driver.start("w", workflow)
     stored = {record.id: record.value for record in driver.records()}
     assert text_of(stored["w.1"]) == "2"
     assert text_of(stored["elsewhere"]) == text_of(stored["w.2"]) == "21"

@@ -169,8 +169,7 @@ def test_replay_repeats_the_refusal_of_another_key(driver: Driver, subtests: pyt
     for kind in (*HOWS, "promise"):
         with subtests.test(kind):
             driver.store.apply(PromiseCreate(kind, LATER, tags={"resonate:idempotency-key": "theirs"}))
-            driver.begin(f"w-{kind}", workflow, kind)
-            driver.work()
+            driver.start(f"w-{kind}", workflow, kind)
             driver.expire(kind)
             assert driver.finish(f"w-{kind}") == [100.409, {"id": kind}]
             assert driver.store.apply(PromiseGet(kind)).status == 404
@@ -186,8 +185,7 @@ def test_idempotency_key_is_stored_with_every_kind_of_call(driver: Driver) -> No
         yield ctx.promise(idempotency_key="k3")
         yield ctx.detached("double", 1).options(idempotency_key="k4")
 
-    driver.begin("w", workflow)
-    driver.work()
+    driver.start("w", workflow)
 
     kept = {record.id: record.tags.get("resonate:idempotency-key") for record in driver.records()}
     assert {id: key for id, key in kept.items() if key} == {"w.1": "k1", "w.2": "k2", "w.3": "k3", "w.4": "k4"}

@@ -171,8 +171,7 @@ def test_workflow_with_own_id_begun_late_logs_lines_once(
         ctx.logger.info("done")
         yield ctx.sleep(60)
 
-    driver.begin("w", workflow)
-    driver.work()
+    driver.start("w", workflow)
     driver.pass_time(60)
     driver.work()
     driver.settle("asked")

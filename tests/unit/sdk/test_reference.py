@@ -153,8 +153,7 @@ def every_call(ctx: Context) -> Flow:
 @three_ways
 def test_record_of_each_command_has_param_tags_and_timeout(driver: Driver) -> None:
     driver.register(double)
-    driver.begin("w", every_call, timeout=2 * YEAR)
-    driver.work()
+    driver.start("w", every_call, timeout=2 * YEAR)
 
     promises = [driver.promise(f"w.{n}") for n in range(1, 6)]
     call = {"func": "theirs", "args": [1], "kwargs": {}, "version": 1}
@@ -169,8 +168,7 @@ def test_record_of_each_command_has_param_tags_and_timeout(driver: Driver) -> No
 
 @three_ways
 def test_timeout_of_attached_calls_ends_with_their_caller(driver: Driver) -> None:
-    driver.begin("w", every_call, timeout=30.0)
-    driver.work()
+    driver.start("w", every_call, timeout=30.0)
 
     end = driver.promise("w").timeout_at
     assert [driver.promise(f"w.{n}").timeout_at - end for n in (1, 2, 4, 5)] == [0] * 4
@@ -241,8 +239,7 @@ def test_workflow_calls_the_version_that_it_names(driver: Driver) -> None:
 
     driver.registry.add(one, "f", 1)
     driver.registry.add(two, "f", 2)
-    driver.begin("w", workflow)
-    driver.work()
+    driver.start("w", workflow)
     driver.settle("w.6")
 
     assert driver.finish("w") == [["one", 1], ["two", 2], ["two", 2], ["one", 1], ["one", 1], "w.6"]
@@ -259,8 +256,7 @@ def test_options_of_calls_are_ignored_by_promise_and_sleep(driver: Driver) -> No
         yield ctx.sleep(5).options(id="nap", encoder=JsonEncoder(), idempotency_key="k", **remote)
         return (yield promise)
 
-    driver.begin("w", workflow)
-    driver.work()
+    driver.start("w", workflow)
     driver.settle("w.1", "yes")
 
     assert driver.finish("w") == "yes"

@@ -64,8 +64,7 @@ def begin(driver: Driver, name: str, id: str | None = None) -> None:
             yield issued
         yield ctx.sleep(100)
 
-    driver.begin("w", w)
-    driver.work()
+    driver.start("w", w)
 
 
 @pytest.mark.parametrize("name", STORED)

@@ -19,7 +19,7 @@ from resonate_store.model.tags import TARGET
 from resonate_store.settings import SettingsError
 from tests.support.driver import Driver, Flow
 from tests.support.present import present
-from tests.support.steps import PATIENCE, double
+from tests.support.steps import PATIENCE, Held, double
 
 EVENTS = Path(__file__).parents[4] / "events"
 
@@ -30,10 +30,7 @@ class LambdaContext:
     function_name = "my-worker"
 
     def __init__(self, seconds: float = 60.0) -> None:
-        self._seconds = seconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        return round(self._seconds * 1000)
+        self.get_remaining_time_in_millis = lambda: round(seconds * 1000)
 
 
 @pytest.fixture(autouse=True)
@@ -83,16 +80,8 @@ def over_http(body: Any, *, method: str = "POST", encoded: bool = False) -> dict
 
 def batch(*bodies: Any) -> dict[str, Any]:
     """Return an SQS batch."""
-    return {
-        "Records": [
-            {
-                "messageId": f"m{number}",
-                "body": body if isinstance(body, str) else json.dumps(body),
-                "eventSource": "aws:sqs",
-            }
-            for number, body in enumerate(bodies)
-        ]
-    }
+    texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
+    return {"Records": [{"messageId": f"m{n}", "body": text, "eventSource": "aws:sqs"} for n, text in enumerate(texts)]}
 
 
 def reply_of(response: dict[str, Any]) -> tuple[int, Any]:
@@ -112,6 +101,10 @@ def test_handler_suspends_and_resumes_a_task(driver: Driver, handler: LambdaHand
 
     assert handler(offer(driver), LambdaContext()) == {"status": "completed"}
     assert driver.finish("w") == "rested"
+    assert [opened.closed for opened in driver.tap.opened] == [True, True]
+    assert not driver.tap.closed
+    with pytest.raises(StoreClosed):
+        driver.tap.opened[0].apply(PromiseGet("w"))
 
 
 def test_handler_logs_and_returns_why_a_task_is_released(
@@ -191,26 +184,13 @@ def test_call_without_a_target_has_this_function_as_its_target(driver: Driver, h
         assert driver.promise(f"{id}.1").tags[TARGET] == target
 
 
-def test_store_of_an_invocation_is_closed_when_it_ends(driver: Driver, handler: LambdaHandler) -> None:
-    driver.begin("w", sleeps)
-    handler(offer(driver), LambdaContext())
-    driver.pass_time(60)
-    handler(offer(driver), LambdaContext())
-
-    assert [opened.closed for opened in driver.tap.opened] == [True, True]
-    assert not driver.tap.closed
-    with pytest.raises(StoreClosed):
-        driver.tap.opened[0].apply(PromiseGet("w"))
-
-
 def test_thread_that_outlives_its_invocation_writes_nothing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_FUNCTIONS", "2")
-    running, enough, over = threading.Event(), threading.Event(), threading.Event()
+    held, over = Held(), threading.Event()
     written: list[Any] = []
 
-    def lingers(_: Context) -> str:
-        running.set()
-        enough.wait(PATIENCE)
+    def lingers(ctx: Context) -> str:
+        held.step(ctx)
         try:
             written.append(driver.tap.opened[0].apply(PromiseCreate("late", 10**13)))
         except StoreClosed as refused:
@@ -218,12 +198,9 @@ def test_thread_that_outlives_its_invocation_writes_nothing(driver: Driver, monk
         over.set()
         return "too late"
 
-    def fast(_: Context) -> None:
-        assert running.wait(PATIENCE)
-
     def workflow(ctx: Context) -> Flow:
         yield ctx.begin_run(lingers)
-        yield ctx.run(fast)
+        yield ctx.run(lambda _: held.running.wait(PATIENCE))
 
     def gone(request: Request | str) -> Response | None:
         if not isinstance(request, TaskAcquire):
@@ -235,7 +212,7 @@ def test_thread_that_outlives_its_invocation_writes_nothing(driver: Driver, monk
     with pytest.raises(StoreError, match="no table any more"):
         handler_of(driver)(offer(driver), LambdaContext())
     driver.tap.answer = lambda _: None
-    enough.set()
+    held.enough.set()
 
     assert over.wait(PATIENCE)
     assert isinstance(written[0], StoreClosed)
@@ -247,10 +224,9 @@ def test_function_url_has_the_message_in_its_body(driver: Driver, handler: Lambd
         driver.offers.clear()
         driver.begin(f"w{encoded}", double, 2)
         driver.create(f"x{encoded}", {"func": "absent"})
-        response = handler(over_http(offer(driver), encoded=encoded), LambdaContext())
-        assert reply_of(response) == (200, {"status": "completed"})
-        status, reply = reply_of(handler(over_http(offer(driver), encoded=encoded), LambdaContext()))
-        assert (status, reply["status"]) == (200, "released")
+        for expected in ("completed", "released"):
+            status, reply = reply_of(handler(over_http(offer(driver), encoded=encoded), LambdaContext()))
+            assert (status, reply["status"]) == (200, expected)
 
 
 def test_function_url_answers_post_only(handler: LambdaHandler) -> None:
@@ -274,11 +250,8 @@ def test_push_token_is_required_of_http_requests(
 
     signed = over_http(execute("w"))
     signed["requestContext"]["authorizer"] = {"iam": {"accountId": "1"}}
-    for accepted in (
-        event | {"headers": {"authorization": "Bearer s3cret"}},
-        event | {"headers": {"Authorization": "Bearer s3cret"}},
-        signed,
-    ):
+    shown = [event | {"headers": {name: "Bearer s3cret"}} for name in ("authorization", "Authorization")]
+    for accepted in (*shown, signed):
         assert reply_of(handler(accepted, LambdaContext()))[0] == 200
     assert handler(execute("w"), LambdaContext()) == {"status": "lost"}
     assert driver.finish("w") == 4

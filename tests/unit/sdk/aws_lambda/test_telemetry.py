@@ -105,13 +105,8 @@ def test_metrics_count_lost_and_failed_tasks(deployed: Deployed, capsys: pytest.
 
 
 def test_metrics_without_a_namespace_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
-    environments = [
-        {},
-        {"POWERTOOLS_SERVICE_NAME": "orders"},
-        {**NAMESPACE, "POWERTOOLS_METRICS_NAMESPACE": ""},
-        {**NAMESPACE, "POWERTOOLS_METRICS_DISABLED": "true"},
-    ]
-    for environment in environments:
+    hidden = {"POWERTOOLS_METRICS_NAMESPACE": ""}, {"POWERTOOLS_METRICS_DISABLED": "true"}
+    for environment in ({}, {"POWERTOOLS_SERVICE_NAME": "orders"}, *(NAMESPACE | each for each in hidden)):
         Metrics(environment).write({"Steps": 1}, 0)
         assert capsys.readouterr().out == "", environment
 
@@ -135,14 +130,8 @@ def test_log_line_has_the_fields_of_its_task(fields: LogFields) -> None:
     fields.filter(own)
 
     assert fields.filter(line)
-    said = {name: line.__dict__[name] for name in ("execution_id", "task_id", "task_version", "attempt", "cold_start")}
-    assert said == {
-        "execution_id": "order-17",
-        "task_id": "order-17.2",
-        "task_version": 4,
-        "attempt": 2,
-        "cold_start": True,
-    }
+    said = {"execution_id": "order-17", "task_id": "order-17.2", "task_version": 4, "attempt": 2, "cold_start": True}
+    assert line.__dict__ | said == line.__dict__
     assert own.__dict__["attempt"] == "first", "a field of the line itself stays"
 
 

@@ -19,7 +19,7 @@ from resonate_store.model.requests import PromiseCreate, PromiseGet, PromiseSett
 from resonate_store.model.tags import ORIGIN, SCOPE, TARGET
 from tests.support.driver import Flow
 from tests.support.present import present
-from tests.support.steps import PATIENCE
+from tests.support.steps import PATIENCE, Held, runs
 from tests.support.ways import always_three_ways, three_ways
 from tests.unit.sdk.conftest import Connect
 
@@ -68,37 +68,34 @@ def test_workflow_calls_functions_here_and_remotely(resonate: Resonate) -> None:
 
 @three_ways
 def test_call_of_an_id_that_exists_does_not_run_again(resonate: Resonate) -> None:
-    runs: list[str] = []
+    ran: list[str] = []
 
     @resonate.register
     def once(ctx: Context, n: int) -> int:
-        runs.append(ctx.id)
+        ran.append(ctx.id)
         return n
 
     assert [once.run("a", 1), once.run("a", 2), once.rpc("a", 3), resonate.get("a").result()] == [1, 1, 1, 1]
     assert once.begin_run("a", 4).result(PATIENCE) == 1
-    assert runs == ["a"]
+    assert ran == ["a"]
 
 
 def test_concurrent_calls_of_one_id_run_once(resonate: Resonate) -> None:
-    running, enough = threading.Event(), threading.Event()
-    runs: list[str] = []
+    held, ran = Held(), list[str]()
 
     @resonate.register
     def once(ctx: Context) -> str:
-        runs.append(ctx.id)
-        running.set()
-        assert enough.wait(PATIENCE)
-        return "done"
+        ran.append(ctx.id)
+        return held.step(ctx)
 
     handles = [once.begin_run("a")]
-    assert running.wait(PATIENCE)
+    assert held.running.wait(PATIENCE)
     handles += [once.begin_run("a"), once.begin_rpc("a"), resonate.get("a")]
-    enough.set()
+    held.enough.set()
 
     assert [handle.result(PATIENCE) for handle in handles] == ["done"] * 4
     assert once.run("a") == "done"
-    assert runs == ["a"]
+    assert ran == ["a"]
 
 
 @three_ways
@@ -140,13 +137,10 @@ class Declined(Exception):
 
 @three_ways
 def test_error_of_a_call_reaches_its_caller_as_itself(resonate: Resonate) -> None:
-    @resonate.register
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(fails).options(retry_policy=Never())
-
     def fails(_: Context) -> None:
         raise Declined("visa", code=51)
 
+    workflow = resonate.register(runs(fails, retry_policy=Never()))
     calls: list[Callable[[], Any]] = [
         lambda: resonate.run("a", workflow),
         lambda: resonate.begin_run("b", workflow).result(PATIENCE),
@@ -166,10 +160,7 @@ def test_options_hold_only_for_calls_started_with_them(resonate: Resonate) -> No
     resonate.run("b", add, 1)
 
     a, b = promise_of(resonate, "a"), promise_of(resonate, "b")
-    assert (a.tags["mine"], a.tags[TARGET], a.tags[SCOPE], a.tags[ORIGIN]) == (
-        *("x", "poll://any@worker", "global"),
-        "a",
-    )
+    assert a.tags | {"mine": "x", TARGET: "poll://any@worker", SCOPE: "global", ORIGIN: "a"} == a.tags
     assert a.timeout_at - a.created_at == pytest.approx(60_000, abs=1_000)
     assert "mine" not in b.tags
     assert b.tags[TARGET] == "poll://any@default"
@@ -204,10 +195,7 @@ def test_call_that_is_begun_again_has_its_new_retry_policy(resonate: Resonate) -
     workflow.begin_run("w")
     assert begun.wait(PATIENCE)
     again = workflow.options(retry_policy=Constant(0, max_retries=2)).begin_run("w")
-
-    @resonate.register
-    def approve(_: Context) -> str:
-        return "yes"
+    resonate.register(lambda _: "yes", name="approve")
 
     with pytest.raises(ValueError, match="attempt 3"):
         again.result(PATIENCE)
@@ -275,8 +263,6 @@ def test_call_with_invalid_option_or_unknown_id_is_named(resonate: Resonate) -> 
     with pytest.raises(ResonateStoreError, match="was not found") as missing:
         resonate.get("nothing")
     assert (missing.value.code, missing.value.details) == (100.404, {"id": "nothing"})
-    with pytest.raises(TypeError, match="id must be `str`, got int"):
-        resonate.get(5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="name must be `str`, got int"):
         resonate.set_dependency(5, "x")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="timeout must be `float`, got str"):
@@ -285,19 +271,11 @@ def test_call_with_invalid_option_or_unknown_id_is_named(resonate: Resonate) -> 
         resonate.options(target="ftp://x").begin_rpc("a", add, 1)
 
 
-def test_second_function_under_an_id_warns_with_both_names(
-    resonate: Resonate, caplog: pytest.LogCaptureFixture
-) -> None:
-    @resonate.register
-    def one(_: Context) -> str:
-        return "one"
+def test_second_function_warns_with_both_names(resonate: Resonate, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("one", "two"):
+        resonate.register(lambda _, name=name: name, name=name)
 
-    @resonate.register
-    def two(_: Context) -> str:
-        return "two"
-
-    assert resonate.run("same", one) == "one"
-    assert resonate.run("same", one) == "one"
+    assert [resonate.run("same", "one") for _ in range(2)] == ["one", "one"]
     assert "same exists" not in caplog.text
-    assert resonate.run("same", two) == "one"
+    assert resonate.run("same", "two") == "one"
     assert "same exists and calls one, not two" in caplog.text

@@ -82,19 +82,14 @@ def test_retry_policy_of_a_program_holds_in_its_handler(monkeypatch: pytest.Monk
 
 @three_ways
 def test_function_is_registered_in_three_forms(resonate: Resonate) -> None:
-    @resonate.register
-    def plain(_: Context) -> str:
-        return "plain"
-
-    @resonate.register(name="other", version=2)
-    def named(_: Context) -> str:
-        return "named"
-
+    plain = resonate.register(add)
+    named = resonate.register(name="other", version=2)(lambda _: "named")
     called = resonate.register(lambda _: "called", name="third")
 
     assert all(isinstance(function, Function) for function in (plain, named, called))
-    assert [resonate.run(name, name) for name in ("plain", "other", "third")] == ["plain", "named", "called"]
-    assert [resonate.rpc(name * 2, name) for name in ("plain", "other", "third")] == ["plain", "named", "called"]
+    for how in (resonate.run, resonate.rpc):
+        assert how(f"{how.__name__}-add", "add", 1) == 2
+        assert [how(f"{how.__name__}-{name}", name) for name in ("other", "third")] == ["named", "called"]
     assert (named.name, named.version) == ("other", 2)
 
 
@@ -112,18 +107,6 @@ def test_registration_that_is_invalid_is_named(resonate: Resonate) -> None:
     for register, error, message in wrong:
         with pytest.raises(error, match=message):
             register()
-
-
-@three_ways
-def test_versions_of_a_function_exist_side_by_side(resonate: Resonate) -> None:
-    resonate.register(lambda _: "one", name="f", version=1)
-    resonate.register(lambda _: "two", name="f", version=2)
-
-    assert resonate.run("latest", "f") == "two"
-    assert resonate.options(version=1).run("first", "f") == "one"
-    assert resonate.options(version=1).rpc("remote", "f") == "one"
-    with pytest.raises(ValueError, match="function f version 3 not found in registry"):
-        resonate.options(version=3).run("third", "f")
 
 
 def test_registry_can_be_shared(connect: Connect) -> None:

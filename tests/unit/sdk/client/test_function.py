@@ -68,10 +68,13 @@ def test_options_of_a_registered_function_stay(resonate: Resonate) -> None:
 def test_registered_function_runs_its_own_version(resonate: Resonate) -> None:
     one = resonate.register(lambda _: "one", name="f", version=1)
     two = resonate.register(lambda _: "two", name="f", version=2)
+    old = resonate.options(version=1)
 
-    assert [one.run("a"), two.run("b"), resonate.run("c", "f")] == ["one", "two", "two"]
-    assert [one.rpc("d"), two.rpc("e"), resonate.rpc("f", "f")] == ["one", "two", "two"]
+    assert [one.run("a"), two.run("b"), resonate.run("c", "f"), old.run("i", "f")] == ["one", "two", "two", "one"]
+    assert [one.rpc("d"), two.rpc("e"), resonate.rpc("f", "f"), old.rpc("j", "f")] == ["one", "two", "two", "one"]
     assert [one.options(version=2).run("g"), one.rpc("h")] == ["two", "two"]
+    with pytest.raises(ValueError, match="function f version 3 not found in registry"):
+        resonate.options(version=3).run("third", "f")
 
 
 @three_ways

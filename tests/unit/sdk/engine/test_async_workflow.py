@@ -15,7 +15,7 @@ from resonate.workflow.awaits import MixedAwaits
 from resonate_store.model.requests import PromiseCreate, PromiseRecord
 from resonate_store.model.tags import TARGET
 from tests.support.driver import Driver, Flow
-from tests.support.steps import ONCE, double
+from tests.support.steps import ONCE, caught, double, runs
 from tests.support.ways import always_three_ways, three_ways
 
 
@@ -24,15 +24,12 @@ def generator(ctx: Context, n: int) -> Flow:
     begun = yield ctx.begin_run(inner_generator, once)
     remote = yield ctx.begin_rpc("double", 5)
     yield ctx.sleep(30)
-    try:
-        yield ctx.run(fails).options(retry_policy=ONCE)
-    except ValueError as error:
-        caught = str(error)
+    failed = yield from caught(ctx.run(fails).options(retry_policy=ONCE), ValueError)
     approval = yield ctx.promise(id="approval")
     detached = yield ctx.detached("double", 7)
     drawn = yield ctx.random.randint(1, 1)
     told = yield ctx.time.time()
-    return [once, (yield begun), (yield remote), caught, (yield approval), detached.id, drawn, told]
+    return [once, (yield begun), (yield remote), str(failed), (yield approval), detached.id, drawn, told]
 
 
 def inner_generator(ctx: Context, n: int) -> Flow:
@@ -48,12 +45,12 @@ async def asynchronous(ctx: Context, n: int) -> Any:
     try:
         await ctx.run(fails).options(retry_policy=ONCE)
     except ValueError as error:
-        caught = str(error)
+        failed = str(error)
     approval = await ctx.promise(id="approval")
     detached = await ctx.detached("double", 7)
     drawn = await ctx.random.randint(1, 1)
     told = await ctx.time.time()
-    return [once, await begun, await remote, caught, await approval, detached.id, drawn, told]
+    return [once, await begun, await remote, failed, await approval, detached.id, drawn, told]
 
 
 async def inner_asynchronous(ctx: Context, n: int) -> int:
@@ -68,8 +65,7 @@ def fails(_: Context) -> None:
 def outcome_and_records(driver: Driver, workflow: Callable[..., Any]) -> tuple[Any, list[Any], list[str]]:
     driver.dependencies["resonate:time"] = type("Time", (), {"time": staticmethod(lambda: 1.5)})
     driver.register(double)
-    driver.begin("w", workflow, 3)
-    driver.work()
+    driver.start("w", workflow, 3)
     for _ in range(4):
         driver.pass_time(30)
         driver.work()
@@ -96,27 +92,21 @@ def test_async_workflow_has_its_promise_before_its_children(driver: Driver) -> N
     async def inner(ctx: Context) -> int:
         return await ctx.run(double, 1)
 
-    async def workflow(ctx: Context) -> int:
-        return await ctx.run(inner)
-
-    assert driver.run("w", workflow) == 2
+    assert driver.run("w", runs(inner)) == 2
     ids = [each.id for each in driver.tap.requests if isinstance(each, (PromiseCreate, PromiseRecord))]
     assert ids == ["w.1", "w.1.1"]
 
 
 def test_asyncio_error_without_a_command_stays_itself(driver: Driver) -> None:
-    async def runs(_: Context) -> None:
+    async def in_a_loop(_: Context) -> None:
         idle = asyncio.sleep(0)
         try:
             asyncio.run(idle)
         finally:
             idle.close()
 
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(runs).options(retry_policy=Constant(1, 1))
-
     with pytest.raises(RuntimeError, match="cannot be called from a running event loop"):
-        driver.run("w", workflow)
+        driver.run("w", runs(in_a_loop, retry_policy=Constant(1, 1)))
     assert driver.elapsed() == 1
 
 
@@ -128,11 +118,8 @@ def test_command_outside_of_a_workflow_is_refused(driver: Driver) -> None:
 
         asyncio.run(main())
 
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(step).options(retry_policy=ONCE)
-
     with pytest.raises(MixedAwaits, match="a coroutine awaits <LFC: run double>"):
-        driver.run("w", workflow)
+        driver.run("w", runs(step, retry_policy=ONCE))
 
 
 @three_ways
@@ -144,14 +131,8 @@ def test_async_workflow_that_begins_too_late_is_closed(driver: Driver) -> None:
         finally:
             await ctx.run(double, 1)
 
-    def inner(ctx: Context) -> Flow:
-        yield ctx.run(late)
-
     def workflow(ctx: Context) -> Flow:
-        try:
-            yield ctx.run(inner).options(timeout=5.0)
-        except ResonateTimedoutError as error:
-            return error.id
+        return (yield from caught(ctx.run(runs(late)).options(timeout=5.0), ResonateTimedoutError)).id
 
     assert driver.run("w", workflow) == "w.1"
     assert [report.status for report in driver.reports] == ["completed"]

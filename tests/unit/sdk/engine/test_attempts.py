@@ -15,19 +15,14 @@ from resonate.workflow.options import Options
 from resonate_store.model.records import Value
 from resonate_store.model.tags import DELAY, TIMER
 from tests.support.driver import Driver, Flow
-from tests.support.steps import ONCE, Diary, Flaky, double, gathered
+from tests.support.steps import ONCE, Diary, Flaky, caught, double, gathered, runs
 from tests.support.ways import always_three_ways, three_ways
 
 
 @always_three_ways
 def test_long_pause_is_a_timer_promise_with_the_error(driver: Driver) -> None:
     flaky = Flaky(driver, failures=2, error=ValueError("the reason"))
-
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(flaky.step).options(retry_policy=Constant(delay=3600)))
-
-    driver.begin("w", workflow)
-    assert driver.work() == ["suspended"]
+    assert driver.start("w", runs(flaky.step, retry_policy=Constant(delay=3600))) == ["suspended"]
     assert driver.ids() == ["w", "w.1", "w.1~1"]
     timer = driver.promise("w.1~1")
     assert (timer.tags[TIMER], timer.timeout_at) == ("true", driver.after(3600))
@@ -42,10 +37,7 @@ def test_long_pause_is_a_timer_promise_with_the_error(driver: Driver) -> None:
 def test_short_pause_leaves_no_record(driver: Driver) -> None:
     flaky = Flaky(driver, failures=2)
 
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(flaky.step).options(retry_policy=Constant(delay=1)))
-
-    assert driver.run("w", workflow) == "ok"
+    assert driver.run("w", runs(flaky.step, retry_policy=Constant(delay=1))) == "ok"
     assert driver.ids() == ["w", "w.1"]
     assert len(driver.reports) == 1
 
@@ -102,10 +94,7 @@ def test_worker_is_released_every_100_failed_attempts(driver: Driver, subtests: 
 def test_pause_after_100_attempts_does_not_pass_the_timeout(driver: Driver) -> None:
     flaky = Flaky(driver, failures=120)
 
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(flaky.step).options(retry_policy=Constant(delay=0.01), timeout=2))
-
-    assert driver.run("w", workflow) == "ok"
+    assert driver.run("w", runs(flaky.step, retry_policy=Constant(delay=0.01), timeout=2)) == "ok"
     assert flaky.times[-1] == pytest.approx(1.2, abs=0.1)
 
 
@@ -113,10 +102,7 @@ def test_pause_after_100_attempts_does_not_pass_the_timeout(driver: Driver) -> N
 def test_retried_step_with_an_overridden_id_keeps_its_count(driver: Driver) -> None:
     flaky = Flaky(driver, failures=3)
 
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(flaky.step).options(id="mine", retry_policy=Constant(delay=10)))
-
-    assert driver.run("w", workflow) == "ok"
+    assert driver.run("w", runs(flaky.step, id="mine", retry_policy=Constant(delay=10))) == "ok"
     assert flaky.attempts == [1, 2, 3, 4]
     assert flaky.times == [0, 10, 20, 30]
 
@@ -146,10 +132,7 @@ def test_delayed_root_is_retried_with_pauses(driver: Driver) -> None:
 @three_ways
 def test_result_that_cannot_be_encoded_rejects_without_a_retry(driver: Driver, diary: Diary) -> None:
     def workflow(ctx: Context) -> Flow:
-        try:
-            yield ctx.run(diary.step("step", {"rows": [1, object()]}))
-        except PayloadError as error:
-            return error.mesg
+        return (yield from caught(ctx.run(diary.step("step", {"rows": [1, object()]})), PayloadError)).mesg
 
     def root(_: Context) -> Flow:
         return object()
@@ -168,24 +151,16 @@ def test_step_that_returns_generator_is_final_and_says_so(driver: Driver) -> Non
     def nested(ctx: Context) -> Flow:
         yield ctx.sleep(1)
 
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(lambda ctx: nested(ctx))
-
     with pytest.raises(ProgramError, match=r"<lambda> returned the generator nested.*ctx\.run\(nested"):
-        driver.run("w", workflow)
+        driver.run("w", runs(lambda ctx: nested(ctx)))
     assert driver.elapsed() == 0
 
 
 def test_exit_is_retried_as_the_policy_of_its_step_says(driver: Driver) -> None:
-    def exits_once(ctx: Context) -> int:
-        if ctx.info.attempt == 1:
-            raise SystemExit(3)
-        return ctx.info.attempt
+    flaky = Flaky(driver, 1, SystemExit(3))
 
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(exits_once).options(retry_policy=Constant(0, 1)))
-
-    assert driver.run("w", workflow) == 2
+    assert driver.run("w", runs(flaky.step, retry_policy=Constant(0, 1))) == "ok"
+    assert flaky.attempts == [1, 2]
 
 
 @always_three_ways
@@ -223,10 +198,7 @@ def test_short_and_long_pauses_of_a_workflow_each_pass_once(driver: Driver) -> N
             raise ValueError("again")
         return ctx.info.attempt
 
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(attempt).options(retry_policy=Linear(delay=0.5)))
-
-    assert driver.run("w", workflow) == 5
+    assert driver.run("w", runs(attempt, retry_policy=Linear(delay=0.5))) == 5
     assert [attempt for attempt, _ in began] == [1, 2, 3, 4, 5]
     assert [at for _, at in began] == pytest.approx([0, 0.5, 1.5, 3, 5], abs=driver.lateness)
 
@@ -249,12 +221,9 @@ def test_async_function_is_retried_as_step_or_workflow(driver: Driver) -> None:
 
     def workflow(ctx: Context) -> Flow:
         attempt = yield ctx.run(flaky_step)
-        try:
-            yield ctx.run(flaky_workflow)
-        except ValueError:
-            return attempt
+        return [attempt, str((yield from caught(ctx.run(flaky_workflow), ValueError)))]
 
-    assert driver.run("w", workflow) == 3
+    assert driver.run("w", workflow) == [3, "never"]
     assert calls == ["step"] * 3 + ["workflow"]
     assert driver.elapsed() >= 2 + 4, "the pauses of the default policy"
 
@@ -281,13 +250,10 @@ def test_retried_async_workflow_continues_with_its_numbers(driver: Driver) -> No
 
 
 def test_policy_of_the_caller_holds_for_the_root_run_here(drivers: Callable[[], Driver]) -> None:
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(flaky.step).options(retry_policy=ONCE))
-
     for is_workflow in (True, False):
         driver = drivers()
         flaky = Flaky(driver, failures=2)
-        root = workflow if is_workflow else flaky.step
+        root = runs(flaky.step, retry_policy=ONCE) if is_workflow else flaky.step
         driver.begin_here("r", root, options=Options(retry_policy=Constant(delay=0.5)))
         assert driver.finish("r") == "ok"
         assert flaky.times == [0, 0.5, 1]
@@ -325,17 +291,19 @@ def test_policy_of_the_caller_holds_after_a_suspension(
 def test_worker_without_the_callers_policy_continues_with_the_attempt_reached(
     drivers: Callable[[], Driver], subtests: pytest.Subtests
 ) -> None:
+    def fail_early(attempt: int) -> None:
+        if attempt < 3:
+            raise ValueError("an old error")
+
     def generator(ctx: Context) -> Flow:
         yield ctx.run(double, ctx.info.attempt)
-        if ctx.info.attempt < 3:
-            raise ValueError("an old error")
+        fail_early(ctx.info.attempt)
         yield (yield ctx.promise(id="approval"))
         raise KeyError(f"attempt {ctx.info.attempt}")
 
     async def coroutine(ctx: Context) -> None:
         await ctx.run(double, ctx.info.attempt)
-        if ctx.info.attempt < 3:
-            raise ValueError("an old error")
+        fail_early(ctx.info.attempt)
         await (await ctx.promise(id="approval"))
         raise KeyError(f"attempt {ctx.info.attempt}")
 
@@ -369,10 +337,7 @@ def test_nondurable_step_leaves_no_record_and_runs_again_on_replay(driver: Drive
 def test_nondurable_step_is_retried_in_the_worker(driver: Driver) -> None:
     flaky = Flaky(driver, failures=2)
 
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(flaky.step).options(durable=False, retry_policy=Constant(delay=10)))
-
-    assert driver.run("w", workflow) == "ok"
+    assert driver.run("w", runs(flaky.step, durable=False, retry_policy=Constant(delay=10))) == "ok"
     assert (flaky.times, len(driver.reports), driver.ids()) == ([0, 10, 20], 1, ["w"])
 
 
@@ -384,10 +349,8 @@ def test_steps_of_a_nondurable_workflow_are_durable(driver: Driver, diary: Diary
         return one + (yield ctx.run(diary.step("two", 2)))
 
     def workflow(ctx: Context) -> Flow:
-        value = yield ctx.run(inner).options(durable=False)
-        yield ctx.sleep(10)
-        return value
+        return [(yield ctx.run(inner).options(durable=False)), (yield ctx.sleep(10))]
 
-    assert driver.run("w", workflow) == 3
+    assert driver.run("w", workflow) == [3, None]
     assert diary == ["one", "two"]
     assert "w.1" not in driver.ids()

@@ -13,23 +13,20 @@ from resonate.payloads import codec
 from resonate_store.model.requests import PromiseCreate, Request, TaskSuspend
 from resonate_store.model.tags import TIMER
 from tests.support.driver import DAY, Driver, Flow
-from tests.support.steps import Diary, double, gathered
+from tests.support.steps import Diary, begun, caught, double, gathered
 from tests.support.ways import always_three_ways, three_ways
 
 
 @always_three_ways
 def test_workflow_suspends_only_on_the_promise_that_blocks_it(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
-        promises = []
-        for n in range(5):
-            promises.append((yield ctx.promise(id=f"p{n}")))
+        promises = yield from begun(ctx.promise(id=f"p{n}") for n in range(5))
         total = 0
         for promise in reversed(promises):
             total += yield promise
         return total
 
-    driver.begin("w", workflow)
-    driver.work()
+    driver.start("w", workflow)
     assert [id for id in driver.ids() if driver.record(id).callbacks] == ["p4"]
     for n in range(4):
         driver.settle(f"p{n}", 1)
@@ -40,15 +37,15 @@ def test_workflow_suspends_only_on_the_promise_that_blocks_it(driver: Driver) ->
     assert [report.status for report in driver.reports] == ["suspended", "completed"]
 
 
-def test_concurrent_workflows_are_waited_for_together(driver: Driver) -> None:
-    def waits(ctx: Context, n: int) -> Flow:
-        return (yield (yield ctx.promise(id=f"p{n}")))
+def waits(ctx: Context, n: int) -> Flow:
+    return (yield (yield ctx.promise(id=f"p{n}")))
 
+
+def test_concurrent_workflows_are_waited_for_together(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         return sum((yield from gathered(ctx.begin_run(waits, n) for n in range(200))))
 
-    driver.begin("w", workflow)
-    assert driver.work() == ["suspended"]
+    assert driver.start("w", workflow) == ["suspended"]
     assert all(driver.record(f"p{n}").callbacks == {"w": 1} for n in range(200))
     for n in range(200):
         driver.settle(f"p{n}", n)
@@ -112,10 +109,8 @@ def awaits_for_too_long(driver: Driver, closed: list[str]) -> Callable[..., Flow
             closed.append(ctx.id)
 
     def workflow(ctx: Context) -> Flow:
-        try:
-            yield ctx.run(inner).options(timeout=5.0)
-        except ResonateTimedoutError as error:
-            return [error.id, (yield ctx.run(double, 4))]
+        error = yield from caught(ctx.run(inner).options(timeout=5.0), ResonateTimedoutError)
+        return [error.id, (yield ctx.run(double, 4))]
 
     return workflow
 
@@ -145,18 +140,10 @@ def test_nested_workflow_that_times_out_before_suspension_is_closed(driver: Driv
 def test_promises_settled_during_a_suspension_are_not_missed(
     drivers: Callable[[], Driver], diary: Diary, subtests: pytest.Subtests
 ) -> None:
-    def waits(ctx: Context, n: int) -> Flow:
-        return (yield (yield ctx.promise(id=f"p{n}")))
-
     def workflow(ctx: Context, count: int) -> Flow:
-        promises = []
-        for n in range(count):
-            promises.append((yield ctx.begin_run(waits, n)))
+        promises = yield from begun(ctx.begin_run(waits, n) for n in range(count))
         yield ctx.run(diary.step("once"))
-        got = []
-        for promise in promises:
-            got.append((yield promise))
-        return got
+        return (yield from begun(promises))
 
     for count in (1, 120):
         with subtests.test(f"{count} promises"):
@@ -168,8 +155,7 @@ def test_promises_settled_during_a_suspension_are_not_missed(
                         driver.settle(f"p{n}", n)
 
             driver.tap.answer = settle
-            driver.begin("w", workflow, count)
-            assert driver.work() == ["completed"]
+            assert driver.start("w", workflow, count) == ["completed"]
             assert driver.finish("w") == list(range(count))
             assert "children:w" not in driver.tap.requests
     assert diary == ["once"] * 2
@@ -201,8 +187,7 @@ def test_begun_promise_exists_when_its_workflow_continues(driver: Driver) -> Non
     driver.register(double)
     for number, what in enumerate(BEGINS):
         driver.begin(f"g{number}", generator, what)
-        driver.begin(f"c{number}", coroutine, what)
-        driver.work()
+        driver.start(f"c{number}", coroutine, what)
 
     assert len(found) == 2 * len(BEGINS)
     assert all(all(there) for there in found.values()), found
@@ -247,15 +232,9 @@ def test_workflow_that_awaits_its_caller_or_itself_is_an_error(driver: Driver, s
 def test_workflow_can_catch_that_it_waits_for_itself(driver: Driver) -> None:
     def nested(ctx: Context, above: Any) -> Flow:
         refused = []
-        for wait in (
-            ctx.promise(id=ctx.id),
-            ctx.run(double, 1).options(id="child"),
-            ctx.sleep(1).options(id="w"),
-            above,
-        ):
-            try:
-                yield wait
-            except ValueError:
+        own = ctx.promise(id=ctx.id)
+        for wait in (own, ctx.run(double, 1).options(id="child"), ctx.sleep(1).options(id="w"), above):
+            if isinstance((yield from caught(wait, ValueError)), ValueError):
                 refused.append(type(wait).__name__)
         yield ctx.sleep(10)
         return refused

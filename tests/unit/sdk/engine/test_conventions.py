@@ -8,7 +8,7 @@ from resonate.payloads import codec
 from resonate.workflow.context import Info
 from resonate_store.model.tags import ORIGIN, PARENT, SCOPE, TARGET
 from tests.support.driver import Driver, Flow
-from tests.support.steps import double
+from tests.support.steps import caught, double
 from tests.support.ways import always_three_ways, three_ways
 
 
@@ -28,8 +28,7 @@ def test_command_takes_a_number_even_if_its_id_is_overridden(driver: Driver) -> 
         return [promise.id for promise in promises]
 
     driver.register(double)
-    driver.begin("w", workflow)
-    driver.work()
+    driver.start("w", workflow)
     for id in ("w.5", "hitl"):
         driver.settle(id)
 
@@ -67,8 +66,7 @@ def test_deadline_of_a_child_is_capped_by_its_parent(driver: Driver) -> None:
         yield ctx.sleep(500)
 
     driver.register(double)
-    driver.begin("w", workflow, timeout=60.0)
-    driver.work()
+    driver.start("w", workflow, timeout=60.0)
 
     assert [driver.promise(f"w.{n}").timeout_at for n in range(1, 5)] == [driver.promise("w").timeout_at] * 4
 
@@ -79,10 +77,7 @@ def test_arguments_that_cannot_be_encoded_are_raised_at_the_call(driver: Driver)
         bad, messages = {"k": object()}, []
         calls = [getattr(ctx, how)("f", 1, x=bad) for how in ("rpc", "begin_rpc", "detached")]
         for call in (*calls, ctx.promise(data=bad)):
-            try:
-                yield call
-            except PayloadError as error:
-                messages.append(error.mesg)
+            messages.append((yield from caught(call, PayloadError)).mesg)
         return messages
 
     *calls, promise = driver.run("w", workflow)

@@ -14,7 +14,7 @@ from resonate import Context
 from resonate.errors import ApplicationError
 from resonate.threads import Pool
 from tests.support.driver import Driver, Flow, Killed
-from tests.support.steps import ONCE, double
+from tests.support.steps import ONCE, caught, double, runs
 from tests.support.ways import three_ways
 
 
@@ -74,13 +74,9 @@ def test_function_that_raises_an_exit_fails_at_once(
 ) -> None:
     def workflow(ctx: Context, spelling: str, number: int, begin: bool) -> Flow:
         exits = EXITING[spelling](EXITS[number])
-        try:
-            if begin:
-                yield (yield ctx.begin_run(exits).options(retry_policy=ONCE))
-            else:
-                yield ctx.run(exits).options(retry_policy=ONCE)
-        except ApplicationError as failed:
-            return [failed.type_name, str(failed)]
+        call = (yield ctx.begin_run(exits).options(retry_policy=ONCE)) if begin else ctx.run(exits)
+        failed = yield from caught(call if begin else call.options(retry_policy=ONCE), ApplicationError)
+        return [failed.type_name, str(failed)]
 
     for spelling, number, begin in itertools.product(EXITING, range(len(EXITS)), (True, False)):
         name = type(EXITS[number]).__name__
@@ -101,10 +97,8 @@ def test_interrupt_and_pytest_outcome_in_a_thread_fail_their_step(pool: Pool) ->
     def workflow(ctx: Context) -> Flow:
         names = []
         for error in (KeyboardInterrupt(), pytest.fail.Exception("not so")):
-            try:
-                yield (yield ctx.begin_run(_exits(error)).options(retry_policy=ONCE))
-            except ApplicationError as failed:
-                names.append(failed.type_name)
+            promise = yield ctx.begin_run(_exits(error)).options(retry_policy=ONCE)
+            names.append((yield from caught(promise, ApplicationError)).type_name)
         return names
 
     assert driver.run("w", workflow) == ["KeyboardInterrupt", "Failed"]
@@ -114,11 +108,8 @@ def test_pytest_outcome_in_the_thread_of_a_test_reaches_it(
     drivers: Callable[[], Driver], subtests: pytest.Subtests
 ) -> None:
     for spelling in EXITING:
-        with subtests.test(spelling):
-            driver = drivers()
-            driver.begin("w", EXITING[spelling](pytest.fail.Exception("not so")))
-            with pytest.raises(pytest.fail.Exception, match="not so"):
-                driver.work()
+        with subtests.test(spelling), pytest.raises(pytest.fail.Exception, match="not so"):
+            drivers().start("w", EXITING[spelling](pytest.fail.Exception("not so")))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs a signal for users")
@@ -147,9 +138,5 @@ def test_end_of_the_process_in_an_async_step_passes_through(driver: Driver) -> N
     async def step(_: Context) -> None:
         raise Killed
 
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(step)
-
-    driver.begin("w", workflow)
     with pytest.raises(Killed):
-        driver.work()
+        driver.start("w", runs(step))

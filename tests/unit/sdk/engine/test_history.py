@@ -13,7 +13,7 @@ from resonate.retry_policies import Constant
 from resonate_store.model.requests import PromiseRecord, TaskContinue
 from resonate_store.model.tags import FUNC, ORIGIN, PARENT, SCOPE
 from tests.support.driver import Driver, Flow
-from tests.support.steps import Diary
+from tests.support.steps import Diary, Flaky, begun, runs
 from tests.support.ways import always_three_ways, three_ways
 
 
@@ -54,9 +54,7 @@ def then(*commands: str) -> Callable[..., Any]:
     """Return a workflow that yields these commands, then sleeps, and returns the results."""
 
     def workflow(ctx: Context) -> Flow:
-        got = []
-        for command in commands:
-            got.append((yield COMMANDS[command](ctx)))
+        got = yield from begun(COMMANDS[command](ctx) for command in commands)
         yield ctx.sleep(100)
         return got
 
@@ -68,9 +66,7 @@ def test_changed_workflow_halts_until_its_code_is_back(driver: Driver, subtests:
     for number, (before, after) in enumerate(CHANGES):
         with subtests.test(f"{before} then {after}"):
             id = f"w{number}"
-            driver.deploy(w=then(*before), f=f, g=g)
-            driver.create(id, {"func": "w"})
-            driver.work()
+            driver.serve(id, w=then(*before), f=f, g=g)
             driver.deploy(w=then(*after), f=f, g=g)
 
             with pytest.raises(ResonateHaltedError) as halted:
@@ -88,12 +84,6 @@ def test_changed_workflow_halts_until_its_code_is_back(driver: Driver, subtests:
 
 @always_three_ways
 def test_changed_nested_or_async_workflow_halts(driver: Driver) -> None:
-    def version(inner: Callable[..., Any]) -> Callable[..., Any]:
-        def workflow(ctx: Context) -> Flow:
-            return (yield ctx.run(inner))
-
-        return workflow
-
     async def one(ctx: Context) -> None:
         await ctx.run(f)
         await ctx.sleep(100)
@@ -104,10 +94,8 @@ def test_changed_nested_or_async_workflow_halts(driver: Driver) -> None:
     two.__name__ = one.__name__
 
     for id, before, after in (("generator", then("run f"), then("run g")), ("async", one, two)):
-        driver.deploy(w=version(before))
-        driver.create(id, {"func": "w"})
-        driver.work()
-        driver.deploy(w=version(after))
+        driver.serve(id, w=runs(before))
+        driver.deploy(w=runs(after))
         with pytest.raises(ResonateHaltedError, match=rf"{id}\.1\.1 was run f when it first ran and is now run g"):
             driver.finish(id)
 
@@ -120,9 +108,7 @@ def test_workflow_cannot_catch_its_own_nondeterminism(driver: Driver, diary: Dia
         except Exception:
             diary.append("caught")
 
-    driver.deploy(w=then("run f"))
-    driver.create("w", {"func": "w"})
-    driver.work()
+    driver.serve("w", w=then("run f"))
     driver.deploy(w=careless)
 
     with pytest.raises(ResonateHaltedError):
@@ -132,9 +118,7 @@ def test_workflow_cannot_catch_its_own_nondeterminism(driver: Driver, diary: Dia
 
 @three_ways
 def test_change_after_the_recorded_commands_is_accepted(driver: Driver) -> None:
-    driver.deploy(w=then("run f"))
-    driver.create("w", {"func": "w"})
-    driver.work()
+    driver.serve("w", w=then("run f"))
 
     def longer(ctx: Context) -> Flow:
         got = yield ctx.run(f)
@@ -173,22 +157,14 @@ def sleeping(ctx: Context) -> Flow:
 
 @three_ways
 def test_workflow_that_ends_before_its_history_is_halted(driver: Driver, subtests: pytest.Subtests) -> None:
-    def above(inner: Callable[..., Any]) -> Callable[..., Any]:
-        def workflow(ctx: Context) -> Flow:
-            return (yield ctx.run(inner))
-
-        return workflow
-
     kinds = [(kind, nested) for nested in (False, True) for kind in ("returns", "raises", "async", "plain")]
     for kind, nested in kinds[:-1]:
         with subtests.test(kind, nested=nested):
             id = f"{kind}-{nested}"
             new = shorter(kind)
             new.__name__ = "sleeping"
-            driver.deploy(w=above(sleeping) if nested else sleeping, f=f)
-            driver.create(id, {"func": "w"})
-            driver.work()
-            driver.deploy(w=above(new) if nested else new, f=f)
+            driver.serve(id, w=runs(sleeping) if nested else sleeping, f=f)
+            driver.deploy(w=runs(new) if nested else new, f=f)
 
             with pytest.raises(ResonateHaltedError) as halted:
                 driver.finish(id)
@@ -197,7 +173,7 @@ def test_workflow_that_ends_before_its_history_is_halted(driver: Driver, subtest
                 missing, command = f"{id}.1", "run f"
             assert str(NonDeterminismError(missing, command, "nothing")) in halted.value.reason
             assert ("it raised ValueError: early" in halted.value.reason) == (kind == "raises")
-            driver.deploy(w=above(sleeping) if nested else sleeping, f=f)
+            driver.deploy(w=runs(sleeping) if nested else sleeping, f=f)
             assert driver.store.apply(TaskContinue(id)).ok
             assert driver.finish(id) == "g"
 
@@ -227,16 +203,11 @@ def test_records_of_a_worker_that_is_ahead_halt_nothing(driver: Driver) -> None:
 
 
 def test_begun_commands_never_awaited_and_retry_timers_halt_nothing(driver: Driver) -> None:
-    calls: list[int] = []
-
-    def flaky(_: Context) -> None:
-        calls.append(1)
-        if len(calls) == 1:
-            raise ValueError("once")
+    flaky = Flaky(driver, failures=1)
 
     def workflow(ctx: Context) -> Flow:
         yield ctx.detached("elsewhere").options(target="poll://any@others")
-        yield ctx.run(flaky).options(retry_policy=Constant(delay=60))
+        yield ctx.run(flaky.step).options(retry_policy=Constant(delay=60))
         yield ctx.begin_run(f).options(id="own")
         yield ctx.promise()
         yield ctx.sleep(100)
@@ -255,10 +226,8 @@ def test_workflow_that_was_retried_replays_its_attempts(drivers: Callable[[], Dr
         yield ctx.sleep(100)
         return ctx.info.attempt
 
-    def workflow(ctx: Context, delay: float) -> Flow:
-        return (yield ctx.run(inner).options(retry_policy=Constant(delay=delay, max_retries=2)))
-
-    assert [drivers().run("w", workflow, delay) for delay in (0.5, 60)] == [3, 3]
+    policies = (Constant(delay, max_retries=2) for delay in (0.5, 60))
+    assert [drivers().run("w", runs(inner, retry_policy=policy)) for policy in policies] == [3, 3]
 
 
 def outlasting(ctx: Context) -> Flow:
@@ -300,21 +269,14 @@ def test_overridden_ids_like_later_commands_halt_nothing(driver: Driver, subtest
 
 @three_ways
 def test_overridden_id_like_a_retry_timer_counts_no_attempt(driver: Driver, subtests: pytest.Subtests) -> None:
-    attempts: list[int] = []
-
-    def flaky(ctx: Context) -> None:
-        attempts.append(ctx.info.attempt)
-        if len(attempts) == 1:
-            raise ValueError("once")
-
     def workflow(ctx: Context, suffix: str) -> Flow:
         yield ctx.rpc("f").options(id=f"{ctx.id}.{suffix}")
-        yield ctx.run(flaky).options(retry_policy=Constant(delay=60))
+        yield ctx.run(flaky.step).options(retry_policy=Constant(delay=60))
 
     driver.register(f)
     for number, suffix in enumerate(("²", "2~7", "2~²")):
         with subtests.test(suffix):
-            attempts.clear()
+            flaky = Flaky(driver, failures=1)
             driver.run(f"w{number}", workflow, suffix)
-            assert attempts == [1, 2]
+            assert flaky.attempts == [1, 2]
             assert not any(report.status == "released" for report in driver.reports)

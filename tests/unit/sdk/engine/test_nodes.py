@@ -18,10 +18,10 @@ from resonate.errors import (
 )
 from resonate.payloads import codec
 from resonate_store.model.records import SettledState, Value
-from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle, Request, Response
+from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle, Response, TaskFulfill
 from resonate_store.model.tags import LINK, PARENT
 from tests.support.driver import DAY, Driver, Flow
-from tests.support.steps import Diary, double
+from tests.support.steps import Diary, begun, caught, double
 from tests.support.ways import always_three_ways, three_ways
 
 
@@ -61,21 +61,18 @@ def test_overridden_id_leaves_a_link_and_replay_reads_only_that(driver: Driver) 
 
 @always_three_ways
 def test_workflows_share_the_promise_of_one_id(driver: Driver, diary: Diary) -> None:
-    def shared(_: Context) -> str:
-        diary.append("ran")
-        return "once"
+    shared = driver.register(diary.step("shared", "once"))
 
     def workflow(ctx: Context) -> Flow:
         here = yield ctx.run(shared).options(id="shared-here")
         there = yield ctx.rpc("shared").options(id="shared-there")
         return [here, there]
 
-    driver.register(shared)
     driver.begin("one", workflow)
     driver.begin("two", workflow)
 
     assert driver.finish("one") == driver.finish("two") == ["once", "once"]
-    assert diary == ["ran", "ran"]
+    assert diary == ["shared", "shared"]
     assert [driver.promise(id).tags[LINK] for id in ("one.1", "two.1")] == ["shared-here"] * 2
 
 
@@ -112,12 +109,9 @@ def test_shared_promise_keeps_the_deadline_it_was_created_with(driver: Driver) -
 def test_error_of_a_shared_promise_is_kept_in_its_link(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         promise = yield ctx.promise(id="hitl")
-        try:
-            yield promise
-        except (ValueError, ResonateCanceledError, ResonateTimedoutError, PayloadError) as error:
-            first = repr(error)
+        first = yield from caught(promise, ValueError, ResonateCanceledError, ResonateTimedoutError, PayloadError)
         yield ctx.sleep(10)
-        return first
+        return repr(first)
 
     settlements: dict[str, Callable[[], None]] = {
         "ValueError('no')": lambda: driver.settle("hitl", ValueError("no"), "rejected"),
@@ -126,8 +120,7 @@ def test_error_of_a_shared_promise_is_kept_in_its_link(driver: Driver) -> None:
     }
     for expected, settle in settlements.items():
         driver.store.apply(PromiseCreate("hitl", driver.after(DAY)))
-        driver.begin(expected, workflow, timeout=3 * DAY)
-        driver.work()
+        driver.start(expected, workflow, timeout=3 * DAY)
         settle()
         assert driver.finish(expected).startswith(expected)
         assert driver.promise(f"{expected}.1").state == "rejected"
@@ -155,11 +148,9 @@ def nap(ctx: Context) -> Flow:
 @three_ways
 def test_execution_under_a_commands_id_is_not_adopted(driver: Driver, subtests: pytest.Subtests) -> None:
     def workflow(ctx: Context, what: str) -> Flow:
-        try:
-            yield COMMANDS[what](ctx)
-        except ResonateStoreError as error:
-            yield ctx.sleep(10)
-            return error.mesg
+        error = yield from caught(COMMANDS[what](ctx), ResonateStoreError)
+        yield ctx.sleep(10)
+        return error.mesg
 
     def execution(ctx: Context, done: bool) -> Flow:
         if not done:
@@ -171,8 +162,7 @@ def test_execution_under_a_commands_id_is_not_adopted(driver: Driver, subtests: 
         for done in (False, True):
             with subtests.test(what, done=done):
                 id = f"{what}-{done}"
-                driver.begin(f"{id}.1", execution, done)
-                driver.work()
+                driver.start(f"{id}.1", execution, done)
                 assert f"{id}.1 exists and is an execution of its own" in driver.run(id, workflow, what)
                 if not done:
                     driver.settle(f"{id}.1.1")
@@ -190,10 +180,7 @@ def test_command_whose_number_is_a_siblings_id_is_refused(driver: Driver, subtes
 
     def workflow(ctx: Context, sibling: str, what: str) -> Flow:
         yield siblings[sibling](ctx)
-        try:
-            yield COMMANDS[what](ctx)
-        except ResonateStoreError as error:
-            seen.append(error.mesg)
+        seen.append((yield from caught(COMMANDS[what](ctx), ResonateStoreError)).mesg)
         yield ctx.sleep(200)
         return "done"
 
@@ -225,8 +212,7 @@ def test_promise_is_settled_from_outside(driver: Driver, diary: Diary) -> None:
         yield ctx.run(diary.step("mail"))
         return [(yield numbered), (yield named)]
 
-    driver.begin("w", workflow)
-    assert driver.work() == ["suspended"]
+    assert driver.start("w", workflow) == ["suspended"]
     for id in ("w.1", "approval"):
         promise = driver.promise(id)
         assert (promise.tags["mine"], promise.timeout_at) == ("x", driver.after(60))
@@ -260,18 +246,13 @@ def test_rejection_from_outside_is_raised_at_the_await(driver: Driver) -> None:
     ]
 
     def workflow(ctx: Context) -> Flow:
-        promises, raised = [], []
-        for id, *_ in rejections:
-            promises.append((yield ctx.promise(id=id)))
-        for promise in promises:
-            try:
-                yield promise
-            except Exception as error:
-                raised.append(getattr(error, "mesg", "") if isinstance(error, PayloadError) else repr(error))
+        raised = []
+        for promise in (yield from begun(ctx.promise(id=id) for id, *_ in rejections)):
+            error = yield from caught(promise, Exception)
+            raised.append(error.mesg if isinstance(error, PayloadError) else repr(error))
         return raised
 
-    driver.begin("w", workflow)
-    driver.work()
+    driver.start("w", workflow)
     for number, (id, value, state, _) in enumerate(rejections, 1):
         assert driver.store.apply(PromiseSettle(id or f"w.{number}", state, value)).ok
 
@@ -296,11 +277,10 @@ def test_child_that_outlives_its_timeout_raises_it(driver: Driver, subtests: pyt
             "rpc": lambda: ctx.rpc(nested),
             "promise": ctx.promise,
         }
-        try:
-            result = yield calls[how]().options(timeout=5.0)
-            yield result
-        except ResonateTimedoutError as error:
-            return [error.id, error.timeout]
+        error = yield from caught(calls[how]().options(timeout=5.0), ResonateTimedoutError)
+        if how in ("begin_run", "promise"):
+            error = yield from caught(error, ResonateTimedoutError)
+        return [error.id, error.timeout]
 
     driver.register(nested)
     for how in ("run", "begin_run", "nested", "rpc", "promise"):
@@ -336,15 +316,10 @@ def test_workflow_that_outlives_its_own_deadline_is_lost(driver: Driver) -> None
 
 
 def test_result_too_large_to_record_is_raised_at_the_call(driver: Driver) -> None:
-    def large(_: Context) -> str:
-        return "x" * 1000
-
     def workflow(ctx: Context) -> Flow:
-        try:
-            yield ctx.run(large)
-        except ResonateStoreError as error:
-            yield ctx.sleep(10)
-            return error.status
+        error = yield from caught(ctx.run(double, 1), ResonateStoreError)
+        yield ctx.sleep(10)
+        return error.status
 
     driver.tap.answer = lambda request: (
         Response(status=413, error="too large")
@@ -357,15 +332,8 @@ def test_result_too_large_to_record_is_raised_at_the_call(driver: Driver) -> Non
 
 
 def test_result_of_the_root_too_large_to_record_rejects_it(driver: Driver) -> None:
-    refused: list[Request] = []
-
-    def answer(request: Request | str) -> Response | None:
-        if not isinstance(request, str) and request.kind == "task.fulfill" and not refused:
-            refused.append(request)
-            return Response(status=413, error="the promise would have 500 KB, and 400 KB is the limit")
-        return None
-
-    driver.tap.answer = answer
+    answers = [Response(status=413, error="the promise would have 500 KB, and 400 KB is the limit")]
+    driver.tap.answer = lambda request: answers.pop() if answers and isinstance(request, TaskFulfill) else None
 
     with pytest.raises(PayloadTooLargeError, match="would have 500 KB"):
         driver.run("w", double, 1)

@@ -20,7 +20,7 @@ from resonate.errors import (
 )
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
 from tests.support.driver import Driver, Flow
-from tests.support.steps import ONCE, Flaky, double
+from tests.support.steps import ONCE, Flaky, caught, double, runs
 from tests.support.ways import three_ways
 
 
@@ -130,10 +130,7 @@ def test_retry_policy_can_be_chosen_by_function(driver: Driver) -> None:
         got = []
         policies: list[Any] = [choose, lambda _: Never(), lambda _: "often"]
         for policy in policies:
-            try:
-                yield ctx.run(fails).options(retry_policy=policy)
-            except (ValueError, TypeError) as error:
-                got.append(str(error))
+            got.append(str((yield from caught(ctx.run(fails).options(retry_policy=policy), ValueError, TypeError))))
         return got
 
     assert driver.run("w", workflow) == [
@@ -173,11 +170,10 @@ def test_failure_is_final_if_its_policy_fails_itself(
     functions: list[Callable[..., Any]] = [step, generator, coroutine]
 
     def workflow(ctx: Context, kind: int, number: int) -> Flow:
-        try:
-            yield ctx.run(functions[kind]).options(retry_policy=broken[number][0])
-        except ValueError as error:
-            yield ctx.sleep(5)
-            return [str(error), *error.__notes__]
+        call = ctx.run(functions[kind]).options(retry_policy=broken[number][0])
+        error = yield from caught(call, ValueError)
+        yield ctx.sleep(5)
+        return [str(error), *error.__notes__]
 
     for kind, function in enumerate(functions):
         for number, (_, said) in enumerate(broken):
@@ -201,21 +197,14 @@ FINAL: list[Exception] = [
 
 
 def test_error_that_no_retry_can_help_is_final(drivers: Callable[[], Driver], subtests: pytest.Subtests) -> None:
-    def workflow(ctx: Context, grouped: bool) -> Flow:
-        def step(ctx: Context) -> None:
-            calls.append(ctx.info.attempt)
-            if grouped:
-                raise BaseExceptionGroup("all", [ValueError("a"), BaseExceptionGroup("some", [error])])
-            raise error
-
-        yield ctx.run(step).options(retry_policy=Constant(delay=60))
-
-    for error, grouped in itertools.product(FINAL, (False, True)):
-        with subtests.test(repr(error), grouped=grouped):
-            calls: list[int] = []
-            with pytest.raises((type(error), ExceptionGroup)):
-                drivers().run("w", workflow, grouped)
-            assert calls == [1]
+    grouped = (ExceptionGroup("all", [ValueError("a"), ExceptionGroup("some", [error])]) for error in FINAL)
+    for error in (*FINAL, *grouped):
+        with subtests.test(repr(error)):
+            driver = drivers()
+            flaky = Flaky(driver, 9, error)
+            with pytest.raises(type(error)):
+                driver.run("w", runs(flaky.step, retry_policy=Constant(delay=60)))
+            assert flaky.attempts == [1]
 
 
 def test_error_raised_from_a_program_error_is_final() -> None:

@@ -10,6 +10,7 @@ from resonate import Context
 from resonate.errors import PayloadTooLargeError
 from resonate.testing import MemoryStack, Stuck
 from resonate_store.model.clock import ManualClock, ambient
+from tests.support.steps import caught
 from tests.unit.sdk.testing.programs import Flow, branching, notify, order, stubborn, trial
 
 DAY = 86_400_000
@@ -70,16 +71,14 @@ def test_payload_too_large_for_a_deployment_is_refused(stack: MemoryStack) -> No
 
     def above(ctx: Context) -> Flow:
         refused: list[str] = []
-        for command in (ctx.run(bulky, "x"), ctx.rpc("charge", large).options(target="shop")):
-            try:
-                yield command
-            except PayloadTooLargeError as error:
-                refused.append(str(error))
+        for command in (ctx.run(bulky, "x"), ctx.rpc("charge", large).options(target="shop"), ctx.detached("f", large)):
+            refused.append(str((yield from caught(command, PayloadTooLargeError))))
         return refused
 
-    result, argument = stack.run(above, id="w1")
+    result, *arguments = stack.run(above, id="w1")
     assert "the value of promise 'w1.1' has 8000004 bytes, encoded, and 5242880 is the limit" in result
-    assert "the param of promise 'w1.2'" in argument
+    for id, argument in zip(("w1.2", "w1.3"), arguments, strict=True):
+        assert f"the param of promise '{id}'" in argument
     with pytest.raises(PayloadTooLargeError, match="the param of promise 'w2'"):
         stack.start(trial, large, id="w2")
 

@@ -52,9 +52,7 @@ def test_step_begins_at_most_two_seconds_after_a_stop(driver: Driver, subtests: 
         with subtests.test(stop, spelling=spelling):
             began.clear()
             stopped_at.clear()
-            driver.deploy(w=SEQUENCES[spelling](step))
-            driver.create(f"{stop}-{spelling}", {"func": "w"})
-            driver.work()
+            driver.serve(f"{stop}-{spelling}", w=SEQUENCES[spelling](step))
             assert len(began) < 6
             assert max(began) <= stopped_at[0] + 2_000
             assert driver.reports[-1].status == "lost"
