@@ -19,6 +19,11 @@ def double(_: Context, n: int) -> int:
     return 2 * n
 
 
+def execute(id: str, version: int = 0) -> dict[str, Any]:
+    """Return the message that offers a task."""
+    return {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": version}}}
+
+
 def gathered(commands: Iterable[Any]) -> Flow:
     """Begin every command, then await every promise: a workflow delegates to it with `yield from`."""
     return (yield from begun((yield from begun(commands))))

@@ -42,13 +42,13 @@ from resonate_store.model.tags import TARGET
 from tests.support.driver import Flow
 from tests.support.open_memory import OpenMemory
 from tests.support.present import present
+from tests.support.steps import PATIENCE, caught
 from tests.support.ways import three_ways
 from tests.unit.sdk.conftest import Connect
 
 if TYPE_CHECKING:
     from tests.support.offline_driver import OfflineDriver
 
-PATIENCE = 10.0
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 SECRET = "top secret"
 LATER = 2_000_000_000_000
@@ -237,12 +237,8 @@ def everything(ctx: Context, word: str) -> Flow:
     step = yield ctx.run(fail_once, word).options(retry_policy=Constant(1.001, 3))
     called = yield ctx.rpc("echo", word)
     copied = yield ctx.run(echo, word).options(id="elsewhere")
-    try:
-        yield ctx.rpc("lose", word)
-    except KeyError as error:
-        lost = error.args[0]
-    answer = yield promise
-    return [step, called, copied, lost, answer]
+    lost = yield from caught(ctx.rpc("lose", word), KeyError)
+    return [step, called, copied, lost.args[0], (yield promise)]
 
 
 def lose(_: Context, word: str) -> Flow:
@@ -299,12 +295,10 @@ def talkative(ctx: Context, word: str, what: str) -> Flow:
     def fails(_: Context) -> None:
         raise LookupError(f"no {word}")
 
-    if what == "retry_if":
-        yield ctx.run(fails).options(retry_policy=Constant(0, retry_if=lambda _: {}[word]))
-    elif what == "next":
-        yield ctx.run(fails).options(retry_policy=Careless(word))
-    elif what == "policy":
-        yield ctx.run(fails).options(retry_policy=Careless(word).choose)
+    policies: dict[str, Any] = {"retry_if": Constant(0, retry_if=lambda _: {}[word]), "next": Careless(word)}
+    policies["policy"] = Careless(word).choose
+    if what in policies:
+        yield ctx.run(fails).options(retry_policy=policies[what])
     elif what == "result":
         yield ctx.run(echo, word).options(encoder=Prudish())
         yield ctx.sleep(2)
@@ -342,8 +336,8 @@ def create_call(store: EncryptedStore, param: str) -> None:
 def worker_of(store: EncryptedStore, clock: Clock, **options: Any) -> Worker:
     """Return a worker that knows `echo` and `rest`."""
     registry = Registry()
-    registry.add(echo)
-    registry.add(rest)
+    for function in (echo, rest):
+        registry.add(function)
     return Worker(Resources(store, clock), registry, {}, "p1", **options)
 
 

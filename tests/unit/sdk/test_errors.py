@@ -23,8 +23,8 @@ from resonate.errors import (
     ResultTypeError,
     SignatureError,
 )
-from resonate.retry_policies import Never
 from tests.support.driver import Driver, Flow
+from tests.support.steps import ONCE, caught, runs
 from tests.support.ways import always_three_ways, three_ways
 
 ERRORS: list[tuple[ResonateError, float, str]] = [
@@ -102,7 +102,7 @@ def test_error_of_a_step_is_caught_or_fails_the_workflow(driver: Driver) -> None
         found: list[Any] = []
         for what in steps[:-1]:
             try:
-                yield ctx.run(step, what).options(retry_policy=Never())
+                yield ctx.run(step, what).options(retry_policy=ONCE)
             except UnicodeDecodeError as error:
                 found.append(error.object[: error.start].decode())
             except ValueError as error:
@@ -111,12 +111,12 @@ def test_error_of_a_step_is_caught_or_fails_the_workflow(driver: Driver) -> None
                 yield ctx.sleep(float(error.headers["Retry-After"]))  # what comes before is replayed
                 found.append(error.code)
         assert found == ["ok ", "UnicodeEncodeError", 429][: len(found)]
-        yield ctx.run(step, steps[-1]).options(retry_policy=Never())
+        yield ctx.run(step, steps[-1]).options(retry_policy=ONCE)
 
-    with pytest.raises(urllib.error.HTTPError, match="HTTP Error 404: Sorry") as caught:
+    with pytest.raises(urllib.error.HTTPError, match="HTTP Error 404: Sorry") as gone:
         driver.run("w", workflow, "bytes", "text", "busy", "gone")
-    assert caught.value.code == 404
-    assert "HTTP Error 404: Sorry" in shown(caught.value)
+    assert gone.value.code == 404
+    assert "HTTP Error 404: Sorry" in shown(gone.value)
     with pytest.raises(ApplicationError, match="the service has failed") as unprintable:
         driver.run("v", workflow, "unprintable")
     assert "the service has failed" in shown(unprintable.value)
@@ -140,7 +140,7 @@ def failing(_: Context, reason: str) -> None:
 
 
 def calling(ctx: Context, reason: str) -> Flow:
-    yield ctx.run(failing, reason).options(retry_policy=Never())
+    yield ctx.run(failing, reason).options(retry_policy=ONCE)
 
 
 @always_three_ways
@@ -148,67 +148,56 @@ def test_error_that_comes_back_shows_the_frames_of_its_step(driver: Driver) -> N
     driver.register(calling)
 
     def workflow(ctx: Context) -> Flow:
-        seen: list[str] = []
-        last: KeyError | None = None
-        for call in (ctx.run(failing, "card").options(retry_policy=Never()), ctx.rpc(calling, "cash")):
-            try:
-                yield call
-            except KeyError as error:
-                yield ctx.sleep(60)  # what comes before is replayed
-                seen.append(shown(error))
-                last = error
-        yield ctx.run(told, seen)
-        assert last is not None
-        raise last
+        seen.clear()
+        for call in (ctx.run(failing, "card").options(retry_policy=ONCE), ctx.rpc(calling, "cash")):
+            error = yield from caught(call, KeyError)
+            yield ctx.sleep(60)  # what comes before is replayed
+            seen.append(shown(error))
+        raise error
 
-    texts: list[str] = []
-
-    def told(_: Context, seen: list[str]) -> None:
-        texts.extend(seen)
-
-    with pytest.raises(KeyError) as caught:
+    seen: list[str] = []
+    with pytest.raises(KeyError) as raised:
         driver.run("w", workflow)
-    texts.append(shown(caught.value))
+    texts = [*seen, shown(raised.value)]
 
     for text, reason in zip(texts, ["card", "cash", "cash"], strict=True):
         for part in ("in deep_in_a_step", "in failing", "Refused: no " + reason, "look here", "direct cause"):
             assert part in text
     assert "in calling" in texts[1]
     assert "in workflow" in texts[2]
-    assert isinstance(caught.value.__cause__, Refused)
-    assert caught.value.__cause__.__notes__ == ["look here"]
+    assert isinstance(raised.value.__cause__, Refused)
+    assert raised.value.__cause__.__notes__ == ["look here"]
 
 
 @three_ways
 def test_group_of_a_step_is_caught_with_its_frames(driver: Driver) -> None:
     found: list[str] = []
 
+    def refusal(reason: str) -> Refused:
+        with pytest.raises(Refused) as refused:
+            deep_in_a_step(reason)
+        return refused.value
+
     def both(_: Context) -> None:
-        errors: list[Exception] = []
-        for reason in ("card", "cash"):
-            try:
-                deep_in_a_step(reason)
-            except Refused as error:
-                errors.append(error)
-        raise ExceptionGroup("both", [errors[0], ExceptionGroup("more", [KeyError("b"), errors[1]])])
+        raise ExceptionGroup("both", [refusal("card"), ExceptionGroup("more", [KeyError("b"), refusal("cash")])])
 
     def workflow(ctx: Context) -> Flow:
         found.clear()
         try:
-            yield ctx.run(both).options(retry_policy=Never())
+            yield ctx.run(both).options(retry_policy=ONCE)
         except* Refused as refused:
             found.extend(type(each).__name__ for each in refused.exceptions)
         except* KeyError:
             found.append("key")
         yield ctx.sleep(60)  # what was found is found again on replay
-        yield ctx.run(both).options(retry_policy=Never())
+        yield ctx.run(both).options(retry_policy=ONCE)
 
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ExceptionGroup) as raised:
         driver.run("w", workflow)
 
     assert found == ["Refused", "ExceptionGroup", "key"]
-    assert "in both" in shown(caught.value)
-    card, more = caught.value.exceptions
+    assert "in both" in shown(raised.value)
+    card, more = raised.value.exceptions
     assert isinstance(more, ExceptionGroup)
     for member, reason in ((card, "card"), (more.exceptions[1], "cash")):
         assert "in deep_in_a_step" in shown(member)
@@ -221,17 +210,10 @@ def test_error_with_a_long_message_is_caught_by_type(driver: Driver, caplog: pyt
         raise KeyError("m" * 3_000_000)
 
     def workflow(ctx: Context) -> Flow:
-        caught: list[int] = []
-        for call in (ctx.run(loud).options(retry_policy=Never()), ctx.rpc(louder)):
-            try:
-                yield call
-            except KeyError as error:
-                caught.append(len(error.args[0]))
-        return caught
+        here = yield from caught(ctx.run(loud).options(retry_policy=ONCE), KeyError)
+        there = yield from caught(ctx.rpc("louder"), KeyError)
+        return [len(error.args[0]) for error in (here, there)]
 
-    def louder(ctx: Context) -> Flow:
-        yield ctx.run(loud).options(retry_policy=Never())
-
-    driver.register(louder)
+    driver.registry.add(runs(loud, retry_policy=ONCE), "louder")
     assert driver.run("w", workflow) == [64 * 1024] * 2
     assert len(caplog.text) < 10_000

@@ -13,10 +13,10 @@ from resonate_store.model.requests import PromiseCreate, PromiseGet, TaskGet
 from resonate_store.model.tags import DELAY, IDEMPOTENCY_KEY, TARGET
 from tests.support.driver import Driver, Flow
 from tests.support.present import present
+from tests.support.steps import PATIENCE, caught, double
 from tests.support.ways import always_three_ways, three_ways
 from tests.unit.sdk.conftest import Connect
 
-PATIENCE = 10.0
 LATER = 2**50
 HOWS = ["run", "begin_run", "rpc", "begin_rpc"]
 ELSEWHERE = "lambda://nobody"
@@ -30,17 +30,13 @@ def resonate(connect: Connect) -> Resonate:
     return made
 
 
-def double(_: Context, n: int) -> int:
-    return 2 * n
-
-
 def call(resonate: Resonate, how: str, id: str, *args: Any) -> Any:
     outcome = getattr(resonate, how)(id, "double", *args)
     return outcome.result(PATIENCE) if how.startswith("begin") else outcome
 
 
-def conflict(error: pytest.ExceptionInfo[ResonateStoreError], id: str) -> bool:
-    return (error.value.code, error.value.status, error.value.details) == (100.409, 409, {"id": id})
+def shown(error: ResonateStoreError) -> list[Any]:
+    return [error.code, error.details]
 
 
 KEYS: list[tuple[Any, Any, bool]] = [
@@ -69,19 +65,19 @@ def test_call_with_equal_key_finds_what_exists(resonate: Resonate, how: str, sub
             if alike:
                 assert call(again, how, id, 5) == 2
             else:
-                with pytest.raises(ResonateStoreError, match="The specified promise already exists") as caught:
+                with pytest.raises(ResonateStoreError, match="The specified promise already exists") as refused:
                     call(again, how, id, 5)
-                assert conflict(caught, id)
+                assert (refused.value.status, *shown(refused.value)) == (409, 100.409, {"id": id})
 
 
 @three_ways
 def test_refused_call_does_not_acquire_the_task(connect: Connect, subtests: pytest.Subtests) -> None:
     resonate = connect(log_level="ERROR", group="worker")
     resonate.register(double)
+    # The program may serve the target as well, so the task is not offered before the end of the test.
+    tags = {TARGET: ELSEWHERE, DELAY: str(LATER - 1), IDEMPOTENCY_KEY: "k"}
     for how in HOWS:
         with subtests.test(how):
-            # The program may serve the target as well, so the task is not offered before the end of the test.
-            tags = {TARGET: ELSEWHERE, DELAY: str(LATER - 1), IDEMPOTENCY_KEY: "k"}
             resonate.store.apply(PromiseCreate(how, LATER, tags=tags))
             with pytest.raises(ResonateStoreError):
                 call(resonate, how, how, 5)
@@ -113,9 +109,9 @@ def test_call_settles_its_promise_with_its_id_as_key(resonate: Resonate) -> None
     assert resonate.run("a", double, 1) == 2
 
     assert resonate.promises.resolve("a", ikey="a", data="9").value.data == "2"
-    with pytest.raises(ResonateStoreError, match="already resolved") as caught:
+    with pytest.raises(ResonateStoreError, match="already resolved") as refused:
         resonate.promises.resolve("a", ikey="other")
-    assert str(caught.value).startswith("[100.40301]")
+    assert str(refused.value).startswith("[100.40301]")
 
 
 # In workflows
@@ -126,12 +122,10 @@ def test_promise_command_finds_a_promise_with_equal_key(driver: Driver, subtests
     promises = Promises(driver.store)
 
     def workflow(ctx: Context, id: str, key: str | None) -> Flow:
-        try:
-            found = yield (yield ctx.promise(id=id, idempotency_key=key))
-        except ResonateStoreError as error:
-            found = [error.code, error.details]
+        found = yield from caught(ctx.promise(id=id, idempotency_key=key), ResonateStoreError)
+        result = shown(found) if isinstance(found, ResonateStoreError) else (yield found)
         yield ctx.sleep(60)
-        return found
+        return result
 
     cases: list[tuple[str | None, str | None, bool]] = [
         (None, None, True),
@@ -154,17 +148,12 @@ def test_promise_command_finds_a_promise_with_equal_key(driver: Driver, subtests
 @three_ways
 def test_replay_repeats_the_refusal_of_another_key(driver: Driver, subtests: pytest.Subtests) -> None:
     def workflow(ctx: Context, kind: str) -> Flow:
-        try:
-            if kind == "promise":
-                found = yield ctx.promise(id=kind, idempotency_key="mine")
-            else:
-                func: Any = double if "run" in kind else "double"
-                found = yield getattr(ctx, kind)(func, 1).options(id=kind, idempotency_key="mine")
-            found = (yield found) if kind.startswith(("begin", "promise")) else found
-        except ResonateStoreError as error:
-            found = [error.code, error.details]
+        call: Any = [double if "run" in kind else "double", 1] if kind != "promise" else []
+        found = getattr(ctx, kind)(*call).options(id=kind, idempotency_key="mine")
+        while not isinstance(found, ResonateStoreError):
+            found = yield from caught(found, ResonateStoreError)
         yield ctx.sleep(60)
-        return found
+        return shown(found)
 
     for kind in (*HOWS, "promise"):
         with subtests.test(kind):

@@ -19,6 +19,7 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
 from resonate_store.model.tags import TARGET
+from tests.support.steps import execute
 
 NIGHT = 1_735_689_600_000
 
@@ -65,7 +66,7 @@ class Deployment:
         for function in (order, failing):
             resonate.register(function)
         handler = resonate.handler(span_processor=SimpleSpanProcessor(self.exporter))
-        return handler({"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": version}}}, None)
+        return handler(execute(id, version), None)
 
     def spans(self) -> dict[str, ReadableSpan]:
         """By promise id; each is there once."""

@@ -19,7 +19,7 @@ from resonate_store.model.tags import TARGET
 from resonate_store.settings import SettingsError
 from tests.support.driver import Driver, Flow
 from tests.support.present import present
-from tests.support.steps import PATIENCE, Held, double
+from tests.support.steps import PATIENCE, Held, double, execute
 
 EVENTS = Path(__file__).parents[4] / "events"
 
@@ -57,10 +57,6 @@ def offer(driver: Driver) -> dict[str, Any]:
     """Return the execute message of the oldest offer."""
     id, version = driver.offers.popleft()
     return execute(id, version)
-
-
-def execute(id: str, version: int = 0) -> dict[str, Any]:
-    return {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": version}}}
 
 
 def over_http(body: Any, *, method: str = "POST", encoded: bool = False) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import Task
 from resonate_store.model.requests import PromiseCreate, PromiseSettle
 from resonate_store.model.tags import TARGET
+from tests.support.steps import execute
 
 NAMESPACE = {"POWERTOOLS_METRICS_NAMESPACE": "Shop", "POWERTOOLS_SERVICE_NAME": "orders"}
 
@@ -36,7 +37,7 @@ class Deployed:
         assert self.store.apply(PromiseCreate(id, self.clock.now() + 86_400_000, param, tags)).ok
 
     def invoke(self, id: str, version: int) -> Any:
-        return self.handler({"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": version}}}, None)
+        return self.handler(execute(id, version), None)
 
 
 @pytest.fixture

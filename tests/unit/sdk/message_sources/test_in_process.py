@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from resonate.message_sources import Poller
@@ -11,10 +9,7 @@ from resonate.message_sources.in_process import InProcess
 from resonate.message_sources.source import Messages
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-
-
-def execute(id: str) -> dict[str, Any]:
-    return {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": 0}}}
+from tests.support.steps import execute
 
 
 class Office:

@@ -13,13 +13,9 @@ from resonate.message_sources import Poller
 from resonate.message_sources.poller import events
 from resonate.message_sources.source import Messages
 from tests.support.serving import Handler, Serving
-from tests.support.steps import PATIENCE
+from tests.support.steps import PATIENCE, execute
 
 Message = dict[str, Any]
-
-
-def execute(id: str) -> Message:
-    return {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": 0}}}
 
 
 class Inbox:
@@ -63,8 +59,22 @@ def poll(serving: Serving) -> Iterator[Callable[..., Poller]]:
 Poll = Callable[..., Poller]
 
 
-def test_poller_receives_messages_of_its_addresses(serving: Serving, poll: Poll) -> None:
-    poller, inbox = poll(token="jwt"), Inbox()
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture
+def poller(poll: Poll, inbox: Inbox, serving: Serving) -> Poller:
+    """A poller that is connected."""
+    poller = poll()
+    inbox.start(poller)
+    serving.wait_for_stream("g")
+    return poller
+
+
+def test_poller_receives_messages_of_its_addresses(serving: Serving, poll: Poll, inbox: Inbox) -> None:
+    poller = poll(token="jwt")
     assert not poller.connected
     inbox.start(poller)
     inbox.start(poller)
@@ -78,8 +88,8 @@ def test_poller_receives_messages_of_its_addresses(serving: Serving, poll: Poll)
     assert serving.polled == 1
 
 
-def test_poller_encodes_any_name_in_its_address(serving: Serving, poll: Poll) -> None:
-    poller, inbox = poll("my group", "a/b"), Inbox()
+def test_poller_encodes_any_name_in_its_address(serving: Serving, poll: Poll, inbox: Inbox) -> None:
+    poller = poll("my group", "a/b")
     inbox.start(poller)
     serving.wait_for_stream("my group")
     serving.send(poller.unicast, execute("a"))
@@ -88,10 +98,8 @@ def test_poller_encodes_any_name_in_its_address(serving: Serving, poll: Poll) ->
     assert (poller.unicast, poller.anycast) == ("poll://uni@my%20group/a%2Fb", "poll://any@my%20group/a%2Fb")
 
 
-def test_poller_connects_again_after_a_cut_within_a_message(serving: Serving, poll: Poll) -> None:
-    poller, inbox = poll(), Inbox()
-    inbox.start(poller)
-    serving.wait_for_stream("g")
+@pytest.mark.usefixtures("poller")
+def test_poller_connects_again_after_a_cut_within_a_message(serving: Serving, inbox: Inbox) -> None:
     stream = serving.streams["g", "p"]
     stream.put(b'data: {"kind": "exec')
     stream.put(None)
@@ -102,12 +110,8 @@ def test_poller_connects_again_after_a_cut_within_a_message(serving: Serving, po
     inbox.wait_for_changes(3)
 
 
-def test_poller_ignores_an_event_that_is_not_a_message(
-    serving: Serving, poll: Poll, caplog: pytest.LogCaptureFixture
-) -> None:
-    poller, inbox = poll(), Inbox()
-    inbox.start(poller)
-    serving.wait_for_stream("g")
+@pytest.mark.usefixtures("poller")
+def test_poller_ignores_strange_events(serving: Serving, inbox: Inbox, caplog: pytest.LogCaptureFixture) -> None:
     serving.streams["g", "p"].put(b": keep-alive\n\nevent: x\ndata: not json\n\n")
     serving.send("poll://any@g", execute("a"))
 
@@ -131,7 +135,7 @@ def test_poller_stays_connected_when_its_receiver_fails(serving: Serving, poll: 
     assert serving.polled == 1
 
 
-def test_poller_doubles_its_pauses_until_it_is_connected(serving: Serving, poll: Poll) -> None:
+def test_poller_doubles_its_pauses_until_it_is_connected(serving: Serving, poll: Poll, inbox: Inbox) -> None:
     pauses: list[float] = []
     turn = threading.Semaphore(0)
 
@@ -143,8 +147,7 @@ def test_poller_doubles_its_pauses_until_it_is_connected(serving: Serving, poll:
             turn.release()
 
     serving.stop()
-    poller, inbox = poll(pause=pause), Inbox()
-    inbox.start(poller)
+    inbox.start(poll(pause=pause))
     inbox.wait_for_changes(1)
     serving.wait_for_stream("g")
     serving.streams["g", "p"].put(None)
@@ -194,10 +197,7 @@ def test_poller_does_not_ask_a_server_without_streams_again(
     assert "cannot be polled, so no work arrives here from it: it answers 404 Not Found" in caplog.text
 
 
-def test_poller_stops_at_once_and_starts_again(serving: Serving, poll: Poll) -> None:
-    poller, inbox = poll(), Inbox()
-    inbox.start(poller)
-    serving.wait_for_stream("g")
+def test_poller_stops_at_once_and_starts_again(serving: Serving, poller: Poller, inbox: Inbox) -> None:
     poller.stop()
     poller.stop()
     assert not poller.connected
@@ -209,9 +209,9 @@ def test_poller_stops_at_once_and_starts_again(serving: Serving, poll: Poll) -> 
     assert inbox.next() == execute("a")
 
 
-def test_poller_that_waits_to_connect_again_stops_at_once(serving: Serving) -> None:
+def test_poller_that_waits_to_connect_again_stops_at_once(serving: Serving, inbox: Inbox) -> None:
     serving.stop()
-    poller, inbox = Poller("g", "p", url=serving.url), Inbox()
+    poller = Poller("g", "p", url=serving.url)
     inbox.start(poller)
     poller.stop()
     assert not pollers()

@@ -22,6 +22,7 @@ from resonate.errors import PayloadError, ResonateCanceledError, ResonateError, 
 from resonate.payloads import codec
 from resonate_store.model.records import EMPTY, PromiseState, Value
 from tests.support.driver import Driver, Flow
+from tests.support.steps import caught
 from tests.support.ways import three_ways
 from tests.unit.sdk.payloads.errors import received, rejected
 from tests.unit.sdk.payloads.values import AN_ID, NOON, Colour, Custom, Name, Point, Size, travel
@@ -177,13 +178,8 @@ def test_number_with_too_many_digits_fails_its_step_at_once(driver: Driver) -> N
         return [10**4300] if nested else 10**4300
 
     def workflow(ctx: Context) -> Flow:
-        found: list[str] = []
-        for nested in (False, True):
-            try:
-                yield ctx.run(step, nested)
-            except PayloadError as error:
-                found.append(error.mesg)
-        return found
+        alone = yield from caught(ctx.run(step, False), PayloadError)
+        return [alone.mesg, (yield from caught(ctx.run(step, True), PayloadError)).mesg]
 
     alone, nested = driver.run("w", workflow)
     assert "the result of step cannot travel: result is an int" in alone

@@ -20,6 +20,7 @@ from resonate import Context, Resonate
 from resonate.errors import PayloadError
 from resonate.payloads.restore import fit, restore
 from tests.support.driver import Driver, Flow
+from tests.support.steps import begun, caught
 from tests.support.ways import three_ways
 from tests.unit.sdk.payloads.values import (
     CIRCLE,
@@ -108,12 +109,10 @@ def test_workflow_and_its_calls_get_annotated_values(driver: Driver, how: str) -
     found: list[Any] = []
 
     def workflow(ctx: Context) -> Flow:
-        promises = []
-        for call, (value, _) in zip(echoes, VALUES, strict=True):
-            promises.append((yield getattr(ctx, how)(call, value)))
+        calls = (getattr(ctx, how)(call, value) for call, (value, _) in zip(echoes, VALUES, strict=True))
+        promises = yield from begun(calls)
         yield ctx.sleep(60)  # what follows reads it all from the store
-        for promise in promises:
-            found.append((yield promise))
+        found.extend((yield from begun(promises)))
 
     driver.run("w", workflow)
 
@@ -179,12 +178,10 @@ def test_value_that_would_come_back_as_another_member_is_refused(driver: Driver,
     calls = [driver.register(echo(annotation, number, given)) for number, (_, annotation) in enumerate(cases)]
 
     def workflow(ctx: Context, number: int, how: str) -> Flow:
-        try:
-            answer = yield getattr(ctx, how)(calls[number], cases[number][0])
-            if how.startswith("begin"):
-                yield answer
-        except PayloadError as error:
-            return error.mesg
+        answer = yield from caught(getattr(ctx, how)(calls[number], cases[number][0]), PayloadError)
+        if how == "begin_run":
+            answer = yield from caught(answer, PayloadError)
+        return answer.mesg
 
     for number, (value, annotation) in enumerate(cases):
         for how in ("run", "begin_run", "rpc", "begin_rpc"):

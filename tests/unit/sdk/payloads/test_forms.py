@@ -14,6 +14,8 @@ from resonate.payloads.fitting import Unfit
 from resonate.payloads.restore import fit, restore
 from tests.unit.sdk.payloads.values import travel
 
+SECRET = pydantic.SecretStr("x")
+
 
 class Login(pydantic.BaseModel):
     user: str
@@ -60,7 +62,7 @@ class Anything(pydantic.BaseModel):
 def test_model_comes_back_equal(subtests: pytest.Subtests) -> None:
     for model in (
         Login(user="a"),
-        Open(password=pydantic.SecretStr("x")),
+        Open(password=SECRET),
         Rectangle(width=2, inner=[Rectangle(width=1)]),
         Loose(ratio=1, pairs={"a": [1.5]}, more=[1]),  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     ):
@@ -73,10 +75,7 @@ def test_model_comes_back_equal(subtests: pytest.Subtests) -> None:
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 def test_model_that_would_come_back_as_another_is_refused(subtests: pytest.Subtests) -> None:
     cases: list[tuple[Any, str]] = [
-        (
-            Login(user="a", password=pydantic.SecretStr("x")),
-            r"args\[0\] is a .*Login.*: password would not come back as it is",
-        ),
+        (Login(user="a", password=SECRET), r"args\[0\] is a .*Login.*: password would not come back as it is"),
         (Login(user="a", token="x"), r"args\[0\] is a .*Login.* token would not come back as it is"),
         ({"a": [Login(user="a", token="x")]}, r"args\[0\]\['a'\]\[0\] is a .*Login"),
         (Login.model_construct(user=5), "cannot be read again: ValidationError"),

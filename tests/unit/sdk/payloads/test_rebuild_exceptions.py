@@ -52,12 +52,12 @@ def test_validation_error_of_pydantic_comes_back_with_its_problems() -> None:
     raised.value.add_note("look here")
     back = travel_error(raised.value)
 
+    def problems(error: pydantic.ValidationError) -> list[Any]:
+        return [[each["type"], each["loc"], each["msg"]] for each in error.errors()]
+
     assert isinstance(back, pydantic.ValidationError)
     assert back.title == "Form"
-    fields = ("type", "loc", "msg")
-    assert [[each[name] for name in fields] for each in back.errors()] == [
-        [each[name] for name in fields] for each in raised.value.errors()
-    ]
+    assert problems(back) == problems(raised.value)
     assert [each["input"] for each in back.errors()] == ["{x}", 1, None]
     assert "look here" in back.__notes__
     malformed = {"__type": "error", "type": "pydantic_core._pydantic_core:ValidationError", "args": ["Form", [{}]]}
@@ -103,10 +103,7 @@ def test_error_of_another_sdk_is_an_application_error(subtests: pytest.Subtests)
         ({"message": "boom", "name": "TypeError", "stack": stack}, ("TypeError", "boom", stack)),  # TypeScript
         ({"message": "boom", "__py_pickle": "gASVAAAA"}, ("", "boom", "")),  # the official Python SDK
         ({}, ("", "", "")),
-        (
-            {"__type": "aggregate_error", "message": "all", "errors": [], "name": "AggregateError"},
-            ("AggregateError", "all", ""),
-        ),
+        ({"__type": "aggregate_error", "message": "all", "errors": [], "name": "Both"}, ("Both", "all", "")),
         ({"message": {"not": "text"}, "name": 5}, ("5", "{'not': 'text'}", "")),
     ]
     for content, expected in cases:
@@ -167,9 +164,8 @@ def test_payload_cannot_import_modules(subtests: pytest.Subtests, monkeypatch: p
         with subtests.test(module):
             assert module not in sys.modules
             before = set(sys.modules)
-            assert isinstance(
-                received({"__type": "error", "type": f"{module}:Error", "message": "m"}), ApplicationError
-            )
+            error = {"__type": "error", "type": f"{module}:Error", "message": "m"}
+            assert isinstance(received(error), ApplicationError)
             assert set(sys.modules) == before
 
     # Not to show an error that names a module
@@ -187,24 +183,11 @@ def test_payload_cannot_import_modules(subtests: pytest.Subtests, monkeypatch: p
 
 
 def test_payload_cannot_name_anything_but_an_error_class(subtests: pytest.Subtests) -> None:
+    builtin = ("eval", "open", "object", "SystemExit", "KeyboardInterrupt", "BaseException", "")
     for name in (
-        "builtins:eval",
-        "builtins:open",
-        "builtins:object",
-        "builtins:SystemExit",
-        "builtins:KeyboardInterrupt",
-        "builtins:BaseException",
-        "os:system",
-        "subprocess:Popen",
-        "sys:modules.clear",
-        "os:sys.modules",
-        "builtins:ValueError.__init__.__globals__",
-        "builtins:",
-        ":ValueError",
-        "ValueError",
-        "::",
-        "resonate.errors:ApplicationError",
-        "resonate.errors:json.JSONDecodeError.mro",
+        *(f"builtins:{each}" for each in (*builtin, "ValueError.__init__.__globals__")),
+        *("os:system", "subprocess:Popen", "sys:modules.clear", "os:sys.modules", ":ValueError", "ValueError", "::"),
+        *("resonate.errors:ApplicationError", "resonate.errors:json.JSONDecodeError.mro"),
     ):
         with subtests.test(name):
             back = received({"__type": "error", "type": name, "message": "m", "args": ["echo"], "state": {"x": 1}})
@@ -219,14 +202,9 @@ def test_malformed_error_is_an_application_error(subtests: pytest.Subtests) -> N
         *({"args": args} for args in ("text", 5, {"a": 1}, None)),
         *({"state": state} for state in ([1], "x")),
         *({"args": [5], "state": {"a": 1}, "forms": each} for each in (*forms, {"state": []})),
-        {"type": http_error},
-        {"type": http_error, "args": []},
-        {"type": http_error, "args": ["http://x/", 404, "m", 5, None]},
-        {"type": http_error, "state": {"delete": True}},
-        *(
-            {"__type": "aggregate_error", "type": "builtins:ExceptionGroup", "errors": errors}
-            for errors in ([], None, 5)
-        ),
+        *({"type": http_error, "args": args} for args in (None, [], ["http://x/", 404, "m", 5, None])),
+        *({"type": http_error} | more for more in ({}, {"state": {"delete": True}})),
+        *({"__type": "aggregate_error", "type": "builtins:ExceptionGroup", "errors": n} for n in ([], None, 5)),
     ]
     for case in cases:
         with subtests.test(case=case):

@@ -14,6 +14,7 @@ import pytest
 from resonate import Context
 from resonate.payloads.restore import restore
 from tests.support.driver import Driver, Flow
+from tests.support.steps import begun
 from tests.unit.sdk.payloads.values import Account, Circle, Colour, Corner, Custom, Part, Point
 
 
@@ -101,10 +102,9 @@ def test_result_that_does_not_fit_its_annotation_is_logged_once(
         return {"nonsense": 1}  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     def workflow(ctx: Context) -> Flow:
-        one = yield ctx.run(step)
-        yield ctx.sleep(60)  # what came before is replayed
-        return [one, (yield ctx.run(step))]
+        # What came before the sleep is replayed.
+        return (yield from begun([ctx.run(step), ctx.sleep(60), ctx.run(step)]))
 
-    assert driver.run("w", workflow) == [{"nonsense": 1}, {"nonsense": 1}]
+    assert driver.run("w", workflow) == [{"nonsense": 1}, None, {"nonsense": 1}]
     logged = [record.getMessage() for record in caplog.records if record.name == "resonate.restore"]
     assert logged == ["a result is not the Unseen that its function is annotated with, and stays a dict"]

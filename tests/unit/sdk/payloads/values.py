@@ -143,6 +143,10 @@ AN_ID = UUID("12345678-1234-5678-1234-567812345678")
 NOON = datetime(2025, 6, 15, 12, tzinfo=UTC)
 CIRCLE = Circle(Point(1.5, 2), Decimal("1.50"))
 ACCOUNT = Account(id=AN_ID, opened=NOON, balance=Decimal("0.10"), tags={"a"}, creditLimit=5.0)
+BOARD = Board(
+    *(deque([Point(1.0), CIRCLE]), Counter({AN_ID: 3}), OrderedDict(z=NOON, a=NOON)),
+    defaultdict(list, {date(2025, 1, 1): [CIRCLE]}),
+)
 
 
 def travel(value: Any, annotation: Any = Any) -> Any:
@@ -228,15 +232,7 @@ VALUES: list[tuple[Any, Any]] = [
     (Strict(at=NOON, size=(1, 2)), Strict),
     (Drawing([Point(0.5), CIRCLE], Corner.ORIGIN, ACCOUNT, {"s": Size(1, date(2025, 1, 1))}), Drawing),
     (Drawing([], Corner.RIGHT, None, {}), Drawing),
-    (
-        Board(
-            deque([Point(1.0), CIRCLE]),
-            Counter({AN_ID: 3}),
-            OrderedDict(z=NOON, a=NOON),
-            defaultdict(list, {date(2025, 1, 1): [CIRCLE]}),
-        ),
-        Board,
-    ),
+    (BOARD, Board),
     # Unions
     (Point(1.0), Point | Circle),
     (CIRCLE, Point | Circle),

@@ -11,6 +11,7 @@ import pytest
 from resonate import Resonate
 from resonate.worker.resources import Resources
 from resonate_store.model.clock import ManualClock
+from resonate_store.model.requests import PromiseCreate
 from tests.support.serving import Serving
 from tests.support.steps import PATIENCE
 from tests.support.watched_stores import Connect, Memory, stop
@@ -48,6 +49,20 @@ def remote(serving: Serving, connect: Connect) -> Connect:
         return connect(Resonate.remote, **{"url": serving.url, "group": group, "workers": 2, **arguments})
 
     return make
+
+
+@pytest.fixture
+def client(remote: Connect, serving: Serving) -> Resonate:
+    """A client of a server that has the promise p."""
+    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+    return remote("client")
+
+
+@pytest.fixture
+def local(memory: Memory, connect: Connect) -> Resonate:
+    """A client with two workers on the store in memory, which has the promise p."""
+    memory.apply(PromiseCreate("p", memory.clock.now() + 60_000))
+    return connect(store=memory, workers=2)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from resonate_store.model.requests import (
 )
 from tests.support.present import present
 from tests.support.serving import Serving
-from tests.support.steps import PATIENCE, SEQUENCES
+from tests.support.steps import PATIENCE, SEQUENCES, Held, execute
 from tests.support.watched_stores import Connect, Elsewhere, Memory
 
 
@@ -56,23 +56,16 @@ def test_heartbeat_extends_the_leases_of_one_execution(clock: ManualClock, memor
 
 @pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
 def test_lease_of_a_running_call_is_extended(connect: Connect, memory: Memory, clock: ManualClock, begin: bool) -> None:
-    resonate = connect(store=memory, clock=clock, ttl=10)
-    running, enough = threading.Event(), threading.Event()
-
-    @resonate.register
-    def long(_: Context) -> str:
-        running.set()
-        assert enough.wait(PATIENCE)
-        return "done"
-
+    held = Held()
+    long = connect(store=memory, clock=clock, ttl=10).register(held.step)
     caller = ThreadPoolExecutor(1)
     outcome = long.begin_run("w").future if begin else caller.submit(long.run, "w")
-    assert running.wait(PATIENCE)
+    assert held.running.wait(PATIENCE)
     for beat in range(1, 6):
         memory.move(clock, 6)
         memory.wait_for(TaskHeartbeat, beat)
     task = memory.apply(TaskGet("w")).task
-    enough.set()
+    held.enough.set()
 
     assert task is not None
     assert (task.state, task.version) == ("acquired", 1)
@@ -80,15 +73,20 @@ def test_lease_of_a_running_call_is_extended(connect: Connect, memory: Memory, c
     caller.shutdown()
 
 
-@pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
-def test_lease_is_extended_in_a_store_elsewhere(connect: Connect, begin: bool) -> None:
-    store = Elsewhere(MemoryStore())
-    resonate = connect(store=store, ttl=1)
+def long_in(store: Elsewhere, connect: Connect) -> Any:
+    """Return a function that lasts until its lease is extended."""
 
-    @resonate.register
     def long(_: Context) -> str:
         store.wait_for(TaskHeartbeat)
         return "done"
+
+    return connect(store=store, ttl=1).register(long)
+
+
+@pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
+def test_lease_is_extended_in_a_store_elsewhere(connect: Connect, begin: bool) -> None:
+    store = Elsewhere(MemoryStore())
+    long = long_in(store, connect)
 
     assert (long.begin_run("w").result(PATIENCE) if begin else long.run("w")) == "done"
     beat = next(request for request in store.seen if isinstance(request, TaskHeartbeat))
@@ -96,21 +94,13 @@ def test_lease_is_extended_in_a_store_elsewhere(connect: Connect, begin: bool) -
 
 
 def test_lease_is_extended_when_an_offer_arrives_again(connect: Connect, memory: Memory, clock: ManualClock) -> None:
-    resonate = connect(store=memory, clock=clock, ttl=10)
-    running, enough = threading.Event(), threading.Event()
-
-    @resonate.register
-    def long(_: Context) -> str:
-        running.set()
-        assert enough.wait(PATIENCE)
-        return "done"
-
-    handle = resonate.begin_rpc("w", long)
-    assert running.wait(PATIENCE)
-    memory.send("poll://any@default", {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}})
+    held, resonate = Held(), connect(store=memory, clock=clock, ttl=10)
+    handle = resonate.begin_rpc("w", resonate.register(held.step))
+    assert held.running.wait(PATIENCE)
+    memory.send("poll://any@default", execute("w"))
     memory.move(clock, 6)
     memory.wait_for(TaskHeartbeat)
-    enough.set()
+    held.enough.set()
 
     assert handle.result(PATIENCE) == "done"
 
@@ -125,16 +115,8 @@ def test_heartbeat_that_fails_is_repeated(connect: Connect, caplog: pytest.LogCa
                 raise StoreError("throttled")
             return super().apply(request)
 
-    store = Stumbling(MemoryStore())
-    resonate = connect(store=store, ttl=1)
-
-    @resonate.register
-    def long(_: Context) -> str:
-        store.wait_for(TaskHeartbeat)
-        return "done"
-
     with caplog.at_level(logging.WARNING, "resonate.runtime"):
-        assert long.run("w") == "done"
+        assert long_in(Stumbling(MemoryStore()), connect).run("w") == "done"
     assert "the leases of 1 tasks could not be extended: throttled" in caplog.text
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from resonate import Context
+from resonate import Context, Resonate
 from resonate.errors import ResonateHaltedError, ResonateShutdownError, ResonateStoreError
 from resonate_store.interface import StoreUnreachable
 from resonate_store.local.memory import MemoryStore
@@ -29,10 +29,8 @@ def test_promise_elsewhere_is_read_until_it_is_settled(connect: Connect) -> None
     assert handle.result(PATIENCE) is None
 
 
-def test_waiter_in_memory_reads_only_settled_promises(connect: Connect, memory: Memory) -> None:
-    resonate = connect(store=memory)
-    memory.apply(PromiseCreate("p", memory.clock.now() + 60_000))
-    handle = resonate.get("p")
+def test_waiter_in_memory_reads_only_settled_promises(local: Resonate, memory: Memory) -> None:
+    handle = local.get("p")
     threading.Timer(0.1, lambda: memory.apply(PromiseSettle("p", "resolved"))).start()
     before = memory.count(PromiseGet)
 
@@ -40,10 +38,8 @@ def test_waiter_in_memory_reads_only_settled_promises(connect: Connect, memory: 
     assert memory.count(PromiseGet) - before <= 3
 
 
-def test_halted_task_is_raised_with_its_reason(connect: Connect, memory: Memory) -> None:
-    resonate = connect(store=memory)
-
-    @resonate.register
+def test_halted_task_is_raised_with_its_reason(local: Resonate, memory: Memory) -> None:
+    @local.register
     def workflow(ctx: Context) -> Flow:
         return (yield (yield ctx.promise(id="p")))
 
@@ -60,10 +56,8 @@ def test_halted_task_is_raised_with_its_reason(connect: Connect, memory: Memory)
     assert handle.result(PATIENCE) is None
 
 
-def test_missing_promise_is_raised_by_its_waiter(connect: Connect, memory: Memory) -> None:
-    resonate = connect(store=memory)
-    memory.apply(PromiseCreate("p", memory.clock.now() + 60_000))
-    handle = resonate.get("p")
+def test_missing_promise_is_raised_by_its_waiter(local: Resonate, memory: Memory) -> None:
+    handle = local.get("p")
     memory.clear()
 
     with pytest.raises(ResonateStoreError, match="was not found") as caught:
@@ -94,9 +88,7 @@ def test_stop_is_raised_by_waiters_until_a_new_start(connect: Connect, elsewhere
     assert handle.result(PATIENCE) is None
 
 
-def test_waiting_client_gets_the_outcome_by_message(remote: Connect, serving: Serving) -> None:
-    client = remote("client")
-    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
+def test_waiting_client_gets_the_outcome_by_message(client: Resonate, serving: Serving) -> None:
     client.start()
     serving.wait_for_stream("client")
     waiting = client.get("p").future
@@ -110,14 +102,12 @@ def test_waiting_client_gets_the_outcome_by_message(remote: Connect, serving: Se
 
 
 def test_lost_message_is_replaced_by_a_later_read(
-    remote: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch
+    client: Resonate, serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resonate.process.promise_waiter.REFRESH_S", 0.05)
     serving.store.subscribe(send=lambda *_: None)
-    client = remote("client")
     client.start()
     serving.wait_for_stream("client")
-    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
     waiting = client.get("p").future
     serving.wait_for("promise.register_listener", 3)
     serving.store.apply(PromiseSettle("p", "resolved"))
@@ -137,11 +127,9 @@ def test_waiting_without_a_connected_worker_is_logged_once(
     assert logged == ["a is waiting for a worker of svcc; none is connected"]
 
 
-def test_read_without_waiting_registers_no_listener(remote: Connect, serving: Serving) -> None:
-    client = remote("client")
+def test_read_without_waiting_registers_no_listener(client: Resonate, serving: Serving) -> None:
     client.start()
     serving.wait_for_stream("client")
-    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
     handle = client.get("p")
 
     assert not handle.done()
@@ -150,10 +138,8 @@ def test_read_without_waiting_registers_no_listener(remote: Connect, serving: Se
     assert serving.count("promise.register_listener") == 0
 
 
-def test_waiter_of_a_server_without_streams_reads_promises(remote: Connect, serving: Serving) -> None:
+def test_waiter_of_a_server_without_streams_reads_promises(client: Resonate, serving: Serving) -> None:
     serving.streaming = False
-    client = remote("client")
-    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
     waiting = client.get("p").future
     serving.wait_for("promise.get", 4)
     serving.store.apply(PromiseSettle("p", "resolved"))
@@ -162,30 +148,19 @@ def test_waiter_of_a_server_without_streams_reads_promises(remote: Connect, serv
     assert serving.count("promise.register_listener") == 0
 
 
-def test_halted_task_at_a_server_is_raised(remote: Connect, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_halted_task_at_a_server_is_raised(client: Resonate, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resonate.process.promise_waiter.REFRESH_S", 0.05)
-    client = remote("client")
     handle = client.options(target="elsewhere").begin_rpc("w", "f")
     serving.store.apply(TaskHalt("w", reason="poison"))
     with pytest.raises(ResonateHaltedError, match="poison"):
         handle.result(PATIENCE)
 
 
-def test_waiter_of_an_unreachable_server_obeys_its_timeout(remote: Connect, serving: Serving) -> None:
-    client = remote("client")
-    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
-    handle = client.get("p")
+def test_unreachable_server_fails_reads_and_waits_in_time(client: Resonate, remote: Connect, serving: Serving) -> None:
+    handle, hasty = client.get("p"), remote("hasty", timeout=0.2).get("p")
     serving.stop()
 
     with pytest.raises(TimeoutError):
         handle.result(0.3)
-
-
-def test_read_from_an_unreachable_server_is_an_error(remote: Connect, serving: Serving) -> None:
-    client = remote("client", timeout=0.2)
-    serving.store.apply(PromiseCreate("p", serving.clock.now() + 60_000))
-    handle = client.get("p")
-    serving.stop()
-
     with pytest.raises(StoreUnreachable, match="cannot be reached"):
-        handle.done()
+        hasty.done()

@@ -78,33 +78,19 @@ def test_sleeping_workflow_does_not_block_its_worker(connect: Connect) -> None:
     order: list[str] = []
 
     @resonate.register
-    def sleeps(ctx: Context) -> Flow:
-        yield ctx.sleep(0.3)
-        order.append("awake")
+    def sleeps(ctx: Context, seconds: float) -> Flow:
+        yield ctx.sleep(seconds)
+        order.append(f"slept {seconds}")
 
-    @resonate.register
-    def quick(_: Context) -> None:
-        order.append("quick")
-
-    sleeping, after = resonate.begin_run("a", sleeps), resonate.begin_run("b", quick)
+    resonate.run("shorter than a suspension", sleeps, 0.005)
+    assert store.count(TaskSuspend) == 0
+    quick = resonate.register(lambda _: order.append("quick"), name="quick")
+    sleeping, after = resonate.begin_run("a", sleeps, 0.3), resonate.begin_run("b", quick)
     after.result(PATIENCE)
     sleeping.result(PATIENCE)
 
-    assert order == ["quick", "awake"]
+    assert order == ["slept 0.005", "quick", "slept 0.3"]
     assert store.count(TaskSuspend) == 1
-
-
-def test_sleep_shorter_than_a_suspension_does_not_suspend(connect: Connect) -> None:
-    store = Memory()
-    resonate = connect(store=store)
-
-    @resonate.register
-    def sleeps(ctx: Context) -> Flow:
-        yield ctx.sleep(0.005)
-        return "awake"
-
-    assert resonate.run("a", sleeps) == "awake"
-    assert store.count(TaskSuspend) == 0
 
 
 def test_message_for_another_group_is_not_taken(connect: Connect, memory: Memory) -> None:

@@ -9,14 +9,14 @@ from itertools import product
 
 import pytest
 
-from resonate import Context
+from resonate import Context, Resonate
 from resonate.errors import ResonateShutdownError
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.requests import TaskGet, TaskRelease, TaskSuspend
 from tests.support.driver import Flow
 from tests.support.present import present
 from tests.support.serving import Serving
-from tests.support.steps import PATIENCE, gathered
+from tests.support.steps import PATIENCE, Held, gathered, runs
 from tests.support.watched_stores import Connect, Memory, stop, threads
 
 
@@ -41,47 +41,34 @@ def test_stop_leaves_no_thread(connect: Connect, workers: int) -> None:
 
 
 def test_stopped_worker_leaves_offers_to_another(connect: Connect, memory: Memory) -> None:
-    enough, running = threading.Event(), threading.Event()
-
-    def work(ctx: Context) -> str:
-        if ctx.id == "0":
-            running.set()
-            assert enough.wait(PATIENCE)
-        return ctx.id
-
+    held = Held()
     first, second = (connect(store=memory, workers=1, pid=pid) for pid in ("1", "2"))
     for worker in (first, second):
-        worker.register(work, name="work")
+        worker.register(lambda ctx: held.step(ctx) if ctx.id == "0" else ctx.id, name="work")
     handles = [second.options(target="poll://any@default/1").begin_rpc(f"{n}", "work") for n in range(5)]
-    assert running.wait(PATIENCE)
+    assert held.running.wait(PATIENCE)
     stopping = threading.Thread(target=first.stop)
     stopping.start()
 
     assert [handle.result(PATIENCE) for handle in handles[1:]] == ["1", "2", "3", "4"]
-    enough.set()
+    held.enough.set()
     stopping.join(PATIENCE)
 
 
 def test_running_step_ends_before_stop_returns(
-    connect: Connect, memory: Memory, stop_as_it_ends: Callable[..., None]
+    local: Resonate, memory: Memory, stop_as_it_ends: Callable[..., None]
 ) -> None:
-    before = threads()
-    resonate = connect(store=memory, workers=2)
-    running, enough = threading.Event(), threading.Event()
+    before, held = threads(), Held()
 
-    @resonate.register
+    @local.register
     def workflow(ctx: Context) -> Flow:
-        yield (yield ctx.begin_run(step))
+        yield (yield ctx.begin_run(held.step))
         # Arms a wake-up during the stop, which must start nothing.
         yield ctx.sleep(5)
 
-    def step(_: Context) -> None:
-        running.set()
-        assert enough.wait(PATIENCE)
-
     workflow.begin_run("w")
-    assert running.wait(PATIENCE)
-    stop_as_it_ends(resonate, enough)
+    assert held.running.wait(PATIENCE)
+    stop_as_it_ends(local, held.enough)
 
     assert threads() <= before
     assert present(memory.record("w.1")).state == "resolved"
@@ -183,9 +170,8 @@ def test_endless_async_step_is_cancelled_by_stop_and_runs_again(
 
 @pytest.mark.parametrize("how", ["run", "begin_run"])
 def test_async_step_about_to_end_ends_before_stop_returns(
-    connect: Connect, memory: Memory, stop_as_it_ends: Callable[..., None], how: str
+    local: Resonate, memory: Memory, stop_as_it_ends: Callable[..., None], how: str
 ) -> None:
-    resonate = connect(store=memory, workers=2)
     running, enough = threading.Event(), threading.Event()
 
     async def step(_: Context) -> str:
@@ -194,25 +180,22 @@ def test_async_step_about_to_end_ends_before_stop_returns(
             await asyncio.sleep(0)
         return "done"
 
-    @resonate.register
+    @local.register
     async def workflow(ctx: Context) -> str:
         return await ctx.run(step) if how == "run" else await (await ctx.begin_run(step))
 
     workflow.begin_run("w")
     assert running.wait(PATIENCE)
-    stop_as_it_ends(resonate, enough)
+    stop_as_it_ends(local, enough)
 
     assert present(memory.record("w.1")).state == "resolved"
 
 
-def test_cancelled_async_step_can_return_a_result(
-    connect: Connect, memory: Memory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cancelled_async_step_can_return_a_result(local: Resonate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resonate.process.runtime.GRACE_MS", 20)
-    resonate = connect(store=memory, workers=2)
     running = threading.Event()
 
-    @resonate.register
+    @local.register
     async def step(_: Context) -> str:
         running.set()
         try:
@@ -223,17 +206,14 @@ def test_cancelled_async_step_can_return_a_result(
 
     step.begin_run("w")
     assert running.wait(PATIENCE)
-    resonate.stop()
-    assert resonate.get("w").result(0) == "what there is"
+    local.stop()
+    assert local.get("w").result(0) == "what there is"
 
 
-def test_stop_starts_no_waiting_function(
-    connect: Connect, memory: Memory, stop_as_it_ends: Callable[..., None]
-) -> None:
-    resonate = connect(store=memory, workers=2)
+def test_stop_starts_no_waiting_function(local: Resonate, memory: Memory, stop_as_it_ends: Callable[..., None]) -> None:
     running, enough = threading.Semaphore(0), threading.Event()
 
-    @resonate.register
+    @local.register
     def wide(ctx: Context) -> Flow:
         for _ in range(20):
             yield ctx.begin_run(step)
@@ -245,52 +225,36 @@ def test_stop_starts_no_waiting_function(
     handle = wide.begin_run("w")
     for _ in range(2):
         assert running.acquire(timeout=PATIENCE)
-    stop_as_it_ends(resonate, enough)
-    assert len(memory.records()) == 3, "what ran is recorded"
+    stop_as_it_ends(local, enough)
+    assert len(memory.records()) == 4, "what ran is recorded, beside the promise of the fixture"
 
-    resonate.start()
+    local.start()
     assert handle.result(PATIENCE) is None
 
 
 def test_stop_releases_waiting_tasks(connect: Connect, memory: Memory) -> None:
-    resonate = connect(store=memory, workers=1)
-    running, enough = threading.Event(), threading.Event()
-
-    @resonate.register
-    def f(_: Context) -> None:
-        running.set()
-        assert enough.wait(PATIENCE)
+    held, resonate = Held(), connect(store=memory, workers=1)
+    f = resonate.register(held.step)
 
     handles = [resonate.begin_run(id, f) for id in ("a", "b")]
-    assert running.wait(PATIENCE)
+    assert held.running.wait(PATIENCE)
     stopping = threading.Thread(target=resonate.stop)
     stopping.start()
     memory.wait_for(TaskRelease)
-    enough.set()
+    held.enough.set()
     stopping.join(PATIENCE)
     assert present(memory.apply(TaskGet("b")).task).state == "pending"
 
     resonate.start()
-    assert [handle.result(PATIENCE) for handle in handles] == [None, None]
+    assert [handle.result(PATIENCE) for handle in handles] == ["done", "done"]
 
 
 def test_stop_does_not_wait_for_an_unreachable_server(remote: Connect, serving: Serving) -> None:
-    before_all = threads()
-    resonate = remote()
-    running, enough = threading.Event(), threading.Event()
-
-    @resonate.register
-    def f(ctx: Context) -> Flow:
-        yield ctx.run(step)
-
-    def step(_: Context) -> None:
-        running.set()
-        assert enough.wait(PATIENCE)
-
-    waiting = resonate.begin_run("w", f).future
-    assert running.wait(PATIENCE)
+    before_all, held, resonate = threads(), Held(), remote()
+    waiting = resonate.begin_run("w", resonate.register(runs(held.step))).future
+    assert held.running.wait(PATIENCE)
     serving.stop()
-    enough.set()
+    held.enough.set()
     before = serving.clock.now()
     resonate.stop()
 

@@ -59,16 +59,13 @@ def test_signed_api_is_not_polled() -> None:
 def test_store_and_source_that_do_not_fit_are_refused(subtests: pytest.Subtests) -> None:
     store: Any = LocalStore()
     source = LocalMessageSource(store, "g", "i")
+    both = "must not be a `LocalMessageSource` when store is MemoryStore"
     cases: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"store": store}, TypeError, "message_source must be a `LocalMessageSource` when store"),
         ({"store": store, "message_source": 5}, TypeError, "must be a `MessageSource`, got int"),
         ({"message_source": source}, ValueError, "give both or neither"),
         ({"message_source": "poll://"}, TypeError, "message_source must be a `MessageSource`, got str"),
-        (
-            {"store": MemoryStore(), "message_source": source},
-            TypeError,
-            "must not be a `LocalMessageSource` when store is MemoryStore",
-        ),
+        ({"store": MemoryStore(), "message_source": source}, TypeError, both),
         ({"store": {}}, TypeError, "store must be a `Store`, got dict"),
     ]
     for arguments, error, message in cases:

@@ -6,15 +6,14 @@ from resonate import Context, Resonate
 from resonate.message_sources import LocalMessageSource
 from resonate.stores import LocalStore
 from tests.support.driver import Flow
+from tests.support.steps import double
 
 
 def test_client_runs_on_a_local_store() -> None:
     store = LocalStore()
     resonate = Resonate(store=store, message_source=LocalMessageSource(store, "mine", "me"))
 
-    @resonate.register
-    def double(_: Context, n: int) -> int:
-        return 2 * n
+    resonate.register(double)
 
     @resonate.register
     def workflow(ctx: Context, n: int) -> Flow:

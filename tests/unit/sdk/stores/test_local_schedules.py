@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from resonate import Resonate
 from resonate.message_sources import LocalMessageSource
 from resonate.promises import DurableValue
@@ -13,18 +15,9 @@ from tests.support.low_level import INVOKE, SOON, refused
 def test_schedule_by_hand_from_creation_to_deletion(
     store: LocalStore, clock: ManualClock, source: LocalMessageSource
 ) -> None:
-    created = store.schedules.create(
-        "s",
-        "* * * * *",
-        "{{.id}}.{{.timestamp}}",
-        SOON,
-        ikey="k",
-        description="each minute",
-        tags={"t": "1"},
-        promise_headers={"h": "1"},
-        promise_data="x",
-        promise_tags=INVOKE,
-    )
+    keywords: dict[str, Any] = {"ikey": "k", "description": "each minute", "tags": {"t": "1"}}
+    param: dict[str, Any] = {"promise_headers": {"h": "1"}, "promise_data": "x", "promise_tags": INVOKE}
+    created = store.schedules.create("s", "* * * * *", "{{.id}}.{{.timestamp}}", SOON, **keywords, **param)
     assert created == store.schedules.get("s")
     assert (created.description, created.tags, created.ikey) == ("each minute", {"t": "1"}, "k")
     assert created.promise_param == DurableValue({"h": "1"}, "x")
