@@ -14,7 +14,7 @@ from resonate import Context, Resonate
 from resonate.client.function import Function
 from resonate.encoders import JsonEncoder
 from resonate.payloads import codec
-from resonate.retry_policies import Constant, Exponential, Linear, Never
+from resonate.retry_policies import Constant, Exponential, Linear
 from resonate.workflow.commands import Sleep
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.records import PromiseView
@@ -22,20 +22,17 @@ from resonate_store.model.requests import PromiseGet
 from resonate_store.model.tags import BRANCH, DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET
 from tests.support.driver import DAY, Driver, Flow
 from tests.support.present import present
+from tests.support.steps import PATIENCE, begun, double
 from tests.support.ways import three_ways
 
 YEAR = 31_536_000
 FOREVER = 2**63 - 1
-PATIENCE = 10.0
-
-
-def double(_: Context, n: int) -> int:
-    return 2 * n
 
 
 # 5.1 to 5.4, 5.7: what can be passed, and what it is if it is not
 
 CONNECTION = {"dependencies": None, "group": "default", "pid": None, "registry": None, "ttl": 10, "workers": None}
+SERVER = dict.fromkeys(["auth", "host", "message_source_port", "store_port"])
 OPTIONS = dict.fromkeys(["encoder", "idempotency_key", "retry_policy", "tags", "target", "timeout", "version"])
 PROMISE = dict.fromkeys(["id", "timeout", "idempotency_key", "data", "tags"])
 
@@ -44,14 +41,7 @@ def test_public_keywords_have_their_defaults(subtests: pytest.Subtests) -> None:
     cases: list[tuple[Callable[..., Any], dict[str, Any]]] = [
         (Resonate, {**CONNECTION, "log_level": logging.NOTSET, "message_source": None, "store": None}),
         (Resonate.local, {**CONNECTION, "log_level": logging.INFO}),
-        (
-            Resonate.remote,
-            {
-                **CONNECTION,
-                **dict.fromkeys(["auth", "host", "message_source_port", "store_port"]),
-                "log_level": logging.INFO,
-            },
-        ),
+        (Resonate.remote, {**CONNECTION, **SERVER, "log_level": logging.INFO}),
         (Resonate.options, OPTIONS),
         (Function.options, OPTIONS),
         (Resonate.register, {"name": None, "version": 1}),
@@ -115,12 +105,6 @@ def test_client_can_be_started_twice(resonate: Resonate) -> None:
     assert resonate.run("w", double, 2) == 4
 
 
-def test_hosts_of_the_environment_do_not_concern_a_local_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("RESONATE_HOST", "RESONATE_HOST_STORE", "RESONATE_PORT_STORE"):
-        monkeypatch.setenv(variable, "9" if "PORT" in variable else "http://nowhere.invalid")
-        assert isinstance(Resonate().store, MemoryStore)
-
-
 # 5.1, 5.5: what is recorded of a call
 
 
@@ -142,12 +126,13 @@ def test_record_of_a_client_call_has_param_tags_and_timeout(resonate: Resonate, 
     assert promise.timeout_at - promise.created_at == pytest.approx(YEAR * 1000, abs=1_000)
 
 
-def every_call(ctx: Context) -> Flow:
-    yield ctx.run(double, 1)
-    yield ctx.begin_rpc("theirs", 1)
-    yield ctx.detached("theirs", 1)
-    yield ctx.promise(data={"ask": 1})
-    yield ctx.sleep(60)
+def every_call(ctx: Context, seconds: float | None = None) -> Flow:
+    options: dict[str, Any] = {} if seconds is None else {"timeout": seconds}
+    yield ctx.run(double, 1).options(**options)
+    yield ctx.begin_rpc("theirs", 1).options(**options)
+    yield ctx.detached("theirs", 1).options(**options)
+    yield ctx.promise(data={"ask": 1}, timeout=seconds)
+    yield ctx.sleep(seconds or 60)
 
 
 @three_ways
@@ -168,11 +153,11 @@ def test_record_of_each_command_has_param_tags_and_timeout(driver: Driver) -> No
 
 @three_ways
 def test_timeout_of_attached_calls_ends_with_their_caller(driver: Driver) -> None:
-    driver.start("w", every_call, timeout=30.0)
-
-    end = driver.promise("w").timeout_at
-    assert [driver.promise(f"w.{n}").timeout_at - end for n in (1, 2, 4, 5)] == [0] * 4
-    assert driver.promise("w.3").timeout_at - end == (YEAR - 30) * 1000
+    for id, seconds in (("v", None), ("w", 500.0)):
+        driver.start(id, every_call, seconds, timeout=30.0)
+        end = driver.promise(id).timeout_at
+        assert [driver.promise(f"{id}.{n}").timeout_at - end for n in (1, 2, 4, 5)] == [0] * 4
+        assert driver.promise(f"{id}.3").timeout_at - end == ((seconds or YEAR) - 30) * 1000
 
 
 # 5.7: the policy is the executor's
@@ -202,18 +187,17 @@ def test_retry_policy_of_a_client_is_not_for_remote_calls(resonate: Resonate) ->
 
 @three_ways
 def test_execution_keeps_the_version_it_was_started_with(driver: Driver) -> None:
-    def first(ctx: Context) -> Flow:
-        yield ctx.sleep(DAY / 2)
-        return ["first", ctx.info.version]
+    def answering(name: str) -> Callable[..., Flow]:
+        def workflow(ctx: Context) -> Flow:
+            yield ctx.sleep(DAY / 2)
+            return [name, ctx.info.version]
 
-    def second(ctx: Context) -> Flow:
-        yield ctx.sleep(DAY / 2)
-        return ["second", ctx.info.version]
+        return workflow
 
-    driver.registry.add(first, "f", 1)
+    driver.registry.add(answering("first"), "f", 1)
     driver.create("w", {"func": "f", "version": driver.registry.latest("f")})
     driver.work()
-    driver.registry.add(second, "f", 2)
+    driver.registry.add(answering("second"), "f", 2)
     driver.create("v", {"func": "f", "version": driver.registry.latest("f")})
     driver.create("u", {"func": "f"})
 
@@ -229,13 +213,10 @@ def test_workflow_calls_the_version_that_it_names(driver: Driver) -> None:
         return ["two", ctx.info.version]
 
     def workflow(ctx: Context) -> Flow:
-        by_function = yield ctx.rpc(one)
-        by_name = yield ctx.rpc("f")
-        chosen = yield ctx.rpc(one).options(version=2)
-        named = yield ctx.rpc("f").options(version=1)
-        here = yield ctx.run(one)
+        old = ctx.rpc("f").options(version=1)
+        found = yield from begun((ctx.rpc(one), ctx.rpc("f"), ctx.rpc(one).options(version=2), old, ctx.run(one)))
         unknown = yield ctx.begin_rpc("theirs")
-        return [by_function, by_name, chosen, named, here, unknown.id]
+        return [*found, unknown.id]
 
     driver.registry.add(one, "f", 1)
     driver.registry.add(two, "f", 2)
@@ -266,30 +247,3 @@ def test_options_of_calls_are_ignored_by_promise_and_sleep(driver: Driver) -> No
     assert "a" not in driver.promise("nap").tags
     with pytest.raises(TypeError, match="target must be `str`, got int"):
         Sleep(1).options(target=5)  # type: ignore[arg-type]
-
-
-@three_ways
-def test_default_policies_retry_functions_but_not_generators(driver: Driver) -> None:
-    """Functions are tried again after 2, 4, 8 ... seconds; generators are not."""
-    times: list[float] = []
-
-    def flaky(ctx: Context) -> None:
-        times.append(driver.elapsed())
-        if ctx.info.attempt < 4:
-            raise ValueError("not yet")
-
-    def generator(ctx: Context) -> Flow:
-        times.append(-ctx.info.attempt)
-        yield ctx.run(double, 1)
-        raise ValueError("never again")
-
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(flaky)
-        try:
-            yield ctx.run(generator)
-        except ValueError as error:
-            return str(error)
-
-    assert driver.run("w", workflow) == "never again"
-    assert times == [0, 2, 6, 14, -1]
-    assert Never().next(1) is None

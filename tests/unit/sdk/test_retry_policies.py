@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from resonate import Context
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy, pause_after
 from tests.support.driver import Driver, Flow
+from tests.support.steps import Flaky, caught, runs
 from tests.support.ways import three_ways
 
 
@@ -102,26 +104,12 @@ def test_retry_policy_can_depend_on_the_error(subtests: pytest.Subtests) -> None
 
 @three_ways
 def test_jittered_pause_is_recorded_and_replayed(driver: Driver) -> None:
-    drawn: list[float] = []
+    chance = driver.dependencies["resonate:random"] = Mock(random=Mock(return_value=0.25))
+    flaky = Flaky(driver, failures=2)
 
-    class Chance:
-        def random(self) -> float:
-            drawn.append(0.25)
-            return 0.25
-
-    driver.dependencies["resonate:random"] = Chance()
-
-    def flaky(ctx: Context) -> int:
-        if ctx.info.attempt < 3:
-            raise ValueError("not yet")
-        return ctx.info.attempt
-
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(flaky).options(retry_policy=Constant(100, jitter="full")))
-
-    assert driver.run("w", workflow) == 3
-    assert driver.elapsed() == 50
-    assert len(drawn) == 2
+    assert driver.run("w", runs(flaky.step, retry_policy=Constant(100, jitter="full"))) == "ok"
+    assert flaky.times == [0, 25, 50]
+    assert chance.random.call_count == 2
 
 
 @three_ways
@@ -138,10 +126,7 @@ def test_non_retryable_covers_subclasses_only_in_a_policy(driver: Driver) -> Non
             ("asked", {"retry_policy": Constant(5, 1, non_retryable=(OSError,))}),
         ]
         for name, options in cases:
-            try:
-                yield ctx.run(missing, name).options(**options)
-            except FileNotFoundError:
-                continue
+            yield from caught(ctx.run(missing, name).options(**options), FileNotFoundError)
 
     driver.run("w", workflow)
     assert calls == ["exact", "exact", "asked"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, Resonate
+from resonate import Resonate
 from resonate.errors import ResonateStoreError
 from resonate.schedules import upcoming
 from resonate_store.local.memory import MemoryStore
@@ -34,15 +34,8 @@ class World:
         self.store.subscribe(on_wake=lambda _: None)
         self.store.subscribe(send=lambda _, message: self.offered.append(message["data"]["task"]["id"]))
 
-        @self.resonate.register(name="report")
-        def report(_: Context, user_id: int) -> str:
-            return f"report for {user_id}"
-
-        @self.resonate.register(name="report", version=2)
-        def report_2(_: Context, user_id: int) -> str:
-            return f"new report for {user_id}"
-
-        self.report: Any = report
+        self.report: Any = self.resonate.register(lambda _, user_id: f"report for {user_id}", name="report")
+        self.resonate.register(lambda _, user_id: f"new report for {user_id}", name="report", version=2)
 
     def pass_time(self, milliseconds: int) -> None:
         self.clock.advance(milliseconds)
@@ -86,23 +79,12 @@ def test_schedule_calls_its_function_at_each_occurrence(world: World) -> None:
 
 
 def test_schedule_uses_the_options_of_its_client(world: World) -> None:
-    options = world.resonate.options(
-        version=1,
-        target="elsewhere",
-        timeout=90,
-        tags={"team": "a"},
-        timezone="Asia/Tokyo",
-        catch_up="latest",
-        overlap="skip",
-    )
+    when: dict[str, Any] = {"timezone": "Asia/Tokyo", "catch_up": "latest", "overlap": "skip"}
+    options = world.resonate.options(version=1, target="elsewhere", timeout=90, tags={"team": "a"}, **when)
     schedule = options.schedule("daily", "report", "0 9 * * *", 7)
 
-    assert schedule.promise_tags == {
-        "team": "a",
-        TARGET: "poll://any@elsewhere",
-        SCOPE: "global",
-        "resonate:func": "report",
-    }
+    own = {TARGET: "poll://any@elsewhere", SCOPE: "global", "resonate:func": "report"}
+    assert schedule.promise_tags == {"team": "a", **own}
     assert schedule.promise_param.data == '{"func":"report","args":[7],"kwargs":{},"version":1}'
     assert (schedule.promise_timeout, schedule.timezone) == (90_000, "Asia/Tokyo")
     assert (schedule.catch_up, schedule.overlap) == ("latest", "skip")
@@ -160,11 +142,7 @@ def test_schedule_equals_that_of_the_protocols_request(world: World) -> None:
 
 def test_run_with_the_id_of_an_occurrence_gets_its_outcome(world: World) -> None:
     """The id can be guessed; what runs under it is what the schedule says."""
-
-    @world.resonate.register(name="intruder")
-    def intruder(_: Context) -> str:
-        return "mine"
-
+    intruder = world.resonate.register(lambda _: "mine", name="intruder")
     world.resonate.schedule("daily", "report", "* * * * *", user_id=123)
     world.pass_time(20_000)
 
@@ -176,15 +154,10 @@ def test_run_with_the_id_of_an_occurrence_gets_its_outcome(world: World) -> None
 
 def test_schedule_by_hand_is_created_read_and_deleted(world: World) -> None:
     schedules = world.resonate.schedules
-    created = schedules.create(
-        *("s", "0 * * * *", "{{.id}}/{{.timestamp}}", 5000),
-        ikey="k",
-        description="Hourly",
-        tags={"team": "a"},
-        promise_headers={"h": "x"},
-        promise_data="7",
-        promise_tags={TARGET: "poll://any@g", "kind": "report"},
-    )
+    param: dict[str, Any] = {"promise_headers": {"h": "x"}, "promise_data": "7"}
+    keywords: dict[str, Any] = {"ikey": "k", "description": "Hourly", "tags": {"team": "a"}, **param}
+    tags = {TARGET: "poll://any@g", "kind": "report"}
+    created = schedules.create("s", "0 * * * *", "{{.id}}/{{.timestamp}}", 5000, promise_tags=tags, **keywords)
     assert created == schedules.get("s")
     assert (created.description, created.tags, created.ikey) == ("Hourly", {"team": "a"}, "k")
     assert (created.promise_param.headers, created.promise_param.data) == ({"h": "x"}, "7")

@@ -10,8 +10,7 @@ from queue import Queue
 import pytest
 
 from resonate.threads import Pool
-
-PATIENCE = 10.0
+from tests.support.steps import PATIENCE
 
 
 def test_pool_limits_the_calls_at_a_time() -> None:

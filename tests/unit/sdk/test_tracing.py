@@ -48,6 +48,10 @@ def failing(ctx: Context) -> Generator[Any, Any, None]:
     yield ctx.run(fail).options(retry_policy=Never())
 
 
+NAMES = {"w1.1": "step", "w1.2.1": "step", "w1.2": "inner", "w1": "order"}
+"""Names of the spans of an order, by promise."""
+
+
 class Deployment:
     """A store, and a new handler for each invocation, as if each had its own process."""
 
@@ -93,12 +97,7 @@ def test_trace_survives_suspension_and_replay(deployment: Deployment) -> None:
 
     assert (whole.start_time, whole.end_time) == (NIGHT * 1_000_000, (NIGHT + 60_000) * 1_000_000)
     assert whole.status.status_code is StatusCode.OK
-    assert {id: span.name for id, span in spans.items()} == {
-        "w1.1": "step",
-        "w1.2.1": "step",
-        "w1.2": "inner",
-        "w1": "order",
-    }
+    assert {id: span.name for id, span in spans.items()} == NAMES
     assert {span.context.trace_id for span in spans.values() if span.context} == {context_of("w1", "w1").trace_id}
     parents = {id: span.parent.span_id if span.parent else None for id, span in spans.items()}
     own = {id: span.context.span_id for id, span in spans.items() if span.context}
@@ -109,10 +108,8 @@ def test_spans_of_failed_calls_have_status_error(deployment: Deployment) -> None
     deployment.create("w1", "failing")
     deployment.invoke("w1", 0)
 
-    assert {id: span.status.status_code for id, span in deployment.spans().items()} == {
-        "w1.1": StatusCode.ERROR,
-        "w1": StatusCode.ERROR,
-    }
+    statuses = {id: span.status.status_code for id, span in deployment.spans().items()}
+    assert statuses == dict.fromkeys(("w1.1", "w1"), StatusCode.ERROR)
 
 
 def test_span_ids_follow_from_promise_ids() -> None:

@@ -16,6 +16,7 @@ from resonate_store.model.clock import ManualClock
 
 T = 2**50
 INSTANT = "timeout must be `int`, the instant in milliseconds since the epoch, got"
+LIFE = "promise_timeout must be `int`, milliseconds that each promise has, got"
 DATA = "data must be `str`, for example JSON, got"
 
 PROMISES: list[tuple[Callable[[Any], Any], str]] = [
@@ -49,10 +50,7 @@ SCHEDULES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda schedules: schedules.create(5, "@daily", "x", 1), "id must be `str`, got int"),
     (lambda schedules: schedules.create("s", 5, "x", 1), "cron must be `str`, got int"),
     (lambda schedules: schedules.create("s", "@daily", 5, 1), "promise_id must be `str`, got int"),
-    (
-        lambda schedules: schedules.create("s", "@daily", "x", 1.5),
-        "promise_timeout must be `int`, milliseconds that each promise has, got float",
-    ),
+    (lambda schedules: schedules.create("s", "@daily", "x", 1.5), f"{LIFE} float"),
     (lambda schedules: schedules.create("s", "@daily", "x", 1, ikey=5), "ikey must be `str`, got int"),
     (lambda schedules: schedules.create("s", "@daily", "x", 1, description=5), "description must be `str`, got int"),
     (lambda schedules: schedules.create("s", "@daily", "x", 1, tags={1: "a"}), "tags must map `str` to `str`, got 1"),

@@ -19,7 +19,7 @@ from resonate.testing import MemoryStack
 from resonate.workflow.registry import Registry
 from resonate_store.local.memory import MemoryStore
 from tests.support.driver import Flow
-from tests.support.steps import PATIENCE, gathered
+from tests.support.steps import PATIENCE, execute, gathered
 from tests.support.ways import three_ways
 from tests.unit.sdk.conftest import Connect
 
@@ -72,9 +72,8 @@ def test_retry_policy_of_a_program_holds_in_its_handler(monkeypatch: pytest.Monk
         raise ValueError("at once")
 
     program.options(target="elsewhere").begin_rpc("a", fails)
-    offer = {"kind": "execute", "head": {}, "data": {"task": {"id": "a", "version": 0}}}
 
-    assert program.handler()(offer, None) == {"status": "completed"}
+    assert program.handler()(execute("a"), None) == {"status": "completed"}
     with pytest.raises(ValueError, match="at once"):
         program.get("a").result()
     program.stop()

@@ -204,7 +204,8 @@ def test_short_and_long_pauses_of_a_workflow_each_pass_once(driver: Driver) -> N
 
 
 @three_ways
-def test_async_function_is_retried_as_step_or_workflow(driver: Driver) -> None:
+def test_default_policies_retry_steps_but_not_workflows(driver: Driver) -> None:
+    """`test_retries.py` has the default policy of plain steps."""
     calls: list[str] = []
 
     async def flaky_step(ctx: Context) -> int:
@@ -214,17 +215,23 @@ def test_async_function_is_retried_as_step_or_workflow(driver: Driver) -> None:
             raise ValueError("not yet")
         return ctx.info.attempt
 
-    async def flaky_workflow(ctx: Context) -> None:
+    async def asynchronous(ctx: Context) -> None:
         await ctx.run(double, 1)
-        calls.append("workflow")
+        calls.append("async")
+        raise ValueError("never")
+
+    def generator(ctx: Context) -> Flow:
+        yield ctx.run(double, 1)
+        calls.append("generator")
         raise ValueError("never")
 
     def workflow(ctx: Context) -> Flow:
         attempt = yield ctx.run(flaky_step)
-        return [attempt, str((yield from caught(ctx.run(flaky_workflow), ValueError)))]
+        one = yield from caught(ctx.run(asynchronous), ValueError)
+        return [attempt, str(one), str((yield from caught(ctx.run(generator), ValueError)))]
 
-    assert driver.run("w", workflow) == [3, "never"]
-    assert calls == ["step"] * 3 + ["workflow"]
+    assert driver.run("w", workflow) == [3, "never", "never"]
+    assert calls == [*["step"] * 3, "async", "generator"]
     assert driver.elapsed() >= 2 + 4, "the pauses of the default policy"
 
 

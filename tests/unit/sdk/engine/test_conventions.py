@@ -58,20 +58,6 @@ def test_context_shows_the_facts_of_its_promise(driver: Driver) -> None:
 
 
 @three_ways
-def test_deadline_of_a_child_is_capped_by_its_parent(driver: Driver) -> None:
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.begin_run(double, 1).options(timeout=500.0)
-        yield ctx.begin_rpc("double", 1).options(timeout=500.0)
-        yield ctx.promise(timeout=500.0)
-        yield ctx.sleep(500)
-
-    driver.register(double)
-    driver.start("w", workflow, timeout=60.0)
-
-    assert [driver.promise(f"w.{n}").timeout_at for n in range(1, 5)] == [driver.promise("w").timeout_at] * 4
-
-
-@three_ways
 def test_arguments_that_cannot_be_encoded_are_raised_at_the_call(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
         bad, messages = {"k": object()}, []

@@ -18,8 +18,10 @@ from tests.support.serving import Serving
 def test_client_without_a_table_has_promises_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RESONATE_TABLE", raising=False)
     assert isinstance(Resonate().store, MemoryStore)
-    monkeypatch.setenv("RESONATE_TABLE", "")
-    assert isinstance(Resonate().store, MemoryStore)
+    for variable in ("RESONATE_TABLE", "RESONATE_HOST", "RESONATE_HOST_STORE", "RESONATE_PORT_STORE"):
+        text = "" if "TABLE" in variable else "9" if "PORT" in variable else "http://nowhere.invalid"
+        monkeypatch.setenv(variable, text)
+        assert isinstance(Resonate().store, MemoryStore)
 
 
 def test_table_of_the_environment_is_used_except_by_local(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What an execution waits for: errors that name it, and retries without end."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,27 +9,33 @@ from resonate import Context
 from resonate.errors import ResonateStoreError, ResonateTimedoutError
 from resonate.retry_policies import Constant
 from resonate.testing import MemoryStack, Stuck
+from tests.support.steps import caught, runs
 from tests.unit.sdk.testing.programs import Flow, approval, charge, notify, order, trial
 
 DAY = 86_400_000
 
 
 def test_stuck_names_the_promise_that_a_test_has_to_settle(stack: MemoryStack) -> None:
-    with pytest.raises(
-        Stuck, match=r"a1\.1: a promise that somebody has to settle: stack\.resolve\('a1\.1', value\)"
-    ) as stuck:
+    message = r"a1\.1: a promise that somebody has to settle: stack\.resolve\('a1\.1', value\)"
+    with pytest.raises(Stuck, match=message) as stuck:
         stack.run(approval, id="a1")
     assert (stuck.value.id, stuck.value.waits) == ("a1", ("a1.1",))
     with pytest.raises(AssertionError, match=r"a1 is still pending\s+a1\.1: a promise"):
         stack.result("a1")
 
 
-def test_stuck_names_the_last_promise_of_a_chain(stack: MemoryStack) -> None:
-    def above(ctx: Context) -> Flow:
-        return (yield ctx.rpc("approval").options(target="shop"))
+def calls(name: str, group: str) -> Callable[..., Flow]:
+    """Return a workflow that calls a function of a group."""
 
+    def above(ctx: Context) -> Flow:
+        return (yield ctx.rpc(name).options(target=group))
+
+    return above
+
+
+def test_stuck_names_the_last_promise_of_a_chain(stack: MemoryStack) -> None:
     with pytest.raises(Stuck) as stuck:
-        stack.run(above, id="w1")
+        stack.run(calls("approval", "shop"), id="w1")
     assert stuck.value.waits == ("w1.1.1",)
     stack.resolve("w1.1.1", 5)
     assert stack.result("w1") == 5
@@ -72,12 +79,10 @@ def test_stuck_at_once_if_a_call_has_no_worker(stack: MemoryStack) -> None:
 
 def test_call_without_a_worker_times_out(stack: MemoryStack) -> None:
     def impatient(ctx: Context) -> Flow:
-        try:
-            yield ctx.rpc("ship").options(target="carrier", timeout=600)
-        except ResonateTimedoutError:
-            return "in vain"
+        call = ctx.rpc("ship").options(target="carrier", timeout=600)
+        return str((yield from caught(call, ResonateTimedoutError)))
 
-    assert stack.run(impatient) == "in vain"
+    assert "timedout" in stack.run(impatient)
 
 
 def bad(_: Context) -> None:
@@ -105,12 +110,8 @@ def test_stuck_names_a_step_that_fails_without_end(stack: MemoryStack) -> None:
 
 def test_stuck_names_a_failing_step_of_another_execution(stack: MemoryStack) -> None:
     stack.register(typing, group="others")
-
-    def above(ctx: Context) -> Flow:
-        return (yield ctx.rpc("typing").options(target="others"))
-
     with pytest.raises(Stuck, match=r"w1\.1\.2: bad has failed"):
-        stack.run(above, id="w1")
+        stack.run(calls("typing", "others"), id="w1")
 
 
 def test_stuck_names_a_workflow_that_fails_without_end(stack: MemoryStack) -> None:
@@ -118,11 +119,8 @@ def test_stuck_names_a_workflow_that_fails_without_end(stack: MemoryStack) -> No
         yield ctx.run(notify, "x")
         raise LookupError("gone")
 
-    def above(ctx: Context) -> Flow:
-        yield ctx.run(hasty).options(retry_policy=Constant(3600))
-
     with pytest.raises(Stuck, match=r"w1\.1: hasty has failed 1\d\d times, at last with LookupError\('gone'\)"):
-        stack.run(above, id="w1")
+        stack.run(runs(hasty, retry_policy=Constant(3600)), id="w1")
 
 
 def test_stuck_names_a_failing_step_with_short_delays(stack: MemoryStack) -> None:
@@ -159,12 +157,8 @@ def test_failing_step_is_retried_while_a_timer_is_due(stack: MemoryStack) -> Non
 
 def test_failing_step_is_retried_until_a_given_deadline(stack: MemoryStack) -> None:
     began = stack.clock.now()
-
-    def above(ctx: Context) -> Flow:
-        yield ctx.run(bad).options(timeout=7200)
-
     with pytest.raises(ResonateTimedoutError):
         stack.options(timeout=7200).run(typing)
     assert stack.clock.now() == began + 7_200_000
     with pytest.raises((ResonateTimedoutError, KeyError)):
-        stack.run(above)
+        stack.run(runs(bad, timeout=7200))

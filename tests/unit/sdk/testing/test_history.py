@@ -26,11 +26,8 @@ def test_history_lists_commands_and_outcomes(stack: MemoryStack) -> None:
     history = stack.history("t1")
 
     assert history.commands == ["run notify", "a sleep", "run charge"]
-    assert [record.outcome() for record in history[1:]] == [
-        "resolved 'told: welcome ada'",
-        "resolved",
-        "resolved 'charged 9 EUR'",
-    ]
+    outcomes = [record.outcome() for record in history[1:]]
+    assert outcomes == ["resolved 'told: welcome ada'", "resolved", "resolved 'charged 9 EUR'"]
     assert history.root.value == "charged 9 EUR"
     assert history.root.param["args"] == ["ada"]
     assert history["t1.2"].settled_at == history["t1.1"].created_at + 30 * 86_400_000
@@ -40,13 +37,10 @@ def test_history_lists_commands_and_outcomes(stack: MemoryStack) -> None:
 def test_history_repr_is_a_table(stack: MemoryStack) -> None:
     stack.start(branching, id="b1")
 
-    assert repr(stack.history("b1")).split() == SHOWN.split()
-    widths = {
-        line.index(word)
-        for line, word in zip(
-            repr(stack.history("b1")).splitlines()[1:], ("exec", "run", "a s", "run", "a s", "rpc", "run"), strict=True
-        )
-    }
+    table = repr(stack.history("b1"))
+    assert table.split() == SHOWN.split()
+    words = ("exec", "run", "a s", "run", "a s", "rpc", "run")
+    widths = {line.index(word) for line, word in zip(table.splitlines()[1:], words, strict=True)}
     assert len(widths) == 1, "the columns are aligned"
 
 
@@ -71,13 +65,8 @@ def test_history_is_in_the_order_of_numbers(stack: MemoryStack) -> None:
     stack.run(many, id="m1")
     stack.run(stubborn, id="s1")
 
-    assert [record.id for record in stack.history("m1")] == [
-        "m1",
-        "m1.1",
-        "m1.2",
-        "m1.2~1",
-        *(f"m1.{n}" for n in range(3, 12)),
-    ]
+    numbers = (f"m1.{n}" for n in range(3, 12))
+    assert [record.id for record in stack.history("m1")] == ["m1", "m1.1", "m1.2", "m1.2~1", *numbers]
     assert stack.history("m1").commands == ["run charge"] * 11
     assert stack.history("m1")["m1.2~1"].command == "a retry timer"
 

@@ -11,20 +11,9 @@ from resonate import Context, Resonate
 from resonate.errors import ResonateStoreError
 from resonate.retry_policies import Constant
 from resonate.testing import Difference, History, HistoryFormatError, MemoryStack, ReplayWarning, replay
-from tests.unit.sdk.testing.programs import (
-    Flow,
-    approval,
-    book,
-    branching,
-    charge,
-    fetch,
-    notify,
-    order,
-    rest,
-    shop,
-    stubborn,
-    trial,
-)
+from tests.support.steps import caught
+from tests.unit.sdk.testing import programs
+from tests.unit.sdk.testing.programs import Flow, approval, book, branching, charge, fetch, notify, rest, shop, trial
 
 HISTORIES = Path(__file__).with_name("histories")
 
@@ -39,10 +28,10 @@ def recorded(name: str) -> History:
 def test_replay_goes_as_far_as_the_recorded_execution(subtests: pytest.Subtests) -> None:
     finished: list[tuple[str, Callable[..., Any], int]] = [
         ("finished", trial, 4),
-        ("remote", order, 3),
+        ("remote", programs.order, 3),
         ("branching", branching, 9),
         ("book", book, 11),
-        ("retries", stubborn, 4),
+        ("retries", programs.stubborn, 4),
         ("timed-out", approval, 2),
     ]
     for name, workflow, commands in finished:
@@ -78,8 +67,8 @@ def test_replay_runs_no_step_and_needs_no_store(monkeypatch: pytest.MonkeyPatch)
     async def must_not_run_either(*_: Any) -> None:
         raise AssertionError("a step ran")
 
-    monkeypatch.setattr(charge, "__code__", must_not_run.__code__)
-    monkeypatch.setattr(notify, "__code__", must_not_run.__code__)
+    for step in (charge, notify):
+        monkeypatch.setattr(step, "__code__", must_not_run.__code__)
     monkeypatch.setattr(fetch, "__code__", must_not_run_either.__code__)
     stopped = _without(recorded("finished"), "finished.3")
 
@@ -108,12 +97,8 @@ def test_replay_accepts_a_history_as_text() -> None:
 def test_replay_of_an_execution_that_crashed_anywhere() -> None:
     """Whatever a worker has written when it dies is a history that the same code replays."""
     stack = MemoryStack(shop)
-    for kind, id in (
-        ("promise.create", "b.1"),
-        ("promise.create", "b.2.1"),
-        ("task.suspend", "b"),
-        ("promise.settle", "b.1"),
-    ):
+    places = {"b.1": "promise.create", "b.2.1": "promise.create", "b": "task.suspend"}
+    for id, kind in (*places.items(), ("b.1", "promise.settle")):
         stack.clear()
         stack.crash(after=kind, id=id)
         stack.start(branching, id="b")
@@ -124,17 +109,18 @@ def test_replay_of_an_execution_that_crashed_anywhere() -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_replay_repeats_the_attempts_of_a_workflow(asynchronous: bool) -> None:
-    def generator(ctx: Context) -> Flow:
-        yield ctx.run(notify, str(ctx.info.attempt))
-        if ctx.info.attempt < 3:
+    def fail_twice(attempt: int) -> str:
+        if attempt < 3:
             raise ConnectionError("once more")
         return "done"
 
+    def generator(ctx: Context) -> Flow:
+        yield ctx.run(notify, str(ctx.info.attempt))
+        return fail_twice(ctx.info.attempt)
+
     async def coroutine(ctx: Context) -> str:
         await ctx.run(fetch, ctx.info.attempt)
-        if ctx.info.attempt < 3:
-            raise ConnectionError("once more")
-        return "done"
+        return fail_twice(ctx.info.attempt)
 
     def above(ctx: Context, delay: float) -> Flow:
         return (yield ctx.run(generator).options(retry_policy=Constant(delay, 3)))
@@ -153,10 +139,8 @@ def test_replay_repeats_the_attempts_of_a_workflow(asynchronous: bool) -> None:
 
 def test_replay_of_a_nested_workflow_that_timed_out() -> None:
     def above(ctx: Context) -> Flow:
-        try:
-            yield ctx.run(rest, 600).options(timeout=60)
-        except Exception as error:
-            yield ctx.run(notify, type(error).__name__)
+        error = yield from caught(ctx.run(rest, 600).options(timeout=60), Exception)
+        yield ctx.run(notify, type(error).__name__)
 
     stack = MemoryStack()
     stack.run(above)
@@ -191,10 +175,7 @@ def test_replay_counts_no_overridden_id_as_a_command() -> None:
 def test_replay_refuses_a_command_whose_number_is_a_siblings_id() -> None:
     def clash(ctx: Context) -> Flow:
         first = yield ctx.run(charge, 1).options(id=f"{ctx.id}.2")
-        try:
-            return [first, (yield ctx.run(charge, 2))]
-        except ResonateStoreError as error:
-            return [first, error.code]
+        return [first, (yield from caught(ctx.run(charge, 2), ResonateStoreError)).code]
 
     stack = MemoryStack()
     assert stack.run(clash) == ["charged 1 -", 100.409]
@@ -263,18 +244,8 @@ def test_difference_shows_the_first_command_that_differs(subtests: pytest.Subtes
         ([welcome, nap, pay, lambda ctx: ctx.promise()], "finished.4", "nothing", "a promise"),
         ([welcome, nap], "finished.3", "run charge", "nothing"),
         ([lambda ctx: ctx.rpc("notify", "ada"), nap, pay], "finished.1", "run notify", "rpc notify"),
-        (
-            [lambda ctx: welcome(ctx).options(id="welcome"), nap, pay],
-            "finished.1",
-            "run notify",
-            "run notify with the id welcome",
-        ),
-        (
-            [welcome, nap, pay, lambda ctx: ctx.rpc("approve").options(id="an-approval")],
-            "finished.4",
-            "nothing",
-            "rpc approve with the id an-approval",
-        ),
+        ([lambda ctx: welcome(ctx).options(id="x"), nap, pay], "finished.1", "run notify", "run notify with the id x"),
+        ([welcome, nap, pay, lambda ctx: ctx.rpc("f").options(id="x")], "finished.4", "nothing", "rpc f with the id x"),
     ]
     for commands, id, was, now in cases:
         with subtests.test(now, was=was):

@@ -49,11 +49,8 @@ def test_run_with_an_existing_id_attaches(stack: MemoryStack) -> None:
 
 
 def test_default_ids_count_per_function(stack: MemoryStack) -> None:
-    assert [stack.start(trial, "ada").id, stack.start(approval).id, stack.start(trial, "bob").id] == [
-        "trial-1",
-        "approval-1",
-        "trial-2",
-    ]
+    ids = [stack.start(trial, "ada").id, stack.start(approval).id, stack.start(trial, "bob").id]
+    assert ids == ["trial-1", "approval-1", "trial-2"]
 
 
 def test_options_of_the_stack_reach_the_execution(stack: MemoryStack) -> None:

@@ -20,11 +20,11 @@ from resonate.worker.abandoned import Abandoned, Exhausted, abandoned
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.requests import PromiseGet, Request, Response, TaskFulfill, TaskRelease
+from resonate_store.model.requests import PromiseGet, TaskFulfill, TaskRelease
 from tests.support.driver import Driver, Flow
 from tests.support.present import present
-from tests.support.steps import PATIENCE
-from tests.support.watched_stores import stop
+from tests.support.steps import PATIENCE, caught, execute, runs
+from tests.support.watched_stores import Memory, stop
 
 TIMEOUT = 0.02
 """Seconds on the injected clock, which a step moves; the worker reads it again after as long in real time."""
@@ -90,13 +90,11 @@ def one_step(step: Callable[..., Any], spelling: str) -> Callable[..., Any]:
     """Return a workflow whose result is the id of its step that times out."""
 
     def generator(ctx: Context) -> Flow:
-        try:
-            if spelling == "begin_run":
-                yield (yield ctx.begin_run(step).options(timeout=TIMEOUT))
-            else:
-                yield ctx.run(step).options(timeout=TIMEOUT, durable=spelling != "not durable")
-        except ResonateTimedoutError as error:
-            return error.id
+        if spelling == "begin_run":
+            call = yield ctx.begin_run(step).options(timeout=TIMEOUT)
+        else:
+            call = ctx.run(step).options(timeout=TIMEOUT, durable=spelling != "not durable")
+        return (yield from caught(call, ResonateTimedoutError)).id
 
     async def coroutine(ctx: Context) -> Any:
         try:
@@ -104,17 +102,8 @@ def one_step(step: Callable[..., Any], spelling: str) -> Callable[..., Any]:
         except ResonateTimedoutError as error:
             return error.id
 
-    def above(ctx: Context) -> Flow:
-        return (yield ctx.run(inner))
-
-    def inner(ctx: Context) -> Flow:
-        return (yield ctx.run(generator))
-
     def inherits(ctx: Context) -> Flow:
-        try:
-            yield ctx.run(calls).options(timeout=TIMEOUT)
-        except ResonateTimedoutError as error:
-            return error.id
+        return (yield from caught(ctx.run(calls).options(timeout=TIMEOUT), ResonateTimedoutError)).id
 
     def calls(ctx: Context) -> Flow:
         try:
@@ -125,17 +114,10 @@ def one_step(step: Callable[..., Any], spelling: str) -> Callable[..., Any]:
     def unreachable(_: Context) -> None:
         raise AssertionError("no step begins in a workflow whose time is up")
 
-    return {"async": coroutine, "nested": above, "inherited": inherits}.get(spelling, generator)
+    return {"async": coroutine, "nested": runs(runs(generator)), "inherited": inherits}.get(spelling, generator)
 
 
-SPELLINGS = {
-    "run": ".1",
-    "begin_run": ".1",
-    "async": ".1",
-    "nested": ".1.1.1",
-    "not durable": ".1",
-    "inherited": ".1",
-}
+SPELLINGS = dict.fromkeys(["run", "begin_run", "async", "not durable", "inherited"], ".1") | {"nested": ".1.1.1"}
 """How a step is called, and what its id is below that of the root."""
 
 
@@ -187,10 +169,8 @@ def test_blocked_event_loop_is_left_and_replaced(
         return "from another loop"
 
     def workflow(ctx: Context) -> Flow:
-        try:
-            yield ctx.run(blocks).options(timeout=TIMEOUT)
-        except ResonateTimedoutError:
-            return (yield ctx.run(answers))
+        yield from caught(ctx.run(blocks).options(timeout=TIMEOUT), ResonateTimedoutError)
+        return (yield ctx.run(answers))
 
     driver.begin("w", workflow)
     assert driver.invoke().status == "completed"
@@ -201,10 +181,7 @@ def test_blocked_event_loop_is_left_and_replaced(
 
 @pytest.mark.usefixtures("functions")
 def test_worker_loses_a_task_whose_own_deadline_passes(driver: Driver, hanging: Hanging) -> None:
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(hanging.plain)
-
-    driver.begin("w", workflow, timeout=TIMEOUT)
+    driver.begin("w", runs(hanging.plain), timeout=TIMEOUT)
     driver.begin("v", hanging.plain, timeout=2 * TIMEOUT)
 
     assert driver.work() == ["lost", "lost"]
@@ -238,17 +215,6 @@ def test_process_with_too_many_abandoned_threads_releases_its_task(
         monkeypatch.setattr(f"resonate.{module}.abandoned", few)
     clock = ManualClock()
     hanging = Hanging(clock)
-    released, fulfilled = threading.Event(), threading.Event()
-
-    class Memory(MemoryStore):
-        def apply(self, request: Request) -> Response:
-            response = super().apply(request)
-            if isinstance(request, TaskRelease):
-                released.set()
-            elif isinstance(request, TaskFulfill):
-                fulfilled.set()
-            return response
-
     store = Memory(clock)
     resonate = Resonate(store=store, clock=clock, workers=4)
 
@@ -261,7 +227,7 @@ def test_process_with_too_many_abandoned_threads_releases_its_task(
 
     with caplog.at_level(logging.ERROR, "resonate.worker"):
         handle = workflow.begin_run("w", 2)
-        assert released.wait(PATIENCE)
+        store.wait_for(TaskRelease)
     assert (len(few), few.full) == (2, True)
     assert "2 threads are left behind by steps that outlived their timeouts: plain (2)" in caplog.text
     task = present(present(store.record("w")).task)
@@ -269,7 +235,7 @@ def test_process_with_too_many_abandoned_threads_releases_its_task(
 
     hanging.enough.set()
     # A handle that waits for a paused process polls, and its pauses would move the clock past the lease.
-    assert fulfilled.wait(PATIENCE)
+    store.wait_for(TaskFulfill)
     assert handle.result(PATIENCE) == "done"
     resonate.stop()
 
@@ -277,10 +243,8 @@ def test_process_with_too_many_abandoned_threads_releases_its_task(
 def test_lambda_worker_continues_without_an_abandoned_step(driver: Driver, hanging: Hanging) -> None:
     handler = LambdaHandler(driver.tap, driver.registry, {}, driver.clock, "p")
     driver.begin("w", one_step(hanging.plain, "run"))
-    id, version = driver.offers.popleft()
-    event = {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": version}}}
 
-    assert handler(event) == {"status": "completed"}
+    assert handler(execute(*driver.offers.popleft())) == {"status": "completed"}
     assert codec.decode(driver.promise("w").value) == "w.1"
     assert [tap.closed for tap in driver.tap.opened] == [True]
     before = driver.tap.kinds()
@@ -296,14 +260,13 @@ def test_lambda_worker_takes_no_task_beside_too_many_abandoned_threads(
     monkeypatch.setattr("resonate.aws_lambda.handler.abandoned", few)
     few.add(threading.current_thread(), "fetch")
     handler = LambdaHandler(driver.tap, driver.registry, {}, driver.clock, "p")
-    event = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}
 
     with pytest.raises(Exhausted, match="fetch"):
-        handler(event)
+        handler(execute("w"))
     assert handler({"Records": [{"messageId": "m", "body": "{}"}]}) == {"batchItemFailures": [{"itemIdentifier": "m"}]}
     monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
     with pytest.raises(SystemExit, match="fetch"):
-        handler(event)
+        handler(execute("w"))
     assert driver.tap.requests == []
 
 
@@ -322,10 +285,7 @@ def test_abandoned_limit_counts_threads_that_have_not_returned() -> None:
 def test_step_that_ends_before_its_timeout_is_recorded(driver: Driver) -> None:
     driver.resources.steps = Pool(1, "step")
 
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(lambda _: threading.current_thread().name).options(timeout=60))
-
-    assert driver.run("w", workflow) == "step-1"
+    assert driver.run("w", runs(lambda _: threading.current_thread().name, timeout=60)) == "step-1"
     assert driver.tap.kinds() == ["task.acquire", "promise.create", "promise.settle", "task.fulfill"]
     assert driver.store.apply(PromiseGet("w.1")).promise
     driver.resources.steps.shutdown()

@@ -14,8 +14,38 @@ from resonate.errors import is_final
 from resonate.retry_policies import Constant
 from resonate.workflow.awaits import MixedAwaits
 from tests.support.driver import Driver, Flow
-from tests.support.steps import ONCE, double
+from tests.support.steps import ONCE, double, runs
 from tests.support.ways import three_ways
+
+
+def awaiting(name: str, make: Callable[[Context], Any], *, first: bool = False) -> Callable[..., Any]:
+    """Return an async function that awaits what `make` returns. A command can be `first`."""
+
+    async def awaits(ctx: Context) -> None:
+        if first:
+            await ctx.run(double, 1)
+        await make(ctx)
+
+    awaits.__name__ = name
+    return awaits
+
+
+def gather(ctx: Context) -> Any:
+    return asyncio.gather(ctx.run(double, 1), ctx.run(double, 2))
+
+
+def in_a_loop(ctx: Context) -> Any:
+    return asyncio.run(ctx.run(double, 1))  # type: ignore[arg-type] # pyright: ignore
+
+
+command_first = awaiting("command_first", lambda _: asyncio.sleep(1), first=True)
+future_later = awaiting("future_later", lambda ctx: asyncio.to_thread(double, ctx, 1), first=True)
+gathered_at_once = awaiting("gathered_at_once", gather)
+gathered_later = awaiting("gathered_later", gather, first=True)
+in_limited_time = awaiting("in_limited_time", lambda ctx: asyncio.wait_for(ctx.run(double, 1), 5))
+waited = awaiting("waited", lambda ctx: asyncio.wait([ctx.run(double, 1)]))  # type: ignore[type-var] # pyright: ignore
+run_in_a_loop = awaiting("run_in_a_loop", in_a_loop)
+run_in_a_thread = awaiting("run_in_a_thread", lambda ctx: asyncio.to_thread(in_a_loop, ctx))
 
 
 async def loop_first(ctx: Context) -> None:
@@ -23,32 +53,9 @@ async def loop_first(ctx: Context) -> None:
     await ctx.run(double, 1)
 
 
-async def command_first(ctx: Context) -> None:
-    await ctx.run(double, 1)
-    await asyncio.sleep(1)
-
-
-async def future_later(ctx: Context) -> None:
-    await ctx.run(double, 1)
-    await asyncio.to_thread(double, ctx, 1)
-
-
-async def gathered_at_once(ctx: Context) -> None:
-    await asyncio.gather(ctx.run(double, 1), ctx.run(double, 2))
-
-
-async def gathered_later(ctx: Context) -> None:
-    await ctx.run(double, 1)
-    await asyncio.gather(ctx.run(double, 1), ctx.run(double, 2))
-
-
 async def gathered_promises(ctx: Context) -> None:
     promises = [await ctx.begin_run(double, n) for n in range(2)]
     await asyncio.gather(*promises)
-
-
-async def in_limited_time(ctx: Context) -> None:
-    await asyncio.wait_for(ctx.run(double, 1), 5)
 
 
 async def timed(ctx: Context) -> None:
@@ -74,10 +81,6 @@ async def bare(ctx: Context) -> None:
     asyncio.create_task(ctx.run(double, 1))  # pyright: ignore[reportArgumentType]  # noqa: RUF006
 
 
-async def waited(ctx: Context) -> None:
-    await asyncio.wait([ctx.run(double, 1)])  # type: ignore[type-var] # pyright: ignore
-
-
 async def waited_promises(ctx: Context) -> None:
     promises = [await ctx.begin_run(double, n) for n in range(2)]
     await asyncio.wait(promises)  # type: ignore[type-var] # pyright: ignore
@@ -87,16 +90,8 @@ async def from_a_thread(ctx: Context) -> None:
     asyncio.run_coroutine_threadsafe(ctx.run(double, 1), asyncio.get_running_loop())  # pyright: ignore
 
 
-async def run_in_a_loop(ctx: Context) -> None:
-    asyncio.run(ctx.run(double, 1))  # type: ignore[arg-type] # pyright: ignore
-
-
-async def run_in_a_thread(ctx: Context) -> None:
-    await asyncio.to_thread(lambda: asyncio.run(ctx.run(double, 1)))  # type: ignore[arg-type] # pyright: ignore
-
-
 def run_in_a_plain_step(ctx: Context) -> None:
-    asyncio.run(ctx.run(double, 1))  # type: ignore[arg-type] # pyright: ignore
+    in_a_loop(ctx)
 
 
 LOOP = [loop_first, command_first, future_later]
@@ -169,7 +164,4 @@ def test_async_step_can_use_timeouts_of_asyncio(driver: Driver) -> None:
             await asyncio.sleep(0)
         return 1
 
-    async def workflow(ctx: Context) -> int:
-        return await ctx.run(step)
-
-    assert driver.run("w", workflow) == 1
+    assert driver.run("w", runs(step)) == 1

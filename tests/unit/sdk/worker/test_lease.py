@@ -25,7 +25,7 @@ from resonate_store.model.tags import SCOPE
 from resonate_store.remote.store import HttpStore
 from tests.support.driver import TTL, Driver, Flow
 from tests.support.present import present
-from tests.support.steps import SEQUENCES, sequence
+from tests.support.steps import SEQUENCES, begun, sequence
 from tests.support.ways import always_three_ways
 from tests.support.wire import URL, Line
 
@@ -88,10 +88,7 @@ def test_outcome_of_another_worker_makes_both_verify_their_task(driver: Driver, 
         return "ours"
 
     def workflow(ctx: Context) -> Flow:
-        got = []
-        for _ in range(4):
-            got.append((yield ctx.run(step)))
-        return got
+        return (yield from begun(ctx.run(step) for _ in range(4)))
 
     driver.begin("w", workflow)
     report = driver.invoke()

@@ -15,7 +15,7 @@ from resonate_store.interface import StoreError
 from resonate_store.model.requests import PromiseCreate, Request, Response, TaskRelease, TaskSuspend
 from tests.support.driver import Driver, Flow
 from tests.support.present import present
-from tests.support.steps import PATIENCE, double, gathered
+from tests.support.steps import PATIENCE, begun, double, gathered, runs
 
 
 def test_suspension_is_one_request_and_resumption_one_read(driver: Driver) -> None:
@@ -48,10 +48,8 @@ def test_children_settled_during_suspension_are_read_at_once(driver: Driver) -> 
 
     assert driver.invoke().status == "completed"
     assert codec.decode(driver.promise("w").value) == sum(range(1, 31))
-    assert driver.tap.kinds() == [
-        *["task.acquire", *["promise.create"] * 30],
-        *["task.suspend", "children:w", "task.fulfill"],
-    ]
+    creations = ["promise.create"] * 30
+    assert driver.tap.kinds() == ["task.acquire", *creations, "task.suspend", "children:w", "task.fulfill"]
 
 
 @pytest.mark.parametrize("begin", [False, True], ids=["run", "begin_run"])
@@ -67,10 +65,7 @@ def test_step_does_not_begin_after_the_deadline_of_the_invocation(driver: Driver
     def workflow(ctx: Context) -> Flow:
         if begin:
             return sum((yield from gathered(ctx.begin_run(slow, n) for n in range(7))))
-        total = 0
-        for n in range(7):
-            total += yield ctx.run(slow, n)
-        return total
+        return sum((yield from begun(ctx.run(slow, n) for n in range(7))))
 
     assert driver.run("w", workflow) == 21
     # Three steps fit before 25 s are over; a step that has begun is finished and recorded.
@@ -82,16 +77,13 @@ def test_step_does_not_begin_after_the_deadline_of_the_invocation(driver: Driver
 
 
 def test_handover_is_offered_at_once_and_not_counted(driver: Driver) -> None:
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(double, 1)
-
     driver.time = 0.0
-    driver.begin("w", workflow)
+    driver.begin("w", runs(double, 1))
     for _ in range(20):
         assert driver.invoke().status == "released"
     driver.time = None
 
-    assert driver.finish("w") is None
+    assert driver.finish("w") == 2
     assert driver.elapsed() == 0
 
 
@@ -206,13 +198,9 @@ def test_replayed_workflow_does_not_wait_for_earlier_creations(pool: Pool) -> No
     together = threading.Barrier(3, timeout=PATIENCE)
 
     def workflow(ctx: Context) -> Flow:
-        promises, total = [], 0
-        for n in range(3):
-            promises.append((yield ctx.promise(id=f"p{n}")))
+        promises = yield from begun(ctx.promise(id=f"p{n}") for n in range(3))
         yield ctx.run(double, 1)
-        for promise in promises:
-            total += yield promise
-        return total
+        return sum((yield from begun(promises)))
 
     driver.begin("w", workflow)
     assert driver.invoke().status == "suspended"

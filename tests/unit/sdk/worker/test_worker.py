@@ -86,10 +86,7 @@ def test_function_registered_after_a_release_is_run(driver: Driver) -> None:
 
 @three_ways
 def test_call_from_another_sdk_needs_only_a_function(driver: Driver) -> None:
-    def hello(_: Context) -> str:
-        return "hello"
-
-    driver.register(hello)
+    driver.registry.add(lambda _: "hello", "hello")
     calls: list[dict[str, Any]] = [{"func": "hello"}, {"func": "hello", "args": None, "kwargs": None, "version": None}]
     for number, call in enumerate(calls):
         driver.create(f"w{number}", call)

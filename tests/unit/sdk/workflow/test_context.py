@@ -18,8 +18,6 @@ def foo(_: Context, n: int) -> int:
 class Something:
     def __call__(self, _: Context) -> None: ...
 
-    def method(self, _: Context) -> None: ...
-
 
 @pytest.fixture
 def registry() -> Registry:

@@ -13,6 +13,7 @@ import pytest
 from resonate import Context
 from resonate_store.model.clock import installed
 from tests.support.driver import Driver, Flow
+from tests.support.steps import begun, caught
 from tests.support.ways import three_ways
 
 
@@ -27,14 +28,11 @@ class StoppedWatch:
 @three_ways
 def test_time_is_recorded_and_replayed(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
-        before = yield ctx.time.time()
-        yield ctx.sleep(60)
-        after = yield ctx.time.time()
-        return [before, after]
+        return (yield from begun((ctx.time.time(), ctx.sleep(60), ctx.time.time())))
 
     began = driver.clock.now() / 1000
     with installed(driver.clock):
-        assert driver.run("w", workflow) == [began, began + 60]
+        assert driver.run("w", workflow) == [began, None, began + 60]
     assert [driver.record(f"w.{n}").tags["resonate:func"] for n in (1, 3)] == ["time.time", "time.time"]
 
 
@@ -105,10 +103,7 @@ def test_random_methods_draw_as_pythons_random_does(driver: Driver, subtests: py
 @three_ways
 def test_impossible_draw_fails_without_a_retry(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
-        try:
-            yield ctx.random.choice([])
-        except IndexError as error:
-            return str(error)
+        return str((yield from caught(ctx.random.choice([]), IndexError)))
 
     assert driver.run("w", workflow) == "Cannot choose from an empty sequence"
     assert driver.elapsed() == 0

@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from resonate import Context, Resonate
-from tests.support.driver import Driver, Flow
+from tests.support.driver import Driver
+from tests.support.steps import runs
 from tests.support.ways import three_ways
 
 
@@ -15,13 +16,7 @@ from tests.support.ways import three_ways
 def test_context_logger_names_root_and_promise(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "resonate")
 
-    def workflow(ctx: Context) -> Flow:
-        yield ctx.run(talks)
-
-    def talks(ctx: Context) -> None:
-        ctx.logger.info("hello %s", "world")
-
-    driver.run("w", workflow)
+    driver.run("w", runs(lambda ctx: ctx.logger.info("hello %s", "world")))
     (record,) = [each for each in caplog.records if each.getMessage() == "hello world"]
     assert (record.name, record.levelname) == ("resonate:w:w.1", "INFO")
     assert (vars(record)["root_id"], vars(record)["id"]) == ("w", "w.1")

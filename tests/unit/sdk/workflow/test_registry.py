@@ -26,8 +26,6 @@ async def streams() -> AsyncIterator[int]:
 class Something:
     def __call__(self) -> None: ...
 
-    def method(self) -> None: ...
-
     @staticmethod
     def static(_: Context) -> None: ...
 
@@ -53,12 +51,7 @@ def test_registry_returns_the_latest_version_for_zero() -> None:
     assert registry.get("f", 1).func is bar
     # A function object is itself, whatever other versions of its name there are.
     assert registry.get(bar).version == 1
-    assert (registry.latest("f"), registry.latest(bar), registry.latest("unknown"), registry.latest(len)) == (
-        3,
-        1,
-        1,
-        1,
-    )
+    assert [registry.latest(each) for each in ("f", bar, "unknown", len)] == [3, 1, 1, 1]
 
 
 def test_registration_of_a_wrong_function_is_refused(subtests: pytest.Subtests) -> None:

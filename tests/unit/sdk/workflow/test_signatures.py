@@ -15,6 +15,7 @@ from resonate.retry_policies import Constant
 from resonate.workflow.signatures import check, signature_of
 from resonate_store.model.requests import TaskContinue
 from tests.support.driver import Driver, Flow
+from tests.support.steps import Flaky, runs
 from tests.support.ways import always_three_ways, three_ways
 from tests.unit.sdk.payloads.values import NOON, Cart, Colour, Place, Settings
 
@@ -195,19 +196,10 @@ def test_async_function_with_an_unfit_call_is_not_retried(driver: Driver) -> Non
 
 @three_ways
 def test_type_error_from_within_a_function_is_retried(driver: Driver) -> None:
-    attempts: list[int] = []
+    flaky = Flaky(driver, 2, TypeError("not yet"))
 
-    def step(ctx: Context) -> int:
-        attempts.append(ctx.info.attempt)
-        if len(attempts) < 3:
-            raise TypeError("not yet")
-        return 5
-
-    def workflow(ctx: Context) -> Flow:
-        return (yield ctx.run(step).options(retry_policy=Constant(delay=1)))
-
-    assert driver.run("w", workflow) == 5
-    assert attempts == [1, 2, 3]
+    assert driver.run("w", runs(flaky.step, retry_policy=Constant(delay=1))) == "ok"
+    assert flaky.attempts == [1, 2, 3]
 
 
 # Arguments that are not of the annotated type
@@ -301,10 +293,7 @@ def test_annotation_that_cannot_be_resolved_is_logged_once(driver: Driver, caplo
     driver.work()
 
     (line,) = [record.message for record in caplog.records if "cannot be resolved" in record.message]
-    assert (
-        "the annotation Nowhere of the parameter cart in tests.unit.sdk.workflow.test_signatures.taking.<locals>.step"
-        in line
-    )
+    assert f"the annotation Nowhere of the parameter cart in {__name__}.taking.<locals>.step" in line
     assert signature_of(func).result is int
 
 
