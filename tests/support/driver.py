@@ -102,6 +102,10 @@ class Tap(Store):
         return [request if isinstance(request, str) else request.kind for request in self.requests]
 
 
+Drivers = Callable[..., "Driver"]
+"""What makes drivers in memory, one for each case of a test."""
+
+
 class Asking(ABC):
     """What drivers of executions have in common: questions to the store, and answers from outside.
 

@@ -12,7 +12,7 @@ from resonate import Resonate
 from resonate.threads import Pool
 from resonate.worker.async_functions import AsyncFunctions
 from resonate_infra.testing.plugin import Deployed
-from tests.support.driver import Driver
+from tests.support.driver import Driver, Drivers
 from tests.support.serving import new_server  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from tests.support.steps import Diary
 from tests.support.worker_code import REGISTERED
@@ -91,7 +91,7 @@ def resonate(connect: Connect) -> Resonate:
 
 
 @pytest.fixture
-def drivers() -> Iterator[Callable[..., Driver]]:
+def drivers() -> Iterator[Drivers]:
     """Make drivers in memory, one for each case of a test."""
     made: list[Driver] = []
 

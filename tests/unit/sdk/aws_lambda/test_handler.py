@@ -135,15 +135,6 @@ def test_handler_releases_a_task_when_time_is_running_out(driver: Driver, handle
     assert ran == [0, 1, 2, 3, 4]
 
 
-def test_handler_loses_a_task_that_another_invocation_had(driver: Driver, handler: LambdaHandler) -> None:
-    driver.begin("w", sleeps)
-    event = offer(driver)
-    handler(event, LambdaContext())
-
-    assert handler(event, LambdaContext()) == {"status": "lost"}
-    assert handler(execute("unknown"), LambdaContext()) == {"status": "lost"}
-
-
 def test_handler_fails_if_the_store_cannot_answer(driver: Driver, handler: LambdaHandler) -> None:
     def gone(_: Request | str) -> Response | None:
         raise StoreError("no table")

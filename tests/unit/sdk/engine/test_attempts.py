@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +13,7 @@ from resonate.retry_policies import Constant, Linear
 from resonate.workflow.options import Options
 from resonate_store.model.records import Value
 from resonate_store.model.tags import DELAY, TIMER
-from tests.support.driver import Driver, Flow
+from tests.support.driver import Driver, Drivers, Flow
 from tests.support.steps import ONCE, Diary, Flaky, caught, double, gathered, runs
 from tests.support.ways import always_three_ways, three_ways
 
@@ -256,7 +255,7 @@ def test_retried_async_workflow_continues_with_its_numbers(driver: Driver) -> No
     assert [report.status for report in driver.reports] == ["suspended", "suspended", "completed"]
 
 
-def test_policy_of_the_caller_holds_for_the_root_run_here(drivers: Callable[[], Driver]) -> None:
+def test_policy_of_the_caller_holds_for_the_root_run_here(drivers: Drivers) -> None:
     for is_workflow in (True, False):
         driver = drivers()
         flaky = Flaky(driver, failures=2)
@@ -266,9 +265,7 @@ def test_policy_of_the_caller_holds_for_the_root_run_here(drivers: Callable[[], 
         assert flaky.times == [0, 0.5, 1]
 
 
-def test_policy_of_the_caller_holds_after_a_suspension(
-    drivers: Callable[[], Driver], subtests: pytest.Subtests
-) -> None:
+def test_policy_of_the_caller_holds_after_a_suspension(drivers: Drivers, subtests: pytest.Subtests) -> None:
     attempts: list[int] = []
 
     def fail(ctx: Context) -> None:
@@ -296,7 +293,7 @@ def test_policy_of_the_caller_holds_after_a_suspension(
 
 
 def test_worker_without_the_callers_policy_continues_with_the_attempt_reached(
-    drivers: Callable[[], Driver], subtests: pytest.Subtests
+    drivers: Drivers, subtests: pytest.Subtests
 ) -> None:
     def fail_early(attempt: int) -> None:
         if attempt < 3:

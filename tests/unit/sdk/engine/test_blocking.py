@@ -12,7 +12,7 @@ from resonate.errors import ResonateHaltedError, ResonateTimedoutError
 from resonate.payloads import codec
 from resonate_store.model.requests import PromiseCreate, Request, TaskSuspend
 from resonate_store.model.tags import TIMER
-from tests.support.driver import DAY, Driver, Flow
+from tests.support.driver import DAY, Driver, Drivers, Flow
 from tests.support.steps import Diary, begun, caught, double, gathered
 from tests.support.ways import always_three_ways, three_ways
 
@@ -138,7 +138,7 @@ def test_nested_workflow_that_times_out_before_suspension_is_closed(driver: Driv
 
 
 def test_promises_settled_during_a_suspension_are_not_missed(
-    drivers: Callable[[], Driver], diary: Diary, subtests: pytest.Subtests
+    drivers: Drivers, diary: Diary, subtests: pytest.Subtests
 ) -> None:
     def workflow(ctx: Context, count: int) -> Flow:
         promises = yield from begun(ctx.begin_run(waits, n) for n in range(count))

@@ -13,7 +13,7 @@ import pytest
 from resonate import Context
 from resonate.errors import ApplicationError
 from resonate.threads import Pool
-from tests.support.driver import Driver, Flow, Killed
+from tests.support.driver import Driver, Drivers, Flow, Killed
 from tests.support.steps import ONCE, caught, double, runs
 from tests.support.ways import three_ways
 
@@ -104,9 +104,7 @@ def test_interrupt_and_pytest_outcome_in_a_thread_fail_their_step(pool: Pool) ->
     assert driver.run("w", workflow) == ["KeyboardInterrupt", "Failed"]
 
 
-def test_pytest_outcome_in_the_thread_of_a_test_reaches_it(
-    drivers: Callable[[], Driver], subtests: pytest.Subtests
-) -> None:
+def test_pytest_outcome_in_the_thread_of_a_test_reaches_it(drivers: Drivers, subtests: pytest.Subtests) -> None:
     for spelling in EXITING:
         with subtests.test(spelling), pytest.raises(pytest.fail.Exception, match="not so"):
             drivers().start("w", EXITING[spelling](pytest.fail.Exception("not so")))

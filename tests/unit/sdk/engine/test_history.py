@@ -12,7 +12,7 @@ from resonate.errors import NonDeterminismError, ResonateHaltedError
 from resonate.retry_policies import Constant
 from resonate_store.model.requests import PromiseRecord, TaskContinue
 from resonate_store.model.tags import FUNC, ORIGIN, PARENT, SCOPE
-from tests.support.driver import Driver, Flow
+from tests.support.driver import Driver, Drivers, Flow
 from tests.support.steps import Diary, Flaky, begun, runs
 from tests.support.ways import always_three_ways, three_ways
 
@@ -218,7 +218,7 @@ def test_begun_commands_never_awaited_and_retry_timers_halt_nothing(driver: Driv
     assert driver.run("w", workflow) == "done"
 
 
-def test_workflow_that_was_retried_replays_its_attempts(drivers: Callable[[], Driver]) -> None:
+def test_workflow_that_was_retried_replays_its_attempts(drivers: Drivers) -> None:
     def inner(ctx: Context) -> Flow:
         yield ctx.run(f)
         if ctx.info.attempt < 3:

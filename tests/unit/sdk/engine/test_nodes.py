@@ -21,20 +21,17 @@ from resonate_store.model.records import SettledState, Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, PromiseSettle, Response, TaskFulfill
 from resonate_store.model.tags import LINK, PARENT
 from tests.support.driver import DAY, Driver, Flow
-from tests.support.steps import Diary, begun, caught, double
+from tests.support.steps import Diary, begun, caught, double, runs
 from tests.support.ways import always_three_ways, three_ways
 
 
 @three_ways
 def test_overridden_id_leaves_a_link_and_replay_reads_only_that(driver: Driver) -> None:
-    def nested(ctx: Context) -> Flow:
-        return (yield ctx.run(double, 21))
-
     def workflow(ctx: Context) -> Flow:
         values = [
             (yield ctx.run(double, 21).options(id="run")),
             (yield ctx.rpc(double, 21).options(id="rpc")),
-            (yield ctx.run(nested).options(id="nested")),
+            (yield ctx.run(runs(double, 21)).options(id="nested")),
             (yield ctx.sleep(5).options(id="sleep")),
             (yield (yield ctx.promise(id="promise"))),
         ]

@@ -12,7 +12,7 @@ from resonate import Context, Resonate
 from resonate.errors import PayloadTooLargeError, ResonateStoreError
 from resonate.threads import Pool
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, Request, Response
-from tests.support.driver import Driver, Flow
+from tests.support.driver import Driver, Drivers, Flow
 from tests.support.serving import Serving
 from tests.support.steps import Diary, begun, caught, double
 from tests.support.ways import three_ways
@@ -83,7 +83,7 @@ def beginning(caught: bool, begin: Callable[[Context], Any], spelling: str) -> C
     return {"async": asynchronous, "nested": above}.get(spelling, generator)
 
 
-def test_refused_creation_is_raised_at_its_yield(drivers: Callable[[], Driver], subtests: pytest.Subtests) -> None:
+def test_refused_creation_is_raised_at_its_yield(drivers: Drivers, subtests: pytest.Subtests) -> None:
     for begin, spelling in product(BEGINS, ("generator", "async", "nested")):
         with subtests.test(begin, spelling=spelling):
             refused = "own" if "with an id" in begin else "w.1.1" if spelling == "nested" else "w.1"
@@ -232,7 +232,7 @@ def test_key_conflict_of_begun_call_is_replayed_at_its_yield(pool: Pool) -> None
 
 
 def test_refused_local_call_rejects_a_workflow_that_never_awaits_it(
-    drivers: Callable[[], Driver], subtests: pytest.Subtests
+    drivers: Drivers, subtests: pytest.Subtests
 ) -> None:
     def workflow(ctx: Context, how: str) -> Flow:
         begun = ctx.begin_run(nested if how == "nested" else step)

@@ -19,7 +19,7 @@ from resonate.errors import (
     is_final,
 )
 from resonate.retry_policies import Constant, Exponential, Linear, Never, RetryPolicy
-from tests.support.driver import Driver, Flow
+from tests.support.driver import Driver, Drivers, Flow
 from tests.support.steps import ONCE, Flaky, caught, double, runs
 from tests.support.ways import three_ways
 
@@ -196,7 +196,7 @@ FINAL: list[Exception] = [
 ]
 
 
-def test_error_that_no_retry_can_help_is_final(drivers: Callable[[], Driver], subtests: pytest.Subtests) -> None:
+def test_error_that_no_retry_can_help_is_final(drivers: Drivers, subtests: pytest.Subtests) -> None:
     grouped = (ExceptionGroup("all", [ValueError("a"), ExceptionGroup("some", [error])]) for error in FINAL)
     for error in (*FINAL, *grouped):
         with subtests.test(repr(error)):

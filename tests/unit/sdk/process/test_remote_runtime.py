@@ -57,9 +57,7 @@ def test_function_runs_in_the_process_that_begins_it(remote: Connect, serving: S
 def test_call_without_target_reaches_group_that_registered_function(remote: Connect, serving: Serving) -> None:
     worker, client, default = remote("workers"), remote("clients"), remote()
 
-    @worker.register
-    def f(_: Context, x: int) -> int:
-        return x
+    f = worker.register(lambda _, x: x, name="f")
 
     @worker.register
     def generator(ctx: Context) -> Flow:

@@ -96,11 +96,7 @@ def test_sleeping_workflow_does_not_block_its_worker(connect: Connect) -> None:
 def test_message_for_another_group_is_not_taken(connect: Connect, memory: Memory) -> None:
     resonate = connect(store=memory, group="ours")
     ran: list[str] = []
-
-    @resonate.register
-    def f(ctx: Context) -> None:
-        ran.append(ctx.id)
-
+    f = resonate.register(lambda ctx: ran.append(ctx.id), name="f")
     resonate.options(target="theirs").begin_rpc("a", f)
     resonate.begin_rpc("b", f).result(PATIENCE)
 
@@ -110,16 +106,9 @@ def test_message_for_another_group_is_not_taken(connect: Connect, memory: Memory
 
 def test_memory_target_served_by_another_instance_runs_there(connect: Connect, memory: Memory) -> None:
     ran: list[tuple[str, str]] = []
-
-    def instance(group: str) -> Resonate:
-        def f(ctx: Context) -> None:
-            ran.append((group, ctx.id))
-
-        made = connect(store=memory, group=group)
-        made.register(f)
-        return made
-
-    ours, theirs = instance("ours"), instance("theirs")
+    ours, theirs = (connect(store=memory, group=group) for group in ("ours", "theirs"))
+    for group, instance in (("ours", ours), ("theirs", theirs)):
+        instance.register(lambda ctx, group=group: ran.append((group, ctx.id)), name="f")
     ours.options(target="theirs").rpc("a", "f")
     ours.rpc("b", "f")
     theirs.rpc("c", "f")
@@ -256,10 +245,7 @@ def test_failure_of_the_store_is_logged_and_other_tasks_continue(
 
     resonate = connect(store=Failing(MemoryStore()), workers=1)
 
-    @resonate.register
-    def f(_: Context) -> str:
-        return "fine"
-
+    f = resonate.register(lambda _: "fine", name="f")
     bad = resonate.begin_run("bad", f)
     with caplog.at_level(logging.ERROR):
         assert resonate.begin_run("good", f).result(PATIENCE) == "fine"

@@ -67,15 +67,6 @@ def test_arguments_and_results_are_encoded_and_restored(stack: MemoryStack) -> N
     assert stack.result("pair-1") == [1, 2, 3]
 
 
-def test_run_raises_the_error_of_its_workflow(stack: MemoryStack) -> None:
-    def failing(_: Context) -> Flow:
-        raise KeyError("tea")
-        yield
-
-    with pytest.raises(KeyError, match="tea"):
-        stack.run(failing)
-
-
 def test_promise_is_settled_by_the_test(stack: MemoryStack) -> None:
     one, two, three = (stack.start(approval, id=id) for id in ("a1", "a2", "a3"))
     stack.resolve("a1.1", {"yes": True})

@@ -172,8 +172,7 @@ def test_blocked_event_loop_is_left_and_replaced(
         yield from caught(ctx.run(blocks).options(timeout=TIMEOUT), ResonateTimedoutError)
         return (yield ctx.run(answers))
 
-    driver.begin("w", workflow)
-    assert driver.invoke().status == "completed"
+    assert driver.start("w", workflow) == ["completed"]
     assert codec.decode(driver.promise("w").value) == "from another loop"
     hanging.enough.set()
     assert hanging.returned.wait(PATIENCE), "the workflow did not wait for the end of the step"

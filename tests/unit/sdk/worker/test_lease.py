@@ -23,7 +23,7 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import SCOPE
 from resonate_store.remote.store import HttpStore
-from tests.support.driver import TTL, Driver, Flow
+from tests.support.driver import TTL, Driver, Drivers, Flow
 from tests.support.present import present
 from tests.support.steps import SEQUENCES, begun, sequence
 from tests.support.ways import always_three_ways
@@ -65,8 +65,7 @@ def test_step_does_not_begin_after_the_end_of_the_lease(driver: Driver) -> None:
         ran.append(ctx.id)
         driver.clock.sleep(TTL)
 
-    driver.begin("w", sequence(step))
-    assert driver.invoke().status == "lost"
+    assert driver.start("w", sequence(step)) == ["lost"]
     assert ran == ["w.1"]
     assert driver.tap.kinds() == ["task.acquire", "promise.record"]
 
@@ -114,9 +113,7 @@ def test_fenced_record_of_a_remote_store_confirms_the_lease(driver: Driver) -> N
         if ctx.id == "w.4":
             assert driver.store.apply(TaskHalt("w")).ok
 
-    driver.begin("w", sequence(step))
-
-    assert driver.invoke().status == "lost"
+    assert driver.start("w", sequence(step)) == ["lost"]
     assert ran == ["w.1", "w.2", "w.3", "w.4"]
     assert not [kind for kind in (b"task.get", b"task.release") if kind in b"".join(line.bodies)]
     assert driver.store.record("w.4") is None
@@ -136,7 +133,6 @@ def test_record_fenced_by_newer_version_does_not_confirm_the_lease(driver: Drive
             assert driver.resources.store.apply(TaskAcquire("w", 1, "p1", TTL)).ok
 
     driver.begin("w", sequence(step))
-
     assert driver.invoke().status == "lost"
     assert ran == ["w.1", "w.2", "w.3", "w.4"]
 
@@ -152,13 +148,11 @@ def test_worker_that_waits_in_short_sleeps_ends_after_a_stop(driver: Driver, sto
             if n == 1:
                 assert driver.store.apply(STOPS[stop]("w")).ok
 
-    driver.begin("w", workflow)
-
-    assert driver.invoke().status == "lost"
+    assert driver.start("w", workflow) == ["lost"]
     assert slept == [0, 1, 2, 3]
 
 
-def test_task_is_verified_at_most_every_two_seconds(drivers: Callable[[], Driver], subtests: pytest.Subtests) -> None:
+def test_task_is_verified_at_most_every_two_seconds(drivers: Drivers, subtests: pytest.Subtests) -> None:
     def workflow(ctx: Context, seconds: int) -> Flow:
         for _ in range(seconds * 10):
             yield ctx.run(lambda _: driver.clock.sleep(100))
@@ -166,8 +160,7 @@ def test_task_is_verified_at_most_every_two_seconds(drivers: Callable[[], Driver
     for seconds, reads in ((1, 0), (2, 0), (10, 4)):
         with subtests.test(seconds=seconds):
             driver = drivers()
-            driver.begin("w", workflow, seconds)
-            assert driver.invoke().status == "completed"
+            assert driver.start("w", workflow, seconds) == ["completed"]
             assert driver.tap.kinds().count("task.verify") == reads
 
 

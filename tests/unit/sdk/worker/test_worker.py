@@ -15,16 +15,14 @@ from resonate.workflow.options import Options
 from resonate_store.interface import StoreError
 from resonate_store.model.records import Value
 from resonate_store.model.requests import Request, Response, TaskContinue
-from tests.support.driver import TTL, Driver, Flow
+from tests.support.driver import TTL, Driver, Drivers, Flow
 from tests.support.present import present
 from tests.support.steps import ONCE, double
 from tests.support.ways import three_ways
 
 
 def test_offered_task_is_acquired_and_fulfilled(driver: Driver) -> None:
-    driver.begin("w", double, 2)
-
-    assert driver.invoke().status == "completed"
+    assert driver.start("w", double, 2) == ["completed"]
     promise, task = driver.promise("w"), present(driver.task("w"))
     assert (promise.state, codec.decode(promise.value)) == ("resolved", 4)
     assert (task.state, task.version) == ("fulfilled", 1)
@@ -54,9 +52,7 @@ CALLS: list[tuple[Any, str]] = [
 ]
 
 
-def test_call_that_cannot_be_made_is_halted_after_ten_attempts(
-    drivers: Callable[[], Driver], subtests: pytest.Subtests
-) -> None:
+def test_call_that_cannot_be_made_is_halted_after_ten_attempts(drivers: Drivers, subtests: pytest.Subtests) -> None:
     for call, error in CALLS:
         with subtests.test(error):
             driver = drivers()
@@ -93,7 +89,7 @@ def test_call_from_another_sdk_needs_only_a_function(driver: Driver) -> None:
         assert driver.finish(f"w{number}") == "hello"
 
 
-def test_request_that_fails_once_releases_the_task(drivers: Callable[[], Driver], subtests: pytest.Subtests) -> None:
+def test_request_that_fails_once_releases_the_task(drivers: Drivers, subtests: pytest.Subtests) -> None:
     def workflow(ctx: Context) -> Flow:
         yield ctx.run(double, 1)
         yield ctx.sleep(10)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from resonate import Context, Resonate
+from resonate import Context
 from resonate.workflow.context import Info
 from resonate.workflow.options import Options
 from resonate.workflow.registry import Registry
@@ -80,12 +80,6 @@ def test_remote_call_takes_any_name_or_a_registered_function(
     assert make(ctx, foo, 1).attached is (make is not Context.detached)
     with pytest.raises(TypeError, match="known cannot be called like this: its argument 'n' is missing"):
         make(ctx, foo)
-
-
-def test_registered_function_can_be_run_as_a_step(ctx: Context) -> None:
-    local = Resonate.local().register(foo)
-
-    assert ctx.run(local, 1).func is foo
 
 
 def test_promise_command_takes_options_as_arguments(ctx: Context) -> None:

@@ -17,14 +17,6 @@ from tests.support.steps import begun, caught
 from tests.support.ways import three_ways
 
 
-class StoppedWatch:
-    def time(self) -> float:
-        return 12.5
-
-    def strftime(self, format: str) -> str:
-        return f"the time as {format}"
-
-
 @three_ways
 def test_time_is_recorded_and_replayed(driver: Driver) -> None:
     def workflow(ctx: Context) -> Flow:
@@ -50,15 +42,6 @@ def test_time_as_text_is_local(driver: Driver, monkeypatch: pytest.MonkeyPatch) 
     finally:
         monkeypatch.undo()
         time.tzset()
-
-
-@three_ways
-def test_time_dependency_replaces_the_clock(driver: Driver) -> None:
-    def workflow(ctx: Context) -> Flow:
-        return [(yield ctx.time.time()), (yield ctx.time.strftime("%H"))]
-
-    driver.dependencies["resonate:time"] = StoppedWatch()
-    assert driver.run("w", workflow) == [12.5, "the time as %H"]
 
 
 @three_ways
