@@ -87,7 +87,7 @@ def connect(offline: OfflineDriver | None) -> Iterator[Connect]:
 
 @pytest.fixture
 def resonate(connect: Connect) -> Resonate:
-    return connect()
+    return connect(workers=4)
 
 
 @pytest.fixture

@@ -39,11 +39,6 @@ def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESONATE_REQUESTS", "1")
 
 
-@pytest.fixture
-def driver() -> Driver:
-    return Driver()
-
-
 def handler_of(driver: Driver) -> LambdaHandler:
     return LambdaHandler(driver.tap, driver.registry, driver.dependencies, driver.clock, "p1")
 

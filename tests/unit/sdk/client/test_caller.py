@@ -21,12 +21,6 @@ from tests.support.driver import Flow
 from tests.support.present import present
 from tests.support.steps import PATIENCE, Held, runs
 from tests.support.ways import always_three_ways, three_ways
-from tests.unit.sdk.conftest import Connect
-
-
-@pytest.fixture
-def resonate(connect: Connect) -> Resonate:
-    return connect(workers=4)
 
 
 def promise_of(resonate: Resonate, id: str) -> PromiseView:

@@ -24,11 +24,6 @@ from tests.support.ways import three_ways
 from tests.unit.sdk.conftest import Connect
 
 
-@pytest.fixture
-def resonate(connect: Connect) -> Resonate:
-    return connect(workers=4)
-
-
 def add(_: Context, a: int, b: int = 1) -> int:
     return a + b
 

@@ -12,12 +12,6 @@ from resonate_store.model.tags import TARGET
 from tests.support.driver import Flow
 from tests.support.present import present
 from tests.support.ways import three_ways
-from tests.unit.sdk.conftest import Connect
-
-
-@pytest.fixture
-def resonate(connect: Connect) -> Resonate:
-    return connect(workers=1)
 
 
 def add(_: Context, a: int, b: int = 1) -> int:

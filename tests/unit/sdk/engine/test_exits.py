@@ -73,9 +73,9 @@ def test_function_that_raises_an_exit_fails_at_once(
     driver: Driver, caplog: pytest.LogCaptureFixture, subtests: pytest.Subtests
 ) -> None:
     def workflow(ctx: Context, spelling: str, number: int, begin: bool) -> Flow:
-        exits = EXITING[spelling](EXITS[number])
-        call = (yield ctx.begin_run(exits).options(retry_policy=ONCE)) if begin else ctx.run(exits)
-        failed = yield from caught(call if begin else call.options(retry_policy=ONCE), ApplicationError)
+        make = ctx.begin_run if begin else ctx.run
+        call = make(EXITING[spelling](EXITS[number])).options(retry_policy=ONCE)
+        failed = yield from caught((yield call) if begin else call, ApplicationError)
         return [failed.type_name, str(failed)]
 
     for spelling, number, begin in itertools.product(EXITING, range(len(EXITS)), (True, False)):
