@@ -1,6 +1,6 @@
 """HTTP server on this machine that answers requests as a script says: slowly, cut, damaged, or not at all.
 
-It speaks HTTP on the bare socket, because a proper server cannot misbehave as needed here.
+It speaks HTTP on the socket itself, because a library for servers cannot send such responses.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import NamedTuple
 from zlib import crc32
 
 from resonate_store.model.clock import SystemClock
+from tests.support.steps import PATIENCE
 
 
 class Arrived(NamedTuple):
-    """A request that has arrived: on which connection (from 1), with lower-case header names."""
+    """A request that has arrived, with the number of its connection (from 1). Header names are lower-case."""
 
     connection: int
     head: str
@@ -29,7 +30,7 @@ class Arrived(NamedTuple):
 
 
 Answer = Callable[[socket.socket], bool | None]
-"""Answers on the connection of a request. It returns True if the connection ends here."""
+"""Answers on the connection of a request. It returns True if the server closes the connection after it."""
 
 
 def response(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> bytes:
@@ -40,7 +41,7 @@ def response(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> byt
 
 
 def chunked(chunks: bytes) -> bytes:
-    """Return a response without a length, with its body as it is."""
+    """Return a response without a length. `chunks` follows the head unchanged."""
     return response(chunks, content_length="", x_amz_crc32="", transfer_encoding="chunked")
 
 
@@ -60,16 +61,21 @@ def sends(content: bytes, *, ends: bool = False) -> Answer:
 
 
 def resets(content: bytes = b"") -> Answer:
-    """Send these bytes, and break the connection off as a machine does that has forgotten it."""
+    """Send these bytes, and reset the connection, as a machine does that has forgotten it."""
 
     def answer(connection: socket.socket) -> bool:
         connection.sendall(content)
         if content:
             SystemClock().sleep(50)  # or the reset overtakes the bytes
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        _reset_at_its_end(connection)
         return True
 
     return answer
+
+
+def _reset_at_its_end(connection: socket.socket) -> None:
+    """Make the end of a connection a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def drips(content: bytes, milliseconds: int) -> Answer:
@@ -84,7 +90,7 @@ def drips(content: bytes, milliseconds: int) -> Answer:
 
 
 def is_silent(connection: socket.socket) -> bool:
-    """Answer nothing until the client has gone."""
+    """Answer nothing until the client closes the connection."""
     while connection.recv(65_536):
         pass
     return True
@@ -94,8 +100,8 @@ class HostileServer:
     """Server that gives each request the next answer of `script`, and a good one after the last.
 
     Attributes:
-        script: what happens to the next requests.
-        arrived: all requests, in order.
+        script: the answers to the next requests.
+        arrived: all requests, in their order.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -103,7 +109,7 @@ class HostileServer:
         self.arrived: list[Arrived] = []
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
+        self._open: dict[socket.socket, threading.Thread] = {}
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -112,15 +118,18 @@ class HostileServer:
         return f"{scheme}://localhost:{self._listener.getsockname()[1]}"
 
     def drop(self, *, reset: bool = False) -> None:
-        """Close all connections, as a service does while the client is frozen."""
-        for connection in self._open:
-            if reset:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            else:
-                with suppress(OSError):  # the client was faster
-                    connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-        self._open.clear()
+        """Close all connections, as a service does while the client is frozen. Return when their threads have ended.
+
+        Only its own thread closes a connection. Otherwise the thread could read from the next connection that gets the
+        same file descriptor, and a reset would wait for the end of the read.
+        """
+        for connection, thread in list(self._open.items()):
+            with suppress(OSError):  # the client was faster
+                if reset:
+                    _reset_at_its_end(connection)
+                # The shutdown of a TLS socket would continue to read without decryption.
+                socket.socket.shutdown(connection, socket.SHUT_RD if reset else socket.SHUT_RDWR)
+            thread.join(PATIENCE)
 
     def close(self) -> None:
         self._listener.close()
@@ -137,10 +146,10 @@ class HostileServer:
                     connection = self._tls.wrap_socket(connection, server_side=True)
                 except OSError:  # the client does not trust us
                     continue
-            self._open.append(connection)
             threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
+        self._open[connection] = threading.current_thread()
         try:
             while True:
                 arrived = _received(connection, number)
@@ -152,8 +161,7 @@ class HostileServer:
                     break
         except OSError:
             pass
-        if connection in self._open:
-            self._open.remove(connection)
+        self._open.pop(connection, None)
         connection.close()
 
 
@@ -168,7 +176,10 @@ def _received(connection: socket.socket, number: int) -> Arrived | None:
     first, *lines = head.decode().split("\r\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
     while len(body) < int(headers.get("content-length", 0)):
-        body += connection.recv(65_536)
+        more = connection.recv(65_536)
+        if not more:
+            return None
+        body += more
     return Arrived(number, first, headers, body)
 
 

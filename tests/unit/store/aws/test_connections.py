@@ -20,11 +20,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from resonate_store.aws import connections as module
 from resonate_store.aws.calls import ServiceCalls
 from resonate_store.aws.connections import CallLimits, Connections, tls_context
 from resonate_store.aws.dynamodb import DynamoClient, verify_checksum
 from resonate_store.aws.errors import AwsError, AwsRefusal, AwsUnreachable
 from resonate_store.aws.exchange import AwsRequest, AwsResponse
+from resonate_store.aws.http import HttpConnection
 from resonate_store.model.clock import SystemClock
 from tests.support.hostile_server import (
     Answer,
@@ -38,6 +40,7 @@ from tests.support.hostile_server import (
     response,
     sends,
 )
+from tests.support.steps import PATIENCE
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
 LIMITS = CallLimits(connect_timeout_s=0.5, read_timeout_s=0.2, attempts=1)
@@ -65,6 +68,28 @@ def server() -> Iterator[HostileServer]:
 @pytest.fixture
 def pauses() -> Pauses:
     return Pauses()
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[HttpConnection]:
+    """The connections that clients have opened."""
+    opened: list[HttpConnection] = []
+
+    class Noted(HttpConnection):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            opened.append(self)
+
+    monkeypatch.setattr(module, "HttpConnection", Noted)
+    return opened
+
+
+def wait_for_their_end(opened: list[HttpConnection]) -> None:
+    """Return when the end of every connection has arrived at the client."""
+    until = time.monotonic() + PATIENCE
+    while not all(connection.is_readable() for connection in opened):
+        assert time.monotonic() < until, "a connection has not ended"
+        SystemClock().sleep(1)
 
 
 def client_of(server: HostileServer, pauses: Pauses | None = None, **limits: Any) -> DynamoClient:
@@ -264,13 +289,15 @@ def test_response_without_a_body_is_complete(server: HostileServer, status: str)
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_connections_that_ended_while_frozen_cost_no_attempt(server: HostileServer, reset: bool) -> None:
+def test_connections_that_ended_while_frozen_cost_no_attempt(
+    server: HostileServer, opened: list[HttpConnection], reset: bool
+) -> None:
     client = client_of(server)
     with ThreadPoolExecutor(3) as threads:
         server.script.extend([drips(response(), 1)] * 3)
         list(threads.map(lambda _: client.get_item(), range(3)))
     server.drop(reset=reset)
-    SystemClock().sleep(50)
+    wait_for_their_end(opened)
 
     assert client.get_item() == {}
 
@@ -438,11 +465,13 @@ def test_requests_over_tls_share_a_connection(tls_server: HostileServer) -> None
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_tls_connection_that_ended_while_frozen_costs_no_attempt(tls_server: HostileServer, reset: bool) -> None:
+def test_tls_connection_that_ended_while_frozen_costs_no_attempt(
+    tls_server: HostileServer, opened: list[HttpConnection], reset: bool
+) -> None:
     client = client_of(tls_server)
     client.get_item()
     tls_server.drop(reset=reset)
-    SystemClock().sleep(50)
+    wait_for_their_end(opened)
 
     assert client.get_item() == {}
 
