@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from resonate_store.aws.clients import client_of
 from resonate_store.aws.connections import CallLimits
@@ -64,6 +64,7 @@ class TableClient(Protocol):
     def transact_write_items(self, **arguments: Any) -> dict[str, Any]: ...
 
 
+T = TypeVar("T")
 Call = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """Calls DynamoDB. It takes the name of a client's method and the arguments."""
 
@@ -117,13 +118,7 @@ class TableConnection:
         Raises:
             StoreError: no AWS region is set.
         """
-        try:
-            self._shared_client()
-        except Exception as error:
-            meaning = meaning_of(error, self._table)
-            if meaning is None:
-                raise
-            raise meaning from error
+        self._translated(self._shared_client)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call the client once.
@@ -131,8 +126,12 @@ class TableConnection:
         Raises:
             Unavailable, ConditionFailed, TransactionRefused, StoreError: the meaning of the client's error.
         """
+        return self._translated(lambda: getattr(self._shared_client(), operation)(**arguments))
+
+    def _translated(self, ask: Callable[[], T]) -> T:
+        """Return what `ask` returns, and raise the meaning of its error."""
         try:
-            return getattr(self._shared_client(), operation)(**arguments)
+            return ask()
         except Exception as error:
             meaning = meaning_of(error, self._table)
             if meaning is None:
