@@ -1,43 +1,39 @@
-"""Clients of Lambda and SQS with what the sinks send, under the names that boto3 gives it."""
+"""Clients of Lambda and SQS. They have the methods that the sinks call, with the names and arguments of boto3."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from resonate_store.aws.calls import DamagedResponse, ServiceCalls, decoded, encoded
 from resonate_store.aws.exchange import AwsResponse
 
-Sent = Callable[[Mapping[str, Any]], Iterable[tuple[Mapping[str, Any], str]]]
-"""Returns the parts of an answer of SQS that have a digest, each with the text that was sent."""
-
 
 class InvokingClient(Protocol):
-    """What the sinks use of a client of Lambda."""
+    """The method of a Lambda client that the sinks call."""
 
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> Any: ...
 
 
 class QueueClient(Protocol):
-    """What the sinks use of a client of SQS."""
+    """The method of an SQS client that the sinks call."""
 
     def send_message(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class FunctionsClient:
-    """Invokes functions asynchronously.
+    """Client of Lambda that invokes functions asynchronously.
 
     Args:
-        calls: calls the service.
+        calls: calls Lambda.
     """
 
     def __init__(self, calls: ServiceCalls) -> None:
         self._calls = calls
 
     def invoke(self, *, FunctionName: str, Payload: bytes, InvocationType: str) -> dict[str, Any]:
-        """Have Lambda invoke a function; it does not wait for the function.
+        """Invoke a function, and do not wait for its result.
 
         Args:
             FunctionName: its name or ARN, with or without a qualifier.
@@ -45,52 +41,40 @@ class FunctionsClient:
             InvocationType: `Event`.
 
         Raises:
-            ValueError: another type, which would wait for longer than this client does.
+            ValueError: another type. Lambda would answer only when the function has ended.
         """
         if InvocationType != "Event":
             raise ValueError(f"InvocationType must be 'Event', got {InvocationType!r}: this client does not wait")
-        path = f"/2015-03-31/functions/{quote(FunctionName, safe='-._~')}/invocations"
+        path = f"/2015-03-31/functions/{quote(FunctionName, safe='-._~', errors='surrogatepass')}/invocations"
         headers = {"content-type": "application/json", "x-amz-invocation-type": InvocationType}
         return self._calls.call("Invoke", headers, Payload, lambda response: {"StatusCode": response.status}, path=path)
 
 
 class SqsClient:
-    """Sends messages to queues, and compares the digests that SQS answers with.
+    """Client of SQS that sends messages.
 
     Args:
-        calls: calls the service.
+        calls: calls SQS.
     """
 
     def __init__(self, calls: ServiceCalls) -> None:
         self._calls = calls
 
     def send_message(self, **arguments: Any) -> dict[str, Any]:
-        """Send one message: `QueueUrl`, `MessageBody`, `DelaySeconds` and the rest as boto3 takes them."""
-        return self._call("SendMessage", arguments, lambda answer: [(answer, arguments["MessageBody"])])
+        """Send one message, and compare the digest of it that SQS returns.
 
-    def send_message_batch(self, **arguments: Any) -> dict[str, Any]:
-        """Send up to ten messages. The answer names under `Failed` those that SQS did not take."""
-        bodies = {entry["Id"]: entry["MessageBody"] for entry in arguments["Entries"]}
-        return self._call(
-            "SendMessageBatch",
-            arguments,
-            lambda answer: [(each, bodies[each["Id"]]) for each in answer.get("Successful", ())],
-        )
+        Args:
+            arguments: those of boto3, such as `QueueUrl`, `MessageBody` and `DelaySeconds`.
+        """
+        # SQS refuses a text with a lone surrogate, with its own error.
+        text = arguments["MessageBody"].encode(errors="surrogatepass")
+        digest = hashlib.md5(text, usedforsecurity=False).hexdigest()
 
-    def _call(self, operation: str, arguments: dict[str, Any], sent: Sent) -> dict[str, Any]:
         def read(response: AwsResponse) -> dict[str, Any]:
             answer = decoded(response)
-            try:
-                whole = all(each["MD5OfMessageBody"] == _digest(body) for each, body in sent(answer))
-            except (LookupError, TypeError):
-                raise DamagedResponse("a response is not what SQS answers") from None
-            if not whole:
-                raise DamagedResponse("SQS has taken another text than was sent")
+            if answer.get("MD5OfMessageBody") != digest:
+                raise DamagedResponse("SQS has not accepted the text that was sent")
             return answer
 
-        headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"AmazonSQS.{operation}"}
-        return self._calls.call(operation, headers, encoded(arguments), read)
-
-
-def _digest(body: str) -> str:
-    return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
+        headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": "AmazonSQS.SendMessage"}
+        return self._calls.call("SendMessage", headers, encoded(arguments), read)

@@ -1,4 +1,4 @@
-"""Which client is chosen, and that both behave the same: one suite over both, against moto."""
+"""Choice of a client. Both kinds behave the same: the same tests run with each of them, with moto as AWS."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from resonate.testing.faults import Killed
 from resonate_infra.testing.moto.cloud import Cloud, CountedCall, Moment
 from resonate_store.aws import clients as module
 from resonate_store.aws import exchange
+from resonate_store.aws.calls import ServiceCalls
 from resonate_store.aws.clients import client_of
 from resonate_store.aws.connections import CallLimits
 from resonate_store.aws.dynamodb import DynamoClient
 from resonate_store.aws.errors import AwsRefusal, AwsUnreachable, aws_error
+from resonate_store.aws.exchange import AwsRequest, AwsResponse
 from resonate_store.aws.services import FunctionsClient, SqsClient
 from resonate_store.model.clock import ManualClock
 from tests.support.tables import table_definition
@@ -91,7 +93,7 @@ def table(make: Make) -> Any:
 
 
 def refusal(call: Callable[[], object]) -> AwsRefusal:
-    """The error that a call is refused with."""
+    """Return the error of a call that is refused."""
     with pytest.raises(Exception) as raised:  # noqa: PT011 - a client's own error, whichever it is
         call()
     error = aws_error(raised.value)
@@ -100,7 +102,7 @@ def refusal(call: Callable[[], object]) -> AwsRefusal:
 
 
 def content(answer: dict[str, Any]) -> dict[str, Any]:
-    """An answer without what only boto3 adds."""
+    """Return an answer without the metadata that only boto3 adds."""
     return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
 
@@ -189,17 +191,6 @@ def test_messages_are_sent_and_delayed(make: Make, cloud: Cloud) -> None:
     assert [each["Body"] for each in queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]] == [text]
 
 
-def test_batch_says_what_was_not_taken(make: Make, cloud: Cloud) -> None:
-    queues = cloud.client("sqs")
-    url = url_of(cloud)
-    entries = [{"Id": str(n), "MessageBody": f"text {n}"} for n in range(3)]
-    answer = make("sqs").send_message_batch(QueueUrl=url, Entries=entries)
-
-    assert [each["Id"] for each in answer["Successful"]] == ["0", "1", "2"]
-    received = queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
-    assert [each["Body"] for each in received] == ["text 0", "text 1", "text 2"]
-
-
 def test_missing_queue_is_refused(make: Make) -> None:
     url = "https://sqs.us-east-1.amazonaws.com/1/nowhere"
     error = refusal(lambda: make("sqs").send_message(QueueUrl=url, MessageBody="text"))
@@ -221,6 +212,35 @@ def test_missing_function_is_refused(make: Make) -> None:
     error = refusal(lambda: client.invoke(FunctionName="nowhere", InvocationType="Event", Payload=b"{}"))
 
     assert (error.code, error.status) == ("ResourceNotFoundException", 404)
+
+
+def own_calls(service: str, requests: list[AwsRequest], body: bytes) -> ServiceCalls:
+    """Return calls that get the same response to each request, and note the requests."""
+
+    def respond(request: AwsRequest) -> AwsResponse:
+        requests.append(request)
+        return AwsResponse(200, {}, body)
+
+    return ServiceCalls(service, "us-east-1", "https://host", CallLimits(1, 1, 1), transport=respond, environment=BARE)
+
+
+@pytest.mark.parametrize("body", [b'{"MD5OfMessageBody":"1"}', b'{"MD5OfMessageBody":1}', b"{}"])
+def test_message_that_sqs_has_received_otherwise_is_an_error(body: bytes) -> None:
+    with pytest.raises(AwsUnreachable, match="SQS has not accepted the text that was sent"):
+        SqsClient(own_calls("sqs", [], body)).send_message(QueueUrl="https://host/1/q", MessageBody="text")
+
+
+def test_lone_surrogates_are_left_to_the_service() -> None:
+    """An error of Python here would stop a function of the deployment for all other messages."""
+    requests: list[AwsRequest] = []
+    with pytest.raises(AwsUnreachable, match="SQS has not accepted"):
+        SqsClient(own_calls("sqs", requests, b"{}")).send_message(QueueUrl="q", MessageBody="\ud800")
+    FunctionsClient(own_calls("lambda", requests, b"")).invoke(
+        FunctionName="arn:\ud800:a/b", InvocationType="Event", Payload=b"{}"
+    )
+
+    assert b"\\ud800" in requests[0].body
+    assert requests[1].url == "https://host/2015-03-31/functions/arn%3A%ED%A0%80%3Aa%2Fb/invocations"
 
 
 def test_own_client_does_not_wait_for_a_function() -> None:
@@ -371,7 +391,7 @@ def test_boto3_has_the_same_limits(bare: pytest.MonkeyPatch) -> None:
 
 
 def test_moto_in_use_is_asked_through_boto3(bare: pytest.MonkeyPatch) -> None:
-    """It takes the place of AWS in botocore; a client of our own would reach AWS itself."""
+    """moto takes the place of AWS only in botocore. A client of our own would call AWS itself."""
     bare.setenv("AWS_DEFAULT_REGION", "us-east-1")
     bare.setattr(botocore_stubber, "enabled", True)
     assert not isinstance(client_of("dynamodb", LIMITS), DynamoClient)
