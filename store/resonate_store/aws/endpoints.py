@@ -1,7 +1,7 @@
-"""Where the services of AWS are, and whether this room's clients can be used there.
+"""Endpoints of AWS services, and whether the clients of this folder can call them.
 
-The clients implement what a Lambda function has: credentials and a region in the environment, and TLS with the public
-certificates. `reason_for_boto3` names what else the environment asks for; boto3 implements all of it.
+The clients implement what a Lambda function needs: credentials and a region from the environment, and TLS with the
+public certificates. `reason_for_boto3` names anything else that the environment asks for. boto3 implements all of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from resonate_store.aws.credentials import region_in
 from resonate_store.settings import SettingsError
 
 CLIENT_VARIABLE: Final = "RESONATE_CLIENT"
-"""`boto3` forces boto3. Not set, empty or `auto`: boto3 only where the environment asks for what it alone can do."""
+"""`boto3` forces boto3. Not set, empty or `auto`: boto3 is used only if the environment needs it."""
 
 _DOMAINS: Final = (
     ("cn-", "amazonaws.com.cn"),
@@ -26,7 +26,7 @@ _DOMAINS: Final = (
     ("eu-isoe-", "cloud.adc-e.uk"),
     ("us-isof-", "csp.hci.ic.gov"),
 )
-"""The domain of a partition, by how the names of its regions begin. All other regions are in `amazonaws.com`."""
+"""The domain of a partition, by the beginning of its regions' names. All other regions are in `amazonaws.com`."""
 
 _NOT_IMPLEMENTED: Final = (
     ("AWS_PROFILE", "a profile"),
@@ -34,7 +34,7 @@ _NOT_IMPLEMENTED: Final = (
     ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "credentials of a container"),
     ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "credentials of a container"),
 )
-"""Variables that ask, by any value, for something that the clients do not implement."""
+"""Variables that ask for something that the clients do not implement, whatever their value."""
 
 _NOT_IMPLEMENTED_IN_URLS: Final = (
     ("AWS_USE_FIPS_ENDPOINT", "FIPS endpoints", ("", "false")),
@@ -42,15 +42,15 @@ _NOT_IMPLEMENTED_IN_URLS: Final = (
     ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "endpoints of an account", ("", "disabled")),
     ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignored endpoint URLs", ("", "false")),
 )
-"""The same with the values that ask for nothing."""
+"""The same, with the values that ask for nothing."""
 
 _BUNDLES: Final = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
 def endpoint_of(service: str, region: str, environment: Mapping[str, str]) -> str:
-    """Return the URL of a service: the one that the environment sets, else that of the region.
+    """Return the URL of a service that the environment sets, or else the URL in the region.
 
-    `AWS_ENDPOINT_URL_DYNAMODB`, `_LAMBDA` and `_SQS` come before `AWS_ENDPOINT_URL`. Empty ones count as not set.
+    `AWS_ENDPOINT_URL_DYNAMODB`, `_LAMBDA` and `_SQS` come before `AWS_ENDPOINT_URL`. An empty value counts as not set.
     """
     named = environment.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environment.get("AWS_ENDPOINT_URL")
     if named:
@@ -60,12 +60,12 @@ def endpoint_of(service: str, region: str, environment: Mapping[str, str]) -> st
 
 
 def reason_for_boto3(service: str, environment: Mapping[str, str], *, network: bool = True) -> str | None:
-    """Return why boto3 has to call a service; None if this room's client can.
+    """Return why boto3 has to call a service. Return None if the client of this folder can.
 
     Args:
         service: the service's name.
         environment: the environment.
-        network: whether requests go to the network. A transport in its place needs no proxy, certificate or endpoint.
+        network: whether requests go over the network. A transport in its place needs no proxy, certificate or endpoint.
 
     Raises:
         SettingsError: `RESONATE_CLIENT` has an unknown value.
@@ -80,6 +80,8 @@ def reason_for_boto3(service: str, environment: Mapping[str, str], *, network: b
     region = region_in(environment)
     if region is None:
         return "the environment has no AWS_DEFAULT_REGION or AWS_REGION"
+    if not (region.isascii() and region.replace("-", "").isalnum()):
+        return f"{region!r} is not the name of a region"  # and would lead to another host
     for name, meaning in _NOT_IMPLEMENTED:
         if environment.get(name):
             return f"{name} asks for {meaning}"
@@ -93,7 +95,7 @@ def _reason_of_network(url: str, environment: Mapping[str, str]) -> str | None:
         if (environment.get(name) or "").lower() not in nothing:
             return f"{name} asks for {meaning}"
     if not _is_plain(url):
-        return f"the endpoint {url!r} is more than a scheme, a host, a port and a path"
+        return "the endpoint is not a URL of a scheme, a host, a port and a path"  # and may contain a password
     scheme = urlsplit(url).scheme
     for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY"):
         if environment.get(name):
@@ -124,7 +126,7 @@ def _is_plain(url: str) -> bool:
 
 
 def _reason_of_files(environment: Mapping[str, str]) -> str | None:
-    """Name a configuration file: it may set endpoints, proxies, certificates and attempts."""
+    """Return which configuration file exists. It may set endpoints, proxies, certificates and attempts."""
     for name, usual in (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")):
         path = Path(os.path.expanduser(environment.get(name) or usual))
         try:

@@ -1,4 +1,4 @@
-"""Where services are, and what makes boto3 call them."""
+"""Endpoints of services, and the environments in which boto3 calls them."""
 
 from __future__ import annotations
 
@@ -103,11 +103,13 @@ def test_environment_of_a_function_needs_no_boto3(more: dict[str, str]) -> None:
         ({"http_proxy": "http://proxy", "AWS_ENDPOINT_URL": "http://x"}, "http_proxy asks for a proxy"),
         ({"AWS_CA_BUNDLE": "/ca.pem"}, "AWS_CA_BUNDLE asks for certificates"),
         ({"REQUESTS_CA_BUNDLE": "/ca.pem"}, "REQUESTS_CA_BUNDLE asks for certificates"),
-        ({"AWS_ENDPOINT_URL": "unix:///socket"}, "the endpoint 'unix:///socket' is more"),
+        ({"AWS_ENDPOINT_URL": "unix:///socket"}, "the endpoint is not a URL of"),
         ({"AWS_ENDPOINT_URL": "http://me:secret@host"}, "the endpoint"),
         ({"AWS_ENDPOINT_URL": "http://host/?a=b"}, "the endpoint"),
         ({"AWS_ENDPOINT_URL": "http://host:port"}, "the endpoint"),
         ({"AWS_ENDPOINT_URL": "http://host\r\nx: y"}, "the endpoint"),
+        ({"AWS_REGION": "example.com/"}, "'example.com/' is not the name of a region"),
+        ({"AWS_REGION": "us east-1"}, "'us east-1' is not the name of a region"),
     ],
 )
 def test_settings_that_need_boto3_are_named(more: dict[str, str], reason: str) -> None:
@@ -115,6 +117,7 @@ def test_settings_that_need_boto3_are_named(more: dict[str, str], reason: str) -
 
     assert found is not None
     assert reason in found
+    assert "secret" not in found, "the reason is logged"
 
 
 @pytest.mark.parametrize("name", ["config", "credentials"])
