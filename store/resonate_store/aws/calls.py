@@ -1,6 +1,6 @@
-"""Calls of one service: sign, send, and send again while a failure may pass.
+"""Calls of one service: each attempt is signed and sent, and another attempt follows a failure that may pass.
 
-Which failures pass, how often a call is sent and how long the pauses are is what botocore's mode `standard` does.
+The failures that may pass, the number of attempts and the pauses are those of botocore's mode `standard`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from resonate_store.aws.connections import CallLimits, Connections
 from resonate_store.aws.credentials import credentials_of
 from resonate_store.aws.errors import AwsError, AwsRefusal, AwsUnreachable, aws_error
-from resonate_store.aws.exchange import AwsRequest, AwsResponse, Transport
+from resonate_store.aws.exchange import AwsRequest, AwsResponse, KeptConnectionEnded, Transport
 from resonate_store.aws.signature import AwsSigner
 from resonate_store.model.clock import Clock, SystemClock
 
@@ -46,19 +46,20 @@ _TOO_MANY_REQUESTS: Final = 429
 _THROTTLING_PAUSE_MS: Final = 1_000
 _MAX_PAUSE_MS: Final = 20_000
 _MAX_ADDITIONAL_PAUSE_MS: Final = 5_000
-"""How much longer a pause may get because the service asks for it."""
+"""How much longer a pause may become because the service asks for it."""
+_MAX_PAUSE_DIGITS: Final = 9
 
 T = TypeVar("T")
 Verify = Callable[[AwsResponse], None]
-"""Looks at every response of a service. Raises `DamagedResponse` if it is not what the service has sent."""
+"""Checks a response of a service. It raises `DamagedResponse` if the service has sent something else."""
 
 
 class DamagedResponse(AwsUnreachable):
-    """A response is complete, but it is not what the service has sent, or is not about what it was sent."""
+    """Raised if a complete response is damaged, or shows that the request was."""
 
 
 class RetryQuota:
-    """Bounds the share of requests that are sent again, so that a service in trouble is not sent twice as many."""
+    """Budget of further attempts, so that a service that fails does not get many more requests than before."""
 
     CAPACITY: Final = 500
     COST: Final = 14
@@ -68,7 +69,7 @@ class RetryQuota:
         self._left = self.CAPACITY
 
     def take(self, throttled: bool) -> int:
-        """Take the price of one more sending, and return it; 0 if it is not there. Exact only in one thread."""
+        """Take the cost of one more attempt, and return it; 0 if too little is left. Threads may take the same rest."""
         cost = self.THROTTLING_COST if throttled else self.COST
         if cost > self._left:
             return 0
@@ -76,24 +77,24 @@ class RetryQuota:
         return cost
 
     def give(self, amount: int) -> None:
-        """Give back after a success."""
+        """Give an amount back, after a success."""
         self._left = min(self.CAPACITY, self._left + amount)
 
 
 class ServiceCalls:
-    """Calls one service at one endpoint; threads may share it.
+    """Caller of one service at one endpoint. Threads may share it.
 
     Args:
         service: the service's name.
         region: the region that requests are signed for.
         url: the endpoint.
         limits: timeouts and attempts.
-        transport: sends a request; the network unless given.
-        verify: looks at every response.
-        pause_ms: the longest pause before the second attempt, in milliseconds. It doubles with every further one.
-        clock: the time of signatures and pauses. It is the machine's and not the ambient one: AWS compares it with its
-            own.
-        environment: where the credentials are.
+        transport: sends a request; None means over the network.
+        verify: checks every response.
+        pause_ms: the longest pause before the second attempt, in milliseconds. It doubles with every further attempt.
+        clock: the time of signatures and pauses. By default it is the machine's clock, and not the ambient one, because
+            AWS compares the time of a signature with its own.
+        environment: contains the credentials.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class ServiceCalls:
         self._limits = limits
         self._pause_ms = pause_ms
         self._clock = clock or SystemClock()
-        self._chance = random.Random().random
+        self._chance = random.SystemRandom().random  # forked processes have different pauses
         self._environment = environment
         self._signer = AwsSigner(service, region, self._clock)
         self._verify = verify
@@ -135,33 +136,32 @@ class ServiceCalls:
         *,
         path: str = "",
     ) -> T:
-        """Call an operation, and return what `read` makes of a successful response.
+        """Call an operation, and return the result of `read` for its response.
 
         Args:
             operation: its name in the service's API.
-            headers: the headers that the operation needs, by lower-case name.
-            body: the body.
-            read: reads a response; it may raise `DamagedResponse`.
-            path: what follows the endpoint's path, encoded.
+            headers: the headers of the operation, by lower-case name.
+            body: the body of the request.
+            read: reads a successful response. It may raise `DamagedResponse`.
+            path: the encoded path of the operation, after that of the endpoint.
 
         Raises:
-            AwsUnreachable: no attempt got a complete and undamaged response.
+            AwsUnreachable: the last attempt got no complete and undamaged response.
             AwsRefusal: the service answered with an error.
             AwsError: the request cannot be sent.
         """
         attempt, taken = 1, 0
         while True:
-            request = self._request(operation, headers, body, self._prefix + path, attempt)
             response: AwsResponse | None = None
             try:
-                response = self._send(request)
+                response = self._respond(operation, headers, body, path, attempt)
                 if self._verify is not None:
                     self._verify(response)
                 if response.status < 300:
                     outcome = read(response)
                     self._quota.give(taken or 1)
                     return outcome
-                failure: AwsError = _refusal_of(request, response)
+                failure: AwsError = _refusal_of(operation, response)
             except Exception as error:
                 unreachable = aws_error(error)
                 if not isinstance(unreachable, AwsUnreachable):
@@ -178,14 +178,27 @@ class ServiceCalls:
             self._clock.sleep(self._pause_after(attempt, throttled, response))
             attempt += 1
 
+    def _respond(self, operation: str, headers: Mapping[str, str], body: bytes, path: str, attempt: int) -> AwsResponse:
+        """Return the response of one attempt.
+
+        If a kept connection has ended, the request is sent again in the same attempt: the service does not refuse it.
+        The service may have carried it out. This is harmless, because writes carry a condition or a token, and a second
+        message or invocation does no harm. The request is signed anew, because Lambda may have frozen this process for
+        hours since the first signature.
+        """
+        try:
+            return self._send(self._request(operation, headers, body, path, attempt))
+        except KeptConnectionEnded:
+            return self._send(self._request(operation, headers, body, path, attempt))
+
     def _request(self, operation: str, headers: Mapping[str, str], body: bytes, path: str, attempt: int) -> AwsRequest:
-        path = path or "/"
+        path = self._prefix + path or "/"
         needed = {"host": self._host, **headers}
         signed = self._signer.sign(path, needed, body, credentials_of(self._environment))
         if "AWS_LAMBDA_FUNCTION_NAME" in self._environment:
             trace = self._environment.get("_X_AMZN_TRACE_ID")
             if trace:
-                # X-Ray's ids, and the lineage by which Lambda detects a loop of invocations.
+                # The ids of X-Ray, and the lineage from which Lambda detects a loop of invocations.
                 signed["x-amzn-trace-id"] = quote(trace, safe="-=;:+&[]{}\"',")
         return AwsRequest(self._service, operation, attempt, self._origin + path, signed, body)
 
@@ -194,23 +207,23 @@ class ServiceCalls:
         base = _THROTTLING_PAUSE_MS if throttled else self._pause_ms
         pause = int(self._chance() * min(base * 2 ** (attempt - 1), _MAX_PAUSE_MS))
         asked = "" if response is None else response.headers.get("x-amz-retry-after", "")
-        if not (asked.isascii() and asked.isdigit()):
+        if not (asked.isascii() and asked.isdigit() and len(asked) <= _MAX_PAUSE_DIGITS):
             return pause
         return max(pause, min(int(asked), pause + _MAX_ADDITIONAL_PAUSE_MS))
 
 
-def _refusal_of(request: AwsRequest, response: AwsResponse) -> AwsRefusal:
+def _refusal_of(operation: str, response: AwsResponse) -> AwsRefusal:
     try:
         content: Any = _parsed(response.body) if response.body else {}
     except ValueError:
         content = response.body.decode(errors="replace")
     answer = cast("dict[str, Any]", content) if isinstance(content, dict) else {"message": str(content)}
     reason = answer.get("message") or answer.get("Message") or ""
-    return AwsRefusal(request.operation, _code_of(response, answer), str(reason), response.status, answer)
+    return AwsRefusal(operation, _code_of(response, answer), str(reason), response.status, answer)
 
 
 def _code_of(response: AwsResponse, answer: Mapping[str, Any]) -> str:
-    """Return the code of an error, from where one of the three services puts it."""
+    """Return the code of an error. The three services put it in different places."""
     queried = response.headers.get("x-amzn-query-error")
     if queried:
         return queried.partition(";")[0]
@@ -235,7 +248,7 @@ def encoded(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        # A lone surrogate: the service has to see it, to refuse it.
+        # The value has a lone surrogate. The service refuses it, with its own error.
         return json.dumps(value, separators=(",", ":")).encode()
 
 
@@ -243,7 +256,7 @@ def decoded(response: AwsResponse) -> dict[str, Any]:
     """Return the JSON object in a response.
 
     Raises:
-        DamagedResponse: there is none.
+        DamagedResponse: the body is not a JSON object.
     """
     try:
         content = _parsed(response.body)
@@ -255,7 +268,15 @@ def decoded(response: AwsResponse) -> dict[str, Any]:
 
 
 def _parsed(body: bytes) -> Any:
+    """Return JSON as values.
+
+    Raises:
+        ValueError: the body is not JSON, or is nested too deeply.
+    """
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return json.loads(body)  # it takes lone surrogates
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return json.loads(body)  # it accepts lone surrogates
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

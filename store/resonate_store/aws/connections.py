@@ -1,7 +1,8 @@
-"""Keep-alive connections to one service: the transport that is the network."""
+"""Keep-alive connections to one service: the transport over the network."""
 
 from __future__ import annotations
 
+import os
 import ssl
 import weakref
 from collections import deque
@@ -11,21 +12,21 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from resonate_store.aws.errors import AwsError, AwsUnreachable
-from resonate_store.aws.exchange import AwsRequest, AwsResponse
+from resonate_store.aws.exchange import AwsRequest, AwsResponse, KeptConnectionEnded
 from resonate_store.aws.http import ConnectionEnded, HttpConnection
 
 _CONSTANT: Final = ("user-agent: resonate-serverless", "accept-encoding: identity")
-"""Headers of every request. AWS does not compress, because DynamoDB's checksum is that of the text."""
+"""Headers of every request. They ask for no compression, because DynamoDB computes its checksum of what it sends."""
 
 
 class CallLimits(NamedTuple):
-    """How long a call may take, and how often it is sent.
+    """Timeouts and attempts of a call.
 
     Attributes:
         connect_timeout_s: seconds to connect, with the handshake of TLS.
         read_timeout_s: seconds from one byte of a response to the next.
-        attempts: how often a request is sent at most.
-        connections: idle connections that are kept.
+        attempts: maximum number of attempts.
+        connections: maximum number of idle connections that are kept.
     """
 
     connect_timeout_s: float
@@ -35,11 +36,14 @@ class CallLimits(NamedTuple):
 
 
 class Connections:
-    """Sends requests to one endpoint; threads may share it.
+    """Transport that sends requests to one endpoint. Threads may share it.
+
+    A process that is forked from this one opens connections of its own. On a shared connection each process could read
+    the response of the other one.
 
     Args:
-        url: the endpoint; its path counts nothing here.
-        limits: the timeouts, and how many connections to keep.
+        url: the endpoint. Its path is not used here.
+        limits: the timeouts, and the number of idle connections.
     """
 
     def __init__(self, url: str, limits: CallLimits) -> None:
@@ -50,36 +54,41 @@ class Connections:
         self._tls = tls_context() if parts.scheme == "https" else None
         self._path_at = len(parts.scheme) + 3 + len(parts.netloc)
         self._idle: deque[HttpConnection] = deque()
+        self._process = os.getpid()
         weakref.finalize(self, _close, self._idle)
 
     def __call__(self, request: AwsRequest) -> AwsResponse:
         """Send a request and return its response.
 
         Raises:
-            AwsUnreachable: a complete response did not arrive.
+            KeptConnectionEnded: a connection that was kept open has ended.
+            AwsUnreachable: no complete response has arrived.
             AwsError: the request has a header that cannot be sent.
         """
         message = _head_of(request, request.url[self._path_at :]) + request.body
+        connection = self._kept()
         try:
-            connection = self._kept()
-            if connection is not None:
-                try:
-                    return self._exchange(connection, message)
-                except ConnectionEnded:
-                    # The service has closed a connection that was kept, or Lambda froze this process until it did.
-                    # Sending again is safe even if the request arrived: writes carry a condition or a token, and a
-                    # message that comes twice is harmless. The other connections are as old, so none of them is tried.
-                    _close(self._idle)
-            return self._exchange(self._connected(), message)
+            if connection is None:
+                return self._exchange(self._connected(), message)
+            try:
+                return self._exchange(connection, message)
+            except (ConnectionEnded, OSError):
+                # The other connections are as old. The service has closed them too, or a firewall has forgotten them.
+                _close(self._idle)
+                raise
         except ConnectionEnded:
-            raise AwsUnreachable(f"{request.url}: the connection was closed before a response") from None
+            kind = AwsUnreachable if connection is None else KeptConnectionEnded
+            raise kind(f"{request.url}: the connection was closed before a response") from None
         except AwsUnreachable as error:
             raise AwsUnreachable(f"{request.url}: {error}") from None
         except (OSError, UnicodeError) as error:
             raise AwsUnreachable(f"{request.url}: {error or type(error).__name__}") from error
 
     def _kept(self) -> HttpConnection | None:
-        """Return the idle connection that was used last, if it is open."""
+        """Return the idle connection that was used last, or None if no idle connection is open."""
+        if self._process != os.getpid():
+            _close(self._idle)  # only here: they stay open in the process that this one was forked from
+            self._process = os.getpid()
         while True:
             try:
                 connection = self._idle.pop()
@@ -115,7 +124,7 @@ def _head_of(request: AwsRequest, path: str) -> bytes:
     """Return the request line and the headers.
 
     Raises:
-        AwsError: a header has a line break, or a character that headers cannot have.
+        AwsError: a header has a line break or a character outside ASCII.
     """
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items()), *_CONSTANT]
     lines.append(f"content-length: {len(request.body)}")
@@ -126,10 +135,10 @@ def _head_of(request: AwsRequest, path: str) -> bytes:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return a context that trusts what boto3 trusts: the certificates of certifi if it is installed, else botocore's.
+    """Return a context that trusts the same certificates as boto3: those of certifi, or else of botocore.
 
     Raises:
-        AwsError: neither is installed.
+        AwsError: neither package is installed.
     """
     for package in ("certifi", "botocore"):
         spec = find_spec(package)

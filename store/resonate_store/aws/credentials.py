@@ -9,17 +9,20 @@ from resonate_store.aws.errors import NoAwsCredentials, NoAwsRegion
 
 
 class AwsCredentials(NamedTuple):
-    """An access key, with the session token of temporary credentials."""
+    """An access key, with the session token of temporary credentials. Its text does not contain the secrets."""
 
     access_key: str
     secret_key: str
     token: str | None
 
+    def __repr__(self) -> str:
+        return f"AwsCredentials({self.access_key!r}, ...)"
+
 
 def credentials_of(environment: Mapping[str, str]) -> AwsCredentials:
     """Return the credentials in the environment.
 
-    They are read for every request. Lambda sets them once for a process, but tests and programs change them.
+    Clients read them for every request. Lambda sets them once for a process, but tests and programs change them.
 
     Raises:
         NoAwsCredentials: one of the two keys is missing.

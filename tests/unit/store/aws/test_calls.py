@@ -1,4 +1,4 @@
-"""Calls are sent as often, and with such headers, as botocore sends them."""
+"""Calls have the attempts, pauses and headers of botocore."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from botocore.retries import quota, standard
 from resonate_store.aws import calls as module
 from resonate_store.aws.calls import RetryQuota, ServiceCalls, encoded
 from resonate_store.aws.connections import CallLimits
+from resonate_store.aws.credentials import credentials_of
 from resonate_store.aws.dynamodb import DynamoClient
 from resonate_store.aws.errors import AwsRefusal, AwsUnreachable, NoAwsCredentials
-from resonate_store.aws.exchange import AwsRequest, AwsResponse
+from resonate_store.aws.exchange import AwsRequest, AwsResponse, KeptConnectionEnded
 from resonate_store.model.clock import ManualClock
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
@@ -24,7 +25,7 @@ T0 = 1_796_000_000_000
 
 
 class Service:
-    """Transport that answers with what it is given, and notes the requests."""
+    """Transport that returns or raises its answers in turn, and notes the requests."""
 
     def __init__(self, *answers: AwsResponse | Exception) -> None:
         self.answers = deque(answers)
@@ -105,7 +106,7 @@ def test_pauses_grow_and_are_random(failures: list[Any], longest: int) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "least", "most"),
-    [("300", 300, 300), ("60000", 5_000, 5_025), ("-1", 0, 25), ("soon", 0, 25), ("", 0, 25)],
+    [("300", 300, 300), ("60000", 5_000, 5_025), ("-1", 0, 25), ("soon", 0, 25), ("", 0, 25), ("9" * 5_000, 0, 25)],
 )
 def test_service_may_ask_for_a_longer_pause(asked: str, least: int, most: int) -> None:
     clock = ManualClock(T0)
@@ -141,6 +142,35 @@ def test_other_errors_of_a_transport_end_the_call(error: Exception) -> None:
 
     assert raised.value is error
     assert len(service.requests) == 1
+
+
+def test_kept_connection_that_has_ended_costs_no_attempt_and_is_signed_anew() -> None:
+    """Lambda may have frozen the process since the first signature, which is then too old."""
+    clock = ManualClock(T0)
+
+    class Frozen(Service):
+        def __call__(self, request: AwsRequest) -> AwsResponse:
+            clock.advance(3_600_000)
+            return super().__call__(request)
+
+    service = Frozen(KeptConnectionEnded("closed"))
+    assert client(service, clock, attempts=1).get_item() == {}
+    assert [request.attempt for request in service.requests] == [1, 1]
+    assert [request.headers["x-amz-date"][9:11] for request in service.requests] == ["00", "01"]
+    assert clock.now() == T0 + 2 * 3_600_000, "there was no pause"
+
+
+def test_second_kept_connection_that_has_ended_is_a_failed_attempt() -> None:
+    service = Service(*[KeptConnectionEnded("closed")] * 2)
+    with pytest.raises(AwsUnreachable):
+        client(service, attempts=1).get_item()
+    assert len(service.requests) == 2
+
+
+def test_text_of_credentials_has_no_secrets() -> None:
+    credentials = credentials_of({**CREDENTIALS, "AWS_SESSION_TOKEN": "token"})
+
+    assert f"{credentials}" == "AwsCredentials('AKIDEXAMPLE', ...)"
 
 
 def test_cause_of_a_failure_is_kept() -> None:

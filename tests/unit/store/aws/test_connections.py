@@ -1,10 +1,13 @@
-"""Keep-alive connections against a server that misbehaves."""
+"""Keep-alive connections to a server that misbehaves."""
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +50,7 @@ LIMITS = CallLimits(connect_timeout_s=0.5, read_timeout_s=0.2, attempts=1)
 
 
 class Pauses:
-    """Clock that notes its pauses and passes them at once."""
+    """Clock that notes its pauses, and does not wait."""
 
     def __init__(self) -> None:
         self.passed: list[int] = []
@@ -180,11 +183,18 @@ def test_response_that_ends_its_connection_needs_a_new_one(server: HostileServer
         sends(response(b"{}")[:-2] + b"\x1f\x8b"),
         sends(chunked(b"-1\r\n")),
         sends(chunked(b"x\r\n")),
+        sends(chunked(b"0x2\r\n{}\r\n0\r\n\r\n")),
+        sends(chunked(b"+2\r\n{}\r\n0\r\n\r\n")),
+        sends(chunked(b"0_2\r\n{}\r\n0\r\n\r\n")),
         sends(chunked(b"1\r\n{}\r\n0\r\n\r\n")),
         sends(chunked(b"2\r\n{}\r\n0\r\n"), ends=True),
         sends(chunked(b"0" * 100_000)),
         sends(response(transfer_encoding="gzip")),
         sends(response(content_length="-2")),
+        sends(response(content_length="0" * 5_000 + "2")),
+        sends(response(a="b\ntransfer-encoding: chunked")),
+        sends(response(a="b\rc")),
+        sends(response(b"[" * 100_000)),
         sends(response(content_length="2 ")[:-2], ends=True),
         sends(response(Content_Length="3")),
         sends(response(folded="a\r\n b")),
@@ -195,8 +205,10 @@ def test_response_that_ends_its_connection_needs_a_new_one(server: HostileServer
     ids=[
         "closed", "reset", "head cut", "body cut", "body reset", "chunk cut", "silence", "not HTTP", "many headers",
         "long header", "other checksum", "no checksum", "not JSON", "not an object", "compressed",
-        "negative chunk", "chunk without size", "chunk too long", "trailers cut", "endless size", "unknown encoding",
-        "negative length", "length with a space", "two lengths", "folded header", "space in a name", "no status",
+        "negative chunk", "chunk without size", "size of Python", "size with a sign", "size with an underscore",
+        "chunk too long", "trailers cut", "endless size", "unknown encoding",
+        "negative length", "length of 5001 digits", "half a line break", "other half", "deep JSON",
+        "length with a space", "two lengths", "folded header", "space in a name", "no status",
         "other version",
     ],
 )  # fmt: skip
@@ -209,6 +221,19 @@ def test_request_without_a_whole_response_is_sent_again(server: HostileServer, a
     assert client_of(server, pauses, attempts=2).get_item() == {}
     assert len(pauses.passed) == 1
     assert len(server.arrived) == 3
+
+
+@pytest.mark.parametrize(
+    "whole", [response(b'{"n":1}', x_amz_crc32=""), chunked(b'4;a=b\r\n{"n"\r\n3\r\n:1}\r\n0\r\nc: d\r\n\r\n')]
+)
+def test_response_that_is_cut_at_any_byte_is_an_error(server: HostileServer, whole: bytes) -> None:
+    connections = Connections(server.url, LIMITS)
+    for end in range(len(whole)):
+        server.script.append(sends(whole[:end], ends=True))
+        with pytest.raises(AwsUnreachable):
+            connections(request_to(server))
+    server.script.append(sends(whole))
+    assert connections(request_to(server)).body == b'{"n":1}'
 
 
 def test_slow_response_ends_at_the_read_timeout(server: HostileServer) -> None:
@@ -258,6 +283,26 @@ def test_large_responses_are_read_whole(server: HostileServer) -> None:
     assert {each.connection for each in server.arrived} == {1}
 
 
+def test_refusal_before_the_end_of_a_request_is_read() -> None:
+    """The service closes the connection while most of the request is still on its way."""
+    answer = refusal("RequestEntityTooLargeException", "413 Content Too Large", connection="close")
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1_000)
+                connection.sendall(answer)
+
+        thread.submit(refuse)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        calls = ServiceCalls("dynamodb", "us-east-1", url, LIMITS, environment=CREDENTIALS)
+        with pytest.raises(AwsRefusal) as refused:
+            DynamoClient(calls).put_item(a="x" * 30_000_000)
+
+    assert refused.value.code == "RequestEntityTooLargeException"
+
+
 def test_large_request_arrives_whole(server: HostileServer) -> None:
     client_of(server, read_timeout_s=5).put_item(a="x" * 3_000_000)
     assert len(server.arrived[0].body) == 3_000_008
@@ -268,10 +313,16 @@ def test_large_request_arrives_whole(server: HostileServer) -> None:
     [
         sends(response() + b'HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n{"n":1}'),
         sends(response(connection="Close")),
+        sends(response(connection="TE, Close")),
+        sends(response(connection="close", Connection="keep-alive")),
+        sends(response(b"2\r\n{}\r\n0\r\n\r\n", transfer_encoding="chunked", x_amz_crc32="")),
         sends(response().replace(b"HTTP/1.1", b"HTTP/1.0")),
     ],
-    ids=["another response behind it", "asked to close", "old version"],
-)
+    ids=[
+        "another response behind it", "asked to close", "asked among others", "asked by one of two headers",
+        "chunks with a length", "old version",
+    ],
+)  # fmt: skip
 def test_connection_is_not_used_again(server: HostileServer, answer: Answer) -> None:
     client = client_of(server)
     server.script.append(answer)
@@ -306,7 +357,7 @@ def test_connections_that_ended_while_frozen_cost_no_attempt(
 def test_connection_that_ends_under_a_request_is_replaced_at_once(
     server: HostileServer, ending: Answer, pauses: Pauses
 ) -> None:
-    """The service decides to close a connection while a request is on its way."""
+    """The service closes the connection while a request is on its way."""
     client = client_of(server, pauses)
     client.get_item()
     server.script.append(ending)
@@ -325,16 +376,19 @@ def test_new_connection_without_a_response_is_a_failed_attempt(server: HostileSe
     assert len(pauses.passed) == 1
 
 
-def test_other_idle_connections_are_not_tried_after_one_has_ended(server: HostileServer) -> None:
-    """They are as old, and one that a firewall has forgotten would cost a timeout each."""
-    connections = Connections(server.url, LIMITS)
+@pytest.mark.parametrize(("ending", "attempts"), [(resets(), 1), (is_silent, 2)], ids=["reset", "silence"])
+def test_other_idle_connections_are_not_tried_after_one_has_ended(
+    server: HostileServer, ending: Answer, attempts: int
+) -> None:
+    """They are as old. Each connection that a firewall has forgotten would cost a timeout."""
+    client = client_of(server, attempts=attempts)
     with ThreadPoolExecutor(3) as threads:
         server.script.extend([drips(response(), 1)] * 3)
-        list(threads.map(connections, [request_to(server)] * 3))
+        list(threads.map(lambda _: client.get_item(), range(3)))
     server.arrived.clear()
-    server.script.append(resets())
+    server.script.append(ending)
 
-    assert connections(request_to(server)).status == 200
+    assert client.get_item() == {}
     assert server.arrived[0].connection in (1, 2, 3)
     assert server.arrived[1].connection == 4
 
@@ -360,6 +414,21 @@ def test_many_threads_share_a_client(server: HostileServer) -> None:
 
     assert answers == [{}] * 200
     assert sorted(int(re.sub(rb"\D", b"", each.body)) for each in server.arrived) == list(range(200))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_process_opens_a_connection_of_its_own(server: HostileServer) -> None:
+    """On a shared connection one process could read the response of the other."""
+    program = (
+        "import os; from resonate_store.aws.connections import CallLimits;"
+        "from resonate_store.aws.clients import client_of; client = client_of('dynamodb', CallLimits(5, 5, 1));"
+        "client.get_item(); child = os.fork(); child and os.waitpid(child, 0); client.get_item()"
+    )
+    files = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    environment = {**CREDENTIALS, **files, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": server.url}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+    assert [each.connection for each in server.arrived] == [1, 2, 1], "that of the child is the second one"
 
 
 def test_port_without_a_listener_is_unreachable() -> None:
@@ -393,7 +462,7 @@ def test_header_with_other_characters_is_refused(server: HostileServer, value: s
 def test_interrupted_exchange_leaves_no_connection_behind(
     server: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next request would read the rest of its response."""
+    """On the same connection, the next request would read the rest of this response."""
     connections = Connections(server.url, LIMITS)
 
     def interrupted(*_: Any) -> AwsResponse:
@@ -413,7 +482,7 @@ def test_interrupted_exchange_leaves_no_connection_behind(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with a certificate of `localhost` that signs itself, and its key."""
+    """A file with a self-signed certificate of `localhost` and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.fromtimestamp(SystemClock().now() / 1000, UTC)
@@ -445,7 +514,7 @@ def tls_server(certificate: Path) -> Iterator[HostileServer]:
 
 @pytest.fixture
 def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The certificate is one of those that are trusted."""
+    """Clients trust the certificate."""
     context = tls_context()
     context.load_verify_locations(certificate)
     monkeypatch.setattr("resonate_store.aws.connections.tls_context", lambda: context)
@@ -497,6 +566,26 @@ def test_tls_response_with_more_behind_it_ends_its_connection(tls_server: Hostil
 
     assert [client.get_item(), client.get_item()] == [{}, {}]
     assert [each.connection for each in tls_server.arrived] == [1, 2]
+
+
+@pytest.mark.usefixtures("trusted")
+def test_tls_response_until_the_end_needs_the_end_of_tls(tls_server: HostileServer) -> None:
+    """A third party can end the connection of TCP, but not that of TLS."""
+    tls_server.script.append(sends(response(content_length="", x_amz_crc32=""), ends=True))
+    with pytest.raises(AwsUnreachable, match="EOF"):
+        client_of(tls_server).get_item()
+
+
+@pytest.mark.usefixtures("trusted")
+def test_tls_handshake_names_the_host(certificate: Path) -> None:
+    names: list[str | None] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    with hostile_server(context) as server:
+        client_of(server).get_item()
+
+    assert names == ["localhost"]
 
 
 def test_certificate_that_is_not_trusted_is_refused(tls_server: HostileServer) -> None:
