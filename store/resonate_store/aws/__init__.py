@@ -1,1 +1,1 @@
-"""Clients of AWS for the hot path: DynamoDB, and what Lambda and SQS are sent. Internal."""
+"""Clients of AWS for the hot path: DynamoDB, invocations of Lambda and messages to SQS. Internal."""

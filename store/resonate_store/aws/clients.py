@@ -1,7 +1,7 @@
-"""Choose the client of a service: this room's own where it can be used, else boto3's.
+"""Choice of the client of a service: that of this folder if it can be used, else that of boto3.
 
-boto3 and botocore take most of the time of a cold start, and most of the processor time of a call. They are loaded
-only where they are needed.
+boto3 and botocore take most of the time of a cold start, and most of the processor time of a call. So they are
+imported only if a client needs them.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {"dynamodb": {"verify": verify_chec
 
 
 class _Hasty(SystemClock):
-    """Clock without pauses, for a transport in place of the network: nothing there gets better by waiting."""
+    """Clock without pauses, for a transport in place of the network. A pause does not help there."""
 
     def sleep(self, milliseconds: int) -> None:
         pass
 
 
 def client_of(service: str, limits: CallLimits) -> Any:
-    """Return a client of a service, made from the environment.
+    """Create a client of a service from the environment.
 
     Args:
-        service: `dynamodb`, `lambda`, `sqs`, or another one that boto3 knows.
+        service: `dynamodb`, `lambda`, `sqs`, or another service that boto3 knows.
         limits: timeouts and attempts.
 
     Raises:
-        AwsError: the environment has no region.
+        AwsError: no public certificates are installed.
+        BotoCoreError: the client is that of boto3, and boto3 cannot create it, for example without a region.
         SettingsError: `RESONATE_CLIENT` has an unknown value.
     """
     if service in _CLIENTS:
@@ -61,10 +62,10 @@ def client_of(service: str, limits: CallLimits) -> Any:
 
 
 def require_libraries() -> None:
-    """Import botocore if the client of DynamoDB needs it, so that a missing package is named early.
+    """Import botocore if the client of DynamoDB needs it, so that a program reports a missing package early.
 
     Raises:
-        ModuleNotFoundError: it is not installed.
+        ModuleNotFoundError: botocore is not installed.
         SettingsError: `RESONATE_CLIENT` has an unknown value.
     """
     if _reason_for_boto3("dynamodb") is not None:
@@ -72,7 +73,7 @@ def require_libraries() -> None:
 
 
 def boto3_client(service: str, limits: CallLimits) -> Any:
-    """Return boto3's client of a service, with the same timeouts and attempts."""
+    """Create boto3's client of a service, with the same timeouts and attempts."""
     import boto3  # pyright: ignore[reportMissingTypeStubs]
     from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
 
@@ -82,7 +83,7 @@ def boto3_client(service: str, limits: CallLimits) -> Any:
         retries={"mode": "standard", "total_max_attempts": limits.attempts},
         max_pool_connections=limits.connections,
         tcp_keepalive=True,
-        # The store makes the requests; checking their shape again costs more than making them.
+        # To check the requests of the store would take longer than to make them.
         parameter_validation=service != "dynamodb",
     )
     library: Any = boto3
@@ -99,5 +100,5 @@ def _reason_for_boto3(service: str) -> str | None:
 
 @functools.cache
 def log_choice(service: str, reason: str) -> None:
-    """Log once for a process why a service is called through boto3."""
+    """Log, once in a process, why a service is called through boto3."""
     logger.info("%s is called through boto3: %s", service, reason)

@@ -1,4 +1,4 @@
-"""A client of DynamoDB with the operations that the store uses, under the names that boto3 gives them."""
+"""Client of DynamoDB. It has the operations that the store calls, with the names and arguments of boto3."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ _TARGET: Final = "DynamoDB_20120810"
 
 
 class DynamoClient:
-    """Takes and gives what boto3's client does. Binary attributes stay base64; the table has none.
+    """Client of DynamoDB with the arguments and results of boto3's client.
+
+    Binary attributes stay base64, because the table has none.
 
     Args:
-        calls: calls the service.
+        calls: calls DynamoDB.
     """
 
     def __init__(self, calls: ServiceCalls) -> None:
@@ -51,10 +53,10 @@ class DynamoClient:
 
 
 def verify_checksum(response: AwsResponse) -> None:
-    """Compare the checksum that DynamoDB sends with every response.
+    """Compare the checksum that DynamoDB sends with a response. Requests ask for no compression, which would change it.
 
     Raises:
-        DamagedResponse: it does not fit. Requests ask for no compression, because the checksum is that of the text.
+        DamagedResponse: the body has another checksum.
     """
     expected = response.headers.get("x-amz-crc32")
     if expected is not None and str(crc32(response.body)) != expected:

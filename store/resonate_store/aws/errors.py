@@ -1,7 +1,7 @@
-"""Errors of AWS clients, the same ones whichever client is used. At the bottom of the imports of this room.
+"""Errors of AWS clients. At the bottom of the imports of this folder.
 
-A client made by boto3 raises botocore's errors. `aws_error` is the one place that knows them. It does not import
-botocore: without botocore in the process, an error cannot be one of its errors.
+The clients of this folder raise these errors. A client of boto3 raises botocore's errors, and `aws_error` translates
+them. Only this module knows them. It does not import botocore: if nothing else has imported it, no error is botocore's.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import Any, cast
 
 
 class AwsError(Exception):
-    """A call was not made: the client cannot send it."""
+    """Raised if a client cannot send a call."""
 
 
 class NoAwsRegion(AwsError):
-    """The environment names no region."""
+    """Raised if the environment sets no region."""
 
 
 class NoAwsCredentials(AwsError):
-    """The environment has no credentials."""
+    """Raised if the environment has no credentials."""
 
 
 class AwsUnreachable(AwsError):
-    """A request got no complete answer. The service may have carried it out."""
+    """Raised if a request gets no complete response. The service may have carried it out."""
 
 
 class AwsRefusal(AwsError):
-    """A service answered with an error.
+    """Raised if a service answers with an error.
 
     Attributes:
-        code: what the service calls the error, such as `ThrottlingException`.
+        code: the service's name of the error, such as `ThrottlingException`.
         reason: the service's explanation.
         status: the HTTP status; 0 if it is not known.
-        answer: the body of the response, with `Item` or `CancellationReasons` where DynamoDB sends them.
+        answer: the body of the response, with `Item` or `CancellationReasons` if DynamoDB has sent them.
     """
 
     def __init__(self, operation: str, code: str, reason: str, status: int, answer: Mapping[str, Any]) -> None:
@@ -46,7 +46,7 @@ class AwsRefusal(AwsError):
 
 
 def aws_error(error: Exception) -> AwsError | None:
-    """Return an error of an AWS client as one of this module; None if it is another error."""
+    """Return an error of an AWS client as an error of this module. Return None for any other error."""
     if isinstance(error, AwsError):
         return error
     botocore: Any = sys.modules.get("botocore.exceptions")

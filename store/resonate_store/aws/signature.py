@@ -1,4 +1,4 @@
-"""Signature Version 4: which headers prove that a request comes from the holder of a secret key."""
+"""Signature Version 4: headers that prove that the sender of a request has the secret key."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class AwsSigner:
-    """Signs requests for one service in one region.
+    """Signer of requests to one service in one region.
 
     Args:
-        service: the name that requests are signed for.
+        service: the name of the service.
         region: the region.
         clock: the time of signatures.
     """
@@ -32,13 +32,13 @@ class AwsSigner:
     def sign(
         self, path: str, headers: Mapping[str, str], body: bytes, credentials: AwsCredentials, method: str = "POST"
     ) -> dict[str, str]:
-        """Return the headers with date, session token and signature. All of `headers` are signed, and `host` is needed.
+        """Return the headers with date, session token and signature added. The signature covers all of them.
 
         Args:
-            path: the path of the URL as it is sent.
-            headers: headers by lower-case name.
+            path: the path of the URL, as it is sent.
+            headers: headers by lower-case name, with `host`.
             body: the body of the request.
-            credentials: whose request it is.
+            credentials: the credentials of the sender.
             method: the HTTP method.
         """
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock.now() // 1000))
@@ -48,7 +48,7 @@ class AwsSigner:
         names = sorted(signed)
         listed = ";".join(names)
         lines = "".join([f"{name}:{signed[name].strip()}\n" for name in names])
-        # The path is encoded once more, as every service but S3 wants it.
+        # All services except S3 expect a path that is encoded once more.
         canonical = f"{method}\n{quote(path, safe='/~')}\n\n{lines}\n{listed}\n{hashlib.sha256(body).hexdigest()}"
         scope = f"{stamp[:8]}/{self._region}/{self._service}/aws4_request"
         text = f"{_ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
@@ -59,7 +59,7 @@ class AwsSigner:
         return signed
 
     def _key_of(self, secret: str, day: str) -> bytes:
-        """Return the key that signs on a day. It costs four digests, so the latest is kept."""
+        """Return the signing key of a day. It takes four digests, so the latest key is kept."""
         known, key = self._key
         if known != (secret, day):
             key = f"AWS4{secret}".encode()

@@ -1,4 +1,4 @@
-"""Errors of both clients are the same to the store."""
+"""The store gets the same errors from both clients."""
 
 from __future__ import annotations
 

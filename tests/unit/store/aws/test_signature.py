@@ -1,4 +1,4 @@
-"""Signatures are those of botocore."""
+"""Signatures are the same as those of botocore."""
 
 from __future__ import annotations
 
