@@ -144,7 +144,7 @@ def test_other_errors_of_a_transport_end_the_call(error: Exception) -> None:
     assert len(service.requests) == 1
 
 
-def test_kept_connection_that_has_ended_costs_no_attempt_and_is_signed_anew() -> None:
+def test_ended_kept_connection_costs_no_attempt_and_is_signed_anew() -> None:
     """Lambda may have frozen the process since the first signature, which is then too old."""
     clock = ManualClock(T0)
 
