@@ -20,11 +20,16 @@ from resonate.threads import Pool
 from resonate_infra.effects.transports import Pusher, invoke
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import Lambdas
+from resonate_store.aws.clients import client_of
+from resonate_store.aws.connections import CallLimits
+from resonate_store.aws.services import InvokingClient
 from resonate_store.machine.effects import Execute, effects, message_of
 from resonate_store.model.addresses import poll_of, route, wait_for
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.tags import TARGET
 
+CLIENT = CallLimits(connect_timeout_s=3, read_timeout_s=10, attempts=3)
+"""Limits of the client of Lambda."""
 CONCURRENCY = 256
 """Maximum number of pushes and invocations at the same time."""
 MOST_UNSERVED = 1_000
@@ -52,7 +57,7 @@ class Delivery:
         lambdas: the functions in this process.
         groups: the push address of each worker group.
         pusher: posts over HTTP.
-        lambda_client: returns a boto3 client for functions outside this process. None if there are none.
+        lambda_client: returns a client for functions outside this process. None if there are none.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class Delivery:
         lambdas: Lambdas,
         groups: Mapping[str, str],
         pusher: Pusher,
-        lambda_client: Callable[[], Any] | None = None,
+        lambda_client: Callable[[], InvokingClient] | None = None,
     ) -> None:
         self._head = {"serverUrl": url}
         self._hub = hub
@@ -162,7 +167,7 @@ def served_groups(lambdas: Mapping[str, Any], groups: Mapping[str, str]) -> dict
     return {**groups, **{name: f"lambda://{name}" for name in lambdas}}
 
 
-def lambda_client_of(environment: Mapping[str, str], table: str | None) -> Callable[[], Any] | None:
+def lambda_client_of(environment: Mapping[str, str], table: str | None) -> Callable[[], InvokingClient] | None:
     """Return a function that returns the client for `lambda://` addresses. Return None if AWS is not configured.
 
     AWS counts as configured if there is a table, or if the environment names an endpoint of AWS services.
@@ -173,12 +178,4 @@ def lambda_client_of(environment: Mapping[str, str], table: str | None) -> Calla
     """
     if table is None and not any(environment.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LAMBDA")):
         return None
-
-    @functools.cache
-    def client() -> Any:
-        import boto3
-
-        library: Any = boto3
-        return library.client("lambda")
-
-    return client
+    return functools.cache(lambda: client_of("lambda", CLIENT))
