@@ -1,18 +1,18 @@
-"""Processor time of the client that the worker calls DynamoDB with, beside boto3.
+"""Compare the processor time of the project's DynamoDB client with that of boto3.
 
     python benchmarks/client.py [--check] [--steps N] [--runs N]
 
-Prints two ratios of one run as JSON, each with its limit, and what they are made of:
+The program prints two ratios as JSON, with their limits and the times that they are computed from:
 
-- `step_over_put`: a recorded step, divided by one `put_item` of boto3 that writes the same item. The step is a request
-  of the store, with its call of DynamoDB
-- `start_over_boto3`: the start of a worker, divided by the start of boto3, each in a fresh interpreter. The worker's
-  function is imported, makes its first call, and loads the certificates of TLS. boto3 is imported and creates a client
-  of DynamoDB. It makes no call
+- `step_over_put`: a recorded step, divided by one `put_item` of boto3 that writes the same item. The step is one
+  request to the store, which calls DynamoDB once.
+- `start_over_boto3`: the start of a worker, divided by the start of boto3, each in a new interpreter. The worker
+  imports its function, makes its first call, and loads the certificates of TLS. The other interpreter imports boto3
+  and creates a client of DynamoDB. It makes no call.
 
-In place of DynamoDB there is a server on this machine, in a process of its own. It answers every request with `{}`,
-without TLS. Both sides take turns, so that a busy machine slows both. The time is processor time, of user and system.
-With `--check` the exit code is 1 when a ratio is over its limit.
+A server in another process of this machine takes the place of DynamoDB. It answers every request with `{}`, without
+TLS. The programs that are compared take turns, so that a busy machine slows all of them. Processor time is that of
+user and system. With `--check` the exit code is 1 if a ratio is above its limit.
 """
 
 import argparse
@@ -66,7 +66,7 @@ END = "\nimport os; os._exit(0)"
 
 
 def serve() -> None:
-    """Answer every request with `RESPONSE`, and print the port first."""
+    """Print the port, and answer every request with `RESPONSE`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:
@@ -90,7 +90,7 @@ def answer(connection: socket.socket) -> None:
 
 @contextmanager
 def dynamodb() -> Generator[dict[str, str]]:
-    """Yield the environment variables of a program that calls the server."""
+    """Start the server, and yield the environment variables of a program that calls it."""
     server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
@@ -99,7 +99,7 @@ def dynamodb() -> Generator[dict[str, str]]:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
             "AWS_SECRET_ACCESS_KEY": "s" * 40,
-            "AWS_SESSION_TOKEN": "t" * 800,  # about as long as that of a role
+            "AWS_SESSION_TOKEN": "t" * 800,  # about as long as the token of a role
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "RESONATE_TABLE": "promises",
@@ -112,7 +112,7 @@ def dynamodb() -> Generator[dict[str, str]]:
 
 
 def microseconds(function: Callable[[], object], times: int) -> float:
-    """Return the processor time (us) of a call of a function."""
+    """Return the mean processor time (us) of one call of a function."""
     began = time.process_time()
     for _ in range(times):
         function()
@@ -120,7 +120,7 @@ def microseconds(function: Callable[[], object], times: int) -> float:
 
 
 class Recorder:
-    """Client that keeps the arguments of the item that was put last."""
+    """Client that keeps the arguments of the latest `put_item`."""
 
     def __init__(self) -> None:
         self.arguments: dict[str, Any] = {}
@@ -131,7 +131,7 @@ class Recorder:
 
 
 def of_steps(times: int) -> dict[str, float]:
-    """Return the median processor time (us) of a recorded step, and of the calls in it over each client."""
+    """Return the median processor time (us) of a recorded step, and of its `put_item`, with each client."""
     from resonate_store.aws.clients import boto3_client, client_of
     from resonate_store.aws.dynamodb import DynamoClient
     from resonate_store.dynamo.client import LIMITS as CALL_LIMITS
@@ -169,7 +169,7 @@ def of_steps(times: int) -> dict[str, float]:
 
 
 def milliseconds(program: str, environment: Mapping[str, str]) -> float:
-    """Return the processor time (ms) of a fresh interpreter that runs a program."""
+    """Return the processor time (ms) of a new interpreter that runs a program."""
     process = os.posix_spawn(sys.executable, [sys.executable, "-c", f"{program}{END}"], dict(environment))
     _, status, usage = os.wait4(process, 0)
     if os.waitstatus_to_exitcode(status) != 0:
@@ -185,13 +185,13 @@ def of_starts(runs: int) -> dict[str, float]:
     for run in range(runs + 1):
         for name, program in PROGRAMS.items():
             took = milliseconds(program, environment)
-            if run:  # the first run compiles bytecode and warms the disk's cache
+            if run:  # the first run compiles bytecode and fills the disk's cache
                 taken[name].append(took)
     return {name: statistics.median(each) for name, each in taken.items()}
 
 
 def measure(steps: int, runs: int) -> dict[str, dict[str, float]]:
-    """Return the ratios, and the times that they are made of."""
+    """Return the ratios, and the times that they are computed from."""
     for name in ("http_proxy", "HTTP_PROXY", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         os.environ.pop(name, None)
     with dynamodb() as environment:
@@ -207,10 +207,10 @@ def measure(steps: int, runs: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What the client of DynamoDB costs beside boto3.")
-    parser.add_argument("--check", action="store_true", help="fail when a ratio is over its limit")
+    parser = argparse.ArgumentParser(description="Compare the processor time of the DynamoDB client with boto3's.")
+    parser.add_argument("--check", action="store_true", help="fail if a ratio is above its limit")
     parser.add_argument("--steps", type=int, default=300, help="steps of each round")
-    parser.add_argument("--runs", type=int, default=11, help="fresh interpreters for each figure")
+    parser.add_argument("--runs", type=int, default=11, help="new interpreters for each figure")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
@@ -219,7 +219,7 @@ def main() -> int:
     print(json.dumps(figures, indent=2))
     over = [name for name, limit in LIMITS.items() if figures["ratios"][name] > limit]
     for name in over:
-        print(f"{name} is over its limit", file=sys.stderr)
+        print(f"{name} is above its limit", file=sys.stderr)
     return 1 if over and arguments.check else 0
 
 

@@ -6,6 +6,7 @@ import os
 import ssl
 import weakref
 from collections import deque
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -116,8 +117,9 @@ class Connections:
 
 
 def _close(connections: deque[HttpConnection]) -> None:
-    while connections:
-        connections.pop().close()
+    with suppress(IndexError):  # another thread may take the last connection
+        while True:
+            connections.pop().close()
 
 
 def _head_of(request: AwsRequest, path: str) -> bytes:
