@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
@@ -44,6 +45,11 @@ class Client:
 
     def kinds(self) -> list[str]:
         return [msgspec.json.decode(body)["kind"] for body in self.line.bodies]
+
+
+@pytest.fixture(name="client")
+def new_client() -> Client:
+    return Client()
 
 
 def step(id: str, data: str = "out", tags: dict[str, str] | None = None) -> PromiseRecord:

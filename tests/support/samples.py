@@ -54,6 +54,28 @@ SCHEDULE = Schedule(
     created_at=1,
     next_run_at=2,
 )
+SHOWN_PROMISE: dict[str, Any] = {
+    "id": "a",
+    "state": "pending",
+    "param": {},
+    "value": {"data": "x"},
+    "tags": {"k": "v"},
+    "timeoutAt": 1000,
+    "createdAt": 5,
+}
+SHOWN_SETTLED = {**SHOWN_PROMISE, "state": "resolved", "settledAt": 7}
+SHOWN_TASK = {"id": "a", "state": "acquired", "version": 3, "resumes": 1, "ttl": 60000, "pid": "p"}
+SHOWN_SCHEDULE = {
+    "id": "s",
+    "cron": "* * * * *",
+    "promiseId": "{{.id}}",
+    "promiseTimeout": 10,
+    "promiseParam": {},
+    "promiseTags": {},
+    "createdAt": 1,
+    "nextRunAt": 2,
+}
+"""The same records in JSON."""
 REQUESTS: list[ProtocolRequest] = [
     PromiseGet("a"),
     CREATE,
@@ -92,29 +114,29 @@ REQUESTS: list[ProtocolRequest] = [
     ScheduleSearch({"k": "v"}, 7, "after"),
 ]
 RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
-    (PromiseGet("a"), Response(promise=PROMISE), {"promise": "PROMISE"}),
-    (PromiseGet("a"), Response(promise=PROMISE, task=TASK), {"promise": "PROMISE", "task": "TASK"}),
-    (CREATE, Response(promise=PROMISE), {"promise": "PROMISE"}),
-    (SETTLE, Response(promise=SETTLED), {"promise": "SETTLED"}),
-    (PromiseRegisterCallback("a", "b"), Response(promise=PROMISE), {"promise": "PROMISE"}),
+    (PromiseGet("a"), Response(promise=PROMISE), {"promise": SHOWN_PROMISE}),
+    (PromiseGet("a"), Response(promise=PROMISE, task=TASK), {"promise": SHOWN_PROMISE, "task": SHOWN_TASK}),
+    (CREATE, Response(promise=PROMISE), {"promise": SHOWN_PROMISE}),
+    (SETTLE, Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
+    (PromiseRegisterCallback("a", "b"), Response(promise=PROMISE), {"promise": SHOWN_PROMISE}),
     (PromiseSearch(), Response(promises=()), {"promises": []}),
-    (PromiseSearch(), Response(promises=(PROMISE,), cursor="a"), {"promises": ["PROMISE"], "cursor": "a"}),
-    (TaskGet("a"), Response(task=TASK), {"task": "TASK"}),
+    (PromiseSearch(), Response(promises=(PROMISE,), cursor="a"), {"promises": [SHOWN_PROMISE], "cursor": "a"}),
+    (TaskGet("a"), Response(task=TASK), {"task": SHOWN_TASK}),
     (
         TaskCreate("p", 1, CREATE),
         Response(task=TASK, promise=PROMISE),
-        {"task": "TASK", "promise": "PROMISE", "preload": []},
+        {"task": SHOWN_TASK, "promise": SHOWN_PROMISE, "preload": []},
     ),
     (
         TaskAcquire("a", 2, "p", 1),
         Response(task=TASK, promise=PROMISE, preload=(SETTLED,)),
-        {"task": "TASK", "promise": "PROMISE", "preload": ["SETTLED"]},
+        {"task": SHOWN_TASK, "promise": SHOWN_PROMISE, "preload": [SHOWN_SETTLED]},
     ),
     (TaskRelease("a", 1), Response(), {}),
-    (TaskFulfill("a", 1, SETTLE), Response(promise=SETTLED), {"promise": "SETTLED"}),
+    (TaskFulfill("a", 1, SETTLE), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
     (TaskSuspend("a", 1, ("b",)), Response(), {}),
     (TaskSuspend("a", 1, ("b",)), Response(status=300), {"preload": []}),
-    (TaskSuspend("a", 1, ("b",)), Response(status=300, preload=(SETTLED,)), {"preload": ["SETTLED"]}),
+    (TaskSuspend("a", 1, ("b",)), Response(status=300, preload=(SETTLED,)), {"preload": [SHOWN_SETTLED]}),
     (
         TaskFence("a", 1, CREATE),
         Response(promise=PROMISE, preload=(SETTLED,)),
@@ -122,9 +144,9 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
             "action": {
                 "kind": "promise.create",
                 "head": {"corrId": "c7", "status": 200, "version": "2026-04-01"},
-                "data": {"promise": "PROMISE"},
+                "data": {"promise": SHOWN_PROMISE},
             },
-            "preload": ["SETTLED"],
+            "preload": [SHOWN_SETTLED],
         },
     ),
     (
@@ -142,15 +164,15 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
     (TaskHeartbeat("p", ()), Response(), {}),
     (TaskHalt("a"), Response(), {}),
     (TaskContinue("a"), Response(), {}),
-    (TaskSearch(), Response(tasks=(TASK,)), {"tasks": ["TASK"]}),
-    (ScheduleGet("s"), Response(schedule=SCHEDULE), {"schedule": "SCHEDULE"}),
+    (TaskSearch(), Response(tasks=(TASK,)), {"tasks": [SHOWN_TASK]}),
+    (ScheduleGet("s"), Response(schedule=SCHEDULE), {"schedule": SHOWN_SCHEDULE}),
     (ScheduleDelete("s"), Response(), {}),
-    (SchedulePause("s"), Response(schedule=SCHEDULE), {"schedule": "SCHEDULE"}),
-    (ScheduleResume("s"), Response(schedule=SCHEDULE), {"schedule": "SCHEDULE"}),
+    (SchedulePause("s"), Response(schedule=SCHEDULE), {"schedule": SHOWN_SCHEDULE}),
+    (ScheduleResume("s"), Response(schedule=SCHEDULE), {"schedule": SHOWN_SCHEDULE}),
     (
         ScheduleTrigger("s"),
         Response(schedule=SCHEDULE, promise=PROMISE),
-        {"schedule": "SCHEDULE", "promise": "PROMISE"},
+        {"schedule": SHOWN_SCHEDULE, "promise": SHOWN_PROMISE},
     ),
-    (ScheduleSearch(), Response(schedules=(SCHEDULE,), cursor="s"), {"schedules": ["SCHEDULE"], "cursor": "s"}),
+    (ScheduleSearch(), Response(schedules=(SCHEDULE,), cursor="s"), {"schedules": [SHOWN_SCHEDULE], "cursor": "s"}),
 ]

@@ -55,59 +55,22 @@ def test_debug_time_out_of_range_is_400(server: Server, subtests: pytest.Subtest
             assert ask(server.service, "debug.tick", {"time": time}).status == 400
 
 
-def test_debug_tick_does_what_is_due_at_its_time(server: Server) -> None:
-    server.ask("debug.start", {})
-    server.ask("promise.create", {"id": "t", "timeoutAt": T0 + 10, "tags": {"resonate:timer": "true"}})
-    server.ask("debug.tick", {"time": T0 + 9})
-    before = server.ask("debug.snap", {})["promises"][0]["state"]
-    assert server.ask("debug.tick", {"time": T0 + 10}, at=T0 + 10) == []
-    after = server.ask("debug.snap", {})["promises"][0]["state"]
-
-    assert (before, after) == ("pending", "resolved")
-
-
 def test_debug_start_holds_messages_until_stop(server: Server) -> None:
     server.ask("debug.start", {})
     assert server.debug.paused
     server.ask("promise.create", {"id": "a", "timeoutAt": LATER, "tags": TARGET})
     server.ask("promise.create", {"id": "b", "timeoutAt": LATER, "tags": TARGET})
     server.ask("debug.tick", {"time": T0 + 30_000})  # offered again: still one message
+    server.ask("promise.register_listener", {"awaited": "b", "address": "https://example.com/"})
+    server.ask("promise.settle", {"id": "b", "state": "resolved"})
     held = server.ask("debug.snap", {})["messages"]
     assert server.sent == []
     server.ask("debug.stop", {})
 
-    assert [message["message"]["data"]["task"]["id"] for message in held] == ["a", "b"]
+    assert [message["message"]["kind"] for message in held] == ["execute", "execute", "unblock"]
+    assert [message["message"]["data"]["task"]["id"] for message in held[:2]] == ["a", "b"]
     assert server.sent == [(message["address"], message["message"]) for message in held]
     assert not server.debug.paused
     assert server.resumed == 1
     server.ask("promise.create", {"id": "c", "timeoutAt": LATER, "tags": TARGET})
-    assert len(server.sent) == 3
-
-
-def test_debug_snapshot_shows_messages_of_a_settlement(server: Server) -> None:
-    server.ask("debug.start", {})
-    for id in ("b", "a"):
-        server.ask("promise.create", {"id": id, "timeoutAt": LATER, "tags": TARGET})
-    server.ask("promise.register_listener", {"awaited": "b", "address": "https://example.com/"})
-    server.ask("promise.settle", {"id": "b", "state": "resolved"})
-
-    messages = server.ask("debug.snap", {})["messages"]
-    assert [(message["address"], message["message"]["kind"]) for message in messages] == [
-        ("poll://any@default", "execute"),
-        ("poll://any@default", "execute"),
-        ("https://example.com/", "unblock"),
-    ]
-
-
-def test_debug_reset_deletes_everything(server: Server) -> None:
-    server.ask("debug.start", {})
-    server.ask("promise.create", {"id": "a", "timeoutAt": LATER, "tags": TARGET})
-    schedule = {"id": "s", "cron": "* * * * *", "promiseId": "{{.id}}", "promiseTimeout": 1, "promiseTags": TARGET}
-    server.ask("schedule.create", schedule)
-    assert server.ask("debug.reset", {}) == {}
-
-    assert all(found == [] for found in server.ask("debug.snap", {}).values())
-    assert server.ask("schedule.search", {}) == {"schedules": []}
-    server.ask("debug.tick", {"time": LATER})
-    server.ask("debug.stop", {})
-    assert server.sent == []
+    assert len(server.sent) == 4

@@ -9,7 +9,7 @@ import pytest
 from resonate_store.interface import StoreError
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.requests import PromiseRecord, ProtocolRequest
+from resonate_store.model.requests import ProtocolRequest
 from resonate_store.protocol.service import Limits, Permit, Refused, Service
 from tests.support.envelopes import LATER, TARGET, ask, envelope, read
 
@@ -51,21 +51,6 @@ def test_promise_get_shows_when_a_paused_task_is_offered(service: Service) -> No
     assert ask(service, "promise.get", {"id": "a"}).data["task"]["retryAt"] == 1_750_000_002_000
 
 
-def test_preload_has_direct_children_and_awaited_promises(service: Service, store: MemoryStore) -> None:
-    ask(service, "promise.create", CREATE)
-    ask(service, "promise.create", {"id": "b", "timeoutAt": LATER})
-    ask(service, "promise.settle", {"id": "b", "state": "resolved"})
-    store.apply(PromiseRecord("a.1", LATER, 1, "resolved", tags={"resonate:scope": "local"}))
-    ask(service, "promise.create", {"id": "a.2", "timeoutAt": LATER, "tags": {"resonate:timer": "true"}})
-    ask(service, "promise.create", {"id": "a.2.1", "timeoutAt": LATER})
-    acquired = ask(service, "task.acquire", {"id": "a", "version": 0, "pid": "p", "ttl": 60_000})
-    callback = {"kind": "", "head": None, "data": {"awaited": "b", "awaiter": "a"}}
-    redirected = ask(service, "task.suspend", {"id": "a", "version": 1, "actions": [callback]})
-
-    assert [promise["id"] for promise in acquired.data["preload"]] == ["a.1", "a.2"]
-    assert [promise["id"] for promise in redirected.data["preload"]] == ["a.1", "a.2", "b"]
-
-
 def test_preload_of_a_fulfilled_task_is_empty(service: Service) -> None:
     ask(service, "promise.create", {"id": "a.1", "timeoutAt": LATER})
     action = {"kind": "promise.create", "head": {}, "data": {**CREATE, "timeoutAt": 1}}
@@ -77,21 +62,13 @@ def test_preload_of_a_fulfilled_task_is_empty(service: Service) -> None:
 def test_service_answers_with_the_first_problem(service: Service, subtests: pytest.Subtests) -> None:
     for body, kind, corr_id, message in [
         (b"", "unknown", "0", "Invalid request envelope: "),
-        (b"[]", "unknown", "0", "Invalid request envelope: "),
         (b"\xff", "unknown", "0", "Invalid request envelope: "),
         (b'{"x":' + b"[" * 100_000, "unknown", "0", "Invalid request envelope: it is nested too deeply"),
         (b'{"kind": "promise.get"}', "promise.get", "0", "Invalid request envelope: "),
         (b'{"kind": 7, "head": {"corrId": "c"}}', "unknown", "c", "Invalid request envelope: "),
-        (b'{"kind": "k", "head": {"corrId": "c"}, "data": {}}', "k", "c", "Invalid request envelope: "),
-        (b'{"kind": "k", "head": {"corrId": "c", "version": "2026-04-01"}}', "k", "c", "Invalid request envelope: "),
         (envelope("", {}), "", "c1", "Missing or invalid 'kind' field"),
-        (envelope("", 7), "", "c1", "Missing or invalid 'kind' field"),
-        (envelope("promise.get", 7, version="1"), "promise.get", "c1", "Invalid 'data' field"),
         (envelope("promise.get", None), "promise.get", "c1", "Invalid 'data' field"),
         (envelope("promise.get", {}, version="1"), "promise.get", "c1", "Unsupported protocol version '1'"),
-        (envelope("nothing", {}), "nothing", "c1", "Unknown operation: nothing"),
-        (envelope("promise.wake", {"id": "a"}), "promise.wake", "c1", "Unknown operation: promise.wake"),
-        (envelope("promise.get", {}), "promise.get", "c1", "Invalid request: "),
         (envelope("promise.get", {"id": ""}), "promise.get", "c1", "the id is empty"),
     ]:
         with subtests.test(body=body, kind=kind, corr_id=corr_id, message=message):
@@ -127,29 +104,14 @@ def test_service_asks_its_guard_after_the_version_check(store: MemoryStore) -> N
 
 
 def test_service_names_the_limit_that_is_exceeded(service: Service, subtests: pytest.Subtests) -> None:
+    action = {"kind": "promise.create", "head": {}, "data": {**CREATE, "tags": {"k": "x" * 4096}}}
     for kind, data, message in [
-        ("promise.get", {"id": "a" * 1001}, "1000 is the limit"),
         ("promise.create", {"id": "a", "timeoutAt": 1, "tags": {str(n): "" for n in range(101)}}, "there are 101 tags"),
         ("promise.create", {"id": "a", "timeoutAt": 1, "tags": {"é": "x" * 4095}}, "the tag 'é' has 4097 bytes"),
         ("promise.search", {"tags": {"k": "x" * 4096}}, "4097 bytes"),
-        ("promise.search", {"limit": 0}, "limit"),
-        ("promise.search", {"limit": 1001}, "limit"),
         ("task.search", {"limit": 1001}, "limit"),
-        ("schedule.search", {"limit": 1001}, "limit"),
-        (
-            "task.create",
-            {"pid": "p", "ttl": 1, "action": {"kind": "", "head": {}, "data": {**CREATE, "tags": {"k": "x" * 4096}}}},
-            "4097 bytes",
-        ),
-        (
-            "task.fence",
-            {
-                "id": "b",
-                "version": 1,
-                "action": {"kind": "promise.create", "data": {**CREATE, "tags": {"k": "x" * 4096}}},
-            },
-            "4097 bytes",
-        ),
+        ("task.create", {"pid": "p", "ttl": 1, "action": action}, "4097 bytes"),
+        ("task.fence", {"id": "b", "version": 1, "action": action}, "4097 bytes"),
         (
             "schedule.create",
             {"id": "s", "cron": "* * * * *", "promiseId": "x", "promiseTimeout": 1, "promiseTags": {"k": "x" * 4096}},

@@ -29,42 +29,7 @@ from resonate_store.protocol.wire import (
     encode_request,
     encode_response,
 )
-from tests.support.samples import CREATE, REQUESTS, RESPONSES, TASK
-
-PROMISE = {
-    "id": "a",
-    "state": "pending",
-    "param": {},
-    "value": {"data": "x"},
-    "tags": {"k": "v"},
-    "timeoutAt": 1000,
-    "createdAt": 5,
-}
-RECORDS: dict[str, Any] = {
-    "PROMISE": PROMISE,
-    "SETTLED": {**PROMISE, "state": "resolved", "settledAt": 7},
-    "TASK": {"id": "a", "state": "acquired", "version": 3, "resumes": 1, "ttl": 60000, "pid": "p"},
-    "SCHEDULE": {
-        "id": "s",
-        "cron": "* * * * *",
-        "promiseId": "{{.id}}",
-        "promiseTimeout": 10,
-        "promiseParam": {},
-        "promiseTags": {},
-        "createdAt": 1,
-        "nextRunAt": 2,
-    },
-}
-
-
-def spelled_out(data: Any) -> Any:
-    match data:
-        case dict():
-            return {name: spelled_out(value) for name, value in data.items()}
-        case list():
-            return [spelled_out(value) for value in data]
-        case _:
-            return RECORDS.get(data, data)
+from tests.support.samples import CREATE, REQUESTS, RESPONSES, SHOWN_TASK, TASK
 
 
 def test_request_can_be_encoded_and_decoded(subtests: pytest.Subtests) -> None:
@@ -87,7 +52,7 @@ def test_response_can_be_encoded_and_decoded(subtests: pytest.Subtests) -> None:
         with subtests.test(request=request, response=response):
             written = msgspec.json.encode(encode_response(request, response, "c7"))
 
-            assert json.loads(written) == spelled_out(data)
+            assert json.loads(written) == data
             assert decode_response(request, response.status, written) == response
 
 
@@ -98,17 +63,9 @@ def test_request_omits_keys_that_are_not_set() -> None:
 
 def test_request_puts_actions_into_envelopes() -> None:
     kind, data = encode_request(TaskSuspend("a", 1, ("b",)))
+    callback = {"kind": "promise.register_callback", "head": {}, "data": {"awaited": "b", "awaiter": "a"}}
 
-    assert (kind, msgspec.to_builtins(data)) == (
-        "task.suspend",
-        {
-            "id": "a",
-            "version": 1,
-            "actions": [
-                {"kind": "promise.register_callback", "head": {}, "data": {"awaited": "b", "awaiter": "a"}},
-            ],
-        },
-    )
+    assert (kind, msgspec.to_builtins(data)) == ("task.suspend", {"id": "a", "version": 1, "actions": [callback]})
 
 
 def test_response_of_a_failure_is_a_string(subtests: pytest.Subtests) -> None:
@@ -139,8 +96,8 @@ def test_internal_request_is_not_encoded() -> None:
 
 
 def test_invalid_request_raises_an_error_that_names_it(subtests: pytest.Subtests) -> None:
+    callback = {"kind": "", "head": {}, "data": {"awaited": "b", "awaiter": "c"}}
     for kind, data, message in [
-        ("promise.get", {}, "^Invalid request: .*id"),
         ("promise.get", {"id": 7}, "^Invalid request: .*id"),
         ("promise.get", [], "^Invalid request: "),
         ("promise.get", b'{"id": "a"', "^Invalid request: "),
@@ -148,29 +105,13 @@ def test_invalid_request_raises_an_error_that_names_it(subtests: pytest.Subtests
         ("promise.get", b'{"id": "\\ud800 \\u0041"}', "^Invalid request: "),
         ("promise.get", {"id": "\ud800"}, "^Invalid request: "),
         ("promise.get", b'{"id": "a", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "too deeply"),
-        ("promise.create", {"id": "a"}, "timeoutAt"),
         ("promise.create", {"id": "a", "timeoutAt": 1.5}, "timeoutAt"),
         ("promise.create", {"id": "a", "timeoutAt": 1, "tags": {"a": 1}}, "tags"),
-        ("promise.settle", {"id": "a", "state": "pending"}, "state"),
-        ("promise.settle", {"id": "a", "state": "rejected_timedout"}, "state"),
-        ("promise.search", {"state": "lost"}, "state"),
         ("task.create", {"pid": "p", "ttl": 1, "action": {"head": {}, "data": {"id": "a", "timeoutAt": 1}}}, "kind"),
         ("task.create", {"pid": "p", "ttl": 1, "action": {"kind": "", "data": {"id": "a", "timeoutAt": 1}}}, "head"),
         ("task.create", {"pid": "p", "ttl": 1, "action": {"kind": "", "head": 0, "data": {}}}, "id"),
-        (
-            "task.suspend",
-            {
-                "id": "a",
-                "version": 1,
-                "actions": [{"kind": "", "head": {}, "data": {"awaited": "b", "awaiter": "c"}}],
-            },
-            "another awaiter",
-        ),
-        (
-            "task.fence",
-            {"id": "a", "version": 1, "action": {"kind": "promise.get", "data": {"id": "b"}}},
-            "Invalid fence action kind: 'promise.get'",
-        ),
+        ("task.suspend", {"id": "a", "version": 1, "actions": [callback]}, "another awaiter"),
+        ("task.fence", {"id": "a", "version": 1, "action": callback}, "Invalid fence action kind: ''"),
         (
             "task.fence",
             {"id": "a", "version": 1, "action": {"kind": "promise.settle", "data": {"id": "b"}}},
@@ -198,13 +139,13 @@ def test_timeout_after_the_last_instant_is_read_as_never(subtests: pytest.Subtes
 
 def test_unknown_keys_are_ignored() -> None:
     assert decode_request("promise.get", {"id": "a", "later": [1]}) == PromiseGet("a")
-    assert decode_response(TaskGet("a"), 200, {"task": RECORDS["TASK"], "later": 1}) == Response(task=TASK)
+    assert decode_response(TaskGet("a"), 200, {"task": SHOWN_TASK, "later": 1}) == Response(task=TASK)
 
 
 def test_invalid_response_raises_an_error_that_names_it(subtests: pytest.Subtests) -> None:
     for request, data, message in [
         (PromiseGet("a"), {}, "holds no promise"),
-        (TaskAcquire("a", 0, "p", 1), {"task": RECORDS["TASK"]}, "holds no promise"),
+        (TaskAcquire("a", 0, "p", 1), {"task": SHOWN_TASK}, "holds no promise"),
         (TaskSearch(), {}, "holds no tasks"),
         (TaskFence("a", 1, CREATE), {}, "holds no action"),
         (TaskFence("a", 1, CREATE), {"action": {"head": {"status": 200}, "data": {}}}, "its action holds no promise"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from resonate_store.local.memory import MemoryStore
 from resonate_store.model.records import Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseSettle,
+    Request,
     Response,
     ScheduleCreate,
     ScheduleDelete,
@@ -28,21 +30,16 @@ from resonate_store.model.tags import PARENT
 from resonate_store.remote.http import Reply
 from resonate_store.remote.store import HttpStore
 from tests.support.present import present
-from tests.support.remote import LATER, TARGETED, Client, step
+from tests.support.remote import LATER, TARGETED, Client, new_client, step  # noqa: F401
 from tests.support.wire import URL
-
-
-@pytest.fixture
-def client() -> Client:
-    return Client()
 
 
 def test_task_create_with_a_lost_response_succeeds(client: Client) -> None:
     client.line.faults = ["lost"]
     response = client.hold()
 
-    assert response.task is not None
-    assert (response.status, response.task.version, response.task.pid) == (200, 1, "p")
+    task = present(response.task)
+    assert (response.status, task.version, task.pid) == (200, 1, "p")
     assert response.promise is not None
     assert client.apply(step("w.1")).ok
     assert client.kinds()[-1] == "task.fence"
@@ -80,19 +77,9 @@ def test_acquisition_with_a_lost_response_succeeds_with_its_children(client: Cli
     client.line.faults = ["lost"]
     response = client.apply(TaskAcquire("w", 0, "p", 60_000))
 
-    assert response.task is not None
-    assert (response.status, response.task.state, response.task.version) == (200, "acquired", 1)
+    task = present(response.task)
+    assert (response.status, task.state, task.version) == (200, "acquired", 1)
     assert [child.id for child in client.store.children("w")] == ["w.1"]
-
-
-def test_acquisition_refused_before_is_refused(subtests: pytest.Subtests) -> None:
-    for pid, version in [("other", 0), ("p", 1)]:
-        with subtests.test(pid=pid, version=version):
-            client = Client()
-            client.memory.apply(PromiseCreate("w", LATER, tags=TARGETED))
-            client.memory.apply(TaskAcquire("w", 0, pid, 60_000))
-            client.line.faults = ["lost"]
-            assert client.apply(TaskAcquire("w", version, "p", 60_000)).status == 409
 
 
 def test_acquisition_refused_without_repetition_is_not_checked(subtests: pytest.Subtests) -> None:
@@ -107,51 +94,45 @@ def test_acquisition_refused_without_repetition_is_not_checked(subtests: pytest.
             assert "task.get" not in client.kinds()
 
 
-def test_fulfill_with_a_lost_response_succeeds(client: Client) -> None:
-    client.hold()
-    client.line.faults = ["lost"]
-    settle = PromiseSettle("w", "resolved", Value(data="out"))
-    response = client.apply(TaskFulfill("w", 1, settle))
+AGAIN, OTHER = (TaskAcquire("w", 1, pid, 60_000) for pid in ("p", "other"))
+OUT = PromiseSettle("w", "resolved", Value(data="out"))
+SUSPEND, HAND_OVER = TaskSuspend("w", 1, ("p",)), TaskRelease("w", 1, handover=True)
+FOLLOWED: list[tuple[str, Request, Sequence[Request], Sequence[Request], int, str]] = [
+    ("fulfilled", TaskFulfill("w", 1, OUT), (), (), 200, "fulfilled 1"),
+    ("fulfilled by another", TaskFulfill("w", 1, OUT), [PromiseSettle("w", "resolved")], (), 409, "fulfilled 1"),
+    ("suspended", SUSPEND, (), (), 200, "suspended 1"),
+    ("suspended and resumed", SUSPEND, (), [PromiseSettle("p", "resolved")], 200, "pending 1"),
+    ("suspended and acquired", SUSPEND, (), [PromiseSettle("p", "resolved"), OTHER], 409, "acquired 2"),
+    ("handed over", HAND_OVER, (), (), 200, "pending 1"),
+    ("handed over and acquired", HAND_OVER, (), [OTHER], 409, "acquired 2"),
+    ("released and halted", TaskRelease("w", 1), (), [TaskHalt("w")], 200, "halted 1"),
+    ("acquired by another", AGAIN, [HAND_OVER, OTHER], (), 409, "acquired 2"),
+    ("acquired before", TaskAcquire("w", 2, "p", 60_000), [HAND_OVER, AGAIN], (), 409, "acquired 2"),
+    ("step", step("w.1"), (), (), 200, "acquired 1"),
+]
+"""Requests of the holder of `w`, what happens before them and before their repetition, the status, and the task."""
 
-    assert response.ok
-    assert response.promise is not None
-    assert response.promise.value.data == "out"
 
-
-def test_fulfill_of_a_promise_settled_by_another_is_409(client: Client) -> None:
-    client.hold()
-    client.memory.apply(PromiseSettle("w", "resolved", Value(data="theirs")))
-    client.line.faults = ["lost"]
-    assert client.apply(TaskFulfill("w", 1, PromiseSettle("w", "resolved", Value(data="ours")))).status == 409
-
-
-def test_suspension_with_a_lost_response_succeeds(subtests: pytest.Subtests) -> None:
-    for resumed in [False, True]:
-        with subtests.test(resumed=resumed):
+def test_request_with_a_lost_response_gets_the_status_of_its_effect(subtests: pytest.Subtests) -> None:
+    for name, request, before, between, status, task in FOLLOWED:
+        with subtests.test(name):
             client = Client()
             client.hold()
-            client.apply(PromiseCreate("p", LATER))
+            client.memory.apply(PromiseCreate("p", LATER))
+            for each in before:
+                client.memory.apply(each)
 
-            def settled(_: bytes, memory: MemoryStore = client.memory) -> None:
-                memory.apply(PromiseSettle("p", "resolved"))
+            def meanwhile(_: bytes, client: Client = client, requests: Sequence[Request] = between) -> None:
+                for each in requests:
+                    client.memory.apply(each)
 
-            client.line.faults = ["lost", settled if resumed else None]
-            assert client.apply(TaskSuspend("w", 1, ("p",))).status == 200
-            task = client.memory.apply(TaskGet("w")).task
-            assert task is not None
-            assert (task.state, task.version) == ("pending" if resumed else "suspended", 1)
-
-
-def test_suspension_of_a_task_acquired_elsewhere_is_409(client: Client) -> None:
-    client.hold()
-    client.apply(PromiseCreate("p", LATER))
-
-    def go_on(_: bytes) -> None:
-        client.memory.apply(PromiseSettle("p", "resolved"))
-        client.memory.apply(TaskAcquire("w", 1, "other", 60_000))
-
-    client.line.faults = ["lost", go_on]
-    assert client.apply(TaskSuspend("w", 1, ("p",))).status == 409
+            client.line.faults = ["lost", meanwhile, "lost"]
+            response = client.apply(request)
+            assert response.status == status
+            shown = present(client.memory.apply(TaskGet("w")).task)
+            assert f"{shown.state} {shown.version}" == task
+            if isinstance(request, TaskFulfill) and response.ok:
+                assert present(response.promise).value.data == "out"
 
 
 def test_suspension_answered_300_with_a_lost_response_is_300(client: Client) -> None:
@@ -163,29 +144,6 @@ def test_suspension_answered_300_with_a_lost_response_is_300(client: Client) -> 
     assert (response.status, [promise.id for promise in response.preload]) == (300, ["p"])
 
 
-def test_release_with_a_lost_response_succeeds(client: Client) -> None:
-    client.hold()
-    client.line.faults = ["lost"]
-    assert client.apply(TaskRelease("w", 1, handover=True)).ok
-
-
-def test_release_with_a_lost_response_succeeds_if_halted_since(client: Client) -> None:
-    client.hold()
-
-    def halting(body: bytes) -> Reply:
-        client.memory.apply(TaskHalt("w"))
-        return client.line.post(body, {}, 1.0)
-
-    client.line.faults = ["lost", halting]
-    assert client.apply(TaskRelease("w", 1)).status == 200
-
-
-def test_release_of_a_task_acquired_elsewhere_is_409(client: Client) -> None:
-    client.hold()
-    client.line.faults = ["lost", lambda _: client.memory.apply(TaskAcquire("w", 1, "other", 60_000)) and None]
-    assert client.apply(TaskRelease("w", 1, handover=True)).status == 409
-
-
 def test_halt_and_continue_with_a_lost_response_succeed(client: Client) -> None:
     client.hold()
     client.line.faults = ["lost"]
@@ -194,14 +152,6 @@ def test_halt_and_continue_with_a_lost_response_succeed(client: Client) -> None:
     assert client.apply(TaskContinue("w")).ok
     client.line.faults = ["lost"]
     assert client.apply(TaskHalt("w", 7, "why")).status == 409
-
-
-def test_fence_with_a_lost_response_succeeds(client: Client) -> None:
-    client.hold()
-    client.line.faults = ["lost", None, "lost"]
-    response = client.apply(step("w.1"))
-    assert response.promise is not None
-    assert response.promise.state == "resolved"
 
 
 def test_schedule_delete_with_a_lost_response_succeeds(client: Client) -> None:

@@ -22,37 +22,25 @@ from resonate_store.model.requests import (
 )
 from resonate_store.model.tags import ELAPSED, PARENT, TIMER
 from resonate_store.remote.store import HttpStore
-from tests.support.remote import LATER, T0, TARGETED, Client, envelope, step
+from tests.support.present import present
+from tests.support.remote import LATER, T0, TARGETED, Client, envelope, new_client, step  # noqa: F401
 from tests.support.wire import URL
-
-
-@pytest.fixture
-def client() -> Client:
-    return Client()
-
 
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
-def test_step_is_stored_by_two_fenced_requests(client: Client) -> None:
-    client.hold()
-    response = client.apply(step("w.1", tags={PARENT: "w"}))
+def test_step_is_stored_by_two_fenced_requests(subtests: pytest.Subtests) -> None:
+    for took_ms, tags in ((0, {PARENT: "w"}), (1_000, {PARENT: "w", ELAPSED: "1000"})):
+        with subtests.test(took_ms=took_ms):
+            client = Client()
+            client.hold()
+            client.memory.clock.sleep(took_ms)
+            response = client.apply(step("w.1", tags={PARENT: "w"}))
 
-    assert client.kinds()[1:] == ["task.fence", "task.fence"]
-    record = client.memory.record("w.1")
-    assert record is not None
-    assert response.promise == record.promise()
-    assert (record.state, record.value.data, record.tags) == ("resolved", "out", {PARENT: "w"})
-
-
-def test_step_has_a_tag_of_its_duration(client: Client) -> None:
-    client.hold()
-    client.memory.clock.sleep(1_000)
-    client.apply(step("w.1", tags={PARENT: "w"}))
-
-    record = client.memory.record("w.1")
-    assert record is not None
-    assert record.tags == {PARENT: "w", ELAPSED: "1000"}
+            assert client.kinds()[1:] == ["task.fence", "task.fence"]
+            record = present(client.memory.record("w.1"))
+            assert response.promise == record.promise()
+            assert (record.state, record.value.data, record.tags) == ("resolved", "out", tags)
 
 
 def test_verify_of_a_task_is_one_request(client: Client) -> None:
@@ -69,8 +57,7 @@ def test_step_that_is_settled_is_adopted_by_one_request(client: Client) -> None:
     client.memory.apply(PromiseSettle("w.1", "rejected", Value(data="earlier")))
 
     assert client.count(lambda: client.apply(step("w.1"))) == 1
-    promise = client.apply(step("w.1")).promise
-    assert promise is not None
+    promise = present(client.apply(step("w.1")).promise)
     assert (promise.state, promise.value.data) == ("rejected", "earlier")
 
 
@@ -86,10 +73,9 @@ def test_step_is_fenced_by_the_nearest_task_above(client: Client) -> None:
 
 def test_step_without_a_task_above_is_not_fenced(client: Client) -> None:
     client.hold()
-    promise = client.apply(step("own.1")).promise
+    promise = present(client.apply(step("own.1")).promise)
 
     assert client.kinds()[1:] == ["promise.create", "promise.settle"]
-    assert promise is not None
     assert promise.state == "resolved"
 
 
@@ -168,10 +154,8 @@ def test_children_shown_settled_by_a_search_are_stored_settled(client: Client) -
     client.clock.advance(10)
 
     children = {child.id: child.state for child in client.store.children("w.1")}
-    record = client.memory.record("w.1.1")
     assert children == {"w.1.1": "resolved", "w.1.2": "pending"}
-    assert record is not None
-    assert record.state == "resolved"
+    assert present(client.memory.record("w.1.1")).state == "resolved"
 
 
 def test_children_shown_pending_after_their_deadline_are_left_out(client: Client) -> None:
@@ -192,13 +176,16 @@ def test_children_that_cannot_be_read_raise_an_error(client: Client) -> None:
 
 def test_suspension_answered_300_has_awaited_promises_and_children(client: Client) -> None:
     client.hold()
-    for id in ("w.1", "w.2", "w.3"):
+    for id in ("w.1", "w.2", "w.3", "a"):
         client.apply(PromiseCreate(id, LATER, tags={PARENT: "w"}))
-    client.apply(PromiseSettle("w.2", "resolved"))
-    response = client.apply(TaskSuspend("w", 1, ("w.1", "w.2")))
+    for id in ("w.2", "a"):
+        client.apply(PromiseSettle(id, "resolved"))
+    response = client.apply(TaskSuspend("w", 1, ("w.1", "w.2", "a")))
 
-    assert (response.status, [promise.id for promise in response.preload]) == (300, ["w.2"])
-    assert client.count(lambda: client.store.children("w")) == 0
+    assert (response.status, [promise.id for promise in response.preload]) == (300, ["a", "w.2"])
+    children: list[PromiseView] = []
+    assert client.count(lambda: children.extend(client.store.children("w"))) == 0
+    assert [child.id for child in children] == ["w.1", "w.2", "w.3"]
 
 
 def test_suspension_answered_300_ignores_promises_it_does_not_await(client: Client) -> None:
@@ -213,18 +200,12 @@ def test_suspension_answered_300_ignores_promises_it_does_not_await(client: Clie
 # -- credentials ------------------------------------------------------------------------------------------------------
 
 
-def test_token_is_in_envelope_and_header(client: Client) -> None:
-    store = HttpStore(URL, token="jwt", clock=client.clock, post=client.line)
-    store.apply(PromiseGet("p"))
-    assert msgspec.json.decode(client.line.bodies[0])["head"]["auth"] == "jwt"
-    assert client.line.headers[0]["Authorization"] == "Bearer jwt"
-
-
-def test_password_is_in_the_header(client: Client) -> None:
-    store = HttpStore(URL, auth=("user", "secret"), clock=client.clock, post=client.line)
-    store.apply(PromiseGet("p"))
-    assert "auth" not in msgspec.json.decode(client.line.bodies[0])["head"]
-    assert client.line.headers[0]["Authorization"] == "Basic dXNlcjpzZWNyZXQ="
+def test_token_is_in_envelope_and_header_a_password_in_the_header(client: Client) -> None:
+    for credentials in ({"token": "jwt"}, {"auth": ("user", "secret")}):
+        HttpStore(URL, clock=client.clock, post=client.line, **credentials).apply(PromiseGet("p"))
+    assert [msgspec.json.decode(body)["head"].get("auth") for body in client.line.bodies] == ["jwt", None]
+    sent = [headers["Authorization"] for headers in client.line.headers]
+    assert sent == ["Bearer jwt", "Basic dXNlcjpzZWNyZXQ="]
 
 
 # -- invocations ------------------------------------------------------------------------------------------------------
