@@ -21,66 +21,55 @@ from tests.support.sqlite import Disk, File
 
 def test_file_is_open_in_one_process(path: Path, clock: ManualClock) -> None:
     store = SqliteStore(path, clock)
-    script = f"from resonate_store.local.sqlite import SqliteStore; SqliteStore({str(path)!r}).close()"
-    refused = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    refused = opened_elsewhere(path)
     assert refused.returncode == 1
     assert f"the store in {str(path)!r} is in use by another process" in refused.stderr
     with pytest.raises(StoreError, match="is in use"):
         SqliteStore(path, clock)
     store.apply(create("p"))
     store.close()
-    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0
+    assert opened_elsewhere(path).returncode == 0
 
 
-def test_file_of_another_program_is_not_changed(path: Path) -> None:
-    with sqlite3.connect(path) as db:
+def test_file_of_another_program_is_neither_changed_nor_kept_open(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE theirs (n)")
-    db.close()
-    before = path.read_bytes()
-    with pytest.raises(StoreError, match="something else"):
-        SqliteStore(path)
-    assert (path.read_bytes(), len(list(path.parent.iterdir()))) == (before, 1)
-
-
-def test_file_that_is_not_a_database_is_not_changed(path: Path) -> None:
+        before = path.read_bytes()
+        with pytest.raises(StoreError, match="something else") as refused:
+            SqliteStore(path)
+        assert (path.read_bytes(), len(list(path.parent.iterdir()))) == (before, 1)
+        db.execute("INSERT INTO theirs VALUES (1)")
+        db.commit()
+    assert refused.value
     path.write_text("dear diary, " * 1000)
     with pytest.raises(StoreError, match="is no SQLite database"):
         SqliteStore(path)
     assert path.read_text().startswith("dear diary")
 
 
-def test_refused_file_is_not_kept_open(path: Path) -> None:
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("CREATE TABLE theirs (n)")
-        with pytest.raises(StoreError, match="something else") as refused:
-            SqliteStore(path)
-        db.execute("INSERT INTO theirs VALUES (1)")
-        db.commit()
-    assert refused.value
-
-
-def test_file_in_use_leaves_no_descriptor_open(file: File) -> None:
+def test_closed_and_refused_stores_leave_no_descriptor_open(file: File) -> None:
     before = os.listdir("/dev/fd")
+    SqliteStore(file.path.with_name("other.db")).close()
     with pytest.raises(StoreError, match="is in use"):
         SqliteStore(file.path)
     assert os.listdir("/dev/fd") == before
 
 
-def test_closed_store_leaves_no_descriptor_open(path: Path) -> None:
-    before = os.listdir("/dev/fd")
-    SqliteStore(path).close()
-    assert os.listdir("/dev/fd") == before
-
-
-def test_renamed_file_stays_locked_after_it_was_refused(file: File) -> None:
+def test_renamed_file_cannot_be_opened_twice(file: File) -> None:
     """POSIX drops a process's locks on a file when it closes any descriptor of it."""
     file.store.apply(create("p"))
     renamed = file.path.rename(file.path.with_name("renamed.db"))
-    with pytest.raises(StoreError, match="in use"):
-        SqliteStore(renamed)
-    script = f"from resonate_store.local.sqlite import SqliteStore; SqliteStore({str(renamed)!r})"
-    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert "is in use by another process" in other.stderr
+    for path in (file.path, renamed):
+        with pytest.raises(StoreError, match="in use by another process"):
+            SqliteStore(path)
+    assert file.store.apply(get("p")).status == 200
+    assert "is in use by another process" in opened_elsewhere(renamed).stderr
+
+
+def opened_elsewhere(path: Path) -> subprocess.CompletedProcess[str]:
+    """Open and close a store in another process."""
+    script = f"from resonate_store.local.sqlite import SqliteStore; SqliteStore({str(path)!r}).close()"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_relative_path_holds_after_a_change_of_directory(
@@ -101,12 +90,9 @@ def test_schema_of_another_version_is_refused(path: Path) -> None:
         SqliteStore(path)
 
 
-def test_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+def test_path_that_cannot_be_opened_or_is_empty_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"cannot open .*nowhere"):
         SqliteStore(tmp_path / "nowhere" / "promises.db")
-
-
-def test_path_that_is_empty_is_refused() -> None:
     with pytest.raises(ValueError, match=":memory:"):
         SqliteStore("")
 
@@ -135,16 +121,6 @@ def test_new_file_is_readable_by_its_owner_only(file: File) -> None:
     assert {path.stat().st_mode & 0o777 for path in file.path.parent.iterdir()} == {0o600}
 
 
-def test_renamed_file_cannot_be_opened_twice(file: File) -> None:
-    file.store.apply(create("p"))
-    renamed = file.path.rename(file.path.with_name("renamed.db"))
-
-    for path in (file.path, renamed):
-        with pytest.raises(StoreError, match="in use by another process"):
-            SqliteStore(path)
-    assert file.store.apply(get("p")).status == 200
-
-
 def test_store_whose_file_was_renamed_refuses_writes(file: File) -> None:
     file.store.apply(create("p"))
     renamed = file.path.rename(file.path.with_name("renamed.db"))
@@ -167,29 +143,21 @@ def test_store_whose_file_is_gone_is_not_ready(file: File) -> None:
 
 
 @pytest.mark.parametrize("noticed", [True, False])
-def test_renamed_file_has_all_acknowledged_writes_after_close(file: File, noticed: bool) -> None:
+def test_renamed_file_has_all_acknowledged_writes(file: File, noticed: bool) -> None:
+    """After the close of its store, and from the moment at which the store notices."""
     file.store.apply(create("p"))
-    renamed = file.path.rename(file.path.with_name("renamed.db"))
+    found = [file.path.rename(file.path.with_name("renamed.db"))]
     if noticed:
         with pytest.raises(StoreError):
             file.store.ready()
+        assert Path(f"{file.path}-wal").stat().st_size == 0
+        found.append(found[0].with_name("copy.db"))
+        found[1].write_bytes(found[0].read_bytes())
     file.store.close()
 
-    with closing(SqliteStore(renamed)) as store:
-        assert [record.id for record in store.records()] == ["p"]
-
-
-def test_renamed_file_is_complete_after_a_refused_write(file: File) -> None:
-    file.store.apply(create("p"))
-    renamed = file.path.rename(file.path.with_name("renamed.db"))
-    with pytest.raises(StoreError):
-        file.store.ready()
-
-    assert Path(f"{file.path}-wal").stat().st_size == 0
-    copy = renamed.with_name("copy.db")
-    copy.write_bytes(renamed.read_bytes())
-    with closing(SqliteStore(copy)) as store:
-        assert [record.id for record in store.records()] == ["p"]
+    for path in found:
+        with closing(SqliteStore(path)) as store:
+            assert [record.id for record in store.records()] == ["p"]
 
 
 def test_store_on_a_full_disk_is_not_ready(file: File) -> None:

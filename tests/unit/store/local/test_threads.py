@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -56,20 +57,14 @@ def eager_switching() -> Iterator[None]:
 
 def together(*actions: Callable[[], T]) -> list[T]:
     """Run the actions at the same moment, each in its own thread; their results in the same order."""
-    results: dict[int, T] = {}
     barrier = threading.Barrier(len(actions))
 
-    def run(n: int, action: Callable[[], T]) -> None:
+    def run(action: Callable[[], T]) -> T:
         barrier.wait(timeout=10)
-        results[n] = action()
+        return action()
 
-    threads = [threading.Thread(target=run, args=(n, action), daemon=True) for n, action in enumerate(actions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert len(results) == len(actions), "a thread failed or hangs"
-    return [results[n] for n in range(len(actions))]
+    with ThreadPoolExecutor(len(actions)) as threads:
+        return list(threads.map(run, actions, timeout=30))
 
 
 def by_all(memory: MemoryStore, request_of: Callable[[int], Request]) -> list[Response]:
@@ -89,10 +84,7 @@ def test_threads_that_acquire_one_task_have_one_winner_per_version(memory: Memor
         responses = by_all(memory, lambda n, r=r: acquire("w", r, pid=f"p{n}"))
         (winner,) = [n for n, response in enumerate(responses) if response.ok]
         task = present(present(memory.record("w")).task)
-        assert (task.version, task.pid) == (
-            r + 1,
-            f"p{winner}",
-        )
+        assert (task.version, task.pid) == (r + 1, f"p{winner}")
         assert {response.status for response in responses} == {200, 409}
         released = by_all(memory, lambda _, r=r: release("w", r + 1, handover=True))
         assert sorted(response.status for response in released) == [200] + [409] * (THREADS - 1)

@@ -113,7 +113,7 @@ FOLLOWED: list[tuple[str, Request, Sequence[Request], Sequence[Request], int, st
 """Requests of the holder of `w`, what happens before them and before their repetition, the status, and the task."""
 
 
-def test_request_with_a_lost_response_gets_the_status_of_its_effect(subtests: pytest.Subtests) -> None:
+def test_lost_response_has_the_status_of_its_effect(subtests: pytest.Subtests) -> None:
     for name, request, before, between, status, task in FOLLOWED:
         with subtests.test(name):
             client = Client()

@@ -200,7 +200,7 @@ def test_suspension_answered_300_ignores_promises_it_does_not_await(client: Clie
 # -- credentials ------------------------------------------------------------------------------------------------------
 
 
-def test_token_is_in_envelope_and_header_a_password_in_the_header(client: Client) -> None:
+def test_token_is_in_envelope_and_header_password_in_header(client: Client) -> None:
     for credentials in ({"token": "jwt"}, {"auth": ("user", "secret")}):
         HttpStore(URL, clock=client.clock, post=client.line, **credentials).apply(PromiseGet("p"))
     assert [msgspec.json.decode(body)["head"].get("auth") for body in client.line.bodies] == ["jwt", None]
