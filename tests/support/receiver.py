@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
 from typing import Any
 
 
@@ -15,19 +16,20 @@ class Server:
     Attributes:
         status: what it answers.
         before: called before it answers.
+        arrived: the headers of each message.
     """
 
     def __init__(self) -> None:
         self.received: list[tuple[str, dict[str, Any], str]] = []
         self.status = 200
         self.before: Callable[[], object] = lambda: None
+        self.arrived: Queue[dict[str, str]] = Queue()
         remember = self._remember
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = remember(self.path, json.loads(body), self.headers["Content-Type"])
-                self.send_response(status)
+                self.send_response(remember(self.path, json.loads(body), dict(self.headers.items())))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -40,10 +42,12 @@ class Server:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def _remember(self, path: str, body: dict[str, Any], content_type: str) -> int:
-        self.received.append((path, body, content_type))
+    def _remember(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> int:
+        self.received.append((path, body, headers["Content-Type"]))
         self.before()
-        return self.status
+        status = self.status
+        self.arrived.put(headers)
+        return status
 
     def close(self) -> None:
         self._server.shutdown()

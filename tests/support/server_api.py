@@ -49,10 +49,11 @@ class Stream:
 
 
 class Api:
-    """A client of a server."""
+    """A client of a server. `token` is the one of its requests."""
 
     def __init__(self, url: str) -> None:
         self.port = urlsplit(url).port or 80
+        self.token: str | None = None
 
     def http(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -68,7 +69,8 @@ class Api:
     def ask(self, kind: str, status: int = 200, **data: Any) -> Any:
         """Make a request of the protocol, and return the data of the response, which has this status."""
         corr_id = str(next(_NUMBERS))
-        envelope = {"kind": kind, "head": {"corrId": corr_id, "version": "2026-04-01"}, "data": data}
+        head = {"corrId": corr_id, "version": "2026-04-01"} | ({"auth": self.token} if self.token else {})
+        envelope = {"kind": kind, "head": head, "data": data}
         http_status, _, body = self.http("POST", "/", json.dumps(envelope).encode())
         answer = json.loads(body)
         assert (http_status, answer["head"]["status"]) == (status, status), answer

@@ -19,17 +19,6 @@ def test_room_leaves_connections_for_requests_and_files() -> None:
     assert room_in(WANTED_FILES).streams == 1_000
 
 
-def test_polling_workers_have_a_connection_for_requests_each() -> None:
-    room = room_in(256)
-    with started("--port", "0", limit="-n 256") as server, ExitStack() as open_connections:
-        api = server.api()
-        for n in range(room.streams):
-            open_connections.enter_context(api.poll("g", f"{n}"))
-            request = open_connections.enter_context(socket.create_connection(("127.0.0.1", api.port), PATIENCE))
-            request.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert request.recv(12) == b"HTTP/1.1 200"
-
-
 def test_refused_stream_closes_its_connection() -> None:
     with started("--port", "0", limit="-n 64") as server, ExitStack() as open_connections:
         api = server.api()
@@ -63,6 +52,7 @@ def test_server_at_its_limit_of_streams_answers_requests() -> None:
         assert [answer for _, answer in polls] == [b"HTTP/1.1 200"] * room.streams + [b"HTTP/1.1 503"]
         assert api.create("p")["state"] == "pending"
         idle = [answered("/health") for _ in range(room.connections - room.streams + 1)]
+        assert {answer for _, answer in idle[: room.streams]} == {b"HTTP/1.1 200"}, "one for each worker"
         assert idle[-1][1] == b"HTTP/1.1 503"
         for connection, _ in polls + idle:
             connection.close()

@@ -12,12 +12,11 @@ import pytest
 
 from resonate_infra.server.lambdas import MAX_INVOCATIONS, LambdaError, Lambdas, Mapped, mapped
 from resonate_store.model.clock import ManualClock
+from tests.support.build import execute
 from tests.support.server_api import PATIENCE
 from tests.support.worker_code.noting import RECEIVED
 
-MESSAGE = {"kind": "execute", "head": {}, "data": {"task": {"id": "w", "version": 0}}}
-
-
+MESSAGE = execute("w", 0)[1]
 HERE = "tests.support.worker_code.noting"
 
 
@@ -114,7 +113,7 @@ def test_failing_function_is_logged_in_one_line(caplog: pytest.LogCaptureFixture
     lambdas = loaded(f"worker={HERE}:handler")
     caplog.set_level(logging.INFO)
     for id in ("broken", "whole"):
-        lambdas.invoke("worker", {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": 0}}})
+        lambdas.invoke("worker", execute(id, 0)[1])
         RECEIVED.get(timeout=PATIENCE)
 
     assert lambdas.close(PATIENCE)
@@ -126,7 +125,7 @@ def test_exiting_functions_are_logged_and_free_their_threads(caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     ids = [*(f"exit-{n}" for n in range(MAX_INVOCATIONS)), "whole"]
     for id in ids:
-        lambdas.invoke("worker", {"kind": "execute", "head": {}, "data": {"task": {"id": id, "version": 0}}})
+        lambdas.invoke("worker", execute(id, 0)[1])
     events = [RECEIVED.get(timeout=PATIENCE)[0] for _ in ids]
 
     assert {event["data"]["task"]["id"] for event in events} == set(ids)
