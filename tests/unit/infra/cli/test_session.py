@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from resonate_infra.server.assembly import Server, ServerOptions
+from tests.support import tokens
 from tests.support.command_line import CommandLine
 from tests.support.dynamo import Table
 
@@ -26,18 +23,14 @@ def test_unusable_store_options_are_named(table: Table) -> None:
     code, line = CommandLine(RESONATE_TABLE="nowhere").fails("promises", "get", "x")
     assert code == 7
     assert "there is no table 'nowhere'" in line
-    for url in ("ftp://localhost", "http://"):
-        assert CommandLine().fails("promises", "get", "x", "--url", url)[0] == 2
     code, line = CommandLine(RESONATE_GROUPS="{").fails("promises", "get", "x", "--table", table.name)
     assert code == 2
     assert "RESONATE_GROUPS" in line
 
 
 def test_token_is_sent_to_the_server() -> None:
-    key = Ed25519PrivateKey.generate()
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    token = jwt.encode({"exp": 2**40, "prefix": "mine"}, key, "EdDSA")
-    with Server(ServerOptions(port=0, auth_key=public)).running() as server:
+    token = tokens.token(exp=2**40, prefix="mine")
+    with Server(ServerOptions(port=0, auth_key=tokens.public("rsa"))).running() as server:
         assert CommandLine().run("promises", "create", "mine.1", "--url", server.url, "--token", token).code == 0
         with_token = CommandLine(RESONATE_URL=server.url, RESONATE_TOKEN=token)
         assert with_token.json("promises", "get", "mine.1")["id"] == "mine.1"

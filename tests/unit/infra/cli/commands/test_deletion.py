@@ -27,9 +27,3 @@ def test_delete_of_pending_execution_requires_force(over_table: CommandLine, tab
     assert (code, line) == (1, f"the execution {id!r} is pending: cancel it first, or wait for its end")
     assert over_table.ok("delete", id, "--force").out.strip() == f"deleted {id} and 0 promises below it"
     assert table.items() == []
-
-
-def test_delete_over_http_is_refused(resonate: CommandLine) -> None:
-    code, line = resonate.fails("delete", "first")
-    assert code == 2
-    assert "give --table" in line

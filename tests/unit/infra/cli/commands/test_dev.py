@@ -83,25 +83,3 @@ def test_dev_does_not_serve_a_table_of_the_environment(served: list[tuple[Server
     CommandLine(RESONATE_TABLE="production").ok("dev")
 
     assert served[0][0].table is None
-
-
-MALFORMED: list[tuple[tuple[str, ...], int, str]] = [
-    (("--port", "65536"), 2, "--port"),
-    (("--retention", "0"), 2, "--retention must be longer than nothing"),
-    (("--lambda-timeout", "long"), 2, "--lambda-timeout must be a duration"),
-    (("--group", "worker"), 2, "--group must be NAME=ADDRESS, got 'worker'"),
-    (("--group", "worker=poll"), 2, "--group"),
-    (("--cors", "*", "--cors", "example.com"), 2, "--cors names 'example.com': an origin is such as https://"),
-    (("--allow-host", "http://foo:3"), 1, "--allow-host names 'http://foo:3': give the name of a host"),
-    (("--lambda", "worker"), 1, "'worker' maps no group to a handler"),
-    (("--data", "a", "--table", "b"), 1, "promises are kept in a file or in a table: give one of both"),
-    (("--auth-public-key", "/no/such/file"), 1, "the public key cannot be used"),
-]
-
-
-def test_malformed_option_of_dev_is_one_line(subtests: pytest.Subtests) -> None:
-    for arguments, code, expected in MALFORMED:
-        with subtests.test(arguments=arguments):
-            ended, line = CommandLine().fails("dev", *arguments)
-            assert ended == code
-            assert expected in line

@@ -20,14 +20,3 @@ def test_exported_history_is_replayed_by_present_code(resonate: CommandLine, id:
     history = History.from_json(file.read_text())
     assert [record.id for record in history.records] == [id, f"{id}.1", f"{id}.2", f"{id}.3"]
     replay(history, order)
-
-
-def test_history_of_missing_execution_is_exit_code_6(resonate: CommandLine) -> None:
-    assert resonate.fails("history", "export", "nobody") == (6, "there is no promise 'nobody'")
-
-
-def test_history_file_that_cannot_be_written_is_one_line(resonate: CommandLine, tmp_path: Path) -> None:
-    code, line = resonate.fails("history", "export", "first", "-o", str(tmp_path / "no" / "such.json"))
-
-    assert code == 1
-    assert "No such file or directory" in line

@@ -62,13 +62,6 @@ def test_canceled_execution_is_exit_code_5(resonate: CommandLine, id: str) -> No
     assert resonate.fails("invoke", id, "-f", "sleeps", "--wait") == (5, f"{id!r} was canceled")
 
 
-def test_unreachable_server_is_exit_code_7() -> None:
-    code, line = CommandLine().fails("invoke", "x", "-f", "order", "--url", "http://localhost:1")
-
-    assert code == 7
-    assert line.startswith("http://localhost:1 cannot be reached: ")
-
-
 def test_halted_task_is_exit_code_8(resonate: CommandLine, id: str) -> None:
     resonate.ok("invoke", id, "-f", "order", "-t", "nobody")
     resonate.ok("tasks", "halt", id, "--reason", "closed")
@@ -118,27 +111,6 @@ def test_invoke_with_other_arguments_shows_a_notice(resonate: CommandLine, id: s
     assert resonate.ok("invoke", id, "-f", "double", "-a", "1", "-t", "nobody").err == ""
     assert resonate.ok("invoke", id, "-f", "double", "-a", "1", "-t", "nobody").err == ""
     assert resonate.ok("invoke", id, "-f", "double", "-a", "2", "-t", "nobody").err == message
-
-
-MALFORMED: list[tuple[tuple[str, ...], str]] = [
-    ((), "--func"),
-    (("-f", "order", "-a", "1", "-a", "EUR"), "--arg 2 is no JSON: 'EUR' ("),
-    (("-f", "order", "-k", "currency=EUR"), "--kwarg currency is no JSON: 'EUR' ("),
-    (("-f", "order", "-k", "a=1", "-k", "a=2"), "--kwarg gives 'a' twice"),
-    (("-f", "order", "--wait-timeout", "1"), "--wait-timeout says how long to wait: give --wait, too"),
-    (("-f", "order", "--url", "http://a", "--table", "b"), "promises are at --url or in --table: give one of both"),
-]
-
-
-def test_malformed_invocation_is_exit_code_2_and_starts_nothing(
-    resonate: CommandLine, id: str, subtests: pytest.Subtests
-) -> None:
-    for arguments, expected in MALFORMED:
-        with subtests.test(arguments=arguments):
-            code, line = resonate.fails("invoke", id, *arguments)
-            assert code == 2
-            assert expected in line
-    assert resonate.run("promises", "get", id).code == 6
 
 
 def test_interrupted_wait_does_not_change_the_execution(

@@ -57,28 +57,6 @@ def test_payloads_are_shown_decoded_or_raw(resonate: CommandLine, id: str) -> No
     assert resonate.ok("promises", "get", id, "--raw").fields["param"] == '"Ingi"'
 
 
-MALFORMED: list[tuple[tuple[str, ...], str]] = [
-    (("create", "x", "-d", "{"), "--data is no JSON: '{'"),
-    (("create", "x", "-d", "NaN"), "--data is no JSON: 'NaN' (NaN is not JSON)"),
-    (("create", "x", "--tag", "shop"), "--tag must be NAME=TEXT, got 'shop'"),
-    (("create", "x", "--timeout", "soon"), "--timeout must be a duration such as 30"),
-    (("reject", "x", "-d", "1", "-m", "no"), "a promise is rejected with --data or with --message"),
-    (("search", "--state", "lost"), "--state"),
-    (("search", "--limit", "0"), "--limit"),
-]
-
-
-def test_malformed_promise_command_is_exit_code_2(resonate: CommandLine, subtests: pytest.Subtests) -> None:
-    for arguments, expected in MALFORMED:
-        with subtests.test(arguments=arguments):
-            code, line = resonate.fails("promises", *arguments)
-            assert code == 2
-            assert expected in line
-    code, line = resonate.fails("promises", "create", "x" * 2000)
-    assert code == 1
-    assert line.startswith("promise.create of 'xxx")
-
-
 def test_promises_are_found_by_id_state_and_tags(anywhere: CommandLine, id: str) -> None:
     for n in range(5):
         anywhere.ok("promises", "create", f"{id}-{n}", "--tag", f"of={id}{n % 2}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
-
 from resonate import Resonate
 from tests.support.command_line import CommandLine
 
@@ -80,20 +78,3 @@ def test_schedule_without_function_has_data_and_target(resonate: CommandLine, id
 
     assert created["promiseParam"]["data"] == {"x": 1}
     assert created["promiseTags"] == {"resonate:target": "https://a.example"}
-
-
-MALFORMED: list[tuple[tuple[str, ...], int, str]] = [
-    (("--cron", "61 * * * *", "-f", "double"), 1, "schedule.create of 'bad': "),
-    (("--cron", "@daily", "-f", "double", "--timezone", "Nowhere"), 1, "schedule.create of 'bad': "),
-    (("--cron", "@daily", "-f", "double", "-d", "1"), 2, "a function takes --arg and --kwarg, and --data"),
-    (("--cron", "@daily", "-a", "1"), 2, "--arg and --kwarg are for a function: give --func, or --data instead"),
-    (("-f", "double"), 2, "--cron"),
-]
-
-
-def test_malformed_schedule_is_refused(resonate: CommandLine, subtests: pytest.Subtests) -> None:
-    for arguments, code, expected in MALFORMED:
-        with subtests.test(arguments=arguments):
-            ended, line = resonate.fails("schedules", "create", "bad", *arguments)
-            assert ended == code
-            assert expected in line

@@ -41,8 +41,3 @@ def test_halted_task_of_a_server_is_found(resonate: CommandLine, id: str) -> Non
 
     assert resonate.json("tasks", "halt", id)["state"] == "halted"
     assert id in [each["id"] for each in resonate.json("tasks", "search", "--state", "halted", "--all")["tasks"]]
-
-
-def test_missing_task_is_exit_code_6(resonate: CommandLine) -> None:
-    for command in ("get", "halt", "continue"):
-        assert resonate.fails("tasks", command, "nobody") == (6, "there is no task 'nobody'")

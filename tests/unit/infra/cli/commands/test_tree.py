@@ -121,8 +121,3 @@ def test_tree_separates_executions_with_the_same_prefix(resonate: CommandLine, s
 
     assert [each["id"] for each in resonate.json("tree", id)["children"]] == [f"{id}.c", f"{id}.1"]
     assert [each["id"] for each in resonate.json("tree", f"{id}.b")["children"]] == [f"{id}.b.1"]
-
-
-def test_tree_of_missing_execution_is_exit_code_6(resonate: CommandLine) -> None:
-    for arguments in (("tree", "nobody"), ("tree", "nobody", "--json")):
-        assert resonate.fails(*arguments) == (6, "there is no promise 'nobody'")
