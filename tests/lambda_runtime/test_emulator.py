@@ -68,7 +68,9 @@ def test_emulator_reports_errors_and_continues(function: RuntimeEmulator) -> Non
     assert function.invoke({}).error_type is None
 
 
-def test_emulator_starts_a_process_after_a_kill(function: RuntimeEmulator) -> None:
+def test_emulator_starts_a_process_after_a_kill_and_leaves_none(function: RuntimeEmulator) -> None:
+    with pytest.raises(EmulatorError, match="no runtime is running"):
+        function.kill()
     before = function.invoke({})
     with ThreadPoolExecutor(max_workers=1) as caller:
         running = caller.submit(function.invoke, {"sleep": 2})
@@ -76,35 +78,12 @@ def test_emulator_starts_a_process_after_a_kill(function: RuntimeEmulator) -> No
         function.kill()
         killed = running.result()
     after = function.invoke({})
-
-    assert killed.error_type == "Runtime.ExitError"
-    assert after.error_type is None
-    assert after.payload["process"] != before.payload["process"]
-
-
-def test_emulator_kill_of_an_idle_process_fails_one_invocation(function: RuntimeEmulator) -> None:
-    before = function.invoke({})
     function.kill()
-
-    assert function.invoke({}).error_type == "Runtime.ExitError"
-    assert function.invoke({}).payload["process"] != before.payload["process"]
-
-
-def test_emulator_reports_an_unimportable_handler(tmp_path: Path) -> None:
-    with RuntimeEmulator(handler="nowhere.handler", directory=tmp_path) as emulator:
-        result = emulator.invoke({})
-
-    assert result.error_type == "Runtime.ImportModuleError"
-
-
-def test_emulator_stop_leaves_no_process(function: RuntimeEmulator) -> None:
-    process = function.invoke({}).payload["process"]
+    assert [killed.error_type, function.invoke({}).error_type] == ["Runtime.ExitError"] * 2
+    last = function.invoke({})
     function.stop()
 
-    assert not Path(f"/proc/{process}").exists()
+    assert (after.error_type, last.error_type) == (None, None)
+    assert len({each.payload["process"] for each in (before, after, last)}) == 3
+    assert not Path(f"/proc/{last.payload['process']}").exists()
     function.stop()
-
-
-def test_emulator_kill_before_the_first_invocation_is_refused(function: RuntimeEmulator) -> None:
-    with pytest.raises(EmulatorError, match="no runtime is running"):
-        function.kill()

@@ -56,6 +56,13 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def interrupted(process: subprocess.Popen[str], said: str = "waiting") -> tuple[int, str, str]:
+    """Interrupt a process after a line, and wait for its end."""
+    assert line(process) == said
+    process.send_signal(signal.SIGINT)
+    return ended(process)
+
+
 def line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
@@ -168,20 +175,13 @@ try:
 except KeyboardInterrupt:
     print("bye")
 """
-    process = run(STUCK.format(resonate=resonate) + waiting)
-    assert line(process) == "waiting"
-    process.send_signal(signal.SIGINT)
-
-    assert ended(process) == (0, "bye\n", "")
+    assert interrupted(run(STUCK.format(resonate=resonate) + waiting)) == (0, "bye\n", "")
 
 
 @local_and_remote
 def test_unhandled_interrupt_leaves_no_traceback(run: Run, resonate: str) -> None:
     process = run(STUCK.format(resonate=resonate) + "print('waiting')\nhandle.result()")
-    assert line(process) == "waiting"
-    process.send_signal(signal.SIGINT)
-
-    assert ended(process) == (-signal.SIGINT, "", "")
+    assert interrupted(process) == (-signal.SIGINT, "", "")
 
 
 IN_MEMORY = """
@@ -231,10 +231,7 @@ INTERRUPTED = (
 def test_interrupted_program_in_memory_leaves_no_traceback(run: Run, subtests: pytest.Subtests) -> None:
     for waiting in INTERRUPTED:
         with subtests.test(waiting):
-            process = run(IN_MEMORY + waiting)
-            assert line(process) == "running"
-            process.send_signal(signal.SIGINT)
-            assert ended(process) == (-signal.SIGINT, "", "")
+            assert interrupted(run(IN_MEMORY + waiting), "running") == (-signal.SIGINT, "", "")
 
 
 def test_second_interrupt_ends_the_program_at_once(run: Run, serving: Serving) -> None:

@@ -4,7 +4,6 @@ Events and results go over a connection, as with `sam local invoke -e events/wor
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,19 +14,6 @@ from tests.support.lambda_runtime.stack import RuntimeStack
 from tests.support.present import present
 
 pytestmark = needs_runtime
-
-
-@pytest.fixture(scope="module")
-def deployed() -> Iterator[RuntimeStack]:
-    with RuntimeStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def stack(deployed: RuntimeStack) -> RuntimeStack:
-    """Stack with an empty table, whose functions may be warm."""
-    deployed.redeploy()
-    return deployed
 
 
 def answer(stack: RuntimeStack, function: str, event: Any) -> Any:
@@ -42,17 +28,6 @@ def begin_workflow(stack: RuntimeStack) -> None:
 
 
 # --- Events
-
-
-def test_dispatch_logs_a_failed_invocation_of_a_worker(stack: RuntimeStack) -> None:
-    begin_workflow(stack)
-    stack.endpoint.functions = frozenset()
-
-    assert stack.dispatch() == []
-    stack.function("DispatchFunction").wait_for_output(
-        "invoking resonate-worker failed, the task will be offered again"
-    )
-    assert present(stack.record(WORKFLOW).task).state == "pending"
 
 
 def test_dispatch_posts_the_messages_of_the_push_queue(stack: RuntimeStack) -> None:
@@ -94,13 +69,14 @@ def test_log_lines_of_the_worker_name_request_and_task(stack: RuntimeStack) -> N
     assert cold == [True, False]
 
 
-def test_log_lines_of_the_dispatcher_name_execution_and_task(stack: RuntimeStack) -> None:
+def test_failed_invocation_of_a_worker_is_logged_with_its_task(stack: RuntimeStack) -> None:
     begin_workflow(stack)
     stack.endpoint.functions = frozenset()
 
     dispatch = stack.function("DispatchFunction")
-    stack.dispatch()
-    dispatch.wait_for_output("invoking resonate-worker failed")
+    assert stack.dispatch() == []
+    dispatch.wait_for_output("invoking resonate-worker failed, the task will be offered again")
+    assert present(stack.record(WORKFLOW).task).state == "pending"
 
     said = [line for line in lines(dispatch.output()) if "invoking resonate-worker failed" in line.get("message", "")]
     assert {(line["execution_id"], line["task_version"], line["attempt"]) for line in said} == {(WORKFLOW, 0, 1)}

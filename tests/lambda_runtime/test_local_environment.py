@@ -40,14 +40,14 @@ PARAMETERS: list[dict[str, str]] = [{}, {"EndpointUrl": ENDPOINT}, {"PushToken":
 def environments() -> list[dict[str, dict[str, str]]]:
     """Return the environments of the functions under `sam local`, for each of `PARAMETERS`, with `events/env.json`."""
     shell = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "RESONATE_"))}
-    done = subprocess.run(
-        [SAM, SCRIPT, "template.yaml", "events/env.json", json.dumps(PARAMETERS)],
-        cwd=ROOT,
-        env={**shell, "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    shell |= {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": ""}
+    return printed([SAM, SCRIPT, "template.yaml", "events/env.json"], shell)
+
+
+def printed(command: list[str | Path], environment: dict[str, str]) -> list[dict[str, dict[str, str]]]:
+    """Return what a command prints for `PARAMETERS`."""
+    command = [*command, json.dumps(PARAMETERS)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -78,16 +78,7 @@ def deployed() -> list[dict[str, dict[str, str]]]:
     """Return the environments of the functions in the account of the endpoint, for each of `PARAMETERS`."""
     # Other tests can keep a stack of the same name in this process, so this runs in another one.
     paths = os.pathsep.join(path for path in sys.path if path)
-    done = subprocess.run(
-        [sys.executable, "-c", DEPLOY, json.dumps(PARAMETERS)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return printed([sys.executable, "-c", DEPLOY], {**os.environ, "PYTHONPATH": paths})
 
 
 def test_sam_local_commands_name_endpoint_and_variables() -> None:

@@ -6,7 +6,6 @@ variable marks it as served by SAM.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -16,11 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.lambda_runtime.emulator import RuntimeEmulator, needs_runtime
 from tests.support.lambda_runtime.stack import ROOT, RuntimeStack, wait_until
-from tests.support.ports import free_port
+from tests.support.ports import free_port, is_open
 
 pytestmark = needs_runtime
 
@@ -39,19 +36,11 @@ def started(function: RuntimeEmulator) -> Iterator[str]:
         [*command, f"ApiFunction={function.url}"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            wait_until(lambda: process.poll() is not None or listens(port), within=60)
+            wait_until(lambda: process.poll() is not None or is_open(port), within=60)
             assert process.poll() is None, "SAM has ended"
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def ask(url: str, path: str = "/", body: Any = None, **more: Any) -> tuple[int, Any]:
@@ -69,14 +58,8 @@ def request(kind: str, **data: Any) -> dict[str, Any]:
     return {"kind": kind, "head": {"corrId": "1", "version": "2026-04-01"}, "data": data}
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[RuntimeStack]:
-    with RuntimeStack() as stack:
-        yield stack
-
-
-def test_sam_local_serves_the_api(stack: RuntimeStack) -> None:
-    function = stack.start("ApiFunction", environment={"AWS_SAM_LOCAL": "true"})
+def test_sam_local_serves_the_api(deployed: RuntimeStack) -> None:
+    function = deployed.start("ApiFunction", environment={"AWS_SAM_LOCAL": "true"})
     with started(function) as url:
         created = ask(url, body=request("promise.create", id="p1", timeoutAt=DEADLINE))
         found = ask(url, body=request("promise.get", id="p1"))
@@ -86,14 +69,14 @@ def test_sam_local_serves_the_api(stack: RuntimeStack) -> None:
 
     assert (created[0], created[1]["data"]["promise"]["state"]) == (200, "pending")
     assert (found[0], found[1]["data"]["promise"]["id"]) == (200, "p1")
-    assert stack.record("p1").pending
+    assert deployed.record("p1").pending
     assert ready == (200, None)
     assert preflight == (204, None)
     assert elsewhere == 403
 
 
-def test_unsigned_request_without_sam_is_refused(stack: RuntimeStack) -> None:
-    with started(stack.start("ApiFunction")) as url:
+def test_unsigned_request_without_sam_is_refused(deployed: RuntimeStack) -> None:
+    with started(deployed.start("ApiFunction")) as url:
         status, answer = ask(url, body=request("promise.get", id="p1"))
 
     assert status == 403

@@ -6,7 +6,6 @@ Processes and time are real. Only the table, the stream and the timer queue conn
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,19 +22,6 @@ pytestmark = needs_runtime
 LEASE_MARGIN = 5_000
 """Milliseconds that the lease of a worker outlasts its invocation."""
 SWEEP = {"kind": "sweep"}
-
-
-@pytest.fixture(scope="module")
-def deployed() -> Iterator[RuntimeStack]:
-    with RuntimeStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def stack(deployed: RuntimeStack) -> RuntimeStack:
-    """Stack with an empty table, whose functions may be warm."""
-    deployed.redeploy()
-    return deployed
 
 
 def test_sleep_outlasts_the_worker_that_began_it(stack: RuntimeStack) -> None:

@@ -10,9 +10,8 @@ from botocore.exceptions import ConnectionClosedError
 from resonate.testing.faults import Killed
 from resonate_infra.testing.moto.cloud import CountedCall, Moment
 from resonate_infra.testing.stack import OfflineStack
-from resonate_store.dynamo.items import entry_of
-from resonate_store.model.records import Record
 from tests.support import journal
+from tests.support.records import records_in_table
 
 
 def in_turn(*faults: Moment) -> pytest.MarkDecorator:
@@ -63,10 +62,4 @@ class Fault:
 
 def settled(stack: OfflineStack) -> set[str]:
     """The ids of all settled promises in the table."""
-    caller, stack.cloud.caller = stack.cloud.caller, ""
-    try:
-        items = stack.cloud.client("dynamodb").scan(TableName=stack.deployment.table_name)["Items"]
-    finally:
-        stack.cloud.caller = caller
-    entries = [entry_of(item) for item in items if not item["sk"]["S"].startswith("expiry#")]
-    return {entry.id for entry in entries if isinstance(entry, Record) and not entry.pending}
+    return {record.id for record in records_in_table(stack) if not record.pending}

@@ -11,6 +11,15 @@ def free_port() -> int:
     return port
 
 
+def is_open(port: int) -> bool:
+    """Whether somebody listens on a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def free_ports(count: int) -> list[int]:
     """Several of them, each another."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.support.ports import free_ports
+from tests.support.ports import free_ports, is_open
 
 _ARCHITECTURES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64"}
 _INVOCATION_PATH = "/2015-03-31/functions/function/invocations"
@@ -216,17 +215,13 @@ class RuntimeEmulator:
         )
         ports = (self._port, runtime_port)
         self._poll(
-            lambda: process.poll() is not None or all(map(_accepts_connections, ports)),
+            lambda: process.poll() is not None or all(map(is_open, ports)),
             "the emulator does not listen",
         )
         return process.poll() is None
 
     def _post(self, body: bytes) -> str:
-        request = urllib.request.Request(
-            self.url,
-            data=body,
-            headers={"Content-Type": "application/json"},
-        )
+        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
         try:
             with _OPENER.open(request, timeout=self._timeout_seconds + _INVOCATION_SLACK_SECONDS) as response:
                 return response.read().decode()
@@ -265,14 +260,6 @@ def _stop_process(process: subprocess.Popen[bytes]) -> None:
         process.wait()
     # The emulator takes its runtime along, unless it had to be killed itself.
     _kill_groups(runtimes)
-
-
-def _accepts_connections(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _children(parent: int) -> set[int]:
