@@ -75,20 +75,20 @@ def event_source(client: Any, _name: str, properties: Fragment) -> Created:
     return Created(client("lambda").create_event_source_mapping(**request)["UUID"], {})
 
 
-def event_invoke_config(client: Any, name: str, properties: Fragment) -> Created:
-    client("lambda").put_function_event_invoke_config(**properties)
-    return Created(name, {})
+def named(service: str, operation: str, argument: str | None = None) -> Creator:
+    """Return a creator by one call that has the properties, and the name of the resource in an argument."""
+
+    def creator(client: Any, name: str, properties: Fragment) -> Created:
+        getattr(client(service), operation)(**({argument: name} if argument else {}), **properties)
+        return Created(properties.get("DashboardName", name), {})
+
+    return creator
 
 
 def function_url(client: Any, _name: str, properties: Fragment) -> Created:
     request = {key: value for key, value in properties.items() if key != "TargetFunctionArn"}
     url = client("lambda").create_function_url_config(FunctionName=properties["TargetFunctionArn"], **request)
     return Created(url["FunctionArn"], {"FunctionUrl": url["FunctionUrl"]})
-
-
-def permission(client: Any, name: str, properties: Fragment) -> Created:
-    client("lambda").add_permission(StatementId=name, **properties)
-    return Created(name, {})
 
 
 def rest_api(client: Any, _name: str, properties: Fragment) -> Created:
@@ -113,16 +113,6 @@ def stage(client: Any, _name: str, properties: Fragment) -> Created:
         tracingEnabled=properties["TracingEnabled"],
     )
     return Created(properties["StageName"], {})
-
-
-def alarm(client: Any, name: str, properties: Fragment) -> Created:
-    client("cloudwatch").put_metric_alarm(AlarmName=name, **properties)
-    return Created(name, {})
-
-
-def dashboard(client: Any, name: str, properties: Fragment) -> Created:
-    client("cloudwatch").put_dashboard(**properties)
-    return Created(properties.get("DashboardName", name), {})
 
 
 def bucket_policy(client: Any, name: str, properties: Fragment) -> Created:
@@ -155,15 +145,15 @@ CREATORS: Mapping[str, Creator] = {
     "AWS::ApiGateway::Deployment": deployment,
     "AWS::ApiGateway::RestApi": rest_api,
     "AWS::ApiGateway::Stage": stage,
-    "AWS::CloudWatch::Alarm": alarm,
-    "AWS::CloudWatch::Dashboard": dashboard,
+    "AWS::CloudWatch::Alarm": named("cloudwatch", "put_metric_alarm", "AlarmName"),
+    "AWS::CloudWatch::Dashboard": named("cloudwatch", "put_dashboard"),
     "AWS::IAM::Policy": policy,
     "AWS::IAM::Role": role,
-    "AWS::Lambda::EventInvokeConfig": event_invoke_config,
+    "AWS::Lambda::EventInvokeConfig": named("lambda", "put_function_event_invoke_config"),
     "AWS::Lambda::EventSourceMapping": event_source,
     "AWS::Lambda::Function": function,
     "AWS::Lambda::LayerVersion": layer,
-    "AWS::Lambda::Permission": permission,
+    "AWS::Lambda::Permission": named("lambda", "add_permission", "StatementId"),
     "AWS::Lambda::Url": function_url,
     "AWS::Logs::LogGroup": log_group,
     "AWS::S3::BucketPolicy": bucket_policy,

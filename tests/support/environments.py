@@ -41,7 +41,7 @@ class Process:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def line(self, start: str) -> str:
+    def line(self, start: str = "") -> str:
         """Wait for a line that begins so and return the rest of it."""
         while True:
             try:
@@ -53,16 +53,17 @@ class Process:
             if line.startswith(start):
                 return line.removeprefix(start).strip()
 
-    def end(self) -> int:
-        """Wait for the process to end and return its exit code."""
+    def end(self, number: signal.Signals | None = None) -> int:
+        """Send a signal, wait for the process to end, and return its exit code."""
+        if number is not None:
+            self._process.send_signal(number)
         code = self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         return code
 
     def kill(self) -> None:
         """End it as a crash would."""
-        self._process.send_signal(signal.SIGKILL)
-        self.end()
+        self.end(signal.SIGKILL)
 
     def _read(self) -> None:
         assert self._process.stdout is not None

@@ -94,7 +94,7 @@ def test_port_in_use_exits_with_code_1_and_one_line() -> None:
     with started("--port", "0") as first:
         port = str(first.api().port)
         with started("--port", port) as second:
-            assert second.wait() == 1
+            assert second.end() == 1
 
     assert second.lines == [
         f"error: cannot listen on localhost:{port}: Address already in use; choose another host or port"
@@ -103,7 +103,7 @@ def test_port_in_use_exits_with_code_1_and_one_line() -> None:
 
 def test_unimportable_function_exits_with_code_1_and_one_line() -> None:
     with started("--port", "0", "--lambda", "worker=no_such_module:handler") as server:
-        assert server.wait() == 1
+        assert server.end() == 1
 
     why = "importing no_such_module failed: ModuleNotFoundError: No module named 'no_such_module'"
     assert server.lines == [f"error: --lambda worker=no_such_module:handler: {why}"]
