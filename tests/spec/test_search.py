@@ -11,15 +11,7 @@ from msgspec.structs import replace
 
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import PromiseView, Schedule, Task
-from resonate_store.model.requests import (
-    PromiseSearch,
-    Request,
-    Response,
-    ScheduleSearch,
-    Search,
-    TaskHalt,
-    TaskSearch,
-)
+from resonate_store.model.requests import PromiseSearch, Request, Response, ScheduleSearch, Search, TaskHalt, TaskSearch
 from resonate_store.model.tags import ORIGIN, PARENT
 from tests.support.build import (
     DAY,

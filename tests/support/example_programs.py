@@ -41,10 +41,7 @@ def changed(text: str, replaced: dict[str, str | Path]) -> str:
 
 
 def start(
-    surroundings: Surroundings,
-    command: str,
-    replaced: dict[str, str | Path] | None = None,
-    **environment: str,
+    surroundings: Surroundings, command: str, replaced: dict[str, str | Path] | None = None, **environment: str
 ) -> Process:
     """Run a command in a shell, as a user would, except where another port or directory has to be used.
 

@@ -214,10 +214,7 @@ class RuntimeEmulator:
             start_new_session=True,
         )
         ports = (self._port, runtime_port)
-        self._poll(
-            lambda: process.poll() is not None or all(map(is_open, ports)),
-            "the emulator does not listen",
-        )
+        self._poll(lambda: process.poll() is not None or all(map(is_open, ports)), "the emulator does not listen")
         return process.poll() is None
 
     def _post(self, body: bytes) -> str:

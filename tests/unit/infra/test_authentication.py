@@ -88,9 +88,8 @@ def test_token_times_are_checked_with_leeway() -> None:
 
 
 def test_token_expires_on_the_injected_clock() -> None:
-    clock = ManualClock()
-    guarded = Service(MemoryStore(clock=clock), guard=Authentication(public_key=public("rsa"), clock=clock))
-    auth = token()
+    clock, auth = ManualClock(), token()
+    guarded = service(clock=clock)
     assert status(guarded, auth) == ADMITTED
     clock.advance(3600_000 + LEEWAY_MS)
     assert status(guarded, auth) == 401
@@ -145,10 +144,6 @@ def action(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, "head": {}, "data": data}
 
 
-def create(id: str) -> dict[str, Any]:
-    return {"id": id, "timeoutAt": LATER, "tags": TARGET}
-
-
 def suspend(id: str, *awaited: str) -> dict[str, Any]:
     callbacks = [action("promise.register_callback", {"awaited": each, "awaiter": id}) for each in awaited]
     return {"id": id, "version": 1, "actions": callbacks}
@@ -170,22 +165,22 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("task.create", {"pid": "p", "ttl": 1, "action": action("promise.create", placed("t1.a", origin="t2.a"))}),
     ("task.fence", {"id": "t1.a", "version": 1, "action": action("promise.create", placed("t1.b", origin="t2.b"))}),
     ("promise.get", {"id": "t2.a"}),
-    ("promise.create", create("t2.a")),
+    ("promise.create", placed("t2.a")),
     ("promise.settle", {"id": "t2.a", "state": "resolved"}),
     ("promise.register_callback", {"awaited": "t2.a", "awaiter": "t1.a"}),
     ("promise.register_callback", {"awaited": "t1.a", "awaiter": "t2.a"}),
     ("promise.register_listener", {"awaited": "t2.a", "address": "https://example.com/"}),
     ("promise.search", {"id": "t1."}),
     ("task.get", {"id": "t2.a"}),
-    ("task.create", {"pid": "p", "ttl": 1, "action": action("promise.create", create("t2.a"))}),
+    ("task.create", {"pid": "p", "ttl": 1, "action": action("promise.create", placed("t2.a"))}),
     ("task.acquire", {"id": "t2.a", "version": 0, "pid": "p", "ttl": 1}),
     ("task.release", {"id": "t2.a", "version": 1}),
     ("task.fulfill", {"id": "t2.a", "version": 1, "action": action("", {"id": "t2.a", "state": "resolved"})}),
     ("task.fulfill", {"id": "t1.a", "version": 1, "action": action("", {"id": "t2.a", "state": "resolved"})}),
     ("task.suspend", suspend("t2.a", "t1.b")),
     ("task.suspend", suspend("t1.a", "t1.b", "t2.a")),
-    ("task.fence", {"id": "t2.a", "version": 1, "action": action("promise.create", create("t1.b"))}),
-    ("task.fence", {"id": "t1.a", "version": 1, "action": action("promise.create", create("t2.a"))}),
+    ("task.fence", {"id": "t2.a", "version": 1, "action": action("promise.create", placed("t1.b"))}),
+    ("task.fence", {"id": "t1.a", "version": 1, "action": action("promise.create", placed("t2.a"))}),
     (
         "task.fence",
         {"id": "t1.a", "version": 1, "action": action("promise.settle", {"id": "t2.a", "state": "resolved"})},

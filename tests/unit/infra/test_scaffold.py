@@ -11,8 +11,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from resonate_infra.scaffold import FILES, scaffold
 from resonate_infra.testing.stack import OfflineStack
-
-ROOT = Path(__file__).parents[3]
+from tests.support.shipped_template import ROOT, document
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_new_project_workflow_runs_deployed(project: Path) -> None:
 def test_new_project_template_reads_the_parameters_of_ours(tmp_path: Path) -> None:
     scaffold(tmp_path, stack="shop")
     theirs = yaml_parse((tmp_path / "template.yaml").read_text())["Parameters"]
-    ours = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    ours = document()["Resources"]
     written = {
         each["Properties"]["Name"]["Fn::Sub"].replace("${AWS::StackName}", "shop")
         for each in ours.values()
@@ -61,7 +60,7 @@ def test_new_project_template_reads_the_parameters_of_ours(tmp_path: Path) -> No
 
 def test_new_project_worker_has_the_variables_of_ours(project: Path) -> None:
     # Three variables concern only the functions of the deployment: groups, endpoint and debugging.
-    ours = yaml_parse((ROOT / "template.yaml").read_text())
+    ours = document()
     theirs = yaml_parse((project / "template.yaml").read_text())
     variables = theirs["Resources"]["WorkerFunction"]["Properties"]["Environment"]["Variables"]
     expected = ours["Globals"]["Function"]["Environment"]["Variables"]

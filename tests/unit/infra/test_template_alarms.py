@@ -9,12 +9,7 @@ from typing import Any
 import pytest
 
 from resonate_infra.testing.template.template import Resolver
-from tests.support.shipped_template import (
-    ROOT,
-    of_type,
-    properties,
-    shipped,
-)
+from tests.support.shipped_template import ROOT, of_type, properties, shipped
 
 TOPIC = "arn:aws:sns:eu-central-1:111122223333:pager"
 EMAIL = "ops@example.com"

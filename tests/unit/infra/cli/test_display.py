@@ -15,14 +15,7 @@ def encoded(text: str) -> str:
     return b64encode(text.encode()).decode()
 
 
-DURATIONS = {
-    -5: "0ms",
-    12: "12ms",
-    3_449: "3.4s",
-    320_000: "5m 20s",
-    7_500_000: "2h 5m",
-    273_600_000: "3d 4h",
-}
+DURATIONS = {-5: "0ms", 12: "12ms", 3_449: "3.4s", 320_000: "5m 20s", 7_500_000: "2h 5m", 273_600_000: "3d 4h"}
 INSTANTS = {None: "", 0: "1970-01-01T00:00:00Z", 1_750_000_000_999: "2025-06-15T15:06:40Z", 2**62: "never"}
 PAYLOADS = {
     encoded('{"a": 1}'): {"a": 1},

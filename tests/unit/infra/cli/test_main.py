@@ -23,12 +23,7 @@ HEAVY = {"boto3", "botocore", "croniter", "cryptography", "jwt", "pynamodb", "st
 
 def ran(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=2 * PATIENCE,
-        check=False,
-        env=_environment(),
+        command, capture_output=True, text=True, timeout=2 * PATIENCE, check=False, env=_environment()
     )
 
 

@@ -53,6 +53,13 @@ class Scene:
         assert response.ok, response.error
         return response
 
+    def suspended(self) -> None:
+        """Suspend the task `w` on the promise `x`."""
+        self.create("w", "poll://any@g")
+        assert self.store.apply(TaskAcquire("w", 0, "p", HOUR)).ok
+        self.create("x")
+        assert self.store.apply(TaskSuspend("w", 1, ("x",))).ok
+
     def advance(self, milliseconds: int) -> None:
         """Advance the clock, and tick the store at each instant that is due."""
         end = self.clock.now() + milliseconds
@@ -68,13 +75,9 @@ def scene(table: Table) -> Scene:
 
 
 def test_table_store_delivers_effects_without_the_stream(scene: Scene) -> None:
-    scene.create("w", "poll://any@g")
-    assert scene.taken() == [("poll://any@g", "w")]
-    assert scene.store.apply(TaskAcquire("w", 0, "p", HOUR)).ok
-    scene.create("x")
-    assert scene.store.apply(TaskSuspend("w", 1, ("x",))).ok
+    scene.suspended()
     assert scene.store.apply(PromiseRegisterListener("x", "poll://uni@c/1")).ok
-    assert scene.taken() == []
+    assert scene.taken() == [("poll://any@g", "w")]
     assert scene.store.apply(PromiseSettle("x", "resolved")).ok
 
     assert scene.taken() == [("poll://any@g", "w"), ("poll://uni@c/1", "x")]
@@ -142,10 +145,7 @@ def test_sweep_that_wakes_nothing_is_logged_as_debug(scene: Scene, caplog: pytes
 
 
 def test_failed_effect_is_left_to_the_sweep(scene: Scene, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    scene.create("w", "poll://any@g")
-    scene.store.apply(TaskAcquire("w", 0, "p", HOUR))
-    scene.create("x")
-    scene.store.apply(TaskSuspend("w", 1, ("x",)))
+    scene.suspended()
     scene.taken()
     # The settlement itself succeeds. The requests of its effects fail.
     wire.faults.extend([None, *[refusing("InternalServerError", 500)] * 10])

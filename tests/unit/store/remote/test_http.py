@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,21 +31,12 @@ def test_http_requests_of_a_thread_share_a_connection(serving: Serving) -> None:
 
 def test_http_requests_of_eight_threads_are_all_answered(serving: Serving) -> None:
     store = HttpStore(serving.url)
-    failures: list[BaseException] = []
 
-    def work(n: int) -> None:
-        try:
-            for step in range(10):
-                assert store.apply(creation(serving, f"p{n}-{step}")).ok
-        except BaseException as error:
-            failures.append(error)
+    def work(n: int) -> list[bool]:
+        return [store.apply(creation(serving, f"p{n}-{step}")).ok for step in range(10)]
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert failures == []
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(work, range(8), timeout=PATIENCE)) == [[True] * 10] * 8
     assert len(serving.store.records()) == 80
 
 
@@ -92,7 +84,7 @@ def test_http_unknown_host_raises_an_error() -> None:
 
 def test_http_untrusted_certificate_raises_an_error_at_once(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*self_signed(tmp_path))
+    context.load_cert_chain(self_signed(tmp_path / "cert.pem"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
@@ -111,7 +103,8 @@ def test_http_untrusted_certificate_raises_an_error_at_once(tmp_path: Path) -> N
         server.join(PATIENCE)
 
 
-def self_signed(directory: Path) -> tuple[Path, Path]:
+def self_signed(path: Path) -> Path:
+    """Write a certificate and its key into a file."""
     from datetime import UTC, datetime
 
     from cryptography import x509
@@ -131,8 +124,6 @@ def self_signed(directory: Path) -> tuple[Path, Path]:
         .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
         .sign(key, hashes.SHA256())
     )
-    cert_file, key_file = directory / "cert.pem", directory / "key.pem"
-    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     pem = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    key_file.write_bytes(key.private_bytes(*pem))
-    return cert_file, key_file
+    path.write_bytes(key.private_bytes(*pem) + certificate.public_bytes(pem[0]))
+    return path

@@ -48,34 +48,30 @@ def test_rejected_execution_is_exit_code_3(resonate: CommandLine, id: str) -> No
         assert ('"state": "rejected"' in ran.out) is bool(json)
 
 
-def test_timed_out_execution_is_exit_code_4(resonate: CommandLine, id: str) -> None:
-    code, line = resonate.fails("invoke", id, "-f", "order", "-t", "nobody", "--timeout", "50ms", "--wait", "--quiet")
-
-    assert code == 4
-    assert line.startswith(f"{id!r} timed out at 20")
-
-
-def test_canceled_execution_is_exit_code_5(resonate: CommandLine, id: str) -> None:
-    resonate.ok("invoke", id, "-f", "sleeps", "-t", "worker")
-    resonate.ok("promises", "cancel", id)
-
-    assert resonate.fails("invoke", id, "-f", "sleeps", "--wait") == (5, f"{id!r} was canceled")
-
-
-def test_halted_task_is_exit_code_8(resonate: CommandLine, id: str) -> None:
-    resonate.ok("invoke", id, "-f", "order", "-t", "nobody")
-    resonate.ok("tasks", "halt", id, "--reason", "closed")
-
-    assert resonate.fails("invoke", id, "-f", "order", "--wait", "--quiet") == (
+UNRESOLVED: list[tuple[list[str], str, int, str]] = [
+    ([], "-f order -t nobody --timeout 50ms", 4, "'{id}' timed out at 20"),
+    (["invoke {id} -f sleeps -t worker", "promises cancel {id}"], "-f sleeps", 5, "'{id}' was canceled$"),
+    (
+        ["invoke {id} -f order -t nobody", "tasks halt {id} --reason closed"],
+        "-f order",
         8,
-        f"{id!r} is halted: closed; `resonate tasks continue {id}` lets it go on",
-    )
+        "'{id}' is halted: closed; `resonate tasks continue {id}` lets it go on$",
+    ),
+    ([], "-f sleeps -t worker --wait-timeout 0.1", 9, "'{id}' is still pending; invoking it again waits on$"),
+]
 
 
-def test_pending_execution_after_wait_timeout_is_exit_code_9(resonate: CommandLine, id: str) -> None:
-    waiting = ("invoke", id, "-f", "sleeps", "-t", "worker", "--wait", "--wait-timeout", "0.1", "--quiet")
-
-    assert resonate.fails(*waiting) == (9, f"{id!r} is still pending; invoking it again waits on")
+def test_exit_code_of_unresolved_execution_is_its_own(
+    resonate: CommandLine, id: str, subtests: pytest.Subtests
+) -> None:
+    for before, arguments, code, expected in UNRESOLVED:
+        own = f"{id}-{code}"
+        with subtests.test(expected):
+            for command in before:
+                resonate.ok(*command.format(id=own).split())
+            ended, line = resonate.fails("invoke", own, *arguments.split(), "--wait", "--quiet")
+            assert ended == code
+            assert re.match(expected.format(id=own), line)
 
 
 def test_invoke_shows_why_attempts_fail(resonate: CommandLine, id: str) -> None:
