@@ -201,8 +201,8 @@ def test_suspension_answered_300_ignores_promises_it_does_not_await(client: Clie
 
 
 def test_token_is_in_envelope_and_header_password_in_header(client: Client) -> None:
-    for credentials in ({"token": "jwt"}, {"auth": ("user", "secret")}):
-        HttpStore(URL, clock=client.clock, post=client.line, **credentials).apply(PromiseGet("p"))
+    for token, auth in (("jwt", None), (None, ("user", "secret"))):
+        HttpStore(URL, token=token, auth=auth, clock=client.clock, post=client.line).apply(PromiseGet("p"))
     assert [msgspec.json.decode(body)["head"].get("auth") for body in client.line.bodies] == ["jwt", None]
     sent = [headers["Authorization"] for headers in client.line.headers]
     assert sent == ["Bearer jwt", "Basic dXNlcjpzZWNyZXQ="]
