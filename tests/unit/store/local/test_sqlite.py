@@ -374,11 +374,14 @@ def test_cleared_store_is_empty_after_a_crash(file: File) -> None:
     assert file.store.next_wake_at() is None
 
 
+def damage(file: File, id: str) -> None:
+    file.disk.execute("UPDATE promise SET record = ? WHERE id = ?", (b"\x91\x01", id))
+
+
 def test_damaged_record_is_named_and_blocks_no_other(file: File, clock: ManualClock) -> None:
     for id in ("bad", "good"):
         file.store.apply(create(id, OUTSIDE, at=T0 + SECOND))
-    file.store.apply(create("w", TARGETED))
-    file.disk.execute("UPDATE promise SET record = ? WHERE id = ?", (b"\x91\x01", "bad"))
+    damage(file, "bad")
     status, answer = Service(file.store).answer(envelope("promise.get", {"id": "bad"}))
     assert (status, b"record of the promise 'bad' is damaged" in answer) == (503, True)
 
@@ -386,5 +389,11 @@ def test_damaged_record_is_named_and_blocks_no_other(file: File, clock: ManualCl
     file.store.tick()
     assert present(file.store.record("good")).state == "rejected_timedout"
     assert file.crash().apply(get("good")).status == 200
-    file.store.tick()
-    assert file.sent == [execute("w", 0)], "an offer of the process before"
+
+
+def test_damaged_record_does_not_block_later_offers(file: File) -> None:
+    file.store.apply(create("bad", OUTSIDE, at=T0 + SECOND))
+    file.store.apply(create("w", TARGETED))
+    damage(file, "bad")
+    file.crash().tick()
+    assert file.sent == [execute("w", 0)]
