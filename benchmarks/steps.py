@@ -5,6 +5,8 @@
 Prints these figures as JSON, each with its limit:
 
 - `us_per_step`: microseconds a step; 500 workflows of 10 trivial steps, from their start to their result
+- `begun_over_run`: the time of the same workflows if they are all begun by `begin_run` and then read, divided by
+  `us_per_step`'s, which runs them one after the other
 - `us_per_child`: microseconds a child; a fan-out of 1,000 `begin_run` steps, which are then awaited
 - `long_over_short`: the cost of a step in a workflow of 20,000 steps, divided by that in a workflow of 1,000 steps
 - `replay_ms`: milliseconds of a replay of 10,000 finished steps, from the offer of the task to its next suspension
@@ -35,7 +37,15 @@ from resonate_store.model.requests import PromiseCreate, PromiseSettle
 from resonate_store.model.tags import TARGET
 
 ROUNDS = 5
-LIMITS = {"us_per_step": 20, "us_per_child": 30, "long_over_short": 1.3, "replay_ms": 50, "bytes_per_step": 1024}
+ROUNDS_OF_THREADS = 15
+LIMITS = {
+    "us_per_step": 20,
+    "begun_over_run": 1.2,
+    "us_per_child": 30,
+    "long_over_short": 1.3,
+    "replay_ms": 50,
+    "bytes_per_step": 1024,
+}
 
 
 def step(_: Context, n: int) -> int:
@@ -83,6 +93,30 @@ def microseconds(func: Callable[..., Any], workflows: int, steps: int) -> float:
     took = time.perf_counter() - began
     resonate.stop()
     return took * 1e6 / (workflows * steps)
+
+
+def microseconds_begun(func: Callable[..., Any], workflows: int, steps: int) -> float:
+    """Return the microseconds a step of workflows that a client starts all together, and then reads."""
+    resonate = Resonate.local(log_level="WARNING")
+    resonate.register(func)
+    began = time.perf_counter()
+    for handle in [resonate.begin_run(f"w{n}", func, steps) for n in range(workflows)]:
+        handle.result()
+    took = time.perf_counter() - began
+    resonate.stop()
+    return took * 1e6 / (workflows * steps)
+
+
+def begun_over_run(workflows: int, steps: int) -> float:
+    """Return the cost of workflows begun together, divided by that of workflows run one after the other.
+
+    The two take turns, so that a busy machine slows both.
+    """
+    ratios = [
+        microseconds_begun(work, workflows, steps) / microseconds(work, workflows, steps)
+        for _ in range(ROUNDS_OF_THREADS)
+    ]
+    return statistics.median(ratios)
 
 
 def median(func: Callable[..., Any], workflows: int, steps: int) -> float:
@@ -221,6 +255,7 @@ def main() -> int:
     os.environ |= {"RESONATE_FUNCTIONS": "1", "RESONATE_REQUESTS": "1"}
     figures = {
         "us_per_step": round(median(work, arguments.workflows, arguments.steps), 1),
+        "begun_over_run": round(begun_over_run(arguments.workflows, arguments.steps), 2),
         "us_per_child": round(median(fan_out, 3, arguments.children), 1),
         "long_over_short": round(long_over_short(1_000, 20_000), 2),
         "replay_ms": round(milliseconds_of_replay(arguments.history), 1),

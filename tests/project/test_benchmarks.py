@@ -24,6 +24,7 @@ def test_benchmark_of_fan_out_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_benchmark_of_steps_runs() -> None:
     assert steps.microseconds(steps.work, 2, 3) > 0
     assert steps.microseconds(steps.fan_out, 1, 5) > 0
+    assert steps.microseconds_begun(steps.work, 2, 3) > 0
     assert steps.microseconds(steps.async_work, 1, 3) > 0
     assert steps.milliseconds_of_replay(20) > 0
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from resonate.worker.lease import Lease
 from resonate.worker.worker import MOST_REMEMBERED
 from resonate_store.interface import Store, StoreError
+from resonate_store.local.turns import Turns
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import origin
 from resonate_store.model.requests import TaskHeartbeat, TaskReference
@@ -37,6 +38,7 @@ class HeldTasks:
         self._keeps_begun = keeps_begun
         self._began = began
         self._lock = threading.RLock()  # reentrant: a signal handler may call `stop` while it is held
+        self._turns = Turns()
         self._leases: dict[str, Lease] = {}
         self._begun: OrderedDict[str, None] = OrderedDict()
         """Limited to `MOST_REMEMBERED`; the oldest are removed."""
@@ -50,7 +52,7 @@ class HeldTasks:
 
     def accept(self, lease: Lease) -> bool:
         """Hold the lease of an offered task. Return False if this offer, or a later one, was accepted before."""
-        with self._lock:
+        with self._turns, self._lock:
             known = self._leases.get(lease.id)
             if known is not None and known.version >= lease.version:
                 return False
@@ -67,7 +69,7 @@ class HeldTasks:
             begun: whether this process has begun the call. With a store in this process, the messages about the call
                 then arrive here, whatever its target.
         """
-        with self._lock:
+        with self._turns, self._lock:
             known = self._leases.get(lease.id)
             if known is not None and known.version > lease.version:
                 lease.end()
@@ -90,7 +92,7 @@ class HeldTasks:
             lease: the lease.
             over: whether the call is not continued here, because it has ended or another process has it.
         """
-        with self._lock:
+        with self._turns, self._lock:
             if self._leases.get(lease.id) is lease:
                 del self._leases[lease.id]
             if over and not lease.ended:
@@ -103,7 +105,7 @@ class HeldTasks:
         """
         complete = True
         now = self._clock.now()
-        with self._lock:
+        with self._turns, self._lock:
             # A lease that has ended here is not extended: another worker may hold the task now.
             held = [lease for lease in self._leases.values() if now < lease.ends_at]
         held.sort(key=lambda lease: origin(lease.id))

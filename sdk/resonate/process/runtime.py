@@ -1,5 +1,7 @@
 """Runtime of a process: a pool of threads that run tasks, and one timer thread.
 
+With a store in this process, one thread runs tasks as long as they do not block (`resonate.threads`).
+
 Messages arrive from a source. An execute message starts a worker, and an unblock message wakes the callers that wait
 for a promise (`promise_waiter`). The source of a store in this process is the store itself, and the timer thread fires
 what is due in it. With a server the source is a connection to the server. In both cases the timer thread extends the
@@ -133,7 +135,7 @@ class Runtime:
             return
         # Imported here, because a program that only registers functions, or reads promises, does not need pools.
         from resonate.process import interrupts
-        from resonate.threads import STEP_THREADS, Pool
+        from resonate.threads import PATIENCE_S, STEP_THREADS, Pool
 
         with self._condition:
             if self._tasks is not None or self._ending:
@@ -147,7 +149,8 @@ class Runtime:
             )
             self._paused = False
             self._process, self._forks = os.getpid(), _forks
-            self._tasks = Pool(self._threads, "resonate-task")
+            # Requests to a store in this process do not wait for a server, so most tasks do not block.
+            self._tasks = Pool(self._threads, "resonate-task", patience_s=PATIENCE_S if self._embedded else None)
             self._timekeeper = threading.Thread(target=self._keep_time, name="resonate-time", daemon=True)
             self._timekeeper.start()
             atexit.register(self._farewell)
@@ -311,7 +314,7 @@ class Runtime:
 
     # Tasks
 
-    def _enqueue(self, job: Callable[[], object], otherwise: Callable[[], None] | None = None) -> bool:
+    def _enqueue(self, job: Callable[[], object], otherwise: Callable[[], None]) -> bool:
         """Submit a job to the pool of tasks.
 
         Args:
@@ -327,9 +330,7 @@ class Runtime:
         with self._condition:
             if self._tasks is None:
                 return False
-            future = self._tasks.submit(job)
-        if otherwise is not None:
-            future.add_done_callback(lambda future: otherwise() if future.cancelled() else None)
+            self._tasks.enqueue(job, otherwise)
         return True
 
     def _accept(self, id: str, version: int) -> None:

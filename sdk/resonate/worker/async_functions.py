@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from resonate.engine.exits import failure_of
@@ -45,16 +46,9 @@ class AsyncFunctions:
         Raises:
             BaseException: it raised an error that ends the process.
         """
-        answered = threading.Event()
-        answers: list[Outcome | Opening | None] = []
-
-        def answer(outcome: Outcome | Opening | None) -> None:
-            answers.append(outcome)
-            answered.set()
-
-        self.submit(work, answer)
-        answered.wait()
-        outcome = answers[0]
+        answers: SimpleQueue[Outcome | Opening | None] = SimpleQueue()
+        self.submit(work, answers.put)
+        outcome = answers.get()
         if isinstance(outcome, tuple) and (error := outcome[1]) and not isinstance(error, Exception):
             if (failure := failure_of(error, work.name)) is None:
                 raise error

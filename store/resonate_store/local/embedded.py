@@ -12,7 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Literal
 
 from resonate_store.interface import DamagedRecord, Send, Store, deliver, whole
@@ -88,16 +88,24 @@ class EmbeddedStore(Subscribable, Store, ABC):
         send: gets an address and a message. The store calls it outside its lock. It must not wait for the receiver.
         exclusive: the lock, entered for each access. One thread may enter it several times. Writes within it are stored
             together. If an exception leaves it, the subclass decides what is stored.
+        turns: entered before the lock for each request, if the lock is never held while its thread waits.
 
     Attributes:
         offers_apart_ms: the longest pause (ms) between two offers of a task. None means that of a deployment.
     """
 
-    def __init__(self, clock: Clock | None, send: Send, exclusive: AbstractContextManager[Any]) -> None:
+    def __init__(
+        self,
+        clock: Clock | None,
+        send: Send,
+        exclusive: AbstractContextManager[Any],
+        turns: AbstractContextManager[None] | None = None,
+    ) -> None:
         self.clock: Clock = clock or ambient()
         super().__init__(send)
         self.offers_apart_ms: int | None = None
         self._exclusive = exclusive
+        self._turns = turns or nullcontext()
         self._undelivered: deque[Change] = deque()
         self._outbox: deque[tuple[int | None, str, dict[str, Any]]] = deque()
         self._left: list[int] = []
@@ -174,7 +182,7 @@ class EmbeddedStore(Subscribable, Store, ABC):
             for start in range(0, len(request.tasks), MAX_EXTENDED):
                 self.apply(TaskHeartbeat(request.pid, request.tasks[start : start + MAX_EXTENDED]))
             return Response()
-        with self._exclusive:
+        with self._turns, self._exclusive:
             response = perform(request, self._run)
             self._deliver()
         if self._outbox:  # most requests, and all steps, send nothing

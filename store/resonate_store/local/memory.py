@@ -13,6 +13,7 @@ from typing import Any
 
 from resonate_store.interface import Send
 from resonate_store.local.embedded import EmbeddedStore, unheard
+from resonate_store.local.turns import Turns
 from resonate_store.machine import NeedChildren, NeedRecords, NeedSchedule, Outcome, first_record, first_task
 from resonate_store.machine.draft import Need, NeedPage, Page
 from resonate_store.machine.effects import Change
@@ -32,7 +33,7 @@ class MemoryStore(EmbeddedStore):
     """
 
     def __init__(self, clock: Clock | None = None, send: Send = unheard) -> None:
-        super().__init__(clock, send, threading.RLock())
+        super().__init__(clock, send, threading.RLock(), Turns())
         self._records: dict[str, Record] = {}
         self._schedules: dict[str, ScheduleRecord] = {}
         self._children: dict[str, dict[str, None]] = {}

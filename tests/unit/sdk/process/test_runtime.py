@@ -234,6 +234,22 @@ def test_process_with_one_worker_runs_one_function_at_a_time(connect: Connect) -
     assert most == [1] * 23
 
 
+def test_step_that_blocks_does_not_hold_up_other_executions(connect: Connect) -> None:
+    resonate = connect(workers=4)
+    meeting = threading.Barrier(4)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Flow:
+        return (yield ctx.run(meet))
+
+    @resonate.register
+    def meet(_: Context) -> int:
+        return meeting.wait(PATIENCE)
+
+    handles = [resonate.begin_run(f"w{n}", workflow) for n in range(4)]
+    assert {handle.result(PATIENCE) for handle in handles} == set(range(4))
+
+
 def test_failure_of_the_store_is_logged_and_other_tasks_continue(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:

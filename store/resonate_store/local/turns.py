@@ -1,0 +1,51 @@
+"""Turns of threads at a lock.
+
+A thread that waits for a lock owns it as soon as it is free, but runs only when the interpreter changes threads, after
+up to 5 ms. If the thread that ran before comes back to the lock meanwhile, it must wait for a thread that does not run.
+From then on the two change places at every entry. One change costs more time than a request to a store in memory.
+
+So a thread that finds another one at the lock pauses, and looks again when it runs (docs/decisions/0074).
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Final
+
+SHORTEST_S: Final = 0.0001
+"""The length of the first pause. Each is twice the one before."""
+LONGEST_S: Final = 0.01
+"""A thread waits for the lock like any other if the next pause would be longer."""
+
+_never = threading.Lock()
+_never.acquire()
+
+
+class Turns:
+    """Note of the thread that is at a lock, entered before the lock: `with turns, lock:`.
+
+    It is a hint. Only the lock keeps other threads out, so a note that is wrong, such as after an interrupt, costs a
+    few pauses.
+    """
+
+    __slots__ = ("_thread",)
+
+    def __init__(self) -> None:
+        self._thread = 0
+
+    def __enter__(self) -> None:
+        thread = threading.get_ident()
+        if self._thread and self._thread != thread:
+            self._pause()
+        self._thread = thread
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        if self._thread == threading.get_ident():
+            self._thread = 0
+
+    def _pause(self) -> None:
+        pause_s = SHORTEST_S
+        while self._thread and pause_s < LONGEST_S:
+            _never.acquire(timeout=pause_s)
+            pause_s *= 2
