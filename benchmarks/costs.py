@@ -1,13 +1,14 @@
-"""What executions cost on AWS: requests counted on the offline stack, capacity computed from the items written.
+"""What executions cost on AWS: tables of docs/costs.md, measured on the offline stack.
 
-    python benchmarks/costs.py [--json]
+    python -m benchmarks.costs [--check | --json | --trace]
 
-Prints the tables of docs/costs.md. The functions run on the offline stack of template.yaml. Requests and invocations
-are counted at the clients of the functions.
+Prints what each thing uses with `Delivery=writer`, the default, and with `Delivery=stream`. Every figure but the first
+is the difference between an execution with the thing and one without it. `metering` says what is counted. Run it from
+the root of the project.
 
-Write units are computed from the images on the table's stream, item by item, because moto reports no capacity.
-DynamoDB's rules are: one unit for each KB, twice that in a transaction, and one more for each index entry that is put
-or deleted. Every figure but the first is the difference between an execution with the thing and one without it.
+- `--check` prints the targets beside the figures, and the exit code is 1 if a figure is over its target.
+- `--json` prints the figures of both ways.
+- `--trace` prints each write of each execution, and when it was made.
 """
 
 from __future__ import annotations
@@ -19,29 +20,24 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.metering import RETENTION_DAYS, Meter, Run, Usage
 from resonate import Context, Resonate
-from resonate_infra.deployed.dispatch import TIME_TO_LIVE
-from resonate_infra.testing.stack import Event, OfflineStack
-from resonate_store.model.requests import PromiseSettle
+from resonate_infra.testing.stack import OfflineStack
 
-# Dollars for a million, in us-east-1, without free tiers, as AWS published them in November 2026.
-WRITE_UNITS = 0.625
-READ_UNITS = 0.125
-LAMBDA_REQUESTS = 0.20
-SQS_REQUESTS = 0.40
-SCHEDULES = 1.00
-S3_PUTS = 5.00
-S3_GETS = 0.40
-# The price of a GB-second on arm64, and the assumed duration of one invocation at 512 MB, without its steps.
-GB_SECOND = 0.0000133334
-INVOCATION_SECONDS = 0.05
-INVOCATION_GB = 0.5
 # The prices of other services, in dollars for a million.
 DURABLE_OPERATIONS = 8.00
 STATE_TRANSITIONS = 25.00
 
-INDEXES = (("wake_shard", "wake_at"), ("execution_state", "created_at"))
-"""The keys of the table's indexes. The indexes contain nothing else."""
+EXECUTION = "an execution, from its start until it is deleted"
+STEP = "a local step"
+LARGE_STEP = "a local step with a result of 100 KB"
+NESTED = "a nested workflow"
+REMOTE = "a remote call (`ctx.rpc`), waited for"
+SHORT_SLEEP = "a sleep of 20 seconds"
+SLEEP = "a sleep of 10 minutes"
+LONG_SLEEP = "a sleep of a day"
+PROMISE = "a promise, settled from outside at once"
+LATE_PROMISE = "a promise, settled from outside after two hours"
 
 resonate = Resonate()
 
@@ -93,199 +89,142 @@ def asking(ctx: Context) -> Generator[Any, Any, None]:
 handler = resonate.handler()
 
 
-class Usage(NamedTuple):
-    """Resources that a thing uses: capacity units, invocations, SQS messages, Scheduler firings, requests to S3."""
+class Target(NamedTuple):
+    """Limit of what a thing costs with `Delivery=writer`. `dollars` is the cost of a million."""
 
     write_units: int
-    read_units: int
     invocations: int
-    SQS_messages: int
-    schedules: int
-    S3_puts: int
-    S3_gets: int
-
-    def less(self, other: Usage) -> Usage:
-        """Return the difference from another usage."""
-        return Usage(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
-
-    @property
-    def dollars(self) -> float:
-        """The cost of a million, in dollars."""
-        computing = INVOCATION_SECONDS * INVOCATION_GB * GB_SECOND * 1_000_000
-        return (
-            self.write_units * WRITE_UNITS
-            + self.read_units * READ_UNITS
-            + self.invocations * (LAMBDA_REQUESTS + computing)
-            # A message is sent, received and deleted.
-            + self.SQS_messages * 3 * SQS_REQUESTS
-            + self.schedules * SCHEDULES
-            + self.S3_puts * S3_PUTS
-            + self.S3_gets * S3_GETS
-        )
+    dollars: float
 
 
-class Meter:
-    """Meter of the executions on an offline stack.
+TARGETS = {
+    EXECUTION: Target(11, 2, 8.50),
+    STEP: Target(2, 0, 1.25),
+    NESTED: Target(3, 0, 2.12),
+    REMOTE: Target(9, 1, 7.50),
+    SHORT_SLEEP: Target(9, 2, 8.80),
+    SLEEP: Target(11, 2, 10.10),
+    LONG_SLEEP: Target(11, 4, 12.00),
+    PROMISE: Target(10, 1, 7.50),
+    LATE_PROMISE: Target(12, 1, 9.00),
+}
+
+
+def measured(delivery: str) -> dict[str, Run]:
+    """Return what each thing uses, by its name in the documentation.
 
     Args:
-        stack: the stack. The meter takes its changes and its `watch`.
+        delivery: the value of the template's parameter `Delivery`.
     """
-
-    def __init__(self, stack: OfflineStack) -> None:
-        self._stack = stack
-        self._count = 0
-        self._sweeps = 0
-        self._changes: list[Mapping[str, Any]] = []
-        self._take_changes = stack.cloud.take_changes
-        stack.cloud.take_changes = self._take
-
-    def usage(self, function: str, *arguments: Any) -> Usage:
-        """Return the usage of one execution, from its creation until it is deleted after its retention.
-
-        Args:
-            function: the name of a workflow of this file.
-            arguments: its arguments.
-        """
-        stack = self._stack
-        stack.clear()
-        stack.processes.forget_all()
-        stack.watch = self._watch
-        self._changes.clear()
-        self._sweeps = 0
-        self._count += 1
-        id = f"order-{self._count:06}"
-        stack.client().options(target="worker").begin_rpc(id, function, *arguments)
-        stack.pump()
-        if function == "asking":
-            stack.store.apply(PromiseSettle(f"{id}.1", "resolved"))
-        stack.run_until_complete(id)
-        stack.advance(minutes=3)  # for the work of the sweep
-        # A transaction has two items of up to a KB each, which cost one more unit each than outside of it.
-        transactions = 2 * stack.operations()["TransactWriteItems"]
-        self._expire(id)
-        requests = stack.operations()
-        return Usage(
-            write_units=sum(map(units, self._changes)) + transactions,
-            # A sweep makes two queries a shard in any case: one for halted tasks, one for what is due.
-            read_units=requests["GetItem"] + requests["Query"] - self._sweeps * 2 * stack.store.shards,
-            invocations=stack.invocations.total() - self._sweeps,
-            SQS_messages=stack.operations("sqs")["SendMessage"],
-            schedules=stack.operations("scheduler")["CreateSchedule"],
-            # A request to S3 that deletes is free.
-            S3_puts=stack.operations("s3")["PutObject"] + stack.operations("s3")["PutObjectTagging"],
-            S3_gets=stack.operations("s3")["GetObject"],
-        )
-
-    def _expire(self, id: str) -> None:
-        """Delete the retention marker, as TTL does, and check that the execution is deleted."""
-        stack = self._stack
-        [marker] = (image for change in self._changes if is_marker(image := change.get("NewImage", {})))
-        key = {name: marker[name] for name in ("pk", "sk")}
-        stack.cloud.client("dynamodb").delete_item(TableName=stack.deployment.table_name, Key=key)
-        stack.pump()
-        assert stack.store.record(id) is None
-
-    def _take(self, stream_arn: str) -> list[dict[str, Any]]:
-        records = self._take_changes(stream_arn)
-        self._changes += [record["dynamodb"] for record in records]
-        for record in records:
-            if record["eventName"] == "REMOVE" and is_marker(record["dynamodb"]["OldImage"]):
-                record["userIdentity"] = {"type": "Service", "principalId": TIME_TO_LIVE}
-        return records
-
-    def _watch(self, event: Event) -> None:
-        self._sweeps += event.event == {"kind": "sweep"}
-
-
-def is_marker(image: Mapping[str, Any]) -> bool:
-    """Return whether an item is the marker that expires when the retention of an execution ends."""
-    return image.get("sk", {}).get("S", "").startswith("expiry#")
-
-
-def units(change: Mapping[str, Any]) -> int:
-    """Return the write units of one write: those of the larger image, and those of the index entries."""
-    before, after = change.get("OldImage", {}), change.get("NewImage", {})
-    if is_marker(before) and not after:
-        return 0  # a deletion by TTL is free
-    total = -(-max(size(before), size(after)) // 1024)
-    for keys in INDEXES:
-        was, is_ = (tuple(json.dumps(image[key]) for key in keys if key in image) for image in (before, after))
-        entries = [entry for entry in (was, is_) if len(entry) == len(keys)]
-        total += len(entries) if was != is_ else 0
-    return total
-
-
-def size(value: Any) -> int:
-    """Return the size of an item in bytes, as DynamoDB counts it: names, values, and an overhead for nested values."""
-    match value:
-        case {"S": str(text)}:
-            return len(text.encode())
-        case {"N": str(digits)}:
-            return len(digits.strip("-0.")) // 2 + 2
-        case {"BOOL": _} | {"NULL": _}:
-            return 1
-        case {"M": dict(fields)}:
-            return 3 + len(fields) + size(fields)
-        case {"L": list(items)}:
-            return 3 + len(items) + sum(map(size, items))
-        case dict():
-            return sum(len(name.encode()) + size(field) for name, field in value.items())
-        case _:
-            raise TypeError(f"no attribute value: {value!r}")
-
-
-def measured() -> dict[str, Usage]:
-    """Return what each thing uses, by its name in the documentation."""
-    with OfflineStack(code={"WorkerFunction": Path(__file__)}) as stack:
+    parameters: dict[str, str | int] = {"Delivery": delivery, "RetentionDays": RETENTION_DAYS}
+    with OfflineStack(code={"WorkerFunction": Path(__file__)}, parameters=parameters) as stack:
         meter = Meter(stack)
-        empty = meter.usage("steps", 0)
-        return {
-            "an execution, from its start until it is deleted": empty,
-            "a local step": meter.usage("steps", 11).less(meter.usage("steps", 10)),
-            "a local step with a result of 100 KB": meter.usage("bulky").less(empty),
-            "a nested workflow": meter.usage("nested").less(empty),
-            "a remote call (`ctx.rpc`), waited for": meter.usage("remote").less(empty),
-            "a sleep of up to 15 minutes": meter.usage("sleeping", 600.0).less(empty),
-            "a sleep of any length": meter.usage("sleeping", 86_400.0 * 30).less(empty),
-            "a promise settled from outside": meter.usage("asking").less(empty),
-        }
+        with meter.metering():
+            empty, one, two = (meter.run("steps", count) for count in (0, 1, 2))
+            added = {
+                LARGE_STEP: meter.run("bulky"),
+                NESTED: meter.run("nested"),
+                REMOTE: meter.run("remote"),
+                SHORT_SLEEP: meter.run("sleeping", 20.0),
+                SLEEP: meter.run("sleeping", 600.0),
+                LONG_SLEEP: meter.run("sleeping", 86_400.0),
+                PROMISE: meter.run("asking", settled_after=0),
+                LATE_PROMISE: meter.run("asking", settled_after=2),
+            }
+    return {
+        EXECUTION: empty,
+        STEP: Run(two.usage.less(one.usage), two.writes),
+        **{name: Run(run.usage.less(empty.usage), run.writes) for name, run in added.items()},
+    }
 
 
-def table(usages: Mapping[str, Usage]) -> str:
+def audit(runs: Mapping[str, Run], name: str) -> list[str]:
+    """Return the first cells of the rows of an audit: the writes that a thing adds to an execution."""
+    rows = [write.row for write in runs[name].writes]
+    if name != EXECUTION:
+        for write in runs[EXECUTION].writes:
+            rows.remove(write.row)
+    return rows
+
+
+def table(runs: Mapping[str, Run]) -> str:
     """Return the first table of the documentation: the usage and the cost of each thing."""
     columns = ("what", *(field.replace("_", " ") for field in Usage._fields), "dollars a million")
     rows = [f"| {' | '.join(columns)} |", f"{'|---' * len(columns)}|"]
-    rows += [f"| {name} | {' | '.join(map(str, usage))} | {usage.dollars:.2f} |" for name, usage in usages.items()]
+    for name, (usage, _) in runs.items():
+        rows.append(f"| {name} | {' | '.join(map(str, usage))} | {usage.dollars:.2f} |")
     return "\n".join(rows)
 
 
-def comparison(usages: Mapping[str, Usage]) -> str:
-    """Return the second table: the cost of whole workflows, here and in other services."""
-    execution, local, *_ = usages.values()
-    nap = usages["a sleep of up to 15 minutes"]
-    remote = usages["a remote call (`ctx.rpc`), waited for"]
-    workflows = {
-        "10 steps": (execution.dollars + 10 * local.dollars, 11),
-        "10 steps and a sleep": (execution.dollars + 10 * local.dollars + nap.dollars, 12),
-        "100 steps": (execution.dollars + 100 * local.dollars, 101),
-        "10 remote calls": (execution.dollars + 10 * remote.dollars, 21),
+def short_table(runs: Mapping[str, Run]) -> str:
+    """Return the table of the other delivery: the most important columns of the first table."""
+    rows = ["| what | write units | invocations | dollars a million |", "|---|---|---|---|"]
+    for name, (usage, _) in runs.items():
+        rows.append(f"| {name} | {usage.write_units} | {usage.invocations} | {usage.dollars:.2f} |")
+    return "\n".join(rows)
+
+
+def comparison(runs: Mapping[str, Run]) -> str:
+    """Return the cost of each thing, and of whole workflows, here and in other services."""
+    dollars = {name: run.usage.dollars for name, run in runs.items()}
+    # Besides a call, the services count the start of the called function.
+    rows = {name: (cost, 2 if name == REMOTE else 1) for name, cost in dollars.items()}
+    ten = dollars[EXECUTION] + 10 * dollars[STEP]
+    rows |= {
+        "a workflow of 10 steps": (ten, 11),
+        "a workflow of 10 steps and a sleep of 10 minutes": (ten + dollars[SLEEP], 12),
+        "a workflow of 100 steps": (dollars[EXECUTION] + 100 * dollars[STEP], 101),
+        "a workflow of 10 remote calls": (dollars[EXECUTION] + 10 * dollars[REMOTE], 21),
     }
-    rows = ["| a million workflows of | here | durable functions | Step Functions |", "|---|---|---|---|"]
-    for name, (dollars, operations) in workflows.items():
+    lines = ["| a million of | here | durable functions | Step Functions |", "|---|---|---|---|"]
+    for name, (here, operations) in rows.items():
         durable, transitions = operations * DURABLE_OPERATIONS, operations * STATE_TRANSITIONS
-        rows.append(f"| {name} | ${dollars:.0f} | ${durable:.0f} | ${transitions:.0f} |")
-    return "\n".join(rows)
+        lines.append(f"| {name} | ${here:.2f} | ${durable:.0f} | ${transitions:.0f} |")
+    return "\n".join(lines)
+
+
+def checked(usages: Mapping[str, Usage], targets: Mapping[str, Target]) -> tuple[str, bool]:
+    """Return the targets beside the figures, and whether every figure is within its target."""
+    rows = ["| what | write units | invocations | dollars a million | within |", "|---|---|---|---|---|"]
+    good = True
+    for name, target in targets.items():
+        usage = usages[name]
+        figures = Target(usage.write_units, usage.invocations, round(usage.dollars, 2))
+        within = all(figure <= limit for figure, limit in zip(figures, target, strict=True))
+        cells = [f"{figure:g} of {limit:g}" for figure, limit in zip(figures, target, strict=True)]
+        rows.append(f"| {name} | {' | '.join(cells)} | {'yes' if within else 'NO'} |")
+        good &= within
+    return "\n".join(rows), good
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="What executions cost on AWS.")
-    parser.add_argument("--json", action="store_true", help="figures instead of tables")
-    usages = measured()
-    if parser.parse_args().json:
-        figures = {name: {**usage._asdict(), "dollars": round(usage.dollars, 2)} for name, usage in usages.items()}
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="compare with the targets, and fail if one is exceeded")
+    what.add_argument("--json", action="store_true", help="figures instead of tables")
+    what.add_argument("--trace", action="store_true", help="each write of each execution")
+    arguments = parser.parse_args()
+    runs = measured("writer")
+    if arguments.check:
+        text, good = checked({name: run.usage for name, run in runs.items()}, TARGETS)
+        print(text)
+        return 0 if good else 1
+    if arguments.trace:
+        for name, (_, writes) in runs.items():
+            print(name)
+            for write in writes:
+                print(f"  {(write.at - writes[0].at) / 1000:10.3f} s {write.row}")
+        return 0
+    stream = measured("stream")
+    if arguments.json:
+        ways = {"writer": runs, "stream": stream}
+        figures = {
+            way: {name: {**usage._asdict(), "dollars": round(usage.dollars, 2)} for name, (usage, _) in each.items()}
+            for way, each in ways.items()
+        }
         print(json.dumps(figures, indent=2))
     else:
-        print(table(usages), comparison(usages), sep="\n\n")
+        print(table(runs), short_table(stream), comparison(runs), sep="\n\n")
     return 0
 
 

@@ -34,7 +34,8 @@ from typing import Any, NamedTuple
 from resonate import Context, Resonate
 from resonate_infra.testing.stack import OfflineStack
 from resonate_infra.testing.template.buckets import keys_in
-from resonate_store.model.requests import PromiseGet, ScheduleCreate, ScheduleDelete
+from resonate_store.model.requests import PromiseGet
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleDelete
 from resonate_store.model.tags import TARGET
 
 DAYS = 30

@@ -28,7 +28,8 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.cron import next_occurrence
 from resonate_store.model.records import Record
-from resonate_store.model.requests import PromiseCreate, ScheduleCreate, ScheduleDelete
+from resonate_store.model.requests import PromiseCreate
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleDelete
 from resonate_store.model.tags import ORIGIN, TARGET, TIMER
 
 YEAR = 365 * 86_400_000

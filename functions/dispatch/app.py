@@ -1,4 +1,4 @@
-"""Dispatch function: it carries out the effects of every write to the table, and posts the HTTP pushes among them."""
+"""Dispatch function: it carries out the effects that other processes announce, and posts HTTP pushes."""
 
 import logging
 from collections.abc import Mapping
@@ -12,10 +12,11 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from resonate_infra.deployed.dispatch import REMOVAL_MS
 from resonate_infra.deployed.observability import Observability, fields_of
 from resonate_infra.deployed.wiring import Wiring
+from resonate_store.machine.effects import Change
 from resonate_store.model.clock import ambient
 
 observability = Observability()
-wiring = Wiring()
+wiring = Wiring(observability.observe, observability.count)
 logger = logging.getLogger("resonate.dispatch")
 changes = BatchProcessor(EventType.DynamoDBStreams, raise_on_entire_batch_failure=False, logger=logger)
 pushes = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
@@ -33,7 +34,12 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     match event:
         case {"Records": [{"eventSource": "aws:dynamodb"}, *_]}:
             until = ambient().now() + REMOVAL_MS
-            return process_partial_response(event, partial(on_change, until), changes, context)
+            outcomes = wiring.side_by_side(partial(deliver, until), event["Records"])
+            delivered = {
+                record["dynamodb"]["SequenceNumber"]: outcome
+                for record, outcome in zip(event["Records"], outcomes, strict=True)
+            }
+            return process_partial_response(event, partial(on_change, delivered), changes, context)
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
             deadline = ambient().now() + context.get_remaining_time_in_millis() - RESERVE_MS
             failures = wiring.dispatch.queue_messages([record["body"] for record in event["Records"]], deadline)
@@ -45,10 +51,16 @@ def handler(event: dict[str, Any], context: Any) -> Any:
             raise ValueError("expected a batch of DynamoDB stream records or of SQS messages")
 
 
-def on_change(removing_until: int, record: DynamoDBRecord) -> None:
-    with observability.logger.append_context_keys(**fields_of(record.raw_event)):
-        change = wiring.dispatch.stream_record(record.raw_event, removing_until)
-    observability.change(change, ambient().now())
+def deliver(removing_until: int, record: dict[str, Any]) -> Change:
+    with observability.named(fields_of(record)):
+        return wiring.dispatch.stream_record(record, removing_until)
+
+
+def on_change(outcomes: Mapping[str, Any], record: DynamoDBRecord) -> None:
+    outcome = outcomes[record.raw_event["dynamodb"]["SequenceNumber"]]
+    if isinstance(outcome, Exception):
+        raise outcome
+    observability.change(outcome, ambient().now(), starts=wiring.counts_start_of(outcome))
 
 
 def on_push(failures: Mapping[str, Exception | None], record: SQSRecord) -> None:

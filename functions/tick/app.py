@@ -1,6 +1,8 @@
 """Tick function: it handles firings of timers and schedules, one message or a batch of the timer queue, and sweeps."""
 
 import logging
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response  # pyright: ignore[reportUnknownVariableType]
@@ -12,7 +14,7 @@ from resonate_infra.effects.tick import message_of
 from resonate_store.model.clock import ambient
 
 observability = Observability()
-wiring = Wiring(observability.observe)
+wiring = Wiring(observability.observe, observability.count)
 logger = logging.getLogger("resonate.tick")
 timers = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False, logger=logger)
 
@@ -25,16 +27,22 @@ def handler(event: dict[str, Any], context: Any) -> Any:
     """Process a batch of the timer queue, or one message from EventBridge Scheduler or from an operator."""
     match event:
         case {"Records": [{"eventSource": "aws:sqs"}, *_]}:
-            return process_partial_response(event, on_timer, timers, context)
+            outcomes = wiring.side_by_side(act, [record["body"] for record in event["Records"]])
+            failures = {
+                record["messageId"]: outcome for record, outcome in zip(event["Records"], outcomes, strict=True)
+            }
+            return process_partial_response(event, partial(on_timer, failures), timers, context)
         case _:
             return act(event, ambient().now() + context.get_remaining_time_in_millis() - RESERVE_MS)
 
 
-def on_timer(record: SQSRecord) -> None:
-    act(record.body)
+def on_timer(outcomes: Mapping[str, Any], record: SQSRecord) -> None:
+    outcome = outcomes[record.message_id]
+    if isinstance(outcome, Exception):
+        raise outcome
 
 
 def act(content: Any, deadline: int | None = None) -> dict[str, Any]:
     message = message_of(content)
-    with observability.logger.append_context_keys(**fields_of_message(message)):
+    with observability.named(fields_of_message(message)):
         return wiring.tick.act(message, deadline)

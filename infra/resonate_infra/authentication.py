@@ -29,8 +29,6 @@ from resonate_store.model.requests import (
     PromiseRegisterListener,
     PromiseSearch,
     ProtocolRequest,
-    ScheduleCreate,
-    ScheduleSearch,
     TaskCreate,
     TaskFence,
     TaskFulfill,
@@ -38,6 +36,7 @@ from resonate_store.model.requests import (
     TaskSearch,
     TaskSuspend,
 )
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleSearch
 from resonate_store.protocol.service import Refused
 from resonate_store.settings import SettingsError
 

@@ -33,13 +33,13 @@ from resonate_store.model.requests import (
     PromiseSettle,
     Request,
     Response,
-    ScheduleCreate,
     TaskAcquire,
     TaskCreate,
     TaskFence,
     TaskFulfill,
     TaskRelease,
 )
+from resonate_store.model.schedule_requests import ScheduleCreate
 from resonate_store.model.tags import SCHEDULE
 
 if TYPE_CHECKING:

@@ -21,9 +21,8 @@ from resonate_store.interface import Store
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.cron import next_runs, problem_with
 from resonate_store.model.records import CatchUp, Overlap, Schedule
-from resonate_store.model.requests import (
-    Request,
-    Response,
+from resonate_store.model.requests import Request, Response
+from resonate_store.model.schedule_requests import (
     ScheduleCreate,
     ScheduleDelete,
     ScheduleGet,

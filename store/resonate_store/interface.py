@@ -1,8 +1,7 @@
-"""Interface of a promise store, and the delivery of its effects.
+"""Interface of a promise store.
 
 `Store` is all that a client or worker needs. The stores in memory, in SQLite, in DynamoDB and on a remote server
-implement it. `deliver` carries out the effects of one write. It uses `Outlets`, which send messages and arm timers.
-Stores in a process call it themselves. For DynamoDB, the dispatcher and the sweep call it.
+implement it.
 """
 
 from __future__ import annotations
@@ -10,23 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from resonate_store.machine.effects import (
-    Arm,
-    ArmSchedule,
-    Change,
-    Disarm,
-    DisarmSchedule,
-    Execute,
-    FireSchedule,
-    Resume,
-    Retain,
-    Unblock,
-    effects,
-    message_of,
-)
 from resonate_store.model.clock import Clock
-from resonate_store.model.records import PromiseView, Record
-from resonate_store.model.requests import PromiseDelivered, PromiseGet, Request, Response, TaskResume
+from resonate_store.model.records import PromiseView
+from resonate_store.model.requests import PromiseGet, Request, Response
 
 if TYPE_CHECKING:
     from resonate_store.model.servers import ServerSettings
@@ -188,6 +173,19 @@ class Store(MinimalStore, Protocol):
         """Whether the store refuses the outcome of a step from a worker that no longer holds the task."""
         return False
 
+    @property
+    def registers_singly(self) -> bool:
+        """Whether awaited promises are registered one by one, at their creation if possible. The default is False.
+
+        A store for which this is true takes `AwaitedCreate` and `PromiseAwait`.
+        """
+        return False
+
+    @property
+    def hands_over_callers(self) -> bool:
+        """Whether the store takes a `FulfillAndTakeOver`. The default is False."""
+        return False
+
     def fences_records_by(self, id: str, version: int) -> bool:  # noqa: ARG002
         """Return whether this version of a task fences the records of its steps.
 
@@ -230,6 +228,14 @@ class StoreWrapper(Store):
     @property
     def fences_records(self) -> bool:
         return self._store.fences_records
+
+    @property
+    def registers_singly(self) -> bool:
+        return self._store.registers_singly
+
+    @property
+    def hands_over_callers(self) -> bool:
+        return self._store.hands_over_callers
 
     def fences_records_by(self, id: str, version: int) -> bool:
         return self._store.fences_records_by(id, version)
@@ -279,6 +285,14 @@ class PlainStore(StoreWrapper):
         inner = self.underlying
         return getattr(inner, "fences_records", hasattr(inner, "fences_records_by"))
 
+    @property
+    def registers_singly(self) -> bool:
+        return getattr(self.underlying, "registers_singly", False)
+
+    @property
+    def hands_over_callers(self) -> bool:
+        return getattr(self.underlying, "hands_over_callers", False)
+
     def fences_records_by(self, id: str, version: int) -> bool:
         return self.underlying.fences_records_by(id, version)
 
@@ -303,42 +317,6 @@ class Applies(Protocol):
     def apply(self, request: Request) -> Response: ...
 
 
-class Outlets(Protocol):
-    """What carries effects out: the store, and the senders of messages, timers, schedules and retention markers."""
-
-    def apply(self, request: Request) -> Response: ...
-
-    def send(self, address: str, message: dict[str, Any]) -> None:
-        """Send the message to `address`, without waiting until the receiver has handled it."""
-        ...
-
-    def notify(self, address: str, promise: PromiseView) -> None:
-        """Send a settled promise to a listener, without waiting for the listener. Its values may be claims."""
-        ...
-
-    def arm(self, id: str, at: int) -> None:
-        """Arm a wake-up of the promise at the instant `at` (ms), not earlier."""
-        ...
-
-    def disarm(self, id: str) -> None:
-        """Delete the EventBridge schedule that is the wake-up of the promise, if it still exists."""
-        ...
-
-    def arm_schedule(self, id: str, cron: str, timezone: str | None) -> None:
-        """Fire the schedule at each occurrence of `cron` in `timezone` (None means UTC), until `disarm_schedule`."""
-        ...
-
-    def fire_schedule(self, id: str, at: int) -> None:
-        """Fire the schedule once at the instant `at` (ms), not earlier."""
-        ...
-
-    def disarm_schedule(self, id: str) -> None: ...
-
-    def retain(self, id: str, created_at: int, settled_at: int) -> None:
-        """Put the retention marker of a settled root, so that its tree is deleted later. Both instants are in ms."""
-        ...
-
-
 def whole(promise: PromiseView, store: Applies) -> PromiseView:
     """Return the promise with its values. If one of them is a claim, read the promise from `store`.
 
@@ -358,48 +336,3 @@ def whole(promise: PromiseView, store: Applies) -> PromiseView:
     if response.status >= 500:
         raise StoreError(f"{promise.id!r} cannot be read: {response.error}")
     return response.promise or promise
-
-
-def deliver(change: Change, outlets: Outlets) -> None:
-    """Carry out the effects of one write.
-
-    The settlement is marked as delivered after its last effect. If the delivery fails before, the sweep repeats all
-    effects, which is safe.
-
-    Args:
-        change: the write.
-        outlets: where the effects are carried out.
-
-    Raises:
-        StoreError: the store was too busy to carry out an effect.
-    """
-    outstanding = effects(change.before, change.after)
-    for effect in outstanding:
-        match effect:
-            case Resume():
-                _apply(TaskResume(effect.awaiter, effect.version, effect.awaited), outlets)
-            case Execute():
-                outlets.send(effect.address, message_of(effect))
-            case Unblock():
-                outlets.notify(effect.address, effect.promise)
-            case Arm():
-                outlets.arm(effect.id, effect.at)
-            case Disarm():
-                outlets.disarm(effect.id)
-            case ArmSchedule():
-                outlets.arm_schedule(effect.id, effect.cron, effect.timezone)
-            case FireSchedule():
-                outlets.fire_schedule(effect.id, effect.at)
-            case DisarmSchedule():
-                outlets.disarm_schedule(effect.id)
-            case Retain():
-                outlets.retain(effect.id, effect.created_at, effect.settled_at)
-    after = change.after
-    if outstanding and isinstance(after, Record) and after.owes:
-        _apply(PromiseDelivered(after.id), outlets)
-
-
-def _apply(request: TaskResume | PromiseDelivered, outlets: Outlets) -> None:
-    response = outlets.apply(request)
-    if response.status >= 500:
-        raise StoreError(f"{request.kind} of {request.id!r}: {response.error}")

@@ -83,3 +83,21 @@ def number_of(environment: Mapping[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise SettingsError(f"{name} must be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def is_by_stream(environment: Mapping[str, str]) -> bool:
+    """Return whether a deployment leaves all effects to the dispatcher, from `RESONATE_DELIVERY`.
+
+    Args:
+        environment: the environment variables.
+
+    Returns:
+        True for `stream`. False for `writer`, or if the variable is not set or empty.
+
+    Raises:
+        SettingsError: the value is another one.
+    """
+    mode = environment.get("RESONATE_DELIVERY") or "writer"
+    if mode not in ("writer", "stream"):
+        raise SettingsError(f"RESONATE_DELIVERY must be writer or stream, got {mode!r}")
+    return mode == "stream"

@@ -13,9 +13,18 @@ Begin = Callable[..., Handle[Any]]
 Redeploy = Callable[[Path], None]
 
 
+IN_BOTH_DELIVERIES = pytest.mark.parametrize("delivery", ["writer", "stream"], indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def deployed() -> Iterator[OfflineStack]:
-    with OfflineStack(code={"WorkerFunction": WORKFLOWS}) as stack:
+def delivery(request: pytest.FixtureRequest) -> str:
+    """Return who delivers effects. `IN_BOTH_DELIVERIES` runs a test or a module in both ways."""
+    return getattr(request, "param", "writer")
+
+
+@pytest.fixture(scope="module")
+def deployed(delivery: str) -> Iterator[OfflineStack]:
+    with OfflineStack(code={"WorkerFunction": WORKFLOWS}, parameters={"Delivery": delivery}) as stack:
         yield stack
 
 

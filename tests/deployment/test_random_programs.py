@@ -28,6 +28,7 @@ from resonate_infra.testing.stack import Event, OfflineStack
 from resonate_store.dynamo.items import entry_of
 from resonate_store.model.records import PromiseView, Record
 from resonate_store.model.requests import PromiseSettle
+from tests.deployment.conftest import IN_BOTH_DELIVERIES
 from tests.support.driver import Driver
 from tests.support.hypothesis_settings import ANY_HEALTH
 from tests.support.present import present
@@ -156,7 +157,7 @@ class Trouble:
                 stack.clock.sleep(20_000)
             case "delivered again":
                 if self._last is not None and self._last.function == "WorkerFunction":
-                    self._elsewhere([Invocation("WorkerFunction", self._last.event)])
+                    self._elsewhere([Invocation("WorkerFunction", self._last.event, "")])
             case _:
                 self._elsewhere([])
 
@@ -263,10 +264,11 @@ def outcome(promise: PromiseView) -> str:
 
 
 @pytest.fixture(scope="module")
-def programs() -> Iterator[OfflineStack]:
+def programs(delivery: str) -> Iterator[OfflineStack]:
     """Stack whose worker runs programs. All its processes share one event loop, which is stopped at the end."""
     async_functions = AsyncFunctions()
-    with pytest.MonkeyPatch.context() as patch, OfflineStack(code={"WorkerFunction": RANDOM_PROGRAMS}) as stack:
+    offline = OfflineStack(code={"WorkerFunction": RANDOM_PROGRAMS}, parameters={"Delivery": delivery})
+    with pytest.MonkeyPatch.context() as patch, offline as stack:
         patch.setattr("resonate.aws_lambda.handler.AsyncFunctions", lambda: async_functions)
         yield stack
     async_functions.stop()
@@ -299,6 +301,7 @@ def check(stack: OfflineStack, program: Program, root: str, conditions: dict[str
     return trouble.happened
 
 
+@IN_BOTH_DELIVERIES
 @settings(max_examples=COUNT, deadline=None, suppress_health_check=ANY_HEALTH)
 @given(PROGRAMS, CONDITIONS)
 def test_random_program_has_the_same_records_with_faults(
@@ -328,6 +331,7 @@ VARIED: Program = [
 ]
 
 
+@IN_BOTH_DELIVERIES
 @pytest.mark.parametrize("kind", KINDS)
 def test_program_survives_each_kind_of_fault(programs: OfflineStack, kind: str) -> None:
     faults = [(pause, kind) for pause in (3, 11, 17)]

@@ -25,6 +25,11 @@ from tests.support.present import present
 HOUR = 3_600_000
 
 
+@pytest.fixture(scope="module")
+def delivery() -> str:
+    return "stream"
+
+
 def failing(service: str, operation: str, *, skip: int = 0, times: int = 1) -> Any:
     """Return a fault that refuses `times` calls of an operation by a function, after the first `skip` calls."""
     positions = itertools.count()
@@ -142,8 +147,8 @@ def test_sweep_continues_after_a_damaged_record(stack: OfflineStack, caplog: pyt
 
 
 def test_sweep_ends_in_time_and_the_next_continues(stack: OfflineStack) -> None:
-    # A wake-up takes three seconds here (three writes), and the tick function has 60 s.
-    late_timers(stack, 30)
+    # A wake-up takes two seconds here (two writes), and the tick function has 60 s.
+    late_timers(stack, 40)
 
     def slow(moment: Moment, call: CountedCall) -> None:
         if call.operation == "Invoke":  # No sweep of a single shard can begin.
@@ -155,13 +160,13 @@ def test_sweep_ends_in_time_and_the_next_continues(stack: OfflineStack) -> None:
     first, second = stack.sweep(), stack.sweep()
 
     # With 5 s left no wake-up begins.
-    assert first["woken"] == 19
-    assert first["woken"] + second["woken"] == 30
+    assert first["woken"] == 28
+    assert first["woken"] + second["woken"] == 40
     assert first["failed"] == second["failed"] == 0
 
 
 def test_sweeps_of_shards_complete_an_unfinished_sweep(stack: OfflineStack) -> None:
-    # A wake-up takes three seconds here. Eight more invocations have 60 s each.
+    # A wake-up takes two seconds here. Eight more invocations have 60 s each.
     late_timers(stack, 60)
     sweeps: list[tuple[int | None, bool]] = []
     stack.watch = lambda event: sweeps.append((event.event.get("shard"), event.response["finished"]))

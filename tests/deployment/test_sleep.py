@@ -1,5 +1,6 @@
 """Sleeps of all lengths, and failures during a sleep."""
 
+import itertools
 import logging
 import time
 from datetime import timedelta
@@ -25,9 +26,10 @@ def test_sleep_survives_a_crash_of_the_worker(stack: OfflineStack, begin: Begin,
     # No process exists during the sleep, so the worker crashes at its suspension.
     began = stack.clock.now()
     handle = begin("w1", "nap", 3600.0)
+    writes = itertools.count()  # The task is acquired, the sleep created, and the task suspended.
 
     def crash(now: str, call: CountedCall) -> None:
-        if (now, call.caller, call.operation) == (moment, "WorkerFunction", "TransactWriteItems"):
+        if (now, call.caller, call.operation) == (moment, "WorkerFunction", "PutItem") and next(writes) == 2:
             stack.cloud.fault = None
             raise Killed
 

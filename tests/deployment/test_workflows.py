@@ -64,7 +64,8 @@ def test_worker_waits_for_the_child_that_blocks_it(stack: OfflineStack, begin: B
 
     # 20 children. The parent runs once, and again for each pending child that it awaits.
     assert begin("w1", "fan_out", 20).result(0) == sum(2 * n for n in range(20))
-    assert ended.count("completed") == 21
+    # The worker of the last child goes on with the parent.
+    assert ended.count("completed") == 20
     assert ended.count("suspended") <= 5
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from resonate_store.interface import deliver
+from resonate_store.delivery.outlets import deliver
 from resonate_store.machine.effects import Change
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import STANDING, Record

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
-from resonate_store.interface import deliver
+from resonate_store.delivery.outlets import deliver
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.records import CatchUp, Overlap, SettledState, TaskState
@@ -25,12 +25,6 @@ from resonate_store.model.requests import (
     PromiseSettle,
     PromiseWake,
     Request,
-    ScheduleDelete,
-    ScheduleFire,
-    ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleTrigger,
     TaskAcquire,
     TaskContinue,
     TaskExtend,
@@ -44,6 +38,14 @@ from resonate_store.model.requests import (
     TaskSuspend,
     TaskSuspendRegistered,
     TaskVerify,
+)
+from resonate_store.model.schedule_requests import (
+    ScheduleDelete,
+    ScheduleFire,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleTrigger,
 )
 from resonate_store.model.tags import ORIGIN
 from tests.support.build import (

@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from resonate_store.interface import Outlets, deliver
+from resonate_store.delivery.outlets import Outlets, deliver
 from resonate_store.machine.effects import Change
 from resonate_store.model.records import EMPTY, PromiseView, Record, SettledState, TaskRecord
 from resonate_store.model.requests import PromiseDelivered, PromiseWake, TaskHalt
@@ -316,7 +316,8 @@ def test_deliveries_in_reverse_order_lose_no_resume(store: World) -> None:
         store.apply(settle("b"))
         changes.reverse()
     assert store.messages() == [execute("w", 1)]
-    assert store.task("w").resumes == ("a", "b")
+    store.apply(acquire("w", 1))
+    assert [store.stored(id).state for id in ("a", "b")] == ["resolved"] * 2
 
 
 def test_effects_of_one_image_repeat_the_offer(store: World) -> None:

@@ -311,12 +311,20 @@ def test_rule_08_early_firing_stores_the_exact_next_instant(store: World) -> Non
     assert store.task("w").state == "acquired"
 
 
-def test_rule_08_late_settlement_is_due_again_in_a_minute(store: World) -> None:
-    """Rule 8: a wake-up that has come is not left in the past, where the next sweep would repeat what is under way."""
+def test_rule_w18_sweep_leaves_a_settlement_alone_for_a_minute(store: World) -> None:
+    """W18: the wake-up of the promise stays, and the sweep does not repeat a delivery that is under way."""
+    swept = PromiseWake("p", redelivery_ms=MINUTE)
     store.apply(create("p", OUTSIDE, at=T0 + HOUR))
     store.clock.advance(2 * HOUR)
     with store.holding():
         store.apply(get("p"))
+        settled = store.stored("p")
+        assert settled.wake_at == T0 + HOUR
+        store.clock.advance(MINUTE - 1)
+        store.apply(swept)
+        assert store.stored("p") == settled
+        store.clock.advance(1)
+        store.apply(swept)
         assert store.stored("p").wake_at == store.clock.now() + MINUTE
 
 

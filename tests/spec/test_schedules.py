@@ -12,8 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from resonate_store.model.records import Schedule, SettledState
-from resonate_store.model.requests import (
-    PromiseCreate,
+from resonate_store.model.requests import PromiseCreate
+from resonate_store.model.schedule_requests import (
     ScheduleDelete,
     ScheduleFire,
     ScheduleGet,

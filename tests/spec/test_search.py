@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import PromiseView, Schedule, Task
-from resonate_store.model.requests import PromiseSearch, Request, Response, ScheduleSearch, Search, TaskHalt, TaskSearch
+from resonate_store.model.requests import PromiseSearch, Request, Response, Search, TaskHalt, TaskSearch
+from resonate_store.model.schedule_requests import ScheduleSearch
 from resonate_store.model.tags import ORIGIN, PARENT
 from tests.support.build import (
     DAY,

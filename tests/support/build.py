@@ -17,7 +17,6 @@ from resonate_store.model.requests import (
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSettle,
-    ScheduleCreate,
     TaskAcquire,
     TaskCreate,
     TaskFence,
@@ -27,6 +26,7 @@ from resonate_store.model.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from resonate_store.model.schedule_requests import ScheduleCreate
 from resonate_store.model.tags import DELAY, EXTERNAL, SCOPE, TARGET, TIMER
 from tests.support.substrates import T0, World
 

@@ -16,13 +16,6 @@ from resonate_store.model.requests import (
     PromiseSettle,
     ProtocolRequest,
     Response,
-    ScheduleCreate,
-    ScheduleDelete,
-    ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleSearch,
-    ScheduleTrigger,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -35,6 +28,15 @@ from resonate_store.model.requests import (
     TaskRelease,
     TaskSearch,
     TaskSuspend,
+)
+from resonate_store.model.schedule_requests import (
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleSearch,
+    ScheduleTrigger,
 )
 
 CREATE = PromiseCreate("a.1", 1000, Value({"h": "1"}, "ZGF0YQ=="), {"resonate:target": "poll://any@default"})

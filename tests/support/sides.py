@@ -12,7 +12,8 @@ from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine.effects import Change, effects
 from resonate_store.model.clock import Clock, ManualClock
 from resonate_store.model.records import Entry, Key, PromiseView, Record, ScheduleRecord, key_of
-from resonate_store.model.requests import Request, Response, ScheduleSearch
+from resonate_store.model.requests import Request, Response
+from resonate_store.model.schedule_requests import ScheduleSearch
 from tests.support.dynamo import Table
 from tests.support.substrates import T0
 

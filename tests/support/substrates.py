@@ -18,13 +18,14 @@ from typing import Any, Protocol
 
 import pytest
 
-from resonate_store.interface import deliver
+from resonate_store.delivery.outlets import deliver
 from resonate_store.local.memory import MemoryStore
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.model.clock import Clock, ManualClock
 from resonate_store.model.records import Key, PromiseView, Record, TaskRecord
-from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
+from resonate_store.model.requests import PromiseWake, Request, Response
+from resonate_store.model.schedule_requests import ScheduleFire
 
 T0 = 1_750_000_000_000
 """The first instant of every test: a Sunday, 15:06:40 UTC."""

@@ -31,13 +31,12 @@ from resonate_store.model.requests import (
     PromiseGet,
     PromiseRegisterListener,
     PromiseSettle,
-    SchedulePause,
-    ScheduleResume,
     TaskAcquire,
     TaskContinue,
     TaskHalt,
     TaskRelease,
 )
+from resonate_store.model.schedule_requests import SchedulePause, ScheduleResume
 from resonate_store.model.tags import DELAY, EXTERNAL, IDEMPOTENCY_KEY, TARGET
 from tests.upgrade import conditions, workflows
 from tests.upgrade.stacks import (
@@ -1223,3 +1222,18 @@ def conclude_kept(stack: Substrate) -> Any:
 
 
 scenario("kept", begin_kept, conclude_kept, result=["suspended", "pending", "done"])
+
+
+def conclude_distracted(stack: Substrate) -> Any:
+    """Settle the promise while the workflow sleeps. Only the end of the sleep resumes it."""
+    stack.resolve("distracted.1", "meanwhile")
+    asleep = record_of(stack, "distracted").task.state
+    return [asleep, ended("distracted")(stack)]
+
+
+execution(
+    "distracted",
+    "distracted",
+    conclude=conclude_distracted,
+    result=["suspended", ["before then", "meanwhile", "after now"]],
+)

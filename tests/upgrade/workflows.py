@@ -635,4 +635,13 @@ def timed(ctx: Context) -> Flow:
     return [lasted, (yield ctx.run(stamp, "after"))]
 
 
+@resonate.register
+def distracted(ctx: Context) -> Flow:
+    """A promise that the workflow awaits only after a sleep."""
+    promise = yield ctx.promise()
+    before = yield ctx.run(stamp, "before")
+    yield ctx.sleep(LONG)
+    return [before, (yield promise), (yield ctx.run(stamp, "after"))]
+
+
 handler = resonate.handler()

@@ -184,16 +184,18 @@ class Session:
         try:
             with extra("aws,cli", "a table"):
                 from resonate_store.aws.clients import require_libraries
+                from resonate_store.delivery.environment import delivery_of
                 from resonate_store.dynamo.large_values import Payloads
                 from resonate_store.dynamo.store import DynamoStore
 
                 require_libraries()
             groups, payloads = groups_of(os.environ), Payloads.of(os.environ, table)
+            delivery = delivery_of(os.environ, self.clock)
         except MissingExtra as error:
             raise Failure(str(error)) from error
         except SettingsError as error:
             raise Failure(str(error), USAGE) from error
-        return DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads)
+        return DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads, delivery=delivery)
 
     def _remote(self) -> HttpStore:
         from resonate_store.remote.store import HttpStore

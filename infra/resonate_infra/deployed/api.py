@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from resonate_infra.effects.settings import is_on, origins_of, retention_of
+from resonate_store.delivery.environment import delivery_of
 from resonate_store.dynamo.large_values import S3_REQUESTS, Payloads
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
@@ -104,7 +105,15 @@ class Api:
         settings = self.settings
         payloads = Payloads.of(self._environment, settings.table)
         width = number_of(self._environment, "RESONATE_REQUESTS", S3_REQUESTS)
-        return DynamoStore(settings.table, clock=self.clock, groups=settings.groups, payloads=payloads, width=width)
+        delivery = delivery_of(self._environment, self.clock)
+        return DynamoStore(
+            settings.table,
+            clock=self.clock,
+            groups=settings.groups,
+            payloads=payloads,
+            width=width,
+            delivery=delivery,
+        )
 
     @functools.cached_property
     def guard(self) -> Authentication | None:

@@ -17,13 +17,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from resonate_infra.effects.sinks import NoTimers, SweepOutlets
+from resonate_infra.effects.sinks import EveryAddress, NoTimers, SweepOutlets
 from resonate_store.dynamo.debug_items import DynamoDebug, Held
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies, StoreWrapper
-from resonate_store.machine.effects import Execute, Unblock, message_of, repeated
+from resonate_store.machine.effects import Execute, Unblock, message_of
 from resonate_store.model.records import Key, PromiseView, Record, key_of
-from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire
+from resonate_store.model.requests import PromiseWake, Request, Response
+from resonate_store.model.schedule_requests import ScheduleFire
 from resonate_store.protocol.debug import DebugMessage, RequestClock, Snapshot, snapshot_of
 
 
@@ -99,10 +100,7 @@ class TableDebug(StoreWrapper):
 
     def _carry_out(self, request: Request) -> Response:
         """Carry out one request and its effects. Messages are held back."""
-        response, changes = self._table.transact(request, announce=False)
-        woken = isinstance(request, (PromiseWake, ScheduleFire))
-        self._outlets.carry_out([repeated(change) if woken else change for change in changes])
-        return response
+        return self._outlets.apply(request)
 
     def _go_on(self) -> None:
         """Release the messages that were held back, if the deployment is not stopped or no longer stopped."""
@@ -121,7 +119,7 @@ def message_about(held: Held, table: DynamoStore) -> dict[str, Any] | None:
     return message_of(Unblock(held.address, promise))
 
 
-class _HeldMessages:
+class _HeldMessages(EveryAddress):
     """Message sink that stores every message in the table and sends none.
 
     Attributes:

@@ -16,9 +16,11 @@ import msgspec
 from resonate_infra.effects.sinks import StreamOutlets
 from resonate_infra.effects.transports import TOTAL_TIMEOUT_S, ForbiddenAddress, Pusher
 from resonate_infra.json_types import is_object
+from resonate_store.delivery.outlets import deliver
+from resonate_store.delivery.writer import give_up
 from resonate_store.dynamo.debug_items import DynamoDebug, released_of
 from resonate_store.dynamo.items import Expiry, entry_of, expiry_of, is_entry
-from resonate_store.interface import StoreError, deliver
+from resonate_store.interface import StoreError
 from resonate_store.machine.effects import Change, Execute, Unblock, message_of
 from resonate_store.model.addresses import problem_with
 from resonate_store.model.records import Entry, Record
@@ -93,7 +95,9 @@ class Dispatch:
         change = Change(_entry(images.get("OldImage")), _entry(images.get("NewImage")))
         if isinstance(change.after, Record):
             self._outlets.store.remember(change.after)
-        deliver(change, self._outlets)
+        # A change that is announced later touches the record without a new `rev`: everything is outstanding.
+        touched = change.before is not None and change.after is not None and change.before.rev == change.after.rev
+        deliver(Change(None, change.after) if touched else change, self._outlets)
         return change
 
     def queue_messages(self, bodies: Sequence[str], deadline: int | None = None) -> list[Exception | None]:
@@ -127,7 +131,7 @@ class Dispatch:
         for (number, (address, message)), outcome in zip(pushes.items(), outcomes, strict=True):
             try:
                 if isinstance(outcome, ForbiddenAddress):
-                    self._outlets.give_up(message, f"its target {address}: {outcome}")
+                    give_up(self._outlets.apply, message, f"its target {address}: {outcome}")
                 elif isinstance(outcome, Exception):
                     raise outcome
             except Exception as error:

@@ -4,15 +4,17 @@ All loggers named `resonate` write through Powertools' logger, so that every lin
 Lambda, logging is not changed. Metrics are written only if `POWERTOOLS_METRICS_NAMESPACE` names a namespace, once at
 the end of an invocation.
 
-The dispatcher counts the executions that start, end or halt, because every such change passes it. Delivery is at least
-once, so the counts can be slightly high after failures.
+The process that delivers the end of an execution counts it, and the worker that first acquires a root counts its start.
+The dispatcher counts what it delivers: the starts of workers that it pushes to, and with `Delivery=stream` everything.
+It always counts halts. Delivery is at least once, so the counts can be slightly high after failures.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -20,19 +22,12 @@ from aws_lambda_powertools.logging.utils import copy_config_to_registered_logger
 from aws_lambda_powertools.metrics import MetricUnit
 
 from resonate_infra.effects.tick import Message, ScheduleDue, Sweep, Timer
+from resonate_store.delivery.metrics import ending_of
 from resonate_store.machine.effects import Change
 from resonate_store.model.ids import origin
-from resonate_store.model.records import PromiseState, Record
+from resonate_store.model.records import Record
 
 Handler = Callable[[dict[str, Any], Any], Any]
-
-ENDINGS: Mapping[PromiseState, str] = {
-    "resolved": "ExecutionsCompleted",
-    "rejected": "ExecutionsFailed",
-    "rejected_canceled": "ExecutionsCanceled",
-    "rejected_timedout": "ExecutionsTimedOut",
-}
-"""The metric that counts the executions that end in each state."""
 
 
 class Observability:
@@ -68,14 +63,34 @@ class Observability:
 
         return observed
 
+    @contextmanager
+    def named(self, fields: Mapping[str, Any]) -> Generator[None, None, None]:
+        """Have the log lines of this thread show these fields."""
+        self.logger.thread_safe_append_keys(**fields)
+        try:
+            yield
+        finally:
+            self.logger.thread_safe_remove_keys(list(fields))
+
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add each value to its metric."""
+        for name, value in counts.items():
+            self.observe(name, value)
+
     def observe(self, name: str, value: int) -> None:
         """Add a value to a metric: milliseconds if `name` ends with `Lag` or `Duration`, otherwise a count."""
         if self._measures:
             timed = name.endswith(("Lag", "Duration"))
             self._metrics.add_metric(name, MetricUnit.Milliseconds if timed else MetricUnit.Count, value)
 
-    def change(self, change: Change, now: int) -> None:
-        """Record the metrics of one write, which was delivered at `now` (ms)."""
+    def change(self, change: Change, now: int, *, starts: bool = True) -> None:
+        """Record the metrics of one write, which was delivered at `now` (ms).
+
+        Args:
+            change: the write.
+            now: the present instant (ms).
+            starts: whether a new execution is counted here, and not by its worker.
+        """
         before, after = change
         if not isinstance(after, Record):
             return
@@ -85,13 +100,9 @@ class Observability:
         earlier = before if isinstance(before, Record) else None
         if after.task.state == "halted" and (earlier is None or earlier.task is None or earlier.task.state != "halted"):
             self.observe("HaltedTasks", 1)
-        if not after.root:
-            return
-        if earlier is None:
+        if after.root and earlier is None and starts:
             self.observe("ExecutionsStarted", 1)
-        if not after.pending and (earlier is None or earlier.pending):
-            self.observe(ENDINGS[after.state], 1)
-            self.observe("ExecutionDuration", (after.settled_at or after.timeout_at) - after.created_at)
+        self.count(ending_of(change))
 
 
 def fields_of(record: Mapping[str, Any]) -> dict[str, Any]:

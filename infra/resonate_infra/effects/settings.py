@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from resonate_store.settings import SettingsError, groups_of
+from resonate_store.settings import SettingsError, groups_of, is_by_stream
 
 __all__ = ["Settings", "SettingsError"]
 
@@ -33,6 +33,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         push_private: whether HTTP pushes may go to addresses outside the internet. Tests need it, and a dispatcher
             that runs in a private network.
         debug_requests: whether debug requests may stop the deployment.
+        by_stream: whether all effects are left to the dispatcher.
     """
 
     table: str
@@ -45,6 +46,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     retention_s: int
     push_private: bool = False
     debug_requests: bool = False
+    by_stream: bool = False
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:
@@ -67,6 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             retention_s=retention_of(environment),
             push_private=is_on(environment, "RESONATE_PUSH_PRIVATE"),
             debug_requests=is_on(environment, "RESONATE_DEBUG_REQUESTS"),
+            by_stream=is_by_stream(environment),
         )
 
 

@@ -27,11 +27,12 @@ import msgspec
 
 from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.effects.sinks import StreamOutlets, SweepOutlets
-from resonate_store.interface import deliver
-from resonate_store.machine.effects import LATE_MS, repeated
+from resonate_store.machine.draft import REDELIVERY_MS
+from resonate_store.machine.effects import LATE_MS
 from resonate_store.model.clock import Clock
 from resonate_store.model.records import Key, Schedule
-from resonate_store.model.requests import PromiseWake, Request, ScheduleFire, ScheduleGet
+from resonate_store.model.requests import PromiseWake, Request
+from resonate_store.model.schedule_requests import ScheduleFire, ScheduleGet
 
 BATCH = 100
 """Number of index entries that the sweep reads from a shard in one batch."""
@@ -121,7 +122,8 @@ class Tick:
         self._hand_over = hand_over
         self._patience_ms = patience_ms
         self._stopped = stopped
-        self._sweeping = SweepOutlets(outlets.store, outlets.timers, outlets.transports, outlets.retention_s)
+        sinks = (outlets.timers, outlets.transports, outlets.retention_s)
+        self._sweeping = SweepOutlets(outlets.store, *sinks, outlets.count)
 
     def act(self, message: Message, deadline: int | None = None) -> dict[str, Any]:
         """Carry out one tick message.
@@ -170,7 +172,8 @@ class Tick:
                 continue  # EventBridge may still fire it.
             lag = max(lag, now - at)
             try:
-                self._wake(PromiseWake(id) if kind == "promise" else ScheduleFire(id))
+                patient = PromiseWake(id, redelivery_ms=REDELIVERY_MS)
+                self._wake(patient if kind == "promise" else ScheduleFire(id))
                 woken += 1
             except Exception:
                 # One entry that fails must not end the sweep. It stays due, and the next sweep tries it again.
@@ -214,9 +217,7 @@ class Tick:
                     left[number] = more
 
     def _wake(self, request: Request) -> None:
-        _, changes = self._store.transact(request, announce=False)
-        for change in changes:
-            deliver(repeated(change), self._sweeping)
+        self._sweeping.apply(request)
 
     def _fire(self, kind: Any, id: str, at: int, request: Request) -> dict[str, Any]:
         if at > self._clock.now():

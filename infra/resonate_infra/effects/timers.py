@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from resonate_infra.effects.settings import Settings
-from resonate_infra.effects.sinks import Kind
 from resonate_store.aws.errors import AwsRefusal, aws_error
 from resonate_store.aws.services import QueueClient
+from resonate_store.delivery.sinks import Kind
+from resonate_store.delivery.timers import QueueTimers, timer_message
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import eventbridge, eventbridge_timezone
 
@@ -36,8 +37,8 @@ RECURRENCES = 2
 """Maximum number of recurring EventBridge schedules for one schedule of the store."""
 
 
-class Timers:
-    """Timer sink on AWS.
+class Timers(QueueTimers):
+    """Timer sink that reaches every instant.
 
     Args:
         sqs: a client of SQS.
@@ -47,20 +48,20 @@ class Timers:
     """
 
     def __init__(self, sqs: QueueClient, scheduler: Any, settings: Settings, clock: Clock) -> None:
-        self._sqs = sqs
+        super().__init__(sqs, settings.timer_queue_url, clock)
         self._scheduler = scheduler
         self._settings = settings
-        self._clock = clock
+
+    def reaches(self, at: int | None) -> bool:  # noqa: ARG002
+        return True
 
     def arm(self, kind: Kind, id: str, at: int) -> None:
-        """Fire the promise or schedule `id` once, at the instant `at` (ms) or later."""
-        message = json.dumps({"kind": kind, "id": id, "at": at})
-        delay = at - self._clock.now()
-        if delay > QUEUE_HORIZON_MS:
-            self._schedule(kind, id, min(at - EARLY_MS, self._clock.now() + FARTHEST_MS), message)
+        """Have the tick function look at the promise or schedule `id` at the instant `at` (ms), not earlier."""
+        if super().reaches(at):
+            super().arm(kind, id, at)
         else:
-            seconds = min(max(0, -(-delay // 1000)), QUEUE_HORIZON_MS // 1000)
-            self._sqs.send_message(QueueUrl=self._settings.timer_queue_url, MessageBody=message, DelaySeconds=seconds)
+            instant = min(at - EARLY_MS, self._clock.now() + FARTHEST_MS)
+            self._schedule(kind, id, instant, timer_message(kind, id, at))
 
     def disarm(self, kind: Kind, id: str) -> None:
         """Delete the distant timer of the promise or schedule `id`, if it has one.

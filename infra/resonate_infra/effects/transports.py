@@ -42,8 +42,9 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeou
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
-from resonate_store.aws.errors import aws_error
 from resonate_store.aws.services import InvokingClient, QueueClient
+from resonate_store.delivery.messages import LambdaMessages
+from resonate_store.delivery.sinks import Denied
 from resonate_store.interface import Applies
 from resonate_store.model.addresses import route
 from resonate_store.model.records import PromiseView
@@ -64,8 +65,8 @@ _TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
 """IPv6 networks whose addresses contain an IPv4 address that a gateway translates (NAT64, IPv4-compatible)."""
 
 
-class Transports:
-    """Message sink on AWS.
+class Transports(LambdaMessages):
+    """Message sink that reaches every address.
 
     Args:
         lambda_client, sqs: clients of Lambda and SQS.
@@ -82,28 +83,28 @@ class Transports:
         push_queue_url: str,
         own: Collection[str] = (),
     ) -> None:
-        self._own = own
-        self._lambda = lambda_client
+        super().__init__(lambda_client, groups, own)
         self._sqs = sqs
-        self._groups = groups
         self._push_queue_url = push_queue_url
 
-    def leads_home(self, address: str) -> bool:
-        """Return whether a message to the address would invoke a function of the deployment that is not a worker."""
-        destination = route(address, self._groups) or ""
-        return destination.startswith("lambda://") and function_of(destination) in self._own
+    def reaches(self, address: str) -> bool:  # noqa: ARG002
+        return True
+
+    def notifies(self, address: str) -> bool:  # noqa: ARG002
+        return True
 
     def send(self, address: str, message: dict[str, Any]) -> None:
         """Send a message by the transport of its address. Do not wait for the receiver's work."""
         destination = route(address, self._groups)
-        if destination is None:
-            logger.info("%s has no push address; its workers have to poll", address)
-        elif destination.startswith("lambda://"):
-            invoke(self._lambda, destination, message)
-        else:
+        if destination is not None and not destination.startswith("lambda://"):
             self.enqueue({"address": destination, "message": message})
+            return
+        try:
+            super().send(address, message)
+        except Denied as error:
+            logger.warning("%s; the task will be offered again", error)
 
-    def notify(self, address: str, promise: PromiseView, store: Applies) -> None:  # noqa: ARG002 - not needed before it is sent
+    def notify(self, address: str, promise: PromiseView, store: Applies) -> None:
         """Put a settled promise for a listener on the push queue.
 
         The values of a promise can be larger than a message may be. So the message has only the promise's id, and the
@@ -111,7 +112,7 @@ class Transports:
         """
         destination = route(address, self._groups)
         if destination is None:
-            logger.info("%s has no push address; it has to poll for %s", address, promise.id)
+            super().notify(address, promise, store)
         else:
             self.enqueue({"address": destination, "settled": promise.id})
 
@@ -120,29 +121,6 @@ class Transports:
         # Ids can contain characters that SQS refuses. ASCII with escapes is always accepted.
         body = json.dumps(msgspec.to_builtins(errand))
         self._sqs.send_message(QueueUrl=self._push_queue_url, MessageBody=body)
-
-
-def invoke(client: InvokingClient, address: str, message: dict[str, Any]) -> None:
-    """Invoke a function asynchronously. A failure is only logged.
-
-    Args:
-        client: a client of Lambda.
-        address: `lambda://name[:qualifier]`.
-        message: the event of the invocation.
-    """
-    name = address.removeprefix("lambda://")
-    try:
-        client.invoke(FunctionName=name, InvocationType="Event", Payload=msgspec.json.encode(message))
-    except Exception as error:
-        if aws_error(error) is None:
-            raise
-        logger.warning("invoking %s failed, the task will be offered again: %s", name, error)
-
-
-def function_of(address: str) -> str:
-    """Return the function's name in `lambda://...`, without account, alias or version."""
-    name = address.removeprefix("lambda://")
-    return name.split(":")[6] if name.startswith("arn:") else name.split(":")[0]
 
 
 class ForbiddenAddress(HTTPError):

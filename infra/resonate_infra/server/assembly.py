@@ -17,7 +17,7 @@ from msgspec import Struct
 from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.effects.transports import Pusher
 from resonate_infra.server.application import Admission, application
-from resonate_infra.server.delivery import CONCURRENCY, Delivery, lambda_client_of, served_groups
+from resonate_infra.server.delivery import CONCURRENCY, ServerDelivery, lambda_client_of, served_groups
 from resonate_infra.server.files import limit_of_files, room_in
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import LambdaError, Lambdas, Mapped, mapped
@@ -139,7 +139,7 @@ class Server:
             width=CONCURRENCY,
         )
         routes, client = served_groups(functions, groups), lambda_client_of(os.environ, options.table)
-        self._delivery = Delivery(self.url, self._hub, self._lambdas, routes, pusher, client)
+        self._delivery = ServerDelivery(self.url, self._hub, self._lambdas, routes, pusher, client)
         self._delivery.serve(self.store)
         self.store.subscribe(send=self._delivery.send)
         debug = EmbeddedDebug(self.store, timed, lambda: self._loop.nudge()) if options.debug else None

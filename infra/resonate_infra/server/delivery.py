@@ -1,4 +1,4 @@
-"""Delivery of the server's messages to workers (docs/protocol.md 2.2 and 2.3).
+"""ServerDelivery of the server's messages to workers (docs/protocol.md 2.2 and 2.3).
 
 `send` starts the delivery of a message and returns. The address selects the way:
 
@@ -17,12 +17,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from resonate.threads import Pool
-from resonate_infra.effects.transports import Pusher, invoke
+from resonate_infra.effects.transports import Pusher
 from resonate_infra.server.hub import Hub
 from resonate_infra.server.lambdas import Lambdas
 from resonate_store.aws.clients import client_of
 from resonate_store.aws.connections import CallLimits
 from resonate_store.aws.services import InvokingClient
+from resonate_store.delivery.messages import invoke
+from resonate_store.delivery.sinks import Denied
 from resonate_store.machine.effects import Execute, effects, message_of
 from resonate_store.model.addresses import poll_of, route, wait_for
 from resonate_store.model.records import PromiseView, Record
@@ -48,7 +50,7 @@ class Offering(Protocol):
     def record(self, id: str) -> Record | None: ...
 
 
-class Delivery:
+class ServerDelivery:
     """Sender of all messages of a server.
 
     Args:
@@ -98,9 +100,15 @@ class Delivery:
             self._lambdas.invoke(name, message)
         elif self._lambda_client is not None:
             client = self._lambda_client
-            self._background.submit_latest(key, lambda: invoke(client(), destination, message))
+            self._background.submit_latest(key, lambda: self._invoke(client(), destination, message))
         else:
             logger.warning("nothing serves %s: start the server with --lambda %s=module:handler", destination, name)
+
+    def _invoke(self, client: Any, destination: str, message: dict[str, Any]) -> None:
+        try:
+            invoke(client, destination, message)
+        except Denied as error:
+            logger.warning("%s; the task will be offered again", error)
 
     def workers(self, promise: PromiseView) -> int | None:
         """Return how many workers poll for the task of a promise. Return None if its target is not polled for."""

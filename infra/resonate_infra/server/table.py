@@ -17,16 +17,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from resonate_infra.effects.sinks import Kind, NoTimers, SweepOutlets
+from resonate_infra.effects.sinks import EveryAddress, NoTimers, SweepOutlets
 from resonate_infra.effects.tick import Tick
+from resonate_store.delivery.sinks import Kind
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import Applies, StoreWrapper, whole
 from resonate_store.local.embedded import Subscribable
-from resonate_store.machine.effects import Unblock, message_of, repeated
+from resonate_store.machine.effects import Unblock, message_of
 from resonate_store.model.clock import Clock
 from resonate_store.model.cron import next_occurrence
 from resonate_store.model.records import Key, PromiseView, Record
-from resonate_store.model.requests import PromiseGet, PromiseWake, Request, Response, ScheduleFire
+from resonate_store.model.requests import PromiseGet, PromiseWake, Request, Response
+from resonate_store.model.schedule_requests import ScheduleFire
 
 
 class TableStore(Subscribable, StoreWrapper):
@@ -58,9 +60,7 @@ class TableStore(Subscribable, StoreWrapper):
 
     def apply(self, request: Request) -> Response:
         """Carry out one request and its effects. The sweep repeats an effect that fails."""
-        response, changes = self._table.transact(request, announce=False)
-        self._outlets.carry_out(changes)
-        return response
+        return self._outlets.apply(request)
 
     def open(self) -> TableStore:
         return self
@@ -92,8 +92,7 @@ class TableStore(Subscribable, StoreWrapper):
         while (key := self._first_due()) is not None:
             kind, id = key
             request = PromiseWake(id) if kind == "promise" else ScheduleFire(id)
-            response, changes = self._table.transact(request, announce=False)
-            self._outlets.carry_out([repeated(change) for change in changes])
+            response = self._outlets.apply(request)
             if response.schedule is not None and not response.schedule.paused:
                 self._plan(response.schedule.next_run_at, key)
             woken += 1
@@ -136,7 +135,7 @@ class _PlannedTimers(NoTimers):
         self._plan(next_occurrence(cron, self._clock.now(), timezone), ("schedule", id))
 
 
-class _StoreMessages:
+class _StoreMessages(EveryAddress):
     """Message sink that passes all messages to `send` of the store."""
 
     def __init__(self, store: TableStore) -> None:

@@ -21,11 +21,12 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from resonate.testing.faults import Killed
 from resonate_infra.lambda_context import LambdaContext
+from resonate_infra.testing.lineage import TRACE_VARIABLE
 from resonate_infra.testing.template.deployment import TemplateFunction
 from resonate_store.model.clock import Clock
 
@@ -62,6 +63,16 @@ class LimitedClock:
             self._deadline = before
 
 
+class Event(NamedTuple):
+    """Invocation of a function that ended at the instant `at` (ms). `function` is its logical id, or a mock's name."""
+
+    at: int
+    function: str
+    event: Any
+    response: Any
+    error: BaseException | None
+
+
 class Processes:
     """Loaded functions of a stack.
 
@@ -80,8 +91,14 @@ class Processes:
         self._warm: dict[str, tuple[ModuleType, Handler]] = {}
         self._numbers = itertools.count(1)
 
-    def invoke(self, function: TemplateFunction, event: Any) -> Any:
-        """Call a function and return its response, or raise its error. A killed function is unloaded."""
+    def invoke(self, function: TemplateFunction, event: Any, trace: str = "") -> Any:
+        """Call a function and return its response, or raise its error. A killed function is unloaded.
+
+        Args:
+            function: the function.
+            event: its event.
+            trace: the trace header of the invocation.
+        """
         now = self._clock.now()
         context = LambdaContext(
             function_name=function.name,
@@ -91,7 +108,8 @@ class Processes:
             deadline=now + function.timeout_seconds * 1000,
             clock=self._clock,
         )
-        with self._environment_of(function), self._clock.limited(context.deadline):
+        variables = {TRACE_VARIABLE: trace} if trace else {}
+        with self._environment_of(function, variables), self._clock.limited(context.deadline):
             try:
                 module, handler = self._loaded(function)
                 with _known(module):
@@ -119,12 +137,13 @@ class Processes:
         self.forget(function)
 
     @contextmanager
-    def _environment_of(self, function: TemplateFunction) -> Generator[None]:
+    def _environment_of(self, function: TemplateFunction, more: Mapping[str, str]) -> Generator[None]:
         variables = {
             **self._environment,
             **function.environment,
             "AWS_LAMBDA_FUNCTION_NAME": function.name,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
+            **more,
         }
         with patch.dict(os.environ, variables):
             yield

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from resonate_infra.testing.filters import FilterCriteria
+from resonate_infra.testing.lineage import longest
 from resonate_infra.testing.moto.cloud import Cloud
 from resonate_infra.testing.recurrence import Recurrence
 from resonate_infra.testing.template.deployment import EventSource
@@ -23,8 +24,13 @@ MAX_STREAM_RETRIES = 10
 SCHEDULE_RETRY_MS = 60_000
 """Milliseconds between a failure and the retry of a schedule."""
 
-Invoke = Callable[[str, Any], Any]
-"""Function that invokes a Lambda function, by logical id or ARN, with an event. It raises the function's errors."""
+
+class Invoke(Protocol):
+    """Function that invokes a Lambda function. It raises the function's errors."""
+
+    def __call__(self, function: str, event: Any, trace: str = "", /) -> Any:
+        """Invoke a function, by logical id or ARN, with an event, in the chain with this trace header."""
+        ...
 
 
 class ExpiryPump:
@@ -186,15 +192,16 @@ class QueuePump:
         messages = answer.get("Messages", [])
         if not messages:  # SQS has moved the last one to the dead-letter queue.
             return 0
-        failed = self._deliver([self._as_lambda_sends_it(message) for message in messages])
+        trace = longest([message.get("Attributes", {}).get("AWSTraceHeader", "") for message in messages])
+        failed = self._deliver([self._as_lambda_sends_it(message) for message in messages], trace)
         for message in messages:
             if message["MessageId"] not in failed:
                 self._client.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         return len(messages)
 
-    def _deliver(self, records: list[dict[str, Any]]) -> set[str]:
+    def _deliver(self, records: list[dict[str, Any]], trace: str) -> set[str]:
         try:
-            response = self._invoke(self._source.function, {"Records": records})
+            response = self._invoke(self._source.function, {"Records": records}, trace)
         except Exception:
             return {record["messageId"] for record in records}
         return {failure["itemIdentifier"] for failure in response["batchItemFailures"]}

@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from unittest.mock import patch
 
 from resonate.client.function import Function as Registered
@@ -28,14 +28,16 @@ from resonate.testing.functions import name_of
 from resonate.testing.stack import Stack, Stuck
 from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.testing.gateway import Gateway, HttpResponse
+from resonate_infra.testing.lineage import RecursionDetected, continued, is_too_long
 from resonate_infra.testing.mocks import Mocks
-from resonate_infra.testing.moto.cloud import ENVIRONMENT, Cloud, CountedCall
-from resonate_infra.testing.process import LimitedClock, Processes
+from resonate_infra.testing.moto.cloud import ENVIRONMENT, Cloud, CountedCall, Invocation
+from resonate_infra.testing.process import Event, LimitedClock, Processes
 from resonate_infra.testing.pumps import ExpiryPump, QueuePump, SchedulePump, StreamPump
 from resonate_infra.testing.template import template as templates
 from resonate_infra.testing.template.buckets import empty_bucket
 from resonate_infra.testing.template.deployment import Deployment, TemplateFunction
 from resonate_infra.testing.template.resources import create, delete
+from resonate_store.delivery.environment import delivery_of
 from resonate_store.dynamo.items import entry_of, is_entry
 from resonate_store.dynamo.large_values import Payloads
 from resonate_store.dynamo.store import DynamoStore
@@ -49,16 +51,6 @@ logger = logging.getLogger("resonate.offline")
 
 SERVANTS = ("ApiFunction", "DispatchFunction", "TickFunction")
 """The functions that are the server. All other functions are workers."""
-
-
-class Event(NamedTuple):
-    """Invocation of a function that ended at the instant `at` (ms). `function` is its logical id, or a mock's name."""
-
-    at: int
-    function: str
-    event: Any
-    response: Any
-    error: BaseException | None
 
 
 _aside: weakref.WeakSet[OfflineStack] = weakref.WeakSet()
@@ -81,6 +73,7 @@ class OfflineStack(Stack):
         cloud: the moto account. Its `fault` makes calls fail.
         processes, deployment, gateway: the loaded functions, the created resources, and the API.
         invocations: how often each function was invoked, by logical id.
+        dropped: the functions whose invocations were dropped, because a chain of requests invoked them too often.
         watch: called with an `Event` after each invocation, if it is not None.
         lost: called with each stream record before its delivery. If it returns True, the record is lost.
         duplicate: whether every event is delivered twice.
@@ -104,6 +97,7 @@ class OfflineStack(Stack):
         limited = LimitedClock(clock or ManualClock())
         super().__init__(limited)
         self.cloud = Cloud(limited)
+        self.dropped: list[str] = []
         self.watch: Callable[[Event], None] | None = None
         self.lost: Callable[[dict[str, Any]], bool] | None = None
         self.duplicate = False
@@ -219,7 +213,11 @@ class OfflineStack(Stack):
         environment = {**self.deployment.functions["TickFunction"].environment, "RESONATE_REQUESTS": "1"}
         table = self.deployment.table_name
         payloads = Payloads.of(environment, table)
-        self._store = DynamoStore(table, clock=self.clock, groups=groups_of(environment), payloads=payloads)
+        # A program outside of the deployment knows the table, the bucket and the groups.
+        outside = {name: environment.get(name, "") for name in ("RESONATE_DELIVERY", "RESONATE_GROUPS")}
+        delivery = delivery_of(outside, self.clock)
+        groups = groups_of(environment)
+        self._store = DynamoStore(table, clock=self.clock, groups=groups, payloads=payloads, delivery=delivery)
 
     def clear(self) -> None:
         """Delete everything that was stored, sent or scheduled. It takes a hundredth of the time of a new stack.
@@ -237,6 +235,7 @@ class OfflineStack(Stack):
             stream.clear()
         self._expiry.clear()
         self.cloud.invocations.clear()
+        self.dropped.clear()
         self._forget()
         self._mocks.clear()
         self._begin()
@@ -284,19 +283,25 @@ class OfflineStack(Stack):
         """
         self.processes.replace_code(self.function(function), code)
 
-    def invoke(self, function: str, event: Any) -> Any:
+    def invoke(self, function: str, event: Any, trace: str = "") -> Any:
         """Invoke a function and return its response.
 
         Args:
             function: the logical id, name or ARN of the function.
             event: the event.
+            trace: the trace header of the request. Empty begins a new chain of invocations.
 
         Raises:
             KeyError: the function does not exist.
+            RecursionDetected: Lambda drops the invocation.
             Exception: any error of the function; `Killed` if it was killed.
         """
         mocked = self.cloud.functions.get(function, function) in self._mocks
         logical_id = function if mocked else self.function(function).logical_id
+        if not mocked and not self.function(logical_id).allows_recursion and is_too_long(trace, logical_id):
+            self.dropped.append(logical_id)
+            raise RecursionDetected(f"one chain of requests has invoked {logical_id} too often")
+        trace = continued(trace, logical_id)
         self.invocations[logical_id] += 1
         caller, self.cloud.caller = self.cloud.caller, logical_id
         response: Any = None
@@ -305,7 +310,7 @@ class OfflineStack(Stack):
             if mocked:
                 response = self._mocks.invoke(logical_id, event, self._store, self.clock)
             else:
-                response = self.processes.invoke(self.function(logical_id), event)
+                response = self.processes.invoke(self.function(logical_id), event, trace)
         except BaseException as raised:
             error = raised
             raise
@@ -417,23 +422,23 @@ class OfflineStack(Stack):
             # A failed asynchronous invocation is not retried, because the template allows no retries.
             copies = self._messages.copies()
             for _ in range(2 if copies and self.duplicate else copies):
-                self._attempt(invocation.function, invocation.event)
+                self._attempt(invocation)
         delivered += len(waiting)
         delivered += sum(queue.pump() for queue in self._queues)
         return delivered + self._schedules.pump()
 
-    def _attempt(self, function: str, event: Any) -> None:
+    def _attempt(self, invocation: Invocation) -> None:
         try:
-            self.invoke(function, event)
+            self.invoke(*invocation)
         except (Exception, Killed) as error:
-            logger.info("%s failed: %r", function, error)
+            logger.info("%s failed: %r", invocation.function, error)
 
-    def _deliver(self, function: str, event: Any) -> Any:
+    def _deliver(self, function: str, event: Any, trace: str = "", /) -> Any:
         """Invoke a function for a pump. Raise `RuntimeError` for a killed function."""
         try:
             if self.duplicate:
-                self.invoke(function, event)
-            return self.invoke(function, event)
+                self.invoke(function, event, trace)
+            return self.invoke(function, event, trace)
         except Killed as killed:
             raise RuntimeError("the function was killed") from killed
 

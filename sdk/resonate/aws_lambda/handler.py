@@ -24,17 +24,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, cast
 
 import msgspec
 
-from resonate.aws_lambda.telemetry import LogFields, Metrics, ObservedStore, counts_of
+from resonate.aws_lambda.telemetry import LogFields, ObservedStore, counts_of
 from resonate.worker.abandoned import Exhausted, abandoned
 from resonate.worker.async_functions import AsyncFunctions
+from resonate.worker.lease import Lease
 from resonate.worker.resources import Resources
 from resonate.worker.task_run import Report
 from resonate.worker.worker import Worker
 from resonate.workflow.options import DEFAULT_TARGET
 from resonate.workflow.registry import Registry
+from resonate_store.delivery.metrics import Metrics
 from resonate_store.interface import Store, StoreError
+from resonate_store.model.addresses import expand
 from resonate_store.model.clock import Clock
-from resonate_store.settings import number_of, push_token_of
+from resonate_store.model.records import PromiseView, Task
+from resonate_store.model.requests import Holder
+from resonate_store.settings import groups_of, is_by_stream, number_of, push_token_of
 
 if TYPE_CHECKING:
     from resonate.threads import Pool
@@ -107,6 +112,8 @@ class LambdaHandler:
         self._requests = _pool("RESONATE_REQUESTS")
         self._steps = _steps()
         self._push_token = push_token_of(os.environ)
+        self._groups = groups_of(os.environ) or {}
+        self._counts_starts = not is_by_stream(os.environ)
         self._async_functions = AsyncFunctions()
 
     def __call__(self, event: Any, context: Any = None) -> Any:
@@ -119,16 +126,47 @@ class LambdaHandler:
             return self._over_http(content, context)
         return _shown(self._work(offer_of(content), context))
 
-    def _work(self, offer: Offer, context: Any) -> Report:
+    def _work(self, offer: Offer, context: Any, *, counts_start: bool = True) -> Report:
         if abandoned.full:
             if "AWS_LAMBDA_RUNTIME_API" in os.environ:
                 raise SystemExit(str(abandoned))  # Lambda then starts a new environment
             raise Exhausted(str(abandoned))
+        opened = self._store.open()
+        whole_ms = _remaining_ms(context)
+        try:
+            report = first = self._run(opened, offer, context, whole_ms, counts_start and self._counts_starts)
+            while report.caller is not None:
+                report = self._run(opened, report.caller, context, whole_ms)
+            return first
+        finally:
+            opened.close()
+            self._log_fields.ended()
+            if self._spans is not None:
+                self._spans.flush()
+
+    def _run(
+        self,
+        opened: Store,
+        task: Offer | tuple[Task, PromiseView],
+        context: Any,
+        whole_ms: int,
+        counts_start: bool = False,
+    ) -> Report:
+        """Run a task that was offered, or one that the run before has acquired.
+
+        Args:
+            opened: the store of this invocation.
+            task: the offer, or the acquired task and its promise.
+            context: Lambda's context.
+            whole_ms: the time that this invocation had for its first task.
+            counts_start: whether the start of an execution is counted here, and not by the dispatcher.
+        """
         remaining_ms = _remaining_ms(context)
         now = self._clock.now()
-        self._log_fields.offered(offer.id, offer.version)
+        id, version = (task.id, task.version) if isinstance(task, Offer) else (task[0].id, task[0].version)
+        self._log_fields.offered(id, version)
         spans = self._spans
-        store = ObservedStore(self._store.open(), self._log_fields, spans.settled if spans is not None else None)
+        store = ObservedStore(opened, self._log_fields, spans.settled if spans is not None else None)
         name = getattr(context, "function_name", None)
         resources = Resources(
             store,
@@ -147,17 +185,32 @@ class LambdaHandler:
             group=None if name else self._group,  # calls without a target go to this Lambda function
             private=self._private,
         )
+        ttl_ms = remaining_ms + LEASE_MARGIN_MS
         deadline = now + remaining_ms - min(RESERVE_MS, remaining_ms // 5)
-        try:
-            report = worker.run(offer.id, offer.version, remaining_ms + LEASE_MARGIN_MS, deadline)
-            logger.info("task %s version %d: %s", offer.id, offer.version, report.status)
-        finally:
-            store.close()
-            self._log_fields.ended()
-            if spans is not None:
-                spans.flush()
-        self._metrics.write(counts_of(store, report.status, report.error), self._clock.now(), task_id=offer.id)
+        resources.successor = lambda: self._successor(name, context, whole_ms)
+        if isinstance(task, Offer):
+            report = worker.run(id, version, ttl_ms, deadline)
+        else:
+            store.acquired(task[0])
+            report = worker.run_acquired(*task, deadline, Lease(id, version, now, task[0].ttl or ttl_ms))
+        logger.info("task %s version %d: %s", id, version, report.status)
+        counts = counts_of(store, report.status, report.error)
+        if counts_start and store.starts:
+            counts["ExecutionsStarted"] = 1
+        self._metrics.write(counts, self._clock.now(), task_id=id)
         return report
+
+    def _successor(self, name: str | None, context: Any, whole_ms: int) -> Holder | None:
+        """Return this function as the next holder of a caller's task, if at least half of its time is left."""
+        remaining_ms = _remaining_ms(context)
+        if name is None or 2 * remaining_ms < whole_ms:
+            return None
+        arn: str = getattr(context, "invoked_function_arn", None) or ""
+        # An alias or a version can have other code than the function without it, which cannot continue its workflows.
+        qualifier = ":".join(arn.split(":")[7:])
+        own = (f"lambda://{name}:{qualifier}" if qualifier else f"lambda://{name}", f"lambda://{arn}")
+        groups = [expand(group) for group, address in self._groups.items() if address in own]
+        return Holder(self._pid, remaining_ms + LEASE_MARGIN_MS, (*own, *groups))
 
     def _over_http(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
         try:
@@ -166,7 +219,8 @@ class LambdaHandler:
                 return _http(405, {"error": f"a worker is sent its tasks by POST, not {method}"})
             if not self._is_ours(event):
                 return _http(401, {"error": "Unauthorized"})
-            return _http(200, _shown(self._work(offer_of(_body(event)), context)))
+            # The dispatcher posts such offers, and has counted the start.
+            return _http(200, _shown(self._work(offer_of(_body(event)), context, counts_start=False)))
         except MalformedEvent as error:
             return _http(400, {"error": str(error)})
         except Exhausted as error:

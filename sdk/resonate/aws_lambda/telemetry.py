@@ -14,17 +14,13 @@ An environment serves one invocation at a time, so the whole process has one cur
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from resonate_store.interface import Store, StoreWrapper
 from resonate_store.model.ids import origin
-from resonate_store.model.records import PromiseView, Task
+from resonate_store.model.records import PromiseView, Task, begins_tree
 from resonate_store.model.requests import PromiseRecord, PromiseSettle, Request, Response, TaskAcquire, TaskFulfill
 from resonate_store.model.tags import LINK
 
@@ -39,6 +35,7 @@ class ObservedStore(StoreWrapper):
 
     Attributes:
         task: the task as it was acquired.
+        starts: whether an execution starts with it: it is the first acquisition of a root.
         steps: the number of function outcomes that were stored.
         replayed: the number of records that were read for replay.
     """
@@ -49,6 +46,7 @@ class ObservedStore(StoreWrapper):
         self._settled = settled
         self._lock = threading.Lock()
         self.task: Task | None = None
+        self.starts = False
         self.steps = 0
         self.replayed = 0
 
@@ -69,9 +67,15 @@ class ObservedStore(StoreWrapper):
         elif isinstance(request, TaskFulfill) and response.ok and response.promise is not None:
             self._tell(response.promise)
         elif isinstance(request, TaskAcquire) and response.task is not None:
-            self.task = response.task
-            self._fields.acquired(response.task)
+            self.acquired(response.task)
+            promise = response.promise
+            self.starts = response.task.version == 1 and promise is not None and begins_tree(promise.id, promise.tags)
         return response
+
+    def acquired(self, task: Task) -> None:
+        """Note the task that the worker runs."""
+        self.task = task
+        self._fields.acquired(task)
 
     def children(self, id: str, separator: str = ".") -> Sequence[PromiseView]:
         children = self._store.children(id, separator)
@@ -119,41 +123,6 @@ class LogFields(logging.Filter):
         if environment.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
             for handler in logging.getLogger().handlers:
                 handler.addFilter(self)
-
-
-class Metrics:
-    """Writer of metrics to the log, where CloudWatch reads them. Without a namespace it writes nothing.
-
-    Args:
-        environment: the process's environment variables.
-    """
-
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        disabled = environment.get("POWERTOOLS_METRICS_DISABLED", "").lower() in ("true", "1")
-        self._namespace = "" if disabled else environment.get("POWERTOOLS_METRICS_NAMESPACE", "")
-        self._service = environment.get("POWERTOOLS_SERVICE_NAME", "resonate")
-
-    def write(self, counts: Mapping[str, int], now: int, **fields: Any) -> None:
-        """Write counts at the instant `now` (ms), with `fields`, which can be searched but are not counted."""
-        if not self._namespace or not counts:
-            return
-        line = {
-            "_aws": {
-                "Timestamp": now,
-                "CloudWatchMetrics": [
-                    {
-                        "Namespace": self._namespace,
-                        "Dimensions": [["service"]],
-                        "Metrics": [{"Name": name, "Unit": "Count"} for name in counts],
-                    }
-                ],
-            },
-            "service": self._service,
-            **fields,
-            **counts,
-        }
-        sys.stdout.write(f"{msgspec.json.encode(line).decode()}\n")
-        sys.stdout.flush()
 
 
 def counts_of(store: ObservedStore, status: str, error: str | None) -> dict[str, int]:

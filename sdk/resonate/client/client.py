@@ -28,7 +28,7 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import random_id
 from resonate_store.model.records import CatchUp, Overlap
-from resonate_store.model.requests import ScheduleCreate
+from resonate_store.model.schedule_requests import ScheduleCreate
 from resonate_store.model.tags import BRANCH, ORIGIN, PARENT, PREFIX
 from resonate_store.server_clock import time_of
 

@@ -56,12 +56,14 @@ def _dynamo_store(table: str, clock: Clock) -> DynamoStore:
 
     with extra("aws", f"the table {table!r} of RESONATE_TABLE"):
         from resonate_store.aws.clients import require_libraries
+        from resonate_store.delivery.environment import delivery_of
         from resonate_store.dynamo.large_values import Payloads
         from resonate_store.dynamo.store import DynamoStore
 
         require_libraries()
     payloads = Payloads.of(os.environ, table)
-    return DynamoStore(table, clock=clock, groups=groups_of(os.environ), payloads=payloads)
+    delivery = delivery_of(os.environ, clock)
+    return DynamoStore(table, clock=clock, groups=groups_of(os.environ), payloads=payloads, delivery=delivery)
 
 
 def _store_of_function(table: str, clock: Clock) -> DynamoStore:

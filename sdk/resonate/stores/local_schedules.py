@@ -14,7 +14,7 @@ from resonate.stores.names import legacy_tags, protocol_tags
 from resonate.validation import require, within_time
 from resonate_store.interface import Store
 from resonate_store.model.records import Schedule
-from resonate_store.model.requests import ScheduleCreate, ScheduleDelete, ScheduleGet
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleDelete, ScheduleGet
 from resonate_store.model.tags import IDEMPOTENCY_KEY
 
 

@@ -12,6 +12,7 @@ from resonate.engine.blocking import WORTH_SUSPENDING_MS
 from resonate.worker.async_functions import AsyncFunctions
 from resonate_store.interface import Store
 from resonate_store.model.clock import Clock
+from resonate_store.model.requests import Holder
 from resonate_store.server_clock import time_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Resources:
         fences_records: whether the store fences records of steps by the version of their task.
         stopping: whether no function is started any more, and tasks with functions left to run are released.
         exhausted: called when this process has left behind as many threads as it may.
+        successor: returns the process that may acquire the task of a caller at once. None if this process may not, or
+            has no time.
         worth_suspending_ms: the longest sleep for which a worker waits without suspending.
     """
 
@@ -66,6 +69,7 @@ class Resources:
         self.async_functions = async_functions or AsyncFunctions()
         self.stopping = False
         self.exhausted: Callable[[], None] = _nothing
+        self.successor: Callable[[], Holder | None] = _no_successor
         self.worth_suspending_ms = WORTH_SUSPENDING_MS
 
     def resume(self, functions: Pool | None, steps: Pool, requests: Pool | None) -> None:
@@ -89,3 +93,8 @@ class Resources:
 
 def _nothing() -> None:
     """Do nothing: without a runtime, no source of tasks can be paused."""
+
+
+def _no_successor() -> Holder | None:
+    """Leave callers to the next invocation."""
+    return None

@@ -30,6 +30,9 @@ from resonate_store.model import addresses, ids
 from resonate_store.model.limits import excess
 from resonate_store.model.records import PromiseView, Task
 from resonate_store.model.requests import (
+    AwaitedCreate,
+    FulfillAndTakeOver,
+    PromiseAwait,
     PromiseCreate,
     PromiseRecord,
     PromiseSettle,
@@ -37,6 +40,7 @@ from resonate_store.model.requests import (
     Response,
     TaskFulfill,
     TaskSuspend,
+    TaskSuspendRegistered,
 )
 from resonate_store.model.tags import TARGET
 
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 
 Status = Literal["completed", "suspended", "released", "lost", "halted"]
 
+MOST_UNAWAITED = 10
+"""How many promises a suspended task can name that it has a callback on and does not await."""
 MOST_ASKED_SINGLY = 10
 """Above this number of promises, one read of all children is cheaper than one read of each."""
 
@@ -58,11 +64,13 @@ class Report(Struct, frozen=True):
     """How an invocation's work for a task ended.
 
     `error` is why it was released or halted. `promise` is the task's settled promise, if it was completed.
+    `caller` is the task that waited for it, with its promise, if this process has acquired that.
     """
 
     status: Status
     error: str | None = None
     promise: PromiseView | None = None
+    caller: tuple[Task, PromiseView] | None = None
 
 
 class TaskRun:
@@ -90,6 +98,9 @@ class TaskRun:
         self._execution = execution
         self._calls = FunctionCalls(resources, lease, execution, deadline)
         self._on_their_way: list[tuple[Create, Future[Response | Sequence[PromiseView]]]] = []
+        self._registers = resources.store.registers_singly
+        self._registered: dict[str, PromiseView] = {}
+        """The promises that have a callback of this task at this version."""
 
     def to_the_end(self) -> Report:
         """Run until the task is fulfilled or suspended.
@@ -142,8 +153,31 @@ class TaskRun:
                 self._on_their_way.append((creation, pool.submit(self._request, creation)))
             else:
                 now.append(creation)
+        if len(creations) == 1 and now and now[0].node.kind == "promise" and len(self._registered) < MOST_UNAWAITED:
+            # Most workflows await it next. If this one does not, its suspension says so.
+            self._create_alone(now[0])
+            return
         for creation, answer in zip(now, self._resources.map(self._request, now), strict=True):
             self._tell(creation, answer)
+
+    def _create_alone(self, creation: Create) -> None:
+        """Create a promise after which nothing can run, and register the callback on it in the same request.
+
+        The suspension that follows is then one write (docs/rules.md W19).
+        """
+        request, node = creation.request, creation.node
+        short = node.timer and node.timeout_at - self._time.now() <= self._resources.worth_suspending_ms
+        if short or not node.external or not self._registers or self._calls.running or self._on_their_way:
+            self._tell(creation, self._request(creation))
+            return
+        fields = (request.id, request.timeout_at, request.param, request.tags)
+        response = self._answer(AwaitedCreate(*fields, awaiter=self._task.id, version=self._task.version))
+        self._note(response)
+        self._tell(creation, response)
+
+    def _note(self, response: Response) -> None:
+        if response.awaited and response.promise is not None:
+            self._registered[response.promise.id] = response.promise
 
     def _arrive(self) -> None:
         """Wait for the answers to the creations that were sent ahead."""
@@ -166,8 +200,10 @@ class TaskRun:
                     self._execution.kept(action.node, response)  # this worker's outcome, as in nearly every case
                 else:
                     self._kept(action, response, 0)
-            else:
+            elif isinstance(action, Create):
                 self._before([action])
+                self._create_alone(action)
+            else:
                 self._tell(action, self._request(action))
             return
         requests = [action for action in actions if not isinstance(action, Run)]
@@ -243,8 +279,10 @@ class TaskRun:
             return None
         if not blocked.ids:
             raise RuntimeError(f"task {self._task.id} waits for itself: one of its promises awaits its own completion")
+        if self._registers and self._register(blocked.ids):
+            return None
         asked_at = self._clock.now()
-        response = self._store.apply(TaskSuspend(self._task.id, self._task.version, blocked.ids))
+        response = self._store.apply(self._suspension(blocked.ids))
         if response.ok:
             return Report("suspended")
         if response.status != 300:
@@ -260,18 +298,53 @@ class TaskRun:
                 self._execution.settled(promise)
         return None
 
+    def _register(self, awaited: tuple[str, ...]) -> bool:
+        """Register a callback on each awaited promise that has none of this version (docs/rules.md W19).
+
+        Returns:
+            Whether one of them is settled, so that the execution can continue.
+        """
+        id, version = self._task.id, self._task.version
+        left = [PromiseAwait(each, id, version) for each in awaited if each not in self._registered]
+        settled = False
+        for request, response in zip(left, self._resources.map(self._answer, left), strict=True):
+            promise = response.promise
+            if promise is None:
+                raise StoreError(f"cannot suspend task {id}: {request.id}: {response.status} {response.error}")
+            self._note(response)
+            if not promise.pending:
+                self._execution.settled(promise)
+                settled = True
+        return settled
+
+    def _suspension(self, awaited: tuple[str, ...]) -> TaskSuspend | TaskSuspendRegistered:
+        """Return the request that suspends the task: one write, if every callback is registered."""
+        id, version = self._task.id, self._task.version
+        promises = [self._registered[each] for each in awaited if each in self._registered]
+        if len(promises) < len(awaited):
+            return TaskSuspend(id, version, awaited)
+        until = min((promise.timeout_at for promise in promises if ids.is_below(promise.id, id)), default=None)
+        sleeps = all(promise.timer for promise in promises)
+        nodes = self._execution.nodes
+        pending = (each for each in self._registered.keys() - set(awaited) if each in nodes and not nodes[each].settled)
+        return TaskSuspendRegistered(id, version, until, sleeps, tuple(sorted(pending)[:MOST_UNAWAITED]))
+
     def _fulfill(self, finished: Finished) -> Report:
         task = self._task
-        response = self._store.apply(
-            TaskFulfill(task.id, task.version, PromiseSettle(task.id, finished.state, finished.value))
-        )
+        settle = PromiseSettle(task.id, finished.state, finished.value)
+        successor = self._resources.successor() if self._store.hands_over_callers else None
+        if successor is None:
+            response = self._store.apply(TaskFulfill(task.id, task.version, settle))
+        else:
+            response = self._store.apply(FulfillAndTakeOver(task.id, task.version, settle, successor))
         if response.status == 413:
             payload = codec.encode_error(refusal(413, response.error or "the result is too large"))
             settle = PromiseSettle(task.id, "rejected", payload)
             response = self._store.apply(TaskFulfill(task.id, task.version, settle))
         if not response.ok:
             self._unless_lost(response, "fulfill")
-        return Report("completed", promise=response.promise)
+        caller = (response.task, response.preload[0]) if response.task is not None and response.preload else None
+        return Report("completed", promise=response.promise, caller=caller)
 
     def _unless_lost(self, response: Response, what: str) -> NoReturn:
         if response.status in (404, 409):

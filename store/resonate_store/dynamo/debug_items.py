@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 from resonate_store.dynamo.client import Call, ConditionFailed, pages
 from resonate_store.dynamo.items import AnyItem, Item, entry_of, is_entry, typed
 from resonate_store.dynamo.large_values import Payloads, claims_in, with_values
-from resonate_store.dynamo.parallel import each
 from resonate_store.model.records import Entry, PromiseView, Record
+from resonate_store.parallel import each
 
 DEBUG_PK: Final = "debug"
 """The partition of the items for debugging. It has neither promises nor schedules nor retention markers."""

@@ -27,10 +27,10 @@ from typing import Any, Final, NamedTuple
 from resonate_store.dynamo.client import Call, ConditionFailed, pages
 from resonate_store.dynamo.items import AnyItem, Expiry, Item, depth_prefix, expiry_item, table_key, typed
 from resonate_store.dynamo.large_values import Payloads
-from resonate_store.dynamo.parallel import each
 from resonate_store.model.ids import SEPARATORS, parent
 from resonate_store.model.records import Record, begins_tree
 from resonate_store.model.tags import ORIGIN, PARENT
+from resonate_store.parallel import each
 
 BATCH: Final = 100
 """How many records are deleted together. Their large values are deleted in one request."""

@@ -16,6 +16,7 @@ from resonate_store.dynamo.writes import written
 from resonate_store.machine import Outcome
 from resonate_store.model.records import Entry, Key, Record, key_of
 from resonate_store.model.requests import (
+    PromiseAwait,
     PromiseCreate,
     PromiseDelivered,
     PromiseRecord,
@@ -87,6 +88,7 @@ def _predictable(request: Request) -> Iterator[tuple[str, bool]]:
             | TaskRelease()
             | TaskExtend()
             | TaskSuspendRegistered()
+            | PromiseAwait()
         ):
             yield request.id, False
         case _:
@@ -107,6 +109,10 @@ class Known:
     def entries(self, keys: Sequence[Key]) -> list[Entry | None]:
         self._relied_on |= self._assumed.keys() & keys
         return [self._read[key] if key in self._read else self._assumed[key] for key in keys]
+
+    def current(self, key: Key) -> Entry | None:
+        """Return the entry that was read for a key, or None."""
+        return self._read.get(key)
 
     def unproven(self, outcome: Outcome) -> list[Key]:
         """Return the assumptions that the write of `outcome` does not prove. An outcome without a write proves none."""

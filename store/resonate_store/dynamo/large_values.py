@@ -24,7 +24,6 @@ import msgspec
 from msgspec.structs import replace
 
 from resonate_store.dynamo.client import Unavailable
-from resonate_store.dynamo.parallel import each
 from resonate_store.dynamo.s3 import Bucket, BucketClient, NoSuchObject
 from resonate_store.dynamo.writes import TooLarge, only_waits
 from resonate_store.interface import StoreError
@@ -34,6 +33,7 @@ from resonate_store.model.ids import Identify, random_id
 from resonate_store.model.limits import MAX_VALUE_BYTES, excess, size_of
 from resonate_store.model.records import Claim, Entry, PromiseView, Record, Value
 from resonate_store.model.requests import Response
+from resonate_store.parallel import each
 from resonate_store.settings import SettingsError, number_of
 
 THRESHOLD_BYTES: Final = 32 * 1024

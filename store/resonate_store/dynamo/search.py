@@ -26,7 +26,8 @@ from resonate_store.machine.draft import NeedPage, Page, Place, Shown
 from resonate_store.machine.search import place_of, shown
 from resonate_store.model.ids import origin
 from resonate_store.model.records import Entry, Key, PromiseState
-from resonate_store.model.requests import PromiseSearch, ScheduleSearch, Search
+from resonate_store.model.requests import PromiseSearch, Search
+from resonate_store.model.schedule_requests import ScheduleSearch
 from resonate_store.model.tags import PARENT
 
 MAX_EXAMINED: Final = 1_000

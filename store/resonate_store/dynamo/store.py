@@ -4,8 +4,8 @@ An operation reads what its transition needs, runs it, and writes the outcome. T
 records are unchanged. A failed condition starts the operation again on the true images, up to `max_attempts` times.
 Predictions replace most reads, so a local step costs one write.
 
-This store does not carry out effects. A write with effects has the attribute `effects`, and the table's stream brings
-it to the dispatcher.
+A `Delivery` carries out the effects of the writes. What it does not reach it announces: the write has the attribute
+`effects`, and the table's stream brings it to the dispatcher. Without a delivery, every such write is announced.
 
 If there is a bucket (`payloads`), large values are stored in S3. Records have claims in their place, and responses have
 the values. Transitions do not look at values, so they work with either.
@@ -17,23 +17,19 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from msgspec.structs import replace
+
+from resonate_store.delivery.writer import Delivery, owed, repeated_id
 from resonate_store.dynamo.client import ConditionFailed, TableClient, TransactionRefused, Unavailable, pages
-from resonate_store.dynamo.deletion import Deletion, deletable
 from resonate_store.dynamo.items import (
     SHARDS,
     AnyItem,
-    Expiry,
-    Item,
     depth_prefix,
     entry_of,
-    expiry_item,
-    halted_shard,
-    key_in,
     table_key,
     task_projection,
-    typed,
 )
 from resonate_store.dynamo.known import Known, Memory
 from resonate_store.dynamo.large_values import (
@@ -45,17 +41,18 @@ from resonate_store.dynamo.large_values import (
     response_with_values,
     with_values,
 )
+from resonate_store.dynamo.maintenance import Maintenance
 from resonate_store.dynamo.search import DynamoSearch
 from resonate_store.dynamo.table import RetryingTable
-from resonate_store.dynamo.writes import TooLarge, failure_of, write_of, written
+from resonate_store.dynamo.writes import Announce, TooLarge, failure_of, write_of, written
 from resonate_store.interface import Store, StoreError
-from resonate_store.machine import NeedChildren, NeedPage, NeedSchedule, Outcome, decide, perform
+from resonate_store.machine import NeedChildren, NeedPage, NeedSchedule, Outcome, already_delivered, decide, perform
 from resonate_store.machine.draft import Need
-from resonate_store.machine.effects import Change
+from resonate_store.machine.effects import Change, effects
 from resonate_store.model import addresses
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.ids import SEPARATORS, Identify, random_id
-from resonate_store.model.records import END_OF_TIME, Claim, Entry, Key, PromiseView, Record, Value, key_of
+from resonate_store.model.records import Claim, Entry, Key, PromiseView, Record, Value, key_of
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseDelivered,
@@ -64,30 +61,23 @@ from resonate_store.model.requests import (
     PromiseWake,
     Request,
     Response,
-    ScheduleCreate,
+    SettleAndResume,
     TaskCreate,
     TaskFence,
     TaskResume,
     TaskVerify,
 )
+from resonate_store.model.schedule_requests import ScheduleCreate
 from resonate_store.model.tags import TARGET
 
-if TYPE_CHECKING:
-    from resonate_store.dynamo.debug_items import DynamoDebug
-
-ALL_AT_ONCE: Final = 10_000
-"""How many records are deleted before the tree is read again."""
 PRELOADED_BYTES: Final = 16 * 1024 * 1024
 """How many bytes of large values `children` reads. A caller asks for each further value."""
 
 _UNSEEN: Final = (PromiseDelivered, PromiseWake, TaskResume)
 """Requests whose caller does not use the values in the response."""
 
-Position = Item
-"""The position at which a query of an index ended."""
 
-
-class DynamoStore(Store):
+class DynamoStore(Maintenance, Store):
     """A promise store in a DynamoDB table.
 
     Args:
@@ -101,6 +91,7 @@ class DynamoStore(Store):
         max_attempts: how often a call or an operation is tried before the answer is 503.
         payloads: where large values are stored. None keeps all values in the table.
         width: how many requests run at the same time when an execution is deleted.
+        delivery: delivers the effects of this store's writes. None leaves all of them to the dispatcher.
     """
 
     def __init__(
@@ -116,15 +107,15 @@ class DynamoStore(Store):
         max_attempts: int = 6,
         payloads: Payloads | None = None,
         width: int = 1,
+        delivery: Delivery | None = None,
     ) -> None:
-        self.table = table
-        self.clock: Clock = clock or ambient()
+        clock = clock or ambient()
+        connection = RetryingTable(table, client, clock, jitter or random.Random().random, max_attempts)
+        super().__init__(table, clock, shards, width, connection)
         self.groups = groups
-        self.shards = shards
         self._identify = identify
         self._payloads = payloads
-        self._width = width
-        self._table = RetryingTable(table, client, self.clock, jitter or random.Random().random, max_attempts)
+        self.delivery = delivery
         self._memory = Memory()
 
     def open(self) -> DynamoStore:
@@ -139,18 +130,35 @@ class DynamoStore(Store):
         self._table.close()
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request. The dispatcher carries out its effects."""
-        return self.transact(request)[0]
+        """Carry out one request. `delivery`, or the dispatcher, carries out its effects."""
+        return self.transact(request)[0] if self.delivery is None else self.delivery.apply(request, self)
 
-    def transact(self, request: Request, *, announce: bool = True) -> tuple[Response, list[Change]]:
+    @property
+    def registers_singly(self) -> bool:
+        return True
+
+    @property
+    def hands_over_callers(self) -> bool:
+        return self.delivery is not None and self.delivery.announces != "everything"
+
+    def delivered_by(self, delivery: Delivery) -> DynamoStore:
+        """Return this store with another delivery of its effects."""
+        store = copy(self)
+        store.delivery = delivery
+        return store
+
+    def transact(
+        self, request: Request, *, announce: bool = True, delivery: Delivery | None = None
+    ) -> tuple[Response, list[Change]]:
         """Carry out one request.
 
         Args:
             request: any request.
             announce: whether the dispatcher carries out the effects. If false, the caller does.
+            delivery: decides that for each change instead.
 
         Returns:
-            The response, and the changes that were written.
+            The response, and the changes whose effects the caller has to carry out.
         """
         self._table.require_open()
         problem = self._unreachable(request)
@@ -159,8 +167,13 @@ class DynamoStore(Store):
         changes: list[Change] = []
         if isinstance(request, TaskVerify):
             return perform(request, lambda _: self._verified(request)), []
-        response = perform(request, lambda operation: self._run(operation, announce, changes))
-        if isinstance(request, _UNSEEN):
+
+        def run(operation: Request) -> Response:
+            announces: Announce = delivery.leaves if delivery is not None else lambda _: announce
+            return self._run(operation, announces, delivery, changes)
+
+        response = perform(request, run)
+        if isinstance(request, _UNSEEN) and response.task is None:
             return response, changes
         try:
             return self._shown(response), changes
@@ -168,7 +181,7 @@ class DynamoStore(Store):
             if not isinstance(request, (PromiseGet, PromiseSearch)):
                 raise
         # The promise was deleted between the two reads, so the request is repeated without it.
-        return self._shown(perform(request, lambda operation: self._run(operation, announce, changes))), changes
+        return self._shown(perform(request, run)), changes
 
     def children(self, id: str, separator: str = ".") -> list[PromiseView]:
         """Return the children as `Store.children` does.
@@ -198,85 +211,6 @@ class DynamoStore(Store):
         """Note a record that was read elsewhere as the latest image. If it is outdated, a conditional write fails."""
         self._memory.remember({key_of(record): record})
 
-    def due(self, now: int) -> list[Key]:
-        """Return the entries whose `wake_at` is not after `now` (ms), the earliest first.
-
-        They stay due until they are woken.
-        """
-        partitions = [name for shard in range(self.shards) for name in (str(shard), halted_shard(shard))]
-        found = [item for name in partitions for item in pages(self._table.call, "query", self._due_query(name, now))]
-        found.sort(key=lambda item: (int(item["wake_at"]["N"]), key_in(item)))
-        return [key_in(item) for item in found]
-
-    def due_in_shard(
-        self, shard: int, now: int, limit: int, start: Position | None = None
-    ) -> tuple[list[tuple[Key, int]], Position | None]:
-        """Return the first `limit` entries of one shard whose `wake_at` is not after `now` (ms), the earliest first.
-
-        Returns:
-            The entries with their `wake_at`, and the position of the next call; None at the end.
-        """
-        page = {} if start is None else {"ExclusiveStartKey": start}
-        answer = self._table.call("query", {**self._due_query(str(shard), now), **page, "Limit": limit})
-        return _instants(answer), answer.get("LastEvaluatedKey")
-
-    def halted_in_shard(self, shard: int, limit: int) -> list[tuple[Key, int]]:
-        """Return the first `limit` halted tasks of one shard with their `wake_at`, the earliest first, due or not."""
-        query = self._due_query(halted_shard(shard), END_OF_TIME)
-        return _instants(self._table.call("query", {**query, "Limit": limit}))
-
-    def delete_tree(self, expiry: Expiry, most: int, until: int | None = None, *, whole: bool = False) -> bool:
-        """Delete an execution whose retention is over, or a part of it.
-
-        See `Deletion.run` for the arguments and the result.
-        """
-        return self._deletion(expiry).run(most, until, whole=whole)
-
-    def reconsider(self, expiry: Expiry) -> None:
-        """Keep an execution whose retention is over for another day, if it still exists."""
-        if self.record(expiry.id) is not None:
-            self._deletion(expiry).reconsider()
-
-    def delete_execution(self, id: str) -> int:
-        """Delete a settled execution now, before its retention is over: the root `id` and its tree.
-
-        It first puts a marker that is already due. If this deletion is interrupted, the deployment completes it.
-
-        Args:
-            id: the id of the root.
-
-        Returns:
-            How many records were deleted, with the root.
-
-        Raises:
-            NotDeletable: the promise does not exist, is not a root or is pending. Or its settlement is not delivered to
-                all awaiters and listeners, or a task in its tree is running.
-            StoreError: the table or the bucket cannot be reached.
-        """
-        record = self.record(id)
-        if record is not None and record.pending and record.timeout_at <= self.clock.now():
-            self.apply(PromiseWake(id))
-            record = self.record(id)
-        record = deletable(id, record)
-        deletion = self._deletion(Expiry(id, record.created_at))
-        deletion.tree()  # raises before anything is deleted
-        self.retain(id, record.created_at, self.clock.now(), 0)
-        while not deletion.delete(ALL_AT_ONCE):
-            pass
-        marker = expiry_item(id, record.created_at, 0)
-        self._table.call("delete_item", {"TableName": self.table, "Key": {name: marker[name] for name in ("pk", "sk")}})
-        return deletion.deleted
-
-    def _deletion(self, expiry: Expiry) -> Deletion:
-        objects, now = lambda: self._objects, self.clock.now
-        return Deletion(self._table.call, self.table, expiry, now, objects, width=self._width)
-
-    def debug(self) -> DynamoDebug:
-        """Return the debugging operations of this table."""
-        from resonate_store.dynamo.debug_items import DynamoDebug  # only debugging needs it
-
-        return DynamoDebug(self._table.call, self.table, lambda: self._objects, width=self._width)
-
     def connect(self) -> None:
         """Create the client now.
 
@@ -284,13 +218,10 @@ class DynamoStore(Store):
         """
         self._table.connect()
 
-    def retain(self, id: str, created_at: int, settled_at: int, seconds: int) -> None:
-        """Put the retention marker of a settled root. Its tree may be deleted `seconds` after `settled_at` (ms)."""
-        item = expiry_item(id, created_at, settled_at + seconds * 1000)
-        self._table.call("put_item", {"TableName": self.table, "Item": item})
-
-    def _run(self, operation: Request, announce: bool, changes: list[Change]) -> Response:
-        """Carry out one operation and add what it wrote to `changes`."""
+    def _run(
+        self, operation: Request, announces: Announce, delivery: Delivery | None, changes: list[Change]
+    ) -> Response:
+        """Carry out one operation, and add the changes to `changes` whose effects are not announced."""
         known = Known(self._memory.predict(operation))
         uploads = Uploads(self._payloads)
         for attempt in range(self._table.max_attempts):
@@ -299,9 +230,21 @@ class DynamoStore(Store):
             try:
                 outcome = self._decide(operation, known)
                 if not outcome.changes:
+                    if delivery is not None:
+                        changes += owed(known.current(("promise", repeated_id(operation))))
                     return outcome.response
                 outcome = self._table.retrying(partial(uploads.offloaded, outcome))
-                outdated = self._write(outcome, announce)
+                if delivery is not None:
+                    outcome = self._retained(outcome, delivery)
+                outdated: Mapping[Key, Entry | None] | None = None
+                for part in _parts(operation, outcome):
+                    outdated, announced = self._write(part, announces)
+                    if outdated is not None:
+                        break
+                    done = uploads.confirmed(part)
+                    self._memory.remember(written(done))
+                    known.outdate(written(done))
+                    changes += [change for change in done.changes if not _is_announced(change, announced, delivery)]
             except TooLarge as error:
                 return Response(status=413, error=str(error))
             except TransactionRefused as error:
@@ -310,9 +253,6 @@ class DynamoStore(Store):
             except Unavailable as error:
                 return Response(status=503, error=str(error))
             if outdated is None:
-                outcome = uploads.confirmed(outcome)
-                self._memory.remember(written(outcome))
-                changes += outcome.changes
                 return outcome.response
             known.outdate(outdated)
         return Response(
@@ -354,17 +294,33 @@ class DynamoStore(Store):
         entries = known.entries(keys)
         return entries[0] if one else tuple(entries)
 
-    def _write(self, outcome: Outcome, announce: bool) -> Mapping[Key, Entry | None] | None:
-        """Write the outcome. If a record has changed, return the present entries instead of None."""
+    def _write(self, outcome: Outcome, announces: Announce) -> tuple[Mapping[Key, Entry | None] | None, frozenset[Key]]:
+        """Write the outcome.
+
+        Returns:
+            The present entries if a record has changed, else None; and the keys whose effects are announced.
+        """
         token = self._identify()
-        write = write_of(outcome, table=self.table, token=token, announce=announce, shards=self.shards)
+        write = write_of(outcome, table=self.table, token=token, announce=announces, shards=self.shards)
         try:
             self._table.call(write.operation, write.arguments)
         except ConditionFailed as failure:
             entries, ours = failure_of(write, self._images(write.keys, failure.images))
             self._memory.remember(entries)
-            return None if ours else entries
-        return None
+            return (None if ours else entries), write.announced
+        return None, write.announced
+
+    def _retained(self, outcome: Outcome, delivery: Delivery) -> Outcome:
+        """Put the retention markers of roots that settle and have no other effect, and say so in their records.
+
+        The marker is put first. If the write fails after it, the marker of a pending root is ignored when it expires.
+        """
+        changes = list(outcome.changes)
+        for position, (before, after) in enumerate(changes):
+            if isinstance(after, Record) and not after.pending and delivery.marks(effects(before, after)):
+                self.retain(after.id, after.created_at, after.settled_at or after.timeout_at, delivery.retention_s or 0)
+                changes[position] = Change(before, already_delivered(after))
+        return replace(outcome, changes=tuple(changes))
 
     def _images(self, keys: Sequence[Key], images: Mapping[int, AnyItem | None]) -> Mapping[int, AnyItem | None]:
         """Return the images of a failed write by position, and read those that are missing.
@@ -399,14 +355,6 @@ class DynamoStore(Store):
         entries = [entry_of(item) for item in pages(self._table.call, "query", query)]
         self._memory.remember({key_of(entry): entry for entry in entries})
         return [entry for entry in entries if isinstance(entry, Record)]
-
-    def _due_query(self, shard: str, now: int) -> dict[str, Any]:
-        return {
-            "TableName": self.table,
-            "IndexName": "wake",
-            "KeyConditionExpression": "wake_shard = :shard AND wake_at <= :now",
-            "ExpressionAttributeValues": {":shard": typed(shard), ":now": typed(now)},
-        }
 
     @property
     def _objects(self) -> Payloads:
@@ -444,6 +392,15 @@ class DynamoStore(Store):
         return None if self.groups is None or target is None else addresses.unserved(target, self.groups)
 
 
-def _instants(answer: Mapping[str, Any]) -> list[tuple[Key, int]]:
-    """Return the entries in an answer of the index `wake`, with their `wake_at`."""
-    return [(key_in(item), int(item["wake_at"]["N"])) for item in answer["Items"]]
+def _parts(operation: Request, outcome: Outcome) -> list[Outcome]:
+    """Return the writes of an outcome, in order. It is one, unless a task can be resumed before its promise settles."""
+    if not isinstance(operation, SettleAndResume) or len(outcome.changes) < 2:
+        return [outcome]
+    return [Outcome(outcome.response, (change,)) for change in reversed(outcome.changes)]
+
+
+def _is_announced(change: Change, announced: frozenset[Key], delivery: Delivery | None) -> bool:
+    """Return whether the stream brings a change to the dispatcher. It always brings deletions."""
+    if change.after is None:
+        return delivery is not None and delivery.announces != "nothing"
+    return key_of(change.after) in announced

@@ -10,14 +10,14 @@ calls by itself. Otherwise the transition runs again on the image. This module c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from resonate_store.dynamo.items import AnyItem, Item, entry_of, item_of, table_key, typed
 from resonate_store.machine import Outcome
-from resonate_store.machine.effects import Change, effects
+from resonate_store.machine.effects import Change, Effect, effects
 from resonate_store.model.limits import ADVICE
 from resonate_store.model.records import Entry, Key, Record, key_of
 
@@ -35,15 +35,21 @@ class Element(NamedTuple):
     key: Key
     arguments: dict[str, Any]
     size: int
+    announced: bool = False
 
 
 class Write(NamedTuple):
-    """A call of the client that writes. `keys` has the key of each element, in the same order."""
+    """A call of the client that writes.
+
+    `keys` has the key of each element, in the same order. `announced` are the entries whose effects are left to the
+    dispatcher.
+    """
 
     operation: str
     arguments: dict[str, Any]
     keys: tuple[Key, ...]
     token: str
+    announced: frozenset[Key] = frozenset()
 
 
 class TooLarge(Exception):
@@ -62,14 +68,18 @@ def written(outcome: Outcome) -> dict[Key, Entry | None]:
     }
 
 
-def write_of(outcome: Outcome, *, table: str, token: str, announce: bool, shards: int) -> Write:
+Announce = Callable[[Sequence[Effect]], bool]
+"""Says whether the effects of a change are left to the dispatcher."""
+
+
+def write_of(outcome: Outcome, *, table: str, token: str, announce: Announce, shards: int) -> Write:
     """Return the write of an outcome.
 
     Args:
         outcome: the outcome of a transition. It has changes.
         table: the name of the table.
         token: a new name for this write.
-        announce: whether the dispatcher carries out the effects.
+        announce: which effects the dispatcher carries out.
         shards: how many partitions each index has.
 
     Raises:
@@ -77,10 +87,11 @@ def write_of(outcome: Outcome, *, table: str, token: str, announce: bool, shards
     """
     elements = [_element(change, table, token, announce, shards) for change in outcome.changes]
     written = {element.key for element in elements}
+    announced = frozenset(element.key for element in elements if element.announced)
     elements += [_held(record, table) for record in outcome.held if key_of(record) not in written]
     if len(elements) == 1:
         (element,) = elements
-        return Write(_OPERATIONS[element.action], element.arguments, (element.key,), token)
+        return Write(_OPERATIONS[element.action], element.arguments, (element.key,), token, announced)
     if len(elements) > MAX_TRANSACTION_ITEMS:
         raise TooLarge(f"{len(elements)} records in one transaction, and DynamoDB takes {MAX_TRANSACTION_ITEMS}")
     size = sum(element.size for element in elements)
@@ -93,16 +104,17 @@ def write_of(outcome: Outcome, *, table: str, token: str, announce: bool, shards
         "TransactItems": [{element.action: element.arguments} for element in elements],
         "ClientRequestToken": token,
     }
-    return Write("transact_write_items", arguments, tuple(element.key for element in elements), token)
+    return Write("transact_write_items", arguments, tuple(element.key for element in elements), token, announced)
 
 
-def _element(change: Change, table: str, token: str, announce: bool, shards: int) -> Element:
+def _element(change: Change, table: str, token: str, announce: Announce, shards: int) -> Element:
     before, after = change
     if after is None:
         assert before is not None
         return _deletion(before, table)
-    outstanding = len(effects(before, after)) if announce else 0
-    item = item_of(after, token=token, effects=outstanding, shards=shards)
+    outstanding = effects(before, after)
+    announced = len(outstanding) if outstanding and announce(outstanding) else 0
+    item = item_of(after, token=token, effects=announced, shards=shards)
     size = size_of(item)
     if size > MAX_ITEM_BYTES:
         raise TooLarge(
@@ -110,8 +122,9 @@ def _element(change: Change, table: str, token: str, announce: bool, shards: int
             f" {_ADVICE}"
         )
     if isinstance(before, Record) and isinstance(after, Record) and only_waits(before, after):
-        return Element("Update", key_of(after), _addition(before, after, item, table), size)
-    return Element("Put", key_of(after), {"TableName": table, "Item": item, **_unchanged(before)}, size)
+        return Element("Update", key_of(after), _addition(before, after, item, table), size, bool(announced))
+    arguments = {"TableName": table, "Item": item, **_unchanged(before)}
+    return Element("Put", key_of(after), arguments, size, bool(announced))
 
 
 def _unchanged(before: Entry | None) -> dict[str, Any]:
@@ -134,6 +147,22 @@ def _deletion(before: Entry, table: str) -> Element:
         {"rev": before.rev, "created_at": before.created_at},
     )
     return Element("Delete", key_of(before), {"TableName": table, "Key": table_key(key_of(before)), **condition}, 0)
+
+
+def announcement_of(entry: Entry, table: str) -> dict[str, Any]:
+    """Return the update that announces an entry: the dispatcher delivers all effects that are outstanding on it.
+
+    The update changes no field of the machine, not even `rev`. So it disturbs no writer, and the dispatcher recognises
+    it. The effects of an entry that was written since, or deleted and created again, are outstanding as well.
+    """
+    return {
+        "TableName": table,
+        "Key": table_key(key_of(entry)),
+        "UpdateExpression": "ADD #effects :one",
+        "ConditionExpression": "attribute_exists(#pk)",
+        "ExpressionAttributeNames": {"#effects": "effects", "#pk": "pk"},
+        "ExpressionAttributeValues": {":one": typed(1)},
+    }
 
 
 def _held(record: Record, table: str) -> Element:
@@ -188,13 +217,18 @@ def _addition(before: Record, after: Record, item: Item, table: str) -> dict[str
     announced = ("effects",) if "effects" in item else ()
     plain = ("token", "written_at", *moved, *announced)
     names = ("state", "timeout_at", "rev", "effects", *plain, *(attribute for attribute, _, _ in entries))
-    clauses = [f"#{attribute}.#waiter{n} = :waiter{n}" for n, (attribute, _, _) in enumerate(entries)]
+    places = [f"#{attribute}.#waiter{n}" for n, (attribute, _, _) in enumerate(entries)]
+    clauses = [f"{place} = :waiter{n}" for n, place in enumerate(places)]
+    # Another process may have registered a later version of the same task meanwhile.
+    unless_later = "".join(
+        f" AND (attribute_not_exists({place}) OR {place} < :waiter{n})" for n, place in enumerate(places)
+    )
     clauses += [f"#{name} = :{name}" for name in plain]
     return {
         "TableName": table,
         "Key": table_key(key_of(after)),
         "UpdateExpression": f"SET {', '.join(clauses)}{'' if announced else ' REMOVE #effects'} ADD #rev :one",
-        "ConditionExpression": "#state = :pending AND #timeout_at = :timeout_at AND #token <> :token",
+        "ConditionExpression": f"#state = :pending AND #timeout_at = :timeout_at AND #token <> :token{unless_later}",
         "ExpressionAttributeNames": {f"#{name}": name for name in names}
         | {f"#waiter{n}": waiter for n, (_, waiter, _) in enumerate(entries)},
         "ExpressionAttributeValues": {f":{name}": item[name] for name in ("timeout_at", *plain)}

@@ -15,14 +15,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Literal
 
-from resonate_store.interface import DamagedRecord, Send, Store, deliver, whole
+from resonate_store.delivery.outlets import deliver
+from resonate_store.interface import DamagedRecord, Send, Store, whole
 from resonate_store.machine import Outcome, decide, perform, with_all_told
 from resonate_store.machine.draft import Need
 from resonate_store.machine.effects import Change, Unblock, message_of, repeated
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.records import Key, PromiseView, Record, key_of
-from resonate_store.model.requests import PromiseWake, Request, Response, ScheduleFire, TaskHeartbeat
+from resonate_store.model.requests import PromiseWake, Request, Response, TaskHeartbeat
+from resonate_store.model.schedule_requests import ScheduleFire
 
 BATCH: Final = 100
 """How many promises and schedules one tick handles before it releases the lock for other threads."""

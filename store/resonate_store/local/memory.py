@@ -21,7 +21,8 @@ from resonate_store.machine.search import page_of, place_of
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import parent
 from resonate_store.model.records import Entry, Key, Record, ScheduleRecord
-from resonate_store.model.requests import PromiseRecord, Request, ScheduleSearch, TaskCreate
+from resonate_store.model.requests import PromiseRecord, Request, TaskCreate
+from resonate_store.model.schedule_requests import ScheduleSearch
 
 
 class MemoryStore(EmbeddedStore):

@@ -20,7 +20,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from resonate_store.interface import DamagedRecord, MovedFile, Send, Store, StoreClosed, StoreWrapper, deliver
+from resonate_store.delivery.outlets import deliver
+from resonate_store.interface import DamagedRecord, MovedFile, Send, Store, StoreClosed, StoreWrapper
 from resonate_store.local.embedded import EmbeddedStore, unheard
 from resonate_store.local.sqlite_file import (
     EMPTY_LOG,
@@ -38,7 +39,8 @@ from resonate_store.machine.search import page_of
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import parent
 from resonate_store.model.records import Entry, Key, PromiseView, Record, ScheduleRecord
-from resonate_store.model.requests import PromiseSearch, Request, Response, ScheduleSearch
+from resonate_store.model.requests import PromiseSearch, Request, Response
+from resonate_store.model.schedule_requests import ScheduleSearch
 
 _DUE: Final = "SELECT wake_at, '{0}', id FROM {0} WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"
 

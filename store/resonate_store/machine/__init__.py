@@ -15,6 +15,9 @@ from resonate_store.machine.search import search
 from resonate_store.machine.validation import problem_with
 from resonate_store.model.records import Record
 from resonate_store.model.requests import (
+    AwaitedCreate,
+    FulfillAndTakeOver,
+    PromiseAwait,
     PromiseCreate,
     PromiseDelivered,
     PromiseGet,
@@ -26,14 +29,7 @@ from resonate_store.model.requests import (
     PromiseWake,
     Request,
     Response,
-    ScheduleCreate,
-    ScheduleDelete,
-    ScheduleFire,
-    ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleSearch,
-    ScheduleTrigger,
+    SettleAndResume,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -51,6 +47,16 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
+from resonate_store.model.schedule_requests import (
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleFire,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleSearch,
+    ScheduleTrigger,
+)
 
 MAX_AWAITED = 99
 """How many promises one transaction can register callbacks on, in addition to the task itself (docs/rules.md T9)."""
@@ -58,7 +64,10 @@ MAX_AWAITED = 99
 TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     PromiseGet: promises.get,
     PromiseCreate: promises.create,
+    AwaitedCreate: promises.create_awaited,
+    PromiseAwait: promises.await_one,
     PromiseSettle: promises.settle,
+    SettleAndResume: tasks.settle_and_resume,
     PromiseRegisterCallback: promises.register_callback,
     PromiseRegisterListener: promises.register_listener,
     PromiseSearch: search,
@@ -70,6 +79,7 @@ TRANSITION_OF: dict[type, Callable[[Any, int], Transition]] = {
     TaskAcquire: tasks.acquire,
     TaskRelease: tasks.release,
     TaskFulfill: tasks.fulfill,
+    FulfillAndTakeOver: tasks.fulfill,
     TaskSuspend: tasks.suspend,
     TaskRegister: tasks.register,
     TaskSuspendRegistered: tasks.suspend_registered,
@@ -165,6 +175,7 @@ def _latest_write(need: Need, answer: Any) -> int:
 first_record = promises.first_record
 first_task = tasks.first_task
 with_all_told = promises.with_all_told
+already_delivered = promises.already_delivered
 
 __all__ = [
     "MAX_AWAITED",
@@ -174,6 +185,7 @@ __all__ = [
     "NeedRecords",
     "NeedSchedule",
     "Outcome",
+    "already_delivered",
     "decide",
     "first_record",
     "first_task",

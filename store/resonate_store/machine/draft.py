@@ -122,6 +122,8 @@ def due_at(record: Record, now: int) -> int | None:
     """Return the earliest instant (ms) at which anything is due on the record, or None (docs/rules.md C2)."""
     if not record.pending:
         return now + REDELIVERY_MS if record.owes else None
+    if record.task is not None and record.task.covered:
+        return None
     deadline = record.timeout_at if record.armed else None
     at = _task_due_at(record.task)
     if deadline is None or (at is not None and at < deadline):
@@ -141,7 +143,7 @@ def _task_due_at(task: TaskRecord | None) -> int | None:
 class Draft:
     """The records of one transition: their images as read, and the images to write."""
 
-    __slots__ = ("_after", "_before", "_held", "_rearmed", "now")
+    __slots__ = ("_after", "_before", "_held", "_left", "_rearmed", "now")
 
     def __init__(self, now: int) -> None:
         self.now = now
@@ -149,6 +151,7 @@ class Draft:
         self._after: dict[str, Record | None] = {}
         self._held: tuple[Record, ...] = ()
         self._rearmed: tuple[str, ...] = ()
+        self._left: dict[str, int] = {}
 
     def read(self, *ids: str) -> Generator[Need, Any, tuple[Record | None, ...]]:
         """Read the records with these ids. Due promises are settled in the result."""
@@ -157,6 +160,10 @@ class Draft:
             self._before[id] = record
             self._after[id] = None if record is None else materialised(record, self.now)
         return tuple([self._after[id] for id in ids])
+
+    def unchanged(self, id: str) -> bool:
+        """Return whether the transition has no change of this record, not even that its deadline has passed."""
+        return self._after[id] is self._before[id]
 
     def put(self, record: Record) -> Record:
         """Set the image to write for the id of `record`, and return it."""
@@ -171,23 +178,37 @@ class Draft:
         """Set the wake-up of this record to the instant that is due, also if it is later (docs/rules.md C2)."""
         self._rearmed += (id,)
 
+    def leave(self, id: str, until: int) -> None:
+        """Clear the wake-up of a record if it comes before the instant `until` (ms) (C8)."""
+        self._left[id] = until
+
     def outcome(self, response: Response) -> Outcome:
         changes: list[Change] = []
         for id, after in self._after.items():
             before = self._before.get(id)
-            exact = id in self._rearmed
+            settles = before is not None and before.pending and after is not None and not after.pending
+            exact = id in self._rearmed and not settles
             if after is None or (after is before and not exact):
                 continue
-            wake_at = self._wake_at(before, due_at(after, self.now), exact=exact)
+            wake_at = self._wake_at(before, after, exact=exact)
+            if wake_at is not None and wake_at < self._left.get(id, 0):
+                wake_at = None
             if after is before and before is not None and wake_at == before.wake_at:
                 continue
             rev = 1 if before is None else before.rev + 1
             changes.append(Change(before, replace(after, wake_at=wake_at, written_at=self.now, rev=rev)))
         return Outcome(response, tuple(changes), self._held)
 
-    def _wake_at(self, before: Record | None, due: int | None, *, exact: bool) -> int | None:
-        if before is None or before.wake_at is None or before.wake_at <= self.now or due is None or exact:
+    def _wake_at(self, before: Record | None, after: Record, *, exact: bool) -> int | None:
+        due = due_at(after, self.now)
+        if due is not None and before is not None and before.wake_at is not None and not after.pending and not exact:
+            # The settlement is delivered at once, and then has no wake-up. If not, the sweep finds the old one.
+            return min(before.wake_at, due)
+        if before is None or before.wake_at is None or before.wake_at <= self.now or exact:
             return due
+        if due is None:
+            # A wait often ends before its wake-up. Removing it now, and setting it again, would cost two writes.
+            return before.wake_at if after.pending else None
         return min(before.wake_at, due)
 
 

@@ -1,7 +1,7 @@
 """Effects that must follow a write, as a pure function of two images of one record (docs/rules.md W8).
 
-The stores in a process carry effects out themselves. On DynamoDB the dispatcher reads the table's stream and carries
-them out; the sweep repeats effects that the stream lost. An effect may happen twice or late without harm.
+The stores in a process carry effects out themselves. On DynamoDB the process that writes does so, or the dispatcher,
+which reads the table's stream. The sweep repeats lost effects. An effect may happen twice or late without harm.
 `effects(None, record)` returns all effects that are outstanding on a record.
 """
 

@@ -12,6 +12,8 @@ from resonate_store.machine.draft import Draft, Outcome, Transition, due_at, set
 from resonate_store.machine.effects import Change
 from resonate_store.model.records import EMPTY, STANDING, Record, TaskRecord
 from resonate_store.model.requests import (
+    AwaitedCreate,
+    PromiseAwait,
     PromiseCreate,
     PromiseDelivered,
     PromiseGet,
@@ -39,6 +41,33 @@ def create(request: PromiseCreate, now: int) -> Transition:
     draft = Draft(now)
     (record,) = yield from draft.read(request.id)
     return create_in(draft, request, record)
+
+
+def create_awaited(request: AwaitedCreate, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None:
+        record = created(request, now)
+    if record.pending:
+        record = with_callback(draft, record, request.awaiter, request.version)
+    else:
+        draft.put(record)
+    return draft.outcome(_awaited(record, request.awaiter, request.version))
+
+
+def await_one(request: PromiseAwait, now: int) -> Transition:
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    if record is None:
+        return draft.outcome(not_found())
+    if record.pending:
+        record = with_callback(draft, record, request.awaiter, request.version)
+    return draft.outcome(_awaited(record, request.awaiter, request.version))
+
+
+def _awaited(record: Record, awaiter: str, version: int) -> Response:
+    """Answer whether the callback of this version is registered. A newer version of the task may have its own (W19)."""
+    return Response(promise=record.promise(), awaited=record.pending and record.callbacks.get(awaiter) == version)
 
 
 def create_in(draft: Draft, request: PromiseCreate, record: Record | None) -> Outcome:
@@ -154,11 +183,11 @@ def register_callback(request: PromiseRegisterCallback, now: int) -> Transition:
 
 
 def with_callback(draft: Draft, awaited: Record, awaiter: str, version: int) -> Record:
-    """Register the awaiter's task at `version` in the draft. A repeated registration refreshes the version (W1).
+    """Register the awaiter's task at `version` in the draft. A later version replaces an earlier one (W1).
 
     `awaiter` and `version` can also be the key and the instant of an explicit callback; see `Record`.
     """
-    if awaited.callbacks.get(awaiter) == version:
+    if awaited.callbacks.get(awaiter, -1) >= version:
         return awaited
     return draft.put(replace(awaited, callbacks={**awaited.callbacks, awaiter: version}))
 
@@ -186,6 +215,11 @@ def with_all_told(record: Record, now: int) -> Record:
     """Return the record as `delivered` would write it, for a store that knows that `record` is the current image."""
     later = max(now, record.written_at)
     return replace(_told(record), wake_at=None, written_at=later, rev=record.rev + 1)
+
+
+def already_delivered(record: Record) -> Record:
+    """Return a settled record whose only effect, its retention marker, was carried out before the write."""
+    return replace(_told(record), wake_at=None)
 
 
 def _told(record: Record) -> Record:

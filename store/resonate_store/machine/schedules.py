@@ -28,9 +28,8 @@ from resonate_store.machine.promises import created
 from resonate_store.machine.validation import expanded
 from resonate_store.model.cron import last_occurrence, next_occurrence
 from resonate_store.model.records import END_OF_TIME, Record, ScheduleRecord
-from resonate_store.model.requests import (
-    PromiseCreate,
-    Response,
+from resonate_store.model.requests import PromiseCreate, Response
+from resonate_store.model.schedule_requests import (
     ScheduleCreate,
     ScheduleDelete,
     ScheduleFire,

@@ -20,7 +20,8 @@ from msgspec import Meta, Struct
 
 from resonate_store.machine.draft import NeedPage, Outcome, Page, Place, Shown, Transition, materialised
 from resonate_store.model.records import Entry, PromiseView, Record, Schedule, ScheduleRecord, Task
-from resonate_store.model.requests import PromiseSearch, Response, ScheduleSearch, Search, TaskSearch
+from resonate_store.model.requests import PromiseSearch, Response, Search, TaskSearch
+from resonate_store.model.schedule_requests import ScheduleSearch
 
 _FARTHEST = 2**53
 """The largest instant (ms). A position contains an instant, or its negative for the newest first."""

@@ -23,11 +23,20 @@ from resonate_store.machine.draft import (
     settled,
 )
 from resonate_store.machine.effects import Change
-from resonate_store.machine.promises import OFFER_INTERVAL_MS, create_in, created, settle_in, with_callback
+from resonate_store.machine.promises import (
+    OFFER_INTERVAL_MS,
+    already_delivered,
+    create_in,
+    created,
+    settle_in,
+    with_callback,
+)
+from resonate_store.model.ids import is_below
 from resonate_store.model.records import STANDING, Record, TaskRecord
 from resonate_store.model.requests import (
     PromiseCreate,
     Response,
+    SettleAndResume,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -228,7 +237,10 @@ def _await(id: str, version: int, ids: tuple[str, ...], now: int, *, suspending:
     for promise in promises:
         with_callback(draft, promise, id, version)
     if suspending:
-        draft.put(replace(record, task=TaskRecord("suspended", version)))
+        until = min((each.timeout_at for each in promises if is_below(each.id, id)), default=None)
+        _put_suspended(
+            draft, record, TaskRecord("suspended", version), until, sleeps=all(each.timer for each in promises)
+        )
     else:
         draft.hold(record)
     return draft.outcome(Response())
@@ -242,8 +254,26 @@ def suspend_registered(request: TaskSuspendRegistered, now: int) -> Transition:
         return draft.outcome(refusal or not_found())
     if record.task.resumes:
         return draft.outcome(_redirect(draft, record, record.task, []))
-    draft.put(replace(record, task=TaskRecord("suspended", request.version)))
+    task = TaskRecord("suspended", request.version, unawaited=request.unawaited)
+    _put_suspended(draft, record, task, request.until, sleeps=request.sleeps)
     return draft.outcome(Response())
+
+
+def _put_suspended(draft: Draft, record: Record, task: TaskRecord, until: int | None, *, sleeps: bool) -> None:
+    """Suspend the task (C8).
+
+    Args:
+        draft: the workspace.
+        record: the record of the task.
+        task: the suspended task.
+        until: the earliest deadline (ms) of the promises below it that it awaits, or None. Other promises could be
+            deleted before their deadline.
+        sleeps: whether it awaits timers only, which do not end before `until`.
+    """
+    covered = until is not None and until <= record.timeout_at
+    draft.put(replace(record, task=replace(task, covered=covered)))
+    if until is not None and covered and sleeps:
+        draft.leave(record.id, until)
 
 
 def _redirect(draft: Draft, record: Record, task: TaskRecord, promises: list[Record]) -> Response:
@@ -330,6 +360,8 @@ def resume_halted(request: TaskContinue, now: int) -> Transition:
 def resume(request: TaskResume, now: int) -> Transition:
     """Make a suspended task pending, once per settlement. A late or repeated resume changes nothing (W2).
 
+    A pending task is not written: it reads the settlement when it runs (W3).
+
     A callback for one version ends with that version. An explicit callback is removed from the awaited promise in the
     same write, so a repeated delivery finds nothing.
     """
@@ -339,19 +371,51 @@ def resume(request: TaskResume, now: int) -> Transition:
     if record is None or record.task is None:
         return draft.outcome(Response())
     task = record.task
-    waits = any(_waits(record, task, other) for other in others) if standing else task.version == request.version
+    at_version = task.version == request.version and request.awaited not in task.unawaited
+    waits = any(_waits(record, task, other) for other in others) if standing else at_version
     if not waits or task.state == "fulfilled":
         return draft.outcome(Response())
+    response = Response()
     if task.state == "suspended":
-        draft.put(replace(record, task=replace(offered(task, now), resumes=(request.awaited,))))
-    elif request.awaited not in task.resumes:
+        successor = request.successor
+        if successor is not None and record.target in successor.targets:
+            record = draft.put(_acquired(record, task, successor.pid, successor.ttl, now))
+            view = record.task_view()
+            assert view is not None
+            response = Response(task=replace(view, resumed_by=(request.awaited,)), promise=record.promise())
+        else:
+            draft.put(replace(record, task=replace(offered(task, now), resumes=(request.awaited,))))
+    elif task.state != "pending" and request.awaited not in task.resumes:
         resumes = tuple(sorted((*task.resumes, request.awaited)))
         draft.put(replace(record, task=replace(task, resumes=resumes)))
     for awaited in filter(None, others):
         taken = (record.id, STANDING + record.id)
         left = {key: version for key, version in awaited.callbacks.items() if key not in taken}
         draft.put(replace(awaited, callbacks=left))
-    return draft.outcome(Response())
+    return draft.outcome(response)
+
+
+def settle_and_resume(request: SettleAndResume, now: int) -> Transition:
+    """Settle a promise as delivered, and resume the suspended task that alone waits for it (W21).
+
+    A store may write the resume before the settlement. In any other case this is a plain settlement, whose effects
+    follow.
+    """
+    draft = Draft(now)
+    (record,) = yield from draft.read(request.id)
+    waiters = record.waiters if record is not None and record.pending else []
+    if record is None or len(waiters) != 1 or record.listeners or record.root:
+        return settle_in(draft, request, record)
+    ((id, version),) = waiters
+    (awaiter,) = yield from draft.read(id)
+    task = awaiter.task if awaiter is not None else None
+    if awaiter is None or task is None or (task.state, task.version) != ("suspended", version):
+        return settle_in(draft, request, record)
+    if record.id in task.unawaited:
+        return settle_in(draft, request, record)
+    record = draft.put(already_delivered(settled(record, request.state, request.value, now)))
+    draft.put(replace(awaiter, task=replace(offered(task, now), resumes=(record.id,))))
+    return draft.outcome(Response(promise=record.promise()))
 
 
 def _waits(awaiter: Record, task: TaskRecord, awaited: Record | None) -> bool:

@@ -13,6 +13,8 @@ from typing import Any, get_args
 from resonate_store.model import addresses, cron, ids
 from resonate_store.model.records import END_OF_TIME, CatchUp, Overlap, Value
 from resonate_store.model.requests import (
+    AwaitedCreate,
+    FulfillAndTakeOver,
     PromiseCreate,
     PromiseRecord,
     PromiseRegisterCallback,
@@ -20,6 +22,16 @@ from resonate_store.model.requests import (
     PromiseSearch,
     PromiseSettle,
     Request,
+    SettleAndResume,
+    TaskAcquire,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskHeartbeat,
+    TaskSearch,
+    TaskSuspend,
+)
+from resonate_store.model.schedule_requests import (
     ScheduleCreate,
     ScheduleDelete,
     ScheduleFire,
@@ -28,13 +40,6 @@ from resonate_store.model.requests import (
     ScheduleResume,
     ScheduleSearch,
     ScheduleTrigger,
-    TaskAcquire,
-    TaskCreate,
-    TaskFence,
-    TaskFulfill,
-    TaskHeartbeat,
-    TaskSearch,
-    TaskSuspend,
 )
 from resonate_store.model.tags import DELAY, LINEAGE, SCOPE, TARGET, TIMER
 
@@ -267,7 +272,9 @@ def _recurring_dispatch(request: ScheduleCreate) -> str | None:
 
 _CHECKS: dict[type, Callable[[Any], str | None]] = {
     PromiseCreate: _creation,
+    AwaitedCreate: _creation,
     PromiseSettle: _settlement,
+    SettleAndResume: _settlement,
     PromiseRecord: _recording,
     PromiseRegisterCallback: _callback,
     PromiseRegisterListener: _listener,
@@ -275,6 +282,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     TaskCreate: _task_creation,
     TaskAcquire: _acquisition,
     TaskFulfill: _fulfillment,
+    FulfillAndTakeOver: _fulfillment,
     TaskSuspend: _suspension,
     TaskFence: _fence,
     TaskHeartbeat: _heartbeat,

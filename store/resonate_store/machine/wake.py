@@ -19,6 +19,8 @@ def wake(request: PromiseWake, now: int) -> Transition:
     (record,) = yield from draft.read(request.id)
     if record is None:
         return draft.outcome(Response(status=404, error="Promise not found"))
+    if record.owes and draft.unchanged(record.id) and now < record.written_at + request.redelivery_ms:
+        return draft.outcome(Response(promise=record.promise()))
     task = record.task
     if task is not None and task.state == "acquired" and (task.expires_at or 0) <= now:
         record = draft.put(replace(record, task=(yield from lease_expired(record, task, now))))

@@ -102,6 +102,11 @@ class PromiseView(Struct, frozen=True, gc=False, omit_defaults=True, rename="cam
         return self.state == "pending"
 
     @property
+    def timer(self) -> bool:
+        """Whether it resolves at its deadline."""
+        return self.tags.get(TIMER) == "true"
+
+    @property
     def whole(self) -> bool:
         """Whether both values are present, not only references to them."""
         return not isinstance(self.param, Claim) and not isinstance(self.value, Claim)
@@ -164,7 +169,9 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     """The task in a record.
 
     `offers` counts the execute messages since the task became pending. At 0 the task is held back until `retry_at`.
-    `attempts` counts acquisitions in a row that ended without progress (docs/rules.md L4).
+    `attempts` counts acquisitions in a row that ended without progress (docs/rules.md L4). `covered` is whether a
+    suspended task awaits a promise that is due no later than its own (docs/rules.md C8). `unawaited` are promises
+    whose settlement does not resume the suspended task, although they have its callback (W19).
     """
 
     state: TaskState
@@ -179,6 +186,8 @@ class TaskRecord(Struct, frozen=True, gc=False, omit_defaults=True):
     attempts: int = 0
     error: str | None = None
     halted_at: int | None = None
+    covered: bool = False
+    unawaited: tuple[str, ...] = ()
 
 
 class Record(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""Requests that a store answers, and the response to all of them.
+"""Requests that a store answers, and the response to all of them. Those about schedules are in `schedule_requests`.
 
 The first group is the protocol's (docs/protocol.md 1.5). The envelopes of nested actions are not here; `protocol/wire`
 reads them. The second group is internal and does not travel: it records finished steps, fires timers and schedules, and
@@ -13,8 +13,6 @@ from msgspec import Struct
 
 from resonate_store.model.records import (
     EMPTY,
-    CatchUp,
-    Overlap,
     PromiseState,
     PromiseView,
     Schedule,
@@ -22,6 +20,16 @@ from resonate_store.model.records import (
     Task,
     TaskState,
     Value,
+)
+from resonate_store.model.schedule_requests import (
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleFire,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleSearch,
+    ScheduleTrigger,
 )
 
 
@@ -45,6 +53,30 @@ class PromiseCreate(Struct, frozen=True, gc=False, rename="camel"):
     tags: dict[str, str] = {}
 
 
+class AwaitedCreate(PromiseCreate, frozen=True, gc=False):
+    """Internal request to create a promise and register a callback of the task `awaiter` at `version` (W19).
+
+    If the promise exists and is pending, the callback is registered on it. The response says in `awaited` whether this
+    callback is registered.
+    """
+
+    awaiter: str = ""
+    version: int = 0
+
+
+class PromiseAwait(Struct, frozen=True, gc=False):
+    """Internal request to register a callback of the task `awaiter` at `version` on the promise `id` (W19).
+
+    The response says in `awaited` whether this callback is registered. It is not if the promise is settled, or has a
+    callback of a later version.
+    """
+
+    kind: ClassVar = "promise.await"
+    id: str
+    awaiter: str
+    version: int
+
+
 class PromiseSettle(Struct, frozen=True, gc=False, rename="camel"):
     """Request to settle a promise. The first settlement wins (docs/rules.md P7)."""
 
@@ -52,6 +84,10 @@ class PromiseSettle(Struct, frozen=True, gc=False, rename="camel"):
     id: str
     state: SettledState
     value: Value = EMPTY
+
+
+class SettleAndResume(PromiseSettle, frozen=True, gc=False):
+    """Internal request to settle a promise and to resume the one task that waits for it (W21)."""
 
 
 class PromiseRegisterCallback(Struct, frozen=True, rename="camel"):
@@ -140,6 +176,26 @@ class TaskFulfill(Struct, frozen=True, rename="camel"):
     settle: PromiseSettle
 
 
+class Holder(Struct, frozen=True):
+    """Process that can acquire the task of a caller at once.
+
+    `ttl` is the length of the lease (ms), and `targets` are the targets that the process serves.
+    """
+
+    pid: str
+    ttl: int
+    targets: tuple[str, ...]
+
+
+class FulfillAndTakeOver(TaskFulfill, frozen=True):
+    """Internal request to fulfill a task, and then to acquire the task that waited for it (W20).
+
+    The response has the acquired task in `task`, and its promise in `preload`, if `successor` serves its target.
+    """
+
+    successor: Holder | None = None
+
+
 class TaskSuspend(Struct, frozen=True, rename="camel"):
     """Request to suspend an acquired task until one of the promises `awaited` settles."""
 
@@ -199,75 +255,6 @@ class TaskSearch(Struct, frozen=True, rename="camel"):
     cursor: str | None = None
 
 
-class ScheduleGet(Struct, frozen=True, rename="camel"):
-    kind: ClassVar = "schedule.get"
-    id: str
-
-
-class ScheduleCreate(Struct, frozen=True, rename="camel"):
-    """Request to create a schedule, which creates a promise at each occurrence of `cron`.
-
-    `promise_timeout` is a duration in milliseconds. The fields after `promise_tags` are additions to the official
-    protocol, and other servers ignore them. `timezone` is the IANA time zone of `cron`; without it, UTC. `catch_up`
-    says which missed occurrences are created. `overlap` says whether an occurrence is created while the previous
-    promise is pending. `description` and `tags` describe the schedule itself.
-    """
-
-    kind: ClassVar = "schedule.create"
-    id: str
-    cron: str
-    promise_id: str
-    promise_timeout: int
-    promise_param: Value = EMPTY
-    promise_tags: dict[str, str] = {}
-    timezone: str | None = None
-    catch_up: CatchUp = "all"
-    overlap: Overlap = "allow"
-    description: str | None = None
-    tags: dict[str, str] = {}
-
-
-class ScheduleDelete(Struct, frozen=True, rename="camel"):
-    kind: ClassVar = "schedule.delete"
-    id: str
-
-
-class ScheduleSearch(Struct, frozen=True, rename="camel"):
-    """Search for schedules.
-
-    It has pages like `PromiseSearch`. `tags` are those of the promises that a schedule creates.
-    """
-
-    kind: ClassVar = "schedule.search"
-    tags: dict[str, str] = {}
-    limit: int = 10
-    cursor: str | None = None
-
-
-class SchedulePause(Struct, frozen=True, rename="camel"):
-    """Request to create no occurrences until the schedule is resumed. An addition to the official protocol."""
-
-    kind: ClassVar = "schedule.pause"
-    id: str
-
-
-class ScheduleResume(Struct, frozen=True, rename="camel"):
-    """Request to resume a paused schedule with the next occurrence from now. An addition to the official protocol.
-
-    Occurrences during the pause do not count as missed.
-    """
-
-    kind: ClassVar = "schedule.resume"
-    id: str
-
-
-class ScheduleTrigger(Struct, frozen=True, rename="camel"):
-    """Request to create an occurrence now, also while the schedule is paused. An addition to the official protocol."""
-
-    kind: ClassVar = "schedule.trigger"
-    id: str
-
-
 class PromiseRecord(Struct, frozen=True, gc=False):
     """Internal request to store the outcome of a step that has run (docs/rules.md P11).
 
@@ -297,12 +284,17 @@ class TaskRegister(Struct, frozen=True):
 class TaskSuspendRegistered(Struct, frozen=True):
     """Internal request to suspend a task after its callbacks are registered (docs/rules.md T9).
 
-    It is refused with 300 if a resume is buffered.
+    It is refused with 300 if a resume is buffered. `until` is the earliest deadline (ms) of the promises below the task
+    that it awaits, or None. `sleeps` is whether all promises that it awaits are timers. `unawaited` are promises that
+    have a callback of the task and that it does not await.
     """
 
-    kind: ClassVar = "task.suspend_registered"
+    kind: ClassVar = "task.suspend"
     id: str
     version: int
+    until: int | None = None
+    sleeps: bool = False
+    unawaited: tuple[str, ...] = ()
 
 
 class TaskExtend(Struct, frozen=True):
@@ -330,13 +322,15 @@ class TaskResume(Struct, frozen=True):
     """Internal request to resume the task `id` at `version`, because the promise `awaited` has settled.
 
     A `version` of None means an explicit callback, which counts for every version (docs/rules.md W4). The record of
-    `awaited` has it until the request is carried out.
+    `awaited` has it until the request is carried out. If `successor` serves the target of the task, it acquires the
+    task in the same write, and the response has the task and its promise.
     """
 
     kind: ClassVar = "task.resume"
     id: str
     version: int | None
     awaited: str
+    successor: Holder | None = None
 
 
 class PromiseDelivered(Struct, frozen=True):
@@ -352,18 +346,13 @@ class PromiseWake(Struct, frozen=True):
     It arms the next wake-up.
 
     `offers_apart_ms` is the longest pause (ms) between two offers of a task. None means `tasks.MAX_PAUSE_MS`.
+    `redelivery_ms` is how long (ms) after its write a settlement is left to the process that delivers it (W18).
     """
 
     kind: ClassVar = "promise.wake"
     id: str
     offers_apart_ms: int | None = None
-
-
-class ScheduleFire(Struct, frozen=True):
-    """Internal request to create the occurrences of a schedule that are due."""
-
-    kind: ClassVar = "schedule.fire"
-    id: str
+    redelivery_ms: int = 0
 
 
 ProtocolRequest = (
@@ -399,6 +388,10 @@ InternalRequest = (
     | TaskExtend
     | TaskVerify
     | TaskResume
+    | AwaitedCreate
+    | PromiseAwait
+    | FulfillAndTakeOver
+    | SettleAndResume
     | PromiseDelivered
     | PromiseWake
     | ScheduleFire
@@ -417,6 +410,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     - `action_status` is the status of the action of a fence: 200, or 404 if the promise to settle does not exist.
     - `promises`, `tasks` or `schedules` is the page of a search. All three are None for other requests.
     - `cursor` names the next page. It is None on the last page.
+    - `awaited` is whether the callback of an `AwaitedCreate` or `PromiseAwait` is registered.
     """
 
     status: int = 200
@@ -430,6 +424,7 @@ class Response(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     tasks: tuple[Task, ...] | None = None
     schedules: tuple[Schedule, ...] | None = None
     cursor: str | None = None
+    awaited: bool = False
 
     @property
     def ok(self) -> bool:

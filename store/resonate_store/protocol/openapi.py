@@ -14,14 +14,8 @@ from typing import Any
 import msgspec
 
 from resonate_store.model.records import PromiseView, Schedule, Task
-from resonate_store.model.requests import (
-    PromiseCreate,
-    PromiseSearch,
-    PromiseSettle,
-    ScheduleSearch,
-    TaskFence,
-    TaskSearch,
-)
+from resonate_store.model.requests import PromiseCreate, PromiseSearch, PromiseSettle, TaskFence, TaskSearch
+from resonate_store.model.schedule_requests import ScheduleSearch
 from resonate_store.protocol.wire import DATA, HELD, TIME, VERSION
 
 _REF = "#/components/schemas/{name}"

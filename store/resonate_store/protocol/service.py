@@ -25,13 +25,12 @@ from resonate_store.model.requests import (
     PromiseSearch,
     ProtocolRequest,
     Response,
-    ScheduleCreate,
-    ScheduleSearch,
     TaskAcquire,
     TaskCreate,
     TaskFence,
     TaskSuspend,
 )
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleSearch
 from resonate_store.protocol.debug import END_OF_TIME, PREFIX, Debug, is_instant, perform
 from resonate_store.protocol.wire import TIME, VERSION, UnknownKind, WireError, decode_request, encode_response
 

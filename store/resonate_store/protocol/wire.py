@@ -28,13 +28,6 @@ from resonate_store.model.requests import (
     PromiseSettle,
     ProtocolRequest,
     Response,
-    ScheduleCreate,
-    ScheduleDelete,
-    ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleSearch,
-    ScheduleTrigger,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -46,6 +39,15 @@ from resonate_store.model.requests import (
     TaskRelease,
     TaskSearch,
     TaskSuspend,
+)
+from resonate_store.model.schedule_requests import (
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleSearch,
+    ScheduleTrigger,
 )
 
 VERSION = "2026-04-01"

@@ -33,7 +33,6 @@ from resonate_store.model.requests import (
     ProtocolRequest,
     Request,
     Response,
-    ScheduleDelete,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -45,6 +44,7 @@ from resonate_store.model.requests import (
     TaskSuspend,
     TaskVerify,
 )
+from resonate_store.model.schedule_requests import ScheduleDelete
 from resonate_store.model.servers import ServerSettings
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET
 from resonate_store.protocol.wire import WireError, decode_response, encode_request

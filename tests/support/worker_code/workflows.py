@@ -216,6 +216,15 @@ def fan_out(ctx: Context, count: int) -> Workflow:
 
 
 @resonate.register
+def in_a_row(ctx: Context, calls: int, naps: int) -> Workflow:
+    for n in range(calls):
+        yield ctx.rpc("double", n)
+    for _ in range(naps):
+        yield ctx.sleep(20)
+    return calls + naps
+
+
+@resonate.register
 def approval(ctx: Context) -> Workflow:
     promise = yield ctx.promise(data={"question": "ship it?"})
     journal.asked.append(promise.id)

@@ -90,16 +90,24 @@ def test_alarms_notify_the_subscribed_address(template: Template, client: Client
 
 
 def test_ssm_parameters_name_the_resources_for_other_stacks(deployment: Deployment, client: Client) -> None:
-    found = client("ssm").get_parameters_by_path(Path="/resonate/market")["Parameters"]
-    values = {parameter["Name"].rpartition("/")[2]: parameter["Value"] for parameter in found}
+    pages = client("ssm").get_paginator("get_parameters_by_path").paginate(Path="/resonate/market")
+    values = {each["Name"].rpartition("/")[2]: each["Value"] for each in pages.search("Parameters[]")}
 
-    settings = {"payload-threshold": "32768", "payload-limit": "5242880", "metrics": "on"}
-    assert values.keys() == {"table", "bucket", "layer", "dispatch-role", "tick-role", *settings}
+    roles = ("worker", "api", "dispatch", "tick")
+    settings = {
+        "payload-threshold": "32768",
+        "payload-limit": "5242880",
+        "metrics": "on",
+        "delivery": "writer",
+        "retention-seconds": "2592000",
+    }
+    assert values.keys() == {"table", "bucket", "layer", "timer-queue", *(f"{role}-role" for role in roles), *settings}
     assert {name: values[name] for name in settings} == settings
     assert values["table"] == deployment.table_name
     assert values["bucket"] == deployment.bucket
     assert values["layer"] == deployment.outputs["LayerArn"]
-    for role in ("dispatch", "tick"):
+    assert values["timer-queue"] in {queue.name for queue in deployment.queues.values()}
+    for role in roles:
         assert values[f"{role}-role"].endswith(f":role/market-{role.title()}Role")
 
 

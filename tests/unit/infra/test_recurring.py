@@ -13,7 +13,7 @@ from resonate_infra.testing.recurrence import Recurrence
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.cron import eventbridge, eventbridge_timezone, problem_with
-from resonate_store.model.requests import ScheduleFire
+from resonate_store.model.schedule_requests import ScheduleFire
 from resonate_store.model.tags import SCHEDULE
 from tests.support.build import DAY, MINUTE, schedule
 from tests.support.cron_calendar import CHANGES, EXPRESSIONS, NEW_YORK, ZONES, any_hour, by_the_minute, first_shown

@@ -86,7 +86,8 @@ def test_new_project_worker_has_the_permissions_of_ours(project: Path) -> None:
     def allowed(template: Path) -> set[str]:
         role: Any = yaml_parse(template.read_text())["Resources"]["WorkerRole"]
         [policy] = role["Properties"]["Policies"]
-        return {action for each in policy["PolicyDocument"]["Statement"] for action in each["Action"]}
+        actions = [each["Action"] for each in policy["PolicyDocument"]["Statement"]]
+        return {action for each in actions for action in ([each] if isinstance(each, str) else each)}
 
     assert allowed(project / "template.yaml") == allowed(ROOT / "template.yaml")
 

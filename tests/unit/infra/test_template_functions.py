@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
 from resonate_infra.deployed.wiring import BATCH
 from resonate_infra.testing.filters import FilterCriteria
@@ -47,6 +48,10 @@ WAKING = {
 }
 
 
+DELIVERING = {"lambda:InvokeFunction": [f"{FUNCTION}worker"], "sqs:SendMessage": ["TimerQueue.Arn"]}
+"""Permissions of a writer that delivers: workers of this stack, and timers of the next fifteen minutes."""
+
+
 def logs(function: str) -> dict[str, list[str]]:
     return {f"logs:{action}": [f"{function}LogGroup.Arn"] for action in ("CreateLogStream", "PutLogEvents")}
 
@@ -56,7 +61,7 @@ def consuming(queue: str) -> dict[str, list[str]]:
 
 
 ALLOWED = {
-    "WorkerRole": {**logs("Worker"), **PROMISES, **WRITING_VALUES},
+    "WorkerRole": {**DELIVERING, **logs("Worker"), **PROMISES, **WRITING_VALUES},
     "DispatchRole": {
         **logs("Dispatch"),
         **PROMISES,
@@ -89,6 +94,7 @@ ALLOWED = {
         "dynamodb:Query": ["PromiseTable.Arn", "PromiseTable.Arn/index/executions"],
         "dynamodb:DeleteItem": ["PromiseTable.Arn"],
         "dynamodb:Scan": ["PromiseTable.Arn"],
+        **DELIVERING,
     },
 }
 
@@ -291,3 +297,12 @@ def test_push_token_is_a_secret_of_dispatcher_and_worker() -> None:
 def test_deployed_dispatcher_pushes_to_the_internet_only() -> None:
     assert variable("RESONATE_PUSH_PRIVATE") == {"DispatchFunction": "off"}
     assert variable("RESONATE_PUSH_PRIVATE", EndpointUrl="http://127.0.0.1:5000") == {"DispatchFunction": "on"}
+
+
+def test_functions_may_invoke_each_other_in_long_chains() -> None:
+    """Lambda drops the 17th invocation of a function in one chain of requests, unless the function allows it."""
+    project = yaml_parse((ROOT / "infra" / "resonate_infra" / "project" / "template.yaml").read_text())["Resources"]
+    theirs = [each["Properties"] for each in project.values() if each["Type"] == "AWS::Serverless::Function"]
+    ours = [properties()[function] for function in of_type("Lambda::Function")]
+    assert {each["RecursiveLoop"] for each in (*ours, *theirs)} == {"Allow"}
+    assert len(ours) == 4

@@ -27,9 +27,6 @@ from resonate_store.model.requests import (
     PromiseRecord,
     PromiseSearch,
     PromiseSettle,
-    ScheduleCreate,
-    ScheduleGet,
-    ScheduleSearch,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -38,6 +35,7 @@ from resonate_store.model.requests import (
     TaskGet,
     TaskSuspend,
 )
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleGet, ScheduleSearch
 from resonate_store.model.tags import TARGET
 from tests.support.driver import Flow
 from tests.support.open_memory import OpenMemory

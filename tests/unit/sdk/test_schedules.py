@@ -14,7 +14,7 @@ from resonate.schedules import upcoming
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import END_OF_TIME
-from resonate_store.model.requests import ScheduleCreate, ScheduleGet
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleGet
 from resonate_store.model.tags import ORIGIN, SCHEDULE, SCOPE, TARGET
 from tests.support.present import present
 

@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from resonate_store.interface import Outlets, StoreError, deliver
+from resonate_store.delivery.outlets import Outlets, deliver
+from resonate_store.interface import StoreError
 from resonate_store.machine.effects import Change, Execute, message_of
 from resonate_store.model.requests import PromiseDelivered, Request, Response, TaskResume
 from tests.support.images import DISTANT, HOUR, NOW, SCHEDULE, TASKED, TIMER_RECORD, WAITED, WORKERS, settled

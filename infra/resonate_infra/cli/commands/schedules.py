@@ -27,7 +27,7 @@ from resonate_infra.cli.session import Session, connected
 from resonate_infra.text import plain
 from resonate_store.model.addresses import expand
 from resonate_store.model.records import EMPTY, Schedule
-from resonate_store.model.requests import (
+from resonate_store.model.schedule_requests import (
     ScheduleCreate,
     ScheduleDelete,
     ScheduleGet,

@@ -42,6 +42,7 @@ from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.scheduler.models import scheduler_backends
 from moto.sqs.models import sqs_backends
 
+from resonate_infra.testing.lineage import TRACE_HEADER, TRACE_VARIABLE, with_trace
 from resonate_infra.testing.moto import shortcuts, transport
 from resonate_store.aws import exchange
 from resonate_store.aws.exchange import AwsRequest, AwsResponse
@@ -89,6 +90,8 @@ class Invocation(NamedTuple):
 
     function: str
     event: Any
+    trace: str
+    """The trace header of the request."""
 
 
 class Cloud:
@@ -230,7 +233,12 @@ class Cloud:
     def _before_call(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, Any] | None:
         call = self._call(model)
         self._begin(call)
-        return self._keep_invocation(params) if call[:2] == ("lambda", "Invoke") else None
+        if call[:2] == ("lambda", "Invoke"):
+            return self._keep_invocation(params)
+        trace = os.environ.get(TRACE_VARIABLE)
+        if trace and call[:2] == ("sqs", "SendMessage"):
+            params["body"] = with_trace(params["body"], trace)
+        return None
 
     def _begin(self, call: CountedCall) -> None:
         self.calls.append(call)
@@ -244,8 +252,13 @@ class Cloud:
         call = CountedCall(request.service, request.operation, self.caller)
         if request.attempt == 1:
             self._begin(call)
-        invokes = call[:2] == ("lambda", "Invoke")
-        response = self._kept_invocation(request) if invokes else transport.send(request)
+        trace = request.headers.get(TRACE_HEADER)
+        if call[:2] == ("lambda", "Invoke"):
+            response = self._kept_invocation(request)
+        elif trace and call[:2] == ("sqs", "SendMessage"):
+            response = transport.send(request._replace(body=with_trace(request.body, trace)))
+        else:
+            response = transport.send(request)
         if self.fault is not None:
             self.fault("lost", call)
             self.fault("after", call)
@@ -256,7 +269,8 @@ class Cloud:
         if name not in self.functions:
             body = json.dumps({"Type": "User", "Message": f"Function not found: {name}"}).encode()
             return AwsResponse(404, {"x-amzn-errortype": "ResourceNotFoundException"}, body)
-        self.invocations.append(Invocation(self.functions[name], json.loads(request.body)))
+        trace = request.headers.get(TRACE_HEADER, "")
+        self.invocations.append(Invocation(self.functions[name], json.loads(request.body), trace))
         return AwsResponse(202, {}, b"")
 
     def _after_call(self, model: Any, **_: Any) -> None:
@@ -277,7 +291,7 @@ class Cloud:
         if name not in self.functions:
             error = {"Code": "ResourceNotFoundException", "Message": f"Function not found: {name}"}
             return SimpleNamespace(status_code=404), {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 404}}
-        invocation = Invocation(self.functions[name], json.loads(params["body"]))
+        invocation = Invocation(self.functions[name], json.loads(params["body"]), os.environ.get(TRACE_VARIABLE, ""))
         self.invocations.append(invocation)
         if self.fault is not None:
             try:

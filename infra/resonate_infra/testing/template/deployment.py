@@ -33,6 +33,7 @@ class TemplateFunction:
     environment: Mapping[str, str]
     timeout_seconds: int
     memory_mb: int
+    allows_recursion: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,6 +318,7 @@ class _Creation:
             environment={key: str(value) for key, value in variables.items()},
             timeout_seconds=int(properties["Timeout"]),
             memory_mb=int(properties["MemorySize"]),
+            allows_recursion=properties.get("RecursiveLoop") == "Allow",
         )
         self.resolver.register(logical_id, name, {"Arn": arn})
 

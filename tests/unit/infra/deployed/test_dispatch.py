@@ -8,7 +8,8 @@ from resonate_infra.deployed.dispatch import REMOVAL_MS, SMALL_TREE, MalformedRe
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreError
 from resonate_store.model.records import Value
-from resonate_store.model.requests import PromiseRegisterListener, PromiseSettle, ScheduleCreate
+from resonate_store.model.requests import PromiseRegisterListener, PromiseSettle
+from resonate_store.model.schedule_requests import ScheduleCreate
 from tests.support.aws_doubles import SETTINGS, refusal
 from tests.support.dynamo import Wire, after
 from tests.support.infra_world import HOUR, InfraWorld

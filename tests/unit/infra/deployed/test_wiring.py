@@ -25,7 +25,7 @@ def test_wiring_builds_each_part_once() -> None:
 
     assert wiring.store.table == "promises"
     assert wiring.store.groups == {"worker": "lambda://worker", "remote": "https://worker.example.com/"}
-    assert wiring.outlets.store is wiring.store
+    assert wiring.outlets.store.table == wiring.store.table
     assert wiring.outlets.retention_s == 86_400
     assert wiring.dispatch is wiring.dispatch
     assert wiring.tick is wiring.tick

@@ -1,21 +1,16 @@
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from resonate_infra.effects.settings import SWEEP_INTERVAL_MS
 from resonate_infra.effects.tick import MalformedTick, ScheduleDue, Sweep, Tick, Timer, message_of
+from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.ids import shard
 from resonate_store.model.records import Schedule
-from resonate_store.model.requests import (
-    PromiseSettle,
-    PromiseWake,
-    ScheduleCreate,
-    ScheduleGet,
-    SchedulePause,
-    TaskContinue,
-    TaskHalt,
-)
+from resonate_store.model.requests import PromiseSettle, PromiseWake, TaskContinue, TaskHalt
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleGet, SchedulePause
 from resonate_store.model.tags import TARGET
 from tests.support.aws_doubles import SETTINGS
 from tests.support.infra_world import HOUR, InfraWorld
@@ -87,7 +82,8 @@ def test_timer_settles_its_promise_once_it_is_due(world: InfraWorld) -> None:
     assert (settled.state, settled.settled_at) == ("resolved", at)
     world.clock.advance(45_000)
     world.tick.act(Timer("t1", at))
-    assert world.record("t1") == settled
+    again = world.record("t1")
+    assert (again.state, again.settled_at) == (settled.state, settled.settled_at)
 
 
 def test_timer_of_a_missing_record_answers_404(world: InfraWorld) -> None:
@@ -120,6 +116,18 @@ def timers(world: InfraWorld, count: int) -> list[str]:
     return ids
 
 
+def before_waking(monkeypatch: pytest.MonkeyPatch, watch: Callable[[str], None]) -> None:
+    """Call `watch` with the id of each promise before it is woken."""
+    transact = DynamoStore.transact
+
+    def watching(store: DynamoStore, request: Any, **options: Any) -> Any:
+        if isinstance(request, PromiseWake):
+            watch(request.id)
+        return transact(store, request, **options)
+
+    monkeypatch.setattr(DynamoStore, "transact", watching)
+
+
 def test_sweep_wakes_due_records_of_every_shard(world: InfraWorld) -> None:
     ids = timers(world, 40)
     world.create("later", timer=True)
@@ -145,16 +153,12 @@ def test_sweep_without_time_begins_in_another_shard_each_minute(
 ) -> None:
     ids = timers(world, 40)
     woken: list[str] = []
-    store = world.outlets.store
-    transact = store.transact
 
-    def slow(request: Any, *, announce: bool) -> Any:
-        if isinstance(request, PromiseWake):
-            woken.append(request.id)
-            world.clock.advance(1000)
-        return transact(request, announce=announce)
+    def slow(id: str) -> None:
+        woken.append(id)
+        world.clock.advance(1000)
 
-    monkeypatch.setattr(store, "transact", slow)
+    before_waking(monkeypatch, slow)
     for _ in range(world.store.shards):
         world.tick.sweep(world.clock.now() + 1)
         world.clock.advance(SWEEP_INTERVAL_MS - 1000)
@@ -169,8 +173,7 @@ def test_sweep_wakes_the_longest_overdue_first(world: InfraWorld, monkeypatch: p
         world.create(id, timer=True, after=delay * 100)
     world.clock.advance(1000)
     woken: list[str] = []
-    store = world.outlets.store
-    monkeypatch.setattr(store, "transact", lambda request, **_: woken.append(request.id) or (None, []))
+    before_waking(monkeypatch, woken.append)
     world.tick.sweep()
 
     assert woken == ["w.1", "w.3", "w.0", "w.4", "w.2"]
@@ -180,15 +183,13 @@ def test_sweep_continues_after_a_failing_entry(
     world: InfraWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids = timers(world, 10)
-    store = world.outlets.store
-    transact, numbers = store.transact, itertools.count()
+    numbers = itertools.count()
 
-    def fragile(request: Any, *, announce: bool) -> Any:
-        if isinstance(request, PromiseWake) and next(numbers) in (0, 5):
+    def fragile(_: str) -> None:
+        if next(numbers) in (0, 5):
             raise RuntimeError("broken")
-        return transact(request, announce=announce)
 
-    monkeypatch.setattr(store, "transact", fragile)
+    before_waking(monkeypatch, fragile)
 
     assert counts(world.tick.sweep()) == (8, 2)
     assert caplog.text.count("failed") >= 2
@@ -253,8 +254,7 @@ def test_sweep_takes_one_batch_of_each_shard_in_turn(world: InfraWorld, monkeypa
     world.clock.advance(1000)
     shards = {shard(id, world.store.shards) for id in ids}
     woken: list[str] = []
-    store = world.outlets.store
-    monkeypatch.setattr(store, "transact", lambda request, **_: woken.append(request.id) or (None, []))
+    before_waking(monkeypatch, woken.append)
 
     world.tick.sweep()
 

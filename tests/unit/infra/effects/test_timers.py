@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -194,8 +196,12 @@ class Woken:
         self.store = self
         self.transports = None
         self.retention_s = 0
+        self.count = lambda _: None
         self.at: list[int] = []
         self._clock = world.clock
+
+    def delivered_by(self, _: object) -> Woken:
+        return self
 
     def apply(self, request: PromiseWake) -> Response:
         assert request.id == "p"

@@ -1,4 +1,4 @@
-"""Delivery of messages to workers."""
+"""ServerDelivery of messages to workers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resonate_infra.server.delivery import Delivery, lambda_client_of, served_groups
+from resonate_infra.server.delivery import ServerDelivery, lambda_client_of, served_groups
 from resonate_infra.server.hub import MAX_BUFFERED, Connection, Hub
 from resonate_infra.server.lambdas import Lambdas, Mapped
 from resonate_store.local.memory import MemoryStore
@@ -79,9 +79,9 @@ class Scene:
         self.store.subscribe(send=self.delivery.send)
         self.delivery.serve(self.store)
 
-    def make(self, client: Any) -> Delivery:
+    def make(self, client: Any) -> ServerDelivery:
         groups = served_groups({"worker": 1}, {"remote": "https://x.example", "worker": "lambda://elsewhere"})
-        return Delivery(URL, self.hub, self.lambdas, groups, self.pusher, client)  # pyright: ignore[reportArgumentType]
+        return ServerDelivery(URL, self.hub, self.lambdas, groups, self.pusher, client)  # pyright: ignore[reportArgumentType]
 
     def create(self, id: str, target: str, **tags: str) -> None:
         response = self.store.apply(PromiseCreate(id, self.clock.now() + 10**9, tags={TARGET: target, **tags}))

@@ -16,11 +16,10 @@ from resonate_store.model.requests import (
     PromiseRegisterListener,
     PromiseSettle,
     Response,
-    ScheduleCreate,
-    ScheduleDelete,
     TaskAcquire,
     TaskSuspend,
 )
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleDelete
 from resonate_store.model.tags import TARGET, TIMER
 from tests.support.dynamo import Table, Wire, refusing
 from tests.support.present import present

@@ -50,7 +50,9 @@ def handler(event, context):
 def function(tmp_path: Path) -> TemplateFunction:
     (tmp_path / "app.py").write_text(CODE)
     (tmp_path / "neighbour.py").write_text("NAME = 'next door'\n")
-    return TemplateFunction("EchoFunction", "echo", "arn:echo", "app.handler", tmp_path, {"VARIABLE": "mine"}, 30, 128)
+    return TemplateFunction(
+        "EchoFunction", "echo", "arn:echo", "app.handler", tmp_path, {"VARIABLE": "mine"}, 30, 128, False
+    )
 
 
 @pytest.fixture

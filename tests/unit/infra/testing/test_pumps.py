@@ -18,7 +18,7 @@ class Function:
         self.events: list[Any] = []
         self.response: Any = {"batchItemFailures": []}
 
-    def __call__(self, _: str, event: Any) -> Any:
+    def __call__(self, _: str, event: Any, _trace: str = "", /) -> Any:
         self.events.append(event)
         if isinstance(self.response, Exception):
             raise self.response

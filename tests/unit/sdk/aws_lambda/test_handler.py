@@ -14,7 +14,14 @@ import pytest
 from resonate import Context
 from resonate.aws_lambda.handler import LEASE_MARGIN_MS, LambdaHandler, MalformedEvent, offer_of
 from resonate_store.interface import StoreClosed, StoreError
-from resonate_store.model.requests import PromiseCreate, PromiseGet, Request, Response, TaskAcquire
+from resonate_store.model.requests import (
+    FulfillAndTakeOver,
+    PromiseCreate,
+    PromiseGet,
+    Request,
+    Response,
+    TaskAcquire,
+)
 from resonate_store.model.tags import TARGET
 from resonate_store.settings import SettingsError
 from tests.support.driver import Driver, Flow
@@ -28,6 +35,7 @@ class LambdaContext:
     """The context that Lambda passes to a handler."""
 
     function_name = "my-worker"
+    invoked_function_arn = ""
 
     def __init__(self, seconds: float = 60.0) -> None:
         self.get_remaining_time_in_millis = lambda: round(seconds * 1000)
@@ -142,6 +150,27 @@ def test_handler_fails_if_the_store_cannot_answer(driver: Driver, handler: Lambd
         handler(event, LambdaContext())
     assert reply_of(handler(over_http(event), LambdaContext())) == (500, {"error": "Handler failed: no table"})
     assert handler(batch(event), LambdaContext()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:my-worker"
+
+
+@pytest.mark.parametrize(
+    ("arn", "target"),
+    [(ARN, "lambda://my-worker"), (f"{ARN}:live", "lambda://my-worker:live")],
+    ids=["function", "alias"],
+)
+def test_handler_continues_callers_of_its_own_qualifier_only(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, arn: str, target: str
+) -> None:
+    monkeypatch.setattr(type(driver.tap), "hands_over_callers", True)
+    context = LambdaContext()
+    context.invoked_function_arn = arn
+    driver.begin("w", double, 2)
+    assert handler_of(driver)(offer(driver), context) == {"status": "completed"}
+
+    (fulfill,) = [each for each in driver.tap.opened[0].requests if isinstance(each, FulfillAndTakeOver)]
+    assert present(fulfill.successor).targets == (target, f"lambda://{arn}")
 
 
 def test_lease_outlives_the_invocation(driver: Driver, handler: LambdaHandler) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from resonate import Context, Resonate
-from resonate.aws_lambda.telemetry import LogFields, Metrics
+from resonate.aws_lambda.telemetry import LogFields
 from resonate.payloads import codec
+from resonate_store.delivery.metrics import Metrics
 from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import Task
@@ -78,10 +79,22 @@ def test_metrics_count_steps_suspensions_and_replays(deployed: Deployed, capsys:
     assert deployed.invoke("w1", 1) == {"status": "completed"}
 
     first, second = metrics(capsys)
-    assert counts(first) == {"TasksAcquired": 1, "Steps": 2, "Suspensions": 1}
+    assert counts(first) == {"TasksAcquired": 1, "Steps": 2, "Suspensions": 1, "ExecutionsStarted": 1}
     # Two steps and the promise.
     assert counts(second) == {"TasksAcquired": 1, "Steps": 1, "Replays": 1, "ReplayLength": 3}
     assert first["task_id"] == "w1"
+
+
+def test_metrics_leave_starts_of_pushed_tasks_to_the_dispatcher(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed.resonate.register(step, name="step")
+    deployed.create("w1", "step", 1)
+
+    event = {"requestContext": {"http": {"method": "POST"}}, "body": json.dumps(execute("w1", 0))}
+    assert deployed.handler(event, None)["statusCode"] == 200
+
+    assert [counts(line) for line in metrics(capsys)] == [{"TasksAcquired": 1}]
 
 
 def test_metrics_are_lines_in_the_embedded_format(deployed: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +115,9 @@ def test_metrics_count_lost_and_failed_tasks(deployed: Deployed, capsys: pytest.
 
     assert deployed.invoke("another's", 0) == {"status": "lost"}
     assert deployed.invoke("w1", 0)["status"] == "released"
-    assert [counts(line) for line in metrics(capsys)] == [{"TasksLost": 1}, {"TasksAcquired": 1, "TaskFailures": 1}]
+    lost, failed = map(counts, metrics(capsys))
+    assert lost == {"TasksLost": 1}
+    assert failed == {"TasksAcquired": 1, "TaskFailures": 1, "ExecutionsStarted": 1}
 
 
 def test_metrics_without_a_namespace_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:

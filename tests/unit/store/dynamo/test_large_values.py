@@ -23,9 +23,8 @@ from resonate_store.model.requests import (
     PromiseSearch,
     PromiseSettle,
     PromiseWake,
-    ScheduleCreate,
-    ScheduleFire,
 )
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleFire
 from resonate_store.model.tags import ORIGIN, SCOPE, TIMER
 from resonate_store.settings import SettingsError
 from tests.support.dynamo import REGION, Table, Wire, after, make_client

@@ -5,7 +5,8 @@ from __future__ import annotations
 from resonate_store.dynamo.models import PromiseModel, ScheduleModel
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import TaskRecord, Value
-from resonate_store.model.requests import PromiseCreate, ScheduleCreate
+from resonate_store.model.requests import PromiseCreate
+from resonate_store.model.schedule_requests import ScheduleCreate
 from tests.support.dynamo import REGION, Table
 
 T0 = 1_796_000_000_000

@@ -1,7 +1,7 @@
 import threading
 
 from resonate_store.dynamo.large_values import S3_REQUESTS
-from resonate_store.dynamo.parallel import each
+from resonate_store.parallel import each
 
 
 def test_each_makes_requests_at_the_same_time_in_order() -> None:

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from resonate_store.dynamo import search as dynamo_search
 from resonate_store.dynamo.items import Expiry
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.requests import PromiseSearch, ScheduleSearch, Search, TaskSearch
+from resonate_store.model.requests import PromiseSearch, Search, TaskSearch
+from resonate_store.model.schedule_requests import ScheduleSearch
 from resonate_store.model.tags import ORIGIN, PARENT
 from tests.support.build import HOUR, TARGETED, create, schedule, settle
 from tests.support.dynamo import Table, Wire, after, make_client, parameters_of

@@ -10,7 +10,8 @@ from resonate_store.dynamo.items import expiry_of
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.interface import StoreClosed
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.requests import PromiseWake, Request, ScheduleFire, ScheduleGet, TaskHalt, TaskResume
+from resonate_store.model.requests import PromiseWake, Request, TaskHalt, TaskResume
+from resonate_store.model.schedule_requests import ScheduleFire, ScheduleGet
 from resonate_store.model.tags import TIMER
 from tests.support.build import (
     DAY,

@@ -15,14 +15,8 @@ from resonate_store.dynamo.writes import MAX_ITEM_BYTES, size_of
 from resonate_store.machine.effects import Change
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import Value
-from resonate_store.model.requests import (
-    PromiseCreate,
-    PromiseDelivered,
-    PromiseRegisterListener,
-    Request,
-    ScheduleDelete,
-    ScheduleGet,
-)
+from resonate_store.model.requests import PromiseCreate, PromiseDelivered, PromiseRegisterListener, Request
+from resonate_store.model.schedule_requests import ScheduleDelete, ScheduleGet
 from tests.support.build import (
     LISTENER,
     MINUTE,

@@ -15,7 +15,8 @@ import pytest
 from resonate_store.interface import StoreClosed, StoreError
 from resonate_store.local.sqlite import SqliteStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.requests import PromiseSearch, Request, ScheduleGet
+from resonate_store.model.requests import PromiseSearch, Request
+from resonate_store.model.schedule_requests import ScheduleGet
 from resonate_store.protocol.service import Service
 from tests.support.build import (
     DAY,

@@ -100,7 +100,8 @@ def test_threads_that_settle_awaited_promises_resume_once(memory: MemoryStore, s
         sent.clear()
         by_all(memory, lambda n, awaited=awaited: settle(awaited[n]))
         assert sent == [execute(f"w{r}", 1)]
-        assert present(present(memory.record(f"w{r}")).task).resumes == tuple(awaited)
+        [first] = present(present(memory.record(f"w{r}")).task).resumes
+        assert first in awaited
 
 
 def test_threads_that_suspend_on_a_settling_promise_are_resumed(memory: MemoryStore, sent: Sent) -> None:

@@ -17,10 +17,14 @@ from resonate_store.machine.transitions import EVENTS, STATES, TRANSITIONS, Task
 from resonate_store.model.ids import parent
 from resonate_store.model.records import Record, ScheduleRecord, TaskRecord, TaskState
 from resonate_store.model.requests import (
+    AwaitedCreate,
+    FulfillAndTakeOver,
+    PromiseAwait,
     PromiseDelivered,
+    PromiseSettle,
     PromiseWake,
     Request,
-    ScheduleFire,
+    SettleAndResume,
     TaskContinue,
     TaskExtend,
     TaskGet,
@@ -31,6 +35,7 @@ from resonate_store.model.requests import (
     TaskSuspendRegistered,
     TaskVerify,
 )
+from resonate_store.model.schedule_requests import ScheduleFire
 from tests.support.build import (
     DAY,
     OUTSIDE,
@@ -169,6 +174,11 @@ def fire(scene: Scene) -> None:
     scene.apply(ScheduleFire("s"))
 
 
+def register_singly(scene: Scene) -> None:
+    fields = ("c", T0 + 2 * DAY)
+    scene.apply(AwaitedCreate(*fields, awaiter="t", version=scene.version), PromiseAwait("a", "t", scene.version))
+
+
 def give_up(scene: Scene) -> None:
     scene.apply(release("t", scene.version))
 
@@ -190,7 +200,10 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         lambda scene: scene.apply(suspend("t", "a", version=scene.version)),
         lambda scene: scene.apply(TaskSuspendRegistered("t", scene.version)),
     ),
-    "fulfill": (lambda scene: scene.apply(fulfill("t", scene.version)),),
+    "fulfill": (
+        lambda scene: scene.apply(fulfill("t", scene.version)),
+        lambda scene: scene.apply(FulfillAndTakeOver("t", scene.version, PromiseSettle("t", "resolved"))),
+    ),
     "settle": (
         lambda scene: scene.apply(settle("t")),
         lambda scene: scene.apply(settle("t", "rejected_canceled")),
@@ -201,6 +214,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
     "resume": (
         lambda scene: scene.apply(settle("a"), TaskResume("t", scene.version, "a")),
         explicitly_awaited,
+        lambda scene: scene.apply(SettleAndResume("a", "resolved"), TaskResume("t", scene.version, "a")),
     ),
     "halt": (lambda scene: scene.apply(TaskHalt("t")),),
     "halt held": (lambda scene: scene.apply(TaskHalt("t", scene.version)),),
@@ -224,6 +238,7 @@ DRIVES: dict[TaskEvent, tuple[Drive, ...]] = {
         lambda scene: scene.apply(callback("t", "other")),
         lambda scene: scene.apply(callback("a", "t")),
         lambda scene: scene.apply(listen("t")),
+        register_singly,
     ),
     "read": (lambda scene: scene.apply(get("t")), lambda scene: scene.apply(TaskGet("t"))),
 }
@@ -235,8 +250,9 @@ def drives_of(state: TaskState | None, event: TaskEvent) -> tuple[Drive, ...]:
         return DRIVES[event]
     if state is None:
         return tuple(map(late, DRIVES["create"] + DRIVES["create acquired"]))
-    # Any request settles a due promise; only `verify` reads too little of it, and a firing leaves it alone.
-    return tuple(late(drive) for each in DRIVES if each != "verify" for drive in DRIVES[each] if drive is not fire)
+    # Any request that reads a promise settles it if it is due; only `verify` reads too little of it.
+    elsewhere = (fire, register_singly)
+    return tuple(late(drive) for each in DRIVES if each != "verify" for drive in DRIVES[each] if drive not in elsewhere)
 
 
 def test_transitions_of_the_machine_are_those_of_the_table(subtests: pytest.Subtests) -> None:

@@ -11,12 +11,6 @@ from resonate_store.model.requests import (
     PromiseDelivered,
     PromiseWake,
     Request,
-    ScheduleDelete,
-    ScheduleFire,
-    ScheduleGet,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleTrigger,
     TaskContinue,
     TaskExtend,
     TaskGet,
@@ -27,6 +21,14 @@ from resonate_store.model.requests import (
     TaskResume,
     TaskSuspendRegistered,
     TaskVerify,
+)
+from resonate_store.model.schedule_requests import (
+    ScheduleDelete,
+    ScheduleFire,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleTrigger,
 )
 from resonate_store.model.tags import DELAY, ORIGIN, PARENT, PREFIX, SCOPE, TARGET, TIMER
 from tests.support.build import (

@@ -7,10 +7,12 @@ import msgspec
 import pytest
 
 from resonate_store.model.requests import (
+    AwaitedCreate,
     InternalRequest,
     PromiseGet,
     PromiseRecord,
     PromiseWake,
+    ProtocolRequest,
     Response,
     TaskAcquire,
     TaskFence,
@@ -83,7 +85,8 @@ def test_response_of_an_unknown_failure_is_shown_as_json() -> None:
 
 
 def test_internal_request_is_unknown_when_decoded(subtests: pytest.Subtests) -> None:
-    for kind in sorted(request.kind for request in InternalRequest.__args__):
+    known = {request.kind for request in ProtocolRequest.__args__}
+    for kind in sorted({request.kind for request in InternalRequest.__args__} - known):
         with subtests.test(kind=kind), pytest.raises(UnknownKind, match=rf"Unknown operation: {kind}"):
             decode_request(kind, {"id": "a"})
 
@@ -93,6 +96,8 @@ def test_internal_request_is_not_encoded() -> None:
         encode_request(PromiseWake("a"))  # type: ignore[arg-type]
     with pytest.raises(WireError, match=r"promise\.record is internal"):
         encode_request(PromiseRecord("a", 1, 1, "resolved"))  # type: ignore[arg-type]
+    with pytest.raises(WireError, match=r"promise\.create is internal"):
+        encode_request(AwaitedCreate("a", 1, awaiter="w", version=1))
 
 
 def test_invalid_request_raises_an_error_that_names_it(subtests: pytest.Subtests) -> None:

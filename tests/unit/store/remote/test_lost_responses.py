@@ -12,8 +12,6 @@ from resonate_store.model.requests import (
     PromiseSettle,
     Request,
     Response,
-    ScheduleCreate,
-    ScheduleDelete,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -26,6 +24,7 @@ from resonate_store.model.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleDelete
 from resonate_store.model.tags import PARENT
 from resonate_store.remote.http import Reply
 from resonate_store.remote.store import HttpStore
