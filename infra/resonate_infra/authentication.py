@@ -25,6 +25,7 @@ from resonate_store.model.clock import Clock, ambient
 from resonate_store.model.records import lineage_elsewhere
 from resonate_store.model.requests import (
     PromiseCreate,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSearch,
@@ -33,6 +34,7 @@ from resonate_store.model.requests import (
     TaskFence,
     TaskFulfill,
     TaskHeartbeat,
+    TaskRecordStep,
     TaskSearch,
     TaskSuspend,
 )
@@ -177,6 +179,8 @@ def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
         case TaskFence():
             action = request.action
             return (request.id, *(_creation(action) if isinstance(action, PromiseCreate) else (action.id,)))
+        case TaskRecordStep():
+            return (request.id, *_creation(request.record))
         case TaskSuspend():
             return (request.id, *request.awaited)
         case TaskHeartbeat():
@@ -188,7 +192,7 @@ def _ids_of(request: ProtocolRequest | None) -> Sequence[str] | None:
             return (request.id,)
 
 
-def _creation(promise: PromiseCreate) -> Sequence[str]:
+def _creation(promise: PromiseCreate | PromiseRecord) -> Sequence[str]:
     """Return the id of a new promise, and the ids in its tags that are neither its own nor above it."""
     return (promise.id, *lineage_elsewhere(promise.id, promise.tags))
 

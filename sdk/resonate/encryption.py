@@ -37,6 +37,7 @@ from resonate_store.model.requests import (
     TaskCreate,
     TaskFence,
     TaskFulfill,
+    TaskRecordStep,
     TaskRelease,
 )
 from resonate_store.model.schedule_requests import ScheduleCreate
@@ -199,8 +200,9 @@ class EncryptedStore(StoreWrapper):
             case PromiseSettle():
                 return self._sealed_settlement(request)
             case PromiseRecord():
-                param = self._hide(request.param, "param", request.id)
-                return replace(request, param=param, value=self._hide(request.value, "value", request.id))
+                return self._sealed_record(request)
+            case TaskRecordStep():
+                return replace(request, record=self._sealed_record(request.record))
             case TaskCreate():
                 return replace(request, promise=self._sealed_creation(request.promise))
             case TaskFulfill():
@@ -217,6 +219,10 @@ class EncryptedStore(StoreWrapper):
 
     def _sealed_creation(self, request: PromiseCreate) -> PromiseCreate:
         return replace(request, param=self._hide(request.param, *_place_of_param(request.id, request.tags)))
+
+    def _sealed_record(self, request: PromiseRecord) -> PromiseRecord:
+        param = self._hide(request.param, "param", request.id)
+        return replace(request, param=param, value=self._hide(request.value, "value", request.id))
 
     def _sealed_settlement(self, request: PromiseSettle) -> PromiseSettle:
         return replace(request, value=self._hide(request.value, "value", request.id))

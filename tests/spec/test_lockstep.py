@@ -32,6 +32,7 @@ from resonate_store.model.requests import (
     TaskFulfill,
     TaskGet,
     TaskHalt,
+    TaskRecordStep,
     TaskRegister,
     TaskRelease,
     TaskResume,
@@ -162,6 +163,7 @@ class Lockstep(RuleBasedStateMachine):
             self.register,
             self.suspend_registered,
             self.fence,
+            self.record_step,
             self.heartbeat,
             self.extend,
             self.verify,
@@ -180,7 +182,8 @@ class Lockstep(RuleBasedStateMachine):
         ]
         fitting: dict[TaskState, list[Callable[[st.DataObject], Request]]] = {
             "pending": [self.acquire] * 8,
-            "acquired": [self.suspend] * 6 + [self.fence, self.register, self.suspend_registered, self.release] * 2,
+            "acquired": [self.suspend] * 6
+            + [self.record_step, self.fence, self.register, self.suspend_registered, self.release] * 2,
             "suspended": [self.settle] * 3 + [self.resume],
             "halted": [self.resume_halted] * 3,
             "fulfilled": [],
@@ -253,6 +256,12 @@ class Lockstep(RuleBasedStateMachine):
         other, state = self.a_promise(data, id), data.draw(st.none() | STATES)
         action = create(other, at=self.now + data.draw(LATER)) if state is None else settle(other, state)
         return TaskFence(id, self.version(data, id), action)
+
+    def record_step(self, data: st.DataObject) -> Request:
+        id = self.a_task(data, "acquired")
+        at, began = self.now + data.draw(LATER), self.now + data.draw(st.integers(-MINUTE, SECOND))
+        record = recorded(self.a_promise(data, id), data.draw(STATES), at=at, began=began)
+        return TaskRecordStep(id, self.version(data, id), record)
 
     def heartbeat(self, data: st.DataObject) -> Request:
         ids = [self.a_task(data, "acquired") for _ in range(data.draw(st.integers(0, 2)))]

@@ -13,11 +13,21 @@ from types import FunctionType
 from typing import Any
 
 from resonate_store import machine
-from resonate_store.model.requests import Response, TaskHeartbeat, TaskRegister, TaskSuspend, TaskSuspendRegistered
+from resonate_store.model.requests import (
+    PromiseRecord,
+    Response,
+    TaskHeartbeat,
+    TaskRecordStep,
+    TaskRegister,
+    TaskSuspend,
+    TaskSuspendRegistered,
+    TaskVerify,
+)
 from resonate_store.protocol.wire import DATA
 
 OPERATIONS: dict[type[Any], tuple[type, ...]] = {
     TaskHeartbeat: (),
+    TaskRecordStep: (TaskVerify, PromiseRecord),
     TaskSuspend: (TaskSuspend, TaskRegister, TaskSuspendRegistered),
 }
 """The requests that consist of others (`machine.perform`); a heartbeat keeps the answers of its own to itself."""

@@ -22,6 +22,7 @@ STATUSES = {
     "task.fulfill": {200, 400, 404, 409},
     "task.suspend": {200, 300, 400, 404, 409, 422},
     "task.fence": {200, 400, 404, 409},
+    "task.record": {200, 400, 404, 409},
     "task.heartbeat": {200, 400},
     "task.halt": {200, 400, 404, 409},
     "task.continue": {200, 400, 404, 409},

@@ -31,7 +31,7 @@ def read(answer: tuple[int, bytes]) -> Answer:
     status, body = answer
     document = json.loads(body)
     assert document.keys() == {"kind", "head", "data"}
-    assert document["head"].keys() - {"resonate:time"} == {"corrId", "status", "version"}
+    assert document["head"].keys() - {"resonate:time", "resonate:kinds"} == {"corrId", "status", "version"}
     assert document["head"]["status"] == status
     assert isinstance(document["data"], str) == (status >= 400)
     return Answer(status, document["data"], document)

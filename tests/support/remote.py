@@ -12,7 +12,7 @@ from resonate_store.local.memory import MemoryStore
 from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import Value
 from resonate_store.model.requests import PromiseCreate, PromiseRecord, Request, Response, TaskCreate
-from resonate_store.model.tags import TARGET
+from resonate_store.model.tags import SCOPE, TARGET
 from resonate_store.remote.http import Reply
 from resonate_store.remote.store import HttpStore
 from tests.support.wire import URL, Line
@@ -23,12 +23,16 @@ TARGETED = {TARGET: "poll://any@default"}
 
 
 class Client:
-    """A remote store, the line, and the memory behind it."""
+    """A remote store, the line, and the memory behind it.
 
-    def __init__(self) -> None:
+    Args:
+        old: whether the server knows only the kinds of the official protocol.
+    """
+
+    def __init__(self, *, old: bool = False) -> None:
         self.clock = ManualClock()
         self.memory = MemoryStore(self.clock)
-        self.line = Line(self.memory)
+        self.line = Line(self.memory, old=old)
         self.store = HttpStore(URL, clock=self.clock, jitter=lambda: 0.0, post=self.line, timeout=10)
 
     def apply(self, request: Request) -> Response:
@@ -53,7 +57,7 @@ def new_client() -> Client:
 
 
 def step(id: str, data: str = "out", tags: dict[str, str] | None = None) -> PromiseRecord:
-    return PromiseRecord(id, LATER, T0, "resolved", Value(data=data), tags=tags or {})
+    return PromiseRecord(id, LATER, T0, "resolved", Value(data=data), tags={SCOPE: "local", **(tags or {})})
 
 
 def envelope(status: int, data: Any) -> Reply:

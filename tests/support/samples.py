@@ -10,6 +10,7 @@ from resonate_store.model.records import PromiseView, Schedule, Task, Value
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSearch,
@@ -24,6 +25,7 @@ from resonate_store.model.requests import (
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
+    TaskRecordStep,
     TaskReference,
     TaskRelease,
     TaskSearch,
@@ -41,6 +43,7 @@ from resonate_store.model.schedule_requests import (
 
 CREATE = PromiseCreate("a.1", 1000, Value({"h": "1"}, "ZGF0YQ=="), {"resonate:target": "poll://any@default"})
 SETTLE = PromiseSettle("a", "rejected_canceled", Value(data="dg=="))
+RECORD = PromiseRecord("a.1", 1000, 5, "rejected", Value(data="dg=="), tags={"resonate:scope": "local"})
 PROMISE = PromiseView(
     id="a", state="pending", param=Value(), value=Value(data="x"), tags={"k": "v"}, timeout_at=1000, created_at=5
 )
@@ -96,6 +99,7 @@ REQUESTS: list[ProtocolRequest] = [
     TaskSuspend("a", 1, ("b", "c", "b")),
     TaskFence("a", 1, CREATE),
     TaskFence("a", 1, SETTLE),
+    TaskRecordStep("a", 1, RECORD),
     TaskHeartbeat("p", (TaskReference("a", 1), TaskReference("b", 2))),
     TaskHeartbeat("p", ()),
     TaskHalt("a"),
@@ -163,6 +167,7 @@ RESPONSES: list[tuple[ProtocolRequest, Response, dict[str, Any]]] = [
             "preload": [],
         },
     ),
+    (TaskRecordStep("a", 1, RECORD), Response(promise=SETTLED), {"promise": SHOWN_SETTLED}),
     (TaskHeartbeat("p", ()), Response(), {}),
     (TaskHalt("a"), Response(), {}),
     (TaskContinue("a"), Response(), {}),

@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from resonate_store.interface import Store
 from resonate_store.protocol.service import Service
+from resonate_store.protocol.wire import KINDS, OWN_KINDS
 from resonate_store.remote.http import Fault, Post, Reply
 
 URL = "http://server"
 
 
-def posted_to(store: Store) -> Post:
-    """A server of this store that is always there."""
+def posted_to(store: Store, *, old: bool = False) -> Post:
+    """A server of this store that is always there. An old one knows no kinds but those of the official protocol."""
     service = Service(store)
 
     def post(body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:  # noqa: ARG001
+        if not old:
+            status, answer = service.answer(body)
+            return Reply(status, {}, answer)
+        kind = msgspec.json.decode(body)["kind"]
+        if kind in OWN_KINDS:
+            body = body.replace(kind.encode(), b"task.unknown")
         status, answer = service.answer(body)
-        return Reply(status, {}, answer)
+        envelope = msgspec.json.decode(answer)
+        del envelope["head"][KINDS]
+        return Reply(status, {}, msgspec.json.encode(envelope))
 
     return post
 
@@ -35,12 +46,12 @@ class Line:
         timeouts: of every try, in seconds.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, old: bool = False) -> None:
         self.faults: list[Any] = []
         self.bodies: list[bytes] = []
         self.headers: list[Mapping[str, str]] = []
         self.timeouts: list[float] = []
-        self.post = posted_to(store)
+        self.post = posted_to(store, old=old)
 
     def __call__(self, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
         self.bodies.append(body)

@@ -863,7 +863,7 @@ scenario(
 
 
 def begin_elsewhere(stack: Substrate) -> None:
-    """Run the task by a worker over HTTP, which stores each step in two requests."""
+    """Run the task by a worker over HTTP."""
     stack.options(target="lambda://elsewhere").start("nesting", 0, id="http-worker")
     work(stack, remote_store(stack), "http-worker")
 

@@ -21,7 +21,7 @@ from msgspec import Struct
 from resonate_infra.conformance.matching import Mismatch, difference, shown
 from resonate_infra.conformance.script import Any_, At, Each, Has, Kept, Long, Now, Number, Script, Step, Text
 from resonate_infra.json_types import is_list, is_object
-from resonate_store.protocol.wire import TIME, VERSION
+from resonate_store.protocol.wire import KINDS, TIME, VERSION
 
 _ENTRY: Final = Has({"id": Text()})
 
@@ -280,6 +280,8 @@ class Runner:
             raise NoResponse(f"status {status}, and the body is no envelope: {shown(envelope)}")
         if is_object(head := envelope["head"]) and isinstance(head.get(TIME), int):
             del head[TIME]  # Servers need not send their time.
+        if is_object(head) and isinstance(head.get(KINDS), list):
+            del head[KINDS]  # Other servers know no further kinds.
         return status, envelope
 
 

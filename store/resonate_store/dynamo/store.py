@@ -165,8 +165,6 @@ class DynamoStore(Maintenance, Store):
         if problem is not None:
             return Response(status=400, error=problem), []
         changes: list[Change] = []
-        if isinstance(request, TaskVerify):
-            return perform(request, lambda _: self._verified(request)), []
 
         def run(operation: Request) -> Response:
             announces: Announce = delivery.leaves if delivery is not None else lambda _: announce
@@ -222,6 +220,8 @@ class DynamoStore(Maintenance, Store):
         self, operation: Request, announces: Announce, delivery: Delivery | None, changes: list[Change]
     ) -> Response:
         """Carry out one operation, and add the changes to `changes` whose effects are not announced."""
+        if isinstance(operation, TaskVerify):
+            return self._verified(operation)
         known = Known(self._memory.predict(operation))
         uploads = Uploads(self._payloads)
         for attempt in range(self._table.max_attempts):

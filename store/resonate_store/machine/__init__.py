@@ -39,6 +39,7 @@ from resonate_store.model.requests import (
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
+    TaskRecordStep,
     TaskRegister,
     TaskRelease,
     TaskResume,
@@ -118,6 +119,9 @@ def perform(request: Request, run: Callable[[Request], Response]) -> Response:
         for task in request.tasks:
             run(TaskExtend(task.id, task.version, request.pid))
         return Response()
+    if isinstance(request, TaskRecordStep):
+        held = run(TaskVerify(request.id, request.version, consistent=True))
+        return run(request.record) if held.ok else held
     if isinstance(request, TaskSuspend) and len(set(request.awaited)) > MAX_AWAITED:
         awaited = tuple(dict.fromkeys(request.awaited))
         for start in range(0, len(awaited), MAX_AWAITED):

@@ -152,7 +152,7 @@ def first_record(request: PromiseRecord, now: int) -> Outcome:
         id=request.id,
         state=timeout_state(request.tags) if late else request.state,
         timeout_at=request.timeout_at,
-        created_at=request.created_at,
+        created_at=request.created_at if request.created_at < now else now,
         settled_at=request.timeout_at if late else now,
         param=request.param,
         value=EMPTY if late else request.value,

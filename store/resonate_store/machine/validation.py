@@ -28,6 +28,7 @@ from resonate_store.model.requests import (
     TaskFence,
     TaskFulfill,
     TaskHeartbeat,
+    TaskRecordStep,
     TaskSearch,
     TaskSuspend,
 )
@@ -71,7 +72,7 @@ def _creation(request: PromiseCreate) -> str | None:
     )
 
 
-def _lineage(request: PromiseCreate) -> str | None:
+def _lineage(request: PromiseCreate | PromiseRecord) -> str | None:
     if set(map(request.tags.get, LINEAGE)) <= {request.id, None}:  # the lineage of a root
         return None
     for name in LINEAGE:
@@ -125,6 +126,21 @@ def _tags_of_step(tags: dict[str, str]) -> str | None:
     if tags.get(SCOPE) != "local":
         return f"the record of a finished step is local: tag it {SCOPE}=local"
     _Known.tags = tags
+    return None
+
+
+def _step(request: TaskRecordStep) -> str | None:
+    """Check a record that a client sends. That of a worker in this process has valid tags."""
+    record = request.record
+    problem = ids.problem_with(request.id) or _recording(record) or _lineage(record)
+    if problem is not None:
+        return problem
+    if record.id == request.id:
+        return f"a task records the steps below it, not its own promise {request.id!r}"
+    if not 0 <= record.created_at <= END_OF_TIME:
+        return f"createdAt is an instant in milliseconds since the epoch and cannot be {record.created_at}"
+    if TARGET in record.tags:
+        return f"the record of a finished step has no task: remove {TARGET}"
     return None
 
 
@@ -285,6 +301,7 @@ _CHECKS: dict[type, Callable[[Any], str | None]] = {
     FulfillAndTakeOver: _fulfillment,
     TaskSuspend: _suspension,
     TaskFence: _fence,
+    TaskRecordStep: _step,
     TaskHeartbeat: _heartbeat,
     TaskSearch: _task_search,
     ScheduleCreate: _schedule,

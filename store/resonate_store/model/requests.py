@@ -214,6 +214,35 @@ class TaskFence(Struct, frozen=True, rename="camel"):
     action: PromiseCreate | PromiseSettle
 
 
+class PromiseRecord(Struct, frozen=True, gc=False, rename="camel"):
+    """Request to store the outcome of a step that has run (docs/rules.md P11).
+
+    `created_at` is the instant at which the step began. No task fences the request: the first writer wins, and later
+    writers adopt the stored outcome. A client cannot send it alone, but as the action of a `TaskRecordStep`.
+    """
+
+    kind: ClassVar = "promise.record"
+    id: str
+    timeout_at: int
+    created_at: int
+    state: SettledState
+    value: Value = EMPTY
+    param: Value = EMPTY
+    tags: dict[str, str] = {}
+
+
+class TaskRecordStep(Struct, frozen=True, rename="camel"):
+    """Request to record a step if the task is acquired at this version. An addition to the official protocol.
+
+    The write itself has no condition on the task.
+    """
+
+    kind: ClassVar = "task.record"
+    id: str
+    version: int
+    record: PromiseRecord
+
+
 class TaskReference(Struct, frozen=True, rename="camel"):
     id: str
     version: int
@@ -253,23 +282,6 @@ class TaskSearch(Struct, frozen=True, rename="camel"):
     state: TaskState | None = None
     limit: int = 100
     cursor: str | None = None
-
-
-class PromiseRecord(Struct, frozen=True, gc=False):
-    """Internal request to store the outcome of a step that has run (docs/rules.md P11).
-
-    `created_at` is the instant at which the step began. No task fences the request: the first writer wins, and later
-    writers adopt the stored outcome.
-    """
-
-    kind: ClassVar = "promise.record"
-    id: str
-    timeout_at: int
-    created_at: int
-    state: SettledState
-    value: Value = EMPTY
-    param: Value = EMPTY
-    tags: dict[str, str] = {}
 
 
 class TaskRegister(Struct, frozen=True):
@@ -369,6 +381,7 @@ ProtocolRequest = (
     | TaskFulfill
     | TaskSuspend
     | TaskFence
+    | TaskRecordStep
     | TaskHeartbeat
     | TaskHalt
     | TaskContinue

@@ -16,7 +16,7 @@ import msgspec
 from resonate_store.model.records import PromiseView, Schedule, Task
 from resonate_store.model.requests import PromiseCreate, PromiseSearch, PromiseSettle, TaskFence, TaskSearch
 from resonate_store.model.schedule_requests import ScheduleSearch
-from resonate_store.protocol.wire import DATA, HELD, TIME, VERSION
+from resonate_store.protocol.wire import DATA, HELD, KINDS, OWN_KINDS, TIME, VERSION
 
 _REF = "#/components/schemas/{name}"
 _PRELOAD = ("task.create", "task.acquire", "task.suspend", "task.fence")
@@ -70,8 +70,13 @@ def document() -> dict[str, Any]:
                     "type": "integer",
                     "description": "The server's time in milliseconds. An addition to the official protocol.",
                 },
+                KINDS: {
+                    "type": "array",
+                    "items": {"enum": list(OWN_KINDS)},
+                    "description": "Kinds of requests that this server knows and other servers may not know.",
+                },
             },
-            optional=(TIME,),
+            optional=(TIME, KINDS),
         ),
         "Request": {
             "oneOf": [

@@ -22,17 +22,28 @@ from resonate_store.model.records import PromiseView
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
     PromiseSearch,
     ProtocolRequest,
     Response,
     TaskAcquire,
     TaskCreate,
     TaskFence,
+    TaskRecordStep,
     TaskSuspend,
 )
 from resonate_store.model.schedule_requests import ScheduleCreate, ScheduleSearch
 from resonate_store.protocol.debug import END_OF_TIME, PREFIX, Debug, is_instant, perform
-from resonate_store.protocol.wire import TIME, VERSION, UnknownKind, WireError, decode_request, encode_response
+from resonate_store.protocol.wire import (
+    KINDS,
+    OWN_KINDS,
+    TIME,
+    VERSION,
+    UnknownKind,
+    WireError,
+    decode_request,
+    encode_response,
+)
 
 logger = logging.getLogger("resonate.protocol")
 
@@ -222,7 +233,7 @@ class Service:
         return [whole(promise, self._store) for promise in found]
 
     def _response(self, kind: str, corr_id: str, status: int, data: Any) -> tuple[int, bytes]:
-        head: dict[str, Any] = {"corrId": corr_id, "status": status, "version": VERSION}
+        head: dict[str, Any] = {"corrId": corr_id, "status": status, "version": VERSION, KINDS: OWN_KINDS}
         if self._clock is not None:
             head[TIME] = self._clock.now()
         return status, msgspec.json.encode({"kind": kind, "head": head, "data": data})
@@ -233,6 +244,7 @@ class Service:
                 PromiseCreate(tags=tags)
                 | TaskCreate(promise=PromiseCreate(tags=tags))
                 | TaskFence(action=PromiseCreate(tags=tags))
+                | TaskRecordStep(record=PromiseRecord(tags=tags))
                 | ScheduleCreate(promise_tags=tags)
                 | PromiseSearch(tags=tags)
                 | ScheduleSearch(tags=tags)

@@ -22,6 +22,7 @@ from resonate_store.model.records import END_OF_TIME, PromiseView, Schedule, Tas
 from resonate_store.model.requests import (
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSearch,
@@ -36,6 +37,7 @@ from resonate_store.model.requests import (
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
+    TaskRecordStep,
     TaskRelease,
     TaskSearch,
     TaskSuspend,
@@ -55,10 +57,16 @@ VERSION = "2026-04-01"
 TIME = "resonate:time"
 """The key of the server's time (ms) in the head of a response. An addition to the official protocol."""
 
+KINDS = "resonate:kinds"
+"""The key of the kinds in the head of a response that the server knows and the official protocol lacks."""
+OWN_KINDS = ("task.record",)
+"""The kinds that a server advertises. A client does not send them to a server that does not (docs/decisions/0075)."""
+
 NEVER = 2**63 - 1
 """The instant (ms) that clients in other languages send for "never". It is stored as `END_OF_TIME`."""
 
 _Data = TypeVar("_Data")
+_Timed = TypeVar("_Timed", PromiseCreate, PromiseRecord)
 
 
 class WireError(ValueError):
@@ -109,6 +117,12 @@ class TaskFenceData(Struct):
     action: FenceAction
 
 
+class TaskRecordData(Struct):
+    id: str
+    version: int
+    action: Action[PromiseRecord]
+
+
 DATA: dict[str, type] = {
     **{
         kind.kind: kind
@@ -139,6 +153,7 @@ DATA: dict[str, type] = {
     TaskFulfill.kind: TaskFulfillData,
     TaskSuspend.kind: TaskSuspendData,
     TaskFence.kind: TaskFenceData,
+    TaskRecordStep.kind: TaskRecordData,
 }
 """The form of the data of each kind of request. For most kinds it is the request itself."""
 
@@ -173,6 +188,8 @@ def decode_request(kind: str, data: Any) -> ProtocolRequest:
             return TaskSuspend(read.id, read.version, tuple(_awaited(read)))
         case TaskFenceData():
             return TaskFence(read.id, read.version, _fenced(read.action))
+        case TaskRecordData():
+            return TaskRecordStep(read.id, read.version, _recorded(read.action))
         case _:
             return read
 
@@ -193,7 +210,13 @@ def _fenced(action: FenceAction) -> PromiseCreate | PromiseSettle:
     return _within_time(read) if isinstance(read, PromiseCreate) else read
 
 
-def _within_time(creation: PromiseCreate) -> PromiseCreate:
+def _recorded(action: Action[PromiseRecord]) -> PromiseRecord:
+    if action.kind != PromiseRecord.kind:
+        raise WireError(f"Invalid record action kind: {action.kind!r} is not {PromiseRecord.kind}")
+    return _within_time(action.data)
+
+
+def _within_time(creation: _Timed) -> _Timed:
     """Return the creation with a deadline of at most `END_OF_TIME`."""
     if END_OF_TIME < creation.timeout_at <= NEVER:
         return replace(creation, timeout_at=END_OF_TIME)
@@ -220,13 +243,15 @@ def encode_request(request: ProtocolRequest) -> tuple[str, Any]:
             }
         case TaskFence():
             return request.kind, {"id": request.id, "version": request.version, "action": _action(request.action)}
+        case TaskRecordStep():
+            return request.kind, {"id": request.id, "version": request.version, "action": _action(request.record)}
         case _ if type(request) is DATA.get(request.kind):
             return request.kind, _sparse(request)
         case _:
             raise WireError(f"{request.kind} is internal and cannot be sent to a server")
 
 
-def _action(request: PromiseCreate | PromiseSettle | PromiseRegisterCallback) -> dict[str, Any]:
+def _action(request: PromiseCreate | PromiseSettle | PromiseRecord | PromiseRegisterCallback) -> dict[str, Any]:
     return {"kind": request.kind, "head": {}, "data": request}
 
 
@@ -313,6 +338,7 @@ HELD: dict[str, tuple[str, ...]] = {
     TaskAcquire.kind: ("task", "promise"),
     TaskFulfill.kind: ("promise",),
     TaskFence.kind: ("action",),
+    TaskRecordStep.kind: ("promise",),
     TaskSearch.kind: ("tasks",),
     ScheduleGet.kind: ("schedule",),
     ScheduleCreate.kind: ("schedule",),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -23,7 +23,7 @@ from resonate_store.model.backoff import Backoff
 from resonate_store.model.clock import Clock
 from resonate_store.model.ids import Identify
 from resonate_store.model.servers import ServerSettings
-from resonate_store.protocol.wire import TIME, VERSION
+from resonate_store.protocol.wire import KINDS, TIME, VERSION
 from resonate_store.server_clock import ServerClock
 
 if TYPE_CHECKING:
@@ -73,16 +73,18 @@ class Post(Protocol):
 
 
 class Answer(NamedTuple):
-    """Answer of the server: the status and the data of the envelope."""
+    """Answer of the server: the status and the data of the envelope, and the kinds that the server advertises."""
 
     status: int
     data: Raw
     doubtful: bool
+    kinds: Collection[str] = ()
 
 
 class _ReplyHead(Struct):
     status: int
     time: int | None = msgspec.field(name=TIME, default=None)
+    kinds: tuple[str, ...] = msgspec.field(name=KINDS, default=())
 
 
 class _ReplyEnvelope(Struct):
@@ -106,6 +108,7 @@ class Calls:
     Attributes:
         insistent: whether faults are tried again. A process that is about to stop sets it to False; pauses then end.
         server_clock: shows the server's time.
+        kinds: the kinds that the latest answer advertises, which other servers do not know.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class Calls:
     ) -> None:
         self.insistent = True
         self.server_clock = ServerClock(clock)
+        self.kinds: Collection[str] = ()
         self._server = server
         self._clock = clock
         self._identify = identify
@@ -192,7 +196,8 @@ class Calls:
             pass
         else:
             self.server_clock.hear(sent_at, self._clock.now(), envelope.head.time)
-            return Answer(envelope.head.status, envelope.data, doubtful)
+            self.kinds = envelope.head.kinds
+            return Answer(envelope.head.status, envelope.data, doubtful, envelope.head.kinds)
         if reply.status == 413:
             return Answer(413, Raw(msgspec.json.encode(_shown(reply))), doubtful)
         if reply.status == 429 or reply.status >= 500:

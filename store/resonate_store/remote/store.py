@@ -2,8 +2,9 @@
 
 Each request of the protocol is one round trip. Two things differ from other stores:
 
-- A finished step needs two round trips, because `promise.record` is internal: a creation and a settlement. Both are
-  fenced by a task that this process holds, and so show whether the task is lost (docs/rules.md P11).
+- A finished step is one request `task.record`, for a task that this process holds. Other servers do not know this kind.
+  There a step needs two round trips, a creation and a settlement, both fenced by the task. Both ways show whether the
+  task is lost (docs/rules.md P11).
 - A response may get lost. The request is then made again, and its second answer can be misleading. For example, an
   acquisition is refused because its first try succeeded. The store then reads the present state before it returns.
 """
@@ -40,6 +41,7 @@ from resonate_store.model.requests import (
     TaskFulfill,
     TaskGet,
     TaskHalt,
+    TaskRecordStep,
     TaskRelease,
     TaskSuspend,
     TaskVerify,
@@ -48,7 +50,7 @@ from resonate_store.model.schedule_requests import ScheduleDelete
 from resonate_store.model.servers import ServerSettings
 from resonate_store.model.tags import ELAPSED, PARENT, TARGET
 from resonate_store.protocol.wire import WireError, decode_response, encode_request
-from resonate_store.remote.http import Calls, Post
+from resonate_store.remote.http import Answer, Calls, Post
 from resonate_store.remote.settings import server_of
 from resonate_store.server_clock import ServerClock
 
@@ -147,7 +149,9 @@ class HttpStore(Store):
         self._closed = True
 
     def apply(self, request: Request) -> Response:
-        """Carry out one request. `promise.record` becomes one or two fenced requests, `task.verify` becomes `task.get`.
+        """Carry out one request.
+
+        `promise.record` becomes `task.record` or one or two fenced requests, and `task.verify` becomes `task.get`.
 
         Raises:
             StoreUnreachable: the server did not answer in time.
@@ -202,12 +206,36 @@ class HttpStore(Store):
         return self._exchange(PromiseGet(promise.id)).promise or promise
 
     def _record(self, request: PromiseRecord) -> Response:
-        """Record a step over HTTP: create its promise and settle it, or adopt a settled promise (docs/rules.md P11).
+        """Record a step over HTTP, or adopt a settled promise (docs/rules.md P11)."""
+        elapsed = max(0, self.clock.now() - request.created_at)
+        task = self._held.above(request.id)
+        if task is not None and TaskRecordStep.kind in self._calls.kinds:
+            record = replace(request, created_at=self.server_clock.now() - elapsed)
+            if (response := self._record_at_once(task, record)) is not None:
+                return response
+        return self._record_in_two(request, elapsed)
+
+    def _record_at_once(self, task: tuple[str, int], record: PromiseRecord) -> Response | None:
+        """Record a step for a held task. Return None if the server that answers does not know the request."""
+        request = TaskRecordStep(*task, record)
+        kind, data = encode_request(request)
+        self._require_open()
+        answer = self._calls.call(kind, data, self._timeout_s)
+        if answer.status >= 400 and kind not in answer.kinds:
+            return None  # another server has answered than before, for example during a deployment
+        response = self._decoded(request, answer)
+        if response.status in (404, 409):
+            self._held.drop(*task)
+            return replace(response, status=409)
+        return response
+
+    def _record_in_two(self, request: PromiseRecord, elapsed: int) -> Response:
+        """Create the promise of a step, and settle it.
 
         The server takes the end of the step as the promise's creation, so a tag says how long the step has run.
         """
-        tags, elapsed = request.tags, self.clock.now() - request.created_at
-        if elapsed > 0:
+        tags = request.tags
+        if elapsed:
             tags = {**tags, ELAPSED: str(elapsed)}
         response = self._step(PromiseCreate(request.id, request.timeout_at, request.param, tags))
         promise = response.promise
@@ -248,10 +276,7 @@ class HttpStore(Store):
         self._require_open()
         kind, data = encode_request(request)
         answer = self._calls.call(kind, data, self._timeout_s)
-        try:
-            response = decode_response(request, answer.status, answer.data)
-        except WireError as error:
-            raise StoreError(f"{self.server.url}: {error}") from error
+        response = self._decoded(request, answer)
         if answer.doubtful and response.status in (404, 409):
             response = self._reconsider(request, response)
         if isinstance(request, TaskSuspend) and response.status == 300:
@@ -261,6 +286,12 @@ class HttpStore(Store):
             news = any(promise.id in request.awaited for promise in settled)
             return replace(response, preload=settled if news else ())
         return response
+
+    def _decoded(self, request: ProtocolRequest, answer: Answer) -> Response:
+        try:
+            return decode_response(request, answer.status, answer.data)
+        except WireError as error:
+            raise StoreError(f"{self.server.url}: {error}") from error
 
     def _reconsider(self, request: ProtocolRequest, refusal: Response) -> Response:
         """Return the answer to an earlier try that may have been carried out, or the refusal."""

@@ -157,6 +157,11 @@ def placed(id: str, **lineage: str) -> dict[str, Any]:
     return {"id": id, "timeoutAt": LATER, "tags": TARGET | {f"resonate:{name}": to for name, to in lineage.items()}}
 
 
+def finished(id: str, **lineage: str) -> dict[str, Any]:
+    tags = {"resonate:scope": "local"} | {f"resonate:{name}": to for name, to in lineage.items()}
+    return {"id": id, "timeoutAt": LATER, "createdAt": 0, "state": "resolved", "tags": tags}
+
+
 FOREIGN: list[tuple[str, dict[str, Any]]] = [
     ("promise.create", placed("t1.a", origin="t2.a")),
     ("promise.create", placed("t1.a", parent="t2.a")),
@@ -185,6 +190,9 @@ FOREIGN: list[tuple[str, dict[str, Any]]] = [
         "task.fence",
         {"id": "t1.a", "version": 1, "action": action("promise.settle", {"id": "t2.a", "state": "resolved"})},
     ),
+    ("task.record", {"id": "t2.a", "version": 1, "action": action("promise.record", finished("t1.b"))}),
+    ("task.record", {"id": "t1.a", "version": 1, "action": action("promise.record", finished("t2.a"))}),
+    ("task.record", {"id": "t1.a", "version": 1, "action": action("promise.record", finished("t1.b", origin="t2.b"))}),
     ("task.heartbeat", {"pid": "p", "tasks": [{"id": "t1.a", "version": 1}, {"id": "t2.a", "version": 1}]}),
     ("task.halt", {"id": "t2.a"}),
     ("task.continue", {"id": "t2.a"}),

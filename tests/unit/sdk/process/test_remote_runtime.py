@@ -155,7 +155,7 @@ def test_lost_or_failed_response_repeats_no_step(remote: Connect, serving: Servi
     serving.wait_for_stream("default")
     for id, fault in (("dropped", "drop"), ("failed", 503)):
         with subtests.test(fault=fault):
-            for kind in ("task.create", "task.fence", "task.suspend", "task.fulfill", "promise.create"):
+            for kind in ("task.create", "task.record", "task.suspend", "task.fulfill", "promise.create"):
                 faults[kind] = fault
             handle = f.begin_run(id)
             serving.wait_until(partial(is_suspended, id), "the suspension")

@@ -9,7 +9,7 @@ import pytest
 
 from resonate_store.dynamo.store import DynamoStore
 from resonate_store.model.clock import ManualClock
-from resonate_store.model.requests import PromiseDelivered, TaskGet, TaskResume, TaskVerify
+from resonate_store.model.requests import PromiseDelivered, TaskGet, TaskRecordStep, TaskResume, TaskVerify
 from tests.support.build import (
     OUTSIDE,
     TARGETED,
@@ -62,6 +62,18 @@ def test_verify_is_one_projected_read(store: DynamoStore, wire: Wire, dynamo: An
             assert wire.taken() == [GET] * 3
             assert {arguments["ConsistentRead"] for arguments in read} == {consistent}
             assert not {"param", "value"} & set(read[0]["ExpressionAttributeNames"].values())
+
+
+def test_step_over_http_is_one_projected_read_and_one_write(store: DynamoStore, wire: Wire, dynamo: Any) -> None:
+    done(store, create_task("a"))
+    wire.taken()
+    with parameters_of(dynamo, GET) as read:
+        done(store, TaskRecordStep("a", 1, recorded("a.1")))
+        assert wire.taken() == [GET, PUT]
+        assert store.apply(TaskRecordStep("a", 2, recorded("a.2"))).status == 409
+        assert wire.taken() == [GET]
+        assert {arguments["ConsistentRead"] for arguments in read} == {True}
+        assert not {"param", "value"} & set(read[0]["ExpressionAttributeNames"].values())
 
 
 def test_acquire_is_one_read_and_one_write(store: DynamoStore, wire: Wire) -> None:

@@ -30,6 +30,7 @@ from resonate_store.model.requests import (
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
+    TaskRecordStep,
     TaskRegister,
     TaskResume,
     TaskSuspendRegistered,
@@ -295,8 +296,8 @@ def test_transition_events_include_each_request_about_promises_and_tasks() -> No
     searches = {kind for kind in get_args(Request) if kind.kind.endswith(".search")}
     schedules = {kind for kind in get_args(Request) if kind.kind.startswith("schedule.")}
 
-    # A heartbeat is carried out as one `TaskExtend` for each task.
-    assert scene.kinds | searches | schedules | {TaskHeartbeat} == set(get_args(Request))
+    # A heartbeat is carried out as one `TaskExtend` for each task, and `TaskRecordStep` as two other requests.
+    assert scene.kinds | searches | schedules | {TaskHeartbeat, TaskRecordStep} == set(get_args(Request))
 
 
 def test_transition_table_is_in_the_rules() -> None:

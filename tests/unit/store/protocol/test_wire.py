@@ -33,6 +33,8 @@ from resonate_store.protocol.wire import (
 )
 from tests.support.samples import CREATE, REQUESTS, RESPONSES, SHOWN_TASK, TASK
 
+RECORD_DATA = {"id": "a.1", "timeoutAt": 9, "createdAt": 1, "state": "resolved"}
+
 
 def test_request_can_be_encoded_and_decoded(subtests: pytest.Subtests) -> None:
     for request in REQUESTS:
@@ -46,7 +48,7 @@ def test_request_can_be_encoded_and_decoded(subtests: pytest.Subtests) -> None:
 
 def test_request_samples_have_all_kinds() -> None:
     assert {request.kind for request in REQUESTS} == DATA.keys()
-    assert len(DATA) == 24
+    assert len(DATA) == 25
 
 
 def test_response_can_be_encoded_and_decoded(subtests: pytest.Subtests) -> None:
@@ -122,6 +124,16 @@ def test_invalid_request_raises_an_error_that_names_it(subtests: pytest.Subtests
             {"id": "a", "version": 1, "action": {"kind": "promise.settle", "data": {"id": "b"}}},
             "fence's action: .*state",
         ),
+        (
+            "task.record",
+            {"id": "a", "version": 1, "action": {"kind": "promise.create", "head": {}, "data": RECORD_DATA}},
+            "Invalid record action kind: 'promise.create'",
+        ),
+        (
+            "task.record",
+            {"id": "a", "version": 1, "action": {"kind": "promise.record", "head": {}, "data": {"id": "b"}}},
+            "timeoutAt",
+        ),
         ("task.heartbeat", {"pid": "p", "tasks": [{"id": "a"}]}, "version"),
     ]:
         with subtests.test(kind=kind, message=message), pytest.raises(WireError, match=message):
@@ -134,9 +146,14 @@ def test_timeout_after_the_last_instant_is_read_as_never(subtests: pytest.Subtes
             create = {"id": "p", "timeoutAt": sent}
             action = {"kind": "promise.create", "head": {}, "data": create}
             task: Any = decode_request("task.create", {"pid": "p", "ttl": 1, "action": action})
+            record = {**create, "createdAt": 1, "state": "resolved"}
+            step: Any = decode_request(
+                "task.record",
+                {"id": "t", "version": 1, "action": {"kind": "promise.record", "head": {}, "data": record}},
+            )
             fence: Any = decode_request("task.fence", {"id": "t", "version": 1, "action": action})
-            read: list[Any] = [decode_request("promise.create", create), task.promise, fence.action]
-            assert [creation.timeout_at for creation in read] == [kept] * 3
+            read: list[Any] = [decode_request("promise.create", create), task.promise, fence.action, step.record]
+            assert [creation.timeout_at for creation in read] == [kept] * 4
             schedule = {"id": "s", "cron": "* * * * *", "promiseId": "x", "promiseTimeout": sent}
             read = [decode_request("schedule.create", schedule)]
             assert [each.promise_timeout for each in read] == [kept]

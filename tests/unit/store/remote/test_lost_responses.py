@@ -41,7 +41,7 @@ def test_task_create_with_a_lost_response_succeeds(client: Client) -> None:
     assert (response.status, task.version, task.pid) == (200, 1, "p")
     assert response.promise is not None
     assert client.apply(step("w.1")).ok
-    assert client.kinds()[-1] == "task.fence"
+    assert client.kinds()[-1] == "task.record"
 
 
 def test_task_create_answered_by_a_failing_gateway_succeeds(client: Client) -> None:
@@ -151,6 +151,37 @@ def test_halt_and_continue_with_a_lost_response_succeed(client: Client) -> None:
     assert client.apply(TaskContinue("w")).ok
     client.line.faults = ["lost"]
     assert client.apply(TaskHalt("w", 7, "why")).status == 409
+
+
+def test_step_with_a_lost_response_is_recorded_once(client: Client) -> None:
+    client.hold()
+    client.line.faults = ["refused", "lost", "lost"]
+    response = client.apply(step("w.1"))
+    assert client.kinds()[1:] == ["task.record"] * 4
+    record = client.memory.record("w.1")
+    assert record is not None
+    assert record.state == "resolved"
+    assert present(record.settled_at) < client.clock.now(), "the second try has recorded it"
+    assert response.promise == record.promise()
+
+
+def test_unanswered_step_of_a_lost_task_is_409(client: Client) -> None:
+    """The step is recorded, and another worker adopts it."""
+    client.hold()
+    client.line.faults = ["lost", lambda _: client.memory.apply(TaskHalt("w", 1)) and None]
+    assert client.apply(step("w.1")).status == 409
+    record = client.memory.record("w.1")
+    assert record is not None
+    assert (record.state, record.value.data) == ("resolved", "out")
+
+
+def test_fence_with_a_lost_response_succeeds() -> None:
+    client = Client(old=True)
+    client.hold()
+    client.line.faults = ["lost", None, "lost"]
+    response = client.apply(step("w.1"))
+    assert response.promise is not None
+    assert response.promise.state == "resolved"
 
 
 def test_schedule_delete_with_a_lost_response_succeeds(client: Client) -> None:

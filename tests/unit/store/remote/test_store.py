@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from resonate_store.interface import StoreClosed, StoreError
+from resonate_store.local.memory import MemoryStore
+from resonate_store.model.clock import ManualClock
 from resonate_store.model.records import PromiseView, Value
 from resonate_store.model.requests import (
     PromiseCreate,
@@ -20,27 +24,48 @@ from resonate_store.model.requests import (
     TaskSuspend,
     TaskVerify,
 )
-from resonate_store.model.tags import ELAPSED, PARENT, TIMER
+from resonate_store.model.tags import ELAPSED, PARENT, SCOPE, TIMER
+from resonate_store.protocol.service import Service
+from resonate_store.remote.http import Reply
 from resonate_store.remote.store import HttpStore
 from tests.support.present import present
 from tests.support.remote import LATER, T0, TARGETED, Client, envelope, new_client, step  # noqa: F401
-from tests.support.wire import URL
+from tests.support.wire import URL, posted_to
 
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
-def test_step_is_stored_by_two_fenced_requests(subtests: pytest.Subtests) -> None:
-    for took_ms, tags in ((0, {PARENT: "w"}), (1_000, {PARENT: "w", ELAPSED: "1000"})):
-        with subtests.test(took_ms=took_ms):
-            client = Client()
-            client.hold()
-            client.memory.clock.sleep(took_ms)
-            response = client.apply(step("w.1", tags={PARENT: "w"}))
+def test_step_is_recorded_by_one_request(client: Client) -> None:
+    client.hold()
+    client.memory.clock.sleep(1_000)
+    response = client.apply(step("w.1", tags={PARENT: "w"}))
 
-            assert client.kinds()[1:] == ["task.fence", "task.fence"]
-            record = present(client.memory.record("w.1"))
-            assert response.promise == record.promise()
-            assert (record.state, record.value.data, record.tags) == ("resolved", "out", tags)
+    assert client.kinds()[1:] == ["task.record"]
+    record = client.memory.record("w.1")
+    assert record is not None
+    assert response.promise == record.promise()
+    assert (record.state, record.value.data, record.tags) == ("resolved", "out", {SCOPE: "local", PARENT: "w"})
+    assert (record.created_at, record.settled_at) == (T0, T0 + 1_000)
+
+
+def test_step_begins_in_the_time_of_the_server(client: Client) -> None:
+    """The clock of the worker is five minutes behind that of the server."""
+    theirs = ManualClock(T0 + 300_000)
+    store = MemoryStore(theirs)
+    service = Service(store, clock=theirs)
+
+    def post(body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:  # noqa: ARG001
+        return Reply(200, {}, service.answer(body)[1])
+
+    client.line.post = post
+    client.hold()
+    for clock in (client.clock, theirs):
+        clock.advance(700)
+    client.apply(replace(step("w.1"), created_at=T0 + 500))
+
+    record = store.record("w.1")
+    assert record is not None
+    assert (record.created_at, record.settled_at) == (T0 + 300_500, T0 + 300_700)
 
 
 def test_verify_of_a_task_is_one_request(client: Client) -> None:
@@ -51,24 +76,28 @@ def test_verify_of_a_task_is_one_request(client: Client) -> None:
     assert client.kinds()[1:] == ["task.get"] * 3
 
 
-def test_step_that_is_settled_is_adopted_by_one_request(client: Client) -> None:
-    client.hold()
-    client.memory.apply(PromiseCreate("w.1", LATER))
-    client.memory.apply(PromiseSettle("w.1", "rejected", Value(data="earlier")))
+def test_step_that_is_settled_is_adopted_by_one_request() -> None:
+    for old in (False, True):
+        client = Client(old=old)
+        client.hold()
+        client.memory.apply(PromiseCreate("w.1", LATER))
+        client.memory.apply(PromiseSettle("w.1", "rejected", Value(data="earlier")))
 
-    assert client.count(lambda: client.apply(step("w.1"))) == 1
-    promise = present(client.apply(step("w.1")).promise)
-    assert (promise.state, promise.value.data) == ("rejected", "earlier")
+        assert client.count(lambda client=client: client.apply(step("w.1"))) == 1
+        promise = client.apply(step("w.1")).promise
+        assert promise is not None
+        assert (promise.state, promise.value.data) == ("rejected", "earlier")
 
 
-def test_step_is_fenced_by_the_nearest_task_above(client: Client) -> None:
-    client.hold("w")
-    client.hold("w.1")
-    client.apply(step("w.1.2.3"))
-    client.apply(step("w.2.1"))
+def test_step_is_recorded_for_the_nearest_task_above() -> None:
+    for old, held in ((False, ["w.1", "w"]), (True, ["w.1", "w.1", "w", "w"])):
+        client = Client(old=old)
+        client.hold("w")
+        client.hold("w.1")
+        client.apply(step("w.1.2.3"))
+        client.apply(step("w.2.1"))
 
-    fences = [msgspec.json.decode(body)["data"]["id"] for body in client.line.bodies[2:]]
-    assert fences == ["w.1", "w.1", "w", "w"]
+        assert [msgspec.json.decode(body)["data"]["id"] for body in client.line.bodies[2:]] == held
 
 
 def test_step_without_a_task_above_is_not_fenced(client: Client) -> None:
@@ -80,16 +109,18 @@ def test_step_without_a_task_above_is_not_fenced(client: Client) -> None:
 
 
 def test_step_of_a_lost_task_is_409(subtests: pytest.Subtests) -> None:
-    for settling in [False, True]:
-        with subtests.test(settling=settling):
-            client = Client()
+    for old, requests_before in [(False, 0), (True, 0), (True, 1)]:
+        with subtests.test(old=old, requests_before=requests_before):
+            client = Client(old=old)
             client.hold()
 
             def lose(_: bytes, client: Client = client) -> None:
                 client.memory.apply(TaskRelease("w", 1, handover=True))
 
-            client.line.faults = [None, lose] if settling else [lose]
+            client.line.faults = [*[None] * requests_before, lose]
             assert client.apply(step("w.1")).status == 409
+            record = client.memory.record("w.1")
+            assert (record is not None and record.pending) == bool(requests_before)
             assert client.apply(step("w.2")).status == 200, "nothing is fenced by a task that is known to be lost"
             assert client.kinds()[-1] == "promise.settle"
 
@@ -120,6 +151,45 @@ def test_step_of_a_deleted_task_is_409(client: Client) -> None:
     client.hold()
     client.memory.clear()
     assert client.apply(step("w.1")).status == 409
+
+
+def test_step_at_an_old_server_is_two_fenced_requests() -> None:
+    client = Client(old=True)
+    client.hold()
+    client.memory.clock.sleep(1_000)
+    response = client.apply(step("w.1", tags={PARENT: "w"}))
+
+    assert client.kinds()[1:] == ["task.fence", "task.fence"]
+    record = client.memory.record("w.1")
+    assert record is not None
+    assert response.promise == record.promise()
+    assert (record.state, record.value.data) == ("resolved", "out")
+    assert record.tags == {SCOPE: "local", PARENT: "w", ELAPSED: "1000"}
+
+
+def test_step_is_recorded_by_servers_that_take_turns(client: Client) -> None:
+    """A deployment replaces servers one by one, so the next answer may come from an older one."""
+    old, new = posted_to(client.memory, old=True), client.line.post
+    client.hold()
+    client.line.post = old
+    assert client.apply(step("w.1")).ok
+    assert client.apply(step("w.2")).ok
+    client.line.post = new
+    assert client.apply(step("w.3")).ok
+    assert client.apply(step("w.4")).ok
+
+    fences = ["task.fence"] * 2
+    assert client.kinds()[1:] == ["task.record", *fences, *fences, *fences, "task.record"]
+    for n in range(1, 5):
+        record = client.memory.record(f"w.{n}")
+        assert record is not None
+        assert (record.state, record.value.data) == ("resolved", "out")
+
+
+def test_step_that_a_server_refuses_as_invalid_is_not_repeated(client: Client) -> None:
+    client.hold()
+    assert client.apply(step("w.1", tags={SCOPE: "global"})).status == 400
+    assert client.kinds()[1:] == ["task.record"]
 
 
 # -- children ---------------------------------------------------------------------------------------------------------
